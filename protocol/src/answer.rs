@@ -1,0 +1,129 @@
+//! What a beacon answered, read by somebody who does not believe it.
+//!
+//! Every ticket is checked by itself, so that a bad one costs only itself, and a lying beacon only its own share.
+//! Out of scope: fetching.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::limits::{ANSWER_MAX_BYTES, ANSWER_MAX_TICKETS};
+use crate::object::Object;
+use crate::ticket::{PeerId, Purpose, Ticket, TicketRules, VerifiedTicket};
+use crate::time::UnixMillis;
+
+/// The code under which a ticket is counted that an answer or a capsule holds a second time.
+pub const DUPLICATE: &str = "DUPLICATE";
+
+/// The code under which tickets are counted that are not looked at, because there are too many.
+pub const TOO_MANY: &str = "TOO_MANY";
+
+/// Why a whole answer is refused. [`AnswerError::code`] names each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Not the JSON of a list of peers.
+    #[error("the answer is no list of peers: {0}")]
+    Malformed(String),
+    /// More bytes than any honest answer has.
+    #[error("the answer is longer than {ANSWER_MAX_BYTES} bytes")]
+    TooLarge,
+    /// The list of another community.
+    #[error("the answer is for the community {answered:?}, not for {asked:?}")]
+    CommunityMismatch {
+        /// What the answer says.
+        answered: String,
+        /// What was asked for.
+        asked: String,
+    },
+}
+
+impl AnswerError {
+    /// A name for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "MALFORMED",
+            Self::TooLarge => "ANSWER_TOO_LARGE",
+            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
+        }
+    }
+}
+
+/// What is left of an answer after checking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The good tickets, one a peer.
+    pub tickets: Vec<VerifiedTicket>,
+    /// How many others there were, by code.
+    pub refused: BTreeMap<&'static str, usize>,
+}
+
+/// Fields that are not here are no harm: they are ignored.
+#[derive(Deserialize)]
+struct AnswerFields<'a> {
+    #[serde(default)]
+    community: Option<String>,
+    #[serde(borrow)]
+    peers: Vec<&'a RawValue>,
+}
+
+/// Reads the body of a `GET /peers` answer.
+///
+/// # Errors
+/// See [`AnswerError`].
+pub fn read_answer(body: &[u8], rules: &TicketRules<'_>, now: UnixMillis) -> Result<Answer, AnswerError> {
+    if body.len() > ANSWER_MAX_BYTES {
+        return Err(AnswerError::TooLarge);
+    }
+    let Object(AnswerFields { community, peers }) =
+        serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+    if let Some(answered) = community
+        && answered != rules.community.as_str()
+    {
+        return Err(AnswerError::CommunityMismatch { answered, asked: rules.community.as_str().to_owned() });
+    }
+    let mut answer = Answer::default();
+    let mut refuse = |code, count| *answer.refused.entry(code).or_default() += count;
+    let mut good = Vec::new();
+    for ticket in peers.iter().take(ANSWER_MAX_TICKETS) {
+        match Ticket::parse(ticket.get(), Purpose::Presence).and_then(|ticket| ticket.verify(rules, now)) {
+            Ok(ticket) => good.push(ticket),
+            Err(error) => refuse(error.code(), 1),
+        }
+    }
+    if peers.len() > ANSWER_MAX_TICKETS {
+        refuse(TOO_MANY, peers.len() - ANSWER_MAX_TICKETS);
+    }
+    let checked = good.len();
+    answer.tickets = merge(good);
+    if answer.tickets.len() < checked {
+        *answer.refused.entry(DUPLICATE).or_default() += checked - answer.tickets.len();
+    }
+    Ok(answer)
+}
+
+/// One ticket a peer, that with the newest `issuedAt`; newest first. The result does not depend on the order of
+/// `tickets`, so that the same answers make the same capsule.
+pub fn merge(tickets: impl IntoIterator<Item = VerifiedTicket>) -> Vec<VerifiedTicket> {
+    let mut newest: BTreeMap<PeerId, VerifiedTicket> = BTreeMap::new();
+    for ticket in tickets {
+        match newest.entry(ticket.peer_id().clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(ticket);
+            }
+            Entry::Occupied(mut entry) if rank(&ticket) > rank(entry.get()) => {
+                entry.insert(ticket);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    let mut merged: Vec<_> = newest.into_values().collect();
+    merged.sort_by(|one, other| rank(other).cmp(&rank(one)));
+    merged
+}
+
+/// Two tickets of one moment, by two keys that claim one peerId, are told apart by their bytes: some fixed order.
+fn rank(ticket: &VerifiedTicket) -> (UnixMillis, &str) {
+    (ticket.payload().issued_at, ticket.as_json())
+}

@@ -1,0 +1,130 @@
+//! Ed25519 keys and signatures, and their text forms.
+//!
+//! Signatures are those of RFC 8032 under one acceptance rule, that of [`VerifyingKey::verify_strict`]: `S < L`, no
+//! key and no `R` of small order, the equation without its cofactor. A plain `verify`, and WebCrypto, accept every
+//! message for the identity key: whoever publishes that key could be impersonated, and could impersonate, at will.
+
+use std::fmt;
+
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, KeypairBytes};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+use crate::base64;
+
+/// The bytes of a public key. Whether they are a usable point shows when a signature is checked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
+
+/// A text that is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Neither form of a public key.
+    #[error("a public key is the base64 of its 32 bytes, or SPKI in PEM (-----BEGIN PUBLIC KEY-----)")]
+    PublicKey,
+    /// Neither form of a private key.
+    #[error("a private key is PKCS#8 for Ed25519, in PEM (-----BEGIN PRIVATE KEY-----) or as the base64 of its DER")]
+    PrivateKey,
+}
+
+/// No signature by that key over those bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature is not one by this key over these bytes")]
+pub struct BadSignature;
+
+impl PublicKey {
+    /// Takes the 32 bytes of a key.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads either text form: the base64 of the 32 bytes, or SPKI PEM (RFC 8410). White space around it is ignored.
+    ///
+    /// # Errors
+    /// [`KeyError::PublicKey`] for anything else, and for PEM whose bytes are not a point of the curve.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        if text.starts_with("-----") {
+            let key = VerifyingKey::from_public_key_pem(text).map_err(|_| KeyError::PublicKey)?;
+            return Ok(Self(key.to_bytes()));
+        }
+        base64::decode_array(text).map(Self).ok_or(KeyError::PublicKey)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Checks `signature` over `message` under the strict rule of this module.
+    ///
+    /// # Errors
+    /// [`BadSignature`], whatever is wrong: key, encoding or equation.
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), BadSignature> {
+        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
+        key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
+    }
+}
+
+/// The base64 of the 32 bytes.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&base64::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PublicKey({self})")
+    }
+}
+
+/// A private key, overwritten in memory when it is dropped and never shown by `Debug`.
+pub struct PrivateKey(SigningKey);
+
+impl PrivateKey {
+    /// The key whose seed is `seed`: 32 bytes from a secure source of randomness.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Reads either text form: PKCS#8 PEM, or the base64 of its DER (RFC 8410). White space around it is ignored.
+    ///
+    /// # Errors
+    /// [`KeyError::PrivateKey`] for anything else.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        let key = if text.starts_with("-----") {
+            SigningKey::from_pkcs8_pem(text).ok()
+        } else {
+            base64::decode(text).and_then(|der| SigningKey::from_pkcs8_der(&der).ok())
+        };
+        key.map(Self).ok_or(KeyError::PrivateKey)
+    }
+
+    /// PKCS#8 in PEM, the form that `openssl genpkey` writes: version 1, without the public key.
+    ///
+    /// # Errors
+    /// [`KeyError::PrivateKey`] if the encoder refuses, which it does for no key.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        let pem = pair.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::PrivateKey)?;
+        Ok(pem.as_str().to_owned())
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `message`. Ed25519 is deterministic: the same bytes get the same signature.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PrivateKey(of {})", self.public_key())
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod base64;
+pub mod budget;
+pub mod canonical;
+pub mod capsule;
+pub mod community;
+pub mod key;
+pub mod limits;
+pub mod network;
+mod object;
+pub mod request;
+pub mod roster;
+pub mod snapshot;
+pub mod ticket;
+pub mod time;
+pub mod upkeep;

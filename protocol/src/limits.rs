@@ -1,0 +1,68 @@
+//! Every limit of the wire formats, with its unit.
+//!
+//! The ones that an operator may change are defaults here; the beacon reads its own from its configuration.
+
+use std::time::Duration;
+
+/// Tickets that a roster holds.
+pub const ROSTER_CAPACITY: usize = 200;
+
+/// Longest life of a ticket, from `issuedAt` to `expiresAt` (default).
+pub const TICKET_MAX_LIFETIME: Duration = Duration::from_secs(180);
+
+/// How far a ticket's `issuedAt` may lie in the verifier's future: honest clocks differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(15);
+
+/// Shortest time between two new tickets of one peer (default).
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(45);
+
+/// Earliest moment for which a peer is asked to announce again (default).
+pub const ANNOUNCE_AFTER_MIN: Duration = ANNOUNCE_INTERVAL;
+
+/// Latest moment for which a peer is asked to announce again (default).
+pub const ANNOUNCE_AFTER_MAX: Duration = Duration::from_secs(75);
+
+/// Peers in one answer (default).
+pub const ANSWER_LIMIT: usize = 50;
+
+/// How long a list may be served from caches (default).
+pub const PEERS_MAX_AGE: Duration = Duration::from_secs(5);
+
+/// Requests a minute that one network may make (default).
+pub const NETWORK_REQUESTS_PER_MINUTE: u32 = 600;
+
+/// Networks whose budget one process remembers, at about 100 bytes each.
+pub const BUDGET_NETWORKS: usize = 4_096;
+
+/// Bytes of a request body.
+pub const BODY_MAX_BYTES: usize = 4_096;
+
+/// Bytes of a community's name.
+pub const COMMUNITY_MAX_BYTES: usize = 64;
+
+/// Bytes of a `peerId`.
+pub const PEER_ID_MAX_BYTES: usize = 128;
+
+/// Bytes of a `userId`, in UTF-8.
+pub const USER_ID_MAX_BYTES: usize = 128;
+
+/// Fewest bytes of a nonce.
+pub const NONCE_MIN_BYTES: usize = 12;
+
+/// Most bytes of a nonce.
+pub const NONCE_MAX_BYTES: usize = 32;
+
+/// Bytes of a beacon's whole answer: 50 tickets of the largest size are about 50 KiB.
+pub const ANSWER_MAX_BYTES: usize = 256 * 1024;
+
+/// Tickets that are looked at in one beacon's answer.
+pub const ANSWER_MAX_TICKETS: usize = ROSTER_CAPACITY;
+
+/// Bytes of a capsule file.
+pub const CAPSULE_MAX_BYTES: usize = 1024 * 1024;
+
+/// Tickets in a capsule.
+pub const CAPSULE_MAX_PEERS: usize = 1_000;
+
+/// Time after an announce within which it is in storage.
+pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);

@@ -1,0 +1,177 @@
+//! What a beacon is asked: the parts of a request that no ticket carries.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::community::{Community, CommunityInvalid};
+use crate::limits::BODY_MAX_BYTES;
+use crate::object::{Object, present};
+
+/// Why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The body is not the JSON it should be.
+    #[error("{0}")]
+    Malformed(String),
+    /// More bytes than a body may have.
+    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
+    BodyTooLarge,
+    /// Not a community's name.
+    #[error("{0}")]
+    CommunityInvalid(#[from] CommunityInvalid),
+    /// The query and the body name different communities.
+    #[error("the query names the community {query}, the body {body}")]
+    CommunityMismatch {
+        /// In the query.
+        query: Community,
+        /// In the body.
+        body: Community,
+    },
+    /// This beacon serves a list of communities, and this is not on it.
+    #[error("this beacon does not serve the community {0}")]
+    CommunityUnknown(Community),
+    /// Not a number of peers.
+    #[error("limit must be a whole number from 1 on")]
+    LimitInvalid,
+}
+
+impl RequestError {
+    /// The code on the wire.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "MALFORMED",
+            Self::BodyTooLarge => "BODY_TOO_LARGE",
+            Self::CommunityInvalid(_) => "COMMUNITY_INVALID",
+            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
+            Self::CommunityUnknown(_) => "COMMUNITY_UNKNOWN",
+            Self::LimitInvalid => "LIMIT_INVALID",
+        }
+    }
+}
+
+/// The body of `POST /announce` and `POST /leave`: `{"ticket":{…},"community"?:"…"}`, nothing else, nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketBody<'a> {
+    /// The ticket, not parsed yet: a bad one is answered with the community's list, so the community comes first.
+    pub ticket: &'a str,
+    /// The community's name, not checked yet.
+    pub community: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TicketBodyFields<'a> {
+    #[serde(borrow)]
+    ticket: &'a RawValue,
+    #[serde(default, deserialize_with = "present")]
+    community: Option<String>,
+}
+
+impl<'a> TicketBody<'a> {
+    /// Parses a body.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyTooLarge`] and [`RequestError::Malformed`].
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        if body.len() > BODY_MAX_BYTES {
+            return Err(RequestError::BodyTooLarge);
+        }
+        let Object(TicketBodyFields { ticket, community }) =
+            serde_json::from_slice(body).map_err(|error| RequestError::Malformed(format!("body: {error}")))?;
+        Ok(Self { ticket: ticket.get(), community })
+    }
+}
+
+/// Settles which community a request is for: the query's, the body's, the default one, in this order.
+///
+/// # Errors
+/// [`RequestError::CommunityInvalid`], and [`RequestError::CommunityMismatch`] when query and body disagree.
+pub fn choose_community(
+    query: Option<&str>,
+    body: Option<&str>,
+    default: &Community,
+) -> Result<Community, RequestError> {
+    match (query.map(Community::new).transpose()?, body.map(Community::new).transpose()?) {
+        (Some(query), Some(body)) if query != body => Err(RequestError::CommunityMismatch { query, body }),
+        (Some(community), _) | (None, Some(community)) => Ok(community),
+        (None, None) => Ok(default.clone()),
+    }
+}
+
+/// Settles how many peers a list has: what is asked for, at most `most`, which is also what no wish means.
+///
+/// # Errors
+/// [`RequestError::LimitInvalid`] for anything but a whole number from 1 on.
+pub fn choose_limit(asked: Option<&str>, most: usize) -> Result<usize, RequestError> {
+    let Some(asked) = asked else { return Ok(most) };
+    if asked.is_empty() || !asked.bytes().all(|byte| byte.is_ascii_digit()) || asked.bytes().all(|byte| byte == b'0') {
+        return Err(RequestError::LimitInvalid);
+    }
+    // More digits than a usize has is still a number above the most.
+    Ok(asked.parse().unwrap_or(most).min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_one_object_with_a_ticket() {
+        let body = TicketBody::parse(br#" {"community":"a","ticket":{"any":[1]}} "#).unwrap();
+        assert_eq!(body, TicketBody { ticket: r#"{"any":[1]}"#, community: Some("a".into()) });
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"[{},"a"]"#,
+            r#"{"ticket":1,"ticket":1}"#,
+            r#"{"ticket":1,"community":null}"#,
+            r#"{"ticket":1,"community":1}"#,
+            r#"{"ticket":1,"more":1}"#,
+            r#"{"ticket":1} 1"#,
+            "{\"ticket\":\"\u{1}\"}",
+        ] {
+            assert_eq!(TicketBody::parse(body.as_bytes()).unwrap_err().code(), "MALFORMED", "{body}");
+        }
+        assert_eq!(TicketBody::parse(b"{\"ticket\":\"\xff\"}").unwrap_err().code(), "MALFORMED");
+    }
+
+    #[test]
+    fn a_body_has_at_most_4096_bytes() {
+        let mut body = br#"{"ticket":1}"#.to_vec();
+        body.resize(BODY_MAX_BYTES, b' ');
+        assert!(TicketBody::parse(&body).is_ok());
+        body.push(b' ');
+        assert_eq!(TicketBody::parse(&body), Err(RequestError::BodyTooLarge));
+    }
+
+    #[test]
+    fn query_and_body_must_agree_on_the_community() {
+        let default = Community::new("mainnet").unwrap();
+        let choose = |query, body| choose_community(query, body, &default).map(|community| community.to_string());
+        assert_eq!(choose(None, None).unwrap(), "mainnet");
+        assert_eq!(choose(Some("a"), None).unwrap(), "a");
+        assert_eq!(choose(None, Some("b")).unwrap(), "b");
+        assert_eq!(choose(Some("a"), Some("a")).unwrap(), "a");
+        assert_eq!(choose(Some("a"), Some("A")).unwrap_err().code(), "COMMUNITY_MISMATCH");
+        let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+        for invalid in ["", " ", "a b", "a/b", "ä", &too_long] {
+            assert_eq!(choose(Some(invalid), None).unwrap_err().code(), "COMMUNITY_INVALID", "{invalid}");
+            assert_eq!(choose(Some("a"), Some(invalid)).unwrap_err().code(), "COMMUNITY_INVALID", "{invalid}");
+        }
+        assert!(choose(Some(&longest), None).is_ok());
+    }
+
+    #[test]
+    fn a_limit_is_a_whole_number_from_one_on() {
+        for (asked, expected) in
+            [(None, 50), (Some("1"), 1), (Some("050"), 50), (Some("51"), 50), (Some("99999999999999999999999"), 50)]
+        {
+            assert_eq!(choose_limit(asked, 50), Ok(expected), "{asked:?}");
+        }
+        for asked in ["", "0", "00", "-1", "+1", "1.0", "1e1", " 1", "ten"] {
+            assert_eq!(choose_limit(Some(asked), 50), Err(RequestError::LimitInvalid), "{asked}");
+        }
+    }
+}

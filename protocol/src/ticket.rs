@@ -1,0 +1,414 @@
+//! Presence tickets: "this peer is here until then", signed by the peer itself.
+//!
+//! Parsing settles the shape, [`Ticket::verify`] everything that depends on the verifier: its clock, the community it
+//! asked for, its rules, the signature. Only a [`VerifiedTicket`] can enter a roster or a capsule.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::base64;
+use crate::canonical::canonical;
+use crate::community::Community;
+use crate::key::{PrivateKey, PublicKey};
+use crate::limits::{
+    CLOCK_SKEW, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES, TICKET_MAX_LIFETIME, USER_ID_MAX_BYTES,
+};
+use crate::object::{Object, present};
+use crate::time::{UnixMillis, saturating_millis};
+
+const VERSION: u64 = 1;
+const ALGORITHM: &str = "ed25519";
+
+/// Why a ticket is refused. [`TicketError::code`] is the name of each on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Shape, types, lengths or base64.
+    #[error("{0}")]
+    Malformed(String),
+    /// Another version than 1.
+    #[error("version {found} of tickets is not supported, only {VERSION}")]
+    UnsupportedVersion {
+        /// What the ticket says.
+        found: u64,
+    },
+    /// Another algorithm than `ed25519`.
+    #[error("only the algorithm {ALGORITHM} is supported")]
+    UnsupportedAlgorithm,
+    /// Signed for another community than the one asked for.
+    #[error("the ticket is for the community {ticket}, not for {asked}")]
+    CommunityMismatch {
+        /// The community in the payload.
+        ticket: Community,
+        /// The community asked for.
+        asked: Community,
+    },
+    /// Lives longer than the verifier allows.
+    #[error("the ticket lives {} ms, at most {} are allowed", saturating_millis(*.lifetime), saturating_millis(*.limit))]
+    LifetimeTooLong {
+        /// From `issuedAt` to `expiresAt`.
+        lifetime: Duration,
+        /// The verifier's limit.
+        limit: Duration,
+    },
+    /// Issued in the verifier's future, by more than clocks may differ.
+    #[error(
+        "issuedAt is {} ms ahead of this clock, at most {} are allowed",
+        saturating_millis(issued_at.since(*.now)),
+        saturating_millis(CLOCK_SKEW)
+    )]
+    NotYetValid {
+        /// The ticket's.
+        issued_at: UnixMillis,
+        /// The verifier's clock.
+        now: UnixMillis,
+    },
+    /// Over.
+    #[error("the ticket expired {} ms ago", saturating_millis(now.since(*.expires_at)))]
+    Expired {
+        /// The ticket's.
+        expires_at: UnixMillis,
+        /// The verifier's clock.
+        now: UnixMillis,
+    },
+    /// There is a list of trusted keys, and this key is not on it.
+    #[error("this public key is not on the list of trusted ones")]
+    UntrustedPublicKey,
+    /// Not a signature of this key over this payload.
+    #[error("the signature does not fit the payload and the public key")]
+    SignatureInvalid,
+}
+
+impl TicketError {
+    /// The code on the wire.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "MALFORMED",
+            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
+            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
+            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
+            Self::LifetimeTooLong { .. } => "LIFETIME_TOO_LONG",
+            Self::NotYetValid { .. } => "NOT_YET_VALID",
+            Self::Expired { .. } => "EXPIRED",
+            Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",
+            Self::SignatureInvalid => "SIGNATURE_INVALID",
+        }
+    }
+}
+
+/// What a ticket is presented for. One that says "I leave" must never be taken for one that says "I am here".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be listed: `leave` must be absent.
+    Presence,
+    /// To be removed: `leave` must be `true`.
+    Leave,
+}
+
+/// The name of a peer: 1 to 128 bytes of printable ASCII without `"`, `\`, `<`, `>`, `&`, no space at either end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(String);
+
+impl PeerId {
+    /// Takes a name that follows the rule above.
+    pub fn new(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
+        let fits = (1..=PEER_ID_MAX_BYTES).contains(&text.len());
+        (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for PeerId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The application's name for the user: 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Takes a name that follows the rule above.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = (1..=USER_ID_MAX_BYTES).contains(&text.len());
+        (fits && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// 12 to 32 bytes that make two tickets of one millisecond differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonce(Vec<u8>);
+
+impl Nonce {
+    /// Takes 12 to 32 bytes.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (NONCE_MIN_BYTES..=NONCE_MAX_BYTES).contains(&bytes.len()).then_some(Self(bytes))
+    }
+}
+
+/// What a peer signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The peer.
+    pub peer_id: PeerId,
+    /// Its user.
+    pub user_id: UserId,
+    /// When the ticket begins. Moves forward from ticket to ticket of one peer.
+    pub issued_at: UnixMillis,
+    /// When the ticket ends: from this millisecond on it is good for nothing.
+    pub expires_at: UnixMillis,
+    /// Chosen at random.
+    pub nonce: Nonce,
+    /// The only community that the ticket is good for; any, where absent.
+    pub community: Option<Community>,
+    /// What the ticket is for.
+    pub purpose: Purpose,
+}
+
+impl Payload {
+    fn to_value(&self) -> Value {
+        let mut value = json!({
+            "peerId": self.peer_id.as_str(),
+            "userId": self.user_id.as_str(),
+            "issuedAt": self.issued_at,
+            "expiresAt": self.expires_at,
+            "nonce": base64::encode(&self.nonce.0),
+        });
+        if let Value::Object(fields) = &mut value {
+            if let Some(community) = &self.community {
+                fields.insert("community".to_owned(), community.as_str().into());
+            }
+            if self.purpose == Purpose::Leave {
+                fields.insert("leave".to_owned(), true.into());
+            }
+        }
+        value
+    }
+
+    /// The bytes that are signed.
+    pub fn signed_bytes(&self) -> String {
+        canonical(&self.to_value())
+    }
+}
+
+/// A ticket of the right shape. Nothing else is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    payload: Payload,
+    public_key: PublicKey,
+    signature: [u8; 64],
+}
+
+/// What a verifier asks of a ticket.
+#[derive(Clone, Copy, Debug)]
+pub struct TicketRules<'a> {
+    /// The community asked for.
+    pub community: &'a Community,
+    /// The longest life allowed.
+    pub max_lifetime: Duration,
+    /// The only keys allowed; any, where absent.
+    pub trusted_keys: Option<&'a BTreeSet<PublicKey>>,
+}
+
+impl<'a> TicketRules<'a> {
+    /// The defaults: 180 seconds of life, any key.
+    pub const fn new(community: &'a Community) -> Self {
+        Self { community, max_lifetime: TICKET_MAX_LIFETIME, trusted_keys: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EnvelopeFields {
+    version: u64,
+    algorithm: String,
+    public_key: String,
+    signature: String,
+    payload: Object<PayloadFields>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PayloadFields {
+    peer_id: String,
+    user_id: String,
+    issued_at: UnixMillis,
+    expires_at: UnixMillis,
+    nonce: String,
+    #[serde(default, deserialize_with = "present")]
+    community: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    leave: Option<bool>,
+}
+
+fn malformed(detail: &str) -> TicketError {
+    TicketError::Malformed(detail.to_owned())
+}
+
+impl PayloadFields {
+    fn into_payload(self, purpose: Purpose) -> Result<Payload, TicketError> {
+        if self.leave.is_some() != (purpose == Purpose::Leave) || self.leave == Some(false) {
+            return Err(malformed("payload.leave must be true in a ticket to leave, and absent in any other"));
+        }
+        if self.issued_at >= self.expires_at {
+            return Err(malformed("payload.expiresAt must be later than payload.issuedAt"));
+        }
+        let community = self.community.as_deref().map(Community::new).transpose();
+        Ok(Payload {
+            peer_id: PeerId::new(&self.peer_id).ok_or_else(|| {
+                malformed("payload.peerId must be 1 to 128 bytes of printable ASCII without \" \\ < > &, no space at either end")
+            })?,
+            user_id: UserId::new(&self.user_id).ok_or_else(|| {
+                malformed("payload.userId must be 1 to 128 bytes of UTF-8 without control characters")
+            })?,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            nonce: base64::decode(&self.nonce)
+                .and_then(Nonce::new)
+                .ok_or_else(|| malformed("payload.nonce must be the base64 of 12 to 32 bytes"))?,
+            community: community.map_err(|error| TicketError::Malformed(format!("payload.community: {error}")))?,
+            purpose,
+        })
+    }
+}
+
+impl Ticket {
+    /// Parses JSON of the exact shape of a ticket, in any layout and order of keys.
+    ///
+    /// # Errors
+    /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
+    pub fn parse(json: &str, purpose: Purpose) -> Result<Self, TicketError> {
+        let Object(fields): Object<EnvelopeFields> =
+            serde_json::from_str(json).map_err(|error| TicketError::Malformed(format!("ticket: {error}")))?;
+        let public_key = base64::decode_array(&fields.public_key)
+            .ok_or_else(|| malformed("publicKey must be the base64 of 32 bytes"))?;
+        let signature = base64::decode_array(&fields.signature)
+            .ok_or_else(|| malformed("signature must be the base64 of 64 bytes"))?;
+        let payload = fields.payload.0.into_payload(purpose)?;
+        if fields.version != VERSION {
+            return Err(TicketError::UnsupportedVersion { found: fields.version });
+        }
+        if fields.algorithm != ALGORITHM {
+            return Err(TicketError::UnsupportedAlgorithm);
+        }
+        Ok(Self { payload, public_key: PublicKey::from_bytes(public_key), signature })
+    }
+
+    /// Signs `payload`.
+    pub fn sign(payload: Payload, key: &PrivateKey) -> Self {
+        let signature = key.sign(payload.signed_bytes().as_bytes());
+        Self { payload, public_key: key.public_key(), signature }
+    }
+
+    /// What was signed.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The key that signed it, or so it says.
+    pub const fn public_key(&self) -> PublicKey {
+        self.public_key
+    }
+
+    /// The normal form: keys sorted by byte, no white space.
+    pub fn to_json(&self) -> String {
+        canonical(&json!({
+            "version": VERSION,
+            "algorithm": ALGORITHM,
+            "publicKey": base64::encode(self.public_key.as_bytes()),
+            "signature": base64::encode(&self.signature),
+            "payload": self.payload.to_value(),
+        }))
+    }
+
+    /// Checks everything that [`Ticket::parse`] could not, in the order of the specification: the signature, which
+    /// costs a hundred times the rest, comes last.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn verify(self, rules: &TicketRules<'_>, now: UnixMillis) -> Result<VerifiedTicket, TicketError> {
+        let Payload { issued_at, expires_at, .. } = self.payload;
+        if let Some(community) = &self.payload.community
+            && community != rules.community
+        {
+            return Err(TicketError::CommunityMismatch { ticket: community.clone(), asked: rules.community.clone() });
+        }
+        let lifetime = expires_at.since(issued_at);
+        if lifetime > rules.max_lifetime {
+            return Err(TicketError::LifetimeTooLong { lifetime, limit: rules.max_lifetime });
+        }
+        if issued_at > now.after(CLOCK_SKEW) {
+            return Err(TicketError::NotYetValid { issued_at, now });
+        }
+        if expires_at <= now {
+            return Err(TicketError::Expired { expires_at, now });
+        }
+        if rules.trusted_keys.is_some_and(|keys| !keys.contains(&self.public_key)) {
+            return Err(TicketError::UntrustedPublicKey);
+        }
+        self.public_key
+            .verify(self.payload.signed_bytes().as_bytes(), &self.signature)
+            .map_err(|_| TicketError::SignatureInvalid)?;
+        let json = self.to_json().into();
+        Ok(VerifiedTicket { ticket: self, json })
+    }
+}
+
+/// A ticket that was good when it was checked, with its normal form ready to be copied into answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedTicket {
+    ticket: Ticket,
+    json: Box<str>,
+}
+
+impl VerifiedTicket {
+    /// Takes back a ticket that this program verified earlier, in the normal form that it wrote itself: handed over
+    /// from the Worker to the community's object, or read from that object's own storage. Never for input from
+    /// anywhere else: the signature is not checked.
+    ///
+    /// # Errors
+    /// Those of [`Ticket::parse`].
+    pub fn trusted(json: &str, purpose: Purpose) -> Result<Self, TicketError> {
+        Ok(Self { ticket: Ticket::parse(json, purpose)?, json: json.into() })
+    }
+
+    /// What was signed.
+    pub const fn payload(&self) -> &Payload {
+        &self.ticket.payload
+    }
+
+    /// The peer.
+    pub const fn peer_id(&self) -> &PeerId {
+        &self.ticket.payload.peer_id
+    }
+
+    /// The key that signed it.
+    pub const fn public_key(&self) -> PublicKey {
+        self.ticket.public_key
+    }
+
+    /// The normal form.
+    pub fn as_json(&self) -> &str {
+        &self.json
+    }
+}

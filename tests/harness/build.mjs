@@ -1,0 +1,111 @@
+// Builds the Worker with worker-build, unless what is there was built from the same sources.
+
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, readdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { withLock } from "./lock.mjs";
+import { ROOT, execute, main, step } from "./steps.mjs";
+import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+
+/** The files and folders that a build depends on. */
+const SOURCES = [
+  "Cargo.toml",
+  "Cargo.lock",
+  "package-lock.json",
+  "rust-toolchain.toml",
+  "src",
+  "protocol/Cargo.toml",
+  "protocol/src",
+  "tests/harness/build.mjs",
+  "tests/harness/toolchain.mjs",
+];
+const PRODUCTS = ["index.js", "index_bg.wasm"];
+/** Written last: a directory that has it is complete. */
+const FINGERPRINT = ".fingerprint";
+
+/**
+ * @param {object} [options]
+ * @param {string} [options.outDir] Relative to the root of the checkout.
+ * @param {string[]} [options.features] Cargo features to build with.
+ * @param {boolean} [options.force] Builds even if nothing has changed.
+ * @returns {Promise<string>} The directory with the built Worker.
+ */
+export async function buildWorker({ outDir = "build", features = [], force = false } = {}) {
+  const directory = join(ROOT, outDir);
+  if (!force && isCurrent(directory, features)) return directory;
+  await withLock(LOCK, async () => {
+    if (!force && isCurrent(directory, features)) return;
+    // Taken before the build: a file that changes meanwhile makes the next build run again.
+    const current = fingerprint(features);
+    await rm(join(directory, FINGERPRINT), { force: true });
+    const title = features.length > 0 ? `Building the Worker with ${features}` : "Building the Worker";
+    const expectation = {
+      takes: "about 1 minute, a few seconds if little has changed",
+      advice: "The compiler's messages above say why.",
+    };
+    await step(title, expectation, () =>
+      execute(
+        PROGRAMS.workerBuild,
+        ["--release", "--out-dir", outDir, "--", "--locked", ...features.flatMap((feature) => ["--features", feature])],
+        {
+          environment: {
+            ...TOOL_ENVIRONMENT,
+            // Without these worker-build downloads the three from where a package registry is not.
+            WASM_BINDGEN_BIN: PROGRAMS.wasmBindgen,
+            WASM_OPT_BIN: PROGRAMS.wasmOpt,
+            ESBUILD_BIN: PROGRAMS.esbuild,
+          },
+        },
+      ),
+    );
+    writeFileSync(join(directory, FINGERPRINT), current);
+  });
+  return directory;
+}
+
+/**
+ * @param {string} directory
+ * @param {string[]} features
+ */
+function isCurrent(directory, features) {
+  const file = join(directory, FINGERPRINT);
+  return (
+    existsSync(file) &&
+    PRODUCTS.every((product) => existsSync(join(directory, product))) &&
+    readFileSync(file, "utf8") === fingerprint(features)
+  );
+}
+
+/** @param {string[]} features */
+function fingerprint(features) {
+  const hash = createHash("sha256").update(JSON.stringify(features));
+  for (const file of SOURCES.flatMap((source) => filesIn(join(ROOT, source)))) {
+    const content = readFileSync(file);
+    hash.update(JSON.stringify([relative(ROOT, file), content.length])).update(content);
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * @param {string} path
+ * @returns {string[]}
+ */
+function filesIn(path) {
+  if (!statSync(path).isDirectory()) return [path];
+  return readdirSync(path)
+    .sort()
+    .flatMap((name) => filesIn(join(path, name)));
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await main(async () => {
+    await ensureToolchain();
+    const directory = await buildWorker({ force: process.argv.includes("--force") });
+    const wasm = readFileSync(join(directory, "index_bg.wasm"));
+    const kilobytes = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;
+    console.log(`build/index_bg.wasm: ${kilobytes(wasm.length)}, ${kilobytes(gzipSync(wasm).length)} with gzip`);
+  });
+}

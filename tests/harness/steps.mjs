@@ -1,0 +1,142 @@
+// Long steps and their child processes: says what is going on, and leaves nothing running behind.
+//
+// Not a build system: no step knows another, and what needs doing is decided by the caller.
+
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The root of the checkout: every command runs here. */
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** How long a step may be silent in a log that nobody sees a progress bar in. */
+const HEARTBEAT_MS = 30_000;
+/** How long an interrupted child has to end by itself. */
+const GRACE_MS = 5_000;
+
+/** Something that was to be expected now and then: its message is all that there is to say. */
+export class Failure extends Error {}
+
+/** @type {Set<import("node:child_process").ChildProcess>} */
+const children = new Set();
+
+/**
+ * Runs a command in the root of the checkout until it ends; anything but success is a {@link Failure}.
+ * What it prints goes to stderr, because stdout belongs to results.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {object} [options]
+ * @param {NodeJS.ProcessEnv} [options.environment]
+ * @param {(text: string) => void} [options.observe] Gets the command's stdout too, which then goes to stdout.
+ * @returns {Promise<void>}
+ */
+export async function execute(command, args, { environment = process.env, observe } = {}) {
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: environment,
+    stdio: ["ignore", observe ? "pipe" : process.stderr, process.stderr],
+    // A group of its own, so that stopping it stops what it started too (npm's node, cargo's rustc).
+    detached: true,
+  });
+  children.add(child);
+  child.stdout?.setEncoding("utf8").on("data", (text) => {
+    process.stdout.write(text);
+    observe(text);
+  });
+  try {
+    await new Promise((resolve, reject) => {
+      const line = [command, ...args].join(" ");
+      child.once("error", (error) => reject(new Failure(`\`${line}\` did not start: ${error.message}`)));
+      child.once("close", (code, signal) =>
+        code === 0 ? resolve() : reject(new Failure(`\`${line}\` ended with ${signal ?? `exit code ${code}`}`)),
+      );
+    });
+  } finally {
+    children.delete(child);
+  }
+}
+
+/**
+ * Does one long piece of work between a line that says what it is and one that says how long it took.
+ *
+ * @template T
+ * @param {string} title
+ * @param {{ takes: string, advice: string }} expectation How long it takes, and what to do when it fails.
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function step(title, { takes, advice }, work) {
+  const started = performance.now();
+  console.error(`==> ${title} (${takes})`);
+  const heartbeat = setInterval(() => {
+    if (!process.stderr.isTTY) console.error(`... still busy after ${elapsed(started)}: ${title}`);
+  }, HEARTBEAT_MS);
+  try {
+    const result = await work();
+    console.error(`    done in ${elapsed(started)}`);
+    return result;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure(`${title}: failed after ${elapsed(started)}.\n${error.message}\n${advice}`);
+  } finally {
+    clearInterval(heartbeat);
+  }
+}
+
+/**
+ * @param {number} started A reading of `performance.now()`.
+ * @returns {string} The time since then, to be read by people.
+ */
+export function elapsed(started) {
+  const seconds = (performance.now() - started) / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/**
+ * Runs a script's body to its end and sets the exit code. SIGINT and SIGTERM stop the children, abort the signal
+ * that the body was given, and then let it finish without a word.
+ *
+ * @param {(interruption: AbortSignal) => Promise<void>} body
+ * @param {{ interruptedExitCode?: number }} [options] By default what a shell reports for the signal.
+ * @returns {Promise<void>}
+ */
+export async function main(body, { interruptedExitCode } = {}) {
+  const interruption = new AbortController();
+  let exitCode = 0;
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    // A terminal signals the whole group and npm passes its own copy on: the second one changes nothing.
+    process.on(signal, () => {
+      if (interruption.signal.aborted) return;
+      exitCode = interruptedExitCode ?? 128 + constants.signals[signal];
+      interruption.abort();
+      stopChildren("SIGTERM");
+      setTimeout(() => {
+        stopChildren("SIGKILL");
+        process.exit(exitCode);
+      }, GRACE_MS).unref();
+    });
+  }
+  try {
+    await body(interruption.signal);
+  } catch (error) {
+    if (!interruption.signal.aborted) {
+      exitCode = 1;
+      console.error(error instanceof Failure ? `\n${error.message}` : error);
+    }
+  }
+  process.exit(exitCode);
+}
+
+/** @param {NodeJS.Signals} signal */
+function stopChildren(signal) {
+  for (const child of children) {
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      // It has just ended.
+    }
+  }
+}
