@@ -1,20 +1,31 @@
-//! The Worker.
-use worker::*;
+//! The edge beacon: a Cloudflare Worker, and one Durable Object for each community.
+//!
+//! A thin shell over `rendezvous-protocol`, which decides. The Worker runs at every edge and does what can be done
+//! anywhere: parsing, limits, signatures, and lists from its own short memory. A community's object runs once in the
+//! world and does only what needs one place: its roster.
 
-#[event(fetch)]
-async fn fetch(_request: Request, _env: Env, _context: Context) -> Result<Response> {
-    Response::ok("{\"ok\":true}")
+mod answer;
+mod body;
+mod community;
+mod config;
+mod journal;
+mod listings;
+mod problem;
+mod rescue;
+mod router;
+mod throttle;
+
+use worker::{Context, Env, Request, Response, event};
+
+#[event(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| {
+        console_error_panic_hook::hook(panic);
+        rescue::save_all();
+    }));
 }
 
-/// One community.
-#[durable_object]
-pub struct Community {}
-
-impl DurableObject for Community {
-    fn new(_state: State, _env: Env) -> Self {
-        Self {}
-    }
-    async fn fetch(&self, _request: Request) -> Result<Response> {
-        Response::ok("{}")
-    }
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+    router::respond(request, &env).await
 }

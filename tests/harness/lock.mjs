@@ -8,6 +8,7 @@ import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { interruption } from "./steps.mjs";
 
 const POLL_MS = 250;
 /** An owner touches its file this often ... */
@@ -67,7 +68,7 @@ async function acquire(path, owner) {
         console.error(`==> Waiting for process ${holder}, which is setting up or building in this checkout`);
       }
     }
-    await delay(POLL_MS);
+    await delay(POLL_MS, undefined, { signal: interruption });
   }
 }
 

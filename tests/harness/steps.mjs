@@ -15,11 +15,27 @@ const HEARTBEAT_MS = 30_000;
 /** How long an interrupted child has to end by itself. */
 const GRACE_MS = 5_000;
 
-/** Something that was to be expected now and then: its message is all that there is to say. */
-export class Failure extends Error {}
+/** How often a script looks whether the npm that started it is still there. */
+const PARENT_POLL_MS = 500;
 
-/** @type {Set<import("node:child_process").ChildProcess>} */
-const children = new Set();
+/** Something that was to be expected now and then: its message is all that there is to say. */
+export class Failure extends Error {
+  /**
+   * @param {string} message
+   * @param {number} [exitCode] What the script that fails for it ends with.
+   */
+  constructor(message, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+const interrupting = new AbortController();
+/** Aborted once this process was asked to stop. */
+export const interruption = interrupting.signal;
+
+/** What each child is signalled by: its process id, or its group's, which is negative. */
+const children = new Map();
 
 /**
  * Runs a command in the root of the checkout until it ends; anything but success is a {@link Failure}.
@@ -30,17 +46,19 @@ const children = new Set();
  * @param {object} [options]
  * @param {NodeJS.ProcessEnv} [options.environment]
  * @param {(text: string) => void} [options.observe] Gets the command's stdout too, which then goes to stdout.
+ * @param {boolean} [options.interactive] Hands the terminal over: for a command that may ask something.
  * @returns {Promise<void>}
  */
-export async function execute(command, args, { environment = process.env, observe } = {}) {
+export async function execute(command, args, { environment = process.env, observe, interactive = false } = {}) {
+  interruption.throwIfAborted();
   const child = spawn(command, args, {
     cwd: ROOT,
     env: environment,
-    stdio: ["ignore", observe ? "pipe" : process.stderr, process.stderr],
+    stdio: interactive ? "inherit" : ["ignore", observe ? "pipe" : process.stderr, process.stderr],
     // A group of its own, so that stopping it stops what it started too (npm's node, cargo's rustc).
-    detached: true,
+    detached: !interactive,
   });
-  children.add(child);
+  if (child.pid !== undefined) children.set(child, interactive ? child.pid : -child.pid);
   child.stdout?.setEncoding("utf8").on("data", (text) => {
     process.stdout.write(text);
     observe(text);
@@ -50,7 +68,9 @@ export async function execute(command, args, { environment = process.env, observ
       const line = [command, ...args].join(" ");
       child.once("error", (error) => reject(new Failure(`\`${line}\` did not start: ${error.message}`)));
       child.once("close", (code, signal) =>
-        code === 0 ? resolve() : reject(new Failure(`\`${line}\` ended with ${signal ?? `exit code ${code}`}`)),
+        code === 0
+          ? resolve()
+          : reject(new Failure(`\`${line}\` ended with ${signal ?? `exit code ${code}`}`, code ?? undefined)),
       );
     });
   } finally {
@@ -63,13 +83,13 @@ export async function execute(command, args, { environment = process.env, observ
  *
  * @template T
  * @param {string} title
- * @param {{ takes: string, advice: string }} expectation How long it takes, and what to do when it fails.
+ * @param {{ takes?: string, advice?: string }} expectation How long it takes, and what to do when it fails.
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */
 export async function step(title, { takes, advice }, work) {
   const started = performance.now();
-  console.error(`==> ${title} (${takes})`);
+  console.error(takes === undefined ? `==> ${title}` : `==> ${title} (${takes})`);
   const heartbeat = setInterval(() => {
     if (!process.stderr.isTTY) console.error(`... still busy after ${elapsed(started)}: ${title}`);
   }, HEARTBEAT_MS);
@@ -79,7 +99,7 @@ export async function step(title, { takes, advice }, work) {
     return result;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    throw new Failure(`${title}: failed after ${elapsed(started)}.\n${error.message}\n${advice}`);
+    throw new Failure([`${title}: failed after ${elapsed(started)}.`, error.message, advice].filter(Boolean).join("\n"));
   } finally {
     clearInterval(heartbeat);
   }
@@ -96,34 +116,37 @@ export function elapsed(started) {
 }
 
 /**
- * Runs a script's body to its end and sets the exit code. SIGINT and SIGTERM stop the children, abort the signal
- * that the body was given, and then let it finish without a word.
+ * Runs a script's body to its end and exits. SIGINT and SIGTERM stop the children, abort {@link interruption}, and
+ * then let the body finish without a word.
  *
- * @param {(interruption: AbortSignal) => Promise<void>} body
+ * @param {() => Promise<void>} body
  * @param {{ interruptedExitCode?: number }} [options] By default what a shell reports for the signal.
- * @returns {Promise<void>}
+ * @returns {Promise<never>}
  */
 export async function main(body, { interruptedExitCode } = {}) {
-  const interruption = new AbortController();
   let exitCode = 0;
-  for (const signal of ["SIGINT", "SIGTERM"]) {
+  const stop = (signal) => {
     // A terminal signals the whole group and npm passes its own copy on: the second one changes nothing.
-    process.on(signal, () => {
-      if (interruption.signal.aborted) return;
-      exitCode = interruptedExitCode ?? 128 + constants.signals[signal];
-      interruption.abort();
-      stopChildren("SIGTERM");
-      setTimeout(() => {
-        stopChildren("SIGKILL");
-        process.exit(exitCode);
-      }, GRACE_MS).unref();
-    });
+    if (interruption.aborted) return;
+    exitCode = interruptedExitCode ?? 128 + constants.signals[signal];
+    interrupting.abort();
+    signalChildren("SIGTERM");
+    setTimeout(() => {
+      signalChildren("SIGKILL");
+      process.exit(exitCode);
+    }, GRACE_MS).unref();
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  if (process.env.npm_lifecycle_event !== undefined) {
+    // An npm that is killed outright cannot pass that on.
+    const npm = process.ppid;
+    setInterval(() => process.ppid === npm || stop("SIGTERM"), PARENT_POLL_MS).unref();
   }
   try {
-    await body(interruption.signal);
+    await body();
   } catch (error) {
-    if (!interruption.signal.aborted) {
-      exitCode = 1;
+    if (!interruption.aborted) {
+      exitCode = error.exitCode ?? 1;
       console.error(error instanceof Failure ? `\n${error.message}` : error);
     }
   }
@@ -131,10 +154,10 @@ export async function main(body, { interruptedExitCode } = {}) {
 }
 
 /** @param {NodeJS.Signals} signal */
-function stopChildren(signal) {
-  for (const child of children) {
+function signalChildren(signal) {
+  for (const target of children.values()) {
     try {
-      process.kill(-child.pid, signal);
+      process.kill(target, signal);
     } catch {
       // It has just ended.
     }

@@ -59,18 +59,19 @@ export const PROGRAMS = {
  */
 export async function ensureToolchain() {
   requirePrograms();
-  if ((await missing()).length === 0) return;
-  await withLock(LOCK, async () => {
-    // Asked again, because another process may have been at it until the lock was free.
-    for (const install of await missing()) await install();
-  });
-  await requirePinnedCargo();
+  if ((await missing()).length > 0) {
+    await withLock(LOCK, async () => {
+      // Asked again, because another process may have been at it until the lock was free.
+      for (const install of await missing()) await install();
+    });
+  }
 }
 
 /** @returns {Promise<(() => Promise<void>)[]>} One installation for each thing that is missing, in order. */
 async function missing() {
   const installations = [];
   if (!(await rustToolchainIsComplete())) installations.push(installRustToolchain);
+  else await requirePinnedCargo();
   if (!npmPackagesAreCurrent()) installations.push(installNpmPackages);
   const cargoTools = CARGO_TOOLS.filter((tool) => !cargoToolIsCurrent(tool));
   if (cargoTools.length > 0) installations.push(() => installCargoTools(cargoTools));
@@ -120,6 +121,7 @@ async function installRustToolchain() {
   await step(`Installing Rust ${pinned.channel} with ${pinned.targets}`, { takes: "about 1 minute, once", advice: NETWORK_ADVICE }, () =>
     execute("rustup", ["toolchain", "install", pinned.channel, "--profile", "minimal", "--no-self-update", ...parts]),
   );
+  await requirePinnedCargo();
 }
 
 /** A cargo that does not come from rustup would compile with whatever it has, and without the wasm target. */
@@ -170,7 +172,11 @@ async function installCargoTools(tools) {
     for (const { crate, program, version, takes } of tools) {
       await step(`Compiling ${crate} ${version}`, { takes, advice: NETWORK_ADVICE }, () =>
         // Unoptimised tools are fast enough here and take half the time to compile.
-        execute("cargo", ["install", crate, "--version", version, "--bin", program, "--locked", "--debug", "--root", TOOLS], { environment }),
+        execute(
+          "cargo",
+          ["install", crate, "--version", version, "--bin", program, "--locked", "--debug", "--force", "--root", TOOLS],
+          { environment },
+        ),
       );
     }
   } finally {

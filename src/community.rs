@@ -1,0 +1,329 @@
+//! A community's object: the one place in the world where its roster is.
+//!
+//! It decodes, asks the roster, and sees to storage and alarm; `rendezvous-protocol` decides. Both ends of the call
+//! between Worker and object are in this file, so that what one writes the other reads.
+//!
+//! The runtime constructs the object anew after every eviction, deploy and crash: whatever it needs is restored there.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rendezvous_protocol::community::Community as Name;
+use rendezvous_protocol::network::{Network, NetworkSalt};
+use rendezvous_protocol::roster::{Announced, Record, Roster};
+use rendezvous_protocol::snapshot::{Listing, Snapshot};
+use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::upkeep::Upkeep;
+use serde_json::json;
+use worker::{
+    Delay, DurableObject, Env, Headers, Method, Request, RequestInit, Response, ScheduledTime, SqlStorage, State,
+    durable_object, js_sys,
+};
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::router::{self, Failure};
+use crate::{journal, rescue, throttle};
+
+/// The binding in `wrangler.toml`.
+const BINDING: &str = "COMMUNITY";
+
+const ANNOUNCE: &str = "/announce";
+const LEAVE: &str = "/leave";
+const LISTING: &str = "/listing";
+
+const COMMUNITY_HEADER: &str = "X-Community";
+const NETWORK_HEADER: &str = "X-Network";
+
+/// One row, so that a snapshot is written, and billed, as one.
+const CREATE_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)";
+const HAS_TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'snapshot'";
+const READ_SNAPSHOT: &str = "SELECT state FROM snapshot WHERE id = 1";
+const WRITE_SNAPSHOT: &str =
+    "INSERT INTO snapshot (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
+
+/// Hands a verified ticket to the object, to be listed or to leave. What comes back is the answer to the client.
+pub(crate) async fn hand_over(
+    env: &Env,
+    community: &Name,
+    network: Network,
+    ticket: &VerifiedTicket,
+) -> worker::Result<Response> {
+    let path = match ticket.payload().purpose {
+        Purpose::Presence => ANNOUNCE,
+        Purpose::Leave => LEAVE,
+    };
+    let headers = Headers::new();
+    headers.set(NETWORK_HEADER, &network.to_text())?;
+    call(env, community, path, headers, Some(ticket.as_json())).await
+}
+
+/// Asks the object for so much of its roster that any list can be made of it.
+pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: UnixMillis) -> Result<Listing, Failure> {
+    let mut response = call(env, community, LISTING, Headers::new(), None).await?;
+    if response.status_code() != 200 {
+        return Err(Failure::Object { status: response.status_code() });
+    }
+    Ok(Listing::decode(&response.text().await?, config.roster_limits(), now)?)
+}
+
+async fn call(
+    env: &Env,
+    community: &Name,
+    path: &str,
+    headers: Headers,
+    body: Option<&str>,
+) -> worker::Result<Response> {
+    headers.set(COMMUNITY_HEADER, community.as_str())?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_headers(headers).with_body(body.map(Into::into));
+    // The host is of no consequence: the name picks the object.
+    let request = Request::new_with_init(&format!("https://community{path}"), &init)?;
+    env.durable_object(BINDING)?.get_by_name(community.as_str())?.fetch_with_request(request).await
+}
+
+/// The Durable Object. Its name is the community's.
+#[durable_object]
+pub struct Community {
+    state: State,
+    core: Result<Rc<Core>, Failure>,
+}
+
+impl DurableObject for Community {
+    fn new(state: State, env: Env) -> Self {
+        let core = Core::load(&state, &env).map(Rc::new);
+        if let Ok(core) = &core {
+            rescue::register(core);
+            let unwritten = core.memory.borrow_mut().unwritten_since_start.take();
+            if let Some(delay) = unwritten {
+                core.write_later(&state, delay);
+            }
+        }
+        Self { state, core }
+    }
+
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let now = router::clock();
+        match self.serve(request, now).await {
+            Ok(answer) => answer.into_response(),
+            Err(failure) => router::internal(now, &failure),
+        }
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Err(failure) = self.tidy_up().await {
+            journal::failure("alarm_failed", json!({ "cause": failure.to_string() }));
+        }
+        Response::empty()
+    }
+}
+
+impl Community {
+    fn core(&self) -> Result<&Rc<Core>, Failure> {
+        self.core.as_ref().map_err(Clone::clone)
+    }
+
+    async fn serve(&self, mut request: Request, now: UnixMillis) -> Result<Answer, Failure> {
+        let core = self.core()?;
+        let path = request.path();
+        if path == LISTING {
+            return core.listing(now);
+        }
+        let community = request.headers().get(COMMUNITY_HEADER)?.unwrap_or_default();
+        let network = Network::from_text(&request.headers().get(NETWORK_HEADER)?.unwrap_or_default());
+        // Other events may run during this wait. Nothing has been read or decided yet, so none is in the way.
+        let ticket = request.text().await?;
+        let (answer, changed) = if path == LEAVE {
+            core.leave(now, &VerifiedTicket::trusted(&ticket, Purpose::Leave)?)
+        } else {
+            core.announce(now, &community, network, VerifiedTicket::trusted(&ticket, Purpose::Presence)?)?
+        };
+        if changed && let Some(delay) = core.memory.borrow_mut().upkeep.changed(now) {
+            core.write_later(&self.state, delay);
+        }
+        core.write_if_due(now);
+        self.set_alarm_if_due(core, now).await?;
+        Ok(answer)
+    }
+
+    async fn set_alarm_if_due(&self, core: &Core, now: UnixMillis) -> worker::Result<()> {
+        let Some(at) = core.next_alarm(now) else { return Ok(()) };
+        // The roster has been changed and the answer made: what runs during this wait finds both done.
+        let date = js_sys::Date::new(&(at.as_u64() as f64).into());
+        self.state.storage().set_alarm(ScheduledTime::new(date)).await
+    }
+
+    async fn tidy_up(&self) -> Result<(), Failure> {
+        let core = self.core()?;
+        let now = router::clock();
+        core.memory.borrow_mut().upkeep.alarmed();
+        core.write_if_due(now);
+        if core.is_deserted(now) {
+            // Announces wait behind this write. The next one creates the table anew.
+            return Ok(self.state.storage().delete_all().await?);
+        }
+        Ok(self.set_alarm_if_due(core, now).await?)
+    }
+}
+
+/// What outlives one event: the object itself, a timer and the panic hook share it.
+pub(crate) struct Core {
+    identifier: String,
+    config: Config,
+    sql: SqlStorage,
+    started_at: UnixMillis,
+    memory: RefCell<Memory>,
+}
+
+struct Memory {
+    salt: NetworkSalt,
+    roster: Roster,
+    upkeep: Upkeep,
+    /// After how long what was restored from a panic is to be written.
+    unwritten_since_start: Option<Duration>,
+}
+
+impl Core {
+    fn load(state: &State, env: &Env) -> Result<Self, Failure> {
+        let config = router::config(env)?.clone();
+        let limits = config.roster_limits();
+        let sql = state.storage().sql();
+        let identifier = state.id().to_string();
+        let now = router::clock();
+
+        let decode = |text: Option<String>| match Snapshot::decode(&text?, limits, now) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                // Presence is soft: starting empty costs minutes, refusing to start would cost the community.
+                journal::failure("snapshot_unreadable", json!({ "cause": error.to_string() }));
+                None
+            }
+        };
+        let stored = decode(read_snapshot(&sql)?);
+        let rescued = decode(rescue::take(&identifier))
+            .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
+
+        let mut upkeep = Upkeep::default();
+        let unwritten_since_start = rescued.as_ref().and_then(|_| upkeep.changed(now));
+        let (salt, roster) = match rescued.or(stored) {
+            Some(snapshot) => {
+                journal::note("roster_restored", json!({ "peers": snapshot.roster.len() }));
+                (snapshot.salt, snapshot.roster)
+            }
+            None => (throttle::random_salt()?, Roster::new(limits)),
+        };
+        let memory = RefCell::new(Memory { salt, roster, upkeep, unwritten_since_start });
+        Ok(Self { identifier, config, sql, started_at: now, memory })
+    }
+
+    /// The object's identifier: a hash of the community's name.
+    pub(crate) fn identifier(&self) -> &str {
+        &self.identifier
+    }
+
+    /// A snapshot, if there is something to lose and nobody is just changing it. Never panics.
+    pub(crate) fn unwritten_snapshot(&self) -> Option<String> {
+        let memory = self.memory.try_borrow().ok()?;
+        if !memory.upkeep.has_unwritten() {
+            return None;
+        }
+        Snapshot::encode(router::clock(), &memory.salt, &memory.roster).ok()
+    }
+
+    fn announce(
+        &self,
+        now: UnixMillis,
+        community: &str,
+        network: Network,
+        ticket: VerifiedTicket,
+    ) -> Result<(Answer, bool), Failure> {
+        let mut memory = self.memory.borrow_mut();
+        let Memory { salt, roster, .. } = &mut *memory;
+        let network = salt.hash(network);
+        let peer_id = ticket.peer_id().clone();
+        let expires_at = ticket.payload().expires_at;
+        let outcome = roster.announce(now, ticket, network);
+        let peers = roster.fresh(now, self.config.answer_limit, Some(peer_id.as_str()));
+        let peers: Vec<&str> = peers.iter().map(|record: &&Record| record.ticket.as_json()).collect();
+        let accepted = match outcome {
+            Ok(announced) => announced == Announced::Accepted,
+            Err(refused) => return Ok((Problem::Refused(refused).answer(now, &peers), false)),
+        };
+        let fields = json!({
+            "ok": true,
+            "accepted": accepted,
+            "community": community,
+            "serverTime": now,
+            "expiresAt": expires_at,
+            "announceAfterMs": self.config.announce_after_millis(getrandom::u32()?),
+        });
+        Ok((Answer::ok(&fields, Some(&peers)), accepted))
+    }
+
+    fn leave(&self, now: UnixMillis, ticket: &VerifiedTicket) -> (Answer, bool) {
+        let left = self.memory.borrow_mut().roster.leave(now, ticket);
+        (Answer::ok(&json!({ "ok": true, "left": left, "serverTime": now }), None), left)
+    }
+
+    fn listing(&self, now: UnixMillis) -> Result<Answer, Failure> {
+        let roster = &mut self.memory.borrow_mut().roster;
+        let body = Listing::encode(roster, now, self.config.answer_limit, self.started_at)?;
+        Ok(Answer { status: 200, headers: Vec::new(), body })
+    }
+
+    fn next_alarm(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let Memory { roster, upkeep, .. } = &mut *self.memory.borrow_mut();
+        upkeep.next_alarm(now, roster.next_deadline())
+    }
+
+    fn is_deserted(&self, now: UnixMillis) -> bool {
+        let roster = &mut self.memory.borrow_mut().roster;
+        roster.expire(now);
+        roster.is_empty()
+    }
+
+    fn write_later(self: &Rc<Self>, state: &State, delay: Duration) {
+        let core = Rc::clone(self);
+        state.wait_until(async move {
+            Delay::from(delay).await;
+            core.write_if_due(router::clock());
+        });
+    }
+
+    /// Writes the roster, if that is due. A failure is logged and mended by the next write: the roster in memory is
+    /// right all the same.
+    fn write_if_due(&self, now: UnixMillis) {
+        let memory = &mut *self.memory.borrow_mut();
+        if !memory.upkeep.take_write(now) {
+            return;
+        }
+        let written = Snapshot::encode(now, &memory.salt, &memory.roster)
+            .map_err(Failure::from)
+            .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
+        if let Err(failure) = written {
+            journal::failure("snapshot_not_written", json!({ "cause": failure.to_string() }));
+        }
+    }
+}
+
+fn write_snapshot(sql: &SqlStorage, state: String) -> worker::Result<()> {
+    sql.exec(CREATE_TABLE, None)?;
+    sql.exec(WRITE_SNAPSHOT, vec![state.into()])?;
+    Ok(())
+}
+
+/// An object that was only ever read from has no table, and is to have none: it costs nothing.
+fn read_snapshot(sql: &SqlStorage) -> worker::Result<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct Row {
+        state: String,
+    }
+    if sql.exec(HAS_TABLE, None)?.to_array::<serde::de::IgnoredAny>()?.is_empty() {
+        return Ok(None);
+    }
+    Ok(sql.exec(READ_SNAPSHOT, None)?.to_array::<Row>()?.pop().map(|row| row.state))
+}

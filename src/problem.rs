@@ -1,0 +1,147 @@
+//! Everything that can be wrong with a request, and how it is answered: the only file that knows statuses.
+
+use std::time::Duration;
+
+use rendezvous_protocol::budget::Throttled;
+use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::roster::Refused;
+use rendezvous_protocol::ticket::TicketError;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use serde_json::json;
+
+use crate::answer::{Answer, Peers};
+
+/// Why a request is not served.
+#[derive(Clone, Debug)]
+pub(crate) enum Problem {
+    Request(RequestError),
+    Ticket(TicketError),
+    Refused(Refused),
+    Throttled(Throttled),
+    NotFound,
+    MethodNotAllowed {
+        /// The methods of this path.
+        allow: &'static str,
+    },
+    /// The cause is in the log, and only there.
+    Internal,
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl Problem {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Ticket(error) => error.code(),
+            Self::Refused(refused) => refused.code(),
+            Self::Throttled(_) => "THROTTLED",
+            Self::NotFound => "NOT_FOUND",
+            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
+            Self::Request(RequestError::BodyTooLarge) => 413,
+            Self::Request(_) => 400,
+            Self::Ticket(TicketError::SignatureInvalid | TicketError::UntrustedPublicKey) => 403,
+            Self::Ticket(_) => 400,
+            Self::Refused(Refused::Expired) => 400,
+            Self::Refused(Refused::PeerIdTaken | Refused::StaleTicket { .. }) => 409,
+            Self::Refused(Refused::AnnounceTooSoon { .. }) | Self::Throttled(_) => 429,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::Internal => 500,
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status() {
+            400 => "Bad Request",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            409 => "Conflict",
+            413 => "Content Too Large",
+            429 => "Too Many Requests",
+            _ => "Internal Server Error",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Request(error) => error.to_string(),
+            Self::Ticket(error) => error.to_string(),
+            Self::Refused(refused) => refused.to_string(),
+            Self::Throttled(throttled) => throttled.to_string(),
+            Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
+        }
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(Refused::AnnounceTooSoon { retry_after }) | Self::Throttled(Throttled { retry_after }) => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
+    /// the status's; `code` tells causes apart.
+    pub(crate) fn answer(&self, now: UnixMillis, peers: &Peers<'_>) -> Answer {
+        let code = self.code();
+        let mut fields = json!({
+            "type": "about:blank",
+            "title": self.title(),
+            "status": self.status(),
+            "detail": self.detail(),
+            "ok": false,
+            "code": code,
+            "serverTime": now,
+            "validation": { "ok": false, "reason": code },
+        });
+        let mut headers = vec![("Content-Type", "application/problem+json; charset=utf-8".to_owned())];
+        if let Some(retry_after) = self.retry_after() {
+            let millis = saturating_millis(retry_after);
+            if let Some(fields) = fields.as_object_mut() {
+                fields.insert("retryAfterMs".to_owned(), millis.into());
+            }
+            headers.push(("Retry-After", millis.div_ceil(1_000).to_string()));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.push(("Allow", (*allow).to_owned()));
+        }
+        Answer::new(self.status(), headers, &fields, Some(peers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announce_too_soon_says_when_to_come_again() {
+        let problem = Problem::Refused(Refused::AnnounceTooSoon { retry_after: Duration::from_millis(44_001) });
+        let answer = problem.answer(UnixMillis::saturating(1_700_000_000_000), &[r#"{"a":1}"#]);
+        assert_eq!(answer.status, 429);
+        assert_eq!(
+            answer.body,
+            concat!(
+                r#"{"code":"ANNOUNCE_TOO_SOON","detail":"a new ticket for this peerId is accepted in 44001 ms; "#,
+                r#"until then, send the last one again","ok":false,"retryAfterMs":44001,"serverTime":1700000000000,"#,
+                r#""status":429,"title":"Too Many Requests","type":"about:blank","#,
+                r#""validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"peers":[{"a":1}]}"#
+            )
+        );
+        assert!(answer.headers.contains(&("Retry-After", "45".to_owned())));
+    }
+}

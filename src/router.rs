@@ -1,0 +1,275 @@
+//! From a request to its answer.
+
+use std::sync::OnceLock;
+
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
+use rendezvous_protocol::snapshot::{Listing, SnapshotError};
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError};
+use rendezvous_protocol::time::UnixMillis;
+use serde_json::json;
+use worker::js_sys::Reflect;
+use worker::{Date, Env, Method, Request, Response, Url};
+
+use crate::answer::Answer;
+use crate::config::{Config, ConfigError};
+use crate::listings::Age;
+use crate::problem::Problem;
+use crate::{body, community, journal, listings, throttle};
+
+const GET: &str = "GET, HEAD, OPTIONS";
+const POST: &str = "POST, OPTIONS";
+
+/// Why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the variable {} is {:?}: it must be {}", .0.variable, .0.value, .0.expected)]
+    Config(ConfigError),
+    #[error("the runtime: {0}")]
+    Runtime(String),
+    #[error("the object answered {status}")]
+    Object { status: u16 },
+    #[error("a roster could not be written or read: {0}")]
+    Snapshot(String),
+    #[error("a ticket handed over was not a ticket: {0}")]
+    HandOver(#[from] TicketError),
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl From<worker::Error> for Failure {
+    fn from(error: worker::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        Self::Snapshot(error.to_string())
+    }
+}
+
+/// The time. Read once for each event.
+pub(crate) fn clock() -> UnixMillis {
+    UnixMillis::saturating(Date::now().as_millis())
+}
+
+/// The configuration, parsed once in the life of an isolate.
+pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
+    static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        Config::parse(|name| {
+            let value = Reflect::get(env, &name.into()).ok()?;
+            // TOML's bare numbers arrive as numbers.
+            value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()))
+        })
+    });
+    config.as_ref().map_err(|error| Failure::Config(error.clone()))
+}
+
+/// Logs a failure in full and answers without detail.
+pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> worker::Result<Response> {
+    journal::failure("request_failed", json!({ "cause": failure.to_string() }));
+    Problem::Internal.answer(now, &[]).into_response()
+}
+
+/// Answers a request.
+pub(crate) async fn respond(request: Request, env: &Env) -> worker::Result<Response> {
+    let now = clock();
+    let served = match config(env) {
+        Ok(config) => Beacon { env, config, now }.serve(request).await,
+        Err(failure) => Err(failure),
+    };
+    served.or_else(|failure| internal(now, &failure))
+}
+
+/// What serving one request needs.
+struct Beacon<'a> {
+    env: &'a Env,
+    config: &'static Config,
+    now: UnixMillis,
+}
+
+impl Beacon<'_> {
+    async fn serve(&self, request: Request) -> Result<Response, Failure> {
+        let method = request.method();
+        if method == Method::Options {
+            return Ok(preflight().into_response()?);
+        }
+        let reads = matches!(method, Method::Get | Method::Head);
+        let writes = method == Method::Post;
+        let answer = match request.path().as_str() {
+            "/announce" if writes => return self.take_ticket(request, Purpose::Presence).await,
+            "/leave" if writes => return self.take_ticket(request, Purpose::Leave).await,
+            "/peers" if reads => self.list(&request).await?,
+            "/healthz" if reads => self.health(),
+            #[cfg(feature = "fault-injection")]
+            "/panic" => inject_panic(),
+            "/announce" | "/leave" => self.plain(&Problem::MethodNotAllowed { allow: POST }),
+            "/peers" | "/healthz" => self.plain(&Problem::MethodNotAllowed { allow: GET }),
+            _ => self.plain(&Problem::NotFound),
+        };
+        Ok(answer.into_response()?)
+    }
+
+    /// `POST /announce` and `POST /leave`.
+    async fn take_ticket(&self, mut request: Request, purpose: Purpose) -> Result<Response, Failure> {
+        let url = request.url()?;
+        let query = parameter(&url, "community");
+        let network = throttle::network_of(&request, self.config)?;
+        if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
+            return Ok(self.throttled(throttled, query.as_deref()).into_response()?);
+        }
+        let body = body::read(&mut request).await?;
+        let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
+            let body = TicketBody::parse(body)?;
+            let community = self.community(query.as_deref(), body.community.as_deref())?;
+            Ok((body.ticket, community))
+        });
+        let (ticket, community) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(self.plain(&error.into()).into_response()?),
+        };
+        let rules = self.config.ticket_rules(&community);
+        let ticket = Ticket::parse(ticket, purpose).map_err(|error| (error, None)).and_then(|ticket| {
+            let peer_id = ticket.payload().peer_id.clone();
+            ticket.verify(&rules, self.now).map_err(|error| (error, Some(peer_id)))
+        });
+        match ticket {
+            // Nothing is kept here across this wait.
+            Ok(ticket) => Ok(community::hand_over(self.env, &community, network, &ticket).await?),
+            Err((error, peer_id)) => {
+                let caller = peer_id.as_ref().map(|peer_id| peer_id.as_str());
+                Ok(self.with_list(&Problem::Ticket(error), &community, caller).await.into_response()?)
+            }
+        }
+    }
+
+    /// `GET /peers`.
+    async fn list(&self, request: &Request) -> Result<Answer, Failure> {
+        let url = request.url()?;
+        let query = parameter(&url, "community");
+        let network = throttle::network_of(request, self.config)?;
+        if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
+            return Ok(self.throttled(throttled, query.as_deref()));
+        }
+        let parsed = self.community(query.as_deref(), None).and_then(|community| {
+            let limit = choose_limit(parameter(&url, "limit").as_deref(), self.config.answer_limit)?;
+            Ok((community, limit))
+        });
+        let (community, limit) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(self.plain(&error.into())),
+        };
+        let exclude = parameter(&url, "exclude");
+        let known = request.headers().get("If-None-Match")?;
+        let make =
+            |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), known.as_deref());
+        if let Some(answer) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
+            return Ok(answer);
+        }
+        let mut listing = community::listing(self.env, &community, self.config, self.now).await?;
+        let answer = make(&mut listing);
+        listings::keep(self.now, community.clone(), listing);
+        Ok(answer)
+    }
+
+    fn list_of(
+        &self,
+        listing: &mut Listing,
+        community: &Community,
+        limit: usize,
+        exclude: Option<&str>,
+        known: Option<&str>,
+    ) -> Answer {
+        let Listing { total, tag, roster } = listing;
+        let held = roster.len();
+        roster.expire(self.now);
+        *total -= held - roster.len();
+        // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
+        let tag = format!("W/\"{tag}-{}\"", roster.len());
+        let headers = vec![
+            ("Cache-Control", format!("public, max-age={}", self.config.peers_max_age.as_secs())),
+            ("ETag", tag.clone()),
+        ];
+        if known.is_some_and(|known| matches(known, &tag)) {
+            return Answer::empty(304, headers);
+        }
+        let fields = json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": total });
+        let peers = roster.fresh(self.now, limit, exclude);
+        let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
+        Answer::new(200, headers, &fields, Some(&peers))
+    }
+
+    fn health(&self) -> Answer {
+        Answer::ok(&json!({ "ok": true, "version": env!("CARGO_PKG_VERSION"), "serverTime": self.now }), None)
+    }
+
+    fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
+        let community = choose_community(query, body, &self.config.default_community)?;
+        if self.config.serves(&community) { Ok(community) } else { Err(RequestError::CommunityUnknown(community)) }
+    }
+
+    /// A problem where no community is known.
+    fn plain(&self, problem: &Problem) -> Answer {
+        problem.answer(self.now, &[])
+    }
+
+    /// A problem with the community's list: a peer that is refused still finds others.
+    async fn with_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
+        let fresh = listings::read(self.now, community, Age::Fresh, self.config, |_| ()).is_some();
+        if !fresh {
+            match community::listing(self.env, community, self.config, self.now).await {
+                Ok(listing) => listings::keep(self.now, community.clone(), listing),
+                Err(failure) => journal::failure("list_unavailable", json!({ "cause": failure.to_string() })),
+            }
+        }
+        self.with_kept_list(problem, community, caller)
+    }
+
+    /// The same with whatever list is at hand, because a request over its budget must not cost the object anything.
+    fn throttled(&self, throttled: rendezvous_protocol::budget::Throttled, community: Option<&str>) -> Answer {
+        let problem = Problem::Throttled(throttled);
+        match self.community(community, None) {
+            Ok(community) => self.with_kept_list(&problem, &community, None),
+            Err(_) => self.plain(&problem),
+        }
+    }
+
+    fn with_kept_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
+        listings::read(self.now, community, Age::Any, self.config, |listing| {
+            let peers = listing.roster.fresh(self.now, self.config.answer_limit, caller);
+            let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
+            problem.answer(self.now, &peers)
+        })
+        .unwrap_or_else(|| self.plain(problem))
+    }
+}
+
+fn preflight() -> Answer {
+    Answer::empty(
+        204,
+        vec![
+            ("Access-Control-Allow-Methods", "GET, POST, OPTIONS".to_owned()),
+            ("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()),
+            ("Access-Control-Max-Age", "86400".to_owned()),
+        ],
+    )
+}
+
+fn parameter(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Whether an `If-None-Match` header names `tag`, compared weakly (RFC 9110, section 13.1.2).
+fn matches(known: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
+}
+
+/// For the test that shows what a panic costs. Not compiled into a beacon.
+#[cfg(feature = "fault-injection")]
+#[allow(clippy::panic, reason = "that is what it is for")]
+fn inject_panic() -> Answer {
+    panic!("injected")
+}

@@ -1,0 +1,60 @@
+//! Whose request this is, and whether its network has any left.
+//!
+//! Each isolate counts for itself and forgets when it ends: a first line that costs nothing, not an exact count. The
+//! fairness of the roster does not depend on it.
+
+use std::cell::RefCell;
+
+use rendezvous_protocol::budget::{Budget, Throttled};
+use rendezvous_protocol::limits::BUDGET_NETWORKS;
+use rendezvous_protocol::network::{Network, NetworkSalt};
+use rendezvous_protocol::time::UnixMillis;
+use worker::Request;
+
+use crate::config::Config;
+
+struct Throttle {
+    salt: NetworkSalt,
+    budget: Budget,
+}
+
+thread_local! {
+    static THROTTLE: RefCell<Option<Throttle>> = const { RefCell::new(None) };
+}
+
+/// The network that a request comes from. `CF-Connecting-IP` is set by Cloudflare and cannot be forged there; the
+/// configured header stands in for it only where it is absent.
+pub(crate) fn network_of(request: &Request, config: &Config) -> worker::Result<Network> {
+    let mut address = request.headers().get("CF-Connecting-IP")?;
+    if address.is_none()
+        && let Some(header) = &config.client_address_header
+    {
+        address = request.headers().get(header)?;
+    }
+    Ok(Network::from_header(address.as_deref()))
+}
+
+/// Takes one request out of the network's budget.
+pub(crate) fn spend(
+    now: UnixMillis,
+    network: Network,
+    config: &Config,
+) -> Result<Result<(), Throttled>, getrandom::Error> {
+    THROTTLE.with_borrow_mut(|throttle| {
+        let Throttle { salt, budget } = match throttle {
+            Some(throttle) => throttle,
+            None => throttle.insert(Throttle {
+                salt: random_salt()?,
+                budget: Budget::new(config.network_requests_per_minute, BUDGET_NETWORKS),
+            }),
+        };
+        Ok(budget.spend(now, salt.hash(network)))
+    })
+}
+
+/// A new salt for hashes of networks.
+pub(crate) fn random_salt() -> Result<NetworkSalt, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(NetworkSalt::from_bytes(bytes))
+}

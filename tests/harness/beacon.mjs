@@ -1,0 +1,151 @@
+// Runs the built Worker in workerd, the runtime that Cloudflare runs it in, on a port of this machine.
+//
+// Bindings, compatibility date and [vars] are those of wrangler.toml. It neither installs nor builds anything:
+// toolchain.mjs and build.mjs do.
+
+import { execFile, spawn } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { ROOT } from "./steps.mjs";
+
+/**
+ * @typedef {object} Beacon
+ * @property {string} url Where it answers, without a slash at the end.
+ * @property {import("miniflare").Miniflare} miniflare
+ * @property {import("node:child_process").ChildProcess} workerd To crash the beacon: `workerd.kill("SIGKILL")`, then `stop()`.
+ * @property {() => Promise<void>} stop
+ */
+
+/** @type {Promise<import("wrangler").Unstable_Config> | undefined} */
+let configuration;
+
+/**
+ * The settings of a deployed beacon: wrangler.toml as wrangler itself reads it, once.
+ *
+ * @returns {Promise<import("wrangler").Unstable_Config>}
+ */
+export function readConfiguration() {
+  return (configuration ??= readWithWrangler());
+}
+
+async function readWithWrangler() {
+  // In a process of its own: loading wrangler sets a proxy for every later fetch() of the process that does.
+  const script =
+    'import { unstable_readConfig } from "wrangler";' +
+    'process.stdout.write(JSON.stringify(unstable_readConfig({ config: "wrangler.toml" })));';
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], { cwd: ROOT });
+  return JSON.parse(stdout);
+}
+
+/**
+ * @param {object} [options]
+ * @param {number} [options.port] 0 for any that is free.
+ * @param {string} [options.host]
+ * @param {Record<string, string>} [options.vars] In place of those in wrangler.toml.
+ * @param {string} [options.persist] Directory that keeps the Durable Objects' state. By default it ends with the beacon.
+ * @param {string} [options.buildDir] The directory that `buildWorker` returned.
+ * @param {(line: string) => void} [options.log] Gets what the Worker and workerd log.
+ * @returns {Promise<Beacon>}
+ */
+export async function startBeacon({
+  port = 0,
+  host = "127.0.0.1",
+  vars = {},
+  persist,
+  buildDir = join(ROOT, "build"),
+  log = () => {},
+} = {}) {
+  const [settings, { Miniflare }] = await Promise.all([readConfiguration(), import("miniflare")]);
+  const sqliteClasses = settings.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []);
+
+  const children = [];
+  const remember = ({ process: child }) => children.push(child);
+  subscribe("child_process", remember);
+  const restoreSignals = keepSignalListeners();
+  const miniflare = new Miniflare({
+    name: settings.name,
+    host,
+    port,
+    modulesRoot: buildDir,
+    modules: [
+      { type: "ESModule", path: join(buildDir, "index.js") },
+      { type: "CompiledWasm", path: join(buildDir, "index_bg.wasm") },
+    ],
+    compatibilityDate: settings.compatibility_date,
+    compatibilityFlags: settings.compatibility_flags,
+    bindings: { ...settings.vars, ...vars },
+    durableObjects: Object.fromEntries(
+      settings.durable_objects.bindings.map(({ name, class_name: className }) => [
+        name,
+        { className, useSQLite: sqliteClasses.includes(className) },
+      ]),
+    ),
+    durableObjectsPersist: persist === undefined ? false : resolve(persist),
+    // Miniflare would look up this machine's place on the network for `request.cf`.
+    cf: false,
+    logRequests: false,
+    handleStructuredLogs: ({ message }) => log(message),
+  });
+  restoreSignals();
+
+  let url;
+  try {
+    url = await miniflare.ready;
+  } catch (error) {
+    await miniflare.dispose().catch(() => {});
+    throw error;
+  } finally {
+    unsubscribe("child_process", remember);
+  }
+  const workerd = children.find((child) => child.spawnfile.includes("workerd"));
+  const guard = guardAgainstOrphan(workerd.pid);
+
+  return {
+    url: url.origin,
+    miniflare,
+    workerd,
+    async stop() {
+      await miniflare.dispose();
+      if (workerd.exitCode === null && workerd.signalCode === null) await once(workerd, "exit");
+      guard.kill();
+    },
+  };
+}
+
+/**
+ * Miniflare answers SIGINT and SIGTERM by leaving at once with exit code 130 or 143. Where somebody else already
+ * listens for a signal, what happens then is theirs to say.
+ *
+ * @returns {() => void} Removes what has been added since.
+ */
+function keepSignalListeners() {
+  const before = ["SIGINT", "SIGTERM"].map((signal) => [signal, process.listeners(signal)]);
+  return () => {
+    for (const [signal, listeners] of before) {
+      if (listeners.length === 0) continue;
+      for (const listener of process.listeners(signal)) {
+        if (!listeners.includes(listener)) process.removeListener(signal, listener);
+      }
+    }
+  };
+}
+
+/**
+ * A workerd whose parent is killed outright lives on and keeps the port. A shell that waits for the end of a pipe
+ * which only this process holds open sees that happen, and kills it.
+ *
+ * @param {number} pid
+ * @returns {import("node:child_process").ChildProcess}
+ */
+function guardAgainstOrphan(pid) {
+  const guard = spawn("sh", ["-c", 'read -r _; kill -9 "$0"', String(pid)], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  guard.stdin.on("error", () => {});
+  guard.unref();
+  guard.stdin.unref();
+  return guard;
+}

@@ -1,0 +1,127 @@
+// `npm start`: a beacon on this machine, from a fresh checkout to the first answer.
+//
+// PORT (8787) and HOST (127.0.0.1) say where it listens, STATE (.beacon) names the directory that keeps its state
+// between runs. A variable of wrangler.toml's [vars] is overridden by the environment variable of the same name:
+//
+//     PORT=9000 ANSWER_LIMIT=20 npm start
+
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { readConfiguration, startBeacon } from "./beacon.mjs";
+import { buildWorker } from "./build.mjs";
+import { Failure, ROOT, interruption, main } from "./steps.mjs";
+import { ensureToolchain } from "./toolchain.mjs";
+
+await main(
+  async () => {
+    const host = process.env.HOST || "127.0.0.1";
+    const port = parsePort(process.env.PORT || "8787");
+    const persist = process.env.STATE || join(ROOT, ".beacon");
+    await requireFreeAddress(host, port);
+    await ensureToolchain();
+    await buildWorker();
+    await serve(host, port, persist);
+  },
+  // Stopping a server is how its run is meant to end.
+  { interruptedExitCode: 0 },
+);
+
+/**
+ * @param {string} text
+ * @returns {number}
+ */
+function parsePort(text) {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65535) {
+    throw new Failure(`PORT is "${text}": it must be a number from 0 to 65535, where 0 stands for any free port.`);
+  }
+  return port;
+}
+
+/**
+ * Listens there for a moment, so that nobody waits for a build first.
+ *
+ * @param {string} host
+ * @param {number} port
+ */
+async function requireFreeAddress(host, port) {
+  const server = createServer();
+  server.listen({ host: host === "*" ? "::" : host, port, exclusive: true });
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    if (error.code === "EADDRINUSE") throw addressInUse(host, port);
+    throw new Failure(`Cannot listen on ${host}, port ${port}: ${error.message}. HOST and PORT choose another.`);
+  }
+  server.close();
+  await once(server, "close");
+}
+
+/**
+ * @param {string} host
+ * @param {number} port
+ */
+function addressInUse(host, port) {
+  const other = port < 65535 ? port + 1 : port - 1;
+  return new Failure(
+    `Port ${port} on ${host} is in use, perhaps by another beacon. Stop that, or choose another port: PORT=${other} npm start`,
+  );
+}
+
+/**
+ * @param {string} host
+ * @param {number} port
+ * @param {string} persist
+ */
+async function serve(host, port, persist) {
+  const { vars: defaults } = await readConfiguration();
+  const overridden = Object.keys(defaults).filter((name) => process.env[name] !== undefined);
+  const vars = Object.fromEntries(overridden.map((name) => [name, process.env[name]]));
+
+  // Until it is known whether the Worker can run, its log waits: a failure is explained by it.
+  let early = [];
+  const log = (line) => (early === undefined ? print(line) : early.push(line));
+
+  const beacon = await startBeacon({ host, port, persist, vars, log }).catch((error) => {
+    if (error.code === "ERR_ADDRESS_IN_USE") throw addressInUse(host, port);
+    throw new Failure(["workerd did not start:", ...early, error.message].join("\n"));
+  });
+  try {
+    const health = await fetch(`${beacon.url}/healthz`);
+    if (health.status !== 200) {
+      throw new Failure(
+        [
+          `The beacon is not healthy: GET /healthz answers ${health.status}. Its log:`,
+          ...(early.length > 0 ? early : [await health.text()]),
+          overridden.length > 0 ? `Taken from the environment: ${overridden.join(", ")}` : "Look at [vars] in wrangler.toml.",
+        ].join("\n"),
+      );
+    }
+    early.splice(0).forEach(print);
+    early = undefined;
+
+    console.log(`\nThe beacon is ready at ${beacon.url} (Ctrl-C stops it; state in ${persist}). Who is online:\n`);
+    console.log(`    curl '${beacon.url}/peers'\n`);
+
+    const ended = once(beacon.workerd, "exit").then(([code, signal]) => {
+      if (!interruption.aborted) throw new Failure(`workerd ended unexpectedly with ${signal ?? `exit code ${code}`}.`);
+    });
+    await Promise.race([interrupted(), ended]);
+  } finally {
+    await beacon.stop();
+  }
+}
+
+async function interrupted() {
+  if (!interruption.aborted) await once(interruption, "abort");
+}
+
+/**
+ * The Worker's own lines are JSON and go to stdout; what else workerd has to say does not.
+ *
+ * @param {string} line
+ */
+function print(line) {
+  (line.startsWith("{") ? process.stdout : process.stderr).write(`${line}\n`);
+}

@@ -1,0 +1,141 @@
+// `npm test`: every check that there is, in the order in which they are quick to fail.
+//
+// A failed check does not stop those after it, unless they need what it was to make. `npm test -- --only worker`
+// runs the steps with "worker" in their names.
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs, stripVTControlCharacters } from "node:util";
+import { buildWorker } from "./build.mjs";
+import { Failure, ROOT, elapsed, execute, interruption, main, step } from "./steps.mjs";
+import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+
+const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown"];
+
+/** Output that is piped through this process would lose its colours. */
+const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR: "always", FORCE_COLOR: "1" } : {};
+
+/**
+ * @typedef {object} Check
+ * @property {string} name
+ * @property {(count: Count) => Promise<unknown>} run Adds the tests that it ran to the count.
+ * @property {boolean} [essential] Whether there is no point in going on without it.
+ *
+ * @typedef {{ passed: number, failed: number }} Count
+ */
+
+/** @type {Check[]} */
+const CHECKS = [
+  { name: "Format", run: () => cargo(["fmt", "--all", "--check"]) },
+  {
+    name: "Lints",
+    run: () => cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
+  },
+  { name: "Lints of the Worker on wasm", run: () => cargo(["clippy", ...WORKER, "--locked", "--", "--deny", "warnings"]) },
+  {
+    name: "Documentation",
+    run: () => cargo(["doc", "--workspace", "--no-deps", "--locked"], { RUSTDOCFLAGS: "--deny warnings" }),
+  },
+  { name: "Rust tests", run: runRustTests },
+  { name: "Build of the Worker", run: () => buildWorker(), essential: true },
+  { name: "Build of the capsule", run: () => cargo(["build", "--package", "rendezvous-capsule", "--locked"]), essential: true },
+  { name: "Tests of the built Worker and capsule", run: runNodeTests },
+];
+
+await main(async () => {
+  const { values } = parseArgs({ options: { only: { type: "string", default: "" } } });
+  const checks = CHECKS.filter(({ name }) => name.toLowerCase().includes(values.only.toLowerCase()));
+  if (checks.length === 0) {
+    throw new Failure(`No step's name has "${values.only}" in it:\n${CHECKS.map(({ name }) => `  ${name}`).join("\n")}`);
+  }
+  await ensureToolchain();
+
+  const rows = [["step", "result", "time"]];
+  const total = { passed: 0, failed: 0 };
+  let stopped = false;
+  for (const { name, run, essential } of checks) {
+    if (stopped) {
+      rows.push([name, "not run", ""]);
+      continue;
+    }
+    const started = performance.now();
+    const { error, count } = await outcome(name, run);
+    total.passed += count.passed;
+    // What fails without a failed test (a lint, a compile error) is one failure.
+    total.failed += error && count.failed === 0 ? 1 : count.failed;
+    rows.push([name, error ? "FAILED" : "passed", elapsed(started)]);
+    stopped = Boolean(error && essential);
+  }
+
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
+  console.log();
+  for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column])).join("   ").trimEnd());
+  console.log(`\n${total.passed} passed, ${total.failed} failed`);
+  if (total.failed > 0) process.exit(1);
+});
+
+/**
+ * @param {string} name
+ * @param {Check["run"]} run
+ * @returns {Promise<{ error?: Failure, count: Count }>}
+ */
+async function outcome(name, run) {
+  const count = { passed: 0, failed: 0 };
+  try {
+    await step(name, {}, () => run(count));
+    return { count };
+  } catch (error) {
+    if (interruption.aborted || !(error instanceof Failure)) throw error;
+    console.error(error.message);
+    return { error, count };
+  }
+}
+
+/**
+ * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} [environment]
+ * @param {(text: string) => void} [observe]
+ */
+function cargo(args, environment = {}, observe = undefined) {
+  return execute("cargo", args, { environment: { ...TOOL_ENVIRONMENT, ...environment }, observe });
+}
+
+/** @param {Count} count */
+async function runRustTests(count) {
+  const output = collect();
+  try {
+    await cargo(["test", "--workspace", "--locked", "--no-fail-fast"], COLOR, output.add);
+  } finally {
+    // One such line for every program with tests.
+    for (const [, passed, failed] of output.text().matchAll(/^test result: .* (\d+) passed; (\d+) failed/gm)) {
+      count.passed += Number(passed);
+      count.failed += Number(failed);
+    }
+  }
+}
+
+/** @param {Count} count */
+async function runNodeTests(count) {
+  const suites = readdirSync(join(ROOT, "tests")).filter((name) => name.endsWith(".test.mjs"));
+  if (suites.length === 0) return;
+  const output = collect();
+  try {
+    await execute(
+      process.execPath,
+      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites.sort().map((name) => `tests/${name}`)],
+      { environment: { ...TOOL_ENVIRONMENT, ...COLOR }, observe: output.add },
+    );
+  } finally {
+    for (const [, outcome, tests] of output.text().matchAll(/^. (pass|fail|cancelled) (\d+)$/gm)) {
+      count[outcome === "pass" ? "passed" : "failed"] += Number(tests);
+    }
+  }
+}
+
+function collect() {
+  let text = "";
+  return {
+    add: (part) => void (text += part),
+    text: () => stripVTControlCharacters(text),
+  };
+}
