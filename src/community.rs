@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use rendezvous_protocol::community::Community as Name;
 use rendezvous_protocol::network::{Network, NetworkSalt};
@@ -71,6 +70,11 @@ pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: U
     Ok(Listing::decode(&response.text().await?, config.roster_limits(), now)?)
 }
 
+#[cfg(feature = "fault-injection")]
+pub(crate) async fn inject_panic(env: &Env, community: &Name) -> worker::Result<Response> {
+    call(env, community, router::PANIC, Headers::new(), None).await
+}
+
 async fn call(
     env: &Env,
     community: &Name,
@@ -98,9 +102,8 @@ impl DurableObject for Community {
         let core = Core::load(&state, &env).map(Rc::new);
         if let Ok(core) = &core {
             rescue::register(core);
-            let unwritten = core.memory.borrow_mut().unwritten_since_start.take();
-            if let Some(delay) = unwritten {
-                core.write_later(&state, delay);
+            if core.memory.borrow().rescued {
+                core.changed(&state, core.started_at);
             }
         }
         Self { state, core }
@@ -130,22 +133,21 @@ impl Community {
     async fn serve(&self, mut request: Request, now: UnixMillis) -> Result<Answer, Failure> {
         let core = self.core()?;
         let path = request.path();
-        if path == LISTING {
-            return core.listing(now);
-        }
         let community = request.headers().get(COMMUNITY_HEADER)?.unwrap_or_default();
         let network = Network::from_text(&request.headers().get(NETWORK_HEADER)?.unwrap_or_default());
         // Other events may run during this wait. Nothing has been read or decided yet, so none is in the way.
         let ticket = request.text().await?;
-        let (answer, changed) = if path == LEAVE {
-            core.leave(now, &VerifiedTicket::trusted(&ticket, Purpose::Leave)?)
-        } else {
-            core.announce(now, &community, network, VerifiedTicket::trusted(&ticket, Purpose::Presence)?)?
-        };
-        if changed && let Some(delay) = core.memory.borrow_mut().upkeep.changed(now) {
-            core.write_later(&self.state, delay);
+        let (answer, changed) = rescue::running(self.state.as_raw(), || match path.as_str() {
+            LISTING => Ok((core.listing(now)?, false)),
+            LEAVE => Ok(core.leave(now, &VerifiedTicket::trusted(&ticket, Purpose::Leave)?)),
+            #[cfg(feature = "fault-injection")]
+            router::PANIC => Ok((router::inject_panic(), false)),
+            _ => core.announce(now, &community, network, VerifiedTicket::trusted(&ticket, Purpose::Presence)?),
+        })?;
+        if changed {
+            core.changed(&self.state, now);
         }
-        core.write_if_due(now);
+        rescue::running(self.state.as_raw(), || core.write_if_due(now));
         self.set_alarm_if_due(core, now).await?;
         Ok(answer)
     }
@@ -183,8 +185,8 @@ struct Memory {
     salt: NetworkSalt,
     roster: Roster,
     upkeep: Upkeep,
-    /// After how long what was restored from a panic is to be written.
-    unwritten_since_start: Option<Duration>,
+    /// Whether the roster was restored from a panic, and is not in storage.
+    rescued: bool,
 }
 
 impl Core {
@@ -207,8 +209,7 @@ impl Core {
         let rescued = decode(rescue::take(&identifier))
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
-        let mut upkeep = Upkeep::default();
-        let unwritten_since_start = rescued.as_ref().and_then(|_| upkeep.changed(now));
+        let is_rescued = rescued.is_some();
         let (salt, roster) = match rescued.or(stored) {
             Some(snapshot) => {
                 journal::note("roster_restored", json!({ "peers": snapshot.roster.len() }));
@@ -216,7 +217,7 @@ impl Core {
             }
             None => (throttle::random_salt()?, Roster::new(limits)),
         };
-        let memory = RefCell::new(Memory { salt, roster, upkeep, unwritten_since_start });
+        let memory = RefCell::new(Memory { salt, roster, upkeep: Upkeep::default(), rescued: is_rescued });
         Ok(Self { identifier, config, sql, started_at: now, memory })
     }
 
@@ -286,7 +287,9 @@ impl Core {
         roster.is_empty()
     }
 
-    fn write_later(self: &Rc<Self>, state: &State, delay: Duration) {
+    /// Sees to it that a change is written in time.
+    fn changed(self: &Rc<Self>, state: &State, now: UnixMillis) {
+        let Some(delay) = self.memory.borrow_mut().upkeep.changed(now) else { return };
         let core = Rc::clone(self);
         state.wait_until(async move {
             Delay::from(delay).await;

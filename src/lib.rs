@@ -21,7 +21,7 @@ use worker::{Context, Env, Request, Response, event};
 fn start() {
     std::panic::set_hook(Box::new(|panic| {
         console_error_panic_hook::hook(panic);
-        rescue::save_all();
+        rescue::after_panic();
     }));
 }
 

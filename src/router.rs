@@ -104,7 +104,10 @@ impl Beacon<'_> {
             "/peers" if reads => self.list(&request).await?,
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
-            "/panic" => inject_panic(),
+            PANIC => match parameter(&request.url()?, "in").as_deref() {
+                Some("object") => return Ok(community::inject_panic(self.env, &self.config.default_community).await?),
+                _ => inject_panic(),
+            },
             "/announce" | "/leave" => self.plain(&Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => self.plain(&Problem::MethodNotAllowed { allow: GET }),
             _ => self.plain(&Problem::NotFound),
@@ -269,7 +272,10 @@ fn matches(known: &str, tag: &str) -> bool {
 
 /// For the test that shows what a panic costs. Not compiled into a beacon.
 #[cfg(feature = "fault-injection")]
-#[allow(clippy::panic, reason = "that is what it is for")]
-fn inject_panic() -> Answer {
+pub(crate) const PANIC: &str = "/panic";
+
+#[cfg(feature = "fault-injection")]
+#[expect(clippy::panic, reason = "that is what it is for")]
+pub(crate) fn inject_panic() -> Answer {
     panic!("injected")
 }

@@ -86,7 +86,7 @@ export async function startBeacon({
     // Miniflare would look up this machine's place on the network for `request.cf`.
     cf: false,
     logRequests: false,
-    handleStructuredLogs: ({ message }) => log(message),
+    handleStructuredLogs: ({ message }) => void log(message),
   });
   restoreSignals();
 

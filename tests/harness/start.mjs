@@ -8,10 +8,14 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { readConfiguration, startBeacon } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
 import { Failure, ROOT, interruption, main } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
+
+/** How far behind an answer the log line that explains it may be: they take different ways here. */
+const LOG_DELAY_MS = 1_000;
 
 await main(
   async () => {
@@ -90,6 +94,7 @@ async function serve(host, port, persist) {
   try {
     const health = await fetch(`${beacon.url}/healthz`);
     if (health.status !== 200) {
+      await until(() => early.length > 0, LOG_DELAY_MS);
       throw new Failure(
         [
           `The beacon is not healthy: GET /healthz answers ${health.status}. Its log:`,
@@ -98,7 +103,8 @@ async function serve(host, port, persist) {
         ].join("\n"),
       );
     }
-    early.splice(0).forEach(print);
+    interruption.throwIfAborted();
+    early.forEach(print);
     early = undefined;
 
     console.log(`\nThe beacon is ready at ${beacon.url} (Ctrl-C stops it; state in ${persist}). Who is online:\n`);
@@ -111,6 +117,15 @@ async function serve(host, port, persist) {
   } finally {
     await beacon.stop();
   }
+}
+
+/**
+ * @param {() => boolean} condition
+ * @param {number} limitMs
+ */
+async function until(condition, limitMs) {
+  const deadline = performance.now() + limitMs;
+  while (!condition() && performance.now() < deadline) await delay(20);
 }
 
 async function interrupted() {

@@ -1,0 +1,552 @@
+// The built Worker in workerd: every row and every error of the HTTP interface, its caches, its configuration, its
+// storage, and what a panic costs.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+import { startBeacon } from "./harness/beacon.mjs";
+import { buildWorker } from "./harness/build.mjs";
+import { PROGRAMS } from "./harness/toolchain.mjs";
+import { announce, call, peerIds, peers } from "./http.mjs";
+import { canonical, newPeer, signTicket } from "./ticket.mjs";
+
+/** Lists straight from the object. */
+const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0" };
+const PROBLEM = "application/problem+json; charset=utf-8";
+
+let communities = 0;
+/** A community that no other test knows. */
+const newCommunity = () => `community-${(communities += 1)}`;
+
+/**
+ * @param {Parameters<typeof startBeacon>[0]} options
+ * @param {(beacon: import("./harness/beacon.mjs").Beacon, log: string[]) => Promise<void>} run
+ */
+async function withBeacon(options, run) {
+  const log = [];
+  const beacon = await startBeacon({ log: (line) => log.push(line), ...options });
+  try {
+    await run(beacon, log);
+  } finally {
+    await beacon.stop();
+  }
+}
+
+/**
+ * Asks again until the answer is the one waited for, and fails with the last one if it never is.
+ *
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {(answer: T) => boolean} isExpected
+ * @param {number} [withinMs]
+ */
+async function eventually(ask, isExpected, withinMs = 15_000) {
+  const deadline = Date.now() + withinMs;
+  let answer = await ask();
+  while (!isExpected(answer)) {
+    assert.ok(Date.now() < deadline, `still ${JSON.stringify(answer)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    answer = await ask();
+  }
+  return answer;
+}
+
+describe("the HTTP interface", () => {
+  let beacon;
+  let url;
+  const log = [];
+  before(async () => {
+    beacon = await startBeacon({ vars: UNCACHED, log: (line) => log.push(line) });
+    url = beacon.url;
+  });
+  after(() => beacon.stop());
+
+  /** Asserts an error in full: status, code, form and headers. */
+  function assertProblem(reply, status, code, detail = /./) {
+    assert.equal(reply.status, status, reply.text);
+    assert.equal(reply.headers.get("Content-Type"), PROBLEM);
+    const { json } = reply;
+    assert.equal(json.code, code);
+    assert.equal(json.status, status);
+    assert.equal(json.ok, false);
+    assert.equal(typeof json.type, "string");
+    assert.equal(typeof json.title, "string");
+    assert.match(json.detail, detail);
+    assert.ok(Math.abs(json.serverTime - Date.now()) < 5_000);
+    assert.ok(Array.isArray(json.peers));
+    assert.deepEqual(json.validation, { ok: false, reason: code });
+  }
+
+  test("a new ticket is accepted, listed to others in its normal form, and not to its own peer", async () => {
+    const community = newCommunity();
+    const [ann, bob] = [newPeer(), newPeer({ userId: 'Zoë "☂"' })];
+    const ticket = signTicket(bob, { community });
+
+    const first = await announce(url, ticket, { community });
+    assert.equal(first.status, 200, first.text);
+    const { announceAfterMs, serverTime, ...rest } = first.json;
+    assert.deepEqual(rest, { ok: true, accepted: true, community, expiresAt: ticket.payload.expiresAt, peers: [] });
+    assert.ok(announceAfterMs >= 45_000 && announceAfterMs <= 75_000);
+    assert.ok(Math.abs(serverTime - Date.now()) < 5_000);
+
+    const second = await announce(url, signTicket(ann), { community });
+    assert.deepEqual(peerIds(second), [bob.peerId]);
+    assert.ok(second.text.includes(`"peers":[${canonical(ticket)}]`), "not the normal form");
+
+    const list = await peers(url, { community });
+    assert.deepEqual(peerIds(list), [ann.peerId, bob.peerId]);
+    assert.equal(list.json.total, 2);
+    assert.equal(list.json.community, community);
+  });
+
+  test("the same ticket again gets the list, and uses up no limit", async () => {
+    const community = newCommunity();
+    const peer = newPeer();
+    const ticket = signTicket(peer, { community });
+    await announce(url, ticket, { community });
+    await announce(url, signTicket(newPeer()), { community });
+    for (let times = 0; times < 3; times += 1) {
+      const again = await announce(url, ticket, { community });
+      assert.equal(again.status, 200);
+      assert.equal(again.json.accepted, false);
+      assert.equal(again.json.peers.length, 1);
+    }
+    assert.equal(peerIds(await peers(url, { community }))[1], peer.peerId, "a repeated ticket moved forward");
+  });
+
+  test("ANNOUNCE_TOO_SOON: a new ticket within 45 s is told when to come, and gets the list", async () => {
+    const community = newCommunity();
+    const peer = newPeer();
+    const issuedAt = Date.now();
+    await announce(url, signTicket(newPeer()), { community });
+    await announce(url, signTicket(peer, { issuedAt }), { community });
+    const early = await announce(url, signTicket(peer, { issuedAt: issuedAt + 1 }), { community });
+    assertProblem(early, 429, "ANNOUNCE_TOO_SOON", /accepted in \d+ ms/);
+    const { retryAfterMs } = early.json;
+    assert.ok(retryAfterMs > 40_000 && retryAfterMs <= 45_000);
+    assert.equal(early.headers.get("Retry-After"), String(Math.ceil(retryAfterMs / 1_000)));
+    assert.equal(early.json.peers.length, 1);
+  });
+
+  test("PEER_ID_TAKEN and STALE_TICKET", async () => {
+    const community = newCommunity();
+    const peer = newPeer();
+    const issuedAt = Date.now();
+    await announce(url, signTicket(newPeer()), { community });
+    await announce(url, signTicket(peer, { issuedAt }), { community });
+    const thief = newPeer({ peerId: peer.peerId });
+    const taken = await announce(url, signTicket(thief, { issuedAt: issuedAt + 5 }), { community });
+    assertProblem(taken, 409, "PEER_ID_TAKEN");
+    assert.equal(taken.json.peers.length, 1);
+    const stale = await announce(url, signTicket(peer, { issuedAt }), { community });
+    assertProblem(stale, 409, "STALE_TICKET", new RegExp(String(issuedAt)));
+    assert.equal(stale.json.peers.length, 1);
+  });
+
+  test("POST /leave: only the key that holds the peerId, only with a newer ticket; the old one cannot bring it back", async () => {
+    const community = newCommunity();
+    const peer = newPeer();
+    const issuedAt = Date.now();
+    const ticket = signTicket(peer, { issuedAt, community });
+    await announce(url, ticket, { community });
+    const leave = (other) => call(url, "/leave", { json: { ticket: other, community } });
+
+    const thief = newPeer({ peerId: peer.peerId });
+    assert.deepEqual((await leave(signTicket(thief, { issuedAt: issuedAt + 1, leave: true }))).json.left, false);
+    assert.deepEqual((await leave(signTicket(peer, { issuedAt, leave: true }))).json.left, false);
+    assertProblem(await leave(ticket), 400, "MALFORMED", /leave/);
+    assert.equal((await peers(url, { community })).json.total, 1);
+
+    const gone = await leave(signTicket(peer, { issuedAt: issuedAt + 1, leave: true }));
+    assert.equal(gone.status, 200);
+    assert.deepEqual({ ok: gone.json.ok, left: gone.json.left }, { ok: true, left: true });
+    assert.equal((await peers(url, { community })).json.total, 0);
+    assert.equal((await leave(signTicket(peer, { issuedAt: issuedAt + 2, leave: true }))).json.left, false);
+    assertProblem(await announce(url, ticket, { community }), 409, "STALE_TICKET");
+  });
+
+  test("a ticket that fails its checks is answered with its code and the list", async () => {
+    const community = newCommunity();
+    await announce(url, signTicket(newPeer()), { community });
+    const now = Date.now();
+    const peer = newPeer();
+    const flipped = Buffer.from(signTicket(peer).signature, "base64");
+    flipped[0] ^= 1;
+    const cases = [
+      [400, "MALFORMED", signTicket(peer, { peerId: "<b>" }), /peerId/],
+      [400, "MALFORMED", signTicket(peer, { leave: true }), /leave/],
+      [400, "MALFORMED", signTicket(peer, { nonce: undefined }), /nonce/],
+      [400, "MALFORMED", null, /object/],
+      [400, "UNSUPPORTED_VERSION", signTicket(peer, { envelope: { version: 2 } }), /2/],
+      [400, "UNSUPPORTED_ALGORITHM", signTicket(peer, { envelope: { algorithm: "rsa" } }), /ed25519/],
+      [400, "COMMUNITY_MISMATCH", signTicket(peer, { community: "elsewhere" }), /elsewhere/],
+      [400, "LIFETIME_TOO_LONG", signTicket(peer, { issuedAt: now, expiresAt: now + 180_001 }), /180001 .* 180000/],
+      [400, "NOT_YET_VALID", signTicket(peer, { issuedAt: now + 60_000 }), /15000/],
+      [400, "EXPIRED", signTicket(peer, { issuedAt: now - 180_000 }), /expired/],
+      [403, "SIGNATURE_INVALID", signTicket(peer, { envelope: { signature: flipped.toString("base64") } }), /signature/],
+    ];
+    for (const [status, code, ticket, detail] of cases) {
+      const reply = await announce(url, ticket, { community });
+      assertProblem(reply, status, code, detail);
+      assert.equal(reply.json.peers.length, 1, code);
+    }
+    assert.equal((await peers(url, { community })).json.total, 1);
+  });
+
+  test("a body that is not one JSON object of a ticket and a community is MALFORMED", async () => {
+    const ticket = JSON.stringify(signTicket(newPeer()));
+    for (const body of ["", "{", "[]", "null", "{}", `{"ticket":${ticket},"more":1}`, `{"ticket":${ticket},"ticket":1}`]) {
+      const reply = await call(url, "/announce", { method: "POST", body });
+      assertProblem(reply, 400, "MALFORMED", /body/);
+      assert.deepEqual(reply.json.peers, []);
+    }
+    const reply = await call(url, "/announce", { method: "POST" });
+    assertProblem(reply, 400, "MALFORMED", /body/);
+  });
+
+  test("any content type is read as JSON", async () => {
+    for (const type of ["text/plain", "application/x-www-form-urlencoded", "application/json"]) {
+      const body = JSON.stringify({ ticket: signTicket(newPeer()), community: newCommunity() });
+      const reply = await call(url, "/announce", { method: "POST", body, headers: { "Content-Type": type } });
+      assert.equal(reply.status, 200, type);
+    }
+  });
+
+  test("BODY_TOO_LARGE: counted while reading, with and without a Content-Length", async () => {
+    const body = JSON.stringify({ ticket: signTicket(newPeer()) });
+    assert.equal((await call(url, "/announce", { method: "POST", body: body.padEnd(4_096) })).status, 200);
+    const stated = await call(url, "/announce", { method: "POST", body: body.padEnd(4_097) });
+    assertProblem(stated, 413, "BODY_TOO_LARGE", /4096/);
+    async function* chunks() {
+      for (let times = 0; times < 64; times += 1) yield Buffer.alloc(1_024, " ");
+    }
+    const chunked = await call(url, "/announce", { method: "POST", body: chunks(), duplex: "half" });
+    assertProblem(chunked, 413, "BODY_TOO_LARGE");
+  });
+
+  test("the community is the query's, the body's or the default one, and they must agree", async () => {
+    const [one, other] = [newCommunity(), newCommunity()];
+    const post = (query, body) =>
+      call(url, `/announce${query}`, { json: { ticket: signTicket(newPeer()), community: body } });
+    assert.equal((await post(`?community=${one}`)).json.community, one);
+    assert.equal((await post("", one)).json.community, one);
+    assert.equal((await post(`?community=${one}`, one)).json.community, one);
+    assert.equal((await post("")).json.community, "mainnet");
+    assert.equal((await peers(url)).json.community, "mainnet");
+    assertProblem(await post(`?community=${one}`, other), 400, "COMMUNITY_MISMATCH");
+    for (const bad of ["", "a b", "a/b", "ä", "a".repeat(65)]) {
+      assertProblem(await post(`?community=${encodeURIComponent(bad)}`), 400, "COMMUNITY_INVALID");
+      assertProblem(await post("", bad), 400, "COMMUNITY_INVALID");
+      assertProblem(await peers(url, { community: bad }), 400, "COMMUNITY_INVALID");
+    }
+    assert.equal((await peers(url, { community: "a".repeat(64) })).status, 200);
+  });
+
+  test("GET /peers: limit and exclude", async () => {
+    const community = newCommunity();
+    const all = Array.from({ length: 55 }, () => newPeer());
+    for (const peer of all) await announce(url, signTicket(peer), { community });
+    const newestFirst = all.map(({ peerId }) => peerId).reverse();
+    const list = (query) => peers(url, { community, ...query }).then(peerIds);
+    assert.deepEqual(await list({}), newestFirst.slice(0, 50));
+    assert.deepEqual(await list({ limit: 3 }), newestFirst.slice(0, 3));
+    assert.deepEqual(await list({ limit: 1_000_000 }), newestFirst.slice(0, 50));
+    assert.deepEqual(await list({ limit: 3, exclude: newestFirst[1] }), [newestFirst[0], newestFirst[2], newestFirst[3]]);
+    assert.deepEqual(await list({ exclude: newestFirst[0] }), newestFirst.slice(1, 51));
+    assert.equal((await peers(url, { community, limit: 3 })).json.total, 55);
+    for (const limit of ["0", "-1", "1.5", "ten", ""]) {
+      assertProblem(await peers(url, { community, limit }), 400, "LIMIT_INVALID", /limit/);
+    }
+  });
+
+  test("GET /peers: ETag and If-None-Match", async () => {
+    const community = newCommunity();
+    await announce(url, signTicket(newPeer()), { community });
+    const list = (tag) => call(url, `/peers?community=${community}`, { headers: tag ? { "If-None-Match": tag } : {} });
+    const first = await list();
+    const tag = first.headers.get("ETag");
+    for (const known of [tag, tag.replace("W/", ""), `"other", ${tag}`, "*"]) {
+      const again = await list(known);
+      assert.equal(again.status, 304, known);
+      assert.equal(again.text, "");
+      assert.equal(again.headers.get("ETag"), tag);
+      assert.equal(again.headers.get("Cache-Control"), first.headers.get("Cache-Control"));
+    }
+    assert.equal((await list('"other"')).status, 200);
+    await announce(url, signTicket(newPeer()), { community });
+    const changed = await list(tag);
+    assert.equal(changed.status, 200);
+    assert.equal(changed.json.total, 2);
+    assert.notEqual(changed.headers.get("ETag"), tag);
+  });
+
+  test("GET /healthz", async () => {
+    const { status, json } = await call(url, "/healthz");
+    assert.equal(status, 200);
+    assert.equal(json.ok, true);
+    assert.match(json.version, /^\d+\.\d+\.\d+$/);
+    assert.ok(Math.abs(json.serverTime - Date.now()) < 5_000);
+  });
+
+  test("NOT_FOUND and METHOD_NOT_ALLOWED", async () => {
+    for (const path of ["/", "/peers/", "/announce/x", "//peers", "/panic"]) {
+      assertProblem(await call(url, path), 404, "NOT_FOUND");
+    }
+    for (const [method, path, allow] of [
+      ["GET", "/announce", "POST, OPTIONS"],
+      ["GET", "/leave", "POST, OPTIONS"],
+      ["POST", "/peers", "GET, HEAD, OPTIONS"],
+      ["DELETE", "/peers", "GET, HEAD, OPTIONS"],
+      ["PUT", "/healthz", "GET, HEAD, OPTIONS"],
+    ]) {
+      const reply = await call(url, path, { method });
+      assertProblem(reply, 405, "METHOD_NOT_ALLOWED");
+      assert.equal(reply.headers.get("Allow"), allow);
+    }
+    const head = await call(url, "/peers", { method: "HEAD" });
+    assert.equal(head.status, 200);
+    assert.equal(head.text, "");
+  });
+
+  test("OPTIONS answers 204 with what a browser's preflight asks for", async () => {
+    for (const path of ["/announce", "/peers", "/anything"]) {
+      const { status, headers, text } = await call(url, path, { method: "OPTIONS" });
+      assert.equal(status, 204);
+      assert.equal(text, "");
+      assert.equal(headers.get("Access-Control-Allow-Methods"), "GET, POST, OPTIONS");
+      assert.equal(headers.get("Access-Control-Allow-Headers"), "Content-Type, Authorization");
+      assert.equal(headers.get("Access-Control-Max-Age"), "86400");
+      assert.equal(headers.get("Access-Control-Allow-Origin"), "*");
+    }
+  });
+
+  test("every answer has the headers that every answer has", async () => {
+    const ticket = signTicket(newPeer());
+    const replies = await Promise.all([
+      announce(url, ticket, { community: newCommunity() }),
+      peers(url),
+      call(url, "/healthz"),
+      call(url, "/peers", { method: "OPTIONS" }),
+      call(url, "/peers", { headers: { "If-None-Match": "*" } }),
+      call(url, "/leave", { json: {} }),
+      call(url, "/nowhere"),
+      call(url, "/announce"),
+    ]);
+    assert.deepEqual(
+      replies.map(({ status }) => status),
+      [200, 200, 200, 204, 304, 400, 404, 405],
+    );
+    for (const { status, headers, json } of replies) {
+      assert.equal(headers.get("Access-Control-Allow-Origin"), "*");
+      assert.equal(headers.get("Strict-Transport-Security"), "max-age=31536000; includeSubDomains");
+      assert.equal(headers.get("X-Content-Type-Options"), "nosniff");
+      if (status === 204 || status === 304) continue;
+      assert.match(headers.get("Content-Type"), /^application\/(problem\+)?json; charset=utf-8$/);
+      assert.equal(typeof json.serverTime, "number");
+    }
+  });
+
+  test("input that breaks HTTP clients' rules gets an answer too", async () => {
+    const { port } = new URL(url);
+    const status = await new Promise((resolve, reject) => {
+      const request = httpRequest({ port, path: "/peers?community=%ff%00&limit=%zz", headers: { "CF-Connecting-IP": "nonsense" } });
+      request.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject).end();
+    });
+    assert.equal(status, 400);
+  });
+
+  test("nothing of all this is worth a line in the log", () => {
+    assert.deepEqual(log, []);
+  });
+});
+
+test("a full roster is shared out fairly among networks, and so is an answer", async () => {
+  await withBeacon({ vars: { ...UNCACHED, NETWORK_REQUESTS_PER_MINUTE: "100000" } }, async ({ url }) => {
+    const quiet = Array.from({ length: 10 }, () => newPeer());
+    for (const peer of quiet) await announce(url, signTicket(peer), { address: "198.51.100.7" });
+    for (let count = 0; count < 210; count += 1) {
+      const reply = await announce(url, signTicket(newPeer()), { address: `203.0.113.${count}` });
+      assert.equal(reply.json.accepted, true);
+    }
+    const list = await peers(url);
+    assert.equal(list.json.total, 200);
+    const listed = new Set(peerIds(list));
+    assert.equal(listed.size, 50);
+    assert.ok(quiet.every(({ peerId }) => listed.has(peerId)), "a flood from one network pushed another out");
+  });
+});
+
+test("THROTTLED: a network over its budget is refused, another is not", async () => {
+  await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "5" } }, async ({ url }) => {
+    const list = (address) => call(url, "/peers", { address });
+    await announce(url, signTicket(newPeer()), { address: "192.0.2.1" });
+    for (let count = 0; count < 4; count += 1) assert.equal((await list(`192.0.2.${count}`)).status, 200);
+    const refused = await list("192.0.2.99");
+    assert.equal(refused.status, 429);
+    assert.equal(refused.json.code, "THROTTLED");
+    assert.ok(refused.json.retryAfterMs > 0 && refused.json.retryAfterMs <= 12_000);
+    assert.equal(refused.headers.get("Retry-After"), String(Math.ceil(refused.json.retryAfterMs / 1_000)));
+    assert.equal(refused.json.peers.length, 1, "the list at hand");
+    assert.equal((await announce(url, signTicket(newPeer()), { address: "192.0.2.1" })).json.code, "THROTTLED");
+    assert.equal((await list("192.0.3.1")).status, 200);
+    assert.equal((await list("2001:db8:0:100::1")).status, 200);
+    assert.equal((await call(url, "/healthz", { address: "192.0.2.1" })).status, 200);
+  });
+});
+
+test("lists are served from the isolate for their maximum age, whatever limit and exclude say", async () => {
+  await withBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "2" } }, async ({ url }) => {
+    const [ann, bob, late] = [newPeer(), newPeer(), newPeer()];
+    await announce(url, signTicket(ann));
+    await announce(url, signTicket(bob));
+    const first = await peers(url);
+    assert.equal(first.headers.get("Cache-Control"), "public, max-age=2");
+    await announce(url, signTicket(late));
+    assert.deepEqual(peerIds(await peers(url, { limit: 1 })), [bob.peerId]);
+    assert.deepEqual(peerIds(await peers(url, { exclude: bob.peerId })), [ann.peerId]);
+    assert.equal((await peers(url)).json.total, 2);
+    await eventually(() => peers(url), (list) => list.json.total === 3);
+  });
+});
+
+test("variables: communities, trusted keys, limits", async () => {
+  const trusted = newPeer();
+  const vars = {
+    ...UNCACHED,
+    DEFAULT_COMMUNITY: "home",
+    COMMUNITIES: "home, garden",
+    TRUSTED_TICKET_KEYS: trusted.publicKey,
+    TICKET_MAX_LIFETIME_MS: "60000",
+    ANNOUNCE_INTERVAL_MS: "0",
+    ANNOUNCE_AFTER_MIN_MS: "7",
+    ANNOUNCE_AFTER_MAX_MS: "7",
+    ANSWER_LIMIT: "1",
+  };
+  await withBeacon({ vars }, async ({ url }) => {
+    const ticket = (peer, overrides) => {
+      const issuedAt = Date.now();
+      return signTicket(peer, { issuedAt, expiresAt: issuedAt + 60_000, ...overrides });
+    };
+    const accepted = await announce(url, ticket(trusted));
+    assert.equal(accepted.json.community, "home");
+    assert.equal(accepted.json.announceAfterMs, 7);
+    const untrusted = await announce(url, ticket(newPeer()));
+    assert.equal(untrusted.status, 403);
+    assert.equal(untrusted.json.code, "UNTRUSTED_PUBLIC_KEY");
+    assert.equal(untrusted.json.peers.length, 1);
+    assert.equal((await announce(url, signTicket(trusted))).json.code, "LIFETIME_TOO_LONG");
+    const unknown = await announce(url, ticket(trusted), { community: "street" });
+    assert.equal(unknown.status, 404);
+    assert.equal(unknown.json.code, "COMMUNITY_UNKNOWN");
+    assert.deepEqual(unknown.json.peers, []);
+    assert.equal((await peers(url, { community: "street" })).json.code, "COMMUNITY_UNKNOWN");
+    assert.equal((await announce(url, ticket({ ...trusted, peerId: "second" }))).json.accepted, true);
+    assert.deepEqual(peerIds(await peers(url, { limit: 50 })), ["second"]);
+  });
+});
+
+test("a variable with a bad value: 500 INTERNAL for everybody, its name in the log alone", async () => {
+  await withBeacon({ vars: { ANNOUNCE_INTERVAL_MS: "45s" } }, async ({ url }, log) => {
+    for (const path of ["/healthz", "/peers"]) {
+      const reply = await call(url, path);
+      assert.equal(reply.status, 500);
+      assert.equal(reply.json.code, "INTERNAL");
+      assert.ok(!reply.text.includes("ANNOUNCE_INTERVAL_MS") && !reply.text.includes("45s"));
+    }
+    const line = JSON.parse(await eventually(async () => log[0], (first) => first !== undefined));
+    assert.equal(line.level, "error");
+    assert.match(line.details.cause, /ANNOUNCE_INTERVAL_MS is "45s": it must be a whole number/);
+  });
+});
+
+test("the client's address: CF-Connecting-IP first, the configured header only where that is absent", async () => {
+  const vars = { NETWORK_REQUESTS_PER_MINUTE: "1", CLIENT_ADDRESS_HEADER: "X-Real-IP" };
+  await withBeacon({ vars }, async ({ url }) => {
+    const list = (headers) => call(url, "/peers", { headers }).then(({ status }) => status);
+    const forged = (last) => ({ "CF-Connecting-IP": "192.0.2.1", "X-Real-IP": `198.51.${last}.1` });
+    assert.equal(await list(forged(1)), 200);
+    assert.equal(await list(forged(2)), 429);
+  });
+});
+
+test("a ticket is in no answer once it has expired", async () => {
+  await withBeacon({ vars: { ...UNCACHED, PEERS_MAX_AGE_SECONDS: "60" } }, async ({ url }) => {
+    const issuedAt = Date.now();
+    const expiresAt = issuedAt + 1_500;
+    await announce(url, signTicket(newPeer(), { issuedAt, expiresAt }));
+    await announce(url, signTicket(newPeer()));
+    const seen = await peers(url);
+    assert.equal(seen.json.total, 2);
+    // The list is served from memory all the while.
+    const later = await eventually(() => peers(url), (list) => list.json.serverTime >= expiresAt);
+    assert.equal(later.json.total, 1);
+    assert.equal(later.json.peers.length, 1);
+    assert.notEqual(later.headers.get("ETag"), seen.headers.get("ETag"));
+  });
+});
+
+test("after a crash the roster is back, less what expired and the last ten seconds at most", async () => {
+  const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  try {
+    const [early, brief, late] = [newPeer(), newPeer(), newPeer()];
+    const issuedAt = Date.now();
+    const briefEnds = issuedAt + 11_000;
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url, workerd }) => {
+      await announce(url, signTicket(early, { issuedAt }));
+      await announce(url, signTicket(brief, { issuedAt, expiresAt: briefEnds }));
+      // What was announced ten seconds ago must be safe, and nothing but the clock says when that is.
+      await eventually(() => peers(url), (list) => list.json.serverTime >= issuedAt + 10_000 + 500);
+      await announce(url, signTicket(late));
+      workerd.kill("SIGKILL");
+    });
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url }, log) => {
+      const list = await eventually(() => peers(url), (reply) => reply.json.serverTime >= briefEnds);
+      assert.deepEqual(
+        peerIds(list).filter((peerId) => peerId !== late.peerId),
+        [early.peerId],
+      );
+      assert.match(log.join(), /"event":"roster_restored"/);
+      const repeated = await announce(url, signTicket(early, { issuedAt: issuedAt + 1 }));
+      assert.equal(repeated.json.code, "ANNOUNCE_TOO_SOON", "the 45 s were forgotten");
+      const stolen = await announce(url, signTicket(newPeer({ peerId: early.peerId })));
+      assert.equal(stolen.json.code, "PEER_ID_TAKEN");
+    });
+  } finally {
+    await rm(persist, { recursive: true });
+  }
+});
+
+test("a panic costs one request: 500, and the next is served with the roster intact", async () => {
+  const buildDir = await buildWorker({ outDir: "target/worker-fault-injection", features: ["fault-injection"] });
+  await withBeacon({ buildDir, vars: UNCACHED }, async ({ url }, log) => {
+    const all = Array.from({ length: 5 }, () => newPeer());
+    for (const [position, peer] of all.entries()) {
+      assert.equal((await announce(url, signTicket(peer))).json.accepted, true);
+      assert.equal((await call(url, "/panic")).status, 500);
+      const list = await peers(url);
+      assert.equal(list.status, 200);
+      assert.deepEqual(peerIds(list), all.slice(0, position + 1).map(({ peerId }) => peerId).reverse());
+    }
+    assert.equal((await call(url, "/panic?in=object")).status, 500);
+    assert.equal((await peers(url)).json.total, all.length, "a panic in the object itself");
+    assert.match(log.join("\n"), /panicked at .*router\.rs/);
+  });
+});
+
+test("wrangler deploy --dry-run takes the configuration as it is", async () => {
+  const out = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  try {
+    const { stdout } = await promisify(execFile)(PROGRAMS.wrangler, ["deploy", "--dry-run", "--outdir", out], {
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" },
+    });
+    assert.match(stdout, /env\.COMMUNITY \(Community/);
+    assert.match(stdout, /--dry-run: exiting now/);
+  } finally {
+    await rm(out, { recursive: true });
+  }
+});
