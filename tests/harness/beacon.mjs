@@ -49,7 +49,18 @@ async function readWithWrangler() {
  * @param {(line: string) => void} [options.log] Gets what the Worker and workerd log.
  * @returns {Promise<Beacon>}
  */
-export async function startBeacon({
+export function startBeacon(options) {
+  // One after the other: which workerd belongs to which beacon shows only in the order in which they start.
+  const beacon = starting.then(() => start(options));
+  starting = beacon.catch(() => {});
+  return beacon;
+}
+
+/** @type {Promise<unknown>} */
+let starting = Promise.resolve();
+
+/** @param {Parameters<typeof startBeacon>[0]} options */
+async function start({
   port = 0,
   host = "127.0.0.1",
   vars = {},

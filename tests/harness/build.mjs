@@ -41,6 +41,8 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
     // Taken before the build: a file that changes meanwhile makes the next build run again.
     const current = fingerprint(features);
     await rm(join(directory, FINGERPRINT), { force: true });
+    // worker-build waits for whoever left this to finish, which under our lock is nobody.
+    await rm(join(directory, ".tmp"), { recursive: true, force: true });
     const title = features.length > 0 ? `Building the Worker with ${features}` : "Building the Worker";
     const expectation = {
       takes: "about 1 minute, a few seconds if little has changed",
@@ -53,6 +55,8 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
         {
           environment: {
             ...TOOL_ENVIRONMENT,
+            // worker-build would print its own below the compiler's messages.
+            RUST_BACKTRACE: "0",
             // Without these worker-build downloads the three from where a package registry is not.
             WASM_BINDGEN_BIN: PROGRAMS.wasmBindgen,
             WASM_OPT_BIN: PROGRAMS.wasmOpt,

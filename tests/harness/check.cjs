@@ -2,7 +2,8 @@
 // syntax error. Keep to syntax that Node 12 parses, and to no dependency: nothing is installed yet.
 "use strict";
 
-var required = [20, 18, 1]; // What miniflare's and wrangler's own dependencies ask for.
+// What miniflare's and wrangler's own dependencies ask for.
+var required = require("../../package.json").engines.node.match(/\d+/g).map(Number);
 var found = process.versions.node.split(".").map(Number);
 var firstDifference = [0, 1, 2].filter(function (part) {
   return found[part] !== required[part];

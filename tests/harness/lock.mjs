@@ -4,8 +4,8 @@
 // over a directory that is not empty fails: so there is no moment at which two processes both hold it, and none at
 // which it is there without saying whose it is.
 
-import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises";
-import { rmSync } from "node:fs";
+import { rmSync, rmdirSync } from "node:fs";
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { interruption } from "./steps.mjs";
@@ -32,7 +32,14 @@ export async function withLock(path, work) {
     const now = new Date();
     utimes(file, now, now).catch(() => {});
   }, HEARTBEAT_MS).unref();
-  const release = () => rmSync(path, { recursive: true, force: true });
+  const release = () => {
+    rmSync(file, { force: true });
+    try {
+      rmdirSync(path);
+    } catch {
+      // Somebody else has taken it already.
+    }
+  };
   process.once("exit", release);
   try {
     return await work();
@@ -51,7 +58,20 @@ async function acquire(path, owner) {
   const prepared = `${path}.${owner}`;
   await mkdir(dirname(path), { recursive: true });
   await rm(prepared, { recursive: true, force: true });
-  await mkdir(join(prepared, owner), { recursive: true });
+  await mkdir(prepared);
+  await writeFile(join(prepared, owner), "");
+  try {
+    await renameOnceFree(prepared, path);
+  } finally {
+    await rm(prepared, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} prepared
+ * @param {string} path
+ */
+async function renameOnceFree(prepared, path) {
   let waitingFor;
   for (;;) {
     try {
@@ -62,7 +82,7 @@ async function acquire(path, owner) {
     for (const holder of await readdir(path).catch(() => [])) {
       if (await isStale(join(path, holder), holder)) {
         // Only the entry that was judged goes: a lock that somebody else has taken since keeps its own.
-        await rm(join(path, holder), { recursive: true, force: true });
+        await rm(join(path, holder), { force: true });
       } else if (holder !== waitingFor) {
         waitingFor = holder;
         console.error(`==> Waiting for process ${holder}, which is setting up or building in this checkout`);

@@ -80,6 +80,7 @@ function addressInUse(host, port) {
  */
 async function serve(host, port, persist) {
   const { vars: defaults } = await readConfiguration();
+  interruption.throwIfAborted();
   const overridden = Object.keys(defaults).filter((name) => process.env[name] !== undefined);
   const vars = Object.fromEntries(overridden.map((name) => [name, process.env[name]]));
 
