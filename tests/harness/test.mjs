@@ -10,7 +10,7 @@ import { buildWorker } from "./build.mjs";
 import { Failure, ROOT, elapsed, execute, interruption, main, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
-const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown"];
+const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown", "--all-features"];
 
 /** Output that is piped through this process would lose its colours. */
 const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR: "always", FORCE_COLOR: "1" } : {};
