@@ -1,2 +1,64 @@
-//! The `capsule` program.
-fn main() {}
+//! The `capsule` program: makes signed snapshots of who is online out of beacons, and checks them.
+//!
+//! A thin shell over `rendezvous-protocol`, which holds the rules: here are arguments, files, HTTP, the clock, signals
+//! and what people and scripts get to read.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod beacon;
+mod clock;
+mod directory;
+mod environment;
+mod fetch;
+mod inspect;
+mod keygen;
+mod keys;
+mod outcome;
+mod publish;
+mod settings;
+mod signals;
+mod source;
+mod text;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+use crate::clock::Clock;
+use crate::environment::Environment;
+use crate::outcome::{Exit, Failure, Log, Outcome};
+
+fn main() -> ExitCode {
+    let Arguments { command, quiet } = Arguments::parse();
+    let log = Log::new(quiet);
+    let outcome = run(&command, &log).unwrap_or_else(|failure| {
+        // Said even with --quiet: an exit code alone explains nothing.
+        Log::new(false).note(format_args!("error: {failure}"));
+        Outcome::failed(&failure, command.json())
+    });
+    match outcome.print() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            Log::new(false)
+                .note(format_args!("error: the result could not be written to the standard output: {error}"));
+            Exit::Usage.into()
+        }
+    }
+}
+
+fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
+    let environment = Environment::of_process()?;
+    let clock = Clock::new(&environment)?;
+    if let Some(fixed) = clock.fixed() {
+        log.note(format_args!("clock: {}, from SOURCE_DATE_EPOCH", text::date(fixed)));
+    }
+    match command {
+        Command::Keygen(arguments) => keygen::keygen(arguments),
+        Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
+        Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),
+        Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
+    }
+}

@@ -1,0 +1,147 @@
+//! The environment variables, as an alternative to arguments. An argument always wins.
+//!
+//! One that is empty, or nothing but white space, counts as not set: that is how CI systems pass what is not set.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Display;
+
+/// Comma-separated addresses of beacons.
+pub(crate) const BEACONS: &str = "RENDEZVOUS_BEACONS";
+/// Name of the community.
+pub(crate) const COMMUNITY: &str = "RENDEZVOUS_COMMUNITY";
+/// Directory that the capsule is written to.
+pub(crate) const OUTPUT: &str = "RENDEZVOUS_CAPSULE_OUTPUT";
+/// The private key itself.
+pub(crate) const PRIVATE_KEY: &str = "RENDEZVOUS_CAPSULE_PRIVATE_KEY";
+/// The public key that clients trust.
+pub(crate) const PUBLIC_KEY: &str = "RENDEZVOUS_CAPSULE_PUBLIC_KEY";
+/// Fewest peers of a capsule.
+pub(crate) const MIN_PEERS: &str = "RENDEZVOUS_CAPSULE_MIN_PEERS";
+/// Most peers of a capsule.
+pub(crate) const MAX_PEERS: &str = "RENDEZVOUS_CAPSULE_MAX_PEERS";
+/// Life of a capsule, in milliseconds.
+pub(crate) const LIFETIME_MS: &str = "RENDEZVOUS_CAPSULE_TTL_MS";
+/// Time for each beacon, in milliseconds.
+pub(crate) const TIMEOUT_MS: &str = "RENDEZVOUS_CAPSULE_TIMEOUT_MS";
+/// Comma-separated public keys, the only ones whose tickets are accepted.
+pub(crate) const TRUSTED_TICKET_KEYS: &str = "RENDEZVOUS_TRUSTED_TICKET_KEYS";
+/// Longest life of a ticket, in milliseconds.
+pub(crate) const TICKET_MAX_LIFETIME_MS: &str = "RENDEZVOUS_TICKET_MAX_LIFETIME_MS";
+/// The time to work at, in seconds since 1970, instead of the clock's.
+pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+const NAMES: [&str; 12] = [
+    BEACONS,
+    COMMUNITY,
+    OUTPUT,
+    PRIVATE_KEY,
+    PUBLIC_KEY,
+    MIN_PEERS,
+    MAX_PEERS,
+    LIFETIME_MS,
+    TIMEOUT_MS,
+    TRUSTED_TICKET_KEYS,
+    TICKET_MAX_LIFETIME_MS,
+    SOURCE_DATE_EPOCH,
+];
+
+/// A variable that is set to something it cannot be. Its value is never shown: it may be a secret in the wrong place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EnvironmentError {
+    /// Not UTF-8.
+    #[error("{name} is not valid UTF-8")]
+    NotUnicode {
+        /// The variable.
+        name: &'static str,
+    },
+    /// Not what the variable is for.
+    #[error("{name} {reason}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it must be.
+        reason: String,
+    },
+}
+
+/// The variables above that are set.
+pub(crate) struct Environment(BTreeMap<&'static str, String>);
+
+impl Environment {
+    /// That of this process.
+    pub(crate) fn of_process() -> Result<Self, EnvironmentError> {
+        let values = NAMES.iter().filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
+        let read = |(name, value): (&'static str, OsString)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(EnvironmentError::NotUnicode { name }),
+        };
+        Ok(Self(values.map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// The value of a variable without white space around it, if there is one.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable as something else.
+    pub(crate) fn parsed<T, E: Display>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, EnvironmentError> {
+        self.value(name)
+            .map(parse)
+            .transpose()
+            .map_err(|reason| EnvironmentError::Invalid { name, reason: reason.to_string() })
+    }
+
+    /// The items of a comma-separated variable, empty ones left out.
+    pub(crate) fn list<T, E: Display>(
+        &self,
+        name: &'static str,
+        parse: impl FnMut(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, EnvironmentError> {
+        let items = self.value(name).unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty());
+        items
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map_err(|reason| EnvironmentError::Invalid { name, reason: reason.to_string() })
+    }
+}
+
+#[cfg(test)]
+impl<const N: usize> From<[(&'static str, &str); N]> for Environment {
+    fn from(values: [(&'static str, &str); N]) -> Self {
+        Self(values.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_is_not_set() {
+        let environment = Environment::from([(COMMUNITY, ""), (OUTPUT, " \n"), (MAX_PEERS, " 7 ")]);
+        assert_eq!(environment.value(COMMUNITY), None);
+        assert_eq!(environment.value(OUTPUT), None);
+        assert_eq!(environment.value(MIN_PEERS), None);
+        assert_eq!(environment.value(MAX_PEERS), Some("7"));
+    }
+
+    #[test]
+    fn lists_are_comma_separated_and_may_have_gaps() {
+        let environment = Environment::from([(BEACONS, " a, ,b,")]);
+        let owned = |item: &str| Ok::<_, EnvironmentError>(item.to_owned());
+        assert_eq!(environment.list(BEACONS, owned).unwrap(), ["a", "b"]);
+        assert_eq!(environment.list(TRUSTED_TICKET_KEYS, owned).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_hides_its_value() {
+        let environment = Environment::from([(PRIVATE_KEY, "hunter2")]);
+        let error = environment.parsed(PRIVATE_KEY, |_| Err::<(), _>("must be a key")).unwrap_err();
+        assert_eq!(error.to_string(), "RENDEZVOUS_CAPSULE_PRIVATE_KEY must be a key");
+    }
+}

@@ -1,0 +1,299 @@
+//! Fetching over HTTP from servers that may be slow, broken or hostile.
+//!
+//! Bounded in time and in bytes, whatever the server does: the time counts from the first look-up of a name to the last
+//! byte of the last attempt, and the bytes are counted while they arrive. Redirects are not followed, because what is
+//! checked and shown is the address that was given; the error names the other address.
+
+use std::io::{self, Read as _};
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+use ureq::http::header::{LOCATION, RETRY_AFTER};
+use ureq::http::{HeaderMap, HeaderName, StatusCode, Uri};
+
+use crate::text;
+
+/// Attempts at one address: the first, and two more where the failure may be a passing one.
+const ATTEMPTS: u32 = 3;
+
+/// The wait before the second attempt, give or take a half. It doubles with each attempt after that.
+const BACKOFF: Duration = Duration::from_millis(300);
+
+/// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes of the answer's header.
+const HEADER_MAX_BYTES: usize = 16 * 1024;
+
+const USER_AGENT: &str = concat!("rendezvous-capsule/", env!("CARGO_PKG_VERSION"));
+
+/// Why nothing was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// An address that cannot be fetched from.
+    #[error("{reason}")]
+    BadUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No connection.
+    #[error("no connection: {reason}")]
+    Connection {
+        /// What the system says.
+        reason: String,
+    },
+    /// The answer was not there in time, or not to its end.
+    #[error("no whole answer in time (--timeout allows more)")]
+    TimedOut,
+    /// The answer broke off or is not HTTP.
+    #[error("the answer broke off or is not HTTP: {reason}")]
+    Broken {
+        /// What did not fit.
+        reason: String,
+    },
+    /// Another status than 200.
+    #[error("HTTP status {status}{}", come_back(*.retry_after))]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// When the server wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// A redirect.
+    #[error("it redirects to {}: if you trust that, give that address", text::printable(.location))]
+    Redirect {
+        /// Where to.
+        location: String,
+    },
+}
+
+fn come_back(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!(", come back in {}", text::duration(wait))).unwrap_or_default()
+}
+
+impl FetchError {
+    /// A name for scripts.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::BadUrl { .. } => "BAD_URL",
+            Self::Connection { .. } => "NO_CONNECTION",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Broken { .. } => "BROKEN_ANSWER",
+            Self::Status { .. } => "HTTP_STATUS",
+            Self::Redirect { .. } => "REDIRECT",
+        }
+    }
+
+    /// Whether the server could be reached, and what it said is its considered answer. What may pass is not.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => !status.is_server_error() && *status != StatusCode::TOO_MANY_REQUESTS,
+            Self::Redirect { .. } => true,
+            _ => false,
+        }
+    }
+
+    fn may_pass(&self) -> bool {
+        !self.is_answer() && !matches!(self, Self::BadUrl { .. })
+    }
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
+    pub(crate) body: Result<Vec<u8>, FetchError>,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+    /// How long it took, waits included.
+    pub(crate) took: Duration,
+}
+
+/// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher(Agent);
+
+impl Fetcher {
+    /// One for the whole program.
+    pub(crate) fn new() -> Self {
+        let config = Agent::config_builder()
+            .user_agent(USER_AGENT)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_response_header_size(HEADER_MAX_BYTES)
+            // A new connection for every attempt: the old one may be what was wrong.
+            .max_idle_connections(0);
+        Self(config.build().new_agent())
+    }
+
+    /// Fetches at most `max_bytes` (and one) in at most `timeout`.
+    ///
+    /// One attempt gets at most half of the time, so that a server that hangs once gets a second chance.
+    pub(crate) fn get(&self, url: &str, max_bytes: usize, timeout: Duration) -> Fetched {
+        let timeout = timeout.min(TIMEOUT_MAX);
+        let begun = Instant::now();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let left = timeout.saturating_sub(begun.elapsed());
+            let body = self.attempt(url, max_bytes, left.min(timeout / 2));
+            if let Err(error) = &body
+                && let left = timeout.saturating_sub(begun.elapsed())
+                && let Some(wait) = wait_before_next(error, attempts, left, random_byte())
+            {
+                std::thread::sleep(wait);
+            } else {
+                return Fetched { body, attempts, took: begun.elapsed() };
+            }
+        }
+    }
+
+    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Vec<u8>, FetchError> {
+        let request = self.0.get(url).config().timeout_global(Some(limit)).build();
+        let mut response = request.call().map_err(explain)?;
+        let status = response.status();
+        if status.is_redirection()
+            && let Some(location) = header(response.headers(), LOCATION)
+        {
+            return Err(FetchError::Redirect { location: location.to_owned() });
+        }
+        if status != StatusCode::OK {
+            let seconds = header(response.headers(), RETRY_AFTER).and_then(|text| text.parse().ok());
+            return Err(FetchError::Status { status, retry_after: seconds.map(Duration::from_secs) });
+        }
+        let mut body = Vec::new();
+        let mut reader = response.body_mut().as_reader().take(max_bytes as u64 + 1);
+        reader.read_to_end(&mut body).map_err(|error: io::Error| match explain(ureq::Error::from(error)) {
+            // The header was there: the connection was not what failed.
+            FetchError::Connection { reason } => FetchError::Broken { reason },
+            other => other,
+        })?;
+        Ok(body)
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn explain(error: ureq::Error) -> FetchError {
+    match error {
+        ureq::Error::Timeout(_) => FetchError::TimedOut,
+        ureq::Error::HostNotFound => FetchError::Connection { reason: "there is no such host".to_owned() },
+        ureq::Error::Io(error) => FetchError::Connection { reason: error.to_string() },
+        ureq::Error::Rustls(error) => FetchError::Connection { reason: error.to_string() },
+        ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => {
+            FetchError::Connection { reason: error.to_string() }
+        }
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => FetchError::BadUrl { reason: error.to_string() },
+        other => FetchError::Broken { reason: text::printable(&other.to_string()) },
+    }
+}
+
+/// How long to wait before the next attempt, if there is to be one. `random` spreads those who failed together.
+fn wait_before_next(error: &FetchError, attempts: u32, left: Duration, random: u8) -> Option<Duration> {
+    if attempts >= ATTEMPTS || !error.may_pass() {
+        return None;
+    }
+    let backoff = BACKOFF * 2_u32.pow(attempts - 1);
+    let wait = backoff / 2 + backoff * u32::from(random) / 256;
+    let asked = match error {
+        // (As seconds. The other form, a date, is not understood, and the usual wait taken.)
+        FetchError::Status { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let wait = wait.max(asked.unwrap_or_default());
+    (wait < left).then_some(wait)
+}
+
+fn random_byte() -> u8 {
+    let mut byte = [0];
+    // Without randomness everybody waits equally long, which is no reason to fail.
+    let _ = getrandom::fill(&mut byte);
+    u8::from_le_bytes(byte)
+}
+
+/// Takes an address to fetch from: `http` or `https`, a host, no user or password.
+pub(crate) fn parse_url(text: &str) -> Result<Uri, FetchError> {
+    let bad = |reason: &str| FetchError::BadUrl { reason: reason.to_owned() };
+    let url: Uri = text.parse().map_err(|_| bad("it is no URL"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(bad("it must begin with https:// or http://"));
+    }
+    let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(bad("it must not have a user or a password in it"));
+    }
+    if url.host().unwrap_or_default().is_empty() || authority.ends_with(':') {
+        return Err(bad("it must have a host in it, and after a colon a port"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn status(status: u16, retry_after: Option<u64>) -> FetchError {
+        let status = StatusCode::from_u16(status).unwrap();
+        FetchError::Status { status, retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    fn refused() -> FetchError {
+        FetchError::Connection { reason: "refused".to_owned() }
+    }
+
+    #[test]
+    fn waits_double_and_are_spread_by_a_half() {
+        let waits =
+            |random| [1, 2].map(|attempts| wait_before_next(&refused(), attempts, LONG, random).unwrap().as_millis());
+        assert_eq!(waits(0), [150, 300]);
+        assert_eq!(waits(128), [300, 600]);
+        assert_eq!(waits(255), [448, 897]);
+        assert_eq!(wait_before_next(&refused(), 3, LONG, 0), None);
+    }
+
+    #[test]
+    fn tries_again_only_what_may_pass() {
+        for error in [refused(), FetchError::TimedOut, status(500, None), status(503, None), status(429, None)] {
+            assert!(wait_before_next(&error, 1, LONG, 0).is_some(), "{error}");
+        }
+        let redirect = FetchError::Redirect { location: "/".to_owned() };
+        let bad_url = FetchError::BadUrl { reason: String::new() };
+        for error in [status(404, None), status(400, None), status(204, None), redirect, bad_url] {
+            assert_eq!(wait_before_next(&error, 1, LONG, 0), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn comes_back_when_asked_to_unless_that_is_too_late() {
+        let wait = |seconds| wait_before_next(&status(429, Some(seconds)), 1, LONG, 255);
+        assert_eq!(wait(7), Some(Duration::from_secs(7)));
+        assert_eq!(wait(0), wait_before_next(&refused(), 1, LONG, 255));
+        assert_eq!(wait(60), None);
+        assert_eq!(wait(u64::MAX), None);
+        assert_eq!(wait_before_next(&refused(), 1, Duration::from_millis(150), 0), None);
+    }
+
+    #[test]
+    fn urls_have_a_scheme_a_host_and_no_password() {
+        for good in ["https://example.org", "http://127.0.0.1:8787/a?b=c", "https://[::1]:1/", "HTTPS://EXAMPLE.ORG"] {
+            assert!(parse_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "example.org",
+            "ftp://example.org",
+            "https://",
+            "https://u:p@example.org",
+            "https://:80",
+            "/a",
+            "https://a:",
+        ] {
+            assert!(matches!(parse_url(bad), Err(FetchError::BadUrl { .. })), "{bad}");
+        }
+    }
+}

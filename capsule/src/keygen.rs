@@ -1,0 +1,71 @@
+//! `capsule keygen`: makes the key that signs capsules.
+
+use std::path::Path;
+
+use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
+use serde_json::json;
+
+use crate::arguments::KeygenArguments;
+use crate::keys;
+use crate::outcome::{Exit, Failure, Outcome};
+use crate::text;
+
+/// Why no key was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeygenError {
+    /// The system gave none.
+    #[error("the system has no randomness to make a key of: {0}")]
+    Randomness(getrandom::Error),
+    /// The key has no text.
+    #[error("the key cannot be encoded: {0}")]
+    Encoding(KeyError),
+}
+
+/// Runs the command.
+pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<Outcome, Failure> {
+    if let Some(path) = &arguments.public_of {
+        let public_key = keys::read_private_key(path)?.public_key();
+        return Ok(if arguments.json {
+            Outcome::json(&json!({ "ok": true, "publicKey": public_key.to_string() }), Exit::Good)
+        } else {
+            Outcome::text(format!("{public_key}\n"), Exit::Good)
+        });
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(KeygenError::Randomness)?;
+    let key = PrivateKey::from_seed(&seed);
+    let pem = key.to_pem().map_err(KeygenError::Encoding)?;
+    let public_key = key.public_key();
+    if arguments.print_private_key {
+        return Ok(if arguments.json {
+            let result = json!({ "ok": true, "publicKey": public_key.to_string(), "privateKey": pem });
+            Outcome::json(&result, Exit::Good)
+        } else {
+            // Nothing else, so that it can be piped into whatever keeps secrets.
+            Outcome::text(pem, Exit::Good)
+        });
+    }
+    keys::create(&arguments.out, &pem)?;
+    Ok(if arguments.json {
+        let result = json!({ "ok": true, "publicKey": public_key.to_string(), "file": arguments.out });
+        Outcome::json(&result, Exit::Good)
+    } else {
+        Outcome::text(explanation(&arguments.out, public_key), Exit::Good)
+    })
+}
+
+fn explanation(path: &Path, public_key: PublicKey) -> String {
+    let path = path.display();
+    let key = text::fields(&[("private key", &format_args!("{path}")), ("public key", &public_key)]);
+    format!(
+        "{key}
+The private key is readable by you alone. Keep a copy where you keep secrets, and the file out of version control:
+whoever has it can publish in your name, and without it clients need a new public key.
+
+  publish      capsule publish --key {path} --beacon https://beacon.example.org
+  publish, CI  store the file's text as the secret RENDEZVOUS_CAPSULE_PRIVATE_KEY
+  verify       capsule verify public/capsules/peers.json --public-key {public_key}
+  clients      put the public key into their configuration
+"
+    )
+}

@@ -1,0 +1,135 @@
+//! How a command ends: what it prints, and the exit code that tells causes apart.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::clock::ClockError;
+use crate::directory::DirectoryError;
+use crate::environment::EnvironmentError;
+use crate::fetch::FetchError;
+use crate::inspect::InspectError;
+use crate::keygen::KeygenError;
+use crate::keys::KeyFileError;
+use crate::settings::SettingsError;
+use crate::source::SourceError;
+
+/// The exit codes. The help of every command explains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or: the capsule is good.
+    Good = 0,
+    /// The capsule is refused, or there were too few good tickets to make one.
+    Refused = 1,
+    /// A wrong argument or variable, or a file that cannot be read or written. The argument parser uses it too.
+    Usage = 2,
+    /// No beacon answered, or the address could not be fetched from.
+    Unreachable = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not do its work. A capsule that is refused is no failure but a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Keygen(#[from] KeygenError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl Failure {
+    /// The exit code for it.
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Source(SourceError::Fetch { error: FetchError::BadUrl { .. }, .. }) => Exit::Usage,
+            Self::Source(SourceError::Fetch { .. }) => Exit::Unreachable,
+            Self::Inspect(InspectError::NotJson { .. }) => Exit::Refused,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// What a command says on the standard output, and its exit code.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    text: String,
+    exit: Exit,
+}
+
+impl Outcome {
+    /// Text for people.
+    pub(crate) const fn text(text: String, exit: Exit) -> Self {
+        Self { text, exit }
+    }
+
+    /// One line of JSON for scripts.
+    pub(crate) fn json(value: &impl Serialize, exit: Exit) -> Self {
+        // What is serialised here has only strings as keys, so that it cannot fail.
+        let text =
+            serde_json::to_string(value).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
+        Self { text: text + "\n", exit }
+    }
+
+    /// A failure, which has been explained on the standard error already.
+    pub(crate) fn failed(failure: &Failure, json: bool) -> Self {
+        let exit = failure.exit();
+        if json {
+            Self::json(&json!({ "ok": false, "error": failure.to_string() }), exit)
+        } else {
+            Self::text(String::new(), exit)
+        }
+    }
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// If that fails for another reason than a reader that has seen enough (`| head`).
+    pub(crate) fn print(self) -> io::Result<Exit> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(self.text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(self.exit),
+        }
+    }
+}
+
+/// Says on the standard error what is going on. Results go to the standard output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log {
+    quiet: bool,
+}
+
+impl Log {
+    /// A log that says nothing if `quiet`.
+    pub(crate) const fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Says one line. A standard error that is closed is no reason to stop.
+    pub(crate) fn note(self, line: fmt::Arguments<'_>) {
+        if !self.quiet {
+            // In one piece, because several threads say something at once.
+            let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+        }
+    }
+}

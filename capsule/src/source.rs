@@ -1,0 +1,137 @@
+//! A capsule in a file or behind a URL, and the signature beside it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ureq::http::StatusCode;
+
+use crate::fetch::{FetchError, Fetcher, parse_url};
+use crate::text;
+
+/// Bytes of a signature's file, of which 89 are needed.
+pub(crate) const SIGNATURE_MAX_BYTES: usize = 256;
+
+/// Where something is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file.
+    File(PathBuf),
+    /// An `http` or `https` address.
+    Url(String),
+}
+
+/// Why it could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The file is not there, or not readable.
+    #[error("{} cannot be read: {error}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The address gave nothing.
+    #[error("{} could not be fetched: {error}", text::printable(.url))]
+    Fetch {
+        /// The address.
+        url: String,
+        /// Why.
+        error: FetchError,
+    },
+}
+
+impl SourceError {
+    /// Whether the answer is that there is no such thing, and not that it could not be asked for.
+    pub(crate) fn is_absent(&self) -> bool {
+        match self {
+            Self::File { error, .. } => error.kind() == io::ErrorKind::NotFound,
+            Self::Fetch { error: FetchError::Status { status, .. }, .. } => {
+                matches!(*status, StatusCode::NOT_FOUND | StatusCode::GONE)
+            }
+            Self::Fetch { .. } => false,
+        }
+    }
+}
+
+impl Source {
+    /// Takes what looks like a URL for one, and everything else for a file.
+    pub(crate) fn new(text: &str) -> Self {
+        if text.contains("://") { Self::Url(text.to_owned()) } else { Self::File(text.into()) }
+    }
+
+    /// Where the signature is: `.sig` is added to the file's name, or to the path of the URL, before its query.
+    pub(crate) fn signature(&self) -> Self {
+        match self {
+            Self::File(path) => {
+                let mut path = path.clone().into_os_string();
+                path.push(".sig");
+                Self::File(path.into())
+            }
+            Self::Url(url) => {
+                let url = url.split('#').next().unwrap_or_default();
+                let (path, query) = url.find('?').map_or((url, ""), |position| url.split_at(position));
+                Self::Url(format!("{path}.sig{query}"))
+            }
+        }
+    }
+
+    /// Reads at most `max_bytes`, and one more where there is more.
+    pub(crate) fn read(&self, max_bytes: usize, fetcher: &Fetcher, timeout: Duration) -> Result<Vec<u8>, SourceError> {
+        match self {
+            Self::File(path) => {
+                read_file(path, max_bytes).map_err(|error| SourceError::File { path: path.clone(), error })
+            }
+            Self::Url(url) => {
+                let failed = |error| SourceError::Fetch { url: url.clone(), error };
+                parse_url(url).map_err(failed)?;
+                fetcher.get(url, max_bytes, timeout).body.map_err(failed)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(formatter),
+            Self::Url(url) => formatter.write_str(url),
+        }
+    }
+}
+
+/// Reads at most `max_bytes` of a file, and one more where there is more.
+pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_beside_the_capsule() {
+        for (capsule, signature) in [
+            ("peers.json", "peers.json.sig"),
+            ("a?b/peers.json", "a?b/peers.json.sig"),
+            ("https://example.org/peers.json", "https://example.org/peers.json.sig"),
+            ("https://example.org/peers.json?token=a.b", "https://example.org/peers.json.sig?token=a.b"),
+            ("https://example.org/peers.json#top", "https://example.org/peers.json.sig"),
+        ] {
+            assert_eq!(Source::new(capsule).signature().to_string(), signature);
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_byte_that_shows_it_is_too_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
+        assert_eq!(read_file(&path, 3).unwrap(), b"1234");
+    }
+}

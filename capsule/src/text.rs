@@ -1,0 +1,120 @@
+//! How times, counts, tables and what strangers wrote are shown to people.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rendezvous_protocol::time::UnixMillis;
+
+/// The first second of the year 10000, from which on dates have no agreed form.
+const YEAR_10000_SECONDS: u64 = 253_402_300_800;
+
+/// A date and time in UTC.
+pub(crate) fn date(time: UnixMillis) -> String {
+    let seconds = time.as_u64() / 1000;
+    if seconds >= YEAR_10000_SECONDS {
+        return format!("{time} ms after 1970");
+    }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// How far away `time` is, in whole seconds.
+pub(crate) fn distance(time: UnixMillis, now: UnixMillis) -> String {
+    if time > now { format!("in {}", duration(time.since(now))) } else { format!("{} ago", duration(now.since(time))) }
+}
+
+/// A duration in whole seconds; in milliseconds where it is shorter than one.
+pub(crate) fn duration(duration: Duration) -> String {
+    let rounded = match duration.as_secs() {
+        0 => Duration::from_millis(u64::from(duration.subsec_millis())),
+        seconds => Duration::from_secs(seconds),
+    };
+    humantime::format_duration(rounded).to_string()
+}
+
+/// `one` or `many`, after the number.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Counts by code: `2 EXPIRED, 1 MALFORMED`.
+pub(crate) fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
+    let parts: Vec<_> = counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
+    parts.join(", ")
+}
+
+/// What a stranger wrote, with everything escaped that could move the cursor, change colours or reorder the line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character {
+            // Debug escapes these for the sake of its quotes, of which there are none here.
+            '"' | '\'' | '\\' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// Lines whose cells stand below one another, two spaces apart.
+pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (column, cell) in row.as_ref().iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(widest) => *widest = width.max(*widest),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.as_ref().iter().zip(&widths);
+        let line: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Lines of a name and what goes with it, the latter below one another.
+pub(crate) fn fields(fields: &[(&str, &dyn Display)]) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (name, value) in fields {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:width$}  {value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_of_the_wire_has_a_text() {
+        assert_eq!(date(UnixMillis::saturating(1_700_000_000_999)), "2023-11-14T22:13:20Z");
+        assert_eq!(date(UnixMillis::saturating(YEAR_10000_SECONDS * 1000 - 1)), "9999-12-31T23:59:59Z");
+        assert_eq!(date(UnixMillis::MAX), "9007199254740991 ms after 1970");
+        let [earlier, later] = [1_000, 91_500].map(UnixMillis::saturating);
+        assert_eq!(distance(later, earlier), "in 1m 30s");
+        assert_eq!(distance(earlier, later), "1m 30s ago");
+        assert_eq!(distance(later, later), "0s ago");
+        assert_eq!(duration(Duration::from_micros(12_900)), "12ms");
+    }
+
+    #[test]
+    fn escape_sequences_and_reordering_are_shown_and_not_obeyed() {
+        assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+        assert_eq!(printable("né \"x\" 'y' \\ 名"), "né \"x\" 'y' \\ 名");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let rows = [row(["A", "B", "C"]), row(["né", "", "1"]), row(["longer", "x", ""])];
+        assert_eq!(table(&rows), "A       B  C\nné         1\nlonger  x\n");
+    }
+}
