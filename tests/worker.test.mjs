@@ -227,6 +227,10 @@ describe("the HTTP interface", () => {
     }
     const chunked = await call(url, "/announce", { method: "POST", body: chunks(), duplex: "half" });
     assertProblem(chunked, 413, "BODY_TOO_LARGE");
+    // Beyond what is read to be polite, the connection may break before the answer is seen. The beacon goes on.
+    const endless = call(url, "/announce", { method: "POST", body: "x".repeat(8 * 1_024 * 1_024) });
+    await endless.then((reply) => assertProblem(reply, 413, "BODY_TOO_LARGE"), (error) => assert.equal(error.message, "fetch failed"));
+    assert.equal((await call(url, "/healthz")).status, 200);
   });
 
   test("the community is the query's, the body's or the default one, and they must agree", async () => {

@@ -37,6 +37,9 @@ pub const BUDGET_NETWORKS: usize = 4_096;
 /// Bytes of a request body.
 pub const BODY_MAX_BYTES: usize = 4_096;
 
+/// Bytes of a request body that are read in all, those beyond [`BODY_MAX_BYTES`] to be thrown away.
+pub const BODY_MAX_READ_BYTES: usize = 64 * BODY_MAX_BYTES;
+
 /// Bytes of a community's name.
 pub const COMMUNITY_MAX_BYTES: usize = 64;
 
