@@ -1,8 +1,8 @@
 //! Who is present in one community: a state machine without a clock.
 //!
 //! Time comes in with every call and deadlines go out through [`Roster::next_deadline`]; an early or repeated
-//! [`Roster::expire`] changes nothing, so a host may call it whenever it likes. A clock that jumps, in either
-//! direction, can cost records but never breaks a rule.
+//! [`Roster::expire`] changes nothing, so a host may call it whenever it likes. A clock that jumps ahead ends what the
+//! time it shows would have ended, records and memories alike; one that jumps back brings nothing back.
 //!
 //! The rules:
 //! 1. The first key to hold a live `peerId` keeps it until its ticket ends or it leaves.
@@ -13,7 +13,8 @@
 //!    counted in. While there is room no network is limited.
 //! 5. An answer takes the freshest record of every network, then the second freshest of every network, and so on, and
 //!    is then ordered freshest first. Freshness alone would let one network that announces last fill every answer.
-//! 6. Memory is bounded under any input.
+//! 6. Memory is bounded under any input: at most as many departures as records are remembered, and those forgotten
+//!    soonest go first. Of a record that went by rule 4 nothing is remembered, so that its peer may come back at once.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -183,6 +184,7 @@ impl Roster {
             }
         }
         roster.expire(now);
+        roster.make_room();
         roster
     }
 
@@ -229,33 +231,25 @@ impl Roster {
         }
         self.remove(&payload.peer_id.clone());
         self.insert(Record { ticket, accepted_at: now, network });
+        self.make_room();
         Ok(Announced::Accepted)
     }
 
     /// A peer says that it goes: `ticket` was issued to leave. Returns whether it was present and its own key said so,
-    /// with a newer `issuedAt` than that of the ticket it is listed with.
+    /// with a live ticket that is newer than the one it is listed with.
     pub fn leave(&mut self, now: UnixMillis, ticket: &VerifiedTicket) -> bool {
         self.expire(now);
         let payload = ticket.payload();
         let Some(Held { record, .. }) = self.held.get(&payload.peer_id) else {
             return false;
         };
-        if record.ticket.public_key() != ticket.public_key() || payload.issued_at <= record.ticket.payload().issued_at {
-            return false;
+        let may_leave = record.ticket.public_key() == ticket.public_key()
+            && record.ticket.payload().issued_at < payload.issued_at
+            && payload.expires_at > now;
+        if may_leave {
+            self.depart(now, &payload.peer_id, payload.issued_at);
         }
-        let accepted_at = record.accepted_at;
-        self.remove(&payload.peer_id);
-        self.remember(Departed {
-            peer_id: payload.peer_id.clone(),
-            public_key: ticket.public_key(),
-            issued_at: payload.issued_at,
-            accepted_at,
-            forget_at: payload
-                .issued_at
-                .after(self.limits.ticket_max_lifetime)
-                .max(accepted_at.after(self.limits.announce_interval)),
-        });
-        true
+        may_leave
     }
 
     /// The freshest records, shared out fairly among networks (rule 5): at most `limit`, none that has expired, not
@@ -269,13 +263,12 @@ impl Roster {
     }
 
     /// So much of this roster that [`Roster::fresh`] of a roster restored from it gives the same answers, for every
-    /// limit up to `limit` and every excluded peer, until something changes here. At most 2 · (`limit` + 2) records,
-    /// oldest first.
+    /// limit up to `limit` and every excluded peer, until something changes here or expires. At most 2 · `limit` + 1
+    /// records, oldest first.
     pub fn excerpt(&mut self, now: UnixMillis, limit: usize) -> Vec<&Record> {
         self.expire(now);
-        // One record more than the limit, because one of them may be excluded there. Its whole network then moves up
-        // by one, and what comes next in that network may be needed.
-        let (mut chosen, next) = self.share_out(limit.saturating_add(1), None);
+        // Where a chosen record is excluded, one that would have been next in its network takes the place.
+        let (mut chosen, next) = self.share_out(limit, None);
         chosen.extend(next);
         chosen.sort_unstable();
         chosen.iter().filter_map(|sequence| self.record(*sequence)).collect()
@@ -311,16 +304,9 @@ impl Roster {
             && expires_at <= now
         {
             let Some(peer_id) = self.by_sequence.get(&sequence).cloned() else { break };
-            let Some(Record { ticket, accepted_at, .. }) = self.remove(&peer_id) else { break };
-            if self.wait_after(accepted_at, now).is_some() {
-                self.remember(Departed {
-                    peer_id,
-                    public_key: ticket.public_key(),
-                    issued_at: ticket.payload().issued_at,
-                    accepted_at,
-                    forget_at: accepted_at.after(self.limits.announce_interval),
-                });
-            }
+            let Some(held) = self.held.get(&peer_id) else { break };
+            let newest = held.record.ticket.payload().issued_at;
+            self.depart(now, &peer_id, newest);
         }
         while let Some((forget_at, peer_id)) = self.departed_by_time.first()
             && *forget_at <= now
@@ -382,14 +368,12 @@ impl Roster {
         self.by_sequence.insert(sequence, peer_id.clone());
         self.change_network(record.network, |records| records.insert(sequence));
         self.held.insert(peer_id, Held { record, sequence });
-        if self.held.len() > self.limits.capacity {
-            self.evict();
-        }
     }
 
     /// Rule 4. Among networks of equal size the one with the oldest record pays, so the newcomer itself never does.
-    fn evict(&mut self) {
-        if let Some((_, Reverse(oldest), _)) = self.by_weight.last()
+    fn make_room(&mut self) {
+        while self.held.len() > self.limits.capacity
+            && let Some((_, Reverse(oldest), _)) = self.by_weight.last()
             && let Some(peer_id) = self.by_sequence.get(oldest).cloned()
         {
             self.remove(&peer_id);
@@ -418,6 +402,18 @@ impl Roster {
             self.by_freshest.insert((*freshest, network));
         } else {
             self.networks.remove(&network);
+        }
+    }
+
+    /// Takes a peer off the list, and remembers it for as long as an older ticket of its key can be good (rule 2: one
+    /// that ends early must not make room for the one before it) and the interval lasts (rule 3).
+    fn depart(&mut self, now: UnixMillis, peer_id: &PeerId, issued_at: UnixMillis) {
+        let Some(Record { ticket, accepted_at, .. }) = self.remove(peer_id) else { return };
+        let older_tickets_end = issued_at.after(self.limits.ticket_max_lifetime);
+        let forget_at = older_tickets_end.max(accepted_at.after(self.limits.announce_interval));
+        if forget_at > now {
+            let public_key = ticket.public_key();
+            self.remember(Departed { peer_id: peer_id.clone(), public_key, issued_at, accepted_at, forget_at });
         }
     }
 

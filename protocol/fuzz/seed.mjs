@@ -1,0 +1,20 @@
+// Fills corpus/ with the cases of tests/vectors/, so that fuzzing starts from what parses: node protocol/fuzz/seed.mjs
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+
+const read = (name) => JSON.parse(readFileSync(new URL(`../../tests/vectors/${name}`, import.meta.url), "utf8"));
+
+function write(target, seeds) {
+  const folder = new URL(`corpus/${target}/`, import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  for (const [name, text] of seeds) {
+    writeFileSync(new URL(name, folder), text);
+  }
+}
+
+const tickets = read("tickets.json").map(({ name, ticket }) => [name, ticket]);
+write("ticket", tickets);
+write("announce_body", [
+  ...tickets.map(([name, ticket]) => [name, `{"ticket":${ticket}}`]),
+  ...tickets.map(([name, ticket]) => [`${name}_community`, `{"community":"mainnet","ticket":${ticket}}`]),
+]);
+write("capsule", read("capsules.json").map(({ name, file }) => [name, file]));

@@ -1,0 +1,245 @@
+//! The vectors in `tests/vectors/`: what every implementation of the wire formats agrees on, each a case named for its
+//! defect.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Standing};
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
+use serde::Deserialize;
+
+const KEYS: &str = include_str!("../../tests/vectors/keys.json");
+const TICKETS: &str = include_str!("../../tests/vectors/tickets.json");
+const CAPSULES: &str = include_str!("../../tests/vectors/capsules.json");
+
+// Counted, so that a file that lost its cases cannot pass.
+const TICKET_CASES: usize = 93;
+const CAPSULE_CASES: usize = 16;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(rename = "note")]
+    _note: String,
+    a: KeyPair,
+    b: KeyPair,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct KeyPair {
+    public_key: String,
+    private_key: String,
+}
+
+// Unknown fields are refused: one that says something which this test does not look at would be a case not tested.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TicketCase {
+    name: String,
+    expect: String,
+    now: UnixMillis,
+    community: String,
+    allow: Option<Vec<String>>,
+    ticket: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CapsuleCase {
+    name: String,
+    expect: String,
+    now: UnixMillis,
+    community: String,
+    public_key: String,
+    file: String,
+    /// Empty where the file has no signature beside it.
+    sig: String,
+    newest_seen: Option<UnixMillis>,
+    live: Option<usize>,
+    recently_seen: Option<usize>,
+    refused: Option<usize>,
+}
+
+/// Runs every case and names all that fail, not only the first.
+fn check<T>(cases: &[T], name: impl Fn(&T) -> &str, run: impl Fn(&T) -> Result<(), String>) {
+    let names: BTreeSet<&str> = cases.iter().map(&name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have one name");
+    let failed: Vec<String> =
+        cases.iter().filter_map(|case| run(case).err().map(|error| format!("{}: {error}", name(case)))).collect();
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+/// `expect` is one outcome, or several with `|` between them where the specification leaves the choice.
+fn check_outcome(expect: &str, outcome: &str) -> Result<(), String> {
+    if expect.split('|').any(|allowed| allowed == outcome) {
+        return Ok(());
+    }
+    Err(format!("expected {expect}, got {outcome}"))
+}
+
+fn verify_ticket(case: &TicketCase) -> Result<VerifiedTicket, TicketError> {
+    let community = Community::new(&case.community).unwrap();
+    let trusted_keys: Option<BTreeSet<PublicKey>> =
+        case.allow.as_ref().map(|keys| keys.iter().map(|key| PublicKey::from_text(key).unwrap()).collect());
+    let rules = TicketRules { trusted_keys: trusted_keys.as_ref(), ..TicketRules::new(&community) };
+    Ticket::parse(&case.ticket, Purpose::Presence)?.verify(&rules, case.now)
+}
+
+fn verify_capsule(case: &CapsuleCase) -> Result<Capsule, CapsuleError> {
+    let community = Community::new(&case.community).unwrap();
+    let rules = CapsuleRules {
+        public_key: PublicKey::from_text(&case.public_key).unwrap(),
+        tickets: TicketRules::new(&community),
+        newest_seen: case.newest_seen,
+    };
+    let signature = (!case.sig.is_empty()).then_some(case.sig.as_bytes());
+    Capsule::verify(case.file.as_bytes(), signature, &rules, case.now)
+}
+
+#[test]
+fn every_ticket_has_the_expected_outcome() {
+    let cases: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
+    assert_eq!(cases.len(), TICKET_CASES);
+    check(
+        &cases,
+        |case| &case.name,
+        |case| {
+            let outcome = verify_ticket(case);
+            check_outcome(&case.expect, outcome.as_ref().map_or_else(TicketError::code, |_| "ok"))?;
+            // A good one has to come back out of its normal form, which is what beacons give to the next reader.
+            let Ok(ticket) = outcome else { return Ok(()) };
+            let again = verify_ticket(&TicketCase {
+                name: String::new(),
+                expect: String::new(),
+                community: case.community.clone(),
+                allow: case.allow.clone(),
+                ticket: ticket.as_json().to_owned(),
+                ..*case
+            });
+            if again.as_ref() == Ok(&ticket) { Ok(()) } else { Err(format!("its normal form gives {again:?}")) }
+        },
+    );
+}
+
+#[test]
+fn every_capsule_has_the_expected_outcome() {
+    let cases: Vec<CapsuleCase> = serde_json::from_str(CAPSULES).unwrap();
+    assert_eq!(cases.len(), CAPSULE_CASES);
+    check(
+        &cases,
+        |case| &case.name,
+        |case| {
+            let outcome = verify_capsule(case);
+            check_outcome(&case.expect, outcome.as_ref().map_or_else(CapsuleError::code, |_| "ok"))?;
+            let Ok(capsule) = outcome else { return Ok(()) };
+            for (field, expected, found) in [
+                ("live", case.live, capsule.count(Standing::Live)),
+                ("recentlySeen", case.recently_seen, capsule.count(Standing::RecentlySeen)),
+                ("refused", case.refused, capsule.refused.values().sum()),
+            ] {
+                if expected.is_some_and(|expected| expected != found) {
+                    return Err(format!("expected {field} {expected:?}, got {found}"));
+                }
+            }
+            Ok(())
+        },
+    );
+}
+
+/// The bytes that every Ed25519 public and private key has before its 32 bytes (RFC 8410, sections 4 and 7).
+const SPKI_PREFIX: &str = "MCowBQYDK2VwAyEA";
+const PKCS8_PREFIX: &str = "MC4CAQAwBQYDK2VwBCIEI";
+
+fn pem(label: &str, base64: &str) -> String {
+    format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+}
+
+#[test]
+fn keys_are_read_in_both_forms() {
+    let Keys { a, b, .. } = serde_json::from_str(KEYS).unwrap();
+    for KeyPair { public_key, private_key } in [a, b] {
+        assert!(private_key.starts_with(PKCS8_PREFIX));
+        let private_pem = pem("PRIVATE KEY", &private_key);
+        // 12 bytes of prefix are a multiple of three, so that the base64 of the key follows that of the prefix.
+        let public_pem = pem("PUBLIC KEY", &format!("{SPKI_PREFIX}{public_key}"));
+        let expected = PublicKey::from_text(&public_key).unwrap();
+        assert_eq!(PublicKey::from_text(&public_pem), Ok(expected));
+        for text in [&private_key, &private_pem] {
+            assert_eq!(PrivateKey::from_text(text).unwrap().public_key(), expected);
+            assert_eq!(PrivateKey::from_text(&format!(" \n{text}\r\n")).unwrap().public_key(), expected);
+        }
+        for text in [&public_key, &public_pem] {
+            assert_eq!(PublicKey::from_text(&format!(" \n{text}\r\n")), Ok(expected));
+        }
+        // What is written is what is read.
+        assert_eq!(expected.to_string(), public_key);
+        assert_eq!(PrivateKey::from_text(&private_key).unwrap().to_pem().unwrap(), private_pem);
+        // A private key must not get into a log.
+        let debug = format!("{:?}", PrivateKey::from_text(&private_key).unwrap());
+        assert_eq!(debug, format!("PrivateKey(of {public_key})"));
+    }
+}
+
+#[test]
+fn no_other_text_is_a_key() {
+    let Keys { b: KeyPair { public_key, private_key }, .. } = serde_json::from_str(KEYS).unwrap();
+    for text in [
+        "",
+        "-----",
+        &public_key.replace('=', ""),
+        &public_key.replace('/', "_"),
+        &format!("{public_key}{public_key}"),
+        &private_key,
+        &pem("PUBLIC KEY", &public_key),
+        &pem("PRIVATE KEY", &private_key),
+        &pem("CERTIFICATE", &format!("{SPKI_PREFIX}{public_key}")),
+    ] {
+        PublicKey::from_text(text).expect_err(text);
+    }
+    for text in [
+        "",
+        "-----",
+        &public_key,
+        &private_key.replace("MC4CAQAwBQYDK2Vw", "MC4CAQAwBQYDK2Vx"),
+        &pem("PRIVATE KEY", &public_key),
+        &pem("PUBLIC KEY", &private_key),
+        &pem("ENCRYPTED PRIVATE KEY", &private_key),
+        // Cut short by a byte, and with one left over.
+        private_key.get(..private_key.len() - 4).unwrap(),
+        &format!("{private_key}AAAA"),
+    ] {
+        PrivateKey::from_text(text).expect_err(text);
+    }
+}
+
+/// The codes that the vectors name are the ones of the wire; a code that no vector expects is one that none tests.
+#[test]
+fn the_vectors_expect_every_code() {
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    let tickets: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
+    let capsules: Vec<CapsuleCase> = serde_json::from_str(CAPSULES).unwrap();
+    let outcomes = tickets.iter().map(|case| &case.expect).chain(capsules.iter().map(|case| &case.expect));
+    for code in outcomes.flat_map(|expect| expect.split('|')) {
+        *expected.entry(code.to_owned()).or_default() += 1;
+    }
+    for code in [
+        "ok",
+        "MALFORMED",
+        "UNSUPPORTED_VERSION",
+        "UNSUPPORTED_ALGORITHM",
+        "COMMUNITY_MISMATCH",
+        "LIFETIME_TOO_LONG",
+        "NOT_YET_VALID",
+        "EXPIRED",
+        "UNTRUSTED_PUBLIC_KEY",
+        "SIGNATURE_INVALID",
+        "ROLLBACK",
+    ] {
+        assert!(expected.contains_key(code), "{code}: {expected:?}");
+    }
+}
