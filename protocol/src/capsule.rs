@@ -116,7 +116,8 @@ pub struct CapsuleFiles {
     pub signature: String,
 }
 
-/// Makes a capsule of `tickets`, in their order. The same arguments give the same bytes.
+/// Makes a capsule of `tickets`, in their order. The same arguments give the same bytes. Readers refuse one without a
+/// lifetime, and one of more than [`CAPSULE_MAX_PEERS`] tickets.
 ///
 /// One ticket a line, so that two capsules can be compared line by line.
 pub fn sign(
@@ -170,7 +171,7 @@ pub struct Capsule {
     pub issued_at: UnixMillis,
     /// When it ends.
     pub expires_at: UnixMillis,
-    /// Its good tickets, in its order, one a peer.
+    /// Its good tickets, in its order, for each peer the first.
     pub peers: Vec<(VerifiedTicket, Standing)>,
     /// How many others there were, by code.
     pub refused: BTreeMap<&'static str, usize>,
