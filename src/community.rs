@@ -148,7 +148,10 @@ impl Community {
             core.changed(&self.state, now);
         }
         rescue::running(self.state.as_raw(), || core.write_if_due(now));
-        self.set_alarm_if_due(core, now).await?;
+        if let Err(error) = self.set_alarm_if_due(core, now).await {
+            // It only tidies up, and is set again when it does not come.
+            journal::failure("alarm_not_set", json!({ "cause": error.to_string() }));
+        }
         Ok(answer)
     }
 
@@ -165,8 +168,11 @@ impl Community {
         core.memory.borrow_mut().upkeep.alarmed();
         core.write_if_due(now);
         if core.is_deserted(now) {
+            core.memory.borrow_mut().upkeep.drop_write();
             // Announces wait behind this write. The next one creates the table anew.
-            return Ok(self.state.storage().delete_all().await?);
+            self.state.storage().delete_all().await?;
+            journal::note("roster_deleted", json!({ "cause": "nobody is present" }));
+            return Ok(());
         }
         Ok(self.set_alarm_if_due(core, now).await?)
     }
@@ -217,7 +223,8 @@ impl Core {
             }
             None => (throttle::random_salt()?, Roster::new(limits)),
         };
-        let memory = RefCell::new(Memory { salt, roster, upkeep: Upkeep::default(), rescued: is_rescued });
+        let memory =
+            RefCell::new(Memory { salt, roster, upkeep: Upkeep::new(limits.ticket_max_lifetime), rescued: is_rescued });
         Ok(Self { identifier, config, sql, started_at: now, memory })
     }
 

@@ -530,6 +530,31 @@ test("after a crash the roster is back, less what expired and the last ten secon
   }
 });
 
+test("the alarm leaves no storage behind of a community that nobody is in any more", async () => {
+  const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  const vars = {
+    ...UNCACHED,
+    TICKET_MAX_LIFETIME_MS: "1000",
+    ANNOUNCE_INTERVAL_MS: "1000",
+    ANNOUNCE_AFTER_MIN_MS: "1000",
+    ANNOUNCE_AFTER_MAX_MS: "1000",
+  };
+  try {
+    await withBeacon({ persist, vars }, async ({ url }, log) => {
+      const issuedAt = Date.now();
+      const reply = await announce(url, signTicket(newPeer(), { issuedAt, expiresAt: issuedAt + 1_000 }));
+      assert.equal(reply.json.accepted, true);
+      await eventually(async () => log, (lines) => lines.some((line) => line.includes("roster_deleted")));
+    });
+    await withBeacon({ persist, vars }, async ({ url }, log) => {
+      assert.equal((await peers(url)).json.total, 0);
+      assert.deepEqual(log, [], "something was restored");
+    });
+  } finally {
+    await rm(persist, { recursive: true });
+  }
+});
+
 test("a panic costs one request: 500, and the next is served with the roster intact", async () => {
   const buildDir = await buildWorker({ outDir: "target/worker-fault-injection", features: ["fault-injection"] });
   await withBeacon({ buildDir, vars: UNCACHED }, async ({ url }, log) => {

@@ -5,7 +5,8 @@
 //! announces of the last [`SNAPSHOT_LOSS`].
 //!
 //! What a day costs, for a community that never rests: 86,400 s / 9.5 s = 9,095 snapshots of one row, and
-//! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,575 rows.
+//! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,575 rows. (180 s being the longest life of a
+//! ticket: what there is to tidy up is there by then.)
 //!
 //! The alarm only tidies up. Nothing that has expired is ever listed, alarm or not, because every call to a roster
 //! says what time it is; and alarms have been seen not to fire.
@@ -18,22 +19,25 @@ use crate::time::UnixMillis;
 /// From the first unwritten change to the write. What is left of [`SNAPSHOT_LOSS`] is for the write itself.
 pub const SNAPSHOT_DELAY: Duration = Duration::from_millis(9_500);
 
-/// Shortest time to an alarm.
-pub const ALARM_SPACING: Duration = Duration::from_secs(180);
-
 /// An alarm that is overdue by this much will not come.
 const ALARM_GRACE: Duration = Duration::from_secs(60);
 
 const _: () = assert!(SNAPSHOT_DELAY.as_millis() < SNAPSHOT_LOSS.as_millis());
 
 /// What has been put off, and until when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Upkeep {
+    alarm_spacing: Duration,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
 }
 
 impl Upkeep {
+    /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then.
+    pub const fn new(ticket_max_lifetime: Duration) -> Self {
+        Self { alarm_spacing: ticket_max_lifetime, write_at: None, alarm_at: None }
+    }
+
     /// The roster has changed. Returns after how long [`Upkeep::take_write`] is to be called, if no call is due yet.
     pub fn changed(&mut self, now: UnixMillis) -> Option<Duration> {
         if self.write_at.is_some() {
@@ -48,6 +52,11 @@ impl Upkeep {
         self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_DELAY).is_some()
     }
 
+    /// There is nothing left that would be worth a write.
+    pub const fn drop_write(&mut self) {
+        self.write_at = None;
+    }
+
     /// Whether there are changes that are not written yet.
     pub const fn has_unwritten(&self) -> bool {
         self.write_at.is_some()
@@ -57,7 +66,7 @@ impl Upkeep {
     pub fn next_alarm(&mut self, now: UnixMillis, deadline: Option<UnixMillis>) -> Option<UnixMillis> {
         let waiting = self.alarm_at.is_some_and(|at| now < at.after(ALARM_GRACE));
         let (Some(deadline), false) = (deadline, waiting) else { return None };
-        let at = deadline.max(now.after(ALARM_SPACING));
+        let at = deadline.max(now.after(self.alarm_spacing));
         self.alarm_at = Some(at);
         Some(at)
     }
@@ -80,7 +89,7 @@ mod tests {
     /// A day of a full community: each peer announces once a minute, one every 300 ms.
     #[test]
     fn a_full_community_writes_at_most_ten_thousand_rows_a_day_and_loses_at_most_ten_seconds() {
-        let mut upkeep = Upkeep::default();
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
         let (mut rows, mut oldest_unwritten, mut timer, mut alarm) = (0, None, None, None);
         for now in (0..DAY).map(UnixMillis::saturating).step_by(100) {
             if timer.is_some_and(|at| at <= now) {
@@ -111,23 +120,23 @@ mod tests {
 
     #[test]
     fn an_alarm_that_never_comes_is_set_again() {
-        let mut upkeep = Upkeep::default();
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
         let start = UnixMillis::saturating(1_700_000_000_000);
         let set = upkeep.next_alarm(start, Some(start)).unwrap();
-        assert_eq!(set, start.after(ALARM_SPACING));
+        assert_eq!(set, start.after(TICKET_MAX_LIFETIME));
         assert_eq!(upkeep.next_alarm(set, Some(set)), None);
         let late = set.after(ALARM_GRACE);
-        assert_eq!(upkeep.next_alarm(late, Some(set)), Some(late.after(ALARM_SPACING)));
+        assert_eq!(upkeep.next_alarm(late, Some(set)), Some(late.after(TICKET_MAX_LIFETIME)));
     }
 
     #[test]
     fn an_empty_roster_needs_no_alarm() {
-        assert_eq!(Upkeep::default().next_alarm(UnixMillis::saturating(0), None), None);
+        assert_eq!(Upkeep::new(TICKET_MAX_LIFETIME).next_alarm(UnixMillis::saturating(0), None), None);
     }
 
     #[test]
     fn a_clock_that_jumps_back_does_not_put_a_write_off() {
-        let mut upkeep = Upkeep::default();
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
         let later = UnixMillis::saturating(1_700_000_000_000);
         upkeep.changed(later);
         assert!(!upkeep.take_write(later));
