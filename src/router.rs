@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
 use rendezvous_protocol::snapshot::{Listing, SnapshotError};
@@ -185,12 +186,9 @@ impl Beacon<'_> {
         exclude: Option<&str>,
         known: Option<&str>,
     ) -> Answer {
-        let Listing { total, tag, roster } = listing;
-        let held = roster.len();
-        roster.expire(self.now);
-        *total -= held - roster.len();
+        listing.roster.expire(self.now);
         // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
-        let tag = format!("W/\"{tag}-{}\"", roster.len());
+        let tag = format!("W/\"{}-{}\"", listing.tag, listing.roster.len());
         let headers = vec![
             ("Cache-Control", format!("public, max-age={}", self.config.peers_max_age.as_secs())),
             ("ETag", tag.clone()),
@@ -198,8 +196,9 @@ impl Beacon<'_> {
         if known.is_some_and(|known| matches(known, &tag)) {
             return Answer::empty(304, headers);
         }
-        let fields = json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": total });
-        let peers = roster.fresh(self.now, limit, exclude);
+        let fields =
+            json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": listing.total() });
+        let peers = listing.roster.fresh(self.now, limit, exclude);
         let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
         Answer::new(200, headers, &fields, Some(&peers))
     }
@@ -231,7 +230,7 @@ impl Beacon<'_> {
     }
 
     /// The same with whatever list is at hand, because a request over its budget must not cost the object anything.
-    fn throttled(&self, throttled: rendezvous_protocol::budget::Throttled, community: Option<&str>) -> Answer {
+    fn throttled(&self, throttled: Throttled, community: Option<&str>) -> Answer {
         let problem = Problem::Throttled(throttled);
         match self.community(community, None) {
             Ok(community) => self.with_kept_list(&problem, &community, None),

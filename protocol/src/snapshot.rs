@@ -81,8 +81,8 @@ struct DepartedFields {
 /// What the Worker keeps of a roster for a few seconds to answer readers with.
 #[derive(Debug)]
 pub struct Listing {
-    /// Peers present when it was made.
-    pub total: usize,
+    /// Peers that were present and are not in the excerpt.
+    beyond: usize,
     /// Different after every change of the roster and every start of its object.
     pub tag: String,
     /// A roster of [`Roster::excerpt`].
@@ -134,6 +134,11 @@ impl Snapshot {
 }
 
 impl Listing {
+    /// How many peers are present: those in the excerpt now, and those beyond it when it was made.
+    pub fn total(&self) -> usize {
+        self.beyond + self.roster.len()
+    }
+
     /// Writes a listing that can give any answer of up to `limit` peers. `started_at` is when the object started.
     ///
     /// # Errors
@@ -160,7 +165,11 @@ impl Listing {
     pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
         let fields: ListingFields<'_> = serde_json::from_str(text)?;
         let records = read_records(&fields.records)?;
-        Ok(Self { total: fields.total, tag: fields.tag, roster: Roster::restore(limits, now, records, []) })
+        Ok(Self {
+            beyond: fields.total.saturating_sub(records.len()),
+            tag: fields.tag,
+            roster: Roster::restore(limits, now, records, []),
+        })
     }
 }
 

@@ -210,9 +210,14 @@ fn a_listing_is_unchanged_and_read() {
     let now = at(1_700_000_003_000);
     let text = Listing::encode(&mut roster(), now, limits::ANSWER_LIMIT, at(1_700_000_002_000)).unwrap();
     assert_eq!(text, LISTING);
-    let listing = Listing::decode(&text, RosterLimits::default(), now).unwrap();
-    assert_eq!((listing.total, listing.tag.as_str()), (1, "1700000002000-1"));
+    let mut listing = Listing::decode(&text, RosterLimits::default(), now).unwrap();
+    assert_eq!((listing.total(), listing.tag.as_str()), (1, "1700000002000-1"));
     assert!(listing.roster.records().eq(roster().records()));
+
+    listing.roster.expire(at(1_700_000_180_000));
+    assert_eq!(listing.total(), 0);
+    let more = text.replace(r#""total":1"#, r#""total":200"#);
+    assert_eq!(Listing::decode(&more, RosterLimits::default(), now).unwrap().total(), 200);
 }
 
 /// Stored records name networks by this hash: another one would make every network a new one.
