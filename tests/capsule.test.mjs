@@ -126,6 +126,17 @@ describe("help", () => {
       "RENDEZVOUS_TICKET_MAX_LIFETIME_MS",
       "SOURCE_DATE_EPOCH",
     ],
+    announce: [
+      "RENDEZVOUS_BEACONS",
+      "RENDEZVOUS_COMMUNITY",
+      "RENDEZVOUS_ANNOUNCE_PEER_ID",
+      "RENDEZVOUS_ANNOUNCE_USER_ID",
+      "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY",
+      "RENDEZVOUS_ANNOUNCE_TTL_MS",
+      "RENDEZVOUS_ANNOUNCE_INTERVAL_MS",
+      "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS",
+      "SOURCE_DATE_EPOCH",
+    ],
     verify: [
       "RENDEZVOUS_CAPSULE_PUBLIC_KEY",
       "RENDEZVOUS_COMMUNITY",
@@ -136,7 +147,7 @@ describe("help", () => {
     inspect: ["SOURCE_DATE_EPOCH"],
     keygen: [],
   };
-  const EXIT_CODES = { publish: [0, 1, 2, 3], verify: [0, 1, 2, 3], inspect: [0, 1, 2, 3], keygen: [0, 2] };
+  const EXIT_CODES = { publish: [0, 1, 2, 3], announce: [0, 1, 2, 3], verify: [0, 1, 2, 3], inspect: [0, 1, 2, 3], keygen: [0, 2] };
 
   for (const [command, variables] of Object.entries(VARIABLES)) {
     test(`of ${command} has examples, every variable and every exit code, in 80 columns`, async () => {
@@ -153,7 +164,7 @@ describe("help", () => {
   test("of the program says how the commands go together, and every exit code", async () => {
     const { code, stdout } = await capsule(["--help"]);
     assert.equal(code, 0);
-    for (const part of ["capsule keygen", "capsule publish", "capsule verify"]) assert.ok(stdout.includes(part));
+    for (const part of ["capsule keygen", "capsule publish", "capsule verify", "capsule announce"]) assert.ok(stdout.includes(part));
     for (const exit of [0, 1, 2, 3]) assert.match(stdout, new RegExp(`^  ${exit}  \\S`, "m"));
   });
 

@@ -1,12 +1,14 @@
-//! One beacon: its address, and its list of peers.
+//! One beacon: its address, its list of peers, and what it says to those who announce themselves.
 
 use std::fmt;
 use std::time::Duration;
 
+use rendezvous_protocol::announcer::{Answer, Problem, Reply, Request};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
+use ureq::http::StatusCode;
 
-use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
+use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher, parse_url};
 
 /// The address of a beacon, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +40,61 @@ impl Beacon {
         fetcher.get(&self.peers_url(community), ANSWER_MAX_BYTES, timeout)
     }
 
+    /// Makes one request of somebody who announces itself.
+    pub(crate) fn send(
+        &self,
+        request: &Request,
+        community: &Community,
+        fetcher: &Fetcher,
+        timeout: Duration,
+    ) -> Answer {
+        let url = match request {
+            Request::Time => format!("{self}/healthz"),
+            Request::Announce(_) => format!("{self}/announce?community={community}"),
+            Request::Leave(_) => format!("{self}/leave?community={community}"),
+        };
+        match fetcher.exchange(&url, request.body().as_deref(), ANSWER_MAX_BYTES, timeout) {
+            Ok(exchanged) => understand(&exchanged),
+            Err(error) if error.is_answer() => Answer::Reply(Reply::refused(error.code(), error.to_string(), None)),
+            Err(error) => failed(&error, None),
+        }
+    }
+
     fn peers_url(&self, community: &Community) -> String {
         // A community's name has nothing in it that a query would have to escape.
         format!("{self}/peers?community={community}")
     }
+}
+
+fn understand(Exchanged { status, retry_after, body }: &Exchanged) -> Answer {
+    let (status, retry_after) = (*status, *retry_after);
+    let error = FetchError::Status { status, retry_after };
+    // Whoever fails may have done what it was asked to all the same.
+    if status.is_server_error() {
+        return failed(&error, retry_after);
+    }
+    match Reply::parse(body) {
+        Ok(reply) if status == StatusCode::OK || reply.is_refusal() => Answer::Reply(reply.or_retry_after(retry_after)),
+        Err(_) if status == StatusCode::TOO_MANY_REQUESTS => failed(&error, retry_after),
+        Err(reason) if status == StatusCode::OK => {
+            let hint = if looks_like_html(body) { HTML_HINT } else { "" };
+            Answer::Reply(Reply::refused("MALFORMED", format!("{reason}{hint}"), None))
+        }
+        _ => Answer::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
+    }
+}
+
+fn failed(error: &FetchError, retry_after: Option<Duration>) -> Answer {
+    let problem = Problem { code: error.code().to_owned(), detail: error.to_string() };
+    Answer::Failed { problem, retry_after }
+}
+
+/// The commonest reason why an answer is no JSON, which the parser's "expected value at line 1 column 1" hides.
+pub(crate) const HTML_HINT: &str = " (it is HTML: is this the address of a beacon?)";
+
+/// Whether that is the reason.
+pub(crate) fn looks_like_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 impl fmt::Display for Beacon {
@@ -52,6 +105,8 @@ impl fmt::Display for Beacon {
 
 #[cfg(test)]
 mod tests {
+    use rendezvous_protocol::announcer::Verdict;
+
     use super::*;
 
     #[test]
@@ -63,6 +118,38 @@ mod tests {
             ("http://[::1]:8787/eu//", "http://[::1]:8787/eu/peers?community=a.b_c-D"),
         ] {
             assert_eq!(Beacon::parse(address).unwrap().peers_url(&community), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_beacons_answer_is_told_from_a_failure() {
+        let answer = |status: u16, retry_after: Option<u64>, body: &str| {
+            let retry_after = retry_after.map(Duration::from_secs);
+            let status = StatusCode::from_u16(status).unwrap();
+            match understand(&Exchanged { status, retry_after, body: body.into() }) {
+                Answer::Failed { problem, retry_after } => {
+                    (false, problem.code, retry_after.map(|wait| wait.as_secs()))
+                }
+                Answer::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
+                    (true, problem.code, retry_after.map(|wait| wait.as_secs()))
+                }
+                Answer::Reply(_) => (true, "OK".to_owned(), None),
+            }
+        };
+        let refusal = r#"{"ok":false,"code":"THROTTLED"}"#;
+        let asks = r#"{"ok":false,"code":"THROTTLED","retryAfterMs":3000}"#;
+        for (status, retry_after, body, answered, code, wait) in [
+            (200, None, r#"{"ok":true}"#, true, "OK", None),
+            (429, Some(7), refusal, true, "THROTTLED", Some(7)),
+            (429, Some(7), asks, true, "THROTTLED", Some(3)),
+            (429, Some(7), "busy", false, "HTTP_STATUS", Some(7)),
+            (500, None, r#"{"ok":false,"code":"INTERNAL"}"#, false, "HTTP_STATUS", None),
+            (503, Some(9), "<html>", false, "HTTP_STATUS", Some(9)),
+            (404, None, "<html>", true, "HTTP_STATUS", None),
+            (403, None, r#"{"ok":true}"#, true, "HTTP_STATUS", None),
+            (200, None, "<html>", true, "MALFORMED", None),
+        ] {
+            assert_eq!(answer(status, retry_after, body), (answered, code.to_owned(), wait), "{status} {body}");
         }
     }
 

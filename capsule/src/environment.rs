@@ -28,10 +28,22 @@ pub(crate) const TIMEOUT_MS: &str = "RENDEZVOUS_CAPSULE_TIMEOUT_MS";
 pub(crate) const TRUSTED_TICKET_KEYS: &str = "RENDEZVOUS_TRUSTED_TICKET_KEYS";
 /// Longest life of a ticket, in milliseconds.
 pub(crate) const TICKET_MAX_LIFETIME_MS: &str = "RENDEZVOUS_TICKET_MAX_LIFETIME_MS";
+/// The peer's name.
+pub(crate) const ANNOUNCE_PEER_ID: &str = "RENDEZVOUS_ANNOUNCE_PEER_ID";
+/// The user's name.
+pub(crate) const ANNOUNCE_USER_ID: &str = "RENDEZVOUS_ANNOUNCE_USER_ID";
+/// The private key itself that signs the peer's tickets.
+pub(crate) const ANNOUNCE_PRIVATE_KEY: &str = "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY";
+/// Life of the peer's tickets, in milliseconds.
+pub(crate) const ANNOUNCE_TTL_MS: &str = "RENDEZVOUS_ANNOUNCE_TTL_MS";
+/// The least between two announces, in milliseconds.
+pub(crate) const ANNOUNCE_INTERVAL_MS: &str = "RENDEZVOUS_ANNOUNCE_INTERVAL_MS";
+/// Time for each request, in milliseconds.
+pub(crate) const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 18] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -43,6 +55,12 @@ const NAMES: [&str; 12] = [
     TIMEOUT_MS,
     TRUSTED_TICKET_KEYS,
     TICKET_MAX_LIFETIME_MS,
+    ANNOUNCE_PEER_ID,
+    ANNOUNCE_USER_ID,
+    ANNOUNCE_PRIVATE_KEY,
+    ANNOUNCE_TTL_MS,
+    ANNOUNCE_INTERVAL_MS,
+    ANNOUNCE_TIMEOUT_MS,
     SOURCE_DATE_EPOCH,
 ];
 

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
-use ureq::http::header::{LOCATION, RETRY_AFTER};
+use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, StatusCode, Uri};
 
 use crate::text;
@@ -109,6 +109,17 @@ pub(crate) struct Fetched {
     pub(crate) took: Duration,
 }
 
+/// What a server answered, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    /// The status, which is no redirect's.
+    pub(crate) status: StatusCode,
+    /// When the server wants to be asked again.
+    pub(crate) retry_after: Option<Duration>,
+    /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
+    pub(crate) body: Vec<u8>,
+}
+
 /// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher(Agent);
@@ -150,18 +161,36 @@ impl Fetcher {
     }
 
     fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Vec<u8>, FetchError> {
-        let request = self.0.get(url).config().timeout_global(Some(limit)).build();
-        let mut response = request.call().map_err(explain)?;
+        let Exchanged { status, retry_after, body } = self.exchange(url, None, max_bytes, limit)?;
+        if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { status, retry_after }) }
+    }
+
+    /// Makes one request, a POST if there is something to send, and takes the answer whatever its status: at most
+    /// `max_bytes` (and one) in at most `limit`.
+    pub(crate) fn exchange(
+        &self,
+        url: &str,
+        sent: Option<&str>,
+        max_bytes: usize,
+        limit: Duration,
+    ) -> Result<Exchanged, FetchError> {
+        let limit = Some(limit.min(TIMEOUT_MAX));
+        let response = match sent {
+            None => self.0.get(url).config().timeout_global(limit).build().call(),
+            Some(body) => {
+                let request = self.0.post(url).header(CONTENT_TYPE, "application/json");
+                request.config().timeout_global(limit).build().send(body)
+            }
+        };
+        let mut response = response.map_err(explain)?;
         let status = response.status();
         if status.is_redirection()
             && let Some(location) = header(response.headers(), LOCATION)
         {
             return Err(FetchError::Redirect { location: location.to_owned() });
         }
-        if status != StatusCode::OK {
-            let seconds = header(response.headers(), RETRY_AFTER).and_then(|text| text.parse().ok());
-            return Err(FetchError::Status { status, retry_after: seconds.map(Duration::from_secs) });
-        }
+        let seconds = header(response.headers(), RETRY_AFTER).and_then(|text| text.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
         let mut body = Vec::new();
         let mut reader = response.body_mut().as_reader().take(max_bytes as u64 + 1);
         reader.read_to_end(&mut body).map_err(|error: io::Error| match explain(ureq::Error::from(error)) {
@@ -169,7 +198,7 @@ impl Fetcher {
             FetchError::Connection { reason } => FetchError::Broken { reason },
             other => other,
         })?;
-        Ok(body)
+        Ok(Exchanged { status, retry_after, body })
     }
 }
 
@@ -207,7 +236,8 @@ fn wait_before_next(error: &FetchError, attempts: u32, left: Duration, random: u
     (wait < left).then_some(wait)
 }
 
-fn random_byte() -> u8 {
+/// To spread what would otherwise happen everywhere at once.
+pub(crate) fn random_byte() -> u8 {
     let mut byte = [0];
     // Without randomness everybody waits equally long, which is no reason to fail.
     let _ = getrandom::fill(&mut byte);

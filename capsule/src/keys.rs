@@ -52,7 +52,7 @@ pub(crate) enum KeyFileError {
     /// A private key where only a name or a public key belongs.
     #[error(
         "that is a private key itself, which others can see in process lists and in your shell's history: \
-         make a new one. To use a key, give the name of its file, or set RENDEZVOUS_CAPSULE_PRIVATE_KEY"
+         make a new one. To use a key, give the name of its file, or set the variable for it that --help names"
     )]
     SecretAsArgument,
 }

@@ -1,10 +1,12 @@
-//! The `capsule` program: makes signed snapshots of who is online out of beacons, and checks them.
+//! The `capsule` program: makes signed snapshots of who is online out of beacons, checks them, and keeps a server
+//! announced.
 //!
 //! A thin shell over `rendezvous-protocol`, which holds the rules: here are arguments, files, HTTP, the clock, signals
 //! and what people and scripts get to read.
 
 #![forbid(unsafe_code)]
 
+mod announce;
 mod arguments;
 mod beacon;
 mod clock;
@@ -58,6 +60,7 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
     match command {
         Command::Keygen(arguments) => keygen::keygen(arguments),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
+        Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
         Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::announce::AnnounceError;
 use crate::clock::ClockError;
 use crate::directory::DirectoryError;
 use crate::environment::EnvironmentError;
@@ -22,7 +23,7 @@ use crate::source::SourceError;
 pub(crate) enum Exit {
     /// Done, or: the capsule is good.
     Good = 0,
-    /// The capsule is refused, or there were too few good tickets to make one.
+    /// The capsule is refused, or there were too few good tickets to make one, or no beacon lists the peer.
     Refused = 1,
     /// A wrong argument or variable, or a file that cannot be read or written. The argument parser uses it too.
     Usage = 2,
@@ -39,6 +40,8 @@ impl From<Exit> for ExitCode {
 /// Why a command could not do its work. A capsule that is refused is no failure but a result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
     #[error(transparent)]
     Clock(#[from] ClockError),
     #[error(transparent)]
@@ -111,6 +114,12 @@ impl Outcome {
             _ => Ok(self.exit),
         }
     }
+}
+
+/// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is no reason to stop.
+pub(crate) fn print_event(event: &serde_json::Value) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(format!("{event}\n").as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Says on the standard error what is going on. Results go to the standard output.

@@ -14,7 +14,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
 use crate::arguments::PublishArguments;
-use crate::beacon::Beacon;
+use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::environment::Environment;
@@ -136,9 +136,7 @@ fn judge(
 }
 
 fn not_an_answer(body: &[u8], error: &AnswerError) -> Problem {
-    // The commonest cause, which the parser's "expected value at line 1 column 1" hides.
-    let html = body.trim_ascii_start().starts_with(b"<");
-    let hint = if html { " (it is HTML: is this the address of a beacon?)" } else { "" };
+    let hint = if looks_like_html(body) { HTML_HINT } else { "" };
     Problem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
 }
 

@@ -1,19 +1,21 @@
-//! What `publish` and `verify` work with: arguments, then variables, then defaults, put together and checked once.
+//! What `publish`, `announce` and `verify` work with: arguments, then variables, then defaults, put together and checked once.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, Pacing};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, TICKET_MAX_LIFETIME};
-use rendezvous_protocol::ticket::TicketRules;
+use rendezvous_protocol::ticket::{PeerId, TicketRules, UserId};
 
-use crate::arguments::{PublishArguments, TicketArguments};
+use crate::arguments::{AnnounceArguments, PublishArguments, TicketArguments};
 use crate::beacon::Beacon;
 use crate::environment::{self, Environment, EnvironmentError};
 use crate::keys::{self, KeyFileError};
+use crate::text;
 
 /// The community of those who name none.
 const DEFAULT_COMMUNITY: &str = "mainnet";
@@ -27,6 +29,8 @@ const DEFAULT_MAX_PEERS: usize = 100;
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Time for each beacon, all attempts together.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for each request of `announce`.
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Beacons, each of which is asked in a thread of its own.
 const BEACONS_MAX: usize = 64;
 
@@ -54,6 +58,22 @@ pub(crate) enum SettingsError {
          `capsule keygen` makes one"
     )]
     NoPrivateKey,
+    /// Nothing to sign tickets with.
+    #[error(
+        "no private key to sign tickets with: give --key FILE, or set RENDEZVOUS_ANNOUNCE_PRIVATE_KEY to the key \
+         itself. `capsule keygen --out node-key.pem` makes one"
+    )]
+    NoTicketKey,
+    /// Nobody to announce.
+    #[error("no name to announce: give --peer-id NAME, or set RENDEZVOUS_ANNOUNCE_PEER_ID")]
+    NoPeerId,
+    /// No beacon can be set to allow it, or it is over before it arrives.
+    #[error("a ticket's life of {} is impossible: change --lifetime to one from {} to {}",
+        text::duration(*.lifetime), text::duration(LIFETIME_MIN), text::duration(LIFETIME_MAX))]
+    TicketLifetime {
+        /// What was asked for.
+        lifetime: Duration,
+    },
     /// Nothing to verify with.
     #[error("no public key to verify with: give --public-key KEY, or set RENDEZVOUS_CAPSULE_PUBLIC_KEY")]
     NoPublicKey,
@@ -90,12 +110,7 @@ pub(crate) struct TicketSettings {
 impl TicketSettings {
     /// Puts them together.
     pub(crate) fn new(arguments: &TicketArguments, environment: &Environment) -> Result<Self, SettingsError> {
-        let community = first(arguments.community.clone(), environment, environment::COMMUNITY, parse_community)?;
-        let community = match community {
-            Some(community) => community,
-            None => parse_community(DEFAULT_COMMUNITY)
-                .map_err(|reason| EnvironmentError::Invalid { name: environment::COMMUNITY, reason })?,
-        };
+        let community = community(arguments.community.as_ref(), environment)?;
         let trusted_keys = if arguments.trusted_keys.is_empty() {
             environment.list(environment::TRUSTED_TICKET_KEYS, parse_public_key)?
         } else {
@@ -141,24 +156,7 @@ pub(crate) struct PublishSettings {
 impl PublishSettings {
     /// Puts them together.
     pub(crate) fn new(arguments: &PublishArguments, environment: &Environment) -> Result<Self, SettingsError> {
-        let mut beacons: Vec<Beacon> = Vec::new();
-        let listed = if arguments.beacons.is_empty() {
-            environment.list(environment::BEACONS, Beacon::parse)?
-        } else {
-            arguments.beacons.clone()
-        };
-        // Asked twice, it would have two shares of the capsule.
-        for beacon in listed {
-            if !beacons.contains(&beacon) {
-                beacons.push(beacon);
-            }
-        }
-        if beacons.is_empty() {
-            return Err(SettingsError::NoBeacon);
-        }
-        if beacons.len() > BEACONS_MAX {
-            return Err(SettingsError::TooManyBeacons { count: beacons.len() });
-        }
+        let beacons = beacons(&arguments.beacons, environment)?;
         let min_peers = first(arguments.min_peers, environment, environment::MIN_PEERS, parse_peer_count)?;
         let max_peers = first(arguments.max_peers, environment, environment::MAX_PEERS, parse_peer_count)?;
         let (min, max) = (min_peers.unwrap_or(DEFAULT_MIN_PEERS), max_peers.unwrap_or(DEFAULT_MAX_PEERS));
@@ -181,6 +179,72 @@ impl PublishSettings {
     }
 }
 
+/// All that `announce` works with.
+#[derive(Debug)]
+pub(crate) struct AnnounceSettings {
+    /// Whom to announce to, each once.
+    pub(crate) beacons: Vec<Beacon>,
+    /// Who is announced.
+    pub(crate) identity: Identity,
+    /// How often.
+    pub(crate) pacing: Pacing,
+    /// Time for each request.
+    pub(crate) timeout: Duration,
+}
+
+impl AnnounceSettings {
+    /// Puts them together.
+    pub(crate) fn new(arguments: &AnnounceArguments, environment: &Environment) -> Result<Self, SettingsError> {
+        let beacons = beacons(&arguments.beacons, environment)?;
+        let community = community(arguments.community.as_ref(), environment)?;
+        let peer_id = first(arguments.peer_id.clone(), environment, environment::ANNOUNCE_PEER_ID, parse_peer_id)?
+            .ok_or(SettingsError::NoPeerId)?;
+        let user_id = first(arguments.user_id.clone(), environment, environment::ANNOUNCE_USER_ID, parse_user_id)?
+            .or_else(|| UserId::new(peer_id.as_str()))
+            .ok_or(SettingsError::NoPeerId)?;
+        let key = private_key(arguments.key.as_deref(), environment, environment::ANNOUNCE_PRIVATE_KEY)?
+            .ok_or(SettingsError::NoTicketKey)?;
+        let lifetime = first(arguments.lifetime, environment, environment::ANNOUNCE_TTL_MS, parse_millis)?
+            .unwrap_or(TICKET_MAX_LIFETIME);
+        if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime) {
+            return Err(SettingsError::TicketLifetime { lifetime });
+        }
+        let interval = first(arguments.interval, environment, environment::ANNOUNCE_INTERVAL_MS, parse_millis)?;
+        let timeout = first(arguments.timeout, environment, environment::ANNOUNCE_TIMEOUT_MS, parse_millis)?;
+        Ok(Self {
+            beacons,
+            identity: Identity { key, peer_id, user_id, community },
+            pacing: Pacing { lifetime, interval: interval.unwrap_or_default() },
+            timeout: timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT),
+        })
+    }
+}
+
+fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
+    let mut beacons: Vec<Beacon> = Vec::new();
+    let listed =
+        if arguments.is_empty() { environment.list(environment::BEACONS, Beacon::parse)? } else { arguments.to_vec() };
+    // Named twice, it would have two shares of a capsule, and two voices about the time.
+    for beacon in listed {
+        if !beacons.contains(&beacon) {
+            beacons.push(beacon);
+        }
+    }
+    match beacons.len() {
+        0 => Err(SettingsError::NoBeacon),
+        1..=BEACONS_MAX => Ok(beacons),
+        count => Err(SettingsError::TooManyBeacons { count }),
+    }
+}
+
+fn community(argument: Option<&Community>, environment: &Environment) -> Result<Community, EnvironmentError> {
+    match first(argument.cloned(), environment, environment::COMMUNITY, parse_community)? {
+        Some(community) => Ok(community),
+        None => parse_community(DEFAULT_COMMUNITY)
+            .map_err(|reason| EnvironmentError::Invalid { name: environment::COMMUNITY, reason }),
+    }
+}
+
 /// The argument, or the variable.
 fn first<T>(
     argument: Option<T>,
@@ -195,18 +259,25 @@ fn first<T>(
 }
 
 fn signing_key(arguments: &PublishArguments, environment: &Environment) -> Result<PrivateKey, SettingsError> {
-    let key = match &arguments.key {
-        Some(path) => keys::read_private_key(path)?,
-        None => environment
-            .parsed(environment::PRIVATE_KEY, |text| {
-                PrivateKey::from_text(text).map_err(|error| format!("is no key: {error}"))
-            })?
-            .ok_or(SettingsError::NoPrivateKey)?,
-    };
+    let key = private_key(arguments.key.as_deref(), environment, environment::PRIVATE_KEY)?
+        .ok_or(SettingsError::NoPrivateKey)?;
     let actual = key.public_key();
     match environment.parsed(environment::PUBLIC_KEY, parse_public_key)? {
         Some(expected) if expected != actual => Err(SettingsError::OtherPublicKey { expected, actual }),
         _ => Ok(key),
+    }
+}
+
+/// The private key in a file, or in a variable.
+fn private_key(
+    file: Option<&Path>,
+    environment: &Environment,
+    name: &'static str,
+) -> Result<Option<PrivateKey>, SettingsError> {
+    match file {
+        Some(path) => Ok(Some(keys::read_private_key(path)?)),
+        None => Ok(environment
+            .parsed(name, |text| PrivateKey::from_text(text).map_err(|error| format!("is no key: {error}")))?),
     }
 }
 
@@ -228,6 +299,18 @@ pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
 /// A public key.
 pub(crate) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
     PublicKey::from_text(text).map_err(|error| format!("must have public keys: {error}"))
+}
+
+/// A peer's name.
+pub(crate) fn parse_peer_id(text: &str) -> Result<PeerId, String> {
+    PeerId::new(text).ok_or_else(|| {
+        "must be 1 to 128 bytes of printable ASCII without \" \\ < > &, and no space at either end".to_owned()
+    })
+}
+
+/// A user's name.
+pub(crate) fn parse_user_id(text: &str) -> Result<UserId, String> {
+    UserId::new(text).ok_or_else(|| "must be 1 to 128 bytes of UTF-8 without control characters".to_owned())
 }
 
 /// A number of peers in a capsule.
@@ -399,6 +482,63 @@ mod tests {
         }
         let error = named("--beacon https://a.example --min-peers 5 --max-peers 4", (environment::COMMUNITY, ""));
         assert!(error.contains("at least 5 peers and at most 4"), "{error}");
+    }
+
+    fn announce_settings<const N: usize>(
+        arguments: &str,
+        variables: [(&'static str, &str); N],
+    ) -> Result<AnnounceSettings, SettingsError> {
+        let arguments = ["capsule", "announce"].into_iter().chain(arguments.split_whitespace());
+        let Command::Announce(arguments) = Arguments::try_parse_from(arguments).unwrap().command else { panic!() };
+        AnnounceSettings::new(&arguments, &Environment::from(variables))
+    }
+
+    #[test]
+    fn announce_needs_a_beacon_a_name_and_a_key_and_has_defaults_for_the_rest() {
+        let key = private_key(1);
+        let key = (environment::ANNOUNCE_PRIVATE_KEY, key.as_str());
+        let settings = announce_settings("--beacon https://a.example --peer-id node", [key]).unwrap();
+        let Identity { peer_id, user_id, community, .. } = &settings.identity;
+        assert_eq!([peer_id.as_str(), user_id.as_str(), community.as_str()], ["node", "node", "mainnet"]);
+        assert_eq!(settings.pacing, Pacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO });
+        assert_eq!(settings.timeout, Duration::from_secs(10));
+        for (arguments, variables, part) in [
+            ("--peer-id node", [key], "no beacon"),
+            ("--beacon https://a.example", [key], "--peer-id"),
+            // The key that signs capsules is another one.
+            ("--beacon https://a.example --peer-id node", [(environment::PRIVATE_KEY, key.1)], "no private key"),
+            ("--beacon https://a.example --peer-id node --lifetime 25h", [key], "from 1s to 1day"),
+        ] {
+            let error = announce_settings(arguments, variables).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_set_everything_of_announce_and_arguments_win() {
+        let key = private_key(1);
+        let variables = [
+            (environment::BEACONS, "https://a.example,https://a.example/"),
+            (environment::COMMUNITY, "testnet"),
+            (environment::ANNOUNCE_PRIVATE_KEY, key.as_str()),
+            (environment::ANNOUNCE_PEER_ID, "node"),
+            (environment::ANNOUNCE_USER_ID, "Zo\u{eb}"),
+            (environment::ANNOUNCE_TTL_MS, "60000"),
+            (environment::ANNOUNCE_INTERVAL_MS, "50000"),
+            (environment::ANNOUNCE_TIMEOUT_MS, "4000"),
+        ];
+        let arguments = "--beacon https://b.example,https://c.example --community other --peer-id x --user-id y \
+                         --lifetime 1s --interval 2s --timeout 3s";
+        for (arguments, beacons, names, seconds) in
+            [("", 1, ["testnet", "node", "Zo\u{eb}"], [60, 50, 4]), (arguments, 2, ["other", "x", "y"], [1, 2, 3])]
+        {
+            let AnnounceSettings { beacons: found, identity, pacing, timeout } =
+                announce_settings(arguments, variables).unwrap();
+            let Identity { community, peer_id, user_id, .. } = &identity;
+            assert_eq!(found.len(), beacons);
+            assert_eq!([community.as_str(), peer_id.as_str(), user_id.as_str()], names);
+            assert_eq!([pacing.lifetime, pacing.interval, timeout].map(|time| time.as_secs()), seconds);
+        }
     }
 
     #[test]

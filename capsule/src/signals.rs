@@ -1,11 +1,13 @@
-//! Holding back the signals that end the program while it is between two files that belong together.
+//! Signals that ask the program to end: held back for a moment, or answered with an orderly end.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
+
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
 /// While this exists, SIGINT and SIGTERM do not end the program; when it goes, one that has come does.
 ///
@@ -18,7 +20,7 @@ impl HeldSignals {
     /// Begins to hold them.
     pub(crate) fn new() -> io::Result<Self> {
         let received = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in SIGNALS {
             flag::register_usize(signal, Arc::clone(&received), signal.unsigned_abs() as usize)?;
         }
         Ok(Self { received })
@@ -36,6 +38,49 @@ impl Drop for HeldSignals {
             let _ = low_level::emulate_default_handler(signal);
         }
     }
+}
+
+/// Calls `stop`, in a thread of its own, when the first SIGINT or SIGTERM comes. A second one ends the program at once,
+/// for those who do not want to wait.
+pub(crate) fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS {
+        // In this order, so that the first signal only sets what the second one finds.
+        flag::register_conditional_default(signal, Arc::clone(&asked))?;
+        flag::register(signal, Arc::clone(&asked))?;
+    }
+    let wait = waiter(asked)?;
+    std::thread::Builder::new().spawn(move || {
+        wait();
+        stop();
+    })?;
+    Ok(())
+}
+
+/// What returns when a signal has come.
+#[cfg(unix)]
+fn waiter(_asked: Arc<AtomicBool>) -> io::Result<impl FnOnce() + Send + 'static> {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    let (mut reader, writer) = UnixStream::pair()?;
+    for signal in SIGNALS {
+        low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(move || {
+        // Both an error and the byte are a reason to stop.
+        let _ = reader.read_exact(&mut [0]);
+    })
+}
+
+/// What returns when a signal has come. There is no pipe to wait for here.
+#[cfg(not(unix))]
+fn waiter(asked: Arc<AtomicBool>) -> io::Result<impl FnOnce() + Send + 'static> {
+    Ok(move || {
+        while !asked.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod announcer;
 pub mod answer;
 pub mod base64;
 pub mod budget;
