@@ -39,7 +39,8 @@ const CHECKS = [
   { name: "Rust tests", run: runRustTests },
   { name: "Build of the Worker", run: () => buildWorker(), essential: true },
   { name: "Build of the capsule", run: () => cargo(["build", "--package", "rendezvous-capsule", "--locked"]), essential: true },
-  { name: "Tests of the built Worker and capsule", run: runNodeTests },
+  { name: "Tests of the built Worker and capsule", run: (count) => runNodeTests("tests", count) },
+  { name: "Types, build and tests of the client", run: runClient },
 ];
 
 await main(async () => {
@@ -115,14 +116,23 @@ async function runRustTests(count) {
 }
 
 /** @param {Count} count */
-async function runNodeTests(count) {
-  const suites = readdirSync(join(ROOT, "tests")).filter((name) => name.endsWith(".test.mjs"));
+async function runClient(count) {
+  await execute(process.execPath, ["client/build.mjs"]);
+  await runNodeTests("client/test", count);
+}
+
+/**
+ * @param {string} directory
+ * @param {Count} count
+ */
+async function runNodeTests(directory, count) {
+  const suites = readdirSync(join(ROOT, directory)).filter((name) => name.endsWith(".test.mjs"));
   if (suites.length === 0) return;
   const output = collect();
   try {
     await execute(
       process.execPath,
-      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites.sort().map((name) => `tests/${name}`)],
+      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites.sort().map((name) => `${directory}/${name}`)],
       { environment: { ...TOOL_ENVIRONMENT, ...COLOR }, observe: output.add },
     );
   } finally {

@@ -1,0 +1,41 @@
+// What a beacon answered, read by somebody who does not believe it. The tickets in it are still to be verified: first
+// the clock is set by `serverTime`.
+
+import type { Bytes } from "./bytes.js";
+import type { Json } from "./json.js";
+import { Refusal, isTime, readObject } from "./ticket.js";
+
+/** Bytes of a beacon's whole answer. */
+export const ANSWER_MAX_BYTES = 256 * 1024;
+/** Tickets that are looked at in one answer. */
+const ANSWER_MAX_TICKETS = 200;
+
+export interface Answer {
+  /** Of a refusal; else undefined. */
+  code: string | undefined;
+  serverTime: number | undefined;
+  announceAfterMs: number | undefined;
+  retryAfterMs: number | undefined;
+  tickets: Json[];
+}
+
+/** @throws Refusal for what is no answer of a beacon to this community. */
+export function readAnswer(status: number, body: Bytes, asked: string): Answer {
+  const ok = status === 200;
+  // What is not JSON may be a proxy's page for the status.
+  const fields = readObject(body, ok ? "MALFORMED" : `HTTP_${status}`);
+  const [code, community, peers] = [fields.get("code"), fields.get("community"), fields.get("peers")];
+  if (community !== undefined && community !== asked) throw new Refusal("COMMUNITY_MISMATCH");
+  if (ok && !Array.isArray(peers)) throw new Refusal("MALFORMED");
+  const time = (name: string): number | undefined => {
+    const found = fields.get(name);
+    return isTime(found) ? found : undefined;
+  };
+  return {
+    code: ok ? undefined : typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : `HTTP_${status}`,
+    serverTime: time("serverTime"),
+    announceAfterMs: time("announceAfterMs"),
+    retryAfterMs: time("retryAfterMs"),
+    tickets: Array.isArray(peers) ? peers.slice(0, ANSWER_MAX_TICKETS) : [],
+  };
+}

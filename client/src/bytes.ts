@@ -1,0 +1,37 @@
+// Bytes and their two spellings on the wire: UTF-8 and base64, both strictly.
+
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+export function utf8(text: string): Bytes {
+  return new TextEncoder().encode(text) as Bytes;
+}
+
+/** @throws TypeError for bytes that are not UTF-8. A byte order mark stays, so that JSON refuses it. */
+export function readUtf8(bytes: Bytes): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
+export function base64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+/**
+ * Standard alphabet, padded, no white space, no stray bits: `atob` allows all of those, so what it gave is encoded again.
+ * For short texts only.
+ */
+export function readBase64(text: unknown): Bytes | undefined {
+  try {
+    const binary = atob(text as string);
+    return btoa(binary) === text ? Uint8Array.from(binary, (unit) => unit.charCodeAt(0)) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A public key: the base64 of its 32 bytes, or SPKI in PEM, whose base64 ends with it (RFC 8410). */
+export function readPublicKey(text: string): Bytes | undefined {
+  const key = readBase64(
+    text.replace(/-----(BEGIN|END) PUBLIC KEY-----|\s/g, "").replace(/^MCowBQYDK2VwAyEA(?=.{44}$)/, ""),
+  );
+  return key?.length === 32 ? key : undefined;
+}

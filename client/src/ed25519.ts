@@ -1,0 +1,53 @@
+// Ed25519 signatures under one acceptance rule, that of `ed25519_dalek::VerifyingKey::verify_strict`: `S < L`, no key and
+// no `R` of small order, the equation without its cofactor.
+//
+// RFC 8032, which WebCrypto follows, has all of that but the small orders, which are refused here first: the identity as
+// key, the identity as `R` and `S = 0` are a signature of every message, so who publishes that key can sign as anybody.
+
+import type { Bytes } from "./bytes.js";
+
+/** Whether `signature` is one of `message` by `publicKey`. Never rejects for what is in the bytes. */
+export type Verify = (publicKey: Bytes, signature: Bytes, message: Bytes) => Promise<boolean>;
+
+/** The prime of the field. */
+const P = 2n ** 255n - 19n;
+/**
+ * The points of small order are (0, 1), (0, -1), those two with y = 0, and the four whose double is one of the latter.
+ * By the law of addition those have x^2 = -y^2; with d = -121665/121666, -x^2 + y^2 = 1 + d x^2 y^2 becomes the factor
+ * with y^4. No other point of the curve has such a y. The sign of x, in the last bit, says nothing about the order, and y
+ * may be spelled as y + P.
+ */
+function isOfSmallOrder(point: Bytes): boolean {
+  const y = BigInt.asUintN(
+    255,
+    point.reduceRight((number, byte) => (number << 8n) | BigInt(byte), 0n),
+  );
+  const square = y * y;
+  return (y * (square - 1n) * (121_665n * square * square - 243_332n * square + 121_666n)) % P === 0n;
+}
+
+/** Puts the strict rule before `verify`, which has to follow RFC 8032. */
+export function strict(verify: Verify): Verify {
+  return async (publicKey, signature, message) => {
+    try {
+      return (
+        !isOfSmallOrder(publicKey) &&
+        !isOfSmallOrder(signature.subarray(0, 32)) &&
+        (await verify(publicKey, signature, message))
+      );
+    } catch {
+      // A key that is not a point of the curve.
+      return false;
+    }
+  };
+}
+
+export function webCryptoVerify(subtle: SubtleCrypto): Verify {
+  return async (publicKey, signature, message) =>
+    subtle.verify(
+      "Ed25519",
+      await subtle.importKey("raw", publicKey, "Ed25519", false, ["verify"]),
+      signature,
+      message,
+    );
+}

@@ -1,0 +1,96 @@
+// What the library needs of the place that it runs in: clocks, timers, the network, storage, locks, the page's life.
+//
+// Everything else is written against this, so that tests bring a place of their own and drive its time.
+
+import { type Store, openStore } from "./store.js";
+
+/** Stops a timer. Calling it twice is no harm. */
+export type Cancel = () => void;
+
+/** The right to announce, among all pages of this browser that want to announce the same peerId. */
+export interface Lock {
+  /** Whether another page waits for it. */
+  hasHeir(): Promise<boolean>;
+  release(): void;
+}
+
+export interface PageEvents {
+  /** The network, or the page, is back. */
+  wake(): void;
+  offline(): void;
+  /** The page goes, perhaps to come back. */
+  hide(): void;
+  show(): void;
+}
+
+export interface Host {
+  /** Milliseconds since the Unix epoch. May jump. */
+  now(): number;
+  /** Milliseconds since some moment. Never goes back; may stand still while the machine sleeps. */
+  elapsed(): number;
+  /** From 0 up to 1. */
+  random(): number;
+  setTimer(callback: () => void, ms: number): Cancel;
+  fetch(url: string, init: RequestInit): Promise<Response>;
+  /** A POST that outlives the page. Its answer is lost. */
+  sendLast(url: string, body: string): void;
+  openStore(): Promise<Store>;
+  lock(name: string, signal: AbortSignal): Promise<Lock>;
+  listen(events: PageEvents, signal: AbortSignal): void;
+  /** Undefined outside secure contexts. */
+  subtle: SubtleCrypto | undefined;
+}
+
+/** A browser's page or worker, or Node. */
+export function defaultHost(): Host {
+  const scope = globalThis as typeof globalThis & { document?: Document };
+  return {
+    now: () => Date.now(),
+    elapsed: () => performance.now(),
+    random: () => Math.random(),
+    setTimer(callback, ms) {
+      const timer = setTimeout(callback, ms);
+      return () => clearTimeout(timer);
+    },
+    fetch: (url, init) => fetch(url, init),
+    // A string needs no preflight, for which there would be no time.
+    sendLast: (url, body) => void scope.navigator?.sendBeacon?.(url, body),
+    openStore: () => openStore(scope.indexedDB),
+    lock: (name, signal) => lockIn(scope.navigator?.locks, name, signal),
+    listen(events, signal) {
+      const on = (target: EventTarget | undefined, types: string, listener: () => void) => {
+        // Node's global object is no EventTarget.
+        for (const type of types.split(" ")) target?.addEventListener?.(type, listener, { signal });
+      };
+      on(scope, "online", events.wake);
+      on(scope, "offline", events.offline);
+      on(scope, "pagehide", events.hide);
+      on(scope, "pageshow", events.show);
+      on(scope.document, "resume", events.wake);
+      on(scope.document, "visibilitychange", () => scope.document?.visibilityState === "visible" && events.wake());
+    },
+    subtle: scope.crypto?.subtle,
+  };
+}
+
+/** Where there are no locks, or a page may not use them, each page is alone. */
+async function lockIn(locks: LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
+  const alone: Lock = { hasHeir: async () => false, release() {} };
+  if (!locks) return alone;
+  return new Promise((resolve) => {
+    locks
+      .request(
+        name,
+        { signal },
+        () =>
+          new Promise<void>((release) =>
+            resolve({
+              hasHeir: async () => (await locks.query()).pending?.some((request) => request.name === name) ?? false,
+              release,
+            }),
+          ),
+      )
+      // Aborted: then nobody waits for it any more. Anything else: not allowed here.
+      .catch(() => resolve(alone));
+  });
+}

@@ -1,0 +1,8 @@
+// rendezvous-beacon: two pages find each other, whatever is down.
+export { Rendezvous } from "./rendezvous.js";
+export type { RendezvousEvents, RendezvousStatus } from "./rendezvous.js";
+export { RendezvousError } from "./identity.js";
+export type { IdentitySigner } from "./identity.js";
+export type { RendezvousOptions } from "./options.js";
+export type { Peer, PeerList } from "./peers.js";
+export type { SourceStatus } from "./source.js";

@@ -1,0 +1,122 @@
+// One beacon or capsule: when it is to be asked again, and what is to be said of it. No I/O.
+//
+// Each backs off on its own, and none is ever given up.
+
+import type { CurrentTicket } from "./announcement.js";
+import type { Bytes } from "./bytes.js";
+
+export interface SourceStatus {
+  readonly url: string;
+  readonly kind: "beacon" | "capsule";
+  /**
+   * `waiting`: not asked yet. `ok`: its last answer was good. `failing`: it had none, or an error. `lying`: there was
+   * something in its last answer that only a broken or lying source can say; its good tickets count all the same.
+   */
+  readonly state: "waiting" | "ok" | "failing" | "lying";
+  /** Code of what was last wrong; undefined if nothing was. */
+  readonly reason: string | undefined;
+  /** Milliseconds since the Unix epoch of the last good answer. */
+  readonly lastSuccessAt: number | undefined;
+  /** Milliseconds that the last good answer took. */
+  readonly latencyMs: number | undefined;
+  /** Good answers, and failures, since the beginning. */
+  readonly successes: number;
+  readonly failures: number;
+  /** Failures since the last good answer. */
+  readonly failuresInARow: number;
+  /** Tickets that were refused since the beginning, by code. */
+  readonly refusedTickets: Readonly<Record<string, number>>;
+  /** How far its clock is ahead of this machine's, in milliseconds; beacons only. */
+  readonly clockOffsetMs: number | undefined;
+  /** Whether this peer's ticket is listed there, as far as is known; beacons only. */
+  readonly announced: boolean;
+}
+
+/** Doubled with each failure in a row, but for those in the life of a ticket, which is not to end for a few of them. */
+const BACK_OFF_MS = 2_000;
+const QUICK_DOUBLINGS = 3;
+const QUICK_FAILURES = 8;
+const MAX_BACK_OFF_MS = 300_000;
+/** How soon a source may be asked again for the same list, however much has happened. */
+const MIN_PAUSE_MS = 3_000;
+
+/** What no clock and no cache explains. */
+const LIES = /^(MALFORMED|UNSUPPORTED_|COMMUNITY_MISMATCH|LIFETIME_TOO_LONG|SIGNATURE_INVALID|DUPLICATE|TOO_LARGE)/;
+
+export class Source {
+  readonly kind: "beacon" | "capsule";
+  /** When to ask again, and when to announce again, by the monotonic clock. */
+  dueAt = 0;
+  renewAt = 0;
+  busy = false;
+  /** The ticket that this beacon is known to list, and the last one that it was sent. */
+  accepted: CurrentTicket | undefined;
+  sent: CurrentTicket | undefined;
+  /** Lists asked for in a row while there were too few peers. */
+  polls = 0;
+  clockOffsetMs: number | undefined;
+
+  #askedAt = -Infinity;
+  readonly #status: { -readonly [Field in keyof SourceStatus]: SourceStatus[Field] };
+
+  constructor(
+    readonly url: string,
+    /** The publisher's, of a capsule. */
+    readonly publicKey?: Bytes,
+  ) {
+    this.kind = publicKey ? "capsule" : "beacon";
+    this.#status = {
+      url,
+      kind: this.kind,
+      state: "waiting",
+      successes: 0,
+      failures: 0,
+      failuresInARow: 0,
+      refusedTickets: {},
+      // What is not known yet is left out.
+    } as SourceStatus;
+  }
+
+  /** Makes it due, at once unless it has just been asked. */
+  hurry(elapsed: number): void {
+    this.dueAt = Math.min(this.dueAt, Math.max(elapsed, this.#askedAt + MIN_PAUSE_MS));
+  }
+
+  begin(elapsed: number): void {
+    this.busy = true;
+    this.#askedAt = elapsed;
+  }
+
+  /** @param code What it refused all the same, like `ANNOUNCE_TOO_SOON`. */
+  succeeded(lastSuccessAt: number, latencyMs: number, code: string | undefined, refused: Record<string, number>): void {
+    const status = this.#status;
+    const refusedTickets = { ...status.refusedTickets };
+    for (const name in refused) refusedTickets[name] = (refusedTickets[name] ?? 0) + (refused[name] as number);
+    const lie = Object.keys(refused).find((name) => LIES.test(name));
+    Object.assign(status, {
+      state: lie ? "lying" : "ok",
+      reason: lie ?? code,
+      lastSuccessAt,
+      latencyMs,
+      refusedTickets,
+      failuresInARow: 0,
+    });
+    status.successes++;
+  }
+
+  /** @param retryAfterMs What it asked for, if it answered; believed within bounds. */
+  failed(code: string, elapsed: number, random: number, retryAfterMs?: number): void {
+    const status = this.#status;
+    status.state = retryAfterMs === undefined && LIES.test(code) ? "lying" : "failing";
+    status.reason = code;
+    status.failures++;
+    const row = status.failuresInARow++;
+    const doublings = Math.max(Math.min(row, QUICK_DOUBLINGS), row - QUICK_FAILURES);
+    const backOff = Math.max(retryAfterMs ?? 0, BACK_OFF_MS * 2 ** doublings);
+    this.dueAt = elapsed + Math.min(backOff, MAX_BACK_OFF_MS) * (0.75 + random / 2);
+  }
+
+  status(now: number): SourceStatus {
+    return { ...this.#status, clockOffsetMs: this.clockOffsetMs, announced: (this.accepted?.expiresAt ?? 0) > now };
+  }
+}

@@ -1,0 +1,86 @@
+// What outlives the page: the key, the peers that were seen, the newest capsules. IndexedDB, or memory where there is
+// none that works (Node, private windows, storage switched off).
+
+export interface Store {
+  /**
+   * Replaces the value of `key` by what `change` makes of it, in one step for all pages; `undefined` leaves it.
+   * Never rejects.
+   *
+   * @returns The value then stored.
+   */
+  update(key: string, change: (value: unknown) => unknown): Promise<unknown>;
+}
+
+const DATABASE = "rendezvous-beacon";
+const TABLE = "values";
+/** A database that another page blocks, or that hangs, must not keep this one from announcing. */
+const PATIENCE_MS = 3_000;
+
+export function memoryStore(): Store {
+  const values = new Map<string, unknown>();
+  return {
+    async update(key, change) {
+      const value = change(values.get(key));
+      if (value !== undefined) values.set(key, value);
+      return values.get(key);
+    },
+  };
+}
+
+export async function openStore(factory: IDBFactory | undefined): Promise<Store> {
+  const memory = memoryStore();
+  // Not allowed here, perhaps.
+  const database = await (factory && open(factory).catch(() => {}));
+  // Full, or closed under this page: then it remembers for as long as it lives.
+  return database
+    ? { update: (key, change) => updateIn(database, key, change).catch(() => memory.update(key, change)) }
+    : memory;
+}
+
+/** A promise that does not wait for ever. */
+function patiently<T>(begin: (resolve: (value: T) => void, reject: () => void) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = setTimeout(reject, PATIENCE_MS);
+    const settle =
+      <Value>(how: (value: Value) => void) =>
+      (value: Value): void => {
+        clearTimeout(timer);
+        how(value);
+      };
+    begin(settle(resolve), settle(reject) as () => void);
+  });
+}
+
+function open(factory: IDBFactory): Promise<IDBDatabase> {
+  return patiently((resolve, reject) => {
+    const request = factory.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
+    request.onerror = reject;
+    request.onsuccess = () => {
+      // A later version of this library must not wait for this page.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+  });
+}
+
+function updateIn(database: IDBDatabase, key: string, change: (value: unknown) => unknown): Promise<unknown> {
+  return patiently((resolve, reject) => {
+    const transaction = database.transaction(TABLE, "readwrite");
+    const table = transaction.objectStore(TABLE);
+    let value: unknown;
+    const read = table.get(key);
+    read.onsuccess = () => {
+      value = change(read.result);
+      try {
+        if (value === undefined) value = read.result;
+        else table.put(value, key);
+      } catch {
+        // Some private windows cannot store keys.
+        transaction.abort();
+      }
+    };
+    transaction.oncomplete = () => resolve(value);
+    transaction.onabort = reject;
+  });
+}

@@ -1,0 +1,158 @@
+// The built package against the real Worker in workerd, a real static host, and the README.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { describe, test } from "node:test";
+import { Rendezvous as FromPackage } from "rendezvous-beacon";
+import { Rendezvous, defaultHost, memoryStore } from "../build/internals.js";
+import { startBeacon } from "../../tests/harness/beacon.mjs";
+import { peerIds, peers } from "../../tests/http.mjs";
+import { newPeer, signTicket } from "../../tests/ticket.mjs";
+import { signCapsule } from "./world.mjs";
+
+/** Lists straight from the object. */
+const VARS = { PEERS_MAX_AGE_SECONDS: "0" };
+
+/** Resolves with the first event whose peers include `peerId`. */
+function found(rendezvous, peerId, within = 10_000) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`no ${peerId}: ${JSON.stringify(rendezvous.status(), null, 1)}`)),
+      within,
+    );
+    rendezvous.addEventListener("peers", ({ detail }) => {
+      const peer = [...detail.live, ...detail.recentlySeen].find((one) => one.peerId === peerId);
+      if (!peer) return;
+      clearTimeout(timer);
+      resolve(peer);
+    });
+  });
+}
+
+async function serveCapsule(files) {
+  const server = createServer(({ url }, response) => {
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.end(url === "/peers.json" ? files.file : files.signature);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { url: `http://127.0.0.1:${server.address().port}/peers.json`, close };
+}
+
+describe("with a real beacon", () => {
+  test("two find each other; the beacon dies: a capsule; that dies too: the last visit", async () => {
+    const community = "my-app";
+    const beacon = await startBeacon({ vars: VARS });
+    const publisher = newPeer();
+    const store = memoryStore();
+    const host = () => ({ ...defaultHost(), openStore: async () => store });
+    let hosting;
+    const clients = [];
+    const begin = async (peerId, more, place) => {
+      const rendezvous = new (place ? Rendezvous : FromPackage)(
+        { community, peerId, beacons: [beacon.url], ...more },
+        ...(place ? [place] : []),
+      );
+      clients.push(rendezvous);
+      return rendezvous;
+    };
+    try {
+      const ann = await begin("ann");
+      await ann.start();
+      while (!ann.status().announced) await once(ann, "status");
+      const bob = await begin("bob", { userId: "Zoë ☂" });
+      const annSeen = found(bob, "ann");
+      await bob.start();
+      assert.equal((await annSeen).state, "live");
+      const list = await peers(beacon.url, { community });
+      assert.deepEqual(peerIds(list).sort(), ["ann", "bob"]);
+      assert.deepEqual(
+        list.json.peers.map(({ payload }) => payload.community),
+        [community, community],
+      );
+      assert.equal(ann.status().sources[0].state, "ok");
+      assert.ok(Math.abs(ann.status().sources[0].clockOffsetMs) < 2_000);
+
+      await ann.stop();
+      assert.deepEqual(peerIds(await peers(beacon.url, { community })), ["bob"]);
+      await ann.start();
+      while (ann.status().sources[0].reason !== "ANNOUNCE_TOO_SOON") await once(ann, "status");
+      assert.equal(ann.status().sources[0].state, "ok");
+
+      const capsuleOf = list.json.peers;
+      const cid = newPeer({ peerId: "cid" });
+      hosting = await serveCapsule(
+        signCapsule(publisher, {
+          community,
+          issuedAt: Date.now(),
+          peers: [...capsuleOf, signTicket(cid, { community })],
+        }),
+      );
+      beacon.workerd.kill("SIGKILL");
+      await once(beacon.workerd, "exit");
+      const capsules = [{ url: hosting.url, publicKey: publisher.publicKey }];
+      const dan = await begin("dan", { capsules }, host());
+      const cidSeen = found(dan, "cid");
+      const began = performance.now();
+      await dan.start();
+      const peer = await cidSeen;
+      assert.ok(performance.now() - began < 2_000);
+      assert.deepEqual([peer.state, peer.source, peer.publicKey], ["live", hosting.url, cid.publicKey]);
+      while (dan.status().sources[0].state === "waiting") await once(dan, "status");
+      assert.deepEqual(
+        dan.status().sources.map(({ state }) => state),
+        ["failing", "ok"],
+      );
+      dan.connected("cid");
+      await dan.stop();
+
+      hosting.close();
+      const again = await begin("dan", { capsules }, host());
+      const [cidAgain] = await Promise.all([found(again, "cid"), again.start()]);
+      assert.equal(cidAgain.source, "cache");
+      assert.equal(again.peers().live[0].peerId, "cid", "a connection to it worked");
+    } finally {
+      await Promise.all(clients.map((rendezvous) => rendezvous.stop()));
+      hosting?.close();
+      await beacon.stop();
+    }
+  });
+
+  test("the README's ten lines", async () => {
+    const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+    const [, lines] = /```ts\n(import \{ Rendezvous \}[^`]*)```/.exec(readme);
+    assert.ok(lines.trimEnd().split("\n").length <= 10);
+    const publisher = newPeer();
+    const bob = newPeer({ peerId: "bob" });
+    const [beacon, hosting] = await Promise.all([
+      startBeacon({ vars: VARS }),
+      serveCapsule(signCapsule(publisher, { community: "my-app", issuedAt: Date.now(), peers: [signTicket(bob)] })),
+    ]);
+    // Only the names that stand for the reader's own are filled in; the second beacon stays one that does not exist.
+    const code = lines
+      .replace("https://beacon1.example", beacon.url)
+      .replace("https://beacon2.example", "http://127.0.0.1:9")
+      .replace("https://my-app.example/peers.json", hosting.url)
+      .replace('"…"', JSON.stringify(publisher.publicKey));
+    mkdirSync(new URL("../build/", import.meta.url), { recursive: true });
+    const file = new URL("../build/readme.mjs", import.meta.url);
+    writeFileSync(file, `const { peer, connect } = globalThis.application;\n${code}\nexport { rendezvous };\n`);
+    const connected = new Promise((connect) => (globalThis.application = { peer: { id: "ann" }, connect }));
+    const { rendezvous } = await import(file);
+    try {
+      assert.equal((await connected).peerId, "bob");
+      while (!rendezvous.status().announced) await once(rendezvous, "status");
+      assert.deepEqual(peerIds(await peers(beacon.url, { community: "my-app" })), ["ann"]);
+    } finally {
+      await rendezvous.stop();
+      hosting.close();
+      await beacon.stop();
+    }
+  });
+});

@@ -1,0 +1,314 @@
+// A world without waiting: one simulated clock, beacons and static hosts in memory, and places to run clients in.
+//
+// The beacons follow the roster's rules from their specification (protocol/README.md, section 4), as far as one peer
+// can see them. Nothing of the Rust code, and nothing of the client's.
+
+import { verify as verifySignature, createPublicKey, sign } from "node:crypto";
+import { canonical } from "../../tests/ticket.mjs";
+
+export const START = 1_700_000_000_000;
+
+/** Deterministic numbers from 0 up to 1. */
+export function seeded(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export class World {
+  /** True time in milliseconds since the epoch, and since the beginning. */
+  now = START;
+  elapsed = 0;
+  random;
+  #timers = new Map();
+  #names = 0;
+  #servers = new Map();
+  #locks = new Map();
+
+  constructor(seed = 1) {
+    this.random = seeded(seed);
+  }
+
+  get timers() {
+    return this.#timers.size;
+  }
+
+  setTimer(callback, ms) {
+    const name = ++this.#names;
+    this.#timers.set(name, { at: this.elapsed + Math.ceil(Math.max(0, ms)), callback });
+    return () => void this.#timers.delete(name);
+  }
+
+  /** Lets everything happen that needs no time. Signatures are checked by other threads, so this has to ask often. */
+  async settle() {
+    for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve));
+    while (this.#crypto > 0) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #crypto = 0;
+  /** WebCrypto whose unfinished work is counted. */
+  get subtle() {
+    const world = this;
+    return new Proxy(crypto.subtle, {
+      get:
+        (target, name) =>
+        async (...args) => {
+          world.#crypto++;
+          try {
+            return await target[name](...args);
+          } finally {
+            world.#crypto--;
+          }
+        },
+    });
+  }
+
+  /** Lets time pass, timer by timer. */
+  async pass(ms, eachStep = () => {}) {
+    const end = this.elapsed + ms;
+    await this.settle();
+    for (;;) {
+      const next = [...this.#timers].sort(([, one], [, other]) => one.at - other.at)[0];
+      if (!next || next[1].at > end) break;
+      const [name, { at, callback }] = next;
+      this.#advance(at);
+      this.#timers.delete(name);
+      callback();
+      await this.settle();
+      eachStep();
+    }
+    this.#advance(end);
+  }
+
+  #advance(to) {
+    this.now += Math.max(0, to - this.elapsed);
+    this.elapsed = Math.max(this.elapsed, to);
+  }
+
+  /** The machine sleeps: time passes, but its steady clock stands still and no timer runs. */
+  sleep(ms) {
+    this.now += ms;
+  }
+
+  /** @param answer Given method, URL and body; gives [status, body] or throws. */
+  serve(origin, answer) {
+    this.#servers.set(origin, answer);
+  }
+
+  /** A place to run a client in. */
+  host({ store, clockErrorMs = 0, locks = true } = {}) {
+    const world = this;
+    const listeners = new Set();
+    const place = {
+      clockErrorMs,
+      requests: [],
+      lastWords: [],
+      events: (name) => [...listeners].forEach((events) => events[name]()),
+      get listening() {
+        return listeners.size;
+      },
+      now: () => world.now + place.clockErrorMs,
+      elapsed: () => world.elapsed,
+      random: world.random,
+      setTimer: (callback, ms) => world.setTimer(callback, ms),
+      fetch: (url, init = {}) => world.#fetch(place, url, init),
+      sendLast: (url, body) => {
+        place.lastWords.push(url);
+        void world.#fetch(place, url, { method: "POST", body }).catch(() => {});
+      },
+      openStore: async () => (place.store ??= memory()),
+      lock: (name, signal) =>
+        locks ? world.#lock(name, signal) : Promise.resolve({ hasHeir: async () => false, release() {} }),
+      listen(events, signal) {
+        listeners.add(events);
+        signal.addEventListener("abort", () => listeners.delete(events));
+      },
+      subtle: world.subtle,
+      store,
+    };
+    return place;
+  }
+
+  async #fetch(place, url, init) {
+    const { origin } = new URL(url);
+    const delay = 20 + this.random() * 100;
+    place.requests.push({ at: this.elapsed, method: init.method ?? "GET", url });
+    await new Promise((resolve, reject) => {
+      const cancel = this.setTimer(resolve, delay);
+      init.signal?.addEventListener("abort", () => {
+        cancel();
+        reject(init.signal.reason);
+      });
+      if (init.signal?.aborted) reject(init.signal.reason);
+    });
+    const server = this.#servers.get(origin);
+    if (!server) throw new TypeError("fetch failed");
+    const [status, body] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
+    return new Response(body, { status });
+  }
+
+  #lock(name, signal) {
+    const queue = this.#locks.get(name) ?? [];
+    this.#locks.set(name, queue);
+    return new Promise((resolve) => {
+      const waiting = {};
+      const release = () => {
+        const held = queue[0] === waiting;
+        if (queue.includes(waiting)) queue.splice(queue.indexOf(waiting), 1);
+        if (held) queue[0]?.grant();
+      };
+      waiting.grant = () => resolve({ hasHeir: async () => queue.length > 1, release });
+      signal.addEventListener("abort", () => queue[0] !== waiting && release());
+      queue.push(waiting);
+      if (queue[0] === waiting) waiting.grant();
+    });
+  }
+}
+
+export function memory() {
+  const values = new Map();
+  return {
+    values,
+    async update(key, change) {
+      const value = change(values.get(key));
+      if (value !== undefined) values.set(key, structuredClone(value));
+      return values.get(key);
+    },
+  };
+}
+
+const SPKI_PREFIX = Buffer.from("MCowBQYDK2VwAyEA", "base64");
+
+/** One beacon with one community. */
+export class Beacon {
+  records = new Map();
+  departed = new Map();
+  log = [];
+  down = false;
+  constructor(world, origin, { clockErrorMs = 0, lies = (answer) => answer, dropRate = 0 } = {}) {
+    Object.assign(this, { world, origin, clockErrorMs, lies, dropRate });
+    world.serve(origin, (method, url, body) => this.answer(method, url, body));
+  }
+
+  now() {
+    return this.world.now + this.clockErrorMs;
+  }
+
+  lists(peerId) {
+    const record = this.records.get(peerId);
+    return record !== undefined && record.ticket.payload.expiresAt > this.now();
+  }
+
+  peers(exclude) {
+    return [...this.records.values()]
+      .map(({ ticket }) => ticket)
+      .filter(({ payload }) => payload.expiresAt > this.now() && payload.peerId !== exclude)
+      .reverse()
+      .slice(0, 50);
+  }
+
+  async answer(method, url, body) {
+    if (this.down || this.world.random() < this.dropRate) throw new TypeError("fetch failed");
+    const community = url.searchParams.get("community");
+    let status = 200;
+    let answer;
+    if (url.pathname === "/peers")
+      answer = { ok: true, community, total: this.records.size, peers: this.peers(url.searchParams.get("exclude")) };
+    else {
+      const { ticket } = JSON.parse(body);
+      const { peerId } = ticket.payload;
+      const refusal = this.refusal(ticket, url.pathname === "/leave", community);
+      if (refusal) [status, answer] = [refusal.status, { ok: false, ...refusal, peers: this.peers(peerId) }];
+      else if (url.pathname === "/leave") {
+        const held = this.records.get(peerId);
+        const left =
+          held?.ticket.publicKey === ticket.publicKey && ticket.payload.issuedAt > held.ticket.payload.issuedAt;
+        if (left) {
+          this.records.delete(peerId);
+          this.departed.set(peerId, {
+            issuedAt: ticket.payload.issuedAt,
+            acceptedAt: held.acceptedAt,
+            publicKey: ticket.publicKey,
+          });
+        }
+        answer = { ok: true, left };
+      } else {
+        const same = canonical(this.records.get(peerId)?.ticket ?? null) === canonical(ticket);
+        if (!same) {
+          this.records.delete(peerId);
+          this.records.set(peerId, { ticket, acceptedAt: this.now() });
+        }
+        answer = {
+          ok: true,
+          accepted: !same,
+          community,
+          expiresAt: ticket.payload.expiresAt,
+          announceAfterMs: 45_000 + Math.floor(this.world.random() * 30_000),
+          peers: this.peers(peerId),
+        };
+      }
+    }
+    this.log.push({ at: this.world.elapsed, path: url.pathname, code: answer.code });
+    return [status, JSON.stringify(this.lies({ ...answer, serverTime: this.now() }))];
+  }
+
+  refusal(ticket, leave, community) {
+    const now = this.now();
+    const { payload } = ticket;
+    const malformed =
+      Object.keys(ticket).sort().join() !== "algorithm,payload,publicKey,signature,version" ||
+      Object.keys(payload).sort().join() !==
+        (leave
+          ? "community,expiresAt,issuedAt,leave,nonce,peerId,userId"
+          : "community,expiresAt,issuedAt,nonce,peerId,userId");
+    if (malformed) return { status: 400, code: "MALFORMED" };
+    if (payload.community !== community) return { status: 400, code: "COMMUNITY_MISMATCH" };
+    if (payload.expiresAt - payload.issuedAt > 180_000) return { status: 400, code: "LIFETIME_TOO_LONG" };
+    if (payload.issuedAt > now + 15_000) return { status: 400, code: "NOT_YET_VALID" };
+    if (payload.expiresAt <= now) return { status: 400, code: "EXPIRED" };
+    const key = createPublicKey({
+      key: Buffer.concat([SPKI_PREFIX, Buffer.from(ticket.publicKey, "base64")]),
+      format: "der",
+      type: "spki",
+    });
+    if (!verifySignature(null, Buffer.from(canonical(payload)), key, Buffer.from(ticket.signature, "base64")))
+      return { status: 403, code: "SIGNATURE_INVALID" };
+    if (leave) return undefined;
+    const held = this.lists(payload.peerId) ? this.records.get(payload.peerId) : undefined;
+    if (held && held.ticket.publicKey !== ticket.publicKey) return { status: 409, code: "PEER_ID_TAKEN" };
+    if (held && canonical(held.ticket) === canonical(ticket)) return undefined;
+    const before = held
+      ? { issuedAt: held.ticket.payload.issuedAt, acceptedAt: held.acceptedAt, publicKey: ticket.publicKey }
+      : this.departed.get(payload.peerId);
+    if (before?.publicKey === ticket.publicKey && payload.issuedAt <= before.issuedAt)
+      return { status: 409, code: "STALE_TICKET" };
+    if (before && now - before.acceptedAt < 45_000)
+      return { status: 429, code: "ANNOUNCE_TOO_SOON", retryAfterMs: 45_000 - (now - before.acceptedAt) };
+    return undefined;
+  }
+}
+
+/** Both files of a capsule. */
+export function signCapsule(publisher, { community, issuedAt, expiresAt = issuedAt + 1_800_000, peers }) {
+  const signed = { community, expiresAt, issuedAt, peers, version: 1 };
+  const signature = sign(null, Buffer.from(canonical(signed)), publisher.privateKey).toString("base64");
+  const file = JSON.stringify({ ...signed, signature, algorithm: "ed25519" });
+  return { file, signature: `${sign(null, Buffer.from(file), publisher.privateKey).toString("base64")}\n` };
+}
+
+/** A static host with a capsule, or without one. */
+export class StaticHost {
+  files = undefined;
+  constructor(world, origin) {
+    this.url = `${origin}/peers.json`;
+    world.serve(origin, (method, url) => {
+      if (!this.files) return [404, "not here"];
+      return [200, url.pathname.endsWith(".sig") ? this.files.signature : this.files.file];
+    });
+  }
+}
