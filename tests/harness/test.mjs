@@ -7,6 +7,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { buildWorker } from "./build.mjs";
+import { ensureChromium } from "./chromium.mjs";
 import { Failure, ROOT, elapsed, execute, interruption, main, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
@@ -39,8 +40,8 @@ const CHECKS = [
   { name: "Rust tests", run: runRustTests },
   { name: "Build of the Worker", run: () => buildWorker(), essential: true },
   { name: "Build of the capsule", run: () => cargo(["build", "--package", "rendezvous-capsule", "--locked"]), essential: true },
-  { name: "Tests of the built Worker and capsule", run: (count) => runNodeTests("tests", count) },
   { name: "Types, build and tests of the client", run: runClient },
+  { name: "Tests of the built Worker, capsule and client", run: runSystemTests },
 ];
 
 await main(async () => {
@@ -119,6 +120,12 @@ async function runRustTests(count) {
 async function runClient(count) {
   await execute(process.execPath, ["client/build.mjs"]);
   await runNodeTests("client/test", count);
+}
+
+/** @param {Count} count */
+async function runSystemTests(count) {
+  await ensureChromium();
+  await runNodeTests("tests", count);
 }
 
 /**

@@ -1,0 +1,276 @@
+// The browser client in real Chromium: pages with profiles of their own find each other and talk over a data channel,
+// through a beacon, a capsule, or what they remember. Peers, signalling, beacon and pages are all on 127.0.0.1.
+//
+// The pages are the example's, so that it is tested too. It takes a built client and capsule program (CAPSULE_BIN names
+// another than target/debug/capsule).
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { chromium } from "playwright-core";
+import { startBeacon } from "./harness/beacon.mjs";
+import { ADVICE, findChromium } from "./harness/chromium.mjs";
+import { servePages } from "./harness/pages.mjs";
+import { startSignalling } from "./harness/signalling.mjs";
+import { ROOT } from "./harness/steps.mjs";
+import { serve } from "./hostile.mjs";
+import { announce, peerIds, peers } from "./http.mjs";
+import { newPeer, signTicket } from "./ticket.mjs";
+
+const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
+const COMMUNITY = "browsers";
+/** For whatever is waited for: it ends as soon as that is there. */
+const PATIENCE_MS = 30_000;
+
+const ARGUMENTS = [
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // Data channels on this machine, also where it has no network that they could take, or none with multicast, by which
+  // the names that stand for local addresses are looked up.
+  "--allow-loopback-in-peer-connection",
+  "--disable-features=WebRtcHideLocalIpsWithMdns",
+];
+
+let scratch, signalling, pages, beacon, resident;
+/** What must not happen in any page. */
+const mishaps = [];
+/** Started last, stopped first. */
+const running = [];
+
+before(async () => {
+  const executable = findChromium();
+  assert.ok(executable, ADVICE);
+  for (const file of ["client/dist/example.js", "client/build/internals.js"]) {
+    assert.ok(existsSync(join(ROOT, file)), `${file} is not there: npm run build --workspace client`);
+  }
+  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  scratch = await mkdtemp(join(tmpdir(), "browser-test-"));
+  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0" } })]);
+  running.push(signalling, pages, beacon);
+  resident = await visit({ beacon: beacon.url });
+  await resident.page.getByText("listed by 1 beacon").waitFor();
+});
+
+after(async () => {
+  while (running.length > 0) await running.pop().stop();
+  if (scratch) await rm(scratch, { recursive: true, force: true, maxRetries: 5 });
+});
+
+/**
+ * A browser of its own with a profile of its own, showing the example page.
+ *
+ * @param {Record<string, string>} query
+ * @param {{ profile?: string, address?: string, viewport?: { width: number, height: number } }} [options] A profile
+ *   of a visit before: it remembers.
+ */
+async function visit(query, { profile, address = `${pages.url}/client/example/`, viewport } = {}) {
+  profile ??= await mkdtemp(join(scratch, "profile-"));
+  const browser = await chromium.launchPersistentContext(profile, { executablePath: findChromium(), args: ARGUMENTS, viewport });
+  const stop = () => browser.close();
+  running.push({ stop });
+  browser.setDefaultTimeout(PATIENCE_MS);
+  browser.on("weberror", (error) => mishaps.push(String(error.error())));
+  browser.on("request", (request) => {
+    if (!/^(http:\/\/127\.0\.0\.1:|file:|data:)/.test(request.url())) mishaps.push(`asked for ${request.url()}`);
+  });
+  const page = browser.pages()[0] ?? (await browser.newPage());
+  await page.goto(`${address}?${new URLSearchParams({ community: COMMUNITY, signalling: signalling.url, ...query })}`);
+  return {
+    page,
+    profile,
+    /** Goes as a person does: the page has a moment to say goodbye. */
+    async leave() {
+      await page.goto("about:blank");
+      await stop();
+    },
+  };
+}
+
+const textOf = (page, id) => page.locator(`#${id}`).textContent();
+
+/** Waits until a page is connected to the resident, and lets the two talk. */
+async function meet(context, how, { page }) {
+  const residentId = await textOf(resident.page, "self-id");
+  const ownId = await textOf(page, "self-id");
+  await page.locator(`[data-key="${residentId}"]`).getByText("connected", { exact: true }).waitFor();
+  await resident.page.locator(`[data-key="${ownId}"]`).getByText("connected", { exact: true }).waitFor();
+  for (const [from, to, greeting] of [[page, resident.page, `hello from ${ownId}`], [resident.page, page, `hello to ${ownId}`]]) {
+    await from.getByLabel("Message to all").fill(greeting);
+    await from.keyboard.press("Enter");
+    await to.locator("#messages .message").getByText(greeting, { exact: true }).waitFor();
+  }
+  const found = { after: await textOf(page, "first-peer"), from: await textOf(page, "first-peer-from") };
+  context.diagnostic(`first peer ${how}: ${found.after} after start(); first open data channel: ${await textOf(page, "first-connection")} after the page's script`);
+  return found;
+}
+
+describe("two browsers find each other and talk", () => {
+  let capsules, query, rememberer;
+
+  test("through one beacon, and again after a reload", async (t) => {
+    const visitor = await visit({ beacon: beacon.url });
+    const from = `from ${new URL(beacon.url).host}`;
+    assert.equal((await meet(t, "through a beacon", visitor)).from, from);
+    const before = await textOf(visitor.page, "self-id");
+    await visitor.page.reload();
+    assert.notEqual(await textOf(visitor.page, "self-id"), before);
+    // What a page remembers is there before any beacon's answer.
+    assert.equal((await meet(t, "after a reload", visitor)).from, "from the last visit");
+    await visitor.leave();
+    await until(async () => peerIds(await peers(beacon.url, { community: COMMUNITY })).length === 1, "the visitor is still listed");
+  });
+
+  test("through a capsule, when the beacon is dead", async (t) => {
+    const key = join(scratch, "key.pem");
+    const out = join(scratch, "capsules");
+    const capsule = promisify(execFile).bind(undefined, CAPSULE);
+    await capsule(["keygen", "--out", key]);
+    const { publicKey } = JSON.parse((await capsule(["keygen", "--public-of", key, "--json"])).stdout);
+    await capsule(["publish", "--beacon", beacon.url, "--community", COMMUNITY, "--key", key, "--out", out]);
+    capsules = await serve(async (request, response) => {
+      response.setHeader("Access-Control-Allow-Origin", "*");
+      response.end(await readFile(join(out, request.url.endsWith(".sig") ? "peers.json.sig" : "peers.json")));
+    });
+    running.push(capsules);
+    beacon.workerd.kill("SIGKILL");
+    await once(beacon.workerd, "exit");
+
+    query = { beacon: beacon.url, capsule: `${capsules.url}/peers.json`, capsuleKey: publicKey };
+    rememberer = await visit(query);
+    const { from } = await meet(t, "through a capsule, the beacon dead", rememberer);
+    assert.equal(from, `from ${new URL(capsules.url).host}/peers.json`);
+    await rememberer.page.locator(`[data-key="${beacon.url}"]`).getByText("failing").waitFor();
+    await rememberer.leave();
+  });
+
+  test("from what the browser remembers, when the capsule's host is gone too", async (t) => {
+    await capsules.stop();
+    const again = await visit(query, { profile: rememberer.profile });
+    const { from } = await meet(t, "remembered, beacon and capsule gone", again);
+    assert.equal(from, "from the last visit");
+    for (const url of [query.beacon, query.capsule]) {
+      await again.page.locator(`[data-key="${url}"]`).getByText("failing").waitFor();
+    }
+    await again.leave();
+  });
+});
+
+describe("the example page", () => {
+  let beacon;
+  before(async () => {
+    beacon = await startBeacon();
+    running.push(beacon);
+  });
+
+  test("works as a file", async () => {
+    const address = pathToFileURL(join(ROOT, "client/example/index.html")).href;
+    const visitor = await visit({ beacon: beacon.url, community: "files" }, { address });
+    await visitor.page.getByText("listed by 1 beacon").waitFor();
+    const databases = await visitor.page.evaluate(async () => (await indexedDB.databases()).map(({ name }) => name));
+    assert.deepEqual(databases, ["rendezvous-beacon"]);
+    await visitor.leave();
+  });
+
+  test("shows what strangers call themselves as text, on a phone too", async () => {
+    const names = ['<img src="x" onerror="document.title=1">', "W".repeat(128), "\u202eemordnilap"];
+    for (const userId of names) await announce(beacon.url, signTicket(newPeer({ userId }), { community: "strangers" }), { community: "strangers" });
+    const visitor = await visit({ beacon: beacon.url, community: "strangers" }, { viewport: { width: 360, height: 740 } });
+    for (const userId of names) await visitor.page.locator("#peers .name").getByText(userId, { exact: true }).waitFor();
+    assert.equal(await visitor.page.locator("#peers img").count(), 0);
+    assert.equal(await visitor.page.evaluate(() => document.documentElement.scrollWidth), 360);
+    await visitor.leave();
+  });
+
+  test("names a parameter that is wrong", async () => {
+    const visitor = await visit({ beacon: "ftp://127.0.0.1/" });
+    await visitor.page.getByRole("alert").getByText("beacons[0] must be an http(s) URL").waitFor();
+    await visitor.leave();
+  });
+});
+
+test("the lines in client/README.md are all that it takes", async () => {
+  const readme = await readFile(join(ROOT, "client/README.md"), "utf8");
+  const [client, adapter] = [...readme.matchAll(/^```[jt]s\n(.*?)^```$/gms)].map(([, code]) => code);
+  assert.ok(client.trim().split("\n").length <= 10);
+  const own = await startBeacon();
+  running.push(own);
+  // Its names stand for what an application has: two beacons (the second one is down), a capsule (there is none).
+  const lines = Object.entries({
+    "https://beacon1.example": own.url,
+    "https://beacon2.example": beacon.url,
+    "https://my-app.example": pages.url,
+    '"…"': JSON.stringify(newPeer().publicKey),
+  }).reduce((text, [name, ours]) => {
+    assert.ok(text.includes(name), name);
+    return text.replaceAll(name, ours);
+  }, client);
+  const { hostname: host, port } = new URL(signalling.url);
+  const application = `
+    ${lines}
+    ${adapter}
+    function connect({ peerId }) {
+      window.found = peerId;
+    }`;
+  const open = async () => {
+    const page = await resident.page.context().newPage();
+    await page.goto(`${pages.url}/client/example/example.css`);
+    const imports = { "rendezvous-beacon": "/client/dist/index.js", "rendezvous-beacon/peerjs": "/client/dist/peerjs.js" };
+    await page.setContent(`<script type="importmap">${JSON.stringify({ imports })}</script>`);
+    await page.addScriptTag({ path: join(ROOT, "node_modules/peerjs/dist/peerjs.min.js") });
+    await page.evaluate(
+      (options) =>
+        new Promise((resolve, reject) => {
+          window.peer = new Peer(options);
+          peer.on("open", resolve).on("error", reject);
+          peer.on("connection", (connection) => connection.on("data", (data) => (window.received = data)));
+        }),
+      { host, port: Number(port), path: "/", config: { iceServers: [] } },
+    );
+    await page.addScriptTag({ type: "module", content: application });
+    return page;
+  };
+  const first = await open();
+  await until(async () => peerIds(await peers(own.url, { community: "my-app" })).length === 1, "not announced");
+  const second = await open();
+  await first.waitForFunction(() => window.received === "hello");
+  assert.equal(await second.evaluate(() => window.found), await first.evaluate(() => peer.id));
+  await Promise.all([first.close(), second.close()]);
+});
+
+test("every vector has the expected outcome in the browser", async () => {
+  const wrong = await resident.page.evaluate(async () => {
+    const [internals, { checkVectors }, tickets, capsules] = await Promise.all([
+      import("/client/build/internals.js"),
+      import("/client/test/vectors.mjs"),
+      ...["tickets", "capsules"].map(async (name) => (await fetch(`/tests/vectors/${name}.json`)).json()),
+    ]);
+    return checkVectors({ tickets, capsules }, internals);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test("no page has failed, or asked anybody else", () => {
+  assert.deepEqual(mishaps, []);
+});
+
+/**
+ * @param {() => Promise<boolean>} condition
+ * @param {string} otherwise
+ */
+async function until(condition, otherwise) {
+  for (const deadline = performance.now() + PATIENCE_MS; !(await condition()); ) {
+    assert.ok(performance.now() < deadline, otherwise);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
