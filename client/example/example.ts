@@ -56,7 +56,7 @@ try {
 function start(): void {
   rendezvous = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
   rendezvous.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
-    firstPeerFrom ??= (live[0] ?? recentlySeen[0])?.source;
+    if (firstConnectionMs === undefined) firstPeerFrom ??= (live[0] ?? recentlySeen[0])?.source;
     render();
   });
   rendezvous.addEventListener("status", render);
@@ -162,10 +162,14 @@ function render(): void {
   }[signalState] as [string, string];
   set(element("self-state"), state, `badge ${mood}`);
 
-  const first = status.timeToFirstPeerMs;
-  if (first !== undefined) text("first-peer", duration(first));
-  if (firstPeerFrom) text("first-peer-from", `from ${place(firstPeerFrom)}`);
-  else if (firstConnectionMs !== undefined) text("first-peer-from", "one has found you");
+  // Unless a peer has found this page before.
+  if (firstPeerFrom) {
+    text("first-peer", duration(status.timeToFirstPeerMs as number));
+    text("first-peer-from", `from ${place(firstPeerFrom)}`);
+  } else if (firstConnectionMs !== undefined) {
+    text("first-peer", "–");
+    text("first-peer-from", "one has found you");
+  }
   if (firstConnectionMs !== undefined) text("first-connection", duration(firstConnectionMs));
   rows("sources", status.sources, ({ url }) => url, renderSource);
 

@@ -46,12 +46,18 @@ export function connectPeers<Peer extends PeerJsPeer>(
   const stop = new AbortController();
   const connections = new Map<string, Connection>();
   const tried = new Set<string>();
+  /** Of the connections that are not open yet. */
+  const timers = new Set<ReturnType<typeof setTimeout>>();
 
   const follow = (connection: Connection): void => {
     const { peer: peerId } = connection;
     connections.set(peerId, connection);
-    const lose = (): void => {
+    const settle = (): void => {
       clearTimeout(timer);
+      timers.delete(timer);
+    };
+    const lose = (): void => {
+      settle();
       if (connections.get(peerId) !== connection || stop.signal.aborted) return;
       connections.delete(peerId);
       rendezvous.failed(peerId);
@@ -61,9 +67,9 @@ export function connectPeers<Peer extends PeerJsPeer>(
       connection.close();
       lose();
     }, timeoutMs);
-    stop.signal.addEventListener("abort", () => clearTimeout(timer));
+    timers.add(timer);
     connection.on("open", () => {
-      clearTimeout(timer);
+      settle();
       if (connections.get(peerId) !== connection || stop.signal.aborted) return;
       rendezvous.connected(peerId);
       onConnection?.(connection);
@@ -104,6 +110,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
   dial();
   return () => {
     stop.abort();
+    timers.forEach(clearTimeout);
     peer.off("connection", accept);
   };
 }

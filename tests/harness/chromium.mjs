@@ -16,7 +16,7 @@ export const ADVICE =
 
 /** @returns {string | undefined} */
 export function findChromium() {
-  return [process.env.CHROMIUM ?? PLACES].flat().find((path) => {
+  return [process.env.CHROMIUM || PLACES].flat().find((path) => {
     try {
       accessSync(path, constants.X_OK);
       return true;
@@ -29,7 +29,7 @@ export function findChromium() {
 /** Installs it where that needs no questions: as root on Debian. Elsewhere says what to do, and the tests will fail. */
 export async function ensureChromium() {
   if (findChromium()) return;
-  if (process.env.CHROMIUM !== undefined || process.getuid?.() !== 0 || !isDebian()) return console.error(ADVICE);
+  if (process.env.CHROMIUM || process.getuid?.() !== 0 || !isDebian()) return console.error(ADVICE);
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   try {
     await step("Installing Chromium", { takes: "about 1 minute, once", advice: ADVICE }, async () => {
