@@ -26,7 +26,7 @@ export interface RendezvousOptions {
   /** Lists are refreshed while fewer connections than this are reported. Default 3. */
   minActivePeers?: number;
   /**
-   * Life of this peer's tickets in milliseconds, 90,000 to 180,000: for as long, beacons list a peer that vanished.
+   * Life of this peer's tickets in milliseconds, 135,000 to 180,000: for as long, beacons list a peer that vanished.
    * Default 180,000.
    */
   ticketLifetimeMs?: number;
@@ -93,7 +93,7 @@ export function readOptions(options: RendezvousOptions): Settings {
       publicKey: key(capsule?.publicKey, `capsules[${at}].publicKey`),
     })),
     minActivePeers: number("minActivePeers", 3, 0, 1_000),
-    ticketLifetimeMs: number("ticketLifetimeMs", TICKET_MAX_LIFETIME_MS, 90_000, TICKET_MAX_LIFETIME_MS),
+    ticketLifetimeMs: number("ticketLifetimeMs", TICKET_MAX_LIFETIME_MS, 135_000, TICKET_MAX_LIFETIME_MS),
     timeoutMs: number("timeoutMs", 10_000, 100, 120_000),
     trustedKeys: trustedKeys && new Set(trustedKeys.map((text, at) => base64(key(text, `trustedKeys[${at}]`)))),
   };

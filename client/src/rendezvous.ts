@@ -386,7 +386,8 @@ export class Rendezvous extends EventTarget {
   async #visit(run: Run, presence: AbortController, source: Source): Promise<void> {
     const visit = new AbortController();
     const { signal } = visit;
-    presence.signal.addEventListener("abort", () => visit.abort(), { signal });
+    const end = (): void => visit.abort();
+    presence.signal.addEventListener("abort", end);
     const cancel = this.#host.setTimer(() => visit.abort(new Refusal("TIMEOUT")), this.#settings.timeoutMs);
     const startedAt = this.#host.elapsed();
     source.begin(startedAt);
@@ -411,7 +412,8 @@ export class Rendezvous extends EventTarget {
       if (!presence.signal.aborted) this.#fail(source, error instanceof Refusal ? error.message : "FAILED");
     }
     cancel();
-    visit.abort();
+    presence.signal.removeEventListener("abort", end);
+    end();
     source.busy = false;
     if (presence.signal.aborted) return;
     this.dispatchEvent(new Event("status"));
