@@ -1,7 +1,7 @@
 //! The lists that this isolate has fetched lately: readers are served from here, so that they never load the object.
 //!
 //! What is kept is not an answer but so much of the roster that any answer can be made of it, whatever the `limit` and
-//! `exclude`: however a reader asks, each isolate asks a community's object at most once in a list's maximum age.
+//! `exclude`: however readers ask, an isolate that has a list does not ask the community's object again in that age.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
