@@ -42,6 +42,8 @@ const CHECKS = [
   { name: "Build of the capsule", run: () => cargo(["build", "--package", "rendezvous-capsule", "--locked"]), essential: true },
   { name: "Types, build and tests of the client", run: runClient },
   { name: "Tests of the built Worker, capsule and client", run: runSystemTests },
+  // By itself, because what it measures is how long people wait.
+  { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
 ];
 
 await main(async () => {
@@ -119,27 +121,31 @@ async function runRustTests(count) {
 /** @param {Count} count */
 async function runClient(count) {
   await execute(process.execPath, ["client/build.mjs"]);
-  await runNodeTests("client/test", count);
+  await runNodeTests(suitesIn("client/test"), count);
 }
 
 /** @param {Count} count */
 async function runSystemTests(count) {
   await ensureChromium();
-  await runNodeTests("tests", count);
+  await runNodeTests(suitesIn("tests"), count);
+}
+
+/** @param {string} directory */
+function suitesIn(directory) {
+  const names = readdirSync(join(ROOT, directory)).filter((name) => name.endsWith(".test.mjs"));
+  return names.sort().map((name) => `${directory}/${name}`);
 }
 
 /**
- * @param {string} directory
+ * @param {string[]} suites
  * @param {Count} count
  */
-async function runNodeTests(directory, count) {
-  const suites = readdirSync(join(ROOT, directory)).filter((name) => name.endsWith(".test.mjs"));
-  if (suites.length === 0) return;
+async function runNodeTests(suites, count) {
   const output = collect();
   try {
     await execute(
       process.execPath,
-      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites.sort().map((name) => `${directory}/${name}`)],
+      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites],
       { environment: { ...TOOL_ENVIRONMENT, ...COLOR }, observe: output.add },
     );
   } finally {
