@@ -6,23 +6,19 @@
 
 #![forbid(unsafe_code)]
 
-mod announce;
 mod arguments;
 mod beacon;
 mod clock;
+mod commands;
 mod directory;
 mod environment;
 mod fetch;
-mod inspect;
-mod keygen;
 mod keys;
 mod outcome;
-mod publish;
 mod settings;
 mod signals;
 mod source;
 mod text;
-mod verify;
 
 use std::process::ExitCode;
 
@@ -30,6 +26,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
+use crate::commands::{announce, inspect, keygen, publish, verify};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 

@@ -1,0 +1,96 @@
+//! The command line, and the help that teaches it.
+
+mod announce;
+mod inspect;
+mod keygen;
+mod publish;
+mod tickets;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::announce::AnnounceArguments;
+pub(crate) use self::inspect::InspectArguments;
+pub(crate) use self::keygen::KeygenArguments;
+pub(crate) use self::publish::PublishArguments;
+pub(crate) use self::tickets::TicketArguments;
+pub(crate) use self::verify::VerifyArguments;
+
+const OVERVIEW: &str = "\
+How it goes together:
+  1. capsule keygen --out capsule-key.pem
+     Once. Keep the private key secret, give clients the public key.
+  2. capsule publish --key capsule-key.pem --beacon https://beacon.example.org
+     Every few minutes, from a schedule. Then upload the directory that it
+     writes, public/capsules, to any static host.
+  3. capsule verify https://example.org/capsules/peers.json --public-key KEY
+     Whenever you like: it does what clients do before they trust a capsule.
+And for a server that wants to be found, with a key of its own:
+     capsule announce --key node-key.pem --peer-id my-server \\
+       --beacon https://beacon.example.org
+
+Exit codes, of every command:
+  0  good
+  1  refused: the capsule is not to be trusted, or there are too few good
+     tickets for a new one, or no beacon lists the peer
+  2  usage: a wrong argument or variable, or a file that cannot be read or
+     written
+  3  could not reach: no beacon answered, or the address could not be fetched
+
+`capsule COMMAND --help` has examples and the environment variables.";
+
+/// Makes signed snapshots of who is online ("capsules") out of rendezvous beacons, checks them, and keeps a server
+/// announced.
+///
+/// A beacon knows which peers of a community are online. A capsule is a file, peers.json, with what several beacons
+/// know, signed, for any static host: with it newcomers find peers even while every beacon is down.
+#[derive(Debug, Parser)]
+#[command(name = "capsule", version, after_help = OVERVIEW, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say nothing about progress on the standard error; errors and results are still shown.
+    #[arg(long, short, global = true, display_order = 100)]
+    pub(crate) quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a key that signs capsules, or a server's tickets.
+    Keygen(KeygenArguments),
+    /// Ask beacons who is online, and write a signed capsule.
+    Publish(PublishArguments),
+    /// Keep a server announced to beacons, so that it is found.
+    Announce(AnnounceArguments),
+    /// Check a capsule as clients do, and say what it is worth now.
+    Verify(VerifyArguments),
+    /// Show what a capsule says, without checking any of it.
+    Inspect(InspectArguments),
+}
+
+impl Command {
+    /// Whether the result is for a script.
+    pub(crate) const fn json(&self) -> bool {
+        match self {
+            Self::Keygen(arguments) => arguments.json,
+            Self::Publish(arguments) => arguments.json,
+            Self::Announce(arguments) => arguments.json,
+            Self::Verify(arguments) => arguments.json,
+            Self::Inspect(arguments) => arguments.json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

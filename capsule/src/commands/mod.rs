@@ -1,0 +1,7 @@
+//! What each command does.
+
+pub(crate) mod announce;
+pub(crate) mod inspect;
+pub(crate) mod keygen;
+pub(crate) mod publish;
+pub(crate) mod verify;
