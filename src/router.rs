@@ -167,15 +167,19 @@ impl Beacon<'_> {
         };
         let exclude = parameter(&url, "exclude");
         let known = request.headers().get("If-None-Match")?;
-        let make =
-            |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), known.as_deref());
-        if let Some(answer) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
-            return Ok(answer);
+        let exclude = exclude.as_deref();
+        self.listed(&community, |listing| self.list_of(listing, &community, limit, exclude, known.as_deref())).await
+    }
+
+    /// What `make` makes of the community's list: of the one that is kept here, or else of one that the object gives.
+    async fn listed<T>(&self, community: &Community, make: impl Fn(&mut Listing) -> T) -> Result<T, Failure> {
+        if let Some(made) = listings::read(self.now, community, Age::Fresh, self.config, &make) {
+            return Ok(made);
         }
-        let mut listing = community::listing(self.env, &community, self.config, self.now).await?;
-        let answer = make(&mut listing);
+        let mut listing = community::listing(self.env, community, self.config, self.now).await?;
+        let made = make(&mut listing);
         listings::keep(self.now, community.clone(), listing);
-        Ok(answer)
+        Ok(made)
     }
 
     fn list_of(
@@ -219,14 +223,11 @@ impl Beacon<'_> {
 
     /// A problem with the community's list: a peer that is refused still finds others.
     async fn with_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
-        let fresh = listings::read(self.now, community, Age::Fresh, self.config, |_| ()).is_some();
-        if !fresh {
-            match community::listing(self.env, community, self.config, self.now).await {
-                Ok(listing) => listings::keep(self.now, community.clone(), listing),
-                Err(failure) => journal::failure("list_unavailable", json!({ "cause": failure.to_string() })),
-            }
-        }
-        self.with_kept_list(problem, community, caller)
+        let refuse = |listing: &mut Listing| self.refusal(problem, listing, caller);
+        self.listed(community, refuse).await.unwrap_or_else(|failure| {
+            journal::failure("list_unavailable", json!({ "cause": failure.to_string() }));
+            self.with_kept_list(problem, community, caller)
+        })
     }
 
     /// The same with whatever list is at hand, because a request over its budget must not cost the object anything.
@@ -239,12 +240,14 @@ impl Beacon<'_> {
     }
 
     fn with_kept_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
-        listings::read(self.now, community, Age::Any, self.config, |listing| {
-            let peers = listing.roster.fresh(self.now, self.config.answer_limit, caller);
-            let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
-            problem.answer(self.now, &peers)
-        })
-        .unwrap_or_else(|| self.plain(problem))
+        let refuse = |listing: &mut Listing| self.refusal(problem, listing, caller);
+        listings::read(self.now, community, Age::Any, self.config, refuse).unwrap_or_else(|| self.plain(problem))
+    }
+
+    fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: Option<&str>) -> Answer {
+        let peers = listing.roster.fresh(self.now, self.config.answer_limit, caller);
+        let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
+        problem.answer(self.now, &peers)
     }
 }
 
