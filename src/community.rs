@@ -255,6 +255,7 @@ impl Core {
         let peer_id = ticket.peer_id().clone();
         let expires_at = ticket.payload().expires_at;
         let outcome = roster.announce(now, ticket, network);
+        let present = roster.len();
         let peers = roster.fresh(now, self.config.answer_limit, Some(peer_id.as_str()));
         let peers: Vec<&str> = peers.iter().map(|record: &&Record| record.ticket.as_json()).collect();
         let accepted = match outcome {
@@ -267,7 +268,7 @@ impl Core {
             "community": community,
             "serverTime": now,
             "expiresAt": expires_at,
-            "announceAfterMs": self.config.announce_after_millis(getrandom::u32()?),
+            "announceAfterMs": self.config.pacing.announce_after_millis(present, getrandom::u32()?),
         });
         Ok((Answer::ok(&fields, Some(&peers)), accepted))
     }

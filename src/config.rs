@@ -6,6 +6,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits;
+use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::roster::RosterLimits;
 use rendezvous_protocol::ticket::TicketRules;
 
@@ -20,8 +21,8 @@ pub(crate) struct Config {
     trusted_keys: Option<BTreeSet<PublicKey>>,
     ticket_max_lifetime: Duration,
     announce_interval: Duration,
-    /// The shortest and the longest time after which a peer is asked to announce again.
-    announce_after: (Duration, Duration),
+    /// When a peer is asked to announce again.
+    pub(crate) pacing: Pacing,
     /// Peers in one answer.
     pub(crate) answer_limit: usize,
     /// How long a list may be served from caches.
@@ -73,7 +74,13 @@ impl Config {
             )?,
             ticket_max_lifetime,
             announce_interval,
-            announce_after: (earliest, latest),
+            pacing: Pacing {
+                earliest,
+                latest,
+                ticket_max_lifetime,
+                announces_per_day: Some(variables.number("ANNOUNCES_PER_DAY", 0, 0, u32::MAX)?)
+                    .filter(|budget| *budget > 0),
+            },
             answer_limit: variables.number("ANSWER_LIMIT", limits::ANSWER_LIMIT, 1, limits::ROSTER_CAPACITY)?,
             peers_max_age: Duration::from_secs(variables.number(
                 "PEERS_MAX_AGE_SECONDS",
@@ -105,12 +112,6 @@ impl Config {
     /// What is asked of a ticket for this community.
     pub(crate) fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
         TicketRules { community, max_lifetime: self.ticket_max_lifetime, trusted_keys: self.trusted_keys.as_ref() }
-    }
-
-    /// After how long a peer is asked to announce again: somewhere between two limits, so that a herd spreads out.
-    pub(crate) fn announce_after_millis(&self, random: u32) -> u64 {
-        let (earliest, latest) = (whole(self.announce_after.0), whole(self.announce_after.1));
-        earliest + u64::from(random) % (latest - earliest + 1)
     }
 
     pub(crate) fn roster_limits(&self) -> RosterLimits {
@@ -198,7 +199,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 11);
+        assert_eq!(vars.len(), 12);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
@@ -223,6 +224,7 @@ mod tests {
             ("ANNOUNCE_AFTER_MIN_MS", "44999"),
             ("ANNOUNCE_AFTER_MAX_MS", "44999"),
             ("ANNOUNCE_AFTER_MAX_MS", "180001"),
+            ("ANNOUNCES_PER_DAY", "unlimited"),
             ("ANSWER_LIMIT", "201"),
             ("PEERS_MAX_AGE_SECONDS", "5.0"),
             ("NETWORK_REQUESTS_PER_MINUTE", "0"),

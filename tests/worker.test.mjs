@@ -454,6 +454,16 @@ test("variables: communities, trusted keys, limits", async () => {
   });
 });
 
+test("ANNOUNCES_PER_DAY: the more peers, the later each is asked to announce again, up to two thirds of a ticket's life", async () => {
+  // A quarter of a minute for each peer: four peers may announce once a minute.
+  const vars = { ...UNCACHED, ANNOUNCE_AFTER_MIN_MS: "50000", ANNOUNCE_AFTER_MAX_MS: "50000", ANNOUNCES_PER_DAY: "5760" };
+  await withBeacon({ vars }, async ({ url }) => {
+    const asked = [];
+    for (let peer = 0; peer < 9; peer++) asked.push((await announce(url, signTicket(newPeer()))).json.announceAfterMs);
+    assert.deepEqual(asked, [50_000, 50_000, 50_000, 60_000, 75_000, 90_000, 105_000, 120_000, 120_000]);
+  });
+});
+
 test("a variable with a bad value: 500 INTERNAL for everybody, its name in the log alone", async () => {
   await withBeacon({ vars: { ANNOUNCE_INTERVAL_MS: "45s" } }, async ({ url }, log) => {
     for (const path of ["/healthz", "/peers"]) {

@@ -12,6 +12,7 @@ pub mod key;
 pub mod limits;
 pub mod network;
 mod object;
+pub mod pacing;
 pub mod request;
 pub mod roster;
 pub mod snapshot;
