@@ -23,7 +23,7 @@ export interface PeerJsPeer {
 export type ConnectionOf<Peer extends PeerJsPeer> = NonNullable<ReturnType<Peer["connect"]>>;
 
 export interface ConnectPeersOptions<Connection> {
-  /** Gets each connection, dialled or accepted, once it is open. */
+  /** Gets each connection, dialled or accepted, once it is open. One to the same peer that it replaces is closed first. */
   onConnection?: (connection: Connection) => void;
   /** No more are dialled while there are this many. Default 8. */
   limit?: number;
@@ -31,11 +31,19 @@ export interface ConnectPeersOptions<Connection> {
   timeoutMs?: number;
 }
 
+/** A connection that is not open yet. */
+interface Attempt<Connection> {
+  readonly connection: Connection;
+  /** By this side. */
+  readonly dialled: boolean;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
 /**
  * Keeps a PeerJS peer connected to the peers that `rendezvous` finds.
  *
  * @param peer One that is open: its `id` is the `peerId` of `rendezvous`.
- * @returns Stops dialling and reporting; open connections stay.
+ * @returns Stops dialling, accepting and reporting; only connections that are open stay.
  */
 export function connectPeers<Peer extends PeerJsPeer>(
   rendezvous: Rendezvous,
@@ -44,58 +52,73 @@ export function connectPeers<Peer extends PeerJsPeer>(
 ): () => void {
   type Connection = ConnectionOf<Peer>;
   const stop = new AbortController();
-  const connections = new Map<string, Connection>();
+  const open = new Map<string, Connection>();
+  /** At most one to each peer: to one that is in `open` too, it is to replace that connection. */
+  const opening = new Map<string, Attempt<Connection>>();
   const tried = new Set<string>();
-  /** Of the connections that are not open yet. */
-  const timers = new Set<ReturnType<typeof setTimeout>>();
 
-  const follow = (connection: Connection): void => {
+  const giveUp = (peerId: string): void => {
+    const attempt = opening.get(peerId);
+    if (!attempt) return;
+    clearTimeout(attempt.timer);
+    opening.delete(peerId);
+    attempt.connection.close();
+  };
+
+  /** Says that a connection has ended, unless there is another, or may soon be. */
+  const reportEnd = (peerId: string): void => {
+    if (open.has(peerId) || opening.has(peerId) || stop.signal.aborted) return;
+    rendezvous.failed(peerId);
+    dial();
+  };
+
+  const follow = (connection: Connection, dialled: boolean): void => {
     const { peer: peerId } = connection;
-    connections.set(peerId, connection);
-    const settle = (): void => {
-      clearTimeout(timer);
-      timers.delete(timer);
+    const fail = (): void => {
+      if (opening.get(peerId)?.connection !== connection) return;
+      giveUp(peerId);
+      reportEnd(peerId);
     };
-    const lose = (): void => {
-      settle();
-      if (connections.get(peerId) !== connection || stop.signal.aborted) return;
-      connections.delete(peerId);
-      rendezvous.failed(peerId);
-      dial();
-    };
-    const timer = setTimeout(() => {
-      connection.close();
-      lose();
-    }, timeoutMs);
-    timers.add(timer);
+    giveUp(peerId);
+    opening.set(peerId, { connection, dialled, timer: setTimeout(fail, timeoutMs) });
     connection.on("open", () => {
-      settle();
-      if (connections.get(peerId) !== connection || stop.signal.aborted) return;
+      const attempt = opening.get(peerId);
+      if (attempt?.connection !== connection) return;
+      clearTimeout(attempt.timer);
+      opening.delete(peerId);
+      const replaced = open.get(peerId);
+      open.set(peerId, connection);
+      replaced?.close();
       rendezvous.connected(peerId);
       onConnection?.(connection);
     });
-    connection.on("close", lose);
-    connection.on("error", lose);
+    connection.on("close", () => {
+      fail();
+      if (open.get(peerId) !== connection) return;
+      open.delete(peerId);
+      reportEnd(peerId);
+    });
+    // It ends nothing that is open: the error may be a message that is too long.
+    connection.on("error", fail);
   };
 
   const dial = (): void => {
     const { live, recentlySeen } = rendezvous.peers();
     for (const { peerId } of [...live, ...recentlySeen]) {
-      if (connections.size >= limit) return;
-      if (tried.has(peerId) || connections.has(peerId)) continue;
+      if (new Set([...open.keys(), ...opening.keys()]).size >= limit) return;
+      if (tried.has(peerId) || open.has(peerId) || opening.has(peerId)) continue;
       const connection = peer.connect(peerId) as Connection | undefined;
       if (!connection) return;
       tried.add(peerId);
-      follow(connection);
+      follow(connection, true);
     }
   };
 
   const accept = (connection: Connection): void => {
-    const dialled = connections.get(connection.peer);
-    // Both have dialled: the connection of the one with the smaller name stays.
-    if (dialled && peer.id < connection.peer) return connection.close();
-    follow(connection);
-    dialled?.close();
+    // Both have dialled, and nothing is open: the connection of the one with the smaller name stays.
+    if (opening.get(connection.peer)?.dialled && peer.id < connection.peer) return connection.close();
+    // In every other case the other side has no connection, or has lost it: else it would not have dialled.
+    follow(connection, false);
   };
 
   rendezvous.addEventListener(
@@ -110,7 +133,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
   dial();
   return () => {
     stop.abort();
-    timers.forEach(clearTimeout);
     peer.off("connection", accept);
+    for (const peerId of [...opening.keys()]) giveUp(peerId);
   };
 }

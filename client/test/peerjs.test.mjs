@@ -5,19 +5,34 @@ import { EventEmitter } from "node:events";
 import { mock, test } from "node:test";
 import { connectPeers } from "rendezvous-beacon/peerjs";
 
-class FakeConnection extends EventEmitter {
+/** PeerJS's emitter does not throw an error that nobody listens for. */
+class FakeEmitter extends EventEmitter {
+  emit(event, ...details) {
+    return this.listenerCount(event) > 0 && super.emit(event, ...details);
+  }
+}
+
+class FakeConnection extends FakeEmitter {
   closed = 0;
+  isOpen = false;
   constructor(peer) {
     super();
     this.peer = peer;
   }
+  open() {
+    this.isOpen = true;
+    this.emit("open");
+  }
+  /** Nobody hears of the end of one that was not open. */
   close() {
     this.closed++;
+    if (!this.isOpen) return;
+    this.isOpen = false;
     this.emit("close");
   }
 }
 
-class FakePeer extends EventEmitter {
+class FakePeer extends FakeEmitter {
   dialled = [];
   constructor(id) {
     super();
@@ -54,25 +69,33 @@ test("dials what is handed out up to the limit, reports, and takes the next when
     peer.dialled.map(({ peer: peerId }) => peerId),
     ["a", "b"],
   );
-  peer.dialled[0].emit("open");
+  peer.dialled[0].open();
   peer.dialled[1].emit("error");
-  peer.dialled[1].emit("close");
+  assert.equal(peer.dialled[1].closed, 1);
   assert.deepEqual(rendezvous.reports, ["+a", "-b"]);
   assert.deepEqual(opened, ["a"]);
   assert.deepEqual(
     peer.dialled.map(({ peer: peerId }) => peerId),
     ["a", "b", "c"],
   );
-  peer.dialled[2].emit("close");
+  peer.dialled[2].open();
+  peer.dialled[2].emit("error");
+  assert.deepEqual(rendezvous.reports, ["+a", "-b", "+c"], "a message that is too long is not the end of a connection");
+  peer.dialled[2].close();
   assert.equal(peer.dialled.length, 3, "b has been tried");
   rendezvous.find("b");
   assert.equal(peer.dialled.length, 4, "b was handed out again");
   detach();
+  assert.deepEqual(
+    peer.dialled.map(({ closed }) => closed),
+    [0, 1, 1, 1],
+    "what was not open yet is given up",
+  );
   rendezvous.find("d");
-  peer.dialled[3].emit("close");
   peer.emit("connection", new FakeConnection("e"));
+  peer.dialled[0].close();
   assert.equal(peer.dialled.length, 4);
-  assert.deepEqual(rendezvous.reports, ["+a", "-b", "-c"]);
+  assert.deepEqual(rendezvous.reports, ["+a", "-b", "+c", "-c"]);
 });
 
 test("of two connections between the same peers, that of the smaller name stays", () => {
@@ -86,12 +109,87 @@ test("of two connections between the same peers, that of the smaller name stays"
     const incoming = new FakeConnection("m");
     peer.emit("connection", incoming);
     const [dialled] = peer.dialled;
-    for (const connection of [dialled, incoming]) connection.emit("open");
+    for (const connection of [dialled, incoming]) if (connection.closed === 0) connection.open();
     assert.deepEqual(opened, [keeps === "dialled" ? dialled : incoming]);
     assert.deepEqual([dialled.closed, incoming.closed], keeps === "dialled" ? [0, 1] : [1, 0]);
     assert.deepEqual(rendezvous.reports, ["+m"]);
     detach();
   }
+});
+
+test("a peer that dials again has lost the connection that is still open here", () => {
+  for (const own of ["a", "z"]) {
+    const [rendezvous, peer, events] = [new FakeRendezvous(), new FakePeer(own), []];
+    const detach = connectPeers(rendezvous, peer, {
+      onConnection: (connection) => {
+        const name = connection === peer.dialled[0] ? "old" : "new";
+        events.push(`${name} open`);
+        connection.on("close", () => events.push(`${name} closed`));
+      },
+    });
+    rendezvous.find("m");
+    const [old] = peer.dialled;
+    old.open();
+
+    const [abandoned, last] = [new FakeConnection("m"), new FakeConnection("m")];
+    peer.emit("connection", abandoned);
+    peer.emit("connection", last);
+    assert.deepEqual([old.closed, abandoned.closed, last.closed], [0, 1, 0], "the old one stays until the new one is open");
+    last.open();
+    assert.equal(old.closed, 1);
+    assert.deepEqual(events, ["old open", "old closed", "new open"]);
+    assert.deepEqual(rendezvous.reports, ["+m", "+m"], "it has not been lost");
+    last.close();
+    assert.deepEqual(rendezvous.reports, ["+m", "+m", "-m"]);
+    detach();
+  }
+});
+
+test("of an open connection and the one that is to replace it, a peer is lost with the last", () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+  const detach = connectPeers(rendezvous, peer, { timeoutMs: 1_000, limit: 2 });
+  const accept = () => {
+    const incoming = new FakeConnection("m");
+    peer.emit("connection", incoming);
+    return incoming;
+  };
+  const first = accept();
+  first.open();
+  const silent = accept();
+  rendezvous.find("x", "y");
+  assert.deepEqual(
+    peer.dialled.map(({ peer: peerId }) => peerId),
+    ["x"],
+    "both are to one peer",
+  );
+  peer.dialled[0].open();
+  mock.timers.tick(1_000);
+  assert.equal(silent.closed, 1);
+  assert.deepEqual([first.closed, rendezvous.reports], [0, ["+m", "+x"]], "the old one is still there");
+
+  const second = accept();
+  first.close();
+  assert.deepEqual(rendezvous.reports, ["+m", "+x"], "another may soon be open");
+  second.open();
+  accept();
+  second.close();
+  mock.timers.tick(1_000);
+  assert.deepEqual(rendezvous.reports, ["+m", "+x", "+m", "-m"]);
+  assert.equal(peer.dialled.length, 2, "y takes its place");
+  detach();
+  mock.timers.reset();
+});
+
+test("a peer that dials again before its last dial is answered has given that up", () => {
+  const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+  const detach = connectPeers(rendezvous, peer);
+  const [former, latter] = [new FakeConnection("m"), new FakeConnection("m")];
+  for (const connection of [former, latter]) peer.emit("connection", connection);
+  latter.open();
+  assert.deepEqual([former.closed, latter.closed], [1, 0]);
+  assert.deepEqual(rendezvous.reports, ["+m"]);
+  detach();
 });
 
 test("a connection that does not open is given up", () => {
