@@ -215,37 +215,84 @@ test("the lines in client/README.md are all that it takes", async () => {
     assert.ok(text.includes(name), name);
     return text.replaceAll(name, ours);
   }, client);
-  const { hostname: host, port } = new URL(signalling.url);
-  const application = `
-    ${lines}
-    ${adapter}
-    function connect({ peerId }) {
-      window.found = peerId;
-    }`;
-  const open = async () => {
-    const page = await resident.page.context().newPage();
-    await page.goto(`${pages.url}/client/example/example.css`);
-    const imports = { "rendezvous-beacon": "/client/dist/index.js", "rendezvous-beacon/peerjs": "/client/dist/peerjs.js" };
-    await page.setContent(`<script type="importmap">${JSON.stringify({ imports })}</script>`);
-    await page.addScriptTag({ path: join(ROOT, "node_modules/peerjs/dist/peerjs.min.js") });
-    await page.evaluate(
-      (options) =>
-        new Promise((resolve, reject) => {
-          window.peer = new Peer(options);
-          peer.on("open", resolve).on("error", reject);
-          peer.on("connection", (connection) => connection.on("data", (data) => (window.received = data)));
-        }),
-      { host, port: Number(port), path: "/", config: { iceServers: [] } },
+  const open = () =>
+    openApplication(
+      `${lines}
+      ${adapter}
+      peer.on("connection", (connection) => connection.on("data", (data) => (window.received = data)));
+      function connect({ peerId }) {
+        window.found = peerId;
+      }`,
     );
-    await page.addScriptTag({ type: "module", content: application });
-    return page;
-  };
   const first = await open();
   await until(async () => peerIds(await peers(own.url, { community: "my-app" })).length === 1, "not announced");
   const second = await open();
   await first.waitForFunction(() => window.received === "hello");
   assert.equal(await second.evaluate(() => window.found), await first.evaluate(() => peer.id));
   await Promise.all([first.close(), second.close()]);
+});
+
+describe("the PeerJS adapter", () => {
+  let beacon;
+  /** One that has all the time in the world for whom it dials, and, by default, room for one. */
+  const open = (community, peerId, limit = 1) =>
+    openApplication(
+      `import { Rendezvous } from "rendezvous-beacon";
+      import { connectPeers } from "rendezvous-beacon/peerjs";
+      const rendezvous = new Rendezvous({ community: "${community}", peerId: peer.id, beacons: ["${beacon.url}"] });
+      connectPeers(rendezvous, peer, {
+        limit: ${limit},
+        timeoutMs: 600_000,
+        onConnection(connection) {
+          connection.on("data", (data) => (window.received = data));
+          connection.send("hello from " + peer.id);
+        },
+      });
+      await rendezvous.start();`,
+      peerId,
+    );
+  const listed = async (community) => peerIds(await peers(beacon.url, { community }));
+  /** Each gets the other's greeting, on a connection that is new. */
+  const meet = async (...people) => {
+    for (const [{ page }, { peerId }] of [people, [...people].reverse()]) {
+      await page.waitForFunction((greeting) => window.received === greeting, `hello from ${peerId}`);
+      await page.evaluate(() => delete window.received);
+    }
+  };
+
+  before(async () => {
+    beacon = await startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0" } });
+    running.push(beacon);
+  });
+
+  test("takes the next peer when the signalling server does not know one", async () => {
+    const community = "absence";
+    // It only accepts: the other has to get there by itself.
+    const first = { peerId: "first", page: await open(community, "first", 0) };
+    await until(async () => (await listed(community)).length === 1, "not announced");
+    await announce(beacon.url, signTicket(newPeer({ peerId: "nobody" }), { community }), { community });
+    assert.deepEqual(await listed(community), ["nobody", "first"], "the freshest is dialled first");
+    const second = { peerId: "second", page: await open(community, "second") };
+    await meet(first, second);
+    await Promise.all([first.page.close(), second.page.close()]);
+  });
+
+  for (const [stayerId, returnerId] of [
+    ["a-stays", "b-returns"],
+    ["b-stays", "a-returns"],
+  ]) {
+    test(`connects a page again with one that is loaded anew: ${stayerId}, ${returnerId}`, async () => {
+      const community = returnerId;
+      const stayer = { peerId: stayerId, page: await open(community, stayerId) };
+      await until(async () => (await listed(community)).length === 1, "not announced");
+      const returner = { peerId: returnerId, page: await open(community, returnerId) };
+      await meet(stayer, returner);
+      await returner.page.close();
+      returner.page = await open(community, returnerId);
+      await meet(stayer, returner);
+      await Promise.all([stayer.page.close(), returner.page.close()]);
+    });
+  }
 });
 
 test("every vector has the expected outcome in the browser", async () => {
@@ -263,6 +310,37 @@ test("every vector has the expected outcome in the browser", async () => {
 test("no page has failed, or asked anybody else", () => {
   assert.deepEqual(mishaps, []);
 });
+
+/**
+ * A page with an application of its own, a module that has PeerJS's open `peer`.
+ *
+ * @param {string} application
+ * @param {string} [peerId]
+ */
+async function openApplication(application, peerId) {
+  const { hostname: host, port } = new URL(signalling.url);
+  const page = await resident.page.context().newPage();
+  await page.goto(`${pages.url}/client/example/example.css`);
+  const imports = { "rendezvous-beacon": "/client/dist/index.js", "rendezvous-beacon/peerjs": "/client/dist/peerjs.js" };
+  await page.setContent(`<script type="importmap">${JSON.stringify({ imports })}</script>`);
+  await page.addScriptTag({ path: join(ROOT, "node_modules/peerjs/dist/peerjs.min.js") });
+  await page.evaluate(
+    ([peerId, options, patienceMs]) =>
+      new Promise((resolve, reject) => {
+        const open = () => {
+          window.peer = new Peer(peerId, options);
+          peer.on("open", resolve);
+          // The server may not know yet that the page before this one has gone.
+          const again = ({ type }) => type === "unavailable-id" && performance.now() < patienceMs;
+          peer.on("error", (error) => (again(error) ? open() : reject(error)));
+        };
+        open();
+      }),
+    [peerId, { host, port: Number(port), path: "/", config: { iceServers: [] } }, PATIENCE_MS],
+  );
+  await page.addScriptTag({ type: "module", content: application });
+  return page;
+}
 
 /**
  * @param {() => Promise<boolean>} condition

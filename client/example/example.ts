@@ -78,6 +78,10 @@ function start(): void {
     signalState = "closed";
     render();
   });
+  signal.on("error", ({ type, message }) => {
+    if (type !== "peer-unavailable") return;
+    for (const [id, state] of links) if (state === "connecting" && message.endsWith(` ${id}`)) changeLink(id, "unreachable");
+  });
 
   element("say").addEventListener("submit", say);
   // The others need not wait until they notice.

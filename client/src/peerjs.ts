@@ -9,6 +9,12 @@ export interface PeerJsConnection {
   close(): void;
 }
 
+/** What is needed of PeerJS's `PeerError`. */
+export interface PeerJsError {
+  readonly type: string;
+  readonly message: string;
+}
+
 /** What is needed of PeerJS's `Peer`. */
 export interface PeerJsPeer {
   readonly id: string;
@@ -17,13 +23,15 @@ export interface PeerJsPeer {
   // Its connections are of the type that `connect` gives, which a parameter here cannot say.
   on(event: "connection", listener: (connection: any) => void): unknown;
   off(event: "connection", listener: (connection: any) => void): unknown;
+  on(event: "error", listener: (error: PeerJsError) => void): unknown;
+  off(event: "error", listener: (error: PeerJsError) => void): unknown;
 }
 
 /** The connections of a peer. */
 export type ConnectionOf<Peer extends PeerJsPeer> = NonNullable<ReturnType<Peer["connect"]>>;
 
 export interface ConnectPeersOptions<Connection> {
-  /** Gets each connection, dialled or accepted, once it is open. One to the same peer that it replaces is closed first. */
+  /** Gets each connection, dialled or accepted, once it is open; one that it replaces is closed before. */
   onConnection?: (connection: Connection) => void;
   /** No more are dialled while there are this many. Default 8. */
   limit?: number;
@@ -31,13 +39,11 @@ export interface ConnectPeersOptions<Connection> {
   timeoutMs?: number;
 }
 
-/** A connection that is not open yet. */
-interface Attempt<Connection> {
-  readonly connection: Connection;
-  /** By this side. */
-  readonly dialled: boolean;
-  readonly timer: ReturnType<typeof setTimeout>;
-}
+/** All that PeerJS says of which peer its server does not know. */
+const UNKNOWN_PEER = "Could not connect to peer ";
+
+/** Connections that are not open yet, by peer. */
+type Attempts<Connection> = Map<string, { connection: Connection; timer: ReturnType<typeof setTimeout> }>;
 
 /**
  * Keeps a PeerJS peer connected to the peers that `rendezvous` finds.
@@ -53,39 +59,43 @@ export function connectPeers<Peer extends PeerJsPeer>(
   type Connection = ConnectionOf<Peer>;
   const stop = new AbortController();
   const open = new Map<string, Connection>();
-  /** At most one to each peer: to one that is in `open` too, it is to replace that connection. */
-  const opening = new Map<string, Attempt<Connection>>();
+  /** Not open yet. To a peer that is in `open` too, they are to replace that connection. */
+  const dialled: Attempts<Connection> = new Map();
+  const accepted: Attempts<Connection> = new Map();
   const tried = new Set<string>();
 
-  const giveUp = (peerId: string): void => {
-    const attempt = opening.get(peerId);
+  const held = (): Set<string> => new Set([...open.keys(), ...dialled.keys(), ...accepted.keys()]);
+
+  const giveUp = (attempts: Attempts<Connection>, peerId: string): void => {
+    const attempt = attempts.get(peerId);
     if (!attempt) return;
     clearTimeout(attempt.timer);
-    opening.delete(peerId);
+    attempts.delete(peerId);
     attempt.connection.close();
   };
 
   /** Says that a connection has ended, unless there is another, or may soon be. */
   const reportEnd = (peerId: string): void => {
-    if (open.has(peerId) || opening.has(peerId) || stop.signal.aborted) return;
+    if (stop.signal.aborted || held().has(peerId)) return;
     rendezvous.failed(peerId);
     dial();
   };
 
-  const follow = (connection: Connection, dialled: boolean): void => {
+  const follow = (attempts: Attempts<Connection>, connection: Connection): void => {
     const { peer: peerId } = connection;
     const fail = (): void => {
-      if (opening.get(peerId)?.connection !== connection) return;
-      giveUp(peerId);
+      if (attempts.get(peerId)?.connection !== connection) return;
+      giveUp(attempts, peerId);
       reportEnd(peerId);
     };
-    giveUp(peerId);
-    opening.set(peerId, { connection, dialled, timer: setTimeout(fail, timeoutMs) });
+    giveUp(attempts, peerId);
+    attempts.set(peerId, { connection, timer: setTimeout(fail, timeoutMs) });
     connection.on("open", () => {
-      const attempt = opening.get(peerId);
+      const attempt = attempts.get(peerId);
       if (attempt?.connection !== connection) return;
       clearTimeout(attempt.timer);
-      opening.delete(peerId);
+      attempts.delete(peerId);
+      if (attempts === dialled) giveUp(accepted, peerId);
       const replaced = open.get(peerId);
       open.set(peerId, connection);
       replaced?.close();
@@ -105,20 +115,29 @@ export function connectPeers<Peer extends PeerJsPeer>(
   const dial = (): void => {
     const { live, recentlySeen } = rendezvous.peers();
     for (const { peerId } of [...live, ...recentlySeen]) {
-      if (new Set([...open.keys(), ...opening.keys()]).size >= limit) return;
-      if (tried.has(peerId) || open.has(peerId) || opening.has(peerId)) continue;
+      const taken = held();
+      if (taken.size >= limit) return;
+      if (tried.has(peerId) || taken.has(peerId)) continue;
       const connection = peer.connect(peerId) as Connection | undefined;
       if (!connection) return;
       tried.add(peerId);
-      follow(connection, true);
+      follow(dialled, connection);
     }
   };
 
   const accept = (connection: Connection): void => {
-    // Both have dialled, and nothing is open: the connection of the one with the smaller name stays.
-    if (opening.get(connection.peer)?.dialled && peer.id < connection.peer) return connection.close();
-    // In every other case the other side has no connection, or has lost it: else it would not have dialled.
-    follow(connection, false);
+    // The other side has no connection, or has lost it: else it would not have dialled. If both have, what the one with
+    // the smaller name dialled is to stay; the other's waits, because this dial may have reached nobody.
+    if (peer.id > connection.peer) giveUp(dialled, connection.peer);
+    follow(accepted, connection);
+  };
+
+  // It is said of a peer, not of a connection: what was dialled may be open by now.
+  const giveUpUnknown = ({ type, message }: PeerJsError): void => {
+    const peerId = message.slice(UNKNOWN_PEER.length);
+    if (type !== "peer-unavailable" || !message.startsWith(UNKNOWN_PEER) || !dialled.has(peerId)) return;
+    giveUp(dialled, peerId);
+    reportEnd(peerId);
   };
 
   rendezvous.addEventListener(
@@ -130,10 +149,12 @@ export function connectPeers<Peer extends PeerJsPeer>(
     { signal: stop.signal },
   );
   peer.on("connection", accept);
+  peer.on("error", giveUpUnknown);
   dial();
   return () => {
     stop.abort();
     peer.off("connection", accept);
-    for (const peerId of [...opening.keys()]) giveUp(peerId);
+    peer.off("error", giveUpUnknown);
+    for (const attempts of [dialled, accepted]) for (const peerId of [...attempts.keys()]) giveUp(attempts, peerId);
   };
 }

@@ -98,6 +98,40 @@ test("dials what is handed out up to the limit, reports, and takes the next when
   assert.deepEqual(rendezvous.reports, ["+a", "-b", "+c", "-c"]);
 });
 
+test("a peer that the signalling server does not know makes room for the next at once", () => {
+  const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("m")];
+  const detach = connectPeers(rendezvous, peer, { limit: 2 });
+  const reportUnknown = (peerId) =>
+    peer.emit("error", Object.assign(new Error(`Could not connect to peer ${peerId}`), { type: "peer-unavailable" }));
+  rendezvous.find("a", "the a", "b", "c");
+  assert.equal(peer.dialled.length, 2);
+  peer.emit("error", Object.assign(new Error("Could not connect to peer a"), { type: "network" }));
+  reportUnknown("nobody");
+  assert.deepEqual(rendezvous.reports, [], "nothing of that is about a connection");
+  reportUnknown("a");
+  assert.deepEqual(
+    peer.dialled.map(({ peer: peerId, closed }) => [peerId, closed]),
+    [
+      ["a", 1],
+      ["the a", 0],
+      ["b", 0],
+    ],
+  );
+  reportUnknown("a");
+  assert.deepEqual(rendezvous.reports, ["-a"]);
+
+  // Said late (a candidate had nowhere to go), it ends neither an open connection nor one that the other has dialled.
+  peer.dialled[1].open();
+  reportUnknown("the a");
+  const incoming = new FakeConnection("z");
+  peer.emit("connection", incoming);
+  reportUnknown("z");
+  assert.deepEqual(rendezvous.reports, ["-a", "+the a"]);
+  assert.deepEqual([peer.dialled[1].closed, incoming.closed], [0, 0]);
+  detach();
+  assert.equal(peer.listenerCount("error"), 0);
+});
+
 test("of two connections between the same peers, that of the smaller name stays", () => {
   for (const [own, keeps] of [
     ["a", "dialled"],
@@ -117,6 +151,31 @@ test("of two connections between the same peers, that of the smaller name stays"
   }
 });
 
+test("a dial that crosses another, and reaches nobody, does not cost the other", () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const [rendezvous, peer, opened] = [new FakeRendezvous(), new FakePeer("a"), []];
+  const onConnection = (connection) => opened.push(connection);
+  const detach = connectPeers(rendezvous, peer, { timeoutMs: 1_000, onConnection });
+  rendezvous.find("m", "n");
+  const [toM, toN] = peer.dialled;
+  const [fromM, fromN] = [new FakeConnection("m"), new FakeConnection("n")];
+  for (const connection of [fromM, fromN]) {
+    peer.emit("connection", connection);
+    connection.open();
+  }
+  // It did reach n: both sides prefer it.
+  toN.open();
+  mock.timers.tick(1_000);
+  assert.deepEqual(opened, [fromM, fromN, toN]);
+  assert.deepEqual(
+    [toM, fromM, toN, fromN].map(({ closed }) => closed),
+    [1, 0, 0, 1],
+  );
+  assert.deepEqual(rendezvous.reports, ["+m", "+n", "+n"]);
+  detach();
+  mock.timers.reset();
+});
+
 test("a peer that dials again has lost the connection that is still open here", () => {
   for (const own of ["a", "z"]) {
     const [rendezvous, peer, events] = [new FakeRendezvous(), new FakePeer(own), []];
@@ -134,7 +193,7 @@ test("a peer that dials again has lost the connection that is still open here", 
     const [abandoned, last] = [new FakeConnection("m"), new FakeConnection("m")];
     peer.emit("connection", abandoned);
     peer.emit("connection", last);
-    assert.deepEqual([old.closed, abandoned.closed, last.closed], [0, 1, 0], "the old one stays until the new one is open");
+    assert.deepEqual([old.closed, abandoned.closed, last.closed], [0, 1, 0], "the old one stays until another is open");
     last.open();
     assert.equal(old.closed, 1);
     assert.deepEqual(events, ["old open", "old closed", "new open"]);
