@@ -1,12 +1,13 @@
-// Builds the package into dist/ and prints what it weighs; fails if the client is heavier than it may be.
+// Builds the package into dist/ and prints what it weighs; fails if the client is heavier than it may be. A build that
+// fails leaves the last one as it was.
 //
 // build/internals.js is for the tests only: the modules behind the package, unminified. dist/example.js is the script of
 // the example page, with the built package and PeerJS in it, and not published.
 
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -25,17 +26,6 @@ const INTERNAL =
   "reportConnected reportFailed restore retry retryAfterMs rules saving sendLast sent serverTime setTimer show signed " +
   "startedAt started store succeeded takeNew ticketFor tickets verifyEquation wake";
 
-for (const directory of ["dist", "build"]) rmSync(join(CLIENT, directory), { recursive: true, force: true });
-const common = { absWorkingDir: CLIENT, bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
-await build({
-  ...common,
-  entryPoints: ["src/index.ts", "src/peerjs.ts"],
-  outdir: "dist",
-  minify: true,
-  mangleProps: new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`),
-});
-await build({ ...common, entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
-
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {
   try {
@@ -45,17 +35,59 @@ const compile = (...args) => {
     process.exit(1);
   }
 };
-compile("--declaration", "--emitDeclarationOnly", "--outDir", "dist");
+
+/** Everything is made here, and moved when all of it is good: tests and pages may be reading the last build. */
+const made = mkdtempSync(join(CLIENT, ".made-"));
+process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+const bundle = async (options) => {
+  const common = { absWorkingDir: CLIENT, bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
+  // Not written by esbuild, so that a source map has the way from the final place to the sources.
+  const { outputFiles } = await build({ ...common, ...options, write: false }).catch(() => process.exit(1));
+  for (const { path, contents } of outputFiles) {
+    const file = join(made, relative(CLIENT, path));
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, contents);
+  }
+};
+await bundle({
+  entryPoints: ["src/index.ts", "src/peerjs.ts"],
+  outdir: "dist",
+  minify: true,
+  mangleProps: new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`),
+});
+await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
+compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
+
 // As an application has it: with the declarations and the code that were just made.
-compile("--project", "example");
-await build({ ...common, entryPoints: ["example/example.ts"], outdir: "dist", format: "iife", minify: true });
+const tsconfig = join(made, "tsconfig.json");
+const paths = (extension) => ({
+  "rendezvous-beacon": [`./dist/index.${extension}`],
+  "rendezvous-beacon/peerjs": [`./dist/peerjs.${extension}`],
+});
+const extended = { extends: "../example/tsconfig.json", include: ["../example"] };
+writeFileSync(tsconfig, JSON.stringify({ ...extended, compilerOptions: { rootDir: CLIENT, paths: paths("d.ts") } }));
+compile("--project", tsconfig);
+const tsconfigRaw = { compilerOptions: { strict: true, baseUrl: made, paths: paths("js") } };
+await bundle({ entryPoints: ["example/example.ts"], outdir: "dist", format: "iife", minify: true, tsconfigRaw });
 
 for (const file of ["index.js", "peerjs.js"]) {
-  const code = readFileSync(join(CLIENT, "dist", file));
+  const code = readFileSync(join(made, "dist", file));
   const compressed = gzipSync(code, { level: 9 }).length;
   console.log(`client/dist/${file}: ${code.length} bytes, ${compressed} with gzip`);
   if (file === "index.js" && compressed > MAX_GZIP_BYTES) {
     console.error(`The client may have at most ${MAX_GZIP_BYTES} bytes with gzip.`);
-    process.exitCode = 1;
+    process.exit(1);
   }
+}
+
+for (const directory of ["dist", "build"]) {
+  const files = readdirSync(join(made, directory));
+  mkdirSync(join(CLIENT, directory), { recursive: true });
+  for (const file of files) renameSync(join(made, directory, file), join(CLIENT, directory, file));
+  if (directory !== "dist") continue;
+  // What is left over of an earlier build would be published.
+  const old = readdirSync(join(CLIENT, directory)).filter((file) => !files.includes(file));
+  for (const file of old) rmSync(join(CLIENT, directory, file), { recursive: true, force: true });
 }
