@@ -5,7 +5,7 @@
 // another than target/debug/capsule).
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -199,6 +199,49 @@ describe("the example page", () => {
   });
 });
 
+describe("npm start", () => {
+  let npm, said, occupied;
+
+  before(async () => {
+    occupied = await serve((_request, response) => response.end());
+    running.push(occupied);
+    const environment = { PORT: "0", EXAMPLE_PORT: new URL(occupied.url).port, STATE: join(scratch, "state") };
+    npm = spawn("npm", ["start"], { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+    running.push({ stop });
+    said = "";
+    for (const stream of [npm.stdout, npm.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
+    await until(async () => /example page.*\n\n.*\n/.test(said) || npm.exitCode !== null, "no example page", 300_000);
+  });
+
+  async function stop() {
+    if (npm.exitCode !== null || npm.signalCode !== null) return;
+    npm.kill("SIGTERM");
+    await once(npm, "exit");
+  }
+
+  test("offers the example page, whose tabs find each other and talk, with nothing else running", async () => {
+    assert.match(said, /The beacon is ready at http:\/\/127\.0\.0\.1:\d+ /);
+    const [, url, port] = /^ +(http:\/\/127\.0\.0\.1:\d+) {2}\(port (\d+) is in use\)$/m.exec(said) ?? assert.fail(said);
+    assert.equal(port, new URL(occupied.url).port);
+    const context = resident.page.context();
+    const tabs = [await context.newPage(), await context.newPage()];
+    for (const tab of tabs) await tab.goto(url);
+    const ids = await Promise.all(tabs.map((tab) => textOf(tab, "self-id")));
+    for (const [at, tab] of tabs.entries()) {
+      const other = 1 - at;
+      await tab.locator(`[data-key="${ids[other]}"]`).getByText("connected", { exact: true }).waitFor();
+      await tab.getByText("listed by 1 beacon").waitFor();
+      await tab.getByLabel("Message to all").fill(`hello from ${at}`);
+      await tab.keyboard.press("Enter");
+      await tabs[other].locator("#messages .message").getByText(`hello from ${at}`, { exact: true }).waitFor();
+    }
+    await Promise.all(tabs.map((tab) => tab.close()));
+    await stop();
+    assert.equal(npm.exitCode, 0);
+    await assert.rejects(fetch(url));
+  });
+});
+
 test("the lines in client/README.md are all that it takes", async () => {
   const readme = await readFile(join(ROOT, "client/README.md"), "utf8");
   const [client, adapter] = [...readme.matchAll(/^```[jt]s\n(.*?)^```$/gms)].map(([, code]) => code);
@@ -345,9 +388,10 @@ async function openApplication(application, peerId) {
 /**
  * @param {() => Promise<boolean>} condition
  * @param {string} otherwise
+ * @param {number} [withinMs]
  */
-async function until(condition, otherwise) {
-  for (const deadline = performance.now() + PATIENCE_MS; !(await condition()); ) {
+async function until(condition, otherwise, withinMs = PATIENCE_MS) {
+  for (const deadline = performance.now() + withinMs; !(await condition()); ) {
     assert.ok(performance.now() < deadline, otherwise);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -7,7 +7,9 @@ import { type DataConnection, Peer as PeerJs } from "peerjs";
 import { type Peer, Rendezvous, type SourceStatus } from "rendezvous-beacon";
 import { connectPeers } from "rendezvous-beacon/peerjs";
 
+/** Those of `npm start`. */
 const DEFAULT_BEACON = "http://127.0.0.1:8787";
+const DEFAULT_SIGNALLING = "http://127.0.0.1:8791/";
 const SHOWN_PEERS = 50;
 const SHOWN_MESSAGES = 200;
 const MESSAGE_MAX_LENGTH = 500;
@@ -21,7 +23,7 @@ const beacons = listed("beacon", DEFAULT_BEACON);
 const capsuleKeys = listed("capsuleKey");
 const capsules = listed("capsule").map((url, at) => ({ url, publicKey: capsuleKeys[at] ?? "" }));
 const community = query.get("community") || "mainnet";
-const signalling = query.get("signalling")?.trim() ?? "";
+const signalling = (query.get("signalling") ?? DEFAULT_SIGNALLING).trim();
 
 // Every visit is a new peer. Without randomUUID the page is no secure context, which start() explains.
 const peerId = crypto.randomUUID?.() ?? "insecure";

@@ -1,31 +1,51 @@
-// `npm run example`: the example page of the browser client with all that it needs on this machine: a beacon, a PeerJS
-// signalling server, and a server for the page. PORT (8790) is the page's; if that is in use, it takes another.
+// The example page of the browser client with what it needs beside a beacon, on this machine: a server for the page, and
+// a PeerJS signalling server.
 
-import { once } from "node:events";
-import { startBeacon } from "./beacon.mjs";
-import { buildWorker } from "./build.mjs";
+import { join } from "node:path";
+import { build } from "esbuild";
 import { servePages } from "./pages.mjs";
 import { startSignalling } from "./signalling.mjs";
-import { execute, interruption, main, step } from "./steps.mjs";
-import { ensureToolchain } from "./toolchain.mjs";
+import { ROOT } from "./steps.mjs";
 
-await main(
-  async () => {
-    await ensureToolchain();
-    await buildWorker();
-    await step("Building the browser client", { takes: "a few seconds" }, () => execute(process.execPath, ["client/build.mjs"]));
-    const [beacon, signalling, pages] = await Promise.all([
-      startBeacon({ log: (line) => console.error(line) }),
-      startSignalling(),
-      servePages({ preferredPort: Number(process.env.PORT) || 8790 }),
-    ]);
-    try {
-      const query = new URLSearchParams({ beacon: beacon.url, signalling: signalling.url });
-      console.log(`\nOpen this in two tabs (Ctrl-C stops it):\n\n    ${pages.url}/client/example/?${query}\n`);
-      if (!interruption.aborted) await once(interruption, "abort");
-    } finally {
-      await Promise.allSettled([beacon.stop(), signalling.stop(), pages.stop()]);
-    }
-  },
-  { interruptedExitCode: 0 },
-);
+const PAGE = "/client/example/";
+const CLIENT = join(ROOT, "client");
+
+/**
+ * @param {object} options
+ * @param {string} options.beacon The URL of the beacon that the page announces to.
+ * @param {number} [options.preferredPort] The page's; the next one is for signalling. Any other where one is in use.
+ * @returns {Promise<{ url: string, stop: () => Promise<unknown> }>}
+ */
+export async function startExample({ beacon, preferredPort = 0 }) {
+  // The same from run to run, if possible: a tab that is still open finds it again.
+  const signalling = await startSignalling({ preferredPort: preferredPort && (preferredPort + 1) % 65_536 });
+  const location = `${PAGE}?${new URLSearchParams({ beacon, signalling: signalling.url })}`;
+  const pages = await servePages({
+    preferredPort,
+    made: {
+      "/": () => ({ status: 302, headers: { Location: location } }),
+      [PAGE]: () => ({ status: 302, headers: { Location: location } }),
+      "/client/dist/example.js": async () => ({ headers: { "Content-Type": "text/javascript" }, body: await bundle() }),
+    },
+  });
+  return { url: pages.url, stop: () => Promise.allSettled([pages.stop(), signalling.stop()]) };
+}
+
+/** From the sources, in a moment: nobody has to build the package first, or after a change. */
+async function bundle() {
+  const { outputFiles } = await build({
+    absWorkingDir: CLIENT,
+    entryPoints: ["example/example.ts"],
+    alias: {
+      "rendezvous-beacon": join(CLIENT, "src/index.ts"),
+      "rendezvous-beacon/peerjs": join(CLIENT, "src/peerjs.ts"),
+    },
+    bundle: true,
+    write: false,
+    format: "iife",
+    target: "es2022",
+    sourcemap: "inline",
+    logLevel: "warning",
+  });
+  return outputFiles[0].contents;
+}

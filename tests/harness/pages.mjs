@@ -19,11 +19,15 @@ const TYPES = {
 };
 
 /**
- * @param {{ preferredPort?: number }} [options] Any other where that one is in use.
+ * @typedef {{ status?: number, headers: Record<string, string>, body?: string | Uint8Array }} Answer
+ *
+ * @param {object} [options]
+ * @param {number} [options.preferredPort] Any other where that one is in use.
+ * @param {Record<string, () => Answer | Promise<Answer>>} [options.made] By path, what is no file. Only without a query.
  * @returns {Promise<{ url: string, stop: () => Promise<void> }>} `url` is that of the checkout, without a slash at the end.
  */
-export async function servePages({ preferredPort = 0 } = {}) {
-  const server = createServer(answer);
+export async function servePages({ preferredPort = 0, made = {} } = {}) {
+  const server = createServer((request, response) => answer(request, response, made));
   server.listen(preferredPort, HOST);
   try {
     await once(server, "listening");
@@ -44,12 +48,18 @@ export async function servePages({ preferredPort = 0 } = {}) {
 /**
  * @param {import("node:http").IncomingMessage} request
  * @param {import("node:http").ServerResponse} response
+ * @param {Record<string, () => Answer | Promise<Answer>>} made
  */
-async function answer(request, response) {
+async function answer(request, response, made) {
   // `new URL` has resolved every `..`.
   const { pathname } = new URL(request.url, "http://localhost");
   const file = pathname.endsWith("/") ? `${pathname}index.html` : pathname;
   try {
+    if (Object.hasOwn(made, request.url)) {
+      const { status = 200, headers, body } = await made[request.url]();
+      response.writeHead(status, { ...headers, "Cache-Control": "no-store" });
+      return void response.end(body);
+    }
     if (!SERVED.some((folder) => file.startsWith(folder)) || /[%\\]/.test(file)) throw new Error("not served");
     const content = await readFile(join(ROOT, file));
     response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Cache-Control": "no-store" });

@@ -1,7 +1,8 @@
-// `npm start`: a beacon on this machine, from a fresh checkout to the first answer.
+// `npm start`: a beacon on this machine, from a fresh checkout to the first answer, and the example page of the client.
 //
-// PORT (8787) and HOST (127.0.0.1) say where it listens, STATE (.beacon) names the directory that keeps its state
-// between runs. A variable of wrangler.toml's [vars] is overridden by the environment variable of the same name:
+// PORT (8787) and HOST (127.0.0.1) say where the beacon listens, EXAMPLE_PORT (8790) where on 127.0.0.1 the page is.
+// STATE (.beacon) names the directory that keeps the beacon's state between runs. A variable of wrangler.toml's [vars] is
+// overridden by the environment variable of the same name:
 //
 //     PORT=9000 ANSWER_LIMIT=20 npm start
 
@@ -20,25 +21,28 @@ const LOG_DELAY_MS = 1_000;
 await main(
   async () => {
     const host = process.env.HOST || "127.0.0.1";
-    const port = parsePort(process.env.PORT || "8787");
+    const port = parsePort("PORT", "8787");
+    const examplePort = parsePort("EXAMPLE_PORT", "8790");
     const persist = process.env.STATE || join(ROOT, ".beacon");
     await requireFreeAddress(host, port);
     await ensureToolchain();
     await buildWorker();
-    await serve(host, port, persist);
+    await serve(host, port, persist, examplePort);
   },
   // Stopping a server is how its run is meant to end.
   { interruptedExitCode: 0 },
 );
 
 /**
- * @param {string} text
+ * @param {string} variable
+ * @param {string} otherwise
  * @returns {number}
  */
-function parsePort(text) {
+function parsePort(variable, otherwise) {
+  const text = process.env[variable] || otherwise;
   const port = Number(text);
   if (!/^\d+$/.test(text) || port > 65535) {
-    throw new Failure(`PORT is "${text}": it must be a number from 0 to 65535, where 0 stands for any free port.`);
+    throw new Failure(`${variable} is "${text}": it must be a number from 0 to 65535, where 0 stands for any free port.`);
   }
   return port;
 }
@@ -77,8 +81,9 @@ function addressInUse(host, port) {
  * @param {string} host
  * @param {number} port
  * @param {string} persist
+ * @param {number} examplePort
  */
-async function serve(host, port, persist) {
+async function serve(host, port, persist, examplePort) {
   const { vars: defaults } = await readConfiguration();
   interruption.throwIfAborted();
   const overridden = Object.keys(defaults).filter((name) => process.env[name] !== undefined);
@@ -92,6 +97,7 @@ async function serve(host, port, persist) {
     if (error.code === "ERR_ADDRESS_IN_USE") throw addressInUse(host, port);
     throw new Failure(["workerd did not start:", ...early, error.message].join("\n"));
   });
+  let example;
   try {
     const health = await fetch(`${beacon.url}/healthz`);
     if (health.status !== 200) {
@@ -114,9 +120,32 @@ async function serve(host, port, persist) {
     const ended = once(beacon.workerd, "exit").then(([code, signal]) => {
       if (!interruption.aborted) throw new Failure(`workerd ended unexpectedly with ${signal ?? `exit code ${code}`}.`);
     });
+    example = await offerExample(beacon.url, examplePort);
     await Promise.race([interrupted(), ended]);
   } finally {
-    await beacon.stop();
+    await Promise.allSettled([example?.stop(), beacon.stop()]);
+  }
+}
+
+/**
+ * A beacon is of use without it: nothing that goes wrong here ends the run.
+ *
+ * @param {string} beaconUrl
+ * @param {number} preferredPort
+ */
+async function offerExample(beaconUrl, preferredPort) {
+  try {
+    // Only now: it loads what a beacon does not need.
+    const { startExample } = await import("./example.mjs");
+    const beacon = beaconUrl.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:|$)/, "//127.0.0.1");
+    const example = await startExample({ beacon, preferredPort });
+    const taken = preferredPort !== 0 && Number(new URL(example.url).port) !== preferredPort;
+    console.log("The example page, to open in two tabs, which find each other and talk:\n");
+    console.log(`    ${example.url}${taken ? `  (port ${preferredPort} is in use)` : ""}\n`);
+    return example;
+  } catch (error) {
+    console.error(`There is no example page: ${error.message}`);
+    return undefined;
   }
 }
 
