@@ -19,6 +19,8 @@ pub(crate) struct Config {
     communities: Option<BTreeSet<Community>>,
     /// The only keys whose tickets are accepted; all, where absent.
     trusted_keys: Option<BTreeSet<PublicKey>>,
+    /// Keys whose tickets are refused; none, where absent.
+    revoked_keys: Option<BTreeSet<PublicKey>>,
     ticket_max_lifetime: Duration,
     announce_interval: Duration,
     /// When a peer is asked to announce again.
@@ -67,11 +69,8 @@ impl Config {
             )?,
             communities: variables
                 .list("COMMUNITIES", "names of communities, separated by commas", |text| Community::new(text).ok())?,
-            trusted_keys: variables.list(
-                "TRUSTED_TICKET_KEYS",
-                "public keys in base64, separated by commas",
-                |text| PublicKey::from_text(text).ok(),
-            )?,
+            trusted_keys: variables.keys("TRUSTED_TICKET_KEYS")?,
+            revoked_keys: variables.keys("REVOKED_TICKET_KEYS")?,
             ticket_max_lifetime,
             announce_interval,
             pacing: Pacing {
@@ -111,7 +110,12 @@ impl Config {
 
     /// What is asked of a ticket for this community.
     pub(crate) fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
-        TicketRules { community, max_lifetime: self.ticket_max_lifetime, trusted_keys: self.trusted_keys.as_ref() }
+        TicketRules {
+            community,
+            max_lifetime: self.ticket_max_lifetime,
+            trusted_keys: self.trusted_keys.as_ref(),
+            revoked_keys: self.revoked_keys.as_ref(),
+        }
     }
 
     pub(crate) fn roster_limits(&self) -> RosterLimits {
@@ -156,6 +160,10 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             }
             text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
         })
+    }
+
+    fn keys(&self, variable: &'static str) -> Result<Option<BTreeSet<PublicKey>>, ConfigError> {
+        self.list(variable, "public keys in base64, separated by commas", |text| PublicKey::from_text(text).ok())
     }
 
     fn number<T>(&self, variable: &'static str, default: T, least: T, most: T) -> Result<T, ConfigError>
@@ -218,6 +226,7 @@ mod tests {
             ("COMMUNITIES", "a,,b"),
             ("COMMUNITIES", "a b"),
             ("TRUSTED_TICKET_KEYS", "AAAA"),
+            ("REVOKED_TICKET_KEYS", "AAAA"),
             ("TICKET_MAX_LIFETIME_MS", "0"),
             ("TICKET_MAX_LIFETIME_MS", "3m"),
             ("ANNOUNCE_INTERVAL_MS", "-1"),

@@ -51,7 +51,9 @@ impl Problem {
             Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
             Self::Request(RequestError::BodyTooLarge) => 413,
             Self::Request(_) => 400,
-            Self::Ticket(TicketError::SignatureInvalid | TicketError::UntrustedPublicKey) => 403,
+            Self::Ticket(
+                TicketError::SignatureInvalid | TicketError::UntrustedPublicKey | TicketError::RevokedPublicKey,
+            ) => 403,
             Self::Ticket(_) => 400,
             Self::Refused(Refused::Expired) => 400,
             Self::Refused(Refused::PeerIdTaken | Refused::StaleTicket { .. }) => 409,

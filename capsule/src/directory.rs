@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleFiles, CapsuleRules};
+use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleFiles, CapsuleRules};
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use rendezvous_protocol::time::UnixMillis;
 use tempfile::NamedTempFile;
@@ -102,7 +102,8 @@ impl LockedDirectory<'_> {
         let Some(json) = json else { return Ok(None) };
         // Times are checked after the signatures, so that this one is the publisher's own, far in the future as it is.
         // One that has expired was issued before now; one that fails otherwise binds no reader.
-        Ok(match Capsule::verify(&json, signature.as_deref(), rules, now) {
+        let files = CapsuleBytes { json: &json, signature: signature.as_deref(), cosignatures: None };
+        Ok(match Capsule::verify(files, rules, now) {
             Ok(Capsule { issued_at, .. }) | Err(CapsuleError::NotYetValid { issued_at, .. }) => {
                 Some(issued_at).filter(|issued_at| *issued_at > now)
             }
@@ -163,10 +164,10 @@ fn read_if_there(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, Direc
 mod tests {
     use std::time::Duration;
 
-    use rendezvous_protocol::capsule;
+    use rendezvous_protocol::capsule::{self, Contents, Trust};
     use rendezvous_protocol::community::Community;
     use rendezvous_protocol::key::PrivateKey;
-    use rendezvous_protocol::ticket::TicketRules;
+    use rendezvous_protocol::revocation::Revocations;
 
     use super::*;
 
@@ -178,13 +179,21 @@ mod tests {
 
     fn files(seed: u8, issued_at: u64) -> CapsuleFiles {
         let community = Community::new("mainnet").unwrap();
-        capsule::sign(&community, at(issued_at), Duration::from_secs(60), &[], &PrivateKey::from_seed(&[seed; 32]))
+        let contents = Contents {
+            community: &community,
+            issued_at: at(issued_at),
+            lifetime: Duration::from_secs(60),
+            entries: &[],
+            beacons: &[],
+            revocations: &Revocations::default(),
+        };
+        capsule::sign(&contents, &PrivateKey::from_seed(&[seed; 32]))
     }
 
     fn issued_after(directory: &Directory, now: u64) -> Option<u64> {
         let community = Community::new("mainnet").unwrap();
         let public_key = PrivateKey::from_seed(&[1; 32]).public_key();
-        let rules = CapsuleRules { public_key, tickets: TicketRules::new(&community), newest_seen: None };
+        let rules = CapsuleRules::new(Trust::Key(public_key), &community);
         directory.lock().issued_after(at(now), &rules).unwrap().map(UnixMillis::as_u64)
     }
 

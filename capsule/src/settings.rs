@@ -104,7 +104,7 @@ pub(crate) struct TicketSettings {
     /// Whose they are, and the capsule.
     pub(crate) community: Community,
     trusted_keys: Option<BTreeSet<PublicKey>>,
-    max_lifetime: Duration,
+    max_lifetime: Option<Duration>,
 }
 
 impl TicketSettings {
@@ -119,15 +119,24 @@ impl TicketSettings {
         let max_lifetime =
             first(arguments.ticket_max_lifetime, environment, environment::TICKET_MAX_LIFETIME_MS, parse_millis)?;
         let trusted_keys = Some(trusted_keys.into_iter().collect()).filter(|keys: &BTreeSet<_>| !keys.is_empty());
-        Ok(Self { community, trusted_keys, max_lifetime: max_lifetime.unwrap_or(TICKET_MAX_LIFETIME) })
+        Ok(Self { community, trusted_keys, max_lifetime })
     }
 
-    /// As rules.
+    /// As rules for what beacons answer.
     pub(crate) fn rules(&self) -> TicketRules<'_> {
+        self.complete(TicketRules::new(&self.community))
+    }
+
+    /// As rules for what is in a capsule, where tickets may live longer.
+    pub(crate) fn rules_in_capsule(&self) -> TicketRules<'_> {
+        self.complete(TicketRules::in_capsule(&self.community))
+    }
+
+    fn complete<'a>(&'a self, defaults: TicketRules<'a>) -> TicketRules<'a> {
         TicketRules {
-            community: &self.community,
-            max_lifetime: self.max_lifetime,
+            max_lifetime: self.max_lifetime.unwrap_or(defaults.max_lifetime),
             trusted_keys: self.trusted_keys.as_ref(),
+            ..defaults
         }
     }
 }

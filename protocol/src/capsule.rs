@@ -21,7 +21,11 @@ use crate::canonical::canonical;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{CAPSULE_MAX_BYTES, CAPSULE_MAX_PEERS, CLOCK_SKEW};
-use crate::object::Object;
+use crate::merge::Entry;
+use crate::object::{Object, present};
+use crate::revocation::{RevocationError, RevocationFields, Revocations};
+use crate::root::Root;
+use crate::signatures::{Signatures, SignaturesError};
 use crate::ticket::{PeerId, Purpose, Ticket, TicketRules, VerifiedTicket};
 use crate::time::{UnixMillis, saturating_millis};
 
@@ -40,9 +44,34 @@ pub enum CapsuleError {
     /// The signature beside the file is not one of this key over these bytes.
     #[error("the detached signature does not fit the file and the public key")]
     DetachedSignatureInvalid,
+    /// The root, as far as the reader knows it, is over.
+    #[error("the root expired {} ms ago, and no newer one is known", saturating_millis(now.since(*.expires_at)))]
+    RootExpired {
+        /// The root's.
+        expires_at: UnixMillis,
+        /// The reader's clock.
+        now: UnixMillis,
+    },
+    /// The only key that the reader trusts has revoked itself.
+    #[error("the publisher's key has revoked itself: nothing that it signs counts any more")]
+    RevokedPublicKey,
+    /// The file of further signatures is none.
+    #[error("{0}")]
+    CosignaturesMalformed(#[from] SignaturesError),
+    /// Too few of the root's publishers signed.
+    #[error("{signed} of the root's publishers have signed the capsule, {threshold} have to")]
+    ThresholdNotMet {
+        /// How many signed, revoked ones not counted.
+        signed: usize,
+        /// How many have to.
+        threshold: usize,
+    },
     /// Not the JSON of a capsule.
     #[error("{0}")]
     Malformed(String),
+    /// The list of what is revoked is none.
+    #[error("capsule: {0}")]
+    RevocationsMalformed(#[from] RevocationError),
     /// Another version than 1.
     #[error("version {found} of capsules is not supported, only {VERSION}")]
     UnsupportedVersion {
@@ -94,6 +123,11 @@ impl CapsuleError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge | Self::Malformed(_) => "MALFORMED",
+            Self::CosignaturesMalformed(error) => error.code(),
+            Self::RevocationsMalformed(error) => error.code(),
+            Self::RootExpired { .. } => "ROOT_EXPIRED",
+            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
+            Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
             Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
             Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
             Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
@@ -116,19 +150,30 @@ pub struct CapsuleFiles {
     pub signature: String,
 }
 
-/// Makes a capsule of `tickets`, in their order. The same arguments give the same bytes. Readers refuse one without a
-/// lifetime, and one of more than [`CAPSULE_MAX_PEERS`] tickets.
+/// What a capsule says.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents<'a> {
+    /// Whom it is for.
+    pub community: &'a Community,
+    /// When it is issued.
+    pub issued_at: UnixMillis,
+    /// From then to its end. Readers refuse a capsule without a lifetime.
+    pub lifetime: Duration,
+    /// Its tickets, in this order. Readers refuse more than [`CAPSULE_MAX_PEERS`].
+    pub entries: &'a [Entry],
+    /// The beacons that the entries' `listed_by` are positions in. Where there are none, nothing is said of origins.
+    pub beacons: &'a [String],
+    /// What is revoked. Readers refuse more than [`crate::limits::REVOCATIONS_MAX`] of each.
+    pub revocations: &'a Revocations,
+}
+
+/// Makes a capsule. The same arguments give the same bytes.
 ///
 /// One ticket a line, so that two capsules can be compared line by line.
-pub fn sign(
-    community: &Community,
-    issued_at: UnixMillis,
-    lifetime: Duration,
-    tickets: &[VerifiedTicket],
-    key: &PrivateKey,
-) -> CapsuleFiles {
-    let expires_at = issued_at.after(lifetime);
-    let peers: Vec<&str> = tickets.iter().map(VerifiedTicket::as_json).collect();
+pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
+    let Contents { community, issued_at, lifetime, entries, .. } = contents;
+    let expires_at = issued_at.after(*lifetime);
+    let peers: Vec<&str> = entries.iter().map(|entry| entry.ticket.as_json()).collect();
     // A ticket's normal form is its canonical JSON, and so is this: the keys are in order.
     let signed = format!(
         r#"{{"community":"{community}","expiresAt":{expires_at},"issuedAt":{issued_at},"peers":[{}],"version":{VERSION}}}"#,
@@ -136,23 +181,71 @@ pub fn sign(
     );
     let embedded = base64::encode(&key.sign(signed.as_bytes()));
     let lines = if peers.is_empty() { String::new() } else { format!("\n{}\n", peers.join(",\n")) };
+    let further = contents.further_fields();
     let json = format!(
         "{{\"version\":{VERSION},\"community\":\"{community}\",\"issuedAt\":{issued_at},\"expiresAt\":{expires_at},\n\
-         \"peers\":[{lines}],\n\"signature\":\"{embedded}\",\"algorithm\":\"{ALGORITHM}\"}}\n"
+         \"peers\":[{lines}],\n{further}\"signature\":\"{embedded}\",\"algorithm\":\"{ALGORITHM}\"}}\n"
     );
     let signature = format!("{}\n", base64::encode(&key.sign(json.as_bytes())));
     CapsuleFiles { json, signature }
 }
 
+impl Contents<'_> {
+    /// The fields that only the detached signature covers, a line each; none that says nothing.
+    fn further_fields(&self) -> String {
+        let mut fields = String::new();
+        if !self.revocations.is_empty() {
+            fields.push_str(&format!("\"revoked\":{},\n", self.revocations.to_json()));
+        }
+        if !self.beacons.is_empty() {
+            let peers: Vec<&[usize]> = self.entries.iter().map(|entry| entry.listed_by.as_slice()).collect();
+            let origins = canonical(&json!({ "beacons": self.beacons, "peers": peers }));
+            fields.push_str(&format!("\"origins\":{origins},\n"));
+        }
+        fields
+    }
+}
+
+/// Whom a reader believes.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// One publisher's key.
+    Key(PublicKey),
+    /// A root, the newest that the reader has verified.
+    Root(&'a Root),
+}
+
+/// The files of a capsule, as they were fetched; absent where there is no such file.
+#[derive(Clone, Copy, Debug)]
+pub struct CapsuleBytes<'a> {
+    /// `peers.json`.
+    pub json: &'a [u8],
+    /// `peers.json.sig`.
+    pub signature: Option<&'a [u8]>,
+    /// `peers.json.sigs`. Looked at only by those who trust a root.
+    pub cosignatures: Option<&'a [u8]>,
+}
+
 /// What a reader asks of a capsule.
 #[derive(Clone, Copy, Debug)]
 pub struct CapsuleRules<'a> {
-    /// The publisher's key.
-    pub public_key: PublicKey,
-    /// What each ticket in it has to fulfil at the capsule's `issuedAt`; the community is also the capsule's.
+    /// Whom the reader believes.
+    pub trust: Trust<'a>,
+    /// What each ticket in it has to fulfil at the capsule's `issuedAt`, [`TicketRules::in_capsule`] by default; the
+    /// community is also the capsule's.
     pub tickets: TicketRules<'a>,
-    /// `issuedAt` of the newest capsule seen from this key for this community.
+    /// `issuedAt` of the newest capsule seen for this community from this key, or under this `rootVersion` of this root.
     pub newest_seen: Option<UnixMillis>,
+    /// What the reader remembers as revoked: ticket keys of every source that it has, publisher keys only of those that
+    /// this key, or publishers under this `rootVersion` of this root, have revoked.
+    pub revoked: Option<&'a Revocations>,
+}
+
+impl<'a> CapsuleRules<'a> {
+    /// The defaults: nothing seen, nothing revoked, tickets of up to 7 days.
+    pub const fn new(trust: Trust<'a>, community: &'a Community) -> Self {
+        Self { trust, tickets: TicketRules::in_capsule(community), newest_seen: None, revoked: None }
+    }
 }
 
 /// Whether a ticket in a capsule is still good.
@@ -175,6 +268,30 @@ pub struct Capsule {
     pub peers: Vec<(VerifiedTicket, Standing)>,
     /// How many others there were, by code.
     pub refused: BTreeMap<&'static str, usize>,
+    /// The trusted keys whose signatures counted.
+    pub publishers: BTreeSet<PublicKey>,
+    /// What it revokes, to be remembered.
+    pub revocations: Revocations,
+    /// Which beacons listed what, where it says so. Nothing is decided by it.
+    pub origins: Option<Result<Origins, OriginsMalformed>>,
+}
+
+/// Which beacons listed the peers of a capsule, by its own account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins {
+    /// The URLs of the beacons.
+    pub beacons: Vec<String>,
+    /// For each of [`Capsule::peers`], in order, the positions in `beacons` of those that listed it; none for a peer
+    /// that the publisher included itself.
+    pub listed_by: Vec<Vec<usize>>,
+}
+
+/// A capsule says something of origins that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("origins: {reason}")]
+pub struct OriginsMalformed {
+    /// Why.
+    pub reason: String,
 }
 
 /// Fields that are not here are allowed, and ignored.
@@ -189,6 +306,16 @@ struct CapsuleFields<'a> {
     peers: Vec<&'a RawValue>,
     signature: String,
     algorithm: String,
+    #[serde(default, deserialize_with = "present")]
+    revoked: Option<Object<RevocationFields>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    origins: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OriginFields {
+    beacons: Vec<String>,
+    peers: Vec<Vec<usize>>,
 }
 
 impl CapsuleFields<'_> {
@@ -205,24 +332,18 @@ impl CapsuleFields<'_> {
 }
 
 impl Capsule {
-    /// Checks a capsule, `json` being the bytes of `peers.json` and `signature` those of `peers.json.sig`: the
-    /// detached signature, the shape, version, algorithm, community, the embedded signature, rollback and times; then
-    /// each ticket by itself.
+    /// Checks a capsule: the detached signatures, the shape, version, algorithm, community, the embedded signature,
+    /// rollback and times; then each ticket by itself.
     ///
     /// # Errors
     /// The first rule that the capsule breaks. A bad ticket in it is no error.
-    pub fn verify(
-        json: &[u8],
-        signature: Option<&[u8]>,
-        rules: &CapsuleRules<'_>,
-        now: UnixMillis,
-    ) -> Result<Self, CapsuleError> {
+    pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
+        let CapsuleBytes { json, .. } = files;
         if json.len() > CAPSULE_MAX_BYTES {
             return Err(CapsuleError::TooLarge);
         }
-        let detached = signature.ok_or(CapsuleError::DetachedSignatureMissing)?;
-        check_detached(json, detached, rules.public_key).ok_or(CapsuleError::DetachedSignatureInvalid)?;
-        let fields = parse(json)?;
+        let (public_key, publishers) = check_publishers(files, rules, now)?;
+        let (fields, revocations) = parse(json)?;
         if fields.version != VERSION {
             return Err(CapsuleError::UnsupportedVersion { found: fields.version });
         }
@@ -234,7 +355,7 @@ impl Capsule {
             return Err(CapsuleError::CommunityMismatch { capsule: fields.community, asked: asked.to_owned() });
         }
         base64::decode_array(&fields.signature)
-            .and_then(|embedded| rules.public_key.verify(fields.signed_bytes().ok()?.as_bytes(), &embedded).ok())
+            .and_then(|embedded| public_key.verify(fields.signed_bytes().ok()?.as_bytes(), &embedded).ok())
             .ok_or(CapsuleError::EmbeddedSignatureInvalid)?;
         let CapsuleFields { issued_at, expires_at, .. } = fields;
         if let Some(newest_seen) = rules.newest_seen
@@ -248,13 +369,28 @@ impl Capsule {
         if expires_at <= now {
             return Err(CapsuleError::Expired { expires_at, now });
         }
-        let mut capsule = Self { issued_at, expires_at, peers: Vec::new(), refused: BTreeMap::new() };
+        let mut revoked_keys = revocations.ticket_keys.clone();
+        revoked_keys.extend(rules.tickets.revoked_keys.into_iter().flatten());
+        revoked_keys.extend(rules.revoked.into_iter().flat_map(|revoked| &revoked.ticket_keys));
+        let tickets = TicketRules { revoked_keys: Some(&revoked_keys), ..rules.tickets };
+        let mut capsule = Self {
+            issued_at,
+            expires_at,
+            peers: Vec::new(),
+            refused: BTreeMap::new(),
+            publishers,
+            revocations,
+            origins: None,
+        };
+        let mut origins = fields.origins.map(|origins| read_origins(origins, fields.peers.len()));
         let mut seen: BTreeSet<PeerId> = BTreeSet::new();
+        let mut kept = Vec::new();
         for peer in &fields.peers {
             let ticket = Ticket::parse(peer.get(), Purpose::Presence)
-                .and_then(|ticket| ticket.verify(&rules.tickets, issued_at))
+                .and_then(|ticket| ticket.verify(&tickets, issued_at))
                 .map_err(|error| error.code())
                 .and_then(|ticket| seen.insert(ticket.peer_id().clone()).then_some(ticket).ok_or(DUPLICATE));
+            kept.push(ticket.is_ok());
             match ticket {
                 Ok(ticket) => {
                     let standing = standing(&ticket, now);
@@ -263,6 +399,11 @@ impl Capsule {
                 Err(code) => *capsule.refused.entry(code).or_default() += 1,
             }
         }
+        if let Some(Ok(origins)) = &mut origins {
+            let mut kept = kept.into_iter();
+            origins.listed_by.retain(|_| kept.next() == Some(true));
+        }
+        capsule.origins = origins;
         Ok(capsule)
     }
 
@@ -272,8 +413,8 @@ impl Capsule {
     }
 }
 
-fn parse(json: &[u8]) -> Result<CapsuleFields<'_>, CapsuleError> {
-    let Object(fields): Object<CapsuleFields<'_>> =
+fn parse(json: &[u8]) -> Result<(CapsuleFields<'_>, Revocations), CapsuleError> {
+    let Object(mut fields): Object<CapsuleFields<'_>> =
         serde_json::from_slice(json).map_err(|error| CapsuleError::Malformed(format!("capsule: {error}")))?;
     if fields.issued_at >= fields.expires_at {
         return Err(CapsuleError::Malformed("expiresAt must be later than issuedAt".to_owned()));
@@ -281,13 +422,68 @@ fn parse(json: &[u8]) -> Result<CapsuleFields<'_>, CapsuleError> {
     if fields.peers.len() > CAPSULE_MAX_PEERS {
         return Err(CapsuleError::Malformed(format!("a capsule has at most {CAPSULE_MAX_PEERS} peers")));
     }
-    Ok(fields)
+    let revocations = match fields.revoked.take() {
+        Some(Object(revoked)) => revoked.try_into()?,
+        None => Revocations::default(),
+    };
+    Ok((fields, revocations))
 }
 
-fn check_detached(json: &[u8], signature: &[u8], key: PublicKey) -> Option<()> {
-    let text = str::from_utf8(signature).ok()?;
-    let signature = base64::decode_array(text.strip_suffix('\n').unwrap_or(text))?;
-    key.verify(json, &signature).ok()
+/// Checks everything that is signed over the exact bytes. Returns the key that made the detached signature, and all
+/// whose signatures count.
+fn check_publishers(
+    files: CapsuleBytes<'_>,
+    rules: &CapsuleRules<'_>,
+    now: UnixMillis,
+) -> Result<(PublicKey, BTreeSet<PublicKey>), CapsuleError> {
+    let revoked = |key: &PublicKey| rules.revoked.is_some_and(|revoked| revoked.publisher_keys.contains(key));
+    match rules.trust {
+        Trust::Key(key) => {
+            if revoked(&key) {
+                return Err(CapsuleError::RevokedPublicKey);
+            }
+            let publishers = BTreeSet::from([key]);
+            Ok((detached_signer(files, &publishers)?, publishers))
+        }
+        Trust::Root(root) => {
+            // In the same words as the root's own check, and under the capsule's name for it.
+            if root.check_expiry(now).is_err() {
+                return Err(CapsuleError::RootExpired { expires_at: root.expires_at(), now });
+            }
+            let role = root.publisher_keys();
+            let trusted: BTreeSet<PublicKey> = role.keys().iter().filter(|key| !revoked(key)).copied().collect();
+            let signer = detached_signer(files, &trusted)?;
+            let cosignatures = files.cosignatures.map(Signatures::parse).transpose()?.unwrap_or_default();
+            let mut publishers = cosignatures.signers(files.json, &trusted);
+            publishers.insert(signer);
+            if publishers.len() < role.threshold() {
+                return Err(CapsuleError::ThresholdNotMet { signed: publishers.len(), threshold: role.threshold() });
+            }
+            Ok((signer, publishers))
+        }
+    }
+}
+
+/// The one of `keys` that made `peers.json.sig`.
+fn detached_signer(files: CapsuleBytes<'_>, keys: &BTreeSet<PublicKey>) -> Result<PublicKey, CapsuleError> {
+    let text = str::from_utf8(files.signature.ok_or(CapsuleError::DetachedSignatureMissing)?).ok();
+    let signature = text.and_then(|text| base64::decode_array(text.strip_suffix('\n').unwrap_or(text)));
+    let fits = |signature| keys.iter().find(|key| key.verify(files.json, &signature).is_ok()).copied();
+    signature.and_then(fits).ok_or(CapsuleError::DetachedSignatureInvalid)
+}
+
+fn read_origins(json: &RawValue, peers: usize) -> Result<Origins, OriginsMalformed> {
+    let malformed = |reason: String| OriginsMalformed { reason };
+    let Object(fields): Object<OriginFields> =
+        serde_json::from_str(json.get()).map_err(|error| malformed(error.to_string()))?;
+    let OriginFields { beacons, peers: listed_by } = fields;
+    if listed_by.len() != peers {
+        return Err(malformed(format!("there are {peers} peers, and origins of {}", listed_by.len())));
+    }
+    if listed_by.iter().flatten().any(|beacon| *beacon >= beacons.len()) {
+        return Err(malformed(format!("there is a position beyond the {} beacons", beacons.len())));
+    }
+    Ok(Origins { beacons, listed_by })
 }
 
 fn standing(ticket: &VerifiedTicket, now: UnixMillis) -> Standing {

@@ -69,3 +69,33 @@ pub const CAPSULE_MAX_PEERS: usize = 1_000;
 
 /// Time after an announce within which it is in storage.
 pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);
+
+/// Longest life of a ticket in a capsule, 7 days: a stable node's, put there by its publisher. Beacons refuse it.
+pub const CAPSULE_TICKET_MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Signatures in a signatures file.
+pub const SIGNATURES_MAX_LINES: usize = 64;
+
+/// Bytes of a signatures file. The longest right one has 64 lines of 134 bytes, 8,576.
+pub const SIGNATURES_MAX_BYTES: usize = 16_384;
+
+/// Bytes of a root file. The longest right one has 32 keys of 48 bytes and little else.
+pub const ROOT_MAX_BYTES: usize = 16_384;
+
+/// Keys in one role of a root.
+pub const ROLE_MAX_KEYS: usize = 16;
+
+/// Successors of a root that a reader looks for at a time.
+pub const ROOT_MAX_STEPS: usize = 64;
+
+/// Entries in each of the three lists of revocations.
+pub const REVOCATIONS_MAX: usize = 256;
+
+/// Bytes of a file of revocations, which have to fit into a capsule.
+pub const REVOCATIONS_MAX_BYTES: usize = CAPSULE_MAX_BYTES;
+
+/// Bytes of a beacon's URL in a list of revocations.
+pub const BEACON_URL_MAX_BYTES: usize = 2_048;
+
+/// The least that a capsule's life has to exceed what its schedule and its host's cache need.
+pub const FRESHNESS_MIN_SLACK: Duration = Duration::from_secs(60);

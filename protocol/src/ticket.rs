@@ -15,7 +15,8 @@ use crate::canonical::canonical;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{
-    CLOCK_SKEW, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES, TICKET_MAX_LIFETIME, USER_ID_MAX_BYTES,
+    CAPSULE_TICKET_MAX_LIFETIME, CLOCK_SKEW, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES, TICKET_MAX_LIFETIME,
+    USER_ID_MAX_BYTES,
 };
 use crate::object::{Object, present};
 use crate::time::{UnixMillis, saturating_millis};
@@ -77,6 +78,9 @@ pub enum TicketError {
     /// There is a list of trusted keys, and this key is not on it.
     #[error("this public key is not on the list of trusted ones")]
     UntrustedPublicKey,
+    /// The key has been revoked: whoever signs with it may have stolen it.
+    #[error("this public key has been revoked")]
+    RevokedPublicKey,
     /// Not a signature of this key over this payload.
     #[error("the signature does not fit the payload and the public key")]
     SignatureInvalid,
@@ -94,6 +98,7 @@ impl TicketError {
             Self::NotYetValid { .. } => "NOT_YET_VALID",
             Self::Expired { .. } => "EXPIRED",
             Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",
+            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
             Self::SignatureInvalid => "SIGNATURE_INVALID",
         }
     }
@@ -228,12 +233,19 @@ pub struct TicketRules<'a> {
     pub max_lifetime: Duration,
     /// The only keys allowed; any, where absent.
     pub trusted_keys: Option<&'a BTreeSet<PublicKey>>,
+    /// Keys that are refused, trusted or not; none, where absent.
+    pub revoked_keys: Option<&'a BTreeSet<PublicKey>>,
 }
 
 impl<'a> TicketRules<'a> {
-    /// The defaults: 180 seconds of life, any key.
+    /// The defaults of a beacon and of those who ask it: 180 seconds of life, any key.
     pub const fn new(community: &'a Community) -> Self {
-        Self { community, max_lifetime: TICKET_MAX_LIFETIME, trusted_keys: None }
+        Self { community, max_lifetime: TICKET_MAX_LIFETIME, trusted_keys: None, revoked_keys: None }
+    }
+
+    /// The defaults for tickets in capsules: 7 days of life, any key.
+    pub const fn in_capsule(community: &'a Community) -> Self {
+        Self { max_lifetime: CAPSULE_TICKET_MAX_LIFETIME, ..Self::new(community) }
     }
 }
 
@@ -365,6 +377,9 @@ impl Ticket {
         }
         if rules.trusted_keys.is_some_and(|keys| !keys.contains(&self.public_key)) {
             return Err(TicketError::UntrustedPublicKey);
+        }
+        if rules.revoked_keys.is_some_and(|keys| keys.contains(&self.public_key)) {
+            return Err(TicketError::RevokedPublicKey);
         }
         self.public_key
             .verify(self.payload.signed_bytes().as_bytes(), &self.signature)

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rendezvous_protocol::canonical::canonical;
-use rendezvous_protocol::capsule::{self, Capsule, CapsuleRules, Standing};
+use rendezvous_protocol::capsule::{
+    self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Standing, Trust,
+};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::merge::Entry;
 use rendezvous_protocol::network::{Network, NetworkHash, NetworkSalt};
+use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::roster::{Departed, Record, Roster, RosterLimits};
 use rendezvous_protocol::snapshot::{Listing, Snapshot, SnapshotError};
 use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
@@ -103,15 +107,25 @@ fn the_normal_form_of_a_ticket_is_unchanged() {
     assert_eq!(verified(LEAVE_TICKET, Purpose::Leave).as_json(), LEAVE_TICKET);
 }
 
+fn capsule_of(entries: &[Entry], beacons: &[String], revocations: &Revocations) -> CapsuleFiles {
+    let contents = Contents {
+        community: &mainnet(),
+        issued_at: at(1_700_000_010_000),
+        lifetime: Duration::from_secs(1_800),
+        entries,
+        beacons,
+        revocations,
+    };
+    capsule::sign(&contents, &key())
+}
+
+fn entry() -> Entry {
+    Entry { ticket: verified(TICKET, Purpose::Presence), listed_by: vec![1] }
+}
+
 #[test]
 fn a_capsule_file_is_unchanged() {
-    let files = capsule::sign(
-        &mainnet(),
-        at(1_700_000_010_000),
-        Duration::from_secs(1_800),
-        &[verified(TICKET, Purpose::Presence)],
-        &key(),
-    );
+    let files = capsule_of(&[entry()], &[], &Revocations::default());
     assert_eq!(files.json, CAPSULE);
     assert_eq!(files.signature, CAPSULE_SIGNATURE);
     assert!(files.json.contains(vector_signature()));
@@ -124,20 +138,17 @@ const fn vector_signature() -> &'static str {
 
 #[test]
 fn an_empty_capsule_file_is_unchanged() {
-    let files = capsule::sign(&mainnet(), at(1_700_000_010_000), Duration::from_secs(1_800), &[], &key());
+    let files = capsule_of(&[], &[], &Revocations::default());
     assert_eq!(files.json, EMPTY_CAPSULE);
 }
 
 #[test]
 fn a_capsule_of_version_1_is_still_read() {
     let community = mainnet();
-    let rules = CapsuleRules {
-        public_key: PublicKey::from_text(PUBLIC_KEY).unwrap(),
-        tickets: TicketRules::new(&community),
-        newest_seen: None,
-    };
-    let capsule =
-        Capsule::verify(CAPSULE.as_bytes(), Some(CAPSULE_SIGNATURE.as_bytes()), &rules, at(1_700_000_020_000)).unwrap();
+    let rules = CapsuleRules::new(Trust::Key(PublicKey::from_text(PUBLIC_KEY).unwrap()), &community);
+    let files =
+        CapsuleBytes { json: CAPSULE.as_bytes(), signature: Some(CAPSULE_SIGNATURE.as_bytes()), cosignatures: None };
+    let capsule = Capsule::verify(files, &rules, at(1_700_000_020_000)).unwrap();
     assert_eq!(capsule.issued_at, at(1_700_000_010_000));
     assert_eq!(capsule.expires_at, at(1_700_001_810_000));
     assert_eq!(capsule.peers, [(verified(TICKET, Purpose::Presence), Standing::Live)]);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Standing};
+use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Standing, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
@@ -92,13 +92,10 @@ fn verify_ticket(case: &TicketCase) -> Result<VerifiedTicket, TicketError> {
 
 fn verify_capsule(case: &CapsuleCase) -> Result<Capsule, CapsuleError> {
     let community = Community::new(&case.community).unwrap();
-    let rules = CapsuleRules {
-        public_key: PublicKey::from_text(&case.public_key).unwrap(),
-        tickets: TicketRules::new(&community),
-        newest_seen: case.newest_seen,
-    };
+    let public_key = PublicKey::from_text(&case.public_key).unwrap();
+    let rules = CapsuleRules { newest_seen: case.newest_seen, ..CapsuleRules::new(Trust::Key(public_key), &community) };
     let signature = (!case.sig.is_empty()).then_some(case.sig.as_bytes());
-    Capsule::verify(case.file.as_bytes(), signature, &rules, case.now)
+    Capsule::verify(CapsuleBytes { json: case.file.as_bytes(), signature, cosignatures: None }, &rules, case.now)
 }
 
 #[test]

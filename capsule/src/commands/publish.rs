@@ -5,10 +5,12 @@ use std::path::Path;
 use std::thread::Builder;
 use std::time::Duration;
 
-use rendezvous_protocol::answer::{Answer, AnswerError, merge_fairly, read_answer};
-use rendezvous_protocol::capsule::{CapsuleRules, sign};
+use rendezvous_protocol::answer::{Answer, AnswerError, read_answer};
+use rendezvous_protocol::capsule::{CapsuleRules, Contents, Trust, sign};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::merge::{Entry, Shares, merge_shares};
+use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::ticket::{TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
@@ -39,7 +41,7 @@ pub(crate) fn publish(
     let rules = settings.tickets.rules();
     let (answers, tickets): (Vec<_>, Vec<_>) =
         settings.beacons.iter().zip(fetched).map(|(beacon, fetched)| judge(beacon, fetched, &rules, now)).unzip();
-    let peers = merge_fairly(&tickets, settings.max_peers);
+    let peers = merge_shares(&tickets, settings.max_peers, Shares::Equal).entries;
     let result = write(&settings, &directory, now, &peers, &answers)?;
     let report = Report::new(&settings, &directory, now, &peers, answers, result);
     let exit = result.exit();
@@ -176,7 +178,7 @@ fn write(
     settings: &PublishSettings,
     directory: &Directory,
     now: UnixMillis,
-    peers: &[VerifiedTicket],
+    peers: &[Entry],
     answers: &[BeaconReport],
 ) -> Result<Ending, Failure> {
     if !answers.iter().any(|answer| answer.answered) {
@@ -187,11 +189,22 @@ fn write(
     }
     let locked = directory.lock();
     let public_key = settings.key.public_key();
-    let rules = CapsuleRules { public_key, tickets: settings.tickets.rules(), newest_seen: None };
+    let rules = CapsuleRules {
+        tickets: settings.tickets.rules_in_capsule(),
+        ..CapsuleRules::new(Trust::Key(public_key), &settings.tickets.community)
+    };
     if let Some(held) = locked.issued_after(now, &rules)? {
         return Ok(Ending::ClockWentBack { held });
     }
-    locked.replace(&sign(&settings.tickets.community, now, settings.lifetime, peers, &settings.key))?;
+    let contents = Contents {
+        community: &settings.tickets.community,
+        issued_at: now,
+        lifetime: settings.lifetime,
+        entries: peers,
+        beacons: &[],
+        revocations: &Revocations::default(),
+    };
+    locked.replace(&sign(&contents, &settings.key))?;
     Ok(Ending::Written)
 }
 
@@ -230,7 +243,7 @@ impl<'a> Report<'a> {
         settings: &'a PublishSettings,
         directory: &Directory,
         now: UnixMillis,
-        peers: &[VerifiedTicket],
+        peers: &[Entry],
         beacons: Vec<BeaconReport>,
         ending: Ending,
     ) -> Self {

@@ -1,6 +1,7 @@
 //! `capsule verify`: checks a capsule as a client does, and says what it found.
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Standing};
+use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Standing, Trust};
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
@@ -21,10 +22,11 @@ pub(crate) fn verify(
     clock: &Clock,
 ) -> Result<Outcome, Failure> {
     let tickets = TicketSettings::new(&arguments.tickets, environment)?;
+    let public_key = publishers_key(arguments.public_key.as_deref(), environment)?;
     let rules = CapsuleRules {
-        public_key: publishers_key(arguments.public_key.as_deref(), environment)?,
-        tickets: tickets.rules(),
+        tickets: tickets.rules_in_capsule(),
         newest_seen: arguments.newest_seen,
+        ..CapsuleRules::new(Trust::Key(public_key), &tickets.community)
     };
     let capsule = Source::new(&arguments.capsule);
     let signature = arguments.signature.as_deref().map_or_else(|| capsule.signature(), Source::new);
@@ -38,14 +40,15 @@ pub(crate) fn verify(
         Err(error) => return Err(error.into()),
     };
     let now = clock.now()?;
-    Ok(match Capsule::verify(&json, detached.as_deref(), &rules, now) {
-        Ok(good) if arguments.json => Outcome::json(&good_json(&capsule, &good, &rules, now), Exit::Good),
-        Ok(good) => Outcome::text(good_text(&capsule, &good, &rules, now), Exit::Good),
+    let files = CapsuleBytes { json: &json, signature: detached.as_deref(), cosignatures: None };
+    Ok(match Capsule::verify(files, &rules, now) {
+        Ok(good) if arguments.json => Outcome::json(&good_json(&capsule, &good, public_key, &rules, now), Exit::Good),
+        Ok(good) => Outcome::text(good_text(&capsule, &good, public_key, &rules, now), Exit::Good),
         Err(error) if arguments.json => Outcome::json(
             &json!({
                 "ok": false,
                 "capsule": capsule.to_string(),
-                "publicKey": rules.public_key.to_string(),
+                "publicKey": public_key.to_string(),
                 "community": tickets.community.as_str(),
                 "code": error.code(),
                 "error": error.to_string(),
@@ -56,7 +59,13 @@ pub(crate) fn verify(
     })
 }
 
-fn good_text(source: &Source, capsule: &Capsule, rules: &CapsuleRules<'_>, now: UnixMillis) -> String {
+fn good_text(
+    source: &Source,
+    capsule: &Capsule,
+    public_key: PublicKey,
+    rules: &CapsuleRules<'_>,
+    now: UnixMillis,
+) -> String {
     let time = |time| format!("{} ({})", text::date(time), text::distance(time, now));
     let refused = match capsule.refused.values().sum::<usize>() {
         0 => "0".to_owned(),
@@ -64,7 +73,7 @@ fn good_text(source: &Source, capsule: &Capsule, rules: &CapsuleRules<'_>, now: 
     };
     text::fields(&[
         ("good", source),
-        ("publisher", &rules.public_key),
+        ("publisher", &public_key),
         ("community", rules.tickets.community),
         ("issued", &time(capsule.issued_at)),
         ("expires", &time(capsule.expires_at)),
@@ -74,7 +83,13 @@ fn good_text(source: &Source, capsule: &Capsule, rules: &CapsuleRules<'_>, now: 
     ])
 }
 
-fn good_json(source: &Source, capsule: &Capsule, rules: &CapsuleRules<'_>, now: UnixMillis) -> Value {
+fn good_json(
+    source: &Source,
+    capsule: &Capsule,
+    public_key: PublicKey,
+    rules: &CapsuleRules<'_>,
+    now: UnixMillis,
+) -> Value {
     let peers: Vec<_> = capsule
         .peers
         .iter()
@@ -96,7 +111,7 @@ fn good_json(source: &Source, capsule: &Capsule, rules: &CapsuleRules<'_>, now: 
     json!({
         "ok": true,
         "capsule": source.to_string(),
-        "publicKey": rules.public_key.to_string(),
+        "publicKey": public_key.to_string(),
         "community": rules.tickets.community.as_str(),
         "now": now,
         "issuedAt": capsule.issued_at,
@@ -116,7 +131,13 @@ fn refused_text(source: &Source, error: &CapsuleError) -> String {
 /// What the reader of a refusal can do.
 fn advice(error: &CapsuleError) -> &'static str {
     match error {
-        CapsuleError::TooLarge | CapsuleError::Malformed(_) => "see what it is: capsule inspect",
+        CapsuleError::TooLarge | CapsuleError::Malformed(_) | CapsuleError::RevocationsMalformed(_) => {
+            "see what it is: capsule inspect"
+        }
+        CapsuleError::RootExpired { .. } => "ask the community for its newest root",
+        CapsuleError::RevokedPublicKey => "ask the publisher, on another way than this one, for its new key",
+        CapsuleError::CosignaturesMalformed(_) => "ask the publisher: peers.json.sigs is no signatures file",
+        CapsuleError::ThresholdNotMet { .. } => "ask the other publishers to sign it, too",
         CapsuleError::DetachedSignatureMissing => {
             "publish peers.json.sig beside peers.json, or name it with --signature"
         }

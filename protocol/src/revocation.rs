@@ -1,0 +1,234 @@
+//! Revocations: the keys and the beacons that a publisher warns of.
+//!
+//! They travel in the field `revoked` of a capsule, and the publisher keeps them in a file `revoked.json` of the same
+//! form. What each of them means to a reader is in section 7 of the specification; here is only what they say.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use crate::base64;
+use crate::canonical::canonical;
+use crate::key::PublicKey;
+use crate::limits::{BEACON_URL_MAX_BYTES, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES};
+use crate::object::{Object, present};
+
+/// Why a text is no list of revocations. [`RevocationError::code`] names each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevocationError {
+    /// Larger than a capsule could carry.
+    #[error("the revocations are longer than {REVOCATIONS_MAX_BYTES} bytes")]
+    TooLarge,
+    /// Not the JSON of revocations.
+    #[error("revocations: {0}")]
+    Malformed(String),
+    /// Too many in one list.
+    #[error("revocations: {list} has {count} entries, at most {REVOCATIONS_MAX} are allowed")]
+    TooMany {
+        /// The list's name.
+        list: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// Something else than a key.
+    #[error("revocations: {key:?} in {list} is not the base64 of 32 bytes")]
+    Key {
+        /// The list's name.
+        list: &'static str,
+        /// What is there.
+        key: String,
+    },
+    /// Something else than the URL of a beacon, or another spelling of it, which would match nothing.
+    #[error(
+        "revocations: {url:?} is not the URL of a beacon in its normal form, of 1 to {BEACON_URL_MAX_BYTES} bytes, \
+         without fragment and without a slash at its end"
+    )]
+    Beacon {
+        /// What is there.
+        url: String,
+    },
+}
+
+impl RevocationError {
+    /// A name for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge | Self::Malformed(_) | Self::TooMany { .. } | Self::Key { .. } | Self::Beacon { .. } => {
+                "MALFORMED"
+            }
+        }
+    }
+}
+
+/// What is revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations {
+    /// Peers whose tickets are refused, wherever they come from.
+    pub ticket_keys: BTreeSet<PublicKey>,
+    /// Publishers whose signatures count for nothing from the next capsule on.
+    pub publisher_keys: BTreeSet<PublicKey>,
+    /// Beacons that are not asked, in the normal form of [`normal_beacon_url`].
+    pub beacons: BTreeSet<String>,
+}
+
+/// Fields that are not here are allowed, and ignored.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct RevocationFields {
+    #[serde(deserialize_with = "present")]
+    ticket_keys: Option<Vec<String>>,
+    #[serde(deserialize_with = "present")]
+    publisher_keys: Option<Vec<String>>,
+    #[serde(deserialize_with = "present")]
+    beacons: Option<Vec<String>>,
+}
+
+impl TryFrom<RevocationFields> for Revocations {
+    type Error = RevocationError;
+
+    fn try_from(fields: RevocationFields) -> Result<Self, RevocationError> {
+        Ok(Self {
+            ticket_keys: read_list("ticketKeys", fields.ticket_keys, |key| read_key("ticketKeys", key))?,
+            publisher_keys: read_list("publisherKeys", fields.publisher_keys, |key| read_key("publisherKeys", key))?,
+            beacons: read_list("beacons", fields.beacons, read_beacon)?,
+        })
+    }
+}
+
+impl Revocations {
+    /// Reads a file `revoked.json`.
+    ///
+    /// # Errors
+    /// See [`RevocationError`].
+    pub fn parse(json: &[u8]) -> Result<Self, RevocationError> {
+        if json.len() > REVOCATIONS_MAX_BYTES {
+            return Err(RevocationError::TooLarge);
+        }
+        let Object(fields): Object<RevocationFields> =
+            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(error.to_string()))?;
+        fields.try_into()
+    }
+
+    /// The canonical JSON, with all three lists: what a capsule carries, and what a file can hold.
+    pub fn to_json(&self) -> String {
+        let texts = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_string).collect::<BTreeSet<_>>();
+        canonical(&json!({
+            "ticketKeys": texts(&self.ticket_keys),
+            "publisherKeys": texts(&self.publisher_keys),
+            "beacons": self.beacons,
+        }))
+    }
+
+    /// Whether nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.ticket_keys.is_empty() && self.publisher_keys.is_empty() && self.beacons.is_empty()
+    }
+
+    /// Adds what `other` revokes.
+    pub fn extend(&mut self, other: &Self) {
+        self.ticket_keys.extend(&other.ticket_keys);
+        self.publisher_keys.extend(&other.publisher_keys);
+        self.beacons.extend(other.beacons.iter().cloned());
+    }
+
+    /// Checks that no list has more entries than readers take, as it may after [`Revocations::extend`].
+    ///
+    /// # Errors
+    /// [`RevocationError::TooMany`].
+    pub fn check_counts(&self) -> Result<(), RevocationError> {
+        check_count("ticketKeys", self.ticket_keys.len())?;
+        check_count("publisherKeys", self.publisher_keys.len())?;
+        check_count("beacons", self.beacons.len())
+    }
+}
+
+/// The one spelling under which a beacon is revoked and looked up: the URL standard's, without fragment and without
+/// slashes at its end. `None` where `text` is no URL, or too long a one.
+pub fn normal_beacon_url(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok()?;
+    url.set_fragment(None);
+    let normal = url.as_str().trim_end_matches('/');
+    (1..=BEACON_URL_MAX_BYTES).contains(&normal.len()).then(|| normal.to_owned())
+}
+
+fn read_list<T: Ord>(
+    name: &'static str,
+    list: Option<Vec<String>>,
+    read: impl Fn(String) -> Result<T, RevocationError>,
+) -> Result<BTreeSet<T>, RevocationError> {
+    let list = list.unwrap_or_default();
+    check_count(name, list.len())?;
+    list.into_iter().map(read).collect()
+}
+
+const fn check_count(list: &'static str, count: usize) -> Result<(), RevocationError> {
+    if count > REVOCATIONS_MAX { Err(RevocationError::TooMany { list, count }) } else { Ok(()) }
+}
+
+fn read_key(list: &'static str, key: String) -> Result<PublicKey, RevocationError> {
+    match base64::decode_array(&key) {
+        Some(bytes) => Ok(PublicKey::from_bytes(bytes)),
+        None => Err(RevocationError::Key { list, key }),
+    }
+}
+
+fn read_beacon(url: String) -> Result<String, RevocationError> {
+    if normal_beacon_url(&url).as_ref() == Some(&url) { Ok(url) } else { Err(RevocationError::Beacon { url }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=";
+
+    #[test]
+    fn what_is_written_is_what_is_read_and_unchanged() {
+        let json = format!(
+            r#"{{"beacons":["https://a.example","https://b.example:8443/x"],"publisherKeys":[],"ticketKeys":["{KEY}"]}}"#
+        );
+        assert_eq!(Revocations::parse(json.as_bytes()).unwrap().to_json(), json);
+        assert_eq!(Revocations::parse(b"{}"), Ok(Revocations::default()));
+        assert_eq!(Revocations::parse(br#"{"reason":"stolen"}"#), Ok(Revocations::default()));
+    }
+
+    #[test]
+    fn one_spelling_of_a_beacon_is_right() {
+        for (text, normal) in [
+            ("https://beacon.example", "https://beacon.example"),
+            ("https://beacon.example/", "https://beacon.example"),
+            ("https://beacon.example//#x", "https://beacon.example"),
+            ("HTTPS://Beacon.Example:443/a/../b/", "https://beacon.example/b"),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+        ] {
+            assert_eq!(normal_beacon_url(text).as_deref(), Some(normal));
+            let json = json!({ "beacons": [text] }).to_string();
+            assert_eq!(Revocations::parse(json.as_bytes()).is_ok(), text == normal, "{text}");
+        }
+        for text in ["", "beacon.example", "https://", &format!("https://a.example/{}", "x".repeat(2_031))] {
+            assert_eq!(normal_beacon_url(text), None, "{text}");
+        }
+        assert!(normal_beacon_url(&format!("https://a.example/{}", "x".repeat(2_030))).is_some());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let many = vec![KEY; REVOCATIONS_MAX + 1];
+        for json in [
+            json!([]),
+            json!({ "ticketKeys": null }),
+            json!({ "ticketKeys": KEY }),
+            json!({ "ticketKeys": [1] }),
+            json!({ "publisherKeys": [""] }),
+            json!({ "publisherKeys": ["A"] }),
+            json!({ "beacons": {} }),
+            json!({ "ticketKeys": many }),
+        ] {
+            let error = Revocations::parse(json.to_string().as_bytes()).unwrap_err();
+            assert_eq!(error.code(), "MALFORMED");
+        }
+        assert_eq!(Revocations::parse(&vec![b' '; REVOCATIONS_MAX_BYTES + 1]), Err(RevocationError::TooLarge));
+    }
+}
