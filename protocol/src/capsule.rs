@@ -89,6 +89,14 @@ pub enum CapsuleError {
         /// What was asked for.
         asked: String,
     },
+    /// The root is for another community than the one asked for, and says nothing about who may publish for this one.
+    #[error("the root is for the community {root}, not for {asked}")]
+    RootOfAnotherCommunity {
+        /// What the root says.
+        root: Community,
+        /// What was asked for.
+        asked: Community,
+    },
     /// The signature inside the file does not fit what it says.
     #[error("the embedded signature does not fit the capsule and the public key")]
     EmbeddedSignatureInvalid,
@@ -130,7 +138,7 @@ impl CapsuleError {
             Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
             Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
             Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
+            Self::CommunityMismatch { .. } | Self::RootOfAnotherCommunity { .. } => "COMMUNITY_MISMATCH",
             Self::DetachedSignatureMissing | Self::DetachedSignatureInvalid | Self::EmbeddedSignatureInvalid => {
                 "SIGNATURE_INVALID"
             }
@@ -351,6 +359,13 @@ impl Capsule {
             return Err(CapsuleError::UnsupportedAlgorithm);
         }
         let asked = rules.tickets.community.as_str();
+        // A root says who may publish for its own community, and for no other.
+        if let Trust::Root(root) = rules.trust
+            && root.community() != rules.tickets.community
+        {
+            let (root, asked) = (root.community().clone(), rules.tickets.community.clone());
+            return Err(CapsuleError::RootOfAnotherCommunity { root, asked });
+        }
         if fields.community != asked {
             return Err(CapsuleError::CommunityMismatch { capsule: fields.community, asked: asked.to_owned() });
         }

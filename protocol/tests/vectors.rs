@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Standing, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::limits::ROOT_MAX_STEPS;
+use rendezvous_protocol::revocation::Revocations;
+use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
@@ -15,10 +18,14 @@ use serde::Deserialize;
 const KEYS: &str = include_str!("../../tests/vectors/keys.json");
 const TICKETS: &str = include_str!("../../tests/vectors/tickets.json");
 const CAPSULES: &str = include_str!("../../tests/vectors/capsules.json");
+const ROOTS: &str = include_str!("../../tests/vectors/roots.json");
+const TRUST: &str = include_str!("../../tests/vectors/trust.json");
 
 // Counted, so that a file that lost its cases cannot pass.
 const TICKET_CASES: usize = 93;
 const CAPSULE_CASES: usize = 16;
+const ROOT_CASES: usize = 114;
+const TRUST_CASES: usize = 122;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +72,80 @@ struct CapsuleCase {
     refused: Option<usize>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RootCase {
+    name: String,
+    expect: String,
+    now: UnixMillis,
+    /// The root that the reader was given beforehand.
+    trusted: String,
+    /// What the host answers for its successors.
+    chain: Vec<Step>,
+    /// Of the newest after the walk.
+    root_version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    root: Option<String>,
+    signatures: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TrustCase {
+    name: String,
+    expect: String,
+    now: UnixMillis,
+    community: String,
+    public_key: Option<String>,
+    root: Option<String>,
+    file: String,
+    /// Empty where the file has no signature beside it.
+    sig: String,
+    sigs: Option<String>,
+    newest_seen: Option<UnixMillis>,
+    remembered: Option<RevokedLists>,
+    live: Option<usize>,
+    recently_seen: Option<usize>,
+    refused: Option<BTreeMap<String, usize>>,
+    publishers: Option<BTreeSet<String>>,
+    revoked: Option<RevokedLists>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RevokedLists {
+    ticket_keys: BTreeSet<String>,
+    publisher_keys: BTreeSet<String>,
+    beacons: BTreeSet<String>,
+}
+
+impl RevokedLists {
+    fn of(revocations: &Revocations) -> Self {
+        Self {
+            ticket_keys: texts(&revocations.ticket_keys),
+            publisher_keys: texts(&revocations.publisher_keys),
+            beacons: revocations.beacons.clone(),
+        }
+    }
+
+    fn to_revocations(&self) -> Revocations {
+        let keys = |texts: &BTreeSet<String>| texts.iter().map(|text| PublicKey::from_text(text).unwrap()).collect();
+        Revocations {
+            ticket_keys: keys(&self.ticket_keys),
+            publisher_keys: keys(&self.publisher_keys),
+            beacons: self.beacons.clone(),
+        }
+    }
+}
+
+fn texts(keys: &BTreeSet<PublicKey>) -> BTreeSet<String> {
+    keys.iter().map(PublicKey::to_string).collect()
+}
+
 /// Runs every case and names all that fail, not only the first.
 fn check<T>(cases: &[T], name: impl Fn(&T) -> &str, run: impl Fn(&T) -> Result<(), String>) {
     let names: BTreeSet<&str> = cases.iter().map(&name).collect();
@@ -96,6 +177,89 @@ fn verify_capsule(case: &CapsuleCase) -> Result<Capsule, CapsuleError> {
     let rules = CapsuleRules { newest_seen: case.newest_seen, ..CapsuleRules::new(Trust::Key(public_key), &community) };
     let signature = (!case.sig.is_empty()).then_some(case.sig.as_bytes());
     Capsule::verify(CapsuleBytes { json: case.file.as_bytes(), signature, cosignatures: None }, &rules, case.now)
+}
+
+/// A reader's whole walk from the root that it was given.
+fn walk(case: &RootCase) -> Result<Root, RootError> {
+    let mut newest = Root::parse(case.trusted.as_bytes())?;
+    for Step { root, signatures } in case.chain.iter().take(ROOT_MAX_STEPS) {
+        match newest.next(signatures.as_deref().map(str::as_bytes), root.as_deref().map(str::as_bytes))? {
+            Some(next) => newest = next,
+            None => break,
+        }
+    }
+    newest.check_expiry(case.now)?;
+    Ok(newest)
+}
+
+fn verify_trusted(case: &TrustCase) -> Result<Capsule, CapsuleError> {
+    let community = Community::new(&case.community).unwrap();
+    let root = case.root.as_ref().map(|root| Root::parse(root.as_bytes()).unwrap());
+    let trust = match (&root, &case.public_key) {
+        (Some(root), None) => Trust::Root(root),
+        (None, Some(key)) => Trust::Key(PublicKey::from_text(key).unwrap()),
+        _ => panic!("a reader trusts a root or a key"),
+    };
+    let remembered = case.remembered.as_ref().map(RevokedLists::to_revocations);
+    let rules = CapsuleRules {
+        newest_seen: case.newest_seen,
+        revoked: remembered.as_ref(),
+        ..CapsuleRules::new(trust, &community)
+    };
+    let files = CapsuleBytes {
+        json: case.file.as_bytes(),
+        signature: (!case.sig.is_empty()).then_some(case.sig.as_bytes()),
+        cosignatures: case.sigs.as_deref().map(str::as_bytes),
+    };
+    Capsule::verify(files, &rules, case.now)
+}
+
+/// Says where `found` is not what the case expects, if it expects something.
+fn check_field<T: PartialEq + std::fmt::Debug>(field: &str, expected: Option<&T>, found: &T) -> Result<(), String> {
+    match expected {
+        Some(expected) if expected != found => Err(format!("expected {field} {expected:?}, got {found:?}")),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn every_chain_of_roots_has_the_expected_outcome() {
+    let cases: Vec<RootCase> = serde_json::from_str(ROOTS).unwrap();
+    assert_eq!(cases.len(), ROOT_CASES);
+    check(
+        &cases,
+        |case| &case.name,
+        |case| {
+            let outcome = walk(case);
+            check_outcome(&case.expect, outcome.as_ref().map_or_else(RootError::code, |_| "ok"))?;
+            let Ok(root) = outcome else { return Ok(()) };
+            check_field("rootVersion", case.root_version.as_ref(), &root.root_version())?;
+            // What is written again says the same.
+            let again = Root::parse(root.to_json().as_bytes());
+            if again.as_ref() == Ok(&root) { Ok(()) } else { Err(format!("written again it is {again:?}")) }
+        },
+    );
+}
+
+#[test]
+fn every_capsule_of_a_reader_that_remembers_has_the_expected_outcome() {
+    let cases: Vec<TrustCase> = serde_json::from_str(TRUST).unwrap();
+    assert_eq!(cases.len(), TRUST_CASES);
+    check(
+        &cases,
+        |case| &case.name,
+        |case| {
+            let outcome = verify_trusted(case);
+            check_outcome(&case.expect, outcome.as_ref().map_or_else(CapsuleError::code, |_| "ok"))?;
+            let Ok(capsule) = outcome else { return Ok(()) };
+            let refused = capsule.refused.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect();
+            check_field("live", case.live.as_ref(), &capsule.count(Standing::Live))?;
+            check_field("recentlySeen", case.recently_seen.as_ref(), &capsule.count(Standing::RecentlySeen))?;
+            check_field("refused", case.refused.as_ref(), &refused)?;
+            check_field("publishers", case.publishers.as_ref(), &texts(&capsule.publishers))?;
+            check_field("revoked", case.revoked.as_ref(), &RevokedLists::of(&capsule.revocations))
+        },
+    );
 }
 
 #[test]
@@ -220,7 +384,14 @@ fn the_vectors_expect_every_code() {
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();
     let tickets: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
     let capsules: Vec<CapsuleCase> = serde_json::from_str(CAPSULES).unwrap();
-    let outcomes = tickets.iter().map(|case| &case.expect).chain(capsules.iter().map(|case| &case.expect));
+    let roots: Vec<RootCase> = serde_json::from_str(ROOTS).unwrap();
+    let trust: Vec<TrustCase> = serde_json::from_str(TRUST).unwrap();
+    let outcomes = tickets
+        .iter()
+        .map(|case| &case.expect)
+        .chain(capsules.iter().map(|case| &case.expect))
+        .chain(roots.iter().map(|case| &case.expect))
+        .chain(trust.iter().map(|case| &case.expect));
     for code in outcomes.flat_map(|expect| expect.split('|')) {
         *expected.entry(code.to_owned()).or_default() += 1;
     }
@@ -236,6 +407,10 @@ fn the_vectors_expect_every_code() {
         "UNTRUSTED_PUBLIC_KEY",
         "SIGNATURE_INVALID",
         "ROLLBACK",
+        "REVOKED_PUBLIC_KEY",
+        "THRESHOLD_NOT_MET",
+        "ROOT_EXPIRED",
+        "ROOT_OUT_OF_SEQUENCE",
     ] {
         assert!(expected.contains_key(code), "{code}: {expected:?}");
     }

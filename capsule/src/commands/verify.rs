@@ -148,7 +148,9 @@ fn advice(error: &CapsuleError) -> &'static str {
         CapsuleError::UnsupportedVersion { .. } | CapsuleError::UnsupportedAlgorithm => {
             "use a newer version of this program"
         }
-        CapsuleError::CommunityMismatch { .. } => "name the community that you mean with --community",
+        CapsuleError::CommunityMismatch { .. } | CapsuleError::RootOfAnotherCommunity { .. } => {
+            "name the community that you mean with --community"
+        }
         CapsuleError::Rollback { .. } => "keep the newer one, and ask the host for this one's successor",
         CapsuleError::NotYetValid { .. } => "check this machine's clock, then the publisher's",
         CapsuleError::Expired { .. } => {

@@ -1,0 +1,530 @@
+// Makes roots.json and trust.json: `node tests/vectors/make.mjs` writes them again.
+//
+// Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
+// Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
+
+import { createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { canonical, rawPublicKey, signTicket } from "../ticket.mjs";
+
+const NOW = 1_700_000_000_000;
+const DAY = 86_400_000;
+
+/**
+ * A test key, never for use: its seed is 32 times the same byte.
+ *
+ * @param {number} byte
+ */
+function key(byte) {
+  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, byte)]);
+  const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const text = rawPublicKey(createPublicKey(privateKey));
+  const signed = (message) => sign(null, Buffer.from(message), privateKey).toString("base64");
+  return { privateKey, text, sign: signed, line: (message) => `${text} ${signed(message)}\n` };
+}
+
+const [r1, r2, r3, r4, r5, r6] = [1, 2, 3, 4, 5, 6].map(key);
+const [p1, p2, p3, stranger] = [11, 12, 13, 14].map(key);
+const [t1, t2, t3] = [21, 22, 23].map(key);
+
+/** The neutral element, for which a plain verification takes any message as signed by this. */
+const identity = {
+  text: Buffer.from([1, ...Buffer.alloc(31)]).toString("base64"),
+  line: () => `${identity.text} ${Buffer.from([1, ...Buffer.alloc(63)]).toString("base64")}\n`,
+};
+
+const PAGE = "<!doctype html>\n<title>Nothing here</title>\n";
+
+/** Lines by each of `keys` over `message`. */
+const lines = (message, ...keys) => keys.map((each) => each.line(message)).join("");
+
+const role = (threshold, ...keys) => ({ threshold, keys: keys.map(({ text }) => text) });
+
+/** The fields of a root: three root keys of which two have to sign, and one publisher. */
+function rootFields(overrides = {}) {
+  return {
+    type: "root",
+    version: 1,
+    community: "mainnet",
+    rootVersion: 1,
+    expiresAt: NOW + 365 * DAY,
+    rootKeys: role(2, r1, r2, r3),
+    publisherKeys: role(1, p1),
+    ...overrides,
+  };
+}
+
+const root = (overrides) => `${JSON.stringify(rootFields(overrides))}\n`;
+
+export function makeRoots() {
+  const cases = [];
+  const FIRST = root();
+  const push = (name, expect, chain, { rootVersion, trusted = FIRST, now = NOW } = {}) =>
+    cases.push({ name, expect, now, trusted, chain, ...(expect === "ok" ? { rootVersion } : {}) });
+  /** A step, signed by the first two root keys unless others are named. */
+  const step = (text, ...keys) => ({ root: text, signatures: lines(text, ...(keys.length > 0 ? keys : [r1, r2])) });
+  const next = (overrides) => root({ rootVersion: 2, ...overrides });
+  const good = step(next());
+
+  push("nothing_there", "ok", [], { rootVersion: 1 });
+  push("no_successor", "ok", [{ root: null, signatures: null }], { rootVersion: 1 });
+  push("two_of_three_signed", "ok", [good], { rootVersion: 2 });
+  push("all_three_signed", "ok", [step(next(), r1, r2, r3)], { rootVersion: 2 });
+  push("walk_ends_after_the_newest", "ok", [good, { root: null, signatures: null }], { rootVersion: 2 });
+  push("three_steps", "ok", [good, step(root({ rootVersion: 3 }), r2, r3), step(root({ rootVersion: 4 }), r1, r3)], {
+    rootVersion: 4,
+  });
+  push("begins_at_a_later_root", "ok", [step(root({ rootVersion: 8 }))], {
+    trusted: root({ rootVersion: 7 }),
+    rootVersion: 8,
+  });
+  push("every_root_key_replaced", "ok", [step(next({ rootKeys: role(2, r4, r5, r6) }), r1, r2, r4, r5)], {
+    rootVersion: 2,
+  });
+  push(
+    "every_root_key_replaced_and_the_new_ones_sign_the_next",
+    "ok",
+    [
+      step(next({ rootKeys: role(2, r4, r5, r6) }), r1, r2, r4, r5),
+      step(root({ rootVersion: 3, rootKeys: role(2, r4, r5, r6) }), r4, r6),
+    ],
+    { rootVersion: 3 },
+  );
+  push("one_root_key_replaced", "ok", [step(next({ rootKeys: role(2, r1, r2, r4) }))], { rootVersion: 2 });
+  push("publisher_replaced", "ok", [step(next({ publisherKeys: role(2, p2, p3) }))], { rootVersion: 2 });
+  push("a_publisher_becomes_a_root_key", "ok", [
+    step(next({ rootKeys: role(2, r1, r2, p1), publisherKeys: role(1, p2) })),
+  ], { rootVersion: 2 });
+  push("threshold_raised", "ok", [step(next({ rootKeys: role(3, r1, r2, r3) }), r1, r2, r3)], { rootVersion: 2 });
+  push("threshold_lowered", "ok", [step(next({ rootKeys: role(1, r1, r2, r3) }))], { rootVersion: 2 });
+  push("another_layout", "ok", [
+    step(`\n${JSON.stringify(Object.fromEntries(Object.entries(rootFields({ rootVersion: 2 })).reverse()), null, "\t")}`),
+  ], { rootVersion: 2 });
+  push("line_by_a_key_that_nobody_asks_for", "ok", [step(next(), stranger, r1, r2, p1)], { rootVersion: 2 });
+  push("line_that_does_not_fit_beside_enough_that_do", "ok", [
+    { root: next(), signatures: r3.line("another") + lines(next(), r1, r2) },
+  ], { rootVersion: 2 });
+  push("key_with_a_wrong_line_and_a_right_one", "ok", [
+    { root: next(), signatures: r1.line("another") + lines(next(), r1, r2) },
+  ], { rootVersion: 2 });
+  const sixteen = (first) => Array.from({ length: 16 }, (_, at) => key(first + at));
+  push("sixteen_keys_in_each_role", "ok", [
+    step(next({ rootKeys: role(16, ...sixteen(100)), publisherKeys: role(16, ...sixteen(120)) }), r1, r2, ...sixteen(100)),
+  ], { rootVersion: 2 });
+  push("sixty_four_lines", "ok", [{ root: next(), signatures: r1.line(next()).repeat(63) + r2.line(next()) }], {
+    rootVersion: 2,
+  });
+  const padded = (bytes) => next().padEnd(bytes, " ");
+  push("as_long_as_allowed", "ok", [step(padded(16_384))], { rootVersion: 2 });
+
+  // The walk ends: hosts that have no such file, and those that say so with a page.
+  push("page_for_every_path", "ok", [{ root: PAGE, signatures: PAGE }], { rootVersion: 1 });
+  push("long_page_for_every_path", "ok", [{ root: PAGE.repeat(500), signatures: PAGE.repeat(500) }], { rootVersion: 1 });
+  push("page_for_the_signatures_only", "ok", [{ root: next(), signatures: PAGE }], { rootVersion: 1 });
+  push("page_after_a_good_one", "ok", [good, { root: PAGE, signatures: PAGE }], { rootVersion: 2 });
+  push("signatures_missing", "ok", [{ root: next(), signatures: null }], { rootVersion: 1 });
+  push("root_missing", "ok", [{ root: null, signatures: good.signatures }], { rootVersion: 1 });
+  push("nothing_after_a_gap", "ok", [{ root: null, signatures: null }, step(root({ rootVersion: 3 }))], { rootVersion: 1 });
+  const walkEnds = (name, signatures) => push(name, "ok", [{ root: next(), signatures }], { rootVersion: 1 });
+  walkEnds("signatures_empty", "");
+  walkEnds("signatures_of_one_blank_line", "\n");
+  walkEnds("signatures_without_the_last_line_feed", good.signatures.slice(0, -1));
+  walkEnds("signatures_with_carriage_returns", good.signatures.replaceAll("\n", "\r\n"));
+  walkEnds("signatures_with_a_blank_line", `${good.signatures}\n`);
+  walkEnds("signatures_with_two_spaces", good.signatures.replaceAll(" ", "  "));
+  walkEnds("signatures_with_a_tab", good.signatures.replaceAll(" ", "\t"));
+  walkEnds("signatures_with_one_that_is_cut_off", good.signatures.replace("==\n", "\n"));
+  walkEnds("sixty_five_lines", good.signatures + r1.line(next()).repeat(63));
+
+  // Expiry: only the newest one's counts.
+  const expired = { expiresAt: NOW - 1 };
+  push("expired_without_successor", "ROOT_EXPIRED", [], { trusted: root(expired) });
+  push("expires_in_this_millisecond", "ROOT_EXPIRED", [], { trusted: root({ expiresAt: NOW }) });
+  push("expires_in_the_next_millisecond", "ok", [], { trusted: root({ expiresAt: NOW + 1 }), rootVersion: 1 });
+  push("newest_expired", "ROOT_EXPIRED", [step(next(expired))]);
+  push("expired_with_a_successor", "ok", [good], { trusted: root(expired), rootVersion: 2 });
+  push("expired_on_the_way", "ok", [step(next(expired)), step(root({ rootVersion: 3 }))], { rootVersion: 3 });
+  push("expired_and_its_successor_is_hidden_by_a_page", "ROOT_EXPIRED", [{ root: PAGE, signatures: PAGE }], {
+    trusted: root(expired),
+  });
+
+  // Signed by too few.
+  const tooFew = (name, ...chain) => push(name, "THRESHOLD_NOT_MET", chain);
+  tooFew("one_of_three_signed", step(next(), r1));
+  tooFew("one_signed_twice", step(next(), r1, r1));
+  tooFew("signed_by_publishers", step(next(), p1, p2));
+  tooFew("signed_by_one_root_key_and_a_publisher", step(next(), r1, p1));
+  tooFew("signed_by_strangers", step(next(), r4, r5));
+  tooFew("changed_by_one_byte_after_signing", { root: `${next()} `, signatures: good.signatures });
+  tooFew("signatures_of_another_root", { root: next(), signatures: lines(FIRST, r1, r2) });
+  tooFew("new_root_keys_without_the_old_ones", step(next({ rootKeys: role(2, r4, r5, r6) }), r4, r5, r6));
+  tooFew("old_root_keys_without_the_new_ones", step(next({ rootKeys: role(2, r4, r5, r6) }), r1, r2, r3));
+  tooFew("its_own_threshold_is_higher", step(next({ rootKeys: role(3, r1, r2, r3) }), r1, r2));
+  tooFew("signed_by_keys_that_were_taken_out_before", step(next({ rootKeys: role(2, r4, r5, r6) }), r1, r2, r4, r5),
+    step(root({ rootVersion: 3 }), r1, r2, r3));
+  tooFew("refused_at_the_second_step", good, step(root({ rootVersion: 3 }), r1));
+  tooFew("no_json_and_not_signed", { root: "{", signatures: lines("another", r1, r2) });
+  push("key_of_small_order", "THRESHOLD_NOT_MET", [
+    step(next({ rootKeys: role(2, r1, r2, identity) }), r1, identity),
+  ], { trusted: root({ rootKeys: role(2, r1, r2, identity) }) });
+
+  // Signed, and wrong.
+  const malformed = (name, text) => push(name, "MALFORMED", [step(text)]);
+  malformed("too_long", padded(16_385));
+  push("too_long_and_not_signed", "MALFORMED", [step(padded(16_385), stranger)]);
+  malformed("no_json", "{");
+  malformed("empty", "");
+  malformed("array_for_the_root", JSON.stringify(Object.values(rootFields({ rootVersion: 2 }))));
+  for (const field of Object.keys(rootFields())) malformed(`${field}_missing`, next({ [field]: undefined }));
+  for (const field of Object.keys(rootFields())) malformed(`${field}_null`, next({ [field]: null }));
+  malformed("type_is_another", next({ type: "capsule" }));
+  malformed("unknown_field", next({ comment: "" }));
+  malformed("field_twice", next().replace("{", '{"version":1,'));
+  malformed("version_as_text", next({ version: "1" }));
+  malformed("community_empty", next({ community: "" }));
+  malformed("root_version_zero", next({ rootVersion: 0 }));
+  malformed("root_version_negative", next({ rootVersion: -1 }));
+  malformed("root_version_with_a_fraction", next().replace('"rootVersion":2', '"rootVersion":2.0'));
+  malformed("root_version_with_an_exponent", next().replace('"rootVersion":2', '"rootVersion":2e0'));
+  malformed("root_version_too_large", next().replace('"rootVersion":2', '"rootVersion":9007199254740992'));
+  malformed("expires_at_too_large", next({ expiresAt: 2 ** 53 }));
+  malformed("threshold_zero", next({ rootKeys: role(0, r1, r2, r3) }));
+  malformed("threshold_above_the_number_of_keys", next({ rootKeys: role(4, r1, r2, r3) }));
+  malformed("threshold_of_publishers_zero", next({ publisherKeys: role(0, p1) }));
+  malformed("threshold_of_publishers_above_their_number", next({ publisherKeys: role(2, p1) }));
+  malformed("threshold_as_text", next({ publisherKeys: { ...role(1, p1), threshold: "1" } }));
+  malformed("no_root_keys", next({ rootKeys: role(1) }));
+  malformed("no_publisher_keys", next({ publisherKeys: role(1) }));
+  malformed("seventeen_keys", next({ publisherKeys: role(1, ...sixteen(100), p1) }));
+  malformed("key_twice_in_a_role", next({ rootKeys: role(2, r1, r2, r2) }));
+  malformed("key_in_both_roles", next({ publisherKeys: role(1, r3) }));
+  malformed("key_in_pem", next({ publisherKeys: role(1, { text: createPublicKey(p1.privateKey).export({ type: "spki", format: "pem" }) }) }));
+  malformed("key_without_padding", next({ publisherKeys: role(1, { text: p1.text.replace("=", "") }) }));
+  malformed("key_of_31_bytes", next({ publisherKeys: role(1, { text: Buffer.alloc(31, 1).toString("base64") }) }));
+  malformed("key_as_number", next({ publisherKeys: { threshold: 1, keys: [1] } }));
+  malformed("unknown_field_in_a_role", next({ publisherKeys: { ...role(1, p1), name: "" } }));
+  malformed("array_for_the_publisher_keys", next({ publisherKeys: [1, [p1.text]] }));
+  malformed("array_for_the_root_keys", next({ rootKeys: [2, [r1.text, r2.text]] }));
+
+  push("version_2", "UNSUPPORTED_VERSION", [step(next({ version: 2 }))]);
+  push("version_2_of_another_community", "UNSUPPORTED_VERSION", [step(next({ version: 2, community: "testnet" }))]);
+  push("another_community", "COMMUNITY_MISMATCH", [step(next({ community: "testnet" }))]);
+  push("community_in_other_case", "COMMUNITY_MISMATCH", [step(next({ community: "Mainnet" }))]);
+  push("another_community_out_of_sequence", "COMMUNITY_MISMATCH", [step(root({ rootVersion: 3, community: "testnet" }))]);
+  push("same_root_version_again", "ROOT_OUT_OF_SEQUENCE", [step(root({ rootVersion: 1 }))]);
+  push("root_version_skipped", "ROOT_OUT_OF_SEQUENCE", [step(root({ rootVersion: 3 }))]);
+  push("older_root_in_the_place_of_the_next", "ROOT_OUT_OF_SEQUENCE", [good, good]);
+  push("out_of_sequence_and_not_signed_by_itself", "ROOT_OUT_OF_SEQUENCE", [
+    step(root({ rootVersion: 3, rootKeys: role(2, r4, r5) }), r1, r2),
+  ]);
+  return cases;
+}
+
+const ISSUED_AT = NOW + 10_000;
+const READ_AT = NOW + 20_000;
+
+/** A ticket: `peerId` is the key's, or another one. */
+function ticket(by, peerId, { issuedAt = NOW, lifetime = 180_000, ...overrides } = {}) {
+  const peer = { peerId, userId: "user", publicKey: by.text, privateKey: by.privateKey };
+  const nonce = Buffer.alloc(12, peerId).toString("base64");
+  return signTicket(peer, { issuedAt, expiresAt: issuedAt + lifetime, nonce, ...overrides });
+}
+
+const tickets = [ticket(t1, "peer-1"), ticket(t2, "peer-2")];
+
+/** A capsule file: the embedded signature is by `by`, and covers what it has to. */
+function capsule(by, overrides = {}) {
+  const signed = { version: 1, community: "mainnet", issuedAt: ISSUED_AT, expiresAt: ISSUED_AT + 1_800_000, peers: tickets };
+  const { signature, ...fields } = { ...signed, ...overrides };
+  const { version, community, issuedAt, expiresAt, peers } = fields;
+  const embedded = by.sign(canonical({ community, expiresAt, issuedAt, peers, version }));
+  return `${JSON.stringify({ algorithm: "ed25519", ...fields, signature: signature ?? embedded })}\n`;
+}
+
+export function makeTrust() {
+  const cases = [];
+  const push = (name, expect, fields) => cases.push({ name, expect, now: READ_AT, community: "mainnet", ...fields });
+  const sig = (by, file) => `${by.sign(file)}\n`;
+  /** A reader that trusts the key of `p1`, which made both signatures. */
+  const byKey = (name, expect, overrides, fields = {}) => {
+    const file = capsule(p1, overrides);
+    push(name, expect, { publicKey: p1.text, file, sig: sig(p1, file), ...fields });
+  };
+  const none = { ticketKeys: [], publisherKeys: [], beacons: [] };
+  const texts = (...keys) => keys.map(({ text }) => text).sort();
+
+  byKey("key", "ok", {}, { live: 2, recentlySeen: 0, refused: {}, publishers: [p1.text], revoked: none });
+  byKey("key_revokes_nothing", "ok", { revoked: {} }, { live: 2, revoked: none });
+  byKey("key_revokes_everything_there_is", "ok", {
+    revoked: {
+      beacons: ["https://beacon.example", "http://127.0.0.1:8787", "https://b.example:8443/path"],
+      publisherKeys: [p3.text, p2.text],
+      ticketKeys: [t1.text],
+    },
+  }, {
+    live: 1,
+    refused: { REVOKED_PUBLIC_KEY: 1 },
+    revoked: {
+      beacons: ["http://127.0.0.1:8787", "https://b.example:8443/path", "https://beacon.example"],
+      publisherKeys: texts(p2, p3),
+      ticketKeys: [t1.text],
+    },
+  });
+  byKey("unknown_field_in_revoked", "ok", { revoked: { reason: { text: "stolen" } } }, { live: 2, revoked: none });
+  byKey("same_key_revoked_twice", "ok", { revoked: { ticketKeys: [t1.text, t1.text] } }, {
+    live: 1,
+    revoked: { ...none, ticketKeys: [t1.text] },
+  });
+  const many = (count) => Array.from({ length: count }, (_, at) => Buffer.alloc(32, `key-${at}.`).toString("base64"));
+  byKey("256_revoked_ticket_keys", "ok", { revoked: { ticketKeys: many(256) } }, { live: 2 });
+  const longUrl = (bytes) => "https://beacon.example/".padEnd(bytes, "x");
+  byKey("revoked_beacon_of_2048_bytes", "ok", { revoked: { beacons: [longUrl(2_048)] } }, { live: 2 });
+
+  // What is remembered, and what the capsule says itself, add up.
+  const remembered = (lists) => ({ ...none, ...lists });
+  byKey("ticket_key_remembered", "ok", {}, {
+    remembered: remembered({ ticketKeys: [t1.text] }),
+    live: 1,
+    refused: { REVOKED_PUBLIC_KEY: 1 },
+    revoked: none,
+  });
+  byKey("ticket_key_remembered_and_another_revoked", "ok", { revoked: { ticketKeys: [t2.text] } }, {
+    remembered: remembered({ ticketKeys: [t1.text] }),
+    live: 0,
+    refused: { REVOKED_PUBLIC_KEY: 2 },
+    revoked: { ...none, ticketKeys: [t2.text] },
+  });
+  byKey("remembered_ticket_key_of_nobody_here", "ok", {}, { remembered: remembered({ ticketKeys: [t3.text] }), live: 2, refused: {} });
+  byKey("revoked_publisher_key_is_no_ticket_key", "ok", { revoked: { publisherKeys: [t1.text] } }, { live: 2, refused: {} });
+  byKey("revoked_ticket_key_is_no_publisher_key", "ok", { revoked: { ticketKeys: [p1.text] } }, { live: 2, refused: {} });
+  const spoilt = { ...tickets[0], signature: tickets[1].signature };
+  byKey("revoked_comes_before_the_ticket_s_signature", "ok", { revoked: { ticketKeys: [t1.text] }, peers: [spoilt] }, {
+    live: 0,
+    refused: { REVOKED_PUBLIC_KEY: 1 },
+  });
+  byKey("expiry_of_a_ticket_comes_before_revoked", "ok", {
+    revoked: { ticketKeys: [t1.text] },
+    peers: [ticket(t1, "peer-1", { issuedAt: NOW - 180_000 })],
+  }, { live: 0, refused: { EXPIRED: 1 } });
+  byKey("revoked_impostor_does_not_stand_in_for_the_peer", "ok", {
+    revoked: { ticketKeys: [t3.text] },
+    peers: [ticket(t3, "peer-1"), tickets[0]],
+  }, { live: 1, refused: { REVOKED_PUBLIC_KEY: 1 } });
+
+  // A single trusted key, and what it says of itself.
+  byKey("key_revokes_itself", "ok", { revoked: { publisherKeys: [p1.text] } }, {
+    live: 2,
+    publishers: [p1.text],
+    revoked: { ...none, publisherKeys: [p1.text] },
+  });
+  byKey("key_has_revoked_itself", "REVOKED_PUBLIC_KEY", {}, { remembered: remembered({ publisherKeys: [p1.text] }) });
+  byKey("key_has_revoked_itself_and_the_signature_is_missing", "REVOKED_PUBLIC_KEY", {}, {
+    remembered: remembered({ publisherKeys: [p1.text] }),
+    sig: "",
+  });
+  byKey("key_has_revoked_another", "ok", {}, { remembered: remembered({ publisherKeys: [p2.text] }), live: 2 });
+  byKey("key_of_a_reader_that_does_not_ask_for_cosignatures", "ok", {}, { sigs: PAGE, live: 2, publishers: [p1.text] });
+
+  // Malformed revocations make the whole capsule malformed: whoever cannot read them must not act as if there were none.
+  const revokedMalformed = (name, revoked) => byKey(`revoked_${name}`, "MALFORMED", { revoked });
+  revokedMalformed("is_null", null);
+  revokedMalformed("is_a_list", [t1.text]);
+  revokedMalformed("is_text", t1.text);
+  revokedMalformed("list_is_null", { ticketKeys: null });
+  revokedMalformed("list_is_text", { ticketKeys: t1.text });
+  revokedMalformed("list_is_an_object", { beacons: {} });
+  revokedMalformed("key_is_a_number", { publisherKeys: [1] });
+  revokedMalformed("key_is_empty", { publisherKeys: [""] });
+  revokedMalformed("key_has_31_bytes", { ticketKeys: [Buffer.alloc(31).toString("base64")] });
+  revokedMalformed("key_has_no_padding", { ticketKeys: [t1.text.replace("=", "")] });
+  revokedMalformed("has_257_keys", { ticketKeys: many(257) });
+  revokedMalformed("has_257_publishers", { publisherKeys: many(257) });
+  revokedMalformed("has_257_beacons", { beacons: many(257).map((_, at) => `https://${at}.example`) });
+  revokedMalformed("beacon_is_no_url", { beacons: ["beacon.example"] });
+  revokedMalformed("beacon_is_empty", { beacons: [""] });
+  revokedMalformed("beacon_is_a_number", { beacons: [1] });
+  revokedMalformed("beacon_has_a_slash_at_its_end", { beacons: ["https://beacon.example/"] });
+  revokedMalformed("beacon_has_a_fragment", { beacons: ["https://beacon.example/a#b"] });
+  revokedMalformed("beacon_has_capitals_in_its_host", { beacons: ["https://Beacon.example"] });
+  revokedMalformed("beacon_has_its_default_port", { beacons: ["https://beacon.example:443"] });
+  revokedMalformed("beacon_has_2049_bytes", { beacons: [longUrl(2_049)] });
+  byKey("revoked_malformed_comes_before_the_version", "MALFORMED", { version: 2, revoked: null });
+  {
+    const file = capsule(p1).replace("{", `{"revoked":{},"revoked":{},`);
+    push("revoked_twice", "MALFORMED", { publicKey: p1.text, file, sig: sig(p1, file) });
+    const added = capsule(p1).replace("{", `{"revoked":{"ticketKeys":["${t1.text}"]},`);
+    push("revoked_added_by_the_host", "SIGNATURE_INVALID", { publicKey: p1.text, file: added, sig: sig(p1, capsule(p1)) });
+    const revoking = capsule(p1, { revoked: { ticketKeys: [t1.text] } });
+    push("revoked_taken_out_by_the_host", "SIGNATURE_INVALID", { publicKey: p1.text, file: capsule(p1), sig: sig(p1, revoking) });
+  }
+
+  // Origins decide nothing.
+  const beacons = ["https://one.example", "https://two.example"];
+  byKey("origins", "ok", { origins: { beacons, peers: [[0, 1], []] } }, { live: 2, refused: {} });
+  for (const [name, origins] of Object.entries({
+    null: null,
+    text: "x",
+    empty: {},
+    without_beacons: { peers: [[0], [0]] },
+    of_too_few_peers: { beacons, peers: [[0]] },
+    of_too_many_peers: { beacons, peers: [[0], [0], [0]] },
+    position_beyond_the_list: { beacons, peers: [[0], [2]] },
+    position_negative: { beacons, peers: [[0], [-1]] },
+    position_with_a_fraction: { beacons, peers: [[0], [0.5]] },
+    position_as_text: { beacons, peers: [["0"], []] },
+    beacon_as_number: { beacons: [1, 2], peers: [[0], [1]] },
+  }))
+    byKey(`origins_malformed_${name}`, "ok", { origins }, { live: 2, refused: {} });
+
+  // Long tickets.
+  const long = (lifetime, issuedAt = NOW) => [ticket(t1, "stable", { lifetime, issuedAt })];
+  byKey("ticket_of_seven_days", "ok", { peers: long(7 * DAY) }, { live: 1, recentlySeen: 0, refused: {} });
+  byKey("ticket_of_seven_days_issued_six_days_ago", "ok", { peers: long(7 * DAY, NOW - 6 * DAY) }, { live: 1, refused: {} });
+  byKey("ticket_of_seven_days_and_a_millisecond", "ok", { peers: long(7 * DAY + 1) }, { live: 0, refused: { LIFETIME_TOO_LONG: 1 } });
+  byKey("ticket_of_seven_days_that_has_ended_since", "ok", { peers: long(7 * DAY, NOW - 7 * DAY + 15_000) }, {
+    live: 0,
+    recentlySeen: 1,
+    refused: {},
+  });
+  byKey("ticket_of_seven_days_that_ended_before", "ok", { peers: long(7 * DAY, NOW - 7 * DAY) }, { live: 0, refused: { EXPIRED: 1 } });
+
+  // A reader that trusts a root.
+  const one = root();
+  const twoOfThree = root({ publisherKeys: role(2, p1, p2, p3) });
+  const threeOfThree = root({ publisherKeys: role(3, p1, p2, p3) });
+  /** A capsule by `p1`, with further signatures by `others`. */
+  const byRoot = (name, expect, text, others, overrides = {}, fields = {}) => {
+    const file = capsule(p1, overrides);
+    const sigs = others.length > 0 ? { sigs: lines(file, ...others) } : {};
+    push(name, expect, { root: text, file, sig: sig(p1, file), ...sigs, ...fields });
+  };
+  const accepted = { live: 2, recentlySeen: 0, refused: {}, revoked: none };
+  byRoot("root", "ok", one, [], {}, { ...accepted, publishers: [p1.text] });
+  byRoot("root_expired", "ROOT_EXPIRED", root({ expiresAt: READ_AT - 1 }), []);
+  byRoot("root_expires_in_this_millisecond", "ROOT_EXPIRED", root({ expiresAt: READ_AT }), []);
+  byRoot("root_expires_in_the_next_millisecond", "ok", root({ expiresAt: READ_AT + 1 }), [], {}, accepted);
+  byRoot("root_expired_and_the_signature_is_missing", "ROOT_EXPIRED", root({ expiresAt: READ_AT }), [], {}, { sig: "" });
+  byRoot("root_and_no_signature", "SIGNATURE_INVALID", one, [], {}, { sig: "" });
+  byRoot("root_and_a_cosignature_in_the_place_of_the_signature", "SIGNATURE_INVALID", one, [p1], {}, { sig: "" });
+  byRoot("root_of_another_publisher", "SIGNATURE_INVALID", root({ publisherKeys: role(1, p2, p3) }), []);
+  {
+    const byRootKey = capsule(r1);
+    push("root_key_is_no_publisher", "SIGNATURE_INVALID", { root: one, file: byRootKey, sig: sig(r1, byRootKey) });
+    const bySecond = capsule(p2);
+    push("any_publisher_of_the_root", "ok", {
+      root: root({ publisherKeys: role(1, p1, p2, p3) }),
+      file: bySecond,
+      sig: sig(p2, bySecond),
+      ...accepted,
+      publishers: [p2.text],
+    });
+    push("embedded_signature_by_another_publisher_than_the_detached_one", "SIGNATURE_INVALID", {
+      root: root({ publisherKeys: role(1, p1, p2) }),
+      file: bySecond,
+      sig: sig(p1, bySecond),
+    });
+    push("embedded_signature_by_another_publisher_who_signed_beside", "SIGNATURE_INVALID", {
+      root: twoOfThree,
+      file: bySecond,
+      sig: sig(p1, bySecond),
+      sigs: lines(bySecond, p2),
+    });
+  }
+  const identityRoot = root({ publisherKeys: role(1, identity, p1) });
+  {
+    const file = capsule(stranger);
+    const forged = `${Buffer.from([1, ...Buffer.alloc(63)]).toString("base64")}\n`;
+    push("publisher_key_of_small_order", "SIGNATURE_INVALID", { root: identityRoot, file, sig: forged });
+  }
+  byRoot("one_publisher_named_beside_itself", "ok", one, [p1], {}, { ...accepted, publishers: [p1.text] });
+
+  const two = { ...accepted, publishers: texts(p1, p2) };
+  byRoot("two_of_three", "ok", twoOfThree, [p2], {}, two);
+  byRoot("two_of_three_where_three_have_signed", "ok", twoOfThree, [p2, p3], {}, { ...accepted, publishers: texts(p1, p2, p3) });
+  byRoot("two_of_three_with_a_stranger", "ok", twoOfThree, [stranger, p2, r1], {}, two);
+  byRoot("two_of_three_with_repeated_lines", "ok", twoOfThree, [p2, p2, p1], {}, two);
+  byRoot("three_of_three", "ok", threeOfThree, [p3, p2], {}, { ...accepted, publishers: texts(p1, p2, p3) });
+  const notMet = (name, text, others, overrides, fields) => byRoot(name, "THRESHOLD_NOT_MET", text, others, overrides, fields);
+  notMet("two_of_three_without_cosignatures", twoOfThree, []);
+  notMet("two_of_three_with_the_publisher_s_own", twoOfThree, [p1]);
+  notMet("two_of_three_with_strangers", twoOfThree, [stranger, r1, r2, r3]);
+  notMet("three_of_three_where_one_signed_twice", threeOfThree, [p2, p2]);
+  notMet("cosignature_of_other_bytes", twoOfThree, [], {}, { sigs: p2.line("another") });
+  notMet("cosignature_of_the_embedded_bytes_only", twoOfThree, [], {}, {
+    sigs: p2.line(canonical({ community: "mainnet", expiresAt: ISSUED_AT + 1_800_000, issuedAt: ISSUED_AT, peers: tickets, version: 1 })),
+  });
+  notMet("threshold_comes_before_the_shape", twoOfThree, [], { peers: null });
+  byRoot("cosignature_that_fits_after_one_that_does_not", "ok", twoOfThree, [], {}, {
+    sigs: p2.line("another") + p2.line(capsule(p1)),
+    ...two,
+  });
+  for (const [name, text] of Object.entries({
+    empty: "",
+    page: PAGE,
+    without_the_last_line_feed: p2.line(capsule(p1)).trimEnd(),
+    with_a_carriage_return: p2.line(capsule(p1)).replace("\n", "\r\n"),
+    with_a_blank_line: `${p2.line(capsule(p1))}\n`,
+    with_two_spaces: p2.line(capsule(p1)).replace(" ", "  "),
+    with_a_space_at_the_end: p2.line(capsule(p1)).replace("\n", " \n"),
+    with_key_and_signature_swapped: p2.line(capsule(p1)).replace(/(\S+) (\S+)/, "$2 $1"),
+    with_the_signature_alone: `${p2.sign(capsule(p1))}\n`,
+    with_a_bad_line_after_a_good_one: `${p2.line(capsule(p1))}x\n`,
+    of_65_lines: p2.line(capsule(p1)).repeat(65),
+    too_long: p2.line(capsule(p1)).padEnd(16_385, "\n"),
+  }))
+    byRoot(`cosignatures_${name}`, "MALFORMED", twoOfThree, [], {}, { sigs: text });
+  byRoot("cosignatures_malformed_where_none_is_needed", "MALFORMED", one, [], {}, { sigs: PAGE });
+  byRoot("cosignatures_of_64_lines", "ok", twoOfThree, [], {}, { sigs: p2.line(capsule(p1)).repeat(64), ...two });
+  byRoot("signature_comes_before_malformed_cosignatures", "SIGNATURE_INVALID", twoOfThree, [], {}, { sig: "", sigs: PAGE });
+
+  // Publishers that were revoked count for nothing, from the next capsule on.
+  const withoutP1 = { remembered: remembered({ publisherKeys: [p1.text] }) };
+  const withoutP2 = { remembered: remembered({ publisherKeys: [p2.text] }) };
+  byRoot("publisher_is_revoked", "SIGNATURE_INVALID", one, [], {}, withoutP1);
+  byRoot("publisher_is_revoked_and_enough_others_have_signed", "SIGNATURE_INVALID", twoOfThree, [p2, p3], {}, withoutP1);
+  notMet("cosigner_is_revoked", twoOfThree, [p2], {}, withoutP2);
+  byRoot("cosigner_is_revoked_and_another_has_signed", "ok", twoOfThree, [p2, p3], {}, {
+    ...withoutP2,
+    ...accepted,
+    publishers: texts(p1, p3),
+  });
+  byRoot("another_publisher_is_revoked", "ok", root({ publisherKeys: role(1, p1, p2) }), [], {}, { ...withoutP2, ...accepted });
+  byRoot("capsule_revokes_its_own_publisher", "ok", one, [], { revoked: { publisherKeys: [p1.text] } }, {
+    live: 2,
+    publishers: [p1.text],
+    revoked: { ...none, publisherKeys: [p1.text] },
+  });
+  byRoot("capsule_revokes_a_cosigner", "ok", twoOfThree, [p2], { revoked: { publisherKeys: [p2.text] } }, {
+    live: 2,
+    publishers: texts(p1, p2),
+  });
+  byRoot("root_and_a_ticket_key_remembered", "ok", one, [], {}, {
+    remembered: remembered({ ticketKeys: [t1.text] }),
+    live: 1,
+    refused: { REVOKED_PUBLIC_KEY: 1 },
+  });
+
+  // As under a single key.
+  byRoot("root_and_rollback", "ROLLBACK", one, [], {}, { newestSeen: ISSUED_AT + 1 });
+  byRoot("root_and_the_newest_again", "ok", one, [], {}, { newestSeen: ISSUED_AT, ...accepted });
+  byRoot("root_and_not_yet_valid", "NOT_YET_VALID", one, [], {}, { now: ISSUED_AT - 15_001 });
+  byRoot("root_and_expired", "EXPIRED", one, [], {}, { now: ISSUED_AT + 1_800_000 });
+  byRoot("root_and_malformed", "MALFORMED", one, [], { peers: null });
+  byRoot("root_and_version_2", "UNSUPPORTED_VERSION", one, [], { version: 2 });
+  byRoot("root_and_another_algorithm", "UNSUPPORTED_ALGORITHM", one, [], { algorithm: "rsa" });
+  byRoot("root_and_another_community", "COMMUNITY_MISMATCH", one, [], { community: "testnet" });
+  byRoot("root_itself_of_another_community", "COMMUNITY_MISMATCH", root({ community: "testnet" }), []);
+  byRoot("root_and_an_embedded_signature_that_does_not_fit", "SIGNATURE_INVALID", one, [], { signature: p1.sign("another") });
+  return cases;
+}
+
+/** Each file's name, and its text. */
+export const files = () =>
+  Object.entries({ "roots.json": makeRoots(), "trust.json": makeTrust() }).map(([name, cases]) => [
+    name,
+    `${JSON.stringify(cases, null, 1)}\n`,
+  ]);
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
+  for (const [name, text] of files()) writeFileSync(new URL(name, import.meta.url), text);
