@@ -79,8 +79,8 @@ pub enum Signed {
 impl Signed {
     const fn whose(self) -> &'static str {
         match self {
-            Self::ByPredecessor => "the root before it",
-            Self::ByItself => "its own",
+            Self::ByPredecessor => "the root keys of the root before it",
+            Self::ByItself => "its own root keys",
         }
     }
 }
@@ -92,7 +92,7 @@ pub enum RootError {
     #[error("the root is longer than {ROOT_MAX_BYTES} bytes")]
     TooLarge,
     /// Too few of those who have to sign it did.
-    #[error("{signed} of the root keys of {} have signed the root, {threshold} have to", .by.whose())]
+    #[error("{signed} of {} have signed the root, {threshold} have to", .by.whose())]
     ThresholdNotMet {
         /// Whose root keys.
         by: Signed,
