@@ -418,6 +418,28 @@ test("lists are served from the isolate for their maximum age, whatever limit an
   });
 });
 
+test("variables: revoked keys", async () => {
+  const [trusted, stolen] = [newPeer(), newPeer()];
+  const both = `${trusted.publicKey}, ${stolen.publicKey}`;
+  await withBeacon({ vars: { ...UNCACHED, REVOKED_TICKET_KEYS: stolen.publicKey } }, async ({ url }) => {
+    const refused = await announce(url, signTicket(stolen));
+    assert.equal(refused.status, 403);
+    assert.equal(refused.json.code, "REVOKED_PUBLIC_KEY");
+    // Said before its signature is looked at.
+    const forged = await announce(url, signTicket(trusted, { envelope: { publicKey: stolen.publicKey } }));
+    assert.equal(forged.json.code, "REVOKED_PUBLIC_KEY");
+    assert.equal((await announce(url, signTicket(trusted))).json.accepted, true);
+    assert.deepEqual(peerIds(await peers(url)), [trusted.peerId]);
+  });
+  // A key that is on both lists is revoked.
+  const vars = { ...UNCACHED, TRUSTED_TICKET_KEYS: both, REVOKED_TICKET_KEYS: stolen.publicKey };
+  await withBeacon({ vars }, async ({ url }) => {
+    assert.equal((await announce(url, signTicket(stolen))).json.code, "REVOKED_PUBLIC_KEY");
+    assert.equal((await announce(url, signTicket(newPeer()))).json.code, "UNTRUSTED_PUBLIC_KEY");
+    assert.equal((await announce(url, signTicket(trusted))).json.accepted, true);
+  });
+});
+
 test("variables: communities, trusted keys, limits", async () => {
   const trusted = newPeer();
   const vars = {

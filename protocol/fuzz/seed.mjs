@@ -17,4 +17,17 @@ write("announce_body", [
   ...tickets.map(([name, ticket]) => [name, `{"ticket":${ticket}}`]),
   ...tickets.map(([name, ticket]) => [`${name}_community`, `{"community":"mainnet","ticket":${ticket}}`]),
 ]);
-write("capsule", read("capsules.json").map(({ name, file }) => [name, file]));
+write(
+  "capsule",
+  [...read("capsules.json"), ...read("trust.json")].map(({ name, file }) => [name, file]),
+);
+write(
+  "root",
+  read("roots.json").flatMap(({ name, trusted, chain }) => [
+    [`${name}_trusted`, trusted],
+    ...chain.flatMap(({ root, signatures }, at) => [
+      [`${name}_${at}`, root ?? ""],
+      [`${name}_${at}_signatures`, signatures ?? ""],
+    ]),
+  ]),
+);

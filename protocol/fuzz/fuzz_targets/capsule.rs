@@ -8,8 +8,11 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::canonical::canonical;
-use rendezvous_protocol::capsule::{self, Capsule, CapsuleError, CapsuleFiles, CapsuleRules};
+use rendezvous_protocol::capsule::{
+    self, Capsule, CapsuleBytes, CapsuleError, CapsuleFiles, CapsuleRules, Contents, Trust,
+};
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::merge::Entry;
 use rendezvous_protocol::ticket::{Purpose, TicketRules};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol_fuzz::{key, sign_ticket};
@@ -71,12 +74,20 @@ fuzz_target!(|data: &[u8]| {
     }
 
     // Written again it is the same capsule, and the same bytes each time.
-    let tickets: Vec<_> = capsule.peers.iter().map(|(ticket, _)| ticket.clone()).collect();
-    let lifetime = capsule.expires_at.since(issued_at);
-    let files = capsule::sign(&community, issued_at, lifetime, &tickets, &key());
-    assert_eq!(files, capsule::sign(&community, issued_at, lifetime, &tickets, &key()));
+    let entries: Vec<Entry> =
+        capsule.peers.iter().map(|(ticket, _)| Entry { ticket: ticket.clone(), listed_by: Vec::new() }).collect();
+    let contents = Contents {
+        community: &community,
+        issued_at,
+        lifetime: capsule.expires_at.since(issued_at),
+        entries: &entries,
+        beacons: &[],
+        revocations: &capsule.revocations,
+    };
+    let files = capsule::sign(&contents, &key());
+    assert_eq!(files, capsule::sign(&contents, &key()));
     let again = verify_files(&files, &community, issued_at);
-    assert_eq!(again.as_ref(), Ok(&Capsule { refused: BTreeMap::new(), ..capsule }));
+    assert_eq!(again.as_ref(), Ok(&Capsule { refused: BTreeMap::new(), origins: None, ..capsule.clone() }));
 });
 
 /// Verifies `json` with the right signature beside it.
@@ -87,18 +98,21 @@ fn verify(
     newest_seen: Option<UnixMillis>,
 ) -> Result<Capsule, CapsuleError> {
     let signature = base64::encode(&key().sign(json));
-    Capsule::verify(json, Some(signature.as_bytes()), &rules(community, newest_seen), now)
+    let files = CapsuleBytes { json, signature: Some(signature.as_bytes()), cosignatures: None };
+    Capsule::verify(files, &rules(community, newest_seen), now)
 }
 
 fn verify_files(files: &CapsuleFiles, community: &Community, now: UnixMillis) -> Result<Capsule, CapsuleError> {
-    Capsule::verify(files.json.as_bytes(), Some(files.signature.as_bytes()), &rules(community, None), now)
+    let files =
+        CapsuleBytes { json: files.json.as_bytes(), signature: Some(files.signature.as_bytes()), cosignatures: None };
+    Capsule::verify(files, &rules(community, None), now)
 }
 
 fn rules(community: &Community, newest_seen: Option<UnixMillis>) -> CapsuleRules<'_> {
     CapsuleRules {
-        public_key: key().public_key(),
         tickets: TicketRules { max_lifetime: Duration::MAX, ..TicketRules::new(community) },
         newest_seen,
+        ..CapsuleRules::new(Trust::Key(key().public_key()), community)
     }
 }
 
