@@ -437,9 +437,10 @@ describe("publish", () => {
     );
     const { code, read } = await publish([lying.url, first.url, second.url], ["--max-peers", "8"]);
     assert.equal(code, 0);
+    // Two whole rounds of three: a third would be one place too many.
     const ids = peerIds(await read());
-    assert.equal(ids.length, 8);
-    for (const { payload } of honest) assert.ok(ids.includes(payload.peerId));
+    assert.equal(ids.length, 6);
+    assert.equal(honest.filter(({ payload }) => ids.includes(payload.peerId)).length, 4);
   });
 
   test("tries again after 500 and 429, when it is asked to", async (context) => {

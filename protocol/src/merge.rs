@@ -66,8 +66,11 @@ pub fn merge_shares(answers: &[Vec<VerifiedTicket>], limit: usize, shares: Share
     let beacons = answers.iter().filter(|tickets| !tickets.is_empty()).count();
     let peers = candidates(answers, beacons);
     let mut places = Places::new(&peers, answers.iter().map(|tickets| !tickets.is_empty()));
+    let agreed: BTreeSet<usize> =
+        peers.iter().enumerate().filter(|(_, peer)| peer.is_agreed(beacons)).map(|(position, _)| position).collect();
     let ended_by = places.deal_rounds(limit);
-    places.add_agreed(beacons, limit);
+    places.spare_agreed(&agreed, limit);
+    places.add_agreed(&agreed, limit);
     if shares == Shares::Available {
         places.fill(limit);
     }
@@ -132,6 +135,11 @@ impl Peer<'_> {
         self.keys.iter().filter(move |(key, _)| eligible(key)).map(|(key, claim)| (*key, claim))
     }
 
+    /// Whether all that have a share list one key for it: whoever is honest, honest beacons list it.
+    fn is_agreed(&self, beacons: usize) -> bool {
+        self.keys.len() == 1 && self.keys.values().all(|claim| claim.listed_by.len() == beacons)
+    }
+
     fn disagreement(&self, chosen: Option<PublicKey>) -> Option<Disagreement> {
         let keys = || self.keys.iter().map(|(key, claim)| (*key, claim.listed_by.clone())).collect();
         (self.keys.len() > 1).then(|| Disagreement { peer_id: self.peer_id.clone(), keys: keys(), chosen })
@@ -173,7 +181,6 @@ struct Edge<'a> {
 struct Places<'a> {
     /// For each beacon with a share, what it can be given, newest first.
     edges: BTreeMap<usize, Vec<Edge<'a>>>,
-    peers: &'a [Peer<'a>],
     /// For each peer that is in the result, the beacon that it is assigned to, and its key.
     taken: Vec<Option<(usize, PublicKey)>>,
     count: usize,
@@ -193,7 +200,7 @@ impl<'a> Places<'a> {
         for edges in edges.values_mut() {
             edges.sort_by_key(|edge| Reverse(edge.rank));
         }
-        Self { edges, peers, taken: vec![None; peers.len()], count: 0 }
+        Self { edges, taken: vec![None; peers.len()], count: 0 }
     }
 
     /// As many whole rounds as there are. Returns the beacon that could not be given one more.
@@ -202,7 +209,7 @@ impl<'a> Places<'a> {
         while !beacons.is_empty() && self.count + beacons.len() <= limit {
             let before = self.taken.clone();
             for beacon in &beacons {
-                if let Err(shortest) = self.augment(*beacon) {
+                if let Err(shortest) = self.augment(*beacon, |_| true) {
                     // Part of a round is none: some beacons would have more than others.
                     self.taken = before;
                     self.count = self.taken.iter().flatten().count();
@@ -215,12 +222,12 @@ impl<'a> Places<'a> {
     }
 
     /// Gives `start` one peer more, and every other beacon as many as it had: a free peer, or one whose beacon takes
-    /// another instead, and so on. Of the free peers that can be had in that way it is the newest.
+    /// another instead, and so on. Of the free and eligible peers that can be had in that way it is the newest.
     ///
     /// # Errors
     /// Where there is none, the beacon with the shortest list among those that would have had to take another.
-    fn augment(&mut self, start: usize) -> Result<(), usize> {
-        let search = self.search(start);
+    fn augment(&mut self, start: usize, eligible: impl Fn(usize) -> bool) -> Result<(), usize> {
+        let search = self.search(start, eligible);
         let Some(free) = search.newest_free else { return Err(search.shortest) };
         let mut peer = free;
         // Back along the path: each beacon on it takes `peer` and gives up the one through which it was found.
@@ -237,7 +244,7 @@ impl<'a> Places<'a> {
         Ok(())
     }
 
-    fn search(&self, start: usize) -> Search {
+    fn search(&self, start: usize, eligible: impl Fn(usize) -> bool) -> Search {
         let mut search =
             Search { found_by: BTreeMap::new(), found_through: BTreeMap::new(), newest_free: None, shortest: start };
         let length = |beacon: usize| self.edges.get(&beacon).map_or(0, Vec::len);
@@ -259,7 +266,7 @@ impl<'a> Places<'a> {
                         queue.push_back(holder);
                     }
                     Some(_) => {}
-                    None if newest.is_none_or(|newest| edge.rank > newest) => {
+                    None if eligible(edge.peer) && newest.is_none_or(|newest| edge.rank > newest) => {
                         newest = Some(edge.rank);
                         search.newest_free = Some(edge.peer);
                     }
@@ -274,14 +281,30 @@ impl<'a> Places<'a> {
         self.taken.get(peer).copied().flatten().map(|(beacon, _)| beacon)
     }
 
-    /// Peers that every beacon lists with the same key: whoever is honest, honest beacons list them.
-    fn add_agreed(&mut self, beacons: usize, limit: usize) {
-        let agreed =
-            |peer: &Peer<'_>| peer.keys.len() == 1 && peer.keys.values().all(|claim| claim.listed_by.len() == beacons);
+    /// Gives beacons that were given an agreed peer another one for it, where there is room for both: what all agree on
+    /// needs nobody's share. Without this, two beacons that know one peer each and one together would lose one of three.
+    fn spare_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
+        let mut spared = agreed.iter().filter(|peer| self.holder(**peer).is_none()).count();
+        for peer in agreed {
+            if self.count + spared >= limit {
+                return;
+            }
+            let Some(place) = self.taken.get_mut(*peer).and_then(Option::take) else { continue };
+            let (beacon, _) = place;
+            if self.augment(beacon, |other| !agreed.contains(&other)).is_ok() {
+                spared += 1;
+            } else if let Some(free) = self.taken.get_mut(*peer) {
+                *free = Some(place);
+            }
+        }
+    }
+
+    /// The peers that all agree on, newest first.
+    fn add_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
         let Some((beacon, edges)) = self.edges.first_key_value() else { return };
         let newest_first: Vec<_> = edges
             .iter()
-            .filter(|edge| self.peers.get(edge.peer).is_some_and(agreed))
+            .filter(|edge| agreed.contains(&edge.peer))
             .map(|edge| (edge.peer, (*beacon, edge.key)))
             .collect();
         for (peer, place) in newest_first {

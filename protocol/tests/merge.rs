@@ -77,14 +77,14 @@ fn said(answers: &[Vec<VerifiedTicket>]) -> BTreeMap<PeerId, BTreeMap<PublicKey,
     said
 }
 
-/// The rounds that there are, by Hall's theorem instead of a search: every set of beacons has to find, among all that
-/// they list together, enough for each of them.
-fn rounds(answers: &[Vec<VerifiedTicket>], limit: usize) -> usize {
+/// For every set of beacons with a share, how many they are, and how many peers they list together with a key that no
+/// majority contradicts. Only peers that `counts` says yes to.
+fn sets(
+    answers: &[Vec<VerifiedTicket>],
+    counts: impl Fn(&BTreeMap<PublicKey, BTreeSet<usize>>) -> bool,
+) -> Vec<(usize, usize)> {
     let with_share: Vec<usize> = (0..answers.len()).filter(|beacon| !answers[*beacon].is_empty()).collect();
     let count = with_share.len();
-    if count == 0 {
-        return 0;
-    }
     let said = said(answers);
     let lists = |beacon: usize, keys: &BTreeMap<PublicKey, BTreeSet<usize>>| {
         let majority = keys.values().find(|listed_by| listed_by.len() * 2 > count);
@@ -93,13 +93,29 @@ fn rounds(answers: &[Vec<VerifiedTicket>], limit: usize) -> usize {
             |listed_by| listed_by.contains(&beacon),
         )
     };
-    let enough = (1_usize..1 << count).map(|set| {
-        let members: Vec<usize> =
-            with_share.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, beacon)| *beacon).collect();
-        let peers = said.values().filter(|keys| members.iter().any(|beacon| lists(*beacon, keys))).count();
-        peers / members.len()
-    });
-    enough.min().unwrap_or(0).min(limit / count)
+    let members = |set: usize| with_share.iter().enumerate().filter(move |(bit, _)| set >> bit & 1 == 1);
+    (0_usize..1 << count)
+        .map(|set| {
+            let listed = |keys: &&BTreeMap<_, _>| counts(keys) && members(set).any(|(_, beacon)| lists(*beacon, keys));
+            (members(set).count(), said.values().filter(listed).count())
+        })
+        .collect()
+}
+
+/// The rounds that there are, by Hall's theorem instead of a search: every set of beacons has to find, among all that
+/// they list together, enough for each of them.
+fn rounds(answers: &[Vec<VerifiedTicket>], limit: usize) -> usize {
+    let sets = sets(answers, |_| true);
+    let count = answers.iter().filter(|tickets| !tickets.is_empty()).count();
+    let enough = sets.iter().filter(|(members, _)| *members > 0).map(|(members, peers)| peers / members);
+    enough.min().map_or(0, |rounds| rounds.min(limit / count))
+}
+
+/// The most that can be given out in `rounds` of what not all agree on, by the same theorem.
+fn most_without_agreed(answers: &[Vec<VerifiedTicket>], rounds: usize) -> usize {
+    let count = answers.iter().filter(|tickets| !tickets.is_empty()).count();
+    let sets = sets(answers, |keys| keys.len() > 1 || keys.values().any(|listed_by| listed_by.len() < count));
+    sets.iter().map(|(members, peers)| peers + rounds * (count - members)).min().unwrap_or(0)
 }
 
 proptest! {
@@ -174,6 +190,9 @@ proptest! {
         let all_agreed = said.keys().filter(|peer_id| agreed(peer_id)).count();
         let agreed_in = merged.entries.iter().filter(|entry| agreed(entry.ticket.peer_id())).count();
         prop_assert!(merged.entries.len() == limit || agreed_in == all_agreed);
+        // And what all agree on needs nobody's share.
+        let most = all_agreed + most_without_agreed(&answers, rounds(&answers, limit));
+        prop_assert_eq!(merged.entries.len(), most.min(limit));
         if merged.limited_by.is_some() {
             prop_assert!(dealt + with_share <= limit);
             prop_assert!(merged.entries.len() < said.len());
@@ -213,6 +232,14 @@ fn beacons_that_share_peers_do_not_run_out_before_they_have_to() {
     let merged = merge_shares(&answers, 100, Shares::Equal);
     assert_eq!(peer_ids(&merged), ["peer-1", "peer-2"]);
     assert_eq!(merged.limited_by, None);
+}
+
+#[test]
+fn what_all_know_needs_nobody_s_share() {
+    let answers = answers(&[vec![(1, 0, 1), (2, 0, 9)], vec![(2, 0, 8), (3, 0, 2)]]);
+    assert_eq!(peer_ids(&merge_shares(&answers, 3, Shares::Equal)), ["peer-2", "peer-3", "peer-1"]);
+    // Without room for it the newest are in.
+    assert_eq!(peer_ids(&merge_shares(&answers, 2, Shares::Equal)), ["peer-2", "peer-3"]);
 }
 
 #[test]
