@@ -207,7 +207,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 12);
+        assert_eq!(vars.len(), 13);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
