@@ -5,6 +5,10 @@
 //! cannot be checked before the file is parsed, and does not cover fields added later. The one beside it can and does,
 //! so it is checked first here.
 //!
+//! Whom a reader believes is either one publisher's key, or a root that says which publishers there are and how many of
+//! them have to sign, those after the first in `peers.json.sigs`. What a capsule revokes comes out of it as a value: the
+//! caller remembers it, and hands it in with the next one.
+//!
 //! A capsule outlives its tickets, because static hosts serve stale copies. So each ticket has to be good at the
 //! capsule's `issuedAt`, and what the reader learns is whether it is good *now* too.
 
@@ -327,6 +331,44 @@ struct OriginFields {
 }
 
 impl CapsuleFields<'_> {
+    /// Everything but the tickets: version, algorithm, community, embedded signature, rollback and times.
+    fn check(&self, public_key: PublicKey, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<(), CapsuleError> {
+        if self.version != VERSION {
+            return Err(CapsuleError::UnsupportedVersion { found: self.version });
+        }
+        if self.algorithm != ALGORITHM {
+            return Err(CapsuleError::UnsupportedAlgorithm);
+        }
+        let asked = rules.tickets.community;
+        // A root says who may publish for its own community, and for no other.
+        if let Trust::Root(root) = rules.trust
+            && root.community() != asked
+        {
+            let (root, asked) = (root.community().clone(), asked.clone());
+            return Err(CapsuleError::RootOfAnotherCommunity { root, asked });
+        }
+        if self.community != asked.as_str() {
+            let (capsule, asked) = (self.community.clone(), asked.as_str().to_owned());
+            return Err(CapsuleError::CommunityMismatch { capsule, asked });
+        }
+        base64::decode_array(&self.signature)
+            .and_then(|embedded| public_key.verify(self.signed_bytes().ok()?.as_bytes(), &embedded).ok())
+            .ok_or(CapsuleError::EmbeddedSignatureInvalid)?;
+        let Self { issued_at, expires_at, .. } = *self;
+        if let Some(newest_seen) = rules.newest_seen
+            && issued_at < newest_seen
+        {
+            return Err(CapsuleError::Rollback { issued_at, newest_seen });
+        }
+        if issued_at > now.after(CLOCK_SKEW) {
+            return Err(CapsuleError::NotYetValid { issued_at, now });
+        }
+        if expires_at <= now {
+            return Err(CapsuleError::Expired { expires_at, now });
+        }
+        Ok(())
+    }
+
     fn signed_bytes(&self) -> Result<String, CapsuleError> {
         let peers = self.peers.iter().map(|peer| serde_json::from_str(peer.get())).collect::<Result<Vec<Value>, _>>();
         Ok(canonical(&json!({
@@ -352,74 +394,30 @@ impl Capsule {
         }
         let (public_key, publishers) = check_publishers(files, rules, now)?;
         let (fields, revocations) = parse(json)?;
-        if fields.version != VERSION {
-            return Err(CapsuleError::UnsupportedVersion { found: fields.version });
-        }
-        if fields.algorithm != ALGORITHM {
-            return Err(CapsuleError::UnsupportedAlgorithm);
-        }
-        let asked = rules.tickets.community.as_str();
-        // A root says who may publish for its own community, and for no other.
-        if let Trust::Root(root) = rules.trust
-            && root.community() != rules.tickets.community
-        {
-            let (root, asked) = (root.community().clone(), rules.tickets.community.clone());
-            return Err(CapsuleError::RootOfAnotherCommunity { root, asked });
-        }
-        if fields.community != asked {
-            return Err(CapsuleError::CommunityMismatch { capsule: fields.community, asked: asked.to_owned() });
-        }
-        base64::decode_array(&fields.signature)
-            .and_then(|embedded| public_key.verify(fields.signed_bytes().ok()?.as_bytes(), &embedded).ok())
-            .ok_or(CapsuleError::EmbeddedSignatureInvalid)?;
-        let CapsuleFields { issued_at, expires_at, .. } = fields;
-        if let Some(newest_seen) = rules.newest_seen
-            && issued_at < newest_seen
-        {
-            return Err(CapsuleError::Rollback { issued_at, newest_seen });
-        }
-        if issued_at > now.after(CLOCK_SKEW) {
-            return Err(CapsuleError::NotYetValid { issued_at, now });
-        }
-        if expires_at <= now {
-            return Err(CapsuleError::Expired { expires_at, now });
-        }
+        fields.check(public_key, rules, now)?;
         let mut revoked_keys = revocations.ticket_keys.clone();
         revoked_keys.extend(rules.tickets.revoked_keys.into_iter().flatten());
         revoked_keys.extend(rules.revoked.into_iter().flat_map(|revoked| &revoked.ticket_keys));
         let tickets = TicketRules { revoked_keys: Some(&revoked_keys), ..rules.tickets };
-        let mut capsule = Self {
-            issued_at,
-            expires_at,
-            peers: Vec::new(),
-            refused: BTreeMap::new(),
-            publishers,
-            revocations,
-            origins: None,
-        };
-        let mut origins = fields.origins.map(|origins| read_origins(origins, fields.peers.len()));
-        let mut seen: BTreeSet<PeerId> = BTreeSet::new();
-        let mut kept = Vec::new();
-        for peer in &fields.peers {
-            let ticket = Ticket::parse(peer.get(), Purpose::Presence)
-                .and_then(|ticket| ticket.verify(&tickets, issued_at))
-                .map_err(|error| error.code())
-                .and_then(|ticket| seen.insert(ticket.peer_id().clone()).then_some(ticket).ok_or(DUPLICATE));
-            kept.push(ticket.is_ok());
+        let CapsuleFields { issued_at, expires_at, peers, origins, .. } = fields;
+        let checked = check_tickets(&peers, &tickets, issued_at);
+        let origins = origins.map(|origins| {
+            let mut origins = read_origins(origins, peers.len())?;
+            let mut good = checked.iter().map(Result::is_ok);
+            origins.listed_by.retain(|_| good.next() == Some(true));
+            Ok(origins)
+        });
+        let (mut peers, mut refused) = (Vec::new(), BTreeMap::new());
+        for ticket in checked {
             match ticket {
                 Ok(ticket) => {
                     let standing = standing(&ticket, now);
-                    capsule.peers.push((ticket, standing));
+                    peers.push((ticket, standing));
                 }
-                Err(code) => *capsule.refused.entry(code).or_default() += 1,
+                Err(code) => *refused.entry(code).or_default() += 1,
             }
         }
-        if let Some(Ok(origins)) = &mut origins {
-            let mut kept = kept.into_iter();
-            origins.listed_by.retain(|_| kept.next() == Some(true));
-        }
-        capsule.origins = origins;
-        Ok(capsule)
+        Ok(Self { issued_at, expires_at, peers, refused, publishers, revocations, origins })
     }
 
     /// How many of its peers have this standing.
@@ -442,6 +440,21 @@ fn parse(json: &[u8]) -> Result<(CapsuleFields<'_>, Revocations), CapsuleError> 
         None => Revocations::default(),
     };
     Ok((fields, revocations))
+}
+
+/// Each ticket, or the code of what is wrong with it, in the capsule's order.
+fn check_tickets(
+    peers: &[&RawValue],
+    rules: &TicketRules<'_>,
+    issued_at: UnixMillis,
+) -> Vec<Result<VerifiedTicket, &'static str>> {
+    let mut seen: BTreeSet<PeerId> = BTreeSet::new();
+    let check = |peer: &&RawValue| {
+        let ticket = Ticket::parse(peer.get(), Purpose::Presence).and_then(|ticket| ticket.verify(rules, issued_at));
+        let ticket = ticket.map_err(|error| error.code())?;
+        if seen.insert(ticket.peer_id().clone()) { Ok(ticket) } else { Err(DUPLICATE) }
+    };
+    peers.iter().map(check).collect()
 }
 
 /// Checks everything that is signed over the exact bytes. Returns the key that made the detached signature, and all

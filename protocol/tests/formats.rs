@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{
-    self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Standing, Trust,
+    self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Origins, Standing, Trust,
 };
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
@@ -129,6 +129,31 @@ fn a_capsule_file_is_unchanged() {
     assert_eq!(files.json, CAPSULE);
     assert_eq!(files.signature, CAPSULE_SIGNATURE);
     assert!(files.json.contains(vector_signature()));
+}
+
+/// Two lines more, and the signature inside is the same: it covers neither.
+#[test]
+fn a_capsule_file_with_revocations_and_origins_is_unchanged() {
+    let revocations = Revocations {
+        beacons: ["https://three.example".to_owned()].into(),
+        publisher_keys: [PublicKey::from_text(PUBLIC_KEY).unwrap()].into(),
+        ..Revocations::default()
+    };
+    let beacons = ["https://one.example".to_owned(), "https://two.example".to_owned()];
+    let files = capsule_of(&[entry()], &beacons, &revocations);
+    let further = format!(
+        r#""revoked":{{"beacons":["https://three.example"],"publisherKeys":["{PUBLIC_KEY}"],"ticketKeys":[]}},
+"origins":{{"beacons":["https://one.example","https://two.example"],"peers":[[1]]}},
+"signature":"#
+    );
+    assert_eq!(files.json, CAPSULE.replace(r#""signature":"Vx"#, &format!("{further}\"Vx")));
+    let community = mainnet();
+    let rules = CapsuleRules::new(Trust::Key(key().public_key()), &community);
+    let bytes =
+        CapsuleBytes { json: files.json.as_bytes(), signature: Some(files.signature.as_bytes()), cosignatures: None };
+    let capsule = Capsule::verify(bytes, &rules, at(1_700_000_020_000)).unwrap();
+    assert_eq!(capsule.revocations, revocations);
+    assert_eq!(capsule.origins, Some(Ok(Origins { beacons: beacons.to_vec(), listed_by: vec![vec![1]] })));
 }
 
 /// The embedded signature of the vector `good`: the file is laid out differently there, the signed bytes are the same.

@@ -11,9 +11,11 @@ use rendezvous_protocol::base64;
 use rendezvous_protocol::capsule::{self, Capsule, CapsuleBytes, CapsuleRules, Contents, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::merge::Entry;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::{Role, Root, RootInvalid, Signed};
 use rendezvous_protocol::signatures::Signatures;
+use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -204,6 +206,51 @@ fn a_refusal_says_who_is_missing() {
     assert!(format!("{by_old:?}").contains(&format!("{:?}", Signed::ByItself)));
     let by_new = first.succeed(next.as_bytes(), &sign(next.as_bytes(), [0, 2, 3])).unwrap_err();
     assert_eq!(by_new.to_string(), "1 of the root keys of the root before it have signed the root, 2 have to");
+}
+
+/// Origins are told of the tickets that are left, whatever was refused before them.
+#[test]
+fn origins_stay_with_their_tickets() {
+    let community = mainnet();
+    let listed_by = [vec![0], vec![1], vec![0, 1], vec![]];
+    let entries: Vec<Entry> = (20_u8..)
+        .zip(&listed_by)
+        .map(|(number, listed_by)| Entry { ticket: ticket(number), listed_by: listed_by.clone() })
+        .collect();
+    let beacons = ["https://one.example".to_owned(), "https://two.example".to_owned()];
+    let contents = Contents {
+        community: &community,
+        issued_at: at(NOW),
+        lifetime: Duration::from_secs(60),
+        entries: &entries,
+        beacons: &beacons,
+        revocations: &Revocations::default(),
+    };
+    let files = capsule::sign(&contents, &key(2));
+    let bytes =
+        CapsuleBytes { json: files.json.as_bytes(), signature: Some(files.signature.as_bytes()), cosignatures: None };
+    // One by what the reader remembers, one by its own rules.
+    let (remembered, own) = (BTreeSet::from([20]), public_keys(&BTreeSet::from([22])));
+    let remembered = Revocations { ticket_keys: public_keys(&remembered), ..Revocations::default() };
+    let rules = CapsuleRules::new(Trust::Key(key(2).public_key()), &community);
+    let tickets = TicketRules { revoked_keys: Some(&own), ..rules.tickets };
+    let rules = CapsuleRules { revoked: Some(&remembered), tickets, ..rules };
+    let capsule = Capsule::verify(bytes, &rules, at(NOW)).unwrap();
+    assert_eq!(capsule.refused, [("REVOKED_PUBLIC_KEY", 2)].into());
+    assert_eq!(capsule.origins.unwrap().unwrap().listed_by, [vec![1], vec![]]);
+}
+
+fn ticket(number: u8) -> VerifiedTicket {
+    let payload = Payload {
+        peer_id: PeerId::new(&format!("peer-{number}")).unwrap(),
+        user_id: UserId::new("user").unwrap(),
+        issued_at: at(NOW),
+        expires_at: at(NOW + 1),
+        nonce: Nonce::new(vec![0; 12]).unwrap(),
+        community: None,
+        purpose: Purpose::Presence,
+    };
+    Ticket::sign(payload, &key(number)).verify(&TicketRules::new(&mainnet()), at(NOW)).unwrap()
 }
 
 #[test]
