@@ -6,8 +6,8 @@
 //! so it is checked first here.
 //!
 //! Whom a reader believes is either one publisher's key, or a root that says which publishers there are and how many of
-//! them have to sign, those after the first in `peers.json.sigs`. What a capsule revokes comes out of it as a value: the
-//! caller remembers it, and hands it in with the next one.
+//! them have to sign, those after the first in `peers.json.sigs`. What a capsule revokes comes out of it as a value:
+//! the caller remembers it, and hands it in with the next one.
 //!
 //! A capsule outlives its tickets, because static hosts serve stale copies. So each ticket has to be good at the
 //! capsule's `issuedAt`, and what the reader learns is whether it is good *now* too.
@@ -246,7 +246,8 @@ pub struct CapsuleRules<'a> {
     /// What each ticket in it has to fulfil at the capsule's `issuedAt`, [`TicketRules::in_capsule`] by default; the
     /// community is also the capsule's.
     pub tickets: TicketRules<'a>,
-    /// `issuedAt` of the newest capsule seen for this community from this key, or under this `rootVersion` of this root.
+    /// `issuedAt` of the newest capsule seen for this community from this key, or under this `rootVersion` of this
+    /// root.
     pub newest_seen: Option<UnixMillis>,
     /// What the reader remembers as revoked: ticket keys of every source that it has, publisher keys only of those that
     /// this key, or publishers under this `rootVersion` of this root, have revoked.

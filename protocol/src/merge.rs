@@ -1,12 +1,12 @@
 //! What several beacons say, merged so that none of them can say more than its share.
 //!
-//! A beacon can invent as many peers as it likes, all newer than the real ones, and can list real names with keys of its
-//! own. So places are given out in rounds, in each of which every beacon gets exactly one: with b hostile ones among n,
-//! at least (n - b)/n of the entries are what honest beacons listed. Who is hostile is never guessed.
+//! A beacon can invent as many peers as it likes, all newer than the real ones, and can list real names with keys of
+//! its own. So places are given out in rounds, in each of which every beacon gets exactly one: with b hostile ones
+//! among n, at least (n - b)/n of the entries are what honest beacons listed. Who is hostile is never guessed.
 //!
 //! The rounds are a maximum bipartite matching: a peerId that two beacons list is assigned to the one that needs it, so
-//! that beacons which agree do not run out. Assignments are changed along augmenting paths, found breadth first, without
-//! recursion.
+//! that beacons which agree do not run out. Assignments are changed along augmenting paths, found breadth first,
+//! without recursion.
 //!
 //! Out of scope: whether tickets are good. They are when they come here.
 
@@ -282,7 +282,8 @@ impl<'a> Places<'a> {
     }
 
     /// Gives beacons that were given an agreed peer another one for it, where there is room for both: what all agree on
-    /// needs nobody's share. Without this, two beacons that know one peer each and one together would lose one of three.
+    /// needs nobody's share. Without this, two beacons that know one peer each and one together would lose one of
+    /// three.
     fn spare_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
         let mut spared = agreed.iter().filter(|peer| self.holder(**peer).is_none()).count();
         for peer in agreed {

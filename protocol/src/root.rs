@@ -1,9 +1,9 @@
 //! Roots: who may publish for a community, for the day when a publisher's key leaks or is lost.
 //!
-//! A root names two sets of keys. Root keys are kept offline and sign nothing but roots; publisher keys sign capsules. A
-//! reader is given one root beforehand, believes it, and from then on follows the chain: root N + 1 counts if enough of
-//! N's root keys signed it. So a stolen publisher key can be taken out, and a stolen root key too, as long as fewer than
-//! the threshold are stolen.
+//! A root names two sets of keys. Root keys are kept offline and sign nothing but roots; publisher keys sign capsules.
+//! A reader is given one root beforehand, believes it, and from then on follows the chain: root N + 1 counts if enough
+//! of N's root keys signed it. So a stolen publisher key can be taken out, and a stolen root key too, as long as fewer
+//! than the threshold are stolen.
 //!
 //! Out of scope: fetching, and remembering the newest root.
 

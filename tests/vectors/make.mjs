@@ -326,7 +326,8 @@ export function makeTrust() {
   byKey("key_has_revoked_another", "ok", {}, { remembered: remembered({ publisherKeys: [p2.text] }), live: 2 });
   byKey("key_of_a_reader_that_does_not_ask_for_cosignatures", "ok", {}, { sigs: PAGE, live: 2, publishers: [p1.text] });
 
-  // Malformed revocations make the whole capsule malformed: whoever cannot read them must not act as if there were none.
+  // Malformed revocations make the whole capsule malformed: whoever cannot read them must not act as if there were
+  // none.
   const revokedMalformed = (name, revoked) => byKey(`revoked_${name}`, "MALFORMED", { revoked });
   revokedMalformed("is_null", null);
   revokedMalformed("is_a_list", [t1.text]);

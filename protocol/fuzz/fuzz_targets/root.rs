@@ -1,5 +1,5 @@
-//! Whatever parses as a root has one normal form, and follows on another only with the signatures that it needs; whatever
-//! parses as a signatures file is nothing but lines.
+//! Whatever parses as a root has one normal form, and follows on another only with the signatures that it needs;
+//! whatever parses as a signatures file is nothing but lines.
 
 #![no_main]
 
