@@ -16,6 +16,8 @@ pub(crate) const OUTPUT: &str = "RENDEZVOUS_CAPSULE_OUTPUT";
 pub(crate) const PRIVATE_KEY: &str = "RENDEZVOUS_CAPSULE_PRIVATE_KEY";
 /// The public key that clients trust.
 pub(crate) const PUBLIC_KEY: &str = "RENDEZVOUS_CAPSULE_PUBLIC_KEY";
+/// The file with the root that readers were given.
+pub(crate) const ROOT: &str = "RENDEZVOUS_CAPSULE_ROOT";
 /// Fewest peers of a capsule.
 pub(crate) const MIN_PEERS: &str = "RENDEZVOUS_CAPSULE_MIN_PEERS";
 /// Most peers of a capsule.
@@ -43,12 +45,13 @@ pub(crate) const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
     PRIVATE_KEY,
     PUBLIC_KEY,
+    ROOT,
     MIN_PEERS,
     MAX_PEERS,
     LIFETIME_MS,

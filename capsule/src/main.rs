@@ -8,17 +8,22 @@
 
 mod arguments;
 mod beacon;
+mod claims;
 mod clock;
 mod commands;
 mod directory;
 mod environment;
 mod fetch;
+mod files;
 mod keys;
 mod outcome;
+mod reader;
+mod refusal;
 mod settings;
 mod signals;
 mod source;
 mod text;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -26,7 +31,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, inspect, keygen, publish, verify};
+use crate::commands::{announce, inspect, keygen, publish, root, verify};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
@@ -56,6 +61,7 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
     }
     match command {
         Command::Keygen(arguments) => keygen::keygen(arguments),
+        Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
         Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),

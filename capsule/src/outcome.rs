@@ -8,15 +8,19 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::announce::AnnounceError;
+use crate::claims::ClaimsError;
 use crate::clock::ClockError;
 use crate::directory::DirectoryError;
 use crate::environment::EnvironmentError;
 use crate::fetch::FetchError;
-use crate::inspect::InspectError;
+use crate::files::FileError;
 use crate::keygen::KeygenError;
 use crate::keys::KeyFileError;
+use crate::reader::NotARoot;
+use crate::root::RootCommandError;
 use crate::settings::SettingsError;
 use crate::source::SourceError;
+use crate::verify::NotRevocations;
 
 /// The exit codes. The help of every command explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +47,25 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Announce(#[from] AnnounceError),
     #[error(transparent)]
+    Claims(#[from] ClaimsError),
+    #[error(transparent)]
     Clock(#[from] ClockError),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
-    Inspect(#[from] InspectError),
+    File(#[from] FileError),
     #[error(transparent)]
     Keygen(#[from] KeygenError),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    NotARoot(#[from] NotARoot),
+    #[error(transparent)]
+    NotRevocations(#[from] NotRevocations),
+    #[error(transparent)]
+    Root(#[from] RootCommandError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -66,7 +78,7 @@ impl Failure {
         match self {
             Self::Source(SourceError::Fetch { error: FetchError::BadUrl { .. }, .. }) => Exit::Usage,
             Self::Source(SourceError::Fetch { .. }) => Exit::Unreachable,
-            Self::Inspect(InspectError::NotJson { .. }) => Exit::Refused,
+            Self::Claims(ClaimsError::NotJson { .. }) | Self::NotARoot(_) => Exit::Refused,
             _ => Exit::Usage,
         }
     }
@@ -101,6 +113,14 @@ impl Outcome {
         } else {
             Self::text(String::new(), exit)
         }
+    }
+
+    /// The same after something else.
+    #[must_use]
+    pub(crate) fn preceded_by(mut self, mut text: String) -> Self {
+        text.push_str(&self.text);
+        self.text = text;
+        self
     }
 
     /// Prints it.

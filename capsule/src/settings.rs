@@ -8,8 +8,9 @@ use std::time::Duration;
 use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, Pacing};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
-use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, TICKET_MAX_LIFETIME};
+use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, ROLE_MAX_KEYS, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{PeerId, TicketRules, UserId};
+use rendezvous_protocol::time::UnixMillis;
 
 use crate::arguments::{AnnounceArguments, PublishArguments, TicketArguments};
 use crate::beacon::Beacon;
@@ -75,7 +76,10 @@ pub(crate) enum SettingsError {
         lifetime: Duration,
     },
     /// Nothing to verify with.
-    #[error("no public key to verify with: give --public-key KEY, or set RENDEZVOUS_CAPSULE_PUBLIC_KEY")]
+    #[error(
+        "nobody to trust: give --public-key KEY or --root FILE, or set RENDEZVOUS_CAPSULE_PUBLIC_KEY or \
+         RENDEZVOUS_CAPSULE_ROOT"
+    )]
     NoPublicKey,
     /// Clients would refuse the capsule.
     #[error(
@@ -246,7 +250,11 @@ fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon
     }
 }
 
-fn community(argument: Option<&Community>, environment: &Environment) -> Result<Community, EnvironmentError> {
+/// The community that is named, or the default one.
+pub(crate) fn community(
+    argument: Option<&Community>,
+    environment: &Environment,
+) -> Result<Community, EnvironmentError> {
     match first(argument.cloned(), environment, environment::COMMUNITY, parse_community)? {
         Some(community) => Ok(community),
         None => parse_community(DEFAULT_COMMUNITY)
@@ -328,6 +336,20 @@ pub(crate) fn parse_peer_count(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|count| (1..=CAPSULE_MAX_PEERS).contains(count))
         .ok_or_else(|| format!("must be a number of peers from 1 to {CAPSULE_MAX_PEERS}"))
+}
+
+/// How many keys have to sign.
+pub(crate) fn parse_threshold(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=ROLE_MAX_KEYS).contains(count))
+        .ok_or_else(|| format!("must be a number of keys from 1 to {ROLE_MAX_KEYS}"))
+}
+
+/// A point in time.
+pub(crate) fn parse_time(text: &str) -> Result<UnixMillis, String> {
+    let time = text.parse().ok().and_then(UnixMillis::new);
+    time.ok_or_else(|| "must be milliseconds since 1970, below 2^53".to_owned())
 }
 
 /// A duration with units.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::http::StatusCode;
 
 use crate::fetch::{FetchError, Fetcher, parse_url};
+use crate::files;
 use crate::text;
 
 /// Bytes of a signature's file, of which 89 are needed.
@@ -62,18 +63,50 @@ impl Source {
         if text.contains("://") { Self::Url(text.to_owned()) } else { Self::File(text.into()) }
     }
 
-    /// Where the signature is: `.sig` is added to the file's name, or to the path of the URL, before its query.
+    /// Where the signature is.
     pub(crate) fn signature(&self) -> Self {
+        self.with_suffix(".sig")
+    }
+
+    /// Where further signatures are.
+    pub(crate) fn signatures(&self) -> Self {
+        self.with_suffix(".sigs")
+    }
+
+    /// What is added to the file's name, or to the path of the URL, before its query.
+    fn with_suffix(&self, suffix: &str) -> Self {
         match self {
-            Self::File(path) => {
-                let mut path = path.clone().into_os_string();
-                path.push(".sig");
-                Self::File(path.into())
-            }
+            Self::File(path) => Self::File(files::with_suffix(path, suffix)),
             Self::Url(url) => {
-                let url = url.split('#').next().unwrap_or_default();
-                let (path, query) = url.find('?').map_or((url, ""), |position| url.split_at(position));
-                Self::Url(format!("{path}.sig{query}"))
+                let (path, query) = path_and_query(url);
+                Self::Url(format!("{path}{suffix}{query}"))
+            }
+        }
+    }
+
+    /// The file of that name in the same directory.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.with_file_name(name)),
+            Self::Url(url) => {
+                let (path, query) = path_and_query(url);
+                // The last slash of a URL without a path is that before its host.
+                let directory = match path.rsplit_once('/') {
+                    Some((directory, _)) if !directory.ends_with('/') => directory,
+                    _ => path,
+                };
+                Self::Url(format!("{directory}/{name}{query}"))
+            }
+        }
+    }
+
+    /// The file of that name below this directory.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.join(name)),
+            Self::Url(url) => {
+                let (path, query) = path_and_query(url);
+                Self::Url(format!("{}/{name}{query}", path.trim_end_matches('/')))
             }
         }
     }
@@ -102,6 +135,12 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// A URL without its fragment, before its query and from there on.
+fn path_and_query(url: &str) -> (&str, &str) {
+    let url = url.split('#').next().unwrap_or_default();
+    url.find('?').map_or((url, ""), |position| url.split_at(position))
+}
+
 /// Reads at most `max_bytes` of a file, and one more where there is more.
 pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -123,6 +162,26 @@ mod tests {
             ("https://example.org/peers.json#top", "https://example.org/peers.json.sig"),
         ] {
             assert_eq!(Source::new(capsule).signature().to_string(), signature);
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_in_the_same_directory_and_gets_the_same_query() {
+        for (capsule, neighbour) in [
+            ("peers.json", "2.root.json"),
+            ("a/peers.json", "a/2.root.json"),
+            ("https://example.org/peers.json", "https://example.org/2.root.json"),
+            ("https://example.org", "https://example.org/2.root.json"),
+            ("https://example.org/a/?token=a/b#top", "https://example.org/a/2.root.json?token=a/b"),
+        ] {
+            assert_eq!(Source::new(capsule).beside("2.root.json").to_string(), neighbour);
+        }
+        for (directory, file) in [
+            ("a", "a/2.root.json"),
+            ("https://example.org", "https://example.org/2.root.json"),
+            ("https://example.org/a/?x", "https://example.org/a/2.root.json?x"),
+        ] {
+            assert_eq!(Source::new(directory).below("2.root.json").to_string(), file);
         }
     }
 

@@ -4,7 +4,9 @@ mod announce;
 mod inspect;
 mod keygen;
 mod publish;
+mod root;
 mod tickets;
+mod trust;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -13,7 +15,12 @@ pub(crate) use self::announce::AnnounceArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::keygen::KeygenArguments;
 pub(crate) use self::publish::PublishArguments;
+pub(crate) use self::root::{
+    AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
+    RootVerifyArguments, SignArguments,
+};
 pub(crate) use self::tickets::TicketArguments;
+pub(crate) use self::trust::TrustArguments;
 pub(crate) use self::verify::VerifyArguments;
 
 const OVERVIEW: &str = "\
@@ -60,6 +67,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Make a key that signs capsules, or a server's tickets.
     Keygen(KeygenArguments),
+    /// Make, change, sign and check a root: the file that says who may publish.
+    Root(RootArguments),
     /// Ask beacons who is online, and write a signed capsule.
     Publish(PublishArguments),
     /// Keep a server announced to beacons, so that it is found.
@@ -75,6 +84,7 @@ impl Command {
     pub(crate) const fn json(&self) -> bool {
         match self {
             Self::Keygen(arguments) => arguments.json,
+            Self::Root(arguments) => arguments.command.json(),
             Self::Publish(arguments) => arguments.json,
             Self::Announce(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,

@@ -1,12 +1,13 @@
 //! Arguments and help of `verify`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::arguments::TicketArguments;
-use crate::settings::parse_duration;
+use crate::arguments::{TicketArguments, TrustArguments};
+use crate::settings::{parse_duration, parse_time};
 
 const VERIFY_HELP: &str = "\
 Examples:
@@ -21,9 +22,12 @@ than --newest-seen, not from the future, not expired. Then each ticket:
   live           good when the capsule was issued, and now
   recently seen  good when it was issued, but expired since: worth a try after
                  the live ones
-  refused        never good, each with its code
+  refused        never good, or by a revoked key, each with its code
+With --root, --newest-seen and the publishers in --revoked are those of the same
+version of the root: a new one starts afresh.
 
 Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_CAPSULE_ROOT            --root; wins over the next one
   RENDEZVOUS_CAPSULE_PUBLIC_KEY      --public-key, the key itself
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
@@ -51,26 +55,23 @@ pub(crate) struct VerifyArguments {
     /// The capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "FILE_OR_URL")]
     pub(crate) capsule: String,
-    /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM).
-    #[arg(long, value_name = "KEY_OR_FILE")]
-    pub(crate) public_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
     #[command(flatten)]
     pub(crate) tickets: TicketArguments,
     /// The detached signature. [default: the capsule's name or path with .sig added]
     #[arg(long, value_name = "FILE_OR_URL")]
     pub(crate) signature: Option<String>,
+    /// What the reader remembers as revoked, beside what the capsule itself revokes: a file like revoked.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) revoked: Option<PathBuf>,
     /// `issuedAt` of the newest capsule seen, in milliseconds since 1970: an older one is refused.
     #[arg(long, value_name = "MS", value_parser = parse_time)]
     pub(crate) newest_seen: Option<UnixMillis>,
-    /// Longest time to spend on each of the two files, where they are fetched. [default: 20s]
+    /// Longest time to spend on each file, where they are fetched. [default: 20s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Print one line of JSON, with every peer.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn parse_time(text: &str) -> Result<UnixMillis, String> {
-    let time = text.parse().ok().and_then(UnixMillis::new);
-    time.ok_or_else(|| "must be milliseconds since 1970, below 2^53".to_owned())
 }

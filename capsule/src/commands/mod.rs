@@ -4,4 +4,5 @@ pub(crate) mod announce;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod publish;
+pub(crate) mod root;
 pub(crate) mod verify;

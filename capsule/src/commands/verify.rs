@@ -1,19 +1,32 @@
 //! `capsule verify`: checks a capsule as a client does, and says what it found.
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Standing, Trust};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use rendezvous_protocol::capsule::{Capsule, Standing};
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
+use rendezvous_protocol::revocation::{RevocationError, Revocations};
 use serde_json::{Value, json};
 
 use crate::arguments::VerifyArguments;
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::fetch::Fetcher;
 use crate::outcome::{Exit, Failure, Outcome};
-use crate::settings::{DEFAULT_TIMEOUT, TicketSettings, publishers_key};
-use crate::source::{SIGNATURE_MAX_BYTES, Source};
+use crate::reader::Reader;
+use crate::settings::DEFAULT_TIMEOUT;
+use crate::source::{Source, SourceError, read_file};
 use crate::text;
+use crate::trust::{Judge, JudgeError, Trusted, Verdict, capsule_refused};
+
+/// A file that should be a list of what is revoked.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is no list of what is revoked: {error}", .path.display())]
+pub(crate) struct NotRevocations {
+    path: PathBuf,
+    error: RevocationError,
+}
 
 /// Runs the command.
 pub(crate) fn verify(
@@ -21,140 +34,159 @@ pub(crate) fn verify(
     environment: &Environment,
     clock: &Clock,
 ) -> Result<Outcome, Failure> {
-    let tickets = TicketSettings::new(&arguments.tickets, environment)?;
-    let public_key = publishers_key(arguments.public_key.as_deref(), environment)?;
-    let rules = CapsuleRules {
-        tickets: tickets.rules_in_capsule(),
+    let trusted = Trusted::new(&arguments.trust, environment)?;
+    let revoked = arguments.revoked.as_deref().map(read_revocations).transpose()?;
+    let judge = Judge {
         newest_seen: arguments.newest_seen,
-        ..CapsuleRules::new(Trust::Key(public_key), &tickets.community)
+        revoked,
+        ..Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?
     };
     let capsule = Source::new(&arguments.capsule);
-    let signature = arguments.signature.as_deref().map_or_else(|| capsule.signature(), Source::new);
-    let (fetcher, timeout) = (Fetcher::new(), arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
-    let json = capsule.read(CAPSULE_MAX_BYTES, &fetcher, timeout)?;
-    let detached = match signature.read(SIGNATURE_MAX_BYTES, &fetcher, timeout) {
-        Ok(bytes) => Some(bytes),
-        // A capsule without its signature is refused. One whose signature was asked for by name and is not there is a
-        // mistyped name.
-        Err(error) if error.is_absent() && arguments.signature.is_none() => None,
-        Err(error) => return Err(error.into()),
+    let signature = arguments.signature.as_deref().map(Source::new);
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let (refusal, trusted) = match judge.judge(&reader, &capsule, signature.as_ref(), clock) {
+        Ok(verdict) => match &verdict.result {
+            Ok(good) if arguments.json => {
+                return Ok(Outcome::json(&good_json(&capsule, good, &verdict, &judge), Exit::Good));
+            }
+            Ok(good) => return Ok(Outcome::text(good_text(&capsule, good, &verdict, &judge), Exit::Good)),
+            Err(error) => (capsule_refused(&capsule, error), verdict.trusted),
+        },
+        Err(JudgeError::Root(refusal)) => (refusal, judge.trusted),
+        Err(JudgeError::Source(error)) => return Err(error.into()),
+        Err(JudgeError::Clock(failure)) => return Err(failure),
     };
-    let now = clock.now()?;
-    let files = CapsuleBytes { json: &json, signature: detached.as_deref(), cosignatures: None };
-    Ok(match Capsule::verify(files, &rules, now) {
-        Ok(good) if arguments.json => Outcome::json(&good_json(&capsule, &good, public_key, &rules, now), Exit::Good),
-        Ok(good) => Outcome::text(good_text(&capsule, &good, public_key, &rules, now), Exit::Good),
-        Err(error) if arguments.json => Outcome::json(
-            &json!({
-                "ok": false,
-                "capsule": capsule.to_string(),
-                "publicKey": public_key.to_string(),
-                "community": tickets.community.as_str(),
-                "code": error.code(),
-                "error": error.to_string(),
-            }),
-            Exit::Refused,
-        ),
-        Err(error) => Outcome::text(refused_text(&capsule, &error), Exit::Refused),
+    let fields = json!({
+        "capsule": capsule.to_string(),
+        "publicKey": public_key(&trusted),
+        "rootVersion": trusted.root_version(),
+        "community": judge.tickets.community.as_str(),
+    });
+    Ok(refusal.outcome(arguments.json, fields))
+}
+
+fn read_revocations(path: &Path) -> Result<Revocations, Failure> {
+    let json =
+        read_file(path, REVOCATIONS_MAX_BYTES).map_err(|error| SourceError::File { path: path.to_owned(), error })?;
+    Ok(Revocations::parse(&json).map_err(|error| NotRevocations { path: path.to_owned(), error })?)
+}
+
+fn public_key(trusted: &Trusted) -> Option<String> {
+    match trusted {
+        Trusted::Key(key) => Some(key.to_string()),
+        Trusted::Root(_) => None,
+    }
+}
+
+/// Which root decided: the one that was given, or a successor of it.
+pub(crate) fn root_line(given: &Trusted, newest: &Trusted) -> Option<String> {
+    let (given, Trusted::Root(newest)) = (given.root_version()?, newest) else { return None };
+    let version = newest.root_version();
+    let way = if version > given { format!(", followed from version {given}") } else { String::new() };
+    Some(format!("version {version}{way}"))
+}
+
+/// Whose signatures counted, and how many had to.
+pub(crate) fn publishers_line(capsule: &Capsule, trusted: &Trusted) -> String {
+    let keys: Vec<_> = capsule.publishers.iter().map(PublicKey::to_string).collect();
+    let keys = keys.join(" ");
+    match trusted {
+        Trusted::Key(_) => keys,
+        Trusted::Root(root) => format!("{keys} ({} needed)", root.publisher_keys().threshold()),
+    }
+}
+
+/// What a capsule revokes; nothing where that is nothing.
+pub(crate) fn revocations_line(revocations: &Revocations) -> Option<String> {
+    let keys = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_string).collect::<Vec<_>>();
+    let lists = [
+        ("tickets by", keys(&revocations.ticket_keys)),
+        ("publishers", keys(&revocations.publisher_keys)),
+        ("beacons", revocations.beacons.iter().cloned().collect()),
+    ];
+    let lists: Vec<_> = lists
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(name, list)| format!("{name} {}", text::printable(&list.join(" "))))
+        .collect();
+    (!lists.is_empty()).then(|| lists.join("; "))
+}
+
+/// The same for scripts.
+pub(crate) fn revocations_json(revocations: &Revocations) -> Value {
+    let keys = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_string).collect::<Vec<_>>();
+    json!({
+        "ticketKeys": keys(&revocations.ticket_keys),
+        "publisherKeys": keys(&revocations.publisher_keys),
+        "beacons": revocations.beacons,
     })
 }
 
-fn good_text(
-    source: &Source,
-    capsule: &Capsule,
-    public_key: PublicKey,
-    rules: &CapsuleRules<'_>,
-    now: UnixMillis,
-) -> String {
-    let time = |time| format!("{} ({})", text::date(time), text::distance(time, now));
+/// How a standing is called in JSON.
+pub(crate) const fn standing_name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Live => "live",
+        Standing::RecentlySeen => "recentlySeen",
+    }
+}
+
+fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> String {
+    let Verdict { trusted, now, .. } = verdict;
+    let time = |time| format!("{} ({})", text::date(time), text::distance(time, *now));
     let refused = match capsule.refused.values().sum::<usize>() {
         0 => "0".to_owned(),
         all => format!("{all} ({})", text::counts(&capsule.refused)),
     };
-    text::fields(&[
-        ("good", source),
-        ("publisher", &public_key),
-        ("community", rules.tickets.community),
-        ("issued", &time(capsule.issued_at)),
-        ("expires", &time(capsule.expires_at)),
-        ("live", &capsule.count(Standing::Live)),
-        ("recently seen", &capsule.count(Standing::RecentlySeen)),
+    let root = root_line(&judge.trusted, trusted);
+    let publishers = publishers_line(capsule, trusted);
+    let revoked = revocations_line(&capsule.revocations);
+    let [issued, expires] = [capsule.issued_at, capsule.expires_at].map(time);
+    let [live, recently_seen] = [Standing::Live, Standing::RecentlySeen].map(|standing| capsule.count(standing));
+    let mut fields: Vec<(&str, &dyn Display)> = vec![("good", source)];
+    if let Some(root) = &root {
+        fields.push(("root", root));
+    }
+    fields.extend([
+        ("publisher", &publishers as &dyn Display),
+        ("community", &judge.tickets.community),
+        ("issued", &issued),
+        ("expires", &expires),
+        ("live", &live),
+        ("recently seen", &recently_seen),
         ("refused", &refused),
-    ])
+    ]);
+    if let Some(revoked) = &revoked {
+        fields.push(("revoked", revoked));
+    }
+    text::fields(&fields)
 }
 
-fn good_json(
-    source: &Source,
-    capsule: &Capsule,
-    public_key: PublicKey,
-    rules: &CapsuleRules<'_>,
-    now: UnixMillis,
-) -> Value {
-    let peers: Vec<_> = capsule
-        .peers
-        .iter()
-        .map(|(ticket, standing)| {
-            let payload = ticket.payload();
-            json!({
-                "peerId": payload.peer_id.as_str(),
-                "userId": payload.user_id.as_str(),
-                "publicKey": ticket.public_key().to_string(),
-                "issuedAt": payload.issued_at,
-                "expiresAt": payload.expires_at,
-                "standing": match standing {
-                    Standing::Live => "live",
-                    Standing::RecentlySeen => "recentlySeen",
-                },
-            })
+fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> Value {
+    let peers = capsule.peers.iter().map(|(ticket, standing)| {
+        let payload = ticket.payload();
+        json!({
+            "peerId": payload.peer_id.as_str(),
+            "userId": payload.user_id.as_str(),
+            "publicKey": ticket.public_key().to_string(),
+            "issuedAt": payload.issued_at,
+            "expiresAt": payload.expires_at,
+            "standing": standing_name(*standing),
         })
-        .collect();
+    });
     json!({
         "ok": true,
         "capsule": source.to_string(),
-        "publicKey": public_key.to_string(),
-        "community": rules.tickets.community.as_str(),
-        "now": now,
+        "publicKey": public_key(&verdict.trusted),
+        "rootVersion": verdict.trusted.root_version(),
+        "publishers": capsule.publishers.iter().map(PublicKey::to_string).collect::<Vec<_>>(),
+        "community": judge.tickets.community.as_str(),
+        "now": verdict.now,
         "issuedAt": capsule.issued_at,
         "expiresAt": capsule.expires_at,
         "live": capsule.count(Standing::Live),
         "recentlySeen": capsule.count(Standing::RecentlySeen),
         "refused": capsule.refused,
-        "peers": peers,
+        "revoked": revocations_json(&capsule.revocations),
+        "peers": peers.collect::<Vec<_>>(),
     })
-}
-
-fn refused_text(source: &Source, error: &CapsuleError) -> String {
-    let reason = text::printable(&error.to_string());
-    text::fields(&[("refused", source), ("code", &error.code()), ("reason", &reason), ("advice", &advice(error))])
-}
-
-/// What the reader of a refusal can do.
-fn advice(error: &CapsuleError) -> &'static str {
-    match error {
-        CapsuleError::TooLarge | CapsuleError::Malformed(_) | CapsuleError::RevocationsMalformed(_) => {
-            "see what it is: capsule inspect"
-        }
-        CapsuleError::RootExpired { .. } => "ask the community for its newest root",
-        CapsuleError::RevokedPublicKey => "ask the publisher, on another way than this one, for its new key",
-        CapsuleError::CosignaturesMalformed(_) => "ask the publisher: peers.json.sigs is no signatures file",
-        CapsuleError::ThresholdNotMet { .. } => "ask the other publishers to sign it, too",
-        CapsuleError::DetachedSignatureMissing => {
-            "publish peers.json.sig beside peers.json, or name it with --signature"
-        }
-        CapsuleError::DetachedSignatureInvalid => {
-            "if it is being replaced just now, try again; else it was changed, or signed by another key than --public-key"
-        }
-        CapsuleError::EmbeddedSignatureInvalid => "ask the publisher: whatever made this file did it wrong",
-        CapsuleError::UnsupportedVersion { .. } | CapsuleError::UnsupportedAlgorithm => {
-            "use a newer version of this program"
-        }
-        CapsuleError::CommunityMismatch { .. } | CapsuleError::RootOfAnotherCommunity { .. } => {
-            "name the community that you mean with --community"
-        }
-        CapsuleError::Rollback { .. } => "keep the newer one, and ask the host for this one's successor",
-        CapsuleError::NotYetValid { .. } => "check this machine's clock, then the publisher's",
-        CapsuleError::Expired { .. } => {
-            "see whether the publisher still runs: capsules are replaced before they expire"
-        }
-    }
 }

@@ -1,0 +1,108 @@
+//! `capsule root sign`: adds a root key's signature to those of a root.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::root::{Root, RootError};
+use serde_json::json;
+
+use super::report::{Signing, root_json, root_text};
+use super::{read_signatures, signatures_path, signatures_refused};
+use crate::arguments::SignArguments;
+use crate::clock::Clock;
+use crate::files;
+use crate::keys;
+use crate::outcome::{Exit, Failure, Outcome};
+use crate::reader::{read_root, root_file_name, root_refused};
+use crate::refusal::Refusal;
+
+/// Runs the command.
+pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, Failure> {
+    let path = &arguments.root;
+    let refuse = |refusal: Refusal| Ok(refusal.outcome(arguments.json, json!({ "file": path.display().to_string() })));
+    let (json, root) = read_root(path)?;
+    let previous = previous(arguments, &root)?;
+    if let Some((previous_path, previous)) = &previous
+        && let Some(refusal) = no_successor(path, &root, previous_path, previous)
+    {
+        return refuse(refusal);
+    }
+    let key = keys::read_private_key(&arguments.key)?;
+    let mut signing =
+        Signing { previous: previous.as_ref().map(|(_, root)| root), root: &root, signed: BTreeSet::new() };
+    if !signing.keys().contains(&key.public_key()) {
+        return refuse(no_part(path, &signing, key.public_key()));
+    }
+    // Others may be signing in the same directory at this moment.
+    let _lock = files::lock_directory_of(path);
+    let signatures = match read_signatures(path)? {
+        Ok(signatures) => signatures,
+        Err(error) => return refuse(signatures_refused(&signatures_path(path).display(), error)),
+    };
+    let mut signatures = signatures.fitting(&json, &signing.keys());
+    signatures.add(key.public_key(), key.sign(&json));
+    files::replace(&signatures_path(path), signatures.to_text().as_bytes())?;
+    signing.signed = signatures.keys();
+    let file = signatures_path(path).display().to_string();
+    Ok(if arguments.json {
+        let result = json!({
+            "ok": true,
+            "file": file,
+            "publicKey": key.public_key().to_string(),
+            "root": root_json(&root),
+            "signatures": signing.to_json(),
+            "complete": signing.is_complete(),
+        });
+        Outcome::json(&result, Exit::Good)
+    } else {
+        let head = root_text(("signed", &path.display().to_string()), &root, clock.now()?);
+        let last = if signing.is_complete() {
+            format!("Complete: put {} and {file} beside peers.json, and leave them there.\n", path.display())
+        } else {
+            format!("written: {file}. Take both files to whoever has to sign next.\n")
+        };
+        Outcome::text(format!("{head}\n{}{last}", signing.to_text()), Exit::Good)
+    })
+}
+
+/// The version before it: the one that is named, or the one that lies beside it.
+fn previous(arguments: &SignArguments, root: &Root) -> Result<Option<(PathBuf, Root)>, Failure> {
+    if let Some(path) = &arguments.previous {
+        return Ok(Some((path.clone(), read_root(path)?.1)));
+    }
+    let path = arguments.root.with_file_name(root_file_name(root.root_version().saturating_sub(1)));
+    if root.root_version() == 1 || !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some((path.clone(), read_root(&path)?.1)))
+}
+
+/// What no signature can make a successor.
+fn no_successor(path: &Path, root: &Root, previous_path: &Path, previous: &Root) -> Option<Refusal> {
+    let expected = previous.root_version().saturating_add(1);
+    let error = if root.community() != previous.community() {
+        RootError::CommunityMismatch { found: root.community().clone(), expected: previous.community().clone() }
+    } else if root.root_version() != expected {
+        RootError::OutOfSequence { found: root.root_version(), expected }
+    } else {
+        return None;
+    };
+    let refusal = root_refused(&path.display(), &error);
+    Some(Refusal {
+        advice: format!("it is compared with {}: name another with --previous", previous_path.display()),
+        ..refusal
+    })
+}
+
+fn no_part(path: &Path, signing: &Signing<'_>, key: PublicKey) -> Refusal {
+    let advice = if signing.root.publisher_keys().keys().contains(&key) {
+        "it is a publisher's, which signs capsules: capsule cosign"
+    } else if signing.previous.is_none() && signing.root.root_version() > 1 {
+        "if it is one of the version before it, name that with --previous"
+    } else {
+        "see whose signatures count: capsule root verify"
+    };
+    let reason = format!("the key {key} is no root key of it, nor of the version before it");
+    Refusal::new(&path.display(), "UNTRUSTED_PUBLIC_KEY", &reason, &advice)
+}

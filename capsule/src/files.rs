@@ -1,0 +1,153 @@
+//! Files that others may read at any moment, and that are too dear to be half written.
+//!
+//! Each is replaced at once or not at all: written to a temporary file in the same directory, synced, renamed.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Why a file was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// There is one of that name.
+    #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("the file {} cannot be written: {error}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is no directory for it.
+    #[error("the directory {} cannot be made: {error}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Replaces the file, or makes it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let renamed = write_beside(path, content)?.persist(path);
+    renamed.map_err(|error| FileError::Write { path: path.to_owned(), error: error.error })?;
+    sync_directory_of(path)
+}
+
+/// Makes a file that is not there yet.
+pub(crate) fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let renamed = write_beside(path, content)?.persist_noclobber(path);
+    renamed.map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ => FileError::Write { path: path.to_owned(), error: error.error },
+    })?;
+    sync_directory_of(path)
+}
+
+/// Makes a directory, and those above it, where it is not there yet.
+pub(crate) fn create_directory(path: &Path) -> Result<(), FileError> {
+    std::fs::create_dir_all(path).map_err(|error| FileError::Directory { path: path.to_owned(), error })
+}
+
+/// Keeps other runs of this program that ask for the same lock waiting, until it is dropped: for a file that is read,
+/// changed and replaced. Not every file system knows locks; without one, the last of two such runs wins.
+pub(crate) fn lock_directory_of(path: &Path) -> Option<File> {
+    File::open(directory_of(path)).and_then(|handle| handle.lock().map(|()| handle)).ok()
+}
+
+/// The directory that a file is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The file's name with `suffix` added.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(suffix);
+    path.into()
+}
+
+fn write_beside(path: &Path, content: &[u8]) -> Result<NamedTempFile, FileError> {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix);
+    // Temporary files are private by default, but what is written here is for others. (The umask still applies.)
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+        .tempfile_in(directory_of(path))
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.as_file().sync_all()?;
+            Ok(file)
+        })
+        .map_err(|error| FileError::Write { path: path.to_owned(), error })
+}
+
+/// The name is in the directory, which is synced like a file, on systems that can.
+#[cfg(unix)]
+fn sync_directory_of(path: &Path) -> Result<(), FileError> {
+    let directory = directory_of(path);
+    File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .map_err(|error| FileError::Write { path: directory.to_owned(), error })
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
+fn sync_directory_of(_path: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        for content in ["one", "two"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(names(directory.path()), ["file"]);
+        }
+    }
+
+    #[test]
+    fn a_new_file_takes_nobodys_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        create(&path, b"precious").unwrap();
+        let error = create(&path, b"new").unwrap_err();
+        assert!(matches!(error, FileError::Exists { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_name_without_a_directory_is_in_this_one() {
+        assert_eq!(directory_of(Path::new("file")), Path::new("."));
+        assert_eq!(directory_of(Path::new("a/file")), Path::new("a"));
+        assert_eq!(with_suffix(Path::new("a/file.x"), ".sigs"), Path::new("a/file.x.sigs"));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a reader of capsules fetches: the file, its signatures, and the roots beside it.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rendezvous_protocol::capsule::CapsuleBytes;
+use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, ROOT_MAX_STEPS, SIGNATURES_MAX_BYTES};
+use rendezvous_protocol::root::{Root, RootError};
+use rendezvous_protocol::signatures::Signatures;
+
+use crate::fetch::Fetcher;
+use crate::outcome::Failure;
+use crate::refusal::Refusal;
+use crate::source::{SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
+
+/// The name under which readers look for a root.
+pub(crate) fn root_file_name(root_version: u64) -> String {
+    format!("{root_version}.root.json")
+}
+
+/// A file that should be a root.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is no root: {error}", .path.display())]
+pub(crate) struct NotARoot {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Why.
+    pub(crate) error: RootError,
+}
+
+/// Reads a root that is believed, with its bytes.
+pub(crate) fn read_root(path: &Path) -> Result<(Vec<u8>, Root), Failure> {
+    let json = read_file(path, ROOT_MAX_BYTES).map_err(|error| SourceError::File { path: path.to_owned(), error })?;
+    let root = Root::parse(&json).map_err(|error| NotARoot { path: path.to_owned(), error })?;
+    Ok((json, root))
+}
+
+/// What is refused because of a root.
+pub(crate) fn root_refused(source: &impl Display, error: &RootError) -> Refusal {
+    let advice = match error {
+        RootError::TooLarge | RootError::Malformed(_) | RootError::Invalid(_) => {
+            "make it anew from the root before it: capsule root add-key, remove-key or renew"
+        }
+        RootError::ThresholdNotMet { .. } => "have it signed by more of those keys: capsule root sign",
+        RootError::UnsupportedVersion { .. } => "use a newer version of this program",
+        RootError::CommunityMismatch { .. } => "look for the root of the right community",
+        RootError::OutOfSequence { .. } => "give every version in between, none left out",
+        RootError::Expired { .. } => "ask for its successor, or make one: capsule root renew",
+    };
+    Refusal::new(source, error.code(), error, &advice)
+}
+
+/// How files are read: from the network in bounded time.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    fetcher: Fetcher,
+    timeout: Duration,
+}
+
+/// The three files of a capsule, as they were found.
+#[derive(Debug)]
+pub(crate) struct CapsuleParts {
+    /// `peers.json`.
+    pub(crate) json: Vec<u8>,
+    /// `peers.json.sig`, if it is there.
+    pub(crate) signature: Option<Vec<u8>>,
+    /// `peers.json.sigs`, if it is there.
+    pub(crate) signatures: Option<Vec<u8>>,
+}
+
+impl CapsuleParts {
+    /// As they are verified.
+    pub(crate) fn bytes(&self) -> CapsuleBytes<'_> {
+        let Self { json, signature, signatures } = self;
+        CapsuleBytes { json, signature: signature.as_deref(), cosignatures: signatures.as_deref() }
+    }
+}
+
+/// Why a walk did not come to its end.
+#[derive(Debug)]
+pub(crate) enum WalkError {
+    /// A file could not be read.
+    Source(SourceError),
+    /// There is a successor, and it is refused.
+    Refused {
+        /// Where it is.
+        source: Source,
+        /// Why.
+        error: RootError,
+    },
+}
+
+impl Reader {
+    /// Spends at most `timeout` on each file.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { fetcher: Fetcher::new(), timeout }
+    }
+
+    /// Reads at most `max_bytes`, and one more where there is more.
+    pub(crate) fn read(&self, source: &Source, max_bytes: usize) -> Result<Vec<u8>, SourceError> {
+        source.read(max_bytes, &self.fetcher, self.timeout)
+    }
+
+    /// The same, or nothing where there is no such thing.
+    pub(crate) fn read_if_there(&self, source: &Source, max_bytes: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.read(source, max_bytes) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The files of a capsule, the detached signature elsewhere if that is named; further signatures only for those to
+    /// whom they say something.
+    pub(crate) fn capsule(
+        &self,
+        capsule: &Source,
+        signature: Option<&Source>,
+        further: bool,
+    ) -> Result<CapsuleParts, SourceError> {
+        // In this order: a publisher that replaces them writes them the other way round.
+        let json = self.read(capsule, CAPSULE_MAX_BYTES)?;
+        let signature = match signature {
+            // A capsule without its signature is refused. One whose signature was asked for by name and is not there is
+            // a mistyped name.
+            Some(named) => Some(self.read(named, SIGNATURE_MAX_BYTES)?),
+            None => self.read_if_there(&capsule.signature(), SIGNATURE_MAX_BYTES)?,
+        };
+        let signatures = if further { self.read_if_there(&capsule.signatures(), SIGNATURES_MAX_BYTES)? } else { None };
+        Ok(CapsuleParts { json, signature, signatures })
+    }
+
+    /// Walks from `root` to the newest one that `find` leads to, and hands each on the way to `passed`.
+    pub(crate) fn walk(
+        &self,
+        root: Root,
+        find: impl Fn(&str) -> Source,
+        mut passed: impl FnMut(&Source, &[u8], &Signatures, &Root),
+    ) -> Result<Root, WalkError> {
+        let mut newest = root;
+        for _ in 0..ROOT_MAX_STEPS {
+            let source = find(&root_file_name(newest.root_version().saturating_add(1)));
+            let signatures =
+                self.read_if_there(&source.signatures(), SIGNATURES_MAX_BYTES).map_err(WalkError::Source)?;
+            // A host that answers every path with a page has no root: what is no signatures file ends the walk.
+            let Some(signatures) = signatures.and_then(|bytes| Signatures::parse(&bytes).ok()) else { break };
+            let Some(json) = self.read_if_there(&source, ROOT_MAX_BYTES).map_err(WalkError::Source)? else { break };
+            let next = newest.succeed(&json, &signatures);
+            let next = next.map_err(|error| WalkError::Refused { source: source.clone(), error })?;
+            passed(&source, &json, &signatures, &next);
+            newest = next;
+        }
+        Ok(newest)
+    }
+}

@@ -1,0 +1,43 @@
+//! What is refused, by a rule of the protocol: a result, not a failure.
+
+use std::fmt::Display;
+
+use serde_json::{Value, json};
+
+use crate::outcome::{Exit, Outcome};
+use crate::text;
+
+/// What is refused, and why.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The file or address.
+    pub(crate) source: String,
+    /// The rule's name, for scripts.
+    pub(crate) code: &'static str,
+    /// What does not fit.
+    pub(crate) reason: String,
+    /// What the reader can do.
+    pub(crate) advice: String,
+}
+
+impl Refusal {
+    /// Puts one together. The reason may repeat what strangers wrote: it is escaped where people see it.
+    pub(crate) fn new(source: &impl Display, code: &'static str, reason: &impl Display, advice: &impl Display) -> Self {
+        Self { source: source.to_string(), code, reason: reason.to_string(), advice: advice.to_string() }
+    }
+
+    /// As the result of a command. `fields` are more for scripts.
+    pub(crate) fn outcome(&self, json: bool, fields: Value) -> Outcome {
+        if !json {
+            let [source, reason] = [&self.source, &self.reason].map(|text| text::printable(text));
+            let Self { code, advice, .. } = self;
+            let lines = text::fields(&[("refused", &source), ("code", code), ("reason", &reason), ("advice", advice)]);
+            return Outcome::text(lines, Exit::Refused);
+        }
+        let mut object = json!({ "ok": false, "code": self.code, "error": self.reason, "advice": self.advice });
+        if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+            object.extend(fields);
+        }
+        Outcome::json(&object, Exit::Refused)
+    }
+}
