@@ -16,6 +16,7 @@ mod environment;
 mod fetch;
 mod files;
 mod keys;
+mod nonce;
 mod outcome;
 mod reader;
 mod refusal;
@@ -31,7 +32,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, inspect, keygen, publish, root, verify};
+use crate::commands::{announce, cosign, inspect, keygen, publish, root, ticket, verify};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
@@ -64,6 +65,8 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
         Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
+        Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),
+        Command::Ticket(arguments) => ticket::ticket(arguments, &environment, &clock, log),
         Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
     }

@@ -10,16 +10,19 @@ use serde_json::json;
 use crate::announce::AnnounceError;
 use crate::claims::ClaimsError;
 use crate::clock::ClockError;
+use crate::cosign::CosignError;
 use crate::directory::DirectoryError;
 use crate::environment::EnvironmentError;
 use crate::fetch::FetchError;
 use crate::files::FileError;
 use crate::keygen::KeygenError;
 use crate::keys::KeyFileError;
+use crate::nonce::NoRandomness;
 use crate::reader::NotARoot;
 use crate::root::RootCommandError;
 use crate::settings::SettingsError;
 use crate::source::SourceError;
+use crate::ticket::MintError;
 use crate::verify::NotRevocations;
 
 /// The exit codes. The help of every command explains them.
@@ -60,6 +63,12 @@ pub(crate) enum Failure {
     Keygen(#[from] KeygenError),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Cosign(#[from] CosignError),
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     #[error(transparent)]
     NotARoot(#[from] NotARoot),
     #[error(transparent)]

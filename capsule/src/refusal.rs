@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use crate::outcome::{Exit, Outcome};
+use crate::outcome::{Exit, Failure, Outcome};
 use crate::text;
 
 /// What is refused, and why.
@@ -39,5 +39,26 @@ impl Refusal {
             object.extend(fields);
         }
         Outcome::json(&object, Exit::Refused)
+    }
+}
+
+/// Why a command did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Something is refused.
+    Refused(Refusal),
+    /// Something could not be done.
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Ending {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }

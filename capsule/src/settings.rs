@@ -263,7 +263,7 @@ pub(crate) fn community(
 }
 
 /// The argument, or the variable.
-fn first<T>(
+pub(crate) fn first<T>(
     argument: Option<T>,
     environment: &Environment,
     name: &'static str,
@@ -286,7 +286,7 @@ fn signing_key(arguments: &PublishArguments, environment: &Environment) -> Resul
 }
 
 /// The private key in a file, or in a variable.
-fn private_key(
+pub(crate) fn private_key(
     file: Option<&Path>,
     environment: &Environment,
     name: &'static str,

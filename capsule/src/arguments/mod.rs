@@ -1,10 +1,12 @@
 //! The command line, and the help that teaches it.
 
 mod announce;
+mod cosign;
 mod inspect;
 mod keygen;
 mod publish;
 mod root;
+mod ticket;
 mod tickets;
 mod trust;
 mod verify;
@@ -12,6 +14,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::announce::AnnounceArguments;
+pub(crate) use self::cosign::CosignArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::keygen::KeygenArguments;
 pub(crate) use self::publish::PublishArguments;
@@ -19,6 +22,7 @@ pub(crate) use self::root::{
     AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
     RootVerifyArguments, SignArguments,
 };
+pub(crate) use self::ticket::MintArguments;
 pub(crate) use self::tickets::TicketArguments;
 pub(crate) use self::trust::TrustArguments;
 pub(crate) use self::verify::VerifyArguments;
@@ -71,6 +75,10 @@ pub(crate) enum Command {
     Root(RootArguments),
     /// Ask beacons who is online, and write a signed capsule.
     Publish(PublishArguments),
+    /// Add a publisher's signature to a capsule that another one made.
+    Cosign(CosignArguments),
+    /// Make a long ticket of a stable node, for its publisher to put into capsules.
+    Ticket(MintArguments),
     /// Keep a server announced to beacons, so that it is found.
     Announce(AnnounceArguments),
     /// Check a capsule as clients do, and say what it is worth now.
@@ -87,6 +95,8 @@ impl Command {
             Self::Root(arguments) => arguments.command.json(),
             Self::Publish(arguments) => arguments.json,
             Self::Announce(arguments) => arguments.json,
+            Self::Cosign(arguments) => arguments.json,
+            Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
         }

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use rendezvous_protocol::announcer::{Announcer, Answer, Moment, Problem, Request, Standing};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::CLOCK_SKEW;
-use rendezvous_protocol::ticket::Nonce;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::fetch::{Fetcher, random_byte};
+use crate::nonce::{NoRandomness, new_nonce};
 use crate::outcome::{Exit, Failure, Log, Outcome, print_event};
 use crate::settings::AnnounceSettings;
 use crate::signals;
@@ -35,15 +35,9 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How often a beacon that does not answer is asked, with `--once`.
 const ATTEMPTS_ONCE: u32 = 3;
 
-/// Bytes of a nonce.
-const NONCE_BYTES: usize = 16;
-
 /// Why nothing can be announced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnnounceError {
-    /// The system gave none.
-    #[error("the system has no randomness to make a ticket of")]
-    Randomness,
     /// The end would come without leaving.
     #[error("SIGTERM and SIGINT cannot be waited for: {0}")]
     Signals(io::Error),
@@ -201,11 +195,9 @@ impl Node {
         }
     }
 
-    fn send_what_is_due(&mut self) -> Result<(), AnnounceError> {
+    fn send_what_is_due(&mut self) -> Result<(), NoRandomness> {
         loop {
-            let mut bytes = vec![0; NONCE_BYTES];
-            getrandom::fill(&mut bytes).map_err(|_| AnnounceError::Randomness)?;
-            let nonce = Nonce::new(bytes).ok_or(AnnounceError::Randomness)?;
+            let nonce = new_nonce()?;
             let Some((number, request)) = self.announcer.due(self.time.now(), &nonce) else { return Ok(()) };
             let timeout = match request {
                 Request::Leave(_) => self.timeout.min(LEAVE_WITHIN),

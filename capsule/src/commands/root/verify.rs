@@ -16,7 +16,7 @@ use crate::arguments::RootVerifyArguments;
 use crate::clock::Clock;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::reader::{Reader, WalkError, read_root, root_refused};
-use crate::refusal::Refusal;
+use crate::refusal::{Ending, Refusal};
 use crate::settings::DEFAULT_TIMEOUT;
 use crate::source::Source;
 
@@ -26,24 +26,6 @@ struct Accepted {
     root: Root,
     /// Those of its own root keys, and of the version before it, that signed it.
     signed: BTreeSet<PublicKey>,
-}
-
-/// Why the walk ended before its end.
-enum Ending {
-    Refused(Refusal),
-    Failed(Failure),
-}
-
-impl<E: Into<Failure>> From<E> for Ending {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<Refusal> for Ending {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 /// What was found so far.
