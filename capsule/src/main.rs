@@ -32,7 +32,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, cosign, inspect, keygen, publish, root, ticket, verify};
+use crate::commands::{announce, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
@@ -68,6 +68,8 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),
         Command::Ticket(arguments) => ticket::ticket(arguments, &environment, &clock, log),
         Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),
+        Command::Diff(arguments) => diff::diff(arguments, &clock),
+        Command::Explain(arguments) => explain::explain(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
     }
 }

@@ -2,6 +2,8 @@
 
 mod announce;
 mod cosign;
+mod diff;
+mod explain;
 mod inspect;
 mod keygen;
 mod publish;
@@ -15,6 +17,8 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::announce::AnnounceArguments;
 pub(crate) use self::cosign::CosignArguments;
+pub(crate) use self::diff::DiffArguments;
+pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::keygen::KeygenArguments;
 pub(crate) use self::publish::PublishArguments;
@@ -83,6 +87,10 @@ pub(crate) enum Command {
     Announce(AnnounceArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
+    /// Say why each entry of a capsule is there.
+    Explain(ExplainArguments),
+    /// Say what one capsule has that another one has not, without checking any of it.
+    Diff(DiffArguments),
     /// Show what a capsule says, without checking any of it.
     Inspect(InspectArguments),
 }
@@ -98,6 +106,8 @@ impl Command {
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
+            Self::Explain(arguments) => arguments.json,
+            Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
         }
     }

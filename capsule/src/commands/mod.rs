@@ -2,6 +2,8 @@
 
 pub(crate) mod announce;
 pub(crate) mod cosign;
+pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod publish;
