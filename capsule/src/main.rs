@@ -32,7 +32,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify};
+use crate::commands::{announce, check, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
@@ -65,6 +65,7 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
         Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
+        Command::Check(arguments) => check::check(arguments, &environment, &clock, log),
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),
         Command::Ticket(arguments) => ticket::ticket(arguments, &environment, &clock, log),
         Command::Verify(arguments) => verify::verify(arguments, &environment, &clock),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::announce::AnnounceError;
+use crate::check::CheckError;
 use crate::claims::ClaimsError;
 use crate::clock::ClockError;
 use crate::cosign::CosignError;
@@ -63,6 +64,8 @@ pub(crate) enum Failure {
     Keygen(#[from] KeygenError),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error(transparent)]
     Cosign(#[from] CosignError),
     #[error(transparent)]

@@ -33,7 +33,7 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for each request of `announce`.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Beacons, each of which is asked in a thread of its own.
-const BEACONS_MAX: usize = 64;
+pub(crate) const BEACONS_MAX: usize = 64;
 
 /// Settings that are missing or do not go together.
 #[derive(Debug, thiserror::Error)]
@@ -336,6 +336,14 @@ pub(crate) fn parse_peer_count(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|count| (1..=CAPSULE_MAX_PEERS).contains(count))
         .ok_or_else(|| format!("must be a number of peers from 1 to {CAPSULE_MAX_PEERS}"))
+}
+
+/// A number of live peers, which may be none.
+pub(crate) fn parse_live_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (0..=CAPSULE_MAX_PEERS).contains(count))
+        .ok_or_else(|| format!("must be a number of peers from 0 to {CAPSULE_MAX_PEERS}"))
 }
 
 /// How many keys have to sign.

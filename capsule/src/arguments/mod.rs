@@ -1,6 +1,7 @@
 //! The command line, and the help that teaches it.
 
 mod announce;
+mod check;
 mod cosign;
 mod diff;
 mod explain;
@@ -16,6 +17,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::announce::AnnounceArguments;
+pub(crate) use self::check::CheckArguments;
 pub(crate) use self::cosign::CosignArguments;
 pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::explain::ExplainArguments;
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Announce(AnnounceArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
+    /// Check the health of capsules and beacons, for a schedule.
+    Check(CheckArguments),
     /// Say why each entry of a capsule is there.
     Explain(ExplainArguments),
     /// Say what one capsule has that another one has not, without checking any of it.
@@ -106,6 +110,7 @@ impl Command {
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub(crate) mod announce;
+pub(crate) mod check;
 pub(crate) mod cosign;
 pub(crate) mod diff;
 pub(crate) mod explain;

@@ -1,0 +1,153 @@
+//! The health of one beacon.
+
+use std::time::{Duration, Instant};
+
+use rendezvous_protocol::announcer::{Answer, Reply, Request, Verdict};
+use rendezvous_protocol::answer::read_answer;
+use rendezvous_protocol::limits::CLOCK_SKEW;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use serde::Serialize;
+
+use super::Problem;
+use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
+use crate::clock::Clock;
+use crate::fetch::{Fetched, Fetcher};
+use crate::settings::TicketSettings;
+use crate::text;
+
+/// How often a beacon is asked how it is, before it is said not to answer.
+const ATTEMPTS: u32 = 2;
+
+/// How a beacon is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BeaconHealth {
+    pub(super) beacon: String,
+    /// Whether it said something, be it wrong.
+    pub(super) answered: bool,
+    /// How long `GET /healthz` took.
+    pub(super) health_ms: Option<u64>,
+    /// How long `GET /peers` took.
+    pub(super) peers_ms: Option<u64>,
+    /// Good tickets in its list.
+    pub(super) tickets: Option<usize>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl BeaconHealth {
+    fn with(beacon: &Beacon, problems: Vec<Problem>) -> Self {
+        let beacon = beacon.to_string();
+        Self { beacon, answered: false, health_ms: None, peers_ms: None, tickets: None, problems }
+    }
+
+    /// For a thread that came to no end.
+    pub(super) fn died(beacon: &Beacon) -> Self {
+        Self::with(beacon, vec![Problem::new("BROKEN_ANSWER", "this program failed while asking")])
+    }
+
+    /// For one that readers do not ask.
+    pub(super) fn revoked(beacon: &Beacon) -> Self {
+        Self::with(beacon, vec![Problem::new("REVOKED_BEACON", "a capsule revokes it, so nobody asks it any more")])
+    }
+}
+
+/// Asks a beacon how it is, and for its list.
+pub(super) fn ask(beacon: &Beacon, tickets: &TicketSettings, timeout: Duration, clock: &Clock) -> BeaconHealth {
+    let fetcher = Fetcher::new();
+    let mut health = BeaconHealth::with(beacon, Vec::new());
+    ask_health(&mut health, beacon, tickets, &fetcher, timeout, clock);
+    ask_peers(&mut health, beacon, tickets, &fetcher, timeout, clock);
+    health
+}
+
+fn ask_health(
+    health: &mut BeaconHealth,
+    beacon: &Beacon,
+    tickets: &TicketSettings,
+    fetcher: &Fetcher,
+    timeout: Duration,
+    clock: &Clock,
+) {
+    let mut asked = 0;
+    let (answer, took) = loop {
+        asked += 1;
+        let begun = Instant::now();
+        // Half of the time, so that there is as much left for its list: a silent one is not waited for twice as long.
+        let answer = beacon.send(&Request::Time, &tickets.community, fetcher, timeout / (2 * ATTEMPTS));
+        if asked >= ATTEMPTS || matches!(answer, Answer::Reply(_)) {
+            break (answer, begun.elapsed());
+        }
+    };
+    match answer {
+        Answer::Failed { problem, .. } => {
+            health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
+        }
+        Answer::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => {
+            health.answered = true;
+            health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
+        }
+        Answer::Reply(Reply { server_time, verdict: Verdict::Done { .. } }) => {
+            health.answered = true;
+            health.health_ms = Some(saturating_millis(took));
+            // A clock that is of no use was said by the capsules' verdicts, or at the end.
+            if let (Some(server), Ok(now)) = (server_time, clock.now()) {
+                health.problems.extend(clock_problem(server, now));
+            }
+        }
+    }
+}
+
+fn clock_problem(server: UnixMillis, now: UnixMillis) -> Option<Problem> {
+    let (off, way) = if server > now { (server.since(now), "ahead of") } else { (now.since(server), "behind") };
+    let detail = || {
+        format!("its clock is {} {way} this machine's: it refuses good tickets, or lists bad ones", text::duration(off))
+    };
+    (off > CLOCK_SKEW).then(|| Problem::new("CLOCK_IS_OFF", detail()))
+}
+
+fn ask_peers(
+    health: &mut BeaconHealth,
+    beacon: &Beacon,
+    tickets: &TicketSettings,
+    fetcher: &Fetcher,
+    timeout: Duration,
+    clock: &Clock,
+) {
+    let Fetched { body, took, .. } = beacon.ask(&tickets.community, fetcher, timeout / 2);
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => {
+            health.answered |= error.is_answer();
+            health.problems.push(Problem::new(error.code(), format!("/peers: {error}")));
+            return;
+        }
+    };
+    health.answered = true;
+    let Ok(now) = clock.now() else { return };
+    match read_answer(&body, &tickets.rules(), now) {
+        Ok(answer) => {
+            health.peers_ms = Some(saturating_millis(took));
+            health.tickets = Some(answer.tickets.len());
+        }
+        Err(error) => {
+            let hint = if looks_like_html(&body) { HTML_HINT } else { "" };
+            health.problems.push(Problem::new(error.code(), format!("/peers: {error}{hint}")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_be_off_by_as_much_as_tickets_allow() {
+        let [now, near, ahead, behind] = [100_000, 115_000, 115_001, 84_999].map(UnixMillis::saturating);
+        assert_eq!(clock_problem(near, now), None);
+        for (server, way) in [(ahead, "ahead of"), (behind, "behind")] {
+            let problem = clock_problem(server, now).unwrap();
+            assert_eq!(problem.code, "CLOCK_IS_OFF");
+            assert!(problem.detail.contains(&format!("15s {way} this machine's")), "{}", problem.detail);
+        }
+    }
+}

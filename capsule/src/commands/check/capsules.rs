@@ -1,0 +1,164 @@
+//! The health of one capsule.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, Standing};
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use serde::Serialize;
+
+use super::Problem;
+use crate::arguments::CheckArguments;
+use crate::beacon::Beacon;
+use crate::clock::Clock;
+use crate::outcome::Failure;
+use crate::reader::Reader;
+use crate::source::{Source, SourceError};
+use crate::text;
+use crate::trust::{Judge, JudgeError, Trusted, Verdict};
+
+/// Fewest live peers.
+const DEFAULT_MIN_LIVE: usize = 1;
+
+/// The part of its life that has to be left of a capsule: a run of the schedule, where a capsule outlives six.
+const REMAINING_PART: u32 = 6;
+
+/// How long before a root's end its keepers have to come together.
+const ROOT_REMAINING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How a capsule is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CapsuleHealth {
+    pub(super) capsule: String,
+    /// Whether it could be fetched, good or not.
+    pub(super) fetched: bool,
+    /// For all its files, and the roots beside it.
+    pub(super) time_ms: u64,
+    pub(super) problems: Vec<Problem>,
+    #[serde(flatten)]
+    pub(super) good: Option<Good>,
+    /// Beacons that it names.
+    #[serde(skip)]
+    pub(super) named_beacons: Vec<Beacon>,
+    /// Beacons that it revokes, in their normal form.
+    #[serde(skip)]
+    pub(super) revoked_beacons: Vec<String>,
+}
+
+/// What a capsule says that readers take.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Good {
+    pub(super) root_version: Option<u64>,
+    pub(super) issued_at: UnixMillis,
+    pub(super) expires_at: UnixMillis,
+    pub(super) live: usize,
+    pub(super) recently_seen: usize,
+    pub(super) refused: BTreeMap<&'static str, usize>,
+}
+
+impl CapsuleHealth {
+    fn unfetched(source: &Source, took: Duration, problem: Problem) -> Self {
+        Self {
+            capsule: source.to_string(),
+            fetched: false,
+            time_ms: saturating_millis(took),
+            problems: vec![problem],
+            good: None,
+            named_beacons: Vec::new(),
+            revoked_beacons: Vec::new(),
+        }
+    }
+
+    /// For a thread that came to no end.
+    pub(super) fn died(source: &Source) -> Self {
+        let problem = Problem::new("BROKEN_ANSWER", "this program failed while asking");
+        Self::unfetched(source, Duration::ZERO, problem)
+    }
+}
+
+/// Fetches a capsule and looks at it.
+pub(super) fn examine(
+    source: &Source,
+    arguments: &CheckArguments,
+    judge: &Judge,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<CapsuleHealth, Failure> {
+    let reader = Reader::new(timeout);
+    let begun = Instant::now();
+    let verdict = match judge.judge(&reader, source, None, clock) {
+        // Between two files it may have been replaced. Once more, and it is there.
+        Ok(Verdict { result: Err(CapsuleError::DetachedSignatureInvalid), .. }) => {
+            judge.judge(&reader, source, None, clock)
+        }
+        verdict => verdict,
+    };
+    let took = begun.elapsed();
+    let mut health = match &verdict {
+        Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
+            let detail = if *url == source.to_string() { error.to_string() } else { format!("{url}: {error}") };
+            return Ok(CapsuleHealth::unfetched(source, took, Problem::new(error.code(), detail)));
+        }
+        _ => CapsuleHealth { fetched: true, problems: Vec::new(), ..CapsuleHealth::died(source) },
+    };
+    health.time_ms = saturating_millis(took);
+    match verdict {
+        Err(JudgeError::Source(error)) => return Err(error.into()),
+        Err(JudgeError::Clock(failure)) => return Err(failure),
+        Err(JudgeError::Root(refusal)) => {
+            health.problems.push(Problem::new(refusal.code, format!("{}: {}", refusal.source, refusal.reason)));
+        }
+        Ok(Verdict { result: Err(error), .. }) => {
+            health.problems.push(Problem::new(error.code(), error.to_string()));
+        }
+        Ok(Verdict { result: Ok(capsule), trusted, now, .. }) => {
+            health.problems = problems(&capsule, &trusted, arguments, now);
+            let named = capsule.origins.as_ref().and_then(|origins| origins.as_ref().ok());
+            let named = named.into_iter().flat_map(|origins| &origins.beacons);
+            health.named_beacons = named.filter_map(|url| Beacon::parse(url).ok()).collect();
+            health.revoked_beacons = capsule.revocations.beacons.iter().cloned().collect();
+            health.good = Some(Good {
+                root_version: trusted.root_version(),
+                issued_at: capsule.issued_at,
+                expires_at: capsule.expires_at,
+                live: capsule.count(Standing::Live),
+                recently_seen: capsule.count(Standing::RecentlySeen),
+                refused: capsule.refused,
+            });
+        }
+    }
+    Ok(health)
+}
+
+fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, now: UnixMillis) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Capsule { issued_at, expires_at, .. } = capsule;
+    let least = arguments.min_remaining.unwrap_or(expires_at.since(*issued_at) / REMAINING_PART);
+    let left = expires_at.since(now);
+    if left < least {
+        let [left, least] = [left, least].map(text::duration);
+        problems.push(Problem::new("EXPIRES_SOON", format!("it ends in {left}, and {least} should be left")));
+    }
+    let age = now.since(*issued_at);
+    if let Some(most) = arguments.max_age
+        && age > most
+    {
+        let [age, most] = [age, most].map(text::duration);
+        problems.push(Problem::new("TOO_OLD", format!("it was issued {age} ago, at most {most} are allowed")));
+    }
+    let (live, least) = (capsule.count(Standing::Live), arguments.min_live.unwrap_or(DEFAULT_MIN_LIVE));
+    if live < least {
+        let live = text::count(live, "live peer", "live peers");
+        problems.push(Problem::new("TOO_FEW_LIVE", format!("{live}, and there should be {least}")));
+    }
+    if let Trusted::Root(root) = trusted
+        && root.expires_at().since(now) < ROOT_REMAINING
+    {
+        let left = text::duration(root.expires_at().since(now));
+        let detail = format!("version {} of the root ends in {left}: capsule root renew", root.root_version());
+        problems.push(Problem::new("ROOT_EXPIRES_SOON", detail));
+    }
+    problems
+}

@@ -1,0 +1,135 @@
+//! `capsule check`: the health of a community: its capsules, and the beacons that they come from.
+//!
+//! Everything is asked at once, each in a thread of its own and in bounded time, so that what is dead hides nothing else.
+
+mod beacons;
+mod capsules;
+mod report;
+
+use std::collections::BTreeSet;
+use std::thread::Builder;
+
+use rendezvous_protocol::revocation::normal_beacon_url;
+
+use self::beacons::{BeaconHealth, ask};
+use self::capsules::{CapsuleHealth, examine};
+use self::report::Report;
+use crate::arguments::CheckArguments;
+use crate::beacon::Beacon;
+use crate::clock::Clock;
+use crate::environment::{self, Environment};
+use crate::outcome::{Failure, Log, Outcome};
+use crate::settings::{BEACONS_MAX, DEFAULT_TIMEOUT, TicketSettings};
+use crate::source::Source;
+use crate::text;
+use crate::trust::{Judge, Trusted};
+
+/// Capsules, each of which is fetched in a thread of its own.
+const CAPSULES_MAX: usize = 64;
+
+/// Why nothing is checked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckError {
+    /// Neither capsules nor beacons.
+    #[error("nothing to check: give the URL of a capsule, or --beacon URL, or set RENDEZVOUS_BEACONS")]
+    Nothing,
+    /// More than are asked at once.
+    #[error("{count} capsules are more than {CAPSULES_MAX}: check them in several runs")]
+    TooManyCapsules {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// What is wrong with a capsule or a beacon.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+impl Problem {
+    fn new(code: &str, detail: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), detail: detail.into() }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn check(
+    arguments: &CheckArguments,
+    environment: &Environment,
+    clock: &Clock,
+    log: &Log,
+) -> Result<Outcome, Failure> {
+    let given = given_beacons(arguments, environment)?;
+    let sources: Vec<_> = arguments.capsules.iter().map(|name| Source::new(name)).collect();
+    match (sources.len(), given.len()) {
+        (0, 0) => return Err(CheckError::Nothing.into()),
+        (count, _) if count > CAPSULES_MAX => return Err(CheckError::TooManyCapsules { count }.into()),
+        _ => {}
+    }
+    log.note(format_args!(
+        "checking {}, and the beacons that they name",
+        text::count(sources.len(), "capsule", "capsules")
+    ));
+    let timeout = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let (capsules, tickets) = if sources.is_empty() {
+        (Vec::new(), TicketSettings::new(&arguments.tickets, environment)?)
+    } else {
+        let trusted = Trusted::new(&arguments.trust, environment)?;
+        let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
+        let examine = |source: &Source| examine(source, arguments, &judge, timeout, clock);
+        let capsules = at_once(&sources, examine, |source| Ok(CapsuleHealth::died(source)));
+        (capsules.into_iter().collect::<Result<Vec<_>, _>>()?, judge.tickets)
+    };
+    let (asked, revoked) = choose(given, &capsules);
+    let ask = |beacon: &Beacon| ask(beacon, &tickets, timeout, clock);
+    let mut beacons = at_once(&asked, ask, BeaconHealth::died);
+    beacons.extend(revoked.iter().map(BeaconHealth::revoked));
+    let report = Report { capsules, beacons, community: tickets.community, now: clock.now()? };
+    Ok(report.outcome(arguments))
+}
+
+/// Those of the arguments, or of the variable, each once.
+fn given_beacons(arguments: &CheckArguments, environment: &Environment) -> Result<Vec<Beacon>, Failure> {
+    let mut beacons: Vec<Beacon> = Vec::new();
+    let given = if arguments.beacons.is_empty() {
+        environment.list(environment::BEACONS, Beacon::parse)?
+    } else {
+        arguments.beacons.clone()
+    };
+    for beacon in given {
+        if !beacons.contains(&beacon) {
+            beacons.push(beacon);
+        }
+    }
+    Ok(beacons)
+}
+
+/// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of
+/// those that were given nobody asks any more, because a capsule revokes them.
+fn choose(given: Vec<Beacon>, capsules: &[CapsuleHealth]) -> (Vec<Beacon>, Vec<Beacon>) {
+    let revoked: BTreeSet<&String> = capsules.iter().flat_map(|capsule| &capsule.revoked_beacons).collect();
+    let is_revoked = |beacon: &Beacon| normal_beacon_url(&beacon.to_string()).is_some_and(|url| revoked.contains(&url));
+    let (revoked, mut asked): (Vec<_>, Vec<_>) = given.into_iter().partition(is_revoked);
+    for beacon in capsules.iter().flat_map(|capsule| &capsule.named_beacons) {
+        if asked.len() < BEACONS_MAX && !asked.contains(beacon) && !is_revoked(beacon) {
+            asked.push(beacon.clone());
+        }
+    }
+    (asked, revoked)
+}
+
+/// Does something with every item, in a thread each; `died` stands in for a thread that could not start, or that
+/// panicked in a library.
+fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, died: impl Fn(&T) -> R) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let start = |item| (item, Builder::new().spawn_scoped(scope, move || work(item)));
+        let threads: Vec<_> = items.iter().map(start).collect();
+        threads
+            .into_iter()
+            .map(|(item, thread)| thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| died(item)))
+            .collect()
+    })
+}
