@@ -181,9 +181,8 @@ impl Work<'_> {
                 return Err(CapsuleError::RootExpired { expires_at: root.expires_at(), now: self.now });
             }
             if *root.community() != self.judge.tickets.community {
-                let [capsule, asked] =
-                    [root.community(), &self.judge.tickets.community].map(|community| community.as_str().to_owned());
-                return Err(CapsuleError::CommunityMismatch { capsule, asked });
+                let (root, asked) = (root.community().clone(), self.judge.tickets.community.clone());
+                return Err(CapsuleError::RootOfAnotherCommunity { root, asked });
             }
         }
         for key in self.publishers.keys() {
