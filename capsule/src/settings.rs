@@ -233,7 +233,8 @@ impl AnnounceSettings {
     }
 }
 
-fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
+/// Whom to ask, each once: the arguments, or the variable.
+pub(crate) fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
     let mut beacons: Vec<Beacon> = Vec::new();
     let listed =
         if arguments.is_empty() { environment.list(environment::BEACONS, Beacon::parse)? } else { arguments.to_vec() };

@@ -45,11 +45,26 @@ How it goes together:
 And for a server that wants to be found, with a key of its own:
      capsule announce --key node-key.pem --peer-id my-server \\
        --beacon https://beacon.example.org
+For the day when a publisher's key leaks or is lost, give clients a root, not
+the publisher's key:
+     capsule root init, capsule root sign
+       who may publish, said by several keys that are kept offline
+     capsule cosign public/capsules/peers.json --key FILE --root 1.root.json
+       where a root asks for more than one publisher
+For a server that newcomers are to find even when all beacons are gone:
+     capsule ticket --key node-key.pem --peer-id my-server
+       a ticket of a week, which its publisher puts into every capsule
+And to see what is going on:
+     capsule check https://example.org/capsules/peers.json --root 1.root.json
+       from a schedule: are the capsule and its beacons well?
+     capsule explain, capsule diff, capsule inspect
+       why an entry is there, what has changed, and what a file says
 
 Exit codes, of every command:
   0  good
-  1  refused: the capsule is not to be trusted, or there are too few good
-     tickets for a new one, or no beacon lists the peer
+  1  refused: the capsule or the root is not to be trusted, or there are too few
+     good tickets for a new one, or no beacon lists the peer, or something is
+     unhealthy
   2  usage: a wrong argument or variable, or a file that cannot be read or
      written
   3  could not reach: no beacon answered, or the address could not be fetched

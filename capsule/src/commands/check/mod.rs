@@ -17,9 +17,9 @@ use self::report::Report;
 use crate::arguments::CheckArguments;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 use crate::outcome::{Failure, Log, Outcome};
-use crate::settings::{BEACONS_MAX, DEFAULT_TIMEOUT, TicketSettings};
+use crate::settings::{self, BEACONS_MAX, DEFAULT_TIMEOUT, SettingsError, TicketSettings};
 use crate::source::Source;
 use crate::text;
 use crate::trust::{Judge, Trusted};
@@ -90,20 +90,12 @@ pub(crate) fn check(
     Ok(report.outcome(arguments))
 }
 
-/// Those of the arguments, or of the variable, each once.
-fn given_beacons(arguments: &CheckArguments, environment: &Environment) -> Result<Vec<Beacon>, Failure> {
-    let mut beacons: Vec<Beacon> = Vec::new();
-    let given = if arguments.beacons.is_empty() {
-        environment.list(environment::BEACONS, Beacon::parse)?
-    } else {
-        arguments.beacons.clone()
-    };
-    for beacon in given {
-        if !beacons.contains(&beacon) {
-            beacons.push(beacon);
-        }
+/// Those of the arguments, or of the variable: none is no mistake, where there are capsules.
+fn given_beacons(arguments: &CheckArguments, environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
+    match settings::beacons(&arguments.beacons, environment) {
+        Err(SettingsError::NoBeacon) => Ok(Vec::new()),
+        beacons => beacons,
     }
-    Ok(beacons)
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of

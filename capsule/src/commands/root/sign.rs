@@ -21,6 +21,7 @@ use crate::refusal::Refusal;
 pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, Failure> {
     let path = &arguments.root;
     let refuse = |refusal: Refusal| Ok(refusal.outcome(arguments.json, json!({ "file": path.display().to_string() })));
+    let now = clock.now()?;
     let (json, root) = read_root(path)?;
     let previous = previous(arguments, &root)?;
     if let Some((previous_path, previous)) = &previous
@@ -56,7 +57,7 @@ pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, 
         });
         Outcome::json(&result, Exit::Good)
     } else {
-        let head = root_text(("signed", &path.display().to_string()), &root, clock.now()?);
+        let head = root_text(("signed", &path.display().to_string()), &root, now);
         let last = if signing.is_complete() {
             format!("Complete: put {} and {file} beside peers.json, and leave them there.\n", path.display())
         } else {
