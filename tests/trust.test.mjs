@@ -470,10 +470,34 @@ describe("cosign", () => {
     await ring.good([...args, "--out", "signed/here"]);
     assert.deepEqual((await readdir(ring.path("signed/here"))).sort(), ["peers.json", "peers.json.sig", "peers.json.sigs"]);
     assert.equal((await ring.run(["verify", "signed/here/peers.json", "--root", "1.root.json"])).code, 0);
+    // Who signs it next there keeps the line of who did before, which the host does not have.
+    const lines = () => readFile(ring.path("signed/here/peers.json.sigs"), "utf8");
+    const line = await lines();
+    assert.equal((await ring.good([...args.with(3, "p.pem"), "--out", "signed/here"])).missing, 0);
+    assert.equal(await lines(), line);
     // An older one does not come after that.
     await writeCapsule(ring.path("peers.json"), ring.keys.p, { issuedAt: NOW - 1 });
     const older = await ring.run([...args, "--out", "signed/here"]);
     assert.deepEqual([older.code, older.result.code], [1, "ROLLBACK"]);
+  });
+
+  test("of several publishers at the same time loses no line", async () => {
+    const names = ["k0", "k1", "k2", "k3", "k4", "k5"];
+    const ring = await keyring("a", "p", ...names);
+    const args = ["--root-key", ring.list("a"), "--publisher-key", ring.list("p", ...names), "--publisher-threshold", "7"];
+    await ring.good(["root", "init", ...args]);
+    await writeCapsule(ring.path("peers.json"), ring.keys.p);
+    const cosign = (name) => ring.good(["cosign", "peers.json", "--key", `${name}.pem`, "--root", "1.root.json"]);
+    await Promise.all(names.map(cosign));
+    assert.equal((await ring.good(["verify", "peers.json", "--root", "1.root.json"])).publishers.length, 7);
+    const roots = names.map((name) => `${name}.pub`);
+    for (const name of names) await writeFile(ring.path(`${name}.pub`), `${ring.keys[name].publicKey}\n`);
+    await rm(ring.path("1.root.json"));
+    const init = ["root", "init", "--root-key", roots.join(","), "--root-threshold", "6", "--publisher-key", ring.list("p")];
+    await ring.good(init);
+    await Promise.all(names.map((name) => ring.good(["root", "sign", "1.root.json", "--key", `${name}.pem`])));
+    const { roots: [first] } = await ring.good(["root", "verify", "1.root.json"]);
+    assert.equal(first.signedBy.length, 6);
   });
 
   test("keeps no line that is of another capsule", async () => {

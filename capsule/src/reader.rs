@@ -2,17 +2,20 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rendezvous_protocol::capsule::CapsuleBytes;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, ROOT_MAX_STEPS, SIGNATURES_MAX_BYTES};
 use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::signatures::Signatures;
 
-use crate::fetch::Fetcher;
+use crate::fetch::{FetchError, Fetcher};
 use crate::outcome::Failure;
 use crate::refusal::Refusal;
 use crate::source::{SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
+
+/// How many times as long as one file all roots together may take.
+const WALK_MAX_TIMEOUTS: u32 = 4;
 
 /// The name under which readers look for a root.
 pub(crate) fn root_file_name(root_version: u64) -> String {
@@ -131,7 +134,7 @@ impl Reader {
         Ok(CapsuleParts { json, signature, signatures })
     }
 
-    /// Walks from `root` to the newest one that `find` leads to, and hands each on the way to `passed`.
+    /// Walks, in bounded time, from `root` to the newest one that `find` leads to, and hands each on the way to `passed`.
     pub(crate) fn walk(
         &self,
         root: Root,
@@ -139,8 +142,16 @@ impl Reader {
         mut passed: impl FnMut(&Source, &[u8], &Signatures, &Root),
     ) -> Result<Root, WalkError> {
         let mut newest = root;
+        let begun = Instant::now();
         for _ in 0..ROOT_MAX_STEPS {
             let source = find(&root_file_name(newest.root_version().saturating_add(1)));
+            // Each of many files may come in time, and all of them in hours.
+            if let Source::Url(url) = &source
+                && begun.elapsed() > self.timeout.saturating_mul(WALK_MAX_TIMEOUTS)
+            {
+                let late = SourceError::Fetch { url: url.clone(), error: FetchError::TimedOut };
+                return Err(WalkError::Source(late));
+            }
             let signatures =
                 self.read_if_there(&source.signatures(), SIGNATURES_MAX_BYTES).map_err(WalkError::Source)?;
             // A host that answers every path with a page has no root: what is no signatures file ends the walk.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rendezvous_protocol::capsule::{Capsule, CapsuleError};
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::limits::SIGNATURES_MAX_BYTES;
 use rendezvous_protocol::root::Root;
 use rendezvous_protocol::signatures::Signatures;
 use rendezvous_protocol::time::UnixMillis;
@@ -142,8 +143,9 @@ impl Work<'_> {
         if let Some(directory) = &self.arguments.out {
             files::create_directory(directory)?;
         }
-        // From reading to writing: another publisher may be signing the same capsule.
-        let _lock = files::lock_directory_of(&self.target);
+        // From reading to writing: another publisher may be signing the same capsule. Not while it is fetched, which may
+        // take long.
+        let in_place = self.is_in_place().then(|| files::lock_directory_of(&self.target));
         let parts = self.reader.capsule(&self.source, None, true)?;
         if self.judge.successors
             && let Publishers::Root(root) = &self.publishers
@@ -151,6 +153,7 @@ impl Work<'_> {
         {
             self.publishers = Publishers::Root(newest);
         }
+        let _lock = in_place.unwrap_or_else(|| files::lock_directory_of(&self.target));
         self.now = clock.now()?;
         self.judge.newest_seen = self.judge.newest_seen.max(self.held()?);
         let signer = self.check(&parts).map_err(|error| capsule_refused(&self.source, &error))?;
@@ -159,9 +162,9 @@ impl Work<'_> {
             return Err(self.no_publisher(own).into());
         }
         let signatures = match parts.signatures.as_deref().map(Signatures::parse) {
-            Some(Ok(signatures)) => signatures.fitting(&parts.json, self.publishers.keys()),
+            Some(Ok(signatures)) => self.with_held(&parts.json, &signatures)?,
             Some(Err(error)) => return Err(capsule_refused(&self.source, &error.into()).into()),
-            None => Signatures::default(),
+            None => self.with_held(&parts.json, &Signatures::default())?,
         };
         let mut signed = signatures.clone();
         if signer != own {
@@ -202,7 +205,7 @@ impl Work<'_> {
     /// When the capsule was issued that is in the way, if that is one by these publishers.
     fn held(&self) -> Result<Option<UnixMillis>, SourceError> {
         let there = Source::File(self.target.clone());
-        if there == self.source || !self.target.exists() {
+        if self.is_in_place() || !self.target.exists() {
             return Ok(None);
         }
         let parts = self.reader.capsule(&there, None, false)?;
@@ -211,6 +214,26 @@ impl Work<'_> {
             Err(_) => None,
         });
         Ok(issued_at)
+    }
+
+    /// Whether the capsule is signed where it is.
+    fn is_in_place(&self) -> bool {
+        self.source == Source::File(self.target.clone())
+    }
+
+    /// The publishers' signatures over `json` among these, and among those that lie in --out already.
+    fn with_held(&self, json: &[u8], signatures: &Signatures) -> Result<Signatures, SourceError> {
+        let keys = self.publishers.keys();
+        let signatures = signatures.fitting(json, keys);
+        if self.is_in_place() {
+            return Ok(signatures);
+        }
+        let there = Source::File(self.target.clone()).signatures();
+        let held = self.reader.read_if_there(&there, SIGNATURES_MAX_BYTES)?;
+        let held = held.and_then(|file| Signatures::parse(&file).ok()).unwrap_or_default().fitting(json, keys);
+        // At most a line of each publisher in either: no more than a file may have.
+        Ok(Signatures::parse((held.to_text() + &signatures.to_text()).as_bytes())
+            .map_or(signatures, |all| all.fitting(json, keys)))
     }
 
     fn no_publisher(&self, key: PublicKey) -> Refusal {
@@ -234,7 +257,7 @@ impl Work<'_> {
             // Of another capsule, or of nobody who counts.
             std::fs::remove_file(&path).map_err(|error| files::FileError::Write { path, error })?;
         }
-        if self.source != Source::File(self.target.clone()) {
+        if !self.is_in_place() {
             let signature = parts.signature.as_deref().unwrap_or_default();
             files::replace(&files::with_suffix(&self.target, ".sig"), signature)?;
             files::replace(&self.target, &parts.json)?;
