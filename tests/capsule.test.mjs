@@ -258,8 +258,9 @@ describe("publish", () => {
     const { stdout } = await openssl("pkeyutl", "-verify", "-pubin", "-inkey", pem, "-rawin", "-in", join(out, "peers.json"), "-sigfile", raw);
     assert.match(stdout, /Signature Verified Successfully/);
 
-    const { signature: embedded, algorithm, ...signed } = value;
+    const { signature: embedded, algorithm, origins, ...signed } = value;
     assert.equal(algorithm, "ed25519");
+    assert.deepEqual(origins, { beacons: [beacon.url], peers: [[0], [0]] });
     assert.deepEqual(Object.keys(signed).sort(), ["community", "expiresAt", "issuedAt", "peers", "version"]);
     const key = createPublicKey(publicKeyPem(keys.a.publicKey));
     assert.ok(verifySignature(null, Buffer.from(canonical(signed)), key, Buffer.from(embedded, "base64")));
@@ -495,7 +496,7 @@ describe("publish", () => {
         assert.equal(second.code, exit);
         assert.deepEqual([second.report.ok, second.report.code], [false, code]);
         assert.deepEqual(await read().then((capsule) => [capsule.bytes, capsule.signature]), [bytes, signature]);
-        assert.deepEqual((await readdir(out)).sort(), ["peers.json", "peers.json.sig"]);
+        assert.deepEqual((await readdir(out)).sort(), ["peers.json", "peers.json.minisig", "peers.json.sig"]);
       });
     }
 
@@ -529,10 +530,10 @@ describe("publish", () => {
     const after = await read();
     assert.equal(before.value.peers.length, 1);
     assert.equal(after.value.peers.length, 2);
-    assert.deepEqual((await readdir(out)).sort(), ["peers.json", "peers.json.sig"]);
+    assert.deepEqual((await readdir(out)).sort(), ["peers.json", "peers.json.minisig", "peers.json.sig"]);
     const plain = join(out, "plain");
     await writeFile(plain, "");
-    for (const file of ["peers.json", "peers.json.sig"]) {
+    for (const file of ["peers.json", "peers.json.minisig", "peers.json.sig"]) {
       assert.equal((await stat(join(out, file))).mode, (await stat(plain)).mode);
     }
   });
@@ -575,7 +576,7 @@ describe("publish", () => {
     const capsules = [];
     for (last of [0, 1]) {
       firstIsOut = new Promise((resolve) => (sayItIsOut = resolve));
-      const { code, read, stderr } = await publish(urls, [], { env });
+      const { code, read, stderr } = await publish(urls, ["--shares", "available"], { env });
       assert.equal(code, 0);
       assert.match(stderr, /2023-11-14T22:14:20Z, from SOURCE_DATE_EPOCH/);
       capsules.push(await read());
@@ -690,7 +691,7 @@ describe("publish from real Workers", () => {
     const [dead] = await started(context, serveDead());
 
     const urls = [...beacons.map(({ url }) => url), dead.url];
-    const { code, report, out, read } = await publish(urls, ["--community", "everyone"]);
+    const { code, report, out, read } = await publish(urls, ["--community", "everyone", "--shares", "available"]);
     assert.equal(code, 0);
     assert.deepEqual(report.beacons.map(({ answered, tickets, refused }) => [answered, tickets, refused]), [
       [true, 2, {}],

@@ -26,6 +26,20 @@ pub(crate) const MAX_PEERS: &str = "RENDEZVOUS_CAPSULE_MAX_PEERS";
 pub(crate) const LIFETIME_MS: &str = "RENDEZVOUS_CAPSULE_TTL_MS";
 /// Time for each beacon, in milliseconds.
 pub(crate) const TIMEOUT_MS: &str = "RENDEZVOUS_CAPSULE_TIMEOUT_MS";
+/// Address of the bucket that the capsule is written to.
+pub(crate) const BUCKET: &str = "RENDEZVOUS_CAPSULE_TO";
+/// Fewest beacons with good tickets.
+pub(crate) const MIN_BEACONS: &str = "RENDEZVOUS_CAPSULE_MIN_BEACONS";
+/// What becomes of places that are left when every beacon has its share.
+pub(crate) const SHARES: &str = "RENDEZVOUS_CAPSULE_SHARES";
+/// Comma-separated files or addresses of tickets to put into the capsule.
+pub(crate) const INCLUDE: &str = "RENDEZVOUS_CAPSULE_INCLUDE";
+/// File with what is revoked.
+pub(crate) const REVOKED: &str = "RENDEZVOUS_CAPSULE_REVOKED";
+/// Where the capsule is served from.
+pub(crate) const HOST: &str = "RENDEZVOUS_CAPSULE_HOST";
+/// Time from one run to the next, in milliseconds.
+pub(crate) const CADENCE_MS: &str = "RENDEZVOUS_CAPSULE_CADENCE_MS";
 /// Comma-separated public keys, the only ones whose tickets are accepted.
 pub(crate) const TRUSTED_TICKET_KEYS: &str = "RENDEZVOUS_TRUSTED_TICKET_KEYS";
 /// Longest life of a ticket, in milliseconds.
@@ -45,7 +59,7 @@ pub(crate) const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 26] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -56,6 +70,13 @@ const NAMES: [&str; 19] = [
     MAX_PEERS,
     LIFETIME_MS,
     TIMEOUT_MS,
+    BUCKET,
+    MIN_BEACONS,
+    SHARES,
+    INCLUDE,
+    REVOKED,
+    HOST,
+    CADENCE_MS,
     TRUSTED_TICKET_KEYS,
     TICKET_MAX_LIFETIME_MS,
     ANNOUNCE_PEER_ID,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use ureq::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 
 use crate::text;
 
@@ -160,6 +160,38 @@ impl Fetcher {
         }
     }
 
+    /// Whether a GET is answered with a status from 200 to 299. What else is said is not looked at.
+    pub(crate) fn probe(&self, url: &str, timeout: Duration) -> Result<(), FetchError> {
+        const LOOK_AT_BYTES: usize = 0;
+        let Exchanged { status, retry_after, .. } = self.exchange(url, None, LOOK_AT_BYTES, timeout)?;
+        if status.is_success() { Ok(()) } else { Err(FetchError::Status { status, retry_after }) }
+    }
+
+    /// Makes a request that somebody else has put together, and takes the answer whatever its status, redirects
+    /// included: at most `max_bytes` in at most `limit`.
+    pub(crate) fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        max_bytes: usize,
+        limit: Duration,
+    ) -> Result<Response<Vec<u8>>, FetchError> {
+        let limit = Some(limit.min(TIMEOUT_MAX));
+        let response = if request.body().is_empty() {
+            // Some methods must not have a body, not even an empty one.
+            let request = request.map(|_| ());
+            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+        } else {
+            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+        };
+        let (parts, mut body) = response.map_err(explain)?.into_parts();
+        let mut bytes = Vec::new();
+        body.as_reader().take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| broken(error.into()))?;
+        if bytes.len() > max_bytes {
+            return Err(FetchError::Broken { reason: format!("it is longer than {max_bytes} bytes") });
+        }
+        Ok(Response::from_parts(parts, bytes))
+    }
+
     fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Vec<u8>, FetchError> {
         let Exchanged { status, retry_after, body } = self.exchange(url, None, max_bytes, limit)?;
         if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { status, retry_after }) }
@@ -193,17 +225,22 @@ impl Fetcher {
         let retry_after = seconds.map(Duration::from_secs);
         let mut body = Vec::new();
         let mut reader = response.body_mut().as_reader().take(max_bytes as u64 + 1);
-        reader.read_to_end(&mut body).map_err(|error: io::Error| match explain(ureq::Error::from(error)) {
-            // The header was there: the connection was not what failed.
-            FetchError::Connection { reason } => FetchError::Broken { reason },
-            other => other,
-        })?;
+        reader.read_to_end(&mut body).map_err(|error: io::Error| broken(error.into()))?;
         Ok(Exchanged { status, retry_after, body })
     }
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// For an answer that breaks off.
+fn broken(error: ureq::Error) -> FetchError {
+    match explain(error) {
+        // The header was there: the connection was not what failed.
+        FetchError::Connection { reason } => FetchError::Broken { reason },
+        other => other,
+    }
 }
 
 fn explain(error: ureq::Error) -> FetchError {

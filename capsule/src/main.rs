@@ -8,16 +8,22 @@
 
 mod arguments;
 mod beacon;
+mod bucket;
 mod claims;
 mod clock;
 mod commands;
+mod destination;
 mod directory;
 mod environment;
 mod fetch;
 mod files;
+mod hook;
+mod host;
 mod keys;
+mod minisig;
 mod nonce;
 mod outcome;
+mod publication;
 mod reader;
 mod refusal;
 mod settings;
@@ -32,7 +38,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, check, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify};
+use crate::commands::{announce, check, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch};
 use crate::environment::Environment;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
@@ -64,6 +70,7 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
         Command::Keygen(arguments) => keygen::keygen(arguments),
         Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
+        Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
         Command::Check(arguments) => check::check(arguments, &environment, &clock, log),
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),

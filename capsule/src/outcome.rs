@@ -12,19 +12,21 @@ use crate::check::CheckError;
 use crate::claims::ClaimsError;
 use crate::clock::ClockError;
 use crate::cosign::CosignError;
-use crate::directory::DirectoryError;
+use crate::destination::DestinationError;
 use crate::environment::EnvironmentError;
 use crate::fetch::FetchError;
 use crate::files::FileError;
 use crate::keygen::KeygenError;
 use crate::keys::KeyFileError;
 use crate::nonce::NoRandomness;
+use crate::publication::PublicationError;
 use crate::reader::NotARoot;
 use crate::root::RootCommandError;
 use crate::settings::SettingsError;
 use crate::source::SourceError;
 use crate::ticket::MintError;
 use crate::verify::NotRevocations;
+use crate::watch::WatchError;
 
 /// The exit codes. The help of every command explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Clock(#[from] ClockError),
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Destination(#[from] DestinationError),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
@@ -81,7 +83,11 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
+    Publication(#[from] PublicationError),
+    #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 impl Failure {
@@ -90,8 +96,17 @@ impl Failure {
         match self {
             Self::Source(SourceError::Fetch { error: FetchError::BadUrl { .. }, .. }) => Exit::Usage,
             Self::Source(SourceError::Fetch { .. }) => Exit::Unreachable,
+            Self::Destination(DestinationError::Bucket(error)) if error.is_passing() => Exit::Unreachable,
             Self::Claims(ClaimsError::NotJson { .. }) | Self::NotARoot(_) => Exit::Refused,
             _ => Exit::Usage,
+        }
+    }
+
+    /// A name for scripts, where the cause is somebody else's machine.
+    const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Source(SourceError::Fetch { error, .. }) => Some(error.code()),
+            _ => None,
         }
     }
 }
@@ -121,7 +136,11 @@ impl Outcome {
     pub(crate) fn failed(failure: &Failure, json: bool) -> Self {
         let exit = failure.exit();
         if json {
-            Self::json(&json!({ "ok": false, "error": failure.to_string() }), exit)
+            let mut report = json!({ "ok": false, "error": failure.to_string() });
+            if let (Some(report), Some(code)) = (report.as_object_mut(), failure.code()) {
+                report.insert("code".to_owned(), code.into());
+            }
+            Self::json(&report, exit)
         } else {
             Self::text(String::new(), exit)
         }
@@ -164,6 +183,11 @@ impl Log {
     /// A log that says nothing if `quiet`.
     pub(crate) const fn new(quiet: bool) -> Self {
         Self { quiet }
+    }
+
+    /// Whether it says nothing.
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.quiet
     }
 
     /// Says one line. A standard error that is closed is no reason to stop.

@@ -26,6 +26,11 @@ impl HeldSignals {
         Ok(Self { received })
     }
 
+    /// Whether one has come.
+    pub(crate) fn is_asked_to_end(&self) -> bool {
+        self.received().is_some()
+    }
+
     fn received(&self) -> Option<i32> {
         i32::try_from(self.received.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
     }

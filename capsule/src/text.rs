@@ -32,6 +32,13 @@ pub(crate) fn duration(duration: Duration) -> String {
     humantime::format_duration(rounded).to_string()
 }
 
+/// A duration as an argument takes it, without spaces: `1h30m`. Rounded up to whole seconds, so that a limit that is
+/// shown is one that holds.
+pub(crate) fn compact(duration: Duration) -> String {
+    let up = u64::from(duration.subsec_nanos() > 0);
+    humantime::format_duration(Duration::from_secs(duration.as_secs().saturating_add(up))).to_string().replace(' ', "")
+}
+
 /// `one` or `many`, after the number.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -103,6 +110,8 @@ mod tests {
         assert_eq!(distance(earlier, later), "1m 30s ago");
         assert_eq!(distance(later, later), "0s ago");
         assert_eq!(duration(Duration::from_micros(12_900)), "12ms");
+        assert_eq!(compact(Duration::from_millis(5_399_001)), "1h30m");
+        assert_eq!(humantime::parse_duration("1day1h30m1s"), Ok(Duration::from_secs(91_801)));
     }
 
     #[test]

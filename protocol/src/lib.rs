@@ -24,3 +24,4 @@ pub mod snapshot;
 pub mod ticket;
 pub mod time;
 pub mod upkeep;
+pub mod watch;

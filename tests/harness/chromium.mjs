@@ -1,7 +1,6 @@
 // The browser of the tests: Chromium as the system has it. CHROMIUM names another.
 
-import { accessSync, constants, readFileSync } from "node:fs";
-import { Failure, execute, interruption, step } from "./steps.mjs";
+import { ensurePackage, findRunnable } from "./debian.mjs";
 
 const PLACES = [
   "/usr/bin/chromium",
@@ -15,37 +14,10 @@ export const ADVICE =
   "https://www.google.com/chrome. CHROMIUM=/path/to/it names one that is elsewhere.";
 
 /** @returns {string | undefined} */
-export function findChromium() {
-  return [process.env.CHROMIUM || PLACES].flat().find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+export const findChromium = () => findRunnable(process.env.CHROMIUM ? [process.env.CHROMIUM] : PLACES);
 
-/** Installs it where that needs no questions: as root on Debian. Elsewhere says what to do, and the tests will fail. */
+/** Installs it where that needs no questions. Elsewhere says what to do, and the tests will fail. */
 export async function ensureChromium() {
-  if (findChromium()) return;
-  if (process.env.CHROMIUM || process.getuid?.() !== 0 || !isDebian()) return console.error(ADVICE);
-  const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  try {
-    await step("Installing Chromium", { takes: "about 1 minute, once", advice: ADVICE }, async () => {
-      await execute("apt-get", ["update", "--quiet"], { environment });
-      await execute("apt-get", ["install", "--yes", "--quiet", "--no-install-recommends", "chromium"], { environment });
-    });
-  } catch (error) {
-    if (interruption.aborted || !(error instanceof Failure)) throw error;
-    console.error(error.message);
-  }
-}
-
-function isDebian() {
-  try {
-    return /^ID=debian$/m.test(readFileSync("/etc/os-release", "utf8"));
-  } catch {
-    return false;
-  }
+  if (process.env.CHROMIUM && !findChromium()) return console.error(ADVICE);
+  await ensurePackage({ name: "chromium", takes: "about 1 minute, once", advice: ADVICE, find: findChromium });
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { buildWorker } from "./build.mjs";
 import { ensureChromium } from "./chromium.mjs";
+import { ensureMinisign } from "./minisign.mjs";
 import { Failure, ROOT, elapsed, execute, interruption, main, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
@@ -127,6 +128,7 @@ async function runClient(count) {
 /** @param {Count} count */
 async function runSystemTests(count) {
   await ensureChromium();
+  await ensureMinisign();
   await runNodeTests(suitesIn("tests"), count);
 }
 

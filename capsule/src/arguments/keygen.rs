@@ -10,6 +10,9 @@ Examples:
       writes capsule-key.pem, prints the public key
   capsule keygen --public-of capsule-key.pem
       prints the public key again
+  minisign -V -m peers.json \\
+    -P \"$(capsule keygen --public-of capsule-key.pem --minisign)\"
+      checks a capsule with another program
   capsule keygen --out node-key.pem
       makes a key for `capsule announce`
   capsule keygen --print-private-key | some-secret-store put capsule-key
@@ -37,6 +40,9 @@ pub(crate) struct KeygenArguments {
     /// Make no key, but print the public key of the private key in FILE.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "print_private_key"])]
     pub(crate) public_of: Option<PathBuf>,
+    /// Print it as minisign takes it, to check peers.json.minisig.
+    #[arg(long, requires = "public_of")]
+    pub(crate) minisign: bool,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,

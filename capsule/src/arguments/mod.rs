@@ -13,6 +13,7 @@ mod ticket;
 mod tickets;
 mod trust;
 mod verify;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -23,7 +24,7 @@ pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::inspect::InspectArguments;
 pub(crate) use self::keygen::KeygenArguments;
-pub(crate) use self::publish::PublishArguments;
+pub(crate) use self::publish::{PublicationArguments, PublishArguments};
 pub(crate) use self::root::{
     AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
     RootVerifyArguments, SignArguments,
@@ -32,6 +33,7 @@ pub(crate) use self::ticket::MintArguments;
 pub(crate) use self::tickets::TicketArguments;
 pub(crate) use self::trust::TrustArguments;
 pub(crate) use self::verify::VerifyArguments;
+pub(crate) use self::watch::WatchArguments;
 
 const OVERVIEW: &str = "\
 How it goes together:
@@ -39,7 +41,8 @@ How it goes together:
      Once. Keep the private key secret, give clients the public key.
   2. capsule publish --key capsule-key.pem --beacon https://beacon.example.org
      Every few minutes, from a schedule. Then upload the directory that it
-     writes, public/capsules, to any static host.
+     writes, public/capsules, to any static host; --to writes to a bucket.
+     Or, as a service: capsule watch --every 5m with the same options.
   3. capsule verify https://example.org/capsules/peers.json --public-key KEY
      Whenever you like: it does what clients do before they trust a capsule.
 And for a server that wants to be found, with a key of its own:
@@ -96,6 +99,8 @@ pub(crate) enum Command {
     Root(RootArguments),
     /// Ask beacons who is online, and write a signed capsule.
     Publish(PublishArguments),
+    /// Publish for ever: every few minutes, harder where it fails.
+    Watch(WatchArguments),
     /// Add a publisher's signature to a capsule that another one made.
     Cosign(CosignArguments),
     /// Make a long ticket of a stable node, for its publisher to put into capsules.
@@ -121,6 +126,7 @@ impl Command {
             Self::Keygen(arguments) => arguments.json,
             Self::Root(arguments) => arguments.command.json(),
             Self::Publish(arguments) => arguments.json,
+            Self::Watch(arguments) => arguments.json,
             Self::Announce(arguments) => arguments.json,
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,

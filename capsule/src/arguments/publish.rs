@@ -1,13 +1,16 @@
-//! Arguments and help of `publish`.
+//! Arguments and help of `publish`, and what it has in common with `watch`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use rendezvous_protocol::merge::Shares;
 
 use crate::arguments::TicketArguments;
 use crate::beacon::Beacon;
-use crate::settings::{parse_duration, parse_peer_count};
+use crate::bucket::Address;
+use crate::host::Host;
+use crate::settings::{Probe, parse_beacon_count, parse_duration, parse_peer_count, parse_probe, parse_shares};
 
 const PUBLISH_HELP: &str = "\
 Examples:
@@ -15,73 +18,161 @@ Examples:
     --beacon https://a.example.org,https://b.example.org
   RENDEZVOUS_CAPSULE_PRIVATE_KEY=\"$(cat capsule-key.pem)\" \\
     capsule publish --beacon https://a.example.org --json
+  capsule publish --key capsule-key.pem --beacon https://a.example.org \\
+    --cadence 5m --host github-pages
+      refuses a --lifetime that readers of that host would see end too early
+  capsule publish --key capsule-key.pem --beacon https://a.example.org \\
+    --include node.json --probe my-server=https://my-server.example.org/healthz
+      a server of one's own first, while it answers
+  AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... AWS_REGION=eu-central-1 \\
+    capsule publish --key capsule-key.pem --beacon https://a.example.org \\
+    --to s3://bucket/capsules
+  capsule publish --key old-key.pem --revoked revoked.json --farewell \\
+    --beacon https://a.example.org
+      the last capsule of a key that revokes itself";
 
-What it does:
+/// How a round goes: for the help of `publish` and of `watch`.
+pub(super) const HOW: &str = "\
+What a round does:
   Asks every beacon at once for GET /peers, up to 3 times where the failure may
   pass. Follows no redirects. Checks each ticket by itself: a bad ticket, or a
   lying or dead beacon, costs only itself. Keeps the newest ticket of each peer.
-  With more than --max-peers, each beacon gets its share of the places, newest
-  tickets first.
-  Writes peers.json and peers.json.sig, each at once or not at all, and only
-  with at least --min-peers in it; else what is there stays. A capsule in the
-  directory that is newer than the clock is not replaced either.
+  Every beacon with good tickets gets equally many places: with b of n hostile,
+  at least (n-b)/n of the entries are what honest beacons listed. So a beacon
+  with few peers limits the capsule; the report says which. `--shares available`
+  gives places that are left to those that have more, and guarantees nothing.
+  Where beacons list different keys for one peerId, the report says who.
+  Tickets given with --include come first, in their order, in the place of what
+  beacons list for the same peerId; they may live up to 7 days. One that is not
+  good, or whose --probe does not answer, is left out, and the report says so.
+  Writes peers.json, its .sig and its .minisig, each at once or not at all, the
+  signatures first. What is there stays: with fewer than --min-peers, with fewer
+  than --min-beacons, if no beacon answers (unless there are --include and what
+  is there ends before the next run), if it is newer than the clock, and if it
+  revokes the key that signs.
+  --revoked FILE has the form {\"ticketKeys\":[],\"publisherKeys\":[],\"beacons\":[]}.
+  Those beacons are not asked, tickets by those keys refused, and the list goes
+  into the capsule, whose readers obey it too.
+  --run COMMAND is run by the shell afterwards, with the variables CAPSULE_PLACE
+  (the directory or bucket), CAPSULE_FILE, CAPSULE_SIGNATURE, CAPSULE_MINISIG,
+  CAPSULE_COMMUNITY, CAPSULE_ISSUED_AT, CAPSULE_EXPIRES_AT and CAPSULE_PEERS.
 
+A capsule has to outlive the time until its successor reaches its readers:
+  lifetime >= cadence + cache of the host + slack for a late or failed run (one
+  more cadence, 1m at least). That is checked with --cadence, --every or --host.";
+
+/// The variables of `publish` and of `watch`.
+pub(super) const VARIABLES: &str = "\
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_BEACONS                 --beacon, comma-separated
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_CAPSULE_OUTPUT          --out
+  RENDEZVOUS_CAPSULE_TO              --to
   RENDEZVOUS_CAPSULE_PRIVATE_KEY     the private key itself: PKCS#8 in PEM, or
                                      the base64 of its DER; --key FILE wins
   RENDEZVOUS_CAPSULE_PUBLIC_KEY      the public key that clients trust: if set,
                                      the private key must belong to it
   RENDEZVOUS_CAPSULE_MIN_PEERS       --min-peers
   RENDEZVOUS_CAPSULE_MAX_PEERS       --max-peers
+  RENDEZVOUS_CAPSULE_MIN_BEACONS     --min-beacons
+  RENDEZVOUS_CAPSULE_SHARES          --shares
+  RENDEZVOUS_CAPSULE_INCLUDE         --include, comma-separated
+  RENDEZVOUS_CAPSULE_REVOKED         --revoked
   RENDEZVOUS_CAPSULE_TTL_MS          --lifetime, in milliseconds
+  RENDEZVOUS_CAPSULE_HOST            --host
+  RENDEZVOUS_CAPSULE_CADENCE_MS      --cadence, in milliseconds
   RENDEZVOUS_CAPSULE_TIMEOUT_MS      --timeout, in milliseconds
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
   RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
+  AWS_ENDPOINT_URL and the others of Amazon's own tools: for --to
   SOURCE_DATE_EPOCH                  the time to work at instead of the clock's,
                                      in seconds since 1970: with the same
                                      answers it gives the same bytes
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
-                                      requests, except to hosts in NO_PROXY
+                                      requests, except to hosts in NO_PROXY";
 
+const EXIT_CODES: &str = "\
 Exit codes:
   0  the capsule is written
-  1  refused: too few good tickets, or the clock has gone back; what is there
-     stays
-  2  usage: a wrong argument or variable, a key that cannot be read, a directory
-     that cannot be written to
-  3  could not reach: no beacon answered; what is there stays";
+  1  refused: too few good tickets or beacons with such, or the clock has gone
+     back, or the key has revoked itself; what is there stays
+  2  usage: a wrong argument or variable, a key that cannot be read, a place
+     that cannot be written to; or --run failed, and the capsule is written
+  3  could not reach: no beacon answered, or not the bucket; what is there stays";
+
+fn help() -> String {
+    [PUBLISH_HELP, HOW, Host::table().trim_end(), VARIABLES, EXIT_CODES].join("\n\n")
+}
 
 /// Arguments of `publish`.
 #[derive(Args, Debug)]
-#[command(after_help = PUBLISH_HELP)]
+#[command(after_help = help())]
 pub(crate) struct PublishArguments {
+    #[command(flatten)]
+    pub(crate) publication: PublicationArguments,
+    /// How often the program is run: refuse a --lifetime that is too short for it.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) cadence: Option<Duration>,
+    /// This is the key's last capsule: --revoked has the key itself. It is written however few peers there are.
+    #[arg(long)]
+    pub(crate) farewell: bool,
+    /// Print one line of JSON instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `publish` and `watch` have in common.
+#[derive(Args, Debug)]
+pub(crate) struct PublicationArguments {
     /// Address of a beacon; more than one: comma-separated, or given again.
     #[arg(long = "beacon", value_name = "URL", value_delimiter = ',', value_parser = Beacon::parse)]
     pub(crate) beacons: Vec<Beacon>,
     #[command(flatten)]
     pub(crate) tickets: TicketArguments,
+    /// Put this ticket first into the capsule; more than one: given again.
+    #[arg(long = "include", value_name = "FILE_OR_URL")]
+    pub(crate) includes: Vec<String>,
+    /// Put the ticket of this peer, from --include, in only if a GET of this address is answered with 2xx.
+    #[arg(long = "probe", value_name = "PEER_ID=URL", value_parser = parse_probe)]
+    pub(crate) probes: Vec<Probe>,
+    /// File with what is revoked, to be obeyed and passed on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) revoked: Option<PathBuf>,
     /// File with the private key: PKCS#8 in PEM, or the base64 of its DER.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Directory to write to, made if it is not there. [default: public/capsules]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "to")]
     pub(crate) out: Option<PathBuf>,
+    /// Bucket to write to instead: Amazon S3, or with AWS_ENDPOINT_URL a server that speaks its protocol.
+    #[arg(long, value_name = "s3://BUCKET/PREFIX", value_parser = Address::parse)]
+    pub(crate) to: Option<Address>,
     /// Write no capsule with fewer peers. [default: 1]
     #[arg(long, value_name = "NUMBER", value_parser = parse_peer_count)]
     pub(crate) min_peers: Option<usize>,
     /// Write no more peers into it. [default: 100]
     #[arg(long, value_name = "NUMBER", value_parser = parse_peer_count)]
     pub(crate) max_peers: Option<usize>,
+    /// Write no capsule if fewer beacons have good tickets.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_beacon_count)]
+    pub(crate) min_beacons: Option<usize>,
+    /// `equal`: as many places for every beacon; `available`: more for those that have more. [default: equal]
+    #[arg(long, value_name = "HOW", value_parser = parse_shares)]
+    pub(crate) shares: Option<Shares>,
     /// How long clients may use it, like 90s, 30m or 1h 15m. Should span several runs of the schedule. [default: 30m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) lifetime: Option<Duration>,
-    /// Longest time to spend on a beacon, all attempts together. [default: 20s]
+    /// Where it is served from: refuse a --lifetime that is too short for its caches. [default: none]
+    #[arg(long, value_name = "HOST", value_parser = Host::parse)]
+    pub(crate) host: Option<Host>,
+    /// Longest time to spend on a beacon, all attempts together, and on each other request. [default: 20s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Print one line of JSON instead of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Command for the shell, to run whenever a capsule has been written.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) run: Option<String>,
+    /// Longest time that it may take. [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "run")]
+    pub(crate) run_timeout: Option<Duration>,
 }

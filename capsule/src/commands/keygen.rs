@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::arguments::KeygenArguments;
 use crate::keys;
+use crate::minisig;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::text;
 
@@ -25,10 +26,15 @@ pub(crate) enum KeygenError {
 pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<Outcome, Failure> {
     if let Some(path) = &arguments.public_of {
         let public_key = keys::read_private_key(path)?.public_key();
-        return Ok(if arguments.json {
-            Outcome::json(&json!({ "ok": true, "publicKey": public_key.to_string() }), Exit::Good)
-        } else {
-            Outcome::text(format!("{public_key}\n"), Exit::Good)
+        let minisign = arguments.minisign.then(|| minisig::public_key(public_key));
+        return Ok(match (arguments.json, minisign) {
+            (true, None) => Outcome::json(&json!({ "ok": true, "publicKey": public_key.to_string() }), Exit::Good),
+            (true, Some(minisign)) => {
+                let result = json!({ "ok": true, "publicKey": public_key.to_string(), "minisignPublicKey": minisign });
+                Outcome::json(&result, Exit::Good)
+            }
+            (false, None) => Outcome::text(format!("{public_key}\n"), Exit::Good),
+            (false, Some(minisign)) => Outcome::text(format!("{minisign}\n"), Exit::Good),
         });
     }
     let mut seed = [0; 32];

@@ -11,3 +11,4 @@ pub(crate) mod publish;
 pub(crate) mod root;
 pub(crate) mod ticket;
 pub(crate) mod verify;
+pub(crate) mod watch;

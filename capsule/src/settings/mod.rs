@@ -1,39 +1,38 @@
 //! What `publish`, `announce` and `verify` work with: arguments, then variables, then defaults, put together and checked once.
 
+mod publish;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, Pacing};
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::freshness::{LifetimeTooShort, Schedule};
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
-use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, ROLE_MAX_KEYS, TICKET_MAX_LIFETIME};
+use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, FRESHNESS_MIN_SLACK, ROLE_MAX_KEYS, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{PeerId, TicketRules, UserId};
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::arguments::{AnnounceArguments, PublishArguments, TicketArguments};
+use crate::arguments::{AnnounceArguments, TicketArguments};
 use crate::beacon::Beacon;
 use crate::environment::{self, Environment, EnvironmentError};
 use crate::keys::{self, KeyFileError};
 use crate::text;
 
+pub(crate) use self::publish::{Pace, Probe, PublishSettings, Target, parse_beacon_count, parse_probe, parse_shares};
+
 /// The community of those who name none.
 const DEFAULT_COMMUNITY: &str = "mainnet";
-/// Where static hosts look for it in most projects.
-const DEFAULT_OUTPUT: &str = "public/capsules";
-/// Fewest peers: an empty capsule helps nobody.
-const DEFAULT_MIN_PEERS: usize = 1;
-/// Most peers.
-const DEFAULT_MAX_PEERS: usize = 100;
-/// Life of a capsule: several runs of a schedule may be late or fail.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Time for each beacon, all attempts together.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for each request of `announce`.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Beacons, each of which is asked in a thread of its own.
 pub(crate) const BEACONS_MAX: usize = 64;
+/// Tickets that are read from elsewhere, and probes, each in a thread of its own.
+const INCLUDES_MAX: usize = 64;
 
 /// Settings that are missing or do not go together.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +91,41 @@ pub(crate) enum SettingsError {
         /// What would sign.
         actual: PublicKey,
     },
+    /// Two places at once.
+    #[error(
+        "RENDEZVOUS_CAPSULE_OUTPUT and RENDEZVOUS_CAPSULE_TO are both set, and a capsule is written to one place: \
+         remove one of them, or give --out or --to"
+    )]
+    TwoDestinations,
+    /// Too many to read.
+    #[error("{count} times --include is more than {INCLUDES_MAX}")]
+    TooManyIncludes {
+        /// How many.
+        count: usize,
+    },
+    /// Too many to ask.
+    #[error("{count} times --probe is more than {INCLUDES_MAX}")]
+    TooManyProbes {
+        /// How many.
+        count: usize,
+    },
+    /// It would not wait at all.
+    #[error("--every {} is too often: change it to 1s or more; beacons give out the same list for 5s anyway",
+        text::duration(*.every))]
+    TooOften {
+        /// What was asked for.
+        every: Duration,
+    },
+    /// Readers would be left without one.
+    #[error("{}", too_short(.error, .host, .pace))]
+    LifetimeTooShort {
+        /// The numbers.
+        error: LifetimeTooShort,
+        /// Where it is served from.
+        host: &'static str,
+        /// The option that the cadence was given with.
+        pace: &'static str,
+    },
     /// Could never be fulfilled.
     #[error("at least {min} peers and at most {max} is impossible: change --min-peers or --max-peers")]
     MinAboveMax {
@@ -100,6 +134,25 @@ pub(crate) enum SettingsError {
         /// At most.
         max: usize,
     },
+}
+
+/// Which number to change, and to what.
+fn too_short(LifetimeTooShort { lifetime, schedule }: &LifetimeTooShort, host: &str, pace: &str) -> String {
+    let Schedule { cadence, cache, slack } = *schedule;
+    let [lives, until_next, cached, late] = [*lifetime, cadence, cache, slack].map(text::compact);
+    let least = text::compact(schedule.least_lifetime());
+    let mut text = format!(
+        "a capsule that lives {lives} is over before its successor reaches its readers: {until_next} until the next \
+         run, {cached} in caches (--host {host}) and {late} in case a run is late are {least}. Change --lifetime \
+         (RENDEZVOUS_CAPSULE_TTL_MS) to {least} or more"
+    );
+    // Half of what the caches leave, where the slack is one more cadence; all of it but the least slack below that.
+    let room = lifetime.saturating_sub(cache);
+    let most = (room / 2).min(room.saturating_sub(FRESHNESS_MIN_SLACK)).as_secs();
+    if !cadence.is_zero() && most > 0 {
+        text.push_str(&format!(", or {pace} to {} or less", text::compact(Duration::from_secs(most))));
+    }
+    text
 }
 
 /// What is asked of tickets.
@@ -142,53 +195,6 @@ impl TicketSettings {
             trusted_keys: self.trusted_keys.as_ref(),
             ..defaults
         }
-    }
-}
-
-/// All that `publish` works with.
-#[derive(Debug)]
-pub(crate) struct PublishSettings {
-    /// Whom to ask, each once.
-    pub(crate) beacons: Vec<Beacon>,
-    /// Which tickets to take.
-    pub(crate) tickets: TicketSettings,
-    /// What to sign with.
-    pub(crate) key: PrivateKey,
-    /// Where to write.
-    pub(crate) out: PathBuf,
-    /// Fewest peers.
-    pub(crate) min_peers: usize,
-    /// Most peers.
-    pub(crate) max_peers: usize,
-    /// Life of the capsule.
-    pub(crate) lifetime: Duration,
-    /// Time for each beacon.
-    pub(crate) timeout: Duration,
-}
-
-impl PublishSettings {
-    /// Puts them together.
-    pub(crate) fn new(arguments: &PublishArguments, environment: &Environment) -> Result<Self, SettingsError> {
-        let beacons = beacons(&arguments.beacons, environment)?;
-        let min_peers = first(arguments.min_peers, environment, environment::MIN_PEERS, parse_peer_count)?;
-        let max_peers = first(arguments.max_peers, environment, environment::MAX_PEERS, parse_peer_count)?;
-        let (min, max) = (min_peers.unwrap_or(DEFAULT_MIN_PEERS), max_peers.unwrap_or(DEFAULT_MAX_PEERS));
-        if min > max {
-            return Err(SettingsError::MinAboveMax { min, max });
-        }
-        let lifetime = first(arguments.lifetime, environment, environment::LIFETIME_MS, parse_millis)?;
-        let timeout = first(arguments.timeout, environment, environment::TIMEOUT_MS, parse_millis)?;
-        let out = arguments.out.clone().or_else(|| environment.value(environment::OUTPUT).map(PathBuf::from));
-        Ok(Self {
-            beacons,
-            tickets: TicketSettings::new(&arguments.tickets, environment)?,
-            key: signing_key(arguments, environment)?,
-            out: out.unwrap_or_else(|| DEFAULT_OUTPUT.into()),
-            min_peers: min,
-            max_peers: max,
-            lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME),
-            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-        })
     }
 }
 
@@ -235,6 +241,11 @@ impl AnnounceSettings {
 
 /// Whom to ask, each once: the arguments, or the variable.
 pub(crate) fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
+    let beacons = beacons_if_any(arguments, environment)?;
+    if beacons.is_empty() { Err(SettingsError::NoBeacon) } else { Ok(beacons) }
+}
+
+fn beacons_if_any(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
     let mut beacons: Vec<Beacon> = Vec::new();
     let listed =
         if arguments.is_empty() { environment.list(environment::BEACONS, Beacon::parse)? } else { arguments.to_vec() };
@@ -245,8 +256,7 @@ pub(crate) fn beacons(arguments: &[Beacon], environment: &Environment) -> Result
         }
     }
     match beacons.len() {
-        0 => Err(SettingsError::NoBeacon),
-        1..=BEACONS_MAX => Ok(beacons),
+        0..=BEACONS_MAX => Ok(beacons),
         count => Err(SettingsError::TooManyBeacons { count }),
     }
 }
@@ -273,16 +283,6 @@ pub(crate) fn first<T>(
     match argument {
         Some(value) => Ok(Some(value)),
         None => environment.parsed(name, parse),
-    }
-}
-
-fn signing_key(arguments: &PublishArguments, environment: &Environment) -> Result<PrivateKey, SettingsError> {
-    let key = private_key(arguments.key.as_deref(), environment, environment::PRIVATE_KEY)?
-        .ok_or(SettingsError::NoPrivateKey)?;
-    let actual = key.public_key();
-    match environment.parsed(environment::PUBLIC_KEY, parse_public_key)? {
-        Some(expected) if expected != actual => Err(SettingsError::OtherPublicKey { expected, actual }),
-        _ => Ok(key),
     }
 }
 
@@ -388,142 +388,6 @@ mod tests {
         PrivateKey::from_seed(&[seed; 32]).to_pem().unwrap()
     }
 
-    fn settings<const N: usize>(
-        arguments: &str,
-        variables: [(&'static str, &str); N],
-    ) -> Result<PublishSettings, SettingsError> {
-        let arguments = ["capsule", "publish"].into_iter().chain(arguments.split_whitespace());
-        let Command::Publish(arguments) = Arguments::try_parse_from(arguments).unwrap().command else { panic!() };
-        PublishSettings::new(&arguments, &Environment::from(variables))
-    }
-
-    #[test]
-    fn defaults() {
-        let key = private_key(1);
-        let settings = settings("--beacon https://a.example", [(environment::PRIVATE_KEY, &key)]).unwrap();
-        assert_eq!(settings.tickets.community.as_str(), "mainnet");
-        assert_eq!(settings.out, PathBuf::from("public/capsules"));
-        assert_eq!((settings.min_peers, settings.max_peers), (1, 100));
-        assert_eq!(settings.lifetime, Duration::from_secs(1800));
-        assert_eq!(settings.timeout, Duration::from_secs(20));
-        let rules = settings.tickets.rules();
-        assert_eq!((rules.max_lifetime, rules.trusted_keys), (TICKET_MAX_LIFETIME, None));
-    }
-
-    #[test]
-    fn variables_set_everything() {
-        let key = private_key(1);
-        let public_key = PrivateKey::from_seed(&[1; 32]).public_key();
-        let trusted = public_key.to_string();
-        let settings = settings(
-            "",
-            [
-                (environment::BEACONS, "https://a.example, https://b.example/,,https://a.example/"),
-                (environment::COMMUNITY, "testnet"),
-                (environment::OUTPUT, "site"),
-                (environment::PRIVATE_KEY, &key),
-                (environment::PUBLIC_KEY, &trusted),
-                (environment::MIN_PEERS, "2"),
-                (environment::MAX_PEERS, "3"),
-                (environment::LIFETIME_MS, "4000"),
-                (environment::TIMEOUT_MS, "5000"),
-                (environment::TRUSTED_TICKET_KEYS, &trusted),
-                (environment::TICKET_MAX_LIFETIME_MS, "6000"),
-            ],
-        )
-        .unwrap();
-        assert_eq!(settings.beacons, ["https://a.example", "https://b.example"].map(|url| Beacon::parse(url).unwrap()));
-        assert_eq!(settings.tickets.community.as_str(), "testnet");
-        assert_eq!(settings.out, PathBuf::from("site"));
-        assert_eq!((settings.min_peers, settings.max_peers), (2, 3));
-        assert_eq!(settings.lifetime, Duration::from_secs(4));
-        assert_eq!(settings.timeout, Duration::from_secs(5));
-        let rules = settings.tickets.rules();
-        assert_eq!(
-            (rules.max_lifetime, rules.trusted_keys),
-            (Duration::from_secs(6), Some(&BTreeSet::from([public_key])))
-        );
-    }
-
-    #[test]
-    fn arguments_win_over_variables() {
-        let directory = tempfile::tempdir().unwrap();
-        let key_file = directory.path().join("key.pem");
-        std::fs::write(&key_file, private_key(2)).unwrap();
-        let trusted = PublicKey::from_bytes([9; 32]);
-        let other_key = private_key(1);
-        let settings = settings(
-            &format!(
-                "--beacon https://b.example,https://c.example --community testnet --out site --min-peers 2 --max-peers 3 \
-                 --lifetime 4s --timeout 5s --ticket-max-lifetime 6s --trusted-key {trusted} --key {}",
-                key_file.display()
-            ),
-            [
-                (environment::BEACONS, "not even a URL"),
-                (environment::COMMUNITY, "other"),
-                (environment::OUTPUT, "other"),
-                (environment::PRIVATE_KEY, &other_key),
-                (environment::MIN_PEERS, "77"),
-                (environment::MAX_PEERS, "77"),
-                (environment::LIFETIME_MS, "77"),
-                (environment::TIMEOUT_MS, "77"),
-                (environment::TRUSTED_TICKET_KEYS, "77"),
-                (environment::TICKET_MAX_LIFETIME_MS, "77"),
-            ],
-        )
-        .unwrap();
-        assert_eq!(settings.beacons, ["https://b.example", "https://c.example"].map(|url| Beacon::parse(url).unwrap()));
-        assert_eq!(settings.key.public_key(), PrivateKey::from_seed(&[2; 32]).public_key());
-        assert_eq!(settings.tickets.community.as_str(), "testnet");
-        assert_eq!(settings.out, PathBuf::from("site"));
-        assert_eq!((settings.min_peers, settings.max_peers), (2, 3));
-        assert_eq!((settings.lifetime, settings.timeout), (Duration::from_secs(4), Duration::from_secs(5)));
-        let rules = settings.tickets.rules();
-        assert_eq!(
-            (rules.max_lifetime, rules.trusted_keys),
-            (Duration::from_secs(6), Some(&BTreeSet::from([trusted])))
-        );
-    }
-
-    #[test]
-    fn a_public_key_that_is_set_must_belong_to_the_private_one() {
-        let key = private_key(1);
-        let other = PrivateKey::from_seed(&[2; 32]).public_key().to_string();
-        let variables = [(environment::PRIVATE_KEY, key.as_str()), (environment::PUBLIC_KEY, other.as_str())];
-        let error = settings("--beacon https://a.example", variables).unwrap_err();
-        assert!(matches!(error, SettingsError::OtherPublicKey { .. }), "{error}");
-    }
-
-    #[test]
-    fn what_is_missing_or_impossible_is_named() {
-        let key = private_key(1);
-        let named = |arguments: &str, variable: (&'static str, &str)| {
-            settings(arguments, [(environment::PRIVATE_KEY, &key), variable]).unwrap_err().to_string()
-        };
-        assert!(named("", (environment::BEACONS, "")).contains("RENDEZVOUS_BEACONS"));
-        let key_missing = settings("--beacon https://a.example", []).unwrap_err().to_string();
-        assert!(key_missing.contains("RENDEZVOUS_CAPSULE_PRIVATE_KEY"), "{key_missing}");
-        for (name, value) in [
-            (environment::BEACONS, "beacon.example"),
-            (environment::COMMUNITY, "main net"),
-            (environment::PUBLIC_KEY, "x"),
-            (environment::MIN_PEERS, "0"),
-            (environment::MAX_PEERS, "1001"),
-            (environment::MAX_PEERS, "-1"),
-            (environment::LIFETIME_MS, "30m"),
-            (environment::LIFETIME_MS, "0"),
-            (environment::TIMEOUT_MS, "1.5"),
-            (environment::TRUSTED_TICKET_KEYS, "x"),
-            (environment::TICKET_MAX_LIFETIME_MS, "x"),
-        ] {
-            let arguments = if name == environment::BEACONS { "" } else { "--beacon https://a.example" };
-            let error = named(arguments, (name, value));
-            assert!(error.starts_with(&format!("{name} must ")), "{error}");
-        }
-        let error = named("--beacon https://a.example --min-peers 5 --max-peers 4", (environment::COMMUNITY, ""));
-        assert!(error.contains("at least 5 peers and at most 4"), "{error}");
-    }
-
     fn announce_settings<const N: usize>(
         arguments: &str,
         variables: [(&'static str, &str); N],
@@ -578,17 +442,6 @@ mod tests {
             assert_eq!(found.len(), beacons);
             assert_eq!([community.as_str(), peer_id.as_str(), user_id.as_str()], names);
             assert_eq!([pacing.lifetime, pacing.interval, timeout].map(|time| time.as_secs()), seconds);
-        }
-    }
-
-    #[test]
-    fn beacons_are_not_too_many_to_ask_at_once() {
-        let key = private_key(1);
-        let list = |count| (0..count).map(|number| format!("https://{number}.example")).collect::<Vec<_>>().join(",");
-        for (count, fits) in [(64, true), (65, false)] {
-            let list = list(count);
-            let variables = [(environment::PRIVATE_KEY, key.as_str()), (environment::BEACONS, list.as_str())];
-            assert_eq!(settings("", variables).is_ok(), fits);
         }
     }
 }

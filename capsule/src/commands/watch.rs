@@ -1,0 +1,309 @@
+//! `capsule watch`: publishes for ever. When is decided by `rendezvous_protocol::watch`; here are the thread that makes
+//! the rounds, the signals, and what people and scripts get to read.
+//!
+//! The rounds have a thread of their own, so that the main thread can end the program while a round waits for beacons.
+//! A write that is under way, and the command after it, it lets end.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::watch::Watch;
+use serde_json::{Value, json};
+
+use crate::arguments::WatchArguments;
+use crate::clock::{Clock, ClockError};
+use crate::environment::Environment;
+use crate::fetch::random_byte;
+use crate::outcome::{Exit, Failure, Log, Outcome, print_event};
+use crate::publication::{Gate, Interruptions, Publisher, Report};
+use crate::settings::{Pace, PublishSettings};
+use crate::{signals, text};
+
+/// How often the line in the terminal is drawn again.
+const REDRAW_EVERY: Duration = Duration::from_secs(1);
+
+/// Columns of a terminal that does not say how many it has.
+const DEFAULT_COLUMNS: usize = 80;
+
+/// Why it cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    /// The end would come in the middle of a write.
+    #[error("SIGTERM and SIGINT cannot be waited for: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs the command.
+pub(crate) fn watch(
+    arguments: &WatchArguments,
+    environment: &Environment,
+    clock: &Clock,
+    log: &Log,
+) -> Result<Outcome, Failure> {
+    let every = arguments.every;
+    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, Pace::Every(every), environment)?)?;
+    let (sender, events) = channel();
+    let gate = Arc::new(Gate::default());
+    let (stop, closing) = (sender.clone(), Arc::clone(&gate));
+    signals::on_stop(move || {
+        closing.close();
+        // The receiver lives as long as the program.
+        drop(stop.send(Event::Stop));
+    })
+    .map_err(WatchError::Signals)?;
+    log.note(format_args!(
+        "publishing every {} to {}, with the key {}",
+        text::duration(every),
+        publisher.destination.place(),
+        publisher.settings.key.public_key(),
+    ));
+    let lifetime = publisher.settings.lifetime;
+    let rounds =
+        Rounds { publisher: Arc::new(publisher), gate, time: Time { clock: *clock, started: Instant::now() }, sender };
+    let voice = Voice::new(arguments.json, *log);
+    Watcher { watch: Watch::new(every), rounds, events, lifetime, voice }.run();
+    Ok(Outcome::text(String::new(), Exit::Good))
+}
+
+/// What came of a round. `None`, where it panicked in a library.
+type Ended = Option<Result<Report, Failure>>;
+
+/// What wakes the main thread, but for deadlines.
+enum Event {
+    /// The round is over.
+    Ended(Box<Ended>),
+    /// The gate is closed: nothing is being written.
+    Stop,
+}
+
+/// Both clocks.
+#[derive(Clone, Copy)]
+struct Time {
+    clock: Clock,
+    started: Instant,
+}
+
+impl Time {
+    fn steady(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn wall(&self) -> Result<UnixMillis, ClockError> {
+        match self.clock {
+            // It begins there and goes on.
+            Clock::Fixed(begin) => Ok(begin.after(self.steady())),
+            Clock::System => self.clock.now(),
+        }
+    }
+}
+
+/// Makes rounds in threads of their own.
+struct Rounds {
+    publisher: Arc<Publisher>,
+    gate: Arc<Gate>,
+    time: Time,
+    sender: Sender<Event>,
+}
+
+impl Rounds {
+    fn begin(&self) {
+        let (publisher, gate, time) = (Arc::clone(&self.publisher), Arc::clone(&self.gate), self.time);
+        let sender = self.sender.clone();
+        let thread = move || {
+            // What goes wrong is said on a change, not in every round.
+            let silent = Log::new(true);
+            let round = || publisher.round(|| time.wall(), Interruptions::Gate(&gate), &silent);
+            // Not for panics of this program's own, which has none, but for those of libraries that read what strangers
+            // send.
+            let ended = catch_unwind(AssertUnwindSafe(round)).ok();
+            let _ = sender.send(Event::Ended(Box::new(ended)));
+        };
+        if Builder::new().spawn(thread).is_err() {
+            let _ = self.sender.send(Event::Ended(Box::new(None)));
+        }
+    }
+}
+
+struct Watcher {
+    watch: Watch,
+    rounds: Rounds,
+    events: Receiver<Event>,
+    lifetime: Duration,
+    voice: Voice,
+}
+
+impl Watcher {
+    /// Returns when it is told to stop.
+    fn run(mut self) {
+        loop {
+            let began = self.rounds.time.steady();
+            self.rounds.begin();
+            self.voice.show(|| "asking".to_owned());
+            let Ok(Event::Ended(ended)) = self.events.recv() else { return self.voice.end() };
+            let now = self.rounds.time.steady();
+            let next = match ended.as_ref() {
+                // It was issued after the round began, and so lives a little longer than is counted on here.
+                Some(Ok(report)) if report.is_good() => {
+                    self.watch.published(began, now, began.saturating_add(self.lifetime))
+                }
+                _ => self.watch.failed(now, random_byte()),
+            };
+            self.voice.say(
+                &Round { ended: &ended, next_in: next.saturating_sub(now), failures: self.watch.failures() },
+                &self.rounds.time,
+            );
+            let line = Line::new(&ended);
+            loop {
+                let left = next.saturating_sub(self.rounds.time.steady());
+                if left.is_zero() {
+                    break;
+                }
+                self.voice.show(|| self.status(&line, left));
+                let wake = if self.voice.is_drawing() { left.min(REDRAW_EVERY) } else { left };
+                match self.events.recv_timeout(wake) {
+                    Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.voice.end(),
+                    Ok(Event::Ended(_)) | Err(RecvTimeoutError::Timeout) => {}
+                }
+            }
+        }
+    }
+
+    fn status(&self, Line(line): &Line, left: Duration) -> String {
+        let now = self.rounds.time.steady();
+        let lives = match self.watch.published_until() {
+            Some(until) if until > now => {
+                format!("the last capsule ends in {}", text::duration(whole(until.saturating_sub(now))))
+            }
+            Some(_) => "the last capsule is over".to_owned(),
+            None => "none published yet".to_owned(),
+        };
+        let times = match self.watch.failures() {
+            0 => String::new(),
+            failures => format!(" ({})", text::count(failures as usize, "time", "times")),
+        };
+        format!("{line}{times}; {lives}; next in {}", text::duration(whole(left)))
+    }
+}
+
+/// Without what is below a second, which nobody reads.
+fn whole(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
+}
+
+/// A round that is over.
+struct Round<'a> {
+    ended: &'a Ended,
+    next_in: Duration,
+    failures: u32,
+}
+
+impl Round<'_> {
+    /// What is wrong, in words that stay the same while it does.
+    fn troubles(&self) -> Vec<String> {
+        match self.ended {
+            Some(Ok(report)) => report.troubles(),
+            Some(Err(failure)) => vec![failure.to_string()],
+            None => vec!["this program failed".to_owned()],
+        }
+    }
+
+    fn line(&self) -> String {
+        let line = match self.ended {
+            Some(Ok(report)) => report.last_line(),
+            Some(Err(failure)) => format!("not written: {failure}"),
+            None => "not written: this program failed".to_owned(),
+        };
+        let troubles = match self.ended {
+            Some(Ok(report)) if !report.troubles().is_empty() => format!(" [{}]", report.troubles().join("; ")),
+            _ => String::new(),
+        };
+        format!("{line}{troubles}; next in {}", text::duration(self.next_in))
+    }
+
+    fn json(&self, now: Option<UnixMillis>) -> Value {
+        let mut object = match self.ended {
+            Some(Ok(report)) => serde_json::to_value(report).unwrap_or_default(),
+            Some(Err(failure)) => json!({ "ok": false, "error": failure.to_string() }),
+            None => json!({ "ok": false, "error": "this program failed" }),
+        };
+        if let Value::Object(object) = &mut object {
+            object.insert("time".to_owned(), json!(now));
+            object.insert("nextInMs".to_owned(), json!(saturating_millis(self.next_in)));
+            object.insert("failures".to_owned(), json!(self.failures));
+        }
+        object
+    }
+}
+
+/// How the last round ended, in few words.
+struct Line(String);
+
+impl Line {
+    fn new(ended: &Ended) -> Self {
+        Self(match ended {
+            Some(Ok(report)) if report.is_good() => format!("published {}", report.summary()),
+            Some(Ok(report)) => format!("failed: {}", report.troubles().first().cloned().unwrap_or_default()),
+            Some(Err(_)) | None => "failed".to_owned(),
+        })
+    }
+}
+
+/// Who hears of rounds.
+struct Voice {
+    json: bool,
+    log: Log,
+    /// Whether there is a terminal with a line that is drawn again and again.
+    draws: bool,
+    troubles: Option<Vec<String>>,
+}
+
+impl Voice {
+    fn new(json: bool, log: Log) -> Self {
+        Self { json, log, draws: !json && !log.is_quiet() && io::stderr().is_terminal(), troubles: None }
+    }
+
+    const fn is_drawing(&self) -> bool {
+        self.draws
+    }
+
+    /// Draws the line anew.
+    fn show(&self, line: impl FnOnce() -> String) {
+        if self.draws {
+            let columns = terminal_size::terminal_size_of(io::stderr())
+                .map_or(DEFAULT_COLUMNS, |(terminal_size::Width(columns), _)| usize::from(columns));
+            // One that is wrapped could not be erased. The last column stays free, or some terminals wrap all the same.
+            let line: String = line().chars().take(columns.saturating_sub(1)).collect();
+            let _ = io::stderr().write_all(format!("\r\u{1b}[2K{line}").as_bytes());
+        }
+    }
+
+    /// Says what came of a round, to people only if it is something new.
+    fn say(&mut self, round: &Round<'_>, time: &Time) {
+        if self.json {
+            return print_event(&round.json(time.wall().ok()));
+        }
+        let troubles = round.troubles();
+        if self.troubles.as_ref() != Some(&troubles) {
+            self.erase();
+            let date = time.wall().map(text::date).unwrap_or_default();
+            self.log.note(format_args!("{date} {}", round.line()));
+            self.troubles = Some(troubles);
+        }
+    }
+
+    fn end(&self) {
+        self.erase();
+        self.log.note(format_args!("told to stop"));
+    }
+
+    fn erase(&self) {
+        if self.draws {
+            let _ = io::stderr().write_all(b"\r\x1b[2K");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The command of the publisher's own that runs after each capsule that was published (`--run`): to upload it, to count
+//! it, to tell somebody.
+//!
+//! It runs in a shell, learns from variables what there is, and has a time limit, at which it ends with everything that
+//! it started. What it prints goes to the standard error, because results of this program go to the standard output.
+//! The private keys that this program got in variables are not handed on.
+
+use std::io;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::environment;
+
+/// How often it is looked whether the command has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// It ended with exit code 0.
+    Well,
+    /// It did not.
+    Badly {
+        /// How it ended.
+        reason: String,
+    },
+}
+
+/// Runs `command`, with `variables` added to the environment, for at most `limit`, or until `is_stopped`.
+pub(crate) fn run(command: &str, variables: &[(&str, String)], limit: Duration, is_stopped: impl Fn() -> bool) -> Ran {
+    match start(command, variables).and_then(|child| wait(child, limit, is_stopped)) {
+        Ok(Some(status)) if status.success() => Ran::Well,
+        Ok(Some(status)) => Ran::Badly { reason: format!("it ended with {status}") },
+        Ok(None) => {
+            Ran::Badly { reason: "it did not end in time and was ended (--run-timeout allows more)".to_owned() }
+        }
+        Err(error) => Ran::Badly { reason: format!("it could not be run: {error}") },
+    }
+}
+
+fn start(command: &str, variables: &[(&str, String)]) -> io::Result<Child> {
+    #[cfg(unix)]
+    let mut shell = {
+        use std::os::unix::process::CommandExt as _;
+        let mut shell = Command::new("/bin/sh");
+        // A group of its own, so that all of it can be ended, and so that a Ctrl-C in the terminal does not cut an
+        // upload in the middle.
+        shell.arg("-c").arg(command).process_group(0);
+        shell
+    };
+    #[cfg(not(unix))]
+    let mut shell = {
+        let mut shell = Command::new("cmd");
+        shell.arg("/C").arg(command);
+        shell
+    };
+    shell.env_remove(environment::PRIVATE_KEY).env_remove(environment::ANNOUNCE_PRIVATE_KEY);
+    for (name, value) in variables {
+        shell.env(name, value);
+    }
+    shell.stdin(Stdio::null()).stdout(io::stderr()).spawn()
+}
+
+/// How it ended, or nothing if it was ended.
+fn wait(mut child: Child, limit: Duration, is_stopped: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if begun.elapsed() >= limit || is_stopped() {
+            end(&mut child);
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK_EVERY.min(limit.saturating_sub(begun.elapsed())));
+    }
+}
+
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // It has not been waited for, so that no other process can have its number.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn says_how_it_ended() {
+        let variables = [("WHAT", "7".to_owned())];
+        assert_eq!(run("exit $((WHAT - 7))", &variables, LONG, || false), Ran::Well);
+        let Ran::Badly { reason } = run("exit $WHAT", &variables, LONG, || false) else { panic!() };
+        assert_eq!(reason, "it ended with exit status: 7");
+    }
+
+    #[test]
+    fn ends_all_of_it_at_the_limit_and_when_it_is_to_stop() {
+        // The sleeping grandchild holds the write end: the read ends when it does.
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let begun = Instant::now();
+        let mut shell = Command::new("/bin/sh");
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let child = shell.arg("-c").arg("sleep 1000 & wait").stdout(writer).spawn().unwrap();
+        drop(shell);
+        assert!(wait(child, Duration::from_millis(50), || false).unwrap().is_none());
+        assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), 0);
+        assert!(matches!(run("sleep 1000", &[], LONG, || true), Ran::Badly { .. }));
+        assert!(begun.elapsed() < LONG);
+    }
+}

@@ -1,0 +1,387 @@
+//! What came of a round, for people and for scripts.
+
+use std::collections::BTreeMap;
+
+use rendezvous_protocol::merge::{Disagreement, Entry};
+use rendezvous_protocol::time::UnixMillis;
+use serde::Serialize;
+
+use super::Publisher;
+use super::nodes::NodeReport;
+use crate::beacon::Beacon;
+use crate::destination::{CAPSULE, MINISIG, SIGNATURE};
+use crate::hook::Ran;
+use crate::outcome::Exit;
+use crate::text;
+
+/// Disagreements that are shown one by one. A lying beacon can make as many as it lists peers.
+const DISAGREEMENTS_SHOWN: usize = 5;
+
+/// What one beacon contributed: a line of the table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BeaconReport {
+    pub(super) beacon: String,
+    /// Whether it said something, be it wrong as a whole.
+    pub(super) answered: bool,
+    /// Good tickets in its answer, one a peer.
+    pub(super) tickets: usize,
+    /// The others, by code.
+    pub(super) refused: BTreeMap<&'static str, usize>,
+    /// Why there are none at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) problem: Option<Problem>,
+    pub(super) attempts: u32,
+    pub(super) time_ms: u64,
+}
+
+/// Why something is left out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+impl BeaconReport {
+    fn row(&self) -> [String; 5] {
+        let answered = if self.answered { "yes" } else { "no" };
+        let refused = match &self.problem {
+            Some(Problem { detail, .. }) => detail.clone(),
+            None => text::counts(&self.refused),
+        };
+        let time = format!("{}.{:02}s", self.time_ms / 1000, self.time_ms % 1000 / 10);
+        [self.beacon.clone(), answered.to_owned(), self.tickets.to_string(), refused, time]
+    }
+}
+
+/// A peerId for which beacons list different keys.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DisagreementReport {
+    peer_id: String,
+    keys: Vec<KeyReport>,
+    /// The key that is in the capsule, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyReport {
+    public_key: String,
+    beacons: Vec<String>,
+}
+
+/// With the beacons' addresses instead of their positions.
+pub(super) fn disagreements(
+    disagreements: &[Disagreement],
+    name: impl Fn(usize) -> Option<String>,
+) -> Vec<DisagreementReport> {
+    let report = |Disagreement { peer_id, keys, chosen }: &Disagreement| DisagreementReport {
+        peer_id: peer_id.as_str().to_owned(),
+        keys: keys
+            .iter()
+            .map(|(key, beacons)| KeyReport {
+                public_key: key.to_string(),
+                beacons: beacons.iter().filter_map(|beacon| name(*beacon)).collect(),
+            })
+            .collect(),
+        chosen: chosen.map(|key| key.to_string()),
+    };
+    disagreements.iter().map(report).collect()
+}
+
+/// What was found, whatever became of it.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) entries: Vec<Entry>,
+    /// The beacons that the entries' `listed_by` are positions in.
+    pub(super) sources: Vec<String>,
+    pub(super) good_beacons: usize,
+    pub(super) beacons: Vec<BeaconReport>,
+    pub(super) nodes: Vec<NodeReport>,
+    pub(super) disagreements: Vec<DisagreementReport>,
+    /// The beacon, and how many peers it lists.
+    pub(super) limited_by: Option<(String, usize)>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Written,
+    NoBeaconAnswered,
+    TooFewBeacons,
+    TooFewPeers,
+    /// The capsule that is there was issued later than now.
+    ClockWentBack {
+        held: UnixMillis,
+    },
+    /// The capsule that is there is the last one of this key.
+    KeyRevoked,
+    /// The program was told to stop before it wrote anything.
+    Stopped,
+}
+
+impl Ending {
+    const fn exit(self) -> Exit {
+        match self {
+            Self::Written => Exit::Good,
+            Self::NoBeaconAnswered => Exit::Unreachable,
+            Self::TooFewBeacons | Self::TooFewPeers | Self::ClockWentBack { .. } | Self::KeyRevoked | Self::Stopped => {
+                Exit::Refused
+            }
+        }
+    }
+
+    /// A name for scripts.
+    const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Written => None,
+            Self::NoBeaconAnswered => Some("NO_BEACON_ANSWERED"),
+            Self::TooFewBeacons => Some("TOO_FEW_BEACONS"),
+            Self::TooFewPeers => Some("TOO_FEW_PEERS"),
+            Self::ClockWentBack { .. } => Some("CLOCK_WENT_BACK"),
+            Self::KeyRevoked => Some("REVOKED_PUBLIC_KEY"),
+            Self::Stopped => Some("STOPPED"),
+        }
+    }
+}
+
+/// The result.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    community: String,
+    public_key: String,
+    peers: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunReport>,
+    beacons: Vec<BeaconReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revoked_beacons: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<NodeReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disagreements: Vec<DisagreementReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_by: Option<LimitReport>,
+    #[serde(skip)]
+    ending: Ending,
+    #[serde(skip)]
+    now: UnixMillis,
+    #[serde(skip)]
+    capsule: String,
+    #[serde(skip)]
+    minimum: Minimum,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    capsule: String,
+    signature: String,
+    minisig: String,
+    issued_at: UnixMillis,
+    expires_at: UnixMillis,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RunReport {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct LimitReport {
+    beacon: String,
+    tickets: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Minimum {
+    peers: usize,
+    beacons: usize,
+    good_beacons: usize,
+}
+
+impl Report {
+    pub(super) fn new(
+        publisher: &Publisher,
+        now: UnixMillis,
+        found: Findings,
+        revoked: Vec<&Beacon>,
+        ending: Ending,
+        ran: Option<Ran>,
+    ) -> Self {
+        let Publisher { settings, destination, .. } = publisher;
+        let written = (ending == Ending::Written).then(|| Written {
+            capsule: destination.file(CAPSULE),
+            signature: destination.file(SIGNATURE),
+            minisig: destination.file(MINISIG),
+            issued_at: now,
+            expires_at: now.after(settings.lifetime),
+        });
+        let run = ran.map(|ran| match ran {
+            Ran::Well => RunReport { ok: true, detail: None },
+            Ran::Badly { reason } => RunReport { ok: false, detail: Some(reason) },
+        });
+        let run_failed = run.as_ref().is_some_and(|run| !run.ok);
+        Self {
+            ok: written.is_some() && !run_failed,
+            code: if run_failed { Some("RUN_FAILED") } else { ending.code() },
+            community: settings.tickets.community.to_string(),
+            public_key: settings.key.public_key().to_string(),
+            peers: found.entries.len(),
+            written,
+            run,
+            beacons: found.beacons,
+            revoked_beacons: revoked.iter().map(ToString::to_string).collect(),
+            nodes: found.nodes,
+            disagreements: found.disagreements,
+            limited_by: found.limited_by.map(|(beacon, tickets)| LimitReport { beacon, tickets }),
+            ending,
+            now,
+            capsule: destination.file(CAPSULE),
+            minimum: Minimum {
+                peers: settings.min_peers,
+                beacons: settings.min_beacons,
+                good_beacons: found.good_beacons,
+            },
+        }
+    }
+
+    /// The exit code for it.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.run_failure().is_some() { Exit::Usage } else { self.ending.exit() }
+    }
+
+    /// Whether there is a new capsule, and the command afterwards, which may be what takes it to readers, worked.
+    pub(crate) const fn is_good(&self) -> bool {
+        self.ok
+    }
+
+    /// Why the command afterwards did not work.
+    fn run_failure(&self) -> Option<&str> {
+        self.run.as_ref().filter(|run| !run.ok)?.detail.as_deref()
+    }
+
+    /// The table, what is worth knowing, and how it ended.
+    pub(crate) fn to_text(&self) -> String {
+        let head = ["BEACON", "ANSWERED", "TICKETS", "REFUSED", "TIME"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(head).chain(self.beacons.iter().map(BeaconReport::row)).collect();
+        let mut text = if self.beacons.is_empty() { String::new() } else { text::table(&rows) + "\n" };
+        for note in self.notes() {
+            text.push_str(&note);
+            text.push('\n');
+        }
+        text.push_str(&self.last_line());
+        text.push('\n');
+        if let Some(reason) = self.run_failure() {
+            text.push_str(&format!("--run failed: {reason}. The capsule is written all the same\n"));
+        }
+        text
+    }
+
+    /// What a publisher should know, a line each.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for beacon in &self.revoked_beacons {
+            notes.push(format!("not asked: {beacon}, which is revoked"));
+        }
+        for NodeReport { source, peer_id, problem, .. } in &self.nodes {
+            if let Some(Problem { code, detail }) = problem {
+                let who = peer_id.as_deref().map(|peer_id| format!(" ({peer_id})")).unwrap_or_default();
+                notes.push(format!("left out: {}{who}, {code}: {detail}", text::printable(source)));
+            }
+        }
+        let included = self.nodes.iter().filter(|node| node.included).count();
+        if included > 0 {
+            notes.push(format!("included first: {}", text::count(included, "node", "nodes")));
+        }
+        for DisagreementReport { peer_id, keys, chosen } in self.disagreements.iter().take(DISAGREEMENTS_SHOWN) {
+            let who: Vec<_> =
+                keys.iter().map(|key| format!("{} by {}", key.public_key, key.beacons.join(", "))).collect();
+            let taken =
+                chosen.as_deref().map_or_else(|| "none of them is in it".to_owned(), |key| format!("taken: {key}"));
+            notes.push(format!("disagreement about {peer_id}: {}; {taken}", who.join("; ")));
+        }
+        if let Some(more) = self.disagreements.len().checked_sub(DISAGREEMENTS_SHOWN).filter(|more| *more > 0) {
+            notes.push(format!(
+                "and {}, which --json has",
+                text::count(more, "disagreement more", "disagreements more")
+            ));
+        }
+        if let Some(LimitReport { beacon, tickets }) = &self.limited_by {
+            notes.push(format!(
+                "beacon {beacon} lists {} and limits the capsule to {} (--shares available does without its share)",
+                text::count(*tickets, "peer", "peers"),
+                self.peers,
+            ));
+        }
+        notes
+    }
+
+    /// How it ended.
+    pub(crate) fn last_line(&self) -> String {
+        let Self { capsule, now, .. } = self;
+        let peers = text::count(self.peers, "peer", "peers");
+        match (self.ending, &self.written) {
+            (Ending::Written, Some(Written { expires_at, .. })) => format!(
+                "written: {capsule} and its .sig and .minisig, {peers} of {}, until {} ({})",
+                self.community,
+                text::date(*expires_at),
+                text::distance(*expires_at, *now),
+            ),
+            (Ending::Written | Ending::Stopped, _) => {
+                format!("not written: told to stop. What is in {capsule} stays")
+            }
+            (Ending::NoBeaconAnswered, _) => {
+                format!(
+                    "not written: no beacon answered. What is in {capsule} stays. Check the addresses and the network"
+                )
+            }
+            (Ending::TooFewBeacons, _) => format!(
+                "not written: {} with good tickets, and --min-beacons is {}. What is in {capsule} stays",
+                text::count(self.minimum.good_beacons, "beacon", "beacons"),
+                self.minimum.beacons,
+            ),
+            (Ending::TooFewPeers, _) => format!(
+                "not written: {peers} found, and --min-peers is {}. What is in {capsule} stays",
+                self.minimum.peers
+            ),
+            (Ending::ClockWentBack { held }, _) => format!(
+                "not written: {capsule} was issued at {}, but it is {} by this clock, and readers refuse to go back. \
+                 Correct the clock; if that capsule was from a wrong future, wait until then or change the key",
+                text::date(held),
+                text::date(*now)
+            ),
+            (Ending::KeyRevoked, _) => format!(
+                "not written: {capsule} revokes the key that is to sign, and its readers refuse everything else by it. \
+                 Sign with the new key"
+            ),
+        }
+    }
+
+    /// What is not as it should be, in words that stay the same while it does.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut troubles: Vec<_> = self.ending.code().map(str::to_owned).into_iter().collect();
+        troubles.extend(self.run_failure().map(|reason| format!("--run: {reason}")));
+        let of = |who: &str, problem: &Option<Problem>| {
+            problem.as_ref().map(|Problem { code, .. }| format!("{}: {code}", text::printable(who)))
+        };
+        troubles.extend(self.beacons.iter().filter_map(|beacon| of(&beacon.beacon, &beacon.problem)));
+        troubles.extend(self.nodes.iter().filter_map(|node| of(&node.source, &node.problem)));
+        troubles
+    }
+
+    /// `12 peers of mainnet`.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} of {}", text::count(self.peers, "peer", "peers"), self.community)
+    }
+}
