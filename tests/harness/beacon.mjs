@@ -68,17 +68,27 @@ async function start({
   buildDir = join(ROOT, "build"),
   log = () => {},
 } = {}) {
-  const [settings, { Miniflare }] = await Promise.all([readConfiguration(), import("miniflare")]);
-  const sqliteClasses = settings.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []);
-
-  const children = [];
-  const remember = ({ process: child }) => children.push(child);
-  subscribe("child_process", remember);
-  const restoreSignals = keepSignalListeners();
-  const miniflare = new Miniflare({
-    name: settings.name,
+  return startWorkerd({
+    ...(await workerOptions(buildDir, vars)),
     host,
     port,
+    durableObjectsPersist: persist === undefined ? false : resolve(persist),
+    handleStructuredLogs: ({ message }) => void log(message),
+  });
+}
+
+/**
+ * What Miniflare is told of the beacon's Worker.
+ *
+ * @param {string} buildDir
+ * @param {Record<string, string>} vars In place of those in wrangler.toml.
+ * @returns {Promise<import("miniflare").WorkerOptions>}
+ */
+export async function workerOptions(buildDir, vars) {
+  const settings = await readConfiguration();
+  const sqliteClasses = settings.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []);
+  return {
+    name: settings.name,
     modulesRoot: buildDir,
     modules: [
       { type: "ESModule", path: join(buildDir, "index.js") },
@@ -93,11 +103,26 @@ async function start({
         { className, useSQLite: sqliteClasses.includes(className) },
       ]),
     ),
-    durableObjectsPersist: persist === undefined ? false : resolve(persist),
+  };
+}
+
+/**
+ * Starts workerd, with whatever Workers. Not two at a time: see {@link startBeacon}.
+ *
+ * @param {import("miniflare").MiniflareOptions} options
+ * @returns {Promise<Beacon>}
+ */
+export async function startWorkerd(options) {
+  const { Miniflare } = await import("miniflare");
+  const children = [];
+  const remember = ({ process: child }) => children.push(child);
+  subscribe("child_process", remember);
+  const restoreSignals = keepSignalListeners();
+  const miniflare = new Miniflare({
     // Miniflare would look up this machine's place on the network for `request.cf`.
     cf: false,
     logRequests: false,
-    handleStructuredLogs: ({ message }) => void log(message),
+    ...options,
   });
   restoreSignals();
 

@@ -10,18 +10,17 @@ import { withLock } from "./lock.mjs";
 import { ROOT, execute, main, step } from "./steps.mjs";
 import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
-/** The files and folders that a build depends on. */
-const SOURCES = [
+/** The files and folders that every build depends on. */
+const COMMON_SOURCES = [
   "Cargo.toml",
   "Cargo.lock",
   "package-lock.json",
   "rust-toolchain.toml",
-  "src",
-  "protocol/Cargo.toml",
-  "protocol/src",
   "tests/harness/build.mjs",
   "tests/harness/toolchain.mjs",
 ];
+/** The crate of the beacon's own Worker, and the files and folders that it depends on. */
+const BEACON = { crate: ".", sources: ["src", "protocol/Cargo.toml", "protocol/src"] };
 const PRODUCTS = ["index.js", "index_bg.wasm"];
 /** Written last: a directory that has it is complete. */
 const FINGERPRINT = ".fingerprint";
@@ -31,19 +30,23 @@ const FINGERPRINT = ".fingerprint";
  * @param {string} [options.outDir] Relative to the root of the checkout.
  * @param {string[]} [options.features] Cargo features to build with.
  * @param {boolean} [options.force] Builds even if nothing has changed.
+ * @param {{ crate: string, sources: string[] }} [options.worker] A Worker other than the beacon's: its crate, and the
+ *   files and folders that it depends on, all relative to the root of the checkout.
  * @returns {Promise<string>} The directory with the built Worker.
  */
-export async function buildWorker({ outDir = "build", features = [], force = false } = {}) {
+export async function buildWorker({ outDir = "build", features = [], force = false, worker = BEACON } = {}) {
   const directory = join(ROOT, outDir);
-  if (!force && isCurrent(directory, features)) return directory;
+  const sources = [...COMMON_SOURCES, ...worker.sources];
+  if (!force && isCurrent(directory, features, sources)) return directory;
   await withLock(LOCK, async () => {
-    if (!force && isCurrent(directory, features)) return;
+    if (!force && isCurrent(directory, features, sources)) return;
     // Taken before the build: a file that changes meanwhile makes the next build run again.
-    const current = fingerprint(features);
+    const current = fingerprint(features, sources);
     await rm(join(directory, FINGERPRINT), { force: true });
     // worker-build waits for whoever left this to finish, which under our lock is nobody.
     await rm(join(directory, ".tmp"), { recursive: true, force: true });
-    const title = features.length > 0 ? `Building the Worker with ${features}` : "Building the Worker";
+    const name = worker === BEACON ? "the Worker" : `the Worker in ${worker.crate}`;
+    const title = features.length > 0 ? `Building ${name} with ${features}` : `Building ${name}`;
     const expectation = {
       takes: "about 1 minute, a few seconds if little has changed",
       advice: "The compiler's messages above say why.",
@@ -51,7 +54,16 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
     await step(title, expectation, () =>
       execute(
         PROGRAMS.workerBuild,
-        ["--release", "--out-dir", outDir, "--", "--locked", ...features.flatMap((feature) => ["--features", feature])],
+        [
+          worker.crate,
+          "--release",
+          "--out-dir",
+          // It takes this as relative to the crate.
+          relative(join(ROOT, worker.crate), directory),
+          "--",
+          "--locked",
+          ...features.flatMap((feature) => ["--features", feature]),
+        ],
         {
           environment: {
             ...TOOL_ENVIRONMENT,
@@ -73,20 +85,24 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
 /**
  * @param {string} directory
  * @param {string[]} features
+ * @param {string[]} sources
  */
-function isCurrent(directory, features) {
+function isCurrent(directory, features, sources) {
   const file = join(directory, FINGERPRINT);
   return (
     existsSync(file) &&
     PRODUCTS.every((product) => existsSync(join(directory, product))) &&
-    readFileSync(file, "utf8") === fingerprint(features)
+    readFileSync(file, "utf8") === fingerprint(features, sources)
   );
 }
 
-/** @param {string[]} features */
-function fingerprint(features) {
+/**
+ * @param {string[]} features
+ * @param {string[]} sources
+ */
+function fingerprint(features, sources) {
   const hash = createHash("sha256").update(JSON.stringify(features));
-  for (const file of SOURCES.flatMap((source) => filesIn(join(ROOT, source)))) {
+  for (const file of sources.flatMap((source) => filesIn(join(ROOT, source)))) {
     const content = readFileSync(file);
     hash.update(JSON.stringify([relative(ROOT, file), content.length])).update(content);
   }

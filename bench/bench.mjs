@@ -1,0 +1,83 @@
+// `npm run bench`: this project against its baselines, in turns, in one run. bench/README.md says how to read it.
+//
+//     npm run bench -- --only capsule     the parts with "capsule" in their names
+//     npm run bench -- --json             the raw numbers, on stdout
+//     npm run bench -- --quick            everything once and small: whether it works, never how fast it is
+
+import { parseArgs } from "node:util";
+import { Failure, elapsed, execute, main, step } from "../tests/harness/steps.mjs";
+import { TOOL_ENVIRONMENT, ensureToolchain } from "../tests/harness/toolchain.mjs";
+import { describeMachine } from "./machine.mjs";
+import { capsule } from "./parts/capsule.mjs";
+import { communities } from "./parts/communities.mjs";
+import { cost } from "./parts/cost.mjs";
+import { herd, latency } from "./parts/latency.mjs";
+import { load } from "./parts/load.mjs";
+import { native } from "./parts/native.mjs";
+import { object } from "./parts/object.mjs";
+import { size } from "./parts/size.mjs";
+import { soak } from "./parts/soak.mjs";
+import { print } from "./table.mjs";
+import { buildWorkers } from "./workers.mjs";
+
+/**
+ * @typedef {object} Context
+ * @property {boolean} quick
+ * @property {number} rounds Turns of each side.
+ * @property {number} seconds Of one turn.
+ * @property {(what: string) => void} say
+ *
+ * @typedef {object} Row
+ * @property {string} row
+ * @property {string} unit
+ * @property {number} subject
+ * @property {number} [baseline]
+ * @property {number} [ratio] Of the medians.
+ * @property {[number, number]} [spread] The least and the largest ratio of one round.
+ * @property {{ atLeast?: number, atMost?: number, valueAtLeast?: number, valueAtMost?: number }} [goal]
+ * @property {string} [baselineName] Where it is not the empty Worker or object.
+ *
+ * @typedef {{ name: string, run: (context: Context) => Promise<Row[]> }} Part
+ */
+
+/** @type {Part[]} */
+const PARTS = [load, object, communities, native, capsule, size, latency, herd, soak, cost];
+
+await main(async () => {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", default: "" },
+      quick: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "4" },
+    },
+  });
+  const parts = PARTS.filter(({ name }) => name.includes(values.only.toLowerCase()));
+  if (parts.length === 0) {
+    throw new Failure(`No part's name has "${values.only}" in it: ${PARTS.map(({ name }) => name).join(", ")}`);
+  }
+  const { quick } = values;
+  const context = {
+    quick,
+    rounds: quick ? 1 : Number(values.rounds),
+    seconds: quick ? 20 : Number(values.seconds),
+    say: (what) => console.error(`    ${what}`),
+  };
+
+  await ensureToolchain();
+  await buildWorkers();
+  const packages = ["--package", "rendezvous-bench", "--package", "rendezvous-capsule"];
+  await step("Building the load generator and the capsule", { takes: "about 1 minute, once" }, () =>
+    execute("cargo", ["build", ...packages, "--bins", "--locked", ...(quick ? [] : ["--release"])], { environment: TOOL_ENVIRONMENT }),
+  );
+
+  const started = performance.now();
+  const rows = [];
+  for (const part of parts) rows.push(...(await step(`Part ${part.name}`, {}, () => part.run(context))));
+  const machine = await describeMachine();
+  if (values.json) console.log(JSON.stringify({ machine, rounds: context.rounds, seconds: context.seconds, rows }, null, 2));
+  // A time that was taken in passing means nothing.
+  else if (quick) console.log(`${parts.length} passed, 0 failed`);
+  else print(rows, machine, `${context.rounds} turns of ${context.seconds} s each, ${elapsed(started)} in all`);
+});

@@ -1,0 +1,97 @@
+//! The roster, natively: an announce into a full one, and the answer, from 50 to 20,000 records.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark of something that fails is to stop, as a test is"
+)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::limits::ANSWER_LIMIT;
+use rendezvous_protocol::network::{Network, NetworkHash, NetworkSalt};
+use rendezvous_protocol::roster::{Announced, Roster, RosterLimits};
+use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
+
+const RECORDS: [usize; 5] = [50, 200, 1_000, 5_000, 20_000];
+const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
+/// As many as a large community might come from.
+const NETWORKS: usize = 100;
+
+/// The peerId of the ticket that all others are copies of.
+const ORIGINAL: &str = "peer-original-000000000000000000000";
+
+fn original() -> String {
+    let payload = Payload {
+        peer_id: PeerId::new(ORIGINAL).unwrap(),
+        user_id: UserId::new("somebody").unwrap(),
+        issued_at: NOW,
+        expires_at: NOW.after(Duration::from_secs(180)),
+        nonce: Nonce::new(vec![7; 16]).unwrap(),
+        community: None,
+        purpose: Purpose::Presence,
+    };
+    Ticket::sign(payload, &PrivateKey::from_seed(&[3; 32])).to_json()
+}
+
+/// A roster never looks at a signature, so one will do for all.
+fn ticket(number: usize, original: &str) -> VerifiedTicket {
+    VerifiedTicket::trusted(&original.replace(ORIGINAL, &format!("peer-{number:030}")), Purpose::Presence).unwrap()
+}
+
+fn network(number: usize) -> NetworkHash {
+    let [.., high, low] = (number % NETWORKS).to_be_bytes();
+    NetworkSalt::from_bytes([1; 16]).hash(Network::V4([10, high, low]))
+}
+
+fn full(records: usize, tickets: &[VerifiedTicket]) -> Roster {
+    let mut roster = Roster::new(RosterLimits { capacity: records, ..RosterLimits::default() });
+    for (number, ticket) in tickets.iter().take(records).enumerate() {
+        assert_eq!(roster.announce(NOW, ticket.clone(), network(number)), Ok(Announced::Accepted));
+    }
+    roster
+}
+
+fn roster(criterion: &mut Criterion) {
+    let original = original();
+    // Twice as many as the largest roster holds: whoever announces has always been evicted since.
+    let tickets: Vec<_> = (0..2 * RECORDS.iter().max().unwrap()).map(|number| ticket(number, &original)).collect();
+
+    let mut group = criterion.benchmark_group("announce");
+    for records in RECORDS {
+        let mut roster = full(records, &tickets);
+        let mut next = records;
+        group.bench_function(BenchmarkId::from_parameter(records), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let number = next % (2 * records);
+                    next += 1;
+                    (tickets[number].clone(), network(number))
+                },
+                |(ticket, network)| assert_eq!(roster.announce(NOW, ticket, network), Ok(Announced::Accepted)),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("fresh");
+    for records in RECORDS {
+        let mut roster = full(records, &tickets);
+        let excluded = tickets[records / 2].peer_id().clone();
+        group.bench_function(BenchmarkId::from_parameter(records), |bencher| {
+            bencher.iter(|| {
+                let peers = roster.fresh(NOW, ANSWER_LIMIT, Some(excluded.as_str()));
+                assert_eq!(black_box(peers).len(), ANSWER_LIMIT.min(records - 1));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, roster);
+criterion_main!(benches);

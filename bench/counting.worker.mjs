@@ -1,0 +1,121 @@
+// The beacon's Worker and object with everything counted that Cloudflare counts. The beacon itself is the built one,
+// unchanged: it stands between two wrappers and notices neither.
+//
+// `GET /counters` answers with what has been counted so far.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+import Beacon, { Community as Inner } from "../build/index.js";
+
+const counters = { requests: 0, communities: {} };
+
+export default class extends WorkerEntrypoint {
+  async fetch(request) {
+    if (new URL(request.url).pathname === "/counters") return Response.json(counters);
+    counters.requests += 1;
+    return new Beacon(this.ctx, this.env).fetch(request);
+  }
+}
+
+export class Community {
+  constructor(state, env) {
+    this.meter = new Meter(state.id.name);
+    this.inner = new Inner(countedState(state, this.meter), env);
+    this.meter.readCursors();
+  }
+
+  async fetch(request) {
+    this.meter.counts.objectRequests += 1;
+    return this.meter.during(() => this.inner.fetch(request));
+  }
+
+  async alarm() {
+    // An alarm is billed as a request too.
+    this.meter.counts.alarms += 1;
+    return this.meter.during(() => this.inner.alarm());
+  }
+}
+
+/** Counts for one object. */
+class Meter {
+  #running = 0;
+  #since = 0;
+  #cursors = [];
+
+  constructor(name) {
+    this.counts = counters.communities[name] ??= {
+      objectRequests: 0,
+      alarms: 0,
+      alarmsSet: 0,
+      rowsRead: 0,
+      rowsWritten: 0,
+      storedBytes: 0,
+      activeMs: 0,
+      starts: 0,
+    };
+    this.counts.starts += 1;
+  }
+
+  /**
+   * Counts the time in which an object is active: it runs, or waits for something that keeps it from hibernating.
+   *
+   * @param {() => Promise<unknown>} work
+   */
+  async during(work) {
+    if (this.#running === 0) this.#since = Date.now();
+    this.#running += 1;
+    try {
+      return await work();
+    } finally {
+      this.readCursors();
+      this.#running -= 1;
+      // So that a reader of the counters sees a part of what still goes on.
+      this.counts.activeMs += Date.now() - this.#since;
+      this.#since = Date.now();
+    }
+  }
+
+  /** A cursor knows how many rows it took only once it has been read to its end. */
+  watch(cursor) {
+    this.#cursors.push(cursor);
+    return cursor;
+  }
+
+  readCursors() {
+    for (const { rowsRead, rowsWritten } of this.#cursors.splice(0)) {
+      this.counts.rowsRead += rowsRead;
+      this.counts.rowsWritten += rowsWritten;
+    }
+  }
+}
+
+/**
+ * @param {DurableObjectState} state
+ * @param {Meter} meter
+ */
+function countedState(state, meter) {
+  const sql = intercept(state.storage.sql, {
+    exec: (query, ...bindings) => {
+      const cursor = meter.watch(state.storage.sql.exec(query, ...bindings));
+      meter.counts.storedBytes = state.storage.sql.databaseSize;
+      return cursor;
+    },
+  });
+  const setAlarm = (time, options) => {
+    meter.counts.alarmsSet += 1;
+    return state.storage.setAlarm(time, options);
+  };
+  // A timer keeps an object from hibernating, and all of the beacon's timers are waited for here.
+  const waitUntil = (promise) => state.waitUntil(meter.during(() => promise));
+  return intercept(state, { storage: intercept(state.storage, { sql, setAlarm }), waitUntil });
+}
+
+/** `target` with some properties replaced. The runtime's own objects insist on being `this` themselves. */
+function intercept(target, replaced) {
+  return new Proxy(target, {
+    get(_, key) {
+      if (Object.hasOwn(replaced, key)) return replaced[key];
+      const value = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}

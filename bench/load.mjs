@@ -1,0 +1,85 @@
+// The load generator, as a process on a core of its own. `bench-load drive --help` has its options.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { ROOT, interruption } from "../tests/harness/steps.mjs";
+import { pinned } from "./machine.mjs";
+
+/**
+ * @typedef {object} LoadSummary What `bench-load drive` prints: see bench/src/summary.rs.
+ * @property {number} requests
+ * @property {number} seconds
+ * @property {number} perSecond
+ * @property {Record<string, number>} statuses
+ * @property {number} matching
+ * @property {number} broken
+ * @property {number} bytesPerAnswer
+ * @property {{ p50: number, p99: number, p999: number, max: number }} latencyMicros
+ * @property {{ p50: number, p99: number, p999: number, max: number }} latenessMicros
+ * @property {string} [lastAnswer]
+ *
+ * @typedef {"announce" | "repost" | "forged" | "malformed" | "get" | "hand-over"} Kind
+ */
+
+/** @param {boolean} quick The same program, compiled in less time. */
+const program = (quick) => join(ROOT, "target", quick ? "debug" : "release", "bench-load");
+
+/**
+ * Sends requests and says what came back.
+ *
+ * @param {object} options
+ * @param {boolean} options.quick
+ * @param {string} options.url
+ * @param {Kind} options.kind
+ * @param {number} options.requests
+ * @param {number} [options.seconds]
+ * @param {number} [options.rate]
+ * @param {number} [options.connections]
+ * @param {number} [options.networks]
+ * @param {number} [options.communities]
+ * @param {string} [options.community]
+ * @param {number} [options.ticketsPerBody]
+ * @param {number} [options.lifetimeMs]
+ * @param {string} [options.expect]
+ * @param {boolean} [options.withAnswer]
+ * @returns {Promise<LoadSummary>}
+ */
+export async function drive({ quick, withAnswer = false, ...options }) {
+  const flags = Object.entries(options).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)],
+  );
+  if (withAnswer) flags.push("--with-answer");
+  const [command, args] = await pinned("load", program(quick), ["drive", ...flags]);
+  const { stdout } = await promisify(execFile)(command, args, { signal: interruption, maxBuffer: 64 << 20 });
+  return JSON.parse(stdout);
+}
+
+/**
+ * A native server of the load generator, which ends with `stop()` or with this process.
+ *
+ * @param {object} options
+ * @param {boolean} options.quick
+ * @param {"server" | undefined} options.role Undefined lets it use every core.
+ * @param {string[]} options.args
+ */
+export async function startNative({ quick, role, args }) {
+  const [command, commandArgs] =
+    role === undefined ? [program(quick), args] : await pinned(role, program(quick), args);
+  const child = spawn(command, commandArgs, { stdio: ["pipe", "pipe", "inherit"], signal: interruption });
+  child.on("error", () => {});
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const nextLine = async () => (await lines.next()).value;
+  return {
+    child,
+    nextLine,
+    /** @param {string} text */
+    say: (text) => child.stdin.write(`${text}\n`),
+    async stop() {
+      child.stdin.end();
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    },
+  };
+}

@@ -1,0 +1,141 @@
+// What a month costs on Cloudflare's published prices (prices.json), from counters of a real run in real time.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { interruption } from "../../tests/harness/steps.mjs";
+import { announce } from "../../tests/http.mjs";
+import { newPeer, signTicket } from "../../tests/ticket.mjs";
+import { processorMicros } from "../machine.mjs";
+import { startCounted } from "../workers.mjs";
+
+const MONTH_DAYS = 30;
+const DAY_SECONDS = 86_400;
+const COMMUNITIES = [1, 100, 10_000];
+/** Peers join within this time, the average of what the beacon asks them to wait between two announces. */
+const JOIN_SECONDS = 60;
+/** As long as a ticket lives, which is how often an alarm comes. */
+const WINDOW_SECONDS = 180;
+
+/** Names of what is billed, as in prices.json. */
+const BILLED = ["requests", "processorMs", "objectRequests", "gigabyteSeconds", "rowsRead", "rowsWritten", "storedGigabytes"];
+
+export const cost = {
+  name: "cost",
+  /** @param {import("../bench.mjs").Context} context */
+  async run({ quick, say }) {
+    const prices = JSON.parse(await readFile(new URL("../prices.json", import.meta.url), "utf8"));
+    const sizes = quick ? [2, 5] : [10, 200];
+    const [join, window] = quick ? [1, 11] : [JOIN_SECONDS, WINDOW_SECONDS];
+    say(`cost: communities of ${sizes.join(" and ")} peers for ${join + window} s`);
+    const server = await startCounted();
+    const end = new AbortController();
+    const signal = AbortSignal.any([end.signal, interruption]);
+    try {
+      const peers = sizes.flatMap((size) =>
+        Array.from({ length: size }, () => stayPresent(server.url, communityOf(size), join, signal)),
+      );
+      const failed = Promise.all(peers);
+      await Promise.race([delay(join * 1000), failed]);
+      const before = await read(server);
+      await Promise.race([delay(window * 1000), failed]);
+      const after = await read(server);
+      end.abort();
+      await failed;
+      const usages = new Map(sizes.map((size) => [size, usageADay(size, before, after, prices)]));
+      for (const [size, usage] of usages) {
+        assert.ok(after.counters.communities[communityOf(size)].rowsWritten > 0, `nothing was written for ${size} peers`);
+        assert.ok(usage.gigabyteSeconds > 0 && after.counters.communities[communityOf(size)].alarmsSet > 0);
+      }
+      return quick ? [] : [...usages].flatMap(([size, usage]) => rowsOf(size, usage, prices));
+    } finally {
+      end.abort();
+      await server.stop();
+    }
+  },
+};
+
+/** @param {number} size */
+const communityOf = (size) => `of-${size}`;
+
+/**
+ * A peer that does as the beacon asks.
+ *
+ * @param {string} url
+ * @param {string} community
+ * @param {number} joinSeconds
+ * @param {AbortSignal} signal
+ */
+async function stayPresent(url, community, joinSeconds, signal) {
+  const peer = newPeer();
+  const address = `10.${Math.floor(Math.random() * 256)}.${Math.floor(Math.random() * 256)}.1`;
+  try {
+    await delay(Math.random() * joinSeconds * 1000, undefined, { signal });
+    for (;;) {
+      const { status, text, json } = await announce(url, signTicket(peer), { community, address });
+      assert.equal(status, 200, text);
+      await delay(json.announceAfterMs, undefined, { signal });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+/** @param {import("../workers.mjs").Server} server */
+async function read({ url, pid }) {
+  const counters = await (await fetch(`${url}/counters`)).json();
+  return { at: performance.now(), counters, processorMs: (await processorMicros(pid)) / 1000 };
+}
+
+/**
+ * @param {number} size
+ * @returns {Record<string, number>} What one community uses in a day.
+ */
+function usageADay(size, before, after, prices) {
+  const scale = (DAY_SECONDS * 1000) / (after.at - before.at);
+  const now = after.counters.communities[communityOf(size)];
+  const earlier = before.counters.communities[communityOf(size)];
+  const grown = (key) => (now[key] - (earlier?.[key] ?? 0)) * scale;
+  // Peers here only announce, and the Worker hands each announce over.
+  const requests = grown("objectRequests");
+  const all = (after.counters.requests - before.counters.requests) * scale;
+  return {
+    requests,
+    // All that the process used, its own upkeep included: more than would be billed.
+    processorMs: ((after.processorMs - before.processorMs) * scale * requests) / all,
+    objectRequests: requests + grown("alarms"),
+    gigabyteSeconds: (grown("activeMs") / 1000) * prices.gigabytesOfAnActiveObject,
+    rowsRead: grown("rowsRead"),
+    // Setting an alarm is billed as a row.
+    rowsWritten: grown("rowsWritten") + grown("alarmsSet"),
+    storedGigabytes: now.storedBytes / 1e9,
+  };
+}
+
+/**
+ * @param {number} size
+ * @param {Record<string, number>} usage
+ */
+function rowsOf(size, usage, { paid, freeADay }) {
+  const community = `a community of ${size}`;
+  const counted = ["requests", "objectRequests", "gigabyteSeconds", "rowsRead", "rowsWritten"].map((name) => ({
+    row: `${community}, a day: ${name}`,
+    unit: "",
+    subject: usage[name],
+    goal: name === "rowsWritten" ? { valueAtMost: 10_000 } : undefined,
+  }));
+  const months = COMMUNITIES.map((communities) => {
+    const bill = BILLED.map((name) => {
+      // What is stored is billed for the month, everything else adds up from day to day.
+      const used = usage[name] * communities * (name === "storedGigabytes" ? 1 : MONTH_DAYS);
+      return [name, (Math.max(0, used - paid[name].included) * paid[name].dollarsAMillion) / 1e6];
+    });
+    const total = bill.reduce((sum, [, dollars]) => sum + dollars, paid.dollarsAMonth);
+    const [largest, dollars] = bill.reduce((most, entry) => (entry[1] > most[1] ? entry : most));
+    const mostly = dollars > 0 ? `, mostly ${largest}` : "";
+    return { row: `${communities} communities of ${size}, a month, paid plan${mostly}`, unit: "$", subject: total };
+  });
+  const carried = Object.entries(freeADay).map(([name, limit]) => [name, limit / usage[name]]);
+  const [scarce, least] = carried.reduce((one, other) => (other[1] < one[1] ? other : one));
+  return [...counted, ...months, { row: `communities of ${size} that the free plan carries (limit: ${scarce})`, unit: "", subject: least }];
+}

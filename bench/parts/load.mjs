@@ -1,0 +1,159 @@
+// Requests a second, and processor time a request, of everything that a client can ask for.
+
+import assert from "node:assert/strict";
+import { drive, startNative } from "../load.mjs";
+import { processorMicros } from "../machine.mjs";
+import { compare, inTurns } from "../measurement.mjs";
+import { startBaseline, startSubject } from "../workers.mjs";
+
+/** Records of a full community. */
+const CAPACITY = 200;
+/** More than any Worker here answers in a second: nobody runs out of bodies. */
+const MOST_PER_SECOND = 8_000;
+const COMMUNITY = "?community=bench";
+
+/**
+ * @typedef {object} Case
+ * @property {string} row
+ * @property {import("../load.mjs").Kind} kind
+ * @property {string} path
+ * @property {number} status What the beacon answers.
+ * @property {number} [networks]
+ * @property {string} expect In the beacon's answers.
+ * @property {boolean} [throughObject] Whether the baseline is the object, or the Worker alone.
+ * @property {number} atLeast
+ * @property {(url: string, options: object) => Promise<unknown>} [prepare]
+ */
+
+/** @type {Case[]} */
+const CASES = [
+  {
+    row: "POST /announce, new ticket, full community",
+    kind: "announce",
+    path: `/announce${COMMUNITY}`,
+    status: 200,
+    expect: '"accepted":true',
+    throughObject: true,
+    atLeast: 0.8,
+  },
+  {
+    row: "POST /announce, ticket re-posted",
+    kind: "repost",
+    path: `/announce${COMMUNITY}`,
+    status: 200,
+    expect: '"accepted":false',
+    throughObject: true,
+    atLeast: 0.9,
+  },
+  { row: "GET /peers, 50 tickets", kind: "get", path: `/peers${COMMUNITY}`, status: 200, expect: '"total":200', atLeast: 0.9 },
+  {
+    row: "POST /announce, invalid signature",
+    kind: "forged",
+    path: `/announce${COMMUNITY}`,
+    status: 403,
+    expect: '"SIGNATURE_INVALID"',
+    atLeast: 0.6,
+  },
+  { row: "POST /announce, malformed body", kind: "malformed", path: `/announce${COMMUNITY}`, status: 400, expect: '"MALFORMED"', atLeast: 0.8 },
+  {
+    row: "POST /announce, flood from one network",
+    kind: "announce",
+    path: `/announce${COMMUNITY}`,
+    status: 429,
+    networks: 1,
+    expect: '"THROTTLED"',
+    atLeast: 0.8,
+    // The list that is at hand goes into every refusal: without one the refusals would be cheaper than they can be.
+    prepare: async (url, { quick }) => {
+      await drive({ quick, url: `${url}/peers${COMMUNITY}`, kind: "get", requests: 1, connections: 1 });
+      await drive({ quick, url: `${url}/announce${COMMUNITY}`, kind: "repost", requests: 700, networks: 1 });
+    },
+  },
+];
+
+export const load = {
+  name: "load",
+  /** @param {import("../bench.mjs").Context} context */
+  async run(context) {
+    const rows = [];
+    for (const one of CASES) rows.push(...(await measure(one, context)));
+    rows.push(await ceiling(context));
+    return rows;
+  },
+};
+
+/**
+ * @param {Case} one
+ * @param {import("../bench.mjs").Context} context
+ */
+async function measure({ row, kind, path, status, networks, expect, throughObject, atLeast, prepare }, context) {
+  const { quick, rounds, seconds } = context;
+  context.say(row);
+  const subject = await startSubject();
+  let baseline;
+  try {
+    await fill(`${subject.url}/announce${COMMUNITY}`, context);
+    await prepare?.(subject.url, context);
+    const options = { quick, kind, networks, expect, requests: quick ? 40 : Math.round(MOST_PER_SECOND * seconds), seconds };
+    const warmUp = await drive({ ...options, url: subject.url + path, withAnswer: true });
+    baseline = await startBaseline({ answer: warmUp.lastAnswer, throughObject });
+    await drive({ ...options, url: baseline.url + path });
+
+    const once = async (server, wanted) => {
+      const before = await processorMicros(server.pid);
+      const result = await drive({ ...options, url: server.url + path });
+      const used = (await processorMicros(server.pid)) - before;
+      assert.equal(result.broken, 0, `${row}: connections broke`);
+      wanted(result);
+      return { perSecond: result.perSecond, micros: used / result.requests };
+    };
+    const [ours, theirs] = await inTurns(rounds, [
+      () =>
+        once(subject, ({ statuses, matching, requests }) => {
+          // A budget refills while it is being spent: a few requests of a flood are served.
+          const least = networks === 1 ? 0.9 * requests : requests;
+          assert.ok((statuses[status] ?? 0) >= least, `${row}: ${JSON.stringify(statuses)}`);
+          assert.ok(matching >= least, `${row}: ${matching} of ${requests} answers have ${expect}`);
+        }),
+      () => once(baseline, ({ statuses, requests }) => assert.equal(statuses[200], requests, row)),
+    ]);
+    const per = (key) => compare(ours.map((one) => one[key]), theirs.map((one) => one[key]));
+    return [
+      { row, unit: "requests/s", ...per("perSecond"), goal: { atLeast } },
+      { row: "  … processor time", unit: "µs", ...per("micros"), goal: { atMost: 1 / atLeast } },
+    ];
+  } finally {
+    await subject.stop();
+    await baseline?.stop();
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {import("../bench.mjs").Context} context
+ */
+export async function fill(url, { quick }) {
+  const { statuses } = await drive({ quick, url, kind: "announce", requests: CAPACITY });
+  assert.deepEqual(statuses, { 200: CAPACITY });
+}
+
+/**
+ * What the generator reaches against a native server that does nothing: far more than any row, or rows mean nothing.
+ *
+ * @param {import("../bench.mjs").Context} context
+ */
+async function ceiling({ quick, rounds, seconds, say }) {
+  say("the generator's own ceiling");
+  const native = await startNative({ quick, role: "server", args: ["respond", "--bytes", "22000"] });
+  try {
+    const url = await native.nextLine();
+    const requests = quick ? 40 : Math.round(60_000 * Math.min(seconds, 2));
+    const [results] = await inTurns(quick ? 1 : rounds, [
+      () => drive({ quick, url, kind: "announce", requests, seconds: Math.min(seconds, 2) }),
+    ]);
+    const perSecond = results.map((result) => result.perSecond);
+    return { row: "the generator's own ceiling", unit: "requests/s", subject: compare(perSecond, perSecond).subject };
+  } finally {
+    await native.stop();
+  }
+}

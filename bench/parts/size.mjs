@@ -1,0 +1,76 @@
+// What a Worker weighs: to upload, to start, and in memory.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
+import { drive } from "../load.mjs";
+import { processorMicros, residentBytes } from "../machine.mjs";
+import { compare, inTurns } from "../measurement.mjs";
+import { BASELINE_DIRECTORY, BEACON_DIRECTORY, startBaseline, startSubject } from "../workers.mjs";
+
+const COMMUNITIES = 100;
+const PEERS = 200;
+
+export const size = {
+  name: "size",
+  /** @param {import("../bench.mjs").Context} context */
+  async run(context) {
+    return [gzip(), ...(await startUp(context)), await memory(context)];
+  },
+};
+
+function gzip() {
+  const of = (directory) =>
+    ["index_bg.wasm", "index.js"].reduce((sum, file) => sum + gzipSync(readFileSync(join(directory, file))).length / 1000, 0);
+  return { row: "Worker with gzip", unit: "kB", ...compare([of(BEACON_DIRECTORY)], [of(BASELINE_DIRECTORY)]), goal: { atMost: 2 } };
+}
+
+/** @param {import("../bench.mjs").Context} context */
+async function startUp({ rounds, say }) {
+  say("start-up");
+  const once = async (start, path) => {
+    const started = performance.now();
+    const server = await start();
+    try {
+      const response = await fetch(server.url + path);
+      assert.equal(response.status, 200);
+      await response.arrayBuffer();
+      return { wall: performance.now() - started, processor: (await processorMicros(server.pid)) / 1000 };
+    } finally {
+      await server.stop();
+    }
+  };
+  const [ours, theirs] = await inTurns(rounds, [
+    () => once(startSubject, "/healthz"),
+    () => once(() => startBaseline({ answer: "{}" }), "/"),
+  ]);
+  const per = (key) => compare(ours.map((one) => one[key]), theirs.map((one) => one[key]));
+  return [
+    { row: "start of workerd to the first answer", unit: "ms", ...per("wall"), goal: { atMost: 2 } },
+    { row: "  … processor time", unit: "ms", ...per("processor"), goal: { atMost: 2 } },
+  ];
+}
+
+/** @param {import("../bench.mjs").Context} context */
+async function memory({ quick, say }) {
+  const [communities, peers] = quick ? [3, 5] : [COMMUNITIES, PEERS];
+  const row = `memory with ${communities} communities of ${peers}`;
+  say(row);
+  const requests = communities * peers;
+  const measure = async (server) => {
+    try {
+      const { statuses } = await drive({ quick, url: `${server.url}/announce`, kind: "announce", requests, communities });
+      assert.deepEqual(statuses, { 200: requests });
+      // What is only garbage has time to go.
+      await delay(quick ? 0 : 3_000);
+      return (await residentBytes(server.pid)) / 1e6;
+    } finally {
+      await server.stop();
+    }
+  };
+  const ours = await measure(await startSubject());
+  const theirs = await measure(await startBaseline({ answer: "x".repeat(22_000), throughObject: true }));
+  return { row, unit: "MB", ...compare([ours], [theirs]), goal: { atMost: 2 } };
+}

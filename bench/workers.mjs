@@ -1,0 +1,130 @@
+// The Workers that are compared, in workerd, each process on the core of the servers.
+//
+// Requests go to the Worker itself. Miniflare's own entry Worker, which otherwise stands before it and costs both sides
+// the same, would hide differences.
+
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { readConfiguration, startWorkerd, workerOptions } from "../tests/harness/beacon.mjs";
+import { buildWorker } from "../tests/harness/build.mjs";
+import { ROOT } from "../tests/harness/steps.mjs";
+import { pinServer } from "./machine.mjs";
+
+const BASELINE = {
+  outDir: "target/worker-baseline",
+  worker: { crate: "bench/baseline", sources: ["bench/baseline/Cargo.toml", "bench/baseline/src"] },
+};
+const DRIVER = fileURLToPath(new URL("driver.worker.mjs", import.meta.url));
+const COUNTING = fileURLToPath(new URL("counting.worker.mjs", import.meta.url));
+
+/** Where the two are built. */
+export const BEACON_DIRECTORY = join(ROOT, "build");
+export const BASELINE_DIRECTORY = join(ROOT, BASELINE.outDir);
+
+/** Builds what is compared. */
+export async function buildWorkers() {
+  await buildWorker();
+  await buildWorker(BASELINE);
+}
+
+/**
+ * @typedef {object} Server
+ * @property {string} url
+ * @property {number} pid
+ * @property {() => Promise<void>} stop
+ */
+
+/**
+ * The beacon, configured as wrangler.toml says.
+ *
+ * @param {Record<string, string>} [vars] In place of those in wrangler.toml.
+ * @returns {Promise<Server>}
+ */
+export async function startSubject(vars = {}) {
+  return startPinned([await workerOptions(BEACON_DIRECTORY, vars)]);
+}
+
+/**
+ * The Worker that does nothing.
+ *
+ * @param {{ answer: string, throughObject?: boolean }} options
+ * @returns {Promise<Server>}
+ */
+export async function startBaseline({ answer, throughObject = false }) {
+  return startPinned([await baselineOptions(answer, throughObject)]);
+}
+
+/**
+ * An object behind a Worker that only hands over what it is sent: see driver.worker.mjs.
+ *
+ * @param {{ of: "beacon" } | { of: "baseline", answer: string }} options
+ * @returns {Promise<Server>}
+ */
+export async function startObject(options) {
+  const worker =
+    options.of === "beacon" ? await workerOptions(BEACON_DIRECTORY, {}) : await baselineOptions(options.answer, true);
+  const [{ className }] = Object.values(worker.durableObjects);
+  const { compatibility_date: compatibilityDate } = await readConfiguration();
+  return startPinned([
+    {
+      name: "driver",
+      modules: [{ type: "ESModule", path: DRIVER }],
+      compatibilityDate,
+      durableObjects: { OBJECT: { className, scriptName: worker.name, useSQLite: true } },
+    },
+    worker,
+  ]);
+}
+
+/**
+ * The beacon with every call between it and the runtime counted: see counting.worker.mjs.
+ *
+ * @returns {Promise<Server>}
+ */
+export async function startCounted() {
+  const worker = await workerOptions(BEACON_DIRECTORY, {});
+  const [index, wasm] = worker.modules;
+  return startPinned([
+    {
+      ...worker,
+      modulesRoot: ROOT,
+      modules: [{ type: "ESModule", path: COUNTING }, index, wasm],
+    },
+  ]);
+}
+
+/**
+ * @param {string} answer
+ * @param {boolean} throughObject
+ */
+async function baselineOptions(answer, throughObject) {
+  const { compatibility_date: compatibilityDate } = await readConfiguration();
+  return {
+    name: "baseline",
+    modulesRoot: BASELINE_DIRECTORY,
+    modules: [
+      { type: "ESModule", path: join(BASELINE_DIRECTORY, "index.js") },
+      { type: "CompiledWasm", path: join(BASELINE_DIRECTORY, "index_bg.wasm") },
+    ],
+    compatibilityDate,
+    bindings: { ANSWER: answer, ...(throughObject ? { THROUGH_OBJECT: "yes" } : {}) },
+    durableObjects: { EMPTY: { className: "Empty", useSQLite: true } },
+  };
+}
+
+/**
+ * @param {import("miniflare").WorkerOptions[]} workers The first one is asked.
+ * @returns {Promise<Server>}
+ */
+async function startPinned(workers) {
+  const [first, ...rest] = workers;
+  const { miniflare, workerd, stop } = await startWorkerd({
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+    workers: [{ ...first, unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] }, ...rest],
+  });
+  await pinServer(workerd.pid);
+  const url = await miniflare.unsafeGetDirectURL(first.name);
+  return { url: url.origin, pid: workerd.pid, stop };
+}
