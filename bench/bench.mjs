@@ -67,10 +67,10 @@ await main(async () => {
 
   await ensureToolchain();
   await buildWorkers();
-  const packages = ["--package", "rendezvous-bench", "--package", "rendezvous-capsule"];
-  await step("Building the load generator and the capsule", { takes: "about 1 minute, once" }, () =>
-    execute("cargo", ["build", ...packages, "--bins", "--locked", ...(quick ? [] : ["--release"])], { environment: TOOL_ENVIRONMENT }),
-  );
+  await step("Building the load generator and the capsule", { takes: "about 1 minute, once" }, async () => {
+    await build("rendezvous-bench", quick ? "dev" : "load");
+    await build("rendezvous-capsule", quick ? "dev" : "release");
+  });
 
   const started = performance.now();
   const rows = [];
@@ -81,3 +81,12 @@ await main(async () => {
   else if (quick) console.log(`${parts.length} passed, 0 failed`);
   else print(rows, machine, `${context.rounds} turns of ${context.seconds} s each, ${elapsed(started)} in all`);
 });
+
+/**
+ * @param {string} crate
+ * @param {string} profile
+ */
+function build(crate, profile) {
+  const args = ["build", "--package", crate, "--bins", "--locked", "--profile", profile];
+  return execute("cargo", args, { environment: TOOL_ENVIRONMENT });
+}

@@ -17,6 +17,7 @@ import { pinned } from "./machine.mjs";
  * @property {number} matching
  * @property {number} broken
  * @property {number} bytesPerAnswer
+ * @property {number} busy The part of its time in which the generator was not waiting.
  * @property {{ p50: number, p99: number, p999: number, max: number }} latencyMicros
  * @property {{ p50: number, p99: number, p999: number, max: number }} latenessMicros
  * @property {string} [lastAnswer]
@@ -25,7 +26,7 @@ import { pinned } from "./machine.mjs";
  */
 
 /** @param {boolean} quick The same program, compiled in less time. */
-const program = (quick) => join(ROOT, "target", quick ? "debug" : "release", "bench-load");
+const program = (quick) => join(ROOT, "target", quick ? "debug" : "load", "bench-load");
 
 /**
  * Sends requests and says what came back.

@@ -71,6 +71,9 @@ const CASES = [
   },
 ];
 
+/** The largest part of a turn in which the generator did not wait. */
+let busiest = 0;
+
 export const load = {
   name: "load",
   /** @param {import("../bench.mjs").Context} context */
@@ -78,6 +81,7 @@ export const load = {
     const rows = [];
     for (const one of CASES) rows.push(...(await measure(one, context)));
     rows.push(await ceiling(context));
+    rows.push({ row: "  … the busiest that it was in any row above", unit: "% of its core", subject: busiest * 100 });
     return rows;
   },
 };
@@ -105,6 +109,7 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
       const used = (await processorMicros(server.pid)) - before;
       assert.equal(result.broken, 0, `${row}: connections broke`);
       wanted(result);
+      busiest = Math.max(busiest, result.busy);
       return { perSecond: result.perSecond, micros: used / result.requests };
     };
     const [ours, theirs] = await inTurns(rounds, [

@@ -22,8 +22,6 @@ pub(crate) enum Failure {
     Io(#[from] std::io::Error),
     #[error("HTTP: {0}")]
     Http(#[from] hyper::Error),
-    #[error("a request that cannot be written: {0}")]
-    Request(#[from] hyper::http::Error),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the address {0:?} is none")]

@@ -32,6 +32,8 @@ pub(crate) struct Summary {
     matching: u64,
     broken: u64,
     bytes_per_answer: u64,
+    /// The part of the time in which this program's one thread ran: near 1 it was the bottleneck.
+    busy: f64,
     latency_micros: Quantiles,
     lateness_micros: Quantiles,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ struct Quantiles {
 }
 
 impl Summary {
-    pub(crate) fn new(mut tally: Tally, took: Duration, with_answer: bool) -> Self {
+    pub(crate) fn new(mut tally: Tally, took: Duration, ran: Duration, with_answer: bool) -> Self {
         let requests: u64 = tally.statuses.values().sum();
         let seconds = took.as_secs_f64();
         Self {
@@ -58,6 +60,7 @@ impl Summary {
             matching: tally.matching,
             broken: tally.broken,
             bytes_per_answer: tally.bytes.checked_div(requests).unwrap_or_default(),
+            busy: if seconds > 0.0 { ran.as_secs_f64() / seconds } else { 0.0 },
             latency_micros: Quantiles::of(&mut tally.latencies),
             lateness_micros: Quantiles::of(&mut tally.lateness),
             last_answer: with_answer.then(|| String::from_utf8_lossy(&tally.last_answer).into_owned()),
