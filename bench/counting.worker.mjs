@@ -4,13 +4,16 @@
 // `GET /counters` answers with what has been counted so far.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { linearMemoryBytes } from "./linear-memory.worker.mjs";
 import Beacon, { Community as Inner } from "../build/index.js";
 
 const counters = { requests: 0, communities: {} };
 
 export default class extends WorkerEntrypoint {
   async fetch(request) {
-    if (new URL(request.url).pathname === "/counters") return Response.json(counters);
+    if (new URL(request.url).pathname === "/counters") {
+      return Response.json({ ...counters, linearMemoryBytes: linearMemoryBytes() });
+    }
     counters.requests += 1;
     return new Beacon(this.ctx, this.env).fetch(request);
   }

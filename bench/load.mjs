@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { ROOT, interruption } from "../tests/harness/steps.mjs";
+import { Failure, ROOT, interruption } from "../tests/harness/steps.mjs";
 import { pinned } from "./machine.mjs";
 
 /**
@@ -15,7 +15,8 @@ import { pinned } from "./machine.mjs";
  * @property {number} perSecond
  * @property {Record<string, number>} statuses
  * @property {number} matching
- * @property {number} broken
+ * @property {number} broken Connections that broke, and with each a request.
+ * @property {string} [breakCause]
  * @property {number} bytesPerAnswer
  * @property {number} busy The part of its time in which the generator was not waiting.
  * @property {{ p50: number, p99: number, p999: number, max: number }} latencyMicros
@@ -55,7 +56,9 @@ export async function drive({ quick, withAnswer = false, ...options }) {
   if (withAnswer) flags.push("--with-answer");
   const [command, args] = await pinned("load", program(quick), ["drive", ...flags]);
   const { stdout } = await promisify(execFile)(command, args, { signal: interruption, maxBuffer: 64 << 20 });
-  return JSON.parse(stdout);
+  const summary = JSON.parse(stdout);
+  if (summary.broken > 0) throw new Failure(`${summary.broken} connections to ${options.url} broke: ${summary.breakCause}`);
+  return summary;
 }
 
 /**

@@ -11,7 +11,7 @@ import { TOOL_ENVIRONMENT } from "../tests/harness/toolchain.mjs";
 const run = promisify(execFile);
 
 /** Where servers run, and where what loads them runs: with one core for both, the generator would be measured too. */
-export const SERVER_CORE = 0;
+const SERVER_CORE = 0;
 const LOAD_CORE = 1;
 
 /**
@@ -66,25 +66,52 @@ export async function describeMachine() {
     miniflare: await version("miniflare"),
     node: process.versions.node,
     rustc: rustc.split(" ")[1],
-    pinning: (await canPin()) ? `workerd on core ${SERVER_CORE}, load on core ${LOAD_CORE}` : "none: load and server share cores",
+    pinning: (await canPin())
+      ? `workerd on core ${SERVER_CORE}, load on core ${LOAD_CORE}`
+      : "none: load and server share cores",
   };
 }
 
 /**
- * The time that all threads of a process have run so far. Unlike the time on the wall it does not count what other
- * programs took. Zero where the kernel does not say.
+ * What all threads of a process have done so far: run, or waited for a core that somebody else had. Zero where the
+ * kernel does not say.
  *
  * @param {number} pid
- * @returns {Promise<number>} Microseconds.
+ * @returns {Promise<{ ran: number, waited: number }>} Microseconds.
  */
-export async function processorMicros(pid) {
-  const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
-  const times = threads.map(async (thread) => {
-    const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, "utf8").catch(() => "0");
-    return Number(text.split(" ")[0]) / 1000;
-  });
-  return (await Promise.all(times)).reduce((sum, time) => sum + time, 0);
+export async function processorUse(pid) {
+  const use = { ran: 0, waited: 0 };
+  for (const thread of await readdir(`/proc/${pid}/task`).catch(() => [])) {
+    const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, "utf8").catch(() => "0 0 0");
+    const [ran, waited] = text.split(" ").map(Number);
+    use.ran += ran / 1000;
+    use.waited += waited / 1000;
+  }
+  return use;
 }
+
+/** Over all turns: how long servers waited for their core, and how long that was in all. */
+const turns = { waited: 0, wall: 0 };
+
+/**
+ * Does one turn of a measurement.
+ *
+ * @template T
+ * @param {number} pid The server.
+ * @param {() => Promise<T>} work
+ * @returns {Promise<{ result: T, ran: number }>} With the microseconds that the server ran.
+ */
+export async function turn(pid, work) {
+  const [before, started] = [await processorUse(pid), performance.now()];
+  const result = await work();
+  const after = await processorUse(pid);
+  turns.waited += after.waited - before.waited;
+  turns.wall += (performance.now() - started) * 1000;
+  return { result, ran: after.ran - before.ran };
+}
+
+/** The part of all turns in which a server would have run, had another program not had its core. */
+export const waitedShare = () => (turns.wall > 0 ? turns.waited / turns.wall : 0);
 
 /**
  * Memory of a process that is in use now.

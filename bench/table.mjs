@@ -1,9 +1,12 @@
 // The one table.
 
+/** Columns that are read from the right. */
+const NUMBERS = new Set([1, 2, 3]);
+
 /**
  * @param {import("./bench.mjs").Row[]} rows
  * @param {Record<string, string>} machine
- * @param {string} how
+ * @param {string[]} how
  */
 export function print(rows, machine, how) {
   const cells = [
@@ -15,17 +18,18 @@ export function print(rows, machine, how) {
       row.ratio === undefined ? "" : row.ratio.toFixed(2),
       goalText(row),
       verdict(row),
-      row.spread === undefined || row.spread[0] === row.spread[1] ? "" : row.spread.map((ratio) => ratio.toFixed(2)).join(" to "),
+      spreadText(row),
     ]),
   ];
   const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
-  const line = (row) =>
-    `| ${row.map((cell, column) => (column === 0 || column > 3 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join(" | ")} |`;
+  const align = (cell, column) => (NUMBERS.has(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]));
+  const line = (row) => `| ${row.map(align).join(" | ")} |`;
+  const rule = widths.map((width, column) => (NUMBERS.has(column) ? `${"-".repeat(width + 1)}:` : "-".repeat(width + 2)));
   console.log();
   console.log(line(cells[0]));
-  console.log(`|${widths.map((width, column) => (column === 0 || column > 3 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`)).join("|")}|`);
+  console.log(`|${rule.join("|")}|`);
   for (const row of cells.slice(1)) console.log(line(row));
-  console.log(`\n${Object.entries(machine).map(([name, value]) => `${name} ${value}`).join("; ")}; ${how}`);
+  console.log(`\n${Object.entries(machine).map(([name, value]) => `${name} ${value}`).join("; ")}; ${how.join("; ")}`);
 }
 
 /** @param {number} value */
@@ -41,6 +45,12 @@ function goalText({ goal = {}, unit }) {
   if (goal.valueAtLeast !== undefined) return `at least ${number(goal.valueAtLeast)} ${unit}`;
   if (goal.valueAtMost !== undefined) return `at most ${number(goal.valueAtMost)} ${unit}`;
   return "";
+}
+
+/** @param {import("./bench.mjs").Row} row */
+function spreadText({ spread }) {
+  if (spread === undefined || spread[0] === spread[1]) return "";
+  return spread.map((ratio) => ratio.toFixed(2)).join(" to ");
 }
 
 /** @param {import("./bench.mjs").Row} row */

@@ -15,7 +15,10 @@ const BASELINE = {
   worker: { crate: "bench/baseline", sources: ["bench/baseline/Cargo.toml", "bench/baseline/src"] },
 };
 const DRIVER = fileURLToPath(new URL("driver.worker.mjs", import.meta.url));
-const COUNTING = fileURLToPath(new URL("counting.worker.mjs", import.meta.url));
+/** The first is the main module. */
+const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) =>
+  fileURLToPath(new URL(file, import.meta.url)),
+);
 
 /** Where the two are built. */
 export const BEACON_DIRECTORY = join(ROOT, "build");
@@ -83,14 +86,8 @@ export async function startObject(options) {
  */
 export async function startCounted() {
   const worker = await workerOptions(BEACON_DIRECTORY, {});
-  const [index, wasm] = worker.modules;
-  return startPinned([
-    {
-      ...worker,
-      modulesRoot: ROOT,
-      modules: [{ type: "ESModule", path: COUNTING }, index, wasm],
-    },
-  ]);
+  const wrappers = COUNTING.map((path) => ({ type: "ESModule", path }));
+  return startPinned([{ ...worker, modulesRoot: ROOT, modules: [...wrappers, ...worker.modules] }]);
 }
 
 /**

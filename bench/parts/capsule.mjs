@@ -49,9 +49,8 @@ export const capsule = {
       await publish();
       await batch();
       const [ours, theirs] = await inTurns(rounds, [publish, batch]);
-      return [
-        { row, unit: "ms", ...compare(ours, theirs), goal: { atMost: 1.3 }, baselineName: `verify_batch on ${threads} threads` },
-      ];
+      const baselineName = `verify_batch on ${threads} threads`;
+      return [{ row, unit: "ms", ...compare(ours, theirs), goal: { atMost: 1.3 }, baselineName }];
     } finally {
       await native.stop();
       await rm(scratch, { recursive: true, force: true });

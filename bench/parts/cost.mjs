@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { interruption } from "../../tests/harness/steps.mjs";
 import { announce } from "../../tests/http.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
-import { processorMicros } from "../machine.mjs";
+import { processorUse } from "../machine.mjs";
 import { startCounted } from "../workers.mjs";
 
 const MONTH_DAYS = 30;
@@ -84,7 +84,7 @@ async function stayPresent(url, community, joinSeconds, signal) {
 /** @param {import("../workers.mjs").Server} server */
 async function read({ url, pid }) {
   const counters = await (await fetch(`${url}/counters`)).json();
-  return { at: performance.now(), counters, processorMs: (await processorMicros(pid)) / 1000 };
+  return { at: performance.now(), counters, processorMs: (await processorUse(pid)).ran / 1000 };
 }
 
 /**
@@ -137,5 +137,6 @@ function rowsOf(size, usage, { paid, freeADay }) {
   });
   const carried = Object.entries(freeADay).map(([name, limit]) => [name, limit / usage[name]]);
   const [scarce, least] = carried.reduce((one, other) => (other[1] < one[1] ? other : one));
-  return [...counted, ...months, { row: `communities of ${size} that the free plan carries (limit: ${scarce})`, unit: "", subject: least }];
+  const free = { row: `communities of ${size} that the free plan carries (limit: ${scarce})`, unit: "", subject: least };
+  return [...counted, ...months, free];
 }

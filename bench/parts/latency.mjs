@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { drive } from "../load.mjs";
+import { turn } from "../machine.mjs";
 import { compare, inTurns, median } from "../measurement.mjs";
 import { startBaseline, startSubject } from "../workers.mjs";
 import { fill } from "./load.mjs";
@@ -25,7 +26,7 @@ export const latency = {
       const requests = quick ? 40 : Math.round(rate * seconds * 2);
       const once = async (server) => {
         const options = { quick, kind: "announce", requests, rate, connections: CONNECTIONS };
-        const result = await drive({ ...options, url: server.url + PATH });
+        const { result } = await turn(server.pid, () => drive({ ...options, url: server.url + PATH }));
         assert.deepEqual(result.statuses, { 200: requests });
         return result;
       };
@@ -64,19 +65,22 @@ export const herd = {
       assert.equal(served, clients, JSON.stringify(result.statuses));
       assert.equal(result.matching, clients, "a client got no peers");
       const other = await drive({ ...options, url: baseline.url + PATH });
+      const goal = { valueAtLeast: clients };
       return [
-        { row: `${clients} clients in ${seconds} s: have peers`, unit: "clients", subject: result.matching, goal: { valueAtLeast: clients } },
-        { row: "  … answered 200 or 429", unit: "clients", subject: served, goal: { valueAtLeast: clients } },
+        { row: `${clients} clients in ${seconds} s: have peers`, unit: "clients", subject: result.matching, goal },
+        { row: "  … answered 200 or 429", unit: "clients", subject: served, goal },
         { row: "  … latency, p99", unit: "µs", ...compare([result.latencyMicros.p99], [other.latencyMicros.p99]) },
       ];
     });
   },
 };
 
+/** @typedef {import("../workers.mjs").Server} Server */
+
 /**
  * @template T
  * @param {import("../bench.mjs").Context} context
- * @param {(subject: import("../workers.mjs").Server, baseline: import("../workers.mjs").Server, capacity: number) => Promise<T>} use
+ * @param {(subject: Server, baseline: Server, capacity: number) => Promise<T>} use
  * @returns {Promise<T>}
  */
 async function withBoth(context, use) {

@@ -21,7 +21,8 @@ export const soak = {
       for (let window = 0; window < windows; window += 1) {
         say(`soak, ${window + 1} of ${windows} times ${seconds} s`);
         const requests = Math.round((quick ? 40 : RATE) * seconds);
-        const options = { quick, kind: "announce", requests, rate: requests / seconds, connections: 64, seconds: seconds + 1 };
+        const rate = requests / seconds;
+        const options = { quick, kind: "announce", requests, rate, connections: 64, seconds: seconds + 1 };
         const result = await drive({ ...options, url: server.url + PATH });
         assert.deepEqual(result.statuses, { 200: requests });
         memory.push((await residentBytes(server.pid)) / 1e6);

@@ -170,8 +170,8 @@ impl Run {
         while let Some((number, due)) = self.schedule.next().await {
             match self.send(&mut sender, number).await {
                 Ok((status, body)) => self.count(status, body, due),
-                Err(Failure::Http(_)) => {
-                    self.tally.borrow_mut().broken += 1;
+                Err(Failure::Http(error)) => {
+                    self.tally.borrow_mut().count_break(&error);
                     sender = self.connect().await?;
                 }
                 Err(failure) => return Err(failure),

@@ -18,7 +18,17 @@ pub(crate) struct Tally {
     pub(crate) lateness: Vec<Duration>,
     /// Connections that broke.
     pub(crate) broken: u64,
+    /// Why the last of them did.
+    pub(crate) break_cause: Option<String>,
     pub(crate) last_answer: Vec<u8>,
+}
+
+impl Tally {
+    /// A connection broke, and its request with it.
+    pub(crate) fn count_break(&mut self, error: &hyper::Error) {
+        self.broken += 1;
+        self.break_cause = Some(format!("{error:?}"));
+    }
 }
 
 /// One line of JSON.
@@ -31,6 +41,8 @@ pub(crate) struct Summary {
     statuses: BTreeMap<u16, u64>,
     matching: u64,
     broken: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    break_cause: Option<String>,
     bytes_per_answer: u64,
     /// The part of the time in which this program's one thread ran: near 1 it was the bottleneck.
     busy: f64,
@@ -59,6 +71,7 @@ impl Summary {
             statuses: tally.statuses,
             matching: tally.matching,
             broken: tally.broken,
+            break_cause: tally.break_cause,
             bytes_per_answer: tally.bytes.checked_div(requests).unwrap_or_default(),
             busy: if seconds > 0.0 { ran.as_secs_f64() / seconds } else { 0.0 },
             latency_micros: Quantiles::of(&mut tally.latencies),

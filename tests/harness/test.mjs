@@ -45,6 +45,7 @@ const CHECKS = [
   { name: "Tests of the built Worker, capsule and client", run: runSystemTests },
   // By itself, because what it measures is how long people wait.
   { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
+  { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 
 await main(async () => {
@@ -136,6 +137,13 @@ async function runSystemTests(count) {
 function suitesIn(directory) {
   const names = readdirSync(join(ROOT, directory)).filter((name) => name.endsWith(".test.mjs"));
   return names.sort().map((name) => `${directory}/${name}`);
+}
+
+/** @param {Count} count */
+async function runBenchmarks(count) {
+  const output = collect();
+  await execute(process.execPath, ["bench/bench.mjs", "--quick"], { observe: output.add });
+  count.passed += Number(output.text().match(/^(\d+) passed, 0 failed$/m)[1]);
 }
 
 /**
