@@ -60,7 +60,8 @@ export const herd = {
       // A community of its own, which has one peer.
       const community = "?community=herd";
       await drive({ quick, kind: "announce", requests: 1, url: `${subject.url}/announce${community}` });
-      const result = await drive({ ...options, url: `${subject.url}/announce${community}`, expect: '"peers":[{' });
+      const url = `${subject.url}/announce${community}`;
+      const { result } = await turn(subject.pid, () => drive({ ...options, url, expect: '"peers":[{' }));
       const served = (result.statuses[200] ?? 0) + (result.statuses[429] ?? 0);
       assert.equal(served, clients, JSON.stringify(result.statuses));
       assert.equal(result.matching, clients, "a client got no peers");

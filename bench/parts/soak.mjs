@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { drive } from "../load.mjs";
-import { residentBytes } from "../machine.mjs";
+import { residentBytes, turn } from "../machine.mjs";
 import { median } from "../measurement.mjs";
 import { startSubject } from "../workers.mjs";
 
@@ -23,7 +23,7 @@ export const soak = {
         const requests = Math.round((quick ? 40 : RATE) * seconds);
         const rate = requests / seconds;
         const options = { quick, kind: "announce", requests, rate, connections: 64, seconds: seconds + 1 };
-        const result = await drive({ ...options, url: server.url + PATH });
+        const { result } = await turn(server.pid, () => drive({ ...options, url: server.url + PATH }));
         assert.deepEqual(result.statuses, { 200: requests });
         memory.push((await residentBytes(server.pid)) / 1e6);
         p99.push(result.latencyMicros.p99);
