@@ -104,6 +104,7 @@ impl DurableObject for Community {
             rescue::register(core);
             if core.memory.borrow().rescued {
                 core.changed(&state, core.started_at);
+                core.write_if_due(core.started_at);
             }
         }
         Self { state, core }

@@ -562,6 +562,22 @@ test("after a crash the roster is back, less what expired and the last ten secon
   }
 });
 
+test("what is announced after a quiet time is in storage before the answer comes", async () => {
+  const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  try {
+    const peer = newPeer();
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url, workerd }) => {
+      assert.equal((await announce(url, signTicket(peer))).json.accepted, true);
+      workerd.kill("SIGKILL");
+    });
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url }) => {
+      assert.deepEqual(peerIds(await peers(url)), [peer.peerId]);
+    });
+  } finally {
+    await rm(persist, { recursive: true });
+  }
+});
+
 test("the alarm leaves no storage behind of a community that nobody is in any more", async () => {
   const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
   const vars = {

@@ -1,8 +1,10 @@
 //! When a roster is written to storage, and when its object is woken to tidy up.
 //!
-//! Presence is soft: every live peer says so again within minutes. So an announce is not written by itself. The first
-//! one after a write starts a delay, and when it ends everything is written as one row: a crash loses at most the
-//! announces of the last [`SNAPSHOT_LOSS`].
+//! Presence is soft: every live peer says so again within minutes. So not every announce is written. One that comes
+//! [`SNAPSHOT_DELAY`] or more after the last write is written at once; the first one that comes sooner starts a timer
+//! for what is left of that, and when it ends everything is written as one row. A crash loses at most the announces of
+//! the last [`SNAPSHOT_LOSS`]. In a community where little happens there is no timer at all: one that waits keeps the
+//! object from sleeping, and an object that is awake is billed.
 //!
 //! What a day costs, for a community that never rests: 86,400 s / 9.5 s = 9,095 snapshots of one row, and
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,575 rows. (180 s being the longest life of a
@@ -16,7 +18,7 @@ use std::time::Duration;
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
 
-/// From the first unwritten change to the write. What is left of [`SNAPSHOT_LOSS`] is for the write itself.
+/// From one write to the next, at least. What is left of [`SNAPSHOT_LOSS`] is for the write itself.
 pub const SNAPSHOT_DELAY: Duration = Duration::from_millis(9_500);
 
 /// An alarm that is overdue by this much will not come.
@@ -28,6 +30,7 @@ const _: () = assert!(SNAPSHOT_DELAY.as_millis() < SNAPSHOT_LOSS.as_millis());
 #[derive(Debug)]
 pub struct Upkeep {
     alarm_spacing: Duration,
+    written_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
 }
@@ -35,21 +38,28 @@ pub struct Upkeep {
 impl Upkeep {
     /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then.
     pub const fn new(ticket_max_lifetime: Duration) -> Self {
-        Self { alarm_spacing: ticket_max_lifetime, write_at: None, alarm_at: None }
+        Self { alarm_spacing: ticket_max_lifetime, written_at: None, write_at: None, alarm_at: None }
     }
 
-    /// The roster has changed. Returns after how long [`Upkeep::take_write`] is to be called, if no call is due yet.
+    /// The roster has changed: [`Upkeep::take_write`] is to be called, and again after the time that this returns.
     pub fn changed(&mut self, now: UnixMillis) -> Option<Duration> {
         if self.write_at.is_some() {
             return None;
         }
-        self.write_at = Some(now.after(SNAPSHOT_DELAY));
-        Some(SNAPSHOT_DELAY)
+        // A clock that has jumped back puts nothing off.
+        let last = self.written_at.filter(|at| *at <= now);
+        let at = last.map_or(now, |at| at.after(SNAPSHOT_DELAY).max(now));
+        self.write_at = Some(at);
+        (at > now).then(|| at.since(now))
     }
 
     /// Whether the roster is to be written now. May be asked at any time; once it says yes it counts as written.
     pub fn take_write(&mut self, now: UnixMillis) -> bool {
-        self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_DELAY).is_some()
+        let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_DELAY).is_some();
+        if due {
+            self.written_at = Some(now);
+        }
+        due
     }
 
     /// There is nothing left that would be worth a write.
@@ -108,6 +118,10 @@ mod tests {
                 if let Some(delay) = upkeep.changed(now) {
                     timer = Some(now.after(delay));
                 }
+                if upkeep.take_write(now) {
+                    rows += 1;
+                    oldest_unwritten = None;
+                }
             }
             if let Some(at) = upkeep.next_alarm(now, Some(now.after(TICKET_MAX_LIFETIME))) {
                 rows += 1;
@@ -116,6 +130,21 @@ mod tests {
             assert!(oldest_unwritten.is_none_or(|at| now.since(at) <= SNAPSHOT_LOSS));
         }
         assert!(rows <= ROWS_A_DAY, "{rows}");
+    }
+
+    #[test]
+    fn what_comes_seldom_is_written_at_once_and_needs_no_timer() {
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
+        for now in [0, 9_500, 40_000].map(UnixMillis::saturating) {
+            assert_eq!(upkeep.changed(now), None);
+            assert!(upkeep.take_write(now));
+            assert!(!upkeep.has_unwritten());
+        }
+        let soon = UnixMillis::saturating(42_000);
+        assert_eq!(upkeep.changed(soon), Some(Duration::from_millis(7_500)));
+        assert!(!upkeep.take_write(soon));
+        assert_eq!(upkeep.changed(soon), None, "there is a timer");
+        assert!(upkeep.take_write(UnixMillis::saturating(49_500)));
     }
 
     #[test]
@@ -137,10 +166,16 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_back_does_not_put_a_write_off() {
         let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
-        let later = UnixMillis::saturating(1_700_000_000_000);
+        let (later, long_ago) = (UnixMillis::saturating(1_700_000_000_000), UnixMillis::saturating(0));
+        upkeep.changed(later);
+        assert!(upkeep.take_write(later));
         upkeep.changed(later);
         assert!(!upkeep.take_write(later));
-        assert!(upkeep.take_write(UnixMillis::saturating(0)));
+        assert!(upkeep.take_write(long_ago));
         assert!(!upkeep.take_write(later));
+        upkeep.changed(later);
+        assert!(upkeep.take_write(later));
+        assert_eq!(upkeep.changed(long_ago), None);
+        assert!(upkeep.take_write(long_ago));
     }
 }
