@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::prelude::*;
 use rendezvous_protocol::answer::{Answer, AnswerError, read_answer};
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Contents, Trust, sign};
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
@@ -141,8 +142,9 @@ impl Publisher {
         // Only now, so that what is judged is what will be signed: the tickets as they are when the capsule is issued.
         let now = clock()?;
         let rules = TicketRules { revoked_keys: Some(&revocations.ticket_keys), ..settings.tickets.rules() };
+        // Signatures are nearly all of the work, and there may be ten thousand.
         let (reports, lists): (Vec<_>, Vec<_>) =
-            beacons.iter().zip(answers).map(|(beacon, fetched)| judge(beacon, fetched, &rules, now)).unzip();
+            beacons.par_iter().zip(answers).map(|(beacon, fetched)| judge(beacon, fetched, &rules, now)).unzip();
         let nodes = Nodes::judge(settings, tickets, probes, &rules, now);
         let found = self.merge(&beacons, lists, nodes, reports);
         let contents = Contents {
