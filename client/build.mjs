@@ -21,10 +21,10 @@ const MAX_GZIP_BYTES = 8 * 1024;
  * with the long ones, and those of the built package with the short ones.
  */
 const INTERNAL =
-  "accepted announceAfterMs begin busy cancelTimer current discard drop dueAt elapsed farewell hasHeir heir hide hurry isKnown json " +
+  "accepted announceAfterMs begin cancelTimer current discard drop dueAt elapsed farewell hasHeir heir hide hurry isKnown json " +
   "listen lock merge newestSeen observe offeredLive offline offsetMs openStore polls presence refused release renewAt renewBy " +
   "reportConnected reportFailed restore retry retryAfterMs rules saving sendLast sent serverTime setTimer show signed " +
-  "startedAt started store succeeded takeNew ticketFor tickets verifyEquation wake";
+  "startedAt started store succeeded takeNew ticketFor tickets verifyEquation visit wake";
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {

@@ -3,7 +3,7 @@
 
 import type { Bytes } from "./bytes.js";
 import type { Json } from "./json.js";
-import { Refusal, isTime, readObject } from "./ticket.js";
+import { demand, isTime, readObject } from "./ticket.js";
 
 /** Bytes of a beacon's whole answer. */
 export const ANSWER_MAX_BYTES = 256 * 1024;
@@ -25,8 +25,8 @@ export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   // What is not JSON may be a proxy's page for the status.
   const fields = readObject(body, ok ? "MALFORMED" : `HTTP_${status}`);
   const [code, community, peers] = [fields.get("code"), fields.get("community"), fields.get("peers")];
-  if (community !== undefined && community !== asked) throw new Refusal("COMMUNITY_MISMATCH");
-  if (ok && !Array.isArray(peers)) throw new Refusal("MALFORMED");
+  demand(community === undefined || community === asked, "COMMUNITY_MISMATCH");
+  demand(!ok || Array.isArray(peers));
   const time = (name: string): number | undefined => {
     const found = fields.get(name);
     return isTime(found) ? found : undefined;

@@ -6,11 +6,11 @@
 import { type Bytes, readBase64, utf8 } from "./bytes.js";
 import { type Json, canonical } from "./json.js";
 import {
-  CLOCK_SKEW_MS,
-  Refusal,
   type TicketRules,
   type Tickets,
+  demand,
   demandSupported,
+  demandTimely,
   isTime,
   readObject,
   verifyTickets,
@@ -43,11 +43,10 @@ export async function readCapsule(
   rules: CapsuleRules,
   now: number,
 ): Promise<Capsule> {
-  if (file.length > CAPSULE_MAX_BYTES) throw new Refusal("MALFORMED");
+  demand(file.length <= CAPSULE_MAX_BYTES);
   const check = async (text: unknown, message: Bytes): Promise<void> => {
     const bytes = readBase64(text);
-    if (bytes?.length !== 64 || !(await rules.verify(rules.publicKey, bytes, message)))
-      throw new Refusal("SIGNATURE_INVALID");
+    demand(bytes?.length === 64 && (await rules.verify(rules.publicKey, bytes, message)), "SIGNATURE_INVALID");
   };
   await check(signature && String.fromCharCode(...signature.subarray(0, 90)).replace(/\n$/, ""), file);
 
@@ -61,27 +60,24 @@ export async function readCapsule(
     "signature",
     "algorithm",
   ].map((name) => fields.get(name));
-  if (
-    !isTime(version) ||
-    typeof community !== "string" ||
-    !isTime(issuedAt) ||
-    !isTime(expiresAt) ||
-    issuedAt >= expiresAt ||
-    !Array.isArray(peers) ||
-    peers.length > CAPSULE_MAX_PEERS ||
-    typeof embedded !== "string" ||
-    typeof algorithm !== "string"
-  ) {
-    throw new Refusal("MALFORMED");
-  }
+  demand(
+    isTime(version) &&
+      typeof community === "string" &&
+      isTime(issuedAt) &&
+      isTime(expiresAt) &&
+      issuedAt < expiresAt &&
+      Array.isArray(peers) &&
+      peers.length <= CAPSULE_MAX_PEERS &&
+      typeof embedded === "string" &&
+      typeof algorithm === "string",
+  );
   demandSupported(version, algorithm);
-  if (community !== rules.community) throw new Refusal("COMMUNITY_MISMATCH");
+  demand(community === rules.community, "COMMUNITY_MISMATCH");
   const signed = new Map<string, Json>(Object.entries({ community, expiresAt, issuedAt, peers, version }));
   await check(embedded, utf8(canonical(signed)));
-  if (rules.newestSeen !== undefined && issuedAt < rules.newestSeen) throw new Refusal("ROLLBACK");
-  // It would make every right one look rolled back.
-  if (issuedAt > now + CLOCK_SKEW_MS) throw new Refusal("NOT_YET_VALID");
-  if (expiresAt <= now) throw new Refusal("EXPIRED");
+  demand(rules.newestSeen === undefined || issuedAt >= rules.newestSeen, "ROLLBACK");
+  // One from the future would make every right one look rolled back.
+  demandTimely({ issuedAt, expiresAt }, now);
 
   const { tickets, refused } = await verifyTickets(peers, rules, issuedAt);
   const seen = new Set<string>();

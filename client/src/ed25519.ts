@@ -7,7 +7,7 @@
 import type { Bytes } from "./bytes.js";
 
 /** Whether `signature` is one of `message` by `publicKey`. Never rejects for what is in the bytes. */
-export type Verify = (publicKey: Bytes, signature: Bytes, message: Bytes) => Promise<boolean>;
+export type Verify = (publicKey: Bytes, signature: Bytes, message: Bytes) => boolean | Promise<boolean>;
 
 /** The prime of the field. */
 const P = 2n ** 255n - 19n;
@@ -30,11 +30,7 @@ function isOfSmallOrder(point: Bytes): boolean {
 export function strict(verify: Verify): Verify {
   return async (publicKey, signature, message) => {
     try {
-      return (
-        !isOfSmallOrder(publicKey) &&
-        !isOfSmallOrder(signature.subarray(0, 32)) &&
-        (await verify(publicKey, signature, message))
-      );
+      return ![publicKey, signature.subarray(0, 32)].some(isOfSmallOrder) && (await verify(publicKey, signature, message));
     } catch {
       // A key that is not a point of the curve.
       return false;

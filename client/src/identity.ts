@@ -33,7 +33,7 @@ export async function loadIdentity(
   subtle: SubtleCrypto | undefined,
 ): Promise<Identity> {
   const own = given && "sign" in given ? given : undefined;
-  const verifyEquation: Verify = own?.verify ? async (...args) => own.verify?.(...args) ?? false : await probe(subtle);
+  const verifyEquation = own?.verify ? own.verify.bind(own) : await probe(subtle);
   if (own) return { publicKey: own.publicKey, sign: (message) => own.sign(message), verifyEquation };
   const crypto = subtle as SubtleCrypto;
   const { publicKey, privateKey } = (given as CryptoKeyPair | undefined) ?? (await storedPair(store, crypto));
@@ -53,7 +53,7 @@ async function probe(subtle: SubtleCrypto | undefined): Promise<Verify> {
     // The same error.
   }
   throw new RendezvousError(
-    "no Ed25519 here: WebCrypto needs https:// or localhost, and lacks it in old browsers (see the option identity)",
+    "Ed25519 needs https:// or localhost, and a current browser or the option identity",
   );
 }
 
@@ -68,5 +68,5 @@ async function storedPair(store: Store, subtle: SubtleCrypto): Promise<CryptoKey
 
 function isPair(value: unknown): value is CryptoKeyPair {
   // Node's have no prototype.
-  return typeof value === "object" && value !== null && "privateKey" in value && "publicKey" in value;
+  return Boolean((value as CryptoKeyPair | undefined)?.privateKey);
 }

@@ -55,13 +55,10 @@ function demand(holds: unknown, option: string, rule: string): asserts holds {
 
 /** @throws TypeError that names the option. */
 export function readOptions(options: RendezvousOptions): Settings {
-  const { community, peerId, userId = peerId, beacons = [], capsules = [], identity, trustedKeys } = options;
+  const { community, peerId, userId = peerId, identity, trustedKeys } = options;
   demand(isCommunity(community), "community", "1 to 64 of A-Z a-z 0-9 . _ -");
   demand(isPeerId(peerId), "peerId", '1 to 128 of printable ASCII without " \\ < > &');
-  demand(isUserId(userId), "userId", "1 to 128 bytes of printable UTF-8");
-  for (const [option, list] of Object.entries({ beacons, capsules, trustedKeys }))
-    demand(!list || Array.isArray(list), option, "an array");
-  demand(beacons.length + capsules.length > 0, "beacons or capsules", "given");
+  demand(isUserId(userId), "userId", "1 to 128 bytes of UTF-8");
   demand(
     !identity || "privateKey" in identity || identity.publicKey?.length === 32,
     "identity",
@@ -77,26 +74,40 @@ export function readOptions(options: RendezvousOptions): Settings {
     demand(value >= least && value <= most, option, `${least} to ${most}`);
     return value;
   };
-  const key = (text: unknown, option: string): Bytes => {
-    const bytes = readPublicKey(String(text));
-    demand(bytes, option, "a public key in base64 or PEM");
-    return bytes;
-  };
+  const beacons = list(options, "beacons", (url, option) => httpUrl(url, option).replace(/\/*(\?.*)?$/, ""));
+  const capsules = list(options, "capsules", (capsule, option) => ({
+    url: httpUrl(capsule?.url, `${option}.url`),
+    publicKey: key(capsule?.publicKey, `${option}.publicKey`),
+  }));
+  demand(beacons.length + capsules.length, "beacons or capsules", "given");
   return {
     community,
     peerId,
     userId,
     identity,
-    beacons: [...new Set(beacons.map((url, at) => httpUrl(url, `beacons[${at}]`).replace(/\/*(\?.*)?$/, "")))],
-    capsules: capsules.map((capsule, at) => ({
-      url: httpUrl(capsule?.url, `capsules[${at}].url`),
-      publicKey: key(capsule?.publicKey, `capsules[${at}].publicKey`),
-    })),
+    beacons: [...new Set(beacons)],
+    capsules,
     minActivePeers: number("minActivePeers", 3, 0, 1_000),
     ticketLifetimeMs: number("ticketLifetimeMs", TICKET_MAX_LIFETIME_MS, 135_000, TICKET_MAX_LIFETIME_MS),
     timeoutMs: number("timeoutMs", 10_000, 100, 120_000),
-    trustedKeys: trustedKeys && new Set(trustedKeys.map((text, at) => base64(key(text, `trustedKeys[${at}]`)))),
+    trustedKeys: trustedKeys && new Set(list(options, "trustedKeys", (text, option) => base64(key(text, option)))),
   };
+}
+
+function list<Option extends "beacons" | "capsules" | "trustedKeys", Value>(
+  options: RendezvousOptions,
+  name: Option,
+  read: (item: NonNullable<RendezvousOptions[Option]>[number], option: string) => Value,
+): Value[] {
+  const items = options[name] ?? [];
+  demand(Array.isArray(items), name, "an array");
+  return items.map((item, at) => read(item, `${name}[${at}]`));
+}
+
+function key(text: unknown, option: string): Bytes {
+  const bytes = readPublicKey(String(text));
+  demand(bytes, option, "a public key in base64 or PEM");
+  return bytes;
 }
 
 function httpUrl(value: string | undefined, option: string): string {

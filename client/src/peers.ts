@@ -108,17 +108,8 @@ export class Peers {
     for (const entry of this.#sorted()) {
       const live = isTimely(entry.ticket, now);
       if (!choose(entry, live)) continue;
-      const { peerId, userId, publicKey, issuedAt, expiresAt } = entry.ticket;
-      const state = live ? "live" : "recently-seen";
-      list[live ? "live" : "recentlySeen"].push({
-        peerId,
-        userId,
-        publicKey,
-        issuedAt,
-        expiresAt,
-        state,
-        source: entry.source,
-      });
+      const { ticket, source } = entry;
+      list[live ? "live" : "recentlySeen"].push({ ...ticket.facts, state: live ? "live" : "recently-seen", source });
     }
     return list;
   }

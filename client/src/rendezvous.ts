@@ -302,7 +302,10 @@ export class Rendezvous extends EventTarget {
     run.presence?.abort();
     run.presence = undefined;
     run.cancelTimer?.();
-    for (const source of this.#sources) source.accepted = source.sent = undefined;
+    for (const source of this.#sources) {
+      source.visit?.abort();
+      source.accepted = source.sent = undefined;
+    }
     this.#announcement.discard();
   }
 
@@ -376,18 +379,16 @@ export class Rendezvous extends EventTarget {
     );
     let next = elapsed + TICK_MS;
     for (const source of this.#sources) {
-      if (!source.busy && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
-      if (!source.busy) next = Math.min(next, source.dueAt);
+      if (!source.visit && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
+      if (!source.visit) next = Math.min(next, source.dueAt);
     }
     run.cancelTimer = this.#host.setTimer(() => this.#step(run), next - elapsed);
   }
 
   /** Never rejects. */
   async #visit(run: Run, presence: AbortController, source: Source): Promise<void> {
-    const visit = new AbortController();
+    const visit = (source.visit = new AbortController());
     const { signal } = visit;
-    const end = (): void => visit.abort();
-    presence.signal.addEventListener("abort", end);
     const cancel = this.#host.setTimer(() => visit.abort(new Refusal("TIMEOUT")), this.#settings.timeoutMs);
     const startedAt = this.#host.elapsed();
     source.begin(startedAt);
@@ -412,9 +413,8 @@ export class Rendezvous extends EventTarget {
       if (!presence.signal.aborted) this.#fail(source, error instanceof Refusal ? error.message : "FAILED");
     }
     cancel();
-    presence.signal.removeEventListener("abort", end);
-    end();
-    source.busy = false;
+    visit.abort();
+    source.visit = undefined;
     if (presence.signal.aborted) return;
     this.dispatchEvent(new Event("status"));
     this.#step(run);

@@ -48,7 +48,8 @@ export class Source {
   /** When to ask again, and when to announce again, by the monotonic clock. */
   dueAt = 0;
   renewAt = 0;
-  busy = false;
+  /** Ends the request that is under way. */
+  visit: AbortController | undefined;
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
   accepted: CurrentTicket | undefined;
   sent: CurrentTicket | undefined;
@@ -83,7 +84,6 @@ export class Source {
   }
 
   begin(elapsed: number): void {
-    this.busy = true;
     this.#askedAt = elapsed;
   }
 

@@ -18,25 +18,36 @@ const NONCE_MAX_BYTES = 32;
 /** Why something is not believed or not had. The message is one of the wire formats' codes, or one of this library's. */
 export class Refusal extends Error {}
 
+/** @throws Refusal `code`, unless it holds. */
+export function demand(holds: unknown, code = "MALFORMED"): asserts holds {
+  if (!holds) throw new Refusal(code);
+}
+
 /** @throws Refusal `code` for what is not an object in JSON in UTF-8. */
-export function readObject(bytes: Bytes, code = "MALFORMED"): JsonObject {
+export function readObject(bytes: Bytes, code?: string): JsonObject {
+  let value: Json = null;
   try {
-    const value = readJson(readUtf8(bytes));
-    if (value instanceof Map) return value;
+    value = readJson(readUtf8(bytes));
   } catch {
     // The same code.
   }
-  throw new Refusal(code);
+  demand(value instanceof Map, code);
+  return value;
 }
 
-export interface Ticket {
+/** What a ticket says to the application. */
+export interface TicketFacts {
   readonly peerId: string;
   readonly userId: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
-  readonly community: string | undefined;
   /** Base64 of the 32 bytes. */
   readonly publicKey: string;
+}
+
+export interface Ticket extends TicketFacts {
+  readonly facts: TicketFacts;
+  readonly community: string | undefined;
   /** The normal form. */
   readonly json: string;
   readonly key: Bytes;
@@ -72,15 +83,15 @@ export function isTime(value: unknown): value is number {
 
 /** @throws Refusal for a version or algorithm that is not the only one there is. */
 export function demandSupported(version: number, algorithm: string): void {
-  if (version !== 1) throw new Refusal("UNSUPPORTED_VERSION");
-  if (algorithm !== "ed25519") throw new Refusal("UNSUPPORTED_ALGORITHM");
+  demand(version === 1, "UNSUPPORTED_VERSION");
+  demand(algorithm === "ed25519", "UNSUPPORTED_ALGORITHM");
 }
 
 /** The values of these fields, of an object that has no others. */
 function fieldsOf(value: Json | undefined, names: string[]): (Json | undefined)[] {
-  if (!(value instanceof Map)) throw new Refusal("MALFORMED");
+  demand(value instanceof Map);
   // What is missing shows in the check of its type; a field of another name shows here.
-  if (names.filter((name) => value.has(name)).length !== value.size) throw new Refusal("MALFORMED");
+  demand(names.filter((name) => value.has(name)).length === value.size);
   return names.map((name) => value.get(name));
 }
 
@@ -109,51 +120,59 @@ export function parseTicket(value: Json): Ticket {
   const key = readBase64(publicKey);
   const signature = readBase64(signatureText);
   const nonceBytes = readBase64(nonce)?.length ?? 0;
-  if (
-    !isTime(version) ||
-    typeof algorithm !== "string" ||
-    key?.length !== 32 ||
-    signature?.length !== 64 ||
-    !isPeerId(peerId) ||
-    !isUserId(userId) ||
-    !isTime(issuedAt) ||
-    !isTime(expiresAt) ||
-    issuedAt >= expiresAt ||
-    nonceBytes < NONCE_BYTES ||
-    nonceBytes > NONCE_MAX_BYTES ||
-    !(community === undefined || isCommunity(community))
-  ) {
-    throw new Refusal("MALFORMED");
-  }
+  demand(
+    isTime(version) &&
+      typeof algorithm === "string" &&
+      key?.length === 32 &&
+      signature?.length === 64 &&
+      isPeerId(peerId) &&
+      isUserId(userId) &&
+      isTime(issuedAt) &&
+      isTime(expiresAt) &&
+      issuedAt < expiresAt &&
+      nonceBytes >= NONCE_BYTES &&
+      nonceBytes <= NONCE_MAX_BYTES &&
+      (community === undefined || isCommunity(community)),
+  );
   demandSupported(version, algorithm);
+  const facts = { peerId, userId, publicKey: publicKey as string, issuedAt, expiresAt };
   return {
-    peerId,
-    userId,
-    issuedAt,
-    expiresAt,
+    ...facts,
+    facts,
     community,
     key,
     signature,
-    publicKey: publicKey as string,
     json: canonical(value),
     signed: canonical(payload as Json),
   };
 }
 
-/** Whether a ticket is good at `now`, as far as clocks go. */
-export function isTimely({ issuedAt, expiresAt }: { issuedAt: number; expiresAt: number }, now: number): boolean {
+interface Lifetime {
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+/** Whether a ticket or capsule is good at `now`, as far as clocks go. */
+export function isTimely({ issuedAt, expiresAt }: Lifetime, now: number): boolean {
   return issuedAt <= now + CLOCK_SKEW_MS && expiresAt > now;
+}
+
+/** @throws Refusal `NOT_YET_VALID` or `EXPIRED`. */
+export function demandTimely(lifetime: Lifetime, now: number): void {
+  demand(isTimely(lifetime, now), lifetime.issuedAt > now + CLOCK_SKEW_MS ? "NOT_YET_VALID" : "EXPIRED");
 }
 
 /** @throws Refusal for the first rule that the ticket breaks at `now`; the signature, the dear one, is the last. */
 export async function verifyTicket(ticket: Ticket, rules: TicketRules, now: number): Promise<void> {
   const { issuedAt, expiresAt, community, publicKey } = ticket;
-  if (community !== undefined && community !== rules.community) throw new Refusal("COMMUNITY_MISMATCH");
-  if (expiresAt - issuedAt > TICKET_MAX_LIFETIME_MS) throw new Refusal("LIFETIME_TOO_LONG");
-  if (!isTimely(ticket, now)) throw new Refusal(expiresAt > now ? "NOT_YET_VALID" : "EXPIRED");
-  if (rules.trustedKeys && !rules.trustedKeys.has(publicKey)) throw new Refusal("UNTRUSTED_PUBLIC_KEY");
-  if (!rules.isKnown?.(ticket) && !(await rules.verify(ticket.key, ticket.signature, utf8(ticket.signed))))
-    throw new Refusal("SIGNATURE_INVALID");
+  demand(community === undefined || community === rules.community, "COMMUNITY_MISMATCH");
+  demand(expiresAt - issuedAt <= TICKET_MAX_LIFETIME_MS, "LIFETIME_TOO_LONG");
+  demandTimely(ticket, now);
+  demand(rules.trustedKeys?.has(publicKey) ?? true, "UNTRUSTED_PUBLIC_KEY");
+  demand(
+    rules.isKnown?.(ticket) || (await rules.verify(ticket.key, ticket.signature, utf8(ticket.signed))),
+    "SIGNATURE_INVALID",
+  );
 }
 
 export interface Tickets {
@@ -165,23 +184,21 @@ export interface Tickets {
 
 /** Checks each ticket by itself: a bad one costs only itself. */
 export async function verifyTickets(values: Json[], rules: TicketRules, now: number): Promise<Tickets> {
-  const found = await Promise.all(
+  const refused: Record<string, number> = {};
+  const tickets = await Promise.all(
     values.map(async (value) => {
       try {
         const ticket = parseTicket(value);
         await verifyTicket(ticket, rules, now);
-        return ticket;
+        return [ticket];
       } catch (error) {
-        return error instanceof Refusal ? error.message : "MALFORMED";
+        const code = error instanceof Refusal ? error.message : "MALFORMED";
+        refused[code] = (refused[code] ?? 0) + 1;
+        return [];
       }
     }),
   );
-  const checked: Tickets = { tickets: [], refused: {} };
-  for (const ticket of found) {
-    if (typeof ticket === "string") checked.refused[ticket] = (checked.refused[ticket] ?? 0) + 1;
-    else checked.tickets.push(ticket);
-  }
-  return checked;
+  return { tickets: tickets.flat(), refused };
 }
 
 export interface Signer {

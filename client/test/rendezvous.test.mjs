@@ -543,6 +543,7 @@ describe("lies", () => {
       issuedAt,
       expiresAt: issuedAt + 180_000,
       json: `${peerId}${issuedAt}`,
+      facts: { peerId, issuedAt },
     });
     peers.merge(
       Array.from({ length: 50 }, (_, at) => made(`honest-${at}`, 1_000)),
@@ -570,6 +571,7 @@ describe("lies", () => {
       issuedAt,
       expiresAt: issuedAt + 180_000,
       json: `${peerId}${issuedAt}`,
+      facts: { peerId, issuedAt, publicKey },
     });
     peers.merge([made("bob", 2), made("bob", 1), made("ann", 5), made("cid", 1)], "one", 10);
     assert.deepEqual(
