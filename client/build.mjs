@@ -13,7 +13,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const CLIENT = dirname(fileURLToPath(import.meta.url));
-/** Without the adapter, which nobody has to load. */
+/** Without the adapter and the roots, which nobody has to load. */
 const MAX_GZIP_BYTES = 8 * 1024;
 
 /**
@@ -21,10 +21,11 @@ const MAX_GZIP_BYTES = 8 * 1024;
  * with the long ones, and those of the built package with the short ones.
  */
 const INTERNAL =
-  "accepted announceAfterMs begin cancelTimer current discard drop dueAt elapsed farewell hasHeir heir hide hurry isKnown json " +
-  "listen lock merge newestSeen observe offeredLive offline offsetMs openStore polls presence refused release renewAt renewBy " +
-  "reportConnected reportFailed restore retry retryAfterMs rules saving sendLast sent serverTime setTimer show signed " +
-  "startedAt started store succeeded takeNew ticketFor tickets verifyEquation visit wake";
+  "accepted aheadMs askedAt cancelTimer confirm current drop dueAt elapsed facts farewell hasHeir heir hide hurry " +
+  "isFor isKnown isRevoked json label linked listen lock maxLifetimeMs memory merge note observe offeredLive " +
+  "offline offsetMs openStore polls presence proof publishers readFile refused release renewAt renewBy " +
+  "reportConnected reportFailed restore retry rules saving sendLast sent setTimer show signed started startedAt " +
+  "store succeeded takeNew ticketFor tickets trust verifyEquation visit wake";
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {
@@ -44,19 +45,18 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 const bundle = async (options) => {
   const common = { absWorkingDir: CLIENT, bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
   // Not written by esbuild, so that a source map has the way from the final place to the sources.
-  const { outputFiles } = await build({ ...common, ...options, write: false }).catch(() => process.exit(1));
+  const { outputFiles, mangleCache } = await build({ ...common, ...options, write: false }).catch(() => process.exit(1));
   for (const { path, contents } of outputFiles) {
     const file = join(made, relative(CLIENT, path));
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, contents);
   }
+  return mangleCache;
 };
-await bundle({
-  entryPoints: ["src/index.ts", "src/peerjs.ts"],
-  outdir: "dist",
-  minify: true,
-  mangleProps: new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`),
-});
+const packaged = { outdir: "dist", minify: true, mangleProps: new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`) };
+const mangleCache = await bundle({ ...packaged, entryPoints: ["src/index.ts"], mangleCache: {} });
+// The same short names: the client asks a root by them.
+await bundle({ ...packaged, entryPoints: ["src/peerjs.ts", "src/root.ts"], mangleCache });
 await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
 compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
 
@@ -65,6 +65,7 @@ const tsconfig = join(made, "tsconfig.json");
 const paths = (extension) => ({
   "rendezvous-beacon": [`./dist/index.${extension}`],
   "rendezvous-beacon/peerjs": [`./dist/peerjs.${extension}`],
+  "rendezvous-beacon/root": [`./dist/root.${extension}`],
 });
 const extended = { extends: "../example/tsconfig.json", include: ["../example"] };
 writeFileSync(tsconfig, JSON.stringify({ ...extended, compilerOptions: { rootDir: CLIENT, paths: paths("d.ts") } }));
@@ -72,7 +73,7 @@ compile("--project", tsconfig);
 const tsconfigRaw = { compilerOptions: { strict: true, baseUrl: made, paths: paths("js") } };
 await bundle({ entryPoints: ["example/example.ts"], outdir: "dist", format: "iife", minify: true, tsconfigRaw });
 
-for (const file of ["index.js", "peerjs.js"]) {
+for (const file of ["index.js", "peerjs.js", "root.js"]) {
   const code = readFileSync(join(made, "dist", file));
   const compressed = gzipSync(code, { level: 9 }).length;
   console.log(`client/dist/${file}: ${code.length} bytes, ${compressed} with gzip`);

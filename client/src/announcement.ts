@@ -16,6 +16,7 @@ export interface CurrentTicket {
 const ANNOUNCE_INTERVAL_MS = 45_000;
 
 export class Announcement {
+  /** Undefined if there is none of any use. */
   current: CurrentTicket | undefined;
   readonly #claims: Omit<Claims, "issuedAt" | "expiresAt">;
   readonly #lifetimeMs: number;
@@ -53,10 +54,5 @@ export class Announcement {
       signTicket({ ...this.#claims, issuedAt: start, expiresAt }, leave, signer);
     const [json, farewell] = await Promise.all([sign(issuedAt, false), sign(issuedAt + 1, true)]);
     return (this.current = { issuedAt, expiresAt, renewBy: issuedAt + (this.#lifetimeMs * 2) / 3, json, farewell });
-  }
-
-  /** It is of no use any more. */
-  discard(): void {
-    this.current = undefined;
   }
 }

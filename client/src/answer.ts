@@ -13,9 +13,9 @@ const ANSWER_MAX_TICKETS = 200;
 export interface Answer {
   /** Of a refusal; else undefined. */
   code: string | undefined;
-  serverTime: number | undefined;
-  announceAfterMs: number | undefined;
-  retryAfterMs: number | undefined;
+  serverTime?: number;
+  announceAfterMs?: number;
+  retryAfterMs?: number;
   tickets: Json[];
 }
 
@@ -23,19 +23,14 @@ export interface Answer {
 export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   const ok = status === 200;
   // What is not JSON may be a proxy's page for the status.
-  const fields = readObject(body, ok ? "MALFORMED" : `HTTP_${status}`);
-  const [code, community, peers] = [fields.get("code"), fields.get("community"), fields.get("peers")];
-  demand(community === undefined || community === asked, "COMMUNITY_MISMATCH");
+  const fields = readObject(body, ok ? undefined : `HTTP_${status}`);
+  const { code, community, peers } = fields;
+  demand((community ?? asked) === asked, "COMMUNITY_MISMATCH");
   demand(!ok || Array.isArray(peers));
-  const time = (name: string): number | undefined => {
-    const found = fields.get(name);
-    return isTime(found) ? found : undefined;
-  };
   return {
+    // The times, as far as they are some.
+    ...Object.fromEntries(Object.entries(fields).filter(([, value]) => isTime(value))),
     code: ok ? undefined : typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : `HTTP_${status}`,
-    serverTime: time("serverTime"),
-    announceAfterMs: time("announceAfterMs"),
-    retryAfterMs: time("retryAfterMs"),
     tickets: Array.isArray(peers) ? peers.slice(0, ANSWER_MAX_TICKETS) : [],
   };
 }

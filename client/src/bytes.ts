@@ -1,4 +1,4 @@
-// Bytes and their two spellings on the wire: UTF-8 and base64, both strictly.
+// Bytes and their two spellings on the wire: UTF-8 and base64, both strictly. And URLs, which have one spelling.
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -28,10 +28,22 @@ export function readBase64(text: unknown): Bytes | undefined {
   }
 }
 
-/** A public key: the base64 of its 32 bytes, or SPKI in PEM, whose base64 ends with it (RFC 8410). */
-export function readPublicKey(text: string): Bytes | undefined {
-  const key = readBase64(
-    text.replace(/-----(BEGIN|END) PUBLIC KEY-----|\s/g, "").replace(/^MCowBQYDK2VwAyEA(?=.{44}$)/, ""),
-  );
+/** A URL in the spelling of its standard, without fragment. */
+export function readUrl(text: unknown, base?: string): string | undefined {
+  try {
+    return new URL(text as string, base).href.replace(/#.*/, "");
+  } catch {
+    return undefined;
+  }
+}
+
+/** A public key: the base64 of its 32 bytes. */
+export function readKey(text: unknown): Bytes | undefined {
+  const key = readBase64(text);
   return key?.length === 32 ? key : undefined;
+}
+
+/** A public key in either form: also SPKI in PEM, whose base64 ends with the key (RFC 8410). */
+export function readPublicKey(text: string): Bytes | undefined {
+  return readKey(text.replace(/-----(BEGIN|END) PUBLIC KEY-----|\s/g, "").replace(/^MCowBQYDK2VwAyEA(?=.{44}$)/, ""));
 }

@@ -3,14 +3,19 @@
 // The signature beside the file covers its exact bytes, and is checked before anything is parsed. A capsule outlives its
 // tickets: each has to be good when the capsule was issued, and the reader learns which are good now too.
 
-import { type Bytes, readBase64, utf8 } from "./bytes.js";
-import { type Json, canonical } from "./json.js";
+import { type Bytes, utf8 } from "./bytes.js";
+import type { Verify } from "./ed25519.js";
+import { canonical, jsonOf } from "./json.js";
+import { type Memory, readMemory, readRevoked } from "./revocation.js";
+import type { Store } from "./store.js";
 import {
+  Refusal,
   type TicketRules,
   type Tickets,
   demand,
   demandSupported,
   demandTimely,
+  fieldsOf,
   isTime,
   readObject,
   verifyTickets,
@@ -18,48 +23,88 @@ import {
 
 /** Bytes of a capsule file. */
 export const CAPSULE_MAX_BYTES = 1024 * 1024;
+/** Longest life of a ticket in a capsule, in milliseconds: 7 days, for stable nodes. */
+export const CAPSULE_TICKET_MAX_LIFETIME_MS = 604_800_000;
 /** Tickets in a capsule. */
 const CAPSULE_MAX_PEERS = 1_000;
 
+/** Who may publish. */
+export interface Publishers {
+  /** Of the root that says so; 0 where the reader trusts a key. */
+  readonly rootVersion: number;
+  /** In base64. */
+  readonly keys: readonly string[];
+  /**
+   * Where one signature may not be enough.
+   *
+   * @param keys Those that are not revoked.
+   * @param signer The one of them that has made the signature beside the file.
+   * @throws Refusal `THRESHOLD_NOT_MET`.
+   */
+  confirm?(file: Bytes, keys: readonly string[], signer: string): Promise<unknown>;
+}
+
+/** What can be had beside a capsule, on its host and in the storage. */
+export interface Place {
+  /**
+   * @param suffix Put to the path of the capsule's URL: `.sigs`, or `/../1.root.json`.
+   * @throws Refusal, like `HTTP_404`.
+   */
+  readFile(suffix: string, maxBytes: number): Promise<Bytes>;
+  readonly store: Store;
+  readonly rules: { readonly verify: Verify };
+  readonly now: number;
+}
+
+/** Whom a reader believes. */
+export interface Trust {
+  /** What is remembered is stored under this name. */
+  readonly label: string;
+  /**
+   * Of a root. One key is itself who may publish.
+   *
+   * @throws Refusal if it cannot be found out.
+   */
+  publishers?(place: Place): Promise<Publishers>;
+}
+
 export interface CapsuleRules extends TicketRules {
-  /** The publisher's. */
-  readonly publicKey: Bytes;
-  /** `issuedAt` of the newest capsule seen from this key for this community. */
-  readonly newestSeen?: number | undefined;
+  readonly publishers: Publishers;
+  /** What is remembered under the same trust. */
+  readonly memory: Memory;
 }
 
 export interface Capsule extends Tickets {
-  issuedAt: number;
-  expiresAt: number;
+  /** To be remembered. */
+  memory: Memory;
 }
 
 /**
- * @param signature The bytes of `peers.json.sig`; none where there is no such file.
+ * @param signature The bytes of `peers.json.sig`.
  * @throws Refusal for the first rule that the capsule breaks. A bad ticket in it is no error.
  */
 export async function readCapsule(
   file: Bytes,
-  signature: Bytes | undefined,
+  signature: Bytes,
   rules: CapsuleRules,
   now: number,
 ): Promise<Capsule> {
   demand(file.length <= CAPSULE_MAX_BYTES);
-  const check = async (text: unknown, message: Bytes): Promise<void> => {
-    const bytes = readBase64(text);
-    demand(bytes?.length === 64 && (await rules.verify(rules.publicKey, bytes, message)), "SIGNATURE_INVALID");
+  const { rootVersion, keys, confirm } = rules.publishers;
+  // Another root is a new beginning, also for a publisher who dated a capsule too far ahead.
+  const { publisherKeys, issuedAt: newestSeen } =
+    rules.memory.rootVersion === rootVersion ? rules.memory : readMemory(0);
+  const trusted = keys.filter((key) => !publisherKeys.includes(key));
+  demand(rootVersion || trusted[0], "REVOKED_PUBLIC_KEY");
+  const findSigner = async (candidates: readonly string[], text: unknown, message: Bytes): Promise<string> => {
+    for (const key of candidates) if (await rules.verify(key, text, message)) return key;
+    throw new Refusal("SIGNATURE_INVALID");
   };
-  await check(signature && String.fromCharCode(...signature.subarray(0, 90)).replace(/\n$/, ""), file);
+  const text = String.fromCharCode(...signature).replace(/\n$/, "");
+  const signer = await findSigner(trusted, text, file);
+  await confirm?.(file, trusted, signer);
 
-  const fields = readObject(file);
-  const [version, community, issuedAt, expiresAt, peers, embedded, algorithm] = [
-    "version",
-    "community",
-    "issuedAt",
-    "expiresAt",
-    "peers",
-    "signature",
-    "algorithm",
-  ].map((name) => fields.get(name));
+  const { version, community, issuedAt, expiresAt, peers, signature: embedded, algorithm, revoked } = readObject(file);
   demand(
     isTime(version) &&
       typeof community === "string" &&
@@ -71,17 +116,32 @@ export async function readCapsule(
       typeof embedded === "string" &&
       typeof algorithm === "string",
   );
+  const warning = readRevoked(revoked === undefined ? {} : fieldsOf(revoked));
   demandSupported(version, algorithm);
   demand(community === rules.community, "COMMUNITY_MISMATCH");
-  const signed = new Map<string, Json>(Object.entries({ community, expiresAt, issuedAt, peers, version }));
-  await check(embedded, utf8(canonical(signed)));
-  demand(rules.newestSeen === undefined || issuedAt >= rules.newestSeen, "ROLLBACK");
+  const signed = jsonOf({ community, expiresAt, issuedAt, peers, version });
+  await findSigner([signer], embedded, utf8(canonical(signed)));
+  demand(issuedAt >= newestSeen, "ROLLBACK");
   // One from the future would make every right one look rolled back.
   demandTimely({ issuedAt, expiresAt }, now);
 
-  const { tickets, refused } = await verifyTickets(peers, rules, issuedAt);
-  const seen = new Set<string>();
-  const first = tickets.filter(({ peerId }) => !seen.has(peerId) && seen.add(peerId));
-  if (first.length < tickets.length) refused.DUPLICATE = tickets.length - first.length;
-  return { issuedAt, expiresAt, tickets: first, refused };
+  const found = await verifyTickets(
+    peers,
+    {
+      ...rules,
+      isRevoked: (key) => warning.ticketKeys.includes(key) || rules.isRevoked(key),
+      maxLifetimeMs: CAPSULE_TICKET_MAX_LIFETIME_MS,
+    },
+    issuedAt,
+  );
+  return {
+    ...found,
+    memory: {
+      ...warning,
+      rootVersion,
+      issuedAt,
+      // Once revoked, for ever, as far as this root goes. Of keys that do not count there is nothing to remember.
+      publisherKeys: keys.filter((key) => [...publisherKeys, ...warning.publisherKeys].includes(key)),
+    },
+  };
 }

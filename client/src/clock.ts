@@ -16,7 +16,8 @@ export class Clock {
   observe(source: string, offsetMs: number): boolean {
     this.#samples.set(source, offsetMs);
     const sorted = [...this.#samples.values()].sort((one, other) => one - other);
-    const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]] as [number, number];
+    const low = sorted[(sorted.length - 1) >> 1] as number;
+    const high = sorted[sorted.length >> 1] as number;
     const median = Math.abs(low) < Math.abs(high) ? low : high;
     const size = Math.abs(median);
     const next = size > TOLERANCE_MS && size <= MAX_CORRECTION_MS ? median : 0;

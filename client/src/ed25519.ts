@@ -4,10 +4,12 @@
 // RFC 8032, which WebCrypto follows, has all of that but the small orders, which are refused here first: the identity as
 // key, the identity as `R` and `S = 0` are a signature of every message, so who publishes that key can sign as anybody.
 
-import type { Bytes } from "./bytes.js";
+import { type Bytes, readBase64 } from "./bytes.js";
 
-/** Whether `signature` is one of `message` by `publicKey`. Never rejects for what is in the bytes. */
-export type Verify = (publicKey: Bytes, signature: Bytes, message: Bytes) => boolean | Promise<boolean>;
+/** Whether `signature` is one of `message` by `publicKey`, as RFC 8032 says. */
+export type Equation = (publicKey: Bytes, signature: Bytes, message: Bytes) => boolean | Promise<boolean>;
+/** The same with key and signature in base64, under the strict rule. Never rejects. */
+export type Verify = (publicKey: string, signature: unknown, message: Bytes) => Promise<boolean>;
 
 /** The prime of the field. */
 const P = 2n ** 255n - 19n;
@@ -26,19 +28,24 @@ function isOfSmallOrder(point: Bytes): boolean {
   return (y * (square - 1n) * (121_665n * square * square - 243_332n * square + 121_666n)) % P === 0n;
 }
 
-/** Puts the strict rule before `verify`, which has to follow RFC 8032. */
-export function strict(verify: Verify): Verify {
+/** Puts the strict rule before `equation`. */
+export function strict(equation: Equation): Verify {
   return async (publicKey, signature, message) => {
     try {
-      return ![publicKey, signature.subarray(0, 32)].some(isOfSmallOrder) && (await verify(publicKey, signature, message));
+      const [key, bytes] = [readBase64(publicKey), readBase64(signature)] as [Bytes, Bytes];
+      return (
+        bytes.length === 64 &&
+        ![key, bytes.subarray(0, 32)].some(isOfSmallOrder) &&
+        (await equation(key, bytes, message))
+      );
     } catch {
-      // A key that is not a point of the curve.
+      // No base64, or a key that is not a point of the curve.
       return false;
     }
   };
 }
 
-export function webCryptoVerify(subtle: SubtleCrypto): Verify {
+export function webCryptoVerify(subtle: SubtleCrypto): Equation {
   return async (publicKey, signature, message) =>
     subtle.verify(
       "Ed25519",

@@ -58,15 +58,13 @@ export function defaultHost(): Host {
     openStore: () => openStore(scope.indexedDB),
     lock: (name, signal) => lockIn(scope.navigator?.locks, name, signal),
     listen(events, signal) {
-      const on = (target: EventTarget | undefined, types: string, listener: () => void) => {
-        // Node's global object is no EventTarget.
-        for (const type of types.split(" ")) target?.addEventListener?.(type, listener, { signal });
-      };
+      // Node's global object is no EventTarget.
+      const on = (target: EventTarget | undefined, type: string, listener: () => void) =>
+        target?.addEventListener?.(type, listener, { signal });
       on(scope, "online", events.wake);
       on(scope, "offline", events.offline);
       on(scope, "pagehide", events.hide);
       on(scope, "pageshow", events.show);
-      on(scope.document, "resume", events.wake);
       on(scope.document, "visibilitychange", () => scope.document?.visibilityState === "visible" && events.wake());
     },
     subtle: scope.crypto?.subtle,
@@ -75,22 +73,15 @@ export function defaultHost(): Host {
 
 /** Where there are no locks, or a page may not use them, each page is alone. */
 async function lockIn(locks: LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
-  const alone: Lock = { hasHeir: async () => false, release() {} };
-  if (!locks) return alone;
   return new Promise((resolve) => {
-    locks
-      .request(
-        name,
-        { signal },
-        () =>
-          new Promise<void>((release) =>
-            resolve({
-              hasHeir: async () => (await locks.query()).pending?.some((request) => request.name === name) ?? false,
-              release,
-            }),
-          ),
-      )
-      // Aborted: then nobody waits for it any more. Anything else: not allowed here.
-      .catch(() => resolve(alone));
+    const hold = (release: () => void): void =>
+      resolve({
+        hasHeir: async () => (await locks?.query())?.pending?.some((request) => request.name === name) ?? false,
+        release,
+      });
+    const alone = (): void => hold(() => {});
+    // Aborted: then nobody waits for it any more. Anything else: not allowed here.
+    if (locks) locks.request(name, { signal }, () => new Promise<void>(hold)).catch(alone);
+    else alone();
   });
 }

@@ -1,7 +1,7 @@
 // Who this browser is: an Ed25519 key that cannot be taken out of it.
 
 import type { Bytes } from "./bytes.js";
-import { type Verify, webCryptoVerify } from "./ed25519.js";
+import { type Equation, webCryptoVerify } from "./ed25519.js";
 import type { Store } from "./store.js";
 import type { Signer } from "./ticket.js";
 
@@ -21,7 +21,7 @@ export interface IdentitySigner extends Signer {
 }
 
 export interface Identity extends Signer {
-  readonly verifyEquation: Verify;
+  readonly verifyEquation: Equation;
 }
 
 /** Key of the store. */
@@ -34,7 +34,7 @@ export async function loadIdentity(
 ): Promise<Identity> {
   const own = given && "sign" in given ? given : undefined;
   const verifyEquation = own?.verify ? own.verify.bind(own) : await probe(subtle);
-  if (own) return { publicKey: own.publicKey, sign: (message) => own.sign(message), verifyEquation };
+  if (own) return { publicKey: own.publicKey, sign: own.sign.bind(own), verifyEquation };
   const crypto = subtle as SubtleCrypto;
   const { publicKey, privateKey } = (given as CryptoKeyPair | undefined) ?? (await storedPair(store, crypto));
   return {
@@ -44,29 +44,19 @@ export async function loadIdentity(
   };
 }
 
-/** WebCrypto, if it knows Ed25519: then it takes the base point for a key. */
-async function probe(subtle: SubtleCrypto | undefined): Promise<Verify> {
+/** WebCrypto, if it knows Ed25519: then it takes 32 times 6 for a key, which is a point of the curve of prime order. */
+async function probe(subtle: SubtleCrypto | undefined): Promise<Equation> {
   try {
-    await subtle?.importKey("raw", new Uint8Array(32).fill(0x66).fill(0x58, 0, 1), "Ed25519", false, ["verify"]);
-    if (subtle) return webCryptoVerify(subtle);
+    await (subtle as SubtleCrypto).importKey("raw", new Uint8Array(32).fill(6), "Ed25519", false, ["verify"]);
+    return webCryptoVerify(subtle as SubtleCrypto);
   } catch {
-    // The same error.
+    throw new RendezvousError("Ed25519 needs https:// and a current browser");
   }
-  throw new RendezvousError(
-    "Ed25519 needs https:// or localhost, and a current browser or the option identity",
-  );
 }
 
-/** The stored key; another page that makes one at the same time gets the same. */
+/** The stored key. One is made each time, in less time than storage takes, and the first one stays, for all pages. */
 async function storedPair(store: Store, subtle: SubtleCrypto): Promise<CryptoKeyPair> {
-  const stored = await store.update(STORED, () => undefined);
-  if (isPair(stored)) return stored;
-  const made = (await subtle.generateKey("Ed25519", false, ["sign", "verify"])) as CryptoKeyPair;
-  const kept = await store.update(STORED, (value) => (isPair(value) ? undefined : made));
-  return isPair(kept) ? kept : made;
-}
-
-function isPair(value: unknown): value is CryptoKeyPair {
-  // Node's have no prototype.
-  return Boolean((value as CryptoKeyPair | undefined)?.privateKey);
+  const made = await subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+  const isKept = (value: unknown) => (value as CryptoKeyPair | undefined)?.privateKey;
+  return (await store.update(STORED, (value) => (isKept(value) ? undefined : made))) as CryptoKeyPair;
 }

@@ -1,18 +1,11 @@
-// JSON, read so that nothing of what was written is lost: `JSON.parse` takes `1.0` and `1e3` for integers and forgets
-// that a key stood twice, and two readers that differ there differ about what was signed.
+// JSON, read as it was written: `JSON.parse` takes `1.0` and `1e3` for integers and forgets that a key stood twice, and
+// two readers that differ there differ about what was signed.
 //
-// Integers are the only numbers of the wire formats. Anything else is kept, but wrapped, so that no check for a type
-// takes it, and the rest of the text can still be read.
+// Integers are the only numbers of the wire formats. Anything else is NaN, which no check for a type takes, and the rest
+// of the text can still be read.
 
-/** A number that is not written as an integer, or the value of a key that stood before in the same object. */
-export class Flawed {
-  readonly value: Json;
-  constructor(value: Json) {
-    this.value = value;
-  }
-}
-
-export type Json = null | boolean | number | string | Flawed | Json[] | JsonObject;
+/** NaN stands for a number that is not written as an integer, and for the value of a key that is there twice. */
+export type Json = null | boolean | number | string | Json[] | JsonObject;
 /** A Map, because no key of it can be mistaken for something that every object has. */
 export interface JsonObject extends Map<string, Json> {}
 
@@ -27,13 +20,13 @@ export function readJson(text: string): Json {
   let at = 0;
   const read = (depth: number): Json => {
     const token = tokens[at++] as string;
-    if (depth > MAX_DEPTH) throw new SyntaxError("too deep");
+    if (depth > MAX_DEPTH) throw new SyntaxError();
     if (token === "{") {
       const fields: JsonObject = new Map();
       while (tokens[at] !== "}") {
-        const key = JSON.parse(tokens[at++] as string) as string;
+        const key = read(depth) as string;
         const value = read(depth + 1);
-        fields.set(key, fields.has(key) ? new Flawed(value) : value);
+        fields.set(key, fields.has(key) ? NaN : value);
       }
       at++;
       return fields;
@@ -44,10 +37,14 @@ export function readJson(text: string): Json {
       at++;
       return items;
     }
-    const value = JSON.parse(token) as null | boolean | number | string;
-    return typeof value === "number" && !/^\d+$/.test(token) ? new Flawed(value) : value;
+    return /^-|^\d+\D/.test(token) ? NaN : (JSON.parse(token) as Json);
   };
   return read(0);
+}
+
+/** As it would be read. */
+export function jsonOf(fields: Record<string, Json>): JsonObject {
+  return new Map(Object.entries(fields));
 }
 
 /**
@@ -55,7 +52,6 @@ export function readJson(text: string): Json {
  * Sorted by UTF-16 unit, which for the keys of every signed format is the order of their bytes.
  */
 export function canonical(value: Json): string {
-  if (value instanceof Flawed) return canonical(value.value);
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (!(value instanceof Map)) return JSON.stringify(value);
   const keys = [...value.keys()].sort();

@@ -1,7 +1,9 @@
 // What an application says, checked once, with errors that name the option.
 
-import { type Bytes, base64, readPublicKey } from "./bytes.js";
+import { base64, readPublicKey, readUrl } from "./bytes.js";
+import type { Publishers, Trust } from "./capsule.js";
 import type { IdentitySigner } from "./identity.js";
+import type { Root } from "./root.js";
 import { TICKET_MAX_LIFETIME_MS, isCommunity, isPeerId, isUserId } from "./ticket.js";
 
 export interface RendezvousOptions {
@@ -17,10 +19,12 @@ export interface RendezvousOptions {
   /** URLs of beacons. */
   beacons?: readonly string[];
   /**
-   * Capsules: the URL of `peers.json`, and the publisher's public key, in base64 or PEM. The signature is at the URL
-   * with `.sig` appended to its path.
+   * Capsules: the URL of `peers.json`, and the publisher's public key, in base64 or PEM, or a `Root` of
+   * `rendezvous-beacon/root`, for keys that change. The signature is at the URL with `.sig` appended to its path. What
+   * is wrong with them shows in `status()`: `REVOKED_PUBLIC_KEY` where the key has revoked itself, `THRESHOLD_NOT_MET`,
+   * `ROOT_OUT_OF_SEQUENCE` and `ROOT_EXPIRED` with a root.
    */
-  capsules?: readonly { url: string; publicKey: string }[];
+  capsules?: readonly ({ url: string; publicKey: string } | { url: string; root: Root })[];
   /** The key that signs: default one that is made on first use and kept in IndexedDB, non-extractable. */
   identity?: CryptoKeyPair | IdentitySigner;
   /** Lists are refreshed while fewer connections than this are reported. Default 3. */
@@ -40,8 +44,8 @@ export interface Settings {
   community: string;
   peerId: string;
   userId: string;
-  beacons: string[];
-  capsules: { url: string; publicKey: Bytes }[];
+  /** Beacons, then capsules. */
+  sources: { url: string; trust?: Trust | (Trust & Publishers) }[];
   identity: CryptoKeyPair | IdentitySigner | undefined;
   minActivePeers: number;
   ticketLifetimeMs: number;
@@ -57,12 +61,12 @@ function demand(holds: unknown, option: string, rule: string): asserts holds {
 export function readOptions(options: RendezvousOptions): Settings {
   const { community, peerId, userId = peerId, identity, trustedKeys } = options;
   demand(isCommunity(community), "community", "1 to 64 of A-Z a-z 0-9 . _ -");
-  demand(isPeerId(peerId), "peerId", '1 to 128 of printable ASCII without " \\ < > &');
-  demand(isUserId(userId), "userId", "1 to 128 bytes of UTF-8");
+  demand(isPeerId(peerId), "peerId", '1 to 128 of ASCII without " \\ < > &');
+  demand(isUserId(userId), "userId", "1 to 128 bytes");
   demand(
     !identity || "privateKey" in identity || identity.publicKey?.length === 32,
     "identity",
-    "a CryptoKeyPair or a signer",
+    "a key pair or signer",
   );
   const number = (
     option: "minActivePeers" | "ticketLifetimeMs" | "timeoutMs",
@@ -75,22 +79,25 @@ export function readOptions(options: RendezvousOptions): Settings {
     return value;
   };
   const beacons = list(options, "beacons", (url, option) => httpUrl(url, option).replace(/\/*(\?.*)?$/, ""));
-  const capsules = list(options, "capsules", (capsule, option) => ({
-    url: httpUrl(capsule?.url, `${option}.url`),
-    publicKey: key(capsule?.publicKey, `${option}.publicKey`),
-  }));
+  const capsules = list(options, "capsules", (capsule: { url: string; publicKey?: string; root?: Root }, option) => {
+    const url = httpUrl(capsule?.url, `${option}.url`);
+    const { publicKey, root } = capsule;
+    demand(!root || root.isFor?.(community), `${option}.root`, "a Root of the community");
+    if (root) return { url, trust: root };
+    const label = key(publicKey, `${option}.publicKey`);
+    return { url, trust: { label, rootVersion: 0, keys: [label] } };
+  });
   demand(beacons.length + capsules.length, "beacons or capsules", "given");
   return {
     community,
     peerId,
     userId,
     identity,
-    beacons: [...new Set(beacons)],
-    capsules,
+    sources: [...[...new Set(beacons)].map((url) => ({ url })), ...capsules],
     minActivePeers: number("minActivePeers", 3, 0, 1_000),
     ticketLifetimeMs: number("ticketLifetimeMs", TICKET_MAX_LIFETIME_MS, 135_000, TICKET_MAX_LIFETIME_MS),
     timeoutMs: number("timeoutMs", 10_000, 100, 120_000),
-    trustedKeys: trustedKeys && new Set(list(options, "trustedKeys", (text, option) => base64(key(text, option)))),
+    trustedKeys: trustedKeys && new Set(list(options, "trustedKeys", key)),
   };
 }
 
@@ -104,19 +111,14 @@ function list<Option extends "beacons" | "capsules" | "trustedKeys", Value>(
   return items.map((item, at) => read(item, `${name}[${at}]`));
 }
 
-function key(text: unknown, option: string): Bytes {
+function key(text: unknown, option: string): string {
   const bytes = readPublicKey(String(text));
-  demand(bytes, option, "a public key in base64 or PEM");
-  return bytes;
+  demand(bytes, option, "a public key");
+  return base64(bytes);
 }
 
 function httpUrl(value: string | undefined, option: string): string {
-  let url: URL | undefined;
-  try {
-    url = new URL(value as string, globalThis.location?.href);
-  } catch {
-    // Said below.
-  }
-  demand(typeof value === "string" && /^http/.test(url?.protocol as string), option, "an http(s) URL");
-  return (url as URL).href.replace(/#.*/, "");
+  const url = readUrl(value, globalThis.location?.href);
+  demand(typeof value === "string" && /^http/.test(url as string), option, "an http(s) URL");
+  return url as string;
 }

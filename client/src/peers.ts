@@ -1,6 +1,6 @@
 // The list of peers: what is merged, in which order it is handed out, and when a peer is handed out again. No I/O.
 
-import { type Ticket, isTimely } from "./ticket.js";
+import { type Ticket, type Tickets, count, isTimely } from "./ticket.js";
 
 /** A peer whose ticket was verified. */
 export interface Peer {
@@ -32,8 +32,7 @@ export interface StoredPeer {
   failedAt: number;
 }
 
-interface Entry {
-  ticket: Ticket;
+interface Entry extends Ticket {
   source: string;
   /** Milliseconds since the Unix epoch, 0 for never. */
   connectedAt: number;
@@ -41,7 +40,7 @@ interface Entry {
   /** `issuedAt` when it was last handed out, -1 for not yet. */
   offered: number;
   offeredLive: boolean;
-  /** Whether it failed since then. */
+  /** Whether it failed since then, or was not handed out at all. */
   retry: boolean;
 }
 
@@ -55,47 +54,68 @@ export class Peers {
   readonly #own: string;
   readonly #entries = new Map<string, Entry>();
   /** Those to which a connection is reported. */
-  readonly connected = new Set<string>();
+  readonly linked = new Set<string>();
   /** By outcome, since the beginning. */
   readonly outcomes = { offered: 0, connected: 0, failed: 0, lost: 0 };
 
-  constructor(own: string) {
+  constructor(
+    own: string,
+    /** Whether a key has no place in the list. */
+    readonly isRevoked: (publicKey: string) => boolean,
+  ) {
     this.#own = own;
   }
 
   /** Whether this very ticket is in the list. */
   has({ peerId, json }: Ticket): boolean {
-    return this.#entries.get(peerId)?.ticket.json === json;
+    return this.#entries.get(peerId)?.json === json;
   }
 
-  /** Takes verified tickets: the newest of each peer stays. */
-  merge(tickets: Ticket[], source: string, now: number): void {
+  /**
+   * Takes verified tickets: the newest of each peer stays.
+   *
+   * As at a beacon, the first key to hold a live peerId keeps it until its tickets end. Otherwise whoever lies could
+   * replace every peer by a newer ticket of its own for the same peerId, whenever it likes. Like this it has to be the
+   * first to answer, and then keeps the peer out: only two sources that agree on a key could tell which one lies, and
+   * most pages have no third. What is lost is one peer for one page, and it shows in what is refused of the others.
+   */
+  merge({ tickets, refused }: Tickets, source: string, now: number): void {
     for (const ticket of tickets) {
-      const held = this.#entries.get(ticket.peerId);
-      if (ticket.peerId === this.#own || (held && held.ticket.issuedAt >= ticket.issuedAt)) continue;
-      // Another key is another peer, whatever it calls itself.
-      const known =
-        held?.ticket.publicKey === ticket.publicKey
-          ? held
-          : { connectedAt: 0, failedAt: 0, offered: -1, offeredLive: false, retry: false };
-      this.#entries.set(ticket.peerId, { ...known, ticket, source });
+      const { peerId, publicKey, issuedAt } = ticket;
+      const held = this.#entries.get(peerId);
+      const isOther = held?.publicKey !== publicKey;
+      if (held && isOther && isTimely(held, now) && !this.isRevoked(held.publicKey)) count(refused, "PEER_ID_TAKEN");
+      else if (peerId !== this.#own && !(held && held.issuedAt >= issuedAt))
+        this.#entries.set(peerId, {
+          // Another key is another peer, whatever it calls itself.
+          ...(isOther ? { connectedAt: 0, failedAt: 0, offered: -1, offeredLive: false, retry: true } : held),
+          ...ticket,
+          source,
+        });
     }
-    // The worst of this source go: one that lies can only push out what it gave itself.
-    const given = this.#sorted().filter((entry) => entry.source === source);
-    for (const [at, { ticket }] of given.entries())
-      if (at >= MOST || ticket.expiresAt < now - MAX_AGE_MS) this.#entries.delete(ticket.peerId);
+    // The worst of this source go, by when they end, or the long tickets would be the first: one that lies can only push
+    // out what it gave itself.
+    let given = 0;
+    for (const entry of this.#sorted("expiresAt"))
+      if (
+        this.isRevoked(entry.publicKey) ||
+        (entry.source === source && (given++ >= MOST || entry.expiresAt < now - MAX_AGE_MS))
+      )
+        this.#entries.delete(entry.peerId);
   }
 
   /** Peers to hand out now: new ones, ones that came back to life, and failed ones that have announced since. */
   takeNew(now: number): PeerList {
     return this.#list(now, (entry, live) => {
-      const { offered, offeredLive, retry, ticket } = entry;
-      if (!live) entry.offeredLive = false;
-      if (this.connected.has(ticket.peerId)) return false;
-      if (offered >= 0 && !(live && !offeredLive) && !(retry && ticket.issuedAt > offered)) return false;
-      Object.assign(entry, { offered: ticket.issuedAt, offeredLive: live, retry: false });
-      this.outcomes.offered++;
-      return true;
+      const { peerId, issuedAt, offered, offeredLive, retry } = entry;
+      const isNew = !this.linked.has(peerId) && ((live && !offeredLive) || (retry && issuedAt > offered));
+      entry.offeredLive = live && (isNew || offeredLive);
+      if (isNew) {
+        entry.offered = issuedAt;
+        entry.retry = false;
+        this.outcomes.offered++;
+      }
+      return isNew;
     });
   }
 
@@ -106,49 +126,43 @@ export class Peers {
   #list(now: number, choose: (entry: Entry, live: boolean) => boolean): PeerList {
     const list: PeerList = { live: [], recentlySeen: [] };
     for (const entry of this.#sorted()) {
-      const live = isTimely(entry.ticket, now);
+      const live = isTimely(entry, now);
       if (!choose(entry, live)) continue;
-      const { ticket, source } = entry;
-      list[live ? "live" : "recentlySeen"].push({ ...ticket.facts, state: live ? "live" : "recently-seen", source });
+      const { facts, source } = entry;
+      list[live ? "live" : "recentlySeen"].push({ ...facts, state: live ? "live" : "recently-seen", source });
     }
     return list;
   }
 
-  /** Those to whom a connection worked last come first, those to whom it failed last come last, newer before older. */
-  #sorted(): Entry[] {
+  /** Those to whom a connection worked last come first, those to whom it failed last come last, then the later ones. */
+  #sorted(time: "issuedAt" | "expiresAt" = "issuedAt"): Entry[] {
     const rank = ({ connectedAt, failedAt }: Entry) => Math.sign(connectedAt - failedAt);
     return [...this.#entries.values()].sort(
-      (one, other) => rank(other) - rank(one) || other.ticket.issuedAt - one.ticket.issuedAt,
+      (one, other) => rank(other) - rank(one) || other[time] - one[time],
     );
   }
 
   reportConnected(peerId: string, now: number): void {
-    if (!this.connected.has(peerId)) this.outcomes.connected++;
-    this.connected.add(peerId);
-    const entry = this.#entries.get(peerId);
-    if (entry) entry.connectedAt = now;
+    if (!this.linked.has(peerId)) this.outcomes.connected++;
+    this.linked.add(peerId);
+    this.note(peerId, { connectedAt: now });
   }
 
   reportFailed(peerId: string, now: number): void {
-    const lost = this.connected.delete(peerId);
+    const lost = this.linked.delete(peerId);
     this.outcomes[lost ? "lost" : "failed"]++;
-    const entry = this.#entries.get(peerId);
-    if (!entry) return;
     // A connection that worked and ended speaks for the peer; it is handed out again when it announces again.
-    entry.failedAt = now;
-    entry.retry = true;
-    if (lost) entry.connectedAt = now + 1;
+    this.note(peerId, { failedAt: now, retry: true, ...(lost && { connectedAt: now + 1 }) });
   }
 
   store(): StoredPeer[] {
-    return this.#sorted()
+    return this.#sorted("expiresAt")
       .slice(0, STORED)
-      .map(({ ticket, connectedAt, failedAt }) => ({ ticket: ticket.json, connectedAt, failedAt }));
+      .map(({ json, connectedAt, failedAt }) => ({ ticket: json, connectedAt, failedAt }));
   }
 
-  /** What {@link store} gave is known of a peer that was merged since. */
-  restore(peerId: string, { connectedAt, failedAt }: StoredPeer): void {
-    const entry = this.#entries.get(peerId);
-    if (entry) Object.assign(entry, { connectedAt: Number(connectedAt) || 0, failedAt: Number(failedAt) || 0 });
+  /** What is known of a peer, if it is in the list. What is no time is only sorted as if it were none. */
+  note(peerId: string, known: Partial<Entry>): void {
+    Object.assign(this.#entries.get(peerId) ?? {}, known);
   }
 }

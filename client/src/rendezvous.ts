@@ -5,8 +5,14 @@
 
 import { Announcement, type CurrentTicket } from "./announcement.js";
 import { ANSWER_MAX_BYTES, type Answer, readAnswer } from "./answer.js";
-import { type Bytes, base64 } from "./bytes.js";
-import { CAPSULE_MAX_BYTES, readCapsule } from "./capsule.js";
+import {
+  CAPSULE_MAX_BYTES,
+  CAPSULE_TICKET_MAX_LIFETIME_MS,
+  type Place,
+  type Publishers,
+  type Trust,
+  readCapsule,
+} from "./capsule.js";
 import { Clock } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
@@ -14,15 +20,15 @@ import { type Identity, loadIdentity } from "./identity.js";
 import { readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
 import { type PeerList, Peers, type StoredPeer } from "./peers.js";
+import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
-  CLOCK_SKEW_MS,
   Refusal,
   type TicketRules,
+  TICKET_MAX_LIFETIME_MS,
   type Tickets,
-  isTime,
   parseTicket,
   verifyTicket,
   verifyTickets,
@@ -76,9 +82,8 @@ export interface Rendezvous {
 
 /** The longest time without a look at the clocks. */
 const TICK_MS = 10_000;
-/** Clocks that part by this much, or a timer this late: the machine slept, or its clock was set. */
+/** Clocks that part by this much: the machine slept, or its clock was set. What a late timer missed is due anyway. */
 const JUMP_MS = 5_000;
-const GAP_MS = 90_000;
 /** How long beacons wait for the lock before they are asked for lists only. */
 const LOCK_PATIENCE_MS = 100;
 /** How long a goodbye may take. */
@@ -86,8 +91,11 @@ const FAREWELL_MS = 3_000;
 /** While the browser says that it is offline, which is not always right. */
 const OFFLINE_PAUSE_MS = 60_000;
 /** Between two looks at lists while there are too few peers: at first, and how often that is doubled. */
-const POLL_MS = { beacon: 15_000, capsule: 60_000 };
+const BEACON_POLL_MS = 15_000;
+const CAPSULE_POLL_MS = 60_000;
 const MAX_POLL_DOUBLINGS = 3;
+/** How soon a source may be asked again for the same list, however much has happened. */
+const ASKED_PAUSE_MS = 3_000;
 /** How soon a source may be asked again, whatever it says. */
 const MIN_PAUSE_MS = 2_000;
 /** What a beacon may ask for between two announces. */
@@ -109,17 +117,16 @@ interface Run {
   readonly stop: AbortController;
   readonly startedAt: number;
   started: Promise<void>;
-  store?: Store;
   identity?: Identity;
   rules?: TicketRules;
   /** While the page is there. */
   presence?: AbortController | undefined;
   lock?: Lock | undefined;
   /** Whether another page would take over. */
-  heir: boolean;
+  heir?: boolean;
   cancelTimer?: Cancel | undefined;
   /** The last write; those before are done when it is. */
-  saving?: Promise<unknown>;
+  saving?: Promise<unknown> | undefined;
 }
 
 /**
@@ -137,7 +144,7 @@ export class Rendezvous extends EventTarget {
   #run: Run | undefined;
   #store: Store | undefined;
   #stopped: Promise<void> = Promise.resolve();
-  #last = { now: 0, elapsed: 0 };
+  #last!: { now: number; elapsed: number };
   #timeToFirstPeerMs: number | undefined;
 
   /** @throws TypeError that names the option that is wrong. */
@@ -148,12 +155,9 @@ export class Rendezvous extends EventTarget {
     super();
     this.#settings = readOptions(options);
     this.#host = host;
-    const { community, peerId, userId, beacons, capsules, ticketLifetimeMs } = this.#settings;
-    this.#sources = [
-      ...beacons.map((url) => new Source(url)),
-      ...capsules.map(({ url, publicKey }) => new Source(url, publicKey)),
-    ];
-    this.#peers = new Peers(peerId);
+    const { community, peerId, userId, sources, ticketLifetimeMs } = this.#settings;
+    this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
+    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key));
     this.#announcement = new Announcement({ community, peerId, userId }, ticketLifetimeMs);
   }
 
@@ -166,12 +170,7 @@ export class Rendezvous extends EventTarget {
    */
   start({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#run) return this.#run.started;
-    const run: Run = {
-      stop: new AbortController(),
-      startedAt: this.#host.elapsed(),
-      started: Promise.resolve(),
-      heir: false,
-    };
+    const run = { stop: new AbortController(), startedAt: this.#host.elapsed() } as Run;
     this.#run = run;
     signal?.addEventListener("abort", () => void this.stop(), { signal: run.stop.signal });
     run.started = this.#open(run, signal).catch((error: unknown) => {
@@ -219,9 +218,9 @@ export class Rendezvous extends EventTarget {
   status(): RendezvousStatus {
     const sources = this.#sources.map((source) => source.status(this.#now()));
     return {
-      running: this.#run !== undefined,
+      running: !!this.#run,
       announced: sources.some(({ announced }) => announced),
-      waiting: this.#run?.presence !== undefined && !this.#run.lock,
+      waiting: !!this.#run?.presence && !this.#run.lock,
       clockOffsetMs: this.#clock.offsetMs,
       timeToFirstPeerMs: this.#timeToFirstPeerMs,
       outcomes: { ...this.#peers.outcomes },
@@ -235,22 +234,25 @@ export class Rendezvous extends EventTarget {
   }
 
   #isShort(): boolean {
-    return this.#peers.connected.size < this.#settings.minActivePeers;
+    return this.#peers.linked.size < this.#settings.minActivePeers;
   }
 
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     await this.#stopped;
-    run.store = this.#store ??= await this.#host.openStore();
-    run.identity = await loadIdentity(this.#settings.identity, run.store, this.#host.subtle);
+    const store = (this.#store ??= await this.#host.openStore());
+    run.identity = await loadIdentity(this.#settings.identity, store, this.#host.subtle);
     const { community, trustedKeys } = this.#settings;
     run.rules = {
       community,
       trustedKeys,
       verify: strict(run.identity.verifyEquation),
       isKnown: (ticket) => this.#peers.has(ticket),
+      isRevoked: this.#peers.isRevoked,
+      maxLifetimeMs: TICKET_MAX_LIFETIME_MS,
     };
-    await this.#recall(run, run.rules);
+    for (const source of this.#sources) if (source.trust) await this.#remember(store, source);
+    await this.#recall(store, run.rules);
     if (!run.stop.signal.aborted) {
       this.#host.listen(
         {
@@ -275,7 +277,7 @@ export class Rendezvous extends EventTarget {
     this.#last = { now: this.#host.now(), elapsed };
     for (const source of this.#sources) {
       source.renewAt = 0;
-      source.dueAt = elapsed + (source.kind === "beacon" ? LOCK_PATIENCE_MS : 0);
+      source.dueAt = elapsed + (source.trust ? 0 : LOCK_PATIENCE_MS);
     }
     const { community, peerId } = this.#settings;
     this.#host.lock(`rendezvous-beacon:${community}:${peerId}`, presence.signal).then(
@@ -306,7 +308,7 @@ export class Rendezvous extends EventTarget {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
     }
-    this.#announcement.discard();
+    this.#announcement.current = undefined;
   }
 
   async #sayGoodbye(run: Run): Promise<void> {
@@ -353,7 +355,8 @@ export class Rendezvous extends EventTarget {
     const elapsed = this.#host.elapsed();
     for (const source of this.#sources) {
       source.polls = 0;
-      source.hurry(elapsed);
+      // At once, unless it has just been asked.
+      source.dueAt = Math.min(source.dueAt, Math.max(elapsed, source.askedAt + ASKED_PAUSE_MS));
     }
     if (this.#run) this.#step(this.#run);
   }
@@ -369,9 +372,9 @@ export class Rendezvous extends EventTarget {
     run.cancelTimer?.();
     const now = this.#host.now();
     const elapsed = this.#host.elapsed();
-    const [wall, steady] = [now - this.#last.now, elapsed - this.#last.elapsed];
+    const jump = now - this.#last.now - (elapsed - this.#last.elapsed);
     this.#last = { now, elapsed };
-    if (Math.abs(wall - steady) > JUMP_MS || steady > GAP_MS) return this.#wake(run);
+    if (Math.abs(jump) > JUMP_MS) return this.#wake(run);
     this.#offer(run);
     run.lock?.hasHeir().then(
       (heir) => (run.heir = heir),
@@ -390,13 +393,12 @@ export class Rendezvous extends EventTarget {
     const visit = (source.visit = new AbortController());
     const { signal } = visit;
     const cancel = this.#host.setTimer(() => visit.abort(new Refusal("TIMEOUT")), this.#settings.timeoutMs);
-    const startedAt = this.#host.elapsed();
-    source.begin(startedAt);
+    const startedAt = (source.askedAt = this.#host.elapsed());
     try {
-      const { url, publicKey } = source;
-      const asked = publicKey ? this.#readCapsule(run, url, publicKey, signal) : this.#askBeacon(run, source, signal);
+      const { trust } = source;
+      const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
       const found = await abortable(asked, signal);
-      this.#peers.merge(found.tickets, source.url, this.#now());
+      this.#peers.merge(found, source.url, this.#now());
       this.#offer(run);
       this.#save();
       if (found.failed) this.#fail(source, found.code as string, found.retryAfterMs ?? 0);
@@ -405,12 +407,19 @@ export class Rendezvous extends EventTarget {
         source.succeeded(this.#host.now(), elapsed - startedAt, found.code, found.refused);
         // A list again while there are too few peers, ever more seldom; an announce again when it is time.
         const doublings = Math.min(source.polls++, MAX_POLL_DOUBLINGS);
-        const poll = elapsed + POLL_MS[source.kind] * 2 ** doublings * (1 + this.#host.random() / 2);
-        const next = Math.min(run.lock && !publicKey ? source.renewAt : Infinity, this.#isShort() ? poll : Infinity);
+        const poll =
+          elapsed + (trust ? CAPSULE_POLL_MS : BEACON_POLL_MS) * 2 ** doublings * (1 + this.#host.random() / 2);
+        const next = Math.min(run.lock && !trust ? source.renewAt : Infinity, this.#isShort() ? poll : Infinity);
         source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
       }
     } catch (error) {
-      if (!presence.signal.aborted) this.#fail(source, error instanceof Refusal ? error.message : "FAILED");
+      // By its form: an entry point of its own has a class of its own.
+      const { message } = error as Error;
+      if (!presence.signal.aborted) {
+        this.#fail(source, /^[A-Z_\d]+$/.test(message) ? message : "NETWORK");
+        // One that refuses a ticket has told its time: only one that has no answer has no say about it.
+        this.#clock.drop(source.url);
+      }
     }
     cancel();
     visit.abort();
@@ -422,10 +431,13 @@ export class Rendezvous extends EventTarget {
 
   #fail(source: Source, code: string, retryAfterMs?: number): void {
     source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
-    this.#clock.drop(source.url);
   }
 
   async #askBeacon(run: Run, source: Source, signal: AbortSignal): Promise<Found> {
+    if (this.#isRevoked("beacons", source.url)) {
+      source.accepted = source.sent = undefined;
+      throw new Refusal("REVOKED_BEACON");
+    }
     let ticket: CurrentTicket | undefined;
     let unsigned: string | undefined;
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
@@ -446,90 +458,100 @@ export class Rendezvous extends EventTarget {
       ? this.#request(this.#url(source, "announce"), signal, { method: "POST", body: `{"ticket":${ticket.json}}` })
       : this.#request(`${this.#url(source, "peers")}&exclude=${encodeURIComponent(this.#settings.peerId)}`, signal));
     const answer = readAnswer(status, body, this.#settings.community);
-    let moved = false;
     if (answer.serverTime !== undefined) {
-      source.clockOffsetMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
-      moved = this.#clock.observe(source.url, source.clockOffsetMs);
-      if (moved) this.#wake(run);
+      source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
+      if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
     }
     const checked = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now());
     signal.throwIfAborted();
-    const failed = !this.#settle(source, ticket, answer, moved);
+    const failed = !this.#settle(source, ticket, answer);
     return { ...checked, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
-  #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer, moved: boolean): boolean {
-    const { code, announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
-    const elapsed = this.#host.elapsed();
-    if (code === undefined) {
-      if (ticket) {
-        source.accepted = ticket;
-        const after = Math.max(announceAfterMs, MIN_ANNOUNCE_MS) * (1 + this.#host.random() / 10);
-        source.renewAt = elapsed + Math.min(after, Math.max(ticket.renewBy - this.#now(), MIN_ANNOUNCE_MS));
-      }
-      return true;
-    }
+  #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
+    const { code = "ok", announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
     const pauses: Record<string, number> = {
+      ok: Math.max(announceAfterMs, MIN_ANNOUNCE_MS),
       ANNOUNCE_TOO_SOON: Math.min(retryAfterMs, USUAL_ANNOUNCE_MS) + 1_000,
       PEER_ID_TAKEN: TAKEN_PAUSE_MS,
       STALE_TICKET: STALE_PAUSE_MS,
     };
-    const pause = ticket && pauses[code];
-    if (!pause) return moved && /^(NOT_YET_VALID|EXPIRED)$/.test(code);
-    source.renewAt = elapsed + pause * (1 + this.#host.random() / 10);
+    const pause = pauses[code];
+    if (!pause || !ticket) return !answer.code;
+    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#now());
+    source.renewAt = this.#host.elapsed() + Math.max(after, STALE_PAUSE_MS);
+    if (!answer.code) source.accepted = ticket;
     // Another page, or this one before its clock was set right, was ahead of it.
-    if (code === "STALE_TICKET" && this.#announcement.current === ticket) this.#announcement.discard();
+    if (code === "STALE_TICKET") this.#announcement.current = undefined;
     return true;
   }
 
-  async #readCapsule(run: Run, url: string, publicKey: Bytes, signal: AbortSignal): Promise<Found> {
-    const signatureUrl = new URL(url);
-    signatureUrl.pathname += ".sig";
-    const get = async (address: string, maxBytes: number) => {
-      // Two files that belong together: neither may come from a cache that has not asked.
-      const { status, body } = await this.#request(address, signal, { cache: "no-cache" }, maxBytes);
+  async #readCapsule(run: Run, source: Source, trust: Trust, signal: AbortSignal): Promise<Found> {
+    const store = this.#store as Store;
+    const rules = run.rules as TicketRules;
+    const readFile: Place["readFile"] = async (suffix, maxBytes) => {
+      const url = new URL(source.url);
+      url.pathname += suffix;
+      // Files that belong together: none may come from a cache that has not asked.
+      const { status, body } = await this.#request(url.href, signal, { cache: "no-cache" }, maxBytes);
       if (status !== 200) throw new Refusal(`HTTP_${status}`);
       return body;
     };
-    const [file, signature] = await Promise.all([get(url, CAPSULE_MAX_BYTES), get(signatureUrl.href, 1_024)]);
-    const [store, rules] = [run.store as Store, run.rules as TicketRules];
-    const name = `capsule/${rules.community}/${base64(publicKey)}`;
-    const seen = await store.update(name, () => undefined);
-    const capsuleRules = { ...rules, publicKey, newestSeen: isTime(seen) ? seen : undefined };
-    const capsule = await readCapsule(file, signature, capsuleRules, this.#now());
-    await store.update(name, (value) => (isTime(value) && value >= capsule.issuedAt ? undefined : capsule.issuedAt));
+    const [file, signature, publishers] = await Promise.all([
+      readFile("", CAPSULE_MAX_BYTES),
+      readFile(".sig", 1_024),
+      trust.publishers?.({ readFile, store, rules, now: this.#now() }) ?? (trust as Trust & Publishers),
+    ]);
+    // Another page may have read a newer one.
+    const memory = await this.#remember(store, source);
+    const capsule = await readCapsule(file, signature, { ...rules, publishers, memory }, this.#now());
+    await this.#remember(store, source, capsule.memory);
     return capsule;
+  }
+
+  /** Obeys what capsules have revoked: those remembered, and the one just read. */
+  async #remember(store: Store, source: Source, read = source.memory): Promise<Memory> {
+    const stored = await store.update(`capsule/${this.#settings.community}/${source.trust?.label}`, (value) => {
+      const held = readMemory(value);
+      return read && (read.rootVersion - held.rootVersion || read.issuedAt - held.issuedAt) > 0 ? read : undefined;
+    });
+    source.memory = readMemory(stored);
+    // They are due at once, to say so.
+    for (const beacon of this.#sources) if (this.#isRevoked("beacons", beacon.url)) beacon.dueAt = 0;
+    return source.memory;
+  }
+
+  #isRevoked(list: "ticketKeys" | "beacons", entry: string): boolean {
+    return this.#sources.some(({ memory }) => memory?.[list].includes(entry));
   }
 
   #offer(run: Run): void {
     const detail = this.#peers.takeNew(this.#now());
-    if (detail.live.length + detail.recentlySeen.length === 0) return;
+    if (!detail.live[0] && !detail.recentlySeen[0]) return;
     this.#timeToFirstPeerMs ??= this.#host.elapsed() - run.startedAt;
     this.dispatchEvent(new CustomEvent("peers", { detail }));
   }
 
-  #storeName(): string {
-    return `peers/${this.#settings.community}`;
-  }
-
   #save(): void {
     const run = this.#run;
-    if (run?.store) run.saving = run.store.update(this.#storeName(), () => this.#peers.store());
+    if (run) run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
   }
 
   /** The peers of the last visit. The storage is believed no more than a beacon. */
-  async #recall(run: Run, rules: TicketRules): Promise<void> {
-    const stored = await (run.store as Store).update(this.#storeName(), () => undefined);
+  async #recall(store: Store, rules: TicketRules): Promise<void> {
+    const stored = await store.update(`peers/${rules.community}`, () => undefined);
     if (!Array.isArray(stored)) return;
+    // A long one came from a capsule: no beacon's gets into the list.
+    const maxLifetimeMs = CAPSULE_TICKET_MAX_LIFETIME_MS;
     await Promise.all(
       stored.map(async (peer: StoredPeer) => {
         try {
           const ticket = parseTicket(readJson(peer.ticket));
-          await verifyTicket(ticket, rules, ticket.issuedAt);
-          if (ticket.issuedAt > this.#now() + CLOCK_SKEW_MS) return;
-          this.#peers.merge([ticket], "cache", this.#now());
-          this.#peers.restore(ticket.peerId, peer);
+          // It may be over, but not of the future.
+          await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+          this.#peers.merge({ tickets: [ticket], refused: {} }, "cache", this.#now());
+          this.#peers.note(ticket.peerId, { connectedAt: peer.connectedAt, failedAt: peer.failedAt });
         } catch {
           // Written by another version, or by somebody else.
         }

@@ -1,7 +1,7 @@
 // One request whose answer may be anything: bounded in time by its signal, and in size while it is read.
 
 import type { Bytes } from "./bytes.js";
-import { Refusal } from "./ticket.js";
+import { demand } from "./ticket.js";
 
 export interface Reply {
   status: number;
@@ -19,7 +19,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   ]);
 }
 
-/** @throws Refusal `NETWORK` and `TOO_LARGE`, and the signal's reason. */
+/** @throws Refusal `TOO_LARGE`, the signal's reason, and whatever `fetch` has for a network that fails. */
 export async function request(
   fetch: (url: string, init: RequestInit) => Promise<Response>,
   url: string,
@@ -27,32 +27,21 @@ export async function request(
   maxBytes: number,
   init?: RequestInit,
 ): Promise<Reply> {
-  try {
-    // Nobody needs to know who asks: no cookies, no page. And a list from a cache would tell an old time.
-    const response = await fetch(url, {
-      credentials: "omit",
-      referrerPolicy: "no-referrer",
-      cache: "no-store",
-      signal,
-      ...init,
-    });
-    return { status: response.status, body: await readBody(response, maxBytes) };
-  } catch (error) {
-    throw error instanceof Refusal ? error : new Refusal("NETWORK");
-  }
-}
-
-async function readBody(response: Response, maxBytes: number): Promise<Bytes> {
+  // Nobody needs to know who asks: no cookies, no page. And a list from a cache would tell an old time.
+  const response = await fetch(url, {
+    credentials: "omit",
+    referrerPolicy: "no-referrer",
+    cache: "no-store",
+    signal,
+    ...init,
+  });
   const reader = response.body?.getReader();
   const chunks: Bytes[] = [];
   let length = 0;
-  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+  // What is left unread ends with the signal.
+  for (let part; reader && (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
     length += part.value.length;
-    if (length > maxBytes) {
-      reader?.cancel().catch(() => {});
-      throw new Refusal("TOO_LARGE");
-    }
-    chunks.push(part.value as Bytes);
+    demand(length <= maxBytes, "TOO_LARGE");
   }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  return { status: response.status, body: new Uint8Array(await new Blob(chunks).arrayBuffer()) };
 }

@@ -3,7 +3,9 @@
 // Each backs off on its own, and none is ever given up.
 
 import type { CurrentTicket } from "./announcement.js";
-import type { Bytes } from "./bytes.js";
+import type { Trust } from "./capsule.js";
+import type { Memory } from "./revocation.js";
+import { count } from "./ticket.js";
 
 export interface SourceStatus {
   readonly url: string;
@@ -13,7 +15,7 @@ export interface SourceStatus {
    * something in its last answer that only a broken or lying source can say; its good tickets count all the same.
    */
   readonly state: "waiting" | "ok" | "failing" | "lying";
-  /** Code of what was last wrong; undefined if nothing was. */
+  /** Code of what was last wrong; undefined if nothing was. `REVOKED_BEACON`: a capsule says not to ask it. */
   readonly reason: string | undefined;
   /** Milliseconds since the Unix epoch of the last good answer. */
   readonly lastSuccessAt: number | undefined;
@@ -24,7 +26,10 @@ export interface SourceStatus {
   readonly failures: number;
   /** Failures since the last good answer. */
   readonly failuresInARow: number;
-  /** Tickets that were refused since the beginning, by code. */
+  /**
+   * Tickets that were refused since the beginning, by code: `PEER_ID_TAKEN` where another key holds the peerId,
+   * `REVOKED_PUBLIC_KEY` where a capsule has revoked the key.
+   */
   readonly refusedTickets: Readonly<Record<string, number>>;
   /** How far its clock is ahead of this machine's, in milliseconds; beacons only. */
   readonly clockOffsetMs: number | undefined;
@@ -37,15 +42,13 @@ const BACK_OFF_MS = 2_000;
 const QUICK_DOUBLINGS = 3;
 const QUICK_FAILURES = 8;
 const MAX_BACK_OFF_MS = 300_000;
-/** How soon a source may be asked again for the same list, however much has happened. */
-const MIN_PAUSE_MS = 3_000;
 
 /** What no clock and no cache explains. */
 const LIES = /^(MALFORMED|UNSUPPORTED_|COMMUNITY_MISMATCH|LIFETIME_TOO_LONG|SIGNATURE_INVALID|DUPLICATE|TOO_LARGE)/;
 
 export class Source {
-  readonly kind: "beacon" | "capsule";
-  /** When to ask again, and when to announce again, by the monotonic clock. */
+  /** When it was asked last, when to ask again, and when to announce again, by the monotonic clock. */
+  askedAt = -Infinity;
   dueAt = 0;
   renewAt = 0;
   /** Ends the request that is under way. */
@@ -55,20 +58,21 @@ export class Source {
   sent: CurrentTicket | undefined;
   /** Lists asked for in a row while there were too few peers. */
   polls = 0;
-  clockOffsetMs: number | undefined;
+  /** How far its clock is ahead of this machine's, in milliseconds. */
+  aheadMs: number | undefined;
+  /** What is remembered of capsules. */
+  memory: Memory | undefined;
 
-  #askedAt = -Infinity;
   readonly #status: { -readonly [Field in keyof SourceStatus]: SourceStatus[Field] };
 
   constructor(
     readonly url: string,
-    /** The publisher's, of a capsule. */
-    readonly publicKey?: Bytes,
+    /** Whom it has to be by, of a capsule. */
+    readonly trust?: Trust,
   ) {
-    this.kind = publicKey ? "capsule" : "beacon";
     this.#status = {
       url,
-      kind: this.kind,
+      kind: trust ? "capsule" : "beacon",
       state: "waiting",
       successes: 0,
       failures: 0,
@@ -78,20 +82,11 @@ export class Source {
     } as SourceStatus;
   }
 
-  /** Makes it due, at once unless it has just been asked. */
-  hurry(elapsed: number): void {
-    this.dueAt = Math.min(this.dueAt, Math.max(elapsed, this.#askedAt + MIN_PAUSE_MS));
-  }
-
-  begin(elapsed: number): void {
-    this.#askedAt = elapsed;
-  }
-
   /** @param code What it refused all the same, like `ANNOUNCE_TOO_SOON`. */
   succeeded(lastSuccessAt: number, latencyMs: number, code: string | undefined, refused: Record<string, number>): void {
     const status = this.#status;
     const refusedTickets = { ...status.refusedTickets };
-    for (const name in refused) refusedTickets[name] = (refusedTickets[name] ?? 0) + (refused[name] as number);
+    for (const name in refused) count(refusedTickets, name, refused[name]);
     const lie = Object.keys(refused).find((name) => LIES.test(name));
     Object.assign(status, {
       state: lie ? "lying" : "ok",
@@ -117,6 +112,6 @@ export class Source {
   }
 
   status(now: number): SourceStatus {
-    return { ...this.#status, clockOffsetMs: this.clockOffsetMs, announced: (this.accepted?.expiresAt ?? 0) > now };
+    return { ...this.#status, clockOffsetMs: this.aheadMs, announced: (this.accepted?.expiresAt ?? 0) > now };
   }
 }

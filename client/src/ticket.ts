@@ -3,9 +3,9 @@
 // Parsing settles the shape; verifying everything that depends on the verifier: its clock, the community it asked for,
 // its list of keys, the signature.
 
-import { type Bytes, base64, readBase64, readUtf8, utf8 } from "./bytes.js";
+import { type Bytes, base64, readBase64, readKey, readUtf8, utf8 } from "./bytes.js";
 import type { Verify } from "./ed25519.js";
-import { type Json, type JsonObject, canonical, readJson } from "./json.js";
+import { type Json, type JsonObject, canonical, jsonOf, readJson } from "./json.js";
 
 /** Longest life of a ticket, in milliseconds. */
 export const TICKET_MAX_LIFETIME_MS = 180_000;
@@ -23,16 +23,24 @@ export function demand(holds: unknown, code = "MALFORMED"): asserts holds {
   if (!holds) throw new Refusal(code);
 }
 
+/** What is missing is undefined, so that the check of its type finds it. */
+export type Fields = Record<string, Json | undefined>;
+
+/** @throws Refusal `code` for what is no object. */
+export function fieldsOf(value: Json | undefined, code?: string): Fields {
+  demand(value instanceof Map, code);
+  return Object.fromEntries(value);
+}
+
 /** @throws Refusal `code` for what is not an object in JSON in UTF-8. */
-export function readObject(bytes: Bytes, code?: string): JsonObject {
-  let value: Json = null;
+export function readObject(bytes: Bytes, code?: string): Fields {
+  let value: Json | undefined;
   try {
     value = readJson(readUtf8(bytes));
   } catch {
     // The same code.
   }
-  demand(value instanceof Map, code);
-  return value;
+  return fieldsOf(value, code);
 }
 
 /** What a ticket says to the application. */
@@ -50,8 +58,8 @@ export interface Ticket extends TicketFacts {
   readonly community: string | undefined;
   /** The normal form. */
   readonly json: string;
-  readonly key: Bytes;
-  readonly signature: Bytes;
+  /** The signature. */
+  readonly proof: string;
   readonly signed: string;
 }
 
@@ -59,6 +67,10 @@ export interface TicketRules {
   readonly community: string;
   /** The only keys allowed, in base64; any, where absent. */
   readonly trustedKeys?: ReadonlySet<string> | undefined;
+  /** Whether a key, in base64, is refused wherever its tickets come from. */
+  readonly isRevoked: (publicKey: string) => boolean;
+  /** Longest life of a ticket, in milliseconds. */
+  readonly maxLifetimeMs: number;
   readonly verify: Verify;
   /** Tells a ticket whose signature was verified before. */
   readonly isKnown?: ((ticket: Ticket) => boolean) | undefined;
@@ -87,44 +99,20 @@ export function demandSupported(version: number, algorithm: string): void {
   demand(algorithm === "ed25519", "UNSUPPORTED_ALGORITHM");
 }
 
-/** The values of these fields, of an object that has no others. */
-function fieldsOf(value: Json | undefined, names: string[]): (Json | undefined)[] {
-  demand(value instanceof Map);
-  // What is missing shows in the check of its type; a field of another name shows here.
-  demand(names.filter((name) => value.has(name)).length === value.size);
-  return names.map((name) => value.get(name));
-}
-
 /**
  * A ticket to be listed, in any layout and order of keys.
  *
  * @throws Refusal `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
  */
 export function parseTicket(value: Json): Ticket {
-  const [version, algorithm, publicKey, signatureText, payload] = fieldsOf(value, [
-    "version",
-    "algorithm",
-    "publicKey",
-    "signature",
-    "payload",
-  ]);
-  // A ticket to leave must never be taken for one that says "I am here": `leave` is unknown here.
-  const [peerId, userId, issuedAt, expiresAt, nonce, community] = fieldsOf(payload, [
-    "peerId",
-    "userId",
-    "issuedAt",
-    "expiresAt",
-    "nonce",
-    "community",
-  ]);
-  const key = readBase64(publicKey);
-  const signature = readBase64(signatureText);
-  const nonceBytes = readBase64(nonce)?.length ?? 0;
+  const { version, algorithm, publicKey, signature, payload } = fieldsOf(value);
+  const { peerId, userId, issuedAt, expiresAt, nonce, community } = fieldsOf(payload);
+  const nonceBytes = readBase64(nonce)?.length as number;
   demand(
     isTime(version) &&
       typeof algorithm === "string" &&
-      key?.length === 32 &&
-      signature?.length === 64 &&
+      readKey(publicKey) &&
+      readBase64(signature)?.length === 64 &&
       isPeerId(peerId) &&
       isUserId(userId) &&
       isTime(issuedAt) &&
@@ -132,16 +120,18 @@ export function parseTicket(value: Json): Ticket {
       issuedAt < expiresAt &&
       nonceBytes >= NONCE_BYTES &&
       nonceBytes <= NONCE_MAX_BYTES &&
-      (community === undefined || isCommunity(community)),
+      // All of these are there, so there are no others: a ticket to leave must never be taken for one that says "I am
+      // here".
+      (value as JsonObject).size === 5 &&
+      (payload as JsonObject).size === (isCommunity(community) ? 6 : 5),
   );
   demandSupported(version, algorithm);
   const facts = { peerId, userId, publicKey: publicKey as string, issuedAt, expiresAt };
   return {
     ...facts,
     facts,
-    community,
-    key,
-    signature,
+    community: community as string | undefined,
+    proof: signature as string,
     json: canonical(value),
     signed: canonical(payload as Json),
   };
@@ -165,12 +155,13 @@ export function demandTimely(lifetime: Lifetime, now: number): void {
 /** @throws Refusal for the first rule that the ticket breaks at `now`; the signature, the dear one, is the last. */
 export async function verifyTicket(ticket: Ticket, rules: TicketRules, now: number): Promise<void> {
   const { issuedAt, expiresAt, community, publicKey } = ticket;
-  demand(community === undefined || community === rules.community, "COMMUNITY_MISMATCH");
-  demand(expiresAt - issuedAt <= TICKET_MAX_LIFETIME_MS, "LIFETIME_TOO_LONG");
+  demand((community ?? rules.community) === rules.community, "COMMUNITY_MISMATCH");
+  demand(expiresAt - issuedAt <= rules.maxLifetimeMs, "LIFETIME_TOO_LONG");
   demandTimely(ticket, now);
   demand(rules.trustedKeys?.has(publicKey) ?? true, "UNTRUSTED_PUBLIC_KEY");
+  demand(!rules.isRevoked(publicKey), "REVOKED_PUBLIC_KEY");
   demand(
-    rules.isKnown?.(ticket) || (await rules.verify(ticket.key, ticket.signature, utf8(ticket.signed))),
+    rules.isKnown?.(ticket) || (await rules.verify(publicKey, ticket.proof, utf8(ticket.signed))),
     "SIGNATURE_INVALID",
   );
 }
@@ -180,6 +171,10 @@ export interface Tickets {
   tickets: Ticket[];
   /** How many others there were, by code. */
   refused: Record<string, number>;
+}
+
+export function count(codes: Record<string, number>, code: string, more = 1): void {
+  codes[code] = (codes[code] ?? 0) + more;
 }
 
 /** Checks each ticket by itself: a bad one costs only itself. */
@@ -192,13 +187,17 @@ export async function verifyTickets(values: Json[], rules: TicketRules, now: num
         await verifyTicket(ticket, rules, now);
         return [ticket];
       } catch (error) {
-        const code = error instanceof Refusal ? error.message : "MALFORMED";
-        refused[code] = (refused[code] ?? 0) + 1;
+        count(refused, (error as Refusal).message);
         return [];
       }
     }),
   );
-  return { tickets: tickets.flat(), refused };
+  const seen = new Set<string>();
+  return {
+    // The first of each peer.
+    tickets: tickets.flat().filter(({ peerId }) => seen.size < seen.add(peerId).size || count(refused, "DUPLICATE")),
+    refused,
+  };
 }
 
 export interface Signer {
@@ -219,14 +218,15 @@ export interface Claims {
 /** Signs a ticket, to be listed or to leave, and gives its normal form. */
 export async function signTicket(claims: Claims, leave: boolean, signer: Signer): Promise<string> {
   const nonce = base64(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
-  const payload: Json = new Map(Object.entries({ ...claims, nonce, ...(leave && { leave }) }));
+  const payload = jsonOf({ ...claims, nonce, ...(leave && { leave }) });
   const signature = await signer.sign(utf8(canonical(payload)));
-  const envelope = {
-    version: 1,
-    algorithm: "ed25519",
-    publicKey: base64(signer.publicKey),
-    signature: base64(signature),
-    payload,
-  };
-  return canonical(new Map<string, Json>(Object.entries(envelope)));
+  return canonical(
+    jsonOf({
+      version: 1,
+      algorithm: "ed25519",
+      publicKey: base64(signer.publicKey),
+      signature: base64(signature),
+      payload,
+    }),
+  );
 }

@@ -6,11 +6,12 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { describe, test } from "node:test";
 import { Rendezvous as FromPackage } from "rendezvous-beacon";
+import { Root } from "rendezvous-beacon/root";
 import { Rendezvous, defaultHost, memoryStore } from "../build/internals.js";
 import { startBeacon } from "../../tests/harness/beacon.mjs";
 import { peerIds, peers } from "../../tests/http.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
-import { signCapsule } from "./world.mjs";
+import { makeRoot, signCapsule, signaturesOf } from "./world.mjs";
 
 /** Lists straight from the object. */
 const VARS = { PEERS_MAX_AGE_SECONDS: "0" };
@@ -34,7 +35,9 @@ function found(rendezvous, peerId, within = 10_000) {
 async function serveCapsule(files) {
   const server = createServer(({ url }, response) => {
     response.setHeader("Access-Control-Allow-Origin", "*");
-    response.end(url === "/peers.json" ? files.file : files.signature);
+    const text = { ...files, "/peers.json": files.file, "/peers.json.sig": files.signature }[url];
+    if (text === undefined) response.statusCode = 404;
+    response.end(text);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -121,6 +124,34 @@ describe("with a real beacon", () => {
       await Promise.all(clients.map((rendezvous) => rendezvous.stop()));
       hosting?.close();
       await beacon.stop();
+    }
+  });
+
+  test("the built package follows a root, which is an entry point of its own", async () => {
+    const community = "my-app";
+    const [alice, bert, one, two] = Array.from({ length: 4 }, () => newPeer());
+    const rootOf = (rootVersion, publishers) =>
+      makeRoot({ community, rootVersion, expiresAt: Date.now() + 60_000, keys: [one, two], publishers });
+    const cid = newPeer({ peerId: "cid" });
+    const next = rootOf(2, [bert]);
+    const files = signCapsule(bert, { community, issuedAt: Date.now(), peers: [signTicket(cid, { community })] });
+    const hosting = await serveCapsule({
+      ...files,
+      "/2.root.json": next,
+      "/2.root.json.sigs": signaturesOf([one, two], next),
+    });
+    const capsules = [{ url: hosting.url, root: new Root(rootOf(1, [alice])) }];
+    const ann = new FromPackage({ community, peerId: "ann", capsules });
+    try {
+      const seen = found(ann, "cid");
+      await ann.start();
+      assert.equal((await seen).publicKey, cid.publicKey);
+      assert.throws(() => new FromPackage({ community, peerId: "ann", capsules: [{ url: hosting.url, root: {} }] }), {
+        message: /^capsules\[0\]\.root must be /,
+      });
+    } finally {
+      await ann.stop();
+      hosting.close();
     }
   });
 

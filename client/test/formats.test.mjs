@@ -6,15 +6,17 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import * as internals from "../build/internals.js";
 import { newPeer } from "../../tests/ticket.mjs";
-import { checkVectors } from "./vectors.mjs";
+import { CASES, checkVectors } from "./vectors.mjs";
 
 const vectors = (name) =>
   JSON.parse(readFileSync(new URL(`../../tests/vectors/${name}.json`, import.meta.url), "utf8"));
 const plain = internals.webCryptoVerify(crypto.subtle);
-const verify = internals.strict(plain);
+const strict = internals.strict(plain);
+const verify = (key, signature, message) => strict(internals.base64(key), internals.base64(signature), message);
 
 test("every vector has the expected outcome", async () => {
-  assert.deepEqual(await checkVectors({ tickets: vectors("tickets"), capsules: vectors("capsules") }, internals), []);
+  const files = Object.fromEntries(Object.keys(CASES).map((name) => [name, vectors(name)]));
+  assert.deepEqual(await checkVectors(files, internals), []);
 });
 
 test("public keys are read in both forms, and nothing else is one", () => {
@@ -139,15 +141,15 @@ describe("signatures", () => {
 });
 
 describe("JSON", () => {
-  const { Flawed, canonical, readJson } = internals;
+  const { canonical, readJson } = internals;
 
   test("what JSON.parse would lose is kept apart", () => {
     const fields = readJson(
       '{"a":1.0,"b":1e3,"c":-0,"d":7,"d":8,"e":9007199254740991,"f":[0.5],"__proto__":1,"constructor":2}',
     );
-    for (const name of ["a", "b", "c", "d"]) assert.ok(fields.get(name) instanceof Flawed, name);
+    for (const name of ["a", "b", "c", "d"]) assert.ok(Number.isNaN(fields.get(name)), name);
     assert.equal(fields.get("e"), Number.MAX_SAFE_INTEGER);
-    assert.ok(fields.get("f")[0] instanceof Flawed);
+    assert.ok(Number.isNaN(fields.get("f")[0]));
     assert.equal(fields.get("__proto__"), 1);
     assert.equal(fields.get("constructor"), 2);
   });

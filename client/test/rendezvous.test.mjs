@@ -359,6 +359,24 @@ describe("clocks, sleep and the network", () => {
     }
   });
 
+  test("of two beacons one that lies about the time cannot keep a wrong clock from being set right", async () => {
+    const world = new World();
+    const honest = new Beacon(world, "https://honest.example");
+    const liar = new Beacon(world, "https://liar.example", {
+      lies: (answer) => ({ ...answer, serverTime: answer.serverTime + 9_000_000 }),
+    });
+    const host = world.host({ clockErrorMs: 3_600_000 });
+    const ann = client(host, { peerId: "ann", beacons: [liar.origin, honest.origin] });
+    await ann.start();
+    await world.pass(20_000);
+    await world.pass(10 * MINUTE, () => {
+      assert.ok(honest.lists("ann"));
+      assert.ok(Math.abs(ann.status().clockOffsetMs + 3_600_000) < 1_000);
+    });
+    void ann.stop();
+    await world.pass(5_000);
+  });
+
   test("the clock: the median counts, of two the smaller, never more than a day", () => {
     const clock = new Clock();
     assert.equal(clock.observe("a", 4_000), false);
@@ -535,23 +553,24 @@ describe("lies", () => {
   });
 
   test("a flood of made-up peers pushes out none of another source, and is bounded", () => {
-    const peers = new Peers("ann");
-    const made = (peerId, issuedAt) => ({
+    const peers = new Peers("ann", () => false);
+    const made = (peerId, issuedAt, publicKey = "k") => ({
       peerId,
       userId: "u",
-      publicKey: "k",
+      publicKey,
       issuedAt,
       expiresAt: issuedAt + 180_000,
       json: `${peerId}${issuedAt}`,
-      facts: { peerId, issuedAt },
+      facts: { peerId, issuedAt, publicKey },
     });
-    peers.merge(
+    const merge = (tickets, source, now) => peers.merge({ tickets, refused: {} }, source, now);
+    merge(
       Array.from({ length: 50 }, (_, at) => made(`honest-${at}`, 1_000)),
       "honest",
       1_000,
     );
     for (let round = 0; round < 20; round++)
-      peers.merge(
+      merge(
         Array.from({ length: 200 }, (_, at) => made(`made-${round}-${at}`, 2_000 + round)),
         "liar",
         3_000,
@@ -562,8 +581,8 @@ describe("lies", () => {
     assert.equal(peers.store().length, 100);
   });
 
-  test("the newest ticket of a peerId wins; what is known of a peer does not pass to another key", () => {
-    const peers = new Peers("ann");
+  test("the newest ticket of a key wins; another key has to wait until it ends, and takes over nothing", () => {
+    const peers = new Peers("ann", () => false);
     const made = (peerId, issuedAt, publicKey = "k") => ({
       peerId,
       userId: "u",
@@ -573,7 +592,12 @@ describe("lies", () => {
       json: `${peerId}${issuedAt}`,
       facts: { peerId, issuedAt, publicKey },
     });
-    peers.merge([made("bob", 2), made("bob", 1), made("ann", 5), made("cid", 1)], "one", 10);
+    const merge = (tickets, source, now) => {
+      const refused = {};
+      peers.merge({ tickets, refused }, source, now);
+      return refused;
+    };
+    merge([made("bob", 2), made("bob", 1), made("ann", 5), made("cid", 1)], "one", 10);
     assert.deepEqual(
       peers.takeNew(10).live.map(({ peerId, issuedAt }) => [peerId, issuedAt]),
       [
@@ -589,9 +613,17 @@ describe("lies", () => {
       ["cid", "bob"],
       "a connection that worked counts",
     );
-    peers.merge([made("bob", 3, "other")], "two", 14);
+    assert.deepEqual(merge([made("bob", 3, "other"), made("dan", 3, "other")], "two", 14), { PEER_ID_TAKEN: 1 });
     assert.deepEqual(
-      peers.takeNew(14).live.map(({ peerId, publicKey, source: from }) => [peerId, publicKey, from]),
+      peers.takeNew(14).live.map(({ peerId }) => peerId),
+      ["dan"],
+    );
+    assert.deepEqual(merge([made("bob", 3)], "two", 15), {}, "the same key");
+    const end = 180_003;
+    assert.deepEqual(merge([made("bob", end - 1, "other")], "two", end - 1), { PEER_ID_TAKEN: 1 });
+    assert.deepEqual(merge([made("bob", end, "other")], "two", end), {});
+    assert.deepEqual(
+      peers.takeNew(end).live.map(({ peerId, publicKey, source: from }) => [peerId, publicKey, from]),
       [["bob", "other", "two"]],
     );
   });

@@ -2,16 +2,17 @@
 // module runs in a browser: hand it the parsed files and the built internals.
 
 /** Counted, so that a file that lost its cases cannot pass. */
-export const CASES = { tickets: 93, capsules: 16 };
+export const CASES = { tickets: 93, capsules: 16, roots: 114, trust: 122 };
 
 /**
- * @param {{ tickets: any[], capsules: any[] }} files
+ * @param {Record<keyof typeof CASES, any[]>} files
  * @param {typeof import("../build/internals.js")} internals
  * @returns {Promise<string[]>} What is wrong, a line each.
  */
-export async function checkVectors({ tickets, capsules }, internals) {
-  const { readCapsule, readJson, parseTicket, verifyTicket, strict, webCryptoVerify, readPublicKey, utf8 } = internals;
+export async function checkVectors({ tickets, capsules, roots, trust }, internals) {
+  const { Root, readCapsule, readJson, parseTicket, verifyTicket, strict, webCryptoVerify, utf8 } = internals;
   const verify = strict(webCryptoVerify(crypto.subtle));
+  const ticketRules = { verify, isRevoked: () => false, maxLifetimeMs: internals.TICKET_MAX_LIFETIME_MS };
   const wrong = [];
   const outcome = async (run) => {
     try {
@@ -24,11 +25,14 @@ export async function checkVectors({ tickets, capsules }, internals) {
           : `threw ${error}`;
     }
   };
-  if (tickets.length !== CASES.tickets || capsules.length !== CASES.capsules)
-    wrong.push(`${tickets.length} and ${capsules.length} cases`);
+  const expectThat = (name, expect, found) => {
+    if (!expect.split("|").includes(found)) wrong.push(`${name}: expected ${expect}, got ${found}`);
+  };
+  for (const [name, cases] of Object.entries({ tickets, capsules, roots, trust }))
+    if (cases.length !== CASES[name]) wrong.push(`${cases.length} cases of ${name}`);
 
   for (const { name, expect, now, community, allow, ticket } of tickets) {
-    const rules = { community, verify, trustedKeys: allow && new Set(allow) };
+    const rules = { ...ticketRules, community, trustedKeys: allow && new Set(allow) };
     const read = async (text) => {
       const parsed = parseTicket(readJson(text));
       await verifyTicket(parsed, rules, now);
@@ -39,20 +43,87 @@ export async function checkVectors({ tickets, capsules }, internals) {
       // A good one has to come back out of its normal form, which is what beacons give to the next reader.
       return (await read(normal)) === normal ? "ok" : "changed in its normal form";
     });
-    if (!expect.split("|").includes(found)) wrong.push(`${name}: expected ${expect}, got ${found}`);
+    expectThat(name, expect, found);
   }
 
-  for (const { name, expect, now, community, publicKey, file, sig, newestSeen, ...counts } of capsules) {
-    const rules = { community, verify, publicKey: readPublicKey(publicKey), newestSeen };
-    const found = await outcome(async () => {
-      const capsule = await readCapsule(utf8(file), sig ? utf8(sig) : undefined, rules, now);
-      const live = capsule.tickets.filter((ticket) => internals.isTimely(ticket, now)).length;
-      const refused = Object.values(capsule.refused).reduce((sum, count) => sum + count, 0);
-      const all = { live, recentlySeen: capsule.tickets.length - live, refused };
-      for (const [field, count] of Object.entries(counts)) if (all[field] !== count) return `${field}: ${all[field]}`;
-      return "ok";
+  /** Reads a capsule, and compares what is in it with what is said of it. */
+  const checkCapsule = async (publishers, vector) => {
+    const { now, community, file, sig, newestSeen = 0, remembered, live, recentlySeen, refused, revoked } = vector;
+    const { rootVersion, keys } = publishers;
+    const memory = { ...internals.readMemory(0), ...remembered, rootVersion, issuedAt: newestSeen };
+    const isRevoked = (key) => memory.ticketKeys.includes(key);
+    let counted = keys;
+    const confirm = async (...args) => {
+      counted = await publishers.confirm(...args);
+    };
+    const rules = {
+      ...ticketRules,
+      community,
+      isRevoked,
+      publishers: { ...publishers, ...(publishers.confirm && { confirm }) },
+      memory,
+    };
+    const capsule = await readCapsule(utf8(file), utf8(sig), rules, now);
+    const alive = capsule.tickets.filter((ticket) => internals.isTimely(ticket, now)).length;
+    const codes = capsule.refused;
+    const sorted = (texts) => [...new Set(texts)].sort();
+    const found = {
+      live: alive,
+      recentlySeen: capsule.tickets.length - alive,
+      refused: typeof refused === "number" ? Object.values(codes).reduce((sum, count) => sum + count, 0) : sorted(Object.entries(codes)),
+      publishers: sorted(counted),
+      ticketKeys: sorted(capsule.memory.ticketKeys),
+      beacons: sorted(capsule.memory.beacons),
+      publisherKeys: sorted(capsule.memory.publisherKeys),
+    };
+    const said = {
+      live,
+      recentlySeen,
+      refused: typeof refused === "number" ? refused : refused && sorted(Object.entries(refused)),
+      publishers: vector.publishers && sorted(vector.publishers),
+      ticketKeys: revoked && sorted(revoked.ticketKeys),
+      beacons: revoked && sorted(revoked.beacons),
+      // A reader remembers those that could count, and those that it remembered.
+      publisherKeys:
+        revoked && sorted(keys.filter((key) => [...memory.publisherKeys, ...revoked.publisherKeys].includes(key))),
+    };
+    for (const [field, value] of Object.entries(said))
+      if (value !== undefined && JSON.stringify(found[field]) !== JSON.stringify(value))
+        return `${field}: ${JSON.stringify(found[field])}`;
+    return "ok";
+  };
+  for (const vector of capsules) {
+    const publishers = { rootVersion: 0, keys: [vector.publicKey] };
+    expectThat(vector.name, vector.expect, await outcome(() => checkCapsule(publishers, vector)));
+  }
+  for (const vector of trust) {
+    const found = await outcome(() => {
+      const { root, sigs, publicKey, now, community } = vector;
+      if (!root) return checkCapsule({ rootVersion: 0, keys: [publicKey] }, vector);
+      // The options are where that is checked: before anything is asked for.
+      internals.demand(new Root(root).isFor(community), "COMMUNITY_MISMATCH");
+      const document = internals.readRoot(utf8(root));
+      internals.demand(document.expiresAt > now, "ROOT_EXPIRED");
+      const cosignatures = sigs === undefined ? undefined : utf8(sigs);
+      return checkCapsule(internals.publishersOf(document, cosignatures, verify), vector);
     });
-    if (!expect.split("|").includes(found)) wrong.push(`${name}: expected ${expect}, got ${found}`);
+    expectThat(vector.name, vector.expect, found);
+  }
+
+  for (const { name, expect, now, trusted, chain, rootVersion } of roots) {
+    const first = JSON.parse(trusted).rootVersion + 1;
+    const readFile = async (suffix) => {
+      const [, step, sigs] = /^\/\.\.\/(\d+)\.root\.json(\.sigs)?$/.exec(suffix) ?? [];
+      const text = chain[step - first]?.[sigs ? "signatures" : "root"];
+      if (text === undefined || text === null) throw new internals.Refusal("HTTP_404");
+      return utf8(text);
+    };
+    const found = await outcome(async () => {
+      const store = internals.memoryStore();
+      const newest = await new Root(trusted).publishers({ readFile, store, rules: { verify }, now });
+      return newest.rootVersion === rootVersion ? "ok" : `root ${newest.rootVersion}`;
+    });
+    expectThat(name, expect, found);
   }
   return wrong;
 }

@@ -293,22 +293,56 @@ export class Beacon {
   }
 }
 
-/** Both files of a capsule. */
-export function signCapsule(publisher, { community, issuedAt, expiresAt = issuedAt + 1_800_000, peers }) {
+const signatureBy = ({ privateKey }, bytes) => sign(null, Buffer.from(bytes), privateKey).toString("base64");
+
+/** The files of a capsule; `cosigners` are publishers who sign it as well. */
+export function signCapsule(publisher, { community, issuedAt, expiresAt = issuedAt + 1_800_000, peers, revoked, cosigners }) {
   const signed = { community, expiresAt, issuedAt, peers, version: 1 };
-  const signature = sign(null, Buffer.from(canonical(signed)), publisher.privateKey).toString("base64");
-  const file = JSON.stringify({ ...signed, signature, algorithm: "ed25519" });
-  return { file, signature: `${sign(null, Buffer.from(file), publisher.privateKey).toString("base64")}\n` };
+  const signature = signatureBy(publisher, canonical(signed));
+  const file = JSON.stringify({ ...signed, revoked, signature, algorithm: "ed25519" });
+  return {
+    file,
+    signature: `${signatureBy(publisher, file)}\n`,
+    ...(cosigners && { "peers.json.sigs": signaturesOf(cosigners, file) }),
+  };
 }
 
-/** A static host with a capsule, or without one. */
+/** A signatures file. */
+export function signaturesOf(signers, bytes) {
+  return signers.map((signer) => `${signer.publicKey} ${signatureBy(signer, bytes)}\n`).join("");
+}
+
+/** The text of a root; `keys` and `publishers` are its two roles. */
+export function makeRoot({ community, rootVersion, expiresAt, keys, threshold = 2, publishers, publisherThreshold = 1 }) {
+  const role = (peers, least) => ({ threshold: least, keys: peers.map(({ publicKey }) => publicKey) });
+  return JSON.stringify({
+    type: "root",
+    version: 1,
+    community,
+    rootVersion,
+    expiresAt,
+    rootKeys: role(keys, threshold),
+    publisherKeys: role(publishers, publisherThreshold),
+  });
+}
+
+/** A static host with a capsule, or without one, and perhaps with files beside it. */
 export class StaticHost {
   files = undefined;
+  /** By name. */
+  beside = {};
+  /** What it answers where it has no such file. */
+  page = undefined;
+  /** Names that were asked for. */
+  asked = [];
   constructor(world, origin) {
-    this.url = `${origin}/peers.json`;
+    this.url = `${origin}/capsules/peers.json`;
     world.serve(origin, (method, url) => {
-      if (!this.files) return [404, "not here"];
-      return [200, url.pathname.endsWith(".sig") ? this.files.signature : this.files.file];
+      const name = url.pathname.replace(/^\/capsules\//, "");
+      this.asked.push(name);
+      const { file, signature, ...more } = this.files ?? {};
+      const text = { "peers.json": file, "peers.json.sig": signature, ...more, ...this.beside }[name] ?? this.page;
+      return text === undefined ? [404, "not here"] : [200, text];
     });
   }
 }
