@@ -26,14 +26,15 @@ test("the package has all that its users need, and nothing else", () => {
       assert.equal(readFileSync(join(home, licence), "utf8"), readFileSync(join(CLIENT, "..", licence), "utf8"));
       assert.ok(!existsSync(join(CLIENT, licence)), "the copy is gone");
     }
-    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(index|peerjs)\.js$|\.d\.ts$/.test(file)));
+    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(index|peerjs|root)\.js$|\.d\.ts$/.test(file)));
 
     const program = `
       import { Rendezvous } from "rendezvous-beacon";
       import { connectPeers } from "rendezvous-beacon/peerjs";
-      console.log(typeof Rendezvous, typeof connectPeers);`;
+      import { Root } from "rendezvous-beacon/root";
+      console.log(typeof Rendezvous, typeof connectPeers, typeof Root);`;
     const run = ["--input-type=module", "--eval", program];
-    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), "function function\n");
+    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), "function function function\n");
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
