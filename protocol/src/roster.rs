@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::key::PublicKey;
 use crate::limits::{ANNOUNCE_INTERVAL, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
 use crate::network::NetworkHash;
-use crate::ticket::{PeerId, VerifiedTicket};
+use crate::ticket::{Payload, PeerId, VerifiedTicket};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// What an operator may change, and a benchmark.
@@ -120,12 +120,6 @@ pub struct Departed {
 /// Order of acceptance. Unlike the clock it never repeats and never goes back.
 type Sequence = u64;
 
-#[derive(Debug)]
-struct Held {
-    record: Record,
-    sequence: Sequence,
-}
-
 /// Everyone present in one community.
 ///
 /// An announce costs O(log n), an answer of m peers O(m · log n), where n is the number of records.
@@ -135,8 +129,9 @@ pub struct Roster {
     next_sequence: Sequence,
     /// Goes up with every change of what an answer can hold.
     revision: u64,
-    held: BTreeMap<PeerId, Held>,
-    by_sequence: BTreeMap<Sequence, PeerId>,
+    /// By sequence, because answers are made of sequences, and comparing numbers costs a tenth of comparing names.
+    records: BTreeMap<Sequence, Record>,
+    sequences: BTreeMap<PeerId, Sequence>,
     by_expiry: BTreeSet<(UnixMillis, Sequence)>,
     networks: BTreeMap<NetworkHash, BTreeSet<Sequence>>,
     /// Networks by their freshest record: where an answer begins.
@@ -154,8 +149,8 @@ impl Roster {
             limits: RosterLimits { capacity: limits.capacity.max(1), ..limits },
             next_sequence: 0,
             revision: 0,
-            held: BTreeMap::new(),
-            by_sequence: BTreeMap::new(),
+            records: BTreeMap::new(),
+            sequences: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             networks: BTreeMap::new(),
             by_freshest: BTreeSet::new(),
@@ -179,7 +174,7 @@ impl Roster {
             roster.insert(record);
         }
         for departed in departed {
-            if !roster.held.contains_key(&departed.peer_id) {
+            if !roster.sequences.contains_key(&departed.peer_id) {
                 roster.remember(departed);
             }
         }
@@ -203,7 +198,7 @@ impl Roster {
         if payload.expires_at <= now {
             return Err(Refused::Expired);
         }
-        let last_accepted = if let Some(Held { record, .. }) = self.held.get(&payload.peer_id) {
+        let last_accepted = if let Some(record) = self.held_by(&payload.peer_id) {
             if record.ticket.public_key() != ticket.public_key() {
                 return Err(Refused::PeerIdTaken);
             }
@@ -240,7 +235,7 @@ impl Roster {
     pub fn leave(&mut self, now: UnixMillis, ticket: &VerifiedTicket) -> bool {
         self.expire(now);
         let payload = ticket.payload();
-        let Some(Held { record, .. }) = self.held.get(&payload.peer_id) else {
+        let Some(record) = self.held_by(&payload.peer_id) else {
             return false;
         };
         let may_leave = record.ticket.public_key() == ticket.public_key()
@@ -256,10 +251,10 @@ impl Roster {
     /// the peer `exclude`; freshest first.
     pub fn fresh(&mut self, now: UnixMillis, limit: usize, exclude: Option<&str>) -> Vec<&Record> {
         self.expire(now);
-        let excluded = exclude.and_then(|peer_id| self.held.get(peer_id)).map(|held| held.sequence);
+        let excluded = exclude.and_then(|peer_id| self.sequences.get(peer_id)).copied();
         let (mut chosen, _) = self.share_out(limit, excluded);
         chosen.sort_unstable_by_key(|sequence| Reverse(*sequence));
-        chosen.iter().filter_map(|sequence| self.record(*sequence)).collect()
+        chosen.iter().filter_map(|sequence| self.records.get(sequence)).collect()
     }
 
     /// So much of this roster that [`Roster::fresh`] of a roster restored from it gives the same answers, for every
@@ -271,7 +266,7 @@ impl Roster {
         let (mut chosen, next) = self.share_out(limit, None);
         chosen.extend(next);
         chosen.sort_unstable();
-        chosen.iter().filter_map(|sequence| self.record(*sequence)).collect()
+        chosen.iter().filter_map(|sequence| self.records.get(sequence)).collect()
     }
 
     /// Shares out `limit` places, one to each network in turn. Returns who gets them and who would have been next in
@@ -286,7 +281,7 @@ impl Roster {
                 turns.push(Turn { round: Reverse(0), sequence: freshest, rest: records });
             }
         }
-        let mut chosen = Vec::with_capacity(limit.min(self.held.len()));
+        let mut chosen = Vec::with_capacity(limit.min(self.records.len()));
         while chosen.len() < limit
             && let Some(Turn { round: Reverse(round), sequence, mut rest }) = turns.pop()
         {
@@ -303,10 +298,9 @@ impl Roster {
         while let Some((expires_at, sequence)) = self.by_expiry.first().copied()
             && expires_at <= now
         {
-            let Some(peer_id) = self.by_sequence.get(&sequence).cloned() else { break };
-            let Some(held) = self.held.get(&peer_id) else { break };
-            let newest = held.record.ticket.payload().issued_at;
-            self.depart(now, &peer_id, newest);
+            let Some(record) = self.records.get(&sequence) else { break };
+            let Payload { peer_id, issued_at, .. } = record.ticket.payload();
+            self.depart(now, &peer_id.clone(), *issued_at);
         }
         while let Some((forget_at, peer_id)) = self.departed_by_time.first()
             && *forget_at <= now
@@ -325,12 +319,12 @@ impl Roster {
 
     /// Peers present, some of which may have expired since the last call that was given the time.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.records.len()
     }
 
     /// Whether nobody is present or remembered: there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.departed.is_empty()
+        self.records.is_empty() && self.departed.is_empty()
     }
 
     /// Goes up with every change of what an answer can hold.
@@ -340,7 +334,7 @@ impl Roster {
 
     /// Every record, oldest first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.by_sequence.keys().filter_map(|sequence| self.record(*sequence))
+        self.records.values()
     }
 
     /// Every remembered departure.
@@ -348,8 +342,8 @@ impl Roster {
         self.departed.values()
     }
 
-    fn record(&self, sequence: Sequence) -> Option<&Record> {
-        Some(&self.held.get(self.by_sequence.get(&sequence)?)?.record)
+    fn held_by(&self, peer_id: &PeerId) -> Option<&Record> {
+        self.records.get(self.sequences.get(peer_id)?)
     }
 
     /// What is left at `now` of the interval that began at `last`. None, if the clock has since jumped back before it.
@@ -365,26 +359,26 @@ impl Roster {
         self.revision += 1;
         self.forget(&peer_id);
         self.by_expiry.insert((record.ticket.payload().expires_at, sequence));
-        self.by_sequence.insert(sequence, peer_id.clone());
         self.change_network(record.network, |records| records.insert(sequence));
-        self.held.insert(peer_id, Held { record, sequence });
+        self.sequences.insert(peer_id, sequence);
+        self.records.insert(sequence, record);
     }
 
     /// Rule 4. Among networks of equal size the one with the oldest record pays, so the newcomer itself never does.
     fn make_room(&mut self) {
-        while self.held.len() > self.limits.capacity
+        while self.records.len() > self.limits.capacity
             && let Some((_, Reverse(oldest), _)) = self.by_weight.last()
-            && let Some(peer_id) = self.by_sequence.get(oldest).cloned()
+            && let Some(record) = self.records.get(oldest)
         {
-            self.remove(&peer_id);
+            self.remove(&record.ticket.peer_id().clone());
         }
     }
 
     fn remove(&mut self, peer_id: &PeerId) -> Option<Record> {
-        let Held { record, sequence } = self.held.remove(peer_id)?;
+        let sequence = self.sequences.remove(peer_id)?;
+        let record = self.records.remove(&sequence)?;
         self.revision += 1;
         self.by_expiry.remove(&(record.ticket.payload().expires_at, sequence));
-        self.by_sequence.remove(&sequence);
         self.change_network(record.network, |records| records.remove(&sequence));
         Some(record)
     }
