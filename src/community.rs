@@ -16,12 +16,13 @@ use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde_json::json;
-use worker::{
-    Delay, DurableObject, Env, Headers, Method, Request, RequestInit, Response, ScheduledTime, SqlStorage, State,
-    durable_object, js_sys,
-};
+use worker::js_sys::futures::JsFuture;
+use worker::js_sys::{self, JsString, Reflect};
+use worker::wasm_bindgen::JsCast as _;
+use worker::worker_sys::DurableObjectNamespace;
+use worker::{Delay, DurableObject, Env, Request, Response, ScheduledTime, SqlStorage, State, durable_object, web_sys};
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
@@ -51,47 +52,51 @@ pub(crate) async fn hand_over(
     community: &Name,
     network: Network,
     ticket: &VerifiedTicket,
-) -> worker::Result<Response> {
+) -> worker::Result<web_sys::Response> {
     let path = match ticket.payload().purpose {
         Purpose::Presence => ANNOUNCE,
         Purpose::Leave => LEAVE,
     };
-    let headers = Headers::new();
-    headers.set(NETWORK_HEADER, &network.to_text())?;
-    call(env, community, path, headers, Some(ticket.as_json())).await
+    call(env, community, path, network, Some(ticket.as_json())).await
 }
 
 /// Asks the object for so much of its roster that any list can be made of it.
 pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: UnixMillis) -> Result<Listing, Failure> {
-    let mut response = call(env, community, LISTING, Headers::new(), None).await?;
-    if response.status_code() != 200 {
-        return Err(Failure::Object { status: response.status_code() });
+    let response = call(env, community, LISTING, Network::Unknown, None).await?;
+    if response.status() != 200 {
+        return Err(Failure::Object { status: response.status() });
     }
-    Ok(Listing::decode(&response.text().await?, config.roster_limits(), now)?)
+    let text: JsString = JsFuture::from(response.text()?).await?.unchecked_into();
+    Ok(Listing::decode(&String::from(text), config.roster_limits(), now)?)
 }
 
 #[cfg(feature = "fault-injection")]
-pub(crate) async fn inject_panic(env: &Env, community: &Name) -> worker::Result<Response> {
-    call(env, community, router::PANIC, Headers::new(), None).await
+pub(crate) async fn inject_panic(env: &Env, community: &Name) -> worker::Result<web_sys::Response> {
+    call(env, community, router::PANIC, Network::Unknown, None).await
 }
 
 async fn call(
     env: &Env,
     community: &Name,
     path: &str,
-    headers: Headers,
+    network: Network,
     body: Option<&str>,
-) -> worker::Result<Response> {
-    headers.set(COMMUNITY_HEADER, community.as_str())?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_headers(headers).with_body(body.map(Into::into));
+) -> worker::Result<web_sys::Response> {
+    let init = web_sys::RequestInit::new();
+    init.set_method("POST");
+    let headers = [(COMMUNITY_HEADER, community.as_str()), (NETWORK_HEADER, &network.to_text())];
+    init.set_headers_record_from_str_to_str(&answer::record(headers));
+    init.set_body_opt_str(body);
     // The host is of no consequence: the name picks the object.
-    let request = Request::new_with_init(&format!("https://community{path}"), &init)?;
-    env.durable_object(BINDING)?.get_by_name(community.as_str())?.fetch_with_request(request).await
+    let request = web_sys::Request::new_with_str_and_init(&format!("https://community{path}"), &init)?;
+    let objects: DurableObjectNamespace = Reflect::get(env, &BINDING.into())?.unchecked_into();
+    let response = JsFuture::from(objects.get_by_name(community.as_str())?.fetch_with_request(&request)?).await?;
+    // As it came, because whoever makes a new one of it copies every header.
+    Ok(response.unchecked_into())
 }
 
 /// The Durable Object. Its name is the community's.
-#[durable_object]
+#[durable_object(alarm)]
 pub struct Community {
     state: State,
     core: Result<Rc<Core>, Failure>,
@@ -112,10 +117,8 @@ impl DurableObject for Community {
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let now = router::clock();
-        match self.serve(request, now).await {
-            Ok(answer) => answer.into_response(),
-            Err(failure) => router::internal(now, &failure),
-        }
+        let answer = self.serve(request, now).await.unwrap_or_else(|failure| router::internal(now, &failure));
+        answer.into_object_response()
     }
 
     async fn alarm(&self) -> worker::Result<Response> {

@@ -15,7 +15,7 @@ mod rescue;
 mod router;
 mod throttle;
 
-use worker::{Context, Env, Request, Response, event};
+use worker::{Context, Env, event, web_sys};
 
 #[event(start)]
 fn start() {
@@ -26,6 +26,6 @@ fn start() {
 }
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+async fn fetch(request: web_sys::Request, env: Env, _context: Context) -> worker::Result<web_sys::Response> {
     router::respond(request, &env).await
 }

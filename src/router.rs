@@ -10,7 +10,9 @@ use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 use worker::js_sys::Reflect;
-use worker::{Date, Env, Method, Request, Response, Url};
+use worker::wasm_bindgen::JsValue;
+use worker::web_sys::{Request, Response};
+use worker::{Date, Env};
 
 use crate::answer::Answer;
 use crate::config::{Config, ConfigError};
@@ -44,6 +46,12 @@ impl From<worker::Error> for Failure {
     }
 }
 
+impl From<JsValue> for Failure {
+    fn from(error: JsValue) -> Self {
+        worker::Error::from(error).into()
+    }
+}
+
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         Self::Snapshot(error.to_string())
@@ -69,9 +77,9 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
 }
 
 /// Logs a failure in full and answers without detail.
-pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> worker::Result<Response> {
+pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
     journal::failure("request_failed", json!({ "cause": failure.to_string() }));
-    Problem::Internal.answer(now, &[]).into_response()
+    Problem::Internal.answer(now, &[])
 }
 
 /// Answers a request.
@@ -81,7 +89,7 @@ pub(crate) async fn respond(request: Request, env: &Env) -> worker::Result<Respo
         Ok(config) => Beacon { env, config, now }.serve(request).await,
         Err(failure) => Err(failure),
     };
-    served.or_else(|failure| internal(now, &failure))
+    served.or_else(|failure| internal(now, &failure).into_response())
 }
 
 /// What serving one request needs.
@@ -94,18 +102,20 @@ struct Beacon<'a> {
 impl Beacon<'_> {
     async fn serve(&self, request: Request) -> Result<Response, Failure> {
         let method = request.method();
-        if method == Method::Options {
+        if method == "OPTIONS" {
             return Ok(preflight().into_response()?);
         }
-        let reads = matches!(method, Method::Get | Method::Head);
-        let writes = method == Method::Post;
-        let answer = match request.path().as_str() {
-            "/announce" if writes => return self.take_ticket(request, Purpose::Presence).await,
-            "/leave" if writes => return self.take_ticket(request, Purpose::Leave).await,
-            "/peers" if reads => self.list(&request).await?,
+        let reads = matches!(method.as_str(), "GET" | "HEAD");
+        let writes = method == "POST";
+        let url = request.url();
+        let (path, query) = path_and_query(&url);
+        let answer = match path {
+            "/announce" if writes => return self.take_ticket(request, query, Purpose::Presence).await,
+            "/leave" if writes => return self.take_ticket(request, query, Purpose::Leave).await,
+            "/peers" if reads => self.list(&request, query).await?,
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
-            PANIC => match parameter(&request.url()?, "in").as_deref() {
+            PANIC => match parameter(query, "in").as_deref() {
                 Some("object") => return Ok(community::inject_panic(self.env, &self.config.default_community).await?),
                 _ => inject_panic(),
             },
@@ -117,14 +127,13 @@ impl Beacon<'_> {
     }
 
     /// `POST /announce` and `POST /leave`.
-    async fn take_ticket(&self, mut request: Request, purpose: Purpose) -> Result<Response, Failure> {
-        let url = request.url()?;
-        let query = parameter(&url, "community");
-        let network = throttle::network_of(&request, self.config)?;
+    async fn take_ticket(&self, request: Request, query: &str, purpose: Purpose) -> Result<Response, Failure> {
+        let query = parameter(query, "community");
+        let network = throttle::network_of(&request.headers(), self.config)?;
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
             return Ok(self.throttled(throttled, query.as_deref()).into_response()?);
         }
-        let body = body::read(&mut request).await?;
+        let body = body::read(request).await?;
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
             let community = self.community(query.as_deref(), body.community.as_deref())?;
@@ -150,23 +159,23 @@ impl Beacon<'_> {
     }
 
     /// `GET /peers`.
-    async fn list(&self, request: &Request) -> Result<Answer, Failure> {
-        let url = request.url()?;
-        let query = parameter(&url, "community");
-        let network = throttle::network_of(request, self.config)?;
+    async fn list(&self, request: &Request, query: &str) -> Result<Answer, Failure> {
+        let community = parameter(query, "community");
+        let headers = request.headers();
+        let network = throttle::network_of(&headers, self.config)?;
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
-            return Ok(self.throttled(throttled, query.as_deref()));
+            return Ok(self.throttled(throttled, community.as_deref()));
         }
-        let parsed = self.community(query.as_deref(), None).and_then(|community| {
-            let limit = choose_limit(parameter(&url, "limit").as_deref(), self.config.answer_limit)?;
+        let parsed = self.community(community.as_deref(), None).and_then(|community| {
+            let limit = choose_limit(parameter(query, "limit").as_deref(), self.config.answer_limit)?;
             Ok((community, limit))
         });
         let (community, limit) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => return Ok(self.plain(&error.into())),
         };
-        let exclude = parameter(&url, "exclude");
-        let known = request.headers().get("If-None-Match")?;
+        let exclude = parameter(query, "exclude");
+        let known = headers.get("If-None-Match")?;
         let exclude = exclude.as_deref();
         self.listed(&community, |listing| self.list_of(listing, &community, limit, exclude, known.as_deref())).await
     }
@@ -262,8 +271,18 @@ fn preflight() -> Answer {
     )
 }
 
-fn parameter(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+/// The path and the query of a URL as the runtime writes it: absolute, and with a path. Parsing it once more would take
+/// half of the `url` crate into the Worker, and its tables of Unicode.
+fn path_and_query(url: &str) -> (&str, &str) {
+    let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let host_at = before.find("://").map_or(0, |scheme_ends| scheme_ends + "://".len());
+    let path = before.get(host_at..).and_then(|rest| rest.get(rest.find('/')?..));
+    (path.unwrap_or("/"), query)
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// Whether an `If-None-Match` header names `tag`, compared weakly (RFC 9110, section 13.1.2).
@@ -280,4 +299,32 @@ pub(crate) const PANIC: &str = "/panic";
 #[expect(clippy::panic, reason = "that is what it is for")]
 pub(crate) fn inject_panic() -> Answer {
     panic!("injected")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_as_the_runtime_wrote_it() {
+        for (url, expected) in [
+            ("https://a.example/", ("/", "")),
+            ("https://a.example/peers", ("/peers", "")),
+            ("https://a.example/peers?", ("/peers", "")),
+            ("https://a.example:8080/a/b?x=/y?z", ("/a/b", "x=/y?z")),
+            ("https://a.example/peers?a#b?c", ("/peers", "a")),
+            ("https://a.example/peers#b?c", ("/peers", "")),
+            ("https://user:pass@a.example/%3F?x", ("/%3F", "x")),
+        ] {
+            assert_eq!(path_and_query(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_parameters_counts() {
+        assert_eq!(parameter("a=1&b=2&b=3", "b").as_deref(), Some("2"));
+        assert_eq!(parameter("a=x+y%20%26", "a").as_deref(), Some("x y &"));
+        assert_eq!(parameter("a", "a").as_deref(), Some(""));
+        assert_eq!(parameter("a=1", "b"), None);
+    }
 }
