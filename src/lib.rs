@@ -13,6 +13,7 @@ mod listings;
 mod problem;
 mod rescue;
 mod router;
+mod signature;
 mod throttle;
 
 use worker::{Context, Env, event, web_sys};

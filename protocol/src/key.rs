@@ -56,6 +56,13 @@ impl PublicKey {
         &self.0
     }
 
+    /// Whether `signature` may be one of this key's under the strict rule, as far as that shows without the message: no
+    /// key and no `R` of small order. With this, the plain equation of RFC 8032 is all that is left to check: `S < L`,
+    /// and `R` byte for byte that of `[S]B - [k]A`. BoringSSL, which is WebCrypto in workerd, computes just that.
+    pub fn may_have_made(&self, signature: &[u8; 64]) -> bool {
+        !has_small_order(&self.0) && signature.first_chunk().is_some_and(|r| !has_small_order(r))
+    }
+
     /// Checks `signature` over `message` under the strict rule of this module.
     ///
     /// # Errors
@@ -64,6 +71,24 @@ impl PublicKey {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
         key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
     }
+}
+
+/// The `y` of every encoding of a point of small order, as its upper and its lower half: 0, 1 and -1, once more 0 and 1
+/// as p and p + 1, which decoders take for them, and the two of order 8. Either sign of `x` goes with each.
+const SMALL_ORDER: [(u128, u128); 7] = [
+    (0, 0),
+    (0, 1),
+    (0x7fff_ffff_ffff_ffff_ffff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff_ffff_ffff_ffff_ffec),
+    (0x7fff_ffff_ffff_ffff_ffff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff_ffff_ffff_ffff_ffed),
+    (0x7fff_ffff_ffff_ffff_ffff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff_ffff_ffff_ffff_ffee),
+    (0x05fc_536d_8802_38b1_3933_c6d3_05ac_dfd5, 0xf098_eff2_89f4_c345_b027_b2c2_8f95_e826),
+    (0x7a03_ac92_77fd_c74e_c6cc_392c_fa53_202a, 0x0f67_100d_760b_3cba_4fd8_4d3d_706a_17c7),
+];
+
+fn has_small_order(point: &[u8; 32]) -> bool {
+    let half = |bytes: Option<&[u8; 16]>| u128::from_le_bytes(bytes.copied().unwrap_or_default());
+    let without_sign = u128::MAX >> 1;
+    SMALL_ORDER.contains(&(half(point.last_chunk()) & without_sign, half(point.first_chunk())))
 }
 
 /// The base64 of the 32 bytes.

@@ -83,6 +83,37 @@ fn a_key_of_small_order_accepts_no_message() {
     }
 }
 
+/// [`PublicKey::may_have_made`] knows points of small order by their encodings, curve25519-dalek by multiplying them: the
+/// same ones. With the equation as a runtime computes it, that is the whole of the strict rule.
+#[test]
+fn points_of_small_order_are_known_by_all_their_encodings() {
+    let mut low = [0; 32];
+    let mut encodings: Vec<[u8; 32]> = small_order_keys();
+    // Everything near 0 and near 2^255, where numbers have two encodings: p is 2^255 - 19.
+    for lowest in 0..=u8::MAX {
+        *low.first_mut().unwrap() = lowest;
+        let mut high = [0xff; 32];
+        *high.first_mut().unwrap() = lowest;
+        *high.last_mut().unwrap() = 0x7f;
+        encodings.extend([low, high]);
+    }
+    let (mut small, mut other) = (0, 0);
+    for mut encoding in encodings {
+        for sign in [0, 0x80] {
+            *encoding.last_mut().unwrap() ^= sign;
+            let Ok(point) = VerifyingKey::from_bytes(&encoding) else { continue };
+            let mut signature = [0; 64];
+            let innocent = PublicKey::from_bytes([2; 32]);
+            assert!(innocent.may_have_made(&[2; 64]));
+            assert_eq!(PublicKey::from_bytes(encoding).may_have_made(&[2; 64]), !point.is_weak(), "A {encoding:02x?}");
+            signature.iter_mut().zip(encoding).for_each(|(to, from)| *to = from);
+            assert_eq!(innocent.may_have_made(&signature), !point.is_weak(), "R {encoding:02x?}");
+            if point.is_weak() { small += 1 } else { other += 1 }
+        }
+    }
+    assert!(small >= 8 + 14 && other > 100, "{small}, {other}");
+}
+
 /// A signature with `R = 0` and `S = ha`, which fits the equation: verifiers differ on whether it counts, so it must not.
 /// Only the key's own holder can make one. Wycheproof has no such case.
 #[test]
