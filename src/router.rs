@@ -153,10 +153,7 @@ impl Beacon<'_> {
         let peer_id = ticket.payload().peer_id.clone();
         // Nothing is kept here across these waits.
         let verified = match ticket.check(&rules, self.now) {
-            Ok(unproven) => {
-                let holds = signature::holds(&unproven).await?;
-                unproven.accept(holds)
-            }
+            Ok(unproven) => signature::verify(unproven).await?,
             Err(error) => Err(error),
         };
         match verified {

@@ -4,7 +4,11 @@
 //! `rendezvous-protocol` has checked in an [`Unproven`] ticket, and a test in workerd holds both together to all of
 //! Wycheproof's cases.
 
-use rendezvous_protocol::ticket::Unproven;
+use std::cell::RefCell;
+
+use rendezvous_protocol::limits::PROVEN_TICKETS;
+use rendezvous_protocol::proven::Proven;
+use rendezvous_protocol::ticket::{TicketError, Unproven, VerifiedTicket};
 use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{Array, Promise, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
@@ -24,14 +28,31 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = verify)]
-    fn verify(algorithm: &str, key: &Key, signature: &Uint8Array, message: &Uint8Array) -> Result<Promise, JsValue>;
+    fn verify_with_key(
+        algorithm: &str,
+        key: &Key,
+        signature: &Uint8Array,
+        message: &Uint8Array,
+    ) -> Result<Promise, JsValue>;
 }
 
 const ALGORITHM: &str = "Ed25519";
 
-/// Whether the equation holds for a ticket.
-pub(crate) async fn holds(ticket: &Unproven) -> Result<bool, JsValue> {
-    equation(ticket.public_key().as_bytes(), ticket.signature(), ticket.message()).await
+thread_local! {
+    static PROVEN: RefCell<Proven> = const { RefCell::new(Proven::new(PROVEN_TICKETS)) };
+}
+
+/// Checks a ticket's signature, unless this isolate has lately found it good.
+pub(crate) async fn verify(ticket: Unproven) -> Result<Result<VerifiedTicket, TicketError>, JsValue> {
+    if PROVEN.with_borrow(|proven| proven.knows(&ticket)) {
+        return Ok(ticket.accept(true));
+    }
+    let holds = equation(ticket.public_key().as_bytes(), ticket.signature(), ticket.message()).await?;
+    let verified = ticket.accept(holds);
+    if let Ok(ticket) = &verified {
+        PROVEN.with_borrow_mut(|proven| proven.remember(ticket));
+    }
+    Ok(verified)
 }
 
 /// An error is not a wrong signature but a runtime that does not do its work: 32 bytes that are no key are taken, and
@@ -40,7 +61,7 @@ async fn equation(key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Resul
     let usages = Array::of1(&"verify".into());
     let key = JsFuture::from(import_key("raw", &Uint8Array::from(key.as_slice()), ALGORITHM, false, &usages)?).await?;
     let (signature, message) = (Uint8Array::from(signature.as_slice()), Uint8Array::from(message));
-    let holds = JsFuture::from(verify(ALGORITHM, key.unchecked_ref(), &signature, &message)?).await?;
+    let holds = JsFuture::from(verify_with_key(ALGORITHM, key.unchecked_ref(), &signature, &message)?).await?;
     Ok(holds.is_truthy())
 }
 

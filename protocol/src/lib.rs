@@ -15,6 +15,7 @@ pub mod merge;
 pub mod network;
 mod object;
 pub mod pacing;
+pub mod proven;
 pub mod request;
 pub mod revocation;
 pub mod root;

@@ -434,11 +434,6 @@ impl Unproven {
         &self.ticket.json
     }
 
-    /// The peer, or so the ticket says.
-    pub const fn peer_id(&self) -> &PeerId {
-        self.ticket.peer_id()
-    }
-
     /// Takes the outcome: whether the equation holds.
     ///
     /// # Errors
@@ -479,6 +474,11 @@ impl VerifiedTicket {
     /// The key that signed it.
     pub const fn public_key(&self) -> PublicKey {
         self.ticket.public_key
+    }
+
+    /// Its signature.
+    pub const fn signature(&self) -> &[u8; 64] {
+        &self.ticket.signature
     }
 
     /// The normal form.

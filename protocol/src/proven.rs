@@ -1,0 +1,124 @@
+//! Which tickets this process found good lately, so that one that is sent again costs no second look at its signature.
+//!
+//! What is remembered is the normal form, which is everything that was verified: key, signature and what is signed. It
+//! says nothing but that they fit. Clock, community and lists of keys are asked each time. Only a [`VerifiedTicket`] is
+//! ever remembered, so that nobody can put a bad one here; memory is bounded, the oldest goes first, and whoever fills it
+//! with good tickets gains only that others' signatures are checked once more.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::ticket::{Unproven, VerifiedTicket};
+
+/// The tickets found good last.
+#[derive(Debug)]
+pub struct Proven {
+    capacity: usize,
+    /// Normal forms by signature: shorter to compare, and different wherever tickets are.
+    by_signature: BTreeMap<[u8; 64], Box<str>>,
+    oldest_first: VecDeque<[u8; 64]>,
+}
+
+impl Proven {
+    /// Remembers at most `capacity` tickets.
+    pub const fn new(capacity: usize) -> Self {
+        Self { capacity, by_signature: BTreeMap::new(), oldest_first: VecDeque::new() }
+    }
+
+    /// Whether this very ticket was found good.
+    pub fn knows(&self, ticket: &Unproven) -> bool {
+        self.by_signature.get(ticket.signature()).is_some_and(|known| **known == *ticket.as_json())
+    }
+
+    /// Remembers a ticket that was found good.
+    pub fn remember(&mut self, ticket: &VerifiedTicket) {
+        let signature = *ticket.signature();
+        if self.by_signature.insert(signature, ticket.as_json().into()).is_none() {
+            self.oldest_first.push_back(signature);
+        }
+        if self.oldest_first.len() > self.capacity
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.by_signature.remove(&oldest);
+        }
+    }
+
+    /// Tickets remembered now.
+    pub fn len(&self) -> usize {
+        self.by_signature.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.by_signature.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::community::Community;
+    use crate::key::PrivateKey;
+    use crate::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId};
+    use crate::time::UnixMillis;
+
+    const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
+
+    fn ticket(peer_id: &str) -> Ticket {
+        let payload = Payload {
+            peer_id: PeerId::new(peer_id).unwrap(),
+            user_id: UserId::new("user").unwrap(),
+            issued_at: NOW,
+            expires_at: UnixMillis::saturating(NOW.as_u64() + 60_000),
+            nonce: Nonce::new(vec![0; 12]).unwrap(),
+            community: None,
+            purpose: Purpose::Presence,
+        };
+        Ticket::sign(payload, &PrivateKey::from_seed(&[1; 32]))
+    }
+
+    fn unproven(json: &str) -> Unproven {
+        let community = Community::new("mainnet").unwrap();
+        Ticket::parse(json, Purpose::Presence).unwrap().check(&TicketRules::new(&community), NOW).unwrap()
+    }
+
+    fn verified(json: &str) -> VerifiedTicket {
+        unproven(json).accept(true).unwrap()
+    }
+
+    #[test]
+    fn knows_what_was_found_good_and_nothing_that_differs_in_anything() {
+        let good = ticket("peer-a").to_json();
+        let mut proven = Proven::new(10);
+        assert!(!proven.knows(&unproven(&good)));
+        proven.remember(&verified(&good));
+        assert!(proven.knows(&unproven(&good)));
+        // The same signature over another payload, and by another key; another signature over the same.
+        let (other_key, other) = (PrivateKey::from_seed(&[2; 32]).public_key(), ticket("peer-b"));
+        let key = ticket("peer-a").public_key();
+        let other: serde_json::Value = serde_json::from_str(&other.to_json()).unwrap();
+        let mut another_signature: serde_json::Value = serde_json::from_str(&good).unwrap();
+        another_signature["signature"] = other["signature"].clone();
+        for forged in [
+            good.replace("peer-a", "peer-c"),
+            good.replace(&key.to_string(), &other_key.to_string()),
+            another_signature.to_string(),
+        ] {
+            assert_ne!(forged, good);
+            assert!(!proven.knows(&unproven(&forged)), "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_memory_is_bounded() {
+        let tickets: Vec<_> = (0..5).map(|number| ticket(&format!("peer-{number}")).to_json()).collect();
+        let mut proven = Proven::new(3);
+        for ticket in &tickets {
+            proven.remember(&verified(ticket));
+            proven.remember(&verified(ticket));
+            assert!(proven.len() <= 3);
+        }
+        let known: Vec<_> = tickets.iter().map(|ticket| proven.knows(&unproven(ticket))).collect();
+        assert_eq!(known, [false, false, true, true, true]);
+        assert!(!proven.is_empty());
+    }
+}
