@@ -7,7 +7,8 @@ use serde_json::Value;
 use worker::js_sys::{Object, Reflect, Uint8Array};
 use worker::{Headers, Response, web_sys};
 
-/// Tickets in their normal form. They are copied into answers as they are.
+/// Tickets in their normal form, each by itself or some already joined by commas. They are copied into answers as they
+/// are.
 pub(crate) type Peers<'a> = [&'a str];
 
 /// An answer, not yet in the hands of the runtime.

@@ -219,9 +219,7 @@ impl Beacon<'_> {
         }
         let fields =
             json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": listing.total() });
-        let peers = listing.roster.fresh(self.now, limit, exclude);
-        let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
-        Answer::new(200, headers, &fields, Some(&peers))
+        Answer::new(200, headers, &fields, Some(&[&listing.tickets(self.now, limit, exclude)]))
     }
 
     fn health(&self) -> Answer {
@@ -262,9 +260,7 @@ impl Beacon<'_> {
     }
 
     fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: Option<&str>) -> Answer {
-        let peers = listing.roster.fresh(self.now, self.config.answer_limit, caller);
-        let peers: Vec<&str> = peers.iter().map(|record| record.ticket.as_json()).collect();
-        problem.answer(self.now, &peers)
+        problem.answer(self.now, &[&listing.tickets(self.now, self.config.answer_limit, caller)])
     }
 }
 

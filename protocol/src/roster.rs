@@ -327,6 +327,11 @@ impl Roster {
         self.records.is_empty() && self.departed.is_empty()
     }
 
+    /// Whether a peer is listed, or was when the roster last was given the time.
+    pub fn holds(&self, peer_id: &str) -> bool {
+        self.sequences.contains_key(peer_id)
+    }
+
     /// Goes up with every change of what an answer can hold.
     pub const fn revision(&self) -> u64 {
         self.revision

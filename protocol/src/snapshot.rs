@@ -11,6 +11,8 @@
 //!
 //! Out of scope: checking signatures. A snapshot is read only from where this program alone writes.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -87,6 +89,8 @@ pub struct Listing {
     pub tag: String,
     /// A roster of [`Roster::excerpt`].
     pub roster: Roster,
+    /// The tickets of the answer that most readers get, and of which revision and how many they are at most.
+    joined: Option<((u64, usize), String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +138,22 @@ impl Snapshot {
 }
 
 impl Listing {
+    /// The tickets of [`Roster::fresh`], in their normal form, with a comma between each two. They are put together once
+    /// for all readers who exclude nobody that is listed, until something expires.
+    pub fn tickets(&mut self, now: UnixMillis, limit: usize, exclude: Option<&str>) -> Cow<'_, str> {
+        self.roster.expire(now);
+        if exclude.is_some_and(|peer_id| self.roster.holds(peer_id)) {
+            return Cow::Owned(join(&self.roster.fresh(now, limit, exclude)));
+        }
+        let wanted = (self.roster.revision(), limit);
+        let joined = match self.joined.take() {
+            Some((of, joined)) if of == wanted => joined,
+            _ => join(&self.roster.fresh(now, limit, None)),
+        };
+        let (_, joined) = self.joined.insert((wanted, joined));
+        Cow::Borrowed(joined)
+    }
+
     /// How many peers are present: those in the excerpt now, and those beyond it when it was made.
     pub fn total(&self) -> usize {
         self.beyond + self.roster.len()
@@ -169,8 +189,13 @@ impl Listing {
             beyond: fields.total.saturating_sub(records.len()),
             tag: fields.tag,
             roster: Roster::restore(limits, now, records, []),
+            joined: None,
         })
     }
+}
+
+fn join(records: &[&Record]) -> String {
+    records.iter().map(|record| record.ticket.as_json()).collect::<Vec<_>>().join(",")
 }
 
 fn read_records(fields: &[RecordFields<'_>]) -> Result<Vec<Record>, SnapshotError> {

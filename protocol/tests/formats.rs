@@ -256,6 +256,26 @@ fn a_listing_is_unchanged_and_read() {
     assert_eq!(Listing::decode(&more, RosterLimits::default(), now).unwrap().total(), 200);
 }
 
+/// Put together once for all, they are still those of each question.
+#[test]
+fn the_tickets_of_a_listing_are_those_of_its_roster() {
+    let now = at(1_700_000_003_000);
+    let mut roster = Roster::new(RosterLimits::default());
+    for number in 0..7 {
+        let payload = Payload { peer_id: PeerId::new(&format!("peer-{number}")).unwrap(), ..plain() };
+        let ticket = verified(&Ticket::sign(payload, &key()).to_json(), Purpose::Presence);
+        roster.announce(now, ticket, NetworkHash::from_bytes([1; 8])).unwrap();
+    }
+    let text = Listing::encode(&mut roster, now, limits::ANSWER_LIMIT, now).unwrap();
+    let mut listing = Listing::decode(&text, RosterLimits::default(), now).unwrap();
+    let end = at(1_700_000_183_000);
+    let questions = [(now, 50, Some("peer-3")), (now, 50, Some("nobody")), (now, 2, None), (end, 50, None)];
+    for (now, limit, exclude) in questions.into_iter().flat_map(|question| [(now, 50, None), question, question]) {
+        let expected: Vec<_> = roster.fresh(now, limit, exclude).iter().map(|record| record.ticket.as_json()).collect();
+        assert_eq!(listing.tickets(now, limit, exclude), expected.join(","), "{limit}, {exclude:?}");
+    }
+}
+
 /// Stored records name networks by this hash: another one would make every network a new one.
 #[test]
 fn the_hash_of_a_network_is_unchanged() {
