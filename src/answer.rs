@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use worker::js_sys::{Object, Reflect, Uint8Array};
-use worker::{Headers, Response, web_sys};
+use worker::web_sys;
 
 /// Tickets in their normal form, each by itself or some already joined by commas. They are copied into answers as they
 /// are.
@@ -77,13 +77,6 @@ impl Answer {
         init.set_headers_record_from_str_to_str(&self.all_headers());
         let body = (!self.body.is_empty()).then(|| Uint8Array::from(self.body.as_bytes()));
         Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init)?)
-    }
-
-    /// The same for an object, whose answers `worker` takes only in a form of its own.
-    pub(crate) fn into_object_response(self) -> worker::Result<Response> {
-        let headers = web_sys::Headers::new_with_record_from_str_to_str(&self.all_headers())?;
-        let response = Response::builder().with_status(self.status).with_headers(Headers(headers));
-        Ok(response.fixed(self.body.into_bytes()))
     }
 
     fn all_headers(&self) -> Object {

@@ -17,10 +17,10 @@ use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde_json::json;
 use worker::js_sys::futures::JsFuture;
-use worker::js_sys::{self, JsString, Reflect};
-use worker::wasm_bindgen::JsCast as _;
-use worker::worker_sys::DurableObjectNamespace;
-use worker::{Delay, DurableObject, Env, Request, Response, ScheduledTime, SqlStorage, State, durable_object, web_sys};
+use worker::js_sys::{self, Reflect};
+use worker::wasm_bindgen::prelude::*;
+use worker::worker_sys::{DurableObjectNamespace, DurableObjectState};
+use worker::{Delay, Env, ScheduledTime, SqlStorage, State, web_sys};
 
 use crate::answer::{self, Answer};
 use crate::config::Config;
@@ -66,8 +66,8 @@ pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: U
     if response.status() != 200 {
         return Err(Failure::Object { status: response.status() });
     }
-    let text: JsString = JsFuture::from(response.text()?).await?.unchecked_into();
-    Ok(Listing::decode(&String::from(text), config.roster_limits(), now)?)
+    let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+    Ok(Listing::decode(&text, config.roster_limits(), now)?)
 }
 
 #[cfg(feature = "fault-injection")]
@@ -96,14 +96,20 @@ async fn call(
 }
 
 /// The Durable Object. Its name is the community's.
-#[durable_object(alarm)]
+///
+/// It is exported as it stands, not by `worker`'s macro, which makes its own of every request and of every answer.
+#[wasm_bindgen]
 pub struct Community {
     state: State,
     core: Result<Rc<Core>, Failure>,
 }
 
-impl DurableObject for Community {
-    fn new(state: State, env: Env) -> Self {
+#[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures, js_sys = worker::js_sys)]
+impl Community {
+    /// The runtime constructs it, and calls the other two.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        let state = State::from(state);
         let core = Core::load(&state, &env).map(Rc::new);
         if let Ok(core) = &core {
             rescue::register(core);
@@ -115,17 +121,18 @@ impl DurableObject for Community {
         Self { state, core }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+    /// Answers one call of the Worker.
+    pub async fn fetch(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let now = router::clock();
         let answer = self.serve(request, now).await.unwrap_or_else(|failure| router::internal(now, &failure));
-        answer.into_object_response()
+        Ok(answer.into_response()?)
     }
 
-    async fn alarm(&self) -> worker::Result<Response> {
+    /// The time that was set has come.
+    pub async fn alarm(&self) {
         if let Err(failure) = self.tidy_up().await {
             journal::failure("alarm_failed", json!({ "cause": failure.to_string() }));
         }
-        Response::empty()
     }
 }
 
@@ -134,14 +141,16 @@ impl Community {
         self.core.as_ref().map_err(Clone::clone)
     }
 
-    async fn serve(&self, mut request: Request, now: UnixMillis) -> Result<Answer, Failure> {
+    async fn serve(&self, request: web_sys::Request, now: UnixMillis) -> Result<Answer, Failure> {
         let core = self.core()?;
-        let path = request.path();
-        let community = request.headers().get(COMMUNITY_HEADER)?.unwrap_or_default();
-        let network = Network::from_text(&request.headers().get(NETWORK_HEADER)?.unwrap_or_default());
+        let url = request.url();
+        let (path, _) = router::path_and_query(&url);
+        let headers = request.headers();
+        let community = headers.get(COMMUNITY_HEADER)?.unwrap_or_default();
+        let network = Network::from_text(&headers.get(NETWORK_HEADER)?.unwrap_or_default());
         // Other events may run during this wait. Nothing has been read or decided yet, so none is in the way.
-        let ticket = request.text().await?;
-        let (answer, changed) = rescue::running(self.state.as_raw(), || match path.as_str() {
+        let ticket = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
+        let (answer, changed) = rescue::running(self.state.as_raw(), || match path {
             LISTING => Ok((core.listing(now)?, false)),
             LEAVE => Ok(core.leave(now, &VerifiedTicket::trusted(&ticket, Purpose::Leave)?)),
             #[cfg(feature = "fault-injection")]

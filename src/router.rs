@@ -277,7 +277,7 @@ fn preflight() -> Answer {
 
 /// The path and the query of a URL as the runtime writes it: absolute, and with a path. Parsing it once more would take
 /// half of the `url` crate into the Worker, and its tables of Unicode.
-fn path_and_query(url: &str) -> (&str, &str) {
+pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
     let (before, query) = url.split_once('?').unwrap_or((url, ""));
     let host_at = before.find("://").map_or(0, |scheme_ends| scheme_ends + "://".len());
