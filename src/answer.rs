@@ -1,7 +1,7 @@
 //! Answers: JSON and the headers that every one of them has.
 //!
-//! Every call from here into JavaScript costs about as much as parsing a ticket's field, and `worker::Response` makes a
-//! dozen of them for each answer. So the headers that hardly differ are one JavaScript object, made once.
+//! Every call from here into JavaScript costs time, and `worker::Response` makes a dozen of them for each answer. So the
+//! headers that hardly differ are one JavaScript object, made once.
 
 use serde_json::Value;
 use worker::js_sys::{Object, Reflect, Uint8Array};

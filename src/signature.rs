@@ -1,4 +1,4 @@
-//! Ed25519 by the runtime: its own code takes a third of the time that code in WebAssembly would.
+//! Ed25519 by the runtime, whose own code is faster than what WebAssembly can run.
 //!
 //! WebCrypto computes the plain equation of RFC 8032 and nothing more. What the one acceptance rule asks besides,
 //! `rendezvous-protocol` has checked in an [`Unproven`] ticket, and a test in workerd holds both together to all of

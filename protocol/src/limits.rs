@@ -34,7 +34,7 @@ pub const NETWORK_REQUESTS_PER_MINUTE: u32 = 600;
 /// Networks whose budget one process remembers, at about 100 bytes each.
 pub const BUDGET_NETWORKS: usize = 4_096;
 
-/// Tickets whose signatures one process remembers to be good, at about 600 bytes each.
+/// Tickets whose signatures one process remembers to be good, at about 500 bytes each.
 pub const PROVEN_TICKETS: usize = 1_024;
 
 /// Bytes of a request body.

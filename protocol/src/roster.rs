@@ -129,7 +129,7 @@ pub struct Roster {
     next_sequence: Sequence,
     /// Goes up with every change of what an answer can hold.
     revision: u64,
-    /// By sequence, because answers are made of sequences, and comparing numbers costs a tenth of comparing names.
+    /// By sequence, because answers are made of sequences, and numbers are compared faster than names.
     records: BTreeMap<Sequence, Record>,
     sequences: BTreeMap<PeerId, Sequence>,
     by_expiry: BTreeSet<(UnixMillis, Sequence)>,

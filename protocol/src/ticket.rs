@@ -404,7 +404,7 @@ impl Ticket {
 }
 
 /// A ticket that is good if its signature is. Whether the plain equation of RFC 8032 holds for these three is for the
-/// host to compute, because a runtime's own code may do so in a third of the time. The rest of the one acceptance rule
+/// host to compute, because a runtime's own code may be faster. The rest of the one acceptance rule
 /// has been checked: see [`PublicKey::may_have_made`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproven {
