@@ -1,40 +1,26 @@
 //! The directory that a capsule is published from.
 //!
-//! Each file is replaced at once or not at all: written to a temporary file in the same directory, synced, renamed. The
-//! order of the renames, and what readers see in between, is the destination's (`destination.rs`).
+//! The order in which its files are replaced, and what readers see in between, is the destination's (`destination.rs`).
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
-use tempfile::NamedTempFile;
 
 use crate::destination::{CAPSULE, Files, Held, SIGNATURE};
+use crate::files::{self, FileError};
 use crate::source::{SIGNATURE_MAX_BYTES, read_file};
 
 /// What can go wrong with the directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirectoryError {
-    /// It is not there and cannot be made.
-    #[error("the directory {} cannot be made: {error}", .path.display())]
-    Create {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    /// It cannot be made, or nothing can be written into it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The capsule in it cannot be read, so that nobody knows what would be replaced.
     #[error("the file {}, which is to be replaced, cannot be read: {error}", .path.display())]
     Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// Nothing can be written.
-    #[error("the file {} cannot be written: {error}", .path.display())]
-    Write {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -49,7 +35,7 @@ pub(crate) struct Directory(PathBuf);
 impl Directory {
     /// Makes it, and those above it, where it is not there yet.
     pub(crate) fn create(path: &Path) -> Result<Self, DirectoryError> {
-        std::fs::create_dir_all(path).map_err(|error| DirectoryError::Create { path: path.to_owned(), error })?;
+        files::create_directory(path)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -65,10 +51,7 @@ impl Directory {
 
     /// Waits until no other run writes here.
     pub(crate) fn lock(&self) -> LockedDirectory<'_> {
-        // Not every file system knows locks, and not every system opens a directory. Without one, two runs that end in
-        // the same moment may leave the capsule of one and the signature of the other, until the next run.
-        let handle = File::open(&self.0).and_then(|handle| handle.lock().map(|()| handle)).ok();
-        LockedDirectory { directory: self, _handle: handle }
+        LockedDirectory { directory: self, _handle: files::lock(&self.0) }
     }
 }
 
@@ -86,45 +69,11 @@ impl LockedDirectory<'_> {
         Ok(Held { json: read(CAPSULE, CAPSULE_MAX_BYTES)?, signature: read(SIGNATURE, SIGNATURE_MAX_BYTES)? })
     }
 
-    /// Replaces it. All files are written before the first is renamed, so that a full disk changes nothing.
+    /// Replaces it.
     pub(crate) fn replace(&self, files: &Files) -> Result<(), DirectoryError> {
-        let mut written = Vec::new();
-        for (name, content) in files.in_order() {
-            let path = self.directory.file(name);
-            written.push((self.write_beside(&path, content)?, path));
-        }
-        for (file, path) in written {
-            rename(file, &path)?;
-        }
-        // The names are in the directory, which is synced like a file, on systems that can.
-        #[cfg(unix)]
-        File::open(&self.directory.0)
-            .and_then(|handle| handle.sync_all())
-            .map_err(|error| DirectoryError::Write { path: self.directory.0.clone(), error })?;
-        Ok(())
+        let files = files.in_order().map(|(name, content)| (self.directory.file(name), content));
+        Ok(files::replace_all(files.iter().map(|(path, content)| (path.as_path(), content.as_bytes())))?)
     }
-
-    fn write_beside(&self, path: &Path, content: &str) -> Result<NamedTempFile, DirectoryError> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".peers.json.");
-        // Temporary files are private by default, but a web server, often another user, is to read these. (The umask
-        // still applies.)
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        builder
-            .tempfile_in(&self.directory.0)
-            .and_then(|mut file| {
-                file.write_all(content.as_bytes())?;
-                file.as_file().sync_all()?;
-                Ok(file)
-            })
-            .map_err(|error| DirectoryError::Write { path: path.to_owned(), error })
-    }
-}
-
-fn rename(file: NamedTempFile, path: &Path) -> Result<(), DirectoryError> {
-    let renamed = file.persist(path);
-    renamed.map(drop).map_err(|error| DirectoryError::Write { path: path.to_owned(), error: error.error })
 }
 
 fn read_if_there(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, DirectoryError> {
@@ -193,7 +142,7 @@ mod tests {
         // A directory in the place of the first file cannot be replaced by a file.
         std::fs::create_dir(directory.file(MINISIG)).unwrap();
         std::fs::write(directory.file(CAPSULE), "old").unwrap();
-        assert!(matches!(directory.lock().replace(&files("new")), Err(DirectoryError::Write { .. })));
+        assert!(matches!(directory.lock().replace(&files("new")), Err(DirectoryError::File(FileError::Write { .. }))));
         assert_eq!(std::fs::read_to_string(directory.file(CAPSULE)).unwrap(), "old");
         assert_eq!(names(temporary.path()), [CAPSULE, MINISIG]);
     }

@@ -38,9 +38,21 @@ pub(crate) enum FileError {
 
 /// Replaces the file, or makes it.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let renamed = write_beside(path, content)?.persist(path);
-    renamed.map_err(|error| FileError::Write { path: path.to_owned(), error: error.error })?;
-    sync_directory_of(path)
+    replace_all([(path, content)])
+}
+
+/// Replaces the files of one directory, or makes them, in this order. All are written before the first is renamed, so
+/// that a full disk changes nothing.
+pub(crate) fn replace_all<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> Result<(), FileError> {
+    let mut written = Vec::new();
+    for (path, content) in files {
+        written.push((write_beside(path, content)?, path));
+    }
+    let last = written.last().map(|(_, path)| *path);
+    for (file, path) in written {
+        file.persist(path).map_err(|error| FileError::Write { path: path.to_owned(), error: error.error })?;
+    }
+    last.map_or(Ok(()), sync_directory_of)
 }
 
 /// Makes a file that is not there yet.
@@ -58,10 +70,11 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(path).map_err(|error| FileError::Directory { path: path.to_owned(), error })
 }
 
-/// Keeps other runs of this program that ask for the same lock waiting, until it is dropped: for a file that is read,
-/// changed and replaced. Not every file system knows locks; without one, the last of two such runs wins.
-pub(crate) fn lock_directory_of(path: &Path) -> Option<File> {
-    File::open(directory_of(path)).and_then(|handle| handle.lock().map(|()| handle)).ok()
+/// Keeps other runs of this program that ask for the same lock waiting, until it is dropped: for files that are read,
+/// changed and replaced. Not every file system knows locks, and not every system opens a directory; without one, the
+/// last of two such runs wins, and of several files it may be one's first and the other's second.
+pub(crate) fn lock(directory: &Path) -> Option<File> {
+    File::open(directory).and_then(|handle| handle.lock().map(|()| handle)).ok()
 }
 
 /// The directory that a file is in.

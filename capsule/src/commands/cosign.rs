@@ -145,7 +145,7 @@ impl Work<'_> {
         }
         // From reading to writing: another publisher may be signing the same capsule. Not while it is fetched, which may
         // take long.
-        let in_place = self.is_in_place().then(|| files::lock_directory_of(&self.target));
+        let in_place = self.is_in_place().then(|| files::lock(files::directory_of(&self.target)));
         let parts = self.reader.capsule(&self.source, None, true)?;
         if self.judge.successors
             && let Publishers::Root(root) = &self.publishers
@@ -153,7 +153,7 @@ impl Work<'_> {
         {
             self.publishers = Publishers::Root(newest);
         }
-        let _lock = in_place.unwrap_or_else(|| files::lock_directory_of(&self.target));
+        let _lock = in_place.unwrap_or_else(|| files::lock(files::directory_of(&self.target)));
         self.now = clock.now()?;
         self.judge.newest_seen = self.judge.newest_seen.max(self.held()?);
         let signer = self.check(&parts).map_err(|error| capsule_refused(&self.source, &error))?;

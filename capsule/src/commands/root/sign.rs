@@ -36,7 +36,7 @@ pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, 
         return refuse(no_part(path, &signing, key.public_key()));
     }
     // Others may be signing in the same directory at this moment.
-    let _lock = files::lock_directory_of(path);
+    let _lock = files::lock(files::directory_of(path));
     let signatures = match read_signatures(path)? {
         Ok(signatures) => signatures,
         Err(error) => return refuse(signatures_refused(&signatures_path(path).display(), error)),
