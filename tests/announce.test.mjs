@@ -6,19 +6,18 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createPublicKey, verify as verifySignature } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { startBeacon } from "./harness/beacon.mjs";
-import { serve, serveDead, serveDrip, serveHtml, serveJson, serveSilence } from "./hostile.mjs";
+import { serve, serveDead, serveDrip, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
 import { announce as announceTicket, peers } from "./http.mjs";
+import { CAPSULE, requireCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
 /** What takes longer hangs. */
 const LIMIT_MS = 30_000;
 const POLL_MS = 40;
@@ -42,7 +41,7 @@ let scratch;
 let beacon;
 let other;
 before(async () => {
-  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "announce-test-"));
   [beacon, other] = await Promise.all([startBeacon({ vars: FAST }), startBeacon({ vars: FAST })]);
 });
@@ -120,13 +119,6 @@ async function eventually(ask, explain = () => "it never happened") {
     assert.ok(Date.now() < deadline, explain());
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-}
-
-/** Starts servers for one test and stops them after it. */
-async function started(context, ...servers) {
-  const all = await Promise.all(servers);
-  context.after(() => Promise.all(all.map((server) => server.stop())));
-  return all;
 }
 
 /** A server that takes every ticket, and says what it likes about the time. */

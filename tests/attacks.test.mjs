@@ -5,20 +5,17 @@
 // installation" is here the capsule of another community.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { Rendezvous, Root, defaultHost, memoryStore } from "../client/build/internals.js";
-import { serve, serveDrip, serveEndlessBody, serveHtml } from "./hostile.mjs";
+import { serve, serveDrip, serveEndlessBody, serveHtml, started } from "./hostile.mjs";
+import { requireCapsule, runCapsule } from "./program.mjs";
 import { newKey, signCapsule, signRoot } from "./publisher.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
 const COMMUNITY = "attacked";
 /** For what a host never ends. */
 const TIMEOUT_MS = 2_000;
@@ -32,25 +29,21 @@ const ticket = () => signTicket(peer, { community: COMMUNITY });
 const capsule = (keys, fields) => signCapsule(keys, { community: COMMUNITY, peers: [ticket()], ...fields });
 
 let scratch;
-before(async () => void (scratch = await mkdtemp(join(tmpdir(), "attacks-test-"))));
+before(async () => {
+  requireCapsule();
+  scratch = await mkdtemp(join(tmpdir(), "attacks-test-"));
+});
 after(() => rm(scratch, { recursive: true, force: true }));
 
 /**
  * @param {Record<string, string>} files What the host serves, by name; it may be changed.
  */
-function host(context, files) {
-  return started(
-    context,
-    serve(({ url }, response) => {
-      const file = files[url.slice(1).replace(/\?.*/, "")];
-      response.writeHead(file === undefined ? 404 : 200).end(file ?? "not found");
-    }),
-  );
-}
-
-async function started(context, starting) {
-  const server = await starting;
-  context.after(() => server.stop());
+async function host(context, files) {
+  const serving = serve(({ url }, response) => {
+    const file = files[url.slice(1).replace(/\?.*/, "")];
+    response.writeHead(file === undefined ? 404 : 200).end(file ?? "not found");
+  });
+  const [server] = await started(context, serving);
   return server;
 }
 
@@ -78,12 +71,9 @@ async function program(url, args = []) {
   const root = join(scratch, "1.root.json");
   await writeFile(root, GIVEN);
   const given = ["--json", "--community", COMMUNITY, "--root", root, "--timeout", `${TIMEOUT_MS}ms`];
-  const child = spawn(CAPSULE, ["verify", `${url}/peers.json`, ...given, ...args], { env: {}, timeout: 30_000 });
-  let text = "";
-  child.stdout.setEncoding("utf8").on("data", (part) => (text += part));
-  const [exit] = await once(child, "close");
-  const report = JSON.parse(text);
-  return { exit, code: report.ok ? "ok" : report.code, report };
+  const run = await runCapsule(["verify", `${url}/peers.json`, ...given, ...args]);
+  const report = JSON.parse(run.stdout);
+  return { exit: run.code, code: report.ok ? "ok" : report.code, report };
 }
 
 /** Both readers, who know nothing but the first root, refuse what is at the address, each with its code. */
@@ -117,7 +107,7 @@ test("arbitrary installation: a capsule by a key of the host's own, a root by ke
 });
 
 test("endless data: a file that does not end is given up at its limit", async (t) => {
-  const { url } = await started(t, serveEndlessBody());
+  const [{ url }] = await started(t, serveEndlessBody());
   const files = capsule([publisher]);
   const padded = await host(t, { ...files, "peers.json": files["peers.json"].padEnd(1_048_577) });
   for (const endless of [url, padded.url]) {
@@ -165,7 +155,7 @@ test("indefinite freeze: an old capsule ends, and so does a root whose successor
 test("malicious mirrors: one that has nothing, or a page, or an old copy, costs only itself", async (t) => {
   const good = await host(t, capsule([publisher]));
   const old = await host(t, capsule([publisher], { expiresAt: Date.now() - 1, issuedAt: Date.now() - 2 }));
-  const [empty, page] = [await host(t, {}), await started(t, serveHtml())];
+  const [empty, [page]] = [await host(t, {}), await started(t, serveHtml())];
   const read = await new Browser().read(empty.url, page.url, old.url, good.url);
   assert.deepEqual(read.codes, ["HTTP_404", "SIGNATURE_INVALID", "EXPIRED", "ok"]);
   assert.deepEqual(read.live, [peer.peerId]);
@@ -206,7 +196,7 @@ test("rollback: an older capsule, and an older root, than were seen before", asy
 });
 
 test("slow retrieval: a byte now and then is not waited for", async (t) => {
-  const { url } = await started(t, serveDrip());
+  const [{ url }] = await started(t, serveDrip());
   const read = await new Browser().read(url);
   assert.deepEqual(read.codes, ["TIMEOUT"]);
   const verified = await program(url);

@@ -22,9 +22,9 @@ import { startSignalling } from "./harness/signalling.mjs";
 import { ROOT } from "./harness/steps.mjs";
 import { serve } from "./hostile.mjs";
 import { announce, peerIds, peers } from "./http.mjs";
+import { CAPSULE, requireCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
 const COMMUNITY = "browsers";
 /** For whatever is waited for: it ends as soon as that is there. */
 const PATIENCE_MS = 30_000;
@@ -54,7 +54,7 @@ before(async () => {
   for (const file of ["client/dist/example.js", "client/build/internals.js"]) {
     assert.ok(existsSync(join(ROOT, file)), `${file} is not there: npm run build --workspace client`);
   }
-  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "browser-test-"));
   [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0" } })]);
   running.push(signalling, pages, beacon);

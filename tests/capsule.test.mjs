@@ -1,6 +1,4 @@
 // The capsule program, as a binary: against real Workers in workerd, and against hostile servers.
-//
-// CAPSULE_BIN names the binary, target/debug/capsule by default.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -27,19 +25,18 @@ import {
   serveRaw,
   serveSilence,
   serveTls,
+  started,
 } from "./hostile.mjs";
+import { CAPSULE, finished, requireCapsule, runCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 60_000;
 
 const keys = JSON.parse(await readFile(join(ROOT, "tests/vectors/keys.json"), "utf8"));
 
 let scratch;
 before(async () => {
-  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "capsule-test-"));
 });
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -54,17 +51,7 @@ const newDirectory = () => mkdtemp(join(scratch, "case-"));
  * @param {{ env?: Record<string, string>, cwd?: string }} [options]
  * @returns {Promise<{ code: number | null, signal: string | null, stdout: string, stderr: string }>}
  */
-async function capsule(args, { env = {}, cwd = scratch } = {}) {
-  const child = spawn(CAPSULE, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_LIMIT_MS });
-  return finished(child);
-}
-
-async function finished(child) {
-  const output = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
-  const [code, signal] = await once(child, "close");
-  return { code, signal, ...output };
-}
+const capsule = (args, { env, cwd = scratch } = {}) => runCapsule(args, { env, cwd });
 
 /**
  * Publishes with --json and key a of the test vectors.
@@ -102,13 +89,6 @@ function publicKeyPem(base64) {
 }
 
 const openssl = (...args) => promisify(execFile)("openssl", args);
-
-/** Starts servers for one test and stops them after it. */
-async function started(context, ...servers) {
-  const all = await Promise.all(servers);
-  context.after(() => Promise.all(all.map((server) => server.stop())));
-  return all;
-}
 
 describe("help", () => {
   const VARIABLES = {

@@ -13,6 +13,18 @@ import { createServer as createTcpServer } from "node:net";
  */
 
 /**
+ * Starts servers for one test and stops them after it.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {...Promise<{ stop(): Promise<unknown> }>} servers
+ */
+export async function started(context, ...servers) {
+  const all = await Promise.all(servers);
+  context.after(() => Promise.all(all.map((server) => server.stop())));
+  return all;
+}
+
+/**
  * @param {import("node:http").RequestListener} handle
  * @returns {Promise<Server>}
  */

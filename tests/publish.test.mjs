@@ -1,7 +1,5 @@
 // What `capsule publish` and `capsule watch` do beyond asking and signing: shares, nodes, revocations, freshness,
 // minisign, the command afterwards, and going on for ever. (What they do with buckets: capsule/tests/s3.rs.)
-//
-// CAPSULE_BIN names the binary, target/debug/capsule by default.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -16,13 +14,11 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ADVICE, findMinisign } from "./harness/minisign.mjs";
-import { serve, serveDead, serveHtml, serveJson, serveSilence } from "./hostile.mjs";
+import { serve, serveDead, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
+import { CAPSULE, finished, requireCapsule, runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 60_000;
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const FILES = ["peers.json", "peers.json.minisig", "peers.json.sig"];
 
@@ -31,7 +27,7 @@ const SIGNS = { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey };
 
 let scratch;
 before(async () => {
-  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "publish-test-"));
 });
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -52,17 +48,7 @@ async function newFile(content) {
  * @param {string[]} args
  * @param {Record<string, string>} [env]
  */
-async function capsule(args, env = {}) {
-  const child = spawn(CAPSULE, args, { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_LIMIT_MS });
-  return finished(child);
-}
-
-async function finished(child) {
-  const output = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
-  const [code, signal] = await once(child, "close");
-  return { code, signal, ...output };
-}
+const capsule = (args, env) => runCapsule(args, { cwd: scratch, env });
 
 /**
  * Publishes with --json and key a of the test vectors.
@@ -92,13 +78,6 @@ const nodeTicket = (peer, fields = {}) => {
   const issuedAt = fields.issuedAt ?? Date.now();
   return signTicket(peer, { issuedAt, expiresAt: issuedAt + 7 * DAY_MS, community: "mainnet", ...fields });
 };
-
-/** Starts servers for one test and stops them after it. */
-async function started(context, ...servers) {
-  const all = await Promise.all(servers);
-  context.after(() => Promise.all(all.map((server) => server.stop())));
-  return all;
-}
 
 const verify = async (out, ...args) => {
   const file = join(out, "peers.json");

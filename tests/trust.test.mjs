@@ -1,12 +1,9 @@
 // Who may publish, and who believes it: roots, cosignatures, revocations, long tickets and the health of a community,
 // through the capsule program as a binary.
-//
-// CAPSULE_BIN names the binary, target/debug/capsule by default.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,20 +11,18 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { serve, serveDead, serveHtml, serveJson, serveSilence } from "./hostile.mjs";
+import { serve, serveDead, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
+import { requireCapsule, runCapsule } from "./program.mjs";
 import { canonical, newPeer, rawPublicKey, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 60_000;
 const DAY_MS = 24 * 60 * 60 * 1_000;
 /** When the stories happen. */
 const NOW = 1_700_000_000_000;
 
 let scratch;
 before(async () => {
-  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+  requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "trust-test-"));
 });
 after(() => rm(scratch, { recursive: true, force: true }));
@@ -45,13 +40,7 @@ const at = (millis) => ({ SOURCE_DATE_EPOCH: String(millis / 1_000) });
  * @param {{ env?: Record<string, string>, cwd?: string }} [options]
  * @returns {Promise<{ code: number | null, stdout: string, stderr: string }>}
  */
-async function capsule(args, { env = at(NOW), cwd = scratch } = {}) {
-  const child = spawn(CAPSULE, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_LIMIT_MS });
-  const output = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
-  const [code] = await once(child, "close");
-  return { code, ...output };
-}
+const capsule = (args, { env = at(NOW), cwd = scratch } = {}) => runCapsule(args, { env, cwd });
 
 /** The same with --json, of which the result is read. */
 async function json(args, options) {
@@ -64,13 +53,6 @@ async function good(args, options) {
   const { code, stdout, stderr, result } = await json(args, options);
   assert.equal(code, 0, stdout + stderr);
   return result;
-}
-
-/** Starts servers for one test and stops them after it. */
-async function started(context, ...servers) {
-  const all = await Promise.all(servers);
-  context.after(() => Promise.all(all.map((server) => server.stop())));
-  return all;
 }
 
 /** Serves the files of a directory, as a static host does. */

@@ -1,0 +1,39 @@
+// The capsule program, as a binary. CAPSULE_BIN names it, target/debug/capsule by default.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+export const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
+/** A run that takes longer hangs. */
+const RUN_LIMIT_MS = 60_000;
+
+/** Says what to do where it has not been built. */
+export function requireCapsule() {
+  assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+}
+
+/**
+ * Runs the program, with no variables but those given.
+ *
+ * @param {string[]} args
+ * @param {{ env?: Record<string, string>, cwd?: string }} [options]
+ */
+export function runCapsule(args, { env = {}, cwd } = {}) {
+  return finished(spawn(CAPSULE, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_LIMIT_MS }));
+}
+
+/**
+ * @param {import("node:child_process").ChildProcess} child
+ * @returns {Promise<{ code: number | null, signal: string | null, stdout: string, stderr: string }>}
+ */
+export async function finished(child) {
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (output[name] += text));
+  const [code, signal] = await once(child, "close");
+  return { code, signal, ...output };
+}
