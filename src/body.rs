@@ -9,12 +9,12 @@ use worker::{Request, web_sys};
 
 /// Reads a body, and keeps no more of it than a body may have.
 pub(crate) async fn read(request: web_sys::Request) -> worker::Result<Result<Vec<u8>, RequestError>> {
-    // A body never has more bytes than its length says: that is where HTTP ends it. So a short one needs no counting,
-    // and is read whole, which takes fewer calls than a stream.
+    // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer calls than a
+    // stream, and is held to the limit all the same: not every request has come over HTTP.
     let length = request.headers().get("Content-Length")?.and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length <= BODY_MAX_BYTES) {
-        let body = JsFuture::from(request.array_buffer()?).await?;
-        return Ok(Ok(Uint8Array::new(&body).to_vec()));
+        let body = Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
+        return Ok(if body.len() <= BODY_MAX_BYTES { Ok(body) } else { Err(RequestError::BodyTooLarge) });
     }
     read_counted(request).await
 }
