@@ -5,9 +5,10 @@
 //! stays where it was made, so that a hash says "the same network as before" there and nothing anywhere else.
 
 use std::fmt;
+use std::hash::Hasher as _;
 use std::net::IpAddr;
 
-use sha2::{Digest as _, Sha512};
+use siphasher::sip::SipHasher24;
 
 use crate::base64;
 
@@ -42,14 +43,17 @@ impl Network {
         value.and_then(|text| text.trim().parse().ok()).map_or(Self::Unknown, Self::of)
     }
 
-    /// The form in which a network is handed from the Worker to a community's object, and forgotten there.
-    pub fn to_text(self) -> String {
-        let bytes: &[u8] = match &self {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
             Self::V4(prefix) => prefix,
             Self::V6(prefix) => prefix,
             Self::Unknown => &[],
-        };
-        base64::encode(bytes)
+        }
+    }
+
+    /// The form in which a network is handed from the Worker to a community's object, and forgotten there.
+    pub fn to_text(self) -> String {
+        base64::encode(self.as_bytes())
     }
 
     /// Reads what [`Network::to_text`] wrote; anything else is [`Network::Unknown`].
@@ -84,28 +88,29 @@ impl NetworkSalt {
         &self.0
     }
 
-    /// The salted hash of a network: 8 bytes of SHA-512. A collision merges two networks, nothing more.
+    /// The salted hash of a network: SipHash-2-4, a pseudo-random function whose key is the salt, because nobody without
+    /// the salt may tell which network a hash is of, or choose networks whose hashes collide. A collision merges two
+    /// networks, nothing more.
     pub fn hash(&self, network: Network) -> NetworkHash {
-        let digest = Sha512::new().chain_update(self.0).chain_update(network.to_text()).finalize();
-        let mut hash = [0; 8];
-        hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        NetworkHash(hash)
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(network.as_bytes());
+        NetworkHash(hasher.finish())
     }
 }
 
 /// A network as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetworkHash([u8; 8]);
+pub struct NetworkHash(u64);
 
 impl NetworkHash {
-    /// Takes back the 8 bytes of [`NetworkHash::as_bytes`].
+    /// Takes back the 8 bytes of [`NetworkHash::to_bytes`].
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(bytes)
+        Self(u64::from_be_bytes(bytes))
     }
 
     /// The 8 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 }
 

@@ -17,7 +17,7 @@
 //!    soonest go first. Of a record that went by rule 4 nothing is remembered, so that its peer may come back at once.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::key::PublicKey;
@@ -272,25 +272,34 @@ impl Roster {
     /// Shares out `limit` places, one to each network in turn. Returns who gets them and who would have been next in
     /// each network.
     fn share_out(&self, limit: usize, excluded: Option<Sequence>) -> (Vec<Sequence>, Vec<Sequence>) {
+        let next =
+            |Turn { sequence, network }| Some(Turn { sequence: self.next_of(network, sequence, excluded)?, network });
         // One network more than the limit, because the excluded peer may be the only one of its network.
         let networks = self.by_freshest.iter().rev().take(limit.saturating_add(1));
-        let mut turns = BinaryHeap::new();
-        for (_, network) in networks {
-            let mut records = self.networks.get(network).into_iter().flatten().rev().copied();
-            if let Some(freshest) = records.by_ref().find(|sequence| Some(*sequence) != excluded) {
-                turns.push(Turn { round: Reverse(0), sequence: freshest, rest: records });
-            }
-        }
+        let mut turns: Vec<_> = networks
+            .map(|(sequence, network)| Turn { sequence: *sequence, network: *network })
+            .filter_map(|turn| if Some(turn.sequence) == excluded { next(turn) } else { Some(turn) })
+            .collect();
         let mut chosen = Vec::with_capacity(limit.min(self.records.len()));
-        while chosen.len() < limit
-            && let Some(Turn { round: Reverse(round), sequence, mut rest }) = turns.pop()
-        {
-            chosen.push(sequence);
-            if let Some(next) = rest.by_ref().find(|sequence| Some(*sequence) != excluded) {
-                turns.push(Turn { round: Reverse(round + 1), sequence: next, rest });
+        while !turns.is_empty() {
+            // Freshest first: where the places end within a round, they go to the freshest of it.
+            turns.sort_unstable_by_key(|turn| Reverse(turn.sequence));
+            let places = turns.len().min(limit - chosen.len());
+            let still_waiting = turns.split_off(places);
+            chosen.extend(turns.iter().map(|turn| turn.sequence));
+            turns = turns.into_iter().filter_map(next).collect();
+            if chosen.len() == limit {
+                turns.extend(still_waiting);
+                break;
             }
         }
         (chosen, turns.into_iter().map(|turn| turn.sequence).collect())
+    }
+
+    /// The freshest record of a network that is older than `sequence` and is not `excluded`.
+    fn next_of(&self, network: NetworkHash, sequence: Sequence, excluded: Option<Sequence>) -> Option<Sequence> {
+        let older = self.networks.get(&network)?.range(..sequence);
+        older.rev().copied().find(|sequence| Some(*sequence) != excluded)
     }
 
     /// Forgets what has ended by `now`. Calling it early, late or twice changes nothing else.
@@ -434,35 +443,8 @@ impl Roster {
     }
 }
 
-/// A network's turn in the sharing out of an answer: the lowest round goes first, the freshest record first in it.
-struct Turn<I> {
-    round: Reverse<usize>,
+/// A network's turn in the sharing out of an answer: its freshest record that has no place yet.
+struct Turn {
     sequence: Sequence,
-    rest: I,
-}
-
-impl<I> Turn<I> {
-    const fn key(&self) -> (Reverse<usize>, Sequence) {
-        (self.round, self.sequence)
-    }
-}
-
-impl<I> PartialEq for Turn<I> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<I> Eq for Turn<I> {}
-
-impl<I> PartialOrd for Turn<I> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<I> Ord for Turn<I> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
+    network: NetworkHash,
 }

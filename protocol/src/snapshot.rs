@@ -206,7 +206,7 @@ impl<'a> RecordFields<'a> {
     fn new(record: &'a Record) -> Result<Self, SnapshotError> {
         Ok(Self {
             accepted_at: record.accepted_at,
-            network: base64::encode(record.network.as_bytes()),
+            network: base64::encode(&record.network.to_bytes()),
             ticket: serde_json::from_str(record.ticket.as_json())?,
         })
     }
