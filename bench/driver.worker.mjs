@@ -1,5 +1,7 @@
 // A Worker that hands tickets straight to an object, one call after the other, so that what is measured is the object
-// and the call to it, not the checks before. What it says in its calls is what src/community.rs says in `hand_over`.
+// and the call to it, not the checks before. It calls as the beacon does.
+
+import { callObject } from "../src/runtime.js";
 
 /** So many networks announce, in turn. */
 const NETWORKS = 1_000;
@@ -7,15 +9,10 @@ let calls = 0;
 
 export default {
   async fetch(request, env) {
-    const stub = env.OBJECT.get(env.OBJECT.idFromName("bench"));
     let answer;
     for (const ticket of (await request.text()).split("\n")) {
       calls += 1;
-      const response = await stub.fetch("https://community/announce", {
-        method: "POST",
-        headers: { "X-Community": "bench", "X-Network": network(calls % NETWORKS) },
-        body: ticket,
-      });
+      const response = await callObject(env, "bench", "/announce", `bench ${network(calls % NETWORKS)} ${btoa(ticket)}`);
       answer = await response.arrayBuffer();
       if (response.status !== 200) return new Response(answer, { status: 502 });
     }

@@ -14,8 +14,8 @@ const BASELINE = {
   outDir: "target/worker-baseline",
   worker: { crate: "bench/baseline", sources: ["bench/baseline/Cargo.toml", "bench/baseline/src"] },
 };
-const DRIVER = fileURLToPath(new URL("driver.worker.mjs", import.meta.url));
-/** The first is the main module. */
+/** Of both, the first is the main module. */
+const DRIVER = ["bench/driver.worker.mjs", "src/runtime.js"];
 const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) =>
   fileURLToPath(new URL(file, import.meta.url)),
 );
@@ -71,9 +71,10 @@ export async function startObject(options) {
   return startPinned([
     {
       name: "driver",
-      modules: [{ type: "ESModule", path: DRIVER }],
+      modulesRoot: ROOT,
+      modules: DRIVER.map((path) => ({ type: "ESModule", path: join(ROOT, path) })),
       compatibilityDate,
-      durableObjects: { OBJECT: { className, scriptName: worker.name, useSQLite: true } },
+      durableObjects: { COMMUNITY: { className, scriptName: worker.name, useSQLite: true } },
     },
     worker,
   ]);

@@ -1,11 +1,12 @@
 //! Answers: JSON and the headers that every one of them has.
-//!
-//! Every call from here into JavaScript costs time, and `worker::Response` makes a dozen of them for each answer. So the
-//! headers that hardly differ are one JavaScript object, made once.
+
+use std::fmt::Write as _;
 
 use serde_json::Value;
-use worker::js_sys::{Object, Reflect, Uint8Array};
-use worker::web_sys;
+use worker::wasm_bindgen::JsValue;
+use worker::web_sys::{Headers, Response};
+
+use crate::runtime;
 
 /// Tickets in their normal form, each by itself or some already joined by commas. They are copied into answers as they
 /// are.
@@ -15,8 +16,19 @@ pub(crate) type Peers<'a> = [&'a str];
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) content: Content,
+    /// What this answer has besides the headers of all, or in their place.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Nothing,
+    Json,
+    /// RFC 9457.
+    Problem,
 }
 
 /// A page of any origin may read every answer: there are no cookies and no accounts, so there is nothing to protect
@@ -30,80 +42,75 @@ const EVERY_ANSWER: [(&str, &str); 5] = [
     ("Cache-Control", "no-store"),
 ];
 
-const JSON: (&str, &str) = ("Content-Type", "application/json; charset=utf-8");
-
 thread_local! {
-    static EMPTY_HEADERS: Object = record(EVERY_ANSWER);
-    static JSON_HEADERS: Object = record(EVERY_ANSWER.into_iter().chain([JSON]));
+    // Made once, because making them takes longer than all the rest of an answer.
+    static HEADERS: Result<[Headers; 3], JsValue> = (|| {
+        Ok([
+            shared_headers(None)?,
+            shared_headers(Some("application/json; charset=utf-8"))?,
+            shared_headers(Some("application/problem+json; charset=utf-8"))?,
+        ])
+    })();
+}
+
+fn shared_headers(content_type: Option<&str>) -> Result<Headers, JsValue> {
+    let headers = Headers::new()?;
+    for (name, value) in EVERY_ANSWER.into_iter().chain(content_type.map(|value| ("Content-Type", value))) {
+        headers.set(name, value)?;
+    }
+    Ok(headers)
 }
 
 impl Answer {
     /// An answer of `fields`, a JSON object, and of `peers` after them.
-    pub(crate) fn new(
-        status: u16,
-        headers: Vec<(&'static str, String)>,
-        fields: &Value,
-        peers: Option<&Peers<'_>>,
-    ) -> Self {
-        let mut body = fields.to_string();
-        if let Some(peers) = peers {
-            body.pop();
-            body.push_str(",\"peers\":[");
-            for (position, peer) in peers.iter().enumerate() {
-                if position > 0 {
-                    body.push(',');
-                }
-                body.push_str(peer);
+    pub(crate) fn new(status: u16, content: Content, fields: &Value, peers: Option<&Peers<'_>>) -> Self {
+        let fields = fields.to_string();
+        let Some(peers) = peers else { return Self { status, content, headers: Vec::new(), body: fields } };
+        let mut body =
+            String::with_capacity(peers.iter().map(|peer| peer.len() + 1).sum::<usize>() + fields.len() + 16);
+        body.push_str(fields.strip_suffix('}').unwrap_or(&fields));
+        body.push_str(",\"peers\":[");
+        for (position, peer) in peers.iter().enumerate() {
+            if position > 0 {
+                body.push(',');
             }
-            body.push_str("]}");
+            body.push_str(peer);
         }
-        Self { status, headers, body }
+        body.push_str("]}");
+        Self { status, content, headers: Vec::new(), body }
     }
 
     /// 200.
     pub(crate) fn ok(fields: &Value, peers: Option<&Peers<'_>>) -> Self {
-        Self::new(200, Vec::new(), fields, peers)
+        Self::new(200, Content::Json, fields, peers)
     }
 
     /// An answer without a body.
     pub(crate) const fn empty(status: u16, headers: Vec<(&'static str, String)>) -> Self {
-        Self { status, headers, body: String::new() }
+        Self { status, content: Content::Nothing, headers, body: String::new() }
+    }
+
+    /// The same answer with these headers.
+    pub(crate) fn with_headers(self, headers: Vec<(&'static str, String)>) -> Self {
+        Self { headers, ..self }
     }
 
     /// Hands the answer to the runtime.
-    pub(crate) fn into_response(self) -> worker::Result<web_sys::Response> {
-        let init = web_sys::ResponseInit::new();
-        init.set_status(self.status);
-        init.set_headers_record_from_str_to_str(&self.all_headers());
-        let body = (!self.body.is_empty()).then(|| Uint8Array::from(self.body.as_bytes()));
-        Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init)?)
-    }
-
-    fn all_headers(&self) -> Object {
-        let common = if self.body.is_empty() { &EMPTY_HEADERS } else { &JSON_HEADERS };
-        common.with(|common| {
-            if self.headers.is_empty() {
-                return common.clone();
-            }
-            let headers = Object::assign(&Object::new(), common);
-            for (name, value) in &self.headers {
-                set(&headers, name, value);
-            }
-            headers
+    pub(crate) fn into_response(self) -> Result<Response, JsValue> {
+        let mut more = String::new();
+        for (name, value) in &self.headers {
+            // Writing to a string cannot fail.
+            let _ = writeln!(more, "{name}\n{value}");
+        }
+        let more = Some(more.as_str()).filter(|more| !more.is_empty());
+        HEADERS.with(|headers| {
+            let [nothing, json, problem] = headers.as_ref().map_err(Clone::clone)?;
+            let shared = match self.content {
+                Content::Nothing => nothing,
+                Content::Json => json,
+                Content::Problem => problem,
+            };
+            runtime::respond(self.status, shared, more, self.body.as_bytes())
         })
     }
-}
-
-/// Headers in the form that `Response` and `Request` take: a plain object.
-pub(crate) fn record<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Object {
-    let record = Object::new();
-    for (name, value) in headers {
-        set(&record, name, value);
-    }
-    record
-}
-
-fn set(record: &Object, name: &str, value: &str) {
-    // Setting a property of a plain object cannot fail.
-    let _ = Reflect::set(record, &name.into(), &value.into());
 }

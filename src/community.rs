@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community as Name;
 use rendezvous_protocol::network::{Network, NetworkSalt};
 use rendezvous_protocol::roster::{Announced, Record, Roster};
@@ -17,26 +18,20 @@ use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde_json::json;
 use worker::js_sys::futures::JsFuture;
-use worker::js_sys::{self, Reflect};
+use worker::js_sys::{self, Promise};
 use worker::wasm_bindgen::prelude::*;
-use worker::worker_sys::{DurableObjectNamespace, DurableObjectState};
-use worker::{Delay, Env, ScheduledTime, SqlStorage, State, web_sys};
+use worker::worker_sys::DurableObjectState;
+use worker::{Delay, Env, ScheduledTime, SqlStorage, State, Storage, web_sys};
 
-use crate::answer::{self, Answer};
+use crate::answer::{Answer, Content};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
-use crate::{journal, rescue, throttle};
-
-/// The binding in `wrangler.toml`.
-const BINDING: &str = "COMMUNITY";
+use crate::{journal, rescue, runtime, throttle};
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
 const LISTING: &str = "/listing";
-
-const COMMUNITY_HEADER: &str = "X-Community";
-const NETWORK_HEADER: &str = "X-Network";
 
 /// One row, so that a snapshot is written, and billed, as one.
 const CREATE_TABLE: &str =
@@ -47,22 +42,32 @@ const WRITE_SNAPSHOT: &str =
     "INSERT INTO snapshot (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
 
 /// Hands a verified ticket to the object, to be listed or to leave. What comes back is the answer to the client.
-pub(crate) async fn hand_over(
+pub(crate) fn hand_over(
     env: &Env,
     community: &Name,
     network: Network,
     ticket: &VerifiedTicket,
-) -> worker::Result<web_sys::Response> {
+) -> Result<Promise, JsValue> {
     let path = match ticket.payload().purpose {
         Purpose::Presence => ANNOUNCE,
         Purpose::Leave => LEAVE,
     };
-    call(env, community, path, network, Some(ticket.as_json())).await
+    // As it comes, because whoever makes a new one of it copies every header.
+    let answer = call(env, community, path, network, ticket.as_json())?;
+    Ok(OBJECT_FAILED.with(|failed| answer.catch_map(failed)))
+}
+
+thread_local! {
+    static OBJECT_FAILED: Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>> = Closure::new(|error: JsValue| {
+        let answer = router::internal(router::clock(), &error.into()).into_response();
+        answer.map(JsValue::from).map_err(|error| JsError::new(&format!("{error:?}")))
+    });
 }
 
 /// Asks the object for so much of its roster that any list can be made of it.
 pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: UnixMillis) -> Result<Listing, Failure> {
-    let response = call(env, community, LISTING, Network::Unknown, None).await?;
+    let response = JsFuture::from(call(env, community, LISTING, Network::Unknown, "")?).await?;
+    let response: web_sys::Response = response.unchecked_into();
     if response.status() != 200 {
         return Err(Failure::Object { status: response.status() });
     }
@@ -71,28 +76,15 @@ pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: U
 }
 
 #[cfg(feature = "fault-injection")]
-pub(crate) async fn inject_panic(env: &Env, community: &Name) -> worker::Result<web_sys::Response> {
-    call(env, community, router::PANIC, Network::Unknown, None).await
+pub(crate) fn inject_panic(env: &Env, community: &Name) -> Result<Promise, JsValue> {
+    call(env, community, router::PANIC, Network::Unknown, "")
 }
 
-async fn call(
-    env: &Env,
-    community: &Name,
-    path: &str,
-    network: Network,
-    body: Option<&str>,
-) -> worker::Result<web_sys::Response> {
-    let init = web_sys::RequestInit::new();
-    init.set_method("POST");
-    let headers = [(COMMUNITY_HEADER, community.as_str()), (NETWORK_HEADER, &network.to_text())];
-    init.set_headers_record_from_str_to_str(&answer::record(headers));
-    init.set_body_opt_str(body);
-    // The host is of no consequence: the name picks the object.
-    let request = web_sys::Request::new_with_str_and_init(&format!("https://community{path}"), &init)?;
-    let objects: DurableObjectNamespace = Reflect::get(env, &BINDING.into())?.unchecked_into();
-    let response = JsFuture::from(objects.get_by_name(community.as_str())?.fetch_with_request(&request)?).await?;
-    // As it came, because whoever makes a new one of it copies every header.
-    Ok(response.unchecked_into())
+/// What is handed over is the community's name, the network and the ticket in base64, for a header is ASCII.
+fn call(env: &Env, community: &Name, path: &str, network: Network, ticket: &str) -> Result<Promise, JsValue> {
+    let name = community.as_str();
+    let ticket = base64::encode(ticket.as_bytes());
+    runtime::call_object(env, name, path, &format!("{name} {} {ticket}", network.to_text()))
 }
 
 /// The Durable Object. Its name is the community's.
@@ -121,11 +113,10 @@ impl Community {
         Self { state, core }
     }
 
-    /// Answers one call of the Worker.
-    pub async fn fetch(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
+    /// Answers one call of the Worker. Nothing in it waits, so no other event comes between.
+    pub fn fetch(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let now = router::clock();
-        let answer = self.serve(request, now).await.unwrap_or_else(|failure| router::internal(now, &failure));
-        Ok(answer.into_response()?)
+        self.serve(request, now).unwrap_or_else(|failure| router::internal(now, &failure)).into_response()
     }
 
     /// The time that was set has come.
@@ -141,38 +132,39 @@ impl Community {
         self.core.as_ref().map_err(Clone::clone)
     }
 
-    async fn serve(&self, request: web_sys::Request, now: UnixMillis) -> Result<Answer, Failure> {
+    fn serve(&self, request: &web_sys::Request, now: UnixMillis) -> Result<Answer, Failure> {
         let core = self.core()?;
-        let url = request.url();
-        let (path, _) = router::path_and_query(&url);
-        let headers = request.headers();
-        let community = headers.get(COMMUNITY_HEADER)?.unwrap_or_default();
-        let network = Network::from_text(&headers.get(NETWORK_HEADER)?.unwrap_or_default());
-        // Other events may run during this wait. Nothing has been read or decided yet, so none is in the way.
-        let ticket = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
-        let (answer, changed) = rescue::running(self.state.as_raw(), || match path {
-            LISTING => Ok((core.listing(now)?, false)),
-            LEAVE => Ok(core.leave(now, &VerifiedTicket::trusted(&ticket, Purpose::Leave)?)),
+        let described = runtime::describe_call(request)?;
+        let (url, handed_over) = described.split_once('\n').unwrap_or_default();
+        let mut words = handed_over.split(' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (community, network, ticket) = (word(), Network::from_text(word()), word());
+        let ticket = |purpose| {
+            let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+            VerifiedTicket::trusted(&json, purpose)
+        };
+        let (path, _) = router::path_and_query(url);
+        let (answer, changed) = match path {
+            LISTING => (core.listing(now)?, false),
+            LEAVE => core.leave(now, &ticket(Purpose::Leave)?),
             #[cfg(feature = "fault-injection")]
-            router::PANIC => Ok((router::inject_panic(), false)),
-            _ => core.announce(now, &community, network, VerifiedTicket::trusted(&ticket, Purpose::Presence)?),
-        })?;
+            router::PANIC => (router::inject_panic(), false),
+            _ => core.announce(now, community, network, ticket(Purpose::Presence)?)?,
+        };
         if changed {
             core.changed(&self.state, now);
         }
-        rescue::running(self.state.as_raw(), || core.write_if_due(now));
-        if let Err(error) = self.set_alarm_if_due(core, now).await {
-            // It only tidies up, and is set again when it does not come.
-            journal::failure("alarm_not_set", json!({ "cause": error.to_string() }));
+        core.write_if_due(now);
+        if let Some(at) = core.next_alarm(now) {
+            let storage = self.state.storage();
+            self.state.wait_until(async move {
+                if let Err(error) = set_alarm(&storage, at).await {
+                    // It only tidies up, and is set again when it does not come.
+                    journal::failure("alarm_not_set", json!({ "cause": error.to_string() }));
+                }
+            });
         }
         Ok(answer)
-    }
-
-    async fn set_alarm_if_due(&self, core: &Core, now: UnixMillis) -> worker::Result<()> {
-        let Some(at) = core.next_alarm(now) else { return Ok(()) };
-        // The roster has been changed and the answer made: what runs during this wait finds both done.
-        let date = js_sys::Date::new(&(at.as_u64() as f64).into());
-        self.state.storage().set_alarm(ScheduledTime::new(date)).await
     }
 
     async fn tidy_up(&self) -> Result<(), Failure> {
@@ -187,8 +179,16 @@ impl Community {
             journal::note("roster_deleted", json!({ "cause": "nobody is present" }));
             return Ok(());
         }
-        Ok(self.set_alarm_if_due(core, now).await?)
+        match core.next_alarm(now) {
+            Some(at) => Ok(set_alarm(&self.state.storage(), at).await?),
+            None => Ok(()),
+        }
     }
+}
+
+async fn set_alarm(storage: &Storage, at: UnixMillis) -> worker::Result<()> {
+    let date = js_sys::Date::new(&(at.as_u64() as f64).into());
+    storage.set_alarm(ScheduledTime::new(date)).await
 }
 
 /// What outlives one event: the object itself, a timer and the panic hook share it.
@@ -281,7 +281,7 @@ impl Core {
             "community": community,
             "serverTime": now,
             "expiresAt": expires_at,
-            "announceAfterMs": self.config.pacing.announce_after_millis(present, getrandom::u32()?),
+            "announceAfterMs": self.config.pacing.announce_after_millis(present, random()),
         });
         Ok((Answer::ok(&fields, Some(&peers)), accepted))
     }
@@ -294,7 +294,7 @@ impl Core {
     fn listing(&self, now: UnixMillis) -> Result<Answer, Failure> {
         let roster = &mut self.memory.borrow_mut().roster;
         let body = Listing::encode(roster, now, self.config.answer_limit, self.started_at)?;
-        Ok(Answer { status: 200, headers: Vec::new(), body })
+        Ok(Answer { status: 200, content: Content::Json, headers: Vec::new(), body })
     }
 
     fn next_alarm(&self, now: UnixMillis) -> Option<UnixMillis> {
@@ -332,6 +332,11 @@ impl Core {
             journal::failure("snapshot_not_written", json!({ "cause": failure.to_string() }));
         }
     }
+}
+
+/// Spreads announces out. Nobody gains anything by guessing it.
+fn random() -> u32 {
+    (js_sys::Math::random() * f64::from(u32::MAX)) as u32
 }
 
 fn write_snapshot(sql: &SqlStorage, state: String) -> worker::Result<()> {

@@ -13,10 +13,12 @@ mod listings;
 mod problem;
 mod rescue;
 mod router;
+mod runtime;
 mod signature;
 mod throttle;
 
-use worker::{Context, Env, event, web_sys};
+use worker::wasm_bindgen::prelude::*;
+use worker::{Env, event, web_sys};
 
 #[event(start)]
 fn start() {
@@ -26,7 +28,10 @@ fn start() {
     }));
 }
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, _context: Context) -> worker::Result<web_sys::Response> {
-    router::respond(request, &env).await
+/// Answers a request, with a `Response` or with a promise of one.
+///
+/// It is exported as it stands, not by `worker`'s macro, which makes a promise of every answer.
+#[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
+pub fn fetch(request: web_sys::Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
+    router::respond(request, env)
 }

@@ -9,7 +9,7 @@ use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::json;
 
-use crate::answer::{Answer, Peers};
+use crate::answer::{Answer, Content, Peers};
 
 /// Why a request is not served.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Problem {
             "serverTime": now,
             "validation": { "ok": false, "reason": code },
         });
-        let mut headers = vec![("Content-Type", "application/problem+json; charset=utf-8".to_owned())];
+        let mut headers = Vec::new();
         if let Some(retry_after) = self.retry_after() {
             let millis = saturating_millis(retry_after);
             if let Some(fields) = fields.as_object_mut() {
@@ -122,7 +122,7 @@ impl Problem {
         if let Self::MethodNotAllowed { allow } = self {
             headers.push(("Allow", (*allow).to_owned()));
         }
-        Answer::new(self.status(), headers, &fields, Some(peers))
+        Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers)
     }
 }
 

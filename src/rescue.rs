@@ -5,15 +5,11 @@
 //! and constructs the objects again. While the old one dies its memory is still sound, so the panic hook writes every
 //! roster that is not just being changed to the JavaScript side of the isolate, where the new instance finds it.
 
-//!
-//! An object whose code panicked would also never answer again, because the runtime takes it for one that waits. It is
-//! aborted, so that whoever waits for it is told, and the next request constructs it anew.
-
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use worker::js_sys::{Function, Object, Reflect, global};
-use worker::wasm_bindgen::{JsCast as _, JsValue};
+use worker::js_sys::{Object, Reflect, global};
+use worker::wasm_bindgen::JsValue;
 
 use crate::community::Core;
 
@@ -22,8 +18,6 @@ const PROPERTY: &str = "rendezvousRescued";
 
 thread_local! {
     static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
-    /// The JavaScript side of the object whose code runs now.
-    static RUNNING: RefCell<Option<JsValue>> = const { RefCell::new(None) };
 }
 
 /// Counts this object among those to save.
@@ -34,24 +28,9 @@ pub(crate) fn register(core: &Rc<Core>) {
     });
 }
 
-/// Runs code of the object whose JavaScript side is `state`.
-pub(crate) fn running<T>(state: &JsValue, code: impl FnOnce() -> T) -> T {
-    RUNNING.set(Some(state.clone()));
-    let result = code();
-    RUNNING.set(None);
-    result
-}
-
-/// Saves every roster that has changes which are not in storage, and aborts the object that panicked, if it was one.
-/// Called by the panic hook: nothing here may panic, and what fails here has no other remedy.
+/// Saves every roster that has changes which are not in storage. Called by the panic hook: nothing here may panic, and
+/// what fails here has no other remedy.
 pub(crate) fn after_panic() {
-    save_all();
-    if let Some(state) = RUNNING.take() {
-        let _ = abort_soon(&state);
-    }
-}
-
-fn save_all() {
     let rescued = Object::new();
     CORES.with(|cores| {
         let Ok(cores) = cores.try_borrow() else { return };
@@ -62,15 +41,6 @@ fn save_all() {
         }
     });
     let _ = Reflect::set(&global(), &PROPERTY.into(), &rescued);
-}
-
-/// Aborting stops JavaScript at once. It has to wait until the panic is over, or nobody would notice that there was
-/// one and the broken instance would go on.
-fn abort_soon(state: &JsValue) -> Result<JsValue, JsValue> {
-    let abort: Function = Reflect::get(state, &"abort".into())?.dyn_into()?;
-    let abort = abort.bind1(state, &"the object's code panicked".into());
-    let queue: Function = Reflect::get(&global(), &"queueMicrotask".into())?.dyn_into()?;
-    queue.call1(&JsValue::UNDEFINED, &abort)
 }
 
 /// Takes the snapshot that was saved for this object, if there is one.

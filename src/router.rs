@@ -4,21 +4,23 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::network::Network;
 use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
 use rendezvous_protocol::snapshot::{Listing, SnapshotError};
-use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError};
+use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
-use worker::js_sys::Reflect;
+use worker::Env;
+use worker::js_sys::futures::future_to_promise;
+use worker::js_sys::{Date, Reflect};
 use worker::wasm_bindgen::JsValue;
-use worker::web_sys::{Request, Response};
-use worker::{Date, Env};
+use worker::web_sys::Request;
 
 use crate::answer::Answer;
 use crate::config::{Config, ConfigError};
 use crate::listings::Age;
 use crate::problem::Problem;
-use crate::{body, community, journal, listings, signature, throttle};
+use crate::{body, community, journal, listings, runtime, signature, throttle};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
@@ -60,7 +62,7 @@ impl From<SnapshotError> for Failure {
 
 /// The time. Read once for each event.
 pub(crate) fn clock() -> UnixMillis {
-    UnixMillis::saturating(Date::now().as_millis())
+    UnixMillis::saturating(Date::now() as u64)
 }
 
 /// The configuration, parsed once in the life of an isolate.
@@ -82,83 +84,109 @@ pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
     Problem::Internal.answer(now, &[])
 }
 
-/// Answers a request.
-pub(crate) async fn respond(request: Request, env: &Env) -> worker::Result<Response> {
+/// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
+/// one.
+pub(crate) fn respond(request: Request, env: Env) -> Result<JsValue, JsValue> {
     let now = clock();
-    let served = match config(env) {
-        Ok(config) => Beacon { env, config, now }.serve(request).await,
-        Err(failure) => Err(failure),
-    };
-    served.or_else(|failure| internal(now, &failure).into_response())
+    let served = config(&env).and_then(|config| Beacon { env, config, now }.serve(request));
+    answered(now, served)
+}
+
+fn answered(now: UnixMillis, served: Result<JsValue, Failure>) -> Result<JsValue, JsValue> {
+    served.or_else(|failure| Ok(internal(now, &failure).into_response()?.into()))
 }
 
 /// What serving one request needs.
-struct Beacon<'a> {
-    env: &'a Env,
+struct Beacon {
+    env: Env,
     config: &'static Config,
     now: UnixMillis,
 }
 
-impl Beacon<'_> {
-    async fn serve(&self, request: Request) -> Result<Response, Failure> {
-        let method = request.method();
-        if method == "OPTIONS" {
-            return Ok(preflight().into_response()?);
-        }
-        let reads = matches!(method.as_str(), "GET" | "HEAD");
+impl Beacon {
+    fn serve(self, request: Request) -> Result<JsValue, Failure> {
+        let described = runtime::describe_request(&request, self.config.client_address_header.as_deref())?;
+        let mut lines = described.split('\n');
+        let mut line = || lines.next().unwrap_or_default();
+        let (method, url, address, detail) = (line(), line(), line(), line());
+        let network = Network::from_header(Some(address));
+        let reads = matches!(method, "GET" | "HEAD");
         let writes = method == "POST";
-        let url = request.url();
-        let (path, query) = path_and_query(&url);
+        let (path, query) = path_and_query(url);
         let answer = match path {
-            "/announce" if writes => return self.take_ticket(request, query, Purpose::Presence).await,
-            "/leave" if writes => return self.take_ticket(request, query, Purpose::Leave).await,
-            "/peers" if reads => self.list(&request, query).await?,
+            _ if method == "OPTIONS" => preflight(),
+            "/announce" if writes => return self.take_ticket(request, query, network, detail, Purpose::Presence),
+            "/leave" if writes => return self.take_ticket(request, query, network, detail, Purpose::Leave),
+            "/peers" if reads => return self.list(query, network, detail),
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
-                Some("object") => return Ok(community::inject_panic(self.env, &self.config.default_community).await?),
+                Some("object") => return Ok(community::inject_panic(&self.env, &self.config.default_community)?.into()),
                 _ => inject_panic(),
             },
             #[cfg(feature = "fault-injection")]
-            signature::PROBE => return Ok(signature::probe(request).await?.into_response()?),
+            signature::PROBE => {
+                return Ok(later(self.now, async { Ok(signature::probe(request).await?.into_response()?.into()) }));
+            }
             "/announce" | "/leave" => self.plain(&Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => self.plain(&Problem::MethodNotAllowed { allow: GET }),
             _ => self.plain(&Problem::NotFound),
         };
-        Ok(answer.into_response()?)
+        Ok(answer.into_response()?.into())
     }
 
     /// `POST /announce` and `POST /leave`.
-    async fn take_ticket(&self, request: Request, query: &str, purpose: Purpose) -> Result<Response, Failure> {
-        let query = parameter(query, "community");
-        let network = throttle::network_of(&request.headers(), self.config)?;
+    fn take_ticket(
+        self,
+        request: Request,
+        query: &str,
+        network: Network,
+        length: &str,
+        purpose: Purpose,
+    ) -> Result<JsValue, Failure> {
+        let community = parameter(query, "community");
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
-            return Ok(self.throttled(throttled, query.as_deref()).into_response()?);
+            return Ok(self.throttled(throttled, community.as_deref()).into_response()?.into());
         }
-        let body = body::read(request).await?;
+        let length = length.parse().ok();
+        Ok(later(self.now, async move {
+            let body = body::read(request, length).await?;
+            match self.judge(&body, community.as_deref(), purpose).await? {
+                Ok((ticket, community)) => Ok(community::hand_over(&self.env, &community, network, &ticket)?.into()),
+                Err(refusal) => Ok(refusal.into_response()?.into()),
+            }
+        }))
+    }
+
+    /// The ticket in a body, if it is good, and its community; else the answer that says what is wrong.
+    async fn judge(
+        &self,
+        body: &Result<Vec<u8>, RequestError>,
+        community: Option<&str>,
+        purpose: Purpose,
+    ) -> Result<Result<(VerifiedTicket, Community), Answer>, Failure> {
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
-            let community = self.community(query.as_deref(), body.community.as_deref())?;
+            let community = self.community(community, body.community.as_deref())?;
             Ok((body.ticket, community))
         });
         let (ticket, community) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(self.plain(&error.into()).into_response()?),
+            Err(error) => return Ok(Err(self.plain(&error.into()))),
         };
-        let rules = self.config.ticket_rules(&community);
         let ticket = match Ticket::parse(ticket, purpose) {
             Ok(ticket) => ticket,
-            Err(error) => return Ok(self.refused(error, &community, None).await.into_response()?),
+            Err(error) => return Ok(Err(self.refused(error, &community, None).await)),
         };
         let peer_id = ticket.payload().peer_id.clone();
         // Nothing is kept here across these waits.
-        let verified = match ticket.check(&rules, self.now) {
+        let verified = match ticket.check(&self.config.ticket_rules(&community), self.now) {
             Ok(unproven) => signature::verify(unproven).await?,
             Err(error) => Err(error),
         };
         match verified {
-            Ok(ticket) => Ok(community::hand_over(self.env, &community, network, &ticket).await?),
-            Err(error) => Ok(self.refused(error, &community, Some(&peer_id)).await.into_response()?),
+            Ok(ticket) => Ok(Ok((ticket, community))),
+            Err(error) => Ok(Err(self.refused(error, &community, Some(&peer_id)).await)),
         }
     }
 
@@ -167,12 +195,10 @@ impl Beacon<'_> {
     }
 
     /// `GET /peers`.
-    async fn list(&self, request: &Request, query: &str) -> Result<Answer, Failure> {
+    fn list(self, query: &str, network: Network, known: &str) -> Result<JsValue, Failure> {
         let community = parameter(query, "community");
-        let headers = request.headers();
-        let network = throttle::network_of(&headers, self.config)?;
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
-            return Ok(self.throttled(throttled, community.as_deref()));
+            return Ok(self.throttled(throttled, community.as_deref()).into_response()?.into());
         }
         let parsed = self.community(community.as_deref(), None).and_then(|community| {
             let limit = choose_limit(parameter(query, "limit").as_deref(), self.config.answer_limit)?;
@@ -180,12 +206,18 @@ impl Beacon<'_> {
         });
         let (community, limit) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(self.plain(&error.into())),
+            Err(error) => return Ok(self.plain(&error.into()).into_response()?.into()),
         };
         let exclude = parameter(query, "exclude");
-        let known = headers.get("If-None-Match")?;
-        let exclude = exclude.as_deref();
-        self.listed(&community, |listing| self.list_of(listing, &community, limit, exclude, known.as_deref())).await
+        let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), known);
+        if let Some(list) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
+            return Ok(list.into_response()?.into());
+        }
+        let known = known.to_owned();
+        Ok(later(self.now, async move {
+            let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), &known);
+            Ok(self.listed(&community, make).await?.into_response()?.into())
+        }))
     }
 
     /// What `make` makes of the community's list: of the one that is kept here, or else of one that the object gives.
@@ -193,7 +225,7 @@ impl Beacon<'_> {
         if let Some(made) = listings::read(self.now, community, Age::Fresh, self.config, &make) {
             return Ok(made);
         }
-        let mut listing = community::listing(self.env, community, self.config, self.now).await?;
+        let mut listing = community::listing(&self.env, community, self.config, self.now).await?;
         let made = make(&mut listing);
         listings::keep(self.now, community.clone(), listing);
         Ok(made)
@@ -205,21 +237,20 @@ impl Beacon<'_> {
         community: &Community,
         limit: usize,
         exclude: Option<&str>,
-        known: Option<&str>,
+        known: &str,
     ) -> Answer {
         listing.roster.expire(self.now);
         // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
         let tag = format!("W/\"{}-{}\"", listing.tag, listing.roster.len());
-        let headers = vec![
-            ("Cache-Control", format!("public, max-age={}", self.config.peers_max_age.as_secs())),
-            ("ETag", tag.clone()),
-        ];
-        if known.is_some_and(|known| matches(known, &tag)) {
+        let unchanged = matches(known, &tag);
+        let headers =
+            vec![("Cache-Control", format!("public, max-age={}", self.config.peers_max_age.as_secs())), ("ETag", tag)];
+        if unchanged {
             return Answer::empty(304, headers);
         }
         let fields =
             json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": listing.total() });
-        Answer::new(200, headers, &fields, Some(&[&listing.tickets(self.now, limit, exclude)]))
+        Answer::ok(&fields, Some(&[&listing.tickets(self.now, limit, exclude)])).with_headers(headers)
     }
 
     fn health(&self) -> Answer {
@@ -262,6 +293,11 @@ impl Beacon<'_> {
     fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: Option<&str>) -> Answer {
         problem.answer(self.now, &[&listing.tickets(self.now, self.config.answer_limit, caller)])
     }
+}
+
+/// A promise of what `work` comes to.
+fn later(now: UnixMillis, work: impl Future<Output = Result<JsValue, Failure>> + 'static) -> JsValue {
+    future_to_promise(async move { answered(now, work.await) }).into()
 }
 
 fn preflight() -> Answer {

@@ -10,33 +10,9 @@ use rendezvous_protocol::limits::PROVEN_TICKETS;
 use rendezvous_protocol::proven::Proven;
 use rendezvous_protocol::ticket::{TicketError, Unproven, VerifiedTicket};
 use worker::js_sys::futures::JsFuture;
-use worker::js_sys::{Array, Promise, Uint8Array};
-use worker::wasm_bindgen::prelude::*;
+use worker::wasm_bindgen::JsValue;
 
-#[wasm_bindgen]
-extern "C" {
-    /// A `CryptoKey`.
-    type Key;
-
-    #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = importKey)]
-    fn import_key(
-        format: &str,
-        key: &Uint8Array,
-        algorithm: &str,
-        extractable: bool,
-        usages: &Array,
-    ) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"], js_name = verify)]
-    fn verify_with_key(
-        algorithm: &str,
-        key: &Key,
-        signature: &Uint8Array,
-        message: &Uint8Array,
-    ) -> Result<Promise, JsValue>;
-}
-
-const ALGORITHM: &str = "Ed25519";
+use crate::runtime;
 
 thread_local! {
     static PROVEN: RefCell<Proven> = const { RefCell::new(Proven::new(PROVEN_TICKETS)) };
@@ -58,11 +34,8 @@ pub(crate) async fn verify(ticket: Unproven) -> Result<Result<VerifiedTicket, Ti
 /// An error is not a wrong signature but a runtime that does not do its work: 32 bytes that are no key are taken, and
 /// fit no signature.
 async fn equation(key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Result<bool, JsValue> {
-    let usages = Array::of1(&"verify".into());
-    let key = JsFuture::from(import_key("raw", &Uint8Array::from(key.as_slice()), ALGORITHM, false, &usages)?).await?;
-    let (signature, message) = (Uint8Array::from(signature.as_slice()), Uint8Array::from(message));
-    let holds = JsFuture::from(verify_with_key(ALGORITHM, key.unchecked_ref(), &signature, &message)?).await?;
-    Ok(holds.is_truthy())
+    let bytes = [key.as_slice(), signature, message].concat();
+    Ok(JsFuture::from(runtime::verify_ed25519(&bytes)?).await?.is_truthy())
 }
 
 /// For the test that holds the runtime to the acceptance rule. Not compiled into a beacon.

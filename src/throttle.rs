@@ -9,7 +9,6 @@ use rendezvous_protocol::budget::{Budget, Throttled};
 use rendezvous_protocol::limits::BUDGET_NETWORKS;
 use rendezvous_protocol::network::{Network, NetworkSalt};
 use rendezvous_protocol::time::UnixMillis;
-use worker::web_sys::Headers;
 
 use crate::config::Config;
 
@@ -20,18 +19,6 @@ struct Throttle {
 
 thread_local! {
     static THROTTLE: RefCell<Option<Throttle>> = const { RefCell::new(None) };
-}
-
-/// The network that a request comes from. `CF-Connecting-IP` is set by Cloudflare and cannot be forged there; the
-/// configured header stands in for it only where it is absent.
-pub(crate) fn network_of(headers: &Headers, config: &Config) -> worker::Result<Network> {
-    let mut address = headers.get("CF-Connecting-IP")?;
-    if address.is_none()
-        && let Some(header) = &config.client_address_header
-    {
-        address = headers.get(header)?;
-    }
-    Ok(Network::from_header(address.as_deref()))
 }
 
 /// Takes one request out of the network's budget.

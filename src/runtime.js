@@ -1,0 +1,74 @@
+// What the Worker asks of the runtime, each in one call.
+//
+// A call out of WebAssembly costs about as much as what is called, and every string is copied and decoded on its way.
+// So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
+
+/**
+ * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
+ * and the header that its method makes worth reading: Content-Length of a POST, If-None-Match of the rest.
+ *
+ * @param {Request} request
+ * @param {string | undefined} addressHeader Has the client's address where CF-Connecting-IP is absent.
+ */
+export function describeRequest(request, addressHeader) {
+  const { method, url, headers } = request;
+  const address = headers.get("CF-Connecting-IP") ?? (addressHeader && headers.get(addressHeader)) ?? "";
+  const detail = headers.get(method === "POST" ? "Content-Length" : "If-None-Match") ?? "";
+  return `${method}\n${url}\n${address}\n${detail}`;
+}
+
+/** @param {Request} request */
+export function readBody(request) {
+  return request.bytes();
+}
+
+/**
+ * @param {number} status
+ * @param {Headers} headers Shared by many answers.
+ * @param {string | undefined} more Headers of this answer alone: a name and its value, a line each.
+ * @param {Uint8Array} body In WebAssembly's memory.
+ */
+export function respond(status, headers, more, body) {
+  if (more !== undefined) {
+    headers = new Headers(headers);
+    const lines = more.split("\n");
+    for (let line = 0; line + 1 < lines.length; line += 2) headers.set(lines[line], lines[line + 1]);
+  }
+  return new Response(body.length > 0 ? body.slice() : null, { status, headers });
+}
+
+/**
+ * Whether a signature is one by this key over this message: a promise of a boolean.
+ *
+ * @param {Uint8Array} bytes In WebAssembly's memory: 32 of the key, 64 of the signature, the message.
+ */
+export function verifyEd25519(bytes) {
+  // Verifying comes after a wait, in which that memory may change.
+  const [key, signature, message] = [bytes.slice(0, 32), bytes.slice(32, 96), bytes.slice(96)];
+  return crypto.subtle
+    .importKey("raw", key, "Ed25519", false, ["verify"])
+    .then((imported) => crypto.subtle.verify("Ed25519", imported, signature, message));
+}
+
+/**
+ * Calls the community's object. The host is of no consequence: the name picks the object.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {string} community
+ * @param {string} path
+ * @param {string} handedOver In a header, because a body would be one more stream to read.
+ */
+export function callObject(env, community, path, handedOver) {
+  return env.COMMUNITY.getByName(community).fetch(`https://community${path}`, {
+    headers: { "X-Handed-Over": handedOver },
+  });
+}
+
+/**
+ * What {@link callObject} said, a line each: its URL and what it handed over.
+ *
+ * @param {Request} request
+ */
+export function describeCall(request) {
+  return `${request.url}\n${request.headers.get("X-Handed-Over") ?? ""}`;
+}

@@ -1,0 +1,28 @@
+//! The functions of `runtime.js`, where each is described.
+
+use worker::Env;
+use worker::js_sys::Promise;
+use worker::wasm_bindgen::prelude::*;
+use worker::web_sys::{Headers, Request, Response};
+
+#[wasm_bindgen(module = "/src/runtime.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = describeRequest)]
+    pub(crate) fn describe_request(request: &Request, address_header: Option<&str>) -> Result<String, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = readBody)]
+    pub(crate) fn read_body(request: &Request) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(crate) fn respond(status: u16, headers: &Headers, more: Option<&str>, body: &[u8])
+    -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = verifyEd25519)]
+    pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = callObject)]
+    pub(crate) fn call_object(env: &Env, community: &str, path: &str, handed_over: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = describeCall)]
+    pub(crate) fn describe_call(request: &Request) -> Result<String, JsValue>;
+}
