@@ -4,31 +4,17 @@ use futures_util::StreamExt as _;
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES};
 use rendezvous_protocol::request::RequestError;
 use worker::js_sys::Uint8Array;
-use worker::js_sys::futures::JsFuture;
-use worker::wasm_bindgen::JsCast as _;
+use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::{Request, web_sys};
 
-use crate::runtime;
-
-/// Reads a body that says that it has `length` bytes, and keeps no more of it than a body may have.
-pub(crate) async fn read(
-    request: web_sys::Request,
-    length: Option<usize>,
-) -> worker::Result<Result<Vec<u8>, RequestError>> {
-    // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer calls than a
-    // stream, and is held to the limit all the same: not every request has come over HTTP.
-    if length.is_some_and(|length| length <= BODY_MAX_BYTES) {
-        let body: Uint8Array = JsFuture::from(runtime::read_body(&request)?).await?.unchecked_into();
-        return Ok(if body.length() as usize <= BODY_MAX_BYTES {
-            Ok(body.to_vec())
-        } else {
-            Err(RequestError::BodyTooLarge)
-        });
-    }
-    read_counted(request).await
+/// A body that has been read at once.
+pub(crate) fn whole(bytes: JsValue) -> Result<Vec<u8>, RequestError> {
+    let bytes: Uint8Array = bytes.unchecked_into();
+    if bytes.length() as usize <= BODY_MAX_BYTES { Ok(bytes.to_vec()) } else { Err(RequestError::BodyTooLarge) }
 }
 
-async fn read_counted(request: web_sys::Request) -> worker::Result<Result<Vec<u8>, RequestError>> {
+/// Reads a body whose length is not known, and keeps no more of it than a body may have.
+pub(crate) async fn counted(request: web_sys::Request) -> worker::Result<Result<Vec<u8>, RequestError>> {
     let mut body = Vec::new();
     if request.body().is_none() {
         return Ok(Ok(body));

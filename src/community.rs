@@ -52,16 +52,7 @@ pub(crate) fn hand_over(
         Purpose::Presence => ANNOUNCE,
         Purpose::Leave => LEAVE,
     };
-    // As it comes, because whoever makes a new one of it copies every header.
-    let answer = call(env, community, path, network, ticket.as_json())?;
-    Ok(OBJECT_FAILED.with(|failed| answer.catch_map(failed)))
-}
-
-thread_local! {
-    static OBJECT_FAILED: Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>> = Closure::new(|error: JsValue| {
-        let answer = router::internal(router::clock(), &error.into()).into_response();
-        answer.map(JsValue::from).map_err(|error| JsError::new(&format!("{error:?}")))
-    });
+    call(env, community, path, network, ticket.as_json())
 }
 
 /// Asks the object for so much of its roster that any list can be made of it.

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::limits::BODY_MAX_BYTES;
 use rendezvous_protocol::network::Network;
 use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
 use rendezvous_protocol::snapshot::{Listing, SnapshotError};
@@ -12,8 +13,8 @@ use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 use worker::Env;
 use worker::js_sys::futures::future_to_promise;
-use worker::js_sys::{Date, Reflect};
-use worker::wasm_bindgen::JsValue;
+use worker::js_sys::{Date, Promise, Reflect};
+use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::Request;
 
 use crate::answer::Answer;
@@ -148,23 +149,24 @@ impl Beacon {
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
             return Ok(self.throttled(throttled, community.as_deref()).into_response()?.into());
         }
-        let length = length.parse().ok();
-        Ok(later(self.now, async move {
-            let body = body::read(request, length).await?;
-            match self.judge(&body, community.as_deref(), purpose).await? {
-                Ok((ticket, community)) => Ok(community::hand_over(&self.env, &community, network, &ticket)?.into()),
-                Err(refusal) => Ok(refusal.into_response()?.into()),
-            }
-        }))
+        let now = self.now;
+        let judge = move |body| self.judge(body, community.as_deref(), network, purpose);
+        // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer calls
+        // than a stream, and is held to the limit all the same: not every request has come over HTTP.
+        if length.parse::<usize>().is_ok_and(|length| length <= BODY_MAX_BYTES) {
+            return after(now, &runtime::read_body(&request)?, move |bytes| judge(body::whole(bytes)));
+        }
+        Ok(later(now, async move { judge(body::counted(request).await?) }))
     }
 
-    /// The ticket in a body, if it is good, and its community; else the answer that says what is wrong.
-    async fn judge(
-        &self,
-        body: &Result<Vec<u8>, RequestError>,
+    /// What a body comes to: the object's answer to the ticket in it, or what is wrong with it.
+    fn judge(
+        self,
+        body: Result<Vec<u8>, RequestError>,
         community: Option<&str>,
+        network: Network,
         purpose: Purpose,
-    ) -> Result<Result<(VerifiedTicket, Community), Answer>, Failure> {
+    ) -> Result<JsValue, Failure> {
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
             let community = self.community(community, body.community.as_deref())?;
@@ -172,26 +174,39 @@ impl Beacon {
         });
         let (ticket, community) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(Err(self.plain(&error.into()))),
+            Err(error) => return Ok(self.plain(&error.into()).into_response()?.into()),
         };
         let ticket = match Ticket::parse(ticket, purpose) {
             Ok(ticket) => ticket,
-            Err(error) => return Ok(Err(self.refused(error, &community, None).await)),
+            Err(error) => return self.with_list(Problem::Ticket(error), community, None),
         };
         let peer_id = ticket.payload().peer_id.clone();
-        // Nothing is kept here across these waits.
-        let verified = match ticket.check(&self.config.ticket_rules(&community), self.now) {
-            Ok(unproven) => signature::verify(unproven).await?,
-            Err(error) => Err(error),
-        };
-        match verified {
-            Ok(ticket) => Ok(Ok((ticket, community))),
-            Err(error) => Ok(Err(self.refused(error, &community, Some(&peer_id)).await)),
+        match ticket.check(&self.config.ticket_rules(&community), self.now) {
+            Ok(unproven) if signature::is_known(&unproven) => {
+                self.conclude(unproven.accept(true), peer_id, community, network)
+            }
+            Ok(unproven) => after(self.now, &signature::equation(&unproven)?, move |holds| {
+                self.conclude(signature::accept(unproven, holds.is_truthy()), peer_id, community, network)
+            }),
+            Err(error) => self.conclude(Err(error), peer_id, community, network),
         }
     }
 
-    async fn refused(&self, error: TicketError, community: &Community, caller: Option<&PeerId>) -> Answer {
-        self.with_list(&Problem::Ticket(error), community, caller.map(PeerId::as_str)).await
+    fn conclude(
+        self,
+        verified: Result<VerifiedTicket, TicketError>,
+        peer_id: PeerId,
+        community: Community,
+        network: Network,
+    ) -> Result<JsValue, Failure> {
+        match verified {
+            // As it comes, because whoever makes a new one of it copies every header.
+            Ok(ticket) => {
+                let answer = community::hand_over(&self.env, &community, network, &ticket)?;
+                Ok(FAILED.with(|failed| runtime::settle(&answer, None, failed))?)
+            }
+            Err(error) => self.with_list(Problem::Ticket(error), community, Some(peer_id)),
+        }
     }
 
     /// `GET /peers`.
@@ -268,12 +283,20 @@ impl Beacon {
     }
 
     /// A problem with the community's list: a peer that is refused still finds others.
-    async fn with_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
-        let refuse = |listing: &mut Listing| self.refusal(problem, listing, caller);
-        self.listed(community, refuse).await.unwrap_or_else(|failure| {
-            journal::failure("list_unavailable", json!({ "cause": failure.to_string() }));
-            self.with_kept_list(problem, community, caller)
-        })
+    fn with_list(self, problem: Problem, community: Community, caller: Option<PeerId>) -> Result<JsValue, Failure> {
+        let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller.as_ref().map(PeerId::as_str));
+        if let Some(refusal) = listings::read(self.now, &community, Age::Fresh, self.config, refuse) {
+            return Ok(refusal.into_response()?.into());
+        }
+        Ok(later(self.now, async move {
+            let caller = caller.as_ref().map(PeerId::as_str);
+            let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller);
+            let refusal = self.listed(&community, refuse).await.unwrap_or_else(|failure| {
+                journal::failure("list_unavailable", json!({ "cause": failure.to_string() }));
+                self.with_kept_list(&problem, &community, caller)
+            });
+            Ok(refusal.into_response()?.into())
+        }))
     }
 
     /// The same with whatever list is at hand, because a request over its budget must not cost the object anything.
@@ -293,6 +316,23 @@ impl Beacon {
     fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: Option<&str>) -> Answer {
         problem.answer(self.now, &[&listing.tickets(self.now, self.config.answer_limit, caller)])
     }
+}
+
+thread_local! {
+    static FAILED: Closure<dyn FnMut(JsValue) -> Result<JsValue, JsValue>> =
+        Closure::new(|error: JsValue| answered(clock(), Err(error.into())));
+}
+
+/// A promise of what `next` makes of what `promise` comes to.
+///
+/// A future would read better, but its executor takes a microtask for every step, and three closures for every wait.
+fn after(
+    now: UnixMillis,
+    promise: &Promise,
+    next: impl FnOnce(JsValue) -> Result<JsValue, Failure> + 'static,
+) -> Result<JsValue, Failure> {
+    let next = Closure::once_into_js(move |value: JsValue| answered(now, next(value)));
+    Ok(FAILED.with(|failed| runtime::settle(promise, Some(&next), failed))?)
 }
 
 /// A promise of what `work` comes to.

@@ -26,7 +26,7 @@ export function readBody(request) {
  * @param {number} status
  * @param {Headers} headers Shared by many answers.
  * @param {string | undefined} more Headers of this answer alone: a name and its value, a line each.
- * @param {Uint8Array} body In WebAssembly's memory.
+ * @param {Uint8Array} body In WebAssembly's memory: `Response` takes a copy (Fetch, "extract a body").
  */
 export function respond(status, headers, more, body) {
   if (more !== undefined) {
@@ -34,7 +34,16 @@ export function respond(status, headers, more, body) {
     const lines = more.split("\n");
     for (let line = 0; line + 1 < lines.length; line += 2) headers.set(lines[line], lines[line + 1]);
   }
-  return new Response(body.length > 0 ? body.slice() : null, { status, headers });
+  return new Response(body.length > 0 ? body : null, { status, headers });
+}
+
+/**
+ * @param {Promise<unknown>} promise
+ * @param {((value: unknown) => unknown) | undefined} next
+ * @param {(error: unknown) => Response} failed
+ */
+export function settle(promise, next, failed) {
+  return promise.then(next, failed);
 }
 
 /**

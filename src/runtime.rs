@@ -23,6 +23,13 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = callObject)]
     pub(crate) fn call_object(env: &Env, community: &str, path: &str, handed_over: &str) -> Result<Promise, JsValue>;
 
+    #[wasm_bindgen(catch)]
+    pub(crate) fn settle(
+        promise: &Promise,
+        next: Option<&JsValue>,
+        failed: &Closure<dyn FnMut(JsValue) -> Result<JsValue, JsValue>>,
+    ) -> Result<JsValue, JsValue>;
+
     #[wasm_bindgen(catch, js_name = describeCall)]
     pub(crate) fn describe_call(request: &Request) -> Result<String, JsValue>;
 }

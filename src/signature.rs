@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use rendezvous_protocol::limits::PROVEN_TICKETS;
 use rendezvous_protocol::proven::Proven;
 use rendezvous_protocol::ticket::{TicketError, Unproven, VerifiedTicket};
-use worker::js_sys::futures::JsFuture;
+use worker::js_sys::Promise;
 use worker::wasm_bindgen::JsValue;
 
 use crate::runtime;
@@ -18,24 +18,27 @@ thread_local! {
     static PROVEN: RefCell<Proven> = const { RefCell::new(Proven::new(PROVEN_TICKETS)) };
 }
 
-/// Checks a ticket's signature, unless this isolate has lately found it good.
-pub(crate) async fn verify(ticket: Unproven) -> Result<Result<VerifiedTicket, TicketError>, JsValue> {
-    if PROVEN.with_borrow(|proven| proven.knows(&ticket)) {
-        return Ok(ticket.accept(true));
-    }
-    let holds = equation(ticket.public_key().as_bytes(), ticket.signature(), ticket.message()).await?;
-    let verified = ticket.accept(holds);
-    if let Ok(ticket) = &verified {
-        PROVEN.with_borrow_mut(|proven| proven.remember(ticket));
-    }
-    Ok(verified)
+/// Whether this isolate has lately found this very ticket good.
+pub(crate) fn is_known(ticket: &Unproven) -> bool {
+    PROVEN.with_borrow(|proven| proven.knows(ticket))
+}
+
+/// Takes what [`equation`] came to, and remembers a good ticket.
+pub(crate) fn accept(ticket: Unproven, holds: bool) -> Result<VerifiedTicket, TicketError> {
+    let ticket = ticket.accept(holds)?;
+    PROVEN.with_borrow_mut(|proven| proven.remember(&ticket));
+    Ok(ticket)
+}
+
+/// A promise of whether the equation of a ticket's signature holds.
+pub(crate) fn equation(ticket: &Unproven) -> Result<Promise, JsValue> {
+    verify(ticket.public_key().as_bytes(), ticket.signature(), ticket.message())
 }
 
 /// An error is not a wrong signature but a runtime that does not do its work: 32 bytes that are no key are taken, and
 /// fit no signature.
-async fn equation(key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Result<bool, JsValue> {
-    let bytes = [key.as_slice(), signature, message].concat();
-    Ok(JsFuture::from(runtime::verify_ed25519(&bytes)?).await?.is_truthy())
+fn verify(key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Result<Promise, JsValue> {
+    runtime::verify_ed25519(&[key.as_slice(), signature, message].concat())
 }
 
 /// For the test that holds the runtime to the acceptance rule. Not compiled into a beacon.
@@ -46,11 +49,13 @@ pub(crate) const PROBE: &str = "/signature";
 #[cfg(feature = "fault-injection")]
 pub(crate) async fn probe(request: worker::web_sys::Request) -> Result<crate::answer::Answer, crate::router::Failure> {
     use rendezvous_protocol::{base64, key::PublicKey};
+    use worker::js_sys::futures::JsFuture;
     let text = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
     let [key, signature, message]: [String; 3] = serde_json::from_str(&text).unwrap_or_default();
     let accepted = match (base64::decode_array(&key), base64::decode_array(&signature), base64::decode(&message)) {
         (Some(key), Some(signature), Some(message)) => {
-            PublicKey::from_bytes(key).may_have_made(&signature) && equation(&key, &signature, &message).await?
+            PublicKey::from_bytes(key).may_have_made(&signature)
+                && JsFuture::from(verify(&key, &signature, &message)?).await?.is_truthy()
         }
         _ => false,
     };

@@ -252,7 +252,7 @@ impl Roster {
     pub fn fresh(&mut self, now: UnixMillis, limit: usize, exclude: Option<&str>) -> Vec<&Record> {
         self.expire(now);
         let excluded = exclude.and_then(|peer_id| self.sequences.get(peer_id)).copied();
-        let (mut chosen, _) = self.share_out(limit, excluded);
+        let mut chosen = self.share_out(limit, excluded).chosen;
         chosen.sort_unstable_by_key(|sequence| Reverse(*sequence));
         chosen.iter().filter_map(|sequence| self.records.get(sequence)).collect()
     }
@@ -263,42 +263,38 @@ impl Roster {
     pub fn excerpt(&mut self, now: UnixMillis, limit: usize) -> Vec<&Record> {
         self.expire(now);
         // Where a chosen record is excluded, one that would have been next in its network takes the place.
-        let (mut chosen, next) = self.share_out(limit, None);
-        chosen.extend(next);
+        let Shares { mut chosen, placed, waiting } = self.share_out(limit, None);
+        chosen.extend(placed.iter().filter_map(|turn| self.next_of(turn, None)));
+        chosen.extend(waiting.iter().map(|turn| turn.sequence));
         chosen.sort_unstable();
         chosen.iter().filter_map(|sequence| self.records.get(sequence)).collect()
     }
 
-    /// Shares out `limit` places, one to each network in turn. Returns who gets them and who would have been next in
-    /// each network.
-    fn share_out(&self, limit: usize, excluded: Option<Sequence>) -> (Vec<Sequence>, Vec<Sequence>) {
-        let next =
-            |Turn { sequence, network }| Some(Turn { sequence: self.next_of(network, sequence, excluded)?, network });
+    /// Shares out `limit` places, one to each network in turn.
+    fn share_out(&self, limit: usize, excluded: Option<Sequence>) -> Shares {
+        let next = |turn: &Turn| Some(Turn { sequence: self.next_of(turn, excluded)?, network: turn.network });
         // One network more than the limit, because the excluded peer may be the only one of its network.
         let networks = self.by_freshest.iter().rev().take(limit.saturating_add(1));
-        let mut turns: Vec<_> = networks
+        let mut waiting: Vec<_> = networks
             .map(|(sequence, network)| Turn { sequence: *sequence, network: *network })
-            .filter_map(|turn| if Some(turn.sequence) == excluded { next(turn) } else { Some(turn) })
+            .filter_map(|turn| if Some(turn.sequence) == excluded { next(&turn) } else { Some(turn) })
             .collect();
         let mut chosen = Vec::with_capacity(limit.min(self.records.len()));
-        while !turns.is_empty() {
-            // Freshest first: where the places end within a round, they go to the freshest of it.
-            turns.sort_unstable_by_key(|turn| Reverse(turn.sequence));
-            let places = turns.len().min(limit - chosen.len());
-            let still_waiting = turns.split_off(places);
-            chosen.extend(turns.iter().map(|turn| turn.sequence));
-            turns = turns.into_iter().filter_map(next).collect();
-            if chosen.len() == limit {
-                turns.extend(still_waiting);
-                break;
+        loop {
+            // Where the places end within a round, they go to the freshest of it.
+            waiting.sort_unstable_by_key(|turn| Reverse(turn.sequence));
+            let without_place = waiting.split_off(waiting.len().min(limit - chosen.len()));
+            chosen.extend(waiting.iter().map(|turn| turn.sequence));
+            if chosen.len() == limit || waiting.is_empty() {
+                return Shares { chosen, placed: waiting, waiting: without_place };
             }
+            waiting = waiting.iter().filter_map(next).collect();
         }
-        (chosen, turns.into_iter().map(|turn| turn.sequence).collect())
     }
 
-    /// The freshest record of a network that is older than `sequence` and is not `excluded`.
-    fn next_of(&self, network: NetworkHash, sequence: Sequence, excluded: Option<Sequence>) -> Option<Sequence> {
-        let older = self.networks.get(&network)?.range(..sequence);
+    /// The record of a turn's network that is next after it, and is not `excluded`.
+    fn next_of(&self, turn: &Turn, excluded: Option<Sequence>) -> Option<Sequence> {
+        let older = self.networks.get(&turn.network)?.range(..turn.sequence);
         older.rev().copied().find(|sequence| Some(*sequence) != excluded)
     }
 
@@ -443,8 +439,17 @@ impl Roster {
     }
 }
 
-/// A network's turn in the sharing out of an answer: its freshest record that has no place yet.
+/// A network's turn to place the freshest of its records that has no place yet.
 struct Turn {
     sequence: Sequence,
     network: NetworkHash,
+}
+
+/// An answer that has been shared out.
+struct Shares {
+    chosen: Vec<Sequence>,
+    /// The turns of the last round that got a place.
+    placed: Vec<Turn>,
+    /// Those that did not.
+    waiting: Vec<Turn>,
 }
