@@ -93,8 +93,25 @@ pub(crate) fn respond(request: Request, env: Env) -> Result<JsValue, JsValue> {
     answered(now, served)
 }
 
-fn answered(now: UnixMillis, served: Result<JsValue, Failure>) -> Result<JsValue, JsValue> {
-    served.or_else(|failure| Ok(internal(now, &failure).into_response()?.into()))
+/// What a request comes to.
+enum Served {
+    Now(Answer),
+    /// A promise of a `Response`.
+    Later(JsValue),
+}
+
+impl From<Answer> for Served {
+    fn from(answer: Answer) -> Self {
+        Self::Now(answer)
+    }
+}
+
+fn answered(now: UnixMillis, served: Result<Served, Failure>) -> Result<JsValue, JsValue> {
+    match served {
+        Ok(Served::Now(answer)) => Ok(answer.into_response()?.into()),
+        Ok(Served::Later(promise)) => Ok(promise),
+        Err(failure) => Ok(internal(now, &failure).into_response()?.into()),
+    }
 }
 
 /// What serving one request needs.
@@ -105,7 +122,7 @@ struct Beacon {
 }
 
 impl Beacon {
-    fn serve(self, request: Request) -> Result<JsValue, Failure> {
+    fn serve(self, request: Request) -> Result<Served, Failure> {
         let described = runtime::describe_request(&request, self.config.client_address_header.as_deref())?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
@@ -122,18 +139,20 @@ impl Beacon {
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
-                Some("object") => return Ok(community::inject_panic(&self.env, &self.config.default_community)?.into()),
+                Some("object") => {
+                    return Ok(Served::Later(
+                        community::inject_panic(&self.env, &self.config.default_community)?.into(),
+                    ));
+                }
                 _ => inject_panic(),
             },
             #[cfg(feature = "fault-injection")]
-            signature::PROBE => {
-                return Ok(later(self.now, async { Ok(signature::probe(request).await?.into_response()?.into()) }));
-            }
+            signature::PROBE => return Ok(later(self.now, async { Ok(signature::probe(request).await?.into()) })),
             "/announce" | "/leave" => self.plain(&Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => self.plain(&Problem::MethodNotAllowed { allow: GET }),
             _ => self.plain(&Problem::NotFound),
         };
-        Ok(answer.into_response()?.into())
+        Ok(answer.into())
     }
 
     /// `POST /announce` and `POST /leave`.
@@ -144,10 +163,10 @@ impl Beacon {
         network: Network,
         length: &str,
         purpose: Purpose,
-    ) -> Result<JsValue, Failure> {
+    ) -> Result<Served, Failure> {
         let community = parameter(query, "community");
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
-            return Ok(self.throttled(throttled, community.as_deref()).into_response()?.into());
+            return Ok(self.throttled(throttled, community.as_deref()).into());
         }
         let now = self.now;
         let judge = move |body| self.judge(body, community.as_deref(), network, purpose);
@@ -166,7 +185,7 @@ impl Beacon {
         community: Option<&str>,
         network: Network,
         purpose: Purpose,
-    ) -> Result<JsValue, Failure> {
+    ) -> Result<Served, Failure> {
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
             let community = self.community(community, body.community.as_deref())?;
@@ -174,7 +193,7 @@ impl Beacon {
         });
         let (ticket, community) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(self.plain(&error.into()).into_response()?.into()),
+            Err(error) => return Ok(self.plain(&error.into()).into()),
         };
         let ticket = match Ticket::parse(ticket, purpose) {
             Ok(ticket) => ticket,
@@ -198,22 +217,22 @@ impl Beacon {
         peer_id: PeerId,
         community: Community,
         network: Network,
-    ) -> Result<JsValue, Failure> {
+    ) -> Result<Served, Failure> {
         match verified {
             // As it comes, because whoever makes a new one of it copies every header.
             Ok(ticket) => {
                 let answer = community::hand_over(&self.env, &community, network, &ticket)?;
-                Ok(FAILED.with(|failed| runtime::settle(&answer, None, failed))?)
+                Ok(Served::Later(FAILED.with(|failed| runtime::settle(&answer, None, failed))?))
             }
             Err(error) => self.with_list(Problem::Ticket(error), community, Some(peer_id)),
         }
     }
 
     /// `GET /peers`.
-    fn list(self, query: &str, network: Network, known: &str) -> Result<JsValue, Failure> {
+    fn list(self, query: &str, network: Network, known: &str) -> Result<Served, Failure> {
         let community = parameter(query, "community");
         if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
-            return Ok(self.throttled(throttled, community.as_deref()).into_response()?.into());
+            return Ok(self.throttled(throttled, community.as_deref()).into());
         }
         let parsed = self.community(community.as_deref(), None).and_then(|community| {
             let limit = choose_limit(parameter(query, "limit").as_deref(), self.config.answer_limit)?;
@@ -221,17 +240,17 @@ impl Beacon {
         });
         let (community, limit) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Ok(self.plain(&error.into()).into_response()?.into()),
+            Err(error) => return Ok(self.plain(&error.into()).into()),
         };
         let exclude = parameter(query, "exclude");
         let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), known);
         if let Some(list) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
-            return Ok(list.into_response()?.into());
+            return Ok(list.into());
         }
         let known = known.to_owned();
         Ok(later(self.now, async move {
             let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), &known);
-            Ok(self.listed(&community, make).await?.into_response()?.into())
+            Ok(self.listed(&community, make).await?.into())
         }))
     }
 
@@ -283,10 +302,10 @@ impl Beacon {
     }
 
     /// A problem with the community's list: a peer that is refused still finds others.
-    fn with_list(self, problem: Problem, community: Community, caller: Option<PeerId>) -> Result<JsValue, Failure> {
+    fn with_list(self, problem: Problem, community: Community, caller: Option<PeerId>) -> Result<Served, Failure> {
         let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller.as_ref().map(PeerId::as_str));
         if let Some(refusal) = listings::read(self.now, &community, Age::Fresh, self.config, refuse) {
-            return Ok(refusal.into_response()?.into());
+            return Ok(refusal.into());
         }
         Ok(later(self.now, async move {
             let caller = caller.as_ref().map(PeerId::as_str);
@@ -295,7 +314,7 @@ impl Beacon {
                 journal::failure("list_unavailable", json!({ "cause": failure.to_string() }));
                 self.with_kept_list(&problem, &community, caller)
             });
-            Ok(refusal.into_response()?.into())
+            Ok(refusal.into())
         }))
     }
 
@@ -319,6 +338,7 @@ impl Beacon {
 }
 
 thread_local! {
+    /// Answers for whatever a promise fails with.
     static FAILED: Closure<dyn FnMut(JsValue) -> Result<JsValue, JsValue>> =
         Closure::new(|error: JsValue| answered(clock(), Err(error.into())));
 }
@@ -329,15 +349,15 @@ thread_local! {
 fn after(
     now: UnixMillis,
     promise: &Promise,
-    next: impl FnOnce(JsValue) -> Result<JsValue, Failure> + 'static,
-) -> Result<JsValue, Failure> {
+    next: impl FnOnce(JsValue) -> Result<Served, Failure> + 'static,
+) -> Result<Served, Failure> {
     let next = Closure::once_into_js(move |value: JsValue| answered(now, next(value)));
-    Ok(FAILED.with(|failed| runtime::settle(promise, Some(&next), failed))?)
+    Ok(Served::Later(FAILED.with(|failed| runtime::settle(promise, Some(&next), failed))?))
 }
 
 /// A promise of what `work` comes to.
-fn later(now: UnixMillis, work: impl Future<Output = Result<JsValue, Failure>> + 'static) -> JsValue {
-    future_to_promise(async move { answered(now, work.await) }).into()
+fn later(now: UnixMillis, work: impl Future<Output = Result<Served, Failure>> + 'static) -> Served {
+    Served::Later(future_to_promise(async move { answered(now, work.await) }).into())
 }
 
 fn preflight() -> Answer {
