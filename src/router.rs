@@ -88,6 +88,8 @@ pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
 pub(crate) fn respond(request: Request, env: Env) -> Result<JsValue, JsValue> {
+    #[cfg(feature = "fault-injection")]
+    check_memory();
     let now = clock();
     let served = config(&env).and_then(|config| Beacon { env, config, now }.serve(request));
     answered(now, served)
@@ -140,9 +142,11 @@ impl Beacon {
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
                 Some("object") => {
-                    return Ok(Served::Later(
-                        community::inject_panic(&self.env, &self.config.default_community)?.into(),
-                    ));
+                    let answer = community::inject_panic(&self.env, &self.config.default_community)?;
+                    return Ok(Served::Later(answer.into()));
+                }
+                Some("continuation") => {
+                    return after(self.now, &Promise::resolve(&JsValue::UNDEFINED), |_| Ok(inject_panic().into()));
                 }
                 _ => inject_panic(),
             },
@@ -396,9 +400,21 @@ fn matches(known: &str, tag: &str) -> bool {
 pub(crate) const PANIC: &str = "/panic";
 
 #[cfg(feature = "fault-injection")]
+thread_local! {
+    static PANICKED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[cfg(feature = "fault-injection")]
 #[expect(clippy::panic, reason = "that is what it is for")]
 pub(crate) fn inject_panic() -> Answer {
+    PANICKED.set(true);
     panic!("injected")
+}
+
+/// Memory in which code has panicked may be in any state: whoever is served from it is to notice.
+#[cfg(feature = "fault-injection")]
+fn check_memory() {
+    assert!(!PANICKED.get(), "served from memory in which code has panicked");
 }
 
 #[cfg(test)]
