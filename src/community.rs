@@ -219,6 +219,8 @@ impl Core {
         let rescued = decode(rescue::take(&identifier))
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
+        // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
+        let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
         let is_rescued = rescued.is_some();
         let (salt, roster) = match rescued.or(stored) {
             Some(snapshot) => {
@@ -227,8 +229,7 @@ impl Core {
             }
             None => (throttle::random_salt()?, Roster::new(limits)),
         };
-        let memory =
-            RefCell::new(Memory { salt, roster, upkeep: Upkeep::new(limits.ticket_max_lifetime), rescued: is_rescued });
+        let memory = RefCell::new(Memory { salt, roster, upkeep, rescued: is_rescued });
         Ok(Self { identifier, config, sql, started_at: now, memory })
     }
 

@@ -1,14 +1,19 @@
 //! When a roster is written to storage, and when its object is woken to tidy up.
 //!
-//! Presence is soft: every live peer says so again within minutes. So not every announce is written. One that comes
-//! [`SNAPSHOT_DELAY`] or more after the last write is written at once; the first one that comes sooner starts a timer
-//! for what is left of that, and when it ends everything is written as one row. A crash loses at most the announces of
-//! the last [`SNAPSHOT_LOSS`]. In a community where little happens there is no timer at all: one that waits keeps the
-//! object from sleeping, and an object that is awake is billed.
+//! Presence is soft: every live peer says so again within minutes. So not every announce is written. Writes have a
+//! budget of one row every [`SNAPSHOT_INTERVAL`], of which up to [`SNAPSHOT_BURST`] rows are kept for later: a token
+//! bucket in the form of the generic cell rate algorithm. While there is a row in it, a change is written at once. When
+//! it is spent, the first change starts a timer for what is left until the next row, and when it ends everything is
+//! written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits keeps the object from
+//! sleeping, and an object that is awake is billed: what a quiet minute leaves of the budget pays for a busier one.
 //!
-//! What a day costs, for a community that never rests: 86,400 s / 9.5 s = 9,095 snapshots of one row, and
-//! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,575 rows. (180 s being the longest life of a
+//! What a day costs, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
+//! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
 //! ticket: what there is to tidy up is there by then.)
+//!
+//! An object that has slept for ten seconds is evicted, so a small community's starts anew many times an hour. It takes
+//! the budget for one that the last write emptied, which is the least that it can be, and the alarm for set, as one is
+//! whenever a roster is in storage: however often it starts, it writes no more rows than if it had stayed.
 //!
 //! The alarm only tidies up. Nothing that has expired is ever listed, alarm or not, because every call to a roster
 //! says what time it is; and alarms have been seen not to fire.
@@ -18,27 +23,45 @@ use std::time::Duration;
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
 
-/// From one write to the next, at least. What is left of [`SNAPSHOT_LOSS`] is for the write itself.
-pub const SNAPSHOT_DELAY: Duration = Duration::from_millis(9_500);
+/// The time in which the budget grows by one row, and the longest that a change waits. What is left of
+/// [`SNAPSHOT_LOSS`] is for the write itself.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
+
+/// Rows that the budget holds. With four of them, peers that announce less often than the budget grows need no timer,
+/// however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many rows.
+pub const SNAPSHOT_BURST: u32 = 8;
+
+/// The time in which an empty budget fills up.
+const FILLING: Duration = SNAPSHOT_INTERVAL.saturating_mul(SNAPSHOT_BURST);
+
+/// What is still missing when there is one row in the budget.
+const FILLING_AFTER_ONE: Duration = FILLING.saturating_sub(SNAPSHOT_INTERVAL);
 
 /// An alarm that is overdue by this much will not come.
 const ALARM_GRACE: Duration = Duration::from_secs(60);
 
-const _: () = assert!(SNAPSHOT_DELAY.as_millis() < SNAPSHOT_LOSS.as_millis());
+const _: () = assert!(SNAPSHOT_INTERVAL.as_millis() < SNAPSHOT_LOSS.as_millis());
 
 /// What has been put off, and until when.
 #[derive(Debug)]
 pub struct Upkeep {
     alarm_spacing: Duration,
-    written_at: Option<UnixMillis>,
+    /// When the budget will be full. Until the first write it has one row.
+    full_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
 }
 
 impl Upkeep {
-    /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then.
-    pub const fn new(ticket_max_lifetime: Duration) -> Self {
-        Self { alarm_spacing: ticket_max_lifetime, written_at: None, write_at: None, alarm_at: None }
+    /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then. `written_at` is when
+    /// the roster was written that is in storage, if one is.
+    pub fn new(ticket_max_lifetime: Duration, written_at: Option<UnixMillis>) -> Self {
+        Self {
+            alarm_spacing: ticket_max_lifetime,
+            full_at: written_at.map(|at| at.after(FILLING)),
+            write_at: None,
+            alarm_at: written_at.map(|at| at.after(ticket_max_lifetime)),
+        }
     }
 
     /// The roster has changed: [`Upkeep::take_write`] is to be called, and again after the time that this returns.
@@ -46,20 +69,24 @@ impl Upkeep {
         if self.write_at.is_some() {
             return None;
         }
-        // A clock that has jumped back puts nothing off.
-        let last = self.written_at.filter(|at| *at <= now);
-        let at = last.map_or(now, |at| at.after(SNAPSHOT_DELAY).max(now));
-        self.write_at = Some(at);
-        (at > now).then(|| at.since(now))
+        let wait = self.missing(now).saturating_sub(FILLING_AFTER_ONE);
+        self.write_at = Some(now.after(wait));
+        (!wait.is_zero()).then_some(wait)
     }
 
     /// Whether the roster is to be written now. May be asked at any time; once it says yes it counts as written.
     pub fn take_write(&mut self, now: UnixMillis) -> bool {
-        let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_DELAY).is_some();
+        // A clock that has jumped back puts nothing off.
+        let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_INTERVAL).is_some();
         if due {
-            self.written_at = Some(now);
+            self.full_at = Some(now.after(self.missing(now).saturating_add(SNAPSHOT_INTERVAL)));
         }
         due
+    }
+
+    /// How long it takes until the budget is full. None is ever more than empty, though the clock may have jumped back.
+    fn missing(&self, now: UnixMillis) -> Duration {
+        self.full_at.map_or(FILLING_AFTER_ONE, |at| at.since(now).min(FILLING))
     }
 
     /// There is nothing left that would be worth a write.
@@ -89,67 +116,200 @@ impl Upkeep {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::limits::TICKET_MAX_LIFETIME;
+    use std::collections::BTreeSet;
 
-    const PEERS: u64 = 200;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::{ANNOUNCE_AFTER_MAX, ANNOUNCE_AFTER_MIN, TICKET_MAX_LIFETIME};
+    use crate::time::saturating_millis;
+
     const DAY: u64 = 86_400_000;
     const ROWS_A_DAY: u64 = 10_000;
+    const INTERVAL: u64 = 9_300;
+    const FULL: u64 = 8 * INTERVAL;
+
+    /// The runtime evicts an object that has slept for so long.
+    const EVICTED_AFTER: Duration = Duration::from_secs(10);
+
+    fn at(millis: u64) -> UnixMillis {
+        UnixMillis::saturating(1_700_000_000_000 + millis)
+    }
+
+    /// What a community's object did.
+    #[derive(Default)]
+    struct Usage {
+        rows: u64,
+        awake: Duration,
+        longest_wait: Duration,
+    }
+
+    impl Usage {
+        fn awake_percent(&self) -> u128 {
+            100 * self.awake.as_millis() / u128::from(DAY)
+        }
+    }
+
+    /// An object to which `announces` come. Handling them takes no time: what keeps it awake are its timers.
+    fn serve(announces: impl IntoIterator<Item = UnixMillis>) -> Usage {
+        let mut usage = Usage::default();
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let (mut unwritten_since, mut written_at, mut timer, mut alarm) = (None, None, None, None);
+        let mut last = at(0);
+        for announce in announces {
+            while let Some(now) = [timer, alarm, Some(announce)].into_iter().flatten().min() {
+                if timer.is_some() {
+                    usage.awake += now.since(last);
+                } else if now.since(last) > EVICTED_AFTER {
+                    upkeep = Upkeep::new(TICKET_MAX_LIFETIME, written_at);
+                }
+                last = now;
+                let announced = timer.is_none_or(|at| now < at) && alarm.is_none_or(|at| now < at);
+                timer = timer.filter(|at| now < *at);
+                if alarm.take_if(|at| *at <= now).is_some() {
+                    upkeep.alarmed();
+                }
+                if announced {
+                    unwritten_since = unwritten_since.or(Some(now));
+                    timer = timer.or(upkeep.changed(now).map(|delay| now.after(delay)));
+                }
+                if upkeep.take_write(now) {
+                    usage.rows += 1;
+                    usage.longest_wait = usage.longest_wait.max(now.since(unwritten_since.take().unwrap()));
+                    written_at = Some(now);
+                }
+                if let Some(at) = upkeep.next_alarm(now, Some(now.after(TICKET_MAX_LIFETIME))) {
+                    usage.rows += 1;
+                    alarm = Some(at);
+                }
+                if announced {
+                    break;
+                }
+            }
+        }
+        usage
+    }
+
+    /// When so many peers announce in a day, each as it is asked to.
+    fn announces_of(peers: u64) -> Vec<UnixMillis> {
+        let (earliest, latest) = (saturating_millis(ANNOUNCE_AFTER_MIN), saturating_millis(ANNOUNCE_AFTER_MAX));
+        let mut random = 1_u64;
+        let mut next = |limit| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % limit
+        };
+        let mut announces = BTreeSet::new();
+        for _ in 0..peers {
+            let mut millis = next(latest);
+            while millis < DAY {
+                announces.insert(at(millis));
+                millis += earliest + next(latest - earliest + 1);
+            }
+        }
+        announces.into_iter().collect()
+    }
 
     /// A day of a full community: each peer announces once a minute, one every 300 ms.
     #[test]
     fn a_full_community_writes_at_most_ten_thousand_rows_a_day_and_loses_at_most_ten_seconds() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
-        let (mut rows, mut oldest_unwritten, mut timer, mut alarm) = (0, None, None, None);
-        for now in (0..DAY).map(UnixMillis::saturating).step_by(100) {
-            if timer.is_some_and(|at| at <= now) {
-                timer = None;
-                if upkeep.take_write(now) {
-                    rows += 1;
-                    oldest_unwritten = None;
-                }
-            }
-            if alarm.is_some_and(|at| at <= now) {
-                alarm = None;
-                upkeep.alarmed();
-            }
-            if now.as_u64() % (60_000 / PEERS) == 0 {
-                oldest_unwritten = oldest_unwritten.or(Some(now));
-                if let Some(delay) = upkeep.changed(now) {
-                    timer = Some(now.after(delay));
-                }
-                if upkeep.take_write(now) {
-                    rows += 1;
-                    oldest_unwritten = None;
-                }
-            }
-            if let Some(at) = upkeep.next_alarm(now, Some(now.after(TICKET_MAX_LIFETIME))) {
-                rows += 1;
-                alarm = Some(at);
-            }
-            assert!(oldest_unwritten.is_none_or(|at| now.since(at) <= SNAPSHOT_LOSS));
-        }
-        assert!(rows <= ROWS_A_DAY, "{rows}");
+        let usage = serve((0..DAY).step_by(300).map(at));
+        assert!(usage.rows <= ROWS_A_DAY, "{}", usage.rows);
+        assert!(usage.longest_wait <= SNAPSHOT_LOSS);
     }
 
     #[test]
-    fn what_comes_seldom_is_written_at_once_and_needs_no_timer() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
-        for now in [0, 9_500, 40_000].map(UnixMillis::saturating) {
-            assert_eq!(upkeep.changed(now), None);
-            assert!(upkeep.take_write(now));
+    fn an_object_that_is_evicted_before_every_announce_writes_at_most_ten_thousand_rows_a_day() {
+        for gap in (10_001..60_000).step_by(1_001) {
+            let usage = serve((0..DAY).step_by(gap).map(at));
+            assert!(usage.rows <= ROWS_A_DAY, "{gap} ms: {}", usage.rows);
+            assert_eq!(usage.longest_wait, Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn the_smaller_the_community_the_more_its_object_sleeps() {
+        for (peers, awake_percent) in [(4, 1), (5, 4), (6, 11), (10, 42), (200, 97)] {
+            let usage = serve(announces_of(peers));
+            assert!(usage.awake_percent() <= awake_percent, "{peers} peers: {} %", usage.awake_percent());
+            assert!(usage.rows <= ROWS_A_DAY, "{peers} peers: {}", usage.rows);
+            assert!(usage.longest_wait <= SNAPSHOT_LOSS);
+        }
+    }
+
+    #[test]
+    fn what_the_budget_has_left_is_written_at_once_and_needs_no_timer() {
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+        for _ in 0..SNAPSHOT_BURST {
+            assert_eq!(upkeep.changed(at(FULL)), None);
+            assert!(upkeep.take_write(at(FULL)));
             assert!(!upkeep.has_unwritten());
         }
-        let soon = UnixMillis::saturating(42_000);
-        assert_eq!(upkeep.changed(soon), Some(Duration::from_millis(7_500)));
-        assert!(!upkeep.take_write(soon));
-        assert_eq!(upkeep.changed(soon), None, "there is a timer");
-        assert!(upkeep.take_write(UnixMillis::saturating(49_500)));
+        assert_eq!(upkeep.changed(at(FULL + 100)), Some(Duration::from_millis(INTERVAL - 100)));
+        assert!(!upkeep.take_write(at(FULL + 100)));
+        assert_eq!(upkeep.changed(at(FULL + 100)), None, "there is a timer");
+        assert!(upkeep.take_write(at(FULL + INTERVAL)));
+    }
+
+    #[test]
+    fn a_new_community_may_write_one_row_at_once() {
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        assert_eq!(upkeep.changed(at(0)), None);
+        assert!(upkeep.take_write(at(0)));
+        assert_eq!(upkeep.changed(at(0)), Some(SNAPSHOT_INTERVAL));
+    }
+
+    #[test]
+    fn an_object_that_starts_anew_trusts_the_alarm_that_was_set() {
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+        let overdue = at(0).after(TICKET_MAX_LIFETIME).after(ALARM_GRACE);
+        assert_eq!(upkeep.next_alarm(at(1), Some(overdue)), None);
+        assert_eq!(upkeep.next_alarm(overdue, Some(overdue)), Some(overdue.after(TICKET_MAX_LIFETIME)));
+    }
+
+    proptest! {
+        /// The model counts milliseconds of refill, and writes as soon as there are enough for a row.
+        #[test]
+        fn every_change_is_written_as_soon_as_a_plain_token_bucket_has_a_row(
+            events in prop::collection::vec((0_u64..200, prop::bool::weighted(0.1)), 1..400),
+        ) {
+            const STEP: u64 = 100;
+            let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+            let (mut now, mut level, mut changed_at) = (0, 0, None);
+            let mut written = vec![0];
+            for (steps, starts_anew) in events {
+                for _ in 0..steps {
+                    now += STEP;
+                    level = FULL.min(level + STEP);
+                    let due = changed_at.take_if(|_| level >= INTERVAL);
+                    prop_assert_eq!(upkeep.take_write(at(now)), due.is_some());
+                    if let Some(changed_at) = due {
+                        prop_assert!(now - changed_at <= INTERVAL);
+                        level -= INTERVAL;
+                        written.push(now);
+                    }
+                }
+                if starts_anew {
+                    // A change that waits is lost with the memory.
+                    changed_at = None;
+                    let written_at = *written.last().unwrap();
+                    level = level.min(now - written_at);
+                    upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(written_at)));
+                } else {
+                    upkeep.changed(at(now));
+                    changed_at = changed_at.or(Some(now));
+                }
+            }
+            for (first, start) in written.iter().enumerate() {
+                for (rows, end) in (1..).zip(&written[first..]) {
+                    prop_assert!(rows <= u64::from(SNAPSHOT_BURST) + (end - start) / INTERVAL);
+                }
+            }
+        }
     }
 
     #[test]
     fn an_alarm_that_never_comes_is_set_again() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
         let start = UnixMillis::saturating(1_700_000_000_000);
         let set = upkeep.next_alarm(start, Some(start)).unwrap();
         assert_eq!(set, start.after(TICKET_MAX_LIFETIME));
@@ -160,22 +320,19 @@ mod tests {
 
     #[test]
     fn an_empty_roster_needs_no_alarm() {
-        assert_eq!(Upkeep::new(TICKET_MAX_LIFETIME).next_alarm(UnixMillis::saturating(0), None), None);
+        assert_eq!(Upkeep::new(TICKET_MAX_LIFETIME, None).next_alarm(UnixMillis::saturating(0), None), None);
     }
 
     #[test]
     fn a_clock_that_jumps_back_does_not_put_a_write_off() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME);
-        let (later, long_ago) = (UnixMillis::saturating(1_700_000_000_000), UnixMillis::saturating(0));
-        upkeep.changed(later);
-        assert!(upkeep.take_write(later));
-        upkeep.changed(later);
-        assert!(!upkeep.take_write(later));
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let long_ago = UnixMillis::saturating(0);
+        upkeep.changed(at(0));
+        assert!(upkeep.take_write(at(0)));
+        upkeep.changed(at(0));
+        assert!(!upkeep.take_write(at(0)));
         assert!(upkeep.take_write(long_ago));
-        assert!(!upkeep.take_write(later));
-        upkeep.changed(later);
-        assert!(upkeep.take_write(later));
-        assert_eq!(upkeep.changed(long_ago), None);
-        assert!(upkeep.take_write(long_ago));
+        assert_eq!(upkeep.changed(long_ago), Some(SNAPSHOT_INTERVAL), "the budget is empty, and no more than that");
+        assert!(upkeep.take_write(long_ago.after(SNAPSHOT_INTERVAL)));
     }
 }
