@@ -337,6 +337,10 @@ fn keys_are_read_in_both_forms() {
         for text in [&public_key, &public_pem] {
             assert_eq!(PublicKey::from_text(&format!(" \n{text}\r\n")), Ok(expected));
         }
+        let in_two_lines = pem("PUBLIC KEY", &format!("{SPKI_PREFIX}\n{public_key}"));
+        for text in [public_pem.replace('\n', "\r\n"), in_two_lines] {
+            assert_eq!(PublicKey::from_text(&text), Ok(expected));
+        }
         // What is written is what is read.
         assert_eq!(expected.to_string(), public_key);
         assert_eq!(PrivateKey::from_text(&private_key).unwrap().to_pem().unwrap(), private_pem);
@@ -359,6 +363,15 @@ fn no_other_text_is_a_key() {
         &pem("PUBLIC KEY", &public_key),
         &pem("PRIVATE KEY", &private_key),
         &pem("CERTIFICATE", &format!("{SPKI_PREFIX}{public_key}")),
+        // X25519, two keys in one, two blocks, more than white space around one, no line for the markers.
+        &pem("PUBLIC KEY", &format!("{}{public_key}", SPKI_PREFIX.replace("K2Vw", "K2Vu"))),
+        &pem("PUBLIC KEY", &format!("{SPKI_PREFIX}{public_key}{SPKI_PREFIX}{public_key}")),
+        &pem("PUBLIC KEY", &format!("{SPKI_PREFIX}{public_key}")).repeat(2),
+        &format!("{}.", pem("PUBLIC KEY", &format!("{SPKI_PREFIX}{public_key}"))),
+        &pem("PUBLIC KEY", &format!("{SPKI_PREFIX} {public_key}")),
+        &pem("PUBLIC KEY", &format!("{SPKI_PREFIX}{public_key}")).replace('\n', ""),
+        "-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----",
+        "-----BEGIN PUBLIC KEY-----END PUBLIC KEY-----",
     ] {
         PublicKey::from_text(text).expect_err(text);
     }
