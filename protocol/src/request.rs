@@ -1,5 +1,7 @@
 //! What a beacon is asked: the parts of a request that no ticket carries.
 
+use std::fmt::Display;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -76,8 +78,11 @@ impl<'a> TicketBody<'a> {
         if body.len() > BODY_MAX_BYTES {
             return Err(RequestError::BodyTooLarge);
         }
+        let malformed = |error: &dyn Display| RequestError::Malformed(format!("body: {error}"));
+        // As text, like all other JSON, so that one parser will do.
+        let body = str::from_utf8(body).map_err(|error| malformed(&error))?;
         let Object(TicketBodyFields { ticket, community }) =
-            serde_json::from_slice(body).map_err(|error| RequestError::Malformed(format!("body: {error}")))?;
+            serde_json::from_str(body).map_err(|error| malformed(&error))?;
         Ok(Self { ticket: ticket.get(), community })
     }
 }
