@@ -1,4 +1,4 @@
-//! The one function that makes the bytes to sign.
+//! The JSON whose bytes are signed.
 //!
 //! JSON with the keys of every object sorted by byte, no white space, strings escaped as ECMAScript's
 //! `JSON.stringify` does (short escapes for `\b \t \n \f \r`, other controls as lower-case `\u00xx`, everything else
@@ -14,10 +14,16 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
+/// The canonical JSON of a string.
+pub(crate) fn quoted(text: &str) -> String {
+    // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it.
+    Value::from(text).to_string()
+}
+
 fn write_value(text: &mut String, value: &Value) {
     match value {
-        // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it.
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&value.to_string()),
+        Value::String(string) => text.push_str(&quoted(string)),
         Value::Array(items) => {
             text.push('[');
             for (position, item) in items.iter().enumerate() {
@@ -37,7 +43,7 @@ fn write_value(text: &mut String, value: &Value) {
                 if position > 0 {
                     text.push(',');
                 }
-                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push_str(&quoted(key));
                 text.push(':');
                 write_value(text, item);
             }

@@ -8,10 +8,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::base64;
-use crate::canonical::canonical;
+use crate::canonical::quoted;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{
@@ -191,28 +190,19 @@ pub struct Payload {
 }
 
 impl Payload {
-    fn to_value(&self) -> Value {
-        let mut value = json!({
-            "peerId": self.peer_id.as_str(),
-            "userId": self.user_id.as_str(),
-            "issuedAt": self.issued_at,
-            "expiresAt": self.expires_at,
-            "nonce": base64::encode(&self.nonce.0),
-        });
-        if let Value::Object(fields) = &mut value {
-            if let Some(community) = &self.community {
-                fields.insert("community".to_owned(), community.as_str().into());
-            }
-            if self.purpose == Purpose::Leave {
-                fields.insert("leave".to_owned(), true.into());
-            }
-        }
-        value
-    }
-
-    /// The bytes that are signed.
+    /// The bytes that are signed: the payload as [`canonical`](crate::canonical::canonical) writes it, without the way
+    /// over a tree of values, because this is done for every request. Of all fields only `userId` may have characters
+    /// that are escaped.
     pub fn signed_bytes(&self) -> String {
-        canonical(&self.to_value())
+        let Self { issued_at, expires_at, .. } = self;
+        let community = self.community.as_ref().map(|name| format!(r#""community":"{name}","#)).unwrap_or_default();
+        let leave = if self.purpose == Purpose::Leave { r#""leave":true,"# } else { "" };
+        let nonce = base64::encode(&self.nonce.0);
+        let peer_id = self.peer_id.as_str();
+        let user_id = quoted(self.user_id.as_str());
+        format!(
+            r#"{{{community}"expiresAt":{expires_at},"issuedAt":{issued_at},{leave}"nonce":"{nonce}","peerId":"{peer_id}","userId":{user_id}}}"#
+        )
     }
 }
 

@@ -99,6 +99,24 @@ fn the_signed_bytes_of_a_ticket_are_unchanged() {
     assert_eq!(leave().signed_bytes(), LEAVE_SIGNED_BYTES);
 }
 
+proptest! {
+    #[test]
+    fn the_signed_bytes_of_any_ticket_are_canonical(
+        peer_id in "[!-~]{1,40}".prop_filter_map("no peerId", |text| PeerId::new(&text)),
+        user_id in "\\PC{1,32}".prop_filter_map("no userId", |text| UserId::new(&text)),
+        community in proptest::option::of("[A-Za-z0-9._-]{1,64}".prop_map(|name| Community::new(&name).unwrap())),
+        purpose in prop_oneof![Just(Purpose::Presence), Just(Purpose::Leave)],
+    ) {
+        let payload = Payload { peer_id, user_id, community, purpose, ..plain() };
+        let bytes = payload.signed_bytes();
+        let value: Value = serde_json::from_str(&bytes).unwrap();
+        prop_assert_eq!(canonical(&value), bytes);
+        prop_assert_eq!(value["peerId"].as_str(), Some(payload.peer_id.as_str()));
+        prop_assert_eq!(value["userId"].as_str(), Some(payload.user_id.as_str()));
+        prop_assert_eq!(value["community"].as_str(), payload.community.as_ref().map(Community::as_str));
+    }
+}
+
 #[test]
 fn the_normal_form_of_a_ticket_is_unchanged() {
     assert_eq!(Ticket::sign(plain(), &key()).to_json(), TICKET);
