@@ -1,14 +1,15 @@
 //! Ed25519 keys and signatures, and their text forms.
 //!
 //! Signatures are those of RFC 8032 under one acceptance rule, that of [`VerifyingKey::verify_strict`]: `S < L`, no
-//! key and no `R` of small order, the equation without its cofactor. A plain `verify`, and WebCrypto, accept every
-//! message for the identity key: whoever publishes that key could be impersonated, and could impersonate, at will.
+//! key and no `R` of small order, the equation without its cofactor. A plain check alone, be it dalek's or WebCrypto's,
+//! accepts every message for the identity key: whoever publishes that key could be impersonated, and could impersonate,
+//! at will.
 
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 
 use crate::base64;
 
@@ -55,7 +56,8 @@ impl PublicKey {
 
     /// Whether `signature` may be one of this key's under the strict rule, as far as that shows without the message: no
     /// key and no `R` of small order. With this, the plain equation of RFC 8032 is all that is left to check: `S < L`,
-    /// and `R` byte for byte that of `[S]B - [k]A`. BoringSSL, which is WebCrypto in workerd, computes just that.
+    /// and `R` byte for byte that of `[S]B - [k]A`. dalek's plain check computes just that, and so does BoringSSL, which is
+    /// WebCrypto in workerd.
     pub fn may_have_made(&self, signature: &[u8; 64]) -> bool {
         !has_small_order(&self.0) && signature.first_chunk().is_some_and(|r| !has_small_order(r))
     }
@@ -65,8 +67,12 @@ impl PublicKey {
     /// # Errors
     /// [`BadSignature`], whatever is wrong: key, encoding or equation.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), BadSignature> {
+        if !self.may_have_made(signature) {
+            return Err(BadSignature);
+        }
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
-        key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
+        // Not `verify_strict`, which spends an eighth of its time on decoding `R` to learn what its bytes have shown.
+        key.verify(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
     }
 }
 

