@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::limits::{ANSWER_MAX_BYTES, ANSWER_MAX_TICKETS};
 use crate::merge::newest_of_each_peer;
 use crate::object::Object;
-use crate::ticket::{Purpose, Ticket, TicketRules, VerifiedTicket};
+use crate::ticket::{Purpose, Ticket, TicketRules, Unproven, VerifiedTicket};
 use crate::time::UnixMillis;
 
 /// The code under which a ticket is counted that an answer or a capsule holds a second time.
@@ -68,37 +68,71 @@ struct AnswerFields<'a> {
     peers: Vec<&'a RawValue>,
 }
 
-/// Reads the body of a `GET /peers` answer.
+/// An answer of which everything is checked but the signatures: several answers may list one ticket, and whoever has
+/// them all needs to check it only once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Tickets that are good if their signatures are, in the order of the answer.
+    pub tickets: Vec<Unproven>,
+    refused: BTreeMap<&'static str, usize>,
+}
+
+impl Claims {
+    /// Reads the body of a `GET /peers` answer.
+    ///
+    /// # Errors
+    /// See [`AnswerError`].
+    pub fn read(body: &[u8], rules: &TicketRules<'_>, now: UnixMillis) -> Result<Self, AnswerError> {
+        if body.len() > ANSWER_MAX_BYTES {
+            return Err(AnswerError::TooLarge);
+        }
+        let Object(AnswerFields { community, peers }) =
+            serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+        if let Some(answered) = community
+            && answered != rules.community.as_str()
+        {
+            return Err(AnswerError::CommunityMismatch { answered, asked: rules.community.as_str().to_owned() });
+        }
+        let mut claims = Self::default();
+        for ticket in peers.iter().take(ANSWER_MAX_TICKETS) {
+            match Ticket::parse(ticket.get(), Purpose::Presence).and_then(|ticket| ticket.check(rules, now)) {
+                Ok(ticket) => claims.tickets.push(ticket),
+                Err(error) => count(&mut claims.refused, error.code(), 1),
+            }
+        }
+        count(&mut claims.refused, TOO_MANY, peers.len().saturating_sub(ANSWER_MAX_TICKETS));
+        Ok(claims)
+    }
+
+    /// Takes the outcomes: for each of [`Claims::tickets`], whether the equation of its signature holds.
+    pub fn settle(self, equations_hold: impl IntoIterator<Item = bool>) -> Answer {
+        let Self { tickets, mut refused } = self;
+        let mut good = Vec::with_capacity(tickets.len());
+        for (ticket, holds) in tickets.into_iter().zip(equations_hold) {
+            match ticket.accept(holds) {
+                Ok(ticket) => good.push(ticket),
+                Err(error) => count(&mut refused, error.code(), 1),
+            }
+        }
+        let checked = good.len();
+        let tickets = newest_of_each_peer(good);
+        count(&mut refused, DUPLICATE, checked - tickets.len());
+        Answer { tickets, refused }
+    }
+}
+
+fn count(refused: &mut BTreeMap<&'static str, usize>, code: &'static str, more: usize) {
+    if more > 0 {
+        *refused.entry(code).or_default() += more;
+    }
+}
+
+/// Reads the body of a `GET /peers` answer, and checks its signatures.
 ///
 /// # Errors
 /// See [`AnswerError`].
 pub fn read_answer(body: &[u8], rules: &TicketRules<'_>, now: UnixMillis) -> Result<Answer, AnswerError> {
-    if body.len() > ANSWER_MAX_BYTES {
-        return Err(AnswerError::TooLarge);
-    }
-    let Object(AnswerFields { community, peers }) =
-        serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
-    if let Some(answered) = community
-        && answered != rules.community.as_str()
-    {
-        return Err(AnswerError::CommunityMismatch { answered, asked: rules.community.as_str().to_owned() });
-    }
-    let mut answer = Answer::default();
-    let mut refuse = |code, count| *answer.refused.entry(code).or_default() += count;
-    let mut good = Vec::new();
-    for ticket in peers.iter().take(ANSWER_MAX_TICKETS) {
-        match Ticket::parse(ticket.get(), Purpose::Presence).and_then(|ticket| ticket.verify(rules, now)) {
-            Ok(ticket) => good.push(ticket),
-            Err(error) => refuse(error.code(), 1),
-        }
-    }
-    if peers.len() > ANSWER_MAX_TICKETS {
-        refuse(TOO_MANY, peers.len() - ANSWER_MAX_TICKETS);
-    }
-    let checked = good.len();
-    answer.tickets = newest_of_each_peer(good);
-    if answer.tickets.len() < checked {
-        *answer.refused.entry(DUPLICATE).or_default() += checked - answer.tickets.len();
-    }
-    Ok(answer)
+    let claims = Claims::read(body, rules, now)?;
+    let holds: Vec<_> = claims.tickets.iter().map(Unproven::equation_holds).collect();
+    Ok(claims.settle(holds))
 }

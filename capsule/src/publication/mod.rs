@@ -4,6 +4,7 @@
 //! A round writes everything or nothing: whatever it refuses for, the capsule that is there stays.
 
 mod ask;
+mod judge;
 mod nodes;
 mod report;
 
@@ -11,23 +12,22 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rayon::prelude::*;
-use rendezvous_protocol::answer::{Answer, AnswerError, read_answer};
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Contents, Trust, sign};
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::merge::{Entry, merge_shares};
 use rendezvous_protocol::revocation::{RevocationError, Revocations, normal_beacon_url};
 use rendezvous_protocol::ticket::{PeerId, TicketRules, VerifiedTicket};
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
 
 use self::ask::{Asked, ask_all};
+use self::judge::judge_all;
 use self::nodes::Nodes;
-use self::report::{BeaconReport, Findings, Problem};
+use self::report::{BeaconReport, Findings};
 pub(crate) use self::report::{Ending, Report};
-use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
+use crate::beacon::Beacon;
 use crate::clock::ClockError;
 use crate::destination::{CAPSULE, Destination, Files, Held, LockedDestination, MINISIG, SIGNATURE};
-use crate::fetch::{Fetched, Fetcher};
+use crate::fetch::Fetcher;
 use crate::hook::{self, Ran};
 use crate::minisig;
 use crate::outcome::{Failure, Log};
@@ -142,9 +142,7 @@ impl Publisher {
         // Only now, so that what is judged is what will be signed: the tickets as they are when the capsule is issued.
         let now = clock()?;
         let rules = TicketRules { revoked_keys: Some(&revocations.ticket_keys), ..settings.tickets.rules() };
-        // Signatures are nearly all of the work, and there may be ten thousand.
-        let (reports, lists): (Vec<_>, Vec<_>) =
-            beacons.par_iter().zip(answers).map(|(beacon, fetched)| judge(beacon, fetched, &rules, now)).unzip();
+        let (reports, lists) = judge_all(&beacons, answers, &rules, now).into_iter().unzip();
         let nodes = Nodes::judge(settings, tickets, probes, &rules, now);
         let found = self.merge(&beacons, lists, nodes, reports);
         let contents = Contents {
@@ -316,31 +314,6 @@ fn own_capsule(held: &Held, rules: &CapsuleRules<'_>, now: UnixMillis) -> Option
         Err(_) => return None,
     };
     Capsule::verify(files, rules, then).ok()
-}
-
-fn judge(
-    beacon: &Beacon,
-    fetched: Fetched,
-    rules: &TicketRules<'_>,
-    now: UnixMillis,
-) -> (BeaconReport, Vec<VerifiedTicket>) {
-    let Fetched { body, attempts, took } = fetched;
-    let (answered, result) = match body {
-        Ok(body) => (true, read_answer(&body, rules, now).map_err(|error| not_an_answer(&body, &error))),
-        Err(error) => (error.is_answer(), Err(Problem { code: error.code(), detail: error.to_string() })),
-    };
-    let (Answer { tickets, refused }, problem) = match result {
-        Ok(answer) => (answer, None),
-        Err(problem) => (Answer::default(), Some(problem)),
-    };
-    let beacon = beacon.to_string();
-    let time_ms = saturating_millis(took);
-    (BeaconReport { beacon, answered, tickets: tickets.len(), refused, problem, attempts, time_ms }, tickets)
-}
-
-fn not_an_answer(body: &[u8], error: &AnswerError) -> Problem {
-    let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-    Problem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,143 @@
+//! What the beacons' answers are worth, on all cores: signatures are nearly all of a round's work, and there may be ten
+//! thousand. A peer announces itself at several beacons, so a ticket is checked once, however many list it.
+
+use rayon::prelude::*;
+use rendezvous_protocol::answer::{Answer, Claims};
+use rendezvous_protocol::ticket::{TicketRules, Unproven, VerifiedTicket};
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+
+use super::report::{BeaconReport, Problem};
+use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
+use crate::fetch::Fetched;
+use crate::text;
+
+/// In the order of the beacons, what each contributed and its good tickets.
+pub(super) fn judge_all(
+    beacons: &[&Beacon],
+    answers: Vec<Fetched>,
+    rules: &TicketRules<'_>,
+    now: UnixMillis,
+) -> Vec<(BeaconReport, Vec<VerifiedTicket>)> {
+    let claims: Vec<_> = answers.par_iter().map(|fetched| read(fetched, rules, now)).collect();
+    let lists: Vec<&[Unproven]> =
+        claims.iter().map(|read| read.as_ref().map_or(&[][..], |claims| &claims.tickets)).collect();
+    let outcomes = equations(&lists);
+    let settled: Vec<_> =
+        claims.into_par_iter().zip(outcomes).map(|(claims, holds)| claims.map(|claims| claims.settle(holds))).collect();
+    beacons
+        .iter()
+        .zip(answers)
+        .zip(settled)
+        .map(|((beacon, fetched), settled)| report(beacon, &fetched, settled))
+        .collect()
+}
+
+fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<Claims, Problem> {
+    match &fetched.body {
+        Ok(body) => Claims::read(body, rules, now).map_err(|error| {
+            let hint = if looks_like_html(body) { HTML_HINT } else { "" };
+            Problem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
+        }),
+        Err(error) => Err(Problem { code: error.code(), detail: error.to_string() }),
+    }
+}
+
+/// For each ticket of each list, whether the equation of its signature holds.
+fn equations(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
+    let mut tickets: Vec<&Unproven> = lists.iter().copied().flatten().collect();
+    tickets.par_sort_unstable_by_key(|ticket| name(ticket));
+    tickets.dedup_by_key(|ticket| name(ticket));
+    let outcomes: Vec<bool> = tickets.par_iter().map(|ticket| ticket.equation_holds()).collect();
+    let outcome = |ticket: &Unproven| {
+        let position = tickets.binary_search_by_key(&name(ticket), |other| name(other)).ok()?;
+        outcomes.get(position).copied()
+    };
+    let holds = |ticket| outcome(ticket).unwrap_or_default();
+    lists.par_iter().map(|tickets| tickets.iter().map(holds).collect()).collect()
+}
+
+/// What tickets are told apart by. Their normal forms would do, but signatures differ in their first bytes.
+fn name(ticket: &Unproven) -> (&[u8; 64], &str) {
+    (ticket.signature(), ticket.as_json())
+}
+
+fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<Answer, Problem>) -> (BeaconReport, Vec<VerifiedTicket>) {
+    let Fetched { body, attempts, took } = fetched;
+    let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
+    let (Answer { tickets, refused }, problem) = match settled {
+        Ok(answer) => (answer, None),
+        Err(problem) => (Answer::default(), Some(problem)),
+    };
+    let report = BeaconReport {
+        beacon: beacon.to_string(),
+        answered,
+        tickets: tickets.len(),
+        refused,
+        problem,
+        attempts: *attempts,
+        time_ms: saturating_millis(*took),
+    };
+    (report, tickets)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use rendezvous_protocol::community::Community;
+    use rendezvous_protocol::key::PrivateKey;
+    use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId};
+
+    use super::*;
+    use crate::fetch::FetchError;
+
+    const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
+
+    fn ticket(peer_id: &str) -> String {
+        let payload = Payload {
+            peer_id: PeerId::new(peer_id).unwrap(),
+            user_id: UserId::new("user").unwrap(),
+            issued_at: NOW,
+            expires_at: UnixMillis::saturating(NOW.as_u64() + 60_000),
+            nonce: Nonce::new(vec![0; 12]).unwrap(),
+            community: None,
+            purpose: Purpose::Presence,
+        };
+        Ticket::sign(payload, &PrivateKey::from_seed(&[1; 32])).to_json()
+    }
+
+    fn answer(tickets: &[&str]) -> Fetched {
+        let body = format!(r#"{{"peers":[{}]}}"#, tickets.join(","));
+        Fetched { body: Ok(body.into()), attempts: 1, took: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_ticket_that_several_list_counts_for_each_and_what_only_looks_like_it_for_none() {
+        let [a, b] = ["peer-a", "peer-b"].map(ticket);
+        // The same key and signature over something else, which must not share the outcome.
+        let forged = a.replace("peer-a", "peer-c");
+        let failed = Fetched { body: Err(FetchError::TimedOut), attempts: 3, took: Duration::ZERO };
+        let answers = vec![answer(&[&a, &forged, &b]), failed, answer(&[&forged, "{}"]), answer(&[&b, &a, &a])];
+        let beacons = ["https://a.example", "https://b.example", "https://c.example", "https://d.example"];
+        let beacons = beacons.map(|url| Beacon::parse(url).unwrap());
+        let community = Community::new("mainnet").unwrap();
+        let judged = judge_all(&beacons.iter().collect::<Vec<_>>(), answers, &TicketRules::new(&community), NOW);
+        let found: Vec<_> = judged
+            .iter()
+            .map(|(report, tickets)| {
+                let mut peers: Vec<_> = tickets.iter().map(|ticket| ticket.peer_id().as_str()).collect();
+                peers.sort_unstable();
+                (report.beacon.as_str(), report.answered, peers, report.refused.clone())
+            })
+            .collect();
+        let refused = |codes: &[(&'static str, usize)]| BTreeMap::from_iter(codes.iter().copied());
+        let expected = [
+            ("https://a.example", true, vec!["peer-a", "peer-b"], refused(&[("SIGNATURE_INVALID", 1)])),
+            ("https://b.example", false, vec![], refused(&[])),
+            ("https://c.example", true, vec![], refused(&[("MALFORMED", 1), ("SIGNATURE_INVALID", 1)])),
+            ("https://d.example", true, vec!["peer-a", "peer-b"], refused(&[("DUPLICATE", 1)])),
+        ];
+        assert_eq!(found, expected);
+    }
+}
