@@ -289,6 +289,17 @@ pub struct Capsule {
     pub origins: Option<Result<Origins, OriginsMalformed>>,
 }
 
+/// What a capsule whose signatures fit and whose time is right says besides its tickets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// When it was issued.
+    pub issued_at: UnixMillis,
+    /// When it ends.
+    pub expires_at: UnixMillis,
+    /// What it revokes.
+    pub revocations: Revocations,
+}
+
 /// Which beacons listed the peers of a capsule, by its own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
@@ -389,13 +400,7 @@ impl Capsule {
     /// # Errors
     /// The first rule that the capsule breaks. A bad ticket in it is no error.
     pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
-        let CapsuleBytes { json, .. } = files;
-        if json.len() > CAPSULE_MAX_BYTES {
-            return Err(CapsuleError::TooLarge);
-        }
-        let (public_key, publishers) = check_publishers(files, rules, now)?;
-        let (fields, revocations) = parse(json)?;
-        fields.check(public_key, rules, now)?;
+        let (fields, publishers, revocations) = check_all_but_tickets(files, rules, now)?;
         let mut revoked_keys = revocations.ticket_keys.clone();
         revoked_keys.extend(rules.tickets.revoked_keys.into_iter().flatten());
         revoked_keys.extend(rules.revoked.into_iter().flat_map(|revoked| &revoked.ticket_keys));
@@ -425,6 +430,32 @@ impl Capsule {
     pub fn count(&self, standing: Standing) -> usize {
         self.peers.iter().filter(|(_, other)| *other == standing).count()
     }
+}
+
+impl Frame {
+    /// [`Capsule::verify`] without the tickets, however many of which may be bad in a capsule that holds.
+    ///
+    /// # Errors
+    /// Those of [`Capsule::verify`].
+    pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
+        let (CapsuleFields { issued_at, expires_at, .. }, _, revocations) = check_all_but_tickets(files, rules, now)?;
+        Ok(Self { issued_at, expires_at, revocations })
+    }
+}
+
+/// What the file says, whose signatures count, and what is revoked.
+fn check_all_but_tickets<'a>(
+    files: CapsuleBytes<'a>,
+    rules: &CapsuleRules<'_>,
+    now: UnixMillis,
+) -> Result<(CapsuleFields<'a>, BTreeSet<PublicKey>, Revocations), CapsuleError> {
+    if files.json.len() > CAPSULE_MAX_BYTES {
+        return Err(CapsuleError::TooLarge);
+    }
+    let (public_key, publishers) = check_publishers(files, rules, now)?;
+    let (fields, revocations) = parse(files.json)?;
+    fields.check(public_key, rules, now)?;
+    Ok((fields, publishers, revocations))
 }
 
 fn parse(json: &[u8]) -> Result<(CapsuleFields<'_>, Revocations), CapsuleError> {

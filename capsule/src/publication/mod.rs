@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Contents, Trust, sign};
+use rendezvous_protocol::capsule::{CapsuleBytes, CapsuleError, CapsuleRules, Contents, Frame, Trust, sign};
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::merge::{Entry, merge_shares};
 use rendezvous_protocol::revocation::{RevocationError, Revocations, normal_beacon_url};
@@ -302,18 +302,19 @@ impl Publisher {
     }
 }
 
-/// The capsule that is there, if readers of this key and community may have accepted it, be it from the future or over.
-fn own_capsule(held: &Held, rules: &CapsuleRules<'_>, now: UnixMillis) -> Option<Capsule> {
+/// What the capsule that is there says, if readers of this key and community may have accepted it, be it from the future
+/// or over. Its tickets change nothing about that, and checking a thousand would take longer than to sign and to write.
+fn own_capsule(held: &Held, rules: &CapsuleRules<'_>, now: UnixMillis) -> Option<Frame> {
     let json = held.json.as_deref()?;
     let files = CapsuleBytes { json, signature: held.signature.as_deref(), cosignatures: None };
     // Times are checked after the signatures, so that it is the publisher's own whatever they are.
-    let then = match Capsule::verify(files, rules, now) {
+    let then = match Frame::verify(files, rules, now) {
         Ok(capsule) => return Some(capsule),
         Err(CapsuleError::NotYetValid { issued_at, .. }) => issued_at,
         Err(CapsuleError::Expired { expires_at, .. }) => UnixMillis::saturating(expires_at.as_u64().saturating_sub(1)),
         Err(_) => return None,
     };
-    Capsule::verify(files, rules, then).ok()
+    Frame::verify(files, rules, then).ok()
 }
 
 #[cfg(test)]
