@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde::Serialize;
 use worker::wasm_bindgen::JsValue;
 use worker::web_sys::{Headers, Response};
 
@@ -63,25 +63,14 @@ fn shared_headers(content_type: Option<&str>) -> Result<Headers, JsValue> {
 
 impl Answer {
     /// An answer of `fields`, a JSON object, and of `peers` after them.
-    pub(crate) fn new(status: u16, content: Content, fields: &Value, peers: Option<&Peers<'_>>) -> Self {
-        let fields = fields.to_string();
-        let Some(peers) = peers else { return Self { status, content, headers: Vec::new(), body: fields } };
-        let mut body =
-            String::with_capacity(peers.iter().map(|peer| peer.len() + 1).sum::<usize>() + fields.len() + 16);
-        body.push_str(fields.strip_suffix('}').unwrap_or(&fields));
-        body.push_str(",\"peers\":[");
-        for (position, peer) in peers.iter().enumerate() {
-            if position > 0 {
-                body.push(',');
-            }
-            body.push_str(peer);
-        }
-        body.push_str("]}");
-        Self { status, content, headers: Vec::new(), body }
+    pub(crate) fn new(status: u16, content: Content, fields: &impl Serialize, peers: Option<&Peers<'_>>) -> Self {
+        // Texts, numbers and their like can always be written.
+        let fields = serde_json::to_string(fields).unwrap_or_default();
+        Self { status, content, headers: Vec::new(), body: with_peers(fields, peers) }
     }
 
     /// 200.
-    pub(crate) fn ok(fields: &Value, peers: Option<&Peers<'_>>) -> Self {
+    pub(crate) fn ok(fields: &impl Serialize, peers: Option<&Peers<'_>>) -> Self {
         Self::new(200, Content::Json, fields, peers)
     }
 
@@ -113,4 +102,20 @@ impl Answer {
             runtime::respond(self.status, shared, more, self.body.as_bytes())
         })
     }
+}
+
+/// A JSON object with one field more, if there are `peers`.
+fn with_peers(fields: String, peers: Option<&Peers<'_>>) -> String {
+    let Some(peers) = peers else { return fields };
+    let mut body = String::with_capacity(peers.iter().map(|peer| peer.len() + 1).sum::<usize>() + fields.len() + 16);
+    body.push_str(fields.strip_suffix('}').unwrap_or(&fields));
+    body.push_str(",\"peers\":[");
+    for (position, peer) in peers.iter().enumerate() {
+        if position > 0 {
+            body.push(',');
+        }
+        body.push_str(peer);
+    }
+    body.push_str("]}");
+    body
 }

@@ -16,15 +16,16 @@ use rendezvous_protocol::snapshot::{Listing, Snapshot};
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
-use serde_json::json;
+use serde::Serialize;
 use worker::js_sys::futures::JsFuture;
-use worker::js_sys::{self, Promise};
+use worker::js_sys::{self, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::DurableObjectState;
 use worker::{Delay, Env, ScheduledTime, SqlStorage, State, Storage, web_sys};
 
 use crate::answer::{Answer, Content};
 use crate::config::Config;
+use crate::journal::Details;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
 use crate::{journal, rescue, runtime, throttle};
@@ -113,7 +114,7 @@ impl Community {
     /// The time that was set has come.
     pub async fn alarm(&self) {
         if let Err(failure) = self.tidy_up().await {
-            journal::failure("alarm_failed", json!({ "cause": failure.to_string() }));
+            journal::failure("alarm_failed", &failure);
         }
     }
 }
@@ -151,7 +152,7 @@ impl Community {
             self.state.wait_until(async move {
                 if let Err(error) = set_alarm(&storage, at).await {
                     // It only tidies up, and is set again when it does not come.
-                    journal::failure("alarm_not_set", json!({ "cause": error.to_string() }));
+                    journal::failure("alarm_not_set", &error);
                 }
             });
         }
@@ -167,7 +168,10 @@ impl Community {
             core.memory.borrow_mut().upkeep.drop_write();
             // Announces wait behind this write. The next one creates the table anew.
             self.state.storage().delete_all().await?;
-            journal::note("roster_deleted", json!({ "cause": "nobody is present" }));
+            journal::note(
+                "roster_deleted",
+                Details { cause: Some("nobody is present".to_owned()), ..Details::default() },
+            );
             return Ok(());
         }
         match core.next_alarm(now) {
@@ -211,7 +215,7 @@ impl Core {
             Ok(snapshot) => Some(snapshot),
             Err(error) => {
                 // Presence is soft: starting empty costs minutes, refusing to start would cost the community.
-                journal::failure("snapshot_unreadable", json!({ "cause": error.to_string() }));
+                journal::failure("snapshot_unreadable", &error);
                 None
             }
         };
@@ -224,7 +228,7 @@ impl Core {
         let is_rescued = rescued.is_some();
         let (salt, roster) = match rescued.or(stored) {
             Some(snapshot) => {
-                journal::note("roster_restored", json!({ "peers": snapshot.roster.len() }));
+                journal::note("roster_restored", Details { peers: Some(snapshot.roster.len()), ..Details::default() });
                 (snapshot.salt, snapshot.roster)
             }
             None => (throttle::random_salt()?, Roster::new(limits)),
@@ -267,20 +271,20 @@ impl Core {
             Ok(announced) => announced == Announced::Accepted,
             Err(refused) => return Ok((Problem::Refused(refused).answer(now, &peers), false)),
         };
-        let fields = json!({
-            "ok": true,
-            "accepted": accepted,
-            "community": community,
-            "serverTime": now,
-            "expiresAt": expires_at,
-            "announceAfterMs": self.config.pacing.announce_after_millis(present, random()),
-        });
+        let fields = AnnounceFields {
+            ok: true,
+            accepted,
+            community,
+            server_time: now,
+            expires_at,
+            announce_after_ms: self.config.pacing.announce_after_millis(present, random()),
+        };
         Ok((Answer::ok(&fields, Some(&peers)), accepted))
     }
 
     fn leave(&self, now: UnixMillis, ticket: &VerifiedTicket) -> (Answer, bool) {
         let left = self.memory.borrow_mut().roster.leave(now, ticket);
-        (Answer::ok(&json!({ "ok": true, "left": left, "serverTime": now }), None), left)
+        (Answer::ok(&LeaveFields { ok: true, left, server_time: now }, None), left)
     }
 
     fn listing(&self, now: UnixMillis) -> Result<Answer, Failure> {
@@ -321,9 +325,28 @@ impl Core {
             .map_err(Failure::from)
             .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
         if let Err(failure) = written {
-            journal::failure("snapshot_not_written", json!({ "cause": failure.to_string() }));
+            journal::failure("snapshot_not_written", &failure);
         }
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnnounceFields<'a> {
+    ok: bool,
+    accepted: bool,
+    community: &'a str,
+    server_time: UnixMillis,
+    expires_at: UnixMillis,
+    announce_after_ms: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaveFields {
+    ok: bool,
+    left: bool,
+    server_time: UnixMillis,
 }
 
 /// Spreads announces out. Nobody gains anything by guessing it.
@@ -338,13 +361,16 @@ fn write_snapshot(sql: &SqlStorage, state: String) -> worker::Result<()> {
 }
 
 /// An object that was only ever read from has no table, and is to have none: it costs nothing.
-fn read_snapshot(sql: &SqlStorage) -> worker::Result<Option<String>> {
-    #[derive(serde::Deserialize)]
-    struct Row {
-        state: String,
-    }
-    if sql.exec(HAS_TABLE, None)?.to_array::<serde::de::IgnoredAny>()?.is_empty() {
+fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
+    if first_row(sql, HAS_TABLE)?.is_undefined() {
         return Ok(None);
     }
-    Ok(sql.exec(READ_SNAPSHOT, None)?.to_array::<Row>()?.pop().map(|row| row.state))
+    let row = first_row(sql, READ_SNAPSHOT)?;
+    if row.is_undefined() { Ok(None) } else { Ok(Reflect::get(&row, &"state".into())?.as_string()) }
+}
+
+/// Undefined, where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values along for one text.
+fn first_row(sql: &SqlStorage, query: &str) -> Result<JsValue, JsValue> {
+    let sql: &worker::worker_sys::SqlStorage = sql.as_ref().unchecked_ref();
+    Ok(sql.exec(query, js_sys::Array::new())?.to_array().get(0))
 }

@@ -158,7 +158,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             if text.is_empty() {
                 return Some(None);
             }
-            text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
+            let mut items = BTreeSet::new();
+            for item in text.split(',') {
+                items.insert(parse(item.trim())?);
+            }
+            Some(Some(items))
         })
     }
 

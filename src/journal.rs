@@ -2,19 +2,38 @@
 //!
 //! No address, key or ticket is ever logged.
 
-use serde_json::{Value, json};
+use std::fmt::Display;
+
+use serde::Serialize;
 use worker::{console_error, console_log};
 
 /// Something that an operator may want to know.
-pub(crate) fn note(event: &str, details: Value) {
+pub(crate) fn note(event: &str, details: Details) {
     console_log!("{}", line("info", event, details));
 }
 
 /// Something that an operator has to mend.
-pub(crate) fn failure(event: &str, details: Value) {
-    console_error!("{}", line("error", event, details));
+pub(crate) fn failure(event: &str, cause: &impl Display) {
+    console_error!("{}", line("error", event, Details { cause: Some(cause.to_string()), ..Details::default() }));
 }
 
-fn line(level: &str, event: &str, details: Value) -> String {
-    json!({ "level": level, "event": event, "details": details }).to_string()
+/// What is known of an event.
+#[derive(Default, Serialize)]
+pub(crate) struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    level: &'a str,
+    event: &'a str,
+    details: Details,
+}
+
+fn line(level: &str, event: &str, details: Details) -> String {
+    // Texts and numbers can always be written.
+    serde_json::to_string(&Line { level, event, details }).unwrap_or_default()
 }

@@ -5,7 +5,6 @@
 //! world and does only what needs one place: its roster.
 
 mod answer;
-mod body;
 mod community;
 mod config;
 mod journal;

@@ -4,7 +4,6 @@
 //! `exclude`: however readers ask, an isolate that has a list does not ask the community's object again in that age.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::snapshot::Listing;
@@ -16,12 +15,14 @@ use crate::config::Config;
 const KEPT: usize = 100;
 
 struct Kept {
+    community: Community,
     fetched_at: UnixMillis,
     listing: Listing,
 }
 
 thread_local! {
-    static LISTINGS: RefCell<BTreeMap<Community, Kept>> = const { RefCell::new(BTreeMap::new()) };
+    /// In the order in which they were fetched.
+    static LISTINGS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Which lists will do.
@@ -42,7 +43,7 @@ pub(crate) fn read<T>(
     read: impl FnOnce(&mut Listing) -> T,
 ) -> Option<T> {
     LISTINGS.with_borrow_mut(|listings| {
-        let kept = listings.get_mut(community)?;
+        let kept = listings.iter_mut().find(|kept| kept.community == *community)?;
         let fresh = kept.fetched_at <= now && now.since(kept.fetched_at) < config.peers_max_age;
         (fresh || age == Age::Any).then(|| read(&mut kept.listing))
     })
@@ -51,13 +52,10 @@ pub(crate) fn read<T>(
 /// Keeps a list that has just been fetched.
 pub(crate) fn keep(now: UnixMillis, community: Community, listing: Listing) {
     LISTINGS.with_borrow_mut(|listings| {
-        if listings.len() >= KEPT
-            && !listings.contains_key(&community)
-            && let Some(oldest) =
-                listings.iter().min_by_key(|(_, kept)| kept.fetched_at).map(|(community, _)| community.clone())
-        {
-            listings.remove(&oldest);
+        listings.retain(|kept| kept.community != community);
+        if listings.len() >= KEPT {
+            listings.remove(0);
         }
-        listings.insert(community, Kept { fetched_at: now, listing });
+        listings.push(Kept { community, fetched_at: now, listing });
     });
 }

@@ -7,7 +7,7 @@ use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::roster::Refused;
 use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::answer::{Answer, Content, Peers};
 
@@ -101,22 +101,20 @@ impl Problem {
     /// the status's; `code` tells causes apart.
     pub(crate) fn answer(&self, now: UnixMillis, peers: &Peers<'_>) -> Answer {
         let code = self.code();
-        let mut fields = json!({
-            "type": "about:blank",
-            "title": self.title(),
-            "status": self.status(),
-            "detail": self.detail(),
-            "ok": false,
-            "code": code,
-            "serverTime": now,
-            "validation": { "ok": false, "reason": code },
-        });
+        let retry_after_ms = self.retry_after().map(saturating_millis);
+        let fields = Fields {
+            code,
+            detail: self.detail(),
+            ok: false,
+            retry_after_ms,
+            server_time: now,
+            status: self.status(),
+            title: self.title(),
+            kind: "about:blank",
+            validation: Validation { ok: false, reason: code },
+        };
         let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            let millis = saturating_millis(retry_after);
-            if let Some(fields) = fields.as_object_mut() {
-                fields.insert("retryAfterMs".to_owned(), millis.into());
-            }
+        if let Some(millis) = retry_after_ms {
             headers.push(("Retry-After", millis.div_ceil(1_000).to_string()));
         }
         if let Self::MethodNotAllowed { allow } = self {
@@ -124,6 +122,29 @@ impl Problem {
         }
         Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers)
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    code: &'static str,
+    detail: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    server_time: UnixMillis,
+    status: u16,
+    title: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    validation: Validation,
+}
+
+/// What existing clients read.
+#[derive(Serialize)]
+struct Validation {
+    ok: bool,
+    reason: &'static str,
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::limits::BODY_MAX_BYTES;
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES};
 use rendezvous_protocol::network::Network;
 use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
 use rendezvous_protocol::snapshot::{Listing, SnapshotError};
 use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
-use serde_json::json;
+use serde::Serialize;
 use worker::Env;
 use worker::js_sys::futures::future_to_promise;
-use worker::js_sys::{Date, Promise, Reflect};
+use worker::js_sys::{Date, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::Request;
 
@@ -21,7 +21,7 @@ use crate::answer::Answer;
 use crate::config::{Config, ConfigError};
 use crate::listings::Age;
 use crate::problem::Problem;
-use crate::{body, community, journal, listings, runtime, signature, throttle};
+use crate::{community, journal, listings, runtime, signature, throttle};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
@@ -81,7 +81,7 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
 
 /// Logs a failure in full and answers without detail.
 pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
-    journal::failure("request_failed", json!({ "cause": failure.to_string() }));
+    journal::failure("request_failed", failure);
     Problem::Internal.answer(now, &[])
 }
 
@@ -128,16 +128,16 @@ impl Beacon {
         let described = runtime::describe_request(&request, self.config.client_address_header.as_deref())?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (method, url, address, detail) = (line(), line(), line(), line());
+        let (method, url, address, known) = (line(), line(), line(), line());
         let network = Network::from_header(Some(address));
         let reads = matches!(method, "GET" | "HEAD");
         let writes = method == "POST";
         let (path, query) = path_and_query(url);
         let answer = match path {
             _ if method == "OPTIONS" => preflight(),
-            "/announce" if writes => return self.take_ticket(request, query, network, detail, Purpose::Presence),
-            "/leave" if writes => return self.take_ticket(request, query, network, detail, Purpose::Leave),
-            "/peers" if reads => return self.list(query, network, detail),
+            "/announce" if writes => return self.take_ticket(&request, query, network, Purpose::Presence),
+            "/leave" if writes => return self.take_ticket(&request, query, network, Purpose::Leave),
+            "/peers" if reads => return self.list(query, network, known),
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
@@ -162,10 +162,9 @@ impl Beacon {
     /// `POST /announce` and `POST /leave`.
     fn take_ticket(
         self,
-        request: Request,
+        request: &Request,
         query: &str,
         network: Network,
-        length: &str,
         purpose: Purpose,
     ) -> Result<Served, Failure> {
         let community = parameter(query, "community");
@@ -173,13 +172,13 @@ impl Beacon {
             return Ok(self.throttled(throttled, community.as_deref()).into());
         }
         let now = self.now;
-        let judge = move |body| self.judge(body, community.as_deref(), network, purpose);
-        // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer calls
-        // than a stream, and is held to the limit all the same: not every request has come over HTTP.
-        if length.parse::<usize>().is_ok_and(|length| length <= BODY_MAX_BYTES) {
-            return after(now, &runtime::read_body(&request)?, move |bytes| judge(body::whole(bytes)));
-        }
-        Ok(later(now, async move { judge(body::counted(request).await?) }))
+        after(now, &runtime::read_body(request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES)?, move |body| {
+            let body: Uint8Array = body.unchecked_into();
+            // Before it is copied: not every request has come over HTTP, which would have seen to its length.
+            let fits = body.length() as usize <= BODY_MAX_BYTES;
+            let body = if fits { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) };
+            self.judge(body, community.as_deref(), network, purpose)
+        })
     }
 
     /// What a body comes to: the object's answer to the ticket in it, or what is wrong with it.
@@ -286,13 +285,12 @@ impl Beacon {
         if unchanged {
             return Answer::empty(304, headers);
         }
-        let fields =
-            json!({ "ok": true, "community": community.as_str(), "serverTime": self.now, "total": listing.total() });
+        let fields = List { ok: true, community: community.as_str(), server_time: self.now, total: listing.total() };
         Answer::ok(&fields, Some(&[&listing.tickets(self.now, limit, exclude)])).with_headers(headers)
     }
 
     fn health(&self) -> Answer {
-        Answer::ok(&json!({ "ok": true, "version": env!("CARGO_PKG_VERSION"), "serverTime": self.now }), None)
+        Answer::ok(&Health { ok: true, version: env!("CARGO_PKG_VERSION"), server_time: self.now }, None)
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
@@ -315,7 +313,7 @@ impl Beacon {
             let caller = caller.as_ref().map(PeerId::as_str);
             let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller);
             let refusal = self.listed(&community, refuse).await.unwrap_or_else(|failure| {
-                journal::failure("list_unavailable", json!({ "cause": failure.to_string() }));
+                journal::failure("list_unavailable", &failure);
                 self.with_kept_list(&problem, &community, caller)
             });
             Ok(refusal.into())
@@ -364,6 +362,25 @@ fn later(now: UnixMillis, work: impl Future<Output = Result<Served, Failure>> + 
     Served::Later(future_to_promise(async move { answered(now, work.await) }).into())
 }
 
+/// `GET /peers`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    ok: bool,
+    community: &'a str,
+    server_time: UnixMillis,
+    total: usize,
+}
+
+/// `GET /healthz`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    ok: bool,
+    version: &'static str,
+    server_time: UnixMillis,
+}
+
 fn preflight() -> Answer {
     Answer::empty(
         204,
@@ -391,7 +408,9 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 
 /// Whether an `If-None-Match` header names `tag`, compared weakly (RFC 9110, section 13.1.2).
 fn matches(known: &str, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    fn opaque(tag: &str) -> &str {
+        tag.trim().strip_prefix("W/").unwrap_or(tag.trim())
+    }
     known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
 }
 

@@ -4,8 +4,8 @@
 // So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
 
 /**
- * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
- * and the header that its method makes worth reading: Content-Length of a POST, If-None-Match of the rest.
+ * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, and
+ * If-None-Match.
  *
  * @param {Request} request
  * @param {string | undefined} addressHeader Has the client's address where CF-Connecting-IP is absent.
@@ -13,13 +13,36 @@
 export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
   const address = headers.get("CF-Connecting-IP") ?? (addressHeader && headers.get(addressHeader)) ?? "";
-  const detail = headers.get(method === "POST" ? "Content-Length" : "If-None-Match") ?? "";
-  return `${method}\n${url}\n${address}\n${detail}`;
+  const known = method === "POST" ? "" : (headers.get("If-None-Match") ?? "");
+  return `${method}\n${url}\n${address}\n${known}`;
 }
 
-/** @param {Request} request */
-export function readBody(request) {
-  return request.bytes();
+/**
+ * A promise of a request's body, of which little more than `most` bytes are kept in memory. Where it has more than that,
+ * more than `most` bytes may come back, but need not all come.
+ *
+ * @param {Request} request
+ * @param {number} most
+ * @param {number} mostRead Of a body that is too long, so much is read.
+ * @returns {Promise<Uint8Array>}
+ */
+export function readBody(request, most, mostRead) {
+  // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
+  const length = request.headers.get("Content-Length");
+  return length !== null && Number(length) <= most ? request.bytes() : readCounted(request, most, mostRead);
+}
+
+async function readCounted(request, most, mostRead) {
+  const body = new Uint8Array(most + 1);
+  let read = 0;
+  for await (const chunk of request.body ?? []) {
+    body.set(chunk.subarray(0, Math.max(0, body.length - read)), Math.min(read, body.length));
+    read += chunk.length;
+    // A client that is still sending when the answer comes sees a broken connection, not the answer. So what is somewhat
+    // too long is read to its end.
+    if (read > mostRead) break;
+  }
+  return body.subarray(0, read);
 }
 
 /**

@@ -11,7 +11,7 @@ extern "C" {
     pub(crate) fn describe_request(request: &Request, address_header: Option<&str>) -> Result<String, JsValue>;
 
     #[wasm_bindgen(catch, js_name = readBody)]
-    pub(crate) fn read_body(request: &Request) -> Result<Promise, JsValue>;
+    pub(crate) fn read_body(request: &Request, most: usize, most_read: usize) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn respond(status: u16, headers: &Headers, more: Option<&str>, body: &[u8])

@@ -59,5 +59,5 @@ pub(crate) async fn probe(request: worker::web_sys::Request) -> Result<crate::an
         }
         _ => false,
     };
-    Ok(crate::answer::Answer::ok(&serde_json::json!({ "accepted": accepted }), None))
+    Ok(crate::answer::Answer::ok(&std::collections::BTreeMap::from([("accepted", accepted)]), None))
 }

@@ -253,8 +253,8 @@ impl Roster {
         self.expire(now);
         let excluded = exclude.and_then(|peer_id| self.sequences.get(peer_id)).copied();
         let mut chosen = self.share_out(limit, excluded).chosen;
-        chosen.sort_unstable_by_key(|sequence| Reverse(*sequence));
-        chosen.iter().filter_map(|sequence| self.records.get(sequence)).collect()
+        chosen.sort_unstable();
+        chosen.iter().rev().filter_map(|sequence| self.records.get(sequence)).collect()
     }
 
     /// So much of this roster that [`Roster::fresh`] of a roster restored from it gives the same answers, for every
