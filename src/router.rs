@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use rendezvous_protocol::budget::Throttled;
@@ -11,6 +12,7 @@ use rendezvous_protocol::snapshot::{Listing, SnapshotError};
 use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
+use slab::Slab;
 use worker::Env;
 use worker::js_sys::futures::future_to_promise;
 use worker::js_sys::{Date, Promise, Reflect, Uint8Array};
@@ -225,7 +227,7 @@ impl Beacon {
             // As it comes, because whoever makes a new one of it copies every header.
             Ok(ticket) => {
                 let answer = community::hand_over(&self.env, &community, network, &ticket)?;
-                Ok(Served::Later(FAILED.with(|failed| runtime::settle(&answer, None, failed))?))
+                after(self.now, &answer, |answer| Ok(Served::Later(answer)))
             }
             Err(error) => self.with_list(Problem::Ticket(error), community, Some(peer_id)),
         }
@@ -339,22 +341,30 @@ impl Beacon {
     }
 }
 
+type Continuation = Box<dyn FnOnce(Result<JsValue, JsValue>) -> Result<JsValue, JsValue>>;
+
 thread_local! {
-    /// Answers for whatever a promise fails with.
-    static FAILED: Closure<dyn FnMut(JsValue) -> Result<JsValue, JsValue>> =
-        Closure::new(|error: JsValue| answered(clock(), Err(error.into())));
+    static WAITING: RefCell<Slab<Continuation>> = const { RefCell::new(Slab::new()) };
+    static RESUME: Closure<dyn FnMut(usize, JsValue, bool) -> Result<JsValue, JsValue>> =
+        Closure::new(|waiting, value, failed| {
+            let next = WAITING.with_borrow_mut(|waiting_ones| waiting_ones.try_remove(waiting));
+            let next = next.ok_or_else(|| JsValue::from("nobody waits for this"))?;
+            next(if failed { Err(value) } else { Ok(value) })
+        });
 }
 
 /// A promise of what `next` makes of what `promise` comes to.
 ///
-/// A future would read better, but its executor takes a microtask for every step, and three closures for every wait.
+/// A future would read better, but its executor takes a microtask for every step. And a closure of its own for every
+/// wait would be one more thing for the garbage collector of JavaScript to finalise.
 fn after(
     now: UnixMillis,
     promise: &Promise,
     next: impl FnOnce(JsValue) -> Result<Served, Failure> + 'static,
 ) -> Result<Served, Failure> {
-    let next = Closure::once_into_js(move |value: JsValue| answered(now, next(value)));
-    Ok(Served::Later(FAILED.with(|failed| runtime::settle(promise, Some(&next), failed))?))
+    let next = move |value: Result<JsValue, JsValue>| answered(now, value.map_err(Failure::from).and_then(next));
+    let waiting = WAITING.with_borrow_mut(|waiting| waiting.insert(Box::new(next)));
+    Ok(Served::Later(RESUME.with(|resume| runtime::settle(promise, resume, waiting))?))
 }
 
 /// A promise of what `work` comes to.

@@ -52,21 +52,34 @@ async function readCounted(request, most, mostRead) {
  * @param {Uint8Array} body In WebAssembly's memory: `Response` takes a copy (Fetch, "extract a body").
  */
 export function respond(status, headers, more, body) {
-  if (more !== undefined) {
-    headers = new Headers(headers);
+  return new Response(body.length > 0 ? body : null, { status, headers: more === undefined ? headers : extend(headers, more) });
+}
+
+/** The last that were put together: one list is answered with many times. */
+let extended = { headers: undefined, more: undefined, result: undefined };
+
+function extend(headers, more) {
+  if (extended.headers !== headers || extended.more !== more) {
+    const result = new Headers(headers);
     const lines = more.split("\n");
-    for (let line = 0; line + 1 < lines.length; line += 2) headers.set(lines[line], lines[line + 1]);
+    for (let line = 0; line + 1 < lines.length; line += 2) result.set(lines[line], lines[line + 1]);
+    extended = { headers, more, result };
   }
-  return new Response(body.length > 0 ? body : null, { status, headers });
+  return extended.result;
 }
 
 /**
+ * A promise of what `resume` makes of what this promise comes to.
+ *
  * @param {Promise<unknown>} promise
- * @param {((value: unknown) => unknown) | undefined} next
- * @param {(error: unknown) => Response} failed
+ * @param {(waiting: number, value: unknown, failed: boolean) => unknown} resume
+ * @param {number} waiting Who waits.
  */
-export function settle(promise, next, failed) {
-  return promise.then(next, failed);
+export function settle(promise, resume, waiting) {
+  return promise.then(
+    (value) => resume(waiting, value, false),
+    (error) => resume(waiting, error, true),
+  );
 }
 
 /**
@@ -75,11 +88,11 @@ export function settle(promise, next, failed) {
  * @param {Uint8Array} bytes In WebAssembly's memory: 32 of the key, 64 of the signature, the message.
  */
 export function verifyEd25519(bytes) {
-  // Verifying comes after a wait, in which that memory may change.
-  const [key, signature, message] = [bytes.slice(0, 32), bytes.slice(32, 96), bytes.slice(96)];
+  // The key is read at once, the rest after a wait, in which that memory may change.
+  const rest = bytes.slice(32);
   return crypto.subtle
-    .importKey("raw", key, "Ed25519", false, ["verify"])
-    .then((imported) => crypto.subtle.verify("Ed25519", imported, signature, message));
+    .importKey("raw", bytes.subarray(0, 32), "Ed25519", false, ["verify"])
+    .then((key) => crypto.subtle.verify("Ed25519", key, rest.subarray(0, 64), rest.subarray(64)));
 }
 
 /**

@@ -26,8 +26,8 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(
         promise: &Promise,
-        next: Option<&JsValue>,
-        failed: &Closure<dyn FnMut(JsValue) -> Result<JsValue, JsValue>>,
+        resume: &Closure<dyn FnMut(usize, JsValue, bool) -> Result<JsValue, JsValue>>,
+        waiting: usize,
     ) -> Result<JsValue, JsValue>;
 
     #[wasm_bindgen(catch, js_name = describeCall)]
