@@ -12,7 +12,8 @@ export default {
     let answer;
     for (const ticket of (await request.text()).split("\n")) {
       calls += 1;
-      const response = await callObject(env, "bench", "/announce", `bench ${network(calls % NETWORKS)} ${btoa(ticket)}`);
+      const handedOver = `bench ${network(calls % NETWORKS)} ${btoa(ticket)}`;
+      const response = await callObject(env, "bench", "/announce", handedOver);
       answer = await response.arrayBuffer();
       if (response.status !== 200) return new Response(answer, { status: 502 });
     }

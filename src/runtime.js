@@ -52,7 +52,8 @@ async function readCounted(request, most, mostRead) {
  * @param {Uint8Array} body In WebAssembly's memory: `Response` takes a copy (Fetch, "extract a body").
  */
 export function respond(status, headers, more, body) {
-  return new Response(body.length > 0 ? body : null, { status, headers: more === undefined ? headers : extend(headers, more) });
+  const all = more === undefined ? headers : extend(headers, more);
+  return new Response(body.length > 0 ? body : null, { status, headers: all });
 }
 
 /** The last that were put together: one list is answered with many times. */
