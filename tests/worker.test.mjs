@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon, startWorkerd, workerOptions } from "./harness/beacon.mjs";
 import { buildWorker } from "./harness/build.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "./harness/toolchain.mjs";
 import { announce, call, peerIds, peers } from "./http.mjs";
@@ -225,8 +225,13 @@ describe("the HTTP interface", () => {
     async function* chunks() {
       for (let times = 0; times < 64; times += 1) yield Buffer.alloc(1_024, " ");
     }
-    const chunked = await call(url, "/announce", { method: "POST", body: chunks(), duplex: "half" });
-    assertProblem(chunked, 413, "BODY_TOO_LARGE");
+    async function* halves() {
+      yield Buffer.from(body.slice(0, 100));
+      yield Buffer.from(body.slice(100));
+    }
+    const send = (chunks) => call(url, "/announce", { method: "POST", body: chunks, duplex: "half" });
+    assertProblem(await send(chunks()), 413, "BODY_TOO_LARGE");
+    assert.equal((await send(halves())).json.accepted, false);
     // Beyond what is read to be polite, the connection may break before the answer is seen. The beacon goes on.
     const endless = call(url, "/announce", { method: "POST", body: "x".repeat(8 * 1_024 * 1_024) });
     await endless.then((reply) => assertProblem(reply, 413, "BODY_TOO_LARGE"), (error) => assert.equal(error.message, "fetch failed"));
@@ -367,6 +372,36 @@ describe("the HTTP interface", () => {
   test("nothing of all this is worth a line in the log", () => {
     assert.deepEqual(log, []);
   });
+});
+
+test("a body that another Worker sends is held to the limit, whatever length it claims", async () => {
+  const beacon = await workerOptions(await buildWorker(), {});
+  const caller = `export default {
+    fetch: (request, env) =>
+      env.BEACON.fetch("https://beacon/announce", { method: "POST", headers: { "Content-Length": "10" }, body: request.body }),
+  }`;
+  const { url, stop } = await startWorkerd({
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+    workers: [
+      {
+        name: "caller",
+        modules: [{ type: "ESModule", path: "caller.mjs", contents: caller }],
+        compatibilityDate: beacon.compatibilityDate,
+        serviceBindings: { BEACON: beacon.name },
+      },
+      beacon,
+    ],
+  });
+  try {
+    const body = JSON.stringify({ ticket: signTicket(newPeer()) });
+    assert.equal((await call(url, "/", { method: "POST", body: body.padEnd(4_096) })).json.accepted, true);
+    const tooLong = await call(url, "/", { method: "POST", body: body.padEnd(4_097) });
+    assert.deepEqual([tooLong.status, tooLong.json.code], [413, "BODY_TOO_LARGE"]);
+  } finally {
+    await stop();
+  }
 });
 
 test("a full roster is shared out fairly among networks, and so is an answer", async () => {
