@@ -20,6 +20,8 @@ pub struct Budget {
     cost_micros: u64,
     capacity: usize,
     full_at: BTreeMap<NetworkHash, u64>,
+    /// Every network once, under a time that may be too early: it is not moved with every request, but when its turn has
+    /// come.
     by_time: BTreeSet<(u64, NetworkHash)>,
 }
 
@@ -48,19 +50,11 @@ impl Budget {
     /// [`Throttled`] if nothing is left; then nothing is taken either.
     pub fn spend(&mut self, now: UnixMillis, network: NetworkHash) -> Result<(), Throttled> {
         let now = now.as_u64().saturating_mul(1_000);
-        while let Some((full_at, full)) = self.by_time.first().copied()
-            && full_at <= now
-        {
-            self.forget(full_at, full);
-        }
-        let full_at = match self.full_at.get(&network).copied() {
-            Some(full_at) => {
-                self.forget(full_at, network);
-                // No bucket is ever more than empty: a clock that jumped back must not lock a network out.
-                full_at.min(now.saturating_add(window_micros()))
-            }
-            None => now,
-        };
+        while self.forget_nearest(now) {}
+        // No bucket is ever more than empty, or than full: a clock that jumped back must neither lock a network out nor
+        // give it more.
+        let empty = now.saturating_add(window_micros());
+        let full_at = self.full_at.get(&network).map_or(now, |full_at| (*full_at).clamp(now, empty));
         let next = full_at.saturating_add(self.cost_micros);
         let over = next.saturating_sub(now).saturating_sub(window_micros());
         let (kept, verdict) = if over == 0 {
@@ -68,10 +62,12 @@ impl Budget {
         } else {
             (full_at, Err(Throttled { retry_after: Duration::from_millis(over.div_ceil(1_000)) }))
         };
-        if self.full_at.len() >= self.capacity
-            && let Some((full_at, nearest)) = self.by_time.first().copied()
-        {
-            self.forget(full_at, nearest);
+        if let Some(full_at) = self.full_at.get_mut(&network) {
+            *full_at = kept;
+            return verdict;
+        }
+        if self.full_at.len() >= self.capacity {
+            self.forget_nearest(u64::MAX);
         }
         self.full_at.insert(network, kept);
         self.by_time.insert((kept, network));
@@ -83,9 +79,23 @@ impl Budget {
         self.full_at.len()
     }
 
-    fn forget(&mut self, full_at: u64, network: NetworkHash) {
-        self.by_time.remove(&(full_at, network));
-        self.full_at.remove(&network);
+    /// Forgets the network whose bucket is nearest to full, if it is full by `by`. Returns whether it was.
+    fn forget_nearest(&mut self, by: u64) -> bool {
+        while let Some((noted, network)) = self.by_time.first().copied()
+            && noted <= by
+        {
+            self.by_time.pop_first();
+            match self.full_at.get(&network) {
+                Some(full_at) if *full_at > noted => {
+                    self.by_time.insert((*full_at, network));
+                }
+                _ => {
+                    self.full_at.remove(&network);
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 
@@ -124,6 +134,17 @@ mod tests {
         let Throttled { retry_after } = budget.spend(at(0), NETWORK).unwrap_err();
         assert!(retry_after <= WINDOW);
         budget.spend(at(saturating_millis(retry_after)), NETWORK).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_jumped_back_fills_no_bucket_more_than_full() {
+        let mut budget = Budget::new(60, 10);
+        budget.spend(at(3_600_000), NETWORK).unwrap();
+        budget.spend(at(0), NETWORK).unwrap_err();
+        for _ in 0..60 {
+            budget.spend(at(1_800_000), NETWORK).unwrap();
+        }
+        budget.spend(at(1_800_000), NETWORK).unwrap_err();
     }
 
     #[test]
