@@ -255,15 +255,12 @@ impl Beacon {
         let known = known.to_owned();
         Ok(later(self.now, async move {
             let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), &known);
-            Ok(self.listed(&community, make).await?.into())
+            Ok(self.fetched(&community, make).await?.into())
         }))
     }
 
-    /// What `make` makes of the community's list: of the one that is kept here, or else of one that the object gives.
-    async fn listed<T>(&self, community: &Community, make: impl Fn(&mut Listing) -> T) -> Result<T, Failure> {
-        if let Some(made) = listings::read(self.now, community, Age::Fresh, self.config, &make) {
-            return Ok(made);
-        }
+    /// What `make` makes of the community's list, which the object is asked for and which is kept.
+    async fn fetched<T>(&self, community: &Community, make: impl FnOnce(&mut Listing) -> T) -> Result<T, Failure> {
         let mut listing = community::listing(&self.env, community, self.config, self.now).await?;
         let made = make(&mut listing);
         listings::keep(self.now, community.clone(), listing);
@@ -314,7 +311,7 @@ impl Beacon {
         Ok(later(self.now, async move {
             let caller = caller.as_ref().map(PeerId::as_str);
             let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller);
-            let refusal = self.listed(&community, refuse).await.unwrap_or_else(|failure| {
+            let refusal = self.fetched(&community, refuse).await.unwrap_or_else(|failure| {
                 journal::failure("list_unavailable", &failure);
                 self.with_kept_list(&problem, &community, caller)
             });
@@ -347,7 +344,7 @@ thread_local! {
     static WAITING: RefCell<Slab<Continuation>> = const { RefCell::new(Slab::new()) };
     static RESUME: Closure<dyn FnMut(usize, JsValue, bool) -> Result<JsValue, JsValue>> =
         Closure::new(|waiting, value, failed| {
-            let next = WAITING.with_borrow_mut(|waiting_ones| waiting_ones.try_remove(waiting));
+            let next = WAITING.with_borrow_mut(|continuations| continuations.try_remove(waiting));
             let next = next.ok_or_else(|| JsValue::from("nobody waits for this"))?;
             next(if failed { Err(value) } else { Ok(value) })
         });
@@ -363,7 +360,7 @@ fn after(
     next: impl FnOnce(JsValue) -> Result<Served, Failure> + 'static,
 ) -> Result<Served, Failure> {
     let next = move |value: Result<JsValue, JsValue>| answered(now, value.map_err(Failure::from).and_then(next));
-    let waiting = WAITING.with_borrow_mut(|waiting| waiting.insert(Box::new(next)));
+    let waiting = WAITING.with_borrow_mut(|continuations| continuations.insert(Box::new(next)));
     Ok(Served::Later(RESUME.with(|resume| runtime::settle(promise, resume, waiting))?))
 }
 
