@@ -17,6 +17,8 @@ mod directory;
 mod environment;
 mod fetch;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod hook;
 mod host;
 mod keys;

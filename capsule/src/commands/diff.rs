@@ -230,22 +230,9 @@ fn to_text(old: &Side, new: &Side, now: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use rendezvous_protocol::key::PrivateKey;
-    use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, UserId};
 
     use super::*;
-
-    fn ticket(peer: &str, seed: u8, issued_at: u64) -> Ticket {
-        let payload = Payload {
-            peer_id: PeerId::new(peer).unwrap(),
-            user_id: UserId::new("user").unwrap(),
-            issued_at: UnixMillis::saturating(issued_at),
-            expires_at: UnixMillis::saturating(issued_at + 1_000),
-            nonce: Nonce::new(vec![0; 12]).unwrap(),
-            community: None,
-            purpose: Purpose::Presence,
-        };
-        Ticket::sign(payload, &PrivateKey::from_seed(&[seed; 32]))
-    }
+    use crate::fixture::ticket;
 
     #[test]
     fn every_change_has_its_name_and_what_stays_has_none() {

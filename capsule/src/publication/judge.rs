@@ -86,26 +86,12 @@ mod tests {
     use std::time::Duration;
 
     use rendezvous_protocol::community::Community;
-    use rendezvous_protocol::key::PrivateKey;
-    use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId};
 
     use super::*;
     use crate::fetch::FetchError;
+    use crate::fixture::ticket;
 
     const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
-
-    fn ticket(peer_id: &str) -> String {
-        let payload = Payload {
-            peer_id: PeerId::new(peer_id).unwrap(),
-            user_id: UserId::new("user").unwrap(),
-            issued_at: NOW,
-            expires_at: UnixMillis::saturating(NOW.as_u64() + 60_000),
-            nonce: Nonce::new(vec![0; 12]).unwrap(),
-            community: None,
-            purpose: Purpose::Presence,
-        };
-        Ticket::sign(payload, &PrivateKey::from_seed(&[1; 32])).to_json()
-    }
 
     fn answer(tickets: &[&str]) -> Fetched {
         let body = format!(r#"{{"peers":[{}]}}"#, tickets.join(","));
@@ -114,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_ticket_that_several_list_counts_for_each_and_what_only_looks_like_it_for_none() {
-        let [a, b] = ["peer-a", "peer-b"].map(ticket);
+        let [a, b] = ["peer-a", "peer-b"].map(|peer| ticket(peer, 1, NOW.as_u64()).to_json());
         // The same key and signature over something else, which must not share the outcome.
         let forged = a.replace("peer-a", "peer-c");
         let failed = Fetched { body: Err(FetchError::TimedOut), attempts: 3, took: Duration::ZERO };
