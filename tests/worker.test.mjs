@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { startBeacon, startWorkerd, workerOptions } from "./harness/beacon.mjs";
+import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "./harness/beacon.mjs";
 import { buildWorker } from "./harness/build.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "./harness/toolchain.mjs";
 import { announce, call, peerIds, peers } from "./http.mjs";
@@ -702,6 +702,11 @@ test("a signature counts in workerd if and only if it counts natively: Wycheproo
     const noPoint = Buffer.alloc(32, 2);
     assert.equal(await isAccepted(noPoint, Buffer.alloc(64, 1), Buffer.from("message")), false);
   });
+});
+
+test("the runtime writes no line for a request, which would have the client's address in it", async () => {
+  const { observability } = await readConfiguration();
+  assert.deepEqual(observability, { logs: { enabled: true, invocation_logs: false } });
 });
 
 test("wrangler deploy --dry-run takes the configuration as it is", async () => {
