@@ -12,8 +12,7 @@ export default {
     let answer;
     for (const ticket of (await request.text()).split("\n")) {
       calls += 1;
-      const handedOver = `bench ${network(calls % NETWORKS)} ${btoa(ticket)}`;
-      const response = await callObject(env, "bench", "/announce", handedOver);
+      const response = await callObject(env, "bench", `/announce?bench&${network(calls % NETWORKS)}&${btoa(ticket)}`);
       answer = await response.arrayBuffer();
       if (response.status !== 200) return new Response(answer, { status: 502 });
     }

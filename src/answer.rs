@@ -86,6 +86,18 @@ impl Answer {
 
     /// Hands the answer to the runtime.
     pub(crate) fn into_response(self) -> Result<Response, JsValue> {
+        self.handed_to(runtime::respond)
+    }
+
+    /// The same with [`runtime::respond_counted`].
+    pub(crate) fn into_counted_response(self) -> Result<Response, JsValue> {
+        self.handed_to(runtime::respond_counted)
+    }
+
+    fn handed_to(
+        self,
+        respond: impl FnOnce(u16, &Headers, Option<&str>, &[u8]) -> Result<Response, JsValue>,
+    ) -> Result<Response, JsValue> {
         let mut more = String::new();
         for (name, value) in &self.headers {
             // Writing to a string cannot fail.
@@ -99,7 +111,7 @@ impl Answer {
                 Content::Json => json,
                 Content::Problem => problem,
             };
-            runtime::respond(self.status, shared, more, self.body.as_bytes())
+            respond(self.status, shared, more, self.body.as_bytes())
         })
     }
 }

@@ -72,11 +72,11 @@ pub(crate) fn inject_panic(env: &Env, community: &Name) -> Result<Promise, JsVal
     call(env, community, router::PANIC, Network::Unknown, "")
 }
 
-/// What is handed over is the community's name, the network and the ticket in base64, for a header is ASCII.
+/// What is handed over is in the query: the community's name, the network, and the ticket in base64.
 fn call(env: &Env, community: &Name, path: &str, network: Network, ticket: &str) -> Result<Promise, JsValue> {
-    let name = community.as_str();
+    let (name, network) = (community.as_str(), network.to_text());
     let ticket = base64::encode(ticket.as_bytes());
-    runtime::call_object(env, name, path, &format!("{name} {} {ticket}", network.to_text()))
+    runtime::call_object(env, name, &format!("{path}?{name}&{network}&{ticket}"))
 }
 
 /// The Durable Object. Its name is the community's.
@@ -108,7 +108,7 @@ impl Community {
     /// Answers one call of the Worker. Nothing in it waits, so no other event comes between.
     pub fn fetch(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let now = router::clock();
-        self.serve(request, now).unwrap_or_else(|failure| router::internal(now, &failure)).into_response()
+        self.serve(request, now).unwrap_or_else(|failure| router::internal(now, &failure)).into_counted_response()
     }
 
     /// The time that was set has come.
@@ -126,16 +126,15 @@ impl Community {
 
     fn serve(&self, request: &web_sys::Request, now: UnixMillis) -> Result<Answer, Failure> {
         let core = self.core()?;
-        let described = runtime::describe_call(request)?;
-        let (url, handed_over) = described.split_once('\n').unwrap_or_default();
-        let mut words = handed_over.split(' ');
-        let mut word = || words.next().unwrap_or_default();
-        let (community, network, ticket) = (word(), Network::from_text(word()), word());
+        let url = request.url();
+        let (path, handed_over) = router::path_and_query(&url);
+        let mut parts = handed_over.split('&');
+        let mut part = || parts.next().unwrap_or_default();
+        let (community, network, ticket) = (part(), Network::from_text(part()), part());
         let ticket = |purpose| {
             let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
             VerifiedTicket::trusted(&json, purpose)
         };
-        let (path, _) = router::path_and_query(url);
         let (answer, changed) = match path {
             LISTING => (core.listing(now)?, false),
             LEAVE => core.leave(now, &ticket(Purpose::Leave)?),

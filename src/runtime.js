@@ -56,6 +56,16 @@ export function respond(status, headers, more, body) {
   return new Response(body.length > 0 ? body : null, { status, headers: all });
 }
 
+/**
+ * The same, with a body that the garbage collector knows of.
+ *
+ * It does not see what a `Response` copies. So under load it lets thousands of them lie, and then destroys them in one
+ * go, for which everyone waits. A buffer of JavaScript it counts, and comes sooner.
+ */
+export function respondCounted(status, headers, more, body) {
+  return respond(status, headers, more, body.slice());
+}
+
 /** The last that were put together: one list is answered with many times. */
 let extended = { headers: undefined, more: undefined, result: undefined };
 
@@ -101,20 +111,8 @@ export function verifyEd25519(bytes) {
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {string} community
- * @param {string} path
- * @param {string} handedOver In a header, because a body would be one more stream to read.
+ * @param {string} what A path and a query. All is said in the URL: headers and a body are more to make and to read.
  */
-export function callObject(env, community, path, handedOver) {
-  return env.COMMUNITY.getByName(community).fetch(`https://community${path}`, {
-    headers: { "X-Handed-Over": handedOver },
-  });
-}
-
-/**
- * What {@link callObject} said, a line each: its URL and what it handed over.
- *
- * @param {Request} request
- */
-export function describeCall(request) {
-  return `${request.url}\n${request.headers.get("X-Handed-Over") ?? ""}`;
+export function callObject(env, community, what) {
+  return env.COMMUNITY.getByName(community).fetch(`https://community${what}`);
 }

@@ -17,11 +17,19 @@ extern "C" {
     pub(crate) fn respond(status: u16, headers: &Headers, more: Option<&str>, body: &[u8])
     -> Result<Response, JsValue>;
 
+    #[wasm_bindgen(catch, js_name = respondCounted)]
+    pub(crate) fn respond_counted(
+        status: u16,
+        headers: &Headers,
+        more: Option<&str>,
+        body: &[u8],
+    ) -> Result<Response, JsValue>;
+
     #[wasm_bindgen(catch, js_name = verifyEd25519)]
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = callObject)]
-    pub(crate) fn call_object(env: &Env, community: &str, path: &str, handed_over: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn call_object(env: &Env, community: &str, what: &str) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(
@@ -29,7 +37,4 @@ extern "C" {
         resume: &Closure<dyn FnMut(usize, JsValue, bool) -> Result<JsValue, JsValue>>,
         waiting: usize,
     ) -> Result<JsValue, JsValue>;
-
-    #[wasm_bindgen(catch, js_name = describeCall)]
-    pub(crate) fn describe_call(request: &Request) -> Result<String, JsValue>;
 }
