@@ -3,21 +3,20 @@
 //
 // `GET /counters` answers with what has been counted so far.
 
-import { WorkerEntrypoint } from "cloudflare:workers";
 import { linearMemoryBytes } from "./linear-memory.worker.mjs";
-import Beacon, { Community as Inner } from "../build/index.js";
+import beacon, { Community as Inner } from "../src/entry.js";
 
 const counters = { requests: 0, communities: {} };
 
-export default class extends WorkerEntrypoint {
-  async fetch(request) {
+export default {
+  async fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/counters") {
       return Response.json({ ...counters, linearMemoryBytes: linearMemoryBytes() });
     }
     counters.requests += 1;
-    return new Beacon(this.ctx, this.env).fetch(request);
-  }
-}
+    return beacon.fetch(request, env, ctx);
+  },
+};
 
 export class Community {
   constructor(state, env) {

@@ -88,7 +88,7 @@ export async function startObject(options) {
 export async function startCounted() {
   const worker = await workerOptions(BEACON_DIRECTORY, {});
   const wrappers = COUNTING.map((path) => ({ type: "ESModule", path }));
-  return startPinned([{ ...worker, modulesRoot: ROOT, modules: [...wrappers, ...worker.modules] }]);
+  return startPinned([{ ...worker, modules: [...wrappers, ...worker.modules] }]);
 }
 
 /**

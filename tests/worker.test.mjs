@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -709,7 +709,7 @@ test("the runtime writes no line for a request, which would have the client's ad
   assert.deepEqual(observability, { logs: { enabled: true, invocation_logs: false } });
 });
 
-test("wrangler deploy --dry-run takes the configuration as it is", async () => {
+test("wrangler deploy --dry-run takes the configuration as it is, and what it would upload runs", async () => {
   const out = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
   try {
     const { stdout } = await promisify(execFile)(PROGRAMS.wrangler, ["deploy", "--dry-run", "--outdir", out], {
@@ -717,6 +717,27 @@ test("wrangler deploy --dry-run takes the configuration as it is", async () => {
     });
     assert.match(stdout, /env\.COMMUNITY \(Community/);
     assert.match(stdout, /--dry-run: exiting now/);
+
+    const files = await readdir(out);
+    const ending = (end) => join(out, files.find((file) => file.endsWith(end)));
+    const modules = [
+      { type: "ESModule", path: ending(".js") },
+      { type: "CompiledWasm", path: ending(".wasm") },
+    ];
+    const uploaded = await startWorkerd({
+      ...(await workerOptions(await buildWorker(), {})),
+      modulesRoot: out,
+      modules,
+      host: "127.0.0.1",
+      port: 0,
+    });
+    try {
+      const peer = newPeer();
+      assert.equal((await announce(uploaded.url, signTicket(peer))).json.accepted, true);
+      assert.deepEqual(peerIds(await peers(uploaded.url)), [peer.peerId]);
+    } finally {
+      await uploaded.stop();
+    }
   } finally {
     await rm(out, { recursive: true });
   }

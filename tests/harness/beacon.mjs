@@ -6,6 +6,7 @@
 import { execFile, spawn } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { ROOT } from "./steps.mjs";
@@ -86,13 +87,20 @@ async function start({
  */
 export async function workerOptions(buildDir, vars) {
   const settings = await readConfiguration();
+  // Under the name by which the first imports it, wherever it was built.
+  const built = async (type, file) => ({
+    type,
+    path: join(ROOT, "build", file),
+    contents: await readFile(join(buildDir, file)),
+  });
   const sqliteClasses = settings.migrations.flatMap((migration) => migration.new_sqlite_classes ?? []);
   return {
     name: settings.name,
-    modulesRoot: buildDir,
+    modulesRoot: ROOT,
     modules: [
-      { type: "ESModule", path: join(buildDir, "index.js") },
-      { type: "CompiledWasm", path: join(buildDir, "index_bg.wasm") },
+      { type: "ESModule", path: settings.main },
+      await built("ESModule", "index.js"),
+      await built("CompiledWasm", "index_bg.wasm"),
     ],
     compatibilityDate: settings.compatibility_date,
     compatibilityFlags: settings.compatibility_flags,
