@@ -175,7 +175,7 @@ impl Beacon {
         }
         let now = self.now;
         after(now, &runtime::read_body(request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES)?, move |body| {
-            let body: Uint8Array = body.unchecked_into();
+            let body = Uint8Array::new(&body);
             // Before it is copied: not every request has come over HTTP, which would have seen to its length.
             let fits = body.length() as usize <= BODY_MAX_BYTES;
             let body = if fits { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) };

@@ -24,12 +24,12 @@ export function describeRequest(request, addressHeader) {
  * @param {Request} request
  * @param {number} most
  * @param {number} mostRead Of a body that is too long, so much is read.
- * @returns {Promise<Uint8Array>}
+ * @returns {Promise<ArrayBuffer | Uint8Array>}
  */
 export function readBody(request, most, mostRead) {
   // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
   const length = request.headers.get("Content-Length");
-  return length !== null && Number(length) <= most ? request.bytes() : readCounted(request, most, mostRead);
+  return length !== null && Number(length) <= most ? request.arrayBuffer() : readCounted(request, most, mostRead);
 }
 
 async function readCounted(request, most, mostRead) {
