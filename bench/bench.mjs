@@ -1,11 +1,6 @@
 // `npm run bench`: this project against its baselines, in turns, in one run. bench/README.md says how to read it.
-//
-//     npm run bench -- --only capsule     the parts with "capsule" in their names
-//     npm run bench -- --json             the raw numbers, on stdout
-//     npm run bench -- --quick            everything once and small: whether it works, never how fast it is
 
-import { parseArgs } from "node:util";
-import { Failure, elapsed, execute, main, step } from "../tests/harness/steps.mjs";
+import { Failure, elapsed, execute, main, readOptions, step } from "../tests/harness/steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "../tests/harness/toolchain.mjs";
 import { describeMachine, waitedShare } from "./machine.mjs";
 import { capsule } from "./parts/capsule.mjs";
@@ -43,25 +38,37 @@ import { buildWorkers } from "./workers.mjs";
 /** @type {Part[]} */
 const PARTS = [load, object, communities, native, capsule, size, latency, herd, soak, cost];
 
+const NAMES = PARTS.map(({ name }) => name).join(", ");
+const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of half an hour.
+bench/README.md says how to read the table.
+
+  --only TEXT    the parts with TEXT in their names: ${NAMES}
+  --rounds N     turns of each side (5)
+  --seconds N    of one turn (4)
+  --json         the raw numbers, on stdout
+  --quick        everything once and small: whether it works, never how fast it is`;
+
 await main(async () => {
-  const { values } = parseArgs({
-    options: {
-      only: { type: "string", default: "" },
-      quick: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "4" },
-    },
+  const values = readOptions(USAGE, {
+    only: { type: "string", default: "" },
+    quick: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "4" },
   });
   const parts = PARTS.filter(({ name }) => name.includes(values.only.toLowerCase()));
   if (parts.length === 0) {
-    throw new Failure(`No part's name has "${values.only}" in it: ${PARTS.map(({ name }) => name).join(", ")}`);
+    throw new Failure(`No part's name has "${values.only}" in it: ${NAMES}`, 2);
   }
   const { quick } = values;
+  const number = (name) => {
+    if (!(Number(values[name]) > 0)) throw new Failure(`--${name} must be a number above 0, not "${values[name]}"`, 2);
+    return Number(values[name]);
+  };
   const context = {
     quick,
-    rounds: quick ? 1 : Number(values.rounds),
-    seconds: quick ? 20 : Number(values.seconds),
+    rounds: quick ? 1 : number("rounds"),
+    seconds: quick ? 20 : number("seconds"),
     say: (what) => console.error(`    ${what}`),
   };
 

@@ -7,7 +7,7 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { withLock } from "./lock.mjs";
-import { ROOT, execute, main, step } from "./steps.mjs";
+import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
 import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
 /** The files and folders that every build depends on. */
@@ -121,9 +121,11 @@ function filesIn(path) {
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const usage = `npm run build [-- --force]: builds the Worker into build/, with --force even if nothing has changed.`;
   await main(async () => {
+    const { force } = readOptions(usage, { force: { type: "boolean", default: false } });
     await ensureToolchain();
-    const directory = await buildWorker({ force: process.argv.includes("--force") });
+    const directory = await buildWorker({ force });
     const wasm = readFileSync(join(directory, "index_bg.wasm"));
     const kilobytes = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;
     console.log(`build/index_bg.wasm: ${kilobytes(wasm.length)}, ${kilobytes(gzipSync(wasm).length)} with gzip`);

@@ -3,10 +3,13 @@
 import { join } from "node:path";
 import { play } from "../scenario.mjs";
 import { buildWorker } from "./build.mjs";
-import { ROOT, execute, main, step } from "./steps.mjs";
+import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
+const USAGE = `npm run demo: 250 peers, three beacons, of which one dies and one lies, and a capsule made of what they say.`;
+
 await main(async () => {
+  readOptions(USAGE);
   await ensureToolchain();
   await buildWorker();
   await step("Building the capsule program", { takes: "about 1 minute, once" }, () =>

@@ -1,10 +1,4 @@
 // `npm start`: a beacon on this machine, from a fresh checkout to the first answer, and the example page of the client.
-//
-// PORT (8787) and HOST (127.0.0.1) say where the beacon listens, EXAMPLE_PORT (8790) where on 127.0.0.1 the page is.
-// STATE (.beacon) names the directory that keeps the beacon's state between runs. A variable of wrangler.toml's [vars] is
-// overridden by the environment variable of the same name:
-//
-//     PORT=9000 ANSWER_LIMIT=20 npm start
 
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -12,14 +6,26 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readConfiguration, startBeacon } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
-import { Failure, ROOT, interruption, main } from "./steps.mjs";
+import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
+
+const USAGE = `npm start: a beacon on this machine, and the example page of the client. Ctrl-C ends both.
+
+Environment variables:
+  HOST          where the beacon listens (127.0.0.1)
+  PORT          where the beacon listens (8787)
+  EXAMPLE_PORT  where the page is, on 127.0.0.1 (8790), and the port after it
+  STATE         the directory that keeps the beacon's state between runs (.beacon)
+and every variable of wrangler.toml's [vars], which it overrides:
+
+  PORT=9000 ANSWER_LIMIT=20 npm start`;
 
 /** How far behind an answer the log line that explains it may be: they take different ways here. */
 const LOG_DELAY_MS = 1_000;
 
 await main(
   async () => {
+    readOptions(USAGE);
     const host = process.env.HOST || "127.0.0.1";
     const port = parsePort("PORT", "8787");
     const examplePort = parsePort("EXAMPLE_PORT", "8790");

@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 /** The root of the checkout: every command runs here. */
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -28,6 +29,27 @@ export class Failure extends Error {
     super(message);
     this.exitCode = exitCode;
   }
+}
+
+/**
+ * The options that this process was started with. `--help` prints `usage` and ends it.
+ *
+ * @param {string} usage
+ * @param {import("node:util").ParseArgsConfig["options"]} [known] All but `--help`.
+ * @returns {Record<string, any>}
+ */
+export function readOptions(usage, known = {}) {
+  let values;
+  try {
+    ({ values } = parseArgs({ options: { ...known, help: { type: "boolean", short: "h" } } }));
+  } catch (error) {
+    throw new Failure(`${error.message}\n\n${usage}`, 2);
+  }
+  if (values.help) {
+    console.log(usage);
+    process.exit(0);
+  }
+  return values;
 }
 
 const interrupting = new AbortController();

@@ -1,15 +1,14 @@
 // `npm test`: every check that there is, in the order in which they are quick to fail.
 //
-// A failed check does not stop those after it, unless they need what it was to make. `npm test -- --only worker`
-// runs the steps with "worker" in their names.
+// A failed check does not stop those after it, unless they need what it was to make.
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs, stripVTControlCharacters } from "node:util";
+import { stripVTControlCharacters } from "node:util";
 import { buildWorker } from "./build.mjs";
 import { ensureChromium } from "./chromium.mjs";
 import { ensureMinisign } from "./minisign.mjs";
-import { Failure, ROOT, elapsed, execute, interruption, main, step } from "./steps.mjs";
+import { Failure, ROOT, elapsed, execute, interruption, main, readOptions, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
 const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown", "--all-features"];
@@ -48,12 +47,15 @@ const CHECKS = [
   { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 
+const STEPS = CHECKS.map(({ name }) => `  ${name}`).join("\n");
+const USAGE = `npm test [-- --only TEXT]: every check that there is, or those with TEXT in their names:
+
+${STEPS}`;
+
 await main(async () => {
-  const { values } = parseArgs({ options: { only: { type: "string", default: "" } } });
-  const checks = CHECKS.filter(({ name }) => name.toLowerCase().includes(values.only.toLowerCase()));
-  if (checks.length === 0) {
-    throw new Failure(`No step's name has "${values.only}" in it:\n${CHECKS.map(({ name }) => `  ${name}`).join("\n")}`);
-  }
+  const { only } = readOptions(USAGE, { only: { type: "string", default: "" } });
+  const checks = CHECKS.filter(({ name }) => name.toLowerCase().includes(only.toLowerCase()));
+  if (checks.length === 0) throw new Failure(`No step's name has "${only}" in it:\n${STEPS}`, 2);
   await ensureToolchain();
 
   const rows = [["step", "result", "time"]];
