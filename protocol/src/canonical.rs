@@ -16,8 +16,8 @@ pub fn canonical(value: &Value) -> String {
 
 /// The canonical JSON of a string.
 pub(crate) fn quoted(text: &str) -> String {
-    // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it.
-    Value::from(text).to_string()
+    // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it. A text can always be written.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn write_value(text: &mut String, value: &Value) {
