@@ -16,6 +16,7 @@ const BASELINE = {
 };
 /** Of both, the first is the main module. */
 const DRIVER = ["bench/driver.worker.mjs", "src/runtime.js"];
+const FLOOR = join(ROOT, "bench/floor.worker.mjs");
 const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) =>
   fileURLToPath(new URL(file, import.meta.url)),
 );
@@ -55,6 +56,18 @@ export async function startSubject(vars = {}) {
  */
 export async function startBaseline({ answer, throughObject = false }) {
   return startPinned([await baselineOptions(answer, throughObject)]);
+}
+
+/**
+ * A Worker in plain JavaScript that reads a body and computes an equation: see floor.worker.mjs.
+ *
+ * @param {{ answer: string }} options
+ * @returns {Promise<Server>}
+ */
+export async function startFloor({ answer }) {
+  const { compatibility_date: compatibilityDate } = await readConfiguration();
+  const modules = [{ type: "ESModule", path: FLOOR }];
+  return startPinned([{ name: "floor", modulesRoot: ROOT, modules, compatibilityDate, bindings: { ANSWER: answer } }]);
 }
 
 /**

@@ -29,7 +29,7 @@ fn start() {
 
 /// Answers a request, with a `Response` or with a promise of one.
 ///
-/// It is exported as it stands, not by `worker`'s macro, which makes a promise of every answer.
+/// It is exported as it stands, not by `worker`'s macro, which makes a promise of every answer. `entry.js` calls it.
 #[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
 pub fn fetch(request: web_sys::Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
     router::respond(request, env)

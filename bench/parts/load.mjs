@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { drive, startNative } from "../load.mjs";
 import { turn } from "../machine.mjs";
 import { compare, inTurns } from "../measurement.mjs";
-import { startBaseline, startSubject } from "../workers.mjs";
+import { startBaseline, startFloor, startSubject } from "../workers.mjs";
 
 /** Records of a full community. */
 const CAPACITY = 200;
@@ -23,6 +23,7 @@ const COMMUNITY = "?community=bench";
  * @property {string} expect In the beacon's answers.
  * @property {boolean} [throughObject] Whether the baseline is the object, or the Worker alone.
  * @property {number} atLeast
+ * @property {boolean} [floor] Whether to measure what no Worker could do without, too.
  * @property {(url: string, options: object) => Promise<unknown>} [prepare]
  */
 
@@ -61,6 +62,7 @@ const CASES = [
     status: 403,
     expect: '"SIGNATURE_INVALID"',
     atLeast: 0.6,
+    floor: true,
   },
   {
     row: "POST /announce, malformed body",
@@ -105,11 +107,12 @@ export const load = {
  * @param {Case} one
  * @param {import("../bench.mjs").Context} context
  */
-async function measure({ row, kind, path, status, networks, expect, throughObject, atLeast, prepare }, context) {
+async function measure({ row, kind, path, status, networks, expect, throughObject, atLeast, floor, prepare }, context) {
   const { quick, rounds, seconds } = context;
   context.say(row);
   const subject = await startSubject();
   let baseline;
+  let least;
   try {
     await fill(`${subject.url}/announce${COMMUNITY}`, context);
     await prepare?.(subject.url, context);
@@ -119,6 +122,10 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
     const warmUp = await drive({ ...options, url: subject.url + path, withAnswer: true });
     baseline = await startBaseline({ answer: warmUp.lastAnswer, throughObject });
     await drive({ ...options, url: baseline.url + path });
+    if (floor) {
+      least = await startFloor({ answer: warmUp.lastAnswer });
+      await drive({ ...options, url: least.url + path });
+    }
 
     const once = async (server, wanted) => {
       const { result, ran } = await turn(server.pid, () => drive({ ...options, url: server.url + path }));
@@ -126,24 +133,31 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
       busiest = Math.max(busiest, result.busy);
       return { perSecond: result.perSecond, micros: ran / result.requests };
     };
-    const [ours, theirs] = await inTurns(rounds, [
+    const served = ({ statuses, requests }) => assert.equal(statuses[200], requests, row);
+    const [ours, theirs, leasts = []] = await inTurns(rounds, [
       () =>
         once(subject, ({ statuses, matching, requests }) => {
           // A budget refills while it is being spent: a few requests of a flood are served.
-          const least = networks === 1 ? 0.9 * requests : requests;
-          assert.ok((statuses[status] ?? 0) >= least, `${row}: ${JSON.stringify(statuses)}`);
-          assert.ok(matching >= least, `${row}: ${matching} of ${requests} answers have ${expect}`);
+          const enough = networks === 1 ? 0.9 * requests : requests;
+          assert.ok((statuses[status] ?? 0) >= enough, `${row}: ${JSON.stringify(statuses)}`);
+          assert.ok(matching >= enough, `${row}: ${matching} of ${requests} answers have ${expect}`);
         }),
-      () => once(baseline, ({ statuses, requests }) => assert.equal(statuses[200], requests, row)),
+      () => once(baseline, served),
+      ...(least ? [() => once(least, served)] : []),
     ]);
-    const per = (key) => compare(ours.map((one) => one[key]), theirs.map((one) => one[key]));
-    return [
+    const per = (key, side = ours) => compare(side.map((one) => one[key]), theirs.map((one) => one[key]));
+    const rows = [
       { row, unit: "requests/s", ...per("perSecond"), goal: { atLeast } },
       { row: "  … processor time", unit: "µs", ...per("micros"), goal: { atMost: 1 / atLeast } },
     ];
+    if (floor) {
+      rows.push({ row: "  … that no Worker could do without (floor.worker.mjs)", unit: "µs", ...per("micros", leasts) });
+    }
+    return rows;
   } finally {
     await subject.stop();
     await baseline?.stop();
+    await least?.stop();
   }
 }
 
