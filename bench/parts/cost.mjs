@@ -1,6 +1,7 @@
 // What a month costs on Cloudflare's published prices (prices.json), from counters of a real run in real time.
 
 import assert from "node:assert/strict";
+import { setMaxListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { interruption } from "../../tests/harness/steps.mjs";
@@ -31,6 +32,8 @@ export const cost = {
     const server = await startCounted();
     const end = new AbortController();
     const signal = AbortSignal.any([end.signal, interruption]);
+    // Each peer waits for it.
+    setMaxListeners(0, signal);
     try {
       const peers = sizes.flatMap((size) =>
         Array.from({ length: size }, () => stayPresent(server.url, communityOf(size), join, signal)),

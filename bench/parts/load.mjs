@@ -23,7 +23,7 @@ const COMMUNITY = "?community=bench";
  * @property {string} expect In the beacon's answers.
  * @property {boolean} [throughObject] Whether the baseline is the object, or the Worker alone.
  * @property {number} atLeast
- * @property {boolean} [floor] Whether to measure what no Worker could do without, too.
+ * @property {boolean} [floor] Whether to measure what no beacon could do without, too.
  * @property {(url: string, options: object) => Promise<unknown>} [prepare]
  */
 
@@ -151,7 +151,7 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
       { row: "  … processor time", unit: "µs", ...per("micros"), goal: { atMost: 1 / atLeast } },
     ];
     if (floor) {
-      rows.push({ row: "  … that no Worker could do without (floor.worker.mjs)", unit: "µs", ...per("micros", leasts) });
+      rows.push({ row: "  … that no beacon could do without (floor.worker.mjs)", unit: "µs", ...per("micros", leasts) });
     }
     return rows;
   } finally {
