@@ -18,6 +18,19 @@ const JOIN_SECONDS = 60;
 /** Twice as long as a ticket lives, which is how often an alarm comes: one row more or less is then 240 a day. */
 const WINDOW_SECONDS = 360;
 
+/**
+ * Peers of a community, and how many such communities the average is of: in a small one, chance decides how long its
+ * object is awake.
+ */
+const SIZES = [
+  { size: 10, communities: 10 },
+  { size: 200, communities: 1 },
+];
+const QUICK_SIZES = [
+  { size: 2, communities: 2 },
+  { size: 5, communities: 1 },
+];
+
 /** Names of what is billed, as in prices.json. */
 const BILLED = ["requests", "processorMs", "objectRequests", "gigabyteSeconds", "rowsRead", "rowsWritten", "storedGigabytes"];
 
@@ -26,17 +39,20 @@ export const cost = {
   /** @param {import("../bench.mjs").Context} context */
   async run({ quick, say }) {
     const prices = JSON.parse(await readFile(new URL("../prices.json", import.meta.url), "utf8"));
-    const sizes = quick ? [2, 5] : [10, 200];
+    const sizes = quick ? QUICK_SIZES : SIZES;
     const [join, window] = quick ? [1, 11] : [JOIN_SECONDS, WINDOW_SECONDS];
-    say(`cost: communities of ${sizes.join(" and ")} peers for ${join + window} s`);
+    const described = sizes.map(({ size, communities }) => `${communities} of ${size} peers`).join(", ");
+    say(`cost: communities for ${join + window} s: ${described}`);
     const server = await startCounted();
     const end = new AbortController();
     const signal = AbortSignal.any([end.signal, interruption]);
     // Each peer waits for it.
     setMaxListeners(0, signal);
     try {
-      const peers = sizes.flatMap((size) =>
-        Array.from({ length: size }, () => stayPresent(server.url, communityOf(size), join, signal)),
+      const peers = sizes.flatMap((one) =>
+        namesOf(one).flatMap((name) =>
+          Array.from({ length: one.size }, () => stayPresent(server.url, name, join, signal)),
+        ),
       );
       const failed = Promise.all(peers);
       await Promise.race([delay(join * 1000), failed]);
@@ -45,11 +61,11 @@ export const cost = {
       const after = await read(server);
       end.abort();
       await failed;
-      const usages = new Map(sizes.map((size) => [size, usageADay(size, before, after, prices)]));
-      for (const [size, usage] of usages) {
-        assert.ok(after.counters.communities[communityOf(size)].rowsWritten > 0, `nothing was written for ${size} peers`);
-        assert.ok(usage.gigabyteSeconds > 0 && after.counters.communities[communityOf(size)].alarmsSet > 0);
+      for (const name of sizes.flatMap(namesOf)) {
+        const { rowsWritten, alarmsSet, activeMs } = after.counters.communities[name];
+        assert.ok(rowsWritten > 0 && alarmsSet > 0 && activeMs > 0, `nothing was counted for ${name}`);
       }
+      const usages = new Map(sizes.map((one) => [one.size, usageADay(namesOf(one), before, after, prices)]));
       return quick ? [] : [...usages].flatMap(([size, usage]) => rowsOf(size, usage, prices));
     } finally {
       end.abort();
@@ -58,8 +74,8 @@ export const cost = {
   },
 };
 
-/** @param {number} size */
-const communityOf = (size) => `of-${size}`;
+/** @param {{ size: number, communities: number }} one */
+const namesOf = ({ size, communities }) => Array.from({ length: communities }, (_, number) => `of-${size}-${number}`);
 
 /**
  * A peer that does as the beacon asks.
@@ -91,14 +107,14 @@ async function read({ url, pid }) {
 }
 
 /**
- * @param {number} size
- * @returns {Record<string, number>} What one community uses in a day.
+ * @param {string[]} names
+ * @returns {Record<string, number>} What one of these communities uses in a day, on average.
  */
-function usageADay(size, before, after, prices) {
+function usageADay(names, before, after, prices) {
   const scale = (DAY_SECONDS * 1000) / (after.at - before.at);
-  const now = after.counters.communities[communityOf(size)];
-  const earlier = before.counters.communities[communityOf(size)];
-  const grown = (key) => (now[key] - (earlier?.[key] ?? 0)) * scale;
+  const mean = ({ counters }, key) =>
+    names.reduce((sum, name) => sum + (counters.communities[name]?.[key] ?? 0), 0) / names.length;
+  const grown = (key) => (mean(after, key) - mean(before, key)) * scale;
   // Peers here only announce, and the Worker hands each announce over.
   const requests = grown("objectRequests");
   const all = (after.counters.requests - before.counters.requests) * scale;
@@ -111,7 +127,7 @@ function usageADay(size, before, after, prices) {
     rowsRead: grown("rowsRead"),
     // Setting an alarm is billed as a row.
     rowsWritten: grown("rowsWritten") + grown("alarmsSet"),
-    storedGigabytes: now.storedBytes / 1e9,
+    storedGigabytes: mean(after, "storedBytes") / 1e9,
   };
 }
 
@@ -136,7 +152,8 @@ function rowsOf(size, usage, { paid, freeADay }) {
     const total = bill.reduce((sum, [, dollars]) => sum + dollars, paid.dollarsAMonth);
     const [largest, dollars] = bill.reduce((most, entry) => (entry[1] > most[1] ? entry : most));
     const mostly = dollars > 0 ? `, mostly ${largest}` : "";
-    return { row: `${communities} communities of ${size}, a month, paid plan${mostly}`, unit: "$", subject: total };
+    const which = `${communities} ${communities === 1 ? "community" : "communities"} of ${size}`;
+    return { row: `${which}, a month, paid plan${mostly}`, unit: "$", subject: total };
   });
   const carried = Object.entries(freeADay).map(([name, limit]) => [name, limit / usage[name]]);
   const [scarce, least] = carried.reduce((one, other) => (other[1] < one[1] ? other : one));
