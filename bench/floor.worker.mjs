@@ -3,8 +3,8 @@
 // checked or put together.
 
 /** RFC 8032, section 7.1, TEST 1: the signature is of an empty message. */
-const KEY = fromHex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
-const SIGNATURE = fromHex(
+const KEY = Uint8Array.fromHex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+const SIGNATURE = Uint8Array.fromHex(
   "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155" +
     "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
 );
@@ -32,8 +32,3 @@ export default {
     return new Response(answer, { status: holds ? 500 : 200, headers: HEADERS });
   },
 };
-
-/** @param {string} text */
-function fromHex(text) {
-  return Uint8Array.from(text.match(/../g), (byte) => Number.parseInt(byte, 16));
-}

@@ -1,7 +1,7 @@
 // What the runtime calls: the built Worker, without what worker-build puts before every request.
 //
-// Its entry point is a class behind proxies that are made anew for each request, which takes longer than all that the
-// beacon does to refuse one. What they are there for comes after a panic: a new WebAssembly instance, and new objects.
+// Its entry point is a class behind proxies that are made anew for each request, which takes longer than the beacon's own
+// code takes to refuse a body. They are there for what comes after a panic: a new WebAssembly instance, and new objects.
 
 import EntryPoint, { Community } from "../build/index.js";
 
