@@ -16,6 +16,9 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(15);
 /// Shortest time between two new tickets of one peer (default).
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(45);
 
+/// A network that has brought none of a claim's tickets for so long yields to the next that does.
+pub const NETWORK_YIELDS_AFTER: Duration = Duration::from_secs(180);
+
 /// Earliest moment for which a peer is asked to announce again (default).
 pub const ANNOUNCE_AFTER_MIN: Duration = ANNOUNCE_INTERVAL;
 

@@ -1,29 +1,33 @@
-//! The layout in which rosters are stored, and handed from a community's object to the Worker.
+//! The layout in which rosters are stored.
 //!
-//! JSON, version 1, times in milliseconds, bytes in base64. Tickets are in their normal form, so that what is read
-//! back is what was verified:
+//! JSON, version 2, times in milliseconds, bytes in base64, absent what is not there. Tickets are in their normal form,
+//! so that what is read back is what was verified:
 //!
 //! ```json
-//! {"version":1,"takenAt":0,"salt":"<16 bytes>",
-//!  "records":[{"acceptedAt":0,"network":"<8 bytes>","ticket":{}}],
-//!  "departed":[{"peerId":"","publicKey":"<32 bytes>","issuedAt":0,"acceptedAt":0,"forgetAt":0}]}
+//! {"version":2,"takenAt":0,"secret":"<16 bytes>",
+//!  "records":[{"acceptedAt":0,"since":0,"returned":true,"path":"<24 bytes>","broughtAt":0,"ticket":{}}],
+//!  "departed":[{"peerId":"","publicKey":"<32 bytes>","issuedAt":0,"path":"<24 bytes>","broughtAt":0,"forgetAt":0,
+//!               "last":{"acceptedAt":0,"since":0,"mayReturn":true}}]}
 //! ```
 //!
+//! Version 1 is read too: in it a record has one hash of a network and no tenure, and counts as present since its last
+//! announce, in a provider, site and household of its own.
+//!
 //! Out of scope: checking signatures. A snapshot is read only from where this program alone writes.
-
-use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base64;
 use crate::key::PublicKey;
-use crate::network::{NetworkHash, NetworkSalt};
-use crate::roster::{Departed, Record, Roster, RosterLimits};
+use crate::network::NetworkPath;
+use crate::object::present;
+use crate::roster::{Counts, Departed, Departure, Record, Roster, RosterLimits};
+use crate::secret::Secret;
 use crate::ticket::{PeerId, Purpose, VerifiedTicket};
 use crate::time::UnixMillis;
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Why stored bytes are not a roster.
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +43,18 @@ pub enum SnapshotError {
     Field(&'static str),
 }
 
-/// A roster as it was at one moment, with the salt of its network hashes.
+/// A roster as it was at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
     /// When it was taken. Of two, the later one is right.
     pub taken_at: UnixMillis,
-    /// The salt.
-    pub salt: NetworkSalt,
     /// The roster.
     pub roster: Roster,
+}
+
+#[derive(Deserialize)]
+struct VersionField {
+    version: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,7 +62,7 @@ pub struct Snapshot {
 struct SnapshotFields<'a> {
     version: u64,
     taken_at: UnixMillis,
-    salt: String,
+    secret: String,
     #[serde(borrow)]
     records: Vec<RecordFields<'a>>,
     departed: Vec<DepartedFields>,
@@ -65,7 +72,11 @@ struct SnapshotFields<'a> {
 #[serde(rename_all = "camelCase")]
 struct RecordFields<'a> {
     accepted_at: UnixMillis,
-    network: String,
+    since: UnixMillis,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    returned: bool,
+    path: String,
+    brought_at: UnixMillis,
     #[serde(borrow)]
     ticket: &'a RawValue,
 }
@@ -76,29 +87,50 @@ struct DepartedFields {
     peer_id: String,
     public_key: String,
     issued_at: UnixMillis,
-    accepted_at: UnixMillis,
+    path: String,
+    brought_at: UnixMillis,
     forget_at: UnixMillis,
-}
-
-/// What the Worker keeps of a roster for a few seconds to answer readers with.
-#[derive(Debug)]
-pub struct Listing {
-    /// Peers that were present and are not in the excerpt.
-    beyond: usize,
-    /// Different after every change of the roster and every start of its object.
-    pub tag: String,
-    /// A roster of [`Roster::excerpt`].
-    pub roster: Roster,
-    /// The tickets of the answer that most readers get, and of which revision and how many they are at most.
-    joined: Option<((u64, usize), String)>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    last: Option<DepartureFields>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ListingFields<'a> {
-    total: usize,
-    tag: String,
+#[serde(rename_all = "camelCase")]
+struct DepartureFields {
+    accepted_at: UnixMillis,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    since: Option<UnixMillis>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    may_return: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FirstVersionFields<'a> {
+    taken_at: UnixMillis,
+    salt: String,
     #[serde(borrow)]
-    records: Vec<RecordFields<'a>>,
+    records: Vec<FirstVersionRecordFields<'a>>,
+    departed: Vec<FirstVersionDepartedFields>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FirstVersionRecordFields<'a> {
+    accepted_at: UnixMillis,
+    network: String,
+    #[serde(borrow)]
+    ticket: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FirstVersionDepartedFields {
+    peer_id: String,
+    public_key: String,
+    issued_at: UnixMillis,
+    accepted_at: UnixMillis,
+    forget_at: UnixMillis,
 }
 
 impl Snapshot {
@@ -106,11 +138,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
-    pub fn encode(taken_at: UnixMillis, salt: &NetworkSalt, roster: &Roster) -> Result<String, SnapshotError> {
+    pub fn encode(taken_at: UnixMillis, roster: &Roster) -> Result<String, SnapshotError> {
         let fields = SnapshotFields {
             version: VERSION,
             taken_at,
-            salt: base64::encode(salt.as_bytes()),
+            secret: base64::encode(roster.secret().as_bytes()),
             records: roster.records().map(RecordFields::new).collect::<Result<_, _>>()?,
             departed: roster.departed().map(DepartedFields::new).collect(),
         };
@@ -122,102 +154,45 @@ impl Snapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
-        let fields: SnapshotFields<'_> = serde_json::from_str(text)?;
-        if fields.version != VERSION {
-            return Err(SnapshotError::Version(fields.version));
-        }
-        let salt = base64::decode_array(&fields.salt).ok_or(SnapshotError::Field("salt"))?;
-        let records = read_records(&fields.records)?;
-        let departed = fields.departed.iter().map(DepartedFields::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            taken_at: fields.taken_at,
-            salt: NetworkSalt::from_bytes(salt),
-            roster: Roster::restore(limits, now, records, departed),
-        })
-    }
-}
-
-impl Listing {
-    /// The tickets of [`Roster::fresh`], in their normal form, with a comma between each two. They are put together once
-    /// for all readers who exclude nobody that is listed, until something expires.
-    pub fn tickets(&mut self, now: UnixMillis, limit: usize, exclude: Option<&str>) -> Cow<'_, str> {
-        self.roster.expire(now);
-        if exclude.is_some_and(|peer_id| self.roster.holds(peer_id)) {
-            return Cow::Owned(join(&self.roster.fresh(now, limit, exclude)));
-        }
-        let wanted = (self.roster.revision(), limit);
-        let joined = match self.joined.take() {
-            Some((of, joined)) if of == wanted => joined,
-            _ => join(&self.roster.fresh(now, limit, None)),
+        let (taken_at, secret, records, departed) = match serde_json::from_str::<VersionField>(text)?.version {
+            VERSION => serde_json::from_str::<SnapshotFields<'_>>(text)?.read()?,
+            1 => serde_json::from_str::<FirstVersionFields<'_>>(text)?.read()?,
+            other => return Err(SnapshotError::Version(other)),
         };
-        let (_, joined) = self.joined.insert((wanted, joined));
-        Cow::Borrowed(joined)
-    }
-
-    /// How many peers are present: those in the excerpt now, and those beyond it when it was made.
-    pub fn total(&self) -> usize {
-        self.beyond + self.roster.len()
-    }
-
-    /// Writes a listing that can give any answer of up to `limit` peers. `started_at` is when the object started.
-    ///
-    /// # Errors
-    /// As for [`Snapshot::encode`].
-    pub fn encode(
-        roster: &mut Roster,
-        now: UnixMillis,
-        limit: usize,
-        started_at: UnixMillis,
-    ) -> Result<String, SnapshotError> {
-        roster.expire(now);
-        let fields = ListingFields {
-            total: roster.len(),
-            tag: format!("{started_at}-{}", roster.revision()),
-            records: roster.excerpt(now, limit).into_iter().map(RecordFields::new).collect::<Result<_, _>>()?,
-        };
-        Ok(serde_json::to_string(&fields)?)
-    }
-
-    /// Reads a listing, less what has ended by `now`.
-    ///
-    /// # Errors
-    /// See [`SnapshotError`].
-    pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
-        let fields: ListingFields<'_> = serde_json::from_str(text)?;
-        let records = read_records(&fields.records)?;
-        Ok(Self {
-            beyond: fields.total.saturating_sub(records.len()),
-            tag: fields.tag,
-            roster: Roster::restore(limits, now, records, []),
-            joined: None,
-        })
+        Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
     }
 }
 
-fn join(records: &[&Record]) -> String {
-    records.iter().map(|record| record.ticket.as_json()).collect::<Vec<_>>().join(",")
-}
+type Parts = (UnixMillis, Secret, Vec<Record>, Vec<Departed>);
 
-fn read_records(fields: &[RecordFields<'_>]) -> Result<Vec<Record>, SnapshotError> {
-    fields.iter().map(RecordFields::read).collect()
+impl SnapshotFields<'_> {
+    fn read(&self) -> Result<Parts, SnapshotError> {
+        let records = self.records.iter().map(RecordFields::read).collect::<Result<_, _>>()?;
+        let departed = self.departed.iter().map(DepartedFields::read).collect::<Result<_, _>>()?;
+        Ok((self.taken_at, read_secret(&self.secret, "secret")?, records, departed))
+    }
 }
 
 impl<'a> RecordFields<'a> {
     fn new(record: &'a Record) -> Result<Self, SnapshotError> {
+        let Record { ticket, accepted_at, since, returned, counts } = record;
         Ok(Self {
-            accepted_at: record.accepted_at,
-            network: base64::encode(&record.network.to_bytes()),
-            ticket: serde_json::from_str(record.ticket.as_json())?,
+            accepted_at: *accepted_at,
+            since: *since,
+            returned: *returned,
+            path: base64::encode(&counts.path.to_bytes()),
+            brought_at: counts.brought_at,
+            ticket: serde_json::from_str(ticket.as_json())?,
         })
     }
 
     fn read(&self) -> Result<Record, SnapshotError> {
-        let network = base64::decode_array(&self.network).ok_or(SnapshotError::Field("network"))?;
         Ok(Record {
-            ticket: VerifiedTicket::trusted(self.ticket.get(), Purpose::Presence)
-                .map_err(|_| SnapshotError::Field("ticket"))?,
+            ticket: read_ticket(self.ticket)?,
             accepted_at: self.accepted_at,
-            network: NetworkHash::from_bytes(network),
+            since: self.since,
+            returned: self.returned,
+            counts: read_counts(&self.path, self.brought_at)?,
         })
     }
 }
@@ -228,18 +203,96 @@ impl DepartedFields {
             peer_id: departed.peer_id.as_str().to_owned(),
             public_key: departed.public_key.to_string(),
             issued_at: departed.issued_at,
-            accepted_at: departed.accepted_at,
+            path: base64::encode(&departed.counts.path.to_bytes()),
+            brought_at: departed.counts.brought_at,
             forget_at: departed.forget_at,
+            last: departed.last.map(|Departure { accepted_at, since, may_return }| DepartureFields {
+                accepted_at,
+                since,
+                may_return,
+            }),
         }
     }
 
     fn read(&self) -> Result<Departed, SnapshotError> {
+        let last = self.last.as_ref();
         Ok(Departed {
-            peer_id: PeerId::new(&self.peer_id).ok_or(SnapshotError::Field("peerId"))?,
-            public_key: PublicKey::from_text(&self.public_key).map_err(|_| SnapshotError::Field("publicKey"))?,
+            peer_id: read_peer_id(&self.peer_id)?,
+            public_key: read_public_key(&self.public_key)?,
             issued_at: self.issued_at,
-            accepted_at: self.accepted_at,
+            last: last.map(|last| Departure {
+                accepted_at: last.accepted_at,
+                since: last.since,
+                may_return: last.may_return,
+            }),
+            counts: read_counts(&self.path, self.brought_at)?,
             forget_at: self.forget_at,
         })
     }
+}
+
+impl FirstVersionFields<'_> {
+    fn read(&self) -> Result<Parts, SnapshotError> {
+        let records = self.records.iter().map(FirstVersionRecordFields::read).collect::<Result<_, _>>()?;
+        let departed = self.departed.iter().map(FirstVersionDepartedFields::read).collect::<Result<_, _>>()?;
+        Ok((self.taken_at, read_secret(&self.salt, "salt")?, records, departed))
+    }
+}
+
+impl FirstVersionRecordFields<'_> {
+    fn read(&self) -> Result<Record, SnapshotError> {
+        let network: [u8; 8] = base64::decode_array(&self.network).ok_or(SnapshotError::Field("network"))?;
+        Ok(Record {
+            ticket: read_ticket(self.ticket)?,
+            accepted_at: self.accepted_at,
+            since: self.accepted_at,
+            returned: false,
+            counts: Counts { path: first_version_path(network), brought_at: self.accepted_at },
+        })
+    }
+}
+
+impl FirstVersionDepartedFields {
+    fn read(&self) -> Result<Departed, SnapshotError> {
+        let Self { issued_at, accepted_at, forget_at, .. } = *self;
+        Ok(Departed {
+            peer_id: read_peer_id(&self.peer_id)?,
+            public_key: read_public_key(&self.public_key)?,
+            issued_at,
+            last: Some(Departure { accepted_at, since: None, may_return: true }),
+            // Where it counted was not kept: all such departures count together.
+            counts: Counts { path: first_version_path([0; 8]), brought_at: accepted_at },
+            forget_at,
+        })
+    }
+}
+
+fn first_version_path(network: [u8; 8]) -> NetworkPath {
+    let mut bytes = [0; 24];
+    bytes.as_chunks_mut::<8>().0.fill(network);
+    NetworkPath::from_bytes(bytes)
+}
+
+fn read_secret(text: &str, field: &'static str) -> Result<Secret, SnapshotError> {
+    base64::decode_array(text).map(Secret::from_bytes).ok_or(SnapshotError::Field(field))
+}
+
+fn read_counts(path: &str, brought_at: UnixMillis) -> Result<Counts, SnapshotError> {
+    Ok(Counts { path: read_path(path)?, brought_at })
+}
+
+pub(crate) fn read_path(path: &str) -> Result<NetworkPath, SnapshotError> {
+    base64::decode_array(path).map(NetworkPath::from_bytes).ok_or(SnapshotError::Field("path"))
+}
+
+pub(crate) fn read_ticket(json: &RawValue) -> Result<VerifiedTicket, SnapshotError> {
+    VerifiedTicket::trusted(json.get(), Purpose::Presence).map_err(|_| SnapshotError::Field("ticket"))
+}
+
+fn read_peer_id(text: &str) -> Result<PeerId, SnapshotError> {
+    PeerId::new(text).ok_or(SnapshotError::Field("peerId"))
+}
+
+fn read_public_key(text: &str) -> Result<PublicKey, SnapshotError> {
+    PublicKey::from_text(text).map_err(|_| SnapshotError::Field("publicKey"))
 }

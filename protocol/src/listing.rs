@@ -1,0 +1,178 @@
+//! A roster's list on its way to readers: what an object hands to the process that answers them.
+//!
+//! It is the whole list and the seed of its draw, so that any answer can be made of it, whatever the limit and whoever
+//! is excluded: readers never load the object, however they ask.
+//!
+//! JSON, times in milliseconds, bytes in base64, tickets in their normal form:
+//!
+//! ```json
+//! {"tag":"","seed":0,"records":[{"acceptedAt":0,"since":0,"path":"<24 bytes>","ticket":{}}]}
+//! ```
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::base64;
+use crate::network::NetworkPath;
+use crate::roster::{Excluded, Record, Roster, Seed, choose};
+use crate::snapshot::{SnapshotError, read_path, read_ticket};
+use crate::ticket::VerifiedTicket;
+use crate::time::UnixMillis;
+
+/// What an answer says of the peers in it: the items of two JSON arrays, without the brackets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Tickets in their normal form.
+    pub peers: String,
+    /// Since when each is present, in the same order.
+    pub since: String,
+}
+
+impl Excerpt {
+    /// Writes down these tickets, with since when each is present.
+    pub fn new<'a>(records: impl IntoIterator<Item = (&'a VerifiedTicket, UnixMillis)>) -> Self {
+        let mut excerpt = Self::default();
+        for (ticket, since) in records {
+            if !excerpt.peers.is_empty() {
+                excerpt.peers.push(',');
+                excerpt.since.push(',');
+            }
+            excerpt.peers.push_str(ticket.as_json());
+            excerpt.since.push_str(&since.to_string());
+        }
+        excerpt
+    }
+
+    /// Writes down a roster's answer.
+    pub fn of_records(records: &[&Record]) -> Self {
+        Self::new(records.iter().map(|record| (&record.ticket, record.since)))
+    }
+}
+
+/// A peer that is listed.
+#[derive(Debug)]
+struct Listed {
+    ticket: VerifiedTicket,
+    accepted_at: UnixMillis,
+    since: UnixMillis,
+    path: NetworkPath,
+}
+
+/// A list as it was at one moment.
+#[derive(Debug)]
+pub struct Listing {
+    /// Different after every change of the roster and every start of its object.
+    tag: String,
+    seed: Seed,
+    /// The longest present first.
+    records: Vec<Listed>,
+    /// The answer that most readers get, and of which limit and how many records it is.
+    kept: Option<((usize, usize), Excerpt)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListingFields<'a> {
+    tag: String,
+    seed: u64,
+    #[serde(borrow)]
+    records: Vec<ListedFields<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedFields<'a> {
+    accepted_at: UnixMillis,
+    since: UnixMillis,
+    path: String,
+    #[serde(borrow)]
+    ticket: &'a RawValue,
+}
+
+impl Listing {
+    /// Writes the list of a roster whose object started at `started_at`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
+    pub fn encode(roster: &mut Roster, now: UnixMillis, started_at: UnixMillis) -> Result<String, SnapshotError> {
+        roster.expire(now);
+        let fields = ListingFields {
+            tag: format!("{started_at}-{}", roster.revision()),
+            seed: roster.seed(now, None).as_u64(),
+            records: roster.records().map(ListedFields::new).collect::<Result<_, _>>()?,
+        };
+        Ok(serde_json::to_string(&fields)?)
+    }
+
+    /// Reads what [`Listing::encode`] wrote.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn decode(text: &str) -> Result<Self, SnapshotError> {
+        let ListingFields { tag, seed, records } = serde_json::from_str(text)?;
+        let records = records.iter().map(ListedFields::read).collect::<Result<_, _>>()?;
+        Ok(Self { tag, seed: Seed::from_u64(seed), records, kept: None })
+    }
+
+    /// Takes out what has ended by `now`.
+    pub fn expire(&mut self, now: UnixMillis) {
+        self.records.retain(|record| record.ticket.payload().expires_at > now);
+    }
+
+    /// Returns how many peers are listed.
+    pub const fn total(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns a tag that differs wherever answers of at most `limit` peers may. While all fit, it says nothing of when
+    /// the list was made: a reader who has such an answer need not be sent it again.
+    pub fn tag(&self, limit: usize) -> String {
+        let (tag, total) = (&self.tag, self.total());
+        if total <= limit { format!("{tag}-{total}") } else { format!("{tag}-{total}-{:x}", self.seed.as_u64()) }
+    }
+
+    /// Returns the answer of at most `limit` peers, as [`Roster::answer`] gives it. It is put together once for all
+    /// readers who exclude nobody that is listed, until something expires.
+    pub fn answer(&mut self, limit: usize, excluded: Excluded<'_>) -> Cow<'_, Excerpt> {
+        if self.records.iter().any(|record| excluded.contains(&record.ticket)) {
+            return Cow::Owned(self.choose(limit, excluded));
+        }
+        let wanted = (limit, self.total());
+        let excerpt = match self.kept.take() {
+            Some((of, excerpt)) if of == wanted => excerpt,
+            _ => self.choose(limit, Excluded::Nobody),
+        };
+        let (_, excerpt) = self.kept.insert((wanted, excerpt));
+        Cow::Borrowed(excerpt)
+    }
+
+    /// Returns about how many bytes of memory the list takes.
+    pub fn bytes(&self) -> usize {
+        let tickets: usize = self.records.iter().map(|record| record.ticket.as_json().len()).sum();
+        // A ticket is kept as text and parsed; an answer is a part of the texts once more.
+        size_of::<Self>() + self.records.len() * 2 * size_of::<Listed>() + 2 * tickets
+    }
+
+    fn choose(&self, limit: usize, excluded: Excluded<'_>) -> Excerpt {
+        let records: Vec<_> = self.records.iter().filter(|record| !excluded.contains(&record.ticket)).collect();
+        let chosen = choose(records, limit, self.seed, |record| record.path, |record| record.accepted_at);
+        Excerpt::new(chosen.into_iter().map(|record| (&record.ticket, record.since)))
+    }
+}
+
+impl<'a> ListedFields<'a> {
+    fn new(record: &'a Record) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            accepted_at: record.accepted_at,
+            since: record.since,
+            path: base64::encode(&record.counts.path.to_bytes()),
+            ticket: serde_json::from_str(record.ticket.as_json())?,
+        })
+    }
+
+    fn read(&self) -> Result<Listed, SnapshotError> {
+        let Self { accepted_at, since, ref path, ticket } = *self;
+        Ok(Listed { ticket: read_ticket(ticket)?, accepted_at, since, path: read_path(path)? })
+    }
+}

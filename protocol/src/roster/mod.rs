@@ -1,0 +1,581 @@
+//! Who is present in one community: a state machine without a clock.
+//!
+//! Time comes in with every call and deadlines go out through [`Roster::next_deadline`]; an early or repeated
+//! [`Roster::expire`] changes nothing, so a host may call it whenever it likes. A clock that jumps ahead ends what the
+//! time it shows would have ended, records and memories alike; one that jumps back brings nothing back.
+//!
+//! The rules are those of the specification, section 4, by number:
+//! 1. A record is one key's **claim** to a `peerId`. Several keys may claim one name, and none can keep another from it.
+//! 2. `issuedAt` only moves forward for a claim, also after leaving; the very same ticket again changes nothing. A
+//!    goodbye is remembered whether or not there is a record.
+//! 3. One new ticket for a claim in each interval. A claim that has left may come back once without waiting, with its
+//!    tenure.
+//! 4. Who brings a ticket is not who made it: a record counts in one household, and moves only to where fewer are.
+//! 5. When the roster is full, the largest share pays for a newcomer (`places.rs`).
+//! 6. While all fit, an answer is everybody, freshest first; else it is drawn (`draw.rs`).
+//! 7. Memory is bounded under any input: departures are shared out as places are.
+
+mod draw;
+mod places;
+
+use std::time::Duration;
+
+pub use draw::Seed;
+use draw::draw;
+use places::{Place, surplus};
+
+use crate::key::PublicKey;
+use crate::limits::{ANNOUNCE_INTERVAL, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
+use crate::network::NetworkPath;
+use crate::secret::Secret;
+use crate::ticket::{PeerId, VerifiedTicket};
+use crate::time::{UnixMillis, saturating_millis};
+
+/// What an operator may change, and a benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RosterLimits {
+    /// Records held.
+    pub capacity: usize,
+    /// Shortest time between two new tickets of one claim.
+    pub announce_interval: Duration,
+    /// Longest life of a ticket: for how long the tickets of a peer that left could still be replayed.
+    pub ticket_max_lifetime: Duration,
+}
+
+impl Default for RosterLimits {
+    fn default() -> Self {
+        Self {
+            capacity: ROSTER_CAPACITY,
+            announce_interval: ANNOUNCE_INTERVAL,
+            ticket_max_lifetime: TICKET_MAX_LIFETIME,
+        }
+    }
+}
+
+/// The outcome of an announce that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// The ticket is new, and listed.
+    Accepted,
+    /// The very ticket is listed already: no limit is used up.
+    Repeated,
+    /// The roster is full, and the newcomer would be the one to go: nothing is changed or remembered.
+    NotListed,
+}
+
+/// Why an announce is refused. [`Refused::code`] is the name of each on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The ticket ended between its check and this call.
+    #[error("the ticket has expired")]
+    Expired,
+    /// Not newer than what is held, or than the ticket with which the peer left.
+    #[error("issuedAt must be later than {newest}, that of the newest ticket seen of this key for this peerId")]
+    StaleTicket {
+        /// `issuedAt` of the newest ticket seen.
+        newest: UnixMillis,
+    },
+    /// A new ticket before the interval is over.
+    #[error("a new ticket for this peerId is accepted in {} ms; until then, send the last one again", saturating_millis(*.retry_after))]
+    AnnounceTooSoon {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+}
+
+impl Refused {
+    /// Returns the code on the wire.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Expired => "EXPIRED",
+            Self::StaleTicket { .. } => "STALE_TICKET",
+            Self::AnnounceTooSoon { .. } => "ANNOUNCE_TOO_SOON",
+        }
+    }
+}
+
+/// The outcome of a goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The claim was listed, and is not any more.
+    Left,
+    /// The claim was not listed; its older tickets will not be.
+    Remembered,
+    /// The goodbye is over, or older than what is known of the claim: nothing changed.
+    Ignored,
+}
+
+/// Where a record or a departure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// The network.
+    pub path: NetworkPath,
+    /// When a ticket of the claim was last brought from there.
+    pub brought_at: UnixMillis,
+}
+
+/// A present peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The ticket, which is what answers carry.
+    pub ticket: VerifiedTicket,
+    /// When it was accepted.
+    pub accepted_at: UnixMillis,
+    /// Since when the claim is present, times of absence after a goodbye counted in.
+    pub since: UnixMillis,
+    /// Whether the ticket was the one that needed no waiting after a goodbye.
+    pub returned: bool,
+    /// Where the record counts.
+    pub counts: Counts,
+}
+
+/// What is remembered of a claim that is not present any more, so that rules 2 and 3 hold for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The name.
+    pub peer_id: PeerId,
+    /// The key.
+    pub public_key: PublicKey,
+    /// `issuedAt` of its newest ticket.
+    pub issued_at: UnixMillis,
+    /// Of one that was listed, what its next record goes on from.
+    pub last: Option<Departure>,
+    /// Where the departure counts.
+    pub counts: Counts,
+    /// When no rule needs this any more.
+    pub forget_at: UnixMillis,
+}
+
+/// How a record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// When its last ticket was accepted.
+    pub accepted_at: UnixMillis,
+    /// Since when it was present, if it ended with a goodbye. One that expired begins anew.
+    pub since: Option<UnixMillis>,
+    /// Whether it may come back without waiting.
+    pub may_return: bool,
+}
+
+/// Whom an answer leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Excluded<'a> {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Every claim to a name.
+    PeerId(&'a str),
+    /// One claim.
+    Claim(&'a str, &'a PublicKey),
+}
+
+impl Excluded<'_> {
+    /// Returns whether the answer leaves out whoever holds this ticket.
+    pub fn contains(&self, ticket: &VerifiedTicket) -> bool {
+        match *self {
+            Self::Nobody => false,
+            Self::PeerId(peer_id) => ticket.peer_id().as_str() == peer_id,
+            Self::Claim(peer_id, key) => ticket.public_key() == *key && ticket.peer_id().as_str() == peer_id,
+        }
+    }
+}
+
+/// Everyone present in one community. What a call costs is proportional to the number of records.
+#[derive(Debug)]
+pub struct Roster {
+    limits: RosterLimits,
+    secret: Secret,
+    /// Goes up with every change of what an answer can hold.
+    revision: u64,
+    /// The longest present first.
+    records: Vec<Record>,
+    /// The longest remembered first.
+    departed: Vec<Departed>,
+    /// Nothing ends before this.
+    quiet_until: UnixMillis,
+}
+
+impl Roster {
+    /// Makes an empty roster. Whoever knows the secret can choose its networks so that they win.
+    pub fn new(limits: RosterLimits, secret: Secret) -> Self {
+        Self {
+            limits: RosterLimits { capacity: limits.capacity.max(1), ..limits },
+            secret,
+            revision: 0,
+            records: Vec::new(),
+            departed: Vec::new(),
+            quiet_until: UnixMillis::MAX,
+        }
+    }
+
+    /// Makes a roster of what [`Roster::records`] and [`Roster::departed`] gave, in the order in which they gave it,
+    /// less what has ended by `now`. What is above the capacity goes as rules 5 and 7 say. No time is taken for later
+    /// than `now` and the longest life of a ticket: what was written while the clock was ahead is not to stay for ever.
+    pub fn restore(
+        limits: RosterLimits,
+        secret: Secret,
+        now: UnixMillis,
+        records: impl IntoIterator<Item = Record>,
+        departed: impl IntoIterator<Item = Departed>,
+    ) -> Self {
+        let mut roster = Self::new(limits, secret);
+        let latest = now.after(limits.ticket_max_lifetime);
+        for mut record in records {
+            for time in [&mut record.accepted_at, &mut record.since, &mut record.counts.brought_at] {
+                *time = latest.min(*time);
+            }
+            if roster.position(record.ticket.peer_id(), &record.ticket.public_key()).is_none() {
+                roster.insert(record);
+            }
+        }
+        for mut departed in departed {
+            for time in [&mut departed.issued_at, &mut departed.counts.brought_at, &mut departed.forget_at] {
+                *time = latest.min(*time);
+            }
+            if let Some(last) = &mut departed.last {
+                last.accepted_at = latest.min(last.accepted_at);
+                last.since = last.since.map(|since| latest.min(since));
+            }
+            let is_known = roster.position(&departed.peer_id, &departed.public_key).is_some()
+                || roster.departed_position(&departed.peer_id, &departed.public_key).is_some();
+            if !is_known {
+                roster.remember(departed);
+            }
+        }
+        roster.expire(now);
+        while roster.records.len() > roster.limits.capacity
+            && let Some(position) = roster.surplus_record(now)
+        {
+            roster.records.remove(position);
+        }
+        roster.make_room_for_departures(now);
+        roster
+    }
+
+    /// Takes a ticket by which a peer says that it is here, brought from `path`.
+    ///
+    /// # Errors
+    /// See [`Refused`]; then nothing has changed but what had expired, and where the record counts.
+    pub fn announce(
+        &mut self,
+        now: UnixMillis,
+        ticket: VerifiedTicket,
+        path: NetworkPath,
+    ) -> Result<Announced, Refused> {
+        self.expire(now);
+        let payload = ticket.payload();
+        if payload.expires_at <= now {
+            return Err(Refused::Expired);
+        }
+        if let Some(position) = self.position(&payload.peer_id, &ticket.public_key()) {
+            self.renew(now, position, ticket, path)
+        } else {
+            self.admit(now, ticket, path)
+        }
+    }
+
+    /// A ticket of a claim that has a record.
+    fn renew(
+        &mut self,
+        now: UnixMillis,
+        position: usize,
+        ticket: VerifiedTicket,
+        path: NetworkPath,
+    ) -> Result<Announced, Refused> {
+        let too_soon = |last| Self::wait_after(self.limits.announce_interval, last, now);
+        let Some(record) = self.records.get(position) else { return Ok(Announced::NotListed) };
+        let outcome = if record.ticket == ticket {
+            Ok(Announced::Repeated)
+        } else if ticket.payload().issued_at <= record.ticket.payload().issued_at {
+            return Err(Refused::StaleTicket { newest: record.ticket.payload().issued_at });
+        } else if let Some(retry_after) = too_soon(record.accepted_at) {
+            Err(Refused::AnnounceTooSoon { retry_after })
+        } else {
+            Ok(Announced::Accepted)
+        };
+        // Even one that is refused as too soon, or an owner could not fetch its record back at once.
+        let moves = self.moves(now, path, &record.counts, || self.record_places(Some(position)));
+        if let Some(record) = self.records.get_mut(position) {
+            record.counts.bring(now, path, moves);
+            if outcome == Ok(Announced::Accepted) {
+                self.quiet_until = self.quiet_until.min(ticket.payload().expires_at);
+                self.revision += 1;
+                (record.ticket, record.accepted_at, record.returned) = (ticket, now, false);
+            }
+        }
+        outcome
+    }
+
+    /// A ticket of a claim that has no record.
+    fn admit(&mut self, now: UnixMillis, ticket: VerifiedTicket, path: NetworkPath) -> Result<Announced, Refused> {
+        let departed = self.departed_position(ticket.peer_id(), &ticket.public_key());
+        let (mut since, mut returned) = (None, false);
+        if let Some(position) = departed
+            && let Some(departed) = self.departed.get(position)
+        {
+            if ticket.payload().issued_at <= departed.issued_at {
+                // Whoever has seen a ticket of a peer that left could bring it back by sending it once more.
+                return Err(Refused::StaleTicket { newest: departed.issued_at });
+            }
+            if let Some(last) = departed.last {
+                since = last.since;
+                if let Some(retry_after) = Self::wait_after(self.limits.announce_interval, last.accepted_at, now) {
+                    if !last.may_return {
+                        self.bring_departed(now, position, path);
+                        return Err(Refused::AnnounceTooSoon { retry_after });
+                    }
+                    returned = true;
+                }
+            }
+        }
+        // After a clock that jumped back, whoever is here is still here longer than a newcomer.
+        let newest = self.records.last().map_or(now, |record| record.since.max(now));
+        let (since, counts) = (since.unwrap_or(newest), Counts { path, brought_at: now });
+        let position = self.insert(Record { ticket, accepted_at: now, since, returned, counts });
+        if self.records.len() > self.limits.capacity {
+            let surplus = self.surplus_record(now).unwrap_or(position);
+            self.records.remove(surplus);
+            if surplus == position {
+                return Ok(Announced::NotListed);
+            }
+        }
+        self.revision += 1;
+        if let Some(position) = departed {
+            self.departed.remove(position);
+        }
+        Ok(Announced::Accepted)
+    }
+
+    /// Takes a ticket that was issued to leave, brought from `path`.
+    pub fn leave(&mut self, now: UnixMillis, ticket: &VerifiedTicket, path: NetworkPath) -> Left {
+        self.expire(now);
+        let payload = ticket.payload();
+        let (peer_id, public_key, issued_at) = (&payload.peer_id, ticket.public_key(), payload.issued_at);
+        if payload.expires_at <= now {
+            return Left::Ignored;
+        }
+        if let Some(position) = self.position(peer_id, &public_key) {
+            let is_newer = |record: &Record| record.ticket.payload().issued_at < issued_at;
+            if !self.records.get(position).is_some_and(is_newer) {
+                return Left::Ignored;
+            }
+            self.depart(now, position, Some(issued_at));
+            return Left::Left;
+        }
+        let forget_at = issued_at.after(self.limits.ticket_max_lifetime);
+        if let Some(position) = self.departed_position(peer_id, &public_key) {
+            let newest = self.departed.get(position).map(|departed| departed.issued_at);
+            if newest.is_some_and(|newest| issued_at >= newest) {
+                self.bring_departed(now, position, path);
+            }
+            if newest.is_some_and(|newest| issued_at > newest)
+                && let Some(departed) = self.departed.get_mut(position)
+            {
+                departed.issued_at = issued_at;
+                departed.forget_at = departed.forget_at.max(forget_at);
+                return Left::Remembered;
+            }
+            return Left::Ignored;
+        }
+        let (peer_id, counts) = (peer_id.clone(), Counts { path, brought_at: now });
+        self.remember(Departed { peer_id, public_key, issued_at, last: None, counts, forget_at });
+        self.make_room_for_departures(now);
+        Left::Remembered
+    }
+
+    /// Returns at most `limit` records, none that has expired and none of those `excluded`. While all fit, the one that
+    /// was accepted last comes first; else they are drawn.
+    pub fn answer(&mut self, now: UnixMillis, limit: usize, excluded: Excluded<'_>, seed: Seed) -> Vec<&Record> {
+        self.expire(now);
+        let records: Vec<_> = self.records.iter().filter(|record| !excluded.contains(&record.ticket)).collect();
+        choose(records, limit, seed, |record| record.counts.path, |record| record.accepted_at)
+    }
+
+    /// Returns the seed of the answer that `claim` gets now, or of the one for everybody.
+    pub fn seed(&self, now: UnixMillis, claim: Option<&VerifiedTicket>) -> Seed {
+        let claim = claim.map(|ticket| (ticket.public_key(), ticket.peer_id()));
+        let caller = claim.as_ref().map(|(key, peer_id)| (key.as_bytes(), peer_id.as_str()));
+        Seed::new(&self.secret, now, caller)
+    }
+
+    /// Forgets what has ended by `now`. Calling it early, late or twice changes nothing else.
+    pub fn expire(&mut self, now: UnixMillis) {
+        if now < self.quiet_until {
+            return;
+        }
+        while let Some(position) = self.records.iter().position(|record| record.ticket.payload().expires_at <= now) {
+            self.depart(now, position, None);
+        }
+        self.departed.retain(|departed| departed.forget_at > now);
+        self.quiet_until = self.next_deadline().unwrap_or(UnixMillis::MAX);
+    }
+
+    /// Returns when [`Roster::expire`] next has something to do.
+    pub fn next_deadline(&self) -> Option<UnixMillis> {
+        let expiries = self.records.iter().map(|record| record.ticket.payload().expires_at);
+        expiries.chain(self.departed.iter().map(|departed| departed.forget_at)).min()
+    }
+
+    /// Returns the number of peers present, some of which may have expired since the last call that was given the time.
+    pub const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns whether nobody is present or remembered: there is nothing to keep.
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.departed.is_empty()
+    }
+
+    /// Returns whether all that is present or remembered counts in one site: nobody can find anybody from elsewhere.
+    pub fn is_of_one_site(&self) -> bool {
+        let records = self.records.iter().map(|record| &record.counts);
+        let mut sites = records.chain(self.departed.iter().map(|departed| &departed.counts)).map(|at| at.path.site);
+        let first = sites.next();
+        sites.all(|site| Some(site) == first)
+    }
+
+    /// Returns whether this claim is listed, or was when the roster last was given the time.
+    pub fn holds(&self, ticket: &VerifiedTicket) -> bool {
+        self.position(ticket.peer_id(), &ticket.public_key()).is_some()
+    }
+
+    /// Returns a number that goes up with every change of what an answer can hold.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Returns the secret, for the storage of the object that made it.
+    pub const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Returns every record, the longest present first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    /// Returns every remembered departure, the longest remembered first.
+    pub fn departed(&self) -> impl Iterator<Item = &Departed> {
+        self.departed.iter()
+    }
+
+    fn position(&self, peer_id: &PeerId, public_key: &PublicKey) -> Option<usize> {
+        self.records
+            .iter()
+            .position(|Record { ticket, .. }| ticket.public_key() == *public_key && ticket.peer_id() == peer_id)
+    }
+
+    fn departed_position(&self, peer_id: &PeerId, public_key: &PublicKey) -> Option<usize> {
+        self.departed.iter().position(|departed| departed.public_key == *public_key && departed.peer_id == *peer_id)
+    }
+
+    /// What is left at `now` of the interval that began at `last`. None, if the clock has since jumped back before it.
+    fn wait_after(interval: Duration, last: UnixMillis, now: UnixMillis) -> Option<Duration> {
+        let elapsed = now.since(last);
+        (now >= last && elapsed < interval).then(|| interval - elapsed)
+    }
+
+    /// Where every record counts, but that at one position.
+    fn record_places(&self, but: Option<usize>) -> Vec<Place> {
+        self.places(self.records.iter().map(|record| &record.counts), but)
+    }
+
+    fn departed_places(&self, but: Option<usize>) -> Vec<Place> {
+        self.places(self.departed.iter().map(|departed| &departed.counts), but)
+    }
+
+    fn places<'a>(&self, counts: impl Iterator<Item = &'a Counts>, but: Option<usize>) -> Vec<Place> {
+        let others = counts.enumerate().filter(|(position, _)| Some(*position) != but);
+        others.map(|(_, counts)| self.place(counts.path)).collect()
+    }
+
+    fn place(&self, path: NetworkPath) -> Place {
+        Place::new(path, self.limits.capacity, &self.secret)
+    }
+
+    fn surplus_record(&self, now: UnixMillis) -> Option<usize> {
+        surplus(&self.record_places(None), self.limits.capacity, now, &self.secret)
+    }
+
+    /// Rule 4: whether what counts `here` counts from now on where a ticket of it was brought from.
+    fn moves(&self, now: UnixMillis, from: NetworkPath, here: &Counts, others: impl Fn() -> Vec<Place>) -> bool {
+        from != here.path
+            && (now.since(here.brought_at) >= NETWORK_YIELDS_AFTER
+                || self.place(here.path).is_more_crowded_than(&self.place(from), &others()))
+    }
+
+    fn bring_departed(&mut self, now: UnixMillis, position: usize, from: NetworkPath) {
+        let Some(departed) = self.departed.get(position) else { return };
+        let moves = self.moves(now, from, &departed.counts, || self.departed_places(Some(position)));
+        if let Some(departed) = self.departed.get_mut(position) {
+            departed.counts.bring(now, from, moves);
+        }
+    }
+
+    /// Puts a record where its tenure says, and returns its position.
+    fn insert(&mut self, record: Record) -> usize {
+        let position = self.records.partition_point(|other| other.since <= record.since);
+        self.quiet_until = self.quiet_until.min(record.ticket.payload().expires_at);
+        self.records.insert(position, record);
+        position
+    }
+
+    /// Takes a record off the list, and remembers it for as long as an older ticket of its key can be good (rule 2: one
+    /// that ends early must not make room for the one before it) and the interval lasts (rule 3). `goodbye` is the
+    /// `issuedAt` of the ticket by which it left; without one it has expired.
+    fn depart(&mut self, now: UnixMillis, position: usize, goodbye: Option<UnixMillis>) {
+        self.revision += 1;
+        let Record { ticket, accepted_at, since, returned, counts } = self.records.remove(position);
+        let issued_at = goodbye.unwrap_or(ticket.payload().issued_at);
+        let older_tickets_end = issued_at.after(self.limits.ticket_max_lifetime);
+        let forget_at = older_tickets_end.max(accepted_at.after(self.limits.announce_interval));
+        if forget_at <= now {
+            return;
+        }
+        let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
+        let (since, may_return) = (goodbye.map(|_| since), goodbye.is_some() && !returned);
+        let last = Some(Departure { accepted_at, since, may_return });
+        self.remember(Departed { peer_id, public_key, issued_at, last, counts, forget_at });
+        self.make_room_for_departures(now);
+    }
+
+    fn remember(&mut self, departed: Departed) {
+        self.quiet_until = self.quiet_until.min(departed.forget_at);
+        self.departed.push(departed);
+    }
+
+    /// Rule 7.
+    fn make_room_for_departures(&mut self, now: UnixMillis) {
+        while self.departed.len() > self.limits.capacity
+            && let Some(position) = surplus(&self.departed_places(None), self.limits.capacity, now, &self.secret)
+        {
+            self.departed.remove(position);
+        }
+    }
+}
+
+impl Counts {
+    /// Notes that a ticket was brought from there, and counts there if it `moves`.
+    fn bring(&mut self, now: UnixMillis, from: NetworkPath, moves: bool) {
+        if moves || from == self.path {
+            *self = Self { path: from, brought_at: now };
+        }
+    }
+}
+
+/// Chooses an answer from all that may be in it, given in the order of how long they are present.
+pub(crate) fn choose<T: Copy>(
+    mut records: Vec<T>,
+    limit: usize,
+    seed: Seed,
+    path: impl Fn(T) -> NetworkPath,
+    accepted_at: impl Fn(T) -> UnixMillis,
+) -> Vec<T> {
+    if records.len() <= limit {
+        records.reverse();
+        records.sort_by_key(|record| std::cmp::Reverse(accepted_at(*record)));
+        return records;
+    }
+    let paths: Vec<_> = records.iter().map(|record| path(*record)).collect();
+    draw(&paths, limit, seed).into_iter().filter_map(|position| records.get(position).copied()).collect()
+}

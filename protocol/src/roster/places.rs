@@ -1,0 +1,116 @@
+//! How places are shared out when there are more claims to them than places.
+//!
+//! The unit is a **share**: a provider's sites, folded by a secret hash into as many as are a quarter of the places. So
+//! who has a thousand sites of one provider has a quarter of the places at most, and cannot choose which sites fall
+//! together. Who has to go is decided from the top down: the share with the most, in it the site with the most, in it
+//! the household with the most. Among equals a secret rank decides that changes every ten minutes, at another moment
+//! for each provider: nobody knows it beforehand, and nobody wins by it for ever.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::network::{NetworkHash, NetworkPath};
+use crate::secret::{Purpose, Secret};
+use crate::time::{UnixMillis, saturating_millis};
+
+/// How long ranks stay.
+const EPOCH: Duration = Duration::from_secs(600);
+
+/// A share of one roster, as a hash under its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Share(u64);
+
+/// Where a record counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) path: NetworkPath,
+    pub(super) share: Share,
+}
+
+/// The part of `places` that goes to the longest present, and the number of shares that one provider can have.
+pub(crate) const fn quarter(places: usize) -> usize {
+    if places < 8 { 1 } else { places / 4 }
+}
+
+impl Place {
+    /// Finds the share of a path, of `capacity` places in all.
+    pub(super) fn new(path: NetworkPath, capacity: usize, secret: &Secret) -> Self {
+        let shares = u64::try_from(quarter(capacity)).unwrap_or(1);
+        let folded = secret.hash(Purpose::Fold, &[&path.site.to_bytes()]) % shares;
+        let share = secret.hash(Purpose::Share, &[&path.provider.to_bytes(), &folded.to_be_bytes()]);
+        Self { path, share: Share(share) }
+    }
+
+    /// Whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site; if that
+    /// is the same too, in its household.
+    pub(super) fn is_more_crowded_than(&self, place: &Self, others: &[Self]) -> bool {
+        let fewer = |is_in: &dyn Fn(&Self, &Self) -> bool| {
+            let count = |at: &Self| others.iter().filter(|other| is_in(other, at)).count();
+            count(place) < count(self)
+        };
+        if self.share != place.share {
+            fewer(&|other, at| other.share == at.share)
+        } else if self.path.site != place.path.site {
+            fewer(&|other, at| other.share == at.share && other.path.site == at.path.site)
+        } else {
+            fewer(&|other, at| other.share == at.share && other.path == at.path)
+        }
+    }
+}
+
+/// Finds the position of the one that has to go of `places`, which are one more than `capacity` and in the order of how
+/// long they are held. The first of a share is safe, for as many shares as are a quarter of the capacity: it is
+/// counted, but never goes.
+pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret: &Secret) -> Option<usize> {
+    let mut shares = BTreeSet::new();
+    let mut members: Vec<_> = places
+        .iter()
+        .enumerate()
+        .map(|(position, place)| {
+            let is_safe = shares.len() < quarter(capacity) && shares.insert(place.share);
+            Member { position, is_safe, place, key: 0 }
+        })
+        .collect();
+    for level in [
+        |place: &Place| place.share.0,
+        |place: &Place| place.path.site.as_u64(),
+        |place: &Place| place.path.household.as_u64(),
+    ] {
+        members.iter_mut().for_each(|member| member.key = level(member.place));
+        members = heaviest(members, now, secret);
+    }
+    members.iter().filter(|member| !member.is_safe).map(|member| member.position).max()
+}
+
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    position: usize,
+    is_safe: bool,
+    place: &'a Place,
+    /// The group that the member is in at the level that is looked at.
+    key: u64,
+}
+
+/// Keeps one group: of those in which somebody can go the largest; of equally large ones that with the worst rank.
+fn heaviest<'a>(mut members: Vec<Member<'a>>, now: UnixMillis, secret: &Secret) -> Vec<Member<'a>> {
+    members.sort_unstable_by_key(|member| (member.key, member.position));
+    let groups = || {
+        members.chunk_by(|one, other| one.key == other.key).filter(|group| group.iter().any(|member| !member.is_safe))
+    };
+    let most = groups().map(<[_]>::len).max();
+    let largest = groups().filter(|group| Some(group.len()) == most);
+    let worst = largest.max_by_key(|group| group.first().map(|member| rank(member, now, secret)));
+    worst.map(<[_]>::to_vec).unwrap_or_default()
+}
+
+fn rank(member: &Member<'_>, now: UnixMillis, secret: &Secret) -> u64 {
+    let epoch = epoch(member.place.path.provider, now, secret);
+    secret.hash(Purpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()])
+}
+
+/// Numbers the epochs of a provider.
+fn epoch(provider: NetworkHash, now: UnixMillis, secret: &Secret) -> u64 {
+    let length = saturating_millis(EPOCH);
+    let begins = secret.hash(Purpose::Epoch, &[&provider.to_bytes()]) % length;
+    now.as_u64().saturating_add(begins) / length
+}

@@ -1,0 +1,59 @@
+//! The secret of one community's object: what nobody outside may predict, choose or recognise hangs on it.
+//!
+//! Everything is SipHash-2-4, a pseudo-random function, under one key of 16 random bytes that stays where it was made.
+//! The purpose is part of what is hashed, so that a value of one kind says nothing about a value of another.
+
+use std::fmt;
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher24;
+
+/// What a value is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Purpose {
+    /// A hash that stands for a part of the network.
+    Network = 1,
+    /// Which of its provider's shares a site is folded into.
+    Fold = 2,
+    /// What a share is remembered as.
+    Share = 3,
+    /// Who of equals has to go in an epoch.
+    Rank = 4,
+    /// At which moment a provider's epochs begin.
+    Epoch = 5,
+    /// The seed of a drawn answer.
+    Seed = 6,
+}
+
+/// A key of 16 random bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret([u8; 16]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// Takes 16 bytes from a secure source of randomness.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 16 bytes, for the storage of the object that made them.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.
+    pub(crate) fn hash(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(&[purpose as u8]);
+        for part in parts {
+            hasher.write(part);
+        }
+        hasher.finish()
+    }
+}
