@@ -25,7 +25,7 @@ use draw::draw;
 use places::{Place, surplus};
 
 use crate::key::PublicKey;
-use crate::limits::{ANNOUNCE_INTERVAL, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
+use crate::limits::{ANNOUNCE_INTERVAL, CLOCK_SKEW, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
 use crate::network::NetworkPath;
 use crate::secret::Secret;
 use crate::ticket::{PeerId, VerifiedTicket};
@@ -210,7 +210,8 @@ impl Roster {
 
     /// Makes a roster of what [`Roster::records`] and [`Roster::departed`] gave, in the order in which they gave it,
     /// less what has ended by `now`. What is above the capacity goes as rules 5 and 7 say. No time is taken for later
-    /// than `now` and the longest life of a ticket: what was written while the clock was ahead is not to stay for ever.
+    /// than the end of a ticket can be that is good now: what was written while the clock was ahead is not to stay for
+    /// ever.
     pub fn restore(
         limits: RosterLimits,
         secret: Secret,
@@ -219,7 +220,7 @@ impl Roster {
         departed: impl IntoIterator<Item = Departed>,
     ) -> Self {
         let mut roster = Self::new(limits, secret);
-        let latest = now.after(limits.ticket_max_lifetime);
+        let latest = now.after(limits.ticket_max_lifetime).after(CLOCK_SKEW);
         for mut record in records {
             for time in [&mut record.accepted_at, &mut record.since, &mut record.counts.brought_at] {
                 *time = latest.min(*time);
