@@ -1,20 +1,23 @@
 // The list of peers: what is merged, which key of a peerId is handed out, in which order, and when again. No I/O.
 //
 // A ticket is one key's claim to a peerId, and anybody may claim any. Whose it is only the peers can prove to each other,
-// when they connect. Until then this list decides, for each peerId with live tickets of several keys (`Peers.#choose`):
+// when they connect. Until then this list decides, for each peerId with live tickets of several keys:
 //
 // 1. A key to which a connection was reported, now or on a visit before, stays. It is the only one of which this page
-//    knows more than what sources say. So it is what the page has to be careful with: see `Rendezvous.connected`.
-// 2. The key that more sources list. 3. The key listed longest: each source that lists both has one vote, so how early a
-//    time one of them makes up is of no use. A beacon is asked often and shows a part of its roster, so that it counts as
-//    listing a key for as long as the ticket lives that it gave.
-// 4. The key that is handed out already, unless it has failed later than the other. 5. The order of the tickets' bytes.
+//    knows more than what sources say. While several keys claim the peerId only a proof counts: without one nobody can
+//    tell which of them has answered.
+// 2. The key that more sources list. A beacon shows a part of its roster at a time, so that it counts as listing a key
+//    for as long as the ticket lives that it gave.
+// 3. The key listed longest. Each source that lists both has one vote: how early a time one of them makes up is of no
+//    use to it.
+// 4. The key that came first. 5. The order of the tickets' bytes.
 //
-// To have been handed out is worth little at first, or a lying source would only have to be the quickest: in the first
-// three minutes, in which every source that works answers, 2 and 3 alone decide. After that, and if it is remembered from
-// a visit before, a key gives way in 2 and 3 only to the votes of two sources, so that no single one can move what others
-// gave. It does give way to two: a key that came first while its rival was away must not keep the name for ever. And one
-// source can keep a key there, but neither past the end of its tickets, nor against what peers have proved.
+// To have come first is worth little at the beginning, or a lying source would only have to be the quickest: in the first
+// three minutes, in which every source that works answers, 2 and 3 take precedence. After that, or if it is remembered
+// from a visit before, a key gives way in 2 and 3 only to the votes of two sources: no single one moves what others gave.
+// To two it does give way, or a key that came while its rival was away would keep that one out for ever. Where there is
+// only one voice against one, nobody can tell which is right: then a key that failed lets the other have a try, until it
+// has announced again, and the page finds out who proves what.
 
 import { TICKET_MAX_LIFETIME_MS, type Ticket, type Tickets, count, isTime, isTimely } from "./ticket.js";
 
@@ -78,9 +81,11 @@ interface Listing {
 interface Name {
   /** By key. */
   readonly claims: Map<string, Claim>;
-  /** The one that is handed out, and since when. */
+  /** The one that the rules choose, and since when. */
   chosen?: Claim;
   chosenAt: number;
+  /** The one that is handed out: that one, or another that has its try. */
+  shown?: Claim;
   contested: boolean;
 }
 
@@ -173,31 +178,34 @@ export class Peers {
     return [...this.#names.values()].flatMap(({ claims }) => [...claims.values()]);
   }
 
-  /** Decides which claim to a name is handed out, by the rules at the top of this file. */
-  #choose(name: Name, now: number): Claim {
-    const all = [...name.claims.values()];
+  /** Gives the claim to a name that is to be handed out, by the rules at the top of this file. */
+  #show(name: Name, now: number): Claim {
+    const all = [...name.claims.values()].sort((one, other) => (one.json < other.json ? -1 : 1));
     const live = all.filter((claim) => isTimely(claim, now));
     name.contested = live.length > 1;
     const present = live[0] ? live : all;
     const known = present.filter(({ connectedAt }) => connectedAt > 0);
-    const candidates = known[0] ? known : present;
-    const held = candidates.find((claim) => claim === name.chosen);
-    const isSettled = held && (held.listings.has(CACHE) || now - name.chosenAt >= SETTLED_MS);
-    const chosen = candidates
-      .filter((claim) => !held || isBetter(claim, held, now, isSettled ? 2 : 1))
-      .sort((one, other) => (one.json < other.json ? -1 : 1))
-      // An order of all there may not be: of three keys each can be listed longer than another.
-      .reduce<Claim | undefined>((best, claim) => (best && !isBetter(claim, best, now) ? best : claim), undefined);
-    return this.#hold(name, chosen ?? (held as Claim), now);
+    const chosen = this.#choose(name, known[0] ? known : present, now);
+    const isUseless = ({ retry, issuedAt, offered }: Claim) => retry && issuedAt <= offered;
+    const other =
+      !known[0] && isUseless(chosen) && live.find((claim) => !isUseless(claim) && !isBetter(chosen, claim, now));
+    return (name.shown = other || chosen);
   }
 
-  #hold(name: Name, claim: Claim, now: number): Claim {
-    if (claim !== name.chosen) {
-      // If it is chosen again, it is handed out again once it has announced.
+  #choose(name: Name, candidates: Claim[], now: number): Claim {
+    const first = candidates.find((claim) => claim === name.chosen);
+    const isSettled = first && (first.listings.has(CACHE) || now - name.chosenAt >= SETTLED_MS);
+    const better = first
+      ? candidates.filter((claim) => claim !== first && isBetter(claim, first, now, isSettled ? 2 : 1))
+      : candidates;
+    // They may have no order: of three keys each can be listed longer than another.
+    const best = better.reduce((one, other) => (isBetter(other, one, now) ? other : one), better[0] ?? (first as Claim));
+    if (best !== name.chosen) {
+      // If that one is chosen again, it is handed out again once it has announced.
       if (name.chosen) name.chosen.retry = true;
       name.chosenAt = now;
     }
-    return (name.chosen = claim);
+    return (name.chosen = best);
   }
 
   /** Peers to hand out now: new ones, ones that came back to life, and failed ones that have announced since. */
@@ -222,7 +230,7 @@ export class Peers {
   #list(now: number, isWanted: (claim: Claim, live: boolean) => boolean): PeerList {
     const list: PeerList = { live: [], recentlySeen: [] };
     const names = [...this.#names.values()];
-    for (const claim of sorted(names.map((name) => this.#choose(name, now)))) {
+    for (const claim of sorted(names.map((name) => this.#show(name, now)))) {
       const live = isTimely(claim, now);
       if (!isWanted(claim, live)) continue;
       const { facts, source, peerId } = claim;
@@ -237,30 +245,31 @@ export class Peers {
     return list;
   }
 
-  /** @param publicKey The key that the peer has proved; without one, the connection speaks for the key handed out. */
+  /** @param publicKey The key that the peer has proved. */
   reportConnected(peerId: string, now: number, publicKey?: string): void {
     if (!this.linked.has(peerId)) this.outcomes.connected++;
     this.linked.set(peerId, publicKey);
-    const name = this.#names.get(peerId);
     // What was reported of other keys without a proof was not true of them.
-    if (publicKey !== undefined) for (const claim of name?.claims.values() ?? []) claim.connectedAt = 0;
-    Object.assign(this.#reported(peerId) ?? {}, { connectedAt: now });
+    if (publicKey !== undefined)
+      for (const claim of this.#names.get(peerId)?.claims.values() ?? []) claim.connectedAt = 0;
+    Object.assign(this.#connectedClaim(peerId) ?? {}, { connectedAt: now });
   }
 
   reportFailed(peerId: string, now: number): void {
     const lost = this.linked.has(peerId);
     this.outcomes[lost ? "lost" : "failed"]++;
-    const claim = this.#reported(peerId);
+    // It is handed out again when it announces again.
+    Object.assign(this.#names.get(peerId)?.shown ?? {}, { retry: true }, !lost && { failedAt: now });
+    // A connection that worked and ended speaks for the peer.
+    if (lost) Object.assign(this.#connectedClaim(peerId) ?? {}, { connectedAt: now });
     this.linked.delete(peerId);
-    // A connection that worked and ended speaks for the peer; it is handed out again when it announces again.
-    if (claim) Object.assign(claim, { failedAt: now, retry: true }, lost && { connectedAt: now + 1 });
   }
 
-  /** The claim of which something is reported. */
-  #reported(peerId: string): Claim | undefined {
+  /** The claim of which an open connection says that it is right. */
+  #connectedClaim(peerId: string): Claim | undefined {
     const name = this.#names.get(peerId);
     const proved = this.linked.get(peerId);
-    return proved === undefined ? name?.chosen : name?.claims.get(proved);
+    return proved !== undefined ? name?.claims.get(proved) : name?.contested ? undefined : name?.shown;
   }
 
   /** What the next visit is to know: the claims that are handed out, and those that have proved good. */
@@ -306,5 +315,5 @@ function isBetter(claim: Claim, other: Claim, now: number, least = 1): boolean {
     const [mine, theirs] = [votes(claim, other, decides), votes(other, claim, decides)];
     if (mine !== theirs) return mine > theirs && mine >= least;
   }
-  return claim.failedAt < other.failedAt;
+  return false;
 }
