@@ -206,11 +206,11 @@ export class Rendezvous extends EventTarget {
   }
 
   /**
-   * Reports that a connection to a peer is open, whoever opened it. From then on the key keeps the `peerId` on this
-   * browser, also on later visits, whenever it has a live ticket.
+   * Reports that a connection to a peer is open, whoever opened it. The key that it speaks for keeps the `peerId` on this
+   * browser whenever it has a live ticket, also on later visits.
    *
-   * @param publicKey The key, in base64, that the peer has proved to have, if the page accepts it for this `peerId`;
-   *   default the one that was handed out. Without a proof the connection says nothing of a `contested` peer's key.
+   * @param publicKey The key, in base64, that the peer has proved to have, if the page takes it for the right one. Without
+   *   it the connection speaks for the key handed out while no other claims the `peerId`, and for none if it is contested.
    */
   connected(peerId: string, publicKey?: string): void {
     this.#peers.reportConnected(peerId, this.#now(), publicKey);
