@@ -25,7 +25,7 @@ const INTERNAL =
   "goodbye hasHeir hasInsisted heir hide hurry isFor isKnown isRevoked json label linked listen listings lock " +
   "maxLifetimeMs memory merge note observe offeredLive offline offsetMs openStore ownKey polls presence proof " +
   "publishers readFile refused release renewAt renewBy reportConnected reportFailed restore retry rules saving " +
-  "sendLast sent setTimer show shown signed started startedAt store succeeded takeNew ticketFor tickets trust until " +
+  "sendLast sent setTimer show signed started startedAt store succeeded takeNew ticketFor tickets trust until " +
   "verifyEquation visit wake";
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");

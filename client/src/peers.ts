@@ -15,9 +15,8 @@
 // To have come first is worth little at the beginning, or a lying source would only have to be the quickest: in the first
 // three minutes, in which every source that works answers, 2 and 3 take precedence. After that, or if it is remembered
 // from a visit before, a key gives way in 2 and 3 only to the votes of two sources: no single one moves what others gave.
-// To two it does give way, or a key that came while its rival was away would keep that one out for ever. Where there is
-// only one voice against one, nobody can tell which is right: then a key that failed lets the other have a try, until it
-// has announced again, and the page finds out who proves what.
+// To two it does give way, or a key that came while its rival was away would keep that one out for ever. With one voice
+// against one nobody can tell which is right, but the page: it gets all the keys, and who answers proves one of them.
 
 import { TICKET_MAX_LIFETIME_MS, type Ticket, type Tickets, count, isTime, isTimely } from "./ticket.js";
 
@@ -30,6 +29,8 @@ export interface Peer {
   readonly publicKey: string;
   /** Whether live tickets of several keys claim this `peerId`. Let the peer prove its key before you believe which it is. */
   readonly contested: boolean;
+  /** The other keys with live tickets for it, in base64. */
+  readonly otherKeys: readonly string[];
   /** Milliseconds since the Unix epoch. */
   readonly issuedAt: number;
   /** Milliseconds since the Unix epoch. */
@@ -81,12 +82,11 @@ interface Listing {
 interface Name {
   /** By key. */
   readonly claims: Map<string, Claim>;
-  /** The one that the rules choose, and since when. */
+  /** The one that is handed out, and since when. */
   chosen?: Claim;
   chosenAt: number;
-  /** The one that is handed out: that one, or another that has its try. */
-  shown?: Claim;
-  contested: boolean;
+  /** Those with live tickets. */
+  live: Claim[];
 }
 
 /** The source of what is remembered of the last visit. */
@@ -140,7 +140,7 @@ export class Peers {
         continue;
       }
       let name = this.#names.get(peerId);
-      if (!name) this.#names.set(peerId, (name = { claims: new Map(), chosenAt: now, contested: false }));
+      if (!name) this.#names.set(peerId, (name = { claims: new Map(), chosenAt: now, live: [] }));
       let claim = name.claims.get(publicKey);
       if (!claim) {
         const connectedAt = this.linked.get(peerId) === publicKey ? now : 0;
@@ -179,20 +179,12 @@ export class Peers {
   }
 
   /** Gives the claim to a name that is to be handed out, by the rules at the top of this file. */
-  #show(name: Name, now: number): Claim {
+  #choose(name: Name, now: number): Claim {
     const all = [...name.claims.values()].sort((one, other) => (one.json < other.json ? -1 : 1));
-    const live = all.filter((claim) => isTimely(claim, now));
-    name.contested = live.length > 1;
-    const present = live[0] ? live : all;
+    name.live = all.filter((claim) => isTimely(claim, now));
+    const present = name.live[0] ? name.live : all;
     const known = present.filter(({ connectedAt }) => connectedAt > 0);
-    const chosen = this.#choose(name, known[0] ? known : present, now);
-    const isUseless = ({ retry, issuedAt, offered }: Claim) => retry && issuedAt <= offered;
-    const other =
-      !known[0] && isUseless(chosen) && live.find((claim) => !isUseless(claim) && !isBetter(chosen, claim, now));
-    return (name.shown = other || chosen);
-  }
-
-  #choose(name: Name, candidates: Claim[], now: number): Claim {
+    const candidates = known[0] ? known : present;
     const first = candidates.find((claim) => claim === name.chosen);
     const isSettled = first && (first.listings.has(CACHE) || now - name.chosenAt >= SETTLED_MS);
     const better = first
@@ -230,14 +222,15 @@ export class Peers {
   #list(now: number, isWanted: (claim: Claim, live: boolean) => boolean): PeerList {
     const list: PeerList = { live: [], recentlySeen: [] };
     const names = [...this.#names.values()];
-    for (const claim of sorted(names.map((name) => this.#show(name, now)))) {
+    for (const claim of sorted(names.map((name) => this.#choose(name, now)))) {
       const live = isTimely(claim, now);
       if (!isWanted(claim, live)) continue;
       const { facts, source, peerId } = claim;
-      const { contested } = this.#names.get(peerId) as Name;
+      const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
       list[live ? "live" : "recentlySeen"].push({
         ...facts,
-        contested,
+        contested: others.length > 0,
+        otherKeys: others.map(({ publicKey }) => publicKey),
         state: live ? "live" : "recently-seen",
         source,
       });
@@ -259,7 +252,7 @@ export class Peers {
     const lost = this.linked.has(peerId);
     this.outcomes[lost ? "lost" : "failed"]++;
     // It is handed out again when it announces again.
-    Object.assign(this.#names.get(peerId)?.shown ?? {}, { retry: true }, !lost && { failedAt: now });
+    Object.assign(this.#names.get(peerId)?.chosen ?? {}, { retry: true }, !lost && { failedAt: now });
     // A connection that worked and ended speaks for the peer.
     if (lost) Object.assign(this.#connectedClaim(peerId) ?? {}, { connectedAt: now });
     this.linked.delete(peerId);
@@ -269,7 +262,9 @@ export class Peers {
   #connectedClaim(peerId: string): Claim | undefined {
     const name = this.#names.get(peerId);
     const proved = this.linked.get(peerId);
-    return proved !== undefined ? name?.claims.get(proved) : name?.contested ? undefined : name?.shown;
+    if (proved !== undefined) return name?.claims.get(proved);
+    // Without a proof it may be any of them.
+    return name?.live[1] ? undefined : name?.chosen;
   }
 
   /** What the next visit is to know: the claims that are handed out, and those that have proved good. */

@@ -50,6 +50,7 @@ describe("finding each other", () => {
       userId: "ann's",
       publicKey: ticket.publicKey,
       contested: false,
+      otherKeys: [],
       state: "live",
       source: beacon.origin,
       issuedAt: ticket.payload.issuedAt,
