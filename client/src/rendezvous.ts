@@ -464,6 +464,7 @@ export class Rendezvous extends EventTarget {
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
       // An announce that overtakes it would come too soon.
       await source.goodbye;
+      signal.throwIfAborted();
       try {
         ticket = source.sent = await this.#announcement.ticketFor(
           source.accepted,
@@ -486,7 +487,8 @@ export class Rendezvous extends EventTarget {
       if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
     }
     if (mayRepeat && ticket && UNTIMELY.test(answer.code ?? "") && this.#clock.offsetMs !== offsetMs) {
-      this.#announcement.current = undefined;
+      // Unless another beacon has had it replaced.
+      if (this.#announcement.current === ticket) this.#announcement.current = undefined;
       return this.#askBeacon(run, source, signal, false);
     }
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);

@@ -33,7 +33,7 @@ export interface SourceStatus {
   readonly refusedTickets: Readonly<Record<string, number>>;
   /** How far its clock is ahead of this machine's, in milliseconds; beacons only. */
   readonly clockOffsetMs: number | undefined;
-  /** Whether this peer has a place in the roster there, as far as is known; beacons only. A full one has none to give. */
+  /** Whether this peer is listed there, as far as is known; beacons only. A full one may have no place for it. */
   readonly announced: boolean;
 }
 

@@ -226,6 +226,7 @@ export interface Signer {
   sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
+/** What a ticket of this peer's own says; the nonce is made for each. */
 export interface PayloadFields {
   peerId: string;
   userId: string;

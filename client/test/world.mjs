@@ -326,8 +326,8 @@ export class Beacon {
     const claim = claimOf(ticket);
     const held = this.present().find((record) => claimOf(record.ticket) === claim);
     const left = this.departed.get(claim);
-    const rival = this.present().find(({ ticket: other }) => other.payload.peerId === payload.peerId && claimOf(other) !== claim);
-    if (this.version && rival) return { status: 409, code: "PEER_ID_TAKEN" };
+    const isRival = ({ ticket: other }) => other.payload.peerId === payload.peerId && claimOf(other) !== claim;
+    if (this.version && this.present().some(isRival)) return { status: 409, code: "PEER_ID_TAKEN" };
     if (held && canonical(held.ticket) === canonical(ticket)) return undefined;
     if (payload.issuedAt <= Math.max(held?.ticket.payload.issuedAt ?? -1, left?.issuedAt ?? -1))
       return { status: 409, code: "STALE_TICKET" };
