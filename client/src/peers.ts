@@ -6,15 +6,16 @@
 // 1. A key to which a connection was reported, now or on a visit before, stays. It is the only one of which this page
 //    knows more than what sources say. While several keys claim the peerId only a proof counts: without one nobody can
 //    tell which of them has answered.
-// 2. The key that more sources list. A beacon shows a part of its roster at a time, so that it counts as listing a key
-//    for as long as the ticket lives that it gave.
-// 3. The key listed longest. Each source that lists both has one vote: how early a time one of them makes up is of no
-//    use to it.
-// 4. The key that came first. 5. The order of the tickets' bytes.
+// 2. The key that more sources prefer: a source prefers one key to another if it lists that one and not the other, or both
+//    and that one longer. Each has one vote, so how early a time one of them makes up is of no use to it. Anybody may
+//    claim a name everywhere; so to count who lists a key, and only then how long, would let one lying source decide
+//    that leaves out the owner. A beacon shows a part of its roster at a time, so that it counts as listing a key for as
+//    long as the ticket lives that it gave.
+// 3. The key that came first. 4. The order of the tickets' bytes.
 //
 // To have come first is worth little at the beginning, or a lying source would only have to be the quickest: in the first
-// three minutes, in which every source that works answers, 2 and 3 take precedence. After that, or if it is remembered
-// from a visit before, a key gives way in 2 and 3 only to the votes of two sources: no single one moves what others gave.
+// three minutes, in which every source that works answers, 2 takes precedence. After that, or if it is remembered from a visit
+// before, a key gives way in 2 only to the votes of two sources: no single one moves what others gave.
 // To two it does give way, or a key that came while its rival was away would keep that one out for ever. With one voice
 // against one nobody can tell which is right, but the page: it gets all the keys, and who answers proves one of them.
 
@@ -292,23 +293,16 @@ function sorted(claims: Claim[], time: "issuedAt" | "expiresAt" = "issuedAt"): C
 }
 
 /**
- * Tells whether sources speak for a claim more than for another one to the same name.
+ * Tells whether more sources prefer a claim to another one to the same name.
  *
  * @param least Votes that this takes.
  */
 function isBetter(claim: Claim, other: Claim, now: number, least = 1): boolean {
-  const voices = (listings: Map<string, Listing>) => [...listings].filter(([, { until }]) => until > now);
-  const votes = ({ listings }: Claim, { listings: others }: Claim, decides: (mine: Listing, theirs?: Listing) => unknown) =>
-    voices(listings).filter(([source, listing]) => {
-      const theirs = others.get(source);
-      return decides(listing, theirs && theirs.until > now ? theirs : undefined);
+  const votes = (one: Claim, another: Claim) =>
+    [...one.listings].filter(([source, { until, since = NaN }]) => {
+      const theirs = another.listings.get(source);
+      return until > now && (!theirs || theirs.until <= now || since < (theirs.since ?? NaN));
     }).length;
-  for (const decides of [
-    (_: Listing, theirs?: Listing) => !theirs,
-    ({ since = NaN }: Listing, theirs?: Listing) => theirs && since < (theirs.since ?? NaN),
-  ]) {
-    const [mine, theirs] = [votes(claim, other, decides), votes(other, claim, decides)];
-    if (mine !== theirs) return mine > theirs && mine >= least;
-  }
-  return false;
+  const mine = votes(claim, other);
+  return mine > votes(other, claim) && mine >= least;
 }
