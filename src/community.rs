@@ -10,9 +10,10 @@ use std::rc::Rc;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community as Name;
-use rendezvous_protocol::network::{Network, NetworkSalt};
-use rendezvous_protocol::roster::{Announced, Record, Roster};
-use rendezvous_protocol::snapshot::{Listing, Snapshot};
+use rendezvous_protocol::listing::{Excerpt, Listing};
+use rendezvous_protocol::network::{Client, HandedOver};
+use rendezvous_protocol::roster::{Announced, Excluded, Left, Roster};
+use rendezvous_protocol::snapshot::Snapshot;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
@@ -46,37 +47,58 @@ const WRITE_SNAPSHOT: &str =
 pub(crate) fn hand_over(
     env: &Env,
     community: &Name,
-    network: Network,
+    client: Client,
     ticket: &VerifiedTicket,
 ) -> Result<Promise, JsValue> {
     let path = match ticket.payload().purpose {
         Purpose::Presence => ANNOUNCE,
         Purpose::Leave => LEAVE,
     };
-    call(env, community, path, network, ticket.as_json())
+    let ticket = base64::encode(ticket.as_json().as_bytes());
+    call(env, community, &format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text()))
 }
 
-/// Asks the object for so much of its roster that any list can be made of it.
-pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: UnixMillis) -> Result<Listing, Failure> {
-    let response = JsFuture::from(call(env, community, LISTING, Network::Unknown, "")?).await?;
+/// Asks the object for its list.
+pub(crate) async fn listing(env: &Env, community: &Name) -> Result<Listing, Failure> {
+    let response = JsFuture::from(call(env, community, LISTING)?).await?;
     let response: web_sys::Response = response.unchecked_into();
     if response.status() != 200 {
         return Err(Failure::Object { status: response.status() });
     }
     let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
-    Ok(Listing::decode(&text, config.roster_limits(), now)?)
+    Ok(Listing::decode(&text)?)
 }
 
 #[cfg(feature = "fault-injection")]
 pub(crate) fn inject_panic(env: &Env, community: &Name) -> Result<Promise, JsValue> {
-    call(env, community, router::PANIC, Network::Unknown, "")
+    call(env, community, router::PANIC)
 }
 
-/// What is handed over is in the query: the community's name, the network, and the ticket in base64.
-fn call(env: &Env, community: &Name, path: &str, network: Network, ticket: &str) -> Result<Promise, JsValue> {
-    let (name, network) = (community.as_str(), network.to_text());
-    let ticket = base64::encode(ticket.as_bytes());
-    runtime::call_object(env, name, &format!("{path}?{name}&{network}&{ticket}"))
+fn call(env: &Env, community: &Name, what: &str) -> Result<Promise, JsValue> {
+    runtime::call_object(env, community.as_str(), what)
+}
+
+/// What is handed over with a ticket, in the query: the community's name, where the client counts, and the ticket in
+/// base64.
+struct Handed<'a> {
+    community: &'a str,
+    network: HandedOver,
+    ticket: VerifiedTicket,
+}
+
+impl<'a> Handed<'a> {
+    fn read(query: &'a str, purpose: Purpose) -> Result<Self, Failure> {
+        let mut parts = query.split('&');
+        let (Some(community), Some(network), Some(ticket), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Failure::HandOver("not three parts"));
+        };
+        let network = HandedOver::from_text(network).ok_or(Failure::HandOver("no network"))?;
+        let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok());
+        let json = json.ok_or(Failure::HandOver("the ticket is not base64 of text"))?;
+        Ok(Self { community, network, ticket: VerifiedTicket::trusted(&json, purpose)? })
+    }
 }
 
 /// The Durable Object. Its name is the community's.
@@ -128,19 +150,12 @@ impl Community {
         let core = self.core()?;
         let url = request.url();
         let (path, handed_over) = router::path_and_query(&url);
-        let mut parts = handed_over.split('&');
-        let mut part = || parts.next().unwrap_or_default();
-        let (community, network, ticket) = (part(), Network::from_text(part()), part());
-        let ticket = |purpose| {
-            let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-            VerifiedTicket::trusted(&json, purpose)
-        };
         let (answer, changed) = match path {
             LISTING => (core.listing(now)?, false),
-            LEAVE => core.leave(now, &ticket(Purpose::Leave)?),
+            LEAVE => core.leave(now, &Handed::read(handed_over, Purpose::Leave)?),
             #[cfg(feature = "fault-injection")]
             router::PANIC => (router::inject_panic(), false),
-            _ => core.announce(now, community, network, ticket(Purpose::Presence)?)?,
+            _ => core.announce(now, Handed::read(handed_over, Purpose::Presence)?),
         };
         if changed {
             core.changed(&self.state, now);
@@ -195,7 +210,6 @@ pub(crate) struct Core {
 }
 
 struct Memory {
-    salt: NetworkSalt,
     roster: Roster,
     upkeep: Upkeep,
     /// Whether the roster was restored from a panic, and is not in storage.
@@ -225,14 +239,14 @@ impl Core {
         // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
         let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
         let is_rescued = rescued.is_some();
-        let (salt, roster) = match rescued.or(stored) {
+        let roster = match rescued.or(stored) {
             Some(snapshot) => {
                 journal::note("roster_restored", Details { peers: Some(snapshot.roster.len()), ..Details::default() });
-                (snapshot.salt, snapshot.roster)
+                snapshot.roster
             }
-            None => (throttle::random_salt()?, Roster::new(limits)),
+            None => Roster::new(limits, throttle::random_secret()?),
         };
-        let memory = RefCell::new(Memory { salt, roster, upkeep, rescued: is_rescued });
+        let memory = RefCell::new(Memory { roster, upkeep, rescued: is_rescued });
         Ok(Self { identifier, config, sql, started_at: now, memory })
     }
 
@@ -247,48 +261,53 @@ impl Core {
         if !memory.upkeep.has_unwritten() {
             return None;
         }
-        Snapshot::encode(router::clock(), &memory.salt, &memory.roster).ok()
+        Snapshot::encode(router::clock(), &memory.roster).ok()
     }
 
-    fn announce(
-        &self,
-        now: UnixMillis,
-        community: &str,
-        network: Network,
-        ticket: VerifiedTicket,
-    ) -> Result<(Answer, bool), Failure> {
-        let mut memory = self.memory.borrow_mut();
-        let Memory { salt, roster, .. } = &mut *memory;
-        let network = salt.hash(network);
-        let peer_id = ticket.peer_id().clone();
-        let expires_at = ticket.payload().expires_at;
-        let outcome = roster.announce(now, ticket, network);
-        let present = roster.len();
-        let peers = roster.fresh(now, self.config.answer_limit, Some(peer_id.as_str()));
-        let peers: Vec<&str> = peers.iter().map(|record: &&Record| record.ticket.as_json()).collect();
-        let accepted = match outcome {
-            Ok(announced) => announced == Announced::Accepted,
-            Err(refused) => return Ok((Problem::Refused(refused).answer(now, &peers), false)),
+    /// The answer, and whether there is something to store.
+    fn announce(&self, now: UnixMillis, handed: Handed<'_>) -> (Answer, bool) {
+        let roster = &mut self.memory.borrow_mut().roster;
+        let Handed { community, network, ticket } = handed;
+        let path = network.hashed(roster.secret());
+        let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
+        let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
+        roster.expire(now);
+        let was_listed = roster.holds(&ticket);
+        let outcome = roster.announce(now, ticket, path);
+        let total = roster.len();
+        let caller = Excluded::Claim(peer_id.as_str(), &public_key);
+        let peers = Excerpt::of_records(&roster.answer(now, self.config.answer_limit, caller, seed));
+        let announced = match outcome {
+            Ok(announced) => announced,
+            // A refusal changes nothing of that.
+            Err(refused) => return (Problem::Refused { refused, listed: was_listed }.answer(now, &peers), false),
         };
+        let accepted = announced == Announced::Accepted;
         let fields = AnnounceFields {
             ok: true,
             accepted,
+            listed: announced != Announced::NotListed,
             community,
             server_time: now,
             expires_at,
-            announce_after_ms: self.config.pacing.announce_after_millis(present, random()),
+            announce_after_ms: self.config.pacing.announce_after_millis(total, random()),
+            total,
         };
-        Ok((Answer::ok(&fields, Some(&peers)), accepted))
+        (Answer::ok(&fields, Some(&peers)), accepted)
     }
 
-    fn leave(&self, now: UnixMillis, ticket: &VerifiedTicket) -> (Answer, bool) {
-        let left = self.memory.borrow_mut().roster.leave(now, ticket);
-        (Answer::ok(&LeaveFields { ok: true, left, server_time: now }, None), left)
+    /// The answer, and whether there is something to store.
+    fn leave(&self, now: UnixMillis, handed: &Handed<'_>) -> (Answer, bool) {
+        let roster = &mut self.memory.borrow_mut().roster;
+        let path = handed.network.hashed(roster.secret());
+        let left = roster.leave(now, &handed.ticket, path);
+        let fields = LeaveFields { ok: true, left: left == Left::Left, server_time: now };
+        (Answer::ok(&fields, None), left != Left::Ignored)
     }
 
     fn listing(&self, now: UnixMillis) -> Result<Answer, Failure> {
         let roster = &mut self.memory.borrow_mut().roster;
-        let body = Listing::encode(roster, now, self.config.answer_limit, self.started_at)?;
+        let body = Listing::encode(roster, now, self.started_at)?;
         Ok(Answer { status: 200, content: Content::Json, headers: Vec::new(), body })
     }
 
@@ -320,7 +339,7 @@ impl Core {
         if !memory.upkeep.take_write(now) {
             return;
         }
-        let written = Snapshot::encode(now, &memory.salt, &memory.roster)
+        let written = Snapshot::encode(now, &memory.roster)
             .map_err(Failure::from)
             .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
         if let Err(failure) = written {
@@ -334,10 +353,13 @@ impl Core {
 struct AnnounceFields<'a> {
     ok: bool,
     accepted: bool,
+    listed: bool,
     community: &'a str,
     server_time: UnixMillis,
     expires_at: UnixMillis,
     announce_after_ms: u64,
+    /// Everybody who is listed, the caller too.
+    total: usize,
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::snapshot::Listing;
+use rendezvous_protocol::listing::Listing;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::config::Config;

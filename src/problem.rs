@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use rendezvous_protocol::budget::Throttled;
+use rendezvous_protocol::listing::Excerpt;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::roster::Refused;
 use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use crate::answer::{Answer, Content, Peers};
+use crate::answer::{Answer, Content};
 
 /// Why a request is not served.
 #[derive(Clone, Debug)]
 pub(crate) enum Problem {
     Request(RequestError),
     Ticket(TicketError),
-    Refused(Refused),
+    Refused {
+        refused: Refused,
+        /// Whether the claim is listed, with an older ticket.
+        listed: bool,
+    },
     Throttled(Throttled),
     NotFound,
     MethodNotAllowed {
@@ -38,7 +43,7 @@ impl Problem {
         match self {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
-            Self::Refused(refused) => refused.code(),
+            Self::Refused { refused, .. } => refused.code(),
             Self::Throttled(_) => "THROTTLED",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
@@ -55,9 +60,9 @@ impl Problem {
                 TicketError::SignatureInvalid | TicketError::UntrustedPublicKey | TicketError::RevokedPublicKey,
             ) => 403,
             Self::Ticket(_) => 400,
-            Self::Refused(Refused::Expired) => 400,
-            Self::Refused(Refused::PeerIdTaken | Refused::StaleTicket { .. }) => 409,
-            Self::Refused(Refused::AnnounceTooSoon { .. }) | Self::Throttled(_) => 429,
+            Self::Refused { refused: Refused::Expired, .. } => 400,
+            Self::Refused { refused: Refused::StaleTicket { .. }, .. } => 409,
+            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. } | Self::Throttled(_) => 429,
             Self::MethodNotAllowed { .. } => 405,
             Self::Internal => 500,
         }
@@ -80,7 +85,7 @@ impl Problem {
         match self {
             Self::Request(error) => error.to_string(),
             Self::Ticket(error) => error.to_string(),
-            Self::Refused(refused) => refused.to_string(),
+            Self::Refused { refused, .. } => refused.to_string(),
             Self::Throttled(throttled) => throttled.to_string(),
             Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
@@ -90,21 +95,21 @@ impl Problem {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused(Refused::AnnounceTooSoon { retry_after }) | Self::Throttled(Throttled { retry_after }) => {
-                Some(*retry_after)
-            }
+            Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. }
+            | Self::Throttled(Throttled { retry_after }) => Some(*retry_after),
             _ => None,
         }
     }
 
     /// The answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
     /// the status's; `code` tells causes apart.
-    pub(crate) fn answer(&self, now: UnixMillis, peers: &Peers<'_>) -> Answer {
+    pub(crate) fn answer(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
         let code = self.code();
         let retry_after_ms = self.retry_after().map(saturating_millis);
         let fields = Fields {
             code,
             detail: self.detail(),
+            listed: if let Self::Refused { listed, .. } = self { Some(*listed) } else { None },
             ok: false,
             retry_after_ms,
             server_time: now,
@@ -129,6 +134,8 @@ impl Problem {
 struct Fields {
     code: &'static str,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<bool>,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
@@ -153,16 +160,18 @@ mod tests {
 
     #[test]
     fn an_announce_too_soon_says_when_to_come_again() {
-        let problem = Problem::Refused(Refused::AnnounceTooSoon { retry_after: Duration::from_millis(44_001) });
-        let answer = problem.answer(UnixMillis::saturating(1_700_000_000_000), &[r#"{"a":1}"#]);
+        let refused = Refused::AnnounceTooSoon { retry_after: Duration::from_millis(44_001) };
+        let problem = Problem::Refused { refused, listed: true };
+        let peers = Excerpt { peers: r#"{"a":1}"#.to_owned(), since: "7".to_owned() };
+        let answer = problem.answer(UnixMillis::saturating(1_700_000_000_000), &peers);
         assert_eq!(answer.status, 429);
         assert_eq!(
             answer.body,
             concat!(
                 r#"{"code":"ANNOUNCE_TOO_SOON","detail":"a new ticket for this peerId is accepted in 44001 ms; "#,
-                r#"until then, send the last one again","ok":false,"retryAfterMs":44001,"serverTime":1700000000000,"#,
+                r#"until then, send the last one again","listed":true,"ok":false,"retryAfterMs":44001,"serverTime":1700000000000,"#,
                 r#""status":429,"title":"Too Many Requests","type":"about:blank","#,
-                r#""validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"peers":[{"a":1}]}"#
+                r#""validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"since":[7],"peers":[{"a":1}]}"#
             )
         );
         assert!(answer.headers.contains(&("Retry-After", "45".to_owned())));

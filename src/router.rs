@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES};
-use rendezvous_protocol::network::Network;
-use rendezvous_protocol::request::{RequestError, TicketBody, choose_community, choose_limit};
-use rendezvous_protocol::snapshot::{Listing, SnapshotError};
-use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, VerifiedTicket};
+use rendezvous_protocol::listing::{Excerpt, Listing};
+use rendezvous_protocol::network::{Client, read_address};
+use rendezvous_protocol::request::{Exclusion, RequestError, TicketBody, choose_community, choose_limit};
+use rendezvous_protocol::snapshot::SnapshotError;
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 use slab::Slab;
@@ -39,8 +40,10 @@ pub(crate) enum Failure {
     Object { status: u16 },
     #[error("a roster could not be written or read: {0}")]
     Snapshot(String),
+    #[error("what was handed over to the object cannot be read: {0}")]
+    HandOver(&'static str),
     #[error("a ticket handed over was not a ticket: {0}")]
-    HandOver(#[from] TicketError),
+    HandedTicket(#[from] TicketError),
     #[error("no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
 }
@@ -84,7 +87,7 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
 /// Logs a failure in full and answers without detail.
 pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
     journal::failure("request_failed", failure);
-    Problem::Internal.answer(now, &[])
+    Problem::Internal.answer(now, &Excerpt::default())
 }
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
@@ -130,16 +133,16 @@ impl Beacon {
         let described = runtime::describe_request(&request, self.config.client_address_header.as_deref())?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (method, url, address, known) = (line(), line(), line(), line());
-        let network = Network::from_header(Some(address));
+        let (method, url, address, autonomous_system, known) = (line(), line(), line(), line(), line());
+        let client = Client { address: read_address(address), autonomous_system: autonomous_system.parse().ok() };
         let reads = matches!(method, "GET" | "HEAD");
         let writes = method == "POST";
         let (path, query) = path_and_query(url);
         let answer = match path {
             _ if method == "OPTIONS" => preflight(),
-            "/announce" if writes => return self.take_ticket(&request, query, network, Purpose::Presence),
-            "/leave" if writes => return self.take_ticket(&request, query, network, Purpose::Leave),
-            "/peers" if reads => return self.list(query, network, known),
+            "/announce" if writes => return self.take_ticket(&request, query, client, Purpose::Presence),
+            "/leave" if writes => return self.take_ticket(&request, query, client, Purpose::Leave),
+            "/peers" if reads => return self.list(query, client, known),
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
@@ -162,15 +165,9 @@ impl Beacon {
     }
 
     /// `POST /announce` and `POST /leave`.
-    fn take_ticket(
-        self,
-        request: &Request,
-        query: &str,
-        network: Network,
-        purpose: Purpose,
-    ) -> Result<Served, Failure> {
+    fn take_ticket(self, request: &Request, query: &str, client: Client, purpose: Purpose) -> Result<Served, Failure> {
         let community = parameter(query, "community");
-        if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
+        if let Err(throttled) = throttle::spend(self.now, client, self.config)? {
             return Ok(self.throttled(throttled, community.as_deref()).into());
         }
         let now = self.now;
@@ -179,7 +176,7 @@ impl Beacon {
             // Before it is copied: not every request has come over HTTP, which would have seen to its length.
             let fits = body.length() as usize <= BODY_MAX_BYTES;
             let body = if fits { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) };
-            self.judge(body, community.as_deref(), network, purpose)
+            self.judge(body, community.as_deref(), client, purpose)
         })
     }
 
@@ -188,7 +185,7 @@ impl Beacon {
         self,
         body: Result<Vec<u8>, RequestError>,
         community: Option<&str>,
-        network: Network,
+        client: Client,
         purpose: Purpose,
     ) -> Result<Served, Failure> {
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
@@ -202,41 +199,41 @@ impl Beacon {
         };
         let ticket = match Ticket::parse(ticket, purpose) {
             Ok(ticket) => ticket,
-            Err(error) => return self.with_list(Problem::Ticket(error), community, None),
+            Err(error) => return self.with_list(Problem::Ticket(error), community, Exclusion::Nobody),
         };
-        let peer_id = ticket.payload().peer_id.clone();
+        let caller = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
         match ticket.check(&self.config.ticket_rules(&community), self.now) {
             Ok(unproven) if signature::is_known(&unproven) => {
-                self.conclude(unproven.accept(true), peer_id, community, network)
+                self.conclude(unproven.accept(true), caller, community, client)
             }
             Ok(unproven) => after(self.now, &signature::equation(&unproven)?, move |holds| {
-                self.conclude(signature::accept(unproven, holds.is_truthy()), peer_id, community, network)
+                self.conclude(signature::accept(unproven, holds.is_truthy()), caller, community, client)
             }),
-            Err(error) => self.conclude(Err(error), peer_id, community, network),
+            Err(error) => self.conclude(Err(error), caller, community, client),
         }
     }
 
     fn conclude(
         self,
         verified: Result<VerifiedTicket, TicketError>,
-        peer_id: PeerId,
+        caller: Exclusion,
         community: Community,
-        network: Network,
+        client: Client,
     ) -> Result<Served, Failure> {
         match verified {
             // As it comes, because whoever makes a new one of it copies every header.
             Ok(ticket) => {
-                let answer = community::hand_over(&self.env, &community, network, &ticket)?;
+                let answer = community::hand_over(&self.env, &community, client, &ticket)?;
                 after(self.now, &answer, |answer| Ok(Served::Later(answer)))
             }
-            Err(error) => self.with_list(Problem::Ticket(error), community, Some(peer_id)),
+            Err(error) => self.with_list(Problem::Ticket(error), community, caller),
         }
     }
 
     /// `GET /peers`.
-    fn list(self, query: &str, network: Network, known: &str) -> Result<Served, Failure> {
+    fn list(self, query: &str, client: Client, known: &str) -> Result<Served, Failure> {
         let community = parameter(query, "community");
-        if let Err(throttled) = throttle::spend(self.now, network, self.config)? {
+        if let Err(throttled) = throttle::spend(self.now, client, self.config)? {
             return Ok(self.throttled(throttled, community.as_deref()).into());
         }
         let parsed = self.community(community.as_deref(), None).and_then(|community| {
@@ -247,21 +244,21 @@ impl Beacon {
             Ok(parsed) => parsed,
             Err(error) => return Ok(self.plain(&error.into()).into()),
         };
-        let exclude = parameter(query, "exclude");
-        let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), known);
+        let exclude = Exclusion::parse(parameter(query, "exclude"));
+        let make = |listing: &mut Listing| self.list_of(listing, &community, limit, &exclude, known);
         if let Some(list) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
             return Ok(list.into());
         }
         let known = known.to_owned();
         Ok(later(self.now, async move {
-            let make = |listing: &mut Listing| self.list_of(listing, &community, limit, exclude.as_deref(), &known);
+            let make = |listing: &mut Listing| self.list_of(listing, &community, limit, &exclude, &known);
             Ok(self.fetched(&community, make).await?.into())
         }))
     }
 
     /// What `make` makes of the community's list, which the object is asked for and which is kept.
     async fn fetched<T>(&self, community: &Community, make: impl FnOnce(&mut Listing) -> T) -> Result<T, Failure> {
-        let mut listing = community::listing(&self.env, community, self.config, self.now).await?;
+        let mut listing = community::listing(&self.env, community).await?;
         let made = make(&mut listing);
         listings::keep(self.now, community.clone(), listing);
         Ok(made)
@@ -272,12 +269,12 @@ impl Beacon {
         listing: &mut Listing,
         community: &Community,
         limit: usize,
-        exclude: Option<&str>,
+        exclude: &Exclusion,
         known: &str,
     ) -> Answer {
-        listing.roster.expire(self.now);
+        listing.expire(self.now);
         // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
-        let tag = format!("W/\"{}-{}\"", listing.tag, listing.roster.len());
+        let tag = format!("W/\"{}\"", listing.tag(limit));
         let unchanged = matches(known, &tag);
         let headers =
             vec![("Cache-Control", format!("public, max-age={}", self.config.peers_max_age.as_secs())), ("ETag", tag)];
@@ -285,7 +282,7 @@ impl Beacon {
             return Answer::empty(304, headers);
         }
         let fields = List { ok: true, community: community.as_str(), server_time: self.now, total: listing.total() };
-        Answer::ok(&fields, Some(&[&listing.tickets(self.now, limit, exclude)])).with_headers(headers)
+        Answer::ok(&fields, Some(&*listing.answer(limit, exclude.as_excluded()))).with_headers(headers)
     }
 
     fn health(&self) -> Answer {
@@ -299,21 +296,20 @@ impl Beacon {
 
     /// A problem where no community is known.
     fn plain(&self, problem: &Problem) -> Answer {
-        problem.answer(self.now, &[])
+        problem.answer(self.now, &Excerpt::default())
     }
 
     /// A problem with the community's list: a peer that is refused still finds others.
-    fn with_list(self, problem: Problem, community: Community, caller: Option<PeerId>) -> Result<Served, Failure> {
-        let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller.as_ref().map(PeerId::as_str));
+    fn with_list(self, problem: Problem, community: Community, caller: Exclusion) -> Result<Served, Failure> {
+        let refuse = |listing: &mut Listing| self.refusal(&problem, listing, &caller);
         if let Some(refusal) = listings::read(self.now, &community, Age::Fresh, self.config, refuse) {
             return Ok(refusal.into());
         }
         Ok(later(self.now, async move {
-            let caller = caller.as_ref().map(PeerId::as_str);
-            let refuse = |listing: &mut Listing| self.refusal(&problem, listing, caller);
+            let refuse = |listing: &mut Listing| self.refusal(&problem, listing, &caller);
             let refusal = self.fetched(&community, refuse).await.unwrap_or_else(|failure| {
                 journal::failure("list_unavailable", &failure);
-                self.with_kept_list(&problem, &community, caller)
+                self.with_kept_list(&problem, &community, &caller)
             });
             Ok(refusal.into())
         }))
@@ -323,18 +319,19 @@ impl Beacon {
     fn throttled(&self, throttled: Throttled, community: Option<&str>) -> Answer {
         let problem = Problem::Throttled(throttled);
         match self.community(community, None) {
-            Ok(community) => self.with_kept_list(&problem, &community, None),
+            Ok(community) => self.with_kept_list(&problem, &community, &Exclusion::Nobody),
             Err(_) => self.plain(&problem),
         }
     }
 
-    fn with_kept_list(&self, problem: &Problem, community: &Community, caller: Option<&str>) -> Answer {
+    fn with_kept_list(&self, problem: &Problem, community: &Community, caller: &Exclusion) -> Answer {
         let refuse = |listing: &mut Listing| self.refusal(problem, listing, caller);
         listings::read(self.now, community, Age::Any, self.config, refuse).unwrap_or_else(|| self.plain(problem))
     }
 
-    fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: Option<&str>) -> Answer {
-        problem.answer(self.now, &[&listing.tickets(self.now, self.config.answer_limit, caller)])
+    fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: &Exclusion) -> Answer {
+        listing.expire(self.now);
+        problem.answer(self.now, &listing.answer(self.config.answer_limit, caller.as_excluded()))
     }
 }
 

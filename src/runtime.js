@@ -4,8 +4,8 @@
 // So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
 
 /**
- * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, and
- * If-None-Match.
+ * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, the
+ * number of the client's autonomous system, and If-None-Match.
  *
  * @param {Request} request
  * @param {string | undefined} addressHeader Has the client's address where CF-Connecting-IP is absent.
@@ -13,8 +13,9 @@
 export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
   const address = headers.get("CF-Connecting-IP") ?? (addressHeader && headers.get(addressHeader)) ?? "";
+  const autonomousSystem = headers.has("CF-Connecting-IP") ? (request.cf?.asn ?? "") : "";
   const known = method === "POST" ? "" : (headers.get("If-None-Match") ?? "");
-  return `${method}\n${url}\n${address}\n${known}`;
+  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${known}`;
 }
 
 /**

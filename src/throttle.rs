@@ -7,13 +7,14 @@ use std::cell::RefCell;
 
 use rendezvous_protocol::budget::{Budget, Throttled};
 use rendezvous_protocol::limits::BUDGET_NETWORKS;
-use rendezvous_protocol::network::{Network, NetworkSalt};
+use rendezvous_protocol::network::Client;
+use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::config::Config;
 
 struct Throttle {
-    salt: NetworkSalt,
+    secret: Secret,
     budget: Budget,
 }
 
@@ -24,24 +25,24 @@ thread_local! {
 /// Takes one request out of the network's budget.
 pub(crate) fn spend(
     now: UnixMillis,
-    network: Network,
+    client: Client,
     config: &Config,
 ) -> Result<Result<(), Throttled>, getrandom::Error> {
     THROTTLE.with_borrow_mut(|throttle| {
-        let Throttle { salt, budget } = match throttle {
+        let Throttle { secret, budget } = match throttle {
             Some(throttle) => throttle,
             None => throttle.insert(Throttle {
-                salt: random_salt()?,
+                secret: random_secret()?,
                 budget: Budget::new(config.network_requests_per_minute, BUDGET_NETWORKS),
             }),
         };
-        Ok(budget.spend(now, salt.hash(network)))
+        Ok(budget.spend(now, client.rate_path(secret).network))
     })
 }
 
-/// A new salt for hashes of networks.
-pub(crate) fn random_salt() -> Result<NetworkSalt, getrandom::Error> {
+/// Returns a new secret.
+pub(crate) fn random_secret() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    Ok(NetworkSalt::from_bytes(bytes))
+    Ok(Secret::from_bytes(bytes))
 }

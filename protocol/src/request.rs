@@ -5,9 +5,12 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::base64;
 use crate::community::{Community, CommunityInvalid};
+use crate::key::PublicKey;
 use crate::limits::BODY_MAX_BYTES;
 use crate::object::{Object, present};
+use crate::roster::Excluded;
 
 /// Why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +119,39 @@ pub fn choose_limit(asked: Option<&str>, most: usize) -> Result<usize, RequestEr
     Ok(asked.parse().unwrap_or(most).min(most))
 }
 
+/// Whom a reader asks to leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Nobody.
+    Nobody,
+    /// Every claim to a name.
+    PeerId(String),
+    /// One claim.
+    Claim(String, PublicKey),
+}
+
+impl Exclusion {
+    /// Reads `peerId`, or `peerId:publicKey` with the base64 of 32 bytes. A name may contain a colon: only what follows
+    /// the last one can be a key.
+    pub fn parse(asked: Option<String>) -> Self {
+        let Some(asked) = asked else { return Self::Nobody };
+        let claim = asked.rsplit_once(':').and_then(|(peer_id, key)| Some((peer_id, base64::decode_array(key)?)));
+        match claim {
+            Some((peer_id, key)) => Self::Claim(peer_id.to_owned(), PublicKey::from_bytes(key)),
+            None => Self::PeerId(asked),
+        }
+    }
+
+    /// Returns the same for a roster.
+    pub fn as_excluded(&self) -> Excluded<'_> {
+        match self {
+            Self::Nobody => Excluded::Nobody,
+            Self::PeerId(peer_id) => Excluded::PeerId(peer_id),
+            Self::Claim(peer_id, key) => Excluded::Claim(peer_id, key),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +202,29 @@ mod tests {
             assert_eq!(choose(Some("a"), Some(invalid)).unwrap_err().code(), "COMMUNITY_INVALID", "{invalid}");
         }
         assert!(choose(Some(&longest), None).is_ok());
+    }
+
+    #[test]
+    fn who_is_excluded_is_a_name_or_a_name_and_a_key() {
+        let key = PublicKey::from_bytes([7; 32]);
+        let claim = |peer_id: &str| Exclusion::Claim(peer_id.to_owned(), key);
+        let name = |peer_id: &str| Exclusion::PeerId(peer_id.to_owned());
+        assert_eq!(Exclusion::parse(None), Exclusion::Nobody);
+        for (asked, expected) in [
+            (String::new(), name("")),
+            ("peer".to_owned(), name("peer")),
+            ("a:b".to_owned(), name("a:b")),
+            (format!("peer:{key}"), claim("peer")),
+            (format!("a:b:{key}"), claim("a:b")),
+            (format!("peer:{key}:"), name(&format!("peer:{key}:"))),
+            (format!("peer:{}", base64::encode(&[7; 31])), name(&format!("peer:{}", base64::encode(&[7; 31])))),
+            (
+                format!("peer:{}", key.to_string().trim_end_matches('=')),
+                name(&format!("peer:{}", key.to_string().trim_end_matches('='))),
+            ),
+        ] {
+            assert_eq!(Exclusion::parse(Some(asked)), expected);
+        }
     }
 
     #[test]
