@@ -1,0 +1,280 @@
+// Crowds against one beacon: what whoever can mint keys, dates and networks takes from 50 honest peers, played against
+// the built Worker with real signatures. Each row of the table is an attack, with what is left of the 50 in the roster,
+// in what newcomers are answered, and in a capsule that is published then.
+//
+// Draws are random in a real beacon. What is asserted is what the rules promise, as a bound that an honest draw falls
+// below with a probability of less than 10⁻⁶ in a whole run (odds.mjs); what was measured is printed.
+
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import { Scene, count, inTurns, networks, openStage, sitesByProvider } from "./crowd.mjs";
+import { inAnswer, least, placesAmongFirst, shares, sum } from "./odds.mjs";
+import { requireCapsule } from "./program.mjs";
+import { newPeer } from "./ticket.mjs";
+
+const CAPACITY = 200;
+const ANSWER = 50;
+const NEWCOMERS = 20;
+/** The pages of the community, and some other. */
+const [PAGE, ELSEWHERE] = ["https://community.example", "https://elsewhere.example"];
+
+/** One honest peer in each of 50 sites of 10 providers. */
+const HONEST = networks.slash24s({ octet: 20, sites: 50, providers: 10 });
+const HONEST_SITES = Array(10).fill(5);
+/** Whoever is honest in one share with another may have to go when a roster is full, except one in each. */
+const HONEST_SHARES = least(shares(HONEST_SITES, CAPACITY));
+const ALL = HONEST.length;
+
+/** What an attacker may have. */
+const FIFTY = networks.slash24s({ octet: 30, sites: 50, providers: 10, addresses: 6 });
+const MANY = networks.slash24s({ octet: 30, sites: 256, providers: 10, addresses: 2 });
+const FAR_APART = networks.slash24s({ octet: 30, sites: 256, providers: 256 });
+
+/**
+ * The honest shares that are left where 256 hostile ones came first. Half of what one epoch leaves: it may end for some
+ * providers while this is played, and then whoever has a place has to win it once more.
+ */
+const AMONG_FIRST = Math.floor(least(placesAmongFirst(HONEST_SITES, 256, CAPACITY)) / 2);
+
+/**
+ * @typedef {object} Attack
+ * @property {string} name
+ * @property {(scene: Scene) => Promise<{ honest: import("./crowd.mjs").Member[], hostile: import("./crowd.mjs").Member[] }>} play
+ * @property {boolean} [honestFirst] Whether the honest keys are present longest.
+ * @property {number} roster The fewest honest peers that the roster holds.
+ * @property {number} [answer] The fewest in an answer; by default what the roster's draw gives.
+ * @property {boolean} [guarded] Whether the beacon knows the origins of the community's pages.
+ */
+
+/** The honest peers are there when the others come. */
+function late(name, places, { roster = HONEST_SHARES, answer, by } = {}) {
+  return {
+    name: `${name}, late`,
+    roster,
+    answer,
+    honestFirst: true,
+    async play(scene) {
+      const honest = await arrived(scene, scene.members(HONEST));
+      const hostile = scene.members(places);
+      await scene.bringAll(hostile, by);
+      return { honest, hostile };
+    },
+  };
+}
+
+/** The others are there when the honest peers come. */
+function first(name, places, { roster = HONEST_SHARES, answer } = {}) {
+  return {
+    name: `${name}, first`,
+    roster,
+    answer,
+    honestFirst: false,
+    async play(scene) {
+      const hostile = await arrived(scene, scene.members(places));
+      const honest = scene.members(HONEST);
+      await scene.bringAll(honest);
+      return { honest, hostile };
+    },
+  };
+}
+
+/** Announces, and sees to it that nobody is refused. */
+async function arrived(scene, members, by) {
+  for (const { status, json } of await scene.bringAll(members, by)) {
+    assert.equal(status, 200, json?.code);
+  }
+  return members;
+}
+
+/** Keys in a single share get one place a turn, and the honest peers are all dealt after five turns at most. */
+const ONE_SHARE = { roster: ALL, answer: ANSWER - Math.max(...HONEST_SITES) };
+
+/** @type {Attack[]} */
+const ATTACKS = [
+  late("256 keys of one /24", networks.oneSlash24(), ONE_SHARE),
+  first("256 keys of one /24", networks.oneSlash24(), ONE_SHARE),
+  late("256 keys of one /48", networks.oneSlash48(), ONE_SHARE),
+  first("256 keys of one /48", networks.oneSlash48(), ONE_SHARE),
+  late("1,000 sites of one provider", networks.oneSlash29()),
+  first("1,000 sites of one provider", networks.oneSlash29()),
+  late("50 /24s of 10 providers", FIFTY),
+  first("50 /24s of 10 providers", FIFTY),
+  late("256 /24s of 10 providers", MANY),
+  first("256 /24s of 10 providers", MANY, { roster: AMONG_FIRST }),
+  late("256 /24s of 256 providers", FAR_APART),
+  first("256 /24s of 256 providers", FAR_APART, { roster: AMONG_FIRST }),
+  {
+    name: "announcer: 400 fresh keys more (20 s at 20/s) wherever its list shows none of its own",
+    roster: HONEST_SHARES,
+    honestFirst: true,
+    async play(scene) {
+      const honest = await arrived(scene, scene.members(HONEST));
+      const hostile = scene.members(networks.slash24s({ octet: 30, sites: 256, providers: 10 }));
+      await scene.bringAll(hostile);
+      for (let second = 0; second < 20; second += 1) {
+        const listed = await scene.roster();
+        const unseen = hostile.filter(({ peer }) => !listed.has(peer.publicKey)).slice(0, 20);
+        const fresh = scene.members(unseen.map(({ at }) => at));
+        await scene.bringAll(fresh);
+        unseen.forEach((member, position) => hostile.splice(hostile.indexOf(member), 1, fresh[position]));
+      }
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "carrier: every honest ticket from one /24 before its owner, then 255 keys of that /24",
+    ...ONE_SHARE,
+    async play(scene) {
+      const [from, ...others] = networks.oneSlash24();
+      const honest = scene.members(HONEST);
+      await arrived(scene, honest, () => ({ at: from }));
+      const hostile = scene.members(others);
+      await scene.bringAll(hostile);
+      await arrived(scene, honest);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "carrier: every honest ticket from a /24 of its own before its owner, then 256 /24s of 10 providers",
+    roster: HONEST_SHARES,
+    answer: ANSWER / 4 - 1,
+    async play(scene) {
+      const honest = scene.members(HONEST);
+      const hostile = scene.members(MANY);
+      await arrived(scene, honest, (_, position) => ({ at: hostile[position].at }));
+      await scene.bringAll(hostile);
+      await arrived(scene, honest);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "carrier: every honest ticket after its owner, from one /24, then 255 keys of that /24",
+    ...ONE_SHARE,
+    async play(scene) {
+      const [from, ...others] = networks.oneSlash24();
+      const honest = await arrived(scene, scene.members(HONEST));
+      await arrived(scene, honest, () => ({ at: from }));
+      const hostile = scene.members(others);
+      await scene.bringAll(hostile);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "carrier: every honest ticket after its owner, from a /24 of its own, then 256 /24s of 10 providers",
+    roster: HONEST_SHARES,
+    answer: Math.floor(ANSWER / 4),
+    async play(scene) {
+      const honest = await arrived(scene, scene.members(HONEST));
+      const hostile = scene.members(MANY);
+      await arrived(scene, honest, (_, position) => ({ at: hostile[position].at }));
+      await scene.bringAll(hostile);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "squatter: 256 keys of one /24 for the 50 names, late",
+    ...ONE_SHARE,
+    async play(scene) {
+      const honest = await arrived(scene, scene.members(HONEST));
+      const hostile = scene.members(networks.oneSlash24(), (position) => honest[position % ALL].peer.peerId);
+      await scene.bringAll(hostile);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "squatter: 256 keys of one /24 for the 50 names, first",
+    ...ONE_SHARE,
+    // Where a list has both, the one that is there longer stands for the name.
+    capsule: ANSWER - 2 * Math.max(...HONEST_SITES),
+    async play(scene) {
+      const honest = scene.members(HONEST);
+      const hostile = scene.members(networks.oneSlash24(), (position) => honest[position % ALL].peer.peerId);
+      await scene.bringAll(hostile);
+      await arrived(scene, honest);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "squatter: one key for 200 names, the 50 among them, first",
+    ...ONE_SHARE,
+    capsule: ANSWER - 2 * Math.max(...HONEST_SITES),
+    async play(scene) {
+      const honest = scene.members(HONEST);
+      const key = newPeer();
+      const hostile = networks.oneSlash24().slice(0, CAPACITY).map((at, position) => {
+        const peer = position < ALL ? { ...key, peerId: honest[position].peer.peerId } : { ...key, peerId: `name-${position}` };
+        return { peer, at, ticket: scene.ticket(peer) };
+      });
+      await scene.bringAll(hostile);
+      await arrived(scene, honest);
+      return { honest, hostile };
+    },
+  },
+  {
+    name: "squatter: 512 keys of 256 /24s for the 50 names, late",
+    roster: HONEST_SHARES,
+    honestFirst: true,
+    async play(scene) {
+      const honest = await arrived(scene, scene.members(HONEST));
+      const hostile = scene.members(MANY, (position) => honest[position % ALL].peer.peerId);
+      await scene.bringAll(hostile);
+      return { honest, hostile };
+    },
+  },
+  late("drive-by pages: visitors of 256 providers, no ORIGINS", FAR_APART, { by: () => ({ origin: ELSEWHERE }) }),
+  {
+    name: "drive-by pages: a visitor in each of the 50 sites and in 256 others, first, ORIGINS",
+    guarded: true,
+    roster: ALL,
+    answer: ALL,
+    async play(scene) {
+      const hostile = scene.members([...HONEST.map(({ address, ...at }) => ({ ...at, address: `${at.site}.9` })), ...FAR_APART]);
+      const replies = await scene.bringAll(hostile, (_, position) => ({ origin: position % 2 === 0 ? ELSEWHERE : "null" }));
+      for (const { status, json } of replies) {
+        assert.deepEqual([status, json.ok, json.accepted, json.listed], [200, true, false, false]);
+      }
+      // Programs have no origin.
+      const honest = await arrived(scene, scene.members(HONEST), (_, position) => (position % 2 === 0 ? { origin: PAGE } : {}));
+      return { honest, hostile };
+    },
+  },
+];
+
+before(requireCapsule);
+
+test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
+  const [open, guarded] = [await openStage(t), await openStage(t, { ORIGINS: PAGE })];
+  const rows = [["attack", "in the roster", "in an answer", "in a capsule"]];
+  for (const [position, attack] of ATTACKS.entries()) {
+    await t.test(attack.name, async () => {
+      const scene = new Scene(attack.guarded ? guarded : open, `attack-${position}`);
+      const { honest, hostile } = await attack.play(scene);
+      const before = count(await scene.roster(), honest);
+      const answers = (await scene.newcomers(NEWCOMERS)).map((told) => count(told, honest));
+      const listed = await scene.roster();
+      const roster = Math.min(before, count(listed, honest));
+      const capsule = count(await scene.capsule(), honest);
+
+      const mean = answers.reduce((sum, told) => sum + told) / NEWCOMERS;
+      const bounds = boundsOf(attack, { listed, honest, hostile });
+      const cell = (measured, bound) => `${Number(measured.toFixed(1))} (at least ${Number(bound.toFixed(1))})`;
+      rows.push([attack.name, cell(roster, attack.roster), cell(mean, bounds.mean), cell(capsule, bounds.capsule)]);
+      assert.ok(attack.roster > 0 && bounds.mean > 1, "a bound that says nothing");
+      assert.ok(roster >= attack.roster, `the roster holds ${roster} of ${ALL}, promised are ${attack.roster}`);
+      assert.ok(mean >= bounds.mean, `an answer has ${mean}, promised are ${bounds.mean}: ${answers}`);
+      assert.ok(Math.min(...answers) >= bounds.answer, `an answer has fewer than ${bounds.answer}: ${answers}`);
+      assert.ok(capsule >= bounds.capsule, `a capsule has ${capsule}, promised are ${bounds.capsule}`);
+    });
+  }
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  for (const row of rows) t.diagnostic(row.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
+});
+
+/** The fewest honest peers in the mean of all answers, in each of them, and in a capsule. */
+function boundsOf({ answer, capsule = answer, honestFirst }, { listed, honest, hostile }) {
+  if (answer !== undefined) return { mean: answer, answer, capsule };
+  const sites = (members) => sitesByProvider(listed, members);
+  const drawn = inAnswer({ honest: sites(honest), hostile: sites(hostile), honestFirst }, ANSWER);
+  const mean = least(sum(Array(NEWCOMERS).fill(drawn))) / NEWCOMERS;
+  return { mean, answer: least(drawn), capsule: least(drawn) };
+}
