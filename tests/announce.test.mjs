@@ -345,24 +345,50 @@ describe("a stable node", () => {
     ]);
   });
 
-  test("waits until it may come back after leaving", async (context) => {
-    const slow = await startBeacon({ vars: { ...FAST, ANNOUNCE_INTERVAL_MS: "2000", ANNOUNCE_AFTER_MIN_MS: "2000", ANNOUNCE_AFTER_MAX_MS: "2500" } });
+  test("comes back at once after leaving, and waits the next time", async (context) => {
+    const slow = await startBeacon({
+      vars: { ...FAST, TICKET_MAX_LIFETIME_MS: "12000", ANNOUNCE_INTERVAL_MS: "5000", ANNOUNCE_AFTER_MIN_MS: "5000", ANNOUNCE_AFTER_MAX_MS: "5000" },
+    });
     context.after(() => slow.stop());
-    const options = { args: ["--lifetime", "4s", "--json"], community: newCommunity() };
-    const first = start(context, [slow.url], options);
-    await eventually(() => first.ticket(slow.url));
-    first.child.kill("SIGTERM");
-    assert.equal((await first.end()).code, 0);
-    assert.deepEqual(first.events().map(({ event }) => event), ["started", "listed", "stopping", "left"]);
-    assert.equal(first.events().at(-1).left, true);
-    const second = start(context, [slow.url], options);
-    await eventually(() => second.ticket(slow.url), () => second.output.stdout);
-    const events = await eventually(() => second.events().length >= 3 && second.events());
-    assert.deepEqual(events.map(({ event, code }) => [event, code]), [
-      ["started", undefined],
-      ["failing", "ANNOUNCE_TOO_SOON"],
-      ["listed", undefined],
-    ]);
+    const options = { args: ["--lifetime", "12s", "--json"], community: newCommunity() };
+    const runs = [];
+    for (const expected of [["listed"], ["listed"], ["failing", "listed"]]) {
+      const run = start(context, [slow.url], options);
+      await eventually(() => run.events().some(({ event }) => event === "listed"), () => run.output.stdout);
+      assert.ok(await run.ticket(slow.url));
+      run.child.kill("SIGTERM");
+      assert.equal((await run.end()).code, 0);
+      assert.deepEqual(run.events().map(({ event }) => event), ["started", ...expected, "stopping", "left"]);
+      assert.equal(run.events().at(-1).left, true);
+      runs.push(run.events());
+    }
+    assert.equal(runs[2].find(({ event }) => event === "failing").code, "ANNOUNCE_TOO_SOON");
+  });
+
+  test("says that a beacon has no place for it, asks again at its pace, and says when there is one", async (context) => {
+    const tickets = [];
+    const [full] = await started(
+      context,
+      serve(async (request, response) => {
+        let body = "";
+        for await (const part of request.setEncoding("utf8")) body += part;
+        if (body !== "") tickets.push({ path: request.url.split("?")[0], at: performance.now() });
+        const listed = tickets.length > 2;
+        const answer = { ok: true, accepted: listed, listed, serverTime: Date.now(), announceAfterMs: INTERVAL_MS, since: [], peers: [] };
+        response.end(JSON.stringify(answer));
+      }),
+    );
+    const node = start(context, [full.url], { args: ["--json"] });
+    await eventually(() => node.events().some(({ event }) => event === "listed"), () => node.output.stdout);
+    const [, unlisted, ...further] = node.events();
+    assert.deepEqual([unlisted.event, unlisted.beacon, unlisted.code], ["unlisted", full.url, "NOT_LISTED"]);
+    assert.ok(unlisted.retryInMs >= INTERVAL_MS && unlisted.retryInMs < 1.2 * INTERVAL_MS, String(unlisted.retryInMs));
+    assert.deepEqual(further.map(({ event }) => event), ["listed"]);
+    const gaps = tickets.slice(1).map(({ at }, index) => at - tickets[index].at);
+    assert.ok(gaps.every((gap) => gap >= INTERVAL_MS - 50), String(gaps));
+    node.child.kill("SIGTERM");
+    assert.equal((await node.end()).code, 0);
+    assert.equal(tickets.at(-1).path, "/leave");
   });
 });
 
@@ -383,16 +409,35 @@ describe("once", () => {
     assert.equal((await peers(beacon.url, { community })).json.peers.length, 1);
   });
 
-  test("is refused where another key holds the peerId", async (context) => {
+  test("is listed beside another key that claims the peerId", async (context) => {
     const community = newCommunity();
-    const holder = newPeer({ peerId: "node" });
+    const other = newPeer({ peerId: "node" });
     const now = Date.now();
-    await announceTicket(beacon.url, signTicket(holder, { issuedAt: now, expiresAt: now + LIFETIME_MS, community }), { community });
+    await announceTicket(beacon.url, signTicket(other, { issuedAt: now, expiresAt: now + LIFETIME_MS, community }), { community });
     const { code, stdout } = await announceOnce(context, [beacon.url], { args: ["--lifetime", "4s", "--json"], community });
+    assert.equal(code, 0, stdout);
+    assert.deepEqual(byBeacon(JSON.parse(stdout)), [[true, true, undefined]]);
+    const claims = (await peers(beacon.url, { community })).json.peers;
+    assert.deepEqual(claims.map(({ publicKey }) => publicKey).sort(), [keys.a.publicKey, other.publicKey].sort());
+  });
+
+  test("is refused where no beacon has a place, or takes the ticket", async (context) => {
+    const [full, stale] = await started(
+      context,
+      serveJson({ ok: true, accepted: false, listed: false, serverTime: Date.now(), announceAfterMs: INTERVAL_MS, since: [], peers: [] }),
+      // With the status of success, as a beacon answers clients that read no other.
+      serveJson({ ok: false, code: "STALE_TICKET", detail: "not newer", serverTime: Date.now(), since: [], peers: [] }),
+    );
+    const { code, stdout } = await announceOnce(context, [full.url, stale.url], { args: ["--json"] });
     assert.equal(code, 1, stdout);
     const report = JSON.parse(stdout);
     assert.deepEqual([report.ok, report.code, report.peerId, report.publicKey], [false, "NOT_LISTED", "node", keys.a.publicKey]);
-    assert.deepEqual(byBeacon(report), [[true, false, "PEER_ID_TAKEN"]]);
+    assert.deepEqual(byBeacon(report), [[true, false, "NOT_LISTED"], [true, false, "STALE_TICKET"]]);
+    const text = await announceOnce(context, [full.url]);
+    assert.equal(text.code, 1);
+    assert.match(text.stdout, new RegExp(`^${full.url} +yes +no +NOT_LISTED: the beacon has no place for it now$`, "m"));
+    // One that lists it is enough.
+    assert.equal((await announceOnce(context, [full.url, beacon.url], { args: ["--lifetime", "4s"] })).code, 0);
   });
 
   test("is right at once with a wrong clock and too long a life", async (context) => {

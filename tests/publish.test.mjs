@@ -72,6 +72,8 @@ const peerIds = (value) => value.peers.map((ticket) => ticket.payload.peerId);
 /** What a beacon answers to GET /peers. */
 const answer = (tickets) => ({ ok: true, community: "mainnet", serverTime: 0, total: 0, peers: tickets });
 const serveTickets = (...tickets) => serveJson(answer(tickets));
+/** The same with what the beacon says about since when each is present. */
+const serveSince = (since, ...tickets) => serveJson({ ...answer(tickets), since });
 
 /** A ticket as a stable node makes it. */
 const nodeTicket = (peer, fields = {}) => {
@@ -143,6 +145,39 @@ describe("under attack publish", () => {
     assert.ok(text.stdout.includes(`; taken: ${shared.publicKey}\n`));
   });
 
+  test("keeps the owners of names that a stranger claims at every beacon, whatever one of three says", async (context) => {
+    const owners = Array.from({ length: 6 }, () => newPeer());
+    const strangers = owners.map(({ peerId }) => newPeer({ peerId }));
+    const late = (peer) => signTicket(peer, { issuedAt: Date.now() + 5_000 });
+    const right = [...owners.map((peer) => signTicket(peer, { issuedAt: Date.now() - 1_000 })), ...strangers.map(late)];
+    const since = right.map((_, position) => position);
+    const [one, two, hides, lies] = await started(
+      context,
+      serveSince(since, ...right),
+      serveSince(since, ...right),
+      serveTickets(...strangers.map(late)),
+      serveSince(since.toReversed(), ...right),
+    );
+    for (const [hostile, shares] of [[hides, "available"], [lies, "equal"]]) {
+      const urls = [one.url, hostile.url, two.url];
+      const { code, report, out } = await publish(urls, ["--shares", shares]);
+      assert.equal(code, 0, JSON.stringify(report));
+      const { peers, origins } = await readCapsule(out);
+      const keysOf = (list) => list.map(({ publicKey }) => publicKey).sort();
+      assert.deepEqual(keysOf(peers), keysOf(owners));
+      const listedBy = hostile === hides ? [0, 2] : [0, 1, 2];
+      assert.deepEqual([origins.beacons, origins.peers], [urls, peers.map(() => listedBy)]);
+      // All is said: who lists which key, and that one beacon lists both.
+      assert.equal(report.disagreements.length, owners.length);
+      assert.deepEqual(report.beacons.map(({ tickets }) => tickets), hostile === hides ? [12, 6, 12] : [12, 12, 12]);
+      for (const { peerId, keys, chosen } of report.disagreements) {
+        assert.equal(chosen, owners.find((owner) => owner.peerId === peerId).publicKey);
+        const stranger = keys.find(({ publicKey }) => publicKey !== chosen);
+        assert.deepEqual([keys.length, stranger.beacons], [2, urls]);
+      }
+    }
+  });
+
   test("names the beacon that limits the capsule, and does without its share when told to", async (context) => {
     const few = [newPeer()];
     const many = Array.from({ length: 9 }, () => newPeer());
@@ -153,7 +188,7 @@ describe("under attack publish", () => {
     const urls = [poor, rich, alsoRich].map(({ url }) => url);
     const equal = await publish(urls);
     assert.deepEqual([equal.code, equal.report.peers], [0, 3]);
-    assert.deepEqual(equal.report.limitedBy, { beacon: poor.url, tickets: 1 });
+    assert.deepEqual(equal.report.limitedBy, { beacon: poor.url, peers: 1 });
     const text = await capsule(["publish", "--out", equal.out, "--beacon", urls.join(",")], SIGNS);
     assert.ok(text.stdout.includes(`beacon ${poor.url} lists 1 peer and limits the capsule to 3 (`), text.stdout);
     const available = await publish(urls, [], { env: { RENDEZVOUS_CAPSULE_SHARES: "available" } });

@@ -140,6 +140,7 @@ mod tests {
         let asks = r#"{"ok":false,"code":"THROTTLED","retryAfterMs":3000}"#;
         for (status, retry_after, body, answered, code, wait) in [
             (200, None, r#"{"ok":true}"#, true, "OK", None),
+            (200, None, asks, true, "THROTTLED", Some(3)),
             (429, Some(7), refusal, true, "THROTTLED", Some(7)),
             (429, Some(7), asks, true, "THROTTLED", Some(3)),
             (429, Some(7), "busy", false, "HTTP_STATUS", Some(7)),

@@ -20,6 +20,8 @@
 //!    so a beacon whose clock is slow gets one. So that a liar gains nothing by being the first to answer, a beacon
 //!    that was not heard of yet counts as one that agrees with this machine, and one that does not agree gets its first
 //!    ticket when all were heard of, be it that they failed. Where only one beacon ever answers, it is believed.
+//! 6. A beacon that answers with `listed: false` has no place for the peer. That is no failure: it is asked again at its
+//!    pace, because a place may be free then, and asking sooner gains nothing.
 //!
 //! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody
 //! sets, and the machine's wall clock, which may be wrong and jump, is one voice among several about the date.
@@ -151,6 +153,8 @@ pub enum Verdict {
     Done {
         /// When it wants the next announce.
         announce_after: Option<Duration>,
+        /// After an announce: whether the peer has a place in its list.
+        listed: bool,
         /// After a request to leave: whether there was somebody to remove.
         left: Option<bool>,
     },
@@ -168,7 +172,8 @@ pub enum Verdict {
 #[error("the answer is not a beacon's: {0}")]
 pub struct NotAReply(String);
 
-/// Of most fields the worst that can be wrong is that they are not there.
+/// Every field but `ok` is optional. One with the wrong type counts as absent, except `listed`: only absent, as version
+/// 0.1.0 has it, or `true` is a place.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ReplyFields {
@@ -177,6 +182,8 @@ struct ReplyFields {
     server_time: Value,
     #[serde(default)]
     announce_after_ms: Value,
+    #[serde(default)]
+    listed: Value,
     #[serde(default)]
     left: Value,
     #[serde(default)]
@@ -197,7 +204,11 @@ impl Reply {
             serde_json::from_slice(body).map_err(|error| NotAReply(error.to_string()))?;
         let millis = |value: &Value| value.as_u64().map(Duration::from_millis);
         let verdict = if fields.ok {
-            Verdict::Done { announce_after: millis(&fields.announce_after_ms), left: fields.left.as_bool() }
+            Verdict::Done {
+                announce_after: millis(&fields.announce_after_ms),
+                listed: fields.listed.is_null() || fields.listed.as_bool() == Some(true),
+                left: fields.left.as_bool(),
+            }
         } else {
             let is_code = |code: &&str| {
                 code.len() <= CODE_MAX_CHARS && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
@@ -241,6 +252,11 @@ pub enum Standing {
         /// When the ticket ends that it lists. There will be another before that.
         until: UnixMillis,
     },
+    /// It answered, and has no place for the peer.
+    Unlisted {
+        /// When it is asked again.
+        retry_in: Duration,
+    },
     /// The last request did not work.
     Failing {
         /// Why.
@@ -267,7 +283,9 @@ impl Standing {
     /// Whether there is nothing in this that was not in `earlier`, but times and numbers.
     fn is_like(&self, earlier: &Self) -> bool {
         match (self, earlier) {
-            (Self::Unknown, Self::Unknown) | (Self::Listed { .. }, Self::Listed { .. }) => true,
+            (Self::Unknown, Self::Unknown)
+            | (Self::Listed { .. }, Self::Listed { .. })
+            | (Self::Unlisted { .. }, Self::Unlisted { .. }) => true,
             (Self::Failing { problem, .. }, Self::Failing { problem: before, .. }) => problem.code == before.code,
             _ => false,
         }
@@ -420,6 +438,18 @@ impl Beacon {
         let asked = pace.announce_after.unwrap_or(left / 3).max(pace.interval).min(self.lifetime);
         let latest = since + left * 5 / 6;
         (now + asked + part(asked / 8, random)).min(latest).max(now + WAIT_MIN)
+    }
+
+    /// It has no place for the peer: notes that, and returns when the next ticket is sent (rule 6).
+    fn unlisted(&mut self, now: Duration, pace: Pace, random: u8) -> Duration {
+        if let Some(listing) = &mut self.listing {
+            listing.until = listing.until.min(now);
+        }
+        self.failures = 0;
+        let asked = pace.announce_after.unwrap_or(self.lifetime / 3).max(pace.interval).min(self.lifetime);
+        let retry_in = (asked + part(asked / 8, random)).max(WAIT_MIN);
+        self.standing = Standing::Unlisted { retry_in };
+        now + retry_in
     }
 }
 
@@ -607,10 +637,11 @@ impl Beacon {
     ) -> Next {
         let at = match answer {
             Answer::Failed { problem, retry_after } => now + self.failed(now, problem, false, retry_after, random),
-            Answer::Reply(Reply { server_time, verdict: Verdict::Done { announce_after, .. } }) => {
+            Answer::Reply(Reply { server_time, verdict: Verdict::Done { announce_after, listed, .. } }) => {
                 let pace = Pace { server_time, announce_after, interval };
                 match self.unanswered.take() {
-                    Some(ticket) => self.listed(now, since, &ticket, pace, random),
+                    Some(ticket) if listed => self.listed(now, since, &ticket, pace, random),
+                    Some(_) => self.unlisted(now, pace, random),
                     None => now + WAIT_MIN,
                 }
             }
@@ -1134,6 +1165,34 @@ mod tests {
         assert!(say(done));
     }
 
+    fn no_place(at: u64) -> Answer {
+        let body = json!({ "ok": true, "accepted": false, "listed": false, "serverTime": START + at as i64, "announceAfterMs": 45_000 });
+        reply(&body)
+    }
+
+    #[test]
+    fn a_beacon_without_a_place_is_asked_again_at_its_pace_with_another_ticket() {
+        let (mut announcer, mut at) = (with_one_beacon(), 0);
+        let mut tickets = Vec::new();
+        for (answer, news) in [(no_place as fn(u64) -> Answer, true), (no_place, false), (done, true), (no_place, true)]
+        {
+            tickets.push(ticket_of(next(&mut announcer, &mut at)).payload().issued_at);
+            let standing = announcer.answered(moment(at, 0), 0, answer(at), 0).cloned();
+            assert_eq!(standing.is_some(), news, "{standing:?}");
+            assert_eq!(announcer.next_deadline(moment(at, 0)).map(millis), Some(at + 45_000));
+        }
+        assert!(tickets.is_sorted_by(|one, other| one < other), "{tickets:?}");
+        let standing = announcer.standings().next().cloned();
+        assert_eq!(standing, Some(Standing::Unlisted { retry_in: Duration::from_secs(45) }));
+        // It was not a failure, and the ticket before is not listed any more.
+        next(&mut announcer, &mut at);
+        let standing = announcer.answered(moment(at, 0), 0, no_connection(), 0).cloned();
+        let Some(Standing::Failing { failures: 1, listed_until: None, .. }) = standing else { panic!("{standing:?}") };
+        // A peer that goes says so even where it has no place.
+        announcer.stop();
+        assert!(matches!(announcer.due(moment(at, 0), &nonce(at)), Some((0, Request::Leave(_)))));
+    }
+
     #[test]
     fn after_a_success_waits_begin_again() {
         let (mut announcer, mut at) = (with_one_beacon(), 0);
@@ -1300,18 +1359,24 @@ mod tests {
     fn replies_are_read_leniently() {
         let parse = |text: &str| Reply::parse(text.as_bytes());
         let refused = |code: &str, detail: &str| Reply::refused(code, detail.to_owned(), None).verdict;
+        let done = |listed| Verdict::Done { announce_after: None, listed, left: None };
         assert_eq!(
             parse(r#"{"ok":true,"accepted":true,"serverTime":7,"announceAfterMs":45000,"peers":[{}]}"#).unwrap(),
             Reply {
                 server_time: UnixMillis::new(7),
-                verdict: Verdict::Done { announce_after: Some(ANNOUNCE_INTERVAL), left: None },
+                verdict: Verdict::Done { announce_after: Some(ANNOUNCE_INTERVAL), listed: true, left: None },
             }
         );
         for (text, verdict) in [
             (r#"{"ok":false,"code":"EXPIRED","detail":"it ended"}"#, refused("EXPIRED", "it ended")),
             (r#"{"ok":false,"code":"<b>","detail":7}"#, refused("REFUSED", "it does not say why")),
-            (r#"{"ok":true,"serverTime":9007199254740992}"#, Verdict::Done { announce_after: None, left: None }),
-            (r#"{"ok":true,"serverTime":"7","left":1}"#, Verdict::Done { announce_after: None, left: None }),
+            (r#"{"ok":true,"serverTime":9007199254740992}"#, done(true)),
+            (r#"{"ok":true,"serverTime":"7","left":1}"#, done(true)),
+            (r#"{"ok":true,"listed":true}"#, done(true)),
+            (r#"{"ok":true,"listed":null}"#, done(true)),
+            (r#"{"ok":true,"accepted":false,"listed":false}"#, done(false)),
+            (r#"{"ok":true,"listed":"true"}"#, done(false)),
+            (r#"{"ok":false,"listed":true,"code":"STALE_TICKET","detail":"old"}"#, refused("STALE_TICKET", "old")),
         ] {
             assert_eq!(parse(text).unwrap(), Reply { server_time: None, verdict }, "{text}");
         }

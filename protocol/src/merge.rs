@@ -4,6 +4,12 @@
 //! its own. So places are given out in rounds, in each of which every beacon gets exactly one: with b hostile ones
 //! among n, at least (n - b)/n of the entries are what honest beacons listed. Who is hostile is never guessed.
 //!
+//! Anybody can announce somebody else's name with a key of its own, at every honest beacon. Beacons list all keys that
+//! claim a name, and say since when each is present. Which key a name stands for is decided by pairs: more than half of
+//! the beacons have to prefer it to each of the others. What that stops: a key that comes later everywhere and is
+//! listed by one hostile beacon alone is listed by more beacons than the owner's, but hardly any of them prefers it.
+//! Dates of tickets decide nothing here, because freshness is free to mint.
+//!
 //! The rounds are a maximum bipartite matching: a peerId that two beacons list is assigned to the one that needs it, so
 //! that beacons which agree do not run out. Assignments are changed along augmenting paths, found breadth first,
 //! without recursion.
@@ -11,9 +17,9 @@
 //! Out of scope: whether tickets are good. They are when they come here.
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::answer::{Listed, newness};
 use crate::key::PublicKey;
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::UnixMillis;
@@ -32,13 +38,14 @@ pub enum Shares {
 /// One peer of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The newest ticket that any beacon has of this key for this peerId.
+    /// The newest ticket that any beacon has of this claim.
     pub ticket: VerifiedTicket,
-    /// The beacons that list this key for this peerId, in order.
+    /// The beacons that list this claim, alone or among others for the peerId, in order.
     pub listed_by: Vec<usize>,
 }
 
-/// A peerId for which beacons list different keys. One of them is an impostor's, or the peer has changed its key.
+/// A peerId that several keys claim, at different beacons or at one. All but one of them are impostors', or the peer has
+/// changed its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
     /// The peerId.
@@ -60,12 +67,12 @@ pub struct Merged {
     pub limited_by: Option<usize>,
 }
 
-/// Merges what beacons answered, each list one ticket a peerId, as [`crate::answer::Answer::tickets`] is. Beacons
-/// with an empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
-pub fn merge_shares(answers: &[Vec<VerifiedTicket>], limit: usize, shares: Shares) -> Merged {
-    let beacons = answers.iter().filter(|tickets| !tickets.is_empty()).count();
+/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::Answer::listed`] is. Beacons with an
+/// empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
+pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Merged {
+    let beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
     let peers = candidates(answers, beacons);
-    let mut places = Places::new(&peers, answers.iter().map(|tickets| !tickets.is_empty()));
+    let mut places = Places::new(&peers, answers.iter().map(|listed| !listed.is_empty()));
     let agreed: BTreeSet<usize> =
         peers.iter().enumerate().filter(|(_, peer)| peer.is_agreed(beacons)).map(|(position, _)| position).collect();
     let ended_by = places.deal_rounds(limit);
@@ -79,44 +86,37 @@ pub fn merge_shares(answers: &[Vec<VerifiedTicket>], limit: usize, shares: Share
         .iter()
         .zip(&chosen)
         .filter_map(|(peer, chosen)| peer.keys.get(chosen.as_ref()?))
-        .map(|claim| Entry { ticket: claim.newest.clone(), listed_by: claim.listed_by.clone() })
+        .map(|claim| Entry { ticket: claim.newest.clone(), listed_by: claim.listed_by() })
         .collect();
-    entries.sort_by(|one, other| rank(&other.ticket).cmp(&rank(&one.ticket)));
+    entries.sort_by(|one, other| newness(&other.ticket).cmp(&newness(&one.ticket)));
     let disagreements = peers.iter().zip(chosen).filter_map(|(peer, chosen)| peer.disagreement(chosen)).collect();
     let limited_by = ended_by.filter(|_| entries.len() < peers.len().min(limit));
     Merged { entries, disagreements, limited_by }
-}
-
-/// One ticket a peer, that with the newest `issuedAt`; newest first. The result does not depend on the order of
-/// `tickets`.
-pub fn newest_of_each_peer(tickets: impl IntoIterator<Item = VerifiedTicket>) -> Vec<VerifiedTicket> {
-    let mut newest: BTreeMap<PeerId, VerifiedTicket> = BTreeMap::new();
-    for ticket in tickets {
-        match newest.entry(ticket.peer_id().clone()) {
-            MapEntry::Vacant(entry) => {
-                entry.insert(ticket);
-            }
-            MapEntry::Occupied(mut entry) if rank(&ticket) > rank(entry.get()) => {
-                entry.insert(ticket);
-            }
-            MapEntry::Occupied(_) => {}
-        }
-    }
-    let mut merged: Vec<_> = newest.into_values().collect();
-    merged.sort_by(|one, other| rank(other).cmp(&rank(one)));
-    merged
-}
-
-/// Two tickets of one moment, by two keys that claim one peerId, are told apart by their bytes: some fixed order.
-fn rank(ticket: &VerifiedTicket) -> (UnixMillis, &str) {
-    (ticket.payload().issued_at, ticket.as_json())
 }
 
 /// What is said of one key for one peerId.
 #[derive(Debug)]
 struct Claim<'a> {
     newest: &'a VerifiedTicket,
-    listed_by: Vec<usize>,
+    /// The beacons that list it, and since when they say that it is present.
+    since: BTreeMap<usize, Option<UnixMillis>>,
+}
+
+impl Claim<'_> {
+    fn listed_by(&self) -> Vec<usize> {
+        self.since.keys().copied().collect()
+    }
+
+    /// Whether more than half of the beacons prefer this claim to another of the same peerId: they list it alone of the
+    /// two, or say that it is present longer.
+    fn is_preferred_to(&self, other: &Self, beacons: usize) -> bool {
+        let prefers = |(beacon, since): &(&usize, &Option<UnixMillis>)| match (since, other.since.get(beacon)) {
+            (_, None) => true,
+            (Some(since), Some(Some(other))) => since < other,
+            (None, Some(_)) | (Some(_), Some(None)) => false,
+        };
+        self.since.iter().filter(prefers).count() * 2 > beacons
+    }
 }
 
 /// What is said of one peerId.
@@ -124,48 +124,66 @@ struct Claim<'a> {
 struct Peer<'a> {
     peer_id: &'a PeerId,
     keys: BTreeMap<PublicKey, Claim<'a>>,
-    /// The key that more than half of the beacons list, beside which the others have no place.
-    majority: Option<PublicKey>,
+    /// The key that more than half of the beacons prefer to each of the others, which have no place then.
+    preferred: Option<PublicKey>,
 }
 
-impl Peer<'_> {
-    /// The keys that may get a place.
-    fn eligible(&self) -> impl Iterator<Item = (PublicKey, &Claim<'_>)> {
-        let eligible = |key: &PublicKey| self.majority.is_none_or(|majority| majority == *key);
-        self.keys.iter().filter(move |(key, _)| eligible(key)).map(|(key, claim)| (*key, claim))
+impl<'a> Peer<'a> {
+    fn new(peer_id: &'a PeerId, keys: BTreeMap<PublicKey, Claim<'a>>, beacons: usize) -> Self {
+        // Preferences may go round in a circle. But a key that is preferred to all others takes the place of whichever
+        // it meets here, and keeps it.
+        let last = keys.iter().reduce(|last, next| if next.1.is_preferred_to(last.1, beacons) { next } else { last });
+        let preferred = last.filter(|(key, claim)| {
+            keys.iter().all(|(other, against)| other == *key || claim.is_preferred_to(against, beacons))
+        });
+        let preferred = preferred.map(|(key, _)| *key);
+        Self { peer_id, keys, preferred }
     }
 
-    /// Whether all that have a share list one key for it: whoever is honest, honest beacons list it.
+    /// For each beacon that can be given this peer, the key that it is given with. It lists that key for this peerId.
+    fn keys_by_beacon(&self) -> BTreeMap<usize, PublicKey> {
+        if let Some((key, claim)) = self.preferred.and_then(|key| Some((key, self.keys.get(&key)?))) {
+            return claim.since.keys().map(|beacon| (*beacon, key)).collect();
+        }
+        // Nobody knows, and each beacon has its share: the key that it lists longest. One that does not say which that is
+        // gets the lowest. Such a key can be had by trying, but it moves nothing except that beacon's share.
+        let mut longest: BTreeMap<usize, (bool, Option<UnixMillis>, PublicKey)> = BTreeMap::new();
+        for (key, claim) in &self.keys {
+            for (beacon, since) in &claim.since {
+                let one = (since.is_none(), *since, *key);
+                longest.entry(*beacon).and_modify(|longest| *longest = one.min(*longest)).or_insert(one);
+            }
+        }
+        longest.into_iter().map(|(beacon, (_, _, key))| (beacon, key)).collect()
+    }
+
+    /// Whether all that have a share list the key that most prefer: whoever is honest, honest beacons list it.
     fn is_agreed(&self, beacons: usize) -> bool {
-        self.keys.len() == 1 && self.keys.values().all(|claim| claim.listed_by.len() == beacons)
+        self.preferred.and_then(|key| self.keys.get(&key)).is_some_and(|claim| claim.since.len() == beacons)
     }
 
     fn disagreement(&self, chosen: Option<PublicKey>) -> Option<Disagreement> {
-        let keys = || self.keys.iter().map(|(key, claim)| (*key, claim.listed_by.clone())).collect();
+        let keys = || self.keys.iter().map(|(key, claim)| (*key, claim.listed_by())).collect();
         (self.keys.len() > 1).then(|| Disagreement { peer_id: self.peer_id.clone(), keys: keys(), chosen })
     }
 }
 
 /// Everything that is said, by peerId.
-fn candidates(answers: &[Vec<VerifiedTicket>], beacons: usize) -> Vec<Peer<'_>> {
+fn candidates(answers: &[Vec<Listed>], beacons: usize) -> Vec<Peer<'_>> {
     let mut peers: BTreeMap<&PeerId, BTreeMap<PublicKey, Claim<'_>>> = BTreeMap::new();
-    for (beacon, tickets) in answers.iter().enumerate() {
-        let mut listed = BTreeSet::new();
-        // A beacon has one voice for a peerId, whatever a caller hands in.
-        for ticket in tickets.iter().filter(|ticket| listed.insert(ticket.peer_id())) {
+    for (beacon, listed) in answers.iter().enumerate() {
+        for Listed { ticket, since } in listed {
             let keys = peers.entry(ticket.peer_id()).or_default();
             let claim =
-                keys.entry(ticket.public_key()).or_insert_with(|| Claim { newest: ticket, listed_by: Vec::new() });
-            claim.listed_by.push(beacon);
-            if rank(ticket) > rank(claim.newest) {
+                keys.entry(ticket.public_key()).or_insert_with(|| Claim { newest: ticket, since: BTreeMap::new() });
+            // A beacon has one voice for a claim, whatever a caller hands in.
+            claim.since.entry(beacon).or_insert(*since);
+            if newness(ticket) > newness(claim.newest) {
                 claim.newest = ticket;
             }
         }
     }
-    let majority = |keys: &BTreeMap<PublicKey, Claim<'_>>| {
-        keys.iter().find(|(_, claim)| claim.listed_by.len() * 2 > beacons).map(|(key, _)| *key)
-    };
-    peers.into_iter().map(|(peer_id, keys)| Peer { peer_id, majority: majority(&keys), keys }).collect()
+    peers.into_iter().map(|(peer_id, keys)| Peer::new(peer_id, keys, beacons)).collect()
 }
 
 /// A peer that a beacon could be given, by the peer's position.
@@ -191,9 +209,9 @@ impl<'a> Places<'a> {
         let mut edges: BTreeMap<usize, Vec<Edge<'a>>> =
             has_share.enumerate().filter(|(_, has_share)| *has_share).map(|(beacon, _)| (beacon, Vec::new())).collect();
         for (peer, candidate) in peers.iter().enumerate() {
-            for (key, claim) in candidate.eligible() {
-                for beacon in &claim.listed_by {
-                    edges.entry(*beacon).or_default().push(Edge { peer, key, rank: rank(claim.newest) });
+            for (beacon, key) in candidate.keys_by_beacon() {
+                if let Some(claim) = candidate.keys.get(&key) {
+                    edges.entry(beacon).or_default().push(Edge { peer, key, rank: newness(claim.newest) });
                 }
             }
         }

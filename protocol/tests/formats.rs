@@ -3,7 +3,7 @@
 //! A literal here changes only together with a version number: other implementations, and files and rows that exist,
 //! have the old one.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "a test stops where it fails")]
 
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use rendezvous_protocol::capsule::{
 };
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::listing::Listing;
 use rendezvous_protocol::merge::Entry;
-use rendezvous_protocol::network::{Network, NetworkHash, NetworkSalt};
+use rendezvous_protocol::network::{Client, NetworkPath};
 use rendezvous_protocol::revocation::Revocations;
-use rendezvous_protocol::roster::{Departed, Record, Roster, RosterLimits};
-use rendezvous_protocol::snapshot::{Listing, Snapshot, SnapshotError};
+use rendezvous_protocol::roster::{Counts, Departed, Departure, Excluded, Record, Roster, RosterLimits};
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::snapshot::{Snapshot, SnapshotError};
 use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::{base64, limits};
@@ -50,11 +52,14 @@ const EMPTY_CAPSULE: &str = r#"{"version":1,"community":"mainnet","issuedAt":170
 "signature":"hQzUvGnSj3psmbSUddIj8Y/3S2XSqFQvzJpP59PHbbL7UpSu3O+6P6IhjYbaT6mGsDi1D2NFqsDnafhRj3RRBg==","algorithm":"ed25519"}
 "#;
 
-/// One peer that is here and one that left.
-const SNAPSHOT: &str = r#"{"version":1,"takenAt":1700000003000,"salt":"MDEyMzQ1Njc4OWFiY2RlZg==","records":[{"acceptedAt":1700000001000,"network":"AQIDBAUGBwg=","ticket":{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}}],"departed":[{"peerId":"peer-left","publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt":1700000000500,"acceptedAt":1700000000000,"forgetAt":1700000180500}]}"#;
+/// One peer that is here, having come back, one that left, and one of whom only the goodbye came.
+const SNAPSHOT: &str = r#"{"version":2,"takenAt":1700000003000,"secret":"MDEyMzQ1Njc4OWFiY2RlZg==","records":[{"acceptedAt":1700000001000,"since":1700000000100,"returned":true,"path":"AQIDBAUGBwgRERERERERESEhISEhISEh","broughtAt":1700000001500,"ticket":{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}}],"departed":[{"peerId":"peer-left","publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt":1700000000500,"path":"AQIDBAUGBwgRERERERERESEhISEhISEh","broughtAt":1700000000000,"forgetAt":1700000180500,"last":{"acceptedAt":1700000000000,"since":1700000000000,"mayReturn":true}},{"peerId":"peer-unseen","publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt":1700000000600,"path":"AQIDBAUGBwgRERERERERESEhISEhISEh","broughtAt":1700000000600,"forgetAt":1700000180600}]}"#;
+
+/// The same as beacons of version 0.1.0 wrote it, less what those did not know.
+const FIRST_SNAPSHOT: &str = r#"{"version":1,"takenAt":1700000003000,"salt":"MDEyMzQ1Njc4OWFiY2RlZg==","records":[{"acceptedAt":1700000001000,"network":"AQIDBAUGBwg=","ticket":{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}}],"departed":[{"peerId":"peer-left","publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt":1700000000500,"acceptedAt":1700000000000,"forgetAt":1700000180500}]}"#;
 
 /// What the community's object hands to the Worker; during a deploy the two may be of different versions.
-const LISTING: &str = r#"{"total":1,"tag":"1700000002000-1","records":[{"acceptedAt":1700000001000,"network":"AQIDBAUGBwg=","ticket":{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}}]}"#;
+const LISTING: &str = r#"{"tag":"1700000002000-0","seed":10161948335115327745,"records":[{"acceptedAt":1700000001000,"since":1700000000100,"path":"AQIDBAUGBwgRERERERERESEhISEhISEh","ticket":{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}}]}"#;
 
 fn key() -> PrivateKey {
     PrivateKey::from_text(PRIVATE_KEY).unwrap()
@@ -198,63 +203,93 @@ fn a_capsule_of_version_1_is_still_read() {
     assert!(capsule.refused.is_empty());
 }
 
-fn salt() -> NetworkSalt {
-    NetworkSalt::from_bytes(*b"0123456789abcdef")
+fn secret() -> Secret {
+    Secret::from_bytes(*b"0123456789abcdef")
+}
+
+fn path() -> NetworkPath {
+    let mut bytes = [0x21; 24];
+    bytes[..16].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 17, 17, 17, 17, 17, 17, 17, 17]);
+    NetworkPath::from_bytes(bytes)
+}
+
+fn departed(peer_id: &str, issued_at: u64, brought_at: u64, last: Option<Departure>) -> Departed {
+    Departed {
+        peer_id: PeerId::new(peer_id).unwrap(),
+        public_key: PublicKey::from_text(PUBLIC_KEY).unwrap(),
+        issued_at: at(issued_at),
+        last,
+        counts: Counts { path: path(), brought_at: at(brought_at) },
+        forget_at: at(issued_at + 180_000),
+    }
 }
 
 fn roster() -> Roster {
     let record = Record {
         ticket: verified(TICKET, Purpose::Presence),
         accepted_at: at(1_700_000_001_000),
-        network: NetworkHash::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+        since: at(1_700_000_000_100),
+        returned: true,
+        counts: Counts { path: path(), brought_at: at(1_700_000_001_500) },
     };
-    let departed = Departed {
-        peer_id: PeerId::new("peer-left").unwrap(),
-        public_key: PublicKey::from_text(PUBLIC_KEY).unwrap(),
-        issued_at: at(1_700_000_000_500),
-        accepted_at: at(1_700_000_000_000),
-        forget_at: at(1_700_000_180_500),
-    };
-    Roster::restore(RosterLimits::default(), at(1_700_000_002_000), [record], [departed])
+    let start = at(1_700_000_000_000);
+    let last = Departure { accepted_at: start, since: Some(start), may_return: true };
+    let left = departed("peer-left", 1_700_000_000_500, 1_700_000_000_000, Some(last));
+    let unseen = departed("peer-unseen", 1_700_000_000_600, 1_700_000_000_600, None);
+    Roster::restore(RosterLimits::default(), secret(), at(1_700_000_002_000), [record], [left, unseen])
+}
+
+fn read_snapshot(text: &str) -> Result<Snapshot, SnapshotError> {
+    Snapshot::decode(text, RosterLimits::default(), at(1_700_000_003_000))
 }
 
 #[test]
-fn a_snapshot_is_unchanged() {
-    assert_eq!(Snapshot::encode(at(1_700_000_003_000), &salt(), &roster()).unwrap(), SNAPSHOT);
-}
-
-#[test]
-fn a_snapshot_of_version_1_is_still_read() {
-    let snapshot = Snapshot::decode(SNAPSHOT, RosterLimits::default(), at(1_700_000_003_000)).unwrap();
+fn a_snapshot_is_unchanged_and_read() {
+    assert_eq!(Snapshot::encode(at(1_700_000_003_000), &roster()).unwrap(), SNAPSHOT);
+    let snapshot = read_snapshot(SNAPSHOT).unwrap();
     assert_eq!(snapshot.taken_at, at(1_700_000_003_000));
-    assert_eq!(snapshot.salt.as_bytes(), salt().as_bytes());
+    assert_eq!(snapshot.roster.secret().as_bytes(), secret().as_bytes());
     assert!(snapshot.roster.records().eq(roster().records()));
     assert!(snapshot.roster.departed().eq(roster().departed()));
 }
 
 #[test]
+fn a_snapshot_of_version_1_is_still_read() {
+    let Snapshot { taken_at, roster } = read_snapshot(FIRST_SNAPSHOT).unwrap();
+    assert_eq!(taken_at, at(1_700_000_003_000));
+    assert_eq!(roster.secret().as_bytes(), secret().as_bytes());
+    let record = roster.records().next().unwrap();
+    assert_eq!(record.ticket, verified(TICKET, Purpose::Presence));
+    assert_eq!([record.accepted_at, record.since], [at(1_700_000_001_000); 2]);
+    let network = [1, 2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(record.counts.path.to_bytes(), [network, network, network].concat().as_slice());
+    let departed = roster.departed().next().unwrap();
+    assert_eq!((departed.peer_id.as_str(), departed.issued_at), ("peer-left", at(1_700_000_000_500)));
+    assert_eq!(departed.forget_at, at(1_700_000_180_500));
+}
+
+#[test]
 fn a_snapshot_of_another_version_is_refused() {
-    let next = SNAPSHOT.replacen(r#""version":1"#, r#""version":2"#, 1);
-    let error = Snapshot::decode(&next, RosterLimits::default(), at(1_700_000_003_000)).unwrap_err();
-    assert!(matches!(error, SnapshotError::Version(2)), "{error}");
+    let next = SNAPSHOT.replacen(r#""version":2"#, r#""version":3"#, 1);
+    let error = read_snapshot(&next).unwrap_err();
+    assert!(matches!(error, SnapshotError::Version(3)), "{error}");
 }
 
 #[test]
 fn a_snapshot_with_a_broken_field_is_refused_by_its_name() {
-    for (whole, broken, field) in [
-        ("MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg", "salt"),
-        ("AQIDBAUGBwg=", "AQIDBAUGBw==", "network"),
-        (r#""algorithm":"ed25519""#, r#""algorithm":"rsa""#, "ticket"),
-        (r#""peerId":"peer-left""#, r#""peerId":"<""#, "peerId"),
-        (
-            r#""publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt""#,
-            r#""publicKey":"","issuedAt""#,
-            "publicKey",
-        ),
+    let key = r#""publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","issuedAt""#;
+    for (snapshot, whole, broken, field) in [
+        (SNAPSHOT, "MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg", "secret"),
+        (SNAPSHOT, "AQIDBAUGBwgRERERERERESEhISEhISEh", "AQIDBAUGBwgRERERERERESEhISEhIQ==", "path"),
+        (SNAPSHOT, r#""algorithm":"ed25519""#, r#""algorithm":"rsa""#, "ticket"),
+        (SNAPSHOT, r#""peerId":"peer-left""#, r#""peerId":"<""#, "peerId"),
+        (SNAPSHOT, key, r#""publicKey":"","issuedAt""#, "publicKey"),
+        (FIRST_SNAPSHOT, "MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg", "salt"),
+        (FIRST_SNAPSHOT, "AQIDBAUGBwg=", "AQIDBAUGBw==", "network"),
+        (FIRST_SNAPSHOT, r#""algorithm":"ed25519""#, r#""algorithm":"rsa""#, "ticket"),
     ] {
-        assert!(SNAPSHOT.contains(whole));
-        let error = Snapshot::decode(&SNAPSHOT.replace(whole, broken), RosterLimits::default(), at(1_700_000_003_000))
-            .unwrap_err();
+        assert!(snapshot.contains(whole));
+        let error = read_snapshot(&snapshot.replace(whole, broken)).unwrap_err();
         assert!(matches!(error, SnapshotError::Field(found) if found == field), "{field}: {error}");
     }
 }
@@ -262,47 +297,48 @@ fn a_snapshot_with_a_broken_field_is_refused_by_its_name() {
 #[test]
 fn a_listing_is_unchanged_and_read() {
     let now = at(1_700_000_003_000);
-    let text = Listing::encode(&mut roster(), now, limits::ANSWER_LIMIT, at(1_700_000_002_000)).unwrap();
+    let text = Listing::encode(&mut roster(), now, at(1_700_000_002_000)).unwrap();
     assert_eq!(text, LISTING);
-    let mut listing = Listing::decode(&text, RosterLimits::default(), now).unwrap();
-    assert_eq!((listing.total(), listing.tag.as_str()), (1, "1700000002000-1"));
-    assert!(listing.roster.records().eq(roster().records()));
-
-    listing.roster.expire(at(1_700_000_180_000));
-    assert_eq!(listing.total(), 0);
-    let more = text.replace(r#""total":1"#, r#""total":200"#);
-    assert_eq!(Listing::decode(&more, RosterLimits::default(), now).unwrap().total(), 200);
+    let mut listing = Listing::decode(&text).unwrap();
+    listing.expire(now);
+    assert_eq!((listing.total(), listing.tag(1)), (1, "1700000002000-0-1".to_owned()));
+    assert_eq!(listing.answer(50, Excluded::Nobody).peers, TICKET);
+    assert_eq!(listing.answer(50, Excluded::Nobody).since, "1700000000100");
+    assert!(listing.bytes() > TICKET.len());
+    listing.expire(at(1_700_000_180_000));
+    assert_eq!((listing.total(), listing.tag(1)), (0, "1700000002000-0-0".to_owned()));
+    assert_eq!(listing.answer(50, Excluded::Nobody).peers, "");
 }
 
-/// Put together once for all, they are still those of each question.
+/// While all fit, a tag says nothing of when the list was made; once they are drawn, it says of which draw it is.
 #[test]
-fn the_tickets_of_a_listing_are_those_of_its_roster() {
-    let now = at(1_700_000_003_000);
-    let mut roster = Roster::new(RosterLimits::default());
-    for number in 0..7 {
-        let payload = Payload { peer_id: PeerId::new(&format!("peer-{number}")).unwrap(), ..plain() };
-        let ticket = verified(&Ticket::sign(payload, &key()).to_json(), Purpose::Presence);
-        roster.announce(now, ticket, NetworkHash::from_bytes([1; 8])).unwrap();
-    }
-    let text = Listing::encode(&mut roster, now, limits::ANSWER_LIMIT, now).unwrap();
-    let mut listing = Listing::decode(&text, RosterLimits::default(), now).unwrap();
-    let end = at(1_700_000_183_000);
-    let questions = [(now, 50, Some("peer-3")), (now, 50, Some("nobody")), (now, 2, None), (end, 50, None)];
-    for (now, limit, exclude) in questions.into_iter().flat_map(|question| [(now, 50, None), question, question]) {
-        let expected: Vec<_> = roster.fresh(now, limit, exclude).iter().map(|record| record.ticket.as_json()).collect();
-        assert_eq!(listing.tickets(now, limit, exclude), expected.join(","), "{limit}, {exclude:?}");
-    }
+fn the_tag_of_a_listing_has_the_seed_in_it_only_where_there_is_a_draw() {
+    let mut roster = roster();
+    let other = Payload { peer_id: PeerId::new("peer-other").unwrap(), ..plain() };
+    let other = verified(&Ticket::sign(other, &key()).to_json(), Purpose::Presence);
+    roster.announce(at(1_700_000_003_000), other, path()).unwrap();
+    let mut tags = |now| {
+        let listing = Listing::decode(&Listing::encode(&mut roster, at(now), at(1_700_000_002_000)).unwrap()).unwrap();
+        (listing.tag(2), listing.tag(1))
+    };
+    let (first, again, later) = (tags(1_700_000_003_000), tags(1_700_000_004_999), tags(1_700_000_005_000));
+    assert_eq!(first, again);
+    assert_eq!(first.0, later.0);
+    assert_ne!(first.1, later.1);
 }
 
-/// Stored records name networks by this hash: another one would make every network a new one.
+/// Stored records name networks by these hashes: others would make every network a new one.
 #[test]
-fn the_hash_of_a_network_is_unchanged() {
-    for (network, hash) in [
-        (Network::from_header(Some("192.0.2.1")), "8CBj4JEQuQk="),
-        (Network::from_header(Some("2001:db8::1")), "LcrZDX8hL3E="),
-        (Network::Unknown, "rjLDitTdnrg="),
+fn the_hashes_of_networks_are_unchanged() {
+    for (address, autonomous_system, path) in [
+        (Some("192.0.2.1"), None, "4MPVY8tfTBHUACAzD5Zkdo2aXhaJh3+e"),
+        (Some("192.0.2.1"), Some(64_496), "nIgIvKWSzQXUACAzD5Zkdo2aXhaJh3+e"),
+        (Some("2001:db8::1"), None, "Y7ivG2diOqn1zTpMKkQ9f3qjtK5FbZ+6"),
+        (None, None, "hRlo86QHUbBFumdwRmLsR2GYoI8kpsj0"),
     ] {
-        assert_eq!(base64::encode(&salt().hash(network).to_bytes()), hash);
+        let address = address.map(|address| address.parse().unwrap());
+        let hashed = Client { address, autonomous_system }.hand_over().hashed(&secret());
+        assert_eq!(base64::encode(&hashed.to_bytes()), path, "{address:?}");
     }
 }
 

@@ -30,12 +30,13 @@ What it does:
   than most of them say, so that one that lies gains nothing. One that is the
   only one to answer is believed.
   Says a line on the standard error when something changes, and none a request.
+  Says \"not listed\" of a beacon that is full, and asks it again at its pace.
   On SIGTERM or SIGINT it tells the beacons that the peer goes, for at most 3 s,
-  and ends. A second one ends it at once. Who starts it again within 45 s after
-  that waits for the rest of them, because beacons take no new ticket before.
+  and ends. A second one ends it at once. Started again it is listed at once;
+  the next time within 45 s it waits for the rest of them.
 
-Its peerId is whoever's key announced it first, while it is announced: keep the
-key. Everything in a ticket, userId included, is public.
+Other keys may claim the same peerId, and beacons list them all. Peers tell them
+apart by the key: keep it. Everything in a ticket, userId included, is public.
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_BEACONS               --beacon, comma-separated
@@ -55,7 +56,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
 
 Exit codes:
   0  it was announced until it was stopped; with --once: a beacon lists it
-  1  refused: with --once, none of those that answered lists it
+  1  refused: with --once, none of those that answered lists it: they refused
+     the ticket, or have no place
   2  usage: a wrong argument or variable, a key that cannot be read
   3  could not reach: with --once, no beacon answered";
 

@@ -35,6 +35,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How often a beacon that does not answer is asked, with `--once`.
 const ATTEMPTS_ONCE: u32 = 3;
 
+/// The code where a beacon answers and does not list the peer.
+const NOT_LISTED: &str = "NOT_LISTED";
+
+/// The same in words, of a beacon whose roster is full.
+const NO_PLACE: &str = "the beacon has no place for it now";
+
 /// Why nothing can be announced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnnounceError {
@@ -240,7 +246,9 @@ impl Node {
             Standing::Unknown => false,
             Standing::Failing { retry_in, .. } if retry_in.is_zero() => false,
             Standing::Failing { answered: false, failures, .. } => *failures >= ATTEMPTS_ONCE,
-            Standing::Listed { .. } | Standing::Failing { .. } | Standing::Left { .. } => true,
+            Standing::Listed { .. } | Standing::Unlisted { .. } | Standing::Failing { .. } | Standing::Left { .. } => {
+                true
+            }
         })
     }
 }
@@ -296,6 +304,7 @@ impl Voice {
         let name = match standing {
             Standing::Unknown => "unknown",
             Standing::Listed { .. } => "listed",
+            Standing::Unlisted { .. } => "unlisted",
             Standing::Failing { .. } => "failing",
             Standing::Left { .. } => "left",
         };
@@ -308,6 +317,9 @@ fn standing_line(standing: &Standing) -> String {
     match standing {
         Standing::Unknown => "nothing is known".to_owned(),
         Standing::Listed { .. } => "listed".to_owned(),
+        Standing::Unlisted { retry_in } => {
+            format!("not listed: {NO_PLACE}; asks again in {}", text::duration(*retry_in))
+        }
         Standing::Failing { problem, answered, retry_in, listed_until, .. } => {
             let listed = match listed_until {
                 Some(until) => format!("still listed until {}", text::date(*until)),
@@ -339,6 +351,11 @@ fn standing_json(standing: &Standing) -> Value {
     match standing {
         Standing::Unknown => json!({}),
         Standing::Listed { until } => json!({ "expiresAt": until }),
+        Standing::Unlisted { retry_in } => json!({
+            "code": NOT_LISTED,
+            "detail": NO_PLACE,
+            "retryInMs": saturating_millis(*retry_in),
+        }),
         Standing::Failing { problem: Problem { code, detail }, answered, retry_in, listed_until, .. } => json!({
             "answered": answered,
             "code": code,
@@ -387,6 +404,14 @@ impl BeaconReport {
             Standing::Listed { until } => {
                 Self { beacon, answered: true, listed: true, expires_at: Some(*until), code: None, detail: None }
             }
+            Standing::Unlisted { .. } => Self {
+                beacon,
+                answered: true,
+                listed: false,
+                expires_at: None,
+                code: Some(NOT_LISTED.to_owned()),
+                detail: Some(NO_PLACE.to_owned()),
+            },
             Standing::Failing { problem: Problem { code, detail }, answered, .. } => Self {
                 beacon,
                 answered: *answered,
@@ -422,7 +447,7 @@ impl<'a> Report<'a> {
         let answered = beacons.iter().any(|beacon| beacon.answered);
         let code = match (ok, answered) {
             (true, _) => None,
-            (false, true) => Some("NOT_LISTED"),
+            (false, true) => Some(NOT_LISTED),
             (false, false) => Some("NO_BEACON_ANSWERED"),
         };
         Self { ok, code, community: community.as_str(), peer_id, public_key, beacons }
@@ -462,6 +487,10 @@ mod tests {
         };
         for (standing, line) in [
             (Standing::Listed { until: UnixMillis::MAX }, "listed"),
+            (
+                Standing::Unlisted { retry_in: Duration::from_millis(61_500) },
+                "not listed: the beacon has no place for it now; asks again in 1m 1s",
+            ),
             (failing(true, 1_900, None), "refused, THROTTLED: too \\u{1b}[2Jmany; not listed, tries again in 1s"),
             (
                 failing(false, 0, Some(1_700_000_000_000)),

@@ -2,8 +2,8 @@
 //! thousand. A peer announces itself at several beacons, so a ticket is checked once, however many list it.
 
 use rayon::prelude::*;
-use rendezvous_protocol::answer::{Answer, Claims};
-use rendezvous_protocol::ticket::{TicketRules, Unproven, VerifiedTicket};
+use rendezvous_protocol::answer::{Answer, Listed, UnverifiedAnswer};
+use rendezvous_protocol::ticket::{TicketRules, Unproven};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use super::report::{BeaconReport, Problem};
@@ -17,13 +17,13 @@ pub(super) fn judge_all(
     answers: Vec<Fetched>,
     rules: &TicketRules<'_>,
     now: UnixMillis,
-) -> Vec<(BeaconReport, Vec<VerifiedTicket>)> {
-    let claims: Vec<_> = answers.par_iter().map(|fetched| read(fetched, rules, now)).collect();
+) -> Vec<(BeaconReport, Vec<Listed>)> {
+    let unverified: Vec<_> = answers.par_iter().map(|fetched| read(fetched, rules, now)).collect();
     let lists: Vec<&[Unproven]> =
-        claims.iter().map(|read| read.as_ref().map_or(&[][..], |claims| &claims.tickets)).collect();
-    let outcomes = equations(&lists);
+        unverified.iter().map(|read| read.as_ref().map_or(&[][..], |answer| &answer.tickets)).collect();
+    let outcomes = verify_signatures(&lists);
     let settled: Vec<_> =
-        claims.into_par_iter().zip(outcomes).map(|(claims, holds)| claims.map(|claims| claims.settle(holds))).collect();
+        unverified.into_par_iter().zip(outcomes).map(|(read, fit)| read.map(|answer| answer.settle(fit))).collect();
     beacons
         .iter()
         .zip(answers)
@@ -32,9 +32,9 @@ pub(super) fn judge_all(
         .collect()
 }
 
-fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<Claims, Problem> {
+fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<UnverifiedAnswer, Problem> {
     match &fetched.body {
-        Ok(body) => Claims::read(body, rules, now).map_err(|error| {
+        Ok(body) => UnverifiedAnswer::read(body, rules, now).map_err(|error| {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
             Problem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
         }),
@@ -42,8 +42,8 @@ fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<C
     }
 }
 
-/// For each ticket of each list, whether the equation of its signature holds.
-fn equations(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
+/// For each ticket of each list, whether its signature fits.
+fn verify_signatures(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
     let mut tickets: Vec<&Unproven> = lists.iter().copied().flatten().collect();
     tickets.par_sort_unstable_by_key(|ticket| name(ticket));
     tickets.dedup_by_key(|ticket| name(ticket));
@@ -52,8 +52,8 @@ fn equations(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
         let position = tickets.binary_search_by_key(&name(ticket), |other| name(other)).ok()?;
         outcomes.get(position).copied()
     };
-    let holds = |ticket| outcome(ticket).unwrap_or_default();
-    lists.par_iter().map(|tickets| tickets.iter().map(holds).collect()).collect()
+    let fits = |ticket| outcome(ticket).unwrap_or_default();
+    lists.par_iter().map(|tickets| tickets.iter().map(fits).collect()).collect()
 }
 
 /// What tickets are told apart by. Their normal forms would do, but signatures differ in their first bytes.
@@ -61,23 +61,23 @@ fn name(ticket: &Unproven) -> (&[u8; 64], &str) {
     (ticket.signature(), ticket.as_json())
 }
 
-fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<Answer, Problem>) -> (BeaconReport, Vec<VerifiedTicket>) {
+fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<Answer, Problem>) -> (BeaconReport, Vec<Listed>) {
     let Fetched { body, attempts, took } = fetched;
     let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
-    let (Answer { tickets, refused }, problem) = match settled {
+    let (Answer { listed, refused }, problem) = match settled {
         Ok(answer) => (answer, None),
         Err(problem) => (Answer::default(), Some(problem)),
     };
     let report = BeaconReport {
         beacon: beacon.to_string(),
         answered,
-        tickets: tickets.len(),
+        tickets: listed.len(),
         refused,
         problem,
         attempts: *attempts,
         time_ms: saturating_millis(*took),
     };
-    (report, tickets)
+    (report, listed)
 }
 
 #[cfg(test)]
@@ -111,8 +111,8 @@ mod tests {
         let judged = judge_all(&beacons.iter().collect::<Vec<_>>(), answers, &TicketRules::new(&community), NOW);
         let found: Vec<_> = judged
             .iter()
-            .map(|(report, tickets)| {
-                let mut peers: Vec<_> = tickets.iter().map(|ticket| ticket.peer_id().as_str()).collect();
+            .map(|(report, listed)| {
+                let mut peers: Vec<_> = listed.iter().map(|listed| listed.ticket.peer_id().as_str()).collect();
                 peers.sort_unstable();
                 (report.beacon.as_str(), report.answered, peers, report.refused.clone())
             })

@@ -8,10 +8,12 @@ mod judge;
 mod nodes;
 mod report;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rendezvous_protocol::answer::Listed;
 use rendezvous_protocol::capsule::{CapsuleBytes, CapsuleError, CapsuleRules, Contents, Frame, Trust, sign};
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::merge::{Entry, merge_shares};
@@ -179,15 +181,15 @@ impl Publisher {
     fn merge(
         &self,
         beacons: &[&Beacon],
-        mut lists: Vec<Vec<VerifiedTicket>>,
+        mut lists: Vec<Vec<Listed>>,
         nodes: Nodes,
         reports: Vec<BeaconReport>,
     ) -> Findings {
-        let good_beacons = lists.iter().filter(|tickets| !tickets.is_empty()).count();
+        let good_beacons = lists.iter().filter(|listed| !listed.is_empty()).count();
         // The publisher knows its nodes better than any beacon, and they cost no beacon a place of its share.
         let included = |peer_id: &PeerId| nodes.tickets.iter().any(|ticket| ticket.peer_id() == peer_id);
         for list in &mut lists {
-            list.retain(|ticket| !included(ticket.peer_id()));
+            list.retain(|listed| !included(listed.ticket.peer_id()));
         }
         let room = self.settings.max_peers.saturating_sub(nodes.tickets.len());
         let merged = merge_shares(&lists, room, self.settings.shares);
@@ -206,7 +208,7 @@ impl Publisher {
             sources: good.iter().filter_map(|position| name(*position)).collect(),
             limited_by: merged
                 .limited_by
-                .and_then(|position| Some((name(position)?, lists.get(position).map(Vec::len).unwrap_or_default()))),
+                .and_then(|position| Some((name(position)?, lists.get(position).map_or(0, |list| peers_in(list))))),
             disagreements: report::disagreements(&merged.disagreements, name),
             entries,
             good_beacons,
@@ -300,6 +302,11 @@ impl Publisher {
             ("CAPSULE_PEERS", contents.entries.len().to_string()),
         ]
     }
+}
+
+/// The number of peers in a list, each of which several keys may claim.
+fn peers_in(list: &[Listed]) -> usize {
+    list.iter().map(|listed| listed.ticket.peer_id()).collect::<BTreeSet<_>>().len()
 }
 
 /// What the capsule that is there says, if readers of this key and community may have accepted it, be it from the future

@@ -24,7 +24,7 @@ pub(crate) struct BeaconReport {
     pub(super) beacon: String,
     /// Whether it said something, be it wrong as a whole.
     pub(super) answered: bool,
-    /// Good tickets in its answer, one a peer.
+    /// Good tickets in its answer, one a claim.
     pub(super) tickets: usize,
     /// The others, by code.
     pub(super) refused: BTreeMap<&'static str, usize>,
@@ -54,7 +54,7 @@ impl BeaconReport {
     }
 }
 
-/// A peerId for which beacons list different keys.
+/// A peerId that several keys claim, at different beacons or at one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DisagreementReport {
@@ -200,7 +200,7 @@ struct RunReport {
 #[derive(Clone, Debug, Serialize)]
 struct LimitReport {
     beacon: String,
-    tickets: usize,
+    peers: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +244,7 @@ impl Report {
             revoked_beacons: revoked.iter().map(ToString::to_string).collect(),
             nodes: found.nodes,
             disagreements: found.disagreements,
-            limited_by: found.limited_by.map(|(beacon, tickets)| LimitReport { beacon, tickets }),
+            limited_by: found.limited_by.map(|(beacon, peers)| LimitReport { beacon, peers }),
             ending,
             now,
             capsule: destination.file(CAPSULE),
@@ -317,10 +317,10 @@ impl Report {
                 text::count(more, "disagreement more", "disagreements more")
             ));
         }
-        if let Some(LimitReport { beacon, tickets }) = &self.limited_by {
+        if let Some(LimitReport { beacon, peers }) = &self.limited_by {
             notes.push(format!(
                 "beacon {beacon} lists {} and limits the capsule to {} (--shares available does without its share)",
-                text::count(*tickets, "peer", "peers"),
+                text::count(*peers, "peer", "peers"),
                 self.peers,
             ));
         }

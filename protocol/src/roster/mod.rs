@@ -25,7 +25,7 @@ use draw::draw;
 use places::{Place, surplus};
 
 use crate::key::PublicKey;
-use crate::limits::{ANNOUNCE_INTERVAL, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
+use crate::limits::{ANNOUNCE_INTERVAL, CLOCK_SKEW, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
 use crate::network::NetworkPath;
 use crate::secret::Secret;
 use crate::ticket::{PeerId, VerifiedTicket};
@@ -210,7 +210,8 @@ impl Roster {
 
     /// Makes a roster of what [`Roster::records`] and [`Roster::departed`] gave, in the order in which they gave it,
     /// less what has ended by `now`. What is above the capacity goes as rules 5 and 7 say. No time is taken for later
-    /// than `now` and the longest life of a ticket: what was written while the clock was ahead is not to stay for ever.
+    /// than the end of a ticket can be that is good now: what was written while the clock was ahead is not to stay for
+    /// ever.
     pub fn restore(
         limits: RosterLimits,
         secret: Secret,
@@ -219,7 +220,7 @@ impl Roster {
         departed: impl IntoIterator<Item = Departed>,
     ) -> Self {
         let mut roster = Self::new(limits, secret);
-        let latest = now.after(limits.ticket_max_lifetime);
+        let latest = now.after(limits.ticket_max_lifetime).after(CLOCK_SKEW);
         for mut record in records {
             for time in [&mut record.accepted_at, &mut record.since, &mut record.counts.brought_at] {
                 *time = latest.min(*time);
@@ -294,7 +295,7 @@ impl Roster {
             Ok(Announced::Accepted)
         };
         // Even one that is refused as too soon, or an owner could not fetch its record back at once.
-        let moves = self.moves(now, path, &record.counts, || self.record_places(Some(position)));
+        let moves = self.moves(now, path, position, self.records.iter().map(|record| &record.counts));
         if let Some(record) = self.records.get_mut(position) {
             record.counts.bring(now, path, moves);
             if outcome == Ok(Announced::Accepted) {
@@ -475,38 +476,49 @@ impl Roster {
         (now >= last && elapsed < interval).then(|| interval - elapsed)
     }
 
-    /// Where every record counts, but that at one position.
-    fn record_places(&self, but: Option<usize>) -> Vec<Place> {
-        self.places(self.records.iter().map(|record| &record.counts), but)
-    }
-
-    fn departed_places(&self, but: Option<usize>) -> Vec<Place> {
-        self.places(self.departed.iter().map(|departed| &departed.counts), but)
-    }
-
-    fn places<'a>(&self, counts: impl Iterator<Item = &'a Counts>, but: Option<usize>) -> Vec<Place> {
-        let others = counts.enumerate().filter(|(position, _)| Some(*position) != but);
-        others.map(|(_, counts)| self.place(counts.path)).collect()
+    fn places<'a>(&self, counts: impl Iterator<Item = &'a Counts>) -> Vec<Place> {
+        counts.map(|counts| self.place(counts.path)).collect()
     }
 
     fn place(&self, path: NetworkPath) -> Place {
         Place::new(path, self.limits.capacity, &self.secret)
     }
 
-    fn surplus_record(&self, now: UnixMillis) -> Option<usize> {
-        surplus(&self.record_places(None), self.limits.capacity, now, &self.secret)
+    /// Rule 5: the position of the one that has to go of these, the longest held first.
+    fn surplus<'a>(&self, now: UnixMillis, counts: impl Iterator<Item = &'a Counts>) -> Option<usize> {
+        surplus(&self.places(counts), self.limits.capacity, now, &self.secret)
     }
 
-    /// Rule 4: whether what counts `here` counts from now on where a ticket of it was brought from.
-    fn moves(&self, now: UnixMillis, from: NetworkPath, here: &Counts, others: impl Fn() -> Vec<Place>) -> bool {
-        from != here.path
-            && (now.since(here.brought_at) >= NETWORK_YIELDS_AFTER
-                || self.place(here.path).is_more_crowded_than(&self.place(from), &others()))
+    fn surplus_record(&self, now: UnixMillis) -> Option<usize> {
+        self.surplus(now, self.records.iter().map(|record| &record.counts))
+    }
+
+    /// Rule 4: whether what is at `position` of these, the longest held first, counts from now on where a ticket of it
+    /// was brought from.
+    fn moves<'a>(
+        &self,
+        now: UnixMillis,
+        from: NetworkPath,
+        position: usize,
+        counts: impl Iterator<Item = &'a Counts> + Clone,
+    ) -> bool {
+        let Some(here) = counts.clone().nth(position) else { return false };
+        if from == here.path {
+            return false;
+        }
+        if now.since(here.brought_at) >= NETWORK_YIELDS_AFTER {
+            return true;
+        }
+        let (here, places) = (self.place(here.path), self.places(counts));
+        let (before, after) = places.split_at(position.min(places.len()));
+        // Whoever is first in its share is safe, or is next in line: there is nothing better to move to.
+        let is_first = before.iter().all(|other| other.share != here.share);
+        let others = || before.iter().chain(after.iter().skip(1));
+        !is_first && here.is_more_crowded_than(&self.place(from), others)
     }
 
     fn bring_departed(&mut self, now: UnixMillis, position: usize, from: NetworkPath) {
-        let Some(departed) = self.departed.get(position) else { return };
-        let moves = self.moves(now, from, &departed.counts, || self.departed_places(Some(position)));
+        let moves = self.moves(now, from, position, self.departed.iter().map(|departed| &departed.counts));
         if let Some(departed) = self.departed.get_mut(position) {
             departed.counts.bring(now, from, moves);
         }
@@ -547,7 +559,7 @@ impl Roster {
     /// Rule 7.
     fn make_room_for_departures(&mut self, now: UnixMillis) {
         while self.departed.len() > self.limits.capacity
-            && let Some(position) = surplus(&self.departed_places(None), self.limits.capacity, now, &self.secret)
+            && let Some(position) = self.surplus(now, self.departed.iter().map(|departed| &departed.counts))
         {
             self.departed.remove(position);
         }

@@ -43,9 +43,12 @@ impl Place {
 
     /// Whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site; if that
     /// is the same too, in its household.
-    pub(super) fn is_more_crowded_than(&self, place: &Self, others: &[Self]) -> bool {
+    pub(super) fn is_more_crowded_than<'a, Others>(&self, place: &Self, others: impl Fn() -> Others) -> bool
+    where
+        Others: Iterator<Item = &'a Self>,
+    {
         let fewer = |is_in: &dyn Fn(&Self, &Self) -> bool| {
-            let count = |at: &Self| others.iter().filter(|other| is_in(other, at)).count();
+            let count = |at: &Self| others().filter(|other| is_in(other, at)).count();
             count(place) < count(self)
         };
         if self.share != place.share {

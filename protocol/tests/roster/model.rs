@@ -1,126 +1,367 @@
 //! The roster again, as an obviously right program: two lists, searched from end to end.
 //!
-//! It is written from the rules at the top of `roster.rs`, and shares nothing with the code there but plain data.
+//! It is written from section 4 of the specification, and shares nothing with the code there but plain data.
 
-use rendezvous_protocol::network::NetworkHash;
-use rendezvous_protocol::roster::{Announced, Departed, Record, Refused, RosterLimits};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher as _;
+use std::time::Duration;
+
+use rendezvous_protocol::network::NetworkPath;
+use rendezvous_protocol::roster::{
+    Announced, Counts, Departed, Departure, Excluded, Left, Record, Refused, RosterLimits,
+};
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::UnixMillis;
+use siphasher::sip::SipHasher24;
+
+const THREE_MINUTES: Duration = Duration::from_secs(180);
+const FIFTEEN_SECONDS: Duration = Duration::from_secs(15);
+const EPOCH_MILLIS: u64 = 600_000;
 
 pub(crate) struct Model {
     limits: RosterLimits,
-    /// In order of acceptance.
+    secret: [u8; 16],
+    /// The longest present first.
     pub(crate) records: Vec<Record>,
+    /// The longest remembered first.
     pub(crate) departed: Vec<Departed>,
 }
 
+/// How long a provider's turn, a site's and a record's are numbered in one answer.
+struct Draw(u64);
+
+impl Draw {
+    /// SplitMix64, as the specification has it.
+    fn number(&self, purpose: u64, value: u64) -> u64 {
+        let mut mixed = self.0 ^ value.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+pub(crate) fn quarter(places: usize) -> usize {
+    (places / 4).max(1)
+}
+
+fn number(bytes: [u8; 8]) -> u64 {
+    u64::from_be_bytes(bytes)
+}
+
 impl Model {
-    pub(crate) fn new(limits: RosterLimits) -> Self {
-        Self { limits, records: Vec::new(), departed: Vec::new() }
+    pub(crate) fn new(limits: RosterLimits, secret: [u8; 16]) -> Self {
+        Self { limits, secret, records: Vec::new(), departed: Vec::new() }
     }
 
     pub(crate) fn restore(
         limits: RosterLimits,
+        secret: [u8; 16],
         now: UnixMillis,
         records: impl IntoIterator<Item = Record>,
         departed: impl IntoIterator<Item = Departed>,
     ) -> Self {
-        let mut model =
-            Self { limits, records: records.into_iter().collect(), departed: departed.into_iter().collect() };
+        let latest = now.after(limits.ticket_max_lifetime).after(FIFTEEN_SECONDS);
+        let mut model = Self::new(limits, secret);
+        for mut record in records {
+            record.accepted_at = record.accepted_at.min(latest);
+            record.since = record.since.min(latest);
+            record.counts.brought_at = record.counts.brought_at.min(latest);
+            model.records.push(record);
+        }
+        for mut departed in departed {
+            departed.issued_at = departed.issued_at.min(latest);
+            departed.counts.brought_at = departed.counts.brought_at.min(latest);
+            departed.forget_at = departed.forget_at.min(latest);
+            departed.last = departed.last.map(|last| Departure {
+                accepted_at: last.accepted_at.min(latest),
+                since: last.since.map(|since| since.min(latest)),
+                ..last
+            });
+            model.departed.push(departed);
+        }
         model.expire(now);
-        model.evict();
+        while model.records.len() > limits.capacity {
+            let pays = model.pays(now, &paths(model.records.iter().map(|record| &record.counts)));
+            model.records.remove(pays);
+        }
+        model.make_room_for_departures(now);
         model
+    }
+
+    fn hash(&self, purpose: u8, parts: &[&[u8]]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(&[purpose]);
+        parts.iter().for_each(|part| hasher.write(part));
+        hasher.finish()
+    }
+
+    /// The share of a path.
+    pub(crate) fn share(&self, path: &NetworkPath) -> u64 {
+        let shares = quarter(self.limits.capacity) as u64;
+        let folded = self.hash(2, &[&path.site.to_bytes()]) % shares;
+        self.hash(3, &[&path.provider.to_bytes(), &folded.to_be_bytes()])
+    }
+
+    /// Share, site in it, household in that.
+    fn levels(&self, path: &NetworkPath) -> [u64; 3] {
+        [self.share(path), number(path.site.to_bytes()), number(path.household.to_bytes())]
+    }
+
+    /// The positions that never pay.
+    pub(crate) fn safe(&self, paths: &[NetworkPath]) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        let first_of_share = (0..paths.len()).filter(|position| seen.insert(self.share(&paths[*position])));
+        first_of_share.take(quarter(self.limits.capacity)).collect()
+    }
+
+    /// Rule 5: who of too many goes.
+    fn pays(&self, now: UnixMillis, paths: &[NetworkPath]) -> usize {
+        let safe = self.safe(paths);
+        let mut left: Vec<usize> = (0..paths.len()).collect();
+        for level in 0..3 {
+            let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+            for position in left {
+                groups.entry(self.levels(&paths[position])[level]).or_default().push(position);
+            }
+            groups.retain(|_, members| members.iter().any(|position| !safe.contains(position)));
+            let rank = |key: u64, member: usize| {
+                let provider = paths[member].provider.to_bytes();
+                let begins = self.hash(5, &[&provider]) % EPOCH_MILLIS;
+                let epoch = (now.as_u64() + begins) / EPOCH_MILLIS;
+                self.hash(4, &[&epoch.to_be_bytes(), &key.to_be_bytes()])
+            };
+            left = groups
+                .into_iter()
+                .max_by_key(|(key, members)| (members.len(), rank(*key, members[0])))
+                .map(|(_, members)| members)
+                .unwrap();
+        }
+        left.into_iter().rfind(|position| !safe.contains(position)).unwrap()
+    }
+
+    /// Rule 4: where something counts after a ticket of it was brought from `from`.
+    fn brought(
+        &self,
+        now: UnixMillis,
+        from: NetworkPath,
+        here: Counts,
+        before: &[NetworkPath],
+        after: &[NetworkPath],
+    ) -> Counts {
+        let there = Counts { path: from, brought_at: now };
+        if from == here.path || now.since(here.brought_at) >= THREE_MINUTES {
+            return there;
+        }
+        let first_in_share = before.iter().all(|other| self.share(other) != self.share(&here.path));
+        if first_in_share {
+            return here;
+        }
+        let (from, at) = (self.levels(&from), self.levels(&here.path));
+        // At the first level at which they differ.
+        let level = (0..3).find(|level| from[*level] != at[*level]).unwrap_or(2);
+        let count = |of: [u64; 3]| {
+            before.iter().chain(after).filter(|other| self.levels(other)[..=level] == of[..=level]).count()
+        };
+        if count(from) < count(at) { there } else { here }
+    }
+
+    fn bring_record(&mut self, now: UnixMillis, position: usize, from: NetworkPath) {
+        let paths = paths(self.records.iter().map(|record| &record.counts));
+        let (before, after) = (&paths[..position], &paths[position + 1..]);
+        self.records[position].counts = self.brought(now, from, self.records[position].counts, before, after);
+    }
+
+    fn bring_departed(&mut self, now: UnixMillis, position: usize, from: NetworkPath) {
+        let paths = paths(self.departed.iter().map(|departed| &departed.counts));
+        let (before, after) = (&paths[..position], &paths[position + 1..]);
+        self.departed[position].counts = self.brought(now, from, self.departed[position].counts, before, after);
+    }
+
+    fn find_record(&self, ticket: &VerifiedTicket) -> Option<usize> {
+        let claim = |of: &VerifiedTicket| (of.peer_id().clone(), of.public_key());
+        self.records.iter().position(|record| claim(&record.ticket) == claim(ticket))
+    }
+
+    fn find_departed(&self, ticket: &VerifiedTicket) -> Option<usize> {
+        let claim = (ticket.peer_id(), ticket.public_key());
+        self.departed.iter().position(|departed| (&departed.peer_id, departed.public_key) == claim)
+    }
+
+    fn too_soon(&self, last: UnixMillis, now: UnixMillis) -> Option<Refused> {
+        // A clock that has been set back says nothing about how long ago it was.
+        (last <= now && now.since(last) < self.limits.announce_interval)
+            .then(|| Refused::AnnounceTooSoon { retry_after: self.limits.announce_interval - now.since(last) })
     }
 
     pub(crate) fn announce(
         &mut self,
         now: UnixMillis,
         ticket: VerifiedTicket,
-        network: NetworkHash,
+        from: NetworkPath,
     ) -> Result<Announced, Refused> {
         self.expire(now);
-        let (key, issued_at) = (ticket.public_key(), ticket.payload().issued_at);
+        let issued_at = ticket.payload().issued_at;
         if ticket.payload().expires_at <= now {
             return Err(Refused::Expired);
         }
-        let held = self.records.iter().find(|record| record.ticket.peer_id() == ticket.peer_id());
-        let departed = self.departed.iter().find(|departed| departed.peer_id == *ticket.peer_id());
-        if held.is_some_and(|held| held.ticket.public_key() != key) {
-            return Err(Refused::PeerIdTaken);
+        if let Some(position) = self.find_record(&ticket) {
+            let record = &self.records[position];
+            let newest = record.ticket.payload().issued_at;
+            let too_soon = self.too_soon(record.accepted_at, now);
+            if record.ticket == ticket {
+                self.bring_record(now, position, from);
+                return Ok(Announced::Repeated);
+            }
+            if issued_at <= newest {
+                return Err(Refused::StaleTicket { newest });
+            }
+            self.bring_record(now, position, from);
+            if let Some(too_soon) = too_soon {
+                return Err(too_soon);
+            }
+            let record = &mut self.records[position];
+            *record = Record { ticket, accepted_at: now, returned: false, ..record.clone() };
+            return Ok(Announced::Accepted);
         }
-        if held.is_some_and(|held| held.ticket == ticket) {
-            return Ok(Announced::Repeated);
+        let departed = self.find_departed(&ticket);
+        let mut returned = false;
+        let mut since = self.records.last().map_or(now, |last| last.since.max(now));
+        if let Some(position) = departed {
+            let Departed { issued_at: newest, last, .. } = self.departed[position].clone();
+            if issued_at <= newest {
+                return Err(Refused::StaleTicket { newest });
+            }
+            if let Some(last) = last {
+                since = last.since.unwrap_or(since);
+                if let Some(too_soon) = self.too_soon(last.accepted_at, now) {
+                    if !last.may_return {
+                        self.bring_departed(now, position, from);
+                        return Err(too_soon);
+                    }
+                    returned = true;
+                }
+            }
         }
-        let newest = held
-            .map(|held| held.ticket.payload().issued_at)
-            .or(departed.filter(|departed| departed.public_key == key).map(|departed| departed.issued_at));
-        if let Some(newest) = newest
-            && issued_at <= newest
-        {
-            return Err(Refused::StaleTicket { newest });
+        let counts = Counts { path: from, brought_at: now };
+        let newcomer = Record { ticket, accepted_at: now, since, returned, counts };
+        let mut records = self.records.clone();
+        let position = records.iter().filter(|record| record.since <= since).count();
+        records.insert(position, newcomer);
+        if records.len() > self.limits.capacity {
+            let pays = self.pays(now, &paths(records.iter().map(|record| &record.counts)));
+            if pays == position {
+                return Ok(Announced::NotListed);
+            }
+            records.remove(pays);
         }
-        let last = held.map(|held| held.accepted_at).or(departed.map(|departed| departed.accepted_at));
-        if let Some(last) = last
-            // A clock that has been set back says nothing about how long ago it was.
-            && last <= now
-            && now.since(last) < self.limits.announce_interval
-        {
-            return Err(Refused::AnnounceTooSoon { retry_after: self.limits.announce_interval - now.since(last) });
+        self.records = records;
+        if let Some(position) = departed {
+            self.departed.remove(position);
         }
-        let peer_id = ticket.peer_id().clone();
-        self.records.retain(|record| *record.ticket.peer_id() != peer_id);
-        self.departed.retain(|departed| departed.peer_id != peer_id);
-        self.records.push(Record { ticket, accepted_at: now, network });
-        self.evict();
         Ok(Announced::Accepted)
     }
 
-    pub(crate) fn leave(&mut self, now: UnixMillis, ticket: &VerifiedTicket) -> bool {
+    pub(crate) fn leave(&mut self, now: UnixMillis, ticket: &VerifiedTicket, from: NetworkPath) -> Left {
         self.expire(now);
-        let leaves = |record: &Record| {
-            record.ticket.peer_id() == ticket.peer_id()
-                && record.ticket.public_key() == ticket.public_key()
-                && record.ticket.payload().issued_at < ticket.payload().issued_at
-                && now < ticket.payload().expires_at
-        };
-        let Some(position) = self.records.iter().position(leaves) else { return false };
-        let record = self.records.remove(position);
-        self.remember(&record, ticket.payload().issued_at);
-        self.forget(now);
-        true
+        let issued_at = ticket.payload().issued_at;
+        if ticket.payload().expires_at <= now {
+            return Left::Ignored;
+        }
+        if let Some(position) = self.find_record(ticket) {
+            if issued_at <= self.records[position].ticket.payload().issued_at {
+                return Left::Ignored;
+            }
+            let record = self.records.remove(position);
+            let last =
+                Departure { accepted_at: record.accepted_at, since: Some(record.since), may_return: !record.returned };
+            self.remember(now, &record, issued_at, last);
+            return Left::Left;
+        }
+        let older_tickets_end = issued_at.after(self.limits.ticket_max_lifetime);
+        if let Some(position) = self.find_departed(ticket) {
+            let newest = self.departed[position].issued_at;
+            if issued_at >= newest {
+                self.bring_departed(now, position, from);
+            }
+            if issued_at <= newest {
+                return Left::Ignored;
+            }
+            let departed = &mut self.departed[position];
+            departed.issued_at = issued_at;
+            departed.forget_at = departed.forget_at.max(older_tickets_end);
+            return Left::Remembered;
+        }
+        self.departed.push(Departed {
+            peer_id: ticket.peer_id().clone(),
+            public_key: ticket.public_key(),
+            issued_at,
+            last: None,
+            counts: Counts { path: from, brought_at: now },
+            forget_at: older_tickets_end,
+        });
+        self.make_room_for_departures(now);
+        Left::Remembered
     }
 
-    pub(crate) fn fresh(&mut self, now: UnixMillis, limit: usize, exclude: Option<&str>) -> Vec<&Record> {
+    pub(crate) fn answer(&mut self, now: UnixMillis, limit: usize, excluded: Excluded<'_>, seed: u64) -> Vec<&Record> {
         self.expire(now);
-        let mut candidates: Vec<_> = self
-            .records
-            .iter()
-            .enumerate()
-            .filter(|(_, record)| exclude != Some(record.ticket.peer_id().as_str()))
-            .collect();
-        // How many of its own network are fresher: its round in the sharing out.
-        let round = |position: usize, network: NetworkHash| {
-            candidates.iter().filter(|(other, record)| *other > position && record.network == network).count()
+        let mut all: Vec<&Record> = self.records.iter().filter(|record| !excluded.contains(&record.ticket)).collect();
+        if all.len() <= limit {
+            all.reverse();
+            all.sort_by_key(|record| Reverse(record.accepted_at));
+            return all;
+        }
+        let draw = Draw(seed);
+        let site = |record: &Record| number(record.counts.path.site.to_bytes());
+        let share = |record: &Record| {
+            let folded = draw.number(2, site(record)) % quarter(limit) as u64;
+            let provider = draw.number(1, number(record.counts.path.provider.to_bytes()));
+            draw.number(3, provider.wrapping_add(folded))
         };
-        let mut ranked: Vec<_> = candidates
-            .iter()
-            .map(|(position, record)| (round(*position, record.network), std::cmp::Reverse(*position)))
-            .collect();
-        ranked.sort();
-        ranked.truncate(limit);
-        candidates.retain(|(position, _)| ranked.iter().any(|(_, std::cmp::Reverse(chosen))| chosen == position));
-        candidates.into_iter().rev().map(|(_, record)| record).collect()
+        // The longest present, one a share.
+        let mut first: BTreeMap<u64, usize> = BTreeMap::new();
+        for (position, record) in all.iter().enumerate() {
+            if first.len() < quarter(limit) {
+                first.entry(share(record)).or_insert(position);
+            }
+        }
+        // What each share would place, in its turns.
+        let mut shares: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for of in all.iter().map(|record| share(record)).collect::<BTreeSet<_>>() {
+            let longest = first.get(&of).copied();
+            let mut sites: BTreeMap<(bool, u64), Vec<usize>> = BTreeMap::new();
+            for (position, record) in all.iter().enumerate().filter(|(_, record)| share(record) == of) {
+                let is_second = longest.is_some_and(|longest| site(all[longest]) != site(record));
+                sites.entry((is_second, draw.number(4, site(record)))).or_default().push(position);
+            }
+            for members in sites.values_mut() {
+                members.sort_by_key(|position| (Some(*position) != longest, draw.number(5, *position as u64)));
+            }
+            let rounds = sites.values().map(Vec::len).max().unwrap();
+            let turns = (0..rounds).flat_map(|round| sites.values().filter_map(move |site| site.get(round)));
+            shares.insert(of, turns.copied().collect());
+        }
+        let mut chosen: Vec<usize> = first.values().copied().collect();
+        for round in 0..all.len() {
+            for (of, turns) in &shares {
+                if let Some(position) = turns.get(round).filter(|_| round > 0 || !first.contains_key(of)) {
+                    chosen.push(*position);
+                }
+            }
+        }
+        chosen.truncate(limit);
+        chosen.sort_by_key(|position| draw.number(6, *position as u64));
+        chosen.into_iter().map(|position| all[position]).collect()
     }
 
     pub(crate) fn expire(&mut self, now: UnixMillis) {
-        let (ended, live) = std::mem::take(&mut self.records)
-            .into_iter()
-            .partition::<Vec<_>, _>(|record| record.ticket.payload().expires_at <= now);
-        self.records = live;
-        for record in ended {
-            self.remember(&record, record.ticket.payload().issued_at);
+        while let Some(position) = self.records.iter().position(|record| record.ticket.payload().expires_at <= now) {
+            let record = self.records.remove(position);
+            let last = Departure { accepted_at: record.accepted_at, since: None, may_return: false };
+            self.remember(now, &record, record.ticket.payload().issued_at, last);
         }
-        self.forget(now);
+        self.departed.retain(|departed| departed.forget_at > now);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<UnixMillis> {
@@ -128,42 +369,34 @@ impl Model {
         expiries.chain(self.departed.iter().map(|departed| departed.forget_at)).min()
     }
 
-    /// Rule 4: while there are too many, the first of those records whose network has the most.
-    fn evict(&mut self) {
-        while self.records.len() > self.limits.capacity {
-            let size = |network| self.records.iter().filter(|record| record.network == network).count();
-            let most = self.records.iter().map(|record| size(record.network)).max();
-            let oldest = self.records.iter().position(|record| Some(size(record.network)) == most);
-            self.records.remove(oldest.unwrap());
-        }
-    }
-
-    /// Rules 2 and 3 for a peer that is gone: until its older tickets have all ended, and the interval is over.
-    fn remember(&mut self, record: &Record, issued_at: UnixMillis) {
+    /// Rules 2 and 3 for a claim that is gone: until its older tickets have all ended, and the interval is over.
+    fn remember(&mut self, now: UnixMillis, record: &Record, issued_at: UnixMillis, last: Departure) {
         let forget_at = issued_at
             .after(self.limits.ticket_max_lifetime)
             .max(record.accepted_at.after(self.limits.announce_interval));
+        if forget_at <= now {
+            return;
+        }
         self.departed.push(Departed {
             peer_id: record.ticket.peer_id().clone(),
             public_key: record.ticket.public_key(),
             issued_at,
-            accepted_at: record.accepted_at,
+            last: Some(last),
+            counts: record.counts,
             forget_at,
         });
+        self.make_room_for_departures(now);
     }
 
-    /// Rule 6: no more departures than records, those that are forgotten last.
-    fn forget(&mut self, now: UnixMillis) {
-        self.departed.retain(|departed| departed.forget_at > now);
-        self.departed.sort_by_key(|departed| (departed.forget_at, departed.peer_id.clone()));
-        let excess = self.departed.len().saturating_sub(self.limits.capacity);
-        self.departed.drain(..excess);
+    /// Rule 7.
+    fn make_room_for_departures(&mut self, now: UnixMillis) {
+        while self.departed.len() > self.limits.capacity {
+            let pays = self.pays(now, &paths(self.departed.iter().map(|departed| &departed.counts)));
+            self.departed.remove(pays);
+        }
     }
+}
 
-    /// In the order in which a roster gives them.
-    pub(crate) fn departed(&self) -> Vec<Departed> {
-        let mut departed = self.departed.clone();
-        departed.sort_by_key(|departed| departed.peer_id.clone());
-        departed
-    }
+pub(crate) fn paths<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Vec<NetworkPath> {
+    counts.into_iter().map(|counts| counts.path).collect()
 }

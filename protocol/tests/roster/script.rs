@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use rendezvous_protocol::base64;
-use rendezvous_protocol::network::{NetworkHash, NetworkSalt};
-use rendezvous_protocol::roster::{Announced, Refused, Roster, RosterLimits};
+use rendezvous_protocol::network::{NetworkHash, NetworkPath};
+use rendezvous_protocol::roster::{Announced, Left, Refused, Roster, RosterLimits};
+use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::snapshot::Snapshot;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
@@ -23,8 +24,23 @@ pub(crate) fn peer_name(peer: u16) -> String {
     format!("peer-{peer}")
 }
 
-pub(crate) fn network(number: u8) -> NetworkHash {
-    NetworkHash::from_bytes([number; 8])
+pub(crate) const SECRET: [u8; 16] = *b"secret of a test";
+
+pub(crate) fn roster(limits: RosterLimits) -> Roster {
+    Roster::new(limits, Secret::from_bytes(SECRET))
+}
+
+/// Two households a site, four sites a provider.
+pub(crate) fn network(number: u8) -> NetworkPath {
+    let level = |kind: u8, number: u8| NetworkHash::from_bytes([kind, 0, 0, 0, 0, 0, 0, number]);
+    NetworkPath { provider: level(1, number / 8), site: level(2, number / 2), household: level(3, number) }
+}
+
+/// A household of a site and a provider that nobody else is in.
+pub(crate) fn lone_network(number: u32) -> NetworkPath {
+    let [one, two, three, four] = number.to_be_bytes();
+    let level = |kind: u8| NetworkHash::from_bytes([kind, 1, 0, 0, one, two, three, four]);
+    NetworkPath { provider: level(1), site: level(2), household: level(3) }
 }
 
 /// A ticket of the right shape. Rosters take tickets whose signature has been checked, so nobody signs these.
@@ -74,11 +90,13 @@ pub(crate) enum Step {
     /// Who announced this many announces ago leaves.
     Leave {
         back: usize,
+        network: u8,
     },
     /// Somebody says that a peer leaves.
     LeaveOf {
         peer: u16,
         key: u8,
+        network: u8,
         age: i64,
     },
     /// One network mints peers that nobody has seen, as many as this.
@@ -103,7 +121,7 @@ pub(crate) struct Size {
 }
 
 /// Few peers, keys and networks, so that they meet all the time.
-pub(crate) const SMALL: Size = Size { peers: 9, networks: 4, flood: 7, steps: 60, haste: 6 };
+pub(crate) const SMALL: Size = Size { peers: 9, networks: 12, flood: 7, steps: 60, haste: 6 };
 
 pub(crate) fn script(size: Size) -> impl Strategy<Value = Vec<Step>> {
     (1..=size.haste).prop_flat_map(move |haste| prop::collection::vec(step(size, haste), 1..size.steps))
@@ -113,7 +131,7 @@ fn step(size: Size, haste: i64) -> impl Strategy<Value = Step> {
     // Most announces use the first key, so that a peer is often the same as before.
     let key = || prop_oneof![6 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
     let network = || 0..size.networks;
-    let age = || prop_oneof![4 => Just(0_i64), 1 => Just(-15_000), 1 => Just(1), 1 => 0..170_000_i64];
+    let age = || prop_oneof![4 => Just(0_i64), 1 => Just(-14_999), 1 => Just(1), 1 => 0..170_000_i64];
     let lifetime =
         || prop_oneof![8 => Just(180_000_u64), 2 => Just(60_000), 1 => Just(30_000), 1 => Just(1), 1 => 1..180_000_u64];
     let wait = prop_oneof![
@@ -131,8 +149,9 @@ fn step(size: Size, haste: i64) -> impl Strategy<Value = Step> {
         ),
         48 => wait.prop_map(move |millis| Step::Wait(millis / haste)),
         16 => (0..12_usize, network()).prop_map(|(back, network)| Step::Repost { back, network }),
-        8 => (0..12_usize).prop_map(|back| Step::Leave { back }),
-        8 => (0..size.peers, key(), age()).prop_map(|(peer, key, age)| Step::LeaveOf { peer, key, age }),
+        8 => (0..12_usize, network()).prop_map(|(back, network)| Step::Leave { back, network }),
+        8 => (0..size.peers, key(), network(), age())
+            .prop_map(|(peer, key, network, age)| Step::LeaveOf { peer, key, network, age }),
         8 => (network(), 0..size.flood).prop_map(|(network, peers)| Step::Flood { network, peers }),
         4 => Just(Step::Expire),
         8 => Just(Step::Reload),
@@ -144,8 +163,8 @@ fn step(size: Size, haste: i64) -> impl Strategy<Value = Step> {
 /// What a step asks of a roster, in the rosters' own terms.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Announce(VerifiedTicket, NetworkHash),
-    Leave(VerifiedTicket),
+    Announce(VerifiedTicket, NetworkPath),
+    Leave(VerifiedTicket, NetworkPath),
     Expire,
     Reload,
 }
@@ -154,7 +173,7 @@ pub(crate) enum Call {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Outcome {
     Announced(Result<Announced, Refused>),
-    Left(bool),
+    Left(Left),
     Nothing,
 }
 
@@ -192,13 +211,13 @@ impl Player {
                 let ticket = self.announced.iter().rev().nth(back).cloned();
                 ticket.map(|ticket| Call::Announce(ticket, network(from))).into_iter().collect()
             }
-            Step::Leave { back } => {
+            Step::Leave { back, network: from } => {
                 let ticket = self.announced.iter().rev().nth(back);
-                ticket.map(|ticket| Call::Leave(leave_after(ticket, self.now))).into_iter().collect()
+                ticket.map(|ticket| Call::Leave(leave_after(ticket, self.now), network(from))).into_iter().collect()
             }
-            Step::LeaveOf { peer, key, age } => {
+            Step::LeaveOf { peer, key, network: from, age } => {
                 let issued_at = self.now.saturating_add_signed(-age);
-                vec![Call::Leave(ticket(peer, key, issued_at, 180_000, Purpose::Leave))]
+                vec![Call::Leave(ticket(peer, key, issued_at, 180_000, Purpose::Leave), network(from))]
             }
             Step::Flood { network: from, peers } => (0..peers)
                 .map(|_| {
@@ -220,8 +239,8 @@ impl Player {
 /// Does to a roster what `call` says.
 pub(crate) fn apply(roster: &mut Roster, limits: RosterLimits, now: UnixMillis, call: &Call) -> Outcome {
     match call {
-        Call::Announce(ticket, network) => Outcome::Announced(roster.announce(now, ticket.clone(), *network)),
-        Call::Leave(ticket) => Outcome::Left(roster.leave(now, ticket)),
+        Call::Announce(ticket, from) => Outcome::Announced(roster.announce(now, ticket.clone(), *from)),
+        Call::Leave(ticket, from) => Outcome::Left(roster.leave(now, ticket, *from)),
         Call::Expire => {
             roster.expire(now);
             Outcome::Nothing
@@ -235,7 +254,7 @@ pub(crate) fn apply(roster: &mut Roster, limits: RosterLimits, now: UnixMillis, 
 
 /// The roster, stored and read back.
 pub(crate) fn reload(roster: &Roster, limits: RosterLimits, now: UnixMillis) -> Roster {
-    let text = Snapshot::encode(now, &NetworkSalt::from_bytes([0; 16]), roster).unwrap();
+    let text = Snapshot::encode(now, roster).unwrap();
     Snapshot::decode(&text, limits, now).unwrap().roster
 }
 
@@ -245,7 +264,7 @@ pub(crate) fn play(
     script: &[Step],
     mut check: impl FnMut(&mut Roster, UnixMillis, &Call, Outcome) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
-    let (mut roster, mut player) = (Roster::new(limits), Player::new());
+    let (mut roster, mut player) = (roster(limits), Player::new());
     for step in script {
         for call in player.calls(step) {
             let outcome = apply(&mut roster, limits, player.now(), &call);

@@ -127,7 +127,7 @@ fn ask_peers(
     match read_answer(&body, &tickets.rules(), now) {
         Ok(answer) => {
             health.peers_ms = Some(saturating_millis(took));
-            health.tickets = Some(answer.tickets.len());
+            health.tickets = Some(answer.listed.len());
         }
         Err(error) => {
             let hint = if looks_like_html(&body) { HTML_HINT } else { "" };
