@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community as Name;
@@ -18,7 +19,6 @@ use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde::Serialize;
-use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{self, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::DurableObjectState;
@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::journal::Details;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
-use crate::{journal, rescue, runtime, throttle};
+use crate::{journal, rate_limit, rescue, runtime};
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
@@ -55,27 +55,36 @@ pub(crate) fn hand_over(
         Purpose::Leave => LEAVE,
     };
     let ticket = base64::encode(ticket.as_json().as_bytes());
-    call(env, community, &format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text()))
+    runtime::call_object(
+        env,
+        community.as_str(),
+        &format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text()),
+    )
 }
 
-/// Asks the object for its list.
-pub(crate) async fn listing(env: &Env, community: &Name) -> Result<Listing, Failure> {
-    let response = JsFuture::from(call(env, community, LISTING)?).await?;
-    let response: web_sys::Response = response.unchecked_into();
-    if response.status() != 200 {
-        return Err(Failure::Object { status: response.status() });
+/// Asks the object for its list: [`read_listing`] takes what comes. A reader waits so long for one that is on its way to
+/// another reader.
+pub(crate) fn fetch_listing(
+    env: &Env,
+    context: &JsValue,
+    community: &Name,
+    patience: Duration,
+) -> Result<Promise, JsValue> {
+    let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    runtime::fetch_list(env, context, community.as_str(), LISTING, patience_ms)
+}
+
+/// Reads the list.
+pub(crate) fn read_listing(fetched: &JsValue) -> Result<Listing, Failure> {
+    match fetched.as_string() {
+        Some(text) => Ok(Listing::decode(&text)?),
+        None => Err(Failure::Object { status: fetched.as_f64().unwrap_or_default() as u16 }),
     }
-    let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
-    Ok(Listing::decode(&text)?)
 }
 
 #[cfg(feature = "fault-injection")]
 pub(crate) fn inject_panic(env: &Env, community: &Name) -> Result<Promise, JsValue> {
-    call(env, community, router::PANIC)
-}
-
-fn call(env: &Env, community: &Name, what: &str) -> Result<Promise, JsValue> {
-    runtime::call_object(env, community.as_str(), what)
+    runtime::call_object(env, community.as_str(), router::PANIC)
 }
 
 /// What is handed over with a ticket, in the query: the community's name, where the client counts, and the ticket in
@@ -157,6 +166,7 @@ impl Community {
             router::PANIC => (router::inject_panic(), false),
             _ => core.announce(now, Handed::read(handed_over, Purpose::Presence)?),
         };
+        core.weigh();
         if changed {
             core.changed(&self.state, now);
         }
@@ -166,7 +176,7 @@ impl Community {
             self.state.wait_until(async move {
                 if let Err(error) = set_alarm(&storage, at).await {
                     // It only tidies up, and is set again when it does not come.
-                    journal::failure("alarm_not_set", &error);
+                    journal::failure_once("alarm_not_set", &error);
                 }
             });
         }
@@ -178,14 +188,11 @@ impl Community {
         let now = router::clock();
         core.memory.borrow_mut().upkeep.alarmed();
         core.write_if_due(now);
-        if core.is_deserted(now) {
+        if let Some(cause) = core.not_worth_keeping(now) {
             core.memory.borrow_mut().upkeep.drop_write();
             // Announces wait behind this write. The next one creates the table anew.
             self.state.storage().delete_all().await?;
-            journal::note(
-                "roster_deleted",
-                Details { cause: Some("nobody is present".to_owned()), ..Details::default() },
-            );
+            journal::note("roster_deleted", Details { cause: Some(cause.to_owned()), ..Details::default() });
             return Ok(());
         }
         match core.next_alarm(now) {
@@ -205,6 +212,8 @@ pub(crate) struct Core {
     identifier: String,
     config: Config,
     sql: SqlStorage,
+    /// Whether anybody may have invented the community.
+    is_open: bool,
     started_at: UnixMillis,
     memory: RefCell<Memory>,
 }
@@ -214,6 +223,8 @@ struct Memory {
     upkeep: Upkeep,
     /// Whether the roster was restored from a panic, and is not in storage.
     rescued: bool,
+    /// Whether the last write failed, and that is in the log.
+    write_failed: bool,
 }
 
 impl Core {
@@ -232,7 +243,11 @@ impl Core {
                 None
             }
         };
-        let stored = decode(read_snapshot(&sql)?);
+        let stored = read_snapshot(&sql).unwrap_or_else(|error| {
+            journal::failure("storage_unreadable", &Failure::from(error));
+            None
+        });
+        let stored = decode(stored);
         let rescued = decode(rescue::take(&identifier))
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
@@ -244,10 +259,12 @@ impl Core {
                 journal::note("roster_restored", Details { peers: Some(snapshot.roster.len()), ..Details::default() });
                 snapshot.roster
             }
-            None => Roster::new(limits, throttle::random_secret()?),
+            None => Roster::new(limits, rate_limit::random_secret()?),
         };
-        let memory = RefCell::new(Memory { roster, upkeep, rescued: is_rescued });
-        Ok(Self { identifier, config, sql, started_at: now, memory })
+        let memory = RefCell::new(Memory { roster, upkeep, rescued: is_rescued, write_failed: false });
+        let is_open =
+            config.serves_all() && runtime::object_identifier(env, config.default_community.as_str())? != identifier;
+        Ok(Self { identifier, config, sql, is_open, started_at: now, memory })
     }
 
     /// The object's identifier: a hash of the community's name.
@@ -271,6 +288,7 @@ impl Core {
         let path = network.hashed(roster.secret());
         let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
         let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
+        let signs_community = ticket.payload().community.is_some();
         roster.expire(now);
         let was_listed = roster.holds(&ticket);
         let outcome = roster.announce(now, ticket, path);
@@ -280,7 +298,12 @@ impl Core {
         let announced = match outcome {
             Ok(announced) => announced,
             // A refusal changes nothing of that.
-            Err(refused) => return (Problem::Refused { refused, listed: was_listed }.answer(now, &peers), false),
+            Err(refused) => {
+                let problem = Problem::Refused { refused, listed: was_listed };
+                let answer =
+                    if signs_community { problem.answer(now, &peers) } else { problem.answer_with_ok(now, &peers) };
+                return (answer, false);
+            }
         };
         let accepted = announced == Announced::Accepted;
         let fields = AnnounceFields {
@@ -316,10 +339,24 @@ impl Core {
         upkeep.next_alarm(now, roster.next_deadline())
     }
 
-    fn is_deserted(&self, now: UnixMillis) -> bool {
+    /// Why nothing of the roster is worth keeping, if so.
+    fn not_worth_keeping(&self, now: UnixMillis) -> Option<&'static str> {
         let roster = &mut self.memory.borrow_mut().roster;
         roster.expire(now);
-        roster.is_empty()
+        if roster.is_empty() {
+            Some("nobody is present")
+        } else if self.is_open && roster.is_of_one_site() {
+            Some("all are in one site")
+        } else {
+            None
+        }
+    }
+
+    /// Puts nothing off, and writes nothing, for a community that anybody may have invented and in which nobody can find
+    /// anybody.
+    fn weigh(&self) {
+        let Memory { roster, upkeep, .. } = &mut *self.memory.borrow_mut();
+        upkeep.suspend(self.is_open && roster.is_of_one_site());
     }
 
     /// Sees to it that a change is written in time.
@@ -335,6 +372,7 @@ impl Core {
     /// Writes the roster, if that is due. A failure is logged and mended by the next write: the roster in memory is
     /// right all the same.
     fn write_if_due(&self, now: UnixMillis) {
+        self.weigh();
         let memory = &mut *self.memory.borrow_mut();
         if !memory.upkeep.take_write(now) {
             return;
@@ -342,24 +380,27 @@ impl Core {
         let written = Snapshot::encode(now, &memory.roster)
             .map_err(Failure::from)
             .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
-        if let Err(failure) = written {
-            journal::failure("snapshot_not_written", &failure);
+        if let Err(failure) = &written
+            && !memory.write_failed
+        {
+            journal::failure("snapshot_not_written", failure);
         }
+        memory.write_failed = written.is_err();
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AnnounceFields<'a> {
-    ok: bool,
-    accepted: bool,
-    listed: bool,
-    community: &'a str,
-    server_time: UnixMillis,
-    expires_at: UnixMillis,
-    announce_after_ms: u64,
+pub(crate) struct AnnounceFields<'a> {
+    pub(crate) ok: bool,
+    pub(crate) accepted: bool,
+    pub(crate) listed: bool,
+    pub(crate) community: &'a str,
+    pub(crate) server_time: UnixMillis,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) announce_after_ms: u64,
     /// Everybody who is listed, the caller too.
-    total: usize,
+    pub(crate) total: usize,
 }
 
 #[derive(Serialize)]
@@ -371,7 +412,7 @@ struct LeaveFields {
 }
 
 /// Spreads announces out. Nobody gains anything by guessing it.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     (js_sys::Math::random() * f64::from(u32::MAX)) as u32
 }
 

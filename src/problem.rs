@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::roster::Refused;
 use rendezvous_protocol::ticket::TicketError;
@@ -22,7 +22,7 @@ pub(crate) enum Problem {
         /// Whether the claim is listed, with an older ticket.
         listed: bool,
     },
-    Throttled(Throttled),
+    RateLimited(RateLimited),
     NotFound,
     MethodNotAllowed {
         /// The methods of this path.
@@ -44,7 +44,7 @@ impl Problem {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
             Self::Refused { refused, .. } => refused.code(),
-            Self::Throttled(_) => "THROTTLED",
+            Self::RateLimited(_) => "THROTTLED",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
             Self::Internal => "INTERNAL",
@@ -54,6 +54,7 @@ impl Problem {
     const fn status(&self) -> u16 {
         match self {
             Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
+            Self::Request(RequestError::BodyTimeout) => 408,
             Self::Request(RequestError::BodyTooLarge) => 413,
             Self::Request(_) => 400,
             Self::Ticket(
@@ -62,7 +63,7 @@ impl Problem {
             Self::Ticket(_) => 400,
             Self::Refused { refused: Refused::Expired, .. } => 400,
             Self::Refused { refused: Refused::StaleTicket { .. }, .. } => 409,
-            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. } | Self::Throttled(_) => 429,
+            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. } | Self::RateLimited(_) => 429,
             Self::MethodNotAllowed { .. } => 405,
             Self::Internal => 500,
         }
@@ -74,6 +75,7 @@ impl Problem {
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            408 => "Request Timeout",
             409 => "Conflict",
             413 => "Content Too Large",
             429 => "Too Many Requests",
@@ -86,7 +88,7 @@ impl Problem {
             Self::Request(error) => error.to_string(),
             Self::Ticket(error) => error.to_string(),
             Self::Refused { refused, .. } => refused.to_string(),
-            Self::Throttled(throttled) => throttled.to_string(),
+            Self::RateLimited(limited) => limited.to_string(),
             Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
@@ -95,37 +97,51 @@ impl Problem {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. }
-            | Self::Throttled(Throttled { retry_after }) => Some(*retry_after),
+            Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
+            Self::RateLimited(limited) => Some(limited.retry_after()),
             _ => None,
         }
+    }
+
+    /// The answer to a client that does not sign communities, about its ticket: it takes every status but 2xx for an
+    /// outage, and reads nothing of the body.
+    pub(crate) fn answer_with_ok(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
+        Answer::ok(&self.fields(now), Some(peers))
     }
 
     /// The answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
     /// the status's; `code` tells causes apart.
     pub(crate) fn answer(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
-        let code = self.code();
-        let retry_after_ms = self.retry_after().map(saturating_millis);
         let fields = Fields {
-            code,
-            detail: self.detail(),
-            listed: if let Self::Refused { listed, .. } = self { Some(*listed) } else { None },
-            ok: false,
-            retry_after_ms,
-            server_time: now,
-            status: self.status(),
-            title: self.title(),
-            kind: "about:blank",
-            validation: Validation { ok: false, reason: code },
+            status: Some(self.status()),
+            title: Some(self.title()),
+            kind: Some("about:blank"),
+            ..self.fields(now)
         };
         let mut headers = Vec::new();
-        if let Some(millis) = retry_after_ms {
-            headers.push(("Retry-After", millis.div_ceil(1_000).to_string()));
+        if let Some(retry_after) = self.retry_after() {
+            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
         }
         if let Self::MethodNotAllowed { allow } = self {
             headers.push(("Allow", (*allow).to_owned()));
         }
         Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers)
+    }
+
+    fn fields(&self, now: UnixMillis) -> Fields {
+        let code = self.code();
+        Fields {
+            code,
+            detail: self.detail(),
+            listed: if let Self::Refused { listed, .. } = self { Some(*listed) } else { None },
+            ok: false,
+            retry_after_ms: self.retry_after().map(saturating_millis),
+            server_time: now,
+            status: None,
+            title: None,
+            kind: None,
+            validation: Validation { ok: false, reason: code },
+        }
     }
 }
 
@@ -140,10 +156,12 @@ struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
     server_time: UnixMillis,
-    status: u16,
-    title: &'static str,
-    #[serde(rename = "type")]
-    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'static str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     validation: Validation,
 }
 
@@ -175,5 +193,16 @@ mod tests {
             )
         );
         assert!(answer.headers.contains(&("Retry-After", "45".to_owned())));
+        let answer = problem.answer_with_ok(UnixMillis::saturating(1_700_000_000_000), &peers);
+        assert_eq!((answer.status, answer.content, answer.headers.len()), (200, Content::Json, 0));
+        assert_eq!(
+            answer.body,
+            concat!(
+                r#"{"code":"ANNOUNCE_TOO_SOON","detail":"a new ticket for this peerId is accepted in 44001 ms; "#,
+                r#"until then, send the last one again","listed":true,"ok":false,"retryAfterMs":44001,"#,
+                r#""serverTime":1700000000000,"validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"#,
+                r#""since":[7],"peers":[{"a":1}]}"#
+            )
+        );
     }
 }

@@ -1,30 +1,36 @@
 //! From a request to its answer.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use rendezvous_protocol::budget::Throttled;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES};
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, LIST_TIMEOUT};
 use rendezvous_protocol::listing::{Excerpt, Listing};
 use rendezvous_protocol::network::{Client, read_address};
-use rendezvous_protocol::request::{Exclusion, RequestError, TicketBody, choose_community, choose_limit};
+use rendezvous_protocol::origin::is_foreign;
+use rendezvous_protocol::rate_limit::RateLimited;
+use rendezvous_protocol::request::{
+    Exclusion, RequestError, TicketBody, choose_community, choose_limit, signs_community,
+};
+use rendezvous_protocol::roster::Excluded;
 use rendezvous_protocol::snapshot::SnapshotError;
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 use slab::Slab;
 use worker::Env;
-use worker::js_sys::futures::future_to_promise;
 use worker::js_sys::{Date, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::Request;
 
 use crate::answer::Answer;
+use crate::community::AnnounceFields;
 use crate::config::{Config, ConfigError};
-use crate::listings::Age;
 use crate::problem::Problem;
-use crate::{community, journal, listings, runtime, signature, throttle};
+use crate::{community, journal, lists, rate_limit, runtime, signature};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
@@ -92,11 +98,11 @@ pub(crate) fn internal(now: UnixMillis, failure: &Failure) -> Answer {
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
-pub(crate) fn respond(request: Request, env: Env) -> Result<JsValue, JsValue> {
+pub(crate) fn respond(request: Request, env: Env, context: JsValue) -> Result<JsValue, JsValue> {
     #[cfg(feature = "fault-injection")]
     check_memory();
     let now = clock();
-    let served = config(&env).and_then(|config| Beacon { env, config, now }.serve(request));
+    let served = config(&env).and_then(|config| Beacon { env, context, config, now }.serve(request));
     answered(now, served)
 }
 
@@ -124,8 +130,26 @@ fn answered(now: UnixMillis, served: Result<Served, Failure>) -> Result<JsValue,
 /// What serving one request needs.
 struct Beacon {
     env: Env,
+    /// The runtime's: what is to go on after the answer is handed to it.
+    context: JsValue,
     config: &'static Config,
     now: UnixMillis,
+}
+
+/// Who brings a ticket, and what for.
+#[derive(Clone, Copy)]
+struct Bringer {
+    client: Client,
+    purpose: Purpose,
+    /// Whether a page of an origin does that is not the community's.
+    is_foreign: bool,
+}
+
+/// Who is told what is wrong with a ticket.
+struct Caller {
+    claim: Exclusion,
+    /// Whether the ticket signs a community. If not, the client may be one that takes every status but 2xx for an outage.
+    signs_community: bool,
 }
 
 impl Beacon {
@@ -133,16 +157,30 @@ impl Beacon {
         let described = runtime::describe_request(&request, self.config.client_address_header.as_deref())?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (method, url, address, autonomous_system, known) = (line(), line(), line(), line(), line());
-        let client = Client { address: read_address(address), autonomous_system: autonomous_system.parse().ok() };
+        let (method, url, address, autonomous_system, more) = (line(), line(), line(), line(), line());
+        let client = || self.client(address, autonomous_system);
+        let bringer = |purpose| {
+            let origin = Some(more).filter(|origin| !origin.is_empty());
+            let is_foreign = purpose == Purpose::Presence && is_foreign(self.config.origins.as_ref(), origin);
+            Bringer { client: client(), purpose, is_foreign }
+        };
         let reads = matches!(method, "GET" | "HEAD");
         let writes = method == "POST";
         let (path, query) = path_and_query(url);
         let answer = match path {
             _ if method == "OPTIONS" => preflight(),
-            "/announce" if writes => return self.take_ticket(&request, query, client, Purpose::Presence),
-            "/leave" if writes => return self.take_ticket(&request, query, client, Purpose::Leave),
-            "/peers" if reads => return self.list(query, client, known),
+            "/announce" if writes => {
+                let bringer = bringer(Purpose::Presence);
+                return self.take_ticket(&request, query, bringer);
+            }
+            "/leave" if writes => {
+                let bringer = bringer(Purpose::Leave);
+                return self.take_ticket(&request, query, bringer);
+            }
+            "/peers" if reads => {
+                let client = client();
+                return self.list(query, client, more);
+            }
             "/healthz" if reads => self.health(),
             #[cfg(feature = "fault-injection")]
             PANIC => match parameter(query, "in").as_deref() {
@@ -164,19 +202,44 @@ impl Beacon {
         Ok(answer.into())
     }
 
-    /// `POST /announce` and `POST /leave`.
-    fn take_ticket(self, request: &Request, query: &str, client: Client, purpose: Purpose) -> Result<Served, Failure> {
-        let community = parameter(query, "community");
-        if let Err(throttled) = throttle::spend(self.now, client, self.config)? {
-            return Ok(self.throttled(throttled, community.as_deref()).into());
+    fn client(&self, address: &str, autonomous_system: &str) -> Client {
+        let header = self.config.client_address_header.as_deref();
+        let client = Client { address: read_address(address), autonomous_system: autonomous_system.parse().ok() };
+        if client.address.is_none() {
+            // Not what it holds: that may be most of an address.
+            let header = header.unwrap_or("CF-Connecting-IP");
+            let cause =
+                format!("the header {header} of a request has no address: all such clients count as one household");
+            journal::failure_once("client_address_unreadable", &cause);
+        } else if header.is_none() && client.autonomous_system.is_none() {
+            journal::note_once("autonomous_system_unknown", "an IPv4 /16 or an IPv6 /29 counts as a provider");
         }
-        let now = self.now;
-        after(now, &runtime::read_body(request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES)?, move |body| {
-            let body = Uint8Array::new(&body);
-            // Before it is copied: not every request has come over HTTP, which would have seen to its length.
-            let fits = body.length() as usize <= BODY_MAX_BYTES;
-            let body = if fits { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) };
-            self.judge(body, community.as_deref(), client, purpose)
+        client
+    }
+
+    /// `POST /announce` and `POST /leave`.
+    fn take_ticket(self, request: &Request, query: &str, bringer: Bringer) -> Result<Served, Failure> {
+        let community = parameter(query, "community");
+        if let Err(limited) = rate_limit::take(self.now, bringer.client, self.config)? {
+            return Ok(self.rate_limited(limited, community.as_deref()).into());
+        }
+        let timeout_ms = u32::try_from(BODY_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        let body = runtime::read_body(request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES, timeout_ms)?;
+        after(self.now, &body, move |body| {
+            let body = if body.is_null() {
+                Err(RequestError::BodyBrokenOff)
+            } else if body.is_undefined() {
+                Err(RequestError::BodyTimeout)
+            } else {
+                let body = Uint8Array::new(&body);
+                // Before it is copied: not every request has come over HTTP, which would have seen to its length.
+                if body.length() as usize <= BODY_MAX_BYTES {
+                    Ok(body.to_vec())
+                } else {
+                    Err(RequestError::BodyTooLarge)
+                }
+            };
+            self.judge(body, community.as_deref(), bringer)
         })
     }
 
@@ -185,56 +248,90 @@ impl Beacon {
         self,
         body: Result<Vec<u8>, RequestError>,
         community: Option<&str>,
-        client: Client,
-        purpose: Purpose,
+        bringer: Bringer,
     ) -> Result<Served, Failure> {
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
             let community = self.community(community, body.community.as_deref())?;
             Ok((body.ticket, community))
         });
-        let (ticket, community) = match parsed {
+        let (json, community) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => return Ok(self.plain(&error.into()).into()),
         };
-        let ticket = match Ticket::parse(ticket, purpose) {
-            Ok(ticket) => ticket,
-            Err(error) => return self.with_list(Problem::Ticket(error), community, Exclusion::Nobody),
+        if let Err(limited) = rate_limit::admit(self.now, bringer.client, &community, self.config)? {
+            return Ok(self.rate_limited(limited, Some(community.as_str())).into());
+        }
+        // Goodbyes are ours alone: their clients read every status.
+        let told = |claim, signs_community| Caller {
+            claim,
+            signs_community: signs_community || bringer.purpose == Purpose::Leave,
         };
-        let caller = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
+        let ticket = match Ticket::parse(json, bringer.purpose) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let caller = told(Exclusion::Nobody, signs_community(json));
+                return self.refuse(error, community, caller);
+            }
+        };
+        let claim = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
+        let caller = told(claim, ticket.payload().community.is_some());
         match ticket.check(&self.config.ticket_rules(&community), self.now) {
             Ok(unproven) if signature::is_known(&unproven) => {
-                self.conclude(unproven.accept(true), caller, community, client)
+                self.conclude(unproven.accept(true), caller, community, bringer)
             }
             Ok(unproven) => after(self.now, &signature::equation(&unproven)?, move |holds| {
-                self.conclude(signature::accept(unproven, holds.is_truthy()), caller, community, client)
+                self.conclude(signature::accept(unproven, holds.is_truthy()), caller, community, bringer)
             }),
-            Err(error) => self.conclude(Err(error), caller, community, client),
+            Err(error) => self.refuse(error, community, caller),
         }
     }
 
     fn conclude(
         self,
         verified: Result<VerifiedTicket, TicketError>,
-        caller: Exclusion,
+        caller: Caller,
         community: Community,
-        client: Client,
+        bringer: Bringer,
     ) -> Result<Served, Failure> {
         match verified {
+            Ok(ticket) if bringer.is_foreign => self.only_list(&ticket, caller, community),
             // As it comes, because whoever makes a new one of it copies every header.
             Ok(ticket) => {
-                let answer = community::hand_over(&self.env, &community, client, &ticket)?;
+                let answer = community::hand_over(&self.env, &community, bringer.client, &ticket)?;
                 after(self.now, &answer, |answer| Ok(Served::Later(answer)))
             }
-            Err(error) => self.with_list(Problem::Ticket(error), community, caller),
+            Err(error) => self.refuse(error, community, caller),
         }
+    }
+
+    /// Answers an announce with the list alone, as if it were a reader's request.
+    fn only_list(self, ticket: &VerifiedTicket, caller: Caller, community: Community) -> Result<Served, Failure> {
+        let expires_at = ticket.payload().expires_at;
+        let name = community.clone();
+        let make = move |beacon: &Self, listing: &mut Listing| {
+            listing.expire(beacon.now);
+            let total = listing.total();
+            let fields = AnnounceFields {
+                ok: true,
+                accepted: false,
+                listed: false,
+                community: name.as_str(),
+                server_time: beacon.now,
+                expires_at,
+                announce_after_ms: beacon.config.pacing.announce_after_millis(total, community::random()),
+                total,
+            };
+            Answer::ok(&fields, Some(&*listing.answer(beacon.config.answer_limit, caller.claim.as_excluded())))
+        };
+        self.answer_from_list(community, make, |_, failure| Err(failure))
     }
 
     /// `GET /peers`.
     fn list(self, query: &str, client: Client, known: &str) -> Result<Served, Failure> {
         let community = parameter(query, "community");
-        if let Err(throttled) = throttle::spend(self.now, client, self.config)? {
-            return Ok(self.throttled(throttled, community.as_deref()).into());
+        if let Err(limited) = rate_limit::take(self.now, client, self.config)? {
+            return Ok(self.rate_limited(limited, community.as_deref()).into());
         }
         let parsed = self.community(community.as_deref(), None).and_then(|community| {
             let limit = choose_limit(parameter(query, "limit").as_deref(), self.config.answer_limit)?;
@@ -244,24 +341,47 @@ impl Beacon {
             Ok(parsed) => parsed,
             Err(error) => return Ok(self.plain(&error.into()).into()),
         };
-        let exclude = Exclusion::parse(parameter(query, "exclude"));
-        let make = |listing: &mut Listing| self.list_of(listing, &community, limit, &exclude, known);
-        if let Some(list) = listings::read(self.now, &community, Age::Fresh, self.config, make) {
-            return Ok(list.into());
+        if let Err(limited) = rate_limit::admit(self.now, client, &community, self.config)? {
+            return Ok(self.rate_limited(limited, Some(community.as_str())).into());
         }
-        let known = known.to_owned();
-        Ok(later(self.now, async move {
-            let make = |listing: &mut Listing| self.list_of(listing, &community, limit, &exclude, &known);
-            Ok(self.fetched(&community, make).await?.into())
-        }))
+        let exclude = Exclusion::parse(parameter(query, "exclude"));
+        let (name, known) = (community.clone(), known.to_owned());
+        let make = move |beacon: &Self, listing: &mut Listing| {
+            beacon.list_of(listing, &name, limit, exclude.as_excluded(), &known)
+        };
+        self.answer_from_list(community, make, |_, failure| Err(failure))
     }
 
-    /// What `make` makes of the community's list, which the object is asked for and which is kept.
-    async fn fetched<T>(&self, community: &Community, make: impl FnOnce(&mut Listing) -> T) -> Result<T, Failure> {
-        let mut listing = community::listing(&self.env, community).await?;
-        let made = make(&mut listing);
-        listings::keep(self.now, community.clone(), listing);
-        Ok(made)
+    /// Answers with what `make` makes of the community's list: the one that is kept, or the object's, which then is. What
+    /// comes of a list that cannot be had is for `otherwise` to say.
+    fn answer_from_list(
+        self,
+        community: Community,
+        make: impl Fn(&Self, &mut Listing) -> Answer + 'static,
+        otherwise: impl FnOnce(&Self, Failure) -> Result<Answer, Failure> + 'static,
+    ) -> Result<Served, Failure> {
+        let max_age = self.config.peers_max_age;
+        if let Some(answer) = lists::read_fresh(self.now, &community, max_age, |listing| make(&self, listing)) {
+            return Ok(answer.into());
+        }
+        // Whoever wants no list that is older than the request does not wait for one that was asked for before.
+        let patience = if max_age.is_zero() { Duration::ZERO } else { LIST_TIMEOUT };
+        let fetched = community::fetch_listing(&self.env, &self.context, &community, patience)?;
+        after_all(self.now, &fetched, move |fetched| {
+            // Of several who waited for one list, the first reads it for all.
+            if let Some(answer) = lists::read_fresh(self.now, &community, max_age, |listing| make(&self, listing)) {
+                return Ok(answer.into());
+            }
+            let answer = match fetched.and_then(|fetched| community::read_listing(&fetched)) {
+                Ok(mut listing) => {
+                    let answer = make(&self, &mut listing);
+                    lists::keep(self.now, community, listing);
+                    answer
+                }
+                Err(failure) => otherwise(&self, failure)?,
+            };
+            Ok(answer.into())
+        })
     }
 
     fn list_of(
@@ -269,7 +389,7 @@ impl Beacon {
         listing: &mut Listing,
         community: &Community,
         limit: usize,
-        exclude: &Exclusion,
+        excluded: Excluded<'_>,
         known: &str,
     ) -> Answer {
         listing.expire(self.now);
@@ -282,7 +402,7 @@ impl Beacon {
             return Answer::empty(304, headers);
         }
         let fields = List { ok: true, community: community.as_str(), server_time: self.now, total: listing.total() };
-        Answer::ok(&fields, Some(&*listing.answer(limit, exclude.as_excluded()))).with_headers(headers)
+        Answer::ok(&fields, Some(&*listing.answer(limit, excluded))).with_headers(headers)
     }
 
     fn health(&self) -> Answer {
@@ -299,39 +419,42 @@ impl Beacon {
         problem.answer(self.now, &Excerpt::default())
     }
 
-    /// A problem with the community's list: a peer that is refused still finds others.
-    fn with_list(self, problem: Problem, community: Community, caller: Exclusion) -> Result<Served, Failure> {
-        let refuse = |listing: &mut Listing| self.refusal(&problem, listing, &caller);
-        if let Some(refusal) = listings::read(self.now, &community, Age::Fresh, self.config, refuse) {
-            return Ok(refusal.into());
-        }
-        Ok(later(self.now, async move {
-            let refuse = |listing: &mut Listing| self.refusal(&problem, listing, &caller);
-            let refusal = self.fetched(&community, refuse).await.unwrap_or_else(|failure| {
+    /// Says what is wrong with a ticket, with the community's list: a peer that is refused still finds others.
+    fn refuse(self, error: TicketError, community: Community, caller: Caller) -> Result<Served, Failure> {
+        let name = community.clone();
+        let caller = Rc::new((Problem::Ticket(error), caller));
+        let told = Rc::clone(&caller);
+        self.answer_from_list(
+            community,
+            move |beacon, listing| beacon.refusal(&told.0, &told.1, Some(listing)),
+            move |beacon, failure| {
                 journal::failure("list_unavailable", &failure);
-                self.with_kept_list(&problem, &community, &caller)
-            });
-            Ok(refusal.into())
-        }))
+                let (problem, caller) = &*caller;
+                Ok(lists::read_any(&name, |listing| beacon.refusal(problem, caller, Some(listing)))
+                    .unwrap_or_else(|| beacon.refusal(problem, caller, None)))
+            },
+        )
     }
 
-    /// The same with whatever list is at hand, because a request over its budget must not cost the object anything.
-    fn throttled(&self, throttled: Throttled, community: Option<&str>) -> Answer {
-        let problem = Problem::Throttled(throttled);
-        match self.community(community, None) {
-            Ok(community) => self.with_kept_list(&problem, &community, &Exclusion::Nobody),
-            Err(_) => self.plain(&problem),
-        }
+    /// Refuses with whatever list is at hand, because a request over its limit must not cost the object anything.
+    fn rate_limited(&self, limited: RateLimited, community: Option<&str>) -> Answer {
+        let problem = Problem::RateLimited(limited);
+        let caller = Caller { claim: Exclusion::Nobody, signs_community: true };
+        self.community(community, None)
+            .ok()
+            .and_then(|community| lists::read_any(&community, |listing| self.refusal(&problem, &caller, Some(listing))))
+            .unwrap_or_else(|| self.plain(&problem))
     }
 
-    fn with_kept_list(&self, problem: &Problem, community: &Community, caller: &Exclusion) -> Answer {
-        let refuse = |listing: &mut Listing| self.refusal(problem, listing, caller);
-        listings::read(self.now, community, Age::Any, self.config, refuse).unwrap_or_else(|| self.plain(problem))
-    }
-
-    fn refusal(&self, problem: &Problem, listing: &mut Listing, caller: &Exclusion) -> Answer {
-        listing.expire(self.now);
-        problem.answer(self.now, &listing.answer(self.config.answer_limit, caller.as_excluded()))
+    fn refusal(&self, problem: &Problem, caller: &Caller, listing: Option<&mut Listing>) -> Answer {
+        let peers = match listing {
+            Some(listing) => {
+                listing.expire(self.now);
+                listing.answer(self.config.answer_limit, caller.claim.as_excluded())
+            }
+            None => Cow::Owned(Excerpt::default()),
+        };
+        if caller.signs_community { problem.answer(self.now, &peers) } else { problem.answer_with_ok(self.now, &peers) }
     }
 }
 
@@ -356,14 +479,24 @@ fn after(
     promise: &Promise,
     next: impl FnOnce(JsValue) -> Result<Served, Failure> + 'static,
 ) -> Result<Served, Failure> {
-    let next = move |value: Result<JsValue, JsValue>| answered(now, value.map_err(Failure::from).and_then(next));
+    after_all(now, promise, |value| value.and_then(next))
+}
+
+/// The same where `next` has something to say to a failure too.
+fn after_all(
+    now: UnixMillis,
+    promise: &Promise,
+    next: impl FnOnce(Result<JsValue, Failure>) -> Result<Served, Failure> + 'static,
+) -> Result<Served, Failure> {
+    let next = move |value: Result<JsValue, JsValue>| answered(now, next(value.map_err(Failure::from)));
     let waiting = WAITING.with_borrow_mut(|continuations| continuations.insert(Box::new(next)));
     Ok(Served::Later(RESUME.with(|resume| runtime::settle(promise, resume, waiting))?))
 }
 
 /// A promise of what `work` comes to.
+#[cfg(feature = "fault-injection")]
 fn later(now: UnixMillis, work: impl Future<Output = Result<Served, Failure>> + 'static) -> Served {
-    Served::Later(future_to_promise(async move { answered(now, work.await) }).into())
+    Served::Later(worker::js_sys::futures::future_to_promise(async move { answered(now, work.await) }).into())
 }
 
 /// `GET /peers`.
@@ -390,7 +523,8 @@ fn preflight() -> Answer {
         204,
         vec![
             ("Access-Control-Allow-Methods", "GET, POST, OPTIONS".to_owned()),
-            ("Access-Control-Allow-Headers", "Content-Type, Authorization".to_owned()),
+            // Whatever header a page's monitoring adds. The asterisk does not cover Authorization.
+            ("Access-Control-Allow-Headers", "*, Authorization".to_owned()),
             ("Access-Control-Max-Age", "86400".to_owned()),
         ],
     )

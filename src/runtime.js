@@ -5,17 +5,19 @@
 
 /**
  * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, the
- * number of the client's autonomous system, and If-None-Match.
+ * number of the client's autonomous system, and If-None-Match or, of a POST, Origin.
  *
  * @param {Request} request
- * @param {string | undefined} addressHeader Has the client's address where CF-Connecting-IP is absent.
+ * @param {string | undefined} addressHeader The only header that has the client's address. Where Cloudflare's own does,
+ *   Cloudflare says the autonomous system too.
  */
 export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
-  const address = headers.get("CF-Connecting-IP") ?? (addressHeader && headers.get(addressHeader)) ?? "";
-  const autonomousSystem = headers.has("CF-Connecting-IP") ? (request.cf?.asn ?? "") : "";
-  const known = method === "POST" ? "" : (headers.get("If-None-Match") ?? "");
-  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${known}`;
+  const address = headers.get(addressHeader ?? "CF-Connecting-IP") ?? "";
+  const autonomousSystem = addressHeader === undefined ? (request.cf?.asn ?? "") : "";
+  // An empty Origin is not none.
+  const more = method === "POST" ? (headers.get("Origin") || (headers.has("Origin") ? "null" : "")) : headers.get("If-None-Match");
+  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}`;
 }
 
 /**
@@ -25,12 +27,23 @@ export function describeRequest(request, addressHeader) {
  * @param {Request} request
  * @param {number} most
  * @param {number} mostRead Of a body that is too long, so much is read.
- * @returns {Promise<ArrayBuffer | Uint8Array>}
+ * @param {number} timeoutMs
+ * @returns {Promise<ArrayBuffer | Uint8Array | null | undefined>} Null where the client went away, undefined where the
+ *   body did not arrive in time.
  */
-export function readBody(request, most, mostRead) {
-  // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
-  const length = request.headers.get("Content-Length");
-  return length !== null && Number(length) <= most ? request.arrayBuffer() : readCounted(request, most, mostRead);
+export function readBody(request, most, mostRead, timeoutMs) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeoutMs);
+    const end = (body) => {
+      clearTimeout(timer);
+      resolve(body);
+    };
+    // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
+    const length = request.headers.get("Content-Length");
+    const body = length !== null && Number(length) <= most ? request.arrayBuffer() : readCounted(request, most, mostRead);
+    // Only the client can make it fail.
+    body.then(end, () => end(null));
+  });
 }
 
 async function readCounted(request, most, mostRead) {
@@ -116,4 +129,52 @@ export function verifyEd25519(bytes) {
  */
 export function callObject(env, community, what) {
   return env.COMMUNITY.getByName(community).fetch(`https://community${what}`);
+}
+
+/** The lists that are on their way, by community. */
+const underway = new Map();
+
+/**
+ * A promise of the community's list, or of the status that the object answered with in its place.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {ExecutionContext} context
+ * @param {string} community
+ * @param {string} what A path.
+ * @param {number} patienceMs So long a reader waits for a list that is on its way to another. 0: asks by itself.
+ * @returns {Promise<string | number>}
+ */
+export function fetchList(env, context, community, what, patienceMs) {
+  const ask = () => callObject(env, community, what).then((response) => (response.status === 200 ? response.text() : response.status));
+  if (patienceMs === 0) return ask();
+  const awaited = underway.get(community);
+  if (awaited !== undefined) {
+    return new Promise((resolve, reject) => {
+      // The runtime may end the other request, and with it what is awaited. Of its own this one has the timer.
+      const timer = setTimeout(() => {
+        forget(community, awaited);
+        resolve(ask());
+      }, patienceMs);
+      awaited.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
+  }
+  const list = ask().finally(() => forget(community, list));
+  underway.set(community, list);
+  // A reader who goes away does not take along what others wait for.
+  context.waitUntil(list.catch(() => {}));
+  return list;
+}
+
+function forget(community, list) {
+  if (underway.get(community) === list) underway.delete(community);
+}
+
+/**
+ * The identifier of the community's object.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {string} community
+ */
+export function objectIdentifier(env, community) {
+  return env.COMMUNITY.idFromName(community).toString();
 }

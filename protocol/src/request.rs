@@ -3,14 +3,16 @@
 use std::fmt::Display;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::base64;
 use crate::community::{Community, CommunityInvalid};
 use crate::key::PublicKey;
-use crate::limits::BODY_MAX_BYTES;
+use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
 use crate::object::{Object, present};
 use crate::roster::Excluded;
+use crate::time::saturating_millis;
 
 /// Why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,12 @@ pub enum RequestError {
     /// More bytes than a body may have.
     #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
     BodyTooLarge,
+    /// The client went away before the end of the body.
+    #[error("body: it broke off")]
+    BodyBrokenOff,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {} ms", saturating_millis(BODY_TIMEOUT))]
+    BodyTimeout,
     /// Not a community's name.
     #[error("{0}")]
     CommunityInvalid(#[from] CommunityInvalid),
@@ -44,8 +52,9 @@ impl RequestError {
     /// The code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "MALFORMED",
+            Self::Malformed(_) | Self::BodyBrokenOff => "MALFORMED",
             Self::BodyTooLarge => "BODY_TOO_LARGE",
+            Self::BodyTimeout => "BODY_TIMEOUT",
             Self::CommunityInvalid(_) => "COMMUNITY_INVALID",
             Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
             Self::CommunityUnknown(_) => "COMMUNITY_UNKNOWN",
@@ -88,6 +97,26 @@ impl<'a> TicketBody<'a> {
             serde_json::from_str(body).map_err(|error| malformed(&error))?;
         Ok(Self { ticket: ticket.get(), community })
     }
+}
+
+#[derive(Deserialize)]
+struct PayloadOf<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct CommunityOf {
+    #[serde(rename = "community")]
+    _community: IgnoredAny,
+}
+
+/// Returns whether there is a field `community` in a ticket's payload, whatever else is wrong with the ticket. Clients
+/// that do not sign a community take every status but 2xx for an outage, and after three of those never come again.
+pub fn signs_community(ticket: &str) -> bool {
+    serde_json::from_str::<Object<PayloadOf<'_>>>(ticket)
+        .and_then(|Object(PayloadOf { payload })| serde_json::from_str::<Object<CommunityOf>>(payload.get()))
+        .is_ok()
 }
 
 /// Settles which community a request is for: the query's, the body's, the default one, in this order.
@@ -202,6 +231,31 @@ mod tests {
             assert_eq!(choose(Some("a"), Some(invalid)).unwrap_err().code(), "COMMUNITY_INVALID", "{invalid}");
         }
         assert!(choose(Some(&longest), None).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_signs_a_community_if_its_payload_has_one_of_whatever_kind() {
+        for ticket in [
+            r#"{"payload":{"community":"a"}}"#,
+            r#"{"payload":{"community":null,"more":1},"more":{"payload":{}}}"#,
+            r#" { "payload" : { "community" : 7 } } "#,
+        ] {
+            assert!(signs_community(ticket), "{ticket}");
+        }
+        for ticket in [
+            "{}",
+            "null",
+            "[]",
+            r#"{"payload":{}}"#,
+            r#"{"payload":null}"#,
+            r#"{"payload":["a"]}"#,
+            r#"{"payload":"community"}"#,
+            r#"{"payload":{"more":{"community":"a"}}}"#,
+            r#"{"community":"a","payload":{}}"#,
+            r#"[{"community":"a"}]"#,
+        ] {
+            assert!(!signs_community(ticket), "{ticket}");
+        }
     }
 
     #[test]

@@ -36,12 +36,15 @@ pub(super) const HOW: &str = "\
 What a round does:
   Asks every beacon at once for GET /peers, up to 3 times where the failure may
   pass. Follows no redirects. Checks each ticket by itself: a bad ticket, or a
-  lying or dead beacon, costs only itself. Keeps the newest ticket of each peer.
+  lying or dead beacon, costs only itself. Keeps the newest ticket of each claim
+  (a peerId and a key).
   Every beacon with good tickets gets equally many places: with b of n hostile,
   at least (n-b)/n of the entries are what honest beacons listed. So a beacon
   with few peers limits the capsule; the report says which. `--shares available`
   gives places that are left to those that have more, and guarantees nothing.
-  Where beacons list different keys for one peerId, the report says who.
+  Where several keys claim one peerId, that one stands which more than half of
+  the beacons list alone, or longer than each of the others. The report says who
+  lists which.
   Tickets given with --include come first, in their order, in the place of what
   beacons list for the same peerId; they may live up to 7 days. One that is not
   good, or whose --probe does not answer, is left out, and the report says so.
