@@ -73,6 +73,7 @@ export async function inTurns(items, work) {
  * @typedef {object} Stage
  * @property {string} url Of a beacon.
  * @property {string} view Of another Worker before the same objects, which lists all that a roster holds.
+ * @property {() => Promise<void>} stop Done after the test, if not before.
  */
 
 /**
@@ -80,9 +81,10 @@ export async function inTurns(items, work) {
  *
  * @param {import("node:test").TestContext} context
  * @param {Record<string, string>} [vars]
+ * @param {{ persist?: string }} [options] The directory that keeps the objects' state.
  * @returns {Promise<Stage>}
  */
-export async function openStage(context, vars = {}) {
+export async function openStage(context, vars = {}, { persist } = {}) {
   const all = { COMMUNITIES: "*", NETWORK_REQUESTS_PER_MINUTE: "1000000", ADDRESS_REQUESTS_PER_MINUTE: "1000000", ...vars };
   const build = join(ROOT, "build");
   const beacon = await workerOptions(build, all);
@@ -92,15 +94,18 @@ export async function openStage(context, vars = {}) {
   const { miniflare, stop } = await startWorkerd({
     host: "127.0.0.1",
     port: 0,
+    durableObjectsPersist: persist ?? false,
     handleStructuredLogs: () => {},
     workers: [
       { ...beacon, ...sockets },
       { ...view, ...sockets, name: "view", durableObjects: Object.fromEntries(objects) },
     ],
   });
-  context.after(stop);
+  let stopped;
+  const stopOnce = () => (stopped ??= stop());
+  context.after(stopOnce);
   const [url, viewed] = await Promise.all([beacon.name, "view"].map((name) => miniflare.unsafeGetDirectURL(name)));
-  return { url: url.origin, view: viewed.origin };
+  return { url: url.origin, view: viewed.origin, stop: stopOnce };
 }
 
 /** One community at a beacon. */

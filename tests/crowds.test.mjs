@@ -6,8 +6,12 @@
 // below with a probability of less than 10⁻⁶ in a whole run (odds.mjs); what was measured is printed.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import { Scene, count, inTurns, networks, openStage, sitesByProvider } from "./crowd.mjs";
+import { call } from "./http.mjs";
 import { inAnswer, least, placesAmongFirst, shares, sum } from "./odds.mjs";
 import { requireCapsule } from "./program.mjs";
 import { newPeer } from "./ticket.mjs";
@@ -278,3 +282,122 @@ function boundsOf({ answer, capsule = answer, honestFirst }, { listed, honest, h
   const mean = least(sum(Array(NEWCOMERS).fill(drawn))) / NEWCOMERS;
   return { mean, answer: least(drawn), capsule: least(drawn) };
 }
+
+test("resurrector: a peer that has left is not brought back by its old ticket", { timeout: 120_000 }, async (t) => {
+  const stage = await openStage(t);
+  const [here, there] = [HONEST[0], networks.oneSlash24()];
+  let scenes = 0;
+  const newScene = (from = stage) => new Scene(from, `left-${(scenes += 1)}`);
+
+  /** Whoever brings it, from wherever: it is refused, and not listed. */
+  async function assertGone(scene, members, { url } = stage) {
+    for (const at of [undefined, there[0], FAR_APART[0]]) {
+      for (const { status, json } of await scene.bringAll(members, () => ({ at }))) {
+        assert.deepEqual([status, json.code], [409, "STALE_TICKET"], url);
+      }
+    }
+    assert.equal(count(await scene.roster(), members), 0);
+  }
+
+  async function listedAndLeft(scene) {
+    const [member] = await arrived(scene, scene.members([here]));
+    assert.equal((await scene.leave(member)).json.left, true);
+    return member;
+  }
+
+  await t.test("another key has had the name for an instant", async () => {
+    const scene = newScene();
+    const member = await listedAndLeft(scene);
+    const [other] = await arrived(scene, scene.members(there.slice(0, 1), () => member.peer.peerId));
+    assert.equal((await scene.leave(other)).json.left, true);
+    await assertGone(scene, [member]);
+  });
+
+  await t.test("256 short tickets and 256 goodbyes of one /24 have been there to forget", async () => {
+    const scene = newScene();
+    const member = await listedAndLeft(scene);
+    const short = scene.members(there).map((one) => ({ ...one, ticket: scene.ticket(one.peer, { expiresAt: Date.now() + 1_500 }) }));
+    await scene.bringAll(short);
+    await inTurns(scene.members(there), (one) => scene.leave(one));
+    const ends = Math.max(...short.map(({ ticket }) => ticket.payload.expiresAt));
+    while (Date.now() <= ends) await new Promise((resolve) => setTimeout(resolve, 50));
+    await assertGone(scene, [member]);
+  });
+
+  await t.test("it had to go for room, or found none, before it said goodbye", async () => {
+    const scene = newScene();
+    await scene.bringAll(scene.members(MANY));
+    const honest = scene.members(HONEST);
+    await scene.bringAll(honest);
+    assert.ok(count(await scene.roster(), honest) < ALL, "nobody had to go");
+    await inTurns(honest, (member) => scene.leave(member));
+    await inTurns(scene.members(there), (one) => scene.leave(one));
+    await assertGone(scene, honest);
+  });
+
+  await t.test("its goodbye overtakes its ticket", async () => {
+    const scene = newScene();
+    const [member] = scene.members([here]);
+    const { status, json } = await scene.leave(member);
+    assert.deepEqual([status, json.left], [200, false]);
+    await assertGone(scene, [member]);
+  });
+
+  await t.test("its ticket and its goodbye are from the future: as long as the ticket lasts", async (context) => {
+    // One that is 14 s ahead outlives what is remembered from the clock of the beacon.
+    const short = await openStage(context, {
+      TICKET_MAX_LIFETIME_MS: "4000",
+      ANNOUNCE_INTERVAL_MS: "500",
+      ANNOUNCE_AFTER_MIN_MS: "500",
+      ANNOUNCE_AFTER_MAX_MS: "1000",
+    });
+    const scene = newScene(short);
+    const [member] = scene.members([here]);
+    const issuedAt = Date.now() + 14_000;
+    const expiresAt = issuedAt + 4_000;
+    member.ticket = scene.ticket(member.peer, { issuedAt, expiresAt });
+    await arrived(scene, [member]);
+    const goodbye = await scene.leave(member, { expiresAt: expiresAt + 1 });
+    assert.equal(goodbye.json.left, true);
+    while (Date.now() < expiresAt - 500) {
+      await assertGone(scene, [member], short);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  });
+
+  await t.test("the beacon has been restarted", async (context) => {
+    const persist = await mkdtemp(join(tmpdir(), "crowds-test-"));
+    context.after(() => rm(persist, { recursive: true, force: true, maxRetries: 5 }));
+    const ended = await openStage(context, {}, { persist });
+    const before = newScene(ended);
+    // Whoever is alone in a community that anybody may invent is not stored.
+    await arrived(before, before.members(FAR_APART.slice(0, 2)));
+    const member = await listedAndLeft(before);
+    await ended.stop();
+    const started = await openStage(context, {}, { persist });
+    const after = new Scene(started, before.community);
+    assert.equal((await after.roster()).size, 2);
+    await assertGone(after, [member]);
+  });
+});
+
+test("neighbours: one machine at its limit takes nothing from the others in its network", { timeout: 120_000 }, async (t) => {
+  const { url } = await openStage(t, { NETWORK_REQUESTS_PER_MINUTE: "600", ADDRESS_REQUESTS_PER_MINUTE: "" });
+  const ipv6 = Array.from({ length: 41 }, (_, at) => ({ address: `2001:db8:0:${at.toString(16)}::1` }));
+  for (const [network, [machine, ...neighbours]] of [["/24", networks.oneSlash24().slice(0, 41)], ["/56", ipv6]]) {
+    const scene = new Scene({ url }, `neighbours-${network.slice(1)}`);
+    const list = ({ address }) => call(url, `/peers?community=${scene.community}`, { address });
+    const refused = [];
+    // As many as 25 a second in a minute.
+    await inTurns(Array(1_500).fill(machine), async (at) => {
+      const { status, json } = await list(at);
+      if (status === 429) refused.push(json.code);
+    });
+    const codes = await scene.bringAll(scene.members(neighbours));
+    const lists = await Promise.all(neighbours.map(list));
+    assert.deepEqual([...codes, ...lists].filter(({ status }) => status !== 200).map(({ json }) => json.code), []);
+    assert.ok(refused.length > 1_000, `only ${refused.length} requests of the machine were refused`);
+    assert.deepEqual([...new Set(refused)], ["THROTTLED"]);
+    t.diagnostic(`1,500 requests of one machine, then 80 of 40 neighbours in its ${network}: ${refused.length} and 0 refused`);
+  }
+});
