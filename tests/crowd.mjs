@@ -9,6 +9,8 @@ import { call, peers } from "./http.mjs";
 import { runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
+/** The first is the main module of a beacon that is counted. */
+const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"];
 /** Requests on their way at a time. */
 const AT_ONCE = 16;
 
@@ -106,6 +108,23 @@ export async function openStage(context, vars = {}, { persist } = {}) {
   context.after(stopOnce);
   const [url, viewed] = await Promise.all([beacon.name, "view"].map((name) => miniflare.unsafeGetDirectURL(name)));
   return { url: url.origin, view: viewed.origin, stop: stopOnce };
+}
+
+/**
+ * Starts a beacon, configured as wrangler.toml says but for `vars`, with what Cloudflare would bill counted at
+ * `GET /counters`, and ends it after the test.
+ *
+ * @param {import("node:test").TestContext} context
+ * @param {Record<string, string>} [vars]
+ * @returns {Promise<{ url: string }>}
+ */
+export async function openCounted(context, vars = {}) {
+  const beacon = await workerOptions(join(ROOT, "build"), vars);
+  const wrappers = COUNTING.map((file) => ({ type: "ESModule", path: join(ROOT, "bench", file) }));
+  const worker = { ...beacon, modules: [...wrappers, ...beacon.modules] };
+  const { url, stop } = await startWorkerd({ host: "127.0.0.1", port: 0, handleStructuredLogs: () => {}, workers: [worker] });
+  context.after(stop);
+  return { url };
 }
 
 /** One community at a beacon. */
@@ -216,8 +235,8 @@ function keys(tickets) {
 }
 
 async function succeeded(args) {
-  const { code, stderr } = await runCapsule(args);
-  if (code !== 0) throw new Error(`capsule ${args[0]} ended with ${code}: ${stderr}`);
+  const { code, stdout, stderr } = await runCapsule(args);
+  if (code !== 0) throw new Error(`capsule ${args[0]} ended with ${code}: ${stderr}${stdout}`);
 }
 
 /**

@@ -9,8 +9,9 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { before, test } from "node:test";
-import { Scene, count, inTurns, networks, openStage, sitesByProvider } from "./crowd.mjs";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { Scene, count, inTurns, networks, openCounted, openStage, sitesByProvider } from "./crowd.mjs";
 import { call } from "./http.mjs";
 import { inAnswer, least, placesAmongFirst, shares, sum } from "./odds.mjs";
 import { requireCapsule } from "./program.mjs";
@@ -35,10 +36,15 @@ const MANY = networks.slash24s({ octet: 30, sites: 256, providers: 10, addresses
 const FAR_APART = networks.slash24s({ octet: 30, sites: 256, providers: 256 });
 
 /**
- * The honest shares that are left where 256 hostile ones came first. Half of what one epoch leaves: it may end for some
+ * The honest shares that are left where hostile ones came first. Half of what one epoch leaves: it may end for some
  * providers while this is played, and then whoever has a place has to win it once more.
+ *
+ * @param {number} providers Among which the attacker's 256 sites are shared out.
  */
-const AMONG_FIRST = Math.floor(least(placesAmongFirst(HONEST_SITES, 256, CAPACITY)) / 2);
+function amongFirst(providers) {
+  const hostile = Array.from({ length: providers }, (_, place) => Math.floor((256 + place) / providers));
+  return Math.floor(least(placesAmongFirst(HONEST_SITES, hostile, CAPACITY)) / 2);
+}
 
 /**
  * @typedef {object} Attack
@@ -46,7 +52,8 @@ const AMONG_FIRST = Math.floor(least(placesAmongFirst(HONEST_SITES, 256, CAPACIT
  * @property {(scene: Scene) => Promise<{ honest: import("./crowd.mjs").Member[], hostile: import("./crowd.mjs").Member[] }>} play
  * @property {boolean} [honestFirst] Whether the honest keys are present longest.
  * @property {number} roster The fewest honest peers that the roster holds.
- * @property {number} [answer] The fewest in an answer; by default what the roster's draw gives.
+ * @property {number} [answer] The fewest in an answer; by default what the draw from what the roster holds gives.
+ * @property {number} [capsule] The fewest in a capsule; by default as in an answer.
  * @property {boolean} [guarded] Whether the beacon knows the origins of the community's pages.
  */
 
@@ -93,6 +100,9 @@ async function arrived(scene, members, by) {
 /** Keys in a single share get one place a turn, and the honest peers are all dealt after five turns at most. */
 const ONE_SHARE = { roster: ALL, answer: ANSWER - Math.max(...HONEST_SITES) };
 
+/** A page that is open in every honest site, and in 256 others. */
+const VISITORS = [...HONEST.map((at) => ({ ...at, address: `${at.site}.9` })), ...FAR_APART];
+
 /** @type {Attack[]} */
 const ATTACKS = [
   late("256 keys of one /24", networks.oneSlash24(), ONE_SHARE),
@@ -104,11 +114,11 @@ const ATTACKS = [
   late("50 /24s of 10 providers", FIFTY),
   first("50 /24s of 10 providers", FIFTY),
   late("256 /24s of 10 providers", MANY),
-  first("256 /24s of 10 providers", MANY, { roster: AMONG_FIRST }),
+  first("256 /24s of 10 providers", MANY, { roster: amongFirst(10) }),
   late("256 /24s of 256 providers", FAR_APART),
-  first("256 /24s of 256 providers", FAR_APART, { roster: AMONG_FIRST }),
+  first("256 /24s of 256 providers", FAR_APART, { roster: amongFirst(256) }),
   {
-    name: "announcer: 400 fresh keys more (20 s at 20/s) wherever its list shows none of its own",
+    name: "announcer: 400 fresh keys more (20 s at 20/s) wherever it is not listed",
     roster: HONEST_SHARES,
     honestFirst: true,
     async play(scene) {
@@ -141,7 +151,7 @@ const ATTACKS = [
   {
     name: "carrier: every honest ticket from a /24 of its own before its owner, then 256 /24s of 10 providers",
     roster: HONEST_SHARES,
-    answer: ANSWER / 4 - 1,
+    answer: Math.floor(ANSWER / 4),
     async play(scene) {
       const honest = scene.members(HONEST);
       const hostile = scene.members(MANY);
@@ -232,7 +242,7 @@ const ATTACKS = [
     roster: ALL,
     answer: ALL,
     async play(scene) {
-      const hostile = scene.members([...HONEST.map(({ address, ...at }) => ({ ...at, address: `${at.site}.9` })), ...FAR_APART]);
+      const hostile = scene.members(VISITORS);
       const replies = await scene.bringAll(hostile, (_, position) => ({ origin: position % 2 === 0 ? ELSEWHERE : "null" }));
       for (const { status, json } of replies) {
         assert.deepEqual([status, json.ok, json.accepted, json.listed], [200, true, false, false]);
@@ -244,10 +254,11 @@ const ATTACKS = [
   },
 ];
 
-before(requireCapsule);
-
 test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
-  const [open, guarded] = [await openStage(t), await openStage(t, { ORIGINS: PAGE })];
+  requireCapsule();
+  const open = await openStage(t);
+  // So that a capsule is not made of a list from before the honest peers came.
+  const guarded = await openStage(t, { ORIGINS: PAGE, PEERS_MAX_AGE_SECONDS: "0" });
   const rows = [["attack", "in the roster", "in an answer", "in a capsule"]];
   for (const [position, attack] of ATTACKS.entries()) {
     await t.test(attack.name, async () => {
@@ -261,7 +272,8 @@ test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
 
       const mean = answers.reduce((sum, told) => sum + told) / NEWCOMERS;
       const bounds = boundsOf(attack, { listed, honest, hostile });
-      const cell = (measured, bound) => `${Number(measured.toFixed(1))} (at least ${Number(bound.toFixed(1))})`;
+      const cell = (measured, bound) =>
+        `${Number(measured.toFixed(1))}${bound > 0 ? ` (at least ${Number(bound.toFixed(1))})` : ""}`;
       rows.push([attack.name, cell(roster, attack.roster), cell(mean, bounds.mean), cell(capsule, bounds.capsule)]);
       assert.ok(attack.roster > 0 && bounds.mean > 1, "a bound that says nothing");
       assert.ok(roster >= attack.roster, `the roster holds ${roster} of ${ALL}, promised are ${attack.roster}`);
@@ -272,6 +284,14 @@ test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
   }
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   for (const row of rows) t.diagnostic(row.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
+});
+
+test("without ORIGINS, pages open in every honest site from before leave no place: that is what it is for", async (t) => {
+  const scene = new Scene(await openStage(t), "unguarded");
+  await scene.bringAll(scene.members(VISITORS), () => ({ origin: ELSEWHERE }));
+  const honest = scene.members(HONEST);
+  await scene.bringAll(honest, () => ({ origin: PAGE }));
+  assert.equal(count(await scene.roster(), honest), 0);
 });
 
 /** The fewest honest peers in the mean of all answers, in each of them, and in a capsule. */
@@ -320,7 +340,7 @@ test("resurrector: a peer that has left is not brought back by its old ticket", 
     await scene.bringAll(short);
     await inTurns(scene.members(there), (one) => scene.leave(one));
     const ends = Math.max(...short.map(({ ticket }) => ticket.payload.expiresAt));
-    while (Date.now() <= ends) await new Promise((resolve) => setTimeout(resolve, 50));
+    while (Date.now() <= ends) await delay(ends + 1 - Date.now());
     await assertGone(scene, [member]);
   });
 
@@ -361,7 +381,7 @@ test("resurrector: a peer that has left is not brought back by its old ticket", 
     assert.equal(goodbye.json.left, true);
     while (Date.now() < expiresAt - 500) {
       await assertGone(scene, [member], short);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await delay(500);
     }
   });
 
@@ -373,6 +393,8 @@ test("resurrector: a peer that has left is not brought back by its old ticket", 
     // Whoever is alone in a community that anybody may invent is not stored.
     await arrived(before, before.members(FAR_APART.slice(0, 2)));
     const member = await listedAndLeft(before);
+    // The most that a crash may cost.
+    await delay(10_500);
     await ended.stop();
     const started = await openStage(context, {}, { persist });
     const after = new Scene(started, before.community);
@@ -400,4 +422,31 @@ test("neighbours: one machine at its limit takes nothing from the others in its 
     assert.deepEqual([...new Set(refused)], ["THROTTLED"]);
     t.diagnostic(`1,500 requests of one machine, then 80 of 40 neighbours in its ${network}: ${refused.length} and 0 refused`);
   }
+});
+
+test("cost: whoever invents communities and is alone in them gets no row written, no alarm set and no object kept awake", async (t) => {
+  const server = await openCounted(t, { COMMUNITIES: "*" });
+  const scenes = ["one", "two", "three"].map((name) => new Scene(server, name));
+  const [, ...site] = networks.oneSlash24();
+  const paid = ({ rowsWritten, alarms, alarmsSet }) => ({ rowsWritten, alarms, alarmsSet });
+
+  const start = performance.now();
+  for (const scene of scenes) await arrived(scene, scene.members(site.slice(0, 5)));
+  // A second site makes it a community.
+  const shared = new Scene(server, "shared");
+  await arrived(shared, shared.members([site[0], HONEST[0]]));
+  // Longer than what a crash may cost, after which everything else is stored.
+  await delay(11_000);
+  const counters = (await call(server.url, "/counters")).json.communities;
+  for (const { community } of scenes) {
+    assert.equal(counters[community].objectRequests, 5);
+    assert.deepEqual(paid(counters[community]), { rowsWritten: 0, alarms: 0, alarmsSet: 0 });
+    assert.ok(counters[community].activeMs < 1_000, `awake for ${counters[community].activeMs} ms of ${performance.now() - start}`);
+  }
+  const { rowsWritten, alarmsSet } = counters[shared.community];
+  assert.ok(rowsWritten > 0 && alarmsSet > 0, "what is counted here is never anything");
+
+  const closed = new Scene(await openCounted(t), "one");
+  const { status, json } = await closed.bring(closed.members([HONEST[0]])[0]);
+  assert.deepEqual([status, json.code], [404, "COMMUNITY_UNKNOWN"]);
 });

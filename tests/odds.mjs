@@ -94,19 +94,21 @@ export function shares(sites, places) {
 }
 
 /**
- * How many honest shares have a record in a full roster, `places` in all, whose newcomers were the honest ones, one
- * record a share: the hostile ones that came first are safe, all others compete by rank.
+ * How many honest shares have a record in a full roster whose newcomers were the honest ones: the hostile shares that came
+ * first are safe, as many as are a quarter of the places; all others compete by rank, with one record each.
  *
  * @param {number[]} honest How many sites each provider has.
- * @param {number} hostile Shares, more than a quarter of the places.
+ * @param {number[]} hostile The same; more shares than are safe.
  * @param {number} places
  */
 export function placesAmongFirst(honest, hostile, places) {
   const left = places - quarter(places);
-  return mixture(shares(honest, places), (count) => {
-    const competing = count + hostile - quarter(places);
-    return competing <= left ? drawn(count, count, count) : drawn(competing, count, left);
-  });
+  return mixture(shares(hostile, places), (theirs) =>
+    mixture(shares(honest, places), (ours) => {
+      const competing = ours + theirs - quarter(places);
+      return drawn(competing, ours, Math.min(left, competing));
+    }),
+  );
 }
 
 /**
