@@ -27,6 +27,7 @@ use worker::{Delay, Env, ScheduledTime, SqlStorage, State, Storage, web_sys};
 use crate::answer::{Answer, Content};
 use crate::config::Config;
 use crate::journal::Details;
+use crate::objects::Attempt;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
 use crate::{journal, rate_limit, rescue, runtime};
@@ -47,6 +48,7 @@ const WRITE_SNAPSHOT: &str =
 pub(crate) fn hand_over(
     env: &Env,
     community: &Name,
+    attempt: Attempt,
     client: Client,
     ticket: &VerifiedTicket,
 ) -> Result<Promise, JsValue> {
@@ -55,11 +57,8 @@ pub(crate) fn hand_over(
         Purpose::Leave => LEAVE,
     };
     let ticket = base64::encode(ticket.as_json().as_bytes());
-    runtime::call_object(
-        env,
-        community.as_str(),
-        &format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text()),
-    )
+    let what = format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text());
+    runtime::call_object(env, &attempt.object_name(community), &what)
 }
 
 /// Asks the object for its list: [`read_listing`] takes what comes. A reader waits so long for one that is on its way to
@@ -68,10 +67,11 @@ pub(crate) fn fetch_listing(
     env: &Env,
     context: &JsValue,
     community: &Name,
+    attempt: Attempt,
     patience: Duration,
 ) -> Result<Promise, JsValue> {
     let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
-    runtime::fetch_list(env, context, community.as_str(), LISTING, patience_ms)
+    runtime::fetch_list(env, context, &attempt.object_name(community), LISTING, patience_ms)
 }
 
 /// Reads the list.
@@ -428,7 +428,11 @@ fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
         return Ok(None);
     }
     let row = first_row(sql, READ_SNAPSHOT)?;
-    if row.is_undefined() { Ok(None) } else { Ok(Reflect::get(&row, &"state".into())?.as_string()) }
+    if row.is_undefined() {
+        return Ok(None);
+    }
+    let state = Reflect::get(&row, &"state".into())?.as_string();
+    state.map(Some).ok_or_else(|| JsValue::from("the row of the snapshot is not text"))
 }
 
 /// Undefined, where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values along for one text.

@@ -9,6 +9,7 @@ mod community;
 mod config;
 mod journal;
 mod lists;
+mod objects;
 mod problem;
 mod rate_limit;
 mod rescue;

@@ -29,6 +29,7 @@ use worker::web_sys::Request;
 use crate::answer::Answer;
 use crate::community::AnnounceFields;
 use crate::config::{Config, ConfigError};
+use crate::objects::Attempt;
 use crate::problem::Problem;
 use crate::{community, journal, lists, rate_limit, runtime, signature};
 
@@ -42,6 +43,8 @@ pub(crate) enum Failure {
     Config(ConfigError),
     #[error("the runtime: {0}")]
     Runtime(String),
+    #[error("the object is busy: {0}")]
+    Busy(String),
     #[error("the object answered {status}")]
     Object { status: u16 },
     #[error("a roster could not be written or read: {0}")]
@@ -62,7 +65,11 @@ impl From<worker::Error> for Failure {
 
 impl From<JsValue> for Failure {
     fn from(error: JsValue) -> Self {
-        worker::Error::from(error).into()
+        // Properties of the runtime's errors about objects.
+        let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
+        let is_busy = is("retryable") || is("overloaded");
+        let text = worker::Error::from(error).to_string();
+        if is_busy { Self::Busy(text) } else { Self::Runtime(text) }
     }
 }
 
@@ -296,13 +303,30 @@ impl Beacon {
     ) -> Result<Served, Failure> {
         match verified {
             Ok(ticket) if bringer.is_foreign => self.only_list(&ticket, caller, community),
-            // As it comes, because whoever makes a new one of it copies every header.
             Ok(ticket) => {
-                let answer = community::hand_over(&self.env, &community, bringer.client, &ticket)?;
-                after(self.now, &answer, |answer| Ok(Served::Later(answer)))
+                let attempt = Attempt::first(self.now, &community);
+                self.hand_over(ticket, community, bringer.client, attempt)
             }
             Err(error) => self.refuse(error, community, caller),
         }
+    }
+
+    fn hand_over(
+        self,
+        ticket: VerifiedTicket,
+        community: Community,
+        client: Client,
+        attempt: Attempt,
+    ) -> Result<Served, Failure> {
+        let answer = community::hand_over(&self.env, &community, attempt, client, &ticket)?;
+        after_all(self.now, &answer, move |answer| match answer {
+            // As it comes, because whoever makes a new one of it copies every header.
+            Ok(answer) => Ok(Served::Later(answer)),
+            Err(failure) => match attempt.next(self.now, &community, &failure) {
+                Some(next) => self.hand_over(ticket, community, client, next),
+                None => Err(failure),
+            },
+        })
     }
 
     /// Answers an announce with the list alone, as if it were a reader's request.
@@ -364,13 +388,30 @@ impl Beacon {
         if let Some(answer) = lists::read_fresh(self.now, &community, max_age, |listing| make(&self, listing)) {
             return Ok(answer.into());
         }
+        let attempt = Attempt::first(self.now, &community);
+        self.fetch_list(community, attempt, make, otherwise)
+    }
+
+    fn fetch_list(
+        self,
+        community: Community,
+        attempt: Attempt,
+        make: impl Fn(&Self, &mut Listing) -> Answer + 'static,
+        otherwise: impl FnOnce(&Self, Failure) -> Result<Answer, Failure> + 'static,
+    ) -> Result<Served, Failure> {
+        let max_age = self.config.peers_max_age;
         // Whoever wants no list that is older than the request does not wait for one that was asked for before.
         let patience = if max_age.is_zero() { Duration::ZERO } else { LIST_TIMEOUT };
-        let fetched = community::fetch_listing(&self.env, &self.context, &community, patience)?;
+        let fetched = community::fetch_listing(&self.env, &self.context, &community, attempt, patience)?;
         after_all(self.now, &fetched, move |fetched| {
             // Of several who waited for one list, the first reads it for all.
             if let Some(answer) = lists::read_fresh(self.now, &community, max_age, |listing| make(&self, listing)) {
                 return Ok(answer.into());
+            }
+            if let Err(failure) = &fetched
+                && let Some(next) = attempt.next(self.now, &community, failure)
+            {
+                return self.fetch_list(community, next, make, otherwise);
             }
             let answer = match fetched.and_then(|fetched| community::read_listing(&fetched)) {
                 Ok(mut listing) => {

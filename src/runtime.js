@@ -121,60 +121,60 @@ export function verifyEd25519(bytes) {
 }
 
 /**
- * Calls the community's object. The host is of no consequence: the name picks the object.
+ * Calls an object. The host is of no consequence: the name picks the object.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
- * @param {string} community
+ * @param {string} object Its name.
  * @param {string} what A path and a query. All is said in the URL: headers and a body are more to make and to read.
  */
-export function callObject(env, community, what) {
-  return env.COMMUNITY.getByName(community).fetch(`https://community${what}`);
+export function callObject(env, object, what) {
+  return env.COMMUNITY.getByName(object).fetch(`https://community${what}`);
 }
 
-/** The lists that are on their way, by community. */
+/** The lists that are on their way, by the name of the object. */
 const underway = new Map();
 
 /**
- * A promise of the community's list, or of the status that the object answered with in its place.
+ * A promise of the list of an object, or of the status that the object answered with in its place.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {ExecutionContext} context
- * @param {string} community
+ * @param {string} object Its name.
  * @param {string} what A path.
  * @param {number} patienceMs So long a reader waits for a list that is on its way to another. 0: asks by itself.
  * @returns {Promise<string | number>}
  */
-export function fetchList(env, context, community, what, patienceMs) {
-  const ask = () => callObject(env, community, what).then((response) => (response.status === 200 ? response.text() : response.status));
+export function fetchList(env, context, object, what, patienceMs) {
+  const ask = () => callObject(env, object, what).then((response) => (response.status === 200 ? response.text() : response.status));
   if (patienceMs === 0) return ask();
-  const awaited = underway.get(community);
+  const awaited = underway.get(object);
   if (awaited !== undefined) {
     return new Promise((resolve, reject) => {
       // The runtime may end the other request, and with it what is awaited. Of its own this one has the timer.
       const timer = setTimeout(() => {
-        forget(community, awaited);
+        forget(object, awaited);
         resolve(ask());
       }, patienceMs);
       awaited.then(resolve, reject).finally(() => clearTimeout(timer));
     });
   }
-  const list = ask().finally(() => forget(community, list));
-  underway.set(community, list);
+  const list = ask().finally(() => forget(object, list));
+  underway.set(object, list);
   // A reader who goes away does not take along what others wait for.
   context.waitUntil(list.catch(() => {}));
   return list;
 }
 
-function forget(community, list) {
-  if (underway.get(community) === list) underway.delete(community);
+function forget(object, list) {
+  if (underway.get(object) === list) underway.delete(object);
 }
 
 /**
- * The identifier of the community's object.
+ * The identifier of the object with this name.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
- * @param {string} community
+ * @param {string} object
  */
-export function objectIdentifier(env, community) {
-  return env.COMMUNITY.idFromName(community).toString();
+export function objectIdentifier(env, object) {
+  return env.COMMUNITY.idFromName(object).toString();
 }

@@ -34,19 +34,19 @@ extern "C" {
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = callObject)]
-    pub(crate) fn call_object(env: &Env, community: &str, what: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn call_object(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = fetchList)]
     pub(crate) fn fetch_list(
         env: &Env,
         context: &JsValue,
-        community: &str,
+        object: &str,
         what: &str,
         patience_ms: u32,
     ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = objectIdentifier)]
-    pub(crate) fn object_identifier(env: &Env, community: &str) -> Result<String, JsValue>;
+    pub(crate) fn object_identifier(env: &Env, object: &str) -> Result<String, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(

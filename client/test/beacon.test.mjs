@@ -14,7 +14,7 @@ import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { makeRoot, signCapsule, signaturesOf } from "./world.mjs";
 
 /** Lists straight from the object. */
-const VARS = { PEERS_MAX_AGE_SECONDS: "0" };
+const VARS = { COMMUNITIES: "my-app", PEERS_MAX_AGE_SECONDS: "0" };
 
 /** Resolves with the first event whose peers include `peerId`. */
 function found(rendezvous, peerId, within = 10_000) {
