@@ -61,8 +61,8 @@ pub(crate) fn hand_over(
     runtime::call_object(env, &attempt.object_name(community), &what)
 }
 
-/// Asks the object for its list: [`read_listing`] takes what comes. A reader waits so long for one that is on its way to
-/// another reader.
+/// Asks the object for its list: [`read_listing`] takes what comes. So long a reader waits for a list that is on its way
+/// to another.
 pub(crate) fn fetch_listing(
     env: &Env,
     context: &JsValue,
@@ -352,8 +352,8 @@ impl Core {
         }
     }
 
-    /// Puts nothing off, and writes nothing, for a community that anybody may have invented and in which nobody can find
-    /// anybody.
+    /// Sees to it that nothing is written, and nothing put off, for a community that anybody may have invented and in
+    /// which nobody can find anybody.
     fn weigh(&self) {
         let Memory { roster, upkeep, .. } = &mut *self.memory.borrow_mut();
         upkeep.suspend(self.is_open && roster.is_of_one_site());

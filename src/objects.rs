@@ -1,8 +1,8 @@
 //! Which object a community is in: its own, or a spare one.
 //!
-//! An object whose stored bytes the runtime itself cannot read is never constructed, and no code of ours gets to leave
-//! them aside. Presence is soft, so the community then goes on in an object of another name, and every isolate finds the
-//! same one. An object that is only busy, or has panicked, is asked once more.
+//! An object whose stored bytes the runtime itself cannot read is never constructed, and no code of the beacon gets to
+//! leave them aside. Presence is soft, so the community then goes on in an object of another name, which is the same for
+//! every isolate. An object that is only busy, or has panicked, is asked once more.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -155,7 +155,7 @@ struct Bringer {
 /// Who is told what is wrong with a ticket.
 struct Caller {
     claim: Exclusion,
-    /// Whether the ticket signs a community. If not, the client may be one that takes every status but 2xx for an outage.
+    /// Whether the ticket signs a community. If not, the client may be one that takes any status but 2xx for an outage.
     signs_community: bool,
 }
 
@@ -284,10 +284,10 @@ impl Beacon {
         let claim = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
         let caller = told(claim, ticket.payload().community.is_some());
         match ticket.check(&self.config.ticket_rules(&community), self.now) {
-            Ok(unproven) if signature::is_known(&unproven) => {
+            Ok(unproven) if signature::is_cached(&unproven) => {
                 self.conclude(unproven.accept(true), caller, community, bringer)
             }
-            Ok(unproven) => after(self.now, &signature::equation(&unproven)?, move |holds| {
+            Ok(unproven) => after(self.now, &signature::verify_signature(&unproven)?, move |holds| {
                 self.conclude(signature::accept(unproven, holds.is_truthy()), caller, community, bringer)
             }),
             Err(error) => self.refuse(error, community, caller),
@@ -376,8 +376,8 @@ impl Beacon {
         self.answer_from_list(community, make, |_, failure| Err(failure))
     }
 
-    /// Answers with what `make` makes of the community's list: the one that is kept, or the object's, which then is. What
-    /// comes of a list that cannot be had is for `otherwise` to say.
+    /// Answers with what `make` makes of the community's list: the one that is kept, or the object's, which then is.
+    /// Where there is none to be had, `otherwise` answers.
     fn answer_from_list(
         self,
         community: Community,

@@ -4,25 +4,25 @@
 // So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
 
 /**
- * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, the
- * number of the client's autonomous system, and If-None-Match or, of a POST, Origin.
+ * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
+ * the number of the client's autonomous system, and If-None-Match or, of a POST, Origin.
  *
  * @param {Request} request
- * @param {string | undefined} addressHeader The only header that has the client's address. Where Cloudflare's own does,
- *   Cloudflare says the autonomous system too.
+ * @param {string | undefined} addressHeader The only header that has the client's address. Where that is Cloudflare's
+ *   own, Cloudflare says the autonomous system too.
  */
 export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
   const address = headers.get(addressHeader ?? "CF-Connecting-IP") ?? "";
   const autonomousSystem = addressHeader === undefined ? (request.cf?.asn ?? "") : "";
   // An empty Origin is not none.
-  const more = method === "POST" ? (headers.get("Origin") || (headers.has("Origin") ? "null" : "")) : headers.get("If-None-Match");
+  const origin = () => headers.get("Origin") || (headers.has("Origin") ? "null" : "");
+  const more = method === "POST" ? origin() : headers.get("If-None-Match");
   return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}`;
 }
 
 /**
- * A promise of a request's body, of which little more than `most` bytes are kept in memory. Where it has more than that,
- * more than `most` bytes may come back, but need not all come.
+ * Reads the body, keeping at most `most + 1` bytes. A longer result means *too large*; its content is then meaningless.
  *
  * @param {Request} request
  * @param {number} most
@@ -40,7 +40,8 @@ export function readBody(request, most, mostRead, timeoutMs) {
     };
     // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
     const length = request.headers.get("Content-Length");
-    const body = length !== null && Number(length) <= most ? request.arrayBuffer() : readCounted(request, most, mostRead);
+    const isShort = length !== null && Number(length) <= most;
+    const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead);
     // Only the client can make it fail.
     body.then(end, () => end(null));
   });
@@ -73,8 +74,8 @@ export function respond(status, headers, more, body) {
 /**
  * The same, with a body that the garbage collector knows of.
  *
- * It does not see what a `Response` copies. So under load it lets thousands of them lie, and then destroys them in one
- * go, for which everyone waits. A buffer of JavaScript it counts, and comes sooner.
+ * The collector does not account for bytes that a `Response` copies, so under load thousands pile up until one long
+ * pause. A buffer of JavaScript is accounted for, and collected sooner.
  */
 export function respondCounted(status, headers, more, body) {
   return respond(status, headers, more, body.slice());
@@ -145,7 +146,8 @@ const underway = new Map();
  * @returns {Promise<string | number>}
  */
 export function fetchList(env, context, object, what, patienceMs) {
-  const ask = () => callObject(env, object, what).then((response) => (response.status === 200 ? response.text() : response.status));
+  const read = (response) => (response.status === 200 ? response.text() : response.status);
+  const ask = () => callObject(env, object, what).then(read);
   if (patienceMs === 0) return ask();
   const awaited = underway.get(object);
   if (awaited !== undefined) {

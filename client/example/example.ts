@@ -220,7 +220,7 @@ function renderPeer(row: HTMLElement, id: string, peer: Peer | undefined): void 
   set(presence, !peer ? "new" : peer.state === "live" ? "live" : "recently seen", `badge ${peer?.state === "live" ? "good" : ""}`);
   set(connection, link ?? "", `badge ${link ? { connected: "good", connecting: "fair", gone: "", unreachable: "bad" }[link] : ""}`);
   connection.hidden = !link;
-  set(about, peer ? `${brief(id)} · from ${place(peer.source)} · announced ${ago(peer.issuedAt)}` : "has found you, and is in none of your lists yet");
+  set(about, peer ? `${brief(id)} · from ${place(peer.source)} · announced ${ago(peer.issuedAt)}${peer.contested ? " · several keys claim this name" : ""}` : "has found you, and is in none of your lists yet");
 }
 
 function write(kind: "own" | "message" | "note", from: string, what: string): void {

@@ -1,6 +1,6 @@
 // The ticket that this peer is listed with: one for all beacons, replaced in time. No I/O but the signature.
 
-import { CLOCK_SKEW_MS, type Claims, type Signer, signTicket } from "./ticket.js";
+import { CLOCK_SKEW_MS, type PayloadFields, type Signer, signTicket } from "./ticket.js";
 
 /** A ticket, and the one that ends its presence, signed ahead: a page that goes has no time to sign. */
 export interface CurrentTicket {
@@ -18,13 +18,13 @@ const ANNOUNCE_INTERVAL_MS = 45_000;
 export class Announcement {
   /** Undefined if there is none of any use. */
   current: CurrentTicket | undefined;
-  readonly #claims: Omit<Claims, "issuedAt" | "expiresAt">;
+  readonly #fields: Omit<PayloadFields, "issuedAt" | "expiresAt">;
   readonly #lifetimeMs: number;
   #issuedLast = 0;
   #minting: Promise<CurrentTicket> | undefined;
 
-  constructor(claims: Omit<Claims, "issuedAt" | "expiresAt">, lifetimeMs: number) {
-    this.#claims = claims;
+  constructor(fields: Omit<PayloadFields, "issuedAt" | "expiresAt">, lifetimeMs: number) {
+    this.#fields = fields;
     this.#lifetimeMs = lifetimeMs;
   }
 
@@ -51,7 +51,7 @@ export class Announcement {
     const expiresAt = issuedAt + this.#lifetimeMs;
     this.#issuedLast = issuedAt + 1;
     const sign = (start: number, leave: boolean) =>
-      signTicket({ ...this.#claims, issuedAt: start, expiresAt }, leave, signer);
+      signTicket({ ...this.#fields, issuedAt: start, expiresAt }, leave, signer);
     const [json, farewell] = await Promise.all([sign(issuedAt, false), sign(issuedAt + 1, true)]);
     return (this.current = { issuedAt, expiresAt, renewBy: issuedAt + (this.#lifetimeMs * 2) / 3, json, farewell });
   }

@@ -11,26 +11,36 @@ export const ANSWER_MAX_BYTES = 256 * 1024;
 const ANSWER_MAX_TICKETS = 200;
 
 export interface Answer {
-  /** Of a refusal; else undefined. */
+  /** Of a refusal, whatever its status; else undefined. */
   code: string | undefined;
+  /** Whether an announce has a place in the roster now. Beacons of version 0.1.0 do not say so: they list all they take. */
+  listed: boolean;
   serverTime?: number;
   announceAfterMs?: number;
   retryAfterMs?: number;
   tickets: Json[];
+  /**
+   * Of each ticket, since when the beacon lists its claim, in milliseconds since the Unix epoch. Empty where it does not
+   * say so, or not for each of them: it is only its word, and no reason to lose the list.
+   */
+  since: number[];
 }
 
 /** @throws Refusal for what is no answer of a beacon to this community. */
 export function readAnswer(status: number, body: Bytes, asked: string): Answer {
-  const ok = status === 200;
   // What is not JSON may be a proxy's page for the status.
-  const fields = readObject(body, ok ? undefined : `HTTP_${status}`);
-  const { code, community, peers } = fields;
+  const fields = readObject(body, status === 200 ? undefined : `HTTP_${status}`);
+  const { ok, code, community, listed, peers, since } = fields;
   demand((community ?? asked) === asked, "COMMUNITY_MISMATCH");
-  demand(!ok || Array.isArray(peers));
+  demand(status !== 200 || (typeof ok === "boolean" && Array.isArray(peers)));
+  const isGood = status === 200 && ok;
+  const tickets = Array.isArray(peers) ? peers : [];
   return {
     // The times, as far as they are some.
     ...Object.fromEntries(Object.entries(fields).filter(([, value]) => isTime(value))),
-    code: ok ? undefined : typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : `HTTP_${status}`,
-    tickets: Array.isArray(peers) ? peers.slice(0, ANSWER_MAX_TICKETS) : [],
+    code: isGood ? undefined : typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : `HTTP_${status}`,
+    listed: listed === undefined || listed === true,
+    tickets: tickets.slice(0, ANSWER_MAX_TICKETS),
+    since: Array.isArray(since) && since.length === tickets.length && since.every(isTime) ? since : [],
   };
 }

@@ -15,6 +15,7 @@ import {
   demand,
   demandSupported,
   demandTimely,
+  dropDuplicates,
   fieldsOf,
   isTime,
   readObject,
@@ -135,7 +136,8 @@ export async function readCapsule(
     issuedAt,
   );
   return {
-    ...found,
+    // A publisher has chosen one key of each peerId.
+    ...dropDuplicates(found, ({ peerId }) => peerId),
     memory: {
       ...warning,
       rootVersion,

@@ -46,7 +46,8 @@ const UNKNOWN_PEER = "Could not connect to peer ";
 type Attempts<Connection> = Map<string, { connection: Connection; timer: ReturnType<typeof setTimeout> }>;
 
 /**
- * Keeps a PeerJS peer connected to the peers that `rendezvous` finds.
+ * Keeps a PeerJS peer connected to the peers that `rendezvous` finds. Whom a connection reaches is the word of PeerJS's
+ * server: which key they have is the page's to ask, and to report with `rendezvous.connected(peerId, publicKey)`.
  *
  * @param peer One that is open: its `id` is the `peerId` of `rendezvous`.
  * @returns Stops dialling, accepting and reporting; only connections that are open stay.

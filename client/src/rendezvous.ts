@@ -5,6 +5,7 @@
 
 import { Announcement, type CurrentTicket } from "./announcement.js";
 import { ANSWER_MAX_BYTES, type Answer, readAnswer } from "./answer.js";
+import { base64 } from "./bytes.js";
 import {
   CAPSULE_MAX_BYTES,
   CAPSULE_TICKET_MAX_LIFETIME_MS,
@@ -19,7 +20,7 @@ import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
 import { readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
-import { type PeerList, Peers, type StoredPeer } from "./peers.js";
+import { CACHE, type PeerList, Peers, type StoredPeer } from "./peers.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
 import { Source, type SourceStatus } from "./source.js";
@@ -29,6 +30,7 @@ import {
   type TicketRules,
   TICKET_MAX_LIFETIME_MS,
   type Tickets,
+  dropDuplicates,
   parseTicket,
   verifyTicket,
   verifyTickets,
@@ -101,8 +103,10 @@ const MIN_PAUSE_MS = 2_000;
 /** What a beacon may ask for between two announces. */
 const MIN_ANNOUNCE_MS = 10_000;
 const USUAL_ANNOUNCE_MS = 60_000;
-const TAKEN_PAUSE_MS = 30_000;
 const STALE_PAUSE_MS = 5_000;
+/** What a clock that was wrong explains. */
+const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
+const UNSIGNED_PAUSE_MS = 30_000;
 
 /** What a source had. */
 interface Found extends Tickets {
@@ -144,6 +148,10 @@ export class Rendezvous extends EventTarget {
   #run: Run | undefined;
   #store: Store | undefined;
   #stopped: Promise<void> = Promise.resolve();
+  /** Held until the beacons know that this peer has left, or until it is back. */
+  #lastLock: Lock | undefined;
+  /** This peer's claim, as a beacon is told to leave it out. */
+  #own!: string;
   #last!: { now: number; elapsed: number };
   #timeToFirstPeerMs: number | undefined;
 
@@ -197,9 +205,15 @@ export class Rendezvous extends EventTarget {
     return this.#stopped;
   }
 
-  /** Reports that a connection to a peer is open, whoever opened it. */
-  connected(peerId: string): void {
-    this.#peers.reportConnected(peerId, this.#now());
+  /**
+   * Reports that a connection to a peer is open, whoever opened it. The key that it speaks for keeps the `peerId` on this
+   * browser whenever it has a live ticket, also on later visits.
+   *
+   * @param publicKey The key, in base64, that the peer has proved to have, if the page takes it for the right one. Without
+   *   it the connection speaks for the key handed out while no other claims the `peerId`, and for none if it is contested.
+   */
+  connected(peerId: string, publicKey?: string): void {
+    this.#peers.reportConnected(peerId, this.#now(), publicKey);
     this.#save();
   }
 
@@ -239,9 +253,11 @@ export class Rendezvous extends EventTarget {
 
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    await this.#stopped;
+    this.#lastLock?.release();
     const store = (this.#store ??= await this.#host.openStore());
     run.identity = await loadIdentity(this.#settings.identity, store, this.#host.subtle);
+    const ownKey = (this.#peers.ownKey = base64(run.identity.publicKey));
+    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
     const { community, trustedKeys } = this.#settings;
     run.rules = {
       community,
@@ -277,6 +293,7 @@ export class Rendezvous extends EventTarget {
     this.#last = { now: this.#host.now(), elapsed };
     for (const source of this.#sources) {
       source.renewAt = 0;
+      source.hasInsisted = false;
       source.dueAt = elapsed + (source.trust ? 0 : LOCK_PATIENCE_MS);
     }
     const { community, peerId } = this.#settings;
@@ -294,7 +311,7 @@ export class Rendezvous extends EventTarget {
   /** The page goes, at once. It may come back. */
   #leave(run: Run): void {
     if (!run.presence) return;
-    for (const [url, body] of this.#farewells(run)) this.#host.sendLast(url, body);
+    for (const [source, body] of this.#farewells(run)) this.#host.sendLast(this.#url(source, "leave"), body);
     this.#end(run);
     run.lock?.release();
     run.lock = undefined;
@@ -312,12 +329,14 @@ export class Rendezvous extends EventTarget {
   }
 
   async #sayGoodbye(run: Run): Promise<void> {
-    const { lock } = run;
+    const lock = (this.#lastLock = run.lock);
     const abort = new AbortController();
     const cancel = this.#host.setTimer(() => abort.abort(), FAREWELL_MS);
-    const sent = this.#farewells(run).map(([url, body]) =>
-      abortable(this.#request(url, abort.signal, { method: "POST", body, keepalive: true }), abort.signal),
-    );
+    const sent = this.#farewells(run).map(([source, body]) => {
+      const init = { method: "POST", body, keepalive: true };
+      const told = abortable(this.#request(this.#url(source, "leave"), abort.signal, init), abort.signal);
+      return (source.goodbye = told.catch(() => {}));
+    });
     this.#end(run);
     await Promise.allSettled([...sent, run.saving]);
     cancel();
@@ -326,13 +345,13 @@ export class Rendezvous extends EventTarget {
   }
 
   /** None if another page takes over. */
-  #farewells(run: Run): [string, string][] {
+  #farewells(run: Run): [Source, string][] {
     const now = this.#now();
     const sent = this.#sources.filter((source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > now);
     return sent.map((source) => {
       // The newest: the beacon may have got more than it has answered.
       const { farewell } = this.#announcement.current ?? (source.sent as CurrentTicket);
-      return [this.#url(source, "leave"), `{"ticket":${farewell}}`];
+      return [source, `{"ticket":${farewell}}`];
     });
   }
 
@@ -433,14 +452,19 @@ export class Rendezvous extends EventTarget {
     source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
   }
 
-  async #askBeacon(run: Run, source: Source, signal: AbortSignal): Promise<Found> {
+  /** @param mayRepeat Whether a ticket that was refused because of this machine's clock may be replaced at once. */
+  async #askBeacon(run: Run, source: Source, signal: AbortSignal, mayRepeat = true): Promise<Found> {
     if (this.#isRevoked("beacons", source.url)) {
       source.accepted = source.sent = undefined;
       throw new Refusal("REVOKED_BEACON");
     }
     let ticket: CurrentTicket | undefined;
     let unsigned: string | undefined;
+    const { offsetMs } = this.#clock;
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
+      // An announce that overtakes it would come too soon.
+      await source.goodbye;
+      signal.throwIfAborted();
       try {
         ticket = source.sent = await this.#announcement.ticketFor(
           source.accepted,
@@ -450,38 +474,47 @@ export class Rendezvous extends EventTarget {
       } catch {
         // The application's signer failed: without a ticket there is still a list.
         unsigned = "SIGN_FAILED";
-        source.renewAt = this.#host.elapsed() + TAKEN_PAUSE_MS;
+        source.renewAt = this.#host.elapsed() + UNSIGNED_PAUSE_MS;
       }
     }
     const sentAt = this.#host.now();
     const { status, body } = await (ticket
       ? this.#request(this.#url(source, "announce"), signal, { method: "POST", body: `{"ticket":${ticket.json}}` })
-      : this.#request(`${this.#url(source, "peers")}&exclude=${encodeURIComponent(this.#settings.peerId)}`, signal));
+      : this.#request(`${this.#url(source, "peers")}&exclude=${this.#own}`, signal));
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
       source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
       if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
     }
-    const checked = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now());
+    if (mayRepeat && ticket && UNTIMELY.test(answer.code ?? "") && this.#clock.offsetMs !== offsetMs) {
+      // Unless another beacon has had it replaced.
+      if (this.#announcement.current === ticket) this.#announcement.current = undefined;
+      return this.#askBeacon(run, source, signal, false);
+    }
+    const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
     const failed = !this.#settle(source, ticket, answer);
-    return { ...checked, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
+    const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
+    return { ...found, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
-    const { code = "ok", announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
+    const { code = "ok", listed, announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
+    // This page, before it was loaded anew, may have left with a goodbye that is still on its way.
+    const insists = code === "ANNOUNCE_TOO_SOON" && !source.accepted && !source.hasInsisted;
     const pauses: Record<string, number> = {
       ok: Math.max(announceAfterMs, MIN_ANNOUNCE_MS),
-      ANNOUNCE_TOO_SOON: Math.min(retryAfterMs, USUAL_ANNOUNCE_MS) + 1_000,
-      PEER_ID_TAKEN: TAKEN_PAUSE_MS,
+      ANNOUNCE_TOO_SOON: insists ? MIN_PAUSE_MS : Math.min(retryAfterMs, USUAL_ANNOUNCE_MS) + 1_000,
       STALE_TICKET: STALE_PAUSE_MS,
     };
     const pause = pauses[code];
     if (!pause || !ticket) return !answer.code;
+    source.hasInsisted = code === "ANNOUNCE_TOO_SOON";
     const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#now());
-    source.renewAt = this.#host.elapsed() + Math.max(after, STALE_PAUSE_MS);
-    if (!answer.code) source.accepted = ticket;
+    source.renewAt = this.#host.elapsed() + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
+    // A ticket that was accepted before stays listed when a newer one is refused.
+    if (!answer.code) source.accepted = listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
     if (code === "STALE_TICKET") this.#announcement.current = undefined;
     return true;
@@ -550,8 +583,8 @@ export class Rendezvous extends EventTarget {
           const ticket = parseTicket(readJson(peer.ticket));
           // It may be over, but not of the future.
           await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
-          this.#peers.merge({ tickets: [ticket], refused: {} }, "cache", this.#now());
-          this.#peers.note(ticket.peerId, { connectedAt: peer.connectedAt, failedAt: peer.failedAt });
+          this.#peers.merge({ tickets: [ticket], refused: {} }, CACHE, this.#now());
+          this.#peers.note(ticket, peer);
         } catch {
           // Written by another version, or by somebody else.
         }

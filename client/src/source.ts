@@ -27,13 +27,13 @@ export interface SourceStatus {
   /** Failures since the last good answer. */
   readonly failuresInARow: number;
   /**
-   * Tickets that were refused since the beginning, by code: `PEER_ID_TAKEN` where another key holds the peerId,
-   * `REVOKED_PUBLIC_KEY` where a capsule has revoked the key.
+   * Tickets that were refused since the beginning, by code: `OWN_PEER_ID` where another key claims this peer's own
+   * peerId, `REVOKED_PUBLIC_KEY` where a capsule has revoked the key.
    */
   readonly refusedTickets: Readonly<Record<string, number>>;
   /** How far its clock is ahead of this machine's, in milliseconds; beacons only. */
   readonly clockOffsetMs: number | undefined;
-  /** Whether this peer's ticket is listed there, as far as is known; beacons only. */
+  /** Whether this peer is listed there, as far as is known; beacons only. A full one may have no place for it. */
   readonly announced: boolean;
 }
 
@@ -56,6 +56,10 @@ export class Source {
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
   accepted: CurrentTicket | undefined;
   sent: CurrentTicket | undefined;
+  /** Whether it was asked again soon after it had said that an announce came too soon. */
+  hasInsisted = false;
+  /** Settles when it knows that this peer has left, or was told in vain. */
+  goodbye: Promise<unknown> | undefined;
   /** Lists asked for in a row while there were too few peers. */
   polls = 0;
   /** How far its clock is ahead of this machine's, in milliseconds. */

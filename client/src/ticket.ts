@@ -166,9 +166,15 @@ export async function verifyTicket(ticket: Ticket, rules: TicketRules, now: numb
   );
 }
 
+/** A good ticket, where a source listed it. */
+export interface Listed extends Ticket {
+  /** Milliseconds since the Unix epoch since when the source lists the claim, as it says; undefined where it does not. */
+  readonly since?: number | undefined;
+}
+
 export interface Tickets {
-  /** The good ones. */
-  tickets: Ticket[];
+  /** The good ones, in the order of the list. */
+  tickets: Listed[];
   /** How many others there were, by code. */
   refused: Record<string, number>;
 }
@@ -177,25 +183,38 @@ export function count(codes: Record<string, number>, code: string, more = 1): vo
   codes[code] = (codes[code] ?? 0) + more;
 }
 
-/** Checks each ticket by itself: a bad one costs only itself. */
-export async function verifyTickets(values: Json[], rules: TicketRules, now: number): Promise<Tickets> {
+/**
+ * Checks each ticket by itself: a bad one costs only itself.
+ *
+ * @param since Of each value, what {@link Listed.since} is to be.
+ */
+export async function verifyTickets(
+  values: Json[],
+  rules: TicketRules,
+  now: number,
+  since: readonly number[] = [],
+): Promise<Tickets> {
   const refused: Record<string, number> = {};
   const tickets = await Promise.all(
-    values.map(async (value) => {
+    values.map(async (value, at) => {
       try {
         const ticket = parseTicket(value);
         await verifyTicket(ticket, rules, now);
-        return [ticket];
+        return [{ ...ticket, since: since[at] }];
       } catch (error) {
         count(refused, (error as Refusal).message);
         return [];
       }
     }),
   );
+  return { tickets: tickets.flat(), refused };
+}
+
+/** Takes the first ticket of each `keyOf`, and counts the others as `DUPLICATE`. */
+export function dropDuplicates({ tickets, refused }: Tickets, keyOf: (ticket: Ticket) => string): Tickets {
   const seen = new Set<string>();
   return {
-    // The first of each peer.
-    tickets: tickets.flat().filter(({ peerId }) => seen.size < seen.add(peerId).size || count(refused, "DUPLICATE")),
+    tickets: tickets.filter((ticket) => seen.size < seen.add(keyOf(ticket)).size || count(refused, "DUPLICATE")),
     refused,
   };
 }
@@ -207,7 +226,8 @@ export interface Signer {
   sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
-export interface Claims {
+/** What a ticket of this peer's own says; the nonce is made for each. */
+export interface PayloadFields {
   peerId: string;
   userId: string;
   community: string;
@@ -216,9 +236,9 @@ export interface Claims {
 }
 
 /** Signs a ticket, to be listed or to leave, and gives its normal form. */
-export async function signTicket(claims: Claims, leave: boolean, signer: Signer): Promise<string> {
+export async function signTicket(fields: PayloadFields, leave: boolean, signer: Signer): Promise<string> {
   const nonce = base64(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
-  const payload = jsonOf({ ...claims, nonce, ...(leave && { leave }) });
+  const payload = jsonOf({ ...fields, nonce, ...(leave && { leave }) });
   const signature = await signer.sign(utf8(canonical(payload)));
   return canonical(
     jsonOf({

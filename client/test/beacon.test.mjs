@@ -9,12 +9,12 @@ import { Rendezvous as FromPackage } from "rendezvous-beacon";
 import { Root } from "rendezvous-beacon/root";
 import { Rendezvous, defaultHost, memoryStore } from "../build/internals.js";
 import { startBeacon } from "../../tests/harness/beacon.mjs";
-import { peerIds, peers } from "../../tests/http.mjs";
+import { announce, peerIds, peers } from "../../tests/http.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { makeRoot, signCapsule, signaturesOf } from "./world.mjs";
 
-/** Lists straight from the object. */
-const VARS = { COMMUNITIES: "my-app", PEERS_MAX_AGE_SECONDS: "0" };
+/** Lists straight from the object, of every community. */
+const VARS = { PEERS_MAX_AGE_SECONDS: "0", COMMUNITIES: "*" };
 
 /** Resolves with the first event whose peers include `peerId`. */
 function found(rendezvous, peerId, within = 10_000) {
@@ -84,8 +84,12 @@ describe("with a real beacon", () => {
 
       await ann.stop();
       assert.deepEqual(peerIds(await peers(beacon.url, { community })), ["bob"]);
+      const returned = performance.now();
       await ann.start();
-      while (ann.status().sources[0].reason !== "ANNOUNCE_TOO_SOON") await once(ann, "status");
+      while (!ann.status().announced) await once(ann, "status");
+      assert.ok(performance.now() - returned < 1_000, "one that has left may come back at once");
+      const back = await peers(beacon.url, { community });
+      assert.deepEqual(peerIds(back).sort(), ["ann", "bob"]);
       assert.equal(ann.status().sources[0].state, "ok");
 
       const capsuleOf = list.json.peers;
@@ -152,6 +156,31 @@ describe("with a real beacon", () => {
     } finally {
       await ann.stop();
       hosting.close();
+    }
+  });
+
+  test("two keys for one name: both are listed, the one listed longer is handed out, and a proof is worth more", async () => {
+    const community = "my-app";
+    const beacon = await startBeacon({ vars: VARS });
+    const [first, second, stranger] = ["bob", "bob", "ann"].map((peerId) => newPeer({ peerId }));
+    const ann = new FromPackage({ community, peerId: "ann", beacons: [beacon.url] });
+    const bobs = () => ann.peers().live.map(({ publicKey, contested }) => [publicKey, contested]);
+    try {
+      for (const peer of [first, second, stranger]) {
+        const { json } = await announce(beacon.url, signTicket(peer, { community }), { community });
+        assert.deepEqual([json.accepted, json.listed], [true, true]);
+        // The next one is to be later, if only by a millisecond.
+        while (Date.now() <= json.serverTime);
+      }
+      await ann.start();
+      while (!ann.status().announced) await once(ann, "status");
+      assert.deepEqual(bobs(), [[first.publicKey, true]]);
+      assert.ok(ann.status().sources[0].refusedTickets.OWN_PEER_ID > 0);
+      ann.connected("bob", second.publicKey);
+      assert.deepEqual(bobs(), [[second.publicKey, true]]);
+    } finally {
+      await ann.stop();
+      await beacon.stop();
     }
   });
 

@@ -184,14 +184,29 @@ export function memory() {
 
 const SPKI_PREFIX = Buffer.from("MCowBQYDK2VwAyEA", "base64");
 
+/** How long a beacon waits for the next new ticket of one claim. */
+const INTERVAL_MS = 45_000;
+
+const claimOf = ({ payload, publicKey }) => `${payload.peerId}:${publicKey}`;
+
 /** One beacon with one community. */
 export class Beacon {
+  /** By claim: ticket, when it was accepted, and since when the claim is present. */
   records = new Map();
+  /** By claim: the goodbye's `issuedAt`, and what is kept for a return. */
   departed = new Map();
   log = [];
   down = false;
-  constructor(world, origin, { clockErrorMs = 0, lies = (answer) => answer, dropRate = 0 } = {}) {
-    Object.assign(this, { world, origin, clockErrorMs, lies, dropRate });
+  /**
+   * @param {{ full?: boolean, version?: "0.1.0" }} options `full`: it has no place for newcomers. Version 0.1.0 keeps a
+   *   peerId for the first key, and knows neither `listed` nor `since`.
+   */
+  constructor(
+    world,
+    origin,
+    { clockErrorMs = 0, lies = (answer) => answer, dropRate = 0, full = false, intervalMs = INTERVAL_MS, version } = {},
+  ) {
+    Object.assign(this, { world, origin, clockErrorMs, lies, dropRate, full, intervalMs, version });
     world.serve(origin, (method, url, body) => this.answer(method, url, body));
   }
 
@@ -199,17 +214,35 @@ export class Beacon {
     return this.world.now + this.clockErrorMs;
   }
 
-  lists(peerId) {
-    const record = this.records.get(peerId);
-    return record !== undefined && record.ticket.payload.expiresAt > this.now();
+  /** Lists a ticket, as if it had been announced now. */
+  put(ticket, since = this.records.get(claimOf(ticket))?.since ?? this.now()) {
+    this.records.delete(claimOf(ticket));
+    this.records.set(claimOf(ticket), { ticket, acceptedAt: this.now(), since });
   }
 
-  peers(exclude) {
-    return [...this.records.values()]
-      .map(({ ticket }) => ticket)
-      .filter(({ payload }) => payload.expiresAt > this.now() && payload.peerId !== exclude)
+  /** The record of a peerId. */
+  record(peerId) {
+    return [...this.records.values()].find(({ ticket }) => ticket.payload.peerId === peerId);
+  }
+
+  lists(peerId) {
+    return this.present().some(({ ticket }) => ticket.payload.peerId === peerId);
+  }
+
+  present() {
+    return [...this.records.values()].filter(({ ticket }) => ticket.payload.expiresAt > this.now());
+  }
+
+  /** @param exclude A peerId, or one claim. */
+  list(exclude) {
+    const chosen = this.present()
+      .filter(({ ticket }) => ![ticket.payload.peerId, this.version ? undefined : claimOf(ticket)].includes(exclude))
       .reverse()
       .slice(0, 50);
+    return {
+      peers: chosen.map(({ ticket }) => ticket),
+      ...(!this.version && { since: chosen.map(({ since }) => since) }),
+    };
   }
 
   async answer(method, url, body) {
@@ -218,43 +251,54 @@ export class Beacon {
     let status = 200;
     let answer;
     if (url.pathname === "/peers")
-      answer = { ok: true, community, total: this.records.size, peers: this.peers(url.searchParams.get("exclude")) };
+      answer = { ok: true, community, total: this.records.size, ...this.list(url.searchParams.get("exclude")) };
     else {
       const { ticket } = JSON.parse(body);
-      const { peerId } = ticket.payload;
       const refusal = this.refusal(ticket, url.pathname === "/leave", community);
-      if (refusal) [status, answer] = [refusal.status, { ok: false, ...refusal, peers: this.peers(peerId) }];
-      else if (url.pathname === "/leave") {
-        const held = this.records.get(peerId);
-        const left =
-          held?.ticket.publicKey === ticket.publicKey && ticket.payload.issuedAt > held.ticket.payload.issuedAt;
-        if (left) {
-          this.records.delete(peerId);
-          this.departed.set(peerId, {
-            issuedAt: ticket.payload.issuedAt,
-            acceptedAt: held.acceptedAt,
-            publicKey: ticket.publicKey,
-          });
-        }
-        answer = { ok: true, left };
-      } else {
-        const same = canonical(this.records.get(peerId)?.ticket ?? null) === canonical(ticket);
-        if (!same) {
-          this.records.delete(peerId);
-          this.records.set(peerId, { ticket, acceptedAt: this.now() });
-        }
+      if (refusal) [status, answer] = [refusal.status, { ok: false, ...refusal, ...this.others(ticket) }];
+      else if (url.pathname === "/leave") answer = { ok: true, left: this.leave(ticket) };
+      else {
+        const outcome = this.announce(ticket);
         answer = {
           ok: true,
-          accepted: !same,
+          ...outcome,
           community,
           expiresAt: ticket.payload.expiresAt,
           announceAfterMs: 45_000 + Math.floor(this.world.random() * 30_000),
-          peers: this.peers(peerId),
+          ...this.others(ticket),
         };
       }
     }
     this.log.push({ at: this.world.elapsed, path: url.pathname, code: answer.code });
     return [status, JSON.stringify(this.lies({ ...answer, serverTime: this.now() }))];
+  }
+
+  others(ticket) {
+    return this.list(this.version ? ticket.payload.peerId : claimOf(ticket));
+  }
+
+  leave(ticket) {
+    const claim = claimOf(ticket);
+    const held = this.records.get(claim);
+    const { issuedAt } = ticket.payload;
+    if (issuedAt <= (held?.ticket.payload.issuedAt ?? -1)) return false;
+    this.records.delete(claim);
+    this.departed.set(claim, { acceptedAt: -Infinity, ...this.departed.get(claim), ...held, issuedAt });
+    return held !== undefined;
+  }
+
+  announce(ticket) {
+    const claim = claimOf(ticket);
+    const held = this.records.get(claim);
+    const left = this.departed.get(claim);
+    const accepted = canonical(held?.ticket ?? null) !== canonical(ticket);
+    if (accepted && this.full && !held) return { accepted: false, listed: false };
+    if (accepted) {
+      this.put(ticket, held?.since ?? left?.since);
+      // The next return at once is to wait.
+      if (left) this.departed.set(claim, { ...left, returnedAt: this.now() });
+    }
+    return { accepted, ...(!this.version && { listed: true }) };
   }
 
   refusal(ticket, leave, community) {
@@ -279,16 +323,18 @@ export class Beacon {
     if (!verifySignature(null, Buffer.from(canonical(payload)), key, Buffer.from(ticket.signature, "base64")))
       return { status: 403, code: "SIGNATURE_INVALID" };
     if (leave) return undefined;
-    const held = this.lists(payload.peerId) ? this.records.get(payload.peerId) : undefined;
-    if (held && held.ticket.publicKey !== ticket.publicKey) return { status: 409, code: "PEER_ID_TAKEN" };
+    const claim = claimOf(ticket);
+    const held = this.present().find((record) => claimOf(record.ticket) === claim);
+    const left = this.departed.get(claim);
+    const isRival = ({ ticket: other }) => other.payload.peerId === payload.peerId && claimOf(other) !== claim;
+    if (this.version && this.present().some(isRival)) return { status: 409, code: "PEER_ID_TAKEN" };
     if (held && canonical(held.ticket) === canonical(ticket)) return undefined;
-    const before = held
-      ? { issuedAt: held.ticket.payload.issuedAt, acceptedAt: held.acceptedAt, publicKey: ticket.publicKey }
-      : this.departed.get(payload.peerId);
-    if (before?.publicKey === ticket.publicKey && payload.issuedAt <= before.issuedAt)
+    if (payload.issuedAt <= Math.max(held?.ticket.payload.issuedAt ?? -1, left?.issuedAt ?? -1))
       return { status: 409, code: "STALE_TICKET" };
-    if (before && now - before.acceptedAt < 45_000)
-      return { status: 429, code: "ANNOUNCE_TOO_SOON", retryAfterMs: 45_000 - (now - before.acceptedAt) };
+    const isReturn = !this.version && !held && now - (left?.returnedAt ?? -Infinity) >= this.intervalMs;
+    const waited = now - (held ?? left ?? { acceptedAt: -Infinity }).acceptedAt;
+    if (!isReturn && waited < this.intervalMs)
+      return { status: 429, code: "ANNOUNCE_TOO_SOON", retryAfterMs: this.intervalMs - waited };
     return undefined;
   }
 }

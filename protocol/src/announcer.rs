@@ -701,8 +701,9 @@ mod tests {
 
     use super::*;
     use crate::limits::{ANNOUNCE_INTERVAL, TICKET_MAX_LIFETIME};
-    use crate::network::NetworkHash;
-    use crate::roster::{Refused, Roster, RosterLimits};
+    use crate::network::Client;
+    use crate::roster::{Excluded, Left, Refused, Roster, RosterLimits};
+    use crate::secret::Secret;
     use crate::ticket::VerifiedTicket;
 
     /// The true time at which every history begins.
@@ -796,6 +797,8 @@ mod tests {
         gaps: Vec<u64>,
     }
 
+    const SECRET: Secret = Secret::from_bytes([1; 16]);
+
     /// One peer and its beacons, over one simulated clock.
     struct World {
         hosts: Vec<Host>,
@@ -811,7 +814,7 @@ mod tests {
     impl World {
         fn new(hosts: Vec<Host>, ahead: (i64, u64, i64)) -> Self {
             let served = || Served {
-                roster: Roster::new(RosterLimits::default()),
+                roster: Roster::new(RosterLimits::default(), SECRET),
                 requests: Vec::new(),
                 refused: Vec::new(),
                 listed_at: None,
@@ -879,7 +882,8 @@ mod tests {
             }
             for (host, served) in self.hosts.iter().zip(&mut self.served) {
                 let clock = time_by(START + host.ahead, Duration::from_millis(at));
-                match (served.roster.fresh(clock, 1, None).is_empty(), served.listed_at) {
+                let seed = served.roster.seed(clock, None);
+                match (served.roster.answer(clock, 1, Excluded::Nobody, seed).is_empty(), served.listed_at) {
                     (false, None) => served.listed_at = Some(at),
                     (true, Some(_)) => served.gaps.push(at),
                     _ => {}
@@ -897,12 +901,14 @@ mod tests {
                 let retry_after = retry_after.map(millis);
                 reply(&json!({ "ok": false, "code": code, "serverTime": claimed, "retryAfterMs": retry_after }))
             };
+            let path = Client::default().hand_over().hashed(&SECRET);
             let ticket = match request {
                 Request::Time => return reply(&json!({ "ok": true, "serverTime": claimed })),
                 Request::Announce(ticket) => VerifiedTicket::trusted(&ticket.to_json(), Purpose::Presence).unwrap(),
                 Request::Leave(ticket) => {
                     let ticket = VerifiedTicket::trusted(&ticket.to_json(), Purpose::Leave).unwrap();
-                    return reply(&json!({ "ok": true, "left": served.roster.leave(clock, &ticket) }));
+                    let left = served.roster.leave(clock, &ticket, path) == Left::Left;
+                    return reply(&json!({ "ok": true, "left": left }));
                 }
             };
             let Payload { issued_at, expires_at, .. } = *ticket.payload();
@@ -915,7 +921,7 @@ mod tests {
             if issued_at > clock.after(CLOCK_SKEW) {
                 return refuse("NOT_YET_VALID", None);
             }
-            match served.roster.announce(clock, ticket, NetworkHash::from_bytes([0; 8])) {
+            match served.roster.announce(clock, ticket, path) {
                 Ok(_) => {
                     let announce_after = 45_000 + hash(at) % 30_001;
                     reply(&json!({ "ok": true, "serverTime": claimed, "announceAfterMs": announce_after }))

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn while_all_peers_fit_the_tag_stays_when_the_seed_changes_and_else_it_does_not() {
         let (mut few, mut many) = (roster(3), roster(60));
-        let mut tag = |roster: &mut Roster, now| {
+        let tag = |roster: &mut Roster, now| {
             let mut list = Listing::decode(&Listing::encode(roster, now, at(0)).unwrap()).unwrap();
             (list.tag(50), list.answer(50, Excluded::Nobody).peers.clone())
         };

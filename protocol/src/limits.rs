@@ -44,8 +44,8 @@ pub const NETWORKS_IN_A_SITE: u32 = 4;
 /// Addresses, networks and sites, each, whose rate one process remembers, at about 100 bytes each.
 pub const RATE_LIMIT_NETWORKS: usize = 4_096;
 
-/// Communities a minute that one network may name and that one process has not seen lately. A page has one; each that is
-/// invented keeps an object awake for 10 s, of 128 MB by which it is billed: ten a minute from one network are
+/// Communities a minute that one network may name and that one process has not seen lately. A page has one; each that
+/// is invented keeps an object awake for 10 s, of 128 MB by which it is billed: ten a minute from one network are
 /// 10 · 10 s · 0.128 GB · 1,440 = 18,400 GB-s a day.
 pub const NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE: u32 = 10;
 
@@ -60,7 +60,7 @@ pub const RECENT_COMMUNITIES_AGE: Duration = Duration::from_secs(300);
 pub const RECENT_COMMUNITIES: usize = 6_000;
 
 /// Tickets whose signatures one process remembers to be good, at about 500 bytes each.
-pub const PROVEN_TICKETS: usize = 1_024;
+pub const SIGNATURE_CACHE_TICKETS: usize = 1_024;
 
 /// Bytes of a request body.
 pub const BODY_MAX_BYTES: usize = 4_096;
@@ -104,7 +104,7 @@ pub const CAPSULE_MAX_BYTES: usize = 1024 * 1024;
 /// Tickets in a capsule.
 pub const CAPSULE_MAX_PEERS: usize = 1_000;
 
-/// Time after an announce within which it is in storage.
+/// The most presence that a crash may lose.
 pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);
 
 /// Longest life of a ticket in a capsule, 7 days: a stable node's, put there by its publisher. Beacons refuse it.

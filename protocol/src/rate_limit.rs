@@ -25,7 +25,10 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimited {
     /// The address, its network or its site has made too many.
-    #[error("too many requests from this address or network, the next is served in {} ms", saturating_millis(*.retry_after))]
+    #[error(
+        "too many requests from this address or network, the next is served in {} ms",
+        saturating_millis(*.retry_after)
+    )]
     Requests {
         /// After this time one request is served again.
         retry_after: Duration,
@@ -324,8 +327,8 @@ mod tests {
         let mut limit = RateLimit::new(100, 100, 64);
         let here = path("2001:db8:1::1");
         assert_eq!(served(&mut limit, &[here], 100), 100);
-        // One /56 each of other /48s, with 65,536 /64s in all.
-        for number in 0..65_536_u32 {
+        // The /64s of another /48, as many as will do.
+        for number in 0..4_096_u32 {
             let _ = limit.take(at(0), path(&format!("2001:db8:2:{number:x}::1")));
             assert!(limit.addresses.full_at.len() <= 64);
         }

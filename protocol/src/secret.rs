@@ -14,16 +14,12 @@ use siphasher::sip::SipHasher24;
 pub(crate) enum Purpose {
     /// A hash that stands for a part of the network.
     Network = 1,
-    /// Which of its provider's shares a site is folded into.
-    Fold = 2,
-    /// What a share is remembered as.
-    Share = 3,
     /// Who of equals has to go in an epoch.
-    Rank = 4,
+    Rank = 2,
     /// At which moment a provider's epochs begin.
-    Epoch = 5,
+    Epoch = 3,
     /// The seed of a drawn answer.
-    Seed = 6,
+    Seed = 4,
 }
 
 /// A key of 16 random bytes.

@@ -11,9 +11,9 @@
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
 //! ticket: what there is to tidy up is there by then.)
 //!
-//! An object that has slept for ten seconds is evicted, so a small community's starts anew many times an hour. It takes
-//! the budget for one that the last write emptied, which is the least that it can be, and the alarm for set, as one is
-//! whenever a roster is in storage: however often it starts, it writes no more rows than if it had stayed.
+//! An object that has slept for ten seconds is evicted, so a small community's starts anew many times an hour. After a
+//! restart it assumes the worst: the last write emptied the bucket, and an alarm is set, as one is whenever a roster is
+//! in storage. However often it starts, it writes no more rows than if it had stayed.
 //!
 //! The alarm only tidies up. Nothing that has expired is ever listed, alarm or not, because every call to a roster
 //! says what time it is; and alarms have been seen not to fire.

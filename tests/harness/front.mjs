@@ -1,5 +1,5 @@
-// What stands before the beacon of `npm start`: it says where a request comes from as Cloudflare does on its own network,
-// whatever the client says. Miniflare believes a client that says so itself, in CF-Connecting-IP and in headers of its own.
+// What stands before the beacon of `npm start`: it says where a request comes from, as Cloudflare does, whatever the
+// client says. Miniflare believes clients that say so themselves, in CF-Connecting-IP and in headers of its own.
 
 import { once } from "node:events";
 import { Agent, createServer, request as httpRequest } from "node:http";

@@ -7,7 +7,6 @@
 //! A drawn answer is a function of its **seed**. Whoever knows the seed knows the draw: seeds come from the community's
 //! secret, and each serves for a few seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::network::NetworkPath;
@@ -60,12 +59,14 @@ const ORDER: u64 = 6;
 
 /// A record in the draw.
 #[derive(Clone, Copy)]
-struct Ticketed {
+struct Drawn {
     position: usize,
     /// Shares, sites in one share and records in one site are in the order of these numbers.
     share: u64,
     site: u64,
     record: u64,
+    /// Whether it is the longest present of a share that has a place for that.
+    is_longest: bool,
     /// How many of its site, and then of its share, come before it.
     turn: usize,
 }
@@ -73,6 +74,7 @@ struct Ticketed {
 /// Chooses `limit` of the records that count at these paths, given in the order of how long they are present. Returns
 /// their positions, in a drawn order.
 pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize> {
+    let number = |position| u64::try_from(position).unwrap_or(u64::MAX);
     let shares = u64::try_from(quarter(limit)).unwrap_or(1);
     let mut records: Vec<_> = paths
         .iter()
@@ -80,41 +82,41 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
         .map(|(position, NetworkPath { provider, site, .. })| {
             let folded = seed.draw(FOLD, site.as_u64()) % shares;
             let share = seed.draw(SHARE, seed.draw(PROVIDER, provider.as_u64()).wrapping_add(folded));
-            let record = seed.draw(RECORD, u64::try_from(position).unwrap_or(u64::MAX));
-            Ticketed { position, share, site: seed.draw(SITE, site.as_u64()), record, turn: 0 }
+            let (site, record) = (seed.draw(SITE, site.as_u64()), seed.draw(RECORD, number(position)));
+            Drawn { position, share, site, record, is_longest: false, turn: 0 }
         })
         .collect();
 
-    // Those present longest, one a share, have their share's first turn.
-    let mut longest = BTreeMap::new();
-    for record in &records {
-        if longest.len() < quarter(limit) {
-            longest.entry(record.share).or_insert((record.site, record.position));
+    // Those present longest, one a share, have their share's first turn: they are first in it, and so is their site.
+    let mut longest: Vec<(u64, u64)> = Vec::with_capacity(quarter(limit));
+    for record in &mut records {
+        if longest.len() < quarter(limit) && longest.iter().all(|(share, _)| *share != record.share) {
+            longest.push((record.share, record.site));
+            (record.is_longest, record.record) = (true, 0);
         }
     }
-    let first: BTreeSet<usize> = longest.values().map(|(_, position)| *position).collect();
     for record in &mut records {
-        if let Some((site, position)) = longest.get(&record.share)
-            && *site == record.site
-        {
+        if longest.contains(&(record.share, record.site)) {
             record.site = 0;
-            record.record = if *position == record.position { 0 } else { record.record };
         }
     }
 
     // Inside a site the records are drawn, inside a share the sites take turns, then the shares do.
     records.sort_unstable_by_key(|record| (record.share, record.site, record.record));
-    number(&mut records, |one, other| one.share == other.share && one.site == other.site);
+    take_turns(&mut records, |one, other| one.share == other.share && one.site == other.site);
     records.sort_unstable_by_key(|record| (record.share, record.turn, record.site));
-    number(&mut records, |one, other| one.share == other.share);
-    records.sort_unstable_by_key(|record| (record.turn, !first.contains(&record.position), record.share));
+    take_turns(&mut records, |one, other| one.share == other.share);
+    // In one turn the shares stay in their order.
+    records.sort_by_key(|record| (record.turn, !record.is_longest));
     records.truncate(limit);
-    let mut chosen: Vec<usize> = records.iter().map(|record| record.position).collect();
-    chosen.sort_unstable_by_key(|position| seed.draw(ORDER, u64::try_from(*position).unwrap_or(u64::MAX)));
-    chosen
+    let mut chosen: Vec<_> =
+        records.iter().map(|record| (seed.draw(ORDER, number(record.position)), record.position)).collect();
+    chosen.sort_unstable();
+    chosen.into_iter().map(|(_, position)| position).collect()
 }
 
-fn number(records: &mut [Ticketed], is_one_group: impl Fn(&Ticketed, &Ticketed) -> bool) {
+/// Numbers the records of each group.
+fn take_turns(records: &mut [Drawn], is_one_group: impl Fn(&Drawn, &Drawn) -> bool) {
     for group in records.chunk_by_mut(is_one_group) {
         for (turn, record) in group.iter_mut().enumerate() {
             record.turn = turn;

@@ -481,7 +481,7 @@ impl Roster {
     }
 
     fn place(&self, path: NetworkPath) -> Place {
-        Place::new(path, self.limits.capacity, &self.secret)
+        Place::new(path, self.limits.capacity)
     }
 
     /// Rule 5: the position of the one that has to go of these, the longest held first.

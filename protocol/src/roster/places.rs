@@ -16,7 +16,10 @@ use crate::time::{UnixMillis, saturating_millis};
 /// How long ranks stay.
 const EPOCH: Duration = Duration::from_secs(600);
 
-/// A share of one roster, as a hash under its secret.
+/// Keeps the shares of one provider apart from those of all others: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A share of one roster, as a number that no other has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Share(u64);
 
@@ -33,12 +36,12 @@ pub(crate) const fn quarter(places: usize) -> usize {
 }
 
 impl Place {
-    /// Finds the share of a path, of `capacity` places in all.
-    pub(super) fn new(path: NetworkPath, capacity: usize, secret: &Secret) -> Self {
+    /// Finds the share of a path, of `capacity` places in all. The site in it is a hash under the roster's secret already,
+    /// so that nobody can choose into which share it is folded.
+    pub(super) fn new(path: NetworkPath, capacity: usize) -> Self {
         let shares = u64::try_from(quarter(capacity)).unwrap_or(1);
-        let folded = secret.hash(Purpose::Fold, &[&path.site.to_bytes()]) % shares;
-        let share = secret.hash(Purpose::Share, &[&path.provider.to_bytes(), &folded.to_be_bytes()]);
-        Self { path, share: Share(share) }
+        let folded = path.site.as_u64() % shares;
+        Self { path, share: Share(path.provider.as_u64().wrapping_mul(SPREAD).wrapping_add(folded)) }
     }
 
     /// Whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site; if that

@@ -98,9 +98,8 @@ impl Model {
 
     /// The share of a path.
     pub(crate) fn share(&self, path: &NetworkPath) -> u64 {
-        let shares = quarter(self.limits.capacity) as u64;
-        let folded = self.hash(2, &[&path.site.to_bytes()]) % shares;
-        self.hash(3, &[&path.provider.to_bytes(), &folded.to_be_bytes()])
+        let folded = number(path.site.to_bytes()) % quarter(self.limits.capacity) as u64;
+        number(path.provider.to_bytes()).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(folded)
     }
 
     /// Share, site in it, household in that.
@@ -127,9 +126,9 @@ impl Model {
             groups.retain(|_, members| members.iter().any(|position| !safe.contains(position)));
             let rank = |key: u64, member: usize| {
                 let provider = paths[member].provider.to_bytes();
-                let begins = self.hash(5, &[&provider]) % EPOCH_MILLIS;
+                let begins = self.hash(3, &[&provider]) % EPOCH_MILLIS;
                 let epoch = (now.as_u64() + begins) / EPOCH_MILLIS;
-                self.hash(4, &[&epoch.to_be_bytes(), &key.to_be_bytes()])
+                self.hash(2, &[&epoch.to_be_bytes(), &key.to_be_bytes()])
             };
             left = groups
                 .into_iter()
