@@ -38,14 +38,17 @@ export async function buildWorkers() {
  * @property {() => Promise<void>} stop
  */
 
+/** Rows are about communities of any name. */
+const VARS = { COMMUNITIES: "*" };
+
 /**
- * The beacon, configured as wrangler.toml says.
+ * The beacon, configured as wrangler.toml says, but for every community.
  *
  * @param {Record<string, string>} [vars] In place of those in wrangler.toml.
  * @returns {Promise<Server>}
  */
 export async function startSubject(vars = {}) {
-  return startPinned([await workerOptions(BEACON_DIRECTORY, vars)]);
+  return startPinned([await workerOptions(BEACON_DIRECTORY, { ...VARS, ...vars })]);
 }
 
 /**
@@ -96,10 +99,11 @@ export async function startObject(options) {
 /**
  * The beacon with every call between it and the runtime counted: see counting.worker.mjs.
  *
+ * @param {Record<string, string>} vars In place of those in wrangler.toml.
  * @returns {Promise<Server>}
  */
-export async function startCounted() {
-  const worker = await workerOptions(BEACON_DIRECTORY, {});
+export async function startCounted(vars) {
+  const worker = await workerOptions(BEACON_DIRECTORY, vars);
   const wrappers = COUNTING.map((path) => ({ type: "ESModule", path }));
   return startPinned([{ ...worker, modules: [...wrappers, ...worker.modules] }]);
 }

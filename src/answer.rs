@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
+use rendezvous_protocol::listing::Excerpt;
 use serde::Serialize;
 use worker::wasm_bindgen::JsValue;
 use worker::web_sys::{Headers, Response};
 
 use crate::runtime;
-
-/// Tickets in their normal form, each by itself or some already joined by commas. They are copied into answers as they
-/// are.
-pub(crate) type Peers<'a> = [&'a str];
 
 /// An answer, not yet in the hands of the runtime.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,15 +59,15 @@ fn shared_headers(content_type: Option<&str>) -> Result<Headers, JsValue> {
 }
 
 impl Answer {
-    /// An answer of `fields`, a JSON object, and of `peers` after them.
-    pub(crate) fn new(status: u16, content: Content, fields: &impl Serialize, peers: Option<&Peers<'_>>) -> Self {
+    /// An answer of `fields`, a JSON object, and of `since` and `peers` after them.
+    pub(crate) fn new(status: u16, content: Content, fields: &impl Serialize, peers: Option<&Excerpt>) -> Self {
         // Texts, numbers and their like can always be written.
         let fields = serde_json::to_string(fields).unwrap_or_default();
         Self { status, content, headers: Vec::new(), body: with_peers(fields, peers) }
     }
 
     /// 200.
-    pub(crate) fn ok(fields: &impl Serialize, peers: Option<&Peers<'_>>) -> Self {
+    pub(crate) fn ok(fields: &impl Serialize, peers: Option<&Excerpt>) -> Self {
         Self::new(200, Content::Json, fields, peers)
     }
 
@@ -116,18 +113,9 @@ impl Answer {
     }
 }
 
-/// A JSON object with one field more, if there are `peers`.
-fn with_peers(fields: String, peers: Option<&Peers<'_>>) -> String {
-    let Some(peers) = peers else { return fields };
-    let mut body = String::with_capacity(peers.iter().map(|peer| peer.len() + 1).sum::<usize>() + fields.len() + 16);
-    body.push_str(fields.strip_suffix('}').unwrap_or(&fields));
-    body.push_str(",\"peers\":[");
-    for (position, peer) in peers.iter().enumerate() {
-        if position > 0 {
-            body.push(',');
-        }
-        body.push_str(peer);
-    }
-    body.push_str("]}");
-    body
+/// A JSON object with two fields more, if there are `peers`.
+fn with_peers(fields: String, peers: Option<&Excerpt>) -> String {
+    let Some(Excerpt { peers, since }) = peers else { return fields };
+    let fields = fields.strip_suffix('}').unwrap_or(&fields);
+    [fields, ",\"since\":[", since, "],\"peers\":[", peers, "]}"].concat()
 }

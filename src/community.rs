@@ -7,17 +7,18 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community as Name;
-use rendezvous_protocol::network::{Network, NetworkSalt};
-use rendezvous_protocol::roster::{Announced, Record, Roster};
-use rendezvous_protocol::snapshot::{Listing, Snapshot};
+use rendezvous_protocol::listing::{Excerpt, Listing};
+use rendezvous_protocol::network::{Client, HandedOver};
+use rendezvous_protocol::roster::{Announced, Excluded, Left, Roster};
+use rendezvous_protocol::snapshot::Snapshot;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde::Serialize;
-use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{self, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::DurableObjectState;
@@ -26,9 +27,10 @@ use worker::{Delay, Env, ScheduledTime, SqlStorage, State, Storage, web_sys};
 use crate::answer::{Answer, Content};
 use crate::config::Config;
 use crate::journal::Details;
+use crate::objects::Attempt;
 use crate::problem::Problem;
 use crate::router::{self, Failure};
-use crate::{journal, rescue, runtime, throttle};
+use crate::{journal, rate_limit, rescue, runtime};
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
@@ -46,37 +48,66 @@ const WRITE_SNAPSHOT: &str =
 pub(crate) fn hand_over(
     env: &Env,
     community: &Name,
-    network: Network,
+    attempt: Attempt,
+    client: Client,
     ticket: &VerifiedTicket,
 ) -> Result<Promise, JsValue> {
     let path = match ticket.payload().purpose {
         Purpose::Presence => ANNOUNCE,
         Purpose::Leave => LEAVE,
     };
-    call(env, community, path, network, ticket.as_json())
+    let ticket = base64::encode(ticket.as_json().as_bytes());
+    let what = format!("{path}?{community}&{}&{ticket}", client.hand_over().to_text());
+    runtime::call_object(env, &attempt.object_name(community), &what)
 }
 
-/// Asks the object for so much of its roster that any list can be made of it.
-pub(crate) async fn listing(env: &Env, community: &Name, config: &Config, now: UnixMillis) -> Result<Listing, Failure> {
-    let response = JsFuture::from(call(env, community, LISTING, Network::Unknown, "")?).await?;
-    let response: web_sys::Response = response.unchecked_into();
-    if response.status() != 200 {
-        return Err(Failure::Object { status: response.status() });
+/// Asks the object for its list: [`read_listing`] takes what comes. So long a reader waits for a list that is on its way
+/// to another.
+pub(crate) fn fetch_listing(
+    env: &Env,
+    context: &JsValue,
+    community: &Name,
+    attempt: Attempt,
+    patience: Duration,
+) -> Result<Promise, JsValue> {
+    let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    runtime::fetch_list(env, context, &attempt.object_name(community), LISTING, patience_ms)
+}
+
+/// Reads the list.
+pub(crate) fn read_listing(fetched: &JsValue) -> Result<Listing, Failure> {
+    match fetched.as_string() {
+        Some(text) => Ok(Listing::decode(&text)?),
+        None => Err(Failure::Object { status: fetched.as_f64().unwrap_or_default() as u16 }),
     }
-    let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
-    Ok(Listing::decode(&text, config.roster_limits(), now)?)
 }
 
 #[cfg(feature = "fault-injection")]
 pub(crate) fn inject_panic(env: &Env, community: &Name) -> Result<Promise, JsValue> {
-    call(env, community, router::PANIC, Network::Unknown, "")
+    runtime::call_object(env, community.as_str(), router::PANIC)
 }
 
-/// What is handed over is in the query: the community's name, the network, and the ticket in base64.
-fn call(env: &Env, community: &Name, path: &str, network: Network, ticket: &str) -> Result<Promise, JsValue> {
-    let (name, network) = (community.as_str(), network.to_text());
-    let ticket = base64::encode(ticket.as_bytes());
-    runtime::call_object(env, name, &format!("{path}?{name}&{network}&{ticket}"))
+/// What is handed over with a ticket, in the query: the community's name, where the client counts, and the ticket in
+/// base64.
+struct Handed<'a> {
+    community: &'a str,
+    network: HandedOver,
+    ticket: VerifiedTicket,
+}
+
+impl<'a> Handed<'a> {
+    fn read(query: &'a str, purpose: Purpose) -> Result<Self, Failure> {
+        let mut parts = query.split('&');
+        let (Some(community), Some(network), Some(ticket), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Failure::HandOver("not three parts"));
+        };
+        let network = HandedOver::from_text(network).ok_or(Failure::HandOver("no network"))?;
+        let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok());
+        let json = json.ok_or(Failure::HandOver("the ticket is not base64 of text"))?;
+        Ok(Self { community, network, ticket: VerifiedTicket::trusted(&json, purpose)? })
+    }
 }
 
 /// The Durable Object. Its name is the community's.
@@ -128,20 +159,14 @@ impl Community {
         let core = self.core()?;
         let url = request.url();
         let (path, handed_over) = router::path_and_query(&url);
-        let mut parts = handed_over.split('&');
-        let mut part = || parts.next().unwrap_or_default();
-        let (community, network, ticket) = (part(), Network::from_text(part()), part());
-        let ticket = |purpose| {
-            let json = base64::decode(ticket).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-            VerifiedTicket::trusted(&json, purpose)
-        };
         let (answer, changed) = match path {
             LISTING => (core.listing(now)?, false),
-            LEAVE => core.leave(now, &ticket(Purpose::Leave)?),
+            LEAVE => core.leave(now, &Handed::read(handed_over, Purpose::Leave)?),
             #[cfg(feature = "fault-injection")]
             router::PANIC => (router::inject_panic(), false),
-            _ => core.announce(now, community, network, ticket(Purpose::Presence)?)?,
+            _ => core.announce(now, Handed::read(handed_over, Purpose::Presence)?),
         };
+        core.weigh();
         if changed {
             core.changed(&self.state, now);
         }
@@ -151,7 +176,7 @@ impl Community {
             self.state.wait_until(async move {
                 if let Err(error) = set_alarm(&storage, at).await {
                     // It only tidies up, and is set again when it does not come.
-                    journal::failure("alarm_not_set", &error);
+                    journal::failure_once("alarm_not_set", &error);
                 }
             });
         }
@@ -163,14 +188,11 @@ impl Community {
         let now = router::clock();
         core.memory.borrow_mut().upkeep.alarmed();
         core.write_if_due(now);
-        if core.is_deserted(now) {
+        if let Some(cause) = core.not_worth_keeping(now) {
             core.memory.borrow_mut().upkeep.drop_write();
             // Announces wait behind this write. The next one creates the table anew.
             self.state.storage().delete_all().await?;
-            journal::note(
-                "roster_deleted",
-                Details { cause: Some("nobody is present".to_owned()), ..Details::default() },
-            );
+            journal::note("roster_deleted", Details { cause: Some(cause.to_owned()), ..Details::default() });
             return Ok(());
         }
         match core.next_alarm(now) {
@@ -190,16 +212,19 @@ pub(crate) struct Core {
     identifier: String,
     config: Config,
     sql: SqlStorage,
+    /// Whether anybody may have invented the community.
+    is_open: bool,
     started_at: UnixMillis,
     memory: RefCell<Memory>,
 }
 
 struct Memory {
-    salt: NetworkSalt,
     roster: Roster,
     upkeep: Upkeep,
     /// Whether the roster was restored from a panic, and is not in storage.
     rescued: bool,
+    /// Whether the last write failed, and that is in the log.
+    write_failed: bool,
 }
 
 impl Core {
@@ -218,22 +243,28 @@ impl Core {
                 None
             }
         };
-        let stored = decode(read_snapshot(&sql)?);
+        let stored = read_snapshot(&sql).unwrap_or_else(|error| {
+            journal::failure("storage_unreadable", &Failure::from(error));
+            None
+        });
+        let stored = decode(stored);
         let rescued = decode(rescue::take(&identifier))
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
         // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
         let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
         let is_rescued = rescued.is_some();
-        let (salt, roster) = match rescued.or(stored) {
+        let roster = match rescued.or(stored) {
             Some(snapshot) => {
                 journal::note("roster_restored", Details { peers: Some(snapshot.roster.len()), ..Details::default() });
-                (snapshot.salt, snapshot.roster)
+                snapshot.roster
             }
-            None => (throttle::random_salt()?, Roster::new(limits)),
+            None => Roster::new(limits, rate_limit::random_secret()?),
         };
-        let memory = RefCell::new(Memory { salt, roster, upkeep, rescued: is_rescued });
-        Ok(Self { identifier, config, sql, started_at: now, memory })
+        let memory = RefCell::new(Memory { roster, upkeep, rescued: is_rescued, write_failed: false });
+        let is_open =
+            config.serves_all() && runtime::object_identifier(env, config.default_community.as_str())? != identifier;
+        Ok(Self { identifier, config, sql, is_open, started_at: now, memory })
     }
 
     /// The object's identifier: a hash of the community's name.
@@ -247,48 +278,59 @@ impl Core {
         if !memory.upkeep.has_unwritten() {
             return None;
         }
-        Snapshot::encode(router::clock(), &memory.salt, &memory.roster).ok()
+        Snapshot::encode(router::clock(), &memory.roster).ok()
     }
 
-    fn announce(
-        &self,
-        now: UnixMillis,
-        community: &str,
-        network: Network,
-        ticket: VerifiedTicket,
-    ) -> Result<(Answer, bool), Failure> {
-        let mut memory = self.memory.borrow_mut();
-        let Memory { salt, roster, .. } = &mut *memory;
-        let network = salt.hash(network);
-        let peer_id = ticket.peer_id().clone();
-        let expires_at = ticket.payload().expires_at;
-        let outcome = roster.announce(now, ticket, network);
-        let present = roster.len();
-        let peers = roster.fresh(now, self.config.answer_limit, Some(peer_id.as_str()));
-        let peers: Vec<&str> = peers.iter().map(|record: &&Record| record.ticket.as_json()).collect();
-        let accepted = match outcome {
-            Ok(announced) => announced == Announced::Accepted,
-            Err(refused) => return Ok((Problem::Refused(refused).answer(now, &peers), false)),
+    /// The answer, and whether there is something to store.
+    fn announce(&self, now: UnixMillis, handed: Handed<'_>) -> (Answer, bool) {
+        let roster = &mut self.memory.borrow_mut().roster;
+        let Handed { community, network, ticket } = handed;
+        let path = network.hashed(roster.secret());
+        let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
+        let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
+        let signs_community = ticket.payload().community.is_some();
+        roster.expire(now);
+        let was_listed = roster.holds(&ticket);
+        let outcome = roster.announce(now, ticket, path);
+        let total = roster.len();
+        let caller = Excluded::Claim(peer_id.as_str(), &public_key);
+        let peers = Excerpt::of_records(&roster.answer(now, self.config.answer_limit, caller, seed));
+        let announced = match outcome {
+            Ok(announced) => announced,
+            // A refusal changes nothing of that.
+            Err(refused) => {
+                let problem = Problem::Refused { refused, listed: was_listed };
+                let answer =
+                    if signs_community { problem.answer(now, &peers) } else { problem.answer_with_ok(now, &peers) };
+                return (answer, false);
+            }
         };
+        let accepted = announced == Announced::Accepted;
         let fields = AnnounceFields {
             ok: true,
             accepted,
+            listed: announced != Announced::NotListed,
             community,
             server_time: now,
             expires_at,
-            announce_after_ms: self.config.pacing.announce_after_millis(present, random()),
+            announce_after_ms: self.config.pacing.announce_after_millis(total, random()),
+            total,
         };
-        Ok((Answer::ok(&fields, Some(&peers)), accepted))
+        (Answer::ok(&fields, Some(&peers)), accepted)
     }
 
-    fn leave(&self, now: UnixMillis, ticket: &VerifiedTicket) -> (Answer, bool) {
-        let left = self.memory.borrow_mut().roster.leave(now, ticket);
-        (Answer::ok(&LeaveFields { ok: true, left, server_time: now }, None), left)
+    /// The answer, and whether there is something to store.
+    fn leave(&self, now: UnixMillis, handed: &Handed<'_>) -> (Answer, bool) {
+        let roster = &mut self.memory.borrow_mut().roster;
+        let path = handed.network.hashed(roster.secret());
+        let left = roster.leave(now, &handed.ticket, path);
+        let fields = LeaveFields { ok: true, left: left == Left::Left, server_time: now };
+        (Answer::ok(&fields, None), left != Left::Ignored)
     }
 
     fn listing(&self, now: UnixMillis) -> Result<Answer, Failure> {
         let roster = &mut self.memory.borrow_mut().roster;
-        let body = Listing::encode(roster, now, self.config.answer_limit, self.started_at)?;
+        let body = Listing::encode(roster, now, self.started_at)?;
         Ok(Answer { status: 200, content: Content::Json, headers: Vec::new(), body })
     }
 
@@ -297,10 +339,24 @@ impl Core {
         upkeep.next_alarm(now, roster.next_deadline())
     }
 
-    fn is_deserted(&self, now: UnixMillis) -> bool {
+    /// Why nothing of the roster is worth keeping, if so.
+    fn not_worth_keeping(&self, now: UnixMillis) -> Option<&'static str> {
         let roster = &mut self.memory.borrow_mut().roster;
         roster.expire(now);
-        roster.is_empty()
+        if roster.is_empty() {
+            Some("nobody is present")
+        } else if self.is_open && roster.is_of_one_site() {
+            Some("all are in one site")
+        } else {
+            None
+        }
+    }
+
+    /// Sees to it that nothing is written, and nothing put off, for a community that anybody may have invented and in
+    /// which nobody can find anybody.
+    fn weigh(&self) {
+        let Memory { roster, upkeep, .. } = &mut *self.memory.borrow_mut();
+        upkeep.suspend(self.is_open && roster.is_of_one_site());
     }
 
     /// Sees to it that a change is written in time.
@@ -316,28 +372,35 @@ impl Core {
     /// Writes the roster, if that is due. A failure is logged and mended by the next write: the roster in memory is
     /// right all the same.
     fn write_if_due(&self, now: UnixMillis) {
+        self.weigh();
         let memory = &mut *self.memory.borrow_mut();
         if !memory.upkeep.take_write(now) {
             return;
         }
-        let written = Snapshot::encode(now, &memory.salt, &memory.roster)
+        let written = Snapshot::encode(now, &memory.roster)
             .map_err(Failure::from)
             .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
-        if let Err(failure) = written {
-            journal::failure("snapshot_not_written", &failure);
+        if let Err(failure) = &written
+            && !memory.write_failed
+        {
+            journal::failure("snapshot_not_written", failure);
         }
+        memory.write_failed = written.is_err();
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AnnounceFields<'a> {
-    ok: bool,
-    accepted: bool,
-    community: &'a str,
-    server_time: UnixMillis,
-    expires_at: UnixMillis,
-    announce_after_ms: u64,
+pub(crate) struct AnnounceFields<'a> {
+    pub(crate) ok: bool,
+    pub(crate) accepted: bool,
+    pub(crate) listed: bool,
+    pub(crate) community: &'a str,
+    pub(crate) server_time: UnixMillis,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) announce_after_ms: u64,
+    /// Everybody who is listed, the caller too.
+    pub(crate) total: usize,
 }
 
 #[derive(Serialize)]
@@ -349,7 +412,7 @@ struct LeaveFields {
 }
 
 /// Spreads announces out. Nobody gains anything by guessing it.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     (js_sys::Math::random() * f64::from(u32::MAX)) as u32
 }
 
@@ -365,7 +428,11 @@ fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
         return Ok(None);
     }
     let row = first_row(sql, READ_SNAPSHOT)?;
-    if row.is_undefined() { Ok(None) } else { Ok(Reflect::get(&row, &"state".into())?.as_string()) }
+    if row.is_undefined() {
+        return Ok(None);
+    }
+    let state = Reflect::get(&row, &"state".into())?.as_string();
+    state.map(Some).ok_or_else(|| JsValue::from("the row of the snapshot is not text"))
 }
 
 /// Undefined, where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values along for one text.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
+use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
 use rendezvous_protocol::ticket::TicketRules;
 
@@ -15,8 +17,9 @@ use rendezvous_protocol::ticket::TicketRules;
 pub(crate) struct Config {
     /// The community of a request that names none.
     pub(crate) default_community: Community,
-    /// The only communities served; all, where absent.
-    communities: Option<BTreeSet<Community>>,
+    communities: Communities,
+    /// The only origins whose pages may announce; all, where absent.
+    pub(crate) origins: Option<BTreeSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
     trusted_keys: Option<BTreeSet<PublicKey>>,
     /// Keys whose tickets are refused; none, where absent.
@@ -30,8 +33,16 @@ pub(crate) struct Config {
     /// How long a list may be served from caches.
     pub(crate) peers_max_age: Duration,
     pub(crate) network_requests_per_minute: u32,
-    /// The header with the client's address where `CF-Connecting-IP` is absent.
+    pub(crate) address_requests_per_minute: u32,
+    /// The only header that the client's address is read from; Cloudflare's own, where absent.
     pub(crate) client_address_header: Option<String>,
+}
+
+/// Which communities are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Communities {
+    These(BTreeSet<Community>),
+    All,
 }
 
 /// A variable whose value is not of its kind.
@@ -60,15 +71,39 @@ impl Config {
             whole(earliest),
             whole(ticket_max_lifetime),
         )?;
+        let default_community =
+            variables.one("DEFAULT_COMMUNITY", "mainnet", "1 to 64 of A-Z a-z 0-9 . _ -", |text| {
+                Community::new(text).ok()
+            })?;
+        let network_requests_per_minute =
+            variables.number("NETWORK_REQUESTS_PER_MINUTE", limits::NETWORK_REQUESTS_PER_MINUTE, 1, 60_000_000)?;
+        let address_requests_per_minute = variables.one(
+            "ADDRESS_REQUESTS_PER_MINUTE",
+            "",
+            &format!("a whole number up to NETWORK_REQUESTS_PER_MINUTE, {network_requests_per_minute}, or nothing"),
+            |text| match text {
+                "" | "0" => Some(RateLimit::address_share(network_requests_per_minute)),
+                number => number.parse().ok().filter(|number| (1..=network_requests_per_minute).contains(number)),
+            },
+        )?;
         Ok(Self {
-            default_community: variables.one(
-                "DEFAULT_COMMUNITY",
-                "mainnet",
-                "1 to 64 of A-Z a-z 0-9 . _ -",
-                |text| Community::new(text).ok(),
+            default_community: default_community.clone(),
+            communities: variables.one(
+                "COMMUNITIES",
+                "",
+                "names of communities, separated by commas, or * alone for all",
+                |text| match text {
+                    "*" => Some(Communities::All),
+                    names => list(names, |name| Community::new(name).ok()).map(|names| {
+                        Communities::These(names.unwrap_or_else(|| BTreeSet::from([default_community.clone()])))
+                    }),
+                },
             )?,
-            communities: variables
-                .list("COMMUNITIES", "names of communities, separated by commas", |text| Community::new(text).ok())?,
+            origins: variables.list(
+                "ORIGINS",
+                "origins such as https://app.example, separated by commas",
+                Origin::parse,
+            )?,
             trusted_keys: variables.keys("TRUSTED_TICKET_KEYS")?,
             revoked_keys: variables.keys("REVOKED_TICKET_KEYS")?,
             ticket_max_lifetime,
@@ -87,25 +122,34 @@ impl Config {
                 0,
                 60,
             )?),
-            network_requests_per_minute: variables.number(
-                "NETWORK_REQUESTS_PER_MINUTE",
-                limits::NETWORK_REQUESTS_PER_MINUTE,
-                1,
-                60_000_000,
-            )?,
+            network_requests_per_minute,
+            address_requests_per_minute,
             client_address_header: Some(variables.one(
                 "CLIENT_ADDRESS_HEADER",
                 "",
                 "the name of a header, or nothing",
                 |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| text.to_owned()),
             )?)
-            .filter(|name| !name.is_empty()),
+            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("CF-Connecting-IP")),
         })
     }
 
     /// Whether this beacon serves the community.
     pub(crate) fn serves(&self, community: &Community) -> bool {
-        self.communities.as_ref().is_none_or(|served| served.contains(community))
+        match &self.communities {
+            Communities::These(served) => served.contains(community),
+            Communities::All => true,
+        }
+    }
+
+    /// Whether communities are served that nobody but their own peers has ever heard of.
+    pub(crate) const fn serves_all(&self) -> bool {
+        matches!(self.communities, Communities::All)
+    }
+
+    /// Whether this community is one that anybody may have invented.
+    pub(crate) fn is_open(&self, community: &Community) -> bool {
+        self.serves_all() && *community != self.default_community
     }
 
     /// What is asked of a ticket for this community.
@@ -133,6 +177,15 @@ fn whole(duration: Duration) -> u64 {
     rendezvous_protocol::time::saturating_millis(duration)
 }
 
+/// A comma-separated list; none, where it is empty.
+#[expect(clippy::option_option, reason = "a list that cannot be read is not a list that is not there")]
+fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
+}
+
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
@@ -154,16 +207,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<BTreeSet<T>>, ConfigError> {
-        self.one(variable, "", expected, |text| {
-            if text.is_empty() {
-                return Some(None);
-            }
-            let mut items = BTreeSet::new();
-            for item in text.split(',') {
-                items.insert(parse(item.trim())?);
-            }
-            Some(Some(items))
-        })
+        self.one(variable, "", expected, |text| list(text, parse))
     }
 
     fn keys(&self, variable: &'static str) -> Result<Option<BTreeSet<PublicKey>>, ConfigError> {
@@ -211,7 +255,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 13);
+        assert_eq!(vars.len(), 15);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
@@ -220,7 +264,38 @@ mod tests {
         let config = parse(&[("COMMUNITIES", "a, b")]).unwrap();
         assert!(config.serves(&Community::new("b").unwrap()));
         assert!(!config.serves(&Community::new("c").unwrap()));
-        assert!(parse(&[]).unwrap().serves(&Community::new("c").unwrap()));
+        let config = parse(&[("ORIGINS", "https://a.example, HTTPS://B.example:443")]).unwrap();
+        let expected = ["https://a.example", "https://b.example"].map(|origin| Origin::parse(origin).unwrap());
+        assert_eq!(config.origins, Some(BTreeSet::from(expected)));
+        assert_eq!(parse(&[]).unwrap().origins, None);
+    }
+
+    #[test]
+    fn the_default_community_alone_is_served_or_those_named_or_all() {
+        let [default, other] = ["mainnet", "other"].map(|name| Community::new(name).unwrap());
+        for (value, serves_other, other_is_open) in [("", false, false), ("other", true, false), (" * ", true, true)] {
+            let config = parse(&[("COMMUNITIES", value)]).unwrap();
+            assert!(config.serves(&default) && !config.is_open(&default), "{value}");
+            assert_eq!((config.serves(&other), config.is_open(&other)), (serves_other, other_is_open), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_quarter_of_its_networks_requests_unless_it_is_said_otherwise() {
+        for (network, address, expected) in
+            [("600", "", 150), ("600", "0", 150), ("3", "", 1), ("600", "600", 600), ("600", "20", 20)]
+        {
+            let vars = [("NETWORK_REQUESTS_PER_MINUTE", network), ("ADDRESS_REQUESTS_PER_MINUTE", address)];
+            assert_eq!(parse(&vars).unwrap().address_requests_per_minute, expected);
+        }
+    }
+
+    #[test]
+    fn cloudflares_own_header_is_the_default_however_it_is_written() {
+        for (value, expected) in [("", None), ("cf-connecting-ip", None), ("X-Real-IP", Some("X-Real-IP"))] {
+            let config = parse(&[("CLIENT_ADDRESS_HEADER", value)]).unwrap();
+            assert_eq!(config.client_address_header.as_deref(), expected);
+        }
     }
 
     #[test]
@@ -229,6 +304,13 @@ mod tests {
             ("DEFAULT_COMMUNITY", ""),
             ("COMMUNITIES", "a,,b"),
             ("COMMUNITIES", "a b"),
+            ("COMMUNITIES", "*,a"),
+            ("COMMUNITIES", "a,*"),
+            ("ORIGINS", "https://a.example/"),
+            ("ORIGINS", "https://*.a.example"),
+            ("ORIGINS", "a.example"),
+            ("ORIGINS", "https://a.example,,https://b.example"),
+            ("ORIGINS", "null"),
             ("TRUSTED_TICKET_KEYS", "AAAA"),
             ("REVOKED_TICKET_KEYS", "AAAA"),
             ("TICKET_MAX_LIFETIME_MS", "0"),
@@ -241,6 +323,8 @@ mod tests {
             ("ANSWER_LIMIT", "201"),
             ("PEERS_MAX_AGE_SECONDS", "5.0"),
             ("NETWORK_REQUESTS_PER_MINUTE", "0"),
+            ("ADDRESS_REQUESTS_PER_MINUTE", "601"),
+            ("ADDRESS_REQUESTS_PER_MINUTE", "many"),
             ("CLIENT_ADDRESS_HEADER", "X Real IP"),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();

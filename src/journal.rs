@@ -2,10 +2,16 @@
 //!
 //! No address, key or ticket is ever logged.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use serde::Serialize;
 use worker::{console_error, console_log};
+
+thread_local! {
+    static SAID: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+}
 
 /// Something that an operator may want to know.
 pub(crate) fn note(event: &str, details: Details) {
@@ -15,6 +21,24 @@ pub(crate) fn note(event: &str, details: Details) {
 /// Something that an operator has to mend.
 pub(crate) fn failure(event: &str, cause: &impl Display) {
     console_error!("{}", line("error", event, Details { cause: Some(cause.to_string()), ..Details::default() }));
+}
+
+/// The same, said once in the life of an isolate: it will not be otherwise for the next request.
+pub(crate) fn failure_once(event: &'static str, cause: &impl Display) {
+    if is_first(event) {
+        failure(event, cause);
+    }
+}
+
+/// The same of something that an operator may want to know.
+pub(crate) fn note_once(event: &'static str, cause: &str) {
+    if is_first(event) {
+        note(event, Details { cause: Some(cause.to_owned()), ..Details::default() });
+    }
+}
+
+fn is_first(event: &'static str) -> bool {
+    SAID.with_borrow_mut(|said| said.insert(event))
 }
 
 /// What is known of an event.

@@ -8,13 +8,14 @@ mod answer;
 mod community;
 mod config;
 mod journal;
-mod listings;
+mod lists;
+mod objects;
 mod problem;
+mod rate_limit;
 mod rescue;
 mod router;
 mod runtime;
 mod signature;
-mod throttle;
 
 use worker::wasm_bindgen::prelude::*;
 use worker::{Env, event, web_sys};
@@ -31,6 +32,6 @@ fn start() {
 ///
 /// It is exported as it stands, not by `worker`'s macro, which makes a promise of every answer. `entry.js` calls it.
 #[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
-pub fn fetch(request: web_sys::Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
-    router::respond(request, env)
+pub fn fetch(request: web_sys::Request, env: Env, context: JsValue) -> Result<JsValue, JsValue> {
+    router::respond(request, env, context)
 }

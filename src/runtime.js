@@ -4,32 +4,47 @@
 // So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
 
 /**
- * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address, and
- * If-None-Match.
+ * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
+ * the number of the client's autonomous system, and If-None-Match or, of a POST, Origin.
  *
  * @param {Request} request
- * @param {string | undefined} addressHeader Has the client's address where CF-Connecting-IP is absent.
+ * @param {string | undefined} addressHeader The only header that has the client's address. Where that is Cloudflare's
+ *   own, Cloudflare says the autonomous system too.
  */
 export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
-  const address = headers.get("CF-Connecting-IP") ?? (addressHeader && headers.get(addressHeader)) ?? "";
-  const known = method === "POST" ? "" : (headers.get("If-None-Match") ?? "");
-  return `${method}\n${url}\n${address}\n${known}`;
+  const address = headers.get(addressHeader ?? "CF-Connecting-IP") ?? "";
+  const autonomousSystem = addressHeader === undefined ? (request.cf?.asn ?? "") : "";
+  // An empty Origin is not none.
+  const origin = () => headers.get("Origin") || (headers.has("Origin") ? "null" : "");
+  const more = method === "POST" ? origin() : headers.get("If-None-Match");
+  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}`;
 }
 
 /**
- * A promise of a request's body, of which little more than `most` bytes are kept in memory. Where it has more than that,
- * more than `most` bytes may come back, but need not all come.
+ * Reads the body, keeping at most `most + 1` bytes. A longer result means *too large*; its content is then meaningless.
  *
  * @param {Request} request
  * @param {number} most
  * @param {number} mostRead Of a body that is too long, so much is read.
- * @returns {Promise<ArrayBuffer | Uint8Array>}
+ * @param {number} timeoutMs
+ * @returns {Promise<ArrayBuffer | Uint8Array | null | undefined>} Null where the client went away, undefined where the
+ *   body did not arrive in time.
  */
-export function readBody(request, most, mostRead) {
-  // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
-  const length = request.headers.get("Content-Length");
-  return length !== null && Number(length) <= most ? request.arrayBuffer() : readCounted(request, most, mostRead);
+export function readBody(request, most, mostRead, timeoutMs) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeoutMs);
+    const end = (body) => {
+      clearTimeout(timer);
+      resolve(body);
+    };
+    // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
+    const length = request.headers.get("Content-Length");
+    const isShort = length !== null && Number(length) <= most;
+    const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead);
+    // Only the client can make it fail.
+    body.then(end, () => end(null));
+  });
 }
 
 async function readCounted(request, most, mostRead) {
@@ -59,8 +74,8 @@ export function respond(status, headers, more, body) {
 /**
  * The same, with a body that the garbage collector knows of.
  *
- * It does not see what a `Response` copies. So under load it lets thousands of them lie, and then destroys them in one
- * go, for which everyone waits. A buffer of JavaScript it counts, and comes sooner.
+ * The collector does not account for bytes that a `Response` copies, so under load thousands pile up until one long
+ * pause. A buffer of JavaScript is accounted for, and collected sooner.
  */
 export function respondCounted(status, headers, more, body) {
   return respond(status, headers, more, body.slice());
@@ -107,12 +122,61 @@ export function verifyEd25519(bytes) {
 }
 
 /**
- * Calls the community's object. The host is of no consequence: the name picks the object.
+ * Calls an object. The host is of no consequence: the name picks the object.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
- * @param {string} community
+ * @param {string} object Its name.
  * @param {string} what A path and a query. All is said in the URL: headers and a body are more to make and to read.
  */
-export function callObject(env, community, what) {
-  return env.COMMUNITY.getByName(community).fetch(`https://community${what}`);
+export function callObject(env, object, what) {
+  return env.COMMUNITY.getByName(object).fetch(`https://community${what}`);
+}
+
+/** The lists that are on their way, by the name of the object. */
+const underway = new Map();
+
+/**
+ * A promise of the list of an object, or of the status that the object answered with in its place.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {ExecutionContext} context
+ * @param {string} object Its name.
+ * @param {string} what A path.
+ * @param {number} patienceMs So long a reader waits for a list that is on its way to another. 0: asks by itself.
+ * @returns {Promise<string | number>}
+ */
+export function fetchList(env, context, object, what, patienceMs) {
+  const read = (response) => (response.status === 200 ? response.text() : response.status);
+  const ask = () => callObject(env, object, what).then(read);
+  if (patienceMs === 0) return ask();
+  const awaited = underway.get(object);
+  if (awaited !== undefined) {
+    return new Promise((resolve, reject) => {
+      // The runtime may end the other request, and with it what is awaited. Of its own this one has the timer.
+      const timer = setTimeout(() => {
+        forget(object, awaited);
+        resolve(ask());
+      }, patienceMs);
+      awaited.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
+  }
+  const list = ask().finally(() => forget(object, list));
+  underway.set(object, list);
+  // A reader who goes away does not take along what others wait for.
+  context.waitUntil(list.catch(() => {}));
+  return list;
+}
+
+function forget(object, list) {
+  if (underway.get(object) === list) underway.delete(object);
+}
+
+/**
+ * The identifier of the object with this name.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {string} object
+ */
+export function objectIdentifier(env, object) {
+  return env.COMMUNITY.idFromName(object).toString();
 }

@@ -11,7 +11,12 @@ extern "C" {
     pub(crate) fn describe_request(request: &Request, address_header: Option<&str>) -> Result<String, JsValue>;
 
     #[wasm_bindgen(catch, js_name = readBody)]
-    pub(crate) fn read_body(request: &Request, most: usize, most_read: usize) -> Result<Promise, JsValue>;
+    pub(crate) fn read_body(
+        request: &Request,
+        most: usize,
+        most_read: usize,
+        timeout_ms: u32,
+    ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn respond(status: u16, headers: &Headers, more: Option<&str>, body: &[u8])
@@ -29,7 +34,19 @@ extern "C" {
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = callObject)]
-    pub(crate) fn call_object(env: &Env, community: &str, what: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn call_object(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = fetchList)]
+    pub(crate) fn fetch_list(
+        env: &Env,
+        context: &JsValue,
+        object: &str,
+        what: &str,
+        patience_ms: u32,
+    ) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = objectIdentifier)]
+    pub(crate) fn object_identifier(env: &Env, object: &str) -> Result<String, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(

@@ -6,8 +6,8 @@
 
 use std::cell::RefCell;
 
-use rendezvous_protocol::limits::PROVEN_TICKETS;
-use rendezvous_protocol::proven::Proven;
+use rendezvous_protocol::limits::SIGNATURE_CACHE_TICKETS;
+use rendezvous_protocol::signature_cache::SignatureCache;
 use rendezvous_protocol::ticket::{TicketError, Unproven, VerifiedTicket};
 use worker::js_sys::Promise;
 use worker::wasm_bindgen::JsValue;
@@ -15,23 +15,23 @@ use worker::wasm_bindgen::JsValue;
 use crate::runtime;
 
 thread_local! {
-    static PROVEN: RefCell<Proven> = const { RefCell::new(Proven::new(PROVEN_TICKETS)) };
+    static CACHE: RefCell<SignatureCache> = const { RefCell::new(SignatureCache::new(SIGNATURE_CACHE_TICKETS)) };
 }
 
 /// Whether this isolate has lately found this very ticket good.
-pub(crate) fn is_known(ticket: &Unproven) -> bool {
-    PROVEN.with_borrow(|proven| proven.knows(ticket))
+pub(crate) fn is_cached(ticket: &Unproven) -> bool {
+    CACHE.with_borrow(|cache| cache.contains(ticket))
 }
 
-/// Takes what [`equation`] came to, and remembers a good ticket.
+/// Takes what [`verify_signature`] came to, and remembers a good ticket.
 pub(crate) fn accept(ticket: Unproven, holds: bool) -> Result<VerifiedTicket, TicketError> {
     let ticket = ticket.accept(holds)?;
-    PROVEN.with_borrow_mut(|proven| proven.remember(&ticket));
+    CACHE.with_borrow_mut(|cache| cache.insert(&ticket));
     Ok(ticket)
 }
 
-/// A promise of whether the equation of a ticket's signature holds.
-pub(crate) fn equation(ticket: &Unproven) -> Result<Promise, JsValue> {
+/// Returns a promise of whether the signature of a ticket is one of its key over its payload.
+pub(crate) fn verify_signature(ticket: &Unproven) -> Result<Promise, JsValue> {
     verify(ticket.public_key().as_bytes(), ticket.signature(), ticket.message())
 }
 

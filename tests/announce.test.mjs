@@ -32,6 +32,7 @@ const FAST = {
   ANNOUNCE_AFTER_MAX_MS: "1500",
   PEERS_MAX_AGE_SECONDS: "0",
   NETWORK_REQUESTS_PER_MINUTE: "1000000",
+  COMMUNITIES: ["mainnet", ...Array.from({ length: 100 }, (_, number) => `community-${number + 1}`)].join(),
 };
 
 const keys = JSON.parse(await readFile(join(ROOT, "tests/vectors/keys.json"), "utf8"));
@@ -320,7 +321,7 @@ describe("a stable node", () => {
   test("sends a ticket once more that was not answered, not a new one", async (context) => {
     const tickets = [];
     // With tickets of the usual life, because one is only sent again while it is young.
-    const usual = await startBeacon();
+    const usual = await startBeacon({ vars: { COMMUNITIES: FAST.COMMUNITIES } });
     context.after(() => usual.stop());
     const [forgetful] = await started(
       context,

@@ -56,7 +56,7 @@ before(async () => {
   }
   requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "browser-test-"));
-  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0" } })]);
+  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startBeacon({ vars: { COMMUNITIES: "*", PEERS_MAX_AGE_SECONDS: "0" }, staysAwake: true })]);
   running.push(signalling, pages, beacon);
   resident = await visit({ beacon: beacon.url });
   await resident.page.getByText("listed by 1 beacon").waitFor();
@@ -169,7 +169,7 @@ describe("two browsers find each other and talk", () => {
 describe("the example page", () => {
   let beacon;
   before(async () => {
-    beacon = await startBeacon();
+    beacon = await startBeacon({ vars: { COMMUNITIES: "*" }, staysAwake: true });
     running.push(beacon);
   });
 
@@ -246,7 +246,7 @@ test("the lines in client/README.md are all that it takes", async () => {
   const readme = await readFile(join(ROOT, "client/README.md"), "utf8");
   const [client, adapter] = [...readme.matchAll(/^```[jt]s\n(.*?)^```$/gms)].map(([, code]) => code);
   assert.ok(client.trim().split("\n").length <= 10);
-  const own = await startBeacon();
+  const own = await startBeacon({ vars: { COMMUNITIES: "*" }, staysAwake: true });
   running.push(own);
   // Its names stand for what an application has: two beacons (the second one is down), a capsule (there is none).
   const lines = Object.entries({
@@ -304,7 +304,7 @@ describe("the PeerJS adapter", () => {
   };
 
   before(async () => {
-    beacon = await startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0" } });
+    beacon = await startBeacon({ vars: { COMMUNITIES: "*", PEERS_MAX_AGE_SECONDS: "0" }, staysAwake: true });
     running.push(beacon);
   });
 

@@ -648,7 +648,7 @@ describe("publish", () => {
 describe("publish from real Workers", () => {
   const beacons = [];
   before(async () => {
-    for (let number = 0; number < 2; number += 1) beacons.push(await startBeacon());
+    for (let number = 0; number < 2; number += 1) beacons.push(await startBeacon({ vars: { COMMUNITIES: "everyone,others" } }));
   });
   after(() => Promise.all(beacons.map((beacon) => beacon.stop())));
 

@@ -27,10 +27,10 @@ export async function call(url, path, { address, json, ...request } = {}) {
 /**
  * @param {string} url
  * @param {import("./ticket.mjs").Ticket} ticket
- * @param {{ community?: string, address?: string }} [options]
+ * @param {{ community?: string, address?: string, headers?: HeadersInit }} [options]
  */
-export function announce(url, ticket, { community, address } = {}) {
-  return call(url, "/announce", { address, json: { ticket, community } });
+export function announce(url, ticket, { community, address, headers } = {}) {
+  return call(url, "/announce", { address, headers, json: { ticket, community } });
 }
 
 /**

@@ -26,7 +26,7 @@ const SAFE_AFTER_MS = 10_500;
 const AT_ONCE = 8;
 
 /** So that everything can be seen: whole rosters in every answer, and no pause for so many peers on one machine. */
-const VARS = { ANSWER_LIMIT: "200", PEERS_MAX_AGE_SECONDS: "0", NETWORK_REQUESTS_PER_MINUTE: "1000000" };
+const VARS = { COMMUNITIES: COMMUNITY, ANSWER_LIMIT: "200", PEERS_MAX_AGE_SECONDS: "0", NETWORK_REQUESTS_PER_MINUTE: "1000000" };
 
 /**
  * @typedef {object} Outcome

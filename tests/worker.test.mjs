@@ -3,14 +3,18 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "./harness/beacon.mjs";
 import { buildWorker } from "./harness/build.mjs";
+import { startFront } from "./harness/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "./harness/toolchain.mjs";
 import { announce, call, peerIds, peers } from "./http.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
@@ -22,6 +26,11 @@ const PROBLEM = "application/problem+json; charset=utf-8";
 let communities = 0;
 /** A community that no other test knows. */
 const newCommunity = () => `community-${(communities += 1)}`;
+/** All that there will be. */
+const COMMUNITIES = ["mainnet", "a".repeat(64), ...Array.from({ length: 99 }, (_, number) => `community-${number + 1}`)].join();
+
+/** What is said once of a client here: this machine has no place on the network that Cloudflare would know. */
+const EXPECTED_NOTE = /"event":"autonomous_system_unknown"/;
 
 /**
  * @param {Parameters<typeof startBeacon>[0]} options
@@ -61,7 +70,7 @@ describe("the HTTP interface", () => {
   let url;
   const log = [];
   before(async () => {
-    beacon = await startBeacon({ vars: UNCACHED, log: (line) => log.push(line) });
+    beacon = await startBeacon({ vars: { ...UNCACHED, COMMUNITIES, ADDRESS_REQUESTS_PER_MINUTE: "600" }, log: (line) => log.push(line) });
     url = beacon.url;
   });
   after(() => beacon.stop());
@@ -79,6 +88,7 @@ describe("the HTTP interface", () => {
     assert.match(json.detail, detail);
     assert.ok(Math.abs(json.serverTime - Date.now()) < 5_000);
     assert.ok(Array.isArray(json.peers));
+    assert.equal(json.since.length, json.peers.length);
     assert.deepEqual(json.validation, { ok: false, reason: code });
   }
 
@@ -90,18 +100,24 @@ describe("the HTTP interface", () => {
     const first = await announce(url, ticket, { community });
     assert.equal(first.status, 200, first.text);
     const { announceAfterMs, serverTime, ...rest } = first.json;
-    assert.deepEqual(rest, { ok: true, accepted: true, community, expiresAt: ticket.payload.expiresAt, peers: [] });
+    const { expiresAt } = ticket.payload;
+    assert.deepEqual(rest, { ok: true, accepted: true, listed: true, community, expiresAt, total: 1, since: [], peers: [] });
     assert.ok(announceAfterMs >= 45_000 && announceAfterMs <= 75_000);
     assert.ok(Math.abs(serverTime - Date.now()) < 5_000);
 
     const second = await announce(url, signTicket(ann), { community });
     assert.deepEqual(peerIds(second), [bob.peerId]);
-    assert.ok(second.text.includes(`"peers":[${canonical(ticket)}]`), "not the normal form");
+    assert.equal(second.json.total, 2);
+    const [since] = second.json.since;
+    assert.ok(since >= serverTime && since <= second.json.serverTime);
+    assert.ok(second.text.includes(`"since":[${since}],"peers":[${canonical(ticket)}]`), "not the normal form");
 
     const list = await peers(url, { community });
     assert.deepEqual(peerIds(list), [ann.peerId, bob.peerId]);
     assert.equal(list.json.total, 2);
     assert.equal(list.json.community, community);
+    assert.equal(list.json.since.length, 2);
+    assert.equal(list.json.since[1], since);
   });
 
   test("the same ticket again gets the list, and uses up no limit", async () => {
@@ -113,7 +129,7 @@ describe("the HTTP interface", () => {
     for (let times = 0; times < 3; times += 1) {
       const again = await announce(url, ticket, { community });
       assert.equal(again.status, 200);
-      assert.equal(again.json.accepted, false);
+      assert.deepEqual([again.json.accepted, again.json.listed], [false, true]);
       assert.equal(again.json.peers.length, 1);
     }
     assert.equal(peerIds(await peers(url, { community }))[1], peer.peerId, "a repeated ticket moved forward");
@@ -125,7 +141,8 @@ describe("the HTTP interface", () => {
     const issuedAt = Date.now();
     await announce(url, signTicket(newPeer()), { community });
     await announce(url, signTicket(peer, { issuedAt }), { community });
-    const early = await announce(url, signTicket(peer, { issuedAt: issuedAt + 1 }), { community });
+    const early = await announce(url, signTicket(peer, { issuedAt: issuedAt + 1, community }), { community });
+    assert.equal(early.json.listed, true, "with the older ticket");
     assertProblem(early, 429, "ANNOUNCE_TOO_SOON", /accepted in \d+ ms/);
     const { retryAfterMs } = early.json;
     assert.ok(retryAfterMs > 40_000 && retryAfterMs <= 45_000);
@@ -133,22 +150,79 @@ describe("the HTTP interface", () => {
     assert.equal(early.json.peers.length, 1);
   });
 
-  test("PEER_ID_TAKEN and STALE_TICKET", async () => {
+  test("several keys may claim one peerId, and each answer leaves out the caller's claim alone", async () => {
+    const community = newCommunity();
+    const [owner, other] = [newPeer(), newPeer()];
+    const namesake = newPeer({ peerId: owner.peerId });
+    for (const peer of [owner, other]) await announce(url, signTicket(peer, { community }), { community });
+    const reply = await announce(url, signTicket(namesake, { community }), { community });
+    assert.deepEqual([reply.status, reply.json.accepted, reply.json.total], [200, true, 3]);
+    const keys = (list) => list.json.peers.map(({ publicKey }) => publicKey).sort();
+    assert.deepEqual(keys(reply), [owner.publicKey, other.publicKey].sort());
+    // A refused announce of a claim leaves out that claim too.
+    const refused = await announce(url, signTicket(namesake, { community, envelope: { signature: signTicket(owner).signature } }), { community });
+    assertProblem(refused, 403, "SIGNATURE_INVALID");
+    assert.deepEqual(keys(refused), [owner.publicKey, other.publicKey].sort());
+    const list = (exclude) => peers(url, { community, exclude }).then(keys);
+    assert.deepEqual(await list(owner.peerId), [other.publicKey]);
+    assert.deepEqual(await list(`${owner.peerId}:${owner.publicKey}`), [other.publicKey, namesake.publicKey].sort());
+    assert.deepEqual((await list(`${owner.peerId}:AAAA`)).length, 3);
+  });
+
+  test("STALE_TICKET", async () => {
     const community = newCommunity();
     const peer = newPeer();
     const issuedAt = Date.now();
     await announce(url, signTicket(newPeer()), { community });
     await announce(url, signTicket(peer, { issuedAt }), { community });
-    const thief = newPeer({ peerId: peer.peerId });
-    const taken = await announce(url, signTicket(thief, { issuedAt: issuedAt + 5 }), { community });
-    assertProblem(taken, 409, "PEER_ID_TAKEN");
-    assert.equal(taken.json.peers.length, 1);
-    const stale = await announce(url, signTicket(peer, { issuedAt }), { community });
+    const stale = await announce(url, signTicket(peer, { issuedAt, community }), { community });
     assertProblem(stale, 409, "STALE_TICKET", new RegExp(String(issuedAt)));
-    assert.equal(stale.json.peers.length, 1);
+    assert.deepEqual([stale.json.peers.length, stale.json.listed], [1, true]);
   });
 
-  test("POST /leave: only the key that holds the peerId, only with a newer ticket; the old one cannot bring it back", async () => {
+  test("an announce that signs no community is answered 200 wherever its ticket is what is wrong", async () => {
+    const community = newCommunity();
+    await announce(url, signTicket(newPeer()), { community });
+    const peer = newPeer();
+    const now = Date.now();
+    await announce(url, signTicket(peer, { issuedAt: now }), { community });
+    const forged = { signature: signTicket(newPeer()).signature };
+    const cases = [
+      ["STALE_TICKET", signTicket(peer, { issuedAt: now }), true],
+      ["ANNOUNCE_TOO_SOON", signTicket(peer, { issuedAt: now + 1 }), true],
+      ["MALFORMED", null],
+      ["MALFORMED", 7],
+      ["MALFORMED", { payload: null }],
+      ["MALFORMED", { payload: ["community"], community }],
+      ["MALFORMED", signTicket(peer, { peerId: "<b>" })],
+      ["MALFORMED", signTicket(peer, { leave: true })],
+      ["UNSUPPORTED_VERSION", signTicket(peer, { envelope: { version: 2 } })],
+      ["UNSUPPORTED_ALGORITHM", signTicket(peer, { envelope: { algorithm: "rsa" } })],
+      ["LIFETIME_TOO_LONG", signTicket(peer, { issuedAt: now, expiresAt: now + 180_001 })],
+      ["NOT_YET_VALID", signTicket(peer, { issuedAt: now + 60_000 })],
+      ["EXPIRED", signTicket(peer, { issuedAt: now - 181_000 })],
+      ["SIGNATURE_INVALID", signTicket(peer, { envelope: forged })],
+    ];
+    for (const [code, ticket, listed] of cases) {
+      const reply = await announce(url, ticket, { community });
+      assert.equal(reply.status, 200, `${code}: ${reply.text}`);
+      assert.equal(reply.headers.get("Content-Type"), "application/json; charset=utf-8");
+      const { detail, serverTime, retryAfterMs, since, peers, ...rest } = reply.json;
+      assert.deepEqual(rest, { ok: false, code, validation: { ok: false, reason: code }, ...(listed === undefined ? {} : { listed }) });
+      assert.match(detail, /./);
+      assert.ok(Math.abs(serverTime - Date.now()) < 5_000);
+      assert.equal(retryAfterMs > 0, code === "ANNOUNCE_TOO_SOON");
+      assert.ok(peers.length >= 1 && since.length === peers.length, code);
+    }
+    // A goodbye, and what is not the ticket's fault, have their status.
+    const signed = { ticket: signTicket(peer, { issuedAt: now, envelope: forged, leave: true }), community };
+    assertProblem(await call(url, "/leave", { json: signed }), 403, "SIGNATURE_INVALID");
+    assertProblem(await call(url, "/announce", { json: { ticket: signTicket(peer), community: "a b" } }), 400, "COMMUNITY_INVALID");
+    assertProblem(await call(url, "/announce", { json: { ticket: signTicket(peer), more: 1 } }), 400, "MALFORMED");
+    assertProblem(await announce(url, signTicket(peer), { community: "elsewhere" }), 404, "COMMUNITY_UNKNOWN");
+  });
+
+  test("POST /leave: only the key that signed, only with a newer ticket; the old one cannot bring it back", async () => {
     const community = newCommunity();
     const peer = newPeer();
     const issuedAt = Date.now();
@@ -167,7 +241,21 @@ describe("the HTTP interface", () => {
     assert.deepEqual({ ok: gone.json.ok, left: gone.json.left }, { ok: true, left: true });
     assert.equal((await peers(url, { community })).json.total, 0);
     assert.equal((await leave(signTicket(peer, { issuedAt: issuedAt + 2, leave: true }))).json.left, false);
-    assertProblem(await announce(url, ticket, { community }), 409, "STALE_TICKET");
+    const revived = await announce(url, ticket, { community });
+    assertProblem(revived, 409, "STALE_TICKET");
+    assert.equal(revived.json.listed, false);
+    // Once, and at once: a page that reloads.
+    const back = await announce(url, signTicket(peer, { issuedAt: issuedAt + 3, community }), { community });
+    assert.deepEqual([back.status, back.json.accepted, back.json.listed], [200, true, true]);
+  });
+
+  test("POST /leave before the announce is remembered, and is not the end of a record", async () => {
+    const community = newCommunity();
+    const peer = newPeer();
+    const issuedAt = Date.now();
+    const leave = await call(url, "/leave", { json: { ticket: signTicket(peer, { issuedAt, leave: true }), community } });
+    assert.deepEqual([leave.status, leave.json.left], [200, false]);
+    assertProblem(await announce(url, signTicket(peer, { issuedAt: issuedAt - 1, community }), { community }), 409, "STALE_TICKET");
   });
 
   test("a ticket that fails its checks is answered with its code and the list", async () => {
@@ -178,20 +266,20 @@ describe("the HTTP interface", () => {
     const flipped = Buffer.from(signTicket(peer).signature, "base64");
     flipped[0] ^= 1;
     const cases = [
-      [400, "MALFORMED", signTicket(peer, { peerId: "<b>" }), /peerId/],
-      [400, "MALFORMED", signTicket(peer, { leave: true }), /leave/],
-      [400, "MALFORMED", signTicket(peer, { nonce: undefined }), /nonce/],
-      [400, "MALFORMED", null, /object/],
-      [400, "UNSUPPORTED_VERSION", signTicket(peer, { envelope: { version: 2 } }), /2/],
-      [400, "UNSUPPORTED_ALGORITHM", signTicket(peer, { envelope: { algorithm: "rsa" } }), /ed25519/],
-      [400, "COMMUNITY_MISMATCH", signTicket(peer, { community: "elsewhere" }), /elsewhere/],
-      [400, "LIFETIME_TOO_LONG", signTicket(peer, { issuedAt: now, expiresAt: now + 180_001 }), /180001 .* 180000/],
-      [400, "NOT_YET_VALID", signTicket(peer, { issuedAt: now + 60_000 }), /15000/],
-      [400, "EXPIRED", signTicket(peer, { issuedAt: now - 180_000 }), /expired/],
-      [403, "SIGNATURE_INVALID", signTicket(peer, { envelope: { signature: flipped.toString("base64") } }), /signature/],
+      [400, "MALFORMED", { peerId: "<b>" }, /peerId/],
+      [400, "MALFORMED", { leave: true }, /leave/],
+      [400, "MALFORMED", { nonce: undefined }, /nonce/],
+      [400, "UNSUPPORTED_VERSION", { envelope: { version: 2 } }, /2/],
+      [400, "UNSUPPORTED_ALGORITHM", { envelope: { algorithm: "rsa" } }, /ed25519/],
+      [400, "COMMUNITY_MISMATCH", { community: "elsewhere" }, /elsewhere/],
+      [400, "MALFORMED", { community: null }, /null/],
+      [400, "LIFETIME_TOO_LONG", { issuedAt: now, expiresAt: now + 180_001 }, /180001 .* 180000/],
+      [400, "NOT_YET_VALID", { issuedAt: now + 60_000 }, /15000/],
+      [400, "EXPIRED", { issuedAt: now - 180_000 }, /expired/],
+      [403, "SIGNATURE_INVALID", { envelope: { signature: flipped.toString("base64") } }, /signature/],
     ];
-    for (const [status, code, ticket, detail] of cases) {
-      const reply = await announce(url, ticket, { community });
+    for (const [status, code, overrides, detail] of cases) {
+      const reply = await announce(url, signTicket(peer, { community, ...overrides }), { community });
       assertProblem(reply, status, code, detail);
       assert.equal(reply.json.peers.length, 1, code);
     }
@@ -259,14 +347,25 @@ describe("the HTTP interface", () => {
   test("GET /peers: limit and exclude", async () => {
     const community = newCommunity();
     const all = Array.from({ length: 55 }, () => newPeer());
-    for (const peer of all) await announce(url, signTicket(peer), { community });
-    const newestFirst = all.map(({ peerId }) => peerId).reverse();
+    for (const peer of all.slice(0, 50)) await announce(url, signTicket(peer), { community });
+    const newestFirst = all.slice(0, 50).map(({ peerId }) => peerId).reverse();
     const list = (query) => peers(url, { community, ...query }).then(peerIds);
-    assert.deepEqual(await list({}), newestFirst.slice(0, 50));
-    assert.deepEqual(await list({ limit: 3 }), newestFirst.slice(0, 3));
-    assert.deepEqual(await list({ limit: 1_000_000 }), newestFirst.slice(0, 50));
-    assert.deepEqual(await list({ limit: 3, exclude: newestFirst[1] }), [newestFirst[0], newestFirst[2], newestFirst[3]]);
-    assert.deepEqual(await list({ exclude: newestFirst[0] }), newestFirst.slice(1, 51));
+    assert.deepEqual(await list({}), newestFirst, "everybody, the freshest first");
+    assert.deepEqual(await list({ exclude: newestFirst[1] }), newestFirst.filter((_, position) => position !== 1));
+    for (const peer of all.slice(50)) await announce(url, signTicket(peer), { community });
+    const names = new Set(all.map(({ peerId }) => peerId));
+    for (const [query, length] of [
+      [{}, 50],
+      [{ limit: 3 }, 3],
+      [{ limit: 1_000_000 }, 50],
+      [{ limit: 3, exclude: all[7].peerId }, 3],
+      [{ exclude: all[7].peerId }, 50],
+    ]) {
+      const drawn = await list(query);
+      assert.equal(drawn.length, length);
+      assert.equal(new Set(drawn).size, length, "twice in one answer");
+      assert.ok(drawn.every((peerId) => names.has(peerId) && peerId !== query.exclude));
+    }
     assert.equal((await peers(url, { community, limit: 3 })).json.total, 55);
     for (const limit of ["0", "-1", "1.5", "ten", ""]) {
       assertProblem(await peers(url, { community, limit }), 400, "LIMIT_INVALID", /limit/);
@@ -328,7 +427,7 @@ describe("the HTTP interface", () => {
       assert.equal(status, 204);
       assert.equal(text, "");
       assert.equal(headers.get("Access-Control-Allow-Methods"), "GET, POST, OPTIONS");
-      assert.equal(headers.get("Access-Control-Allow-Headers"), "Content-Type, Authorization");
+      assert.equal(headers.get("Access-Control-Allow-Headers"), "*, Authorization");
       assert.equal(headers.get("Access-Control-Max-Age"), "86400");
       assert.equal(headers.get("Access-Control-Allow-Origin"), "*");
     }
@@ -369,8 +468,10 @@ describe("the HTTP interface", () => {
     assert.equal(status, 400);
   });
 
-  test("nothing of all this is worth a line in the log", () => {
-    assert.deepEqual(log, []);
+  test("of all this only what is unusual about the clients is worth a line in the log, once", () => {
+    const said = log.map((line) => JSON.parse(line));
+    assert.deepEqual(said.map(({ event }) => event).sort(), ["autonomous_system_unknown", "client_address_unreadable"]);
+    assert.ok(!log.join().includes("nonsense"));
   });
 });
 
@@ -404,14 +505,20 @@ test("a body that another Worker sends is held to the limit, whatever length it 
   }
 });
 
-test("a full roster is shared out fairly among networks, and so is an answer", async () => {
+test("a full roster is shared out fairly among networks, and so is an answer; a newcomer without a place is not listed", async () => {
   await withBeacon({ vars: { ...UNCACHED, NETWORK_REQUESTS_PER_MINUTE: "100000" } }, async ({ url }) => {
     const quiet = Array.from({ length: 10 }, () => newPeer());
     for (const peer of quiet) await announce(url, signTicket(peer), { address: "198.51.100.7" });
-    for (let count = 0; count < 210; count += 1) {
+    const outcomes = [];
+    for (let count = 0; count < 250; count += 1) {
       const reply = await announce(url, signTicket(newPeer()), { address: `203.0.113.${count}` });
-      assert.equal(reply.json.accepted, true);
+      assert.equal(reply.status, 200);
+      assert.equal(reply.json.accepted, reply.json.listed);
+      assert.ok(reply.json.announceAfterMs >= 45_000 && reply.json.peers.length === Math.min(count + 10, 50));
+      outcomes.push(reply.json.listed);
     }
+    assert.ok(outcomes.slice(0, 190).every(Boolean));
+    assert.ok(outcomes.includes(false), "every newcomer pushed another out");
     const list = await peers(url);
     assert.equal(list.json.total, 200);
     const listed = new Set(peerIds(list));
@@ -421,7 +528,7 @@ test("a full roster is shared out fairly among networks, and so is an answer", a
 });
 
 test("THROTTLED: a network over its budget is refused, another is not", async () => {
-  await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "5" } }, async ({ url }) => {
+  await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "5", ADDRESS_REQUESTS_PER_MINUTE: "5" } }, async ({ url }) => {
     const list = (address) => call(url, "/peers", { address });
     await announce(url, signTicket(newPeer()), { address: "192.0.2.1" });
     for (let count = 0; count < 4; count += 1) assert.equal((await list(`192.0.2.${count}`)).status, 200);
@@ -438,6 +545,27 @@ test("THROTTLED: a network over its budget is refused, another is not", async ()
   });
 });
 
+test("THROTTLED: one address has a quarter of its network's requests, a /48 four times a /56's", async () => {
+  await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "20" } }, async ({ url }) => {
+    /** Asserts how many are served at once, and what is refilled meanwhile. */
+    const assertServed = async (what, atOnce, perMinute, addresses) => {
+      const started = Date.now();
+      let served = 0;
+      for (const address of addresses) if ((await call(url, "/peers", { address })).status === 200) served += 1;
+      const refilled = Math.ceil(((Date.now() - started) * perMinute) / 60_000);
+      assert.ok(served >= atOnce && served <= atOnce + refilled, `${what}: ${served}, refilled ${refilled}`);
+    };
+    const many = (address) => Array.from({ length: 40 }, (_, number) => address(number));
+    await assertServed("an address", 5, 5, many(() => "192.0.2.1"));
+    await assertServed("its neighbours", 15, 20, many((number) => `192.0.2.${100 + number}`));
+    await assertServed("a /64", 5, 5, many((number) => `2001:db8:1:100::${number}`));
+    await assertServed("its neighbours", 15, 20, many((number) => `2001:db8:1:1${(16 + number).toString(16)}::1`));
+    const others = Array.from({ length: 120 }, (_, number) => `2001:db8:1:${(2 + number).toString(16)}00::1`);
+    await assertServed("the rest of a /48", 60, 80, others);
+    await assertServed("another /48", 1, 80, ["2001:db8:2::1"]);
+  });
+});
+
 test("lists are served from the isolate for their maximum age, whatever limit and exclude say", async () => {
   await withBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "2" } }, async ({ url }) => {
     const [ann, bob, late] = [newPeer(), newPeer(), newPeer()];
@@ -446,10 +574,23 @@ test("lists are served from the isolate for their maximum age, whatever limit an
     const first = await peers(url);
     assert.equal(first.headers.get("Cache-Control"), "public, max-age=2");
     await announce(url, signTicket(late));
-    assert.deepEqual(peerIds(await peers(url, { limit: 1 })), [bob.peerId]);
+    assert.ok([ann.peerId, bob.peerId].includes(peerIds(await peers(url, { limit: 1 }))[0]));
     assert.deepEqual(peerIds(await peers(url, { exclude: bob.peerId })), [ann.peerId]);
     assert.equal((await peers(url)).json.total, 2);
     await eventually(() => peers(url), (list) => list.json.total === 3);
+  });
+});
+
+test("while all peers fit into an answer, 304 goes on from list to list", async () => {
+  await withBeacon({ vars: UNCACHED }, async ({ url }) => {
+    for (let count = 0; count < 3; count += 1) await announce(url, signTicket(newPeer()));
+    const list = (query, tag) => call(url, `/peers${query}`, { headers: { "If-None-Match": tag ?? "none" } });
+    const [all, some] = [await list(""), await list("?limit=2")];
+    const tags = [all, some].map(({ headers }) => headers.get("ETag"));
+    // What is drawn is drawn anew every five seconds.
+    const redrawn = await eventually(() => list("?limit=2", tags[1]), ({ status }) => status === 200);
+    assert.notEqual(redrawn.headers.get("ETag"), tags[1]);
+    assert.equal((await list("", tags[0])).status, 304);
   });
 });
 
@@ -457,7 +598,7 @@ test("variables: revoked keys", async () => {
   const [trusted, stolen] = [newPeer(), newPeer()];
   const both = `${trusted.publicKey}, ${stolen.publicKey}`;
   await withBeacon({ vars: { ...UNCACHED, REVOKED_TICKET_KEYS: stolen.publicKey } }, async ({ url }) => {
-    const refused = await announce(url, signTicket(stolen));
+    const refused = await announce(url, signTicket(stolen, { community: "mainnet" }));
     assert.equal(refused.status, 403);
     assert.equal(refused.json.code, "REVOKED_PUBLIC_KEY");
     // Said before its signature is looked at.
@@ -491,7 +632,7 @@ test("variables: communities, trusted keys, limits", async () => {
   await withBeacon({ vars }, async ({ url }) => {
     const ticket = (peer, overrides) => {
       const issuedAt = Date.now();
-      return signTicket(peer, { issuedAt, expiresAt: issuedAt + 60_000, ...overrides });
+      return signTicket(peer, { issuedAt, expiresAt: issuedAt + 60_000, community: "home", ...overrides });
     };
     const accepted = await announce(url, ticket(trusted));
     assert.equal(accepted.json.community, "home");
@@ -507,7 +648,7 @@ test("variables: communities, trusted keys, limits", async () => {
     assert.deepEqual(unknown.json.peers, []);
     assert.equal((await peers(url, { community: "street" })).json.code, "COMMUNITY_UNKNOWN");
     assert.equal((await announce(url, ticket({ ...trusted, peerId: "second" }))).json.accepted, true);
-    assert.deepEqual(peerIds(await peers(url, { limit: 50 })), ["second"]);
+    assert.equal(peerIds(await peers(url, { limit: 50 })).length, 1);
   });
 });
 
@@ -535,18 +676,291 @@ test("a variable with a bad value: 500 INTERNAL for everybody, its name in the l
   });
 });
 
-test("the client's address: CF-Connecting-IP first, the configured header only where that is absent", async () => {
+test("the client's address: the configured header alone counts where there is one, and what cannot be read is said once", async () => {
   const vars = { NETWORK_REQUESTS_PER_MINUTE: "1", CLIENT_ADDRESS_HEADER: "X-Real-IP" };
-  await withBeacon({ vars }, async ({ url, miniflare }) => {
-    const forged = (last) => ({ "CF-Connecting-IP": "192.0.2.1", "X-Real-IP": `198.51.${last}.1` });
-    assert.equal((await call(url, "/peers", { headers: forged(1) })).status, 200);
-    assert.equal((await call(url, "/peers", { headers: forged(2) })).status, 429);
-    // Past the port of workerd, where a missing CF-Connecting-IP is filled in.
-    const worker = await miniflare.getWorker();
-    const proxied = async (address) => (await worker.fetch("http://beacon/peers", { headers: { "X-Real-IP": address } })).status;
-    assert.equal(await proxied("198.51.100.1"), 200);
-    assert.equal(await proxied("198.51.100.2"), 429);
-    assert.equal(await proxied("203.0.113.1"), 200);
+  await withBeacon({ vars }, async ({ url }, log) => {
+    // CF-Connecting-IP is filled in by the port of workerd, and written by the client: neither counts.
+    const get = (headers) => call(url, "/peers", { headers }).then(({ status }) => status);
+    for (const [address, status] of [
+      ["198.51.100.1", 200],
+      ["198.51.100.2", 429],
+      ["10.0.0.1, 198.51.100.3:1234", 429],
+      ["203.0.113.1:1234", 200],
+      ["[2001:db8::1]:443", 200],
+      ["2001:db8::2", 429],
+    ]) {
+      assert.equal(await get({ "X-Real-IP": address }), status, address);
+      assert.equal(await get({ "X-Real-IP": address, "CF-Connecting-IP": "192.0.2.1" }), 429, address);
+    }
+    assert.deepEqual(log, []);
+    assert.equal(await get({ "X-Real-IP": "somewhere" }), 200);
+    assert.equal(await get({ "X-Real-IP": "elsewhere", "CF-Connecting-IP": "192.0.2.1" }), 429, "one household");
+    assert.equal(await get({}), 429);
+    const [line, ...more] = await eventually(async () => log, ({ length }) => length > 0);
+    assert.deepEqual(more, []);
+    assert.match(line, /"event":"client_address_unreadable".*X-Real-IP/);
+    assert.doesNotMatch(line, /somewhere/);
+  });
+});
+
+test("the port of npm start says itself where a request comes from, unless something before it is believed", async () => {
+  await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "1", CLIENT_ADDRESS_HEADER: "CF-Connecting-IP" } }, async ({ url: target }) => {
+    const get = (url, address) => call(url, "/peers", { address, headers: { "MF-CF-Blob": '{"asn":1}' } });
+    const front = await startFront({ host: "127.0.0.1", port: 0, target });
+    try {
+      assert.equal((await get(front.url, "198.51.100.1")).status, 200);
+      const second = await get(front.url, "198.51.101.1");
+      assert.deepEqual([second.status, second.json.code], [429, "THROTTLED"], "the client chose its network");
+      const posted = await announce(front.url, signTicket(newPeer()));
+      assert.equal(posted.json.code, "THROTTLED");
+    } finally {
+      await front.stop();
+    }
+    const believing = await startFront({ host: "127.0.0.1", port: 0, target, believesClients: true });
+    try {
+      assert.equal((await get(believing.url, "198.51.100.1")).status, 200);
+      assert.equal((await get(believing.url, "198.51.101.1")).status, 200);
+      const body = JSON.stringify({ ticket: signTicket(newPeer()) });
+      const reply = await call(believing.url, "/announce", { method: "POST", body, address: "198.51.102.1" });
+      assert.equal(reply.json.accepted, true);
+    } finally {
+      await believing.stop();
+    }
+  });
+});
+
+test("ORIGINS: a page of another origin gets the list and is not listed", async () => {
+  const vars = { ORIGINS: "https://app.example, http://localhost:3000", PEERS_MAX_AGE_SECONDS: "60" };
+  await withBeacon({ vars }, async ({ url }) => {
+    const from = (ticket, Origin) => announce(url, ticket, { headers: Origin === undefined ? {} : { Origin } });
+    const resident = newPeer();
+    for (const [origin, peer] of [[undefined, resident], ["https://app.example", newPeer()], ["http://localhost:3000", newPeer()]]) {
+      const { json } = await from(signTicket(peer), origin);
+      assert.deepEqual([json.ok, json.accepted, json.listed], [true, true, true], origin);
+    }
+    const visitor = newPeer();
+    for (const origin of ["https://evil.example", "null", "http://app.example", "https://app.example:444"]) {
+      const ticket = signTicket(visitor);
+      const { status, json } = await from(ticket, origin);
+      const { ok, accepted, listed, community, expiresAt, total } = json;
+      assert.deepEqual([status, ok, accepted, listed, community, total], [200, true, false, false, "mainnet", 3], origin);
+      assert.equal(expiresAt, ticket.payload.expiresAt);
+      assert.ok(json.announceAfterMs >= 45_000 && json.since.length === 3 && json.peers.length === 3);
+    }
+    // What is known of the resident is as it was: a page that carries its ticket is no bringer.
+    assert.deepEqual(peerIds(await from(signTicket(resident), "https://evil.example")).includes(resident.peerId), false);
+    assert.equal((await from(signTicket(visitor, { envelope: { signature: "" } }), "https://evil.example")).json.code, "MALFORMED");
+    const own = await from(signTicket(visitor), "https://app.example");
+    assert.deepEqual([own.json.accepted, own.json.total], [true, 4], "it was remembered");
+    const leave = signTicket(visitor, { issuedAt: Date.now() + 1_000, leave: true });
+    const left = await call(url, "/leave", { json: { ticket: leave }, headers: { Origin: "https://evil.example" } });
+    assert.equal(left.json.left, true, "goodbyes are their owners' own");
+  });
+});
+
+test("COMMUNITIES=*: new communities are rationed by network, known ones and the default one are not", async () => {
+  await withBeacon({ vars: { COMMUNITIES: "*" } }, async ({ url }) => {
+    const list = (community, address) => call(url, `/peers?community=${community}`, { address });
+    for (let number = 0; number < 10; number += 1) assert.equal((await list(`new-${number}`, "192.0.2.1")).status, 200);
+    const refused = await list("new-10", "192.0.2.2");
+    assert.deepEqual([refused.status, refused.json.code], [429, "THROTTLED"]);
+    assert.match(refused.json.detail, /new communities/);
+    assert.ok(refused.json.retryAfterMs > 0 && refused.json.retryAfterMs <= 6_000);
+    const announced = await announce(url, signTicket(newPeer()), { community: "new-10", address: "192.0.2.3" });
+    assert.deepEqual([announced.status, announced.json.code], [429, "THROTTLED"]);
+    assert.equal((await announce(url, signTicket(newPeer()), { community: "new-3", address: "192.0.2.3" })).json.accepted, true);
+    assert.equal((await list("mainnet", "192.0.2.1")).status, 200);
+    assert.equal((await list("new-10", "198.51.100.1")).status, 200);
+    assert.equal((await list("new-10", "192.0.2.1")).status, 200, "known by now");
+  });
+});
+
+test("COMMUNITIES=*: of an open community in one site nothing is stored, nothing wakes it, and what was stored goes", async () => {
+  const wrappers = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) => ({
+    type: "ESModule",
+    path: fileURLToPath(new URL(`../bench/${file}`, import.meta.url)),
+  }));
+  const vars = {
+    COMMUNITIES: "*",
+    TICKET_MAX_LIFETIME_MS: "1500",
+    ANNOUNCE_INTERVAL_MS: "200",
+    ANNOUNCE_AFTER_MIN_MS: "200",
+    ANNOUNCE_AFTER_MAX_MS: "200",
+  };
+  const worker = await workerOptions(await buildWorker(), vars);
+  const log = [];
+  const { url, stop } = await startWorkerd({
+    ...worker,
+    modules: [...wrappers, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: ({ message }) => log.push(message),
+  });
+  try {
+    const come = async (community, address) => {
+      const issuedAt = Date.now();
+      const ticket = signTicket(newPeer(), { issuedAt, expiresAt: issuedAt + 1_500 });
+      const reply = await announce(url, ticket, { community, address });
+      assert.equal(reply.json.accepted, true, reply.text);
+      return reply.json.total;
+    };
+    const counts = async (community) => {
+      const { communities } = (await call(url, "/counters")).json;
+      const { rowsWritten, alarmsSet } = communities[community];
+      return { rowsWritten, alarmsSet };
+    };
+    const idle = { rowsWritten: 0, alarmsSet: 0 };
+    for (const last of [1, 2, 3]) assert.equal(await come("alone", `192.0.2.${last}`), last, "listed all the same");
+    assert.deepEqual(await counts("alone"), idle);
+    // The default community is one that its operator wants.
+    await come("mainnet", "192.0.2.1");
+    const { rowsWritten, alarmsSet } = await counts("mainnet");
+    assert.ok(rowsWritten > 0 && alarmsSet > 0);
+
+    await come("pair", "192.0.2.1");
+    assert.deepEqual(await counts("pair"), idle);
+    await come("pair", "198.51.100.1");
+    const stored = await counts("pair");
+    assert.ok(stored.rowsWritten > 0 && stored.alarmsSet > 0);
+    // One goes on coming from one site until the other's departure is forgotten, and the alarm has found that out.
+    await eventually(
+      async () => {
+        await come("pair", "192.0.2.1");
+        return log;
+      },
+      (lines) => lines.some((line) => line.includes('"roster_deleted","details":{"cause":"all are in one site"}')),
+    );
+    const settled = await counts("pair");
+    for (let times = 0; times < 3; times += 1) await come("pair", "192.0.2.2");
+    assert.deepEqual(await counts("pair"), settled, "written again");
+  } finally {
+    await stop();
+  }
+});
+
+/**
+ * What a beacon answers on a connection of its own, until the connection ends.
+ *
+ * @param {string} url
+ * @param {string} sent
+ * @param {(socket: import("node:net").Socket) => void} [then]
+ */
+async function raw(url, sent, then = () => {}) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let answer = "";
+  socket.setEncoding("utf8").on("data", (text) => (answer += text));
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  socket.write(sent);
+  then(socket);
+  if (!socket.destroyed) await once(socket, "close");
+  return answer;
+}
+
+test("a client that goes away in its body is no failure, and a body has ten seconds", async () => {
+  await withBeacon({ vars: UNCACHED }, async ({ url }, log) => {
+    const head = (headers) => `POST /announce HTTP/1.1\r\nHost: beacon\r\n${headers}\r\n\r\n`;
+    const [sized, chunked] = [head("Content-Length: 400"), head("Transfer-Encoding: chunked")];
+    const goAway = (sent) => raw(url, sent, (socket) => setTimeout(() => socket.destroy(), 100));
+    await Promise.all([goAway(sized), goAway(`${sized}{"ticket":`), goAway(chunked), goAway(`${chunked}5\r\n{"tic\r\n`)]);
+    await Promise.all([sized, chunked].map((sent) => raw(url, sent, (socket) => socket.end())));
+    const started = Date.now();
+    const slow = [sized, `${sized}{"ticket":`, chunked, `${chunked}5\r\n{"tic\r\n`].map(async (sent) => {
+      // The connection is the client's to end.
+      const answer = await raw(url, sent, (socket) => socket.on("data", () => socket.destroy()));
+      assert.match(answer, /^HTTP\/1\.1 408 /);
+      const waited = Date.now() - started;
+      assert.ok(waited >= 9_500 && waited < 15_000, `${waited} ms`);
+      return answer;
+    });
+    for (const answer of await Promise.all(slow)) if (answer.includes("{")) assert.match(answer, /"code":"BODY_TIMEOUT"/);
+    assert.equal((await call(url, "/healthz")).status, 200);
+    assert.deepEqual(log.filter((line) => !EXPECTED_NOTE.test(line)), []);
+  });
+});
+
+describe("readers who come while a list is fetched", () => {
+  /** The beacon with an object whose calls are counted, and take as long as `GET /delay?ms=` says, or fail. */
+  const SLOW = `
+    import beacon, { Community as Inner } from "../src/entry.js";
+    const state = { calls: 0, ms: 0, fails: false };
+    export default {
+      fetch(request, env, ctx) {
+        const { pathname, searchParams } = new URL(request.url);
+        if (pathname !== "/delay") return beacon.fetch(request, env, ctx);
+        const { calls } = state;
+        Object.assign(state, { calls: 0, ms: Number(searchParams.get("ms")), fails: searchParams.has("fails") });
+        return Response.json(calls);
+      },
+    };
+    export class Community {
+      constructor(state, env) { this.inner = new Inner(state, env); }
+      async fetch(request) {
+        state.calls += 1;
+        const { fails } = state;
+        await new Promise((resolve) => setTimeout(resolve, state.ms));
+        return fails ? new Response("no", { status: 500 }) : this.inner.fetch(request);
+      }
+      alarm() { return this.inner.alarm(); }
+    }`;
+  let beacon;
+  let url;
+  const log = [];
+  before(async () => {
+    const worker = await workerOptions(await buildWorker(), { COMMUNITIES, PEERS_MAX_AGE_SECONDS: "30", ADDRESS_REQUESTS_PER_MINUTE: "600" });
+    const slow = { type: "ESModule", path: fileURLToPath(new URL("slow.worker.mjs", import.meta.url)), contents: SLOW };
+    beacon = await startWorkerd({
+      ...worker,
+      modules: [slow, ...worker.modules],
+      host: "127.0.0.1",
+      port: 0,
+      handleStructuredLogs: ({ message }) => log.push(message),
+    });
+    url = beacon.url;
+  });
+  after(() => beacon.stop());
+  const delay = async (query) => (await call(url, `/delay?${query}`)).json;
+  const readers = (community, count) => Array.from({ length: count }, () => peers(url, { community }));
+
+  test("wait for that one", async () => {
+    const community = newCommunity();
+    await announce(url, signTicket(newPeer()), { community });
+    await delay("ms=300");
+    for (const reply of await Promise.all(readers(community, 30))) assert.deepEqual([reply.status, reply.json.total], [200, 1]);
+    assert.equal(await delay("ms=0"), 1);
+  });
+
+  test("get it, though the first of them goes away", async () => {
+    const community = newCommunity();
+    await delay("ms=1000");
+    const first = raw(url, `GET /peers?community=${community} HTTP/1.1\r\nHost: beacon\r\n\r\n`, (socket) =>
+      setTimeout(() => socket.destroy(), 300),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    for (const { status } of await Promise.all(readers(community, 10))) assert.equal(status, 200);
+    await first;
+    assert.equal(await delay("ms=0"), 1);
+  });
+
+  test("fail with it, and the next one asks again", async () => {
+    const community = newCommunity();
+    await delay("ms=300&fails");
+    for (const { status, json } of await Promise.all(readers(community, 10))) assert.deepEqual([status, json.code], [500, "INTERNAL"]);
+    assert.equal(await delay("ms=0"), 1);
+    assert.equal((await peers(url, { community })).status, 200);
+  });
+
+  test("ask by themselves when it takes too long", async () => {
+    const community = newCommunity();
+    await delay("ms=7000");
+    const first = peers(url, { community });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const second = peers(url, { community });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await delay("ms=0");
+    assert.deepEqual([(await second).status, (await first).status], [200, 200]);
+    assert.equal(await delay("ms=0"), 1);
   });
 });
 
@@ -589,11 +1003,102 @@ test("after a crash the roster is back, less what expired and the last ten secon
       assert.match(log.join(), /"event":"roster_restored"/);
       const repeated = await announce(url, signTicket(early, { issuedAt: issuedAt + 1 }));
       assert.equal(repeated.json.code, "ANNOUNCE_TOO_SOON", "the 45 s were forgotten");
-      const stolen = await announce(url, signTicket(newPeer({ peerId: early.peerId })));
-      assert.equal(stolen.json.code, "PEER_ID_TAKEN");
+      const namesake = await announce(url, signTicket(newPeer({ peerId: early.peerId })));
+      assert.equal(namesake.json.accepted, true);
     });
   } finally {
     await rm(persist, { recursive: true });
+  }
+});
+
+describe("storage that cannot be read", () => {
+  /** In the place of the beacon, an object of the same class that does as it is told to the same storage. */
+  const SURGEON = `
+    export default { fetch: (request, env) => env.COMMUNITY.getByName("mainnet").fetch(request) };
+    export class Community {
+      constructor(state) { this.sql = state.storage.sql; }
+      async fetch(request) {
+        for (const statement of (await request.text()).split(";")) this.sql.exec(statement);
+        return new Response("done");
+      }
+    }`;
+
+  /** @param {string} persist @param {string} statements */
+  async function operate(persist, statements) {
+    const { modules, modulesRoot, ...worker } = await workerOptions(await buildWorker(), {});
+    const surgeon = await startWorkerd({
+      ...worker,
+      modules: [{ type: "ESModule", path: "surgeon.mjs", contents: SURGEON }],
+      durableObjectsPersist: persist,
+      host: "127.0.0.1",
+      port: 0,
+      handleStructuredLogs: () => {},
+    });
+    try {
+      assert.equal((await call(surgeon.url, "/", { method: "POST", body: statements })).text, "done");
+    } finally {
+      await surgeon.stop();
+    }
+  }
+
+  /** More than SQLite lets pile up beside the file before it moves everything into it. */
+  const FILLER = ["CREATE TABLE filler (text)", ...Array(4).fill("INSERT INTO filler SELECT hex(randomblob(900000))")].join(";");
+
+  /** The file of the only object there is, with all that belongs into it. */
+  async function onlyFile(persist) {
+    const directory = join(persist, `${(await readConfiguration()).name}-Community`);
+    const [file, ...more] = (await readdir(directory)).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name));
+    assert.deepEqual(more, []);
+    await Promise.all(["-wal", "-shm"].map((end) => rm(join(directory, file + end), { force: true })));
+    return join(directory, file);
+  }
+
+  const cases = {
+    "without its table": [(persist) => operate(persist, "DROP TABLE snapshot"), []],
+    "another table": [
+      (persist) => operate(persist, "DROP TABLE snapshot;CREATE TABLE snapshot (one, two)"),
+      ["storage_unreadable", "snapshot_not_written"],
+    ],
+    "a row that is no snapshot": [(persist) => operate(persist, "UPDATE snapshot SET state = 'no'"), ["snapshot_unreadable"]],
+    "a row that is no text": [(persist) => operate(persist, "UPDATE snapshot SET state = x'00'"), ["storage_unreadable"]],
+    "a file that is text": [async (persist) => writeFile(await onlyFile(persist), "no database. ".repeat(2_000)), ["object_not_started"]],
+    "a file that is cut off": [
+      async (persist) => {
+        const file = await onlyFile(persist);
+        // What is left is the first page, which names others.
+        await truncate(file, 4_096);
+      },
+      ["object_not_started"],
+      "checkpoint",
+    ],
+  };
+  for (const [name, [damage, events, isCheckpointed]] of Object.entries(cases)) {
+    test(name, async () => {
+      const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+      const vars = { ...UNCACHED, ADDRESS_REQUESTS_PER_MINUTE: "600" };
+      try {
+        await withBeacon({ persist, vars }, async ({ url }) => {
+          for (let count = 0; count < 3; count += 1) await announce(url, signTicket(newPeer()));
+        });
+        if (isCheckpointed) await operate(persist, FILLER);
+        await damage(persist);
+        await withBeacon({ persist, vars }, async ({ url }, log) => {
+          const all = [];
+          for (let count = 0; count < 15; count += 1) {
+            const peer = newPeer();
+            const reply = await announce(url, signTicket(peer));
+            assert.deepEqual([reply.status, reply.json.accepted], [200, true], reply.text);
+            all.unshift(peer.peerId);
+            assert.deepEqual(peerIds(await peers(url)), all);
+          }
+          const said = log.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+          const errors = said.filter(({ level }) => level === "error").map(({ event }) => event);
+          assert.deepEqual(errors, events);
+        });
+      } finally {
+        await rm(persist, { recursive: true });
+      }
+    });
   }
 });
 

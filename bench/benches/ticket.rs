@@ -8,8 +8,9 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PrivateKey;
-use rendezvous_protocol::network::{Network, NetworkSalt};
+use rendezvous_protocol::network::Client;
 use rendezvous_protocol::request::TicketBody;
+use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
@@ -33,7 +34,8 @@ fn steps(criterion: &mut Criterion) {
     let signature = key.sign(signed.as_bytes());
     let community = Community::new("bench").unwrap();
     let rules = TicketRules::new(&community);
-    let salt = NetworkSalt::from_bytes([1; 16]);
+    let secret = Secret::from_bytes([1; 16]);
+    let client = Client { address: Some([10, 1, 2, 3].into()), autonomous_system: None };
 
     let mut group = criterion.benchmark_group("step");
     group.bench_function("body", |bencher| bencher.iter(|| TicketBody::parse(black_box(body.as_bytes())).unwrap()));
@@ -51,7 +53,7 @@ fn steps(criterion: &mut Criterion) {
     group.bench_function("trusted", |bencher| {
         bencher.iter(|| VerifiedTicket::trusted(black_box(&json), Purpose::Presence).unwrap());
     });
-    group.bench_function("network", |bencher| bencher.iter(|| salt.hash(black_box(Network::V4([10, 1, 2])))));
+    group.bench_function("network", |bencher| bencher.iter(|| black_box(client).hand_over().hashed(&secret)));
     group.finish();
 }
 

@@ -43,7 +43,7 @@ export const cost = {
     const [join, window] = quick ? [1, 11] : [JOIN_SECONDS, WINDOW_SECONDS];
     const described = sizes.map(({ size, communities }) => `${communities} of ${size} peers`).join(", ");
     say(`cost: communities for ${join + window} s: ${described}`);
-    const server = await startCounted();
+    const server = await startCounted({ COMMUNITIES: sizes.flatMap(namesOf).join() });
     const end = new AbortController();
     const signal = AbortSignal.any([end.signal, interruption]);
     // Each peer waits for it.

@@ -72,7 +72,7 @@ async function memory({ quick, say }) {
     await delay(quick ? 0 : 3_000);
     return (await residentBytes(server.pid)) / 1e6;
   };
-  const subject = await startCounted();
+  const subject = await startCounted({ COMMUNITIES: "*" });
   let ours;
   let linear;
   try {

@@ -34,17 +34,48 @@ pub const PEERS_MAX_AGE: Duration = Duration::from_secs(5);
 /// Requests a minute that one network may make (default).
 pub const NETWORK_REQUESTS_PER_MINUTE: u32 = 600;
 
-/// Networks whose budget one process remembers, at about 100 bytes each.
-pub const BUDGET_NETWORKS: usize = 4_096;
+/// One address (in IPv6 a /64) may make this part of its network's requests: four machines can silence a network, one
+/// cannot.
+pub const ADDRESSES_IN_A_NETWORK: u32 = 4;
+
+/// An IPv6 /48 may make so many times the requests of a /56, of which it has 256.
+pub const NETWORKS_IN_A_SITE: u32 = 4;
+
+/// Addresses, networks and sites, each, whose rate one process remembers, at about 100 bytes each.
+pub const RATE_LIMIT_NETWORKS: usize = 4_096;
+
+/// Communities a minute that one network may name and that one process has not seen lately. A page has one; each that
+/// is invented keeps an object awake for 10 s, of 128 MB by which it is billed: ten a minute from one network are
+/// 10 · 10 s · 0.128 GB · 1,440 = 18,400 GB-s a day.
+pub const NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE: u32 = 10;
+
+/// The same for everybody together: 600 · 10 s / 60 s = 100 objects awake at a time.
+pub const NEW_COMMUNITIES_PER_MINUTE: u32 = 600;
+
+/// A community is known for as long as this after it was last asked for, and for less than twice as long.
+pub const RECENT_COMMUNITIES_AGE: Duration = Duration::from_secs(300);
+
+/// Communities that one process knows in that time, and as many of the time before, at about 150 bytes each. New ones
+/// are 600 · 5 = 3,000 at most: those who invent communities do not push out what others ask for.
+pub const RECENT_COMMUNITIES: usize = 6_000;
 
 /// Tickets whose signatures one process remembers to be good, at about 500 bytes each.
-pub const PROVEN_TICKETS: usize = 1_024;
+pub const SIGNATURE_CACHE_TICKETS: usize = 1_024;
 
 /// Bytes of a request body.
 pub const BODY_MAX_BYTES: usize = 4_096;
 
 /// Bytes of a request body that are read in all, those beyond [`BODY_MAX_BYTES`] to be thrown away.
 pub const BODY_MAX_READ_BYTES: usize = 64 * BODY_MAX_BYTES;
+
+/// Time in which a request body has to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of the lists that one process keeps for readers.
+pub const KEPT_LISTS_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a reader waits for a list that another reader has asked for.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a community's name.
 pub const COMMUNITY_MAX_BYTES: usize = 64;
@@ -73,7 +104,7 @@ pub const CAPSULE_MAX_BYTES: usize = 1024 * 1024;
 /// Tickets in a capsule.
 pub const CAPSULE_MAX_PEERS: usize = 1_000;
 
-/// Time after an announce within which it is in storage.
+/// The most presence that a crash may lose.
 pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);
 
 /// Longest life of a ticket in a capsule, 7 days: a stable node's, put there by its publisher. Beacons refuse it.

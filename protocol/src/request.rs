@@ -3,11 +3,16 @@
 use std::fmt::Display;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::base64;
 use crate::community::{Community, CommunityInvalid};
-use crate::limits::BODY_MAX_BYTES;
+use crate::key::PublicKey;
+use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
 use crate::object::{Object, present};
+use crate::roster::Excluded;
+use crate::time::saturating_millis;
 
 /// Why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +23,12 @@ pub enum RequestError {
     /// More bytes than a body may have.
     #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
     BodyTooLarge,
+    /// The client went away before the end of the body.
+    #[error("body: it broke off")]
+    BodyBrokenOff,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {} ms", saturating_millis(BODY_TIMEOUT))]
+    BodyTimeout,
     /// Not a community's name.
     #[error("{0}")]
     CommunityInvalid(#[from] CommunityInvalid),
@@ -41,8 +52,9 @@ impl RequestError {
     /// The code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "MALFORMED",
+            Self::Malformed(_) | Self::BodyBrokenOff => "MALFORMED",
             Self::BodyTooLarge => "BODY_TOO_LARGE",
+            Self::BodyTimeout => "BODY_TIMEOUT",
             Self::CommunityInvalid(_) => "COMMUNITY_INVALID",
             Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
             Self::CommunityUnknown(_) => "COMMUNITY_UNKNOWN",
@@ -87,6 +99,26 @@ impl<'a> TicketBody<'a> {
     }
 }
 
+#[derive(Deserialize)]
+struct PayloadOf<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct CommunityOf {
+    #[serde(rename = "community")]
+    _community: IgnoredAny,
+}
+
+/// Returns whether there is a field `community` in a ticket's payload, whatever else is wrong with the ticket. Clients
+/// that do not sign a community take every status but 2xx for an outage, and after three of those never come again.
+pub fn signs_community(ticket: &str) -> bool {
+    serde_json::from_str::<Object<PayloadOf<'_>>>(ticket)
+        .and_then(|Object(PayloadOf { payload })| serde_json::from_str::<Object<CommunityOf>>(payload.get()))
+        .is_ok()
+}
+
 /// Settles which community a request is for: the query's, the body's, the default one, in this order.
 ///
 /// # Errors
@@ -114,6 +146,39 @@ pub fn choose_limit(asked: Option<&str>, most: usize) -> Result<usize, RequestEr
     }
     // More digits than a usize has is still a number above the most.
     Ok(asked.parse().unwrap_or(most).min(most))
+}
+
+/// Whom a reader asks to leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Nobody.
+    Nobody,
+    /// Every claim to a name.
+    PeerId(String),
+    /// One claim.
+    Claim(String, PublicKey),
+}
+
+impl Exclusion {
+    /// Reads `peerId`, or `peerId:publicKey` with the base64 of 32 bytes. A name may contain a colon: only what follows
+    /// the last one can be a key.
+    pub fn parse(asked: Option<String>) -> Self {
+        let Some(asked) = asked else { return Self::Nobody };
+        let claim = asked.rsplit_once(':').and_then(|(peer_id, key)| Some((peer_id, base64::decode_array(key)?)));
+        match claim {
+            Some((peer_id, key)) => Self::Claim(peer_id.to_owned(), PublicKey::from_bytes(key)),
+            None => Self::PeerId(asked),
+        }
+    }
+
+    /// Returns the same for a roster.
+    pub fn as_excluded(&self) -> Excluded<'_> {
+        match self {
+            Self::Nobody => Excluded::Nobody,
+            Self::PeerId(peer_id) => Excluded::PeerId(peer_id),
+            Self::Claim(peer_id, key) => Excluded::Claim(peer_id, key),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +231,54 @@ mod tests {
             assert_eq!(choose(Some("a"), Some(invalid)).unwrap_err().code(), "COMMUNITY_INVALID", "{invalid}");
         }
         assert!(choose(Some(&longest), None).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_signs_a_community_if_its_payload_has_one_of_whatever_kind() {
+        for ticket in [
+            r#"{"payload":{"community":"a"}}"#,
+            r#"{"payload":{"community":null,"more":1},"more":{"payload":{}}}"#,
+            r#" { "payload" : { "community" : 7 } } "#,
+        ] {
+            assert!(signs_community(ticket), "{ticket}");
+        }
+        for ticket in [
+            "{}",
+            "null",
+            "[]",
+            r#"{"payload":{}}"#,
+            r#"{"payload":null}"#,
+            r#"{"payload":["a"]}"#,
+            r#"{"payload":"community"}"#,
+            r#"{"payload":{"more":{"community":"a"}}}"#,
+            r#"{"community":"a","payload":{}}"#,
+            r#"[{"community":"a"}]"#,
+        ] {
+            assert!(!signs_community(ticket), "{ticket}");
+        }
+    }
+
+    #[test]
+    fn who_is_excluded_is_a_name_or_a_name_and_a_key() {
+        let key = PublicKey::from_bytes([7; 32]);
+        let claim = |peer_id: &str| Exclusion::Claim(peer_id.to_owned(), key);
+        let name = |peer_id: &str| Exclusion::PeerId(peer_id.to_owned());
+        assert_eq!(Exclusion::parse(None), Exclusion::Nobody);
+        for (asked, expected) in [
+            (String::new(), name("")),
+            ("peer".to_owned(), name("peer")),
+            ("a:b".to_owned(), name("a:b")),
+            (format!("peer:{key}"), claim("peer")),
+            (format!("a:b:{key}"), claim("a:b")),
+            (format!("peer:{key}:"), name(&format!("peer:{key}:"))),
+            (format!("peer:{}", base64::encode(&[7; 31])), name(&format!("peer:{}", base64::encode(&[7; 31])))),
+            (
+                format!("peer:{}", key.to_string().trim_end_matches('=')),
+                name(&format!("peer:{}", key.to_string().trim_end_matches('='))),
+            ),
+        ] {
+            assert_eq!(Exclusion::parse(Some(asked)), expected);
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
 //! ticket: what there is to tidy up is there by then.)
 //!
-//! An object that has slept for ten seconds is evicted, so a small community's starts anew many times an hour. It takes
-//! the budget for one that the last write emptied, which is the least that it can be, and the alarm for set, as one is
-//! whenever a roster is in storage: however often it starts, it writes no more rows than if it had stayed.
+//! An object that has slept for ten seconds is evicted, so a small community's starts anew many times an hour. After a
+//! restart it assumes the worst: the last write emptied the bucket, and an alarm is set, as one is whenever a roster is
+//! in storage. However often it starts, it writes no more rows than if it had stayed.
 //!
 //! The alarm only tidies up. Nothing that has expired is ever listed, alarm or not, because every call to a roster
 //! says what time it is; and alarms have been seen not to fire.
@@ -50,6 +50,8 @@ pub struct Upkeep {
     full_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
+    /// Whether what there is is not worth keeping.
+    suspended: bool,
 }
 
 impl Upkeep {
@@ -61,12 +63,13 @@ impl Upkeep {
             full_at: written_at.map(|at| at.after(FILLING)),
             write_at: None,
             alarm_at: written_at.map(|at| at.after(ticket_max_lifetime)),
+            suspended: false,
         }
     }
 
     /// The roster has changed: [`Upkeep::take_write`] is to be called, and again after the time that this returns.
     pub fn changed(&mut self, now: UnixMillis) -> Option<Duration> {
-        if self.write_at.is_some() {
+        if self.write_at.is_some() || self.suspended {
             return None;
         }
         let wait = self.missing(now).saturating_sub(FILLING_AFTER_ONE);
@@ -94,6 +97,15 @@ impl Upkeep {
         self.write_at = None;
     }
 
+    /// Says whether the roster is not worth keeping. For as long as that is so nothing is written and no alarm is set;
+    /// the first change after that is written with all that there is.
+    pub const fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+        if suspended {
+            self.drop_write();
+        }
+    }
+
     /// Whether there are changes that are not written yet.
     pub const fn has_unwritten(&self) -> bool {
         self.write_at.is_some()
@@ -102,7 +114,7 @@ impl Upkeep {
     /// The alarm to set now, if any. `deadline` is when the roster next has something to tidy up.
     pub fn next_alarm(&mut self, now: UnixMillis, deadline: Option<UnixMillis>) -> Option<UnixMillis> {
         let waiting = self.alarm_at.is_some_and(|at| now < at.after(ALARM_GRACE));
-        let (Some(deadline), false) = (deadline, waiting) else { return None };
+        let (Some(deadline), false) = (deadline, waiting || self.suspended) else { return None };
         let at = deadline.max(now.after(self.alarm_spacing));
         self.alarm_at = Some(at);
         Some(at)
@@ -316,6 +328,22 @@ mod tests {
         assert_eq!(upkeep.next_alarm(set, Some(set)), None);
         let late = set.after(ALARM_GRACE);
         assert_eq!(upkeep.next_alarm(late, Some(set)), Some(late.after(TICKET_MAX_LIFETIME)));
+    }
+
+    #[test]
+    fn what_is_not_worth_keeping_is_not_written_and_wakes_nobody() {
+        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        upkeep.changed(at(0));
+        upkeep.suspend(true);
+        assert!(!upkeep.take_write(at(0)), "a write that was put off");
+        assert_eq!(upkeep.changed(at(0)), None);
+        assert!(!upkeep.has_unwritten() && !upkeep.take_write(at(0)));
+        assert_eq!(upkeep.next_alarm(at(0), Some(at(1))), None);
+        upkeep.suspend(false);
+        assert!(!upkeep.take_write(at(1)));
+        assert_eq!(upkeep.changed(at(2)), None);
+        assert!(upkeep.take_write(at(2)));
+        assert!(upkeep.next_alarm(at(2), Some(at(3))).is_some());
     }
 
     #[test]

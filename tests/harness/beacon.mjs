@@ -46,6 +46,7 @@ async function readWithWrangler() {
  * @param {string} [options.host]
  * @param {Record<string, string>} [options.vars] In place of those in wrangler.toml.
  * @param {string} [options.persist] Directory that keeps the Durable Objects' state. By default it ends with the beacon.
+ * @param {boolean} [options.staysAwake] Keeps every object in memory, so that what is not stored is there as long as this runs.
  * @param {string} [options.buildDir] The directory that `buildWorker` returned.
  * @param {(line: string) => void} [options.log] Gets what the Worker and workerd log.
  * @returns {Promise<Beacon>}
@@ -66,11 +67,12 @@ async function start({
   host = "127.0.0.1",
   vars = {},
   persist,
+  staysAwake = false,
   buildDir = join(ROOT, "build"),
   log = () => {},
 } = {}) {
   return startWorkerd({
-    ...(await workerOptions(buildDir, vars)),
+    ...(await workerOptions(buildDir, vars, { staysAwake })),
     host,
     port,
     durableObjectsPersist: persist === undefined ? false : resolve(persist),
@@ -83,9 +85,10 @@ async function start({
  *
  * @param {string} buildDir
  * @param {Record<string, string>} vars In place of those in wrangler.toml.
+ * @param {{ staysAwake?: boolean }} [options]
  * @returns {Promise<import("miniflare").WorkerOptions>}
  */
-export async function workerOptions(buildDir, vars) {
+export async function workerOptions(buildDir, vars, { staysAwake = false } = {}) {
   const settings = await readConfiguration();
   // Under the name by which the first imports it, wherever it was built.
   const built = async (type, file) => ({
@@ -108,7 +111,7 @@ export async function workerOptions(buildDir, vars) {
     durableObjects: Object.fromEntries(
       settings.durable_objects.bindings.map(({ name, class_name: className }) => [
         name,
-        { className, useSQLite: sqliteClasses.includes(className) },
+        { className, useSQLite: sqliteClasses.includes(className), unsafePreventEviction: staysAwake },
       ]),
     ),
   };
@@ -127,8 +130,9 @@ export async function startWorkerd(options) {
   subscribe("child_process", remember);
   const restoreSignals = keepSignalListeners();
   const miniflare = new Miniflare({
-    // Miniflare would look up this machine's place on the network for `request.cf`.
-    cf: false,
+    // Miniflare would look up this machine's place on the network for `request.cf`, or make one up: an autonomous system
+    // in which all peers were.
+    cf: {},
     logRequests: false,
     ...options,
   });

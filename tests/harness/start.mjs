@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readConfiguration, startBeacon } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
+import { startFront } from "./front.mjs";
 import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 
@@ -16,7 +17,8 @@ Environment variables:
   PORT          where the beacon listens (8787)
   EXAMPLE_PORT  where the page is, on 127.0.0.1 (8790), and the port after it
   STATE         the directory that keeps the beacon's state between runs (.beacon)
-and every variable of wrangler.toml's [vars], which it overrides:
+and every variable of wrangler.toml's [vars], which it overrides. Here COMMUNITIES is "*" unless it is set; and where a
+request comes from is what its connection says, unless CLIENT_ADDRESS_HEADER names a header that says so:
 
   PORT=9000 ANSWER_LIMIT=20 npm start`;
 
@@ -93,16 +95,17 @@ async function serve(host, port, persist, examplePort) {
   const { vars: defaults } = await readConfiguration();
   interruption.throwIfAborted();
   const overridden = Object.keys(defaults).filter((name) => process.env[name] !== undefined);
-  const vars = Object.fromEntries(overridden.map((name) => [name, process.env[name]]));
+  const vars = { COMMUNITIES: "*", ...Object.fromEntries(overridden.map((name) => [name, process.env[name]])) };
+  const believesClients = vars.CLIENT_ADDRESS_HEADER?.trim().toLowerCase() === "cf-connecting-ip";
 
   // Until it is known whether the Worker can run, its log waits: a failure is explained by it.
   let early = [];
   const log = (line) => (early === undefined ? print(line) : early.push(line));
 
-  const beacon = await startBeacon({ host, port, persist, vars, log }).catch((error) => {
-    if (error.code === "ERR_ADDRESS_IN_USE") throw addressInUse(host, port);
+  const beacon = await startBeacon({ persist, vars, log, staysAwake: true }).catch((error) => {
     throw new Failure(["workerd did not start:", ...early, error.message].join("\n"));
   });
+  let front;
   let example;
   try {
     const health = await fetch(`${beacon.url}/healthz`);
@@ -119,17 +122,20 @@ async function serve(host, port, persist, examplePort) {
     interruption.throwIfAborted();
     early.forEach(print);
     early = undefined;
+    front = await startFront({ host, port, target: beacon.url, believesClients }).catch((error) => {
+      throw error.code === "EADDRINUSE" ? addressInUse(host, port) : error;
+    });
 
-    console.log(`\nThe beacon is ready at ${beacon.url} (Ctrl-C stops it; state in ${persist}). Who is online:\n`);
-    console.log(`    curl '${beacon.url}/peers'\n`);
+    console.log(`\nThe beacon is ready at ${front.url} (Ctrl-C stops it; state in ${persist}). Who is online:\n`);
+    console.log(`    curl '${front.url}/peers'\n`);
 
     const ended = once(beacon.workerd, "exit").then(([code, signal]) => {
       if (!interruption.aborted) throw new Failure(`workerd ended unexpectedly with ${signal ?? `exit code ${code}`}.`);
     });
-    example = await offerExample(beacon.url, examplePort);
+    example = await offerExample(front.url, examplePort);
     await Promise.race([interrupted(), ended]);
   } finally {
-    await Promise.allSettled([example?.stop(), beacon.stop()]);
+    await Promise.allSettled([example?.stop(), front?.stop(), beacon.stop()]);
   }
 }
 

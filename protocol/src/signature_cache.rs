@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::ticket::{Unproven, VerifiedTicket};
 
-/// The tickets found good last.
+/// Holds the tickets found good last.
 #[derive(Debug)]
-pub struct Proven {
+pub struct SignatureCache {
     capacity: usize,
     /// Normal forms by the start of the signature. Only the holder of a key can make two signatures with one start, and
     /// then but one of the two is remembered.
@@ -19,19 +19,19 @@ pub struct Proven {
     oldest_first: VecDeque<u64>,
 }
 
-impl Proven {
-    /// Remembers at most `capacity` tickets.
+impl SignatureCache {
+    /// Makes a cache of at most `capacity` tickets.
     pub const fn new(capacity: usize) -> Self {
         Self { capacity, by_signature: BTreeMap::new(), oldest_first: VecDeque::new() }
     }
 
-    /// Whether this very ticket was found good.
-    pub fn knows(&self, ticket: &Unproven) -> bool {
+    /// Returns whether this very ticket was found good.
+    pub fn contains(&self, ticket: &Unproven) -> bool {
         self.by_signature.get(&start(ticket.signature())).is_some_and(|known| **known == *ticket.as_json())
     }
 
     /// Remembers a ticket that was found good.
-    pub fn remember(&mut self, ticket: &VerifiedTicket) {
+    pub fn insert(&mut self, ticket: &VerifiedTicket) {
         let signature = start(ticket.signature());
         if self.by_signature.insert(signature, ticket.as_json().into()).is_none() {
             self.oldest_first.push_back(signature);
@@ -43,12 +43,12 @@ impl Proven {
         }
     }
 
-    /// Tickets remembered now.
+    /// Returns how many tickets are remembered.
     pub fn len(&self) -> usize {
         self.by_signature.len()
     }
 
-    /// Whether none is.
+    /// Returns whether none is.
     pub fn is_empty(&self) -> bool {
         self.by_signature.is_empty()
     }
@@ -93,10 +93,10 @@ mod tests {
     #[test]
     fn knows_what_was_found_good_and_nothing_that_differs_in_anything() {
         let good = ticket("peer-a").to_json();
-        let mut proven = Proven::new(10);
-        assert!(!proven.knows(&unproven(&good)));
-        proven.remember(&verified(&good));
-        assert!(proven.knows(&unproven(&good)));
+        let mut cache = SignatureCache::new(10);
+        assert!(!cache.contains(&unproven(&good)));
+        cache.insert(&verified(&good));
+        assert!(cache.contains(&unproven(&good)));
         // The same signature over another payload, and by another key; another signature over the same.
         let (other_key, other) = (PrivateKey::from_seed(&[2; 32]).public_key(), ticket("peer-b"));
         let key = ticket("peer-a").public_key();
@@ -109,21 +109,21 @@ mod tests {
             another_signature.to_string(),
         ] {
             assert_ne!(forged, good);
-            assert!(!proven.knows(&unproven(&forged)), "{forged}");
+            assert!(!cache.contains(&unproven(&forged)), "{forged}");
         }
     }
 
     #[test]
     fn the_oldest_goes_first_and_memory_is_bounded() {
         let tickets: Vec<_> = (0..5).map(|number| ticket(&format!("peer-{number}")).to_json()).collect();
-        let mut proven = Proven::new(3);
+        let mut cache = SignatureCache::new(3);
         for ticket in &tickets {
-            proven.remember(&verified(ticket));
-            proven.remember(&verified(ticket));
-            assert!(proven.len() <= 3);
+            cache.insert(&verified(ticket));
+            cache.insert(&verified(ticket));
+            assert!(cache.len() <= 3);
         }
-        let known: Vec<_> = tickets.iter().map(|ticket| proven.knows(&unproven(ticket))).collect();
+        let known: Vec<_> = tickets.iter().map(|ticket| cache.contains(&unproven(ticket))).collect();
         assert_eq!(known, [false, false, true, true, true]);
-        assert!(!proven.is_empty());
+        assert!(!cache.is_empty());
     }
 }

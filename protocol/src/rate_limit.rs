@@ -1,0 +1,451 @@
+//! How many requests clients may make, and how many new communities they may name.
+//!
+//! A token bucket for each network in the form of the generic cell rate algorithm (ITU-T I.371): one point in time a
+//! network, the moment at which its bucket will be full again. Memory is bounded at each level by itself, so that a
+//! flood of the cheapest networks makes nobody forget the others: a network whose bucket is full is forgotten, for it
+//! is the same as one never seen, and when too many are remembered the one nearest to full goes.
+//!
+//! A request is taken from the buckets of its address, its network and its site, or from none of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::community::Community;
+use crate::limits::{
+    ADDRESSES_IN_A_NETWORK, NETWORKS_IN_A_SITE, NEW_COMMUNITIES_PER_MINUTE, NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE,
+    RECENT_COMMUNITIES, RECENT_COMMUNITIES_AGE,
+};
+use crate::network::{NetworkHash, RatePath};
+use crate::time::{UnixMillis, saturating_millis};
+
+/// The window whose requests may all be made at once.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RateLimited {
+    /// The address, its network or its site has made too many.
+    #[error(
+        "too many requests from this address or network, the next is served in {} ms",
+        saturating_millis(*.retry_after)
+    )]
+    Requests {
+        /// After this time one request is served again.
+        retry_after: Duration,
+    },
+    /// The network, its site or everybody together has named too many communities that this process does not know.
+    #[error("too many new communities, the next is served in {} ms", saturating_millis(*.retry_after))]
+    NewCommunities {
+        /// After this time one new community is served again.
+        retry_after: Duration,
+    },
+}
+
+impl RateLimited {
+    /// Returns after which time the next is served.
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Requests { retry_after } | Self::NewCommunities { retry_after } => *retry_after,
+        }
+    }
+}
+
+/// The rate limit of requests, by address, network and site.
+#[derive(Debug)]
+pub struct RateLimit {
+    addresses: Buckets,
+    networks: Buckets,
+    sites: Buckets,
+}
+
+impl RateLimit {
+    /// Makes a rate limit of requests a minute for an address and for a network; a site has
+    /// [`NETWORKS_IN_A_SITE`] times as many as a network. At each level at most `capacity` are remembered.
+    pub fn new(address_per_minute: u32, network_per_minute: u32, capacity: usize) -> Self {
+        Self {
+            addresses: Buckets::new(address_per_minute, capacity),
+            networks: Buckets::new(network_per_minute, capacity),
+            sites: Buckets::new(network_per_minute.saturating_mul(NETWORKS_IN_A_SITE), capacity),
+        }
+    }
+
+    /// Returns how many requests a minute an address may make where nobody says otherwise.
+    pub const fn address_share(network_per_minute: u32) -> u32 {
+        let share = network_per_minute / ADDRESSES_IN_A_NETWORK;
+        if share == 0 { 1 } else { share }
+    }
+
+    /// Takes one request.
+    ///
+    /// # Errors
+    /// [`RateLimited::Requests`] if nothing is left at one of the levels; then nothing is taken at any.
+    pub fn take(&mut self, now: UnixMillis, path: RatePath) -> Result<(), RateLimited> {
+        take_from_all(
+            now,
+            [
+                Some((&mut self.addresses, path.address)),
+                Some((&mut self.networks, path.network)),
+                path.site.map(|site| (&mut self.sites, site)),
+            ],
+        )
+        .map_err(|retry_after| RateLimited::Requests { retry_after })
+    }
+}
+
+/// The rate limit of communities that anybody may name, and that cost an object each.
+#[derive(Debug)]
+pub struct NewCommunities {
+    networks: Buckets,
+    sites: Buckets,
+    process: Buckets,
+    /// Those seen since `since`, and in the time before.
+    recent: [BTreeSet<Community>; 2],
+    since: UnixMillis,
+}
+
+impl NewCommunities {
+    /// Makes a rate limit that knows no community. At each level at most `capacity` networks are remembered.
+    pub fn new(capacity: usize) -> Self {
+        let per_network = NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE;
+        Self {
+            networks: Buckets::new(per_network, capacity),
+            sites: Buckets::new(per_network.saturating_mul(NETWORKS_IN_A_SITE), capacity),
+            process: Buckets::new(NEW_COMMUNITIES_PER_MINUTE, 1),
+            recent: [BTreeSet::new(), BTreeSet::new()],
+            since: UnixMillis::saturating(0),
+        }
+    }
+
+    /// Lets a community through. One that was seen lately takes nothing.
+    ///
+    /// # Errors
+    /// [`RateLimited::NewCommunities`] if nothing is left at one of the levels; then nothing is taken at any.
+    pub fn admit(&mut self, now: UnixMillis, path: RatePath, community: &Community) -> Result<(), RateLimited> {
+        let elapsed = now.since(self.since);
+        if now < self.since || elapsed >= RECENT_COMMUNITIES_AGE {
+            let [latest, before] = &mut self.recent;
+            *before = std::mem::take(latest);
+            if now < self.since || elapsed >= RECENT_COMMUNITIES_AGE.saturating_mul(2) {
+                before.clear();
+            }
+            self.since = now;
+        }
+        let [latest, before] = &mut self.recent;
+        if latest.contains(community) {
+            return Ok(());
+        }
+        if !before.contains(community) {
+            take_from_all(
+                now,
+                [
+                    Some((&mut self.networks, path.network)),
+                    path.site.map(|site| (&mut self.sites, site)),
+                    Some((&mut self.process, NetworkHash::from_bytes([0; 8]))),
+                ],
+            )
+            .map_err(|retry_after| RateLimited::NewCommunities { retry_after })?;
+        }
+        if latest.len() >= RECENT_COMMUNITIES {
+            *before = std::mem::take(latest);
+        }
+        latest.insert(community.clone());
+        Ok(())
+    }
+
+    /// Returns how many communities are remembered.
+    pub fn remembered(&self) -> usize {
+        self.recent.iter().map(BTreeSet::len).sum()
+    }
+}
+
+/// Takes one from each bucket, or nothing and returns how long it takes until there is one in each.
+fn take_from_all<const LEVELS: usize>(
+    now: UnixMillis,
+    mut levels: [Option<(&mut Buckets, NetworkHash)>; LEVELS],
+) -> Result<(), Duration> {
+    let now = now.as_u64().saturating_mul(1_000);
+    let mut wait = 0;
+    let mut taken = [0; LEVELS];
+    for (level, taken) in levels.iter_mut().zip(&mut taken) {
+        if let Some((buckets, network)) = level {
+            let (full_at, missing) = buckets.look(now, *network);
+            (*taken, wait) = (full_at, wait.max(missing));
+        }
+    }
+    if wait > 0 {
+        return Err(Duration::from_millis(wait.div_ceil(1_000)));
+    }
+    for (level, full_at) in levels.iter_mut().zip(taken) {
+        if let Some((buckets, network)) = level {
+            buckets.set(*network, full_at);
+        }
+    }
+    Ok(())
+}
+
+/// The buckets of all networks of one level.
+#[derive(Debug)]
+struct Buckets {
+    /// Microseconds of refill that one costs, so that large limits keep their precision.
+    cost_micros: u64,
+    capacity: usize,
+    full_at: BTreeMap<NetworkHash, u64>,
+    /// Index for eviction. Each network appears once, under a lower bound of its `full_at`; `forget_nearest` corrects
+    /// an entry when it reaches the front.
+    by_time: BTreeSet<(u64, NetworkHash)>,
+}
+
+impl Buckets {
+    fn new(per_minute: u32, capacity: usize) -> Self {
+        Self {
+            cost_micros: window_micros() / u64::from(per_minute.max(1)),
+            capacity: capacity.max(1),
+            full_at: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+        }
+    }
+
+    /// Returns when the bucket is full again if one is taken now, and for how many microseconds there is none to take.
+    fn look(&mut self, now: u64, network: NetworkHash) -> (u64, u64) {
+        while self.forget_nearest(now) {}
+        // No bucket is ever more than empty, or than full: a clock that jumped back must neither lock a network out nor
+        // give it more.
+        let empty = now.saturating_add(window_micros());
+        let full_at = self.full_at.get_mut(&network).map_or(now, |full_at| {
+            *full_at = (*full_at).clamp(now, empty);
+            *full_at
+        });
+        let next = full_at.saturating_add(self.cost_micros);
+        (next, next.saturating_sub(empty))
+    }
+
+    fn set(&mut self, network: NetworkHash, full_at: u64) {
+        if let Some(known) = self.full_at.get_mut(&network) {
+            *known = full_at;
+            return;
+        }
+        if self.full_at.len() >= self.capacity {
+            self.forget_nearest(u64::MAX);
+        }
+        self.full_at.insert(network, full_at);
+        self.by_time.insert((full_at, network));
+    }
+
+    /// Forgets the network whose bucket is nearest to full, if it is full by `by`. Returns whether it was.
+    fn forget_nearest(&mut self, by: u64) -> bool {
+        while let Some((noted, network)) = self.by_time.first().copied()
+            && noted <= by
+        {
+            self.by_time.pop_first();
+            match self.full_at.get(&network) {
+                Some(full_at) if *full_at > noted => {
+                    self.by_time.insert((*full_at, network));
+                }
+                _ => {
+                    self.full_at.remove(&network);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+fn window_micros() -> u64 {
+    u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::network::Client;
+    use crate::secret::Secret;
+
+    const SECRET: Secret = Secret::from_bytes([1; 16]);
+
+    fn at(millis: u64) -> UnixMillis {
+        UnixMillis::saturating(1_700_000_000_000 + millis)
+    }
+
+    fn path(address: &str) -> RatePath {
+        Client { address: Some(address.parse().unwrap()), autonomous_system: None }.rate_path(&SECRET)
+    }
+
+    /// How many requests from each of these addresses, in turn, are served at once.
+    fn served(limit: &mut RateLimit, addresses: &[RatePath], tries: usize) -> usize {
+        (0..tries).map(|number| limit.take(at(0), addresses[number % addresses.len()])).filter(Result::is_ok).count()
+    }
+
+    fn retry_after(outcome: Result<(), RateLimited>) -> Duration {
+        outcome.unwrap_err().retry_after()
+    }
+
+    #[test]
+    fn all_may_be_taken_at_once_and_then_refills_evenly() {
+        let mut limit = RateLimit::new(600, 600, 10);
+        let here = path("192.0.2.1");
+        assert_eq!(served(&mut limit, &[here], 1_000), 600);
+        assert_eq!(retry_after(limit.take(at(0), here)), Duration::from_millis(100));
+        assert_eq!(retry_after(limit.take(at(99), here)), Duration::from_millis(1));
+        limit.take(at(100), here).unwrap();
+        limit.take(at(100), here).unwrap_err();
+        limit.take(at(100), path("192.0.3.1")).unwrap();
+    }
+
+    #[test]
+    fn one_address_leaves_three_quarters_to_its_neighbours() {
+        let mut limit = RateLimit::new(RateLimit::address_share(600), 600, 1_000);
+        assert_eq!(served(&mut limit, &[path("192.0.2.1")], 1_000), 150);
+        assert_eq!(served(&mut limit, &[path("192.0.2.2")], 1_000), 150);
+        let others: Vec<_> = (3..200).map(|last| path(&format!("192.0.2.{last}"))).collect();
+        assert_eq!(served(&mut limit, &others, 10_000), 300);
+        assert_eq!(RateLimit::address_share(3), 1);
+    }
+
+    #[test]
+    fn a_slash_48_has_four_times_what_a_slash_56_has() {
+        let mut limit = RateLimit::new(RateLimit::address_share(600), 600, 10_000);
+        let slash_64s: Vec<_> = (0..256).map(|number| path(&format!("2001:db8:1:{number:x}::1"))).collect();
+        assert_eq!(served(&mut limit, &slash_64s, 10_000), 600);
+        let slash_56s: Vec<_> = (1..256).map(|number| path(&format!("2001:db8:1:{number:02x}00::1"))).collect();
+        assert_eq!(served(&mut limit, &slash_56s, 10_000), 1_800);
+        limit.take(at(0), path("2001:db8:2::1")).unwrap();
+    }
+
+    #[test]
+    fn what_is_refused_at_one_level_is_taken_at_none() {
+        let mut limit = RateLimit::new(10, 20, 100);
+        // The address is empty: whatever else it asks costs its neighbours nothing.
+        assert_eq!(served(&mut limit, &[path("192.0.2.1")], 1_000), 10);
+        assert_eq!(served(&mut limit, &[path("192.0.2.2")], 1_000), 10);
+    }
+
+    #[test]
+    fn a_flood_of_one_level_does_not_flush_another() {
+        let mut limit = RateLimit::new(100, 100, 64);
+        let here = path("2001:db8:1::1");
+        assert_eq!(served(&mut limit, &[here], 100), 100);
+        // The /64s of another /48, as many as will do.
+        for number in 0..4_096_u32 {
+            let _ = limit.take(at(0), path(&format!("2001:db8:2:{number:x}::1")));
+            assert!(limit.addresses.full_at.len() <= 64);
+        }
+        limit.take(at(0), here).unwrap_err();
+        assert_eq!(limit.networks.by_time.len(), limit.networks.full_at.len());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_locks_nobody_out() {
+        let mut limit = RateLimit::new(60, 60, 10);
+        limit.take(at(3_600_000), path("192.0.2.1")).unwrap();
+        let retry_after = retry_after(limit.take(at(0), path("192.0.2.1")));
+        assert!(retry_after <= WINDOW);
+        limit.take(at(saturating_millis(retry_after)), path("192.0.2.1")).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_jumped_back_fills_no_bucket_more_than_full() {
+        let mut limit = RateLimit::new(60, 60, 10);
+        limit.take(at(3_600_000), path("192.0.2.1")).unwrap();
+        limit.take(at(0), path("192.0.2.1")).unwrap_err();
+        for _ in 0..60 {
+            limit.take(at(1_800_000), path("192.0.2.1")).unwrap();
+        }
+        limit.take(at(1_800_000), path("192.0.2.1")).unwrap_err();
+    }
+
+    fn community(number: usize) -> Community {
+        Community::new(&format!("c{number}")).unwrap()
+    }
+
+    #[test]
+    fn a_network_names_ten_new_communities_a_minute_and_any_number_of_known_ones() {
+        let mut limit = NewCommunities::new(100);
+        let here = path("192.0.2.1");
+        for number in 0..10 {
+            limit.admit(at(0), here, &community(number)).unwrap();
+        }
+        assert_eq!(retry_after(limit.admit(at(0), here, &community(10))), Duration::from_secs(6));
+        for number in 0..10 {
+            limit.admit(at(0), here, &community(number)).unwrap();
+        }
+        limit.admit(at(0), path("192.0.3.1"), &community(10)).unwrap();
+        limit.admit(at(0), here, &community(10)).unwrap();
+        limit.admit(at(6_000), here, &community(11)).unwrap();
+    }
+
+    #[test]
+    fn a_slash_48_names_forty_and_everybody_together_six_hundred() {
+        let mut limit = NewCommunities::new(10_000);
+        let mut number = 0;
+        let mut named = |address: &str| {
+            number += 1;
+            limit.admit(at(0), path(address), &community(number)).is_ok()
+        };
+        let slash_48 = (0..256).map(|number| format!("2001:db8:1:{number:02x}00::1"));
+        assert_eq!(slash_48.filter(|address| named(address)).count(), 40);
+        let others = (0..2_000).map(|number| format!("10.{}.{}.1", number / 256, number % 256));
+        assert_eq!(others.filter(|address| named(address)).count(), 560);
+    }
+
+    #[test]
+    fn a_community_that_is_asked_for_stays_known_and_one_that_is_not_does_not() {
+        let mut limit = NewCommunities::new(100);
+        let here = path("192.0.2.1");
+        let empty = |limit: &mut NewCommunities, now| {
+            (0..).take_while(|number| limit.admit(now, here, &community(1_000 + number)).is_ok()).count()
+        };
+        limit.admit(at(0), here, &community(0)).unwrap();
+        let step = saturating_millis(RECENT_COMMUNITIES_AGE) / 2;
+        for times in 1..10 {
+            empty(&mut limit, at(times * step));
+            limit.admit(at(times * step), here, &community(0)).unwrap();
+        }
+        let later = at(13 * step);
+        empty(&mut limit, later);
+        limit.admit(later, here, &community(0)).unwrap_err();
+    }
+
+    #[test]
+    fn memory_of_communities_is_bounded() {
+        let mut limit = NewCommunities::new(100);
+        let minutes = 2 * RECENT_COMMUNITIES / 600 + 10;
+        let mut number = 0;
+        for minute in 0..minutes {
+            for network in 0..60 {
+                for _ in 0..10 {
+                    number += 1;
+                    let now = at(minute as u64 * 60_000);
+                    let _ = limit.admit(now, path(&format!("10.{}.{network}.1", minute % 256)), &community(number));
+                    assert!(limit.remembered() <= 2 * RECENT_COMMUNITIES);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_sees_more_than_a_full_bucket_and_its_refill(
+            requests in prop::collection::vec((0_u64..3_000, 0_u8..4, 1_u8..3), 1..400),
+        ) {
+            const PER_MINUTE: u32 = 20;
+            let mut limit = RateLimit::new(PER_MINUTE / 2, PER_MINUTE, 4);
+            let mut served = Vec::new();
+            let mut now = 0;
+            for (wait, network, address) in requests {
+                now += wait;
+                if limit.take(at(now), path(&format!("192.0.{network}.{address}"))).is_ok() {
+                    served.push((network, address, now));
+                }
+            }
+            for (network, address, start) in &served {
+                let minute = *start..start + 60_000;
+                let in_minute = || served.iter().filter(|(other, _, at)| other == network && minute.contains(at));
+                prop_assert!(in_minute().count() <= 2 * PER_MINUTE as usize);
+                prop_assert!(in_minute().filter(|(_, other, _)| other == address).count() <= PER_MINUTE as usize);
+            }
+        }
+    }
+}

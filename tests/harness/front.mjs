@@ -1,0 +1,49 @@
+// What stands before the beacon of `npm start`: it says where a request comes from, as Cloudflare does, whatever the
+// client says. Miniflare believes clients that say so themselves, in CF-Connecting-IP and in headers of its own.
+
+import { once } from "node:events";
+import { Agent, createServer, request as httpRequest } from "node:http";
+
+/** Of one connection, not of what is sent on it (RFC 9110, section 7.6.1). Node adds its own. */
+const OF_THE_CONNECTION = new Set(["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"]);
+
+/**
+ * @param {object} options
+ * @param {string} options.host
+ * @param {number} options.port 0 for any that is free.
+ * @param {string} options.target Where the beacon answers.
+ * @param {boolean} [options.believesClients] Leaves CF-Connecting-IP as it comes: something that sets it is in front.
+ * @returns {Promise<{ url: string, stop: () => Promise<void> }>}
+ */
+export async function startFront({ host, port, target, believesClients = false }) {
+  const agent = new Agent({ keepAlive: true });
+  const { hostname, port: targetPort } = new URL(target);
+  const server = createServer((request, response) => {
+    const headers = Object.fromEntries(
+      Object.entries(request.headers).filter(([name]) => !OF_THE_CONNECTION.has(name) && !name.startsWith("mf-")),
+    );
+    if (!believesClients) headers["cf-connecting-ip"] = request.socket.remoteAddress;
+    const { method, url: path } = request;
+    const onward = httpRequest({ host: hostname, port: targetPort, agent, method, path, headers });
+    onward.on("response", (answer) => {
+      const kept = Object.entries(answer.headers).filter(([name]) => !OF_THE_CONNECTION.has(name));
+      response.writeHead(answer.statusCode, Object.fromEntries(kept));
+      answer.pipe(response);
+      answer.on("error", () => response.destroy());
+    });
+    onward.on("error", () => (response.headersSent ? response.destroy() : response.writeHead(502).end()));
+    response.on("close", () => onward.destroy());
+    request.pipe(onward);
+  });
+  server.listen({ host: host === "*" ? "::" : host, port });
+  await once(server, "listening");
+  const name = host === "*" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  return {
+    url: `http://${name}:${server.address().port}`,
+    async stop() {
+      server.close();
+      server.closeAllConnections();
+      agent.destroy();
+    },
+  };
+}
