@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where it fails")]
 
+mod attacks;
+mod communities;
 mod draw;
 mod sample;
 mod simulation;

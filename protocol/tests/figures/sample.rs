@@ -28,7 +28,7 @@ fn attackers_first(secret: u64, honest: u32, hostile: u32) -> World {
 #[test]
 fn over_secrets_each_share_that_is_not_safe_has_the_same_chance() {
     let mut table = Table::new(&["honest after hostile shares", "150 · h / (h + k − 50)", "held", "none in an answer: formula", "none"]);
-    for (honest, hostile) in [(3, 256), (20, 256), (50, 256)] {
+    for (honest, hostile) in [(3, 256), (50, 256)] {
         let expected = sample(honest, hostile);
         let none_of = |held| Hypergeometric { population: PLACES - 12, marked: held, drawn: 38 }.chance(0);
         let no_answer: f64 = expected.chances().map(|(held, chance)| chance * none_of(held)).sum();
@@ -62,12 +62,15 @@ fn over_epochs_nobody_is_favoured_for_ever() {
     world.join(Side::Honest, &sites(0, honest, honest), MINUTE, 2 * MINUTE);
 
     let mut held = Mean::default();
-    let mut epochs_of: BTreeMap<usize, u32> = BTreeMap::new();
-    for epoch in 1..=EPOCHS {
-        world.run(START + u64::from(epoch) * 10 * MINUTE, |_, _| ());
-        held.add(float(world.honest_in_roster()));
+    let mut minutes_of: BTreeMap<usize, u32> = BTreeMap::new();
+    for minute in 1..=10 * EPOCHS {
+        world.run(START + u64::from(minute) * MINUTE, |_, _| ());
         for record in world.roster.records().filter(|record| side(&record.ticket) == Side::Honest) {
-            *epochs_of.entry(number(&record.ticket)).or_default() += 1;
+            *minutes_of.entry(number(&record.ticket)).or_default() += 1;
+        }
+        // Within an epoch nothing new is drawn.
+        if minute % 10 == 0 {
+            held.add(float(world.honest_in_roster()));
         }
     }
     held.assert_near("honest records, epoch by epoch", expected.mean(), expected.variance());
@@ -75,9 +78,9 @@ fn over_epochs_nobody_is_favoured_for_ever() {
     // Of fifty peers one is four standard deviations off in one of three hundred runs.
     let chance = f64::from(expected.drawn) / f64::from(expected.population);
     let deviation = (chance * (1.0 - chance) / f64::from(EPOCHS)).sqrt();
-    assert_eq!(epochs_of.len(), honest as usize);
-    for (peer, epochs) in epochs_of {
-        let share = f64::from(epochs) / f64::from(EPOCHS);
-        assert!((share - chance).abs() < 4.0 * deviation, "peer {peer}: {share:.3} of the epochs, not {chance:.3}");
+    assert_eq!(minutes_of.len(), honest as usize);
+    for (peer, minutes) in minutes_of {
+        let share = f64::from(minutes) / f64::from(10 * EPOCHS);
+        assert!((share - chance).abs() < 4.0 * deviation, "peer {peer}: {share:.3} of the time, not {chance:.3}");
     }
 }

@@ -11,8 +11,6 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::statistics::float;
-
 pub(crate) const START: u64 = 1_700_000_000_000;
 pub(crate) const SECOND: u64 = 1_000;
 pub(crate) const MINUTE: u64 = 60 * SECOND;
@@ -92,7 +90,7 @@ pub(crate) enum Side {
 /// Somebody with one key and one name in one network.
 pub(crate) struct Peer {
     pub(crate) peer_id: String,
-    key: [u8; 32],
+    pub(crate) key: [u8; 32],
     pub(crate) path: NetworkPath,
     pub(crate) joins_at: u64,
     pub(crate) leaves_at: u64,
@@ -244,10 +242,5 @@ impl World {
         let seed = self.roster.seed(at(self.now), Some(&ticket));
         let key = ticket.public_key();
         self.roster.answer(at(self.now), ANSWER_LIMIT, Excluded::Claim(ticket.peer_id().as_str(), &key), seed)
-    }
-
-    /// Returns the share of honest peers among all records that are held.
-    pub(crate) fn records(&self) -> f64 {
-        float(self.roster.len())
     }
 }
