@@ -32,7 +32,8 @@ fn number(count: usize) -> u32 {
 
 #[test]
 fn an_answer_is_drawn_as_its_formula_says() {
-    let mut table = Table::new(&["honest and hostile shares, who came last", "held", "formula", "mean", "none: formula", "none"]);
+    let mut table =
+        Table::new(&["honest and hostile shares, who came last", "held", "formula", "mean", "none: formula", "none"]);
     for (honest, hostile) in [(50, 50), (50, 256), (20, 256), (50, 1_000)] {
         for late in [Side::Hostile, Side::Honest] {
             let groups = [(Side::Honest, honest), (Side::Hostile, hostile)];

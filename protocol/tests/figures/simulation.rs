@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) carried: Carried,
     pub(crate) carriers: Vec<NetworkPath>,
+    /// Apart from the other, so that with copies peers do when they do what they do without.
+    carriers_random: Random,
     /// Who has something to do, and when.
     turns: BinaryHeap<Reverse<(u64, usize)>>,
 }
@@ -143,6 +145,7 @@ impl World {
             peers: Vec::new(),
             carried: Carried::Never,
             carriers: Vec::new(),
+            carriers_random: Random::new(!secret_number),
             turns: BinaryHeap::new(),
         }
     }
@@ -199,7 +202,8 @@ impl World {
 
     /// Has a peer announce again, when answers ask it to.
     pub(crate) fn again(&mut self, number: usize) {
-        let [least, most] = [ANNOUNCE_AFTER_MIN, ANNOUNCE_AFTER_MAX].map(|wait| u64::try_from(wait.as_millis()).unwrap());
+        let [least, most] =
+            [ANNOUNCE_AFTER_MIN, ANNOUNCE_AFTER_MAX].map(|wait| u64::try_from(wait.as_millis()).unwrap());
         let pause = self.random.between(least, most + 1);
         self.turns.push(Reverse((self.now + pause, number)));
     }
@@ -219,9 +223,13 @@ impl World {
         outcome
     }
 
+    /// Brings a ticket from the carriers' networks; from so many of them, drawn anew each time, if there are more.
     fn carry(&mut self, ticket: &VerifiedTicket) {
-        for from in &self.carriers {
-            let _ = self.roster.announce(at(self.now), ticket.clone(), *from);
+        const MOST: usize = 32;
+        for carrier in 0..self.carriers.len().min(MOST) {
+            let other = self.carriers_random.between(carrier as u64, self.carriers.len() as u64);
+            self.carriers.swap(carrier, usize::try_from(other).unwrap());
+            let _ = self.roster.announce(at(self.now), ticket.clone(), self.carriers[carrier]);
         }
     }
 
