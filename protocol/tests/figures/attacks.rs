@@ -292,39 +292,39 @@ fn copies_of_tickets_cost_their_owners_little() {
     // How much less there may be with copies than without.
     let little = [1.5, 3.5];
     let mut misses = Vec::new();
-    let mut compare = |attack: Attack, cost: [f64; 2]| {
+    let mut compare = |name: &str, attack: &Attack, without: &Found, cost: [f64; 2]| {
         let with = attack.play();
-        let alone = Attack { carried: Carried::Never, names: Names::Own, ..attack };
-        let without = alone.play();
         table.row([
-            alone.name.as_str(),
+            name,
             &format!("{:.1}", with.in_roster),
             &format!("{:.1}", without.in_roster),
             &format!("{:.1}", with.in_answer),
             &format!("{:.1}", without.in_answer),
         ]);
-        misses.extend(with.misses(&alone.name, [without.in_roster - cost[0], without.in_answer - cost[1]]));
+        misses.extend(with.misses(name, [without.in_roster - cost[0], without.in_answer - cost[1]]));
     };
     for (when, comes) in [("late", Comes::Late), ("first", Comes::First)] {
-        for (how, carried) in [("ahead", Ahead), ("after", After)] {
+        let attack = || Attack::new("", comes, of_providers(256, 10));
+        let without = attack().play();
+        for (how, carried) in [("before the owner", Ahead), ("after the owner", After)] {
             for networks in [1, 50, 256] {
-                let hostile = of_providers(256, 10);
-                let carriers = hostile[..networks].to_vec();
-                let name = format!("{networks} of 256 sites of 10 providers that come {when}, {how} of the owner");
+                let name = format!("{networks} of 256 sites of 10 providers that come {when}, {how}");
                 let cost = if carried == After { [0.5, 0.5] } else { little };
-                compare(Attack::new(name, comes, hostile).carrying(carried, carriers), cost);
+                compare(&name, &attack().carrying(carried, of_providers(256, 10)[..networks].to_vec()), &without, cost);
             }
         }
     }
+    let attack = || Attack::new("", Comes::First, of_providers(256, 256));
+    let without = attack().play();
     for networks in [50, 256] {
-        let elsewhere = sites(2 * HOSTILE, networks, networks);
         let name =
-            format!("{networks} empty networks ahead of the owner, beside 256 sites of 256 providers that come first");
-        compare(Attack::new(name, Comes::First, of_providers(256, 256)).carrying(Ahead, elsewhere), little);
+            format!("{networks} empty networks before the owner, beside 256 sites of 256 providers that come first");
+        let carriers = sites(2 * HOSTILE, networks, networks);
+        compare(&name, &attack().carrying(Ahead, carriers), &without, little);
     }
-    let name = "a new empty network each time ahead of the owner, followed by neighbours; beside the same";
-    let attack = Attack { names: Names::Neighbours, ..Attack::new(name, Comes::First, of_providers(256, 256)) };
-    compare(attack.carrying(Ahead, vec![]), [11.0, 2.5]);
+    let name = "a new empty network each time before the owner, then neighbours there; beside the same";
+    let attack = Attack { names: Names::Neighbours, ..attack() }.carrying(Ahead, vec![]);
+    compare(name, &attack, &without, [11.0, 2.5]);
     table.print();
     assert_eq!(misses, [""; 0]);
 }
@@ -374,11 +374,11 @@ fn depart(secret: u64, goodbyes: &[NetworkPath], comes: Comes) -> (usize, usize)
 #[test]
 fn strangers_goodbyes_do_not_make_a_departure_forgotten() {
     let mut table = Table::new(&["1,000 goodbyes of strangers", "remembered of 50", "risen again"]);
-    for (name, from) in [
-        ("one household", sites(HOSTILE, 1, 1)),
-        ("1,000 sites of one provider", sites(HOSTILE, 1, 1_000)),
-        ("256 sites of 10 providers", sites(HOSTILE, 10, 256)),
-        ("256 sites of as many providers", sites(HOSTILE, 256, 256)),
+    for (name, from, least_if_first) in [
+        ("one household", sites(HOSTILE, 1, 1), 50.0),
+        ("1,000 sites of one provider", sites(HOSTILE, 1, 1_000), 50.0),
+        ("256 sites of 10 providers", sites(HOSTILE, 10, 256), 34.0),
+        ("256 sites of 256 providers", sites(HOSTILE, 256, 256), 27.0),
     ] {
         for (when, comes) in [("late", Comes::Late), ("first", Comes::First)] {
             let [mut remembered, mut risen] = [Mean::default(); 2];
@@ -392,9 +392,9 @@ fn strangers_goodbyes_do_not_make_a_departure_forgotten() {
                 &format!("{:.1}", remembered.value()),
                 &format!("{:.1}", risen.value()),
             ]);
-            if comes == Comes::Late {
-                assert_eq!((remembered.value(), risen.value()), (50.0, 0.0), "{name}");
-            }
+            let least = if comes == Comes::Late { 50.0 } else { least_if_first };
+            let (remembered, risen) = (remembered.value(), risen.value());
+            assert!(remembered >= least && risen <= 50.0 - least, "{name}, {when}: {remembered} and {risen}");
         }
     }
     table.print();

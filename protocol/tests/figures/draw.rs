@@ -32,8 +32,14 @@ fn number(count: usize) -> u32 {
 
 #[test]
 fn an_answer_is_drawn_as_its_formula_says() {
-    let mut table =
-        Table::new(&["honest and hostile shares, who came last", "held", "formula", "mean", "none: formula", "none"]);
+    let mut table = Table::new(&[
+        "shares, each of a provider of its own",
+        "honest in the roster",
+        "formula",
+        "honest in an answer, 10⁵ seeds",
+        "none: exact",
+        "none",
+    ]);
     for (honest, hostile) in [(50, 50), (50, 256), (20, 256), (50, 1_000)] {
         for late in [Side::Hostile, Side::Honest] {
             let groups = [(Side::Honest, honest), (Side::Hostile, hostile)];
@@ -50,21 +56,22 @@ fn an_answer_is_drawn_as_its_formula_says() {
                 square.add((found - drawn.mean()).powi(2));
                 none.add(if found == 0.0 { 1.0 } else { 0.0 });
             }
-            let what = format!("{honest} and {hostile}, {}", if is_attack_late { "hostile" } else { "honest" });
+            let last = if is_attack_late { "hostile" } else { "honest" };
+            let what = format!("{honest} honest, {hostile} hostile, the {last} last");
             mean.assert_near(&what, drawn.mean(), drawn.variance());
             square.assert_near(&format!("variance of {what}"), drawn.variance(), drawn.variance_of_square());
             let chance = drawn.chance(0);
             none.assert_near(&format!("none of {what}"), chance, chance * (1.0 - chance));
 
             let offset = f64::from(longest);
-            let none = |chance: f64| if is_attack_late { "0".to_owned() } else { format!("{chance:.4}") };
+            let of_none = |chance: f64| if is_attack_late { "0".to_owned() } else { format!("{chance:.4}") };
             table.row([
                 what.as_str(),
                 &format!("{kept} of {held}"),
                 &format!("{:.3}", offset + drawn.mean()),
                 &format!("{:.3}", offset + mean.value()),
-                &none(chance),
-                &none(0.0),
+                &of_none(chance),
+                &of_none(none.value()),
             ]);
         }
     }
