@@ -511,10 +511,11 @@ impl Roster {
         }
         let (here, places) = (self.place(here.path), self.places(counts));
         let (before, after) = places.split_at(position.min(places.len()));
-        // Whoever is first in its share is safe, or is next in line: there is nothing better to move to.
-        let is_first = before.iter().all(|other| other.share != here.share);
+        // Whoever is first in its share has the place there that goes last. It moves to no share that is another's.
+        let from = self.place(from);
+        let is_first_in = |share| before.iter().all(|other| other.share != share);
         let others = || before.iter().chain(after.iter().skip(1));
-        !is_first && here.is_more_crowded_than(&self.place(from), others)
+        (!is_first_in(here.share) || is_first_in(from.share)) && here.is_more_crowded_than(&from, others)
     }
 
     fn bring_departed(&mut self, now: UnixMillis, position: usize, from: NetworkPath) {
@@ -556,11 +557,16 @@ impl Roster {
         self.departed.push(departed);
     }
 
-    /// Rule 7.
+    /// Rule 7. Goodbyes of claims that were not listed go first, or whoever sends many in advance would make room for
+    /// the old tickets of those who were.
     fn make_room_for_departures(&mut self, now: UnixMillis) {
-        while self.departed.len() > self.limits.capacity
-            && let Some(position) = self.surplus(now, self.departed.iter().map(|departed| &departed.counts))
-        {
+        while self.departed.len() > self.limits.capacity {
+            let unlisted = self.departed.iter().enumerate().filter(|(_, departed)| departed.last.is_none());
+            let (positions, counts): (Vec<_>, Vec<_>) =
+                unlisted.map(|(position, departed)| (position, &departed.counts)).unzip();
+            let of_unlisted = self.surplus(now, counts.into_iter()).and_then(|surplus| positions.get(surplus).copied());
+            let of_all = || self.surplus(now, self.departed.iter().map(|departed| &departed.counts));
+            let Some(position) = of_unlisted.or_else(of_all) else { return };
             self.departed.remove(position);
         }
     }

@@ -64,9 +64,9 @@ impl Place {
     }
 }
 
-/// Finds the position of the one that has to go of `places`, which are one more than `capacity` and in the order of how
-/// long they are held. The first of a share is safe, for as many shares as are a quarter of the capacity: it is
-/// counted, but never goes.
+/// Finds the position of the one that has to go of `places`, which are in the order of how long they are held. The first
+/// of a share is safe, for as many shares as are a quarter of the capacity: it is counted, but never goes. The first of
+/// any other share goes only where it is alone in it: who comes to where somebody is takes nothing from it.
 pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret: &Secret) -> Option<usize> {
     let mut shares = BTreeSet::new();
     let mut members: Vec<_> = places
@@ -77,14 +77,12 @@ pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret
             Member { position, is_safe, place, key: 0 }
         })
         .collect();
-    for level in [
-        |place: &Place| place.share.0,
-        |place: &Place| place.path.site.as_u64(),
-        |place: &Place| place.path.household.as_u64(),
-    ] {
-        members.iter_mut().for_each(|member| member.key = level(member.place));
-        members = heaviest(members, now, secret);
+    members = heaviest(members, |place| place.share.0, now, secret);
+    if let [first, _, ..] = members.as_mut_slice() {
+        first.is_safe = true;
     }
+    members = heaviest(members, |place| place.path.site.as_u64(), now, secret);
+    members = heaviest(members, |place| place.path.household.as_u64(), now, secret);
     members.iter().filter(|member| !member.is_safe).map(|member| member.position).max()
 }
 
@@ -97,8 +95,15 @@ struct Member<'a> {
     key: u64,
 }
 
-/// Keeps one group: of those in which somebody can go the largest; of equally large ones that with the worst rank.
-fn heaviest<'a>(mut members: Vec<Member<'a>>, now: UnixMillis, secret: &Secret) -> Vec<Member<'a>> {
+/// Keeps one group, the longest present first: of those in which somebody can go the largest; of equally large ones that
+/// with the worst rank.
+fn heaviest<'a>(
+    mut members: Vec<Member<'a>>,
+    group: impl Fn(&Place) -> u64,
+    now: UnixMillis,
+    secret: &Secret,
+) -> Vec<Member<'a>> {
+    members.iter_mut().for_each(|member| member.key = group(member.place));
     members.sort_unstable_by_key(|member| (member.key, member.position));
     let groups = || {
         members.chunk_by(|one, other| one.key == other.key).filter(|group| group.iter().any(|member| !member.is_safe))

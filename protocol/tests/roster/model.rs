@@ -83,7 +83,7 @@ impl Model {
         model.expire(now);
         while model.records.len() > limits.capacity {
             let pays = model.pays(now, &paths(model.records.iter().map(|record| &record.counts)));
-            model.records.remove(pays);
+            model.records.remove(pays.unwrap());
         }
         model.make_room_for_departures(now);
         model
@@ -115,8 +115,8 @@ impl Model {
     }
 
     /// Rule 5: who of too many goes.
-    fn pays(&self, now: UnixMillis, paths: &[NetworkPath]) -> usize {
-        let safe = self.safe(paths);
+    fn pays(&self, now: UnixMillis, paths: &[NetworkPath]) -> Option<usize> {
+        let mut safe = self.safe(paths);
         let mut left: Vec<usize> = (0..paths.len()).collect();
         for level in 0..3 {
             let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -133,10 +133,13 @@ impl Model {
             left = groups
                 .into_iter()
                 .max_by_key(|(key, members)| (members.len(), rank(*key, members[0])))
-                .map(|(_, members)| members)
-                .unwrap();
+                .map(|(_, members)| members)?;
+            if level == 0 && left.len() > 1 {
+                // The first of a share goes only where it is alone.
+                safe.insert(left[0]);
+            }
         }
-        left.into_iter().rfind(|position| !safe.contains(position)).unwrap()
+        left.into_iter().rfind(|position| !safe.contains(position))
     }
 
     /// Rule 4: where something counts after a ticket of it was brought from `from`.
@@ -152,8 +155,8 @@ impl Model {
         if from == here.path || now.since(here.brought_at) >= THREE_MINUTES {
             return there;
         }
-        let first_in_share = before.iter().all(|other| self.share(other) != self.share(&here.path));
-        if first_in_share {
+        let is_first_in = |share| before.iter().all(|other| self.share(other) != share);
+        if is_first_in(self.share(&here.path)) && !is_first_in(self.share(&from)) {
             return here;
         }
         let (from, at) = (self.levels(&from), self.levels(&here.path));
@@ -248,7 +251,7 @@ impl Model {
         let position = records.iter().filter(|record| record.since <= since).count();
         records.insert(position, newcomer);
         if records.len() > self.limits.capacity {
-            let pays = self.pays(now, &paths(records.iter().map(|record| &record.counts)));
+            let pays = self.pays(now, &paths(records.iter().map(|record| &record.counts))).unwrap();
             if pays == position {
                 return Ok(Announced::NotListed);
             }
@@ -390,8 +393,13 @@ impl Model {
     /// Rule 7.
     fn make_room_for_departures(&mut self, now: UnixMillis) {
         while self.departed.len() > self.limits.capacity {
-            let pays = self.pays(now, &paths(self.departed.iter().map(|departed| &departed.counts)));
-            self.departed.remove(pays);
+            let all: Vec<_> = (0..self.departed.len()).collect();
+            let unlisted = all.iter().copied().filter(|position| self.departed[*position].last.is_none()).collect();
+            let pays = [unlisted, all].into_iter().find_map(|positions: Vec<usize>| {
+                let paths = paths(positions.iter().map(|position| &self.departed[*position].counts));
+                self.pays(now, &paths).map(|pays| positions[pays])
+            });
+            self.departed.remove(pays.unwrap());
         }
     }
 }
