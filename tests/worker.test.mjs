@@ -794,7 +794,7 @@ test("COMMUNITIES=*: of an open community in one site nothing is stored, nothing
     modules: [...wrappers, ...worker.modules],
     host: "127.0.0.1",
     port: 0,
-    handleStructuredLogs: ({ message }) => log.push(message),
+    handleStructuredLogs: ({ message }) => void log.push(message),
   });
   try {
     const come = async (community, address) => {
@@ -915,7 +915,7 @@ describe("readers who come while a list is fetched", () => {
       modules: [slow, ...worker.modules],
       host: "127.0.0.1",
       port: 0,
-      handleStructuredLogs: ({ message }) => log.push(message),
+      handleStructuredLogs: ({ message }) => void log.push(message),
     });
     url = beacon.url;
   });
