@@ -40,6 +40,7 @@ const LISTING: &str = "/listing";
 const CREATE_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)";
 const HAS_TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'snapshot'";
+const DROP_TABLE: &str = "DROP TABLE IF EXISTS snapshot";
 const READ_SNAPSHOT: &str = "SELECT state FROM snapshot WHERE id = 1";
 const WRITE_SNAPSHOT: &str =
     "INSERT INTO snapshot (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
@@ -166,7 +167,6 @@ impl Community {
             router::PANIC => (router::inject_panic(), false),
             _ => core.announce(now, Handed::read(handed_over, Purpose::Presence)?),
         };
-        core.weigh();
         if changed {
             core.changed(&self.state, now);
         }
@@ -275,7 +275,8 @@ impl Core {
     /// A snapshot, if there is something to lose and nobody is just changing it. Never panics.
     pub(crate) fn unwritten_snapshot(&self) -> Option<String> {
         let memory = self.memory.try_borrow().ok()?;
-        if !memory.upkeep.has_unwritten() {
+        // What is not worth a row is worth this: it costs nothing.
+        if !memory.upkeep.has_unwritten() && !memory.upkeep.is_suspended() {
             return None;
         }
         Snapshot::encode(router::clock(), &memory.roster).ok()
@@ -335,6 +336,7 @@ impl Core {
     }
 
     fn next_alarm(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.weigh();
         let Memory { roster, upkeep, .. } = &mut *self.memory.borrow_mut();
         upkeep.next_alarm(now, roster.next_deadline())
     }
@@ -361,6 +363,7 @@ impl Core {
 
     /// Sees to it that a change is written in time.
     fn changed(self: &Rc<Self>, state: &State, now: UnixMillis) {
+        self.weigh();
         let Some(delay) = self.memory.borrow_mut().upkeep.changed(now) else { return };
         let core = Rc::clone(self);
         state.wait_until(async move {
@@ -379,7 +382,7 @@ impl Core {
         }
         let written = Snapshot::encode(now, &memory.roster)
             .map_err(Failure::from)
-            .and_then(|state| Ok(write_snapshot(&self.sql, state)?));
+            .and_then(|state| Ok(write_snapshot(&self.sql, &state)?));
         if let Err(failure) = &written
             && !memory.write_failed
         {
@@ -416,9 +419,16 @@ pub(crate) fn random() -> u32 {
     (js_sys::Math::random() * f64::from(u32::MAX)) as u32
 }
 
-fn write_snapshot(sql: &SqlStorage, state: String) -> worker::Result<()> {
-    sql.exec(CREATE_TABLE, None)?;
-    sql.exec(WRITE_SNAPSHOT, vec![state.into()])?;
+fn write_snapshot(sql: &SqlStorage, state: &str) -> worker::Result<()> {
+    let write = || {
+        sql.exec(CREATE_TABLE, None)?;
+        sql.exec(WRITE_SNAPSHOT, vec![state.into()])
+    };
+    if write().is_err() {
+        // A table of another shape is of no use to anybody.
+        sql.exec(DROP_TABLE, None)?;
+        write()?;
+    }
     Ok(())
 }
 

@@ -97,6 +97,11 @@ impl Upkeep {
         self.write_at = None;
     }
 
+    /// Returns whether the roster is not worth keeping.
+    pub const fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
     /// Says whether the roster is not worth keeping. For as long as that is so nothing is written and no alarm is set;
     /// the first change after that is written with all that there is.
     pub const fn suspend(&mut self, suspended: bool) {
