@@ -273,9 +273,15 @@ mod tests {
     #[test]
     fn the_default_community_alone_is_served_or_those_named_or_all() {
         let [default, other] = ["mainnet", "other"].map(|name| Community::new(name).unwrap());
-        for (value, serves_other, other_is_open) in [("", false, false), ("other", true, false), (" * ", true, true)] {
+        for (value, serves_default, serves_other, other_is_open) in [
+            ("", true, false, false),
+            ("other", false, true, false),
+            ("mainnet, other", true, true, false),
+            (" * ", true, true, true),
+        ] {
             let config = parse(&[("COMMUNITIES", value)]).unwrap();
-            assert!(config.serves(&default) && !config.is_open(&default), "{value}");
+            assert!(!config.is_open(&default), "{value}");
+            assert_eq!(config.serves(&default), serves_default, "{value}");
             assert_eq!((config.serves(&other), config.is_open(&other)), (serves_other, other_is_open), "{value}");
         }
     }
