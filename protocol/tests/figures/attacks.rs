@@ -192,7 +192,7 @@ fn assert_table(rows: &[(Attack, Floor)]) {
         ]);
         misses.extend(found.misses(&attack.name, *floor));
     }
-    table.print();
+    table.publish();
     assert_eq!(misses, [""; 0]);
 }
 
@@ -325,7 +325,7 @@ fn copies_of_tickets_cost_their_owners_little() {
     let name = "a new empty network each time before the owner, then neighbours there; beside the same";
     let attack = Attack { names: Names::Neighbours, ..attack() }.carrying(Ahead, vec![]);
     compare(name, &attack, &without, [11.0, 2.5]);
-    table.print();
+    table.publish();
     assert_eq!(misses, [""; 0]);
 }
 
@@ -397,5 +397,5 @@ fn strangers_goodbyes_do_not_make_a_departure_forgotten() {
             assert!(remembered >= least && risen <= 50.0 - least, "{name}, {when}: {remembered} and {risen}");
         }
     }
-    table.print();
+    table.publish();
 }

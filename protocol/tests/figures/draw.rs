@@ -75,7 +75,7 @@ fn an_answer_is_drawn_as_its_formula_says() {
             ]);
         }
     }
-    table.print();
+    table.publish();
 }
 
 /// Twenty sites of one provider have about ten shares of an answer: seen by how many of them it holds beside sixty
@@ -112,8 +112,9 @@ fn a_providers_sites_are_folded_into_fifty_shares_of_the_roster() {
     let count = 20;
     let mut kept = Mean::default();
     for secret in 0..300 {
-        let mut world = World::new(secret);
-        for path in sites(0, 1, count) {
+        let mut world = World::new(u64::from(secret));
+        // Their hashes are under the secret.
+        for path in sites(secret, 1, count) {
             let number = world.add(Side::Honest, path);
             world.announce(number).unwrap();
         }

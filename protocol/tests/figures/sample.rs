@@ -55,7 +55,7 @@ fn over_secrets_each_share_that_is_not_safe_has_the_same_chance() {
             &format!("{:.3}", none.value()),
         ]);
     }
-    table.print();
+    table.publish();
 }
 
 #[test]
