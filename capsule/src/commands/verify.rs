@@ -22,7 +22,7 @@ use crate::trust::{Judge, JudgeError, Trusted, Verdict, capsule_refused};
 
 /// A file that should be a list of what is revoked.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is no list of what is revoked: {error}", .path.display())]
+#[error("{} is no list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
 pub(crate) struct NotRevocations {
     path: PathBuf,
     error: RevocationError,

@@ -156,7 +156,7 @@ impl Publisher {
             revocations: &revocations,
         };
         let (ending, ran) = self.finish(&contents, &found, interruptions)?;
-        Ok(Report::new(self, now, found, left_out, ending, ran))
+        Ok(Report::new(self, now, found, &revocations, left_out, ending, ran))
     }
 
     /// Reads what is revoked, and whether that goes together with the key that is to sign.
