@@ -103,6 +103,8 @@ impl FetchError {
 pub(crate) struct Fetched {
     /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
     pub(crate) body: Result<Vec<u8>, FetchError>,
+    /// What the server calls it, where there is a body.
+    pub(crate) content_type: Option<String>,
     /// How often it was tried.
     pub(crate) attempts: u32,
     /// How long it took, waits included.
@@ -116,6 +118,8 @@ pub(crate) struct Exchanged {
     pub(crate) status: StatusCode,
     /// When the server wants to be asked again.
     pub(crate) retry_after: Option<Duration>,
+    /// What the server calls it.
+    pub(crate) content_type: Option<String>,
     /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
     pub(crate) body: Vec<u8>,
 }
@@ -148,14 +152,20 @@ impl Fetcher {
         loop {
             attempts += 1;
             let left = timeout.saturating_sub(begun.elapsed());
-            let body = self.attempt(url, max_bytes, left.min(timeout / 2));
-            if let Err(error) = &body
+            let answer = self.attempt(url, max_bytes, left.min(timeout / 2));
+            if let Err(error) = &answer
                 && let left = timeout.saturating_sub(begun.elapsed())
                 && let Some(wait) = wait_before_next(error, attempts, left, random_byte())
             {
                 std::thread::sleep(wait);
             } else {
-                return Fetched { body, attempts, took: begun.elapsed() };
+                let took = begun.elapsed();
+                return match answer {
+                    Ok(Exchanged { body, content_type, .. }) => {
+                        Fetched { body: Ok(body), content_type, attempts, took }
+                    }
+                    Err(error) => Fetched { body: Err(error), content_type: None, attempts, took },
+                };
             }
         }
     }
@@ -192,9 +202,10 @@ impl Fetcher {
         Ok(Response::from_parts(parts, bytes))
     }
 
-    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Vec<u8>, FetchError> {
-        let Exchanged { status, retry_after, body } = self.exchange(url, None, max_bytes, limit)?;
-        if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { status, retry_after }) }
+    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Exchanged, FetchError> {
+        let answer = self.exchange(url, None, max_bytes, limit)?;
+        let Exchanged { status, retry_after, .. } = answer;
+        if status == StatusCode::OK { Ok(answer) } else { Err(FetchError::Status { status, retry_after }) }
     }
 
     /// Makes one request, a POST if there is something to send, and takes the answer whatever its status: at most
@@ -223,10 +234,11 @@ impl Fetcher {
         }
         let seconds = header(response.headers(), RETRY_AFTER).and_then(|text| text.parse().ok());
         let retry_after = seconds.map(Duration::from_secs);
+        let content_type = header(response.headers(), CONTENT_TYPE).map(str::to_owned);
         let mut body = Vec::new();
         let mut reader = response.body_mut().as_reader().take(max_bytes as u64 + 1);
         reader.read_to_end(&mut body).map_err(|error: io::Error| broken(error.into()))?;
-        Ok(Exchanged { status, retry_after, body })
+        Ok(Exchanged { status, retry_after, content_type, body })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ureq::http::StatusCode;
 
-use crate::fetch::{FetchError, Fetcher, parse_url};
+use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
 use crate::files;
 use crate::text;
 
@@ -21,6 +21,15 @@ pub(crate) enum Source {
     File(PathBuf),
     /// An `http` or `https` address.
     Url(String),
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// At most one byte more than the limit.
+    pub(crate) bytes: Vec<u8>,
+    /// What the host calls it, where a host says something.
+    pub(crate) content_type: Option<String>,
 }
 
 /// Why it could not be read.
@@ -112,15 +121,18 @@ impl Source {
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.
-    pub(crate) fn read(&self, max_bytes: usize, fetcher: &Fetcher, timeout: Duration) -> Result<Vec<u8>, SourceError> {
+    pub(crate) fn read(&self, max_bytes: usize, fetcher: &Fetcher, timeout: Duration) -> Result<Content, SourceError> {
         match self {
             Self::File(path) => {
-                read_file(path, max_bytes).map_err(|error| SourceError::File { path: path.clone(), error })
+                let bytes = read_file(path, max_bytes);
+                let bytes = bytes.map_err(|error| SourceError::File { path: path.clone(), error })?;
+                Ok(Content { bytes, content_type: None })
             }
             Self::Url(url) => {
                 let failed = |error| SourceError::Fetch { url: url.clone(), error };
                 parse_url(url).map_err(failed)?;
-                fetcher.get(url, max_bytes, timeout).body.map_err(failed)
+                let Fetched { body, content_type, .. } = fetcher.get(url, max_bytes, timeout);
+                Ok(Content { bytes: body.map_err(failed)?, content_type })
             }
         }
     }

@@ -24,7 +24,8 @@ Examples:
 What is unhealthy:
   a capsule that cannot be fetched, that readers refuse, or refuse soon: there
   is less left of its life than --min-remaining; that is older than --max-age;
-  with fewer live peers than --min-live; whose root ends within 30 days;
+  with fewer live peers than --min-live; whose root ends within 30 days; beside
+  which the next root lies without signatures that readers could follow;
   a beacon that does not answer GET /healthz and GET /peers, whose clock is more
   than 15 s off, or that is revoked.
 What a capsule is judged by is said under `capsule verify --help`. A capsule that

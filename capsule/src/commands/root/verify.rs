@@ -96,9 +96,7 @@ impl Walk {
         let directory = Source::new(directory);
         let (json, root) = read_root(path)?;
         let from = Source::File(path.to_owned());
-        // It is believed without signatures, whatever lies beside it.
-        let signatures = reader.read_if_there(&from.signatures(), SIGNATURES_MAX_BYTES)?;
-        let signatures = signatures.and_then(|bytes| Signatures::parse(&bytes).ok()).unwrap_or_default();
+        let signatures = read_signatures(reader, &from)?;
         self.accept(&from, &json, &signatures, root.clone());
         let find = |name: &str| directory.below(name);
         let walked = reader.walk(root, find, |source, json, signatures, root| {
