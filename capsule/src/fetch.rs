@@ -7,10 +7,12 @@
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Proxy};
 
+use crate::network::{Network, NetworkError, has_port_or_none};
 use crate::text;
 
 /// Attempts at one address: the first, and two more where the failure may be a passing one.
@@ -126,20 +128,37 @@ pub(crate) struct Exchanged {
 
 /// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher(Agent);
+pub(crate) struct Fetcher {
+    network: Network,
+    /// Goes to the host itself, whatever proxy there is.
+    direct: Agent,
+    /// Goes through the proxy, if there is one.
+    usual: Agent,
+}
 
 impl Fetcher {
-    /// One for the whole program.
-    pub(crate) fn new() -> Self {
-        let config = Agent::config_builder()
-            .user_agent(USER_AGENT)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_response_header_size(HEADER_MAX_BYTES)
-            // A new connection for every attempt: the old one may be what was wrong.
-            .max_idle_connections(0);
-        Self(config.build().new_agent())
+    /// Makes one as the variables of this process say. Those that cannot be obeyed are errors.
+    pub(crate) fn new() -> Result<Self, NetworkError> {
+        let network = Network::of_process()?;
+        let agent = |proxy: Option<Proxy>| {
+            Agent::config_builder()
+                .user_agent(USER_AGENT)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .max_response_header_size(HEADER_MAX_BYTES)
+                // A new connection for every attempt: the old one may be what was wrong.
+                .max_idle_connections(0)
+                .tls_config(TlsConfig::builder().root_certs(network.authorities.clone()).build())
+                .proxy(proxy)
+                .build()
+                .new_agent()
+        };
+        Ok(Self { direct: agent(None), usual: agent(network.proxy.clone()), network })
+    }
+
+    fn agent(&self, host: Option<&str>) -> &Agent {
+        if host.is_some_and(|host| self.network.is_direct(host)) { &self.direct } else { &self.usual }
     }
 
     /// Fetches at most `max_bytes` (and one) in at most `timeout`.
@@ -186,12 +205,13 @@ impl Fetcher {
         limit: Duration,
     ) -> Result<Response<Vec<u8>>, FetchError> {
         let limit = Some(limit.min(TIMEOUT_MAX));
+        let agent = self.agent(request.uri().host());
         let response = if request.body().is_empty() {
             // Some methods must not have a body, not even an empty one.
             let request = request.map(|_| ());
-            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+            agent.run(agent.configure_request(request).timeout_global(limit).build())
         } else {
-            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+            agent.run(agent.configure_request(request).timeout_global(limit).build())
         };
         let (parts, mut body) = response.map_err(explain)?.into_parts();
         let mut bytes = Vec::new();
@@ -218,10 +238,11 @@ impl Fetcher {
         limit: Duration,
     ) -> Result<Exchanged, FetchError> {
         let limit = Some(limit.min(TIMEOUT_MAX));
+        let agent = self.agent(parse_url(url)?.host());
         let response = match sent {
-            None => self.0.get(url).config().timeout_global(limit).build().call(),
+            None => agent.get(url).config().timeout_global(limit).build().call(),
             Some(body) => {
-                let request = self.0.post(url).header(CONTENT_TYPE, "application/json");
+                let request = agent.post(url).header(CONTENT_TYPE, "application/json");
                 request.config().timeout_global(limit).build().send(body)
             }
         };
@@ -304,8 +325,8 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, FetchError> {
     if authority.contains('@') {
         return Err(bad("it must not have a user or a password in it"));
     }
-    if url.host().unwrap_or_default().is_empty() || authority.ends_with(':') {
-        return Err(bad("it must have a host in it, and after a colon a port"));
+    if url.host().unwrap_or_default().is_empty() || !has_port_or_none(authority) {
+        return Err(bad("it must have a host in it, and after a colon a port from 1 to 65535"));
     }
     Ok(url)
 }
@@ -371,6 +392,9 @@ mod tests {
             "https://:80",
             "/a",
             "https://a:",
+            "http://a:99999",
+            "http://a:0",
+            "http://[::1]:65536/",
         ] {
             assert!(matches!(parse_url(bad), Err(FetchError::BadUrl { .. })), "{bad}");
         }

@@ -10,6 +10,7 @@ use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::signatures::{Signatures, is_page};
 
 use crate::fetch::{FetchError, Fetcher};
+use crate::network::NetworkError;
 use crate::outcome::Failure;
 use crate::refusal::Refusal;
 use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
@@ -100,8 +101,8 @@ pub(crate) enum WalkError {
 
 impl Reader {
     /// Spends at most `timeout` on each file.
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { fetcher: Fetcher::new(), timeout }
+    pub(crate) fn new(timeout: Duration) -> Result<Self, NetworkError> {
+        Ok(Self { fetcher: Fetcher::new()?, timeout })
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.

@@ -36,7 +36,7 @@ pub(crate) struct Content {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     /// The file is not there, or not readable.
-    #[error("{} cannot be read: {error}", .path.display())]
+    #[error("{} cannot be read: {error}", text::path(.path))]
     File {
         /// The file.
         path: PathBuf,

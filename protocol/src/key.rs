@@ -24,7 +24,7 @@ pub enum KeyError {
     #[error("a public key is the base64 of its 32 bytes, or SPKI in PEM (-----BEGIN PUBLIC KEY-----)")]
     PublicKey,
     /// Neither form of a private key.
-    #[error("a private key is PKCS#8 for Ed25519, in PEM (-----BEGIN PRIVATE KEY-----) or as the base64 of its DER")]
+    #[error("a private key is PKCS#8 for Ed25519, in PEM or as the base64 of its DER")]
     PrivateKey,
     /// Nothing but white space.
     #[error("there is no key in it")]

@@ -42,6 +42,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                      in seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  all is healthy
@@ -51,7 +52,7 @@ Exit codes:
 
 /// Arguments of `check`.
 #[derive(Args, Debug)]
-#[command(after_help = CHECK_HELP)]
+#[command(after_long_help = CHECK_HELP)]
 pub(crate) struct CheckArguments {
     /// A capsule: an http(s) URL, or a file. Redirects are not followed.
     #[arg(value_name = "URL")]

@@ -23,7 +23,7 @@ pub(crate) use self::cosign::CosignArguments;
 pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::inspect::InspectArguments;
-pub(crate) use self::keygen::KeygenArguments;
+pub(crate) use self::keygen::{KeyRole, KeygenArguments};
 pub(crate) use self::publish::{PublicationArguments, PublishArguments};
 pub(crate) use self::root::{
     AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
@@ -88,6 +88,9 @@ pub(crate) struct Arguments {
     /// Say nothing about progress on the standard error; errors and results are still shown.
     #[arg(long, short, global = true, display_order = 100)]
     pub(crate) quiet: bool,
+    /// File whose first line is the passphrase of the private key. [default: asked for on the terminal]
+    #[arg(long, global = true, display_order = 101, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<String>,
 }
 
 /// The commands.

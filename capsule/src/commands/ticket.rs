@@ -55,6 +55,7 @@ pub(crate) fn ticket(
     }
     let out = &arguments.out;
     refuse_other_file(out)?;
+    clock.check_signing()?;
     let now = clock.now()?;
     let payload = Payload {
         peer_id,

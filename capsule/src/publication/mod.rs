@@ -121,8 +121,9 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Makes what can be made before anybody is asked, and refuses what no round could do.
     pub(crate) fn new(settings: PublishSettings) -> Result<Self, Failure> {
-        let destination = Destination::open(&settings.target, settings.timeout)?;
-        let publisher = Self { settings, destination, fetcher: Fetcher::new() };
+        let fetcher = Fetcher::new()?;
+        let destination = Destination::open(&settings.target, &fetcher, settings.timeout)?;
+        let publisher = Self { settings, destination, fetcher };
         publisher.revocations()?;
         Ok(publisher)
     }

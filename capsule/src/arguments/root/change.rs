@@ -95,7 +95,7 @@ pub(crate) struct ChangeArguments {
 
 /// Arguments of `root add-key`.
 #[derive(Args, Debug)]
-#[command(after_help = ADD_KEY_HELP)]
+#[command(after_long_help = ADD_KEY_HELP)]
 pub(crate) struct AddKeyArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,
@@ -117,7 +117,7 @@ pub(crate) struct AddKeyArguments {
 
 /// Arguments of `root remove-key`.
 #[derive(Args, Debug)]
-#[command(after_help = REMOVE_KEY_HELP)]
+#[command(after_long_help = REMOVE_KEY_HELP)]
 pub(crate) struct RemoveKeyArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,
@@ -136,7 +136,7 @@ pub(crate) struct RemoveKeyArguments {
 
 /// Arguments of `root renew`.
 #[derive(Args, Debug)]
-#[command(after_help = RENEW_HELP)]
+#[command(after_long_help = RENEW_HELP)]
 pub(crate) struct RenewArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,

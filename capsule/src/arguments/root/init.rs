@@ -33,7 +33,7 @@ Exit codes:
 
 /// Arguments of `root init`.
 #[derive(Args, Debug)]
-#[command(after_help = INIT_HELP)]
+#[command(after_long_help = INIT_HELP)]
 pub(crate) struct InitArguments {
     /// Name of the community. [default: mainnet]
     #[arg(long, value_name = "NAME", value_parser = parse_community)]

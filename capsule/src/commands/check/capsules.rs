@@ -88,7 +88,7 @@ pub(super) fn examine(
     timeout: Duration,
     clock: &Clock,
 ) -> Result<CapsuleHealth, Failure> {
-    let reader = Reader::new(timeout);
+    let reader = Reader::new(timeout)?;
     let begun = Instant::now();
     let verdict = match judge.judge(&reader, source, None, clock) {
         // Between two files it may have been replaced. Once more, and it is there.

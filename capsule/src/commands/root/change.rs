@@ -77,6 +77,7 @@ fn make_next(
 ) -> Result<Outcome, Failure> {
     let path = &arguments.root;
     let (_, root) = read_root(path)?;
+    clock.check_signing()?;
     let now = clock.now()?;
     let mut keys = Keys { root: root.root_keys().keys().clone(), publisher: root.publisher_keys().keys().clone() };
     change(&mut keys)?;

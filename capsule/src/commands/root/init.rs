@@ -25,6 +25,7 @@ pub(super) fn init(arguments: &InitArguments, environment: &Environment, clock: 
     };
     let root_keys = role(&arguments.root_keys, &|keys| arguments.root_threshold.unwrap_or_else(|| majority(keys)))?;
     let publisher_keys = role(&arguments.publisher_keys, &|_| arguments.publisher_threshold.unwrap_or(1))?;
+    clock.check_signing()?;
     let now = clock.now()?;
     let root = Root::new(community, 1, now.after(arguments.expires), root_keys, publisher_keys)
         .map_err(|error| RootCommandError::Parts { error })?;

@@ -38,7 +38,7 @@ struct Walk {
 
 /// Runs the command.
 pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<Outcome, Failure> {
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let mut walk = Walk::default();
     let end = match &arguments.from {
         Some(from) => walk.look_for(&reader, from, &arguments.roots),
@@ -47,7 +47,7 @@ pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<O
     let now = clock.now()?;
     match end.and_then(|()| walk.check_expiry(now)) {
         Err(Ending::Failed(failure)) => Err(failure),
-        Err(Ending::Refused(refusal)) => Ok(walk.refused(&refusal, arguments.json, now)),
+        Err(Ending::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
         Ok(()) if arguments.json => {
             let newest = walk.newest().map(root_json);
             Ok(Outcome::json(&json!({ "ok": true, "newest": newest, "roots": walk.to_json() }), Exit::Good))
