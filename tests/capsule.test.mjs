@@ -740,6 +740,39 @@ describe("a key", () => {
     assert.equal(stdout, publicKeyPem(publicKey));
   });
 
+  test("of a root is offered a passphrase on a terminal, and is asked for it there", async (context) => {
+    const cwd = await newDirectory();
+    /** In a terminal of its own, which is util-linux's, where somebody answers each prompt. */
+    const inTerminal = async (args, answers) => {
+      const child = spawn("script", ["--quiet", "--return", "--command", `exec ${CAPSULE} ${args}`, "/dev/null"], {
+        cwd,
+        env: { PATH: process.env.PATH, TERM: "xterm" },
+        stdio: ["pipe", "pipe", "pipe"],
+      });
+      context.after(() => child.kill("SIGKILL"));
+      let prompts = 0;
+      let shown = "";
+      child.stdout.setEncoding("utf8").on("data", (text) => {
+        shown += text;
+        for (const seen = shown.match(/(Enter\)|again|key\.pem): /g)?.length ?? 0; prompts < seen; prompts++)
+          child.stdin.write(`${answers[prompts]}\n`);
+      });
+      const [code] = await once(child, "close");
+      return { code, shown };
+    };
+    const made = await inTerminal("keygen --for root", ["sword fish", "sword fish"]);
+    assert.equal(made.code, 0, made.shown);
+    assert.match(await readFile(join(cwd, "root-key.pem"), "utf8"), /BEGIN ENCRYPTED/);
+    const read = await inTerminal("keygen --public-of root-key.pem", ["sword fish"]);
+    assert.equal(read.code, 0, read.shown);
+    assert.ok(made.shown.includes(read.shown.trim().split(/\s+/).at(-1)));
+    const other = await inTerminal("keygen --for root --out other.pem", ["sword fish", "tuna fish"]);
+    assert.equal(other.code, 2);
+    assert.ok(!existsSync(join(cwd, "other.pem")));
+    assert.equal((await inTerminal("keygen --for root --out plain.pem", [""])).code, 0);
+    assert.match(await readFile(join(cwd, "plain.pem"), "utf8"), /BEGIN PRIVATE/);
+  });
+
   test("that others can read gets a warning", async () => {
     const file = join(await newDirectory(), "key.pem");
     await writeFile(file, keys.a.privateKey, { mode: 0o644 });
@@ -798,6 +831,16 @@ describe("no secret is shown", () => {
       }
     });
   }
+
+  test("in the report of a run that went well all the same", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    for (const more of [[], ["--json"]]) {
+      const args = ["publish", "--beacon", beacon.url, "--include", password, "--out", await newDirectory(), ...more];
+      const { code, stdout, stderr } = await capsule(args, { env: { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey } });
+      assert.equal(code, 0, stderr);
+      assert.ok(!(stdout + stderr).includes("hunter2") && stdout.includes("127.0.0.1:9"), stdout + stderr);
+    }
+  });
 
   test("that looks like a key, in the place of the name of its file", async () => {
     const seed = Buffer.alloc(32, 7);
@@ -913,6 +956,39 @@ describe("a variable", () => {
     assert.equal(verified.code, 1);
     assert.match(JSON.parse(verified.stdout).advice, /SOURCE_DATE_EPOCH sets the time to 1980-01-01/);
   });
+});
+
+test("completions and manual pages know every command", async () => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    const { code, stdout } = await capsule(["completions", shell]);
+    assert.equal(code, 0);
+    for (const word of ["publish", "cosign", "passphrase-file"]) assert.ok(stdout.includes(word), `${shell} ${word}`);
+  }
+  const cwd = await newDirectory();
+  const { code, stderr } = await capsule(["man", "--out", "pages"], { cwd });
+  assert.deepEqual([code, stderr], [0, ""]);
+  const pages = await readdir(join(cwd, "pages"));
+  for (const page of ["capsule.1", "capsule-publish.1", "capsule-root-init.1"]) assert.ok(pages.includes(page), pages.join(" "));
+  assert.match(await readFile(join(cwd, "pages/capsule-publish.1"), "utf8"), /RENDEZVOUS_CAPSULE_PRIVATE_KEY/);
+});
+
+test("- is the standard input, and the standard output", async () => {
+  const cwd = await newDirectory();
+  const run = async (args, input) => {
+    const child = spawn(CAPSULE, args, { cwd, env: {}, stdio: "pipe" });
+    child.stdin.end(input);
+    return finished(child);
+  };
+  const key = `${keys.a.privateKey}\n`;
+  assert.equal((await run(["keygen", "--public-of", "-"], key)).stdout, `${keys.a.publicKey}\n`);
+  const ticket = await run(["ticket", "--peer-id", "node", "--key", "-", "--out", "-"], key);
+  assert.deepEqual([ticket.code, JSON.parse(ticket.stdout).payload.peerId], [0, "node"]);
+  const root = await run(["root", "init", "--root-key", keys.a.publicKey, "--publisher-key", "-", "--out", "-"], keys.b.publicKey);
+  assert.equal(JSON.parse(root.stdout).rootVersion, 1);
+  const next = await run(["root", "renew", "-", "--out", "-"], root.stdout);
+  assert.equal(JSON.parse(next.stdout).rootVersion, 2);
+  assert.equal((await run(["inspect", "--json", "-"], ticket.stdout)).code, 0);
+  assert.deepEqual(await readdir(cwd), []);
 });
 
 test("-h is short, and --help has all", async () => {

@@ -16,10 +16,11 @@ use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey, encrypted_der};
 use crate::environment::{self, Environment};
 use crate::outcome::Log;
 use crate::secret::{is_secret, looks_like_key};
+use crate::source::read_file;
 use crate::text;
 
 /// Bytes of a key file. PEM has about 120; the rest is room for comments that tools leave.
-const KEY_FILE_MAX_BYTES: u64 = 16 * 1024;
+const KEY_FILE_MAX_BYTES: usize = 16 * 1024;
 
 /// Bytes of a file with a passphrase.
 const PASSPHRASE_FILE_MAX_BYTES: u64 = 4 * 1024;
@@ -222,8 +223,7 @@ pub(crate) fn new_passphrase(environment: &Environment, offered: bool) -> Result
 /// The PEM of a private key, encrypted with scrypt and AES-256, which openssl reads.
 pub(crate) fn encrypt(key_pem: &str, passphrase: &str) -> Result<String, KeyFileError> {
     let (_, plain) = SecretDocument::from_pem(key_pem).map_err(|error| KeyFileError::Encryption(error.into()))?;
-    let plain =
-        PrivateKeyInfoRef::try_from(plain.as_bytes()).map_err(|error| KeyFileError::Encryption(error.into()))?;
+    let plain = PrivateKeyInfoRef::try_from(plain.as_bytes()).map_err(KeyFileError::Encryption)?;
     let encrypted = plain.encrypt(passphrase).map_err(KeyFileError::Encryption)?;
     let pem = encrypted.to_pem(ENCRYPTED_LABEL, LineEnding::LF);
     Ok(pem.map_err(|error| KeyFileError::Encryption(error.into()))?.as_str().to_owned())
@@ -293,11 +293,9 @@ pub(crate) fn create(path: &Path, key_pem: &str) -> Result<(), KeyFileError> {
 }
 
 fn read(path: &Path) -> Result<String, KeyFileError> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(KEY_FILE_MAX_BYTES).read_to_string(&mut text))
-        .map_err(|error| KeyFileError::Read { path: path.to_owned(), error })?;
-    Ok(text)
+    let failed = |error| KeyFileError::Read { path: path.to_owned(), error };
+    let bytes = read_file(path, KEY_FILE_MAX_BYTES).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not text")))
 }
 
 #[cfg(test)]

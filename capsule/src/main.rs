@@ -42,7 +42,9 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, check, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch};
+use crate::commands::{
+    announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch,
+};
 use crate::environment::Environment;
 use crate::keys::KeyFileError;
 use crate::outcome::{Exit, Failure, Log, Outcome};
@@ -77,7 +79,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
     let log = Log::new(false);
     log.note(format_args!("{}", error.render().to_string().trim_end()));
-    if std::env::args().skip(1).any(|argument| argument.contains(secret::PRIVATE_KEY)) {
+    if secret::is_among_arguments() {
         log.note(format_args!("\nerror: {}", KeyFileError::SecretAsArgument));
     }
     Exit::Usage.into()
@@ -102,5 +104,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Diff(arguments) => diff::diff(arguments, &clock),
         Command::Explain(arguments) => explain::explain(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
+        Command::Completions(arguments) => Ok(completions::completions(arguments)),
+        Command::Man(arguments) => completions::man(arguments),
     }
 }

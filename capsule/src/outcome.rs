@@ -176,7 +176,7 @@ impl Outcome {
 /// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is no reason to stop.
 pub(crate) fn print_event(event: &serde_json::Value) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(format!("{event}\n").as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(format!("{}\n", hide(&event.to_string())).as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Says on the standard error what is going on. Results go to the standard output.

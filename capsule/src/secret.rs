@@ -10,7 +10,7 @@ const HIDDEN_KEY: &str = "(a key, which is not shown)";
 const HIDDEN_USER: &str = "(not shown)";
 
 /// In every PEM of a private key.
-pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
+const PRIVATE_KEY: &str = "PRIVATE KEY";
 const PEM_BEGIN: &str = "-----BEGIN";
 const PEM_END: &str = "-----END";
 
@@ -25,8 +25,14 @@ const PUBLIC_KEY_OPTIONS: [&str; 5] = ["--public-key", "--publisher-key", "--roo
 
 /// Takes out of a text what must not be shown, be it of any kind or one of this process's own arguments.
 pub(crate) fn hide(text: &str) -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
     hide_all(text, &arguments)
+}
+
+/// Whether a private key in PEM is among this process's arguments.
+pub(crate) fn is_among_arguments() -> bool {
+    std::env::args_os().skip(1).any(|argument| argument.to_string_lossy().contains(PRIVATE_KEY))
 }
 
 /// Whether a text is, or has in it, what nobody but its owner should see.
@@ -101,7 +107,8 @@ fn hide_keys(text: &str) -> String {
     shown
 }
 
-fn hide_users(text: &str) -> String {
+/// Takes users and passwords out of addresses.
+pub(crate) fn hide_users(text: &str) -> String {
     let is_end = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',');
     let mut shown = text.to_owned();
     for word in text.split(is_end) {

@@ -9,6 +9,7 @@ use ureq::http::StatusCode;
 
 use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
 use crate::files;
+use crate::secret::hide_users;
 use crate::text;
 
 /// Bytes of a signature's file, of which 89 are needed.
@@ -44,7 +45,7 @@ pub(crate) enum SourceError {
         error: io::Error,
     },
     /// The address gave nothing.
-    #[error("{} could not be fetched: {error}", text::printable(.url))]
+    #[error("{} could not be fetched: {error}", text::printable(&hide_users(.url)))]
     Fetch {
         /// The address.
         url: String,
@@ -138,11 +139,12 @@ impl Source {
     }
 }
 
+/// Without a user and a password, which an address that is refused for them may have.
 impl std::fmt::Display for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(formatter),
-            Self::Url(url) => formatter.write_str(url),
+            Self::Url(url) => formatter.write_str(&hide_users(url)),
         }
     }
 }
@@ -153,10 +155,18 @@ fn path_and_query(url: &str) -> (&str, &str) {
     url.find('?').map_or((url, ""), |position| url.split_at(position))
 }
 
-/// Reads at most `max_bytes` of a file, and one more where there is more.
+/// The name that stands for the standard input, and for the standard output.
+pub(crate) const STANDARD: &str = "-";
+
+/// Reads at most `max_bytes` of a file, and one more where there is more. `-` is the standard input.
 pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let most = max_bytes as u64 + 1;
     let mut bytes = Vec::new();
-    File::open(path)?.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    if path == Path::new(STANDARD) {
+        io::stdin().take(most).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rendezvous_protocol::time::UnixMillis;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::secret::{is_secret, looks_like_key};
 
@@ -91,7 +92,7 @@ pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         for (column, cell) in row.as_ref().iter().enumerate() {
-            let width = cell.chars().count();
+            let width = cell.width();
             match widths.get_mut(column) {
                 Some(widest) => *widest = width.max(*widest),
                 None => widths.push(width),
@@ -101,7 +102,8 @@ pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
         let cells = row.as_ref().iter().zip(&widths);
-        let line: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded = |(cell, width): (&String, &usize)| cell.clone() + &" ".repeat(width.saturating_sub(cell.width()));
+        let line: Vec<_> = cells.map(padded).collect();
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }
@@ -153,5 +155,8 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
         let rows = [row(["A", "B", "C"]), row(["né", "", "1"]), row(["longer", "x", ""])];
         assert_eq!(table(&rows), "A       B  C\nné         1\nlonger  x\n");
+        // Terminals show these in two columns each.
+        let rows = [row(["名前", "x", ""]), row(["abc", "y", ""])];
+        assert_eq!(table(&rows), "名前  x\nabc   y\n");
     }
 }

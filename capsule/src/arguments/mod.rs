@@ -2,6 +2,7 @@
 
 mod announce;
 mod check;
+mod completions;
 mod cosign;
 mod diff;
 mod explain;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::announce::AnnounceArguments;
 pub(crate) use self::check::CheckArguments;
+pub(crate) use self::completions::{CompletionsArguments, ManArguments};
 pub(crate) use self::cosign::CosignArguments;
 pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::explain::ExplainArguments;
@@ -120,6 +122,10 @@ pub(crate) enum Command {
     Diff(DiffArguments),
     /// Show what a capsule says, without checking any of it.
     Inspect(InspectArguments),
+    /// Print what a shell needs to complete this program's arguments.
+    Completions(CompletionsArguments),
+    /// Write manual pages of this program and of each of its commands.
+    Man(ManArguments),
 }
 
 impl Command {
@@ -138,6 +144,7 @@ impl Command {
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
+            Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) struct MintArguments {
     /// How long it lives, at most 7d.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
     pub(crate) lifetime: Duration,
-    /// File for the ticket. A ticket that is there is replaced, anything else is not.
+    /// File for the ticket, - for the standard output. A ticket that is there is replaced, anything else is not.
     #[arg(long, value_name = "FILE", default_value = "ticket.json")]
     pub(crate) out: PathBuf,
     /// Print one line of JSON.

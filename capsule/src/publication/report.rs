@@ -255,7 +255,7 @@ impl Report {
             written,
             run,
             beacons: found.beacons,
-            revoked: settings.revoked.is_some().then(|| RevokedReport {
+            revoked: settings.revoked.is_some().then_some(RevokedReport {
                 ticket_keys: revocations.ticket_keys.len(),
                 publisher_keys: revocations.publisher_keys.len(),
                 beacons: revocations.beacons.len(),

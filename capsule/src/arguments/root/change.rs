@@ -85,7 +85,7 @@ pub(crate) struct ChangeArguments {
     /// How long readers may believe it, from now on, like 180d. [default: until when the one before ends; renew: 365d]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) expires: Option<Duration>,
-    /// New file for the next root. [default: (N+1).root.json in the directory of FILE]
+    /// New file for the next root, - for the standard output. [default: (N+1).root.json in the directory of FILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Print one line of JSON.

@@ -100,7 +100,8 @@ pub(super) fn examine(
     let took = begun.elapsed();
     let mut health = match &verdict {
         Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
-            let detail = if *url == source.to_string() { error.to_string() } else { format!("{url}: {error}") };
+            let detail =
+                if *source == Source::Url(url.clone()) { error.to_string() } else { format!("{url}: {error}") };
             return Ok(CapsuleHealth::unfetched(source, took, Problem::new(error.code(), detail)));
         }
         _ => CapsuleHealth { fetched: true, problems: Vec::new(), ..CapsuleHealth::died(source) },
