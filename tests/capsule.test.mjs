@@ -547,6 +547,26 @@ describe("publish", () => {
     }
   });
 
+  test("ends when it is told to while it waits for another run", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    const out = await newDirectory();
+    const other = spawn("flock", [out, "sh", "-c", "echo locked; exec sleep 1000"], { stdio: ["ignore", "pipe", "ignore"] });
+    context.after(() => other.kill("SIGKILL"));
+    await once(other.stdout, "data");
+    const child = spawn(CAPSULE, ["publish", "--beacon", beacon.url, "--out", out], {
+      env: { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    context.after(() => child.kill("SIGKILL"));
+    const end = finished(child);
+    // The system's list of locks has those who wait.
+    const waits = new RegExp(`-> FLOCK .* ${child.pid} `);
+    while (!waits.test(await readFile("/proc/locks", "utf8"))) assert.equal(child.exitCode, null);
+    child.kill("SIGTERM");
+    assert.equal((await end).signal, "SIGTERM");
+    assert.deepEqual(await readdir(out), []);
+  });
+
   test("gives the same bytes for the same answers and time, whoever answers first", async (context) => {
     const issuedAt = 1_700_000_000_000;
     const env = { SOURCE_DATE_EPOCH: "1700000060" };

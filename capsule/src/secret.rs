@@ -20,8 +20,9 @@ const KEY_BEGINNINGS: [&str; 6] = ["MC4CAQ", "MFECAQ", "MHcCAQ", "MIG", "MII", "
 /// Fewer characters than these are a word that happens to begin so.
 const KEY_MIN_CHARS: usize = 48;
 
-/// Options whose values are public keys, and may be shown.
-const PUBLIC_KEY_OPTIONS: [&str; 5] = ["--public-key", "--publisher-key", "--root-key", "--trusted-key", "--replacing"];
+/// Options whose values are public keys, or names that often are, and may be shown.
+const PUBLIC_OPTIONS: [&str; 7] =
+    ["--public-key", "--publisher-key", "--root-key", "--trusted-key", "--replacing", "--peer-id", "--user-id"];
 
 /// Takes out of a text what must not be shown, be it of any kind or one of this process's own arguments.
 pub(crate) fn hide(text: &str) -> String {
@@ -58,7 +59,7 @@ fn hide_all(text: &str, arguments: &[String]) -> String {
             Some((option, value)) if option.starts_with("--") => (option, value),
             _ => (before, argument.as_str()),
         };
-        let may_be_public = PUBLIC_KEY_OPTIONS.contains(&option);
+        let may_be_public = PUBLIC_OPTIONS.contains(&option);
         for item in std::iter::once(value).chain(value.split(',')) {
             if is_secret(item) || (!may_be_public && looks_like_key(item)) {
                 let hidden = if user_in(item).is_some() { HIDDEN_USER } else { HIDDEN_KEY };
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(hidden(&no_file, &[&format!("--key={PUBLIC}")]), format!("{HIDDEN_KEY} cannot be read"));
         assert_eq!(hidden(&no_file, &["--public-key", PUBLIC]), no_file);
         let hexadecimal = "0123456789abcdef".repeat(4);
+        assert_eq!(hidden(&hexadecimal, &["--peer-id", &hexadecimal]), hexadecimal);
         assert_eq!(hidden(&hexadecimal, &["--key", &hexadecimal]), HIDDEN_KEY);
     }
 }

@@ -241,6 +241,8 @@ impl Publisher {
                 return Ok((Ending::TooFewPeers, None));
             }
         }
+        // First, because waiting for another run may take long, and may be broken off at any time.
+        let locked = self.destination.lock();
         let (held_signals, entered) = match interruptions {
             Interruptions::Held => (Some(HeldSignals::new().map_err(PublicationError::Signals)?), None),
             Interruptions::Gate(gate) => match gate.enter() {
@@ -248,7 +250,6 @@ impl Publisher {
                 None => return Ok((Ending::Stopped, None)),
             },
         };
-        let locked = self.destination.lock();
         if let Some(ending) = self.objection(&locked, contents.issued_at, only_nodes)? {
             return Ok((ending, None));
         }
