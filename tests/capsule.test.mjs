@@ -6,6 +6,7 @@ import { createPublicKey, verify as verifySignature } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -392,10 +393,11 @@ describe("publish", () => {
     });
   });
 
-  test("believes no certificate that nobody vouches for", async (context) => {
+  test("believes no certificate that nobody vouches for, unless SSL_CERT_FILE or SSL_CERT_DIR has it", async (context) => {
     const directory = await newDirectory();
     const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(directory, name));
-    const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
+    const extensions = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"].flatMap((text) => ["-addext", text]);
+    const subject = ["-subj", "/CN=127.0.0.1", ...extensions];
     await openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, ...subject);
     const credentials = { key: await readFile(key, "utf8"), cert: await readFile(cert, "utf8") };
     const list = JSON.stringify(answer([signTicket(newPeer())]));
@@ -403,6 +405,15 @@ describe("publish", () => {
     const { code, report } = await publish([beacon.url], ["--timeout", "2s"]);
     assert.equal(code, 3);
     assert.match(report.beacons[0].problem.detail, /invalid peer certificate/);
+    for (const env of [{ SSL_CERT_FILE: cert }, { SSL_CERT_DIR: directory }]) {
+      const vouched = await publish([beacon.url], ["--timeout", "5s"], { env });
+      assert.equal(vouched.code, 0, vouched.stdout);
+    }
+    for (const env of [{ SSL_CERT_FILE: key }, { SSL_CERT_FILE: "nowhere.pem" }, { SSL_CERT_DIR: join(directory, "nowhere") }]) {
+      const refused = await publish([beacon.url], ["--timeout", "5s"], { env });
+      assert.equal(refused.code, 2);
+      assert.ok(refused.stderr.includes(Object.keys(env)[0]), refused.stderr);
+    }
   });
 
   test("gives a beacon that makes up peers its share of the places, and no more", async (context) => {
@@ -536,6 +547,26 @@ describe("publish", () => {
     }
   });
 
+  test("ends when it is told to while it waits for another run", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    const out = await newDirectory();
+    const other = spawn("flock", [out, "sh", "-c", "echo locked; exec sleep 1000"], { stdio: ["ignore", "pipe", "ignore"] });
+    context.after(() => other.kill("SIGKILL"));
+    await once(other.stdout, "data");
+    const child = spawn(CAPSULE, ["publish", "--beacon", beacon.url, "--out", out], {
+      env: { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    context.after(() => child.kill("SIGKILL"));
+    const end = finished(child);
+    // The system's list of locks has those who wait.
+    const waits = new RegExp(`-> FLOCK .* ${child.pid} `);
+    while (!waits.test(await readFile("/proc/locks", "utf8"))) assert.equal(child.exitCode, null);
+    child.kill("SIGTERM");
+    assert.equal((await end).signal, "SIGTERM");
+    assert.deepEqual(await readdir(out), []);
+  });
+
   test("gives the same bytes for the same answers and time, whoever answers first", async (context) => {
     const issuedAt = 1_700_000_000_000;
     const env = { SOURCE_DATE_EPOCH: "1700000060" };
@@ -643,6 +674,350 @@ describe("publish", () => {
     const { code, stderr } = await publish([beacon.url], ["--quiet"]);
     assert.deepEqual([code, stderr], [0, ""]);
   });
+});
+
+describe("a key", () => {
+  test("is read in every spelling that tools leave, from a file and from a variable", async () => {
+    const spellings = JSON.parse(await readFile(join(ROOT, "tests/vectors/spellings.json"), "utf8"));
+    const directory = await newDirectory();
+    for (const { name, kind, text, publicKey } of spellings) {
+      const file = join(directory, name);
+      await writeFile(file, text, { mode: 0o600 });
+      const args = kind === "private" ? ["keygen", "--public-of", file] : ["verify", "nowhere", "--public-key", file];
+      const { code, stdout, stderr } = await capsule(args);
+      if (kind === "private") assert.deepEqual([code, stdout], publicKey ? [0, `${publicKey}\n`] : [2, ""], `${name} ${stderr}`);
+      // A key that is read is followed by a capsule that is not there.
+      else assert.match(stderr, publicKey ? /error: nowhere cannot be read/ : /holds something else/, name);
+      if (kind !== "private" || text.trim() === "") continue;
+      const env = { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: text };
+      const ticket = await capsule(["ticket", "--json", "--peer-id", "node", "--out", join(directory, "ticket.json")], { env });
+      assert.equal(ticket.code, publicKey ? 0 : 2, `${name} ${ticket.stderr}`);
+    }
+  });
+
+  test("of another kind is named for what it is, with the command that helps, and never shown", async () => {
+    const directory = await newDirectory();
+    const file = join(directory, "key.pem");
+    const genpkey = (...options) => openssl("genpkey", "-out", file, ...options);
+    const KINDS = [
+      [() => genpkey("-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:1024"), /is for RSA.*capsule keygen/],
+      [() => genpkey("-algorithm", "x25519"), /is for X25519.*capsule keygen/],
+      [() => genpkey("-algorithm", "ed25519", "-aes256", "-pass", "pass:swordfish"), /is encrypted.*--passphrase-file/],
+      [() => writeFile(file, publicKeyPem(keys.a.publicKey)), /is a public key/],
+      [() => writeFile(file, keys.a.publicKey), /a public key or a bare seed.*capsule keygen/],
+      [
+        () => writeFile(file, `-----BEGIN OPENSSH PRIVATE KEY-----\n${"b3BlbnNzaC1rZXktdjEA".repeat(3)}\n-----END OPENSSH PRIVATE KEY-----\n`),
+        /OpenSSH's own format.*ssh-keygen -p -m PKCS8/,
+      ],
+    ];
+    for (const [make, message] of KINDS) {
+      await make();
+      const text = await readFile(file, "utf8");
+      const secret = text.includes("BEGIN PUBLIC") ? "" : text;
+      const lines = secret.split("\n").filter((line) => line.length > 30 && !line.startsWith("-----"));
+      const { code, stderr } = await capsule(["keygen", "--public-of", file]);
+      assert.equal(code, 2);
+      assert.match(stderr, message);
+      // As an argument it is a secret in the wrong place, or looks like one.
+      for (const args of [["keygen", "--public-of", text], ["publish", "--beacon", "http://127.0.0.1:9", `--key=${text}`, "--json"]]) {
+        const given = await capsule(args);
+        assert.equal(given.code, 2);
+        for (const line of lines) assert.ok(!(given.stdout + given.stderr).includes(line), given.stderr);
+      }
+    }
+    const other = await capsule(["verify", "nowhere", "--public-key", file]);
+    assert.match(other.stderr, /is a private key.*capsule keygen --public-of/);
+  });
+
+  test("that is mistyped is not called a file", async () => {
+    for (const text of ["", keys.b.publicKey.replace("=", ""), keys.b.publicKey.replaceAll("/", "_"), keys.b.publicKey.slice(4)]) {
+      const { code, stderr } = await capsule(["verify", "nowhere", "--public-key", text]);
+      assert.equal(code, 2);
+      assert.match(stderr, /neither a public key nor the name of a file/);
+    }
+  });
+
+  test("may have a passphrase, and openssl reads it", async () => {
+    const directory = await newDirectory();
+    const [file, mine, right, wrong] = ["key.pem", "mine.pem", "right", "wrong"].map((name) => join(directory, name));
+    await writeFile(right, "sword fish\nand more\n", { mode: 0o600 });
+    await writeFile(wrong, "tuna fish\n", { mode: 0o600 });
+    await openssl("genpkey", "-algorithm", "ed25519", "-out", file, "-aes256", "-pass", "pass:sword fish");
+    const read = (path, ...more) => capsule(["keygen", "--public-of", path, ...more]);
+    const good = await read(file, "--passphrase-file", right);
+    assert.deepEqual([good.code, good.stderr], [0, ""]);
+    const byVariable = await capsule(["keygen", "--public-of", file], { env: { RENDEZVOUS_PASSPHRASE_FILE: right } });
+    assert.equal(byVariable.stdout, good.stdout);
+    const bad = await read(file, "--passphrase-file", wrong);
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /the passphrase is wrong/);
+    const made = await capsule(["keygen", "--json", "--for", "root", "--out", mine, "--passphrase-file", right]);
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(await readFile(mine, "utf8"), /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n/);
+    const { publicKey } = JSON.parse(made.stdout);
+    assert.equal((await read(mine, "--passphrase-file", right)).stdout, `${publicKey}\n`);
+    const { stdout } = await openssl("pkey", "-in", mine, "-passin", "pass:sword fish", "-pubout");
+    assert.equal(stdout, publicKeyPem(publicKey));
+  });
+
+  test("of a root is offered a passphrase on a terminal, and is asked for it there", async (context) => {
+    const cwd = await newDirectory();
+    /** In a terminal of its own, which is util-linux's, where somebody answers each prompt. */
+    const inTerminal = async (args, answers) => {
+      const child = spawn("script", ["--quiet", "--return", "--command", `exec ${CAPSULE} ${args}`, "/dev/null"], {
+        cwd,
+        env: { PATH: process.env.PATH, TERM: "xterm" },
+        stdio: ["pipe", "pipe", "pipe"],
+      });
+      context.after(() => child.kill("SIGKILL"));
+      let prompts = 0;
+      let shown = "";
+      child.stdout.setEncoding("utf8").on("data", (text) => {
+        shown += text;
+        for (const seen = shown.match(/(Enter\)|again|key\.pem): /g)?.length ?? 0; prompts < seen; prompts++)
+          child.stdin.write(`${answers[prompts]}\n`);
+      });
+      const [code] = await once(child, "close");
+      return { code, shown };
+    };
+    const made = await inTerminal("keygen --for root", ["sword fish", "sword fish"]);
+    assert.equal(made.code, 0, made.shown);
+    assert.match(await readFile(join(cwd, "root-key.pem"), "utf8"), /BEGIN ENCRYPTED/);
+    const read = await inTerminal("keygen --public-of root-key.pem", ["sword fish"]);
+    assert.equal(read.code, 0, read.shown);
+    assert.ok(made.shown.includes(read.shown.trim().split(/\s+/).at(-1)));
+    const other = await inTerminal("keygen --for root --out other.pem", ["sword fish", "tuna fish"]);
+    assert.equal(other.code, 2);
+    assert.ok(!existsSync(join(cwd, "other.pem")));
+    assert.equal((await inTerminal("keygen --for root --out plain.pem", [""])).code, 0);
+    assert.match(await readFile(join(cwd, "plain.pem"), "utf8"), /BEGIN PRIVATE/);
+  });
+
+  test("that others can read gets a warning", async () => {
+    const file = join(await newDirectory(), "key.pem");
+    await writeFile(file, keys.a.privateKey, { mode: 0o644 });
+    const open = await capsule(["keygen", "--public-of", file]);
+    assert.deepEqual([open.code, open.stdout], [0, `${keys.a.publicKey}\n`]);
+    assert.match(open.stderr, /^warning: others can read .*chmod 600/);
+  });
+
+  test("is followed by the next steps of its role", async () => {
+    for (const [role, name, says, not] of [
+      ["publisher", "capsule-key.pem", /capsule publish --key/, /stick in a safe/],
+      ["root", "root-key.pem", /capsule root sign/, /capsule publish|secret RENDEZVOUS/],
+      ["node", "node-key.pem", /capsule announce --key/, /capsule publish|secret RENDEZVOUS/],
+    ]) {
+      const cwd = await newDirectory();
+      const { code, stdout } = await capsule(["keygen", "--for", role], { cwd });
+      assert.equal(code, 0);
+      assert.match(stdout, says);
+      assert.doesNotMatch(stdout, not);
+      assert.ok(existsSync(join(cwd, name)));
+    }
+  });
+});
+
+describe("no secret is shown", () => {
+  const pem = `-----BEGIN PRIVATE KEY-----\n${keys.a.privateKey}\n-----END PRIVATE KEY-----\n`;
+  const password = "http://user:hunter2@127.0.0.1:9";
+  const COMMANDS = {
+    "keygen": [["--public-of", pem], ["--out", pem, "--json", "--public-of", pem]],
+    "publish": [["--key", pem], [`--key=${pem}`, "--json"], ["--beacon", password], ["--to", "s3://key:hunter2@bucket"], ["--include", password], ["--revoked", pem], ["--probe", `a=${password}`]],
+    "watch": [["--every", "5m", "--key", pem], ["--every", pem]],
+    "announce": [["--key", pem], ["--beacon", password], ["--peer-id", pem]],
+    "ticket": [["--key", pem], ["--peer-id", "a", "--key", pem, "--json"], ["--out", pem]],
+    "cosign": [["peers.json", "--key", pem], [pem, "--public-key", keys.a.publicKey], [password, "--public-key", keys.a.publicKey]],
+    "verify": [[pem, "--public-key", keys.b.publicKey], [`${password}/peers.json`, "--public-key", keys.b.publicKey], ["peers.json", "--public-key", pem], ["peers.json", "--root", pem]],
+    "check": [[`${password}/peers.json`, "--public-key", keys.b.publicKey], ["--beacon", password], [pem, "--json", "--public-key", keys.b.publicKey]],
+    "explain": [[pem], [password]],
+    "diff": [[pem, pem], [password, pem]],
+    "inspect": [[pem], [password], ["--json", password]],
+    "root init": [["--root-key", pem, "--publisher-key", keys.b.publicKey], ["--root-key", keys.b.publicKey, "--publisher-key", `${pem},${pem}`]],
+    "root sign": [["1.root.json", "--key", pem], [pem, "--key", "key.pem"]],
+    "root verify": [[pem], [password], ["--from", pem, "."]],
+    "root add-key": [["1.root.json", "--publisher-key", pem], [pem, "--publisher-key", keys.b.publicKey]],
+    [keys.a.privateKey]: [[]],
+  };
+  for (const [command, cases] of Object.entries(COMMANDS)) {
+    test(command === keys.a.privateKey ? "as a command" : `by ${command}`, async () => {
+      for (const args of cases) {
+        for (const more of [[], ["--json"], ["--no-such-option"]]) {
+          const given = [...command.split(" "), ...args, ...more];
+          const { code, stdout, stderr } = await capsule(given, { env: { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.b.privateKey } });
+          assert.notEqual(code, 0);
+          for (const secret of [keys.a.privateKey, keys.b.privateKey, "hunter2", "BEGIN PRIVATE"])
+            assert.ok(!(stdout + stderr).includes(secret), `${JSON.stringify(given)}\n${stdout}${stderr}`);
+        }
+      }
+    });
+  }
+
+  test("in the report of a run that went well all the same", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    for (const more of [[], ["--json"]]) {
+      const args = ["publish", "--beacon", beacon.url, "--include", password, "--out", await newDirectory(), ...more];
+      const { code, stdout, stderr } = await capsule(args, { env: { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey } });
+      assert.equal(code, 0, stderr);
+      assert.ok(!(stdout + stderr).includes("hunter2") && stdout.includes("127.0.0.1:9"), stdout + stderr);
+    }
+  });
+
+  test("that looks like a key, in the place of the name of its file", async () => {
+    const seed = Buffer.alloc(32, 7);
+    for (const text of [seed.toString("base64"), seed.toString("base64url"), seed.toString("hex")]) {
+      for (const args of [["keygen", "--public-of", text], ["publish", "--beacon", "http://127.0.0.1:9", "--key", text], ["publish", text]]) {
+        const { code, stdout, stderr } = await capsule([...args, "--json"]);
+        assert.equal(code, 2);
+        assert.ok(!(stdout + stderr).includes(text), stdout + stderr);
+      }
+    }
+  });
+});
+
+describe("the network is reached", () => {
+  /** A SOCKS5 proxy that takes everybody to one place, and writes down where they wanted to go. */
+  const serveSocks = (port) => {
+    const wanted = [];
+    const server = serveRaw((socket) => {
+      let step = 0;
+      socket.on("data", (data) => {
+        step += 1;
+        if (step === 1) return socket.write(Buffer.of(5, 0));
+        if (step === 2) {
+          wanted.push(data);
+          const upstream = connect(port, "127.0.0.1", () => socket.write(Buffer.of(5, 0, 0, 1, 127, 0, 0, 1, 0, 0)));
+          upstream.on("data", (answer) => socket.write(answer)).on("error", () => socket.destroy()).on("end", () => socket.end());
+          socket.on("data", (request) => step > 2 && upstream.write(request));
+        }
+      });
+    });
+    return server.then((started) => ({ ...started, wanted }));
+  };
+
+  test("through a SOCKS proxy, which looks up names where it is asked to", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    const port = Number(new URL(beacon.url).port);
+    for (const [scheme, host, type] of [["socks5", "127.0.0.1", 1], ["socks5h", "beacon.invalid", 3]]) {
+      const [proxy] = await started(context, serveSocks(port));
+      const env = { ALL_PROXY: proxy.url.replace("http", scheme) };
+      const { code, stdout } = await publish([`http://${host}:${port}`], ["--timeout", "5s"], { env });
+      assert.equal(code, 0, stdout);
+      assert.deepEqual(proxy.wanted.map((request) => request[3]), [type]);
+    }
+  });
+
+  test("through no proxy that cannot be obeyed: nothing is sent, and the variable is named", async (context) => {
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    for (const [name, value] of [
+      ["ALL_PROXY", "socks6://127.0.0.1:1"],
+      ["all_proxy", "ftp://127.0.0.1:1"],
+      ["HTTPS_PROXY", "http://user:hunter2@127.0.0.1:99999"],
+      ["https_proxy", "http://"],
+      ["HTTP_PROXY", "http://127.0.0.1:port"],
+      ["http_proxy", "not a proxy"],
+    ]) {
+      const { code, stderr } = await publish([beacon.url], [], { env: { [name]: value } });
+      assert.equal(code, 2, value);
+      assert.ok(stderr.includes(`${name} must be`) && !stderr.includes("hunter2"), stderr);
+    }
+    assert.equal(beacon.requests.length, 0);
+  });
+
+  test("past the proxy for hosts in NO_PROXY, as curl reads it", async (context) => {
+    const [beacon, dead] = await started(context, serveJson(answer([signTicket(newPeer())])), serveDead());
+    for (const [list, code] of [
+      ["127.0.0.1", 0],
+      ["example.org, 127.0.0.0/8", 0],
+      ["*", 0],
+      ["example.org", 3],
+      ["127.0.0.2/32", 3],
+    ])
+      assert.equal((await publish([beacon.url], ["--timeout", "2s"], { env: { ALL_PROXY: dead.url, NO_PROXY: list } })).code, code, list);
+  });
+
+  test("at no port that is none, and at no bucket without a scheme", async () => {
+    const port = await capsule(["inspect", "http://127.0.0.1:99999/peers.json"]);
+    assert.deepEqual([port.code, port.stdout], [2, ""]);
+    assert.match(port.stderr, /a port from 1 to 65535/);
+    for (const endpoint of ["127.0.0.1:9000", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://user:hunter2@127.0.0.1"]) {
+      const env = { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b", AWS_ENDPOINT_URL: endpoint, RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey };
+      const { code, stderr } = await capsule(["publish", "--beacon", "http://127.0.0.1:9", "--to", "s3://bucket"], { env });
+      assert.equal(code, 2, stderr);
+      assert.ok(stderr.includes("AWS_ENDPOINT_URL") && !stderr.includes("hunter2"), stderr);
+    }
+  });
+});
+
+describe("a variable", () => {
+  test("whose name is misspelt is named, and others' are nobody's business", async () => {
+    const run = (env) => capsule(["keygen", "--public-of", "nowhere.pem"], { env });
+    const misspelt = await run({ RENDEZVOUS_TRUSTED_TICKET_KEY: keys.a.publicKey });
+    assert.equal(misspelt.code, 2);
+    assert.match(misspelt.stderr, /RENDEZVOUS_TRUSTED_TICKET_KEY is no variable.*RENDEZVOUS_TRUSTED_TICKET_KEYS is/);
+    assert.match((await run({ RENDEZVOUS_OTHER: "1", TRUSTED_TICKET_KEY: "1" })).stderr, /nowhere\.pem cannot be read/);
+  });
+
+  test("SOURCE_DATE_EPOCH of 1980, as nix-shell sets it, signs nothing, and explains what is refused", async (context) => {
+    const env = { SOURCE_DATE_EPOCH: "315532800", RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey };
+    const cwd = await newDirectory();
+    for (const args of [
+      ["ticket", "--peer-id", "node"],
+      ["root", "init", "--root-key", keys.a.publicKey, "--publisher-key", keys.b.publicKey],
+      ["publish", "--beacon", "http://127.0.0.1:9"],
+    ]) {
+      const { code, stderr } = await capsule(args, { env, cwd });
+      assert.equal(code, 2);
+      assert.match(stderr, /SOURCE_DATE_EPOCH says that it is 1980-01-01.*env -u SOURCE_DATE_EPOCH/);
+    }
+    assert.deepEqual(await readdir(cwd), []);
+    const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
+    const { out } = await publish([beacon.url]);
+    const verified = await capsule(["verify", join(out, "peers.json"), "--public-key", keys.a.publicKey, "--json"], { env });
+    assert.equal(verified.code, 1);
+    assert.match(JSON.parse(verified.stdout).advice, /SOURCE_DATE_EPOCH sets the time to 1980-01-01/);
+  });
+});
+
+test("completions and manual pages know every command", async () => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    const { code, stdout } = await capsule(["completions", shell]);
+    assert.equal(code, 0);
+    for (const word of ["publish", "cosign", "passphrase-file"]) assert.ok(stdout.includes(word), `${shell} ${word}`);
+  }
+  const cwd = await newDirectory();
+  const { code, stderr } = await capsule(["man", "--out", "pages"], { cwd });
+  assert.deepEqual([code, stderr], [0, ""]);
+  const pages = await readdir(join(cwd, "pages"));
+  for (const page of ["capsule.1", "capsule-publish.1", "capsule-root-init.1"]) assert.ok(pages.includes(page), pages.join(" "));
+  assert.match(await readFile(join(cwd, "pages/capsule-publish.1"), "utf8"), /RENDEZVOUS_CAPSULE_PRIVATE_KEY/);
+});
+
+test("- is the standard input, and the standard output", async () => {
+  const cwd = await newDirectory();
+  const run = async (args, input) => {
+    const child = spawn(CAPSULE, args, { cwd, env: {}, stdio: "pipe" });
+    child.stdin.end(input);
+    return finished(child);
+  };
+  const key = `${keys.a.privateKey}\n`;
+  assert.equal((await run(["keygen", "--public-of", "-"], key)).stdout, `${keys.a.publicKey}\n`);
+  const ticket = await run(["ticket", "--peer-id", "node", "--key", "-", "--out", "-"], key);
+  assert.deepEqual([ticket.code, JSON.parse(ticket.stdout).payload.peerId], [0, "node"]);
+  const root = await run(["root", "init", "--root-key", keys.a.publicKey, "--publisher-key", "-", "--out", "-"], keys.b.publicKey);
+  assert.equal(JSON.parse(root.stdout).rootVersion, 1);
+  const next = await run(["root", "renew", "-", "--out", "-"], root.stdout);
+  assert.equal(JSON.parse(next.stdout).rootVersion, 2);
+  assert.equal((await run(["inspect", "--json", "-"], ticket.stdout)).code, 0);
+  assert.deepEqual(await readdir(cwd), []);
+});
+
+test("-h is short, and --help has all", async () => {
+  for (const command of [["publish"], ["verify"], ["root", "init"], ["keygen"]]) {
+    const [short, long] = await Promise.all(["-h", "--help"].map((help) => capsule([...command, help])));
+    assert.deepEqual([short.code, long.code], [0, 0]);
+    assert.ok(long.stdout.includes("Examples:") && !short.stdout.includes("Examples:"));
+    assert.ok(short.stdout.split("\n").length * 1.5 < long.stdout.split("\n").length, command.join(" "));
+  }
 });
 
 describe("publish from real Workers", () => {

@@ -337,6 +337,7 @@ describe("what is revoked", () => {
     const { code, report, out } = await publish([`${bad.url}/`, good.url], [], { env: { RENDEZVOUS_CAPSULE_REVOKED: await newFile(list) } });
     assert.equal(code, 0);
     assert.equal(bad.requests.length, 0);
+    assert.deepEqual(report.revoked, { ticketKeys: 1, publisherKeys: 1, beacons: 1 });
     assert.deepEqual(report.revokedBeacons, [bad.url]);
     assert.deepEqual(report.beacons.map(({ refused }) => refused), [{ REVOKED_PUBLIC_KEY: 1 }]);
     const value = await readCapsule(out);
@@ -368,11 +369,27 @@ describe("what is revoked", () => {
     assert.equal((await capsule(["watch", "--every", "5m", "--farewell"], SIGNS)).code, 2);
   });
 
+  test("is counted, so that an empty list is not taken for a full one", async (context) => {
+    const [beacon] = await started(context, serveTickets(signTicket(newPeer())));
+    for (const [list, said] of [
+      [{}, "revoked: 0 ticket keys, 0 publisher keys, 0 beacons"],
+      [{ ticketKeys: [keys.b.publicKey] }, "revoked: 1 ticket key, 0 publisher keys, 0 beacons"],
+    ]) {
+      const args = ["publish", "--beacon", beacon.url, "--out", await newDirectory(), "--revoked", await newFile(list)];
+      const { code, stdout } = await capsule(args, SIGNS);
+      assert.equal(code, 0);
+      assert.ok(stdout.split("\n").includes(said), stdout);
+    }
+  });
+
   test("has to be readable", async () => {
     const beacon = ["http://127.0.0.1:9"];
     for (const [file, message] of [
       [join(scratch, "nowhere.json"), /nowhere\.json with what is revoked cannot be read/],
-      [await newFile({ ticketKeys: ["x"] }), /is not the base64 of 32 bytes/],
+      [await newFile({ ticketKeys: ["x"] }), /entry 1 of ticketKeys is not the base64 of 32 bytes/],
+      [await newFile({ ticketkeys: [keys.b.publicKey] }), /"ticketkeys" has no meaning here, only ticketKeys,/],
+      [await newFile({ ticketKeys: [], ticket_keys: [keys.b.publicKey] }), /"ticket_keys" has no meaning/],
+      [await newFile({ revoked: { ticketKeys: [keys.b.publicKey] } }), /"revoked" has no meaning/],
       [await newFile({ beacons: ["https://beacon.example/"] }), /normal form/],
     ]) {
       const { code, stderr } = await publish(beacon, ["--revoked", file]);

@@ -363,6 +363,74 @@ describe("a community of three root keys, two of which decide,", () => {
     assert.equal((await ring.run(["root", "verify", "--from", "1.root.json", dead.url, "--timeout", "1s"])).code, 3);
   });
 
+  /** A successor that replaces the publisher, who has lost the key to somebody who publishes with it. */
+  async function replaced() {
+    const ring = await community();
+    await ring.good(["root", "add-key", "1.root.json", "--publisher-key", ring.list("q"), "--replacing", ring.list("p")]);
+    await signed(ring, "2.root.json", "a", "b");
+    await writeCapsule(ring.path("peers.json"), ring.keys.p);
+    const signatures = await readFile(ring.path("2.root.json.sigs"), "utf8");
+    const verify = (source = "peers.json") => ring.run(["verify", source, "--root", "1.root.json"]);
+    return { ring, signatures, verify, write: (text) => writeFile(ring.path("2.root.json.sigs"), text) };
+  }
+
+  test("is followed however editors leave the signatures of the next root", async () => {
+    const { signatures, verify, write } = await replaced();
+    for (const text of [
+      signatures.replaceAll("\n", "\r\n"),
+      `\ufeff${signatures}`,
+      signatures.trimEnd(),
+      `${signatures}\n\n`,
+      signatures.replaceAll(" ", "\t"),
+    ]) {
+      await write(text);
+      const stolen = await verify();
+      assert.deepEqual([stolen.code, stolen.result.code], [1, "SIGNATURE_INVALID"], JSON.stringify(text));
+    }
+  });
+
+  test("refuses all capsules while the signatures of the next root cannot be read", async (context) => {
+    const { ring, signatures, verify, write } = await replaced();
+    const types = {};
+    const [host] = await started(
+      context,
+      serve((request, response) => {
+        const name = new URL(request.url, "http://host").pathname.slice(1);
+        readFile(ring.path(name)).then(
+          (bytes) => response.writeHead(200, { "Content-Type": types[name] ?? "text/plain" }).end(bytes),
+          () => response.writeHead(404).end(),
+        );
+      }),
+    );
+    const capsuleUrl = `${host.url}/peers.json`;
+    for (const text of ["", "\r\n", `# by hand\n${signatures}`, "Not found\n", signatures.slice(0, -4), "<html>\n"]) {
+      await write(text);
+      for (const source of text.startsWith("<") ? [capsuleUrl] : ["peers.json", capsuleUrl]) {
+        const { code, result } = await verify(source);
+        assert.deepEqual([code, result.code], [1, "MALFORMED"], JSON.stringify(text));
+        assert.match(result.error, /signatures file/);
+        assert.match(result.advice, /capsule root sign/);
+      }
+      const checked = await ring.run(["check", capsuleUrl, "--root", "1.root.json", "--min-live", "0"]);
+      assert.deepEqual([checked.code, checked.result.capsules[0].problems.map(({ code }) => code)], [1, ["MALFORMED"]]);
+      assert.match(checked.result.capsules[0].problems[0].detail, /2\.root\.json\.sigs/);
+    }
+    // The host says that it is a page.
+    types["2.root.json.sigs"] = "text/html; charset=utf-8";
+    assert.equal((await verify(capsuleUrl)).code, 0);
+  });
+
+  test("is told by check of a next root that readers do not follow", async (context) => {
+    const { ring } = await replaced();
+    await rm(ring.path("2.root.json.sigs"));
+    const [host] = await started(context, serveDirectory(ring.directory));
+    const args = ["check", `${host.url}/peers.json`, "--root", "1.root.json", "--min-live", "0"];
+    const { code, result } = await ring.run(args);
+    assert.deepEqual([code, result.capsules[0].problems.map(({ code }) => code)], [1, ["ROOT_NOT_SIGNED"]]);
+    assert.match(result.capsules[0].problems[0].detail, /2\.root\.json\.sigs/);
+    assert.equal((await ring.run([...args, "--no-successors"])).code, 0);
+  });
+
   test("says who has to sign, in words, and shows no private key", async () => {
     const ring = await community();
     await ring.good(["root", "remove-key", "1.root.json", "--root-key", ring.list("c"), "--root-threshold", "2"]);

@@ -66,7 +66,7 @@ impl Beacon {
     }
 }
 
-fn understand(Exchanged { status, retry_after, body }: &Exchanged) -> Answer {
+fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Answer {
     let (status, retry_after) = (*status, *retry_after);
     let error = FetchError::Status { status, retry_after };
     // Whoever fails may have done what it was asked to all the same.
@@ -126,7 +126,7 @@ mod tests {
         let answer = |status: u16, retry_after: Option<u64>, body: &str| {
             let retry_after = retry_after.map(Duration::from_secs);
             let status = StatusCode::from_u16(status).unwrap();
-            match understand(&Exchanged { status, retry_after, body: body.into() }) {
+            match understand(&Exchanged { status, retry_after, content_type: None, body: body.into() }) {
                 Answer::Failed { problem, retry_after } => {
                     (false, problem.code, retry_after.map(|wait| wait.as_secs()))
                 }

@@ -22,7 +22,7 @@ use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use tokio::runtime::Runtime;
 
 use crate::destination::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::{FetchError, Fetcher, parse_url};
 use crate::text;
 
 /// Bytes of an answer: the largest is a capsule.
@@ -150,23 +150,23 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// Puts the address and the `AWS_*` variables together. Makes no request.
-    pub(crate) fn open(address: &Address, timeout: Duration) -> Result<Self, BucketError> {
+    pub(crate) fn open(address: &Address, fetcher: &Fetcher, timeout: Duration) -> Result<Self, BucketError> {
         let settings = |reason: String| BucketError::Settings { address: address.clone(), reason };
         let mut builder = AmazonS3Builder::new().with_bucket_name(&address.bucket);
         let mut credentials = false;
         for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("AWS_")) else { continue };
+            let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() else { continue };
+            let value = value.to_str().ok_or_else(|| settings(format!("{name} is not valid UTF-8")))?.trim();
             // One that is empty counts as not set, as everywhere else.
-            let (Some(name), Some(value)) = (name.to_str(), value.to_str().filter(|value| !value.trim().is_empty()))
-            else {
+            if value.is_empty() {
                 continue;
-            };
-            let Some(Ok(key)) =
-                name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>())
-            else {
-                continue;
-            };
+            }
+            if is_address(key) {
+                parse_url(value).map_err(|error| settings(format!("{name} is no address of a server: {error}")))?;
+            }
             if key != AmazonS3ConfigKey::Bucket {
-                builder = builder.with_config(key, value.trim());
+                builder = builder.with_config(key, value);
             }
             credentials |= CREDENTIALS.contains(&name) || key == AmazonS3ConfigKey::SkipSignature;
         }
@@ -175,7 +175,7 @@ impl Bucket {
         }
         let backoff = BackoffConfig { init_backoff: Duration::from_millis(300), ..BackoffConfig::default() };
         let store = builder
-            .with_http_connector(Connector { fetcher: Fetcher::new(), timeout })
+            .with_http_connector(Connector { fetcher: fetcher.clone(), timeout })
             .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: timeout })
             .build()
             .map_err(|error| settings(describe(&error)))?;
@@ -267,6 +267,16 @@ impl fmt::Display for Bucket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(formatter)
     }
+}
+
+/// Whether a variable names a server. `object_store` takes any text for one, and panics when it makes the request.
+const fn is_address(key: AmazonS3ConfigKey) -> bool {
+    matches!(
+        key,
+        AmazonS3ConfigKey::Endpoint
+            | AmazonS3ConfigKey::MetadataEndpoint
+            | AmazonS3ConfigKey::ContainerCredentialsFullUri
+    )
 }
 
 /// A bucket that is not there is another matter: nothing could be written to it.

@@ -5,6 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::environment::{Environment, EnvironmentError, SOURCE_DATE_EPOCH};
+use crate::refusal::Refusal;
+use crate::text;
+
+/// The beginning of 2023, before which nothing was signed in these formats.
+const SIGNED_SINCE: UnixMillis = UnixMillis::saturating(1_672_531_200_000);
 
 /// Where the time comes from. A command reads it once.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +29,17 @@ pub(crate) enum ClockError {
     /// The system's clock is before 1970.
     #[error("this machine's clock is before 1970: set it, since tickets and capsules are judged by it")]
     BeforeEpoch,
+    /// `SOURCE_DATE_EPOCH` is a time at which nothing of this kind was signed. Build tools set it without being asked.
+    #[error(
+        "SOURCE_DATE_EPOCH says that it is {}: what is signed for then is over before anybody reads it. Some shells and \
+         build tools set this variable. Unset it (env -u SOURCE_DATE_EPOCH capsule …), or set it to the time that is \
+         meant",
+        text::date(*.time)
+    )]
+    TooLongAgo {
+        /// What it says.
+        time: UnixMillis,
+    },
 }
 
 impl Clock {
@@ -43,6 +59,30 @@ impl Clock {
         match self {
             Self::System => None,
             Self::Fixed(time) => Some(time),
+        }
+    }
+
+    /// Checks that what is signed now can be of use to anybody.
+    pub(crate) const fn check_signing(self) -> Result<(), ClockError> {
+        match self {
+            Self::Fixed(time) if time.as_u64() < SIGNED_SINCE.as_u64() => Err(ClockError::TooLongAgo { time }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to do about a refusal that the time that was set may be the reason of.
+    pub(crate) fn explain(self, refusal: Refusal) -> Refusal {
+        let of_time = matches!(refusal.code, "NOT_YET_VALID" | "EXPIRED" | "ROOT_EXPIRED");
+        match self {
+            Self::Fixed(time) if of_time => {
+                let Refusal { advice, .. } = &refusal;
+                let advice = format!(
+                    "{advice}; SOURCE_DATE_EPOCH sets the time to {}: unset it to judge by this machine's clock",
+                    text::date(time)
+                );
+                Refusal { advice, ..refusal }
+            }
+            _ => refusal,
         }
     }
 
@@ -67,6 +107,15 @@ mod tests {
         let clock = Clock::new(&Environment::from([(SOURCE_DATE_EPOCH, "1700000000")])).unwrap();
         assert_eq!(clock.now().unwrap().as_u64(), 1_700_000_000_000);
         assert!(Clock::new(&Environment::from([])).unwrap().fixed().is_none());
+    }
+
+    #[test]
+    fn nothing_is_signed_for_a_time_before_the_formats() {
+        for (seconds, good) in [("0", false), ("315532800", false), ("1672531199", false), ("1672531200", true)] {
+            let clock = Clock::new(&Environment::from([(SOURCE_DATE_EPOCH, seconds)])).unwrap();
+            assert_eq!(clock.check_signing().is_ok(), good, "{seconds}");
+        }
+        assert!(Clock::System.check_signing().is_ok());
     }
 
     #[test]

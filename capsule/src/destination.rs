@@ -13,6 +13,7 @@ use rendezvous_protocol::capsule::CapsuleFiles;
 
 use crate::bucket::{Bucket, BucketError};
 use crate::directory::{Directory, DirectoryError, LockedDirectory};
+use crate::fetch::Fetcher;
 use crate::settings::Target;
 
 /// The capsule's file name.
@@ -69,10 +70,14 @@ pub(crate) enum Destination {
 
 impl Destination {
     /// Makes what can be made before anybody is asked for peers: what cannot be written to is better known at once.
-    pub(crate) fn open(target: &Target, timeout: std::time::Duration) -> Result<Self, DestinationError> {
+    pub(crate) fn open(
+        target: &Target,
+        fetcher: &Fetcher,
+        timeout: std::time::Duration,
+    ) -> Result<Self, DestinationError> {
         Ok(match target {
             Target::Directory(path) => Self::Directory(Directory::create(path)?),
-            Target::Bucket(address) => Self::Bucket(Bucket::open(address, timeout)?),
+            Target::Bucket(address) => Self::Bucket(Bucket::open(address, fetcher, timeout)?),
         })
     }
 

@@ -56,10 +56,12 @@ pub(crate) const ANNOUNCE_TTL_MS: &str = "RENDEZVOUS_ANNOUNCE_TTL_MS";
 pub(crate) const ANNOUNCE_INTERVAL_MS: &str = "RENDEZVOUS_ANNOUNCE_INTERVAL_MS";
 /// Time for each request, in milliseconds.
 pub(crate) const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
+/// File with the passphrase of the private key.
+pub(crate) const PASSPHRASE_FILE: &str = "RENDEZVOUS_PASSPHRASE_FILE";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -85,8 +87,15 @@ const NAMES: [&str; 26] = [
     ANNOUNCE_TTL_MS,
     ANNOUNCE_INTERVAL_MS,
     ANNOUNCE_TIMEOUT_MS,
+    PASSPHRASE_FILE,
     SOURCE_DATE_EPOCH,
 ];
+
+/// What the names of this project's variables begin with.
+const PREFIX: &str = "RENDEZVOUS_";
+
+/// Characters by which a misspelt name differs from the right one.
+const NEAR_MISS: usize = 2;
 
 /// A variable that is set to something it cannot be. Its value is never shown: it may be a secret in the wrong place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +105,14 @@ pub(crate) enum EnvironmentError {
     NotUnicode {
         /// The variable.
         name: &'static str,
+    },
+    /// Almost the name of a variable: a list of trusted keys, say, would be off without a word.
+    #[error("{found} is no variable of this program: {meant} is. Rename it, or unset it")]
+    NearMiss {
+        /// What is set.
+        found: String,
+        /// What was meant.
+        meant: &'static str,
     },
     /// Not what the variable is for.
     #[error("{name} {reason}")]
@@ -113,12 +130,26 @@ pub(crate) struct Environment(BTreeMap<&'static str, String>);
 impl Environment {
     /// That of this process.
     pub(crate) fn of_process() -> Result<Self, EnvironmentError> {
+        for (name, value) in std::env::vars_os() {
+            let (Some(name), false) = (name.to_str(), value.is_empty()) else { continue };
+            if let Some(meant) = near_miss(name) {
+                return Err(EnvironmentError::NearMiss { found: name.to_owned(), meant });
+            }
+        }
         let values = NAMES.iter().filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
         let read = |(name, value): (&'static str, OsString)| match value.into_string() {
             Ok(value) => Ok((name, value)),
             Err(_) => Err(EnvironmentError::NotUnicode { name }),
         };
         Ok(Self(values.map(read).collect::<Result<_, _>>()?))
+    }
+
+    /// The same with another value for one variable, where there is one.
+    pub(crate) fn with(mut self, name: &'static str, value: Option<String>) -> Self {
+        if let Some(value) = value {
+            self.0.insert(name, value);
+        }
+        self
     }
 
     /// The value of a variable without white space around it, if there is one.
@@ -152,6 +183,15 @@ impl Environment {
     }
 }
 
+/// The variable that a misspelt one of this project's was meant to be. Others' variables are nobody's business here.
+fn near_miss(name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    if !upper.starts_with(PREFIX) || NAMES.contains(&name) {
+        return None;
+    }
+    NAMES.into_iter().find(|known| strsim::damerau_levenshtein(known, &upper) <= NEAR_MISS)
+}
+
 #[cfg(test)]
 impl<const N: usize> From<[(&'static str, &str); N]> for Environment {
     fn from(values: [(&'static str, &str); N]) -> Self {
@@ -162,6 +202,25 @@ impl<const N: usize> From<[(&'static str, &str); N]> for Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_name_is_told_from_that_of_another_program() {
+        for (name, meant) in [
+            ("RENDEZVOUS_TRUSTED_TICKET_KEY", Some(TRUSTED_TICKET_KEYS)),
+            ("RENDEZVOUS_BEACON", Some(BEACONS)),
+            ("rendezvous_beacons", Some(BEACONS)),
+            ("RENDEZVOUS_CAPSULE_REOVKED", Some(REVOKED)),
+            ("RENDEZVOUS_BEACON_URL", None),
+            ("RENDEZVOUS_MAILBOX_OWNER", None),
+            ("RENDEZVOUZ_BEACONS", None),
+            ("BEACONS", None),
+        ] {
+            assert_eq!(near_miss(name), meant, "{name}");
+        }
+        for name in NAMES {
+            assert_eq!(near_miss(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn what_is_empty_is_not_set() {

@@ -7,10 +7,12 @@
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Proxy};
 
+use crate::network::{Network, NetworkError, has_port_or_none};
 use crate::text;
 
 /// Attempts at one address: the first, and two more where the failure may be a passing one.
@@ -103,6 +105,8 @@ impl FetchError {
 pub(crate) struct Fetched {
     /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
     pub(crate) body: Result<Vec<u8>, FetchError>,
+    /// What the server calls it, where there is a body.
+    pub(crate) content_type: Option<String>,
     /// How often it was tried.
     pub(crate) attempts: u32,
     /// How long it took, waits included.
@@ -116,26 +120,45 @@ pub(crate) struct Exchanged {
     pub(crate) status: StatusCode,
     /// When the server wants to be asked again.
     pub(crate) retry_after: Option<Duration>,
+    /// What the server calls it.
+    pub(crate) content_type: Option<String>,
     /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
     pub(crate) body: Vec<u8>,
 }
 
 /// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher(Agent);
+pub(crate) struct Fetcher {
+    network: Network,
+    /// Goes to the host itself, whatever proxy there is.
+    direct: Agent,
+    /// Goes through the proxy, if there is one.
+    usual: Agent,
+}
 
 impl Fetcher {
-    /// One for the whole program.
-    pub(crate) fn new() -> Self {
-        let config = Agent::config_builder()
-            .user_agent(USER_AGENT)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_response_header_size(HEADER_MAX_BYTES)
-            // A new connection for every attempt: the old one may be what was wrong.
-            .max_idle_connections(0);
-        Self(config.build().new_agent())
+    /// Makes one as the variables of this process say. Those that cannot be obeyed are errors.
+    pub(crate) fn new() -> Result<Self, NetworkError> {
+        let network = Network::of_process()?;
+        let agent = |proxy: Option<Proxy>| {
+            Agent::config_builder()
+                .user_agent(USER_AGENT)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .max_response_header_size(HEADER_MAX_BYTES)
+                // A new connection for every attempt: the old one may be what was wrong.
+                .max_idle_connections(0)
+                .tls_config(TlsConfig::builder().root_certs(network.authorities.clone()).build())
+                .proxy(proxy)
+                .build()
+                .new_agent()
+        };
+        Ok(Self { direct: agent(None), usual: agent(network.proxy.clone()), network })
+    }
+
+    fn agent(&self, host: Option<&str>) -> &Agent {
+        if host.is_some_and(|host| self.network.is_direct(host)) { &self.direct } else { &self.usual }
     }
 
     /// Fetches at most `max_bytes` (and one) in at most `timeout`.
@@ -148,14 +171,20 @@ impl Fetcher {
         loop {
             attempts += 1;
             let left = timeout.saturating_sub(begun.elapsed());
-            let body = self.attempt(url, max_bytes, left.min(timeout / 2));
-            if let Err(error) = &body
+            let answer = self.attempt(url, max_bytes, left.min(timeout / 2));
+            if let Err(error) = &answer
                 && let left = timeout.saturating_sub(begun.elapsed())
                 && let Some(wait) = wait_before_next(error, attempts, left, random_byte())
             {
                 std::thread::sleep(wait);
             } else {
-                return Fetched { body, attempts, took: begun.elapsed() };
+                let took = begun.elapsed();
+                return match answer {
+                    Ok(Exchanged { body, content_type, .. }) => {
+                        Fetched { body: Ok(body), content_type, attempts, took }
+                    }
+                    Err(error) => Fetched { body: Err(error), content_type: None, attempts, took },
+                };
             }
         }
     }
@@ -176,12 +205,13 @@ impl Fetcher {
         limit: Duration,
     ) -> Result<Response<Vec<u8>>, FetchError> {
         let limit = Some(limit.min(TIMEOUT_MAX));
+        let agent = self.agent(request.uri().host());
         let response = if request.body().is_empty() {
             // Some methods must not have a body, not even an empty one.
             let request = request.map(|_| ());
-            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+            agent.run(agent.configure_request(request).timeout_global(limit).build())
         } else {
-            self.0.run(self.0.configure_request(request).timeout_global(limit).build())
+            agent.run(agent.configure_request(request).timeout_global(limit).build())
         };
         let (parts, mut body) = response.map_err(explain)?.into_parts();
         let mut bytes = Vec::new();
@@ -192,9 +222,10 @@ impl Fetcher {
         Ok(Response::from_parts(parts, bytes))
     }
 
-    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Vec<u8>, FetchError> {
-        let Exchanged { status, retry_after, body } = self.exchange(url, None, max_bytes, limit)?;
-        if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status { status, retry_after }) }
+    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Exchanged, FetchError> {
+        let answer = self.exchange(url, None, max_bytes, limit)?;
+        let Exchanged { status, retry_after, .. } = answer;
+        if status == StatusCode::OK { Ok(answer) } else { Err(FetchError::Status { status, retry_after }) }
     }
 
     /// Makes one request, a POST if there is something to send, and takes the answer whatever its status: at most
@@ -207,10 +238,11 @@ impl Fetcher {
         limit: Duration,
     ) -> Result<Exchanged, FetchError> {
         let limit = Some(limit.min(TIMEOUT_MAX));
+        let agent = self.agent(parse_url(url)?.host());
         let response = match sent {
-            None => self.0.get(url).config().timeout_global(limit).build().call(),
+            None => agent.get(url).config().timeout_global(limit).build().call(),
             Some(body) => {
-                let request = self.0.post(url).header(CONTENT_TYPE, "application/json");
+                let request = agent.post(url).header(CONTENT_TYPE, "application/json");
                 request.config().timeout_global(limit).build().send(body)
             }
         };
@@ -223,10 +255,11 @@ impl Fetcher {
         }
         let seconds = header(response.headers(), RETRY_AFTER).and_then(|text| text.parse().ok());
         let retry_after = seconds.map(Duration::from_secs);
+        let content_type = header(response.headers(), CONTENT_TYPE).map(str::to_owned);
         let mut body = Vec::new();
         let mut reader = response.body_mut().as_reader().take(max_bytes as u64 + 1);
         reader.read_to_end(&mut body).map_err(|error: io::Error| broken(error.into()))?;
-        Ok(Exchanged { status, retry_after, body })
+        Ok(Exchanged { status, retry_after, content_type, body })
     }
 }
 
@@ -292,8 +325,8 @@ pub(crate) fn parse_url(text: &str) -> Result<Uri, FetchError> {
     if authority.contains('@') {
         return Err(bad("it must not have a user or a password in it"));
     }
-    if url.host().unwrap_or_default().is_empty() || authority.ends_with(':') {
-        return Err(bad("it must have a host in it, and after a colon a port"));
+    if url.host().unwrap_or_default().is_empty() || !has_port_or_none(authority) {
+        return Err(bad("it must have a host in it, and after a colon a port from 1 to 65535"));
     }
     Ok(url)
 }
@@ -359,6 +392,9 @@ mod tests {
             "https://:80",
             "/a",
             "https://a:",
+            "http://a:99999",
+            "http://a:0",
+            "http://[::1]:65536/",
         ] {
             assert!(matches!(parse_url(bad), Err(FetchError::BadUrl { .. })), "{bad}");
         }

@@ -9,17 +9,19 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::text;
+
 /// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// There is one of that name.
-    #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", .path.display())]
+    #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", text::path(.path))]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// It cannot be written.
-    #[error("the file {} cannot be written: {error}", .path.display())]
+    #[error("the file {} cannot be written: {error}", text::path(.path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -27,7 +29,7 @@ pub(crate) enum FileError {
         error: io::Error,
     },
     /// There is no directory for it.
-    #[error("the directory {} cannot be made: {error}", .path.display())]
+    #[error("the directory {} cannot be made: {error}", text::path(.path))]
     Directory {
         /// The directory.
         path: PathBuf,

@@ -2,21 +2,37 @@
 //!
 //! What is given as an argument stands in process lists and shell histories, so a private key never is: only the name of
 //! its file. One that is given by mistake is refused, and not repeated in the error.
+//!
+//! A passphrase comes from a file (`--passphrase-file`), or is asked for where there is a terminal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
+use pkcs8::der::pem::LineEnding;
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
+use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey, encrypted_der};
+
+use crate::environment::{self, Environment};
+use crate::outcome::Log;
+use crate::secret::{is_secret, looks_like_key};
+use crate::source::read_file;
+use crate::text;
 
 /// Bytes of a key file. PEM has about 120; the rest is room for comments that tools leave.
-const KEY_FILE_MAX_BYTES: u64 = 16 * 1024;
+const KEY_FILE_MAX_BYTES: usize = 16 * 1024;
+
+/// Bytes of a file with a passphrase.
+const PASSPHRASE_FILE_MAX_BYTES: u64 = 4 * 1024;
+
+/// The label of an encrypted private key in PEM.
+const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
 /// What can be wrong with a key that is, or should be, in a file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFileError {
     /// The file cannot be read.
-    #[error("the key file {} cannot be read: {error}", .path.display())]
+    #[error("the key file {} cannot be read: {error}", text::path(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -24,25 +40,74 @@ pub(crate) enum KeyFileError {
         error: io::Error,
     },
     /// The file holds no such key.
-    #[error("the key file {} holds something else: {error}", .path.display())]
+    #[error("the key file {} holds something else: {error}{}", text::path(.path), advice(*.error, .path))]
     Content {
         /// The file.
         path: PathBuf,
         /// What it should hold.
         error: KeyError,
     },
+    /// Neither a key nor a file. It is not repeated: it may be a private key.
+    #[error("that is neither a public key nor the name of a file that is there: {error}")]
+    NoPublicKey {
+        /// What is wrong with it as a key.
+        error: KeyError,
+    },
+    /// A variable that holds no such key.
+    #[error("{name} is no key: {error}{}", advice(*.error, Path::new("FILE")))]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it should hold.
+        error: KeyError,
+    },
+    /// Nobody to ask for the passphrase.
+    #[error(
+        "{what} is encrypted, and there is no terminal to ask for its passphrase: put that into a file that only you \
+         can read, and name it with --passphrase-file FILE, or set RENDEZVOUS_PASSPHRASE_FILE to its name"
+    )]
+    NoPassphrase {
+        /// The file, or the variable.
+        what: String,
+    },
+    /// The file with the passphrase cannot be read.
+    #[error("the file {} with the passphrase cannot be read: {error}", text::path(.path))]
+    PassphraseFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The terminal did not give one.
+    #[error("the passphrase cannot be read from the terminal: {0}")]
+    Terminal(io::Error),
+    /// Two that should be one.
+    #[error("the two passphrases differ: no key is made")]
+    PassphrasesDiffer,
+    /// Another passphrase, or another encryption.
+    #[error(
+        "{what} cannot be decrypted: the passphrase is wrong, or it is encrypted in a way that is not supported (PBES2 \
+         with AES is: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW)"
+    )]
+    Decryption {
+        /// The file, or the variable.
+        what: String,
+    },
+    /// The library refuses to encrypt.
+    #[error("the key cannot be encrypted: {0}")]
+    Encryption(pkcs8::Error),
     /// There is something in the way of a new file.
     #[error(
         "{path} is there already, and a private key is never overwritten. Choose another file with --out, \
          or see its public key with `capsule keygen --public-of {path}`",
-        path = .path.display()
+        path = text::path(.path)
     )]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// The new file cannot be written.
-    #[error("the key file {} cannot be written: {error}", .path.display())]
+    #[error("the key file {} cannot be written: {error}", text::path(.path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -57,30 +122,156 @@ pub(crate) enum KeyFileError {
     SecretAsArgument,
 }
 
+/// The command that helps, for each thing that a file with a private key may hold instead, or that with a public one.
+fn advice(error: KeyError, path: &Path) -> String {
+    let path = text::path(path);
+    match error {
+        KeyError::Public => ". Name the file with the private key: this one may be given to anybody".to_owned(),
+        KeyError::Private => format!(". Print its public half with: capsule keygen --public-of {path}"),
+        KeyError::Bare | KeyError::OtherAlgorithm { .. } | KeyError::OtherPem => {
+            ". Make one with: capsule keygen --out FILE (or openssl genpkey -algorithm ed25519 -out FILE)".to_owned()
+        }
+        KeyError::OpenSsh => format!(
+            ". Convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY (OpenSSH 9.6 or later), or make a new one with: \
+             capsule keygen --out FILE; {path} stays as it is"
+        ),
+        KeyError::Several => ". Leave one of them in it".to_owned(),
+        KeyError::CutOff => ". Copy it again, to its last line".to_owned(),
+        KeyError::Encrypted | KeyError::Empty | KeyError::OtherBase64 | KeyError::PublicKey | KeyError::PrivateKey => {
+            String::new()
+        }
+    }
+}
+
 /// Reads a private key from its file.
-pub(crate) fn read_private_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
-    refuse_secret(&path.to_string_lossy())?;
-    let text = read(path)?;
-    PrivateKey::from_text(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+pub(crate) fn read_private_key(path: &Path, environment: &Environment) -> Result<PrivateKey, KeyFileError> {
+    let name = path.to_string_lossy();
+    if is_secret(&name) {
+        return Err(KeyFileError::SecretAsArgument);
+    }
+    let text = match read(path) {
+        Err(KeyFileError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound && looks_like_key(&name) => {
+            return Err(KeyFileError::SecretAsArgument);
+        }
+        text => text?,
+    };
+    let key = private_key(&text, &format!("the key file {}", text::path(path)), environment)?;
+    warn_of_others(path);
+    key.map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+}
+
+/// Reads a private key from a variable.
+pub(crate) fn private_key_in_variable(
+    name: &'static str,
+    environment: &Environment,
+) -> Result<Option<PrivateKey>, KeyFileError> {
+    let Some(text) = environment.value(name) else { return Ok(None) };
+    let key = private_key(text, name, environment)?;
+    key.map(Some).map_err(|error| KeyFileError::Variable { name, error })
+}
+
+fn private_key(
+    text: &str,
+    what: &str,
+    environment: &Environment,
+) -> Result<Result<PrivateKey, KeyError>, KeyFileError> {
+    match (PrivateKey::from_text(text), encrypted_der(text)) {
+        (Err(KeyError::Encrypted), Some(der)) => {
+            let failed = || KeyFileError::Decryption { what: what.to_owned() };
+            let encrypted = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| failed())?;
+            let passphrase = match passphrase_in_file(environment)? {
+                Some(passphrase) => passphrase,
+                None if io::stdin().is_terminal() => {
+                    rpassword::prompt_password(format!("Passphrase of {what}: ")).map_err(KeyFileError::Terminal)?
+                }
+                None => return Err(KeyFileError::NoPassphrase { what: what.to_owned() }),
+            };
+            let plain = encrypted.decrypt(passphrase).map_err(|_| failed())?;
+            Ok(PrivateKey::from_der(plain.as_bytes()))
+        }
+        (key, _) => Ok(key),
+    }
+}
+
+/// The first line of the file with the passphrase, where one is named.
+fn passphrase_in_file(environment: &Environment) -> Result<Option<String>, KeyFileError> {
+    let Some(path) = environment.value(environment::PASSPHRASE_FILE).map(PathBuf::from) else { return Ok(None) };
+    let mut text = String::new();
+    File::open(&path)
+        .and_then(|file| file.take(PASSPHRASE_FILE_MAX_BYTES).read_to_string(&mut text))
+        .map_err(|error| KeyFileError::PassphraseFile { path: path.clone(), error })?;
+    warn_of_others(&path);
+    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// The passphrase for a new key: from a file, or, where it is `offered`, from whoever sits at the terminal.
+pub(crate) fn new_passphrase(environment: &Environment, offered: bool) -> Result<Option<String>, KeyFileError> {
+    if let Some(passphrase) = passphrase_in_file(environment)? {
+        return Ok(Some(passphrase));
+    }
+    if !offered || !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(KeyFileError::Terminal);
+    let passphrase = ask("Passphrase for the new key (none, if you press Enter): ")?;
+    if passphrase.is_empty() {
+        return Ok(None);
+    }
+    if ask("The same again: ")? == passphrase { Ok(Some(passphrase)) } else { Err(KeyFileError::PassphrasesDiffer) }
+}
+
+/// The PEM of a private key, encrypted with scrypt and AES-256, which openssl reads.
+pub(crate) fn encrypt(key_pem: &str, passphrase: &str) -> Result<String, KeyFileError> {
+    let (_, plain) = SecretDocument::from_pem(key_pem).map_err(|error| KeyFileError::Encryption(error.into()))?;
+    let plain = PrivateKeyInfoRef::try_from(plain.as_bytes()).map_err(KeyFileError::Encryption)?;
+    let encrypted = plain.encrypt(passphrase).map_err(KeyFileError::Encryption)?;
+    let pem = encrypted.to_pem(ENCRYPTED_LABEL, LineEnding::LF);
+    Ok(pem.map_err(|error| KeyFileError::Encryption(error.into()))?.as_str().to_owned())
 }
 
 /// Takes a public key, or reads it from the file of that name.
 pub(crate) fn public_key(text_or_path: &str) -> Result<PublicKey, KeyFileError> {
-    refuse_secret(text_or_path)?;
-    if let Ok(key) = PublicKey::from_text(text_or_path) {
-        return Ok(key);
-    }
+    let error = match PublicKey::from_text(text_or_path) {
+        Ok(key) => return Ok(key),
+        Err(_) if is_secret(text_or_path) => return Err(KeyFileError::SecretAsArgument),
+        Err(error) => error,
+    };
     let path = Path::new(text_or_path);
     let text = match read(path) {
-        // Nobody means a file by this name: the key is mistyped.
-        Err(KeyFileError::Read { error, .. })
-            if error.kind() == io::ErrorKind::NotFound && text_or_path.ends_with('=') =>
+        Err(KeyFileError::Read { error: not_read, .. })
+            if not_read.kind() == io::ErrorKind::NotFound && !is_meant_as_a_file(text_or_path) =>
         {
-            return Err(KeyFileError::Content { path: path.to_owned(), error: KeyError::PublicKey });
+            return Err(KeyFileError::NoPublicKey { error });
         }
         text => text?,
     };
     PublicKey::from_text(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
+}
+
+/// Whether a text has something that names of files have and keys have not. Nobody means a file by the rest: the key is
+/// mistyped.
+fn is_meant_as_a_file(text: &str) -> bool {
+    const KEY_MIN_CHARS: usize = 24;
+    let bare = text.trim_end_matches('=');
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    !text.trim().is_empty() && (bare.len() < KEY_MIN_CHARS && bare.len() == text.len() || !bare.bytes().all(is_base64))
+}
+
+/// Says that others can read a file which only its owner should.
+fn warn_of_others(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        const READ_BY_OTHERS: u32 = 0o044;
+        // Only of a file: what is behind /dev/fd, say, has no mode of its own.
+        let is_open = |file: std::fs::Metadata| file.is_file() && file.mode() & READ_BY_OTHERS != 0;
+        if std::fs::metadata(path).is_ok_and(is_open) {
+            let path = text::path(path);
+            Log::new(false).note(format_args!("warning: others can read the secret in {path}: chmod 600 {path}"));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, Log::new(false));
 }
 
 /// Writes a private key to a new file that only its owner can read.
@@ -101,19 +292,10 @@ pub(crate) fn create(path: &Path, key_pem: &str) -> Result<(), KeyFileError> {
     })
 }
 
-fn refuse_secret(argument: &str) -> Result<(), KeyFileError> {
-    match PrivateKey::from_text(argument) {
-        Ok(_) => Err(KeyFileError::SecretAsArgument),
-        Err(_) => Ok(()),
-    }
-}
-
 fn read(path: &Path) -> Result<String, KeyFileError> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(KEY_FILE_MAX_BYTES).read_to_string(&mut text))
-        .map_err(|error| KeyFileError::Read { path: path.to_owned(), error })?;
-    Ok(text)
+    let failed = |error| KeyFileError::Read { path: path.to_owned(), error };
+    let bytes = read_file(path, KEY_FILE_MAX_BYTES).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not text")))
 }
 
 #[cfg(test)]
@@ -129,7 +311,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key.pem");
         create(&path, &key().to_pem().unwrap()).unwrap();
-        assert_eq!(read_private_key(&path).unwrap().public_key(), key().public_key());
+        assert_eq!(read_private_key(&path, &Environment::from([])).unwrap().public_key(), key().public_key());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -158,7 +340,10 @@ mod tests {
         let pem = key().to_pem().unwrap();
         let der = pem.lines().nth(1).unwrap();
         for secret in [pem.as_str(), der] {
-            let errors = [read_private_key(Path::new(secret)).unwrap_err(), public_key(secret).unwrap_err()];
+            let errors = [
+                read_private_key(Path::new(secret), &Environment::from([])).unwrap_err(),
+                public_key(secret).unwrap_err(),
+            ];
             for error in errors {
                 assert!(matches!(error, KeyFileError::SecretAsArgument));
                 assert!(!error.to_string().contains(der));
@@ -175,8 +360,38 @@ mod tests {
         assert_eq!(public_key(&text).unwrap(), key().public_key());
         assert_eq!(public_key(path.to_str().unwrap()).unwrap(), key().public_key());
         let error = public_key(text.strip_prefix(char::is_alphanumeric).unwrap()).unwrap_err();
-        assert!(matches!(error, KeyFileError::Content { .. }), "{error}");
+        assert!(matches!(error, KeyFileError::NoPublicKey { .. }), "{error}");
         std::fs::write(&path, key().to_pem().unwrap()).unwrap();
         assert!(matches!(public_key(path.to_str().unwrap()), Err(KeyFileError::Content { .. })));
+    }
+
+    #[test]
+    fn an_encrypted_key_is_read_with_its_passphrase_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            create(&path, text).unwrap();
+            path
+        };
+        let path = file("key.pem", &encrypt(&key().to_pem().unwrap(), "swordfish").unwrap());
+        let read = |passphrase: &Path| {
+            read_private_key(&path, &Environment::from([(environment::PASSPHRASE_FILE, passphrase.to_str().unwrap())]))
+        };
+        assert_eq!(read(&file("right", "swordfish\n")).unwrap().public_key(), key().public_key());
+        assert!(matches!(read(&file("wrong", "tunafish\n")), Err(KeyFileError::Decryption { .. })));
+        assert!(matches!(read(&directory.path().join("none")), Err(KeyFileError::PassphraseFile { .. })));
+    }
+
+    #[test]
+    fn what_is_mistyped_is_told_from_the_name_of_a_file() {
+        let text = key().public_key().to_string();
+        for mistyped in ["", " ", text.trim_end_matches('='), &text.replace('+', "-"), text.get(..40).unwrap()] {
+            let error = public_key(mistyped).unwrap_err();
+            assert!(matches!(error, KeyFileError::NoPublicKey { .. }), "{mistyped:?}: {error}");
+        }
+        for name in ["nowhere.pub", "nowhere", "/a/long/path/to/some/file/that/is/nowhere.pub"] {
+            let error = public_key(name).unwrap_err();
+            assert!(matches!(error, KeyFileError::Read { .. }), "{name}: {error}");
+        }
     }
 }

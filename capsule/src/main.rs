@@ -23,11 +23,13 @@ mod hook;
 mod host;
 mod keys;
 mod minisig;
+mod network;
 mod nonce;
 mod outcome;
 mod publication;
 mod reader;
 mod refusal;
+mod secret;
 mod settings;
 mod signals;
 mod source;
@@ -40,14 +42,20 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
-use crate::commands::{announce, check, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch};
+use crate::commands::{
+    announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch,
+};
 use crate::environment::Environment;
+use crate::keys::KeyFileError;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 
 fn main() -> ExitCode {
-    let Arguments { command, quiet } = Arguments::parse();
+    let Arguments { command, quiet, passphrase_file } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let log = Log::new(quiet);
-    let outcome = run(&command, &log).unwrap_or_else(|failure| {
+    let outcome = run(&command, passphrase_file, &log).unwrap_or_else(|failure| {
         // Said even with --quiet: an exit code alone explains nothing.
         Log::new(false).note(format_args!("error: {failure}"));
         Outcome::failed(&failure, command.json())
@@ -62,14 +70,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
-    let environment = Environment::of_process()?;
+/// Prints help and versions, which were asked for, and what is wrong with the arguments, some of which may be secrets.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A standard output that is closed is no reason to complain to it.
+        let _ = error.print();
+        return Exit::Good.into();
+    }
+    let log = Log::new(false);
+    log.note(format_args!("{}", error.render().to_string().trim_end()));
+    if secret::is_among_arguments() {
+        log.note(format_args!("\nerror: {}", KeyFileError::SecretAsArgument));
+    }
+    Exit::Usage.into()
+}
+
+fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<Outcome, Failure> {
+    let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file);
     let clock = Clock::new(&environment)?;
     if let Some(fixed) = clock.fixed() {
         log.note(format_args!("clock: {}, from SOURCE_DATE_EPOCH", text::date(fixed)));
     }
     match command {
-        Command::Keygen(arguments) => keygen::keygen(arguments),
+        Command::Keygen(arguments) => keygen::keygen(arguments, &environment),
         Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
@@ -81,5 +104,7 @@ fn run(command: &Command, log: &Log) -> Result<Outcome, Failure> {
         Command::Diff(arguments) => diff::diff(arguments, &clock),
         Command::Explain(arguments) => explain::explain(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
+        Command::Completions(arguments) => Ok(completions::completions(arguments)),
+        Command::Man(arguments) => completions::man(arguments),
     }
 }

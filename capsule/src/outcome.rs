@@ -18,10 +18,12 @@ use crate::fetch::FetchError;
 use crate::files::FileError;
 use crate::keygen::KeygenError;
 use crate::keys::KeyFileError;
+use crate::network::NetworkError;
 use crate::nonce::NoRandomness;
 use crate::publication::PublicationError;
 use crate::reader::NotARoot;
 use crate::root::RootCommandError;
+use crate::secret::hide;
 use crate::settings::SettingsError;
 use crate::source::SourceError;
 use crate::ticket::MintError;
@@ -72,6 +74,8 @@ pub(crate) enum Failure {
     Cosign(#[from] CosignError),
     #[error(transparent)]
     Mint(#[from] MintError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     #[error(transparent)]
@@ -136,7 +140,7 @@ impl Outcome {
     pub(crate) fn failed(failure: &Failure, json: bool) -> Self {
         let exit = failure.exit();
         if json {
-            let mut report = json!({ "ok": false, "error": failure.to_string() });
+            let mut report = json!({ "ok": false, "error": hide(&failure.to_string()) });
             if let (Some(report), Some(code)) = (report.as_object_mut(), failure.code()) {
                 report.insert("code".to_owned(), code.into());
             }
@@ -159,8 +163,10 @@ impl Outcome {
     /// # Errors
     /// If that fails for another reason than a reader that has seen enough (`| head`).
     pub(crate) fn print(self) -> io::Result<Exit> {
+        // What is refused may be something else than its name was meant for.
+        let text = if self.exit == Exit::Good { self.text } else { hide(&self.text) };
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(self.text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(self.exit),
         }
@@ -170,7 +176,7 @@ impl Outcome {
 /// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is no reason to stop.
 pub(crate) fn print_event(event: &serde_json::Value) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(format!("{event}\n").as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(format!("{}\n", hide(&event.to_string())).as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Says on the standard error what is going on. Results go to the standard output.
@@ -194,7 +200,7 @@ impl Log {
     pub(crate) fn note(self, line: fmt::Arguments<'_>) {
         if !self.quiet {
             // In one piece, because several threads say something at once.
-            let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+            let _ = io::stderr().write_all(format!("{}\n", hide(&line.to_string())).as_bytes());
         }
     }
 }

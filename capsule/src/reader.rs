@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use rendezvous_protocol::capsule::CapsuleBytes;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, ROOT_MAX_STEPS, SIGNATURES_MAX_BYTES};
 use rendezvous_protocol::root::{Root, RootError};
-use rendezvous_protocol::signatures::Signatures;
+use rendezvous_protocol::signatures::{Signatures, is_page};
 
 use crate::fetch::{FetchError, Fetcher};
+use crate::network::NetworkError;
 use crate::outcome::Failure;
 use crate::refusal::Refusal;
-use crate::source::{SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
+use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
 
 /// How many times as long as one file all roots together may take.
 const WALK_MAX_TIMEOUTS: u32 = 4;
@@ -42,6 +43,10 @@ pub(crate) fn read_root(path: &Path) -> Result<(Vec<u8>, Root), Failure> {
 /// What is refused because of a root.
 pub(crate) fn root_refused(source: &impl Display, error: &RootError) -> Refusal {
     let advice = match error {
+        RootError::SignaturesMalformed(_) => {
+            "readers refuse every capsule until it is put right: remove that file, and have the root signed again with \
+             capsule root sign, or put back the file that it wrote"
+        }
         RootError::TooLarge | RootError::Malformed(_) | RootError::Invalid(_) => {
             "make it anew from the root before it: capsule root add-key, remove-key or renew"
         }
@@ -96,22 +101,25 @@ pub(crate) enum WalkError {
 
 impl Reader {
     /// Spends at most `timeout` on each file.
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { fetcher: Fetcher::new(), timeout }
+    pub(crate) fn new(timeout: Duration) -> Result<Self, NetworkError> {
+        Ok(Self { fetcher: Fetcher::new()?, timeout })
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.
     pub(crate) fn read(&self, source: &Source, max_bytes: usize) -> Result<Vec<u8>, SourceError> {
-        source.read(max_bytes, &self.fetcher, self.timeout)
+        Ok(source.read(max_bytes, &self.fetcher, self.timeout)?.bytes)
     }
 
     /// The same, or nothing where there is no such thing.
     pub(crate) fn read_if_there(&self, source: &Source, max_bytes: usize) -> Result<Option<Vec<u8>>, SourceError> {
-        match self.read(source, max_bytes) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_absent() => Ok(None),
-            Err(error) => Err(error),
-        }
+        if_there(self.read(source, max_bytes))
+    }
+
+    /// The same, or nothing where the host has a page for every path that it does not have.
+    pub(crate) fn read_unless_page(&self, source: &Source, max_bytes: usize) -> Result<Option<Vec<u8>>, SourceError> {
+        let content = if_there(source.read(max_bytes, &self.fetcher, self.timeout))?;
+        let is_file = |content: &Content| !is_page(&content.bytes, content.content_type.as_deref());
+        Ok(content.filter(is_file).map(|content| content.bytes))
     }
 
     /// The files of a capsule, the detached signature elsewhere if that is named; further signatures only for those to
@@ -152,10 +160,12 @@ impl Reader {
                 let late = SourceError::Fetch { url: url.clone(), error: FetchError::TimedOut };
                 return Err(WalkError::Source(late));
             }
-            let signatures =
-                self.read_if_there(&source.signatures(), SIGNATURES_MAX_BYTES).map_err(WalkError::Source)?;
-            // A host that answers every path with a page has no root: what is no signatures file ends the walk.
-            let Some(signatures) = signatures.and_then(|bytes| Signatures::parse(&bytes).ok()) else { break };
+            let beside = source.signatures();
+            let signatures = self.read_unless_page(&beside, SIGNATURES_MAX_BYTES).map_err(WalkError::Source)?;
+            let Some(signatures) = signatures else { break };
+            // Signatures that cannot be read are no reason to go on believing the keys that they replace.
+            let signatures = Signatures::parse(&signatures)
+                .map_err(|error| WalkError::Refused { source: beside, error: error.into() })?;
             let Some(json) = self.read_if_there(&source, ROOT_MAX_BYTES).map_err(WalkError::Source)? else { break };
             let next = newest.succeed(&json, &signatures);
             let next = next.map_err(|error| WalkError::Refused { source: source.clone(), error })?;
@@ -163,5 +173,14 @@ impl Reader {
             newest = next;
         }
         Ok(newest)
+    }
+}
+
+/// Nothing where there is no such thing.
+fn if_there<T>(read: Result<T, SourceError>) -> Result<Option<T>, SourceError> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
     }
 }

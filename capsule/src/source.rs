@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use ureq::http::StatusCode;
 
-use crate::fetch::{FetchError, Fetcher, parse_url};
+use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
 use crate::files;
+use crate::secret::hide_users;
 use crate::text;
 
 /// Bytes of a signature's file, of which 89 are needed.
@@ -23,11 +24,20 @@ pub(crate) enum Source {
     Url(String),
 }
 
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// At most one byte more than the limit.
+    pub(crate) bytes: Vec<u8>,
+    /// What the host calls it, where a host says something.
+    pub(crate) content_type: Option<String>,
+}
+
 /// Why it could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     /// The file is not there, or not readable.
-    #[error("{} cannot be read: {error}", .path.display())]
+    #[error("{} cannot be read: {error}", text::path(.path))]
     File {
         /// The file.
         path: PathBuf,
@@ -35,7 +45,7 @@ pub(crate) enum SourceError {
         error: io::Error,
     },
     /// The address gave nothing.
-    #[error("{} could not be fetched: {error}", text::printable(.url))]
+    #[error("{} could not be fetched: {error}", text::printable(&hide_users(.url)))]
     Fetch {
         /// The address.
         url: String,
@@ -112,25 +122,29 @@ impl Source {
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.
-    pub(crate) fn read(&self, max_bytes: usize, fetcher: &Fetcher, timeout: Duration) -> Result<Vec<u8>, SourceError> {
+    pub(crate) fn read(&self, max_bytes: usize, fetcher: &Fetcher, timeout: Duration) -> Result<Content, SourceError> {
         match self {
             Self::File(path) => {
-                read_file(path, max_bytes).map_err(|error| SourceError::File { path: path.clone(), error })
+                let bytes = read_file(path, max_bytes);
+                let bytes = bytes.map_err(|error| SourceError::File { path: path.clone(), error })?;
+                Ok(Content { bytes, content_type: None })
             }
             Self::Url(url) => {
                 let failed = |error| SourceError::Fetch { url: url.clone(), error };
                 parse_url(url).map_err(failed)?;
-                fetcher.get(url, max_bytes, timeout).body.map_err(failed)
+                let Fetched { body, content_type, .. } = fetcher.get(url, max_bytes, timeout);
+                Ok(Content { bytes: body.map_err(failed)?, content_type })
             }
         }
     }
 }
 
+/// Without a user and a password, which an address that is refused for them may have.
 impl std::fmt::Display for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(formatter),
-            Self::Url(url) => formatter.write_str(url),
+            Self::Url(url) => formatter.write_str(&hide_users(url)),
         }
     }
 }
@@ -141,10 +155,18 @@ fn path_and_query(url: &str) -> (&str, &str) {
     url.find('?').map_or((url, ""), |position| url.split_at(position))
 }
 
-/// Reads at most `max_bytes` of a file, and one more where there is more.
+/// The name that stands for the standard input, and for the standard output.
+pub(crate) const STANDARD: &str = "-";
+
+/// Reads at most `max_bytes` of a file, and one more where there is more. `-` is the standard input.
 pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let most = max_bytes as u64 + 1;
     let mut bytes = Vec::new();
-    File::open(path)?.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    if path == Path::new(STANDARD) {
+        io::stdin().take(most).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
 }
 

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rendezvous_protocol::time::UnixMillis;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::secret::{is_secret, looks_like_key};
 
 /// The first second of the year 10000, from which on dates have no agreed form.
 const YEAR_10000_SECONDS: u64 = 253_402_300_800;
@@ -29,14 +33,28 @@ pub(crate) fn duration(duration: Duration) -> String {
         0 => Duration::from_millis(u64::from(duration.subsec_millis())),
         seconds => Duration::from_secs(seconds),
     };
-    humantime::format_duration(rounded).to_string()
+    in_days(rounded)
 }
 
 /// A duration as an argument takes it, without spaces: `1h30m`. Rounded up to whole seconds, so that a limit that is
 /// shown is one that holds.
 pub(crate) fn compact(duration: Duration) -> String {
     let up = u64::from(duration.subsec_nanos() > 0);
-    humantime::format_duration(Duration::from_secs(duration.as_secs().saturating_add(up))).to_string().replace(' ', "")
+    in_days(Duration::from_secs(duration.as_secs().saturating_add(up))).replace(' ', "")
+}
+
+/// With days as the largest unit: a year of 365 days is not a whole number of any larger one.
+fn in_days(duration: Duration) -> String {
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+    let days = duration.as_secs() / DAY_SECONDS;
+    let rest = duration.saturating_sub(Duration::from_secs(days * DAY_SECONDS));
+    match (days, rest.is_zero()) {
+        (0, _) => humantime::format_duration(rest).to_string(),
+        (1, true) => "1day".to_owned(),
+        (_, true) => format!("{days}days"),
+        (1, false) => format!("1day {}", humantime::format_duration(rest)),
+        (_, false) => format!("{days}days {}", humantime::format_duration(rest)),
+    }
 }
 
 /// `one` or `many`, after the number.
@@ -63,12 +81,18 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// The name of a file, with everything escaped that could move the cursor; one that may be a key is not shown.
+pub(crate) fn path(path: &Path) -> String {
+    let name = path.to_string_lossy();
+    if is_secret(&name) || looks_like_key(&name) { "(not shown: it may be a key)".to_owned() } else { printable(&name) }
+}
+
 /// Lines whose cells stand below one another, two spaces apart.
 pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         for (column, cell) in row.as_ref().iter().enumerate() {
-            let width = cell.chars().count();
+            let width = cell.width();
             match widths.get_mut(column) {
                 Some(widest) => *widest = width.max(*widest),
                 None => widths.push(width),
@@ -78,7 +102,8 @@ pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
         let cells = row.as_ref().iter().zip(&widths);
-        let line: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded = |(cell, width): (&String, &usize)| cell.clone() + &" ".repeat(width.saturating_sub(cell.width()));
+        let line: Vec<_> = cells.map(padded).collect();
         text.push_str(line.join("  ").trim_end());
         text.push('\n');
     }
@@ -111,6 +136,11 @@ mod tests {
         assert_eq!(distance(later, later), "0s ago");
         assert_eq!(duration(Duration::from_micros(12_900)), "12ms");
         assert_eq!(compact(Duration::from_millis(5_399_001)), "1h30m");
+        let days = |days: u64, seconds: u64| duration(Duration::from_secs(days * 86_400 + seconds));
+        assert_eq!(
+            [days(1, 0), days(1, 60), days(365, 0), days(30, 3_600)],
+            ["1day", "1day 1m", "365days", "30days 1h"]
+        );
         assert_eq!(humantime::parse_duration("1day1h30m1s"), Ok(Duration::from_secs(91_801)));
     }
 
@@ -125,5 +155,8 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
         let rows = [row(["A", "B", "C"]), row(["né", "", "1"]), row(["longer", "x", ""])];
         assert_eq!(table(&rows), "A       B  C\nné         1\nlonger  x\n");
+        // Terminals show these in two columns each.
+        let rows = [row(["名前", "x", ""]), row(["abc", "y", ""])];
+        assert_eq!(table(&rows), "名前  x\nabc   y\n");
     }
 }

@@ -43,7 +43,15 @@ export function readKey(text: unknown): Bytes | undefined {
   return key?.length === 32 ? key : undefined;
 }
 
-/** A public key in either form: also SPKI in PEM, whose base64 ends with the key (RFC 8410). */
+/**
+ * A public key in any spelling of protocol/README.md, section 10: the base64 of its 32 bytes, or SPKI, whose base64 ends
+ * with the key (RFC 8410), in PEM or bare.
+ */
 export function readPublicKey(text: string): Bytes | undefined {
-  return readKey(text.replace(/-----(BEGIN|END) PUBLIC KEY-----|\s/g, "").replace(/^MCowBQYDK2VwAyEA(?=.{44}$)/, ""));
+  const [, body, ...more] = text.split(/-----BEGIN PUBLIC KEY-----([^]*?)-----END PUBLIC KEY-----/);
+  const inPem = body !== undefined;
+  if (inPem ? more.length > 1 : /-----/.test(text)) return undefined;
+  const base64 = (body ?? text.replace(/^\ufeff/, "")).replace(/\\[rn]|[ \t\n\f\r]/g, "");
+  const key = base64.replace(/^MCowBQYDK2VwAyEA(?=.{44}$)/, "");
+  return inPem && key === base64 ? undefined : readKey(key);
 }

@@ -10,6 +10,8 @@ import { type Fields, demand, fieldsOf, isCommunity, isTime, readObject } from "
 export const ROOT_MAX_BYTES = 16_384;
 /** Keys in one role. */
 const MAX_KEYS = 16;
+/** Signatures in one file. */
+const MAX_SIGNATURES = 64;
 
 interface Role {
   readonly threshold: number;
@@ -68,14 +70,27 @@ export function readRoot(file: Bytes): RootDocument {
   return { community, rootVersion, expiresAt, rootKeys, publisherKeys };
 }
 
-/** @returns Undefined for what is no signatures file. */
-export function readSignatures(file: Bytes | undefined): Signatures | undefined {
-  if (!file || file.length > ROOT_MAX_BYTES) return undefined;
-  const text = String.fromCharCode(...file);
-  if (!/^([^ \n]+ [^ \n]+\n){1,64}$/.test(text)) return undefined;
-  const lines = text.split("\n").slice(0, -1);
-  const pairs = lines.map((line) => line.split(" ") as [string, string]);
-  return pairs.every(([key, signature]) => readKey(key) && readBase64(signature)?.length === 64) ? pairs : undefined;
+/**
+ * Tells a page from a signatures file: there are hosts that answer every path with one. It begins like HTML, which no
+ * signatures file does.
+ */
+export function isPage(file: Bytes): boolean {
+  return /^(\xef\xbb\xbf)?[ \t\r\n\f]*</.test(String.fromCharCode(...file.subarray(0, ROOT_MAX_BYTES)));
+}
+
+/**
+ * White space more or less changes nothing: files pass through editors.
+ *
+ * @throws Refusal `MALFORMED` for anything else than signatures.
+ */
+export function readSignatures(file: Bytes): Signatures {
+  demand(file.length <= ROOT_MAX_BYTES);
+  const text = String.fromCharCode(...file).replace(/^\xef\xbb\xbf/, "");
+  const lines = text.split("\n").map((line) => line.split(/[ \t\r\f]+/).filter(Boolean) as [string, string]);
+  const pairs = lines.filter((words) => words.length);
+  demand(pairs.length >= 1 && pairs.length <= MAX_SIGNATURES);
+  demand(pairs.every(({ length, 0: key, 1: text }) => length === 2 && readKey(key) && readBase64(text)?.length === 64));
+  return pairs;
 }
 
 /** Those of `keys` by which there is a signature of `message`, each once, whatever lines repeat it. */
@@ -121,7 +136,6 @@ export function publishersOf(root: RootDocument, cosignatures: Bytes | undefined
     keys,
     async confirm(file, trusted, signer) {
       const signatures = cosignatures ? readSignatures(cosignatures) : [];
-      demand(signatures);
       const signers = (await signersOf(file, signatures, trusted, verify)).add(signer);
       demand(signers.size >= threshold, "THRESHOLD_NOT_MET");
       return [...signers];

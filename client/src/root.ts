@@ -3,24 +3,21 @@
 
 import { type Bytes, readUtf8, utf8 } from "./bytes.js";
 import type { Place, Publishers } from "./capsule.js";
-import { ROOT_MAX_BYTES, type RootDocument, publishersOf, readRoot, readSignatures, succeed } from "./chain.js";
+import { ROOT_MAX_BYTES, type RootDocument, isPage, publishersOf, readRoot, readSignatures, succeed } from "./chain.js";
 import { canonical, readJson } from "./json.js";
 import { demand } from "./ticket.js";
 
 /** Successors that are looked for at a time. */
 const MAX_STEPS = 64;
+/** Bytes of a page that may be in the place of a signatures file. */
+const PAGE_MAX_BYTES = 1_048_576;
 
-/**
- * Undefined where the host says that there is no such file.
- *
- * @param code Another refusal that means the same.
- */
-async function optional(file: Promise<Bytes>, code?: string): Promise<Bytes | undefined> {
+/** Undefined where the host says that there is no such file. */
+async function optional(file: Promise<Bytes>): Promise<Bytes | undefined> {
   try {
     return await file;
   } catch (error) {
-    const { message } = error as Error;
-    if (message === code || /^HTTP_4(04|10)$/.test(message)) return undefined;
+    if (/^HTTP_4(04|10)$/.test((error as Error).message)) return undefined;
     throw error;
   }
 }
@@ -58,9 +55,11 @@ export class Root {
     let newest = this.#newerOf(await store.update(this.#stored, () => undefined)) ?? this.#given;
     for (let step = 0; step < MAX_STEPS; step++) {
       const path = `/../${newest.rootVersion + 1}.root.json`;
-      // What is no signatures file, or too large for one, is a page, of a host that has one for every path.
-      const signatures = readSignatures(await optional(readFile(`${path}.sigs`, ROOT_MAX_BYTES), "TOO_LARGE"));
-      const file = signatures && (await optional(readFile(path, ROOT_MAX_BYTES)));
+      const beside = await optional(readFile(`${path}.sigs`, PAGE_MAX_BYTES));
+      if (!beside || isPage(beside)) break;
+      // Signatures that cannot be read are no reason to go on believing the keys that they replace.
+      const signatures = readSignatures(beside);
+      const file = await optional(readFile(path, ROOT_MAX_BYTES));
       if (!file) break;
       const next = await succeed(newest, file, signatures, verify);
       newest = next;

@@ -39,6 +39,15 @@ test("public keys are read in both forms, and nothing else is one", () => {
   }
 });
 
+test("public keys are read in every spelling that the program reads, and in no other", () => {
+  const spellings = vectors("spellings").filter(({ kind }) => kind === "public");
+  assert.equal(spellings.length, 44);
+  for (const { name, text, publicKey } of spellings) {
+    const bytes = internals.readPublicKey(text);
+    assert.equal(bytes && internals.base64(bytes), publicKey ?? undefined, name);
+  }
+});
+
 describe("signatures", () => {
   // Curve arithmetic of the test's own, to make points that no honest key generator does.
   const P = 2n ** 255n - 19n;

@@ -224,6 +224,27 @@ describe("roots", () => {
     await stop(ann);
   });
 
+  test("the next root is followed however its signatures were saved, and what cannot be read of them is loud", async () => {
+    const { world, hosting, alice, bert, rootOf, publish, publishRoot, client, stop } = setting();
+    publishRoot(2, { publishers: [bert] });
+    const right = hosting.beside["2.root.json.sigs"];
+    // By the publisher who has been replaced, and whose key is in wrong hands.
+    publish(alice, ["mallory"]);
+    for (const [text, reason] of [
+      [`# by hand\n${right}`, "MALFORMED"],
+      ["", "MALFORMED"],
+      ["Not found\n", "MALFORMED"],
+      [`\ufeff${right.replaceAll("\n", "\r\n")}\r\n`, "SIGNATURE_INVALID"],
+    ]) {
+      hosting.beside["2.root.json.sigs"] = text;
+      const ann = client({ capsules: [{ url: hosting.url, root: new Root(rootOf(1)) }] });
+      await ann.start();
+      await world.pass(2_000);
+      assert.deepEqual([source(ann).state, source(ann).reason, known(ann)], ["lying", reason, []], JSON.stringify(text));
+      await stop(ann);
+    }
+  });
+
   test("two of three publishers: without .sigs THRESHOLD_NOT_MET, and the last visit's peers are there all the same", async () => {
     const { world, hosting, alice, bert, cora, rootOf, publish, client, stop } = setting();
     const root = new Root(rootOf(1, { publishers: [alice, bert, cora], publisherThreshold: 2 }));

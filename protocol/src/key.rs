@@ -17,15 +17,54 @@ use crate::base64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// A text that is no key.
+/// Why a text is not the key that is asked for: what it is instead, where that shows. [`KeyError`] never repeats it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Neither form of a public key.
     #[error("a public key is the base64 of its 32 bytes, or SPKI in PEM (-----BEGIN PUBLIC KEY-----)")]
     PublicKey,
     /// Neither form of a private key.
-    #[error("a private key is PKCS#8 for Ed25519, in PEM (-----BEGIN PRIVATE KEY-----) or as the base64 of its DER")]
+    #[error("a private key is PKCS#8 for Ed25519, in PEM or as the base64 of its DER")]
     PrivateKey,
+    /// Nothing but white space.
+    #[error("there is no key in it")]
+    Empty,
+    /// 32 bytes in another alphabet, or without the padding.
+    #[error(
+        "the base64 of a public key has 44 characters, of A-Z a-z 0-9 + /, and the last is =; this is base64url, or the \
+         = is missing"
+    )]
+    OtherBase64,
+    /// A PEM block without its end.
+    #[error("the line -----END …----- is missing: the key is cut off")]
+    CutOff,
+    /// More than one key, of which none is to be chosen by chance.
+    #[error("there are several keys in it")]
+    Several,
+    /// A private key where a public one is asked for.
+    #[error("it is a private key, where the public one is asked for")]
+    Private,
+    /// A public key where a private one is asked for.
+    #[error("it is a public key, where the private one is asked for")]
+    Public,
+    /// 32 bytes where a private key is asked for: a public key, or a seed, which has no mark that tells them apart.
+    #[error("it is 32 bytes in base64, a public key or a bare seed, where a private key is PKCS#8")]
+    Bare,
+    /// A private key that a passphrase protects.
+    #[error("it is encrypted, with a passphrase")]
+    Encrypted,
+    /// A private key in OpenSSH's own format.
+    #[error("it is in OpenSSH's own format, where a private key is PKCS#8")]
+    OpenSsh,
+    /// A key for another algorithm than Ed25519.
+    #[error("it is for {algorithm}, where a key is for Ed25519")]
+    OtherAlgorithm {
+        /// Its name.
+        algorithm: &'static str,
+    },
+    /// A PEM block that holds no key, like a certificate.
+    #[error("it is PEM of something else than a key")]
+    OtherPem,
 }
 
 /// No signature by that key over those bytes.
@@ -39,14 +78,30 @@ impl PublicKey {
         Self(bytes)
     }
 
-    /// Reads either text form: the base64 of the 32 bytes, or SPKI PEM (RFC 8410). White space around it is ignored.
+    /// Reads either text form: the base64 of the 32 bytes, or SPKI (RFC 8410), in PEM or as the base64 of its DER, in any
+    /// of the spellings that tools leave: see section 10 of the specification.
     ///
     /// # Errors
-    /// [`KeyError::PublicKey`] for anything else. Bytes that are not a point of the curve are a key in either form.
+    /// [`KeyError`]. Bytes that are not a point of the curve are a key in either form.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
-        let text = text.trim();
-        let bytes = if text.starts_with("-----") { bytes_in_pem(text) } else { base64::decode_array(text) };
-        bytes.map(Self).ok_or(KeyError::PublicKey)
+        let spki = |der: &[u8]| der.strip_prefix(&SPKI_PREFIX).and_then(|bytes| bytes.try_into().ok());
+        if text.contains(PEM_BEGIN) {
+            let der = one_block(text, PUBLIC_LABEL)?;
+            return spki(&der).map(Self).ok_or_else(|| other_algorithm(&der).unwrap_or(KeyError::PublicKey));
+        }
+        let compact = compact(text);
+        if compact.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        let Some(bytes) = base64::decode(&compact) else {
+            let other = is_32_bytes_in_another_base64(&compact);
+            return Err(if other { KeyError::OtherBase64 } else { KeyError::PublicKey });
+        };
+        match bytes.as_slice().try_into().ok().or_else(|| spki(&bytes)) {
+            Some(bytes) => Ok(Self(bytes)),
+            None if SigningKey::from_pkcs8_der(&bytes).is_ok() => Err(KeyError::Private),
+            None => Err(other_algorithm(&bytes).unwrap_or(KeyError::PublicKey)),
+        }
     }
 
     /// The 32 bytes.
@@ -79,16 +134,90 @@ impl PublicKey {
 /// What comes before the 32 bytes in the SPKI of every Ed25519 key: lengths, and the algorithm (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Reads one block of PEM (RFC 7468). DER has one encoding for each key, so comparing the prefix settles all that a
-/// parser would, and spares the Worker one.
-fn bytes_in_pem(text: &str) -> Option<[u8; 32]> {
-    const LINE_ENDS: [char; 2] = ['\r', '\n'];
-    let lines = text.strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
-    if !lines.starts_with(LINE_ENDS) || !lines.ends_with(LINE_ENDS) {
-        return None;
+const PEM_BEGIN: &str = "-----BEGIN ";
+const PUBLIC_LABEL: &str = "PUBLIC KEY";
+const PRIVATE_LABEL: &str = "PRIVATE KEY";
+const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+/// What is left of base64 when white space is taken out, a byte order mark before it, and line ends that were written
+/// out as `\n`, as files of variables have them.
+fn compact(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\\n", "").replace("\\r", "");
+    text.chars().filter(|character| !character.is_ascii_whitespace()).collect()
+}
+
+/// The labels and the bodies of all blocks of PEM in a text, the last one without a body where its end is missing.
+fn blocks(text: &str) -> Vec<(&str, Option<&str>)> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some((label, after)) = rest.split_once(PEM_BEGIN).and_then(|(_, rest)| rest.split_once("-----")) {
+        let end = format!("-----END {label}-----");
+        let Some((body, after)) = after.split_once(end.as_str()) else {
+            blocks.push((label, None));
+            break;
+        };
+        blocks.push((label, Some(body)));
+        rest = after;
     }
-    let der = base64::decode(&lines.replace(LINE_ENDS, ""))?;
-    der.strip_prefix(&SPKI_PREFIX)?.try_into().ok()
+    blocks
+}
+
+/// The DER in the one block of that label. Text around it, and other blocks, change nothing.
+fn one_block(text: &str, wanted: &str) -> Result<Vec<u8>, KeyError> {
+    let blocks = blocks(text);
+    let mut found = blocks.iter().filter(|(label, _)| *label == wanted);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err(KeyError::Several),
+        (Some((_, None)), None) => Err(KeyError::CutOff),
+        (Some((_, Some(body))), None) => {
+            let neither = if wanted == PUBLIC_LABEL { KeyError::PublicKey } else { KeyError::PrivateKey };
+            base64::decode(&compact(body)).ok_or(neither)
+        }
+        (None, _) => Err(blocks.first().map_or(KeyError::CutOff, |(label, _)| instead(label, wanted))),
+    }
+}
+
+/// What a block of another label is.
+fn instead(label: &str, wanted: &str) -> KeyError {
+    match label {
+        _ if wanted == PUBLIC_LABEL && label.ends_with(PRIVATE_LABEL) => KeyError::Private,
+        PUBLIC_LABEL => KeyError::Public,
+        ENCRYPTED_LABEL => KeyError::Encrypted,
+        "OPENSSH PRIVATE KEY" => KeyError::OpenSsh,
+        "RSA PRIVATE KEY" | "RSA PUBLIC KEY" => KeyError::OtherAlgorithm { algorithm: "RSA" },
+        "EC PRIVATE KEY" | "EC PARAMETERS" => KeyError::OtherAlgorithm { algorithm: "ECDSA" },
+        "DSA PRIVATE KEY" => KeyError::OtherAlgorithm { algorithm: "DSA" },
+        _ => KeyError::OtherPem,
+    }
+}
+
+/// The DER of a private key that a passphrase protects (`EncryptedPrivateKeyInfo` of RFC 5958), where [`KeyError`] has
+/// said that a text holds one.
+pub fn encrypted_der(text: &str) -> Option<Vec<u8>> {
+    one_block(text, ENCRYPTED_LABEL).ok()
+}
+
+/// The algorithm that a key's DER names, where it is one that people mistake for Ed25519: the identifier stands near the
+/// beginning in either form.
+fn other_algorithm(der: &[u8]) -> Option<KeyError> {
+    const LOOK_AT_BYTES: usize = 32;
+    const IDENTIFIERS: [(&[u8], &str); 6] = [
+        (&[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01], "RSA"),
+        (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01], "ECDSA"),
+        (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "DSA"),
+        (&[0x06, 0x03, 0x2b, 0x65, 0x6e], "X25519"),
+        (&[0x06, 0x03, 0x2b, 0x65, 0x6f], "X448"),
+        (&[0x06, 0x03, 0x2b, 0x65, 0x71], "Ed448"),
+    ];
+    let head = der.get(..LOOK_AT_BYTES).unwrap_or(der);
+    let names = |identifier: &[u8]| head.windows(identifier.len()).any(|window| window == identifier);
+    let (_, algorithm) = IDENTIFIERS.iter().find(|(identifier, _)| names(identifier))?;
+    Some(KeyError::OtherAlgorithm { algorithm })
+}
+
+fn is_32_bytes_in_another_base64(text: &str) -> bool {
+    let standard = text.trim_end_matches('=').replace('-', "+").replace('_', "/") + "=";
+    base64::decode_array::<32>(&standard).is_some()
 }
 
 /// The `y` of every encoding of a point of small order, as its upper and its lower half: 0, 1 and -1, once more 0 and 1
@@ -131,18 +260,34 @@ impl PrivateKey {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// Reads either text form: PKCS#8 PEM, or the base64 of its DER (RFC 8410). White space around it is ignored.
+    /// Reads either text form: PKCS#8 (RFC 8410), in PEM or as the base64 of its DER, in any of the spellings that tools
+    /// leave: see section 10 of the specification.
     ///
     /// # Errors
-    /// [`KeyError::PrivateKey`] for anything else.
+    /// [`KeyError`].
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
-        let text = text.trim();
-        let key = if text.starts_with("-----") {
-            SigningKey::from_pkcs8_pem(text).ok()
-        } else {
-            base64::decode(text).and_then(|der| SigningKey::from_pkcs8_der(&der).ok())
-        };
-        key.map(Self).ok_or(KeyError::PrivateKey)
+        if text.contains(PEM_BEGIN) {
+            return Self::from_der(&one_block(text, PRIVATE_LABEL)?);
+        }
+        let compact = compact(text);
+        match base64::decode(&compact) {
+            Some(der) => Self::from_der(&der),
+            None if is_32_bytes_in_another_base64(&compact) => Err(KeyError::Bare),
+            None => Err(KeyError::PrivateKey),
+        }
+    }
+
+    /// Reads the DER of PKCS#8.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        SigningKey::from_pkcs8_der(der).map(Self).map_err(|_| match der.len() {
+            0 => KeyError::Empty,
+            32 => KeyError::Bare,
+            _ if der.starts_with(&SPKI_PREFIX) => KeyError::Public,
+            _ => other_algorithm(der).unwrap_or(KeyError::PrivateKey),
+        })
     }
 
     /// PKCS#8 in PEM, the form that `openssl genpkey` writes: version 1, without the public key.

@@ -3,9 +3,10 @@
 //! They travel in the field `revoked` of a capsule, and the publisher keeps them in a file `revoked.json` of the same
 //! form. What each of them means to a reader is in section 7 of the specification; here is only what they say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use url::Url;
 
@@ -14,6 +15,9 @@ use crate::canonical::canonical;
 use crate::key::PublicKey;
 use crate::limits::{BEACON_URL_MAX_BYTES, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES};
 use crate::object::{Object, present};
+
+/// All that revocations have.
+const FIELDS: &str = "ticketKeys, publisherKeys and beacons";
 
 /// Why a text is no list of revocations. [`RevocationError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +36,19 @@ pub enum RevocationError {
         /// How many.
         count: usize,
     },
-    /// Something else than a key.
-    #[error("revocations: {key:?} in {list} is not the base64 of 32 bytes")]
+    /// Something else than a key. It is not repeated: it may be a private one in the wrong place.
+    #[error("revocations: entry {position} of {list} is not the base64 of 32 bytes")]
     Key {
         /// The list's name.
         list: &'static str,
-        /// What is there.
-        key: String,
+        /// Counted from 1.
+        position: usize,
+    },
+    /// A field of the publisher's own file that no reader knows: a misspelt list would revoke nothing.
+    #[error("revocations: the field {name:?} has no meaning here, only {FIELDS} have")]
+    UnknownField {
+        /// Its name.
+        name: String,
     },
     /// Something else than the URL of a beacon, or another spelling of it, which would match nothing.
     #[error(
@@ -55,9 +65,12 @@ impl RevocationError {
     /// A name for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Malformed(_) | Self::TooMany { .. } | Self::Key { .. } | Self::Beacon { .. } => {
-                "MALFORMED"
-            }
+            Self::TooLarge
+            | Self::Malformed(_)
+            | Self::TooMany { .. }
+            | Self::Key { .. }
+            | Self::UnknownField { .. }
+            | Self::Beacon { .. } => "MALFORMED",
         }
     }
 }
@@ -73,7 +86,7 @@ pub struct Revocations {
     pub beacons: BTreeSet<String>,
 }
 
-/// Fields that are not here are allowed, and ignored.
+/// In a capsule, fields that are not here are allowed, and ignored: it may be from a later version.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RevocationFields {
@@ -90,15 +103,15 @@ impl TryFrom<RevocationFields> for Revocations {
 
     fn try_from(fields: RevocationFields) -> Result<Self, RevocationError> {
         Ok(Self {
-            ticket_keys: read_list("ticketKeys", fields.ticket_keys, |key| read_key("ticketKeys", key))?,
-            publisher_keys: read_list("publisherKeys", fields.publisher_keys, |key| read_key("publisherKeys", key))?,
-            beacons: read_list("beacons", fields.beacons, read_beacon)?,
+            ticket_keys: read_list("ticketKeys", fields.ticket_keys, read_key)?,
+            publisher_keys: read_list("publisherKeys", fields.publisher_keys, read_key)?,
+            beacons: read_list("beacons", fields.beacons, |_, _, url| read_beacon(url))?,
         })
     }
 }
 
 impl Revocations {
-    /// Reads a file `revoked.json`.
+    /// Reads a file `revoked.json`, the publisher's own: other fields than the three are refused in it.
     ///
     /// # Errors
     /// See [`RevocationError`].
@@ -108,7 +121,13 @@ impl Revocations {
         }
         let Object(fields): Object<RevocationFields> =
             serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(error.to_string()))?;
-        fields.try_into()
+        let names: BTreeMap<String, IgnoredAny> =
+            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(error.to_string()))?;
+        let is_known = |name: &String| matches!(name.as_str(), "ticketKeys" | "publisherKeys" | "beacons");
+        match names.into_keys().find(|name| !is_known(name)) {
+            Some(name) => Err(RevocationError::UnknownField { name }),
+            None => fields.try_into(),
+        }
     }
 
     /// The canonical JSON, with all three lists: what a capsule carries, and what a file can hold.
@@ -156,22 +175,19 @@ pub fn normal_beacon_url(text: &str) -> Option<String> {
 fn read_list<T: Ord>(
     name: &'static str,
     list: Option<Vec<String>>,
-    read: impl Fn(String) -> Result<T, RevocationError>,
+    read: impl Fn(&'static str, usize, String) -> Result<T, RevocationError>,
 ) -> Result<BTreeSet<T>, RevocationError> {
     let list = list.unwrap_or_default();
     check_count(name, list.len())?;
-    list.into_iter().map(read).collect()
+    list.into_iter().enumerate().map(|(position, entry)| read(name, position + 1, entry)).collect()
 }
 
 const fn check_count(list: &'static str, count: usize) -> Result<(), RevocationError> {
     if count > REVOCATIONS_MAX { Err(RevocationError::TooMany { list, count }) } else { Ok(()) }
 }
 
-fn read_key(list: &'static str, key: String) -> Result<PublicKey, RevocationError> {
-    match base64::decode_array(&key) {
-        Some(bytes) => Ok(PublicKey::from_bytes(bytes)),
-        None => Err(RevocationError::Key { list, key }),
-    }
+fn read_key(list: &'static str, position: usize, key: String) -> Result<PublicKey, RevocationError> {
+    base64::decode_array(&key).map(PublicKey::from_bytes).ok_or(RevocationError::Key { list, position })
 }
 
 fn read_beacon(url: String) -> Result<String, RevocationError> {
@@ -191,7 +207,6 @@ mod tests {
         );
         assert_eq!(Revocations::parse(json.as_bytes()).unwrap().to_json(), json);
         assert_eq!(Revocations::parse(b"{}"), Ok(Revocations::default()));
-        assert_eq!(Revocations::parse(br#"{"reason":"stolen"}"#), Ok(Revocations::default()));
     }
 
     #[test]
@@ -211,6 +226,21 @@ mod tests {
             assert_eq!(normal_beacon_url(text), None, "{text}");
         }
         assert!(normal_beacon_url(&format!("https://a.example/{}", "x".repeat(2_030))).is_some());
+    }
+
+    #[test]
+    fn a_field_that_no_reader_knows_is_named() {
+        for (json, name) in [
+            (r#"{"reason":"stolen"}"#, "reason"),
+            (&format!(r#"{{"ticketkeys":["{KEY}"]}}"#), "ticketkeys"),
+            (&format!(r#"{{"ticketKeys":[],"ticket_keys":["{KEY}"]}}"#), "ticket_keys"),
+            (&format!(r#"{{"revoked":{{"ticketKeys":["{KEY}"]}}}}"#), "revoked"),
+        ] {
+            let error = Revocations::parse(json.as_bytes()).unwrap_err();
+            assert_eq!(error, RevocationError::UnknownField { name: name.to_owned() });
+        }
+        let error = Revocations::parse(br#"{"ticketKeys":["secret"]}"#).unwrap_err();
+        assert_eq!(error, RevocationError::Key { list: "ticketKeys", position: 1 });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::community::Community;
 use crate::key::PublicKey;
 use crate::limits::{ROLE_MAX_KEYS, ROOT_MAX_BYTES};
 use crate::object::Object;
-use crate::signatures::Signatures;
+use crate::signatures::{Signatures, SignaturesError, is_page};
 use crate::time::{UnixMillis, saturating_millis};
 
 const TYPE: &str = "root";
@@ -91,6 +91,9 @@ pub enum RootError {
     /// Larger than any root may be.
     #[error("the root is longer than {ROOT_MAX_BYTES} bytes")]
     TooLarge,
+    /// What lies beside it as its signatures is no signatures file.
+    #[error("{0}")]
+    SignaturesMalformed(#[from] SignaturesError),
     /// Too few of those who have to sign it did.
     #[error("{signed} of {} have signed the root, {threshold} have to", .by.whose())]
     ThresholdNotMet {
@@ -145,6 +148,7 @@ impl RootError {
         match self {
             Self::TooLarge | Self::Malformed(_) => "MALFORMED",
             Self::Invalid(invalid) => invalid.code(),
+            Self::SignaturesMalformed(error) => error.code(),
             Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
             Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
             Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
@@ -356,14 +360,16 @@ impl Root {
     }
 
     /// One step of a reader's walk: the root after this one, given what the host has for `(N+1).root.json.sigs` and
-    /// `(N+1).root.json`, or `None` where the walk ends. It ends where one of them is absent, and where the first is no
-    /// signatures file: there are hosts that answer every path with a page.
+    /// `(N+1).root.json`, or `None` where the walk ends. It ends where one of them is absent, and where the first is a
+    /// page ([`is_page`]): there are hosts that answer every path with one.
     ///
     /// # Errors
-    /// Those of [`Root::succeed`]: a successor that is there and is refused is never passed over.
+    /// [`RootError::SignaturesMalformed`], then those of [`Root::succeed`]: a successor that is there and is refused, or
+    /// whose signatures cannot be read, is never passed over.
     pub fn next(&self, signatures: Option<&[u8]>, json: Option<&[u8]>) -> Result<Option<Self>, RootError> {
-        let (Some(Ok(signatures)), Some(json)) = (signatures.map(Signatures::parse), json) else { return Ok(None) };
-        self.succeed(json, &signatures).map(Some)
+        let Some(signatures) = signatures.filter(|file| !is_page(file, None)) else { return Ok(None) };
+        let signatures = Signatures::parse(signatures)?;
+        json.map(|json| self.succeed(json, &signatures)).transpose()
     }
 
     /// Checks that it is not over. Asked of the newest one only.

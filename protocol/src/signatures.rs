@@ -3,7 +3,10 @@
 //! `peers.json.sigs` has those of further publishers of a capsule, `N.root.json.sigs` those of a root. A file is only a
 //! list: whose signatures count, and how many of them are needed, is for the reader to say.
 //!
-//! Each line is `key SP signature LF`, both in base64; 1 to 64 lines, no other byte.
+//! What is written is lines of `key SP signature LF`, both in base64. What is read may have passed through editors,
+//! version control and chat: white space more or less, empty lines, other line ends and a byte order mark change
+//! nothing. Anything else makes the whole file malformed: a reader that skipped what it cannot read would go on to
+//! believe the keys that the file replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,11 +24,11 @@ pub enum SignaturesError {
     /// No line at all: a publisher without further signatures has no file.
     #[error("the signatures file is empty")]
     Empty,
-    /// More lines than are read.
-    #[error("the signatures file has more than {SIGNATURES_MAX_LINES} lines")]
+    /// More signatures than are read.
+    #[error("the signatures file has more than {SIGNATURES_MAX_LINES} signatures")]
     TooManyLines,
     /// A line that is no signature.
-    #[error("line {line} of the signatures file is not a key, a space, a signature and a line feed")]
+    #[error("line {line} of the signatures file is not a key and a signature, both in base64")]
     Line {
         /// Counted from 1.
         line: usize,
@@ -57,17 +60,17 @@ impl Signatures {
         if file.len() > SIGNATURES_MAX_BYTES {
             return Err(SignaturesError::TooLarge);
         }
-        if file.is_empty() {
-            return Err(SignaturesError::Empty);
-        }
         let mut lines = Vec::new();
-        for (position, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            if position == SIGNATURES_MAX_LINES {
+        for (position, line) in without_mark(file).split(|byte| *byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if lines.len() == SIGNATURES_MAX_LINES {
                 return Err(SignaturesError::TooManyLines);
             }
             lines.push(parse_line(line).ok_or(SignaturesError::Line { line: position + 1 })?);
         }
-        Ok(Self { lines })
+        if lines.is_empty() { Err(SignaturesError::Empty) } else { Ok(Self { lines }) }
     }
 
     /// Adds a signature, in the place of all that are there by the same key.
@@ -119,9 +122,29 @@ impl Signatures {
     }
 }
 
+/// Tells a page from a signatures file: there are hosts that answer every path that they do not have with a page, and
+/// status 200. `content_type` is the one that the host gave, `None` where it gave none or where there is no host.
+///
+/// A page begins like HTML, with `<` after any white space, which no signatures file does, and is not said to be
+/// something else.
+pub fn is_page(file: &[u8], content_type: Option<&str>) -> bool {
+    let is_html = |content_type: &str| {
+        let essence = content_type.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case("text/html")
+    };
+    without_mark(file).trim_ascii_start().starts_with(b"<") && content_type.is_none_or(is_html)
+}
+
+fn without_mark(file: &[u8]) -> &[u8] {
+    file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file)
+}
+
 fn parse_line(line: &[u8]) -> Option<(PublicKey, [u8; 64])> {
-    let line = str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (key, signature) = line.split_once(' ')?;
+    let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let (key, signature) = (words.next()?, words.next()?);
+    if words.next().is_some() {
+        return None;
+    }
     Some((PublicKey::from_bytes(base64::decode_array(key)?), base64::decode_array(signature)?))
 }
 
@@ -166,19 +189,37 @@ mod tests {
     }
 
     #[test]
+    fn white_space_changes_nothing() {
+        let good = line(1, b"m") + &line(2, b"m");
+        let read = Signatures::parse(good.as_bytes()).unwrap();
+        for text in [
+            good.replace('\n', "\r\n"),
+            good.trim_end().to_owned(),
+            format!("\n{good}\n\n"),
+            good.replace('\n', "\n \t\r\n"),
+            good.replace(' ', "  "),
+            good.replace(' ', "\t"),
+            good.replace('\n', " \n "),
+            format!("\u{feff}{good}"),
+        ] {
+            assert_eq!(Signatures::parse(text.as_bytes()).as_ref(), Ok(&read), "{text:?}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_no_signatures_file() {
         let good = line(1, b"m");
         let (key, signature) = good.trim_end().split_once(' ').unwrap();
         for (text, error) in [
             (String::new(), SignaturesError::Empty),
-            ("\n".to_owned(), SignaturesError::Line { line: 1 }),
-            (good.trim_end().to_owned(), SignaturesError::Line { line: 1 }),
-            (format!("{good}\n"), SignaturesError::Line { line: 2 }),
-            (good.replace('\n', "\r\n"), SignaturesError::Line { line: 1 }),
-            (format!("{key}  {signature}\n"), SignaturesError::Line { line: 1 }),
-            (format!("{key}\t{signature}\n"), SignaturesError::Line { line: 1 }),
-            (format!(" {key} {signature}\n"), SignaturesError::Line { line: 1 }),
-            (format!("{key} {signature} \n"), SignaturesError::Line { line: 1 }),
+            ("\n".to_owned(), SignaturesError::Empty),
+            ("\u{feff}\r\n".to_owned(), SignaturesError::Empty),
+            (format!("# signed by hand\n{good}"), SignaturesError::Line { line: 1 }),
+            (format!("\n{good}# signed by hand\n"), SignaturesError::Line { line: 3 }),
+            (good.replace('\n', "\r") + &good, SignaturesError::Line { line: 1 }),
+            (format!("{key}\n{signature}\n"), SignaturesError::Line { line: 1 }),
+            (format!("{key}\u{a0}{signature}\n"), SignaturesError::Line { line: 1 }),
+            (format!("{good}\u{feff}{good}"), SignaturesError::Line { line: 2 }),
             (format!("{signature} {key}\n"), SignaturesError::Line { line: 1 }),
             ("<!doctype html>\n".to_owned(), SignaturesError::Line { line: 1 }),
             (good.repeat(65), SignaturesError::TooManyLines),
@@ -187,5 +228,20 @@ mod tests {
             assert_eq!(Signatures::parse(text.as_bytes()), Err(error), "{text:?}");
         }
         Signatures::parse(good.repeat(64).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_page_begins_like_html_and_is_not_said_to_be_something_else() {
+        for page in ["<!doctype html>", "\r\n <html>", "\u{feff}<!-- -->"] {
+            for content_type in [None, Some("text/html"), Some("Text/HTML ;charset=utf-8")] {
+                assert!(is_page(page.as_bytes(), content_type), "{page:?} {content_type:?}");
+            }
+            for content_type in ["", "text/plain", "application/octet-stream", "text/html2"] {
+                assert!(!is_page(page.as_bytes(), Some(content_type)), "{page:?} {content_type:?}");
+            }
+        }
+        for file in ["", "\n", "# <html>", "not found", &line(1, b"m")] {
+            assert!(!is_page(file.as_bytes(), Some("text/html")), "{file:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-// Makes roots.json and trust.json: `node tests/vectors/make.mjs` writes them again.
+// Makes roots.json, trust.json and spellings.json: `node tests/vectors/make.mjs` writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
@@ -126,16 +126,31 @@ export function makeRoots() {
   push("signatures_missing", "ok", [{ root: next(), signatures: null }], { rootVersion: 1 });
   push("root_missing", "ok", [{ root: null, signatures: good.signatures }], { rootVersion: 1 });
   push("nothing_after_a_gap", "ok", [{ root: null, signatures: null }, step(root({ rootVersion: 3 }))], { rootVersion: 1 });
-  const walkEnds = (name, signatures) => push(name, "ok", [{ root: next(), signatures }], { rootVersion: 1 });
-  walkEnds("signatures_empty", "");
-  walkEnds("signatures_of_one_blank_line", "\n");
-  walkEnds("signatures_without_the_last_line_feed", good.signatures.slice(0, -1));
-  walkEnds("signatures_with_carriage_returns", good.signatures.replaceAll("\n", "\r\n"));
-  walkEnds("signatures_with_a_blank_line", `${good.signatures}\n`);
-  walkEnds("signatures_with_two_spaces", good.signatures.replaceAll(" ", "  "));
-  walkEnds("signatures_with_a_tab", good.signatures.replaceAll(" ", "\t"));
-  walkEnds("signatures_with_one_that_is_cut_off", good.signatures.replace("==\n", "\n"));
-  walkEnds("sixty_five_lines", good.signatures + r1.line(next()).repeat(63));
+
+  // A signatures file may have more or less white space; what else is there and no page is refused.
+  const beside = (signatures) => [{ root: next(), signatures }];
+  const reads = (name, signatures) => push(name, "ok", beside(signatures), { rootVersion: 2 });
+  const refused = (name, signatures) => push(name, "MALFORMED", beside(signatures));
+  refused("signatures_empty", "");
+  refused("signatures_of_one_blank_line", "\n");
+  reads("signatures_without_the_last_line_feed", good.signatures.slice(0, -1));
+  reads("signatures_with_carriage_returns", good.signatures.replaceAll("\n", "\r\n"));
+  reads("signatures_with_a_blank_line", `${good.signatures}\n`);
+  reads("signatures_with_two_spaces", good.signatures.replaceAll(" ", "  "));
+  reads("signatures_with_a_tab", good.signatures.replaceAll(" ", "\t"));
+  refused("signatures_with_one_that_is_cut_off", good.signatures.replace("==\n", "\n"));
+  refused("sixty_five_lines", good.signatures + r1.line(next()).repeat(63));
+  reads("signatures_with_a_byte_order_mark", `\ufeff${good.signatures}`);
+  reads("signatures_with_blank_lines_and_spaces_around", `\n \r\n${good.signatures.replaceAll("\n", " \n\t")}`);
+  refused("signatures_with_a_comment", `# by hand\n${good.signatures}`);
+  refused("signatures_with_a_byte_order_mark_inside", good.signatures.replace("\n", "\n\ufeff"));
+  refused("signatures_with_a_no_break_space", good.signatures.replace(" ", "\u00a0"));
+  refused("signatures_with_carriage_returns_alone", good.signatures.replaceAll("\n", "\r"));
+  refused("signatures_with_key_and_signature_in_two_lines", good.signatures.replaceAll(" ", "\n"));
+  refused("signatures_of_words", "Not found\n");
+  refused("signatures_too_long", good.signatures.padEnd(16_385, "\n"));
+  push("signatures_of_words_without_a_root", "MALFORMED", [{ root: null, signatures: "Not found\n" }]);
+  push("page_with_white_space_before_it", "ok", beside(`\ufeff\r\n ${PAGE}`), { rootVersion: 1 });
 
   // Expiry: only the newest one's counts.
   const expired = { expiresAt: NOW - 1 };
@@ -460,21 +475,23 @@ export function makeTrust() {
     sigs: p2.line("another") + p2.line(capsule(p1)),
     ...two,
   });
-  for (const [name, text] of Object.entries({
-    empty: "",
-    page: PAGE,
-    without_the_last_line_feed: p2.line(capsule(p1)).trimEnd(),
-    with_a_carriage_return: p2.line(capsule(p1)).replace("\n", "\r\n"),
-    with_a_blank_line: `${p2.line(capsule(p1))}\n`,
-    with_two_spaces: p2.line(capsule(p1)).replace(" ", "  "),
-    with_a_space_at_the_end: p2.line(capsule(p1)).replace("\n", " \n"),
-    with_key_and_signature_swapped: p2.line(capsule(p1)).replace(/(\S+) (\S+)/, "$2 $1"),
-    with_the_signature_alone: `${p2.sign(capsule(p1))}\n`,
-    with_a_bad_line_after_a_good_one: `${p2.line(capsule(p1))}x\n`,
-    of_65_lines: p2.line(capsule(p1)).repeat(65),
-    too_long: p2.line(capsule(p1)).padEnd(16_385, "\n"),
-  }))
-    byRoot(`cosignatures_${name}`, "MALFORMED", twoOfThree, [], {}, { sigs: text });
+  for (const [name, text, expect = "MALFORMED"] of [
+    ["empty", ""],
+    ["page", PAGE],
+    ["without_the_last_line_feed", p2.line(capsule(p1)).trimEnd(), "ok"],
+    ["with_a_carriage_return", p2.line(capsule(p1)).replace("\n", "\r\n"), "ok"],
+    ["with_a_blank_line", `${p2.line(capsule(p1))}\n`, "ok"],
+    ["with_two_spaces", p2.line(capsule(p1)).replace(" ", "  "), "ok"],
+    ["with_a_space_at_the_end", p2.line(capsule(p1)).replace("\n", " \n"), "ok"],
+    ["with_key_and_signature_swapped", p2.line(capsule(p1)).replace(/(\S+) (\S+)/, "$2 $1")],
+    ["with_the_signature_alone", `${p2.sign(capsule(p1))}\n`],
+    ["with_a_bad_line_after_a_good_one", `${p2.line(capsule(p1))}x\n`],
+    ["of_65_lines", p2.line(capsule(p1)).repeat(65)],
+    ["too_long", p2.line(capsule(p1)).padEnd(16_385, "\n")],
+    ["with_a_byte_order_mark", `\ufeff${p2.line(capsule(p1))}`, "ok"],
+    ["with_a_comment", `# by hand\n${p2.line(capsule(p1))}`],
+  ])
+    byRoot(`cosignatures_${name}`, expect, twoOfThree, [], {}, { sigs: text, ...(expect === "ok" ? two : {}) });
   byRoot("cosignatures_malformed_where_none_is_needed", "MALFORMED", one, [], {}, { sigs: PAGE });
   byRoot("cosignatures_of_64_lines", "ok", twoOfThree, [], {}, { sigs: p2.line(capsule(p1)).repeat(64), ...two });
   byRoot("signature_comes_before_malformed_cosignatures", "SIGNATURE_INVALID", twoOfThree, [], {}, { sig: "", sigs: PAGE });
@@ -520,9 +537,81 @@ export function makeTrust() {
   return cases;
 }
 
+/** The DER of a key by its prefix, as RFC 8410 has it, and 32 bytes. */
+const der = (prefix, bytes) => Buffer.concat([Buffer.from(prefix, "hex"), bytes]).toString("base64");
+
+/** Texts that are keys, as tools leave them, and texts that are none. */
+export function makeSpellings() {
+  const cases = [];
+  const SEED = Buffer.alloc(32, 31);
+  const publicKey = key(31).text;
+  const bytes = Buffer.from(publicKey, "base64");
+  const push = (kind, name, text, isKey) => cases.push({ name: `${kind}_${name}`, kind, text, publicKey: isKey ? publicKey : null });
+  const pem = (label, body) => `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`;
+  const CERTIFICATE = pem("CERTIFICATE", "MIIBAA==");
+  const FORMS = {
+    public: ["PUBLIC KEY", der("302a300506032b6570032100", bytes)],
+    private: ["PRIVATE KEY", der("302e020100300506032b657004220420", SEED)],
+  };
+  for (const [kind, [label, body]] of Object.entries(FORMS)) {
+    const block = pem(label, body);
+    const reads = (name, text) => push(kind, name, text, true);
+    const refuses = (name, text) => push(kind, name, text, false);
+    reads("der", body);
+    reads("der_with_white_space", ` ${body.slice(0, 32)}\r\n\t${body.slice(32)} \n`);
+    reads("der_with_a_byte_order_mark", `\ufeff${body}`);
+    reads("der_with_line_ends_written_out", `${body}\\r\\n`);
+    reads("pem", block);
+    reads("pem_with_carriage_returns", block.replaceAll("\n", "\r\n"));
+    reads("pem_with_carriage_returns_alone", block.replaceAll("\n", "\r"));
+    reads("pem_with_line_ends_written_out", block.replaceAll("\n", "\\n"));
+    reads("pem_without_line_ends", block.replaceAll("\n", ""));
+    reads("pem_in_spaces_for_line_ends", block.replaceAll("\n", " "));
+    reads("pem_with_trailing_spaces", block.replaceAll("\n", "  \n"));
+    reads("pem_with_a_blank_line_inside", block.replace("-----\n", "-----\n\n"));
+    reads("pem_wrapped_at_32", pem(label, body.replace(/.{32}/g, "$&\n").trimEnd()));
+    reads("pem_with_a_byte_order_mark", `\ufeff${block}`);
+    reads("pem_with_text_before_it", `Bag Attributes\n    friendlyName: capsule\nKey Attributes: <No Attributes>\n${block}`);
+    reads("pem_with_text_after_it", `${block}ED25519 Key:\n    51:a1:f9:8e\n`);
+    reads("pem_in_quotes", `"${block}"`);
+    reads("pem_after_a_certificate", `${CERTIFICATE}${block}`);
+    refuses("empty", "");
+    refuses("white_space", " \r\n\t");
+    refuses("pem_twice", block.repeat(2));
+    refuses("pem_without_its_end", block.slice(0, block.indexOf("-----END")));
+    refuses("pem_without_its_beginning", block.slice(block.indexOf("\n") + 1));
+    refuses("pem_of_a_certificate", CERTIFICATE);
+    refuses("pem_with_another_label", pem("SOMETHING", body));
+    refuses("pem_with_a_character_that_is_not_base64", block.replace("M", "*"));
+    refuses("pem_with_a_no_break_space", block.replace("M", "\u00a0M"));
+    refuses("pem_of_an_empty_block", pem(label, ""));
+    refuses("der_with_a_byte_more", Buffer.concat([Buffer.from(body, "base64"), Buffer.of(0)]).toString("base64"));
+    refuses("der_with_a_byte_less", Buffer.from(body, "base64").subarray(0, -1).toString("base64"));
+    refuses("der_of_x25519", body.replace("K2Vw", "K2Vu"));
+    refuses("pem_of_x25519", block.replace("K2Vw", "K2Vu"));
+  }
+  const base64url = publicKey.replaceAll("+", "-").replaceAll("/", "_");
+  push("public", "bytes", publicKey, true);
+  push("public", "bytes_with_white_space", ` ${publicKey.slice(0, 20)}\n${publicKey.slice(20)}\r\n`, true);
+  push("public", "bytes_with_a_byte_order_mark", `\ufeff${publicKey}\n`, true);
+  push("public", "bytes_without_padding", publicKey.replace("=", ""), false);
+  push("public", "bytes_in_base64url", base64url, false);
+  push("public", "bytes_in_hexadecimal", bytes.toString("hex"), false);
+  push("public", "bytes_in_pem", pem("PUBLIC KEY", publicKey), false);
+  push("public", "bytes_one_less", bytes.subarray(1).toString("base64"), false);
+  push("public", "bytes_twice", publicKey.repeat(2), false);
+  push("public", "of_a_private_key", FORMS.private[1], false);
+  push("public", "of_a_private_key_in_pem", pem(...FORMS.private), false);
+  push("public", "of_a_private_key_under_its_label", pem("PUBLIC KEY", FORMS.private[1]), false);
+  push("private", "of_a_public_key", publicKey, false);
+  push("private", "of_a_public_key_in_pem", pem(...FORMS.public), false);
+  push("private", "with_its_public_key", der("3051020101300506032b657004220420", Buffer.concat([SEED, Buffer.from("812100", "hex"), bytes])), true);
+  return cases;
+}
+
 /** Each file's name, and its text. */
 export const files = () =>
-  Object.entries({ "roots.json": makeRoots(), "trust.json": makeTrust() }).map(([name, cases]) => [
+  Object.entries({ "roots.json": makeRoots(), "trust.json": makeTrust(), "spellings.json": makeSpellings() }).map(([name, cases]) => [
     name,
     `${JSON.stringify(cases, null, 1)}\n`,
   ]);

@@ -45,6 +45,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_ANNOUNCE_USER_ID      --user-id
   RENDEZVOUS_ANNOUNCE_PRIVATE_KEY  the private key itself: PKCS#8 in PEM, or the
                                    base64 of its DER; --key FILE wins
+  RENDEZVOUS_PASSPHRASE_FILE       --passphrase-file
   RENDEZVOUS_ANNOUNCE_TTL_MS       --lifetime, in milliseconds
   RENDEZVOUS_ANNOUNCE_INTERVAL_MS  --interval, in milliseconds
   RENDEZVOUS_ANNOUNCE_TIMEOUT_MS   --timeout, in milliseconds
@@ -53,6 +54,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                    clock does
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  it was announced until it was stopped; with --once: a beacon lists it
@@ -63,7 +65,7 @@ Exit codes:
 
 /// Arguments of `announce`.
 #[derive(Args, Debug)]
-#[command(after_help = ANNOUNCE_HELP)]
+#[command(after_long_help = ANNOUNCE_HELP)]
 pub(crate) struct AnnounceArguments {
     /// Address of a beacon; more than one: comma-separated, or given again.
     #[arg(long = "beacon", value_name = "URL", value_delimiter = ',', value_parser = Beacon::parse)]

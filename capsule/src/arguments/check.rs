@@ -24,7 +24,8 @@ Examples:
 What is unhealthy:
   a capsule that cannot be fetched, that readers refuse, or refuse soon: there
   is less left of its life than --min-remaining; that is older than --max-age;
-  with fewer live peers than --min-live; whose root ends within 30 days;
+  with fewer live peers than --min-live; whose root ends within 30 days; beside
+  which the next root lies without signatures that readers could follow;
   a beacon that does not answer GET /healthz and GET /peers, whose clock is more
   than 15 s off, or that is revoked.
 What a capsule is judged by is said under `capsule verify --help`. A capsule that
@@ -41,6 +42,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                      in seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  all is healthy
@@ -50,7 +52,7 @@ Exit codes:
 
 /// Arguments of `check`.
 #[derive(Args, Debug)]
-#[command(after_help = CHECK_HELP)]
+#[command(after_long_help = CHECK_HELP)]
 pub(crate) struct CheckArguments {
     /// A capsule: an http(s) URL, or a file. Redirects are not followed.
     #[arg(value_name = "URL")]

@@ -34,6 +34,7 @@ What it does:
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_CAPSULE_PRIVATE_KEY     the private key itself: PKCS#8 in PEM, or
                                      the base64 of its DER; --key FILE wins
+  RENDEZVOUS_PASSPHRASE_FILE         --passphrase-file
   RENDEZVOUS_CAPSULE_ROOT            --root
   RENDEZVOUS_CAPSULE_PUBLIC_KEY      --public-key, comma-separated keys
   RENDEZVOUS_COMMUNITY               --community
@@ -43,6 +44,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                      in seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  signed, now or before
@@ -53,7 +55,7 @@ Exit codes:
 
 /// Arguments of `cosign`.
 #[derive(Args, Debug)]
-#[command(after_help = COSIGN_HELP)]
+#[command(after_long_help = COSIGN_HELP)]
 pub(crate) struct CosignArguments {
     /// The capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "FILE_OR_URL")]

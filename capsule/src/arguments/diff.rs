@@ -23,6 +23,7 @@ Environment variables:
                      seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  shown, also where there is no difference
@@ -32,7 +33,7 @@ Exit codes:
 
 /// Arguments of `diff`.
 #[derive(Args, Debug)]
-#[command(after_help = DIFF_HELP)]
+#[command(after_long_help = DIFF_HELP)]
 pub(crate) struct DiffArguments {
     /// The older capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "A")]

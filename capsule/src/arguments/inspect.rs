@@ -21,6 +21,7 @@ Environment variables:
                      seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  shown
@@ -30,7 +31,7 @@ Exit codes:
 
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
-#[command(after_help = INSPECT_HELP)]
+#[command(after_long_help = INSPECT_HELP)]
 pub(crate) struct InspectArguments {
     /// The capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "FILE_OR_URL")]

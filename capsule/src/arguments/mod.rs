@@ -2,6 +2,7 @@
 
 mod announce;
 mod check;
+mod completions;
 mod cosign;
 mod diff;
 mod explain;
@@ -19,11 +20,12 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::announce::AnnounceArguments;
 pub(crate) use self::check::CheckArguments;
+pub(crate) use self::completions::{CompletionsArguments, ManArguments};
 pub(crate) use self::cosign::CosignArguments;
 pub(crate) use self::diff::DiffArguments;
 pub(crate) use self::explain::ExplainArguments;
 pub(crate) use self::inspect::InspectArguments;
-pub(crate) use self::keygen::KeygenArguments;
+pub(crate) use self::keygen::{KeyRole, KeygenArguments};
 pub(crate) use self::publish::{PublicationArguments, PublishArguments};
 pub(crate) use self::root::{
     AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
@@ -88,6 +90,9 @@ pub(crate) struct Arguments {
     /// Say nothing about progress on the standard error; errors and results are still shown.
     #[arg(long, short, global = true, display_order = 100)]
     pub(crate) quiet: bool,
+    /// File whose first line is the passphrase of the private key. [default: asked for on the terminal]
+    #[arg(long, global = true, display_order = 101, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<String>,
 }
 
 /// The commands.
@@ -117,6 +122,10 @@ pub(crate) enum Command {
     Diff(DiffArguments),
     /// Show what a capsule says, without checking any of it.
     Inspect(InspectArguments),
+    /// Print what a shell needs to complete this program's arguments.
+    Completions(CompletionsArguments),
+    /// Write manual pages of this program and of each of its commands.
+    Man(ManArguments),
 }
 
 impl Command {
@@ -135,6 +144,7 @@ impl Command {
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
+            Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

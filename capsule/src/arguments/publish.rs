@@ -73,6 +73,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_CAPSULE_TO              --to
   RENDEZVOUS_CAPSULE_PRIVATE_KEY     the private key itself: PKCS#8 in PEM, or
                                      the base64 of its DER; --key FILE wins
+  RENDEZVOUS_PASSPHRASE_FILE         --passphrase-file
   RENDEZVOUS_CAPSULE_PUBLIC_KEY      the public key that clients trust: if set,
                                      the private key must belong to it
   RENDEZVOUS_CAPSULE_MIN_PEERS       --min-peers
@@ -93,7 +94,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                      in seconds since 1970: with the same
                                      answers it gives the same bytes
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
-                                      requests, except to hosts in NO_PROXY";
+                                      requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -110,7 +112,7 @@ fn help() -> String {
 
 /// Arguments of `publish`.
 #[derive(Args, Debug)]
-#[command(after_help = help())]
+#[command(after_long_help = help())]
 pub(crate) struct PublishArguments {
     #[command(flatten)]
     pub(crate) publication: PublicationArguments,

@@ -34,6 +34,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_ANNOUNCE_USER_ID      --user-id
   RENDEZVOUS_ANNOUNCE_PRIVATE_KEY  the private key itself: PKCS#8 in PEM, or the
                                    base64 of its DER; --key FILE wins
+  RENDEZVOUS_PASSPHRASE_FILE       --passphrase-file
   SOURCE_DATE_EPOCH                the time that it begins at instead of the
                                    clock's, in seconds since 1970
 
@@ -44,7 +45,7 @@ Exit codes:
 
 /// Arguments of `ticket`.
 #[derive(Args, Debug)]
-#[command(after_help = TICKET_HELP)]
+#[command(after_long_help = TICKET_HELP)]
 pub(crate) struct MintArguments {
     /// File with the private key: PKCS#8 in PEM, or the base64 of its DER.
     #[arg(long, value_name = "FILE")]
@@ -61,7 +62,7 @@ pub(crate) struct MintArguments {
     /// How long it lives, at most 7d.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
     pub(crate) lifetime: Duration,
-    /// File for the ticket. A ticket that is there is replaced, anything else is not.
+    /// File for the ticket, - for the standard output. A ticket that is there is replaced, anything else is not.
     #[arg(long, value_name = "FILE", default_value = "ticket.json")]
     pub(crate) out: PathBuf,
     /// Print one line of JSON.

@@ -36,6 +36,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
                                      in seconds since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 The signature without this program, the public key being SPKI in PEM:
   base64 -d peers.json.sig > peers.json.sig.bin
@@ -50,7 +51,7 @@ Exit codes:
 
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
-#[command(after_help = VERIFY_HELP)]
+#[command(after_long_help = VERIFY_HELP)]
 pub(crate) struct VerifyArguments {
     /// The capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "FILE_OR_URL")]

@@ -45,7 +45,7 @@ fn help() -> String {
 
 /// Arguments of `watch`.
 #[derive(Args, Debug)]
-#[command(after_help = help())]
+#[command(after_long_help = help())]
 pub(crate) struct WatchArguments {
     /// Time from the beginning of one round to the next, from 1s.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

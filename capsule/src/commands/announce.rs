@@ -60,7 +60,7 @@ pub(crate) fn announce(
     let public_key = identity.key.public_key().to_string();
     let (peer_id, user_id) = (identity.peer_id.clone(), identity.user_id.clone());
     let community = identity.community.clone();
-    let messenger = Messenger { beacons: beacons.into(), community: community.clone(), fetcher: Fetcher::new() };
+    let messenger = Messenger { beacons: beacons.into(), community: community.clone(), fetcher: Fetcher::new()? };
     let (sender, events) = channel();
     let mut node = Node {
         announcer: Announcer::new(identity, pacing, messenger.beacons.len()),

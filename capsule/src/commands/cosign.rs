@@ -112,7 +112,7 @@ pub(crate) fn cosign(
     };
     let judge =
         Judge { newest_seen: arguments.newest_seen, ..Judge::new(trusted, &trust, &arguments.tickets, environment)? };
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let mut work = Work { arguments, source, target, key, reader, now: clock.now()?, publishers, judge };
     match work.run(clock) {
         Ok(outcome) => Ok(outcome),
@@ -123,7 +123,7 @@ pub(crate) fn cosign(
                 "publicKey": work.key.public_key().to_string(),
                 "community": work.judge.tickets.community.as_str(),
             });
-            Ok(refusal.outcome(arguments.json, fields))
+            Ok(clock.explain(refusal).outcome(arguments.json, fields))
         }
     }
 }

@@ -127,7 +127,7 @@ fn revoked(old: &Side, new: &Side, list: &str) -> Lists {
 
 /// Runs the command.
 pub(crate) fn diff(arguments: &DiffArguments, clock: &Clock) -> Result<Outcome, Failure> {
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let (old, new) = (Side::read(&arguments.old, &reader)?, Side::read(&arguments.new, &reader)?);
     let now = clock.now()?;
     Ok(if arguments.json {

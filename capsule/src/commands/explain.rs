@@ -82,7 +82,7 @@ pub(crate) fn explain(
     clock: &Clock,
 ) -> Result<Outcome, Failure> {
     let source = Source::new(&arguments.capsule);
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let Some(trusted) = Trusted::given(&arguments.trust)? else {
         let claims = Claims::of(&source, &reader.read(&source, CAPSULE_MAX_BYTES)?)?;
         return Ok(outcome(arguments, &Explanation { source, claims, verified: None, now: clock.now()? }));

@@ -22,7 +22,7 @@ const KNOWN: [&str; 9] =
 /// Runs the command.
 pub(crate) fn inspect(arguments: &InspectArguments, clock: &Clock) -> Result<Outcome, Failure> {
     let source = Source::new(&arguments.capsule);
-    let bytes = source.read(CAPSULE_MAX_BYTES, &Fetcher::new(), arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let bytes = source.read(CAPSULE_MAX_BYTES, &Fetcher::new()?, arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?.bytes;
     let claims = Claims::of(&source, &bytes)?;
     let now = clock.now()?;
     Ok(if arguments.json {

@@ -5,7 +5,8 @@ use std::path::Path;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
 use serde_json::json;
 
-use crate::arguments::KeygenArguments;
+use crate::arguments::{KeyRole, KeygenArguments};
+use crate::environment::Environment;
 use crate::keys;
 use crate::minisig;
 use crate::outcome::{Exit, Failure, Outcome};
@@ -23,9 +24,9 @@ pub(crate) enum KeygenError {
 }
 
 /// Runs the command.
-pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<Outcome, Failure> {
+pub(crate) fn keygen(arguments: &KeygenArguments, environment: &Environment) -> Result<Outcome, Failure> {
     if let Some(path) = &arguments.public_of {
-        let public_key = keys::read_private_key(path)?.public_key();
+        let public_key = keys::read_private_key(path, environment)?.public_key();
         let minisign = arguments.minisign.then(|| minisig::public_key(public_key));
         return Ok(match (arguments.json, minisign) {
             (true, None) => Outcome::json(&json!({ "ok": true, "publicKey": public_key.to_string() }), Exit::Good),
@@ -40,7 +41,9 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<Outcome, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(KeygenError::Randomness)?;
     let key = PrivateKey::from_seed(&seed);
-    let pem = key.to_pem().map_err(KeygenError::Encoding)?;
+    let plain = key.to_pem().map_err(KeygenError::Encoding)?;
+    let passphrase = keys::new_passphrase(environment, arguments.role == KeyRole::Root && !arguments.json)?;
+    let pem = passphrase.as_deref().map_or(Ok(plain.clone()), |passphrase| keys::encrypt(&plain, passphrase))?;
     let public_key = key.public_key();
     if arguments.print_private_key {
         return Ok(if arguments.json {
@@ -51,21 +54,30 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<Outcome, Failure> {
             Outcome::text(pem, Exit::Good)
         });
     }
-    keys::create(&arguments.out, &pem)?;
+    let out = arguments.out.as_deref().unwrap_or_else(|| {
+        Path::new(match arguments.role {
+            KeyRole::Publisher => "capsule-key.pem",
+            KeyRole::Root => "root-key.pem",
+            KeyRole::Node => "node-key.pem",
+        })
+    });
+    keys::create(out, &pem)?;
     Ok(if arguments.json {
-        let result = json!({ "ok": true, "publicKey": public_key.to_string(), "file": arguments.out });
+        let encrypted = passphrase.is_some();
+        let result = json!({ "ok": true, "publicKey": public_key.to_string(), "file": out, "encrypted": encrypted });
         Outcome::json(&result, Exit::Good)
     } else {
-        Outcome::text(explanation(&arguments.out, public_key), Exit::Good)
+        Outcome::text(explanation(arguments.role, out, public_key), Exit::Good)
     })
 }
 
-fn explanation(path: &Path, public_key: PublicKey) -> String {
+/// What to do next.
+fn explanation(role: KeyRole, path: &Path, public_key: PublicKey) -> String {
     let path = path.display();
     let key = text::fields(&[("private key", &format_args!("{path}")), ("public key", &public_key)]);
-    format!(
-        "{key}
-The private key is readable by you alone. Keep a copy where you keep secrets, and the file out of version control:
+    let next = match role {
+        KeyRole::Publisher => format!(
+            "The private key is readable by you alone. Keep a copy where you keep secrets, and the file out of version control:
 whoever has it can publish in your name, and without it clients need a new public key.
 
   publish      capsule publish --key {path} --beacon https://beacon.example.org
@@ -73,5 +85,23 @@ whoever has it can publish in your name, and without it clients need a new publi
   verify       capsule verify public/capsules/peers.json --public-key {public_key}
   clients      put the public key into their configuration
 "
-    )
+        ),
+        KeyRole::Root => format!(
+            "It signs nothing but roots. Keep the file offline, on a stick in a safe, with a copy elsewhere, and on no server and
+in no CI: whoever has enough of these keys says who may publish.
+
+  hand on   the public key, to whoever makes the root: capsule root init --root-key {public_key},…
+  sign      capsule root sign 1.root.json --key {path}
+  see       capsule root verify 1.root.json
+"
+        ),
+        KeyRole::Node => format!(
+            "It signs this server's tickets. Keep it on the server, readable by you alone: peers tell the server from others by it.
+
+  be found          capsule announce --key {path} --peer-id my-server --beacon https://beacon.example.org
+  be in capsules    capsule ticket --key {path} --peer-id my-server, whose file goes to the publisher
+"
+        ),
+    };
+    format!("{key}\n{next}")
 }

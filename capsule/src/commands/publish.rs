@@ -14,6 +14,7 @@ pub(crate) fn publish(
     clock: &Clock,
     log: &Log,
 ) -> Result<Outcome, Failure> {
+    clock.check_signing()?;
     let pace = Pace::Once { cadence: arguments.cadence, farewell: arguments.farewell };
     let publisher = Publisher::new(PublishSettings::new(&arguments.publication, pace, environment)?)?;
     let report = publisher.round(|| clock.now(), Interruptions::Held, log)?;

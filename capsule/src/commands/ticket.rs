@@ -17,7 +17,7 @@ use crate::files;
 use crate::nonce::new_nonce;
 use crate::outcome::{Exit, Failure, Log, Outcome};
 use crate::settings::{self, SettingsError, parse_peer_id, parse_user_id};
-use crate::source::{SourceError, read_file};
+use crate::source::{STANDARD, SourceError, read_file};
 use crate::text;
 
 /// Why no ticket was made.
@@ -54,7 +54,10 @@ pub(crate) fn ticket(
         return Err(MintError::TooLong { lifetime }.into());
     }
     let out = &arguments.out;
-    refuse_other_file(out)?;
+    if out != Path::new(STANDARD) {
+        refuse_other_file(out)?;
+    }
+    clock.check_signing()?;
     let now = clock.now()?;
     let payload = Payload {
         peer_id,
@@ -68,7 +71,12 @@ pub(crate) fn ticket(
     };
     let ticket =
         Ticket::sign(payload, &key).verify(&TicketRules::in_capsule(&community), now).map_err(MintError::NotGood)?;
-    files::replace(out, format!("{}\n", ticket.as_json()).as_bytes())?;
+    let text = format!("{}\n", ticket.as_json());
+    if out == Path::new(STANDARD) {
+        // Nothing else, so that it can be piped to where it is wanted.
+        return Ok(Outcome::text(text, Exit::Good));
+    }
+    files::replace(out, text.as_bytes())?;
     let payload = ticket.payload();
     let (file, public_key) = (out.display().to_string(), ticket.public_key());
     log.note(format_args!(

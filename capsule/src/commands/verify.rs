@@ -22,7 +22,7 @@ use crate::trust::{Judge, JudgeError, Trusted, Verdict, capsule_refused};
 
 /// A file that should be a list of what is revoked.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is no list of what is revoked: {error}", .path.display())]
+#[error("{} is no list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
 pub(crate) struct NotRevocations {
     path: PathBuf,
     error: RevocationError,
@@ -43,7 +43,7 @@ pub(crate) fn verify(
     };
     let capsule = Source::new(&arguments.capsule);
     let signature = arguments.signature.as_deref().map(Source::new);
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let (refusal, trusted) = match judge.judge(&reader, &capsule, signature.as_ref(), clock) {
         Ok(verdict) => match &verdict.result {
             Ok(good) if arguments.json => {
@@ -62,7 +62,7 @@ pub(crate) fn verify(
         "rootVersion": trusted.root_version(),
         "community": judge.tickets.community.as_str(),
     });
-    Ok(refusal.outcome(arguments.json, fields))
+    Ok(clock.explain(refusal).outcome(arguments.json, fields))
 }
 
 fn read_revocations(path: &Path) -> Result<Revocations, Failure> {

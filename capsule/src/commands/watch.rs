@@ -45,6 +45,7 @@ pub(crate) fn watch(
     clock: &Clock,
     log: &Log,
 ) -> Result<Outcome, Failure> {
+    clock.check_signing()?;
     let every = arguments.every;
     let publisher = Publisher::new(PublishSettings::new(&arguments.publication, Pace::Every(every), environment)?)?;
     let (sender, events) = channel();

@@ -39,7 +39,7 @@ pub(super) fn ask_all(beacons: &[&Beacon], settings: &PublishSettings, fetcher: 
             }
             fetched
         };
-        let read = |source: &Source| source.read(BODY_MAX_BYTES, fetcher, *timeout);
+        let read = |source: &Source| Ok(source.read(BODY_MAX_BYTES, fetcher, *timeout)?.bytes);
         let answers: Vec<_> =
             beacons.iter().map(|beacon| Builder::new().spawn_scoped(scope, move || ask(beacon)).ok()).collect();
         let tickets: Vec<_> =
@@ -70,7 +70,7 @@ fn died() -> FetchError {
 }
 
 fn no_answer() -> Fetched {
-    Fetched { body: Err(died()), attempts: 1, took: Duration::ZERO }
+    Fetched { body: Err(died()), content_type: None, attempts: 1, took: Duration::ZERO }
 }
 
 fn no_ticket(source: &Source) -> Result<Vec<u8>, SourceError> {

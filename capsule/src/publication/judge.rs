@@ -62,7 +62,7 @@ fn name(ticket: &Unproven) -> (&[u8; 64], &str) {
 }
 
 fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<Answer, Problem>) -> (BeaconReport, Vec<Listed>) {
-    let Fetched { body, attempts, took } = fetched;
+    let Fetched { body, attempts, took, .. } = fetched;
     let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
     let (Answer { listed, refused }, problem) = match settled {
         Ok(answer) => (answer, None),
@@ -95,7 +95,7 @@ mod tests {
 
     fn answer(tickets: &[&str]) -> Fetched {
         let body = format!(r#"{{"peers":[{}]}}"#, tickets.join(","));
-        Fetched { body: Ok(body.into()), attempts: 1, took: Duration::ZERO }
+        Fetched { body: Ok(body.into()), content_type: None, attempts: 1, took: Duration::ZERO }
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
         let [a, b] = ["peer-a", "peer-b"].map(|peer| ticket(peer, 1, NOW.as_u64()).to_json());
         // The same key and signature over something else, which must not share the outcome.
         let forged = a.replace("peer-a", "peer-c");
-        let failed = Fetched { body: Err(FetchError::TimedOut), attempts: 3, took: Duration::ZERO };
+        let failed = Fetched { body: Err(FetchError::TimedOut), content_type: None, attempts: 3, took: Duration::ZERO };
         let answers = vec![answer(&[&a, &forged, &b]), failed, answer(&[&forged, "{}"]), answer(&[&b, &a, &a])];
         let beacons = ["https://a.example", "https://b.example", "https://c.example", "https://d.example"];
         let beacons = beacons.map(|url| Beacon::parse(url).unwrap());

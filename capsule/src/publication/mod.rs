@@ -121,8 +121,9 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Makes what can be made before anybody is asked, and refuses what no round could do.
     pub(crate) fn new(settings: PublishSettings) -> Result<Self, Failure> {
-        let destination = Destination::open(&settings.target, settings.timeout)?;
-        let publisher = Self { settings, destination, fetcher: Fetcher::new() };
+        let fetcher = Fetcher::new()?;
+        let destination = Destination::open(&settings.target, &fetcher, settings.timeout)?;
+        let publisher = Self { settings, destination, fetcher };
         publisher.revocations()?;
         Ok(publisher)
     }
@@ -156,7 +157,7 @@ impl Publisher {
             revocations: &revocations,
         };
         let (ending, ran) = self.finish(&contents, &found, interruptions)?;
-        Ok(Report::new(self, now, found, left_out, ending, ran))
+        Ok(Report::new(self, now, found, &revocations, left_out, ending, ran))
     }
 
     /// Reads what is revoked, and whether that goes together with the key that is to sign.
@@ -240,6 +241,8 @@ impl Publisher {
                 return Ok((Ending::TooFewPeers, None));
             }
         }
+        // First, because waiting for another run may take long, and may be broken off at any time.
+        let locked = self.destination.lock();
         let (held_signals, entered) = match interruptions {
             Interruptions::Held => (Some(HeldSignals::new().map_err(PublicationError::Signals)?), None),
             Interruptions::Gate(gate) => match gate.enter() {
@@ -247,7 +250,6 @@ impl Publisher {
                 None => return Ok((Ending::Stopped, None)),
             },
         };
-        let locked = self.destination.lock();
         if let Some(ending) = self.objection(&locked, contents.issued_at, only_nodes)? {
             return Ok((ending, None));
         }

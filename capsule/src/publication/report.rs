@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rendezvous_protocol::merge::{Disagreement, Entry};
+use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
@@ -162,6 +163,9 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunReport>,
     beacons: Vec<BeaconReport>,
+    /// Where a list of what is revoked was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<RevokedReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     revoked_beacons: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -197,6 +201,15 @@ struct RunReport {
     detail: Option<String>,
 }
 
+/// How many there are in each list: none, where some were meant, is better seen at once.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RevokedReport {
+    ticket_keys: usize,
+    publisher_keys: usize,
+    beacons: usize,
+}
+
 #[derive(Clone, Debug, Serialize)]
 struct LimitReport {
     beacon: String,
@@ -215,6 +228,7 @@ impl Report {
         publisher: &Publisher,
         now: UnixMillis,
         found: Findings,
+        revocations: &Revocations,
         revoked: Vec<&Beacon>,
         ending: Ending,
         ran: Option<Ran>,
@@ -241,6 +255,11 @@ impl Report {
             written,
             run,
             beacons: found.beacons,
+            revoked: settings.revoked.is_some().then_some(RevokedReport {
+                ticket_keys: revocations.ticket_keys.len(),
+                publisher_keys: revocations.publisher_keys.len(),
+                beacons: revocations.beacons.len(),
+            }),
             revoked_beacons: revoked.iter().map(ToString::to_string).collect(),
             nodes: found.nodes,
             disagreements: found.disagreements,
@@ -291,6 +310,14 @@ impl Report {
     /// What a publisher should know, a line each.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(RevokedReport { ticket_keys, publisher_keys, beacons }) = self.revoked {
+            notes.push(format!(
+                "revoked: {}, {}, {}",
+                text::count(ticket_keys, "ticket key", "ticket keys"),
+                text::count(publisher_keys, "publisher key", "publisher keys"),
+                text::count(beacons, "beacon", "beacons"),
+            ));
+        }
         for beacon in &self.revoked_beacons {
             notes.push(format!("not asked: {beacon}, which is revoked"));
         }

@@ -292,11 +292,10 @@ pub(crate) fn private_key(
     environment: &Environment,
     name: &'static str,
 ) -> Result<Option<PrivateKey>, SettingsError> {
-    match file {
-        Some(path) => Ok(Some(keys::read_private_key(path)?)),
-        None => Ok(environment
-            .parsed(name, |text| PrivateKey::from_text(text).map_err(|error| format!("is no key: {error}")))?),
-    }
+    Ok(match file {
+        Some(path) => Some(keys::read_private_key(path, environment)?),
+        None => keys::private_key_in_variable(name, environment)?,
+    })
 }
 
 /// The publisher's key for `verify`.

@@ -85,7 +85,7 @@ pub(crate) struct ChangeArguments {
     /// How long readers may believe it, from now on, like 180d. [default: until when the one before ends; renew: 365d]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) expires: Option<Duration>,
-    /// New file for the next root. [default: (N+1).root.json in the directory of FILE]
+    /// New file for the next root, - for the standard output. [default: (N+1).root.json in the directory of FILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Print one line of JSON.
@@ -95,7 +95,7 @@ pub(crate) struct ChangeArguments {
 
 /// Arguments of `root add-key`.
 #[derive(Args, Debug)]
-#[command(after_help = ADD_KEY_HELP)]
+#[command(after_long_help = ADD_KEY_HELP)]
 pub(crate) struct AddKeyArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,
@@ -117,7 +117,7 @@ pub(crate) struct AddKeyArguments {
 
 /// Arguments of `root remove-key`.
 #[derive(Args, Debug)]
-#[command(after_help = REMOVE_KEY_HELP)]
+#[command(after_long_help = REMOVE_KEY_HELP)]
 pub(crate) struct RemoveKeyArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,
@@ -136,7 +136,7 @@ pub(crate) struct RemoveKeyArguments {
 
 /// Arguments of `root renew`.
 #[derive(Args, Debug)]
-#[command(after_help = RENEW_HELP)]
+#[command(after_long_help = RENEW_HELP)]
 pub(crate) struct RenewArguments {
     #[command(flatten)]
     pub(crate) change: ChangeArguments,

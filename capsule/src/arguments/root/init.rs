@@ -33,7 +33,7 @@ Exit codes:
 
 /// Arguments of `root init`.
 #[derive(Args, Debug)]
-#[command(after_help = INIT_HELP)]
+#[command(after_long_help = INIT_HELP)]
 pub(crate) struct InitArguments {
     /// Name of the community. [default: mainnet]
     #[arg(long, value_name = "NAME", value_parser = parse_community)]
@@ -53,7 +53,7 @@ pub(crate) struct InitArguments {
     /// How long readers may believe it, like 180d. They refuse all capsules after that, unless there is a next root.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "365d")]
     pub(crate) expires: Duration,
-    /// New file for the root.
+    /// New file for the root, - for the standard output.
     #[arg(long, value_name = "FILE", default_value = "1.root.json")]
     pub(crate) out: PathBuf,
     /// Print one line of JSON.

@@ -46,7 +46,7 @@ Exit codes:
 
 /// Arguments of `root`.
 #[derive(Args, Debug)]
-#[command(after_help = ROOT_HELP)]
+#[command(after_long_help = ROOT_HELP)]
 pub(crate) struct RootArguments {
     /// What to do.
     #[command(subcommand)]

@@ -19,6 +19,9 @@ What it does:
   of several machines may also be put together with `cat`.
   Refuses a key that is a root key neither of FILE nor of the version before it.
 
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_PASSPHRASE_FILE  --passphrase-file
+
 Exit codes:
   0  signed; what is still missing, if anything, is printed
   1  refused: FILE is no root, or no successor of the one before it, or the key
@@ -27,7 +30,7 @@ Exit codes:
 
 /// Arguments of `root sign`.
 #[derive(Args, Debug)]
-#[command(after_help = SIGN_HELP)]
+#[command(after_long_help = SIGN_HELP)]
 pub(crate) struct SignArguments {
     /// The root to sign.
     #[arg(value_name = "FILE")]

@@ -27,6 +27,7 @@ Environment variables:
                      since 1970
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
 
 Exit codes:
   0  good
@@ -36,7 +37,7 @@ Exit codes:
 
 /// Arguments of `root verify`.
 #[derive(Args, Debug)]
-#[command(after_help = VERIFY_HELP)]
+#[command(after_long_help = VERIFY_HELP)]
 pub(crate) struct RootVerifyArguments {
     /// The roots, oldest first: files, or http(s) URLs. With --from: the directory with the roots that follow.
     #[arg(value_name = "FILE_OR_URL", required = true)]

@@ -52,11 +52,16 @@ impl BeaconHealth {
 }
 
 /// Asks a beacon how it is, and for its list.
-pub(super) fn ask(beacon: &Beacon, tickets: &TicketSettings, timeout: Duration, clock: &Clock) -> BeaconHealth {
-    let fetcher = Fetcher::new();
+pub(super) fn ask(
+    beacon: &Beacon,
+    tickets: &TicketSettings,
+    fetcher: &Fetcher,
+    timeout: Duration,
+    clock: &Clock,
+) -> BeaconHealth {
     let mut health = BeaconHealth::with(beacon, Vec::new());
-    ask_health(&mut health, beacon, tickets, &fetcher, timeout, clock);
-    ask_peers(&mut health, beacon, tickets, &fetcher, timeout, clock);
+    ask_health(&mut health, beacon, tickets, fetcher, timeout, clock);
+    ask_peers(&mut health, beacon, tickets, fetcher, timeout, clock);
     health
 }
 

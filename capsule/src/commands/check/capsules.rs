@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::capsule::{Capsule, CapsuleError, Standing};
+use rendezvous_protocol::limits::ROOT_MAX_BYTES;
+use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use crate::arguments::CheckArguments;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::outcome::Failure;
-use crate::reader::Reader;
+use crate::reader::{Reader, root_file_name};
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::trust::{Judge, JudgeError, Trusted, Verdict};
@@ -86,7 +88,7 @@ pub(super) fn examine(
     timeout: Duration,
     clock: &Clock,
 ) -> Result<CapsuleHealth, Failure> {
-    let reader = Reader::new(timeout);
+    let reader = Reader::new(timeout)?;
     let begun = Instant::now();
     let verdict = match judge.judge(&reader, source, None, clock) {
         // Between two files it may have been replaced. Once more, and it is there.
@@ -98,7 +100,8 @@ pub(super) fn examine(
     let took = begun.elapsed();
     let mut health = match &verdict {
         Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
-            let detail = if *url == source.to_string() { error.to_string() } else { format!("{url}: {error}") };
+            let detail =
+                if *source == Source::Url(url.clone()) { error.to_string() } else { format!("{url}: {error}") };
             return Ok(CapsuleHealth::unfetched(source, took, Problem::new(error.code(), detail)));
         }
         _ => CapsuleHealth { fetched: true, problems: Vec::new(), ..CapsuleHealth::died(source) },
@@ -115,6 +118,11 @@ pub(super) fn examine(
         }
         Ok(Verdict { result: Ok(capsule), trusted, now, .. }) => {
             health.problems = problems(&capsule, &trusted, arguments, now);
+            if judge.successors
+                && let Trusted::Root(root) = &trusted
+            {
+                health.problems.extend(unsigned_successor(&reader, source, root));
+            }
             let named = capsule.origins.as_ref().and_then(|origins| origins.as_ref().ok());
             let named = named.into_iter().flat_map(|origins| &origins.beacons);
             health.named_beacons = named.filter_map(|url| Beacon::parse(url).ok()).collect();
@@ -161,4 +169,21 @@ fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, no
         problems.push(Problem::new("ROOT_EXPIRES_SOON", detail));
     }
     problems
+}
+
+/// A successor of the newest root that lies beside the capsule, where readers do not follow it for want of signatures:
+/// its keepers believe that it counts.
+fn unsigned_successor(reader: &Reader, capsule: &Source, root: &Root) -> Option<Problem> {
+    let name = root_file_name(root.root_version().saturating_add(1));
+    match reader.read_unless_page(&capsule.beside(&name), ROOT_MAX_BYTES) {
+        Ok(None) => None,
+        Ok(Some(_)) => {
+            let detail = format!(
+                "{name} is there, and no {name}.sigs, so that readers go on with the root before it: put both there"
+            );
+            Some(Problem::new("ROOT_NOT_SIGNED", detail))
+        }
+        Err(SourceError::Fetch { url, error }) => Some(Problem::new(error.code(), format!("{url}: {error}"))),
+        Err(error @ SourceError::File { .. }) => Some(Problem::new("NOT_READABLE", error.to_string())),
+    }
 }

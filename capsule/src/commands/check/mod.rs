@@ -18,6 +18,7 @@ use crate::arguments::CheckArguments;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::environment::Environment;
+use crate::fetch::Fetcher;
 use crate::outcome::{Failure, Log, Outcome};
 use crate::settings::{self, BEACONS_MAX, DEFAULT_TIMEOUT, SettingsError, TicketSettings};
 use crate::source::Source;
@@ -83,7 +84,8 @@ pub(crate) fn check(
         (capsules.into_iter().collect::<Result<Vec<_>, _>>()?, judge.tickets)
     };
     let (asked, revoked) = choose(given, &capsules);
-    let ask = |beacon: &Beacon| ask(beacon, &tickets, timeout, clock);
+    let fetcher = Fetcher::new()?;
+    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
     let report = Report { capsules, beacons, community: tickets.community, now: clock.now()? };

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::files;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::reader::{read_root, root_file_name};
+use crate::source::STANDARD;
 
 /// How long a renewed root lives.
 const RENEWED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -77,6 +78,7 @@ fn make_next(
 ) -> Result<Outcome, Failure> {
     let path = &arguments.root;
     let (_, root) = read_root(path)?;
+    clock.check_signing()?;
     let now = clock.now()?;
     let mut keys = Keys { root: root.root_keys().keys().clone(), publisher: root.publisher_keys().keys().clone() };
     change(&mut keys)?;
@@ -87,6 +89,9 @@ fn make_next(
     }
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| path.with_file_name(root_file_name(next.root_version())));
+    if out == Path::new(STANDARD) {
+        return Ok(Outcome::text(next.to_json(), Exit::Good));
+    }
     files::create(&out, next.to_json().as_bytes())?;
     let file = out.display().to_string();
     let signing = Signing { previous: Some(&root), root: &next, signed: BTreeSet::new() };

@@ -1,6 +1,7 @@
 //! `capsule root init`: a community's first root.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rendezvous_protocol::root::{Role, Root};
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::environment::Environment;
 use crate::files;
 use crate::outcome::{Exit, Failure, Outcome};
 use crate::settings::community;
+use crate::source::STANDARD;
 
 /// Runs the command.
 pub(super) fn init(arguments: &InitArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
@@ -25,9 +27,13 @@ pub(super) fn init(arguments: &InitArguments, environment: &Environment, clock: 
     };
     let root_keys = role(&arguments.root_keys, &|keys| arguments.root_threshold.unwrap_or_else(|| majority(keys)))?;
     let publisher_keys = role(&arguments.publisher_keys, &|_| arguments.publisher_threshold.unwrap_or(1))?;
+    clock.check_signing()?;
     let now = clock.now()?;
     let root = Root::new(community, 1, now.after(arguments.expires), root_keys, publisher_keys)
         .map_err(|error| RootCommandError::Parts { error })?;
+    if arguments.out == Path::new(STANDARD) {
+        return Ok(Outcome::text(root.to_json(), Exit::Good));
+    }
     files::create(&arguments.out, root.to_json().as_bytes())?;
     let path = arguments.out.display().to_string();
     let signing = Signing { previous: None, root: &root, signed: BTreeSet::new() };

@@ -81,7 +81,7 @@ pub(crate) fn root(command: &RootCommand, environment: &Environment, clock: &Clo
         RootCommand::AddKey(arguments) => change::add_key(arguments, clock),
         RootCommand::RemoveKey(arguments) => change::remove_key(arguments, clock),
         RootCommand::Renew(arguments) => change::renew(arguments, clock),
-        RootCommand::Sign(arguments) => sign::sign(arguments, clock),
+        RootCommand::Sign(arguments) => sign::sign(arguments, environment, clock),
         RootCommand::Verify(arguments) => verify::verify(arguments, clock),
     }
 }

@@ -11,6 +11,7 @@ use super::report::{Signing, root_json, root_text};
 use super::{read_signatures, signatures_path, signatures_refused};
 use crate::arguments::SignArguments;
 use crate::clock::Clock;
+use crate::environment::Environment;
 use crate::files;
 use crate::keys;
 use crate::outcome::{Exit, Failure, Outcome};
@@ -18,7 +19,7 @@ use crate::reader::{read_root, root_file_name, root_refused};
 use crate::refusal::Refusal;
 
 /// Runs the command.
-pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, Failure> {
+pub(super) fn sign(arguments: &SignArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
     let path = &arguments.root;
     let refuse = |refusal: Refusal| Ok(refusal.outcome(arguments.json, json!({ "file": path.display().to_string() })));
     let now = clock.now()?;
@@ -29,7 +30,7 @@ pub(super) fn sign(arguments: &SignArguments, clock: &Clock) -> Result<Outcome, 
     {
         return refuse(refusal);
     }
-    let key = keys::read_private_key(&arguments.key)?;
+    let key = keys::read_private_key(&arguments.key, environment)?;
     let mut signing =
         Signing { previous: previous.as_ref().map(|(_, root)| root), root: &root, signed: BTreeSet::new() };
     if !signing.keys().contains(&key.public_key()) {

@@ -38,7 +38,7 @@ struct Walk {
 
 /// Runs the command.
 pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<Outcome, Failure> {
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
     let mut walk = Walk::default();
     let end = match &arguments.from {
         Some(from) => walk.look_for(&reader, from, &arguments.roots),
@@ -47,7 +47,7 @@ pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<O
     let now = clock.now()?;
     match end.and_then(|()| walk.check_expiry(now)) {
         Err(Ending::Failed(failure)) => Err(failure),
-        Err(Ending::Refused(refusal)) => Ok(walk.refused(&refusal, arguments.json, now)),
+        Err(Ending::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
         Ok(()) if arguments.json => {
             let newest = walk.newest().map(root_json);
             Ok(Outcome::json(&json!({ "ok": true, "newest": newest, "roots": walk.to_json() }), Exit::Good))
@@ -96,9 +96,7 @@ impl Walk {
         let directory = Source::new(directory);
         let (json, root) = read_root(path)?;
         let from = Source::File(path.to_owned());
-        // It is believed without signatures, whatever lies beside it.
-        let signatures = reader.read_if_there(&from.signatures(), SIGNATURES_MAX_BYTES)?;
-        let signatures = signatures.and_then(|bytes| Signatures::parse(&bytes).ok()).unwrap_or_default();
+        let signatures = read_signatures(reader, &from)?;
         self.accept(&from, &json, &signatures, root.clone());
         let find = |name: &str| directory.below(name);
         let walked = reader.walk(root, find, |source, json, signatures, root| {

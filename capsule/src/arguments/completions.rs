@@ -1,0 +1,43 @@
+//! Arguments and help of `completions` and of `man`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  capsule completions bash >/etc/bash_completion.d/capsule
+  capsule completions zsh >\"${fpath[1]}/_capsule\"
+  capsule completions fish >~/.config/fish/completions/capsule.fish
+
+Exit codes:
+  0  printed
+  2  usage: a wrong argument";
+
+const MAN_HELP: &str = "\
+Examples:
+  capsule man --out /usr/local/share/man/man1
+      then: man capsule, man capsule-publish
+
+Exit codes:
+  0  the pages are written
+  2  usage: a wrong argument, a directory that cannot be written to";
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+#[command(after_long_help = COMPLETIONS_HELP)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args, Debug)]
+#[command(after_long_help = MAN_HELP)]
+pub(crate) struct ManArguments {
+    /// Directory for the pages; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "man")]
+    pub(crate) out: PathBuf,
+}
