@@ -33,8 +33,13 @@ export type ConnectionOf<Peer extends PeerJsPeer> = NonNullable<ReturnType<Peer[
 export interface ConnectPeersOptions<Connection> {
   /** Gets each connection, dialled or accepted, once it is open; one that it replaces is closed before. */
   onConnection?: (connection: Connection) => void;
-  /** No more are dialled while there are this many. Default 8. */
+  /** No more are dialled while this many that were dialled are open, or may soon be. Default 8. */
   limit?: number;
+  /**
+   * No more are accepted while this many that were accepted are open, or may soon be. They are counted apart: strangers
+   * who connect keep this page from dialling nobody. Default 32.
+   */
+  inboundLimit?: number;
   /** How long a connection may take to open, in milliseconds. Default 15,000. */
   timeoutMs?: number;
 }
@@ -55,7 +60,7 @@ type Attempts<Connection> = Map<string, { connection: Connection; timer: ReturnT
 export function connectPeers<Peer extends PeerJsPeer>(
   rendezvous: Rendezvous,
   peer: Peer,
-  { onConnection, limit = 8, timeoutMs = 15_000 }: ConnectPeersOptions<ConnectionOf<Peer>> = {},
+  { onConnection, limit = 8, inboundLimit = 32, timeoutMs = 15_000 }: ConnectPeersOptions<ConnectionOf<Peer>> = {},
 ): () => void {
   type Connection = ConnectionOf<Peer>;
   const stop = new AbortController();
@@ -63,9 +68,13 @@ export function connectPeers<Peer extends PeerJsPeer>(
   /** Not open yet. To a peer that is in `open` too, they are to replace that connection. */
   const dialled: Attempts<Connection> = new Map();
   const accepted: Attempts<Connection> = new Map();
+  /** Those of the open ones that the other side has dialled. */
+  const inbound = new Set<string>();
   const tried = new Set<string>();
 
   const held = (): Set<string> => new Set([...open.keys(), ...dialled.keys(), ...accepted.keys()]);
+  const outboundSize = (): number =>
+    new Set([...dialled.keys(), ...[...open.keys()].filter((peerId) => !inbound.has(peerId))]).size;
 
   const giveUp = (attempts: Attempts<Connection>, peerId: string): void => {
     const attempt = attempts.get(peerId);
@@ -99,14 +108,18 @@ export function connectPeers<Peer extends PeerJsPeer>(
       if (attempts === dialled) giveUp(accepted, peerId);
       const replaced = open.get(peerId);
       open.set(peerId, connection);
+      const isInbound = attempts === accepted;
+      if (isInbound) inbound.add(peerId);
+      else inbound.delete(peerId);
       replaced?.close();
-      rendezvous.connected(peerId);
+      rendezvous.connected(peerId, undefined, { inbound: isInbound });
       onConnection?.(connection);
     });
     connection.on("close", () => {
       fail();
       if (open.get(peerId) !== connection) return;
       open.delete(peerId);
+      inbound.delete(peerId);
       reportEnd(peerId);
     });
     // It ends nothing that is open: the error may be a message that is too long.
@@ -116,12 +129,12 @@ export function connectPeers<Peer extends PeerJsPeer>(
   const dial = (): void => {
     const { live, recentlySeen } = rendezvous.peers();
     for (const { peerId } of [...live, ...recentlySeen]) {
-      const taken = held();
-      if (taken.size >= limit) return;
-      if (tried.has(peerId) || taken.has(peerId)) continue;
+      if (outboundSize() >= limit) return;
+      if (tried.has(peerId) || held().has(peerId)) continue;
       const connection = peer.connect(peerId) as Connection | undefined;
       if (!connection) return;
       tried.add(peerId);
+      rendezvous.dialling(peerId);
       follow(dialled, connection);
     }
   };
@@ -129,6 +142,8 @@ export function connectPeers<Peer extends PeerJsPeer>(
   const accept = (connection: Connection): void => {
     // The other side has no connection, or has lost it: else it would not have dialled. If both have, what the one with
     // the smaller name dialled is to stay; the other's waits, because this dial may have reached nobody.
+    const isKnown = held().has(connection.peer);
+    if (!isKnown && new Set([...inbound, ...accepted.keys()]).size >= inboundLimit) return connection.close();
     if (peer.id > connection.peer) giveUp(dialled, connection.peer);
     follow(accepted, connection);
   };

@@ -32,6 +32,7 @@ import {
   type Tickets,
   dropDuplicates,
   parseTicket,
+  readObject,
   verifyTicket,
   verifyTickets,
 } from "./ticket.js";
@@ -96,6 +97,8 @@ const OFFLINE_PAUSE_MS = 60_000;
 const BEACON_POLL_MS = 15_000;
 const CAPSULE_POLL_MS = 60_000;
 const MAX_POLL_DOUBLINGS = 3;
+/** A capsule is read again within half its life, for what it revokes, but not more often than this. */
+const MIN_CAPSULE_PAUSE_MS = 30_000;
 /** How soon a source may be asked again for the same list, however much has happened. */
 const ASKED_PAUSE_MS = 3_000;
 /** How soon a source may be asked again, whatever it says. */
@@ -114,6 +117,8 @@ interface Found extends Tickets {
   code?: string | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
+  /** When to ask again at the latest, however many connections there are. */
+  againAfterMs?: number;
 }
 
 /** What there is between start and stop. */
@@ -165,7 +170,7 @@ export class Rendezvous extends EventTarget {
     this.#host = host;
     const { community, peerId, userId, sources, ticketLifetimeMs } = this.#settings;
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
-    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key));
+    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
     this.#announcement = new Announcement({ community, peerId, userId }, ticketLifetimeMs);
   }
 
@@ -206,14 +211,26 @@ export class Rendezvous extends EventTarget {
   }
 
   /**
-   * Reports that a connection to a peer is open, whoever opened it. The key that it speaks for keeps the `peerId` on this
-   * browser whenever it has a live ticket, also on later visits.
+   * Reports that this page is dialling a peer, which settles the order of the next ones: sources take turns. Without it
+   * that is settled when {@link connected} or {@link failed} reports what became of it, too late where many are dialled at
+   * once.
+   */
+  dialling(peerId: string): void {
+    this.#peers.reportDialling(peerId);
+  }
+
+  /**
+   * Reports that a connection to a peer is open. The key that it speaks for keeps the `peerId` on this browser whenever it
+   * has a live ticket, also on later visits.
    *
    * @param publicKey The key, in base64, that the peer has proved to have, if the page takes it for the right one. Without
-   *   it the connection speaks for the key handed out while no other claims the `peerId`, and for none if it is contested.
+   *   it a connection that this page dialled speaks for the key handed out while no other claims the `peerId`, and for
+   *   none if it is contested; one that the peer dialled speaks for none.
+   * @param how `inbound`: whether the peer has dialled. Such connections are not counted for `minActivePeers`: anybody can
+   *   open as many as they like. Default: whether the peer was neither dialled nor handed out.
    */
-  connected(peerId: string, publicKey?: string): void {
-    this.#peers.reportConnected(peerId, this.#now(), publicKey);
+  connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
+    this.#peers.reportConnected(peerId, this.#now(), publicKey, inbound);
     this.#save();
   }
 
@@ -248,7 +265,7 @@ export class Rendezvous extends EventTarget {
   }
 
   #isShort(): boolean {
-    return this.#peers.linked.size < this.#settings.minActivePeers;
+    return this.#peers.dialled < this.#settings.minActivePeers;
   }
 
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
@@ -428,7 +445,8 @@ export class Rendezvous extends EventTarget {
         const doublings = Math.min(source.polls++, MAX_POLL_DOUBLINGS);
         const poll =
           elapsed + (trust ? CAPSULE_POLL_MS : BEACON_POLL_MS) * 2 ** doublings * (1 + this.#host.random() / 2);
-        const next = Math.min(run.lock && !trust ? source.renewAt : Infinity, this.#isShort() ? poll : Infinity);
+        const needed = trust ? elapsed + (found.againAfterMs ?? Infinity) : run.lock ? source.renewAt : Infinity;
+        const next = Math.min(needed, this.#isShort() ? poll : Infinity);
         source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
       }
     } catch (error) {
@@ -540,7 +558,10 @@ export class Rendezvous extends EventTarget {
     const memory = await this.#remember(store, source);
     const capsule = await readCapsule(file, signature, { ...rules, publishers, memory }, this.#now());
     await this.#remember(store, source, capsule.memory);
-    return capsule;
+    const { issuedAt, expiresAt } = readObject(file) as { issuedAt: number; expiresAt: number };
+    // With the jitter that keeps pages from asking in step.
+    const againAfterMs = ((expiresAt - issuedAt) / 2) * (0.8 + this.#host.random() / 5);
+    return { ...capsule, againAfterMs: Math.max(againAfterMs, MIN_CAPSULE_PAUSE_MS) };
   }
 
   /** Obeys what capsules have revoked: those remembered, and the one just read. */
@@ -577,18 +598,21 @@ export class Rendezvous extends EventTarget {
     if (!Array.isArray(stored)) return;
     // A long one came from a capsule: no beacon's gets into the list.
     const maxLifetimeMs = CAPSULE_TICKET_MAX_LIFETIME_MS;
-    await Promise.all(
-      stored.map(async (peer: StoredPeer) => {
-        try {
-          const ticket = parseTicket(readJson(peer.ticket));
-          // It may be over, but not of the future.
-          await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+    const verified = stored.map(async (peer: StoredPeer) => {
+      try {
+        const ticket = parseTicket(readJson(peer.ticket));
+        // It may be over, but not of the future.
+        await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+        return () => {
           this.#peers.merge({ tickets: [ticket], refused: {} }, CACHE, this.#now());
           this.#peers.note(ticket, peer);
-        } catch {
-          // Written by another version, or by somebody else.
-        }
-      }),
-    );
+        };
+      } catch {
+        // Written by another version, or by somebody else.
+        return undefined;
+      }
+    });
+    // In the order in which they were to be dialled then.
+    for (const take of await Promise.all(verified)) take?.();
   }
 }

@@ -27,7 +27,7 @@ function made(publicKey, issuedAt, { since, peerId = "bob" } = {}) {
 class Page {
   now = 1_000_000;
   revoked = new Set();
-  peers = new Peers("ann", (key) => this.revoked.has(key));
+  peers = new Peers("ann", (key) => this.revoked.has(key), seeded(1));
 
   /** @param sinces Keys for bob, with since when the source lists each. */
   hear(source, sinces) {

@@ -49,7 +49,12 @@ class FakeRendezvous extends EventTarget {
   reports = [];
   list = { live: [], recentlySeen: [] };
   peers = () => this.list;
-  connected = (peerId) => this.reports.push(`+${peerId}`);
+  dialling = () => {};
+  hows = [];
+  connected = (peerId, publicKey, { inbound }) => {
+    this.reports.push(`+${peerId}`);
+    this.hows.push(inbound);
+  };
   failed = (peerId) => this.reports.push(`-${peerId}`);
   find(...names) {
     const live = names.map((peerId) => ({ peerId }));
@@ -216,26 +221,27 @@ test("of an open connection and the one that is to replace it, a peer is lost wi
   const first = accept();
   first.open();
   const silent = accept();
-  rendezvous.find("x", "y");
+  rendezvous.find("x", "y", "z");
   assert.deepEqual(
     peer.dialled.map(({ peer: peerId }) => peerId),
-    ["x"],
-    "both are to one peer",
+    ["x", "y"],
+    "what others dial takes no place",
   );
+  peer.dialled[1].open();
   peer.dialled[0].open();
   mock.timers.tick(1_000);
   assert.equal(silent.closed, 1);
-  assert.deepEqual([first.closed, rendezvous.reports], [0, ["+m", "+x"]], "the old one is still there");
+  assert.deepEqual([first.closed, rendezvous.reports], [0, ["+m", "+y", "+x"]], "the old one is still there");
 
   const second = accept();
   first.close();
-  assert.deepEqual(rendezvous.reports, ["+m", "+x"], "another may soon be open");
+  assert.deepEqual(rendezvous.reports, ["+m", "+y", "+x"], "another may soon be open");
   second.open();
   accept();
   second.close();
   mock.timers.tick(1_000);
-  assert.deepEqual(rendezvous.reports, ["+m", "+x", "+m", "-m"]);
-  assert.equal(peer.dialled.length, 2, "y takes its place");
+  assert.deepEqual(rendezvous.reports, ["+m", "+y", "+x", "+m", "-m"]);
+  assert.equal(peer.dialled.length, 2);
   detach();
   mock.timers.reset();
 });
@@ -262,4 +268,44 @@ test("a connection that does not open is given up", () => {
   assert.equal(peer.dialled[0].closed, 1);
   detach();
   mock.timers.reset();
+});
+
+test("strangers who connect keep this page from dialling nobody, and there is a limit to them", () => {
+  const [rendezvous, peer, opened] = [new FakeRendezvous(), new FakePeer("a"), []];
+  const options = { limit: 3, inboundLimit: 10, onConnection: (connection) => opened.push(connection) };
+  const detach = connectPeers(rendezvous, peer, options);
+  const strangers = Array.from({ length: 12 }, (_, at) => new FakeConnection(`stranger-${at}`));
+  for (const connection of strangers) {
+    peer.emit("connection", connection);
+    if (connection.closed === 0) connection.open();
+  }
+  assert.deepEqual(
+    strangers.map(({ closed }) => closed),
+    [...Array(10).fill(0), 1, 1],
+  );
+  rendezvous.find("b", "c", "d", "e");
+  assert.deepEqual(
+    peer.dialled.map(({ peer: peerId }) => peerId),
+    ["b", "c", "d"],
+  );
+  // One that is to replace another, or that crosses a dial, is none more.
+  const again = new FakeConnection("stranger-3");
+  const crossing = new FakeConnection("c");
+  for (const connection of [again, crossing]) {
+    peer.emit("connection", connection);
+    connection.open();
+  }
+  assert.deepEqual([again.closed, crossing.closed], [0, 0]);
+  strangers[0].close();
+  const next = new FakeConnection("next");
+  peer.emit("connection", next);
+  assert.equal(next.closed, 1, "c took that place");
+  strangers[1].close();
+  const last = new FakeConnection("last");
+  peer.emit("connection", last);
+  assert.equal(last.closed, 0);
+  assert.deepEqual(rendezvous.hows.slice(0, 10), Array(10).fill(true));
+  peer.dialled[0].open();
+  assert.equal(rendezvous.hows.at(-1), false);
+  detach();
 });

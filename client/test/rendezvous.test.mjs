@@ -559,7 +559,7 @@ describe("lies", () => {
   });
 
   test("a flood of made-up peers pushes out none of another source, and is bounded", () => {
-    const peers = new Peers("ann", () => false);
+    const peers = new Peers("ann", () => false, seeded(1));
     const made = (peerId, issuedAt, publicKey = "k") => ({
       peerId,
       userId: "u",
@@ -588,7 +588,7 @@ describe("lies", () => {
   });
 
   test("the newest ticket of a key wins; another key takes over nothing of it", () => {
-    const peers = new Peers("ann", () => false);
+    const peers = new Peers("ann", () => false, seeded(1));
     const made = (peerId, issuedAt, publicKey = "k") => ({
       peerId,
       userId: "u",
@@ -614,6 +614,16 @@ describe("lies", () => {
     );
     peers.reportConnected("cid", 11);
     peers.reportFailed("cid", 12);
+    assert.deepEqual(
+      peers.all(13).live.map(({ peerId }) => peerId),
+      ["bob", "cid"],
+      "it has to announce first",
+    );
+    merge([made("cid", 2)], "one", 13);
+    assert.deepEqual(
+      peers.takeNew(13).live.map(({ peerId }) => peerId),
+      ["cid"],
+    );
     assert.deepEqual(
       peers.all(13).live.map(({ peerId }) => peerId),
       ["cid", "bob"],
