@@ -2,6 +2,7 @@
 //
 // Everything else is written against this, so that tests bring a place of their own and drive its time.
 
+import { PRIVATE } from "./request.js";
 import { type Store, openStore } from "./store.js";
 
 /** Stops a timer. Calling it twice is no harm. */
@@ -53,8 +54,8 @@ export function defaultHost(): Host {
       return () => clearTimeout(timer);
     },
     fetch: (url, init) => fetch(url, init),
-    // A string needs no preflight, for which there would be no time.
-    sendLast: (url, body) => void scope.navigator?.sendBeacon?.(url, body),
+    // A string needs no preflight, for which there would be no time. `sendBeacon` would take cookies and the page along.
+    sendLast: (url, body) => void fetch(url, { ...PRIVATE, method: "POST", body, keepalive: true }).catch(() => {}),
     openStore: () => openStore(scope.indexedDB),
     lock: (name, signal) => lockIn(scope.navigator?.locks, name, signal),
     listen(events, signal) {

@@ -45,7 +45,7 @@ export interface RendezvousStatus {
   readonly announced: boolean;
   /** Whether another page of this browser announces the same peerId; this one takes over when that one goes. */
   readonly waiting: boolean;
-  /** What is added to this machine's clock, because beacons say that it is wrong. */
+  /** What is added to this machine's clock, because most beacons, two at least, say that it is wrong. */
   readonly clockOffsetMs: number;
   /** From `start()` to the first peer handed out; undefined until then. */
   readonly timeToFirstPeerMs: number | undefined;
@@ -109,6 +109,8 @@ const USUAL_ANNOUNCE_MS = 60_000;
 const STALE_PAUSE_MS = 5_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
+/** Once when the beacon has told its time, and once when another one has agreed with it. */
+const MOST_REPEATS = 2;
 const UNSIGNED_PAUSE_MS = 30_000;
 
 /** What a source had. */
@@ -168,10 +170,10 @@ export class Rendezvous extends EventTarget {
     super();
     this.#settings = readOptions(options);
     this.#host = host;
-    const { community, peerId, userId, sources, ticketLifetimeMs } = this.#settings;
+    const { peerId, sources } = this.#settings;
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
     this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
-    this.#announcement = new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+    this.#announcement = this.#newAnnouncement();
   }
 
   /**
@@ -247,7 +249,7 @@ export class Rendezvous extends EventTarget {
   }
 
   status(): RendezvousStatus {
-    const sources = this.#sources.map((source) => source.status(this.#now()));
+    const sources = this.#sources.map((source) => source.status(this.#nowAt(source)));
     return {
       running: !!this.#run,
       announced: sources.some(({ announced }) => announced),
@@ -262,6 +264,22 @@ export class Rendezvous extends EventTarget {
   /** The community's time. */
   #now(): number {
     return Math.round(this.#host.now() + this.#clock.offsetMs);
+  }
+
+  /** The time by which tickets for a beacon are dated. */
+  #nowAt({ aheadMs }: Source): number {
+    return Math.round(this.#host.now() + this.#clock.offsetFor(aheadMs));
+  }
+
+  #newAnnouncement(): Announcement {
+    const { community, peerId, userId, ticketLifetimeMs } = this.#settings;
+    return new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+  }
+
+  /** One for all beacons, but for those whose clocks need tickets of their own. */
+  #announcementFor(source: Source): Announcement {
+    const isShared = this.#clock.offsetFor(source.aheadMs) === this.#clock.offsetMs;
+    return isShared ? this.#announcement : (source.announcement ??= this.#newAnnouncement());
   }
 
   #isShort(): boolean {
@@ -308,6 +326,7 @@ export class Rendezvous extends EventTarget {
     const presence = (run.presence = new AbortController());
     const elapsed = this.#host.elapsed();
     this.#last = { now: this.#host.now(), elapsed };
+    this.#clock.reset();
     for (const source of this.#sources) {
       source.renewAt = 0;
       source.hasInsisted = false;
@@ -341,6 +360,7 @@ export class Rendezvous extends EventTarget {
     for (const source of this.#sources) {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
+      if (source.announcement) source.announcement.current = undefined;
     }
     this.#announcement.current = undefined;
   }
@@ -363,12 +383,14 @@ export class Rendezvous extends EventTarget {
 
   /** None if another page takes over. */
   #farewells(run: Run): [Source, string][] {
-    const now = this.#now();
-    const sent = this.#sources.filter((source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > now);
+    const sent = this.#sources.filter(
+      (source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > this.#nowAt(source),
+    );
     return sent.map((source) => {
       // The newest: the beacon may have got more than it has answered.
-      const { farewell } = this.#announcement.current ?? (source.sent as CurrentTicket);
-      return [source, `{"ticket":${farewell}}`];
+      const last = source.sent as CurrentTicket;
+      const { current = last } = this.#announcementFor(source);
+      return [source, `{"ticket":${(current.issuedAt < last.issuedAt ? last : current).farewell}}`];
     });
   }
 
@@ -410,7 +432,10 @@ export class Rendezvous extends EventTarget {
     const elapsed = this.#host.elapsed();
     const jump = now - this.#last.now - (elapsed - this.#last.elapsed);
     this.#last = { now, elapsed };
-    if (Math.abs(jump) > JUMP_MS) return this.#wake(run);
+    if (Math.abs(jump) > JUMP_MS) {
+      this.#clock.reset();
+      return this.#wake(run);
+    }
     this.#offer(run);
     run.lock?.hasHeir().then(
       (heir) => (run.heir = heir),
@@ -470,23 +495,24 @@ export class Rendezvous extends EventTarget {
     source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
   }
 
-  /** @param mayRepeat Whether a ticket that was refused because of this machine's clock may be replaced at once. */
-  async #askBeacon(run: Run, source: Source, signal: AbortSignal, mayRepeat = true): Promise<Found> {
+  /** @param repeats How often a ticket that was refused because of this machine's clock may be replaced at once. */
+  async #askBeacon(run: Run, source: Source, signal: AbortSignal, repeats = MOST_REPEATS): Promise<Found> {
     if (this.#isRevoked("beacons", source.url)) {
       source.accepted = source.sent = undefined;
       throw new Refusal("REVOKED_BEACON");
     }
     let ticket: CurrentTicket | undefined;
     let unsigned: string | undefined;
-    const { offsetMs } = this.#clock;
+    const announcement = this.#announcementFor(source);
+    const offsetMs = this.#clock.offsetFor(source.aheadMs);
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
       // An announce that overtakes it would come too soon.
       await source.goodbye;
       signal.throwIfAborted();
       try {
-        ticket = source.sent = await this.#announcement.ticketFor(
+        ticket = source.sent = await announcement.ticketFor(
           source.accepted,
-          this.#now(),
+          this.#nowAt(source),
           run.identity as Identity,
         );
       } catch {
@@ -502,12 +528,17 @@ export class Rendezvous extends EventTarget {
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
       source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
-      if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
+      if (this.#clock.observe(source.url, source.aheadMs)) {
+        // What was only said by the wrong time is asked for again at once.
+        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.askedAt = -Infinity;
+        this.#wake(run);
+      }
     }
-    if (mayRepeat && ticket && UNTIMELY.test(answer.code ?? "") && this.#clock.offsetMs !== offsetMs) {
+    const movedMs = Math.abs(this.#clock.offsetFor(source.aheadMs) - offsetMs);
+    if (repeats > 0 && ticket && UNTIMELY.test(answer.code ?? "") && movedMs > JUMP_MS) {
       // Unless another beacon has had it replaced.
-      if (this.#announcement.current === ticket) this.#announcement.current = undefined;
-      return this.#askBeacon(run, source, signal, false);
+      if (announcement.current === ticket) announcement.current = undefined;
+      return this.#askBeacon(run, source, signal, repeats - 1);
     }
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
@@ -529,12 +560,12 @@ export class Rendezvous extends EventTarget {
     const pause = pauses[code];
     if (!pause || !ticket) return !answer.code;
     source.hasInsisted = code === "ANNOUNCE_TOO_SOON";
-    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#now());
+    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#nowAt(source));
     source.renewAt = this.#host.elapsed() + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
     // A ticket that was accepted before stays listed when a newer one is refused.
     if (!answer.code) source.accepted = listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
-    if (code === "STALE_TICKET") this.#announcement.current = undefined;
+    if (code === "STALE_TICKET") this.#announcementFor(source).current = undefined;
     return true;
   }
 

@@ -2,7 +2,7 @@
 //
 // Each backs off on its own, and none is ever given up.
 
-import type { CurrentTicket } from "./announcement.js";
+import type { Announcement, CurrentTicket } from "./announcement.js";
 import type { Trust } from "./capsule.js";
 import type { Memory } from "./revocation.js";
 import { count } from "./ticket.js";
@@ -56,6 +56,8 @@ export class Source {
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
   accepted: CurrentTicket | undefined;
   sent: CurrentTicket | undefined;
+  /** Where this beacon's clock needs tickets of its own. */
+  announcement: Announcement | undefined;
   /** Whether it was asked again soon after it had said that an announce came too soon. */
   hasInsisted = false;
   /** Settles when it knows that this peer has left, or was told in vain. */
@@ -113,6 +115,10 @@ export class Source {
     const doublings = Math.max(Math.min(row, QUICK_DOUBLINGS), row - QUICK_FAILURES);
     const backOff = Math.max(retryAfterMs ?? 0, BACK_OFF_MS * 2 ** doublings);
     this.dueAt = elapsed + Math.min(backOff, MAX_BACK_OFF_MS) * (0.75 + random / 2);
+  }
+
+  get reason(): string | undefined {
+    return this.#status.reason;
   }
 
   status(now: number): SourceStatus {
