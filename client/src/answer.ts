@@ -16,6 +16,8 @@ export interface Answer {
   /** Whether an announce has a place in the roster now. Beacons of version 0.1.0 do not say so: they list all they take. */
   listed: boolean;
   serverTime?: number;
+  /** How many claims the beacon lists in all, the caller's own counted in. */
+  total?: number;
   announceAfterMs?: number;
   retryAfterMs?: number;
   tickets: Json[];

@@ -40,7 +40,10 @@ export interface Peer {
   readonly issuedAt: number;
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;
-  /** `live`: its ticket is good now. `recently-seen`: it was; to be tried after the live ones. */
+  /**
+   * `live`: its ticket is good now, and some source that gave it has not said since that it is gone. `recently-seen`: it
+   * was; to be tried after the live ones.
+   */
   readonly state: "live" | "recently-seen";
   /** The URL of the beacon or capsule that it came from, or `cache`. */
   readonly source: string;
@@ -50,6 +53,18 @@ export interface Peer {
 export interface PeerList {
   readonly live: Peer[];
   readonly recentlySeen: Peer[];
+}
+
+/** What has become of the live peers; each is in one of the lists at most. */
+export interface PeerChanges {
+  /** Live now, and not before. */
+  readonly appeared: Peer[];
+  /** Live before, and not now. */
+  readonly gone: Peer[];
+  /** Announced again. */
+  readonly renewed: Peer[];
+  /** With another key or `userId`, or the key is contested by others than before. */
+  readonly changed: Peer[];
 }
 
 /** What is remembered of a claim between two visits. */
@@ -77,6 +92,8 @@ interface Claim extends Ticket {
   readonly place: number;
   /** Of the source in whose turn it is. */
   turns?: Turns;
+  /** As it was shown last. */
+  shown?: Peer;
 }
 
 /** What became of the peers that were dialled in one source's turns. */
@@ -99,7 +116,10 @@ interface Link {
 
 /** What one source says of a claim, in milliseconds since the Unix epoch. */
 interface Listing {
-  /** The end of the last of the tickets that it gave. What is remembered is no source: 0. */
+  /**
+   * The end of the last of the tickets that it gave, or 0 if it has said since that the peer is gone. What is remembered
+   * is no source: 0.
+   */
   readonly until: number;
   /** Since when it lists the claim, as it says. */
   readonly since: number | undefined;
@@ -144,6 +164,7 @@ export class Peers {
   /** By source, as soon as it gave something. */
   readonly #turns = new Map<string, Turns>();
   #answers = 0;
+  #all: PeerList = { live: [], recentlySeen: [] };
   /** By outcome, since the beginning. */
   readonly outcomes = { offered: 0, connected: 0, failed: 0, lost: 0 };
 
@@ -176,8 +197,11 @@ export class Peers {
    *
    * This peer's own peerId is never handed out, whoever claims it: who dials it reaches itself. Another key's claim to it
    * is counted as `OWN_PEER_ID`.
+   *
+   * @param isComplete Whether the source lists no others: those that it gave before are gone, as far as it goes.
    */
-  merge({ tickets, refused }: Tickets, source: string, now: number): void {
+  merge({ tickets, refused }: Tickets, source: string, now: number, isComplete = false): void {
+    const listed = new Set<Claim>();
     this.#answers++;
     if (!this.#turns.has(source)) this.#turns.set(source, { spent: 0, fruitless: 0, draw: this.random() });
     for (const { since, ...ticket } of tickets) {
@@ -197,7 +221,12 @@ export class Peers {
       } else if (issuedAt > claim.issuedAt) Object.assign(claim, ticket, { source });
       const until = source === CACHE ? 0 : Math.max(expiresAt, claim.listings.get(source)?.until ?? 0);
       claim.listings.set(source, { until, since });
+      listed.add(claim);
     }
+    if (isComplete)
+      for (const claim of this.#claims())
+        if (claim.listings.has(source) && !listed.has(claim))
+          claim.listings.set(source, { until: 0, since: undefined });
     this.#forget(source, now);
   }
 
@@ -228,7 +257,7 @@ export class Peers {
   /** Gives the claim to a name that is to be handed out, by the rules at the top of this file. */
   #choose(name: Name, now: number): Claim {
     const all = [...name.claims.values()].sort((one, other) => (one.json < other.json ? -1 : 1));
-    name.live = all.filter((claim) => isTimely(claim, now));
+    name.live = all.filter((claim) => isLive(claim, now));
     const present = name.live[0] ? name.live : all;
     const known = present.filter(({ connectedAt }) => connectedAt > 0);
     const candidates = known[0] ? known : present;
@@ -262,28 +291,43 @@ export class Peers {
     });
   }
 
+  /** The same object until something has changed. */
   all(now: number): PeerList {
-    return this.#list(now, () => true);
+    const list = this.#list(now, () => true);
+    const isSame = (peers: Peer[], others: Peer[]) =>
+      peers.length === others.length && peers.every((peer, at) => peer === others[at]);
+    if (!isSame(list.live, this.#all.live) || !isSame(list.recentlySeen, this.#all.recentlySeen)) this.#all = list;
+    return this.#all;
+  }
+
+  /** When the first of the live tickets ends, in milliseconds since the Unix epoch: the list changes by itself then. */
+  nextEnd(now: number): number {
+    const ends = this.#claims().map(({ expiresAt }) => expiresAt);
+    return Math.min(...ends.filter((expiresAt) => expiresAt > now));
   }
 
   #list(now: number, isWanted: (claim: Claim, live: boolean) => boolean): PeerList {
-    const list: PeerList = { live: [], recentlySeen: [] };
     const chosen = [...this.#names.values()].map((name) => this.#choose(name, now));
-    const [live, over] = [true, false].map((isLive) => chosen.filter((claim) => isTimely(claim, now) === isLive));
-    for (const claim of [live, over].flatMap((claims) => this.#deal(claims ?? [], forNow))) {
-      const isLive = isTimely(claim, now);
-      if (!isWanted(claim, isLive)) continue;
-      const { facts, source, peerId } = claim;
-      const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
-      list[isLive ? "live" : "recentlySeen"].push({
-        ...facts,
-        contested: others.length > 0,
-        otherKeys: others.map(({ publicKey }) => publicKey),
-        state: isLive ? "live" : "recently-seen",
-        source,
-      });
-    }
-    return list;
+    const [live = [], recentlySeen = []] = [true, false].map((isNow) =>
+      this.#deal(chosen.filter((claim) => isLive(claim, now) === isNow), forNow)
+        .filter((claim) => isWanted(claim, isNow))
+        .map((claim) => this.#show(claim, isNow)),
+    );
+    return { live, recentlySeen };
+  }
+
+  /** The same object as the last time, if it says the same. */
+  #show(claim: Claim, live: boolean): Peer {
+    const { facts, source, peerId, shown } = claim;
+    const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
+    const peer: Peer = {
+      ...facts,
+      contested: others.length > 0,
+      otherKeys: others.map(({ publicKey }) => publicKey),
+      state: live ? "live" : "recently-seen",
+      source,
+    };
+    return shown && JSON.stringify(shown) === JSON.stringify(peer) ? shown : (claim.shown = peer);
   }
 
   /**
@@ -387,6 +431,30 @@ export class Peers {
 
 function timeOf(stored: unknown): number {
   return isTime(stored) ? stored : 0;
+}
+
+/** What remembers, and is no source, cannot say that a peer is gone, and nothing else that it is there. */
+function isLive(claim: Claim, now: number): boolean {
+  const { listings } = claim;
+  const isVouched = [...listings.values()].some(({ until }) => until > now) || (listings.size === 1 && listings.has(CACHE));
+  return isVouched && isTimely(claim, now);
+}
+
+/** Tells what has become of live peers between two lists. */
+export function changesBetween(before: PeerList, now: PeerList): PeerChanges {
+  const byName = ({ live }: PeerList) => new Map(live.map((peer) => [peer.peerId, peer]));
+  const [old, current] = [byName(before), byName(now)];
+  const changes: PeerChanges = { appeared: [], gone: [], renewed: [], changed: [] };
+  const same = ({ publicKey, userId, otherKeys }: Peer) => JSON.stringify([publicKey, userId, [...otherKeys].sort()]);
+  for (const [peerId, peer] of current) {
+    const former = old.get(peerId);
+    if (!former) changes.appeared.push(peer);
+    else if (same(former) !== same(peer)) changes.changed.push(peer);
+    else if (former.issuedAt !== peer.issuedAt) changes.renewed.push(peer);
+  }
+  for (const [peerId, peer] of old)
+    if (!current.has(peerId)) changes.gone.push(now.recentlySeen.find((one) => one.peerId === peerId) ?? peer);
+  return changes;
 }
 
 /** Puts those to whom a connection worked last first, and those to whom it failed last at the end. */

@@ -20,13 +20,14 @@ import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
 import { readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
-import { CACHE, type PeerList, Peers, type StoredPeer } from "./peers.js";
+import { CACHE, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
   Refusal,
+  type Ticket,
   type TicketRules,
   TICKET_MAX_LIFETIME_MS,
   type Tickets,
@@ -66,6 +67,8 @@ export interface RendezvousEvents {
   peers: CustomEvent<PeerList>;
   /** A source was asked: `status()` has changed. */
   status: Event;
+  /** `peers()` or `status()` gives another object than before. Once for all that has changed at once. */
+  change: CustomEvent<PeerChanges>;
 }
 
 type Listener<Event> = ((event: Event) => void) | { handleEvent(event: Event): void } | null;
@@ -119,6 +122,8 @@ interface Found extends Tickets {
   code?: string | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
+  /** Whether there are no others at this source. */
+  isComplete?: boolean;
   /** When to ask again at the latest, however many connections there are. */
   againAfterMs?: number;
 }
@@ -161,6 +166,10 @@ export class Rendezvous extends EventTarget {
   #own!: string;
   #last!: { now: number; elapsed: number };
   #timeToFirstPeerMs: number | undefined;
+  #status: RendezvousStatus | undefined;
+  /** What listeners to `change` know. */
+  #told: { peers: PeerList; status?: RendezvousStatus } = { peers: { live: [], recentlySeen: [] } };
+  #isTelling = false;
 
   /** @throws TypeError that names the option that is wrong. */
   constructor(options: RendezvousOptions);
@@ -174,6 +183,9 @@ export class Rendezvous extends EventTarget {
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
     this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
     this.#announcement = this.#newAnnouncement();
+    this.peers = this.peers.bind(this);
+    this.status = this.status.bind(this);
+    this.subscribe = this.subscribe.bind(this);
   }
 
   /**
@@ -191,9 +203,11 @@ export class Rendezvous extends EventTarget {
     run.started = this.#open(run, signal).catch((error: unknown) => {
       if (this.#run === run) this.#run = undefined;
       run.stop.abort();
+      this.#tell();
       throw error;
     });
     run.started.catch(() => {});
+    this.#tell();
     return run.started;
   }
 
@@ -208,6 +222,7 @@ export class Rendezvous extends EventTarget {
       this.#run = undefined;
       run.stop.abort();
       this.#stopped = this.#sayGoodbye(run);
+      this.#tell();
     }
     return this.#stopped;
   }
@@ -219,6 +234,7 @@ export class Rendezvous extends EventTarget {
    */
   dialling(peerId: string): void {
     this.#peers.reportDialling(peerId);
+    this.#tell();
   }
 
   /**
@@ -234,23 +250,42 @@ export class Rendezvous extends EventTarget {
   connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
     this.#peers.reportConnected(peerId, this.#now(), publicKey, inbound);
     this.#save();
+    this.#tell();
   }
 
   /** Reports that a peer could not be connected to, or that its connection is closed. */
   failed(peerId: string): void {
     this.#peers.reportFailed(peerId, this.#now());
     this.#save();
+    this.#tell();
     if (this.#run && this.#isShort()) this.#hurry();
   }
 
-  /** All peers that are known now, best first. */
+  /** This peer's public key in base64; undefined until it is loaded, which `start()` does. */
+  get publicKey(): string | undefined {
+    return this.#peers.ownKey;
+  }
+
+  /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */
   peers(): PeerList {
     return this.#peers.all(this.#now());
   }
 
+  /**
+   * Calls `onChange` whenever `peers()` or `status()` gives another object, as the event `change` does. Needs no `this`.
+   *
+   * @returns Ends that.
+   */
+  subscribe(onChange: () => void): () => void {
+    const listener = () => onChange();
+    this.addEventListener("change", listener);
+    return () => this.removeEventListener("change", listener);
+  }
+
+  /** The same object until something has changed. Needs no `this`. */
   status(): RendezvousStatus {
     const sources = this.#sources.map((source) => source.status(this.#nowAt(source)));
-    return {
+    const status: RendezvousStatus = {
       running: !!this.#run,
       announced: sources.some(({ announced }) => announced),
       waiting: !!this.#run?.presence && !this.#run.lock,
@@ -259,6 +294,21 @@ export class Rendezvous extends EventTarget {
       outcomes: { ...this.#peers.outcomes },
       sources,
     };
+    if (JSON.stringify(status) !== JSON.stringify(this.#status)) this.#status = status;
+    return this.#status as RendezvousStatus;
+  }
+
+  /** Says what has changed, once for all that changes at once. */
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    queueMicrotask(() => {
+      this.#isTelling = false;
+      const before = this.#told;
+      this.#told = { peers: this.peers(), status: this.status() };
+      if (before.peers === this.#told.peers && before.status === this.#told.status) return;
+      this.dispatchEvent(new CustomEvent("change", { detail: changesBetween(before.peers, this.#told.peers) }));
+    });
   }
 
   /** The community's time. */
@@ -363,6 +413,7 @@ export class Rendezvous extends EventTarget {
       if (source.announcement) source.announcement.current = undefined;
     }
     this.#announcement.current = undefined;
+    this.#tell();
   }
 
   async #sayGoodbye(run: Run): Promise<void> {
@@ -441,7 +492,8 @@ export class Rendezvous extends EventTarget {
       (heir) => (run.heir = heir),
       () => {},
     );
-    let next = elapsed + TICK_MS;
+    this.#tell();
+    let next = Math.min(elapsed + TICK_MS, elapsed + this.#peers.nextEnd(this.#now()) - this.#now());
     for (const source of this.#sources) {
       if (!source.visit && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
       if (!source.visit) next = Math.min(next, source.dueAt);
@@ -459,7 +511,7 @@ export class Rendezvous extends EventTarget {
       const { trust } = source;
       const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
       const found = await abortable(asked, signal);
-      this.#peers.merge(found, source.url, this.#now());
+      this.#peers.merge(found, source.url, this.#now(), found.isComplete);
       this.#offer(run);
       this.#save();
       if (found.failed) this.#fail(source, found.code as string, found.retryAfterMs ?? 0);
@@ -543,8 +595,16 @@ export class Rendezvous extends EventTarget {
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
     const failed = !this.#settle(source, ticket, answer);
+    // Where another page announces, its claim is this one's.
+    const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt ?? 0) > this.#nowAt(source);
     const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
-    return { ...found, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
+    const isOwn = ({ peerId, publicKey }: Ticket) =>
+      peerId === this.#settings.peerId && publicKey === this.#peers.ownKey;
+    // One of version 0.1.0 may list this peer to itself.
+    const hidesOwn = isListed && !found.tickets.some(isOwn);
+    const isComplete = answer.total === answer.tickets.length + (hidesOwn ? 1 : 0);
+    const code = unsigned ?? answer.code;
+    return { ...found, isComplete, failed, code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
