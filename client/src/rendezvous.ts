@@ -21,6 +21,7 @@ import { type Identity, loadIdentity } from "./identity.js";
 import { readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
 import { CACHE, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
+import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
 import { Source, type SourceStatus } from "./source.js";
@@ -119,7 +120,7 @@ const UNSIGNED_PAUSE_MS = 30_000;
 /** What a source had. */
 interface Found extends Tickets {
   /** What was refused, although there may be a list. */
-  code?: string | undefined;
+  code?: Reason | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
   /** Whether there are no others at this source. */
@@ -159,6 +160,8 @@ export class Rendezvous extends EventTarget {
   readonly #announcement: Announcement;
   #run: Run | undefined;
   #store: Store | undefined;
+  /** The same for as long as the page lives, whatever becomes of the storage. */
+  #identity: Identity | undefined;
   #stopped: Promise<void> = Promise.resolve();
   /** Held until the beacons know that this peer has left, or until it is back. */
   #lastLock: Lock | undefined;
@@ -340,7 +343,7 @@ export class Rendezvous extends EventTarget {
     signal?.throwIfAborted();
     this.#lastLock?.release();
     const store = (this.#store ??= await this.#host.openStore());
-    run.identity = await loadIdentity(this.#settings.identity, store, this.#host.subtle);
+    run.identity = this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle);
     const ownKey = (this.#peers.ownKey = base64(run.identity.publicKey));
     this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
     const { community, trustedKeys } = this.#settings;
@@ -514,7 +517,7 @@ export class Rendezvous extends EventTarget {
       this.#peers.merge(found, source.url, this.#now(), found.isComplete);
       this.#offer(run);
       this.#save();
-      if (found.failed) this.#fail(source, found.code as string, found.retryAfterMs ?? 0);
+      if (found.failed) this.#fail(source, found.code as Reason, found.retryAfterMs ?? 0);
       else {
         const elapsed = this.#host.elapsed();
         source.succeeded(this.#host.now(), elapsed - startedAt, found.code, found.refused);
@@ -527,10 +530,8 @@ export class Rendezvous extends EventTarget {
         source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
       }
     } catch (error) {
-      // By its form: an entry point of its own has a class of its own.
-      const { message } = error as Error;
       if (!presence.signal.aborted) {
-        this.#fail(source, /^[A-Z_\d]+$/.test(message) ? message : "NETWORK");
+        this.#fail(source, reasonOf(error));
         // One that refuses a ticket has told its time: only one that has no answer has no say about it.
         this.#clock.drop(source.url);
       }
@@ -543,7 +544,7 @@ export class Rendezvous extends EventTarget {
     this.#step(run);
   }
 
-  #fail(source: Source, code: string, retryAfterMs?: number): void {
+  #fail(source: Source, code: Reason, retryAfterMs?: number): void {
     source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
   }
 
@@ -554,7 +555,7 @@ export class Rendezvous extends EventTarget {
       throw new Refusal("REVOKED_BEACON");
     }
     let ticket: CurrentTicket | undefined;
-    let unsigned: string | undefined;
+    let unsigned: Reason | undefined;
     const announcement = this.#announcementFor(source);
     const offsetMs = this.#clock.offsetFor(source.aheadMs);
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
