@@ -5,6 +5,8 @@ import type { Rendezvous } from "./rendezvous.js";
 /** What is needed of PeerJS's `DataConnection`. */
 export interface PeerJsConnection {
   readonly peer: string;
+  /** What the side that dialled has sent with it. */
+  readonly metadata?: unknown;
   on(event: "open" | "close" | "error", listener: () => void): unknown;
   close(): void;
 }
@@ -19,7 +21,7 @@ export interface PeerJsError {
 export interface PeerJsPeer {
   readonly id: string;
   /** Undefined while PeerJS is disconnected from its server. */
-  connect(peerId: string): PeerJsConnection | undefined;
+  connect(peerId: string, options?: { metadata?: unknown }): PeerJsConnection | undefined;
   // Its connections are of the type that `connect` gives, which a parameter here cannot say.
   on(event: "connection", listener: (connection: any) => void): unknown;
   off(event: "connection", listener: (connection: any) => void): unknown;
@@ -40,12 +42,26 @@ export interface ConnectPeersOptions<Connection> {
    * who connect keep this page from dialling nobody. Default 32.
    */
   inboundLimit?: number;
+  /**
+   * Whether a connection is refused with which no ticket comes: by a page that does not use this adapter, or one of version
+   * 0.1.0. Default: whether `rendezvous` has `trustedKeys`. One with a bad ticket, or another's, is refused in any case.
+   */
+  requireTicket?: boolean;
   /** How long a connection may take to open, in milliseconds. Default 15,000. */
   timeoutMs?: number;
 }
 
 /** All that PeerJS says of which peer its server does not know. */
 const UNKNOWN_PEER = "Could not connect to peer ";
+
+/** Whether a text says that it is the ticket of a peer. */
+function isOf(ticket: unknown, peerId: string): boolean {
+  try {
+    return JSON.parse(ticket as string).payload.peerId === peerId;
+  } catch {
+    return false;
+  }
+}
 
 /** Connections that are not open yet, by peer. */
 type Attempts<Connection> = Map<string, { connection: Connection; timer: ReturnType<typeof setTimeout> }>;
@@ -60,7 +76,7 @@ type Attempts<Connection> = Map<string, { connection: Connection; timer: ReturnT
 export function connectPeers<Peer extends PeerJsPeer>(
   rendezvous: Rendezvous,
   peer: Peer,
-  { onConnection, limit = 8, inboundLimit = 32, timeoutMs = 15_000 }: ConnectPeersOptions<ConnectionOf<Peer>> = {},
+  { onConnection, limit = 8, inboundLimit = 32, requireTicket, timeoutMs = 15_000 }: ConnectPeersOptions<ConnectionOf<Peer>> = {},
 ): () => void {
   type Connection = ConnectionOf<Peer>;
   const stop = new AbortController();
@@ -91,7 +107,8 @@ export function connectPeers<Peer extends PeerJsPeer>(
     dial();
   };
 
-  const follow = (attempts: Attempts<Connection>, connection: Connection): void => {
+  /** @param admitted Whether the peer may be here, if that is still to be found out. */
+  const follow = (attempts: Attempts<Connection>, connection: Connection, admitted?: Promise<boolean>): void => {
     const { peer: peerId } = connection;
     const fail = (): void => {
       if (attempts.get(peerId)?.connection !== connection) return;
@@ -100,7 +117,9 @@ export function connectPeers<Peer extends PeerJsPeer>(
     };
     giveUp(attempts, peerId);
     attempts.set(peerId, { connection, timer: setTimeout(fail, timeoutMs) });
-    connection.on("open", () => {
+    void admitted?.then((isAdmitted) => isAdmitted || refuse(attempts, connection));
+    connection.on("open", async () => {
+      if (admitted && !(await admitted)) return;
       const attempt = attempts.get(peerId);
       if (attempt?.connection !== connection) return;
       clearTimeout(attempt.timer);
@@ -126,12 +145,30 @@ export function connectPeers<Peer extends PeerJsPeer>(
     connection.on("error", fail);
   };
 
-  const dial = (): void => {
+  /** Nothing is said of the peer: whoever has called may have used its name. */
+  const refuse = (attempts: Attempts<Connection>, connection: Connection): void => {
+    if (attempts.get(connection.peer)?.connection === connection) giveUp(attempts, connection.peer);
+    else connection.close();
+    dial();
+  };
+
+  /** Whether a caller may be here; undefined where there is nothing to find out. */
+  const admit = ({ peer: peerId, metadata }: PeerJsConnection): Promise<boolean> | undefined => {
+    const { ticket } = Object(metadata);
+    if (ticket === undefined) return requireTicket ?? rendezvous.hasTrustedKeys ? Promise.resolve(false) : undefined;
+    return isOf(ticket, peerId) ? rendezvous.add(ticket).then((reason) => !reason) : Promise.resolve(false);
+  };
+
+  // The ticket comes first: a peer that is dialled knows by it who calls.
+  const dial = (): void => void rendezvous.ticket().then(dialWith, () => dialWith(undefined));
+
+  const dialWith = (ticket: string | undefined): void => {
+    if (stop.signal.aborted) return;
     const { live, recentlySeen } = rendezvous.peers();
     for (const { peerId } of [...live, ...recentlySeen]) {
       if (outboundSize() >= limit) return;
       if (tried.has(peerId) || held().has(peerId)) continue;
-      const connection = peer.connect(peerId) as Connection | undefined;
+      const connection = peer.connect(peerId, { metadata: { ticket } }) as Connection | undefined;
       if (!connection) return;
       tried.add(peerId);
       rendezvous.dialling(peerId);
@@ -145,7 +182,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
     const isKnown = held().has(connection.peer);
     if (!isKnown && new Set([...inbound, ...accepted.keys()]).size >= inboundLimit) return connection.close();
     if (peer.id > connection.peer) giveUp(dialled, connection.peer);
-    follow(accepted, connection);
+    follow(accepted, connection, admit(connection));
   };
 
   // It is said of a peer, not of a connection: what was dialled may be open by now.

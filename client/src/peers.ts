@@ -45,7 +45,7 @@ export interface Peer {
    * was; to be tried after the live ones.
    */
   readonly state: "live" | "recently-seen";
-  /** The URL of the beacon or capsule that it came from, or `cache`. */
+  /** The URL of the beacon or capsule that it came from, `cache`, or `peer`: it was handed to `add`. */
   readonly source: string;
 }
 
@@ -138,6 +138,8 @@ interface Name {
 
 /** The source of what is remembered of the last visit. */
 export const CACHE = "cache";
+/** The source of what peers have handed over themselves. It has no vote on names: everybody can be one of them. */
+export const HANDED = "peer";
 /** Claims kept of each source. */
 const MOST = 200;
 /** Claims kept for the next visit. */
@@ -493,7 +495,7 @@ function isBetter(claim: Claim, other: Claim, now: number, least = 1): boolean {
   const votes = (one: Claim, another: Claim) =>
     [...one.listings].filter(([source, { until, since = NaN }]) => {
       const theirs = another.listings.get(source);
-      return until > now && (!theirs || theirs.until <= now || since < (theirs.since ?? NaN));
+      return source !== HANDED && until > now && (!theirs || theirs.until <= now || since < (theirs.since ?? NaN));
     }).length;
   const mine = votes(claim, other);
   return mine > votes(other, claim) && mine >= least;

@@ -16,6 +16,7 @@ const REASONS = {
   NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
   NOT_FOUND: "No beacon answers at this URL.",
   NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",
+  NOT_RUNNING: "The client is not running.",
   OWN_PEER_ID: "It is another key's claim to this peer's own peerId.",
   PEER_ID_TAKEN: "A beacon of version 0.1.0 keeps this peerId for another key.",
   REVOKED_BEACON: "A capsule says not to ask this beacon any more.",

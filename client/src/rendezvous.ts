@@ -18,9 +18,9 @@ import { Clock } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
-import { readJson } from "./json.js";
+import { type Json, readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
-import { CACHE, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
+import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
 import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
@@ -113,6 +113,8 @@ const USUAL_ANNOUNCE_MS = 60_000;
 const STALE_PAUSE_MS = 5_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
+/** Characters of a ticket that is handed over. The longest there is takes less than half, whatever its layout. */
+const TICKET_MAX_LENGTH = 4_096;
 /** Once when the beacon has told its time, and once when another one has agreed with it. */
 const MOST_REPEATS = 2;
 const UNSIGNED_PAUSE_MS = 30_000;
@@ -267,6 +269,47 @@ export class Rendezvous extends EventTarget {
   /** This peer's public key in base64; undefined until it is loaded, which `start()` does. */
   get publicKey(): string | undefined {
     return this.#peers.ownKey;
+  }
+
+  /** Whether only certain keys are believed. */
+  get hasTrustedKeys(): boolean {
+    return !!this.#settings.trustedKeys;
+  }
+
+  /**
+   * Gives a ticket of this peer's, for somebody to whom it is connected or whom it dials, who can `add` it.
+   *
+   * @returns Its JSON; undefined while the client does not run. Rejects with what the application's signer throws.
+   */
+  async ticket(): Promise<string | undefined> {
+    const run = this.#run;
+    await run?.started;
+    if (!run?.identity) return undefined;
+    return (await this.#announcement.ticketFor(undefined, this.#now(), run.identity)).json;
+  }
+
+  /**
+   * Takes a ticket that somebody has handed over, if it is as good as one of a beacon's. It says that its peer is there, and
+   * not that whoever handed it over is that peer: tickets are public.
+   *
+   * @returns Why it was refused; undefined if it was taken. Never rejects.
+   */
+  async add(ticket: unknown): Promise<Reason | undefined> {
+    const run = this.#run;
+    await run?.started.catch(() => {});
+    if (!run?.rules || run.stop.signal.aborted) return "NOT_RUNNING";
+    let value: Json = null;
+    try {
+      if (typeof ticket === "string" && ticket.length <= TICKET_MAX_LENGTH) value = readJson(ticket);
+    } catch {
+      // No JSON is no ticket.
+    }
+    const found = await verifyTickets([value], run.rules, this.#now());
+    this.#peers.merge(found, HANDED, this.#now());
+    this.#offer(run);
+    this.#save();
+    this.#tell();
+    return Object.keys(found.refused)[0] as Reason | undefined;
   }
 
   /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */

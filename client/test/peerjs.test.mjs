@@ -15,9 +15,9 @@ class FakeEmitter extends EventEmitter {
 class FakeConnection extends FakeEmitter {
   closed = 0;
   isOpen = false;
-  constructor(peer) {
+  constructor(peer, metadata) {
     super();
-    this.peer = peer;
+    Object.assign(this, { peer, metadata });
   }
   open() {
     this.isOpen = true;
@@ -38,8 +38,8 @@ class FakePeer extends FakeEmitter {
     super();
     this.id = id;
   }
-  connect(peerId) {
-    const connection = new FakeConnection(peerId);
+  connect(peerId, { metadata }) {
+    const connection = new FakeConnection(peerId, metadata);
     this.dialled.push(connection);
     return connection;
   }
@@ -50,6 +50,14 @@ class FakeRendezvous extends EventTarget {
   list = { live: [], recentlySeen: [] };
   peers = () => this.list;
   dialling = () => {};
+  hasTrustedKeys = false;
+  added = [];
+  /** At once, so that tests need not wait. */
+  ticket = () => ({ then: (use) => use("my own ticket") });
+  add = async (ticket) => {
+    this.added.push(ticket);
+    return this.refusal;
+  };
   hows = [];
   connected = (peerId, publicKey, { inbound }) => {
     this.reports.push(`+${peerId}`);
@@ -308,4 +316,79 @@ test("strangers who connect keep this page from dialling nobody, and there is a 
   peer.dialled[0].open();
   assert.equal(rendezvous.hows.at(-1), false);
   detach();
+});
+
+/** As long as promises take that wait for nothing. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+const ticketFor = (peerId) => JSON.stringify({ payload: { peerId } });
+
+test("the caller's ticket comes with the call, and is kept; one that is bad or another's ends it", async () => {
+  for (const [metadata, refusal, isAccepted, isAdded] of [
+    [{ ticket: ticketFor("m") }, undefined, true, true],
+    [{ ticket: ticketFor("m") }, "REVOKED_PUBLIC_KEY", false, true],
+    [{ ticket: ticketFor("n") }, undefined, false, false],
+    [{ ticket: "no JSON" }, undefined, false, false],
+    [{ ticket: null }, undefined, false, false],
+    [{ ticket: 5 }, undefined, false, false],
+    [{}, undefined, true, false],
+    [undefined, undefined, true, false],
+    ["of the application's", undefined, true, false],
+  ])
+    for (const opensEarly of [false, true]) {
+      const [rendezvous, peer, opened] = [new FakeRendezvous(), new FakePeer("a"), []];
+      rendezvous.refusal = refusal;
+      const detach = connectPeers(rendezvous, peer, { onConnection: (connection) => opened.push(connection) });
+      rendezvous.find("b");
+      assert.deepEqual(peer.dialled[0].metadata, { ticket: "my own ticket" });
+      const incoming = new FakeConnection("m", metadata);
+      peer.emit("connection", incoming);
+      if (opensEarly) incoming.open();
+      await settle();
+      if (!opensEarly && incoming.closed === 0) incoming.open();
+      await settle();
+      const what = JSON.stringify([metadata, refusal, opensEarly]);
+      assert.deepEqual([opened.length === 1, incoming.closed === 0], [isAccepted, isAccepted], what);
+      assert.deepEqual(rendezvous.added, isAdded ? [metadata.ticket] : [], what);
+      assert.deepEqual(rendezvous.reports, isAccepted ? ["+m"] : [], what);
+      detach();
+    }
+});
+
+test("without a ticket nobody comes in where keys are trusted, or one is required", async () => {
+  for (const [hasTrustedKeys, requireTicket, isAccepted] of [
+    [true, undefined, false],
+    [true, false, true],
+    [false, true, false],
+    [false, undefined, true],
+  ]) {
+    const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+    rendezvous.hasTrustedKeys = hasTrustedKeys;
+    const detach = connectPeers(rendezvous, peer, { requireTicket });
+    const incoming = new FakeConnection("m");
+    peer.emit("connection", incoming);
+    await settle();
+    assert.equal(incoming.closed === 0, isAccepted);
+    detach();
+  }
+});
+
+test("a ticket that cannot be had, or comes late, keeps nobody from dialling", async () => {
+  for (const ticket of [() => Promise.reject(new Error("locked")), async () => undefined]) {
+    const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+    rendezvous.ticket = ticket;
+    const detach = connectPeers(rendezvous, peer, { limit: 2 });
+    rendezvous.find("b", "c", "d");
+    await settle();
+    assert.deepEqual(
+      peer.dialled.map(({ peer: peerId, metadata }) => [peerId, metadata.ticket]),
+      [
+        ["b", undefined],
+        ["c", undefined],
+      ],
+    );
+    rendezvous.find("e");
+    detach();
+    await settle();
+    assert.equal(peer.dialled.length, 2, "it was given up meanwhile");
+  }
 });

@@ -254,3 +254,68 @@ describe("changes", () => {
     }
   });
 });
+
+describe("tickets that peers hand each other", () => {
+  test("are taken if they are good, live until they end, and count as dials of their own source", async () => {
+    const world = new World();
+    const options = { community: COMMUNITY, capsules: [{ url: "https://none.example/peers.json", publicKey: newPeer().publicKey }] };
+    const [ann, bob] = ["ann", "bob"].map((peerId) => new Rendezvous({ ...options, peerId }, world.host()));
+    assert.equal(await bob.ticket(), undefined);
+    assert.equal(await ann.add("{}"), "NOT_RUNNING");
+    await Promise.all([ann.start(), bob.start(), world.pass(1_000)]);
+    const offered = [];
+    ann.addEventListener("peers", ({ detail }) => offered.push(...detail.live));
+    const ticket = await bob.ticket();
+    assert.equal(await bob.ticket(), ticket, "one for all");
+    assert.equal(await ann.add(ticket), undefined);
+    assert.deepEqual(
+      ann.peers().live.map(({ peerId, publicKey, source }) => [peerId, publicKey, source]),
+      [["bob", bob.publicKey, "peer"]],
+    );
+    assert.deepEqual(offered, ann.peers().live);
+    await world.pass(3 * MINUTE + 1_000);
+    assert.deepEqual(idsOf(ann.peers().recentlySeen), ["bob"]);
+    const { payload } = JSON.parse(await bob.ticket());
+    assert.ok(payload.issuedAt > world.now - MINUTE, "another when it is old");
+    for (const [text, reason] of [
+      [ticket, "EXPIRED"],
+      [JSON.stringify(ticketOf(world, newPeer({ peerId: "eve" }), { community: "other" })), "COMMUNITY_MISMATCH"],
+      [JSON.stringify(ticketOf(world, newPeer({ peerId: "eve" }), { expiresAt: world.now + 180_001 })), "LIFETIME_TOO_LONG"],
+      [JSON.stringify({ ...ticketOf(world, newPeer({ peerId: "eve" })), publicKey: newPeer().publicKey }), "SIGNATURE_INVALID"],
+      [JSON.stringify(ticketOf(world, newPeer({ peerId: "ann" }))), "OWN_PEER_ID"],
+      [" ".repeat(4_000) + JSON.stringify(ticketOf(world, newPeer({ peerId: "eve" }))), "MALFORMED"],
+      ["", "MALFORMED"],
+      ["[", "MALFORMED"],
+      ["null", "MALFORMED"],
+      [undefined, "MALFORMED"],
+      [{}, "MALFORMED"],
+    ])
+      assert.equal(await ann.add(text), reason);
+    assert.deepEqual(idsOf(ann.peers().live), []);
+    void ann.stop();
+    void bob.stop();
+    await world.pass(5_000);
+    assert.equal(await bob.ticket(), undefined);
+    assert.equal(world.timers, 0);
+  });
+
+  test("have no vote on whose a name is, and revocations and trusted keys count for them", async () => {
+    const { world, beacons, ann, stop } = setting();
+    const [beacon] = beacons;
+    const [bob, imposter] = [newPeer({ peerId: "bob" }), newPeer({ peerId: "bob" })];
+    beacon.put(ticketOf(world, bob));
+    await ann.start();
+    await world.pass(1_000);
+    assert.equal(await ann.add(JSON.stringify(ticketOf(world, imposter))), undefined);
+    const [{ publicKey, contested }] = ann.peers().live;
+    assert.deepEqual([publicKey, contested], [bob.publicKey, true]);
+    await stop();
+
+    const choosy = setting({ trustedKeys: [bob.publicKey] });
+    await choosy.ann.start();
+    assert.equal(choosy.ann.hasTrustedKeys, true);
+    assert.equal(await choosy.ann.add(JSON.stringify(ticketOf(choosy.world, imposter))), "UNTRUSTED_PUBLIC_KEY");
+    assert.equal(await choosy.ann.add(JSON.stringify(ticketOf(choosy.world, bob))), undefined);
+    await choosy.stop();
+  });
+});
