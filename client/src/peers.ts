@@ -121,6 +121,8 @@ interface Listing {
    * is no source: 0.
    */
   readonly until: number;
+  /** When it gave the last of them. */
+  readonly heardAt: number;
   /** Since when it lists the claim, as it says. */
   readonly since: number | undefined;
 }
@@ -136,6 +138,8 @@ interface Name {
   live: Claim[];
 }
 
+/** How old a list may be that comes from a cache on the way: what was heard since is newer. */
+const LIST_MAX_AGE_MS = 10_000;
 /** The source of what is remembered of the last visit. */
 export const CACHE = "cache";
 /** The source of what peers have handed over themselves. It has no vote on names: everybody can be one of them. */
@@ -222,13 +226,14 @@ export class Peers {
         name.claims.set(publicKey, (claim = { ...ticket, ...history, source, listings: new Map() }));
       } else if (issuedAt > claim.issuedAt) Object.assign(claim, ticket, { source });
       const until = source === CACHE ? 0 : Math.max(expiresAt, claim.listings.get(source)?.until ?? 0);
-      claim.listings.set(source, { until, since });
+      claim.listings.set(source, { until, since, heardAt: now });
       listed.add(claim);
     }
-    if (isComplete)
-      for (const claim of this.#claims())
-        if (claim.listings.has(source) && !listed.has(claim))
-          claim.listings.set(source, { until: 0, since: undefined });
+    for (const claim of isComplete ? this.#claims() : []) {
+      const listing = claim.listings.get(source);
+      if (listing && !listed.has(claim) && now - listing.heardAt > LIST_MAX_AGE_MS)
+        claim.listings.set(source, { ...listing, until: 0 });
+    }
     this.#forget(source, now);
   }
 
@@ -387,6 +392,8 @@ export class Peers {
     inbound ??= !this.#dials.has(peerId) && !claims.some(({ offered }) => offered >= 0);
     if (!this.#links.has(peerId)) this.outcomes.connected++;
     if (!inbound && (this.#dials.has(peerId) || !this.#links.has(peerId))) this.#endDial(peerId, false);
+    // Nothing more may be said of a dial that was given up for it.
+    this.#dials.delete(peerId);
     this.#links.set(peerId, { publicKey, inbound });
     // What was reported of other keys without a proof was not true of them.
     if (publicKey !== undefined) for (const claim of claims) claim.connectedAt = 0;

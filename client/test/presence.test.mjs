@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createElement, useEffect, useSyncExternalStore } from "react";
 import { act, create } from "react-test-renderer";
-import { Rendezvous } from "../build/internals.js";
+import { Peers, Rendezvous } from "../build/internals.js";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { Beacon, StaticHost, World, signCapsule } from "./world.mjs";
 
@@ -90,6 +90,18 @@ describe("absence", () => {
       assert.deepEqual(names(), [[], ["bob", "cid"]], "the tickets are over");
       await stop();
     }
+  });
+
+  test("in a list that a cache may have kept since before the peer was heard of says nothing", () => {
+    const peers = new Peers("ann", () => false, () => 0.5);
+    const facts = { peerId: "bob", userId: "u", publicKey: "k", issuedAt: 1_000_000, expiresAt: 1_180_000 };
+    const hear = (tickets, now) => {
+      peers.merge({ tickets, refused: {} }, "one", now, true);
+      return peers.all(now).live.length;
+    };
+    assert.equal(hear([{ ...facts, facts, json: "bob" }], 1_000_000), 1);
+    assert.equal(hear([], 1_010_000), 1);
+    assert.equal(hear([], 1_010_001), 0);
   });
 
   test("of a peer that another source gave too is not for one to say", async () => {
