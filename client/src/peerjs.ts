@@ -86,6 +86,8 @@ export function connectPeers<Peer extends PeerJsPeer>(
   const accepted: Attempts<Connection> = new Map();
   /** Those of the open ones that the other side has dialled. */
   const inbound = new Set<string>();
+  /** Those of which a connection was reported, and not its end. */
+  const reported = new Set<string>();
   const tried = new Set<string>();
 
   const held = (): Set<string> => new Set([...open.keys(), ...dialled.keys(), ...accepted.keys()]);
@@ -100,10 +102,13 @@ export function connectPeers<Peer extends PeerJsPeer>(
     attempt.connection.close();
   };
 
-  /** Says that a connection has ended, unless there is another, or may soon be. */
-  const reportEnd = (peerId: string): void => {
+  /**
+   * Says that a connection has ended, unless there is another, or may soon be. Of a call that never opened it says nothing:
+   * whoever calls may use any name.
+   */
+  const reportEnd = (peerId: string, isDialled: boolean): void => {
     if (stop.signal.aborted || held().has(peerId)) return;
-    rendezvous.failed(peerId);
+    if (reported.delete(peerId) || isDialled) rendezvous.failed(peerId);
     dial();
   };
 
@@ -113,7 +118,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
     const fail = (): void => {
       if (attempts.get(peerId)?.connection !== connection) return;
       giveUp(attempts, peerId);
-      reportEnd(peerId);
+      reportEnd(peerId, attempts === dialled);
     };
     giveUp(attempts, peerId);
     attempts.set(peerId, { connection, timer: setTimeout(fail, timeoutMs) });
@@ -131,6 +136,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
       if (isInbound) inbound.add(peerId);
       else inbound.delete(peerId);
       replaced?.close();
+      reported.add(peerId);
       rendezvous.connected(peerId, undefined, { inbound: isInbound });
       onConnection?.(connection);
     });
@@ -139,17 +145,16 @@ export function connectPeers<Peer extends PeerJsPeer>(
       if (open.get(peerId) !== connection) return;
       open.delete(peerId);
       inbound.delete(peerId);
-      reportEnd(peerId);
+      reportEnd(peerId, true);
     });
     // It ends nothing that is open: the error may be a message that is too long.
     connection.on("error", fail);
   };
 
-  /** Nothing is said of the peer: whoever has called may have used its name. */
   const refuse = (attempts: Attempts<Connection>, connection: Connection): void => {
     if (attempts.get(connection.peer)?.connection === connection) giveUp(attempts, connection.peer);
     else connection.close();
-    dial();
+    reportEnd(connection.peer, false);
   };
 
   /** Whether a caller may be here; undefined where there is nothing to find out. */
@@ -190,7 +195,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
     const peerId = message.slice(UNKNOWN_PEER.length);
     if (type !== "peer-unavailable" || !message.startsWith(UNKNOWN_PEER) || !dialled.has(peerId)) return;
     giveUp(dialled, peerId);
-    reportEnd(peerId);
+    reportEnd(peerId, true);
   };
 
   rendezvous.addEventListener(

@@ -10,7 +10,7 @@
 //    and that one longer. Each has one vote, so how early a time one of them makes up is of no use to it. Anybody may
 //    claim a name everywhere; so to count who lists a key, and only then how long, would let one lying source decide
 //    that leaves out the owner. A beacon shows a part of its roster at a time, so that it counts as listing a key for as
-//    long as the ticket lives that it gave.
+//    long as the ticket lives that it gave, or until it gives its whole list without it.
 // 3. The key that came first. 4. The order of the tickets' bytes.
 //
 // To have come first is worth little at the beginning, or a lying source would only have to be the quickest: in the first
@@ -238,7 +238,8 @@ export class Peers {
   }
 
   /**
-   * Forgets the worst claims of a source. A claim stays as long as another source has given it: one that lies can only push out what nobody but itself gave.
+   * Forgets the worst claims of a source. A claim stays as long as another source has given it: one that lies can only
+   * push out what nobody but itself gave.
    */
   #forget(source: string, now: number): void {
     let given = 0;
@@ -362,7 +363,7 @@ export class Peers {
       const claim = next?.own.pop();
       if (!next || !claim) return [...dealt];
       dealt.add(claim);
-      claim.turns = next.turns;
+      if (order === forNow) claim.turns = next.turns;
       next.spent += costOf(next.turns);
     }
   }
@@ -445,8 +446,8 @@ function timeOf(stored: unknown): number {
 /** What remembers, and is no source, cannot say that a peer is gone, and nothing else that it is there. */
 function isLive(claim: Claim, now: number): boolean {
   const { listings } = claim;
-  const isVouched = [...listings.values()].some(({ until }) => until > now) || (listings.size === 1 && listings.has(CACHE));
-  return isVouched && isTimely(claim, now);
+  const isListed = [...listings.values()].some(({ until }) => until > now);
+  return isTimely(claim, now) && (isListed || (listings.size === 1 && listings.has(CACHE)));
 }
 
 /** Tells what has become of live peers between two lists. */

@@ -2,17 +2,13 @@
 
 const REASONS = {
   ANNOUNCE_TOO_SOON: "The beacon takes a new ticket of this peer only later.",
-  BODY_TOO_LARGE: "The beacon takes no request of this size.",
-  COMMUNITY_INVALID: "The beacon does not take this for the name of a community.",
   COMMUNITY_MISMATCH: "It belongs to another community.",
   COMMUNITY_UNKNOWN: "The beacon does not serve this community.",
   DUPLICATE: "One list had it twice.",
   EXPIRED: "It is over, by the clock that it was judged by.",
   INTERNAL: "The beacon has failed.",
   LIFETIME_TOO_LONG: "The ticket is to live for longer than is allowed.",
-  LIMIT_INVALID: "The beacon gives no list of this length.",
   MALFORMED: "It is not what the protocol says.",
-  METHOD_NOT_ALLOWED: "No beacon answers at this URL.",
   NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
   NOT_FOUND: "No beacon answers at this URL.",
   NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",

@@ -392,3 +392,31 @@ test("a ticket that cannot be had, or comes late, keeps nobody from dialling", a
     assert.equal(peer.dialled.length, 2, "it was given up meanwhile");
   }
 });
+
+test("a call that never opens, or is refused, says nothing of the peer whose name it used", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+  const detach = connectPeers(rendezvous, peer, { timeoutMs: 1_000, limit: 1 });
+  rendezvous.find("x");
+  const silent = new FakeConnection("m");
+  peer.emit("connection", silent);
+  mock.timers.tick(1_000);
+  assert.equal(silent.closed, 1);
+  const refused = new FakeConnection("m", { ticket: ticketFor("n") });
+  peer.emit("connection", refused);
+  await settle();
+  assert.equal(refused.closed, 1);
+  assert.deepEqual(rendezvous.reports, ["-x"], "the one that was dialled");
+
+  // Unless it was there before: then it is lost with the last.
+  const [good, next] = [new FakeConnection("m"), new FakeConnection("m", { ticket: ticketFor("n") })];
+  peer.emit("connection", good);
+  good.open();
+  peer.emit("connection", next);
+  good.close();
+  assert.deepEqual(rendezvous.reports, ["-x", "+m"]);
+  await settle();
+  assert.deepEqual(rendezvous.reports, ["-x", "+m", "-m"]);
+  detach();
+  mock.timers.reset();
+});
