@@ -297,7 +297,7 @@ export class Rendezvous extends EventTarget {
   async add(ticket: unknown): Promise<Reason | undefined> {
     const run = this.#run;
     await run?.started.catch(() => {});
-    if (!run?.rules || run.stop.signal.aborted) return "NOT_RUNNING";
+    if (!run?.rules) return "NOT_RUNNING";
     let value: Json = null;
     try {
       if (typeof ticket === "string" && ticket.length <= TICKET_MAX_LENGTH) value = readJson(ticket);
@@ -305,6 +305,7 @@ export class Rendezvous extends EventTarget {
       // No JSON is no ticket.
     }
     const found = await verifyTickets([value], run.rules, this.#now());
+    if (run.stop.signal.aborted) return "NOT_RUNNING";
     this.#peers.merge(found, HANDED, this.#now());
     this.#offer(run);
     this.#save();

@@ -304,9 +304,12 @@ describe("tickets that peers hand each other", () => {
     ])
       assert.equal(await ann.add(text), reason);
     assert.deepEqual(idsOf(ann.peers().live), []);
+    const late = ann.add(await bob.ticket());
     void ann.stop();
     void bob.stop();
     await world.pass(5_000);
+    assert.equal(await late, "NOT_RUNNING");
+    assert.deepEqual(idsOf(ann.peers().live), []);
     assert.equal(await bob.ticket(), undefined);
     assert.equal(world.timers, 0);
   });
