@@ -1,0 +1,213 @@
+//! Everything that can be wrong with a request, and how it is answered: the only file that knows statuses.
+
+use std::time::Duration;
+
+use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::rate_limit::RateLimited;
+use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::roster::Refused;
+use rendezvous_protocol::ticket::TicketError;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use serde::Serialize;
+
+use crate::answer::{Answer, Content};
+
+/// Why a request is not served.
+#[derive(Clone, Debug)]
+pub(crate) enum Problem {
+    Request(RequestError),
+    Ticket(TicketError),
+    Refused {
+        refused: Refused,
+        /// Whether the claim is listed, with an older ticket.
+        listed: bool,
+    },
+    RateLimited(RateLimited),
+    NotFound,
+    MethodNotAllowed {
+        /// The methods of this path.
+        allow: &'static str,
+    },
+    /// The cause is in the log, and only there.
+    Internal,
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+/// Returns the answer of a beacon that could not do its work: the cause is for the log, and only for it.
+pub fn internal(now: UnixMillis) -> Answer {
+    Problem::Internal.answer(now, &Excerpt::default())
+}
+
+impl Problem {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Ticket(error) => error.code(),
+            Self::Refused { refused, .. } => refused.code(),
+            Self::RateLimited(_) => "THROTTLED",
+            Self::NotFound => "NOT_FOUND",
+            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
+            Self::Request(RequestError::BodyTimeout) => 408,
+            Self::Request(RequestError::BodyTooLarge) => 413,
+            Self::Request(_) => 400,
+            Self::Ticket(
+                TicketError::SignatureInvalid | TicketError::UntrustedPublicKey | TicketError::RevokedPublicKey,
+            ) => 403,
+            Self::Ticket(_) => 400,
+            Self::Refused { refused: Refused::Expired, .. } => 400,
+            Self::Refused { refused: Refused::StaleTicket { .. }, .. } => 409,
+            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. } | Self::RateLimited(_) => 429,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::Internal => 500,
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status() {
+            400 => "Bad Request",
+            403 => "Forbidden",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            408 => "Request Timeout",
+            409 => "Conflict",
+            413 => "Content Too Large",
+            429 => "Too Many Requests",
+            _ => "Internal Server Error",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Request(error) => error.to_string(),
+            Self::Ticket(error) => error.to_string(),
+            Self::Refused { refused, .. } => refused.to_string(),
+            Self::RateLimited(limited) => limited.to_string(),
+            Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
+        }
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
+            Self::RateLimited(limited) => Some(limited.retry_after()),
+            _ => None,
+        }
+    }
+
+    /// Returns the answer to a client that does not sign communities, about its ticket: it takes every status but 2xx for
+    /// an outage, and reads nothing of the body.
+    pub(crate) fn answer_with_ok(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
+        Answer::ok(&self.fields(now), Some(peers))
+    }
+
+    /// Returns the answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
+    /// the status's; `code` tells causes apart.
+    pub(crate) fn answer(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
+        let fields = Fields {
+            status: Some(self.status()),
+            title: Some(self.title()),
+            kind: Some("about:blank"),
+            ..self.fields(now)
+        };
+        let mut headers = Vec::new();
+        if let Some(retry_after) = self.retry_after() {
+            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.push(("Allow", (*allow).to_owned()));
+        }
+        Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers)
+    }
+
+    fn fields(&self, now: UnixMillis) -> Fields {
+        let code = self.code();
+        Fields {
+            code,
+            detail: self.detail(),
+            listed: if let Self::Refused { listed, .. } = self { Some(*listed) } else { None },
+            ok: false,
+            retry_after_ms: self.retry_after().map(saturating_millis),
+            server_time: now,
+            status: None,
+            title: None,
+            kind: None,
+            validation: Validation { ok: false, reason: code },
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    code: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<bool>,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    server_time: UnixMillis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'static str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    validation: Validation,
+}
+
+/// What existing clients read.
+#[derive(Serialize)]
+struct Validation {
+    ok: bool,
+    reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announce_too_soon_says_when_to_come_again() {
+        let refused = Refused::AnnounceTooSoon { retry_after: Duration::from_millis(44_001) };
+        let problem = Problem::Refused { refused, listed: true };
+        let peers = Excerpt { peers: r#"{"a":1}"#.to_owned(), since: "7".to_owned() };
+        let answer = problem.answer(UnixMillis::saturating(1_700_000_000_000), &peers);
+        assert_eq!(answer.status, 429);
+        assert_eq!(
+            answer.body,
+            concat!(
+                r#"{"code":"ANNOUNCE_TOO_SOON","detail":"a new ticket for this peerId is accepted in 44001 ms; "#,
+                r#"until then, send the last one again","listed":true,"ok":false,"retryAfterMs":44001,"serverTime":1700000000000,"#,
+                r#""status":429,"title":"Too Many Requests","type":"about:blank","#,
+                r#""validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"since":[7],"peers":[{"a":1}]}"#
+            )
+        );
+        assert!(answer.headers.contains(&("Retry-After", "45".to_owned())));
+        let answer = problem.answer_with_ok(UnixMillis::saturating(1_700_000_000_000), &peers);
+        assert_eq!((answer.status, answer.content, answer.headers.len()), (200, Content::Json, 0));
+        assert_eq!(
+            answer.body,
+            concat!(
+                r#"{"code":"ANNOUNCE_TOO_SOON","detail":"a new ticket for this peerId is accepted in 44001 ms; "#,
+                r#"until then, send the last one again","listed":true,"ok":false,"retryAfterMs":44001,"#,
+                r#""serverTime":1700000000000,"validation":{"ok":false,"reason":"ANNOUNCE_TOO_SOON"},"#,
+                r#""since":[7],"peers":[{"a":1}]}"#
+            )
+        );
+    }
+}
