@@ -20,7 +20,10 @@ const COMMON_SOURCES = [
   "tests/harness/toolchain.mjs",
 ];
 /** The crate of the beacon's own Worker, and the files and folders that it depends on. */
-const BEACON = { crate: ".", sources: ["src", "protocol/Cargo.toml", "protocol/src"] };
+const BEACON = {
+  crate: ".",
+  sources: ["src", "beacon/Cargo.toml", "beacon/src", "protocol/Cargo.toml", "protocol/src"],
+};
 const PRODUCTS = ["index.js", "index_bg.wasm"];
 /** Written last: a directory that has it is complete. */
 const FINGERPRINT = ".fingerprint";
