@@ -21,16 +21,20 @@ thread_local! {
     static EDGE: RefCell<Option<Edge>> = const { RefCell::new(None) };
 }
 
-fn with_edge<T>(env: &Env, work: impl FnOnce(&mut Edge) -> T) -> Result<T, Failure> {
+fn with_edge(env: &Env, work: impl FnOnce(&mut Edge) -> Step) -> Result<Step, Failure> {
     EDGE.with_borrow_mut(|edge| {
         let edge = match edge {
             Some(edge) => edge,
-            None => edge.insert(Edge::new(config(env)?.clone(), random_secret()?, random().into())),
+            None => edge.insert(new_edge(env)?),
         };
-        let result = work(edge);
+        let step = work(edge);
         journal::write(edge.take_notes());
-        Ok(result)
+        Ok(step)
     })
+}
+
+fn new_edge(env: &Env) -> Result<Edge, Failure> {
+    Ok(Edge::new(config(env)?.clone(), random_secret()?, random().into()))
 }
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of

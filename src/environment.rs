@@ -42,12 +42,17 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
         Config::parse(|name| {
-            let value = Reflect::get(env, &name.into()).ok()?;
-            // TOML's bare numbers arrive as numbers.
-            value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()))
+            Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined()).map(|value| text_of(&value))
         })
     });
     config.as_ref().map_err(|error| error.clone().into())
+}
+
+/// Returns a variable's text. What is neither text nor a number is text that no variable may have: it is not absent.
+fn text_of(value: &JsValue) -> String {
+    // TOML's bare numbers arrive as numbers.
+    let text = value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()));
+    text.unwrap_or_else(|| format!("({})", value.js_typeof().as_string().unwrap_or_default()))
 }
 
 /// Returns a new secret.

@@ -674,6 +674,11 @@ test("a variable with a bad value: 500 INTERNAL for everybody, its name in the l
     assert.equal(line.level, "error");
     assert.match(line.details.cause, /ANNOUNCE_INTERVAL_MS is "45s": it must be a whole number/);
   });
+  // What is of another type is not absent.
+  await withBeacon({ vars: { COMMUNITIES: true } }, async ({ url }) => {
+    assert.equal((await call(url, "/peers")).json.code, "INTERNAL");
+  });
+  await withBeacon({ vars: { ANSWER_LIMIT: 1 } }, async ({ url }) => assert.equal((await call(url, "/peers")).status, 200));
 });
 
 test("the client's address: the configured header alone counts where there is one, and what cannot be read is said once", async () => {

@@ -28,7 +28,7 @@ pub struct Effects {
     /// The text that takes the place of the one that is stored. Whether that worked is said to
     /// [`CommunityObject::written`].
     pub write: Option<String>,
-    /// Whether everything that is stored for the object goes; once it has, the note is said.
+    /// If everything that is stored for the object is to be erased: the note for the log once it is.
     pub erase: Option<Note>,
     /// When [`CommunityObject::handle_alarm`] is to be called, though the object may be evicted until then. It takes the
     /// place of an earlier one.

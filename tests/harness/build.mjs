@@ -54,8 +54,8 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
       takes: "about 1 minute, a few seconds if little has changed",
       advice: "The compiler's messages above say why.",
     };
-    await step(title, expectation, () =>
-      execute(
+    await step(title, expectation, async () => {
+      await execute(
         PROGRAMS.workerBuild,
         [
           worker.crate,
@@ -78,8 +78,11 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
             ESBUILD_BIN: PROGRAMS.esbuild,
           },
         },
-      ),
-    );
+      );
+      // The names of functions are a tenth of the upload, and a panic's message says where it is without them.
+      const wasm = join(directory, "index_bg.wasm");
+      await execute(PROGRAMS.wasmOpt, [wasm, "--strip-debug", "--output", wasm]);
+    });
     writeFileSync(join(directory, FINGERPRINT), current);
   });
   return directory;
