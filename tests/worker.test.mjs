@@ -547,9 +547,9 @@ test("THROTTLED: a network over its budget is refused, another is not", async ()
 
 test("THROTTLED: one address has a quarter of its network's requests, a /48 four times a /56's", async () => {
   await withBeacon({ vars: { NETWORK_REQUESTS_PER_MINUTE: "20" } }, async ({ url }) => {
-    /** Asserts how many are served at once, and what is refilled meanwhile. */
+    const started = Date.now();
+    /** Asserts how many are served at once, and at most what has been refilled since the first request of all. */
     const assertServed = async (what, atOnce, perMinute, addresses) => {
-      const started = Date.now();
       let served = 0;
       for (const address of addresses) if ((await call(url, "/peers", { address })).status === 200) served += 1;
       const refilled = Math.ceil(((Date.now() - started) * perMinute) / 60_000);
