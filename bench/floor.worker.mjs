@@ -11,7 +11,7 @@ const SIGNATURE = Uint8Array.fromHex(
 /** As long as what a ticket's signature is of. */
 const MESSAGE = new Uint8Array(160);
 
-/** Those that src/answer.rs gives every problem. */
+/** Those that beacon/src/answer.rs gives every problem. */
 const HEADERS = new Headers({
   "Access-Control-Allow-Origin": "*",
   "Access-Control-Expose-Headers": "ETag, Retry-After",

@@ -1,21 +1,18 @@
 //! The edge beacon: a Cloudflare Worker, and one Durable Object for each community.
 //!
-//! A thin shell over `rendezvous-protocol`, which decides. The Worker runs at every edge and does what can be done
-//! anywhere: parsing, limits, signatures, and lists from its own short memory. A community's object runs once in the
-//! world and does only what needs one place: its roster.
+//! A host of `rendezvous-service`, which decides what happens: here its steps and effects are carried out. The Worker
+//! runs at every edge and does what can be done anywhere. A community's object runs once in the world.
 
-mod answer;
 mod community;
-mod config;
+mod edge;
+mod environment;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod journal;
-mod lists;
-mod objects;
-mod problem;
-mod rate_limit;
 mod rescue;
-mod router;
+mod respond;
 mod runtime;
-mod signature;
+mod waiting;
 
 use worker::wasm_bindgen::prelude::*;
 use worker::{Env, event, web_sys};
@@ -33,5 +30,5 @@ fn start() {
 /// It is exported as it stands, not by `worker`'s macro, which makes a promise of every answer. `entry.js` calls it.
 #[wasm_bindgen(wasm_bindgen = worker::wasm_bindgen)]
 pub fn fetch(request: web_sys::Request, env: Env, context: JsValue) -> Result<JsValue, JsValue> {
-    router::respond(request, env, context)
+    edge::respond(request, env, context)
 }

@@ -8,23 +8,26 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use rendezvous_service::community::CommunityObject;
 use worker::js_sys::{Object, Reflect, global};
 use worker::wasm_bindgen::JsValue;
 
-use crate::community::Core;
+use crate::environment::clock;
 
 /// The property of the isolate's global object that holds the snapshots, one for each object's identifier.
 const PROPERTY: &str = "rendezvousRescued";
 
+type Registered = (String, Weak<RefCell<CommunityObject>>);
+
 thread_local! {
-    static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
+    static OBJECTS: RefCell<Vec<Registered>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Counts this object among those to save.
-pub(crate) fn register(core: &Rc<Core>) {
-    CORES.with_borrow_mut(|cores| {
-        cores.retain(|core| core.strong_count() > 0);
-        cores.push(Rc::downgrade(core));
+/// Counts the object with this identifier among those to save.
+pub(crate) fn register(identifier: String, object: &Rc<RefCell<CommunityObject>>) {
+    OBJECTS.with_borrow_mut(|objects| {
+        objects.retain(|(_, object)| object.strong_count() > 0);
+        objects.push((identifier, Rc::downgrade(object)));
     });
 }
 
@@ -32,11 +35,13 @@ pub(crate) fn register(core: &Rc<Core>) {
 /// what fails here has no other remedy.
 pub(crate) fn after_panic() {
     let rescued = Object::new();
-    CORES.with(|cores| {
-        let Ok(cores) = cores.try_borrow() else { return };
-        for core in cores.iter().filter_map(Weak::upgrade) {
-            if let Some(snapshot) = core.unwritten_snapshot() {
-                let _ = Reflect::set(&rescued, &core.identifier().into(), &snapshot.into());
+    OBJECTS.with(|objects| {
+        let Ok(objects) = objects.try_borrow() else { return };
+        for (identifier, object) in objects.iter() {
+            let Some(object) = object.upgrade() else { continue };
+            let Ok(object) = object.try_borrow() else { continue };
+            if let Some(snapshot) = object.unwritten(clock()) {
+                let _ = Reflect::set(&rescued, &identifier.into(), &snapshot.into());
             }
         }
     });

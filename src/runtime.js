@@ -1,7 +1,7 @@
 // What the Worker asks of the runtime, each in one call.
 //
 // A call out of WebAssembly costs about as much as what is called, and every string is copied and decoded on its way.
-// So what belongs together is one function here. Nothing is decided in this file: the rest of src/ does.
+// So what belongs together is one function here. Nothing is decided in this file.
 
 /**
  * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
@@ -95,16 +95,16 @@ function extend(headers, more) {
 }
 
 /**
- * A promise of what `resume` makes of what this promise comes to.
+ * A promise of what `resume` makes of what this promise comes to, and of the time when it does.
  *
  * @param {Promise<unknown>} promise
- * @param {(waiting: number, value: unknown, failed: boolean) => unknown} resume
+ * @param {(waiting: number, value: unknown, failed: boolean, now: number) => unknown} resume
  * @param {number} waiting Who waits.
  */
 export function settle(promise, resume, waiting) {
   return promise.then(
-    (value) => resume(waiting, value, false),
-    (error) => resume(waiting, error, true),
+    (value) => resume(waiting, value, false, Date.now()),
+    (error) => resume(waiting, error, true, Date.now()),
   );
 }
 

@@ -5,6 +5,9 @@ use worker::js_sys::Promise;
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Headers, Request, Response};
 
+/// Goes on: who waited, what came of it, whether that is an error, and the time in milliseconds.
+pub(crate) type Resume = dyn FnMut(usize, JsValue, bool, f64) -> Result<JsValue, JsValue>;
+
 #[wasm_bindgen(module = "/src/runtime.js")]
 extern "C" {
     #[wasm_bindgen(catch, js_name = describeRequest)]
@@ -49,9 +52,5 @@ extern "C" {
     pub(crate) fn object_identifier(env: &Env, object: &str) -> Result<String, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(crate) fn settle(
-        promise: &Promise,
-        resume: &Closure<dyn FnMut(usize, JsValue, bool) -> Result<JsValue, JsValue>>,
-        waiting: usize,
-    ) -> Result<JsValue, JsValue>;
+    pub(crate) fn settle(promise: &Promise, resume: &Closure<Resume>, waiting: usize) -> Result<JsValue, JsValue>;
 }

@@ -20,7 +20,10 @@ const COMMON_SOURCES = [
   "tests/harness/toolchain.mjs",
 ];
 /** The crate of the beacon's own Worker, and the files and folders that it depends on. */
-const BEACON = { crate: ".", sources: ["src", "protocol/Cargo.toml", "protocol/src"] };
+const BEACON = {
+  crate: ".",
+  sources: ["src", "beacon/Cargo.toml", "beacon/src", "protocol/Cargo.toml", "protocol/src"],
+};
 const PRODUCTS = ["index.js", "index_bg.wasm"];
 /** Written last: a directory that has it is complete. */
 const FINGERPRINT = ".fingerprint";
@@ -51,8 +54,8 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
       takes: "about 1 minute, a few seconds if little has changed",
       advice: "The compiler's messages above say why.",
     };
-    await step(title, expectation, () =>
-      execute(
+    await step(title, expectation, async () => {
+      await execute(
         PROGRAMS.workerBuild,
         [
           worker.crate,
@@ -75,8 +78,11 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
             ESBUILD_BIN: PROGRAMS.esbuild,
           },
         },
-      ),
-    );
+      );
+      // The names of functions are a tenth of the upload, and a panic's message says where it is without them.
+      const wasm = join(directory, "index_bg.wasm");
+      await execute(PROGRAMS.wasmOpt, [wasm, "--strip-debug", "--output", wasm]);
+    });
     writeFileSync(join(directory, FINGERPRINT), current);
   });
   return directory;

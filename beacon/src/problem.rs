@@ -38,6 +38,11 @@ impl From<RequestError> for Problem {
     }
 }
 
+/// Returns the answer of a beacon that could not do its work: the cause is for the log, and only for it.
+pub fn internal(now: UnixMillis) -> Answer {
+    Problem::Internal.answer(now, &Excerpt::default())
+}
+
 impl Problem {
     const fn code(&self) -> &'static str {
         match self {
@@ -103,13 +108,13 @@ impl Problem {
         }
     }
 
-    /// The answer to a client that does not sign communities, about its ticket: it takes every status but 2xx for an
-    /// outage, and reads nothing of the body.
+    /// Returns the answer to a client that does not sign communities, about its ticket: it takes every status but 2xx for
+    /// an outage, and reads nothing of the body.
     pub(crate) fn answer_with_ok(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
         Answer::ok(&self.fields(now), Some(peers))
     }
 
-    /// The answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
+    /// Returns the answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
     /// the status's; `code` tells causes apart.
     pub(crate) fn answer(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
         let fields = Fields {

@@ -1,4 +1,4 @@
-//! The variables of `wrangler.toml`, read once into one typed value.
+//! The operator's variables, read once into one typed value.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
 use rendezvous_protocol::ticket::TicketRules;
 
-/// Everything that an operator decides.
+/// Holds everything that an operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Config {
+pub struct Config {
     /// The community of a request that names none.
-    pub(crate) default_community: Community,
+    pub default_community: Community,
     communities: Communities,
     /// The only origins whose pages may announce; all, where absent.
-    pub(crate) origins: Option<BTreeSet<Origin>>,
+    pub origins: Option<BTreeSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
     trusted_keys: Option<BTreeSet<PublicKey>>,
     /// Keys whose tickets are refused; none, where absent.
@@ -27,38 +27,45 @@ pub(crate) struct Config {
     ticket_max_lifetime: Duration,
     announce_interval: Duration,
     /// When a peer is asked to announce again.
-    pub(crate) pacing: Pacing,
+    pub pacing: Pacing,
     /// Peers in one answer.
-    pub(crate) answer_limit: usize,
+    pub answer_limit: usize,
     /// How long a list may be served from caches.
-    pub(crate) peers_max_age: Duration,
-    pub(crate) network_requests_per_minute: u32,
-    pub(crate) address_requests_per_minute: u32,
+    pub peers_max_age: Duration,
+    /// Requests a minute that one IPv4 /24 or IPv6 /56 may make.
+    pub network_requests_per_minute: u32,
+    /// Requests a minute that one address, in IPv6 a /64, may make.
+    pub address_requests_per_minute: u32,
     /// The only header that the client's address is read from; Cloudflare's own, where absent.
-    pub(crate) client_address_header: Option<String>,
+    pub client_address_header: Option<String>,
 }
 
 /// Which communities are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Communities {
+    DefaultAlone,
     These(BTreeSet<Community>),
     All,
 }
 
 /// A variable whose value is not of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConfigError {
-    /// Its name in `[vars]`.
-    pub(crate) variable: &'static str,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the variable {variable} is {value:?}: it must be {expected}")]
+pub struct ConfigError {
+    /// Its name.
+    pub variable: &'static str,
     /// Its value.
-    pub(crate) value: String,
+    pub value: String,
     /// What it should be.
-    pub(crate) expected: String,
+    pub expected: String,
 }
 
 impl Config {
     /// Reads the configuration. `variable` gives a variable's value; one that is absent has its default.
-    pub(crate) fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first variable whose value is not of its kind.
+    pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
         let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", limits::ANNOUNCE_INTERVAL, 0, DAY)?;
         let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", limits::TICKET_MAX_LIFETIME, 1, DAY)?;
@@ -87,16 +94,15 @@ impl Config {
             },
         )?;
         Ok(Self {
-            default_community: default_community.clone(),
+            default_community,
             communities: variables.one(
                 "COMMUNITIES",
                 "",
                 "names of communities, separated by commas, or * alone for all",
                 |text| match text {
                     "*" => Some(Communities::All),
-                    names => list(names, |name| Community::new(name).ok()).map(|names| {
-                        Communities::These(names.unwrap_or_else(|| BTreeSet::from([default_community.clone()])))
-                    }),
+                    names => list(names, |name| Community::new(name).ok())
+                        .map(|names| names.map_or(Communities::DefaultAlone, Communities::These)),
                 },
             )?,
             origins: variables.list(
@@ -134,26 +140,27 @@ impl Config {
         })
     }
 
-    /// Whether this beacon serves the community.
-    pub(crate) fn serves(&self, community: &Community) -> bool {
+    /// Returns whether this beacon serves the community.
+    pub fn serves(&self, community: &Community) -> bool {
         match &self.communities {
+            Communities::DefaultAlone => *community == self.default_community,
             Communities::These(served) => served.contains(community),
             Communities::All => true,
         }
     }
 
-    /// Whether communities are served that nobody but their own peers has ever heard of.
-    pub(crate) const fn serves_all(&self) -> bool {
+    /// Returns whether communities are served that nobody but their own peers has ever heard of.
+    pub const fn serves_all(&self) -> bool {
         matches!(self.communities, Communities::All)
     }
 
-    /// Whether this community is one that anybody may have invented.
-    pub(crate) fn is_open(&self, community: &Community) -> bool {
+    /// Returns whether this community is one that anybody may have invented.
+    pub fn is_open(&self, community: &Community) -> bool {
         self.serves_all() && *community != self.default_community
     }
 
-    /// What is asked of a ticket for this community.
-    pub(crate) fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
+    /// Returns what is asked of a ticket for this community.
+    pub fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
         TicketRules {
             community,
             max_lifetime: self.ticket_max_lifetime,
@@ -162,7 +169,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn roster_limits(&self) -> RosterLimits {
+    /// Returns the limits of every community's roster.
+    pub fn roster_limits(&self) -> RosterLimits {
         RosterLimits {
             announce_interval: self.announce_interval,
             ticket_max_lifetime: self.ticket_max_lifetime,
@@ -183,7 +191,12 @@ fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<
     if text.is_empty() {
         return Some(None);
     }
-    text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
+    let mut items = BTreeSet::new();
+    for item in text.split(',') {
+        // One by one, because collecting them would sort them first, by 5 kB of code for each kind.
+        items.insert(parse(item.trim())?);
+    }
+    Some(Some(items))
 }
 
 struct Variables<F>(F);
@@ -247,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_wrangler_toml() {
-        let shipped = include_str!("../wrangler.toml");
+        let shipped = include_str!("../../wrangler.toml");
         let (_, vars) = shipped.split_once("[vars]").unwrap();
         let vars: Vec<_> = vars
             .lines()

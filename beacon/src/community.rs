@@ -1,0 +1,297 @@
+//! A community's object: the one place in the world where its roster is.
+//!
+//! It asks the roster, and says what is to be stored, forgotten and woken for; `rendezvous-protocol` decides what is
+//! listed. A host constructs it anew after every eviction, deploy and crash: whatever it needs is restored there.
+
+use std::time::Duration;
+
+use rendezvous_protocol::listing::{Excerpt, Listing};
+use rendezvous_protocol::pacing::Pacing;
+use rendezvous_protocol::roster::{Announced, Excluded, Left, Roster};
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::snapshot::Snapshot;
+use rendezvous_protocol::ticket::Purpose;
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::upkeep::Upkeep;
+use serde::Serialize;
+
+use crate::answer::{AnnounceFields, Answer, Content};
+use crate::call::{Call, Handed};
+use crate::config::Config;
+use crate::note::{Details, Note};
+use crate::problem::{Problem, internal};
+
+/// What the host is to do after a call, in any order, and before the answer goes out where it can.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Effects {
+    /// The text that takes the place of the one that is stored. Whether that worked is said to
+    /// [`CommunityObject::written`].
+    pub write: Option<String>,
+    /// If everything that is stored for the object is to be erased: the note for the log once it is.
+    pub erase: Option<Note>,
+    /// When [`CommunityObject::handle_alarm`] is to be called, though the object may be evicted until then. It takes the
+    /// place of an earlier one.
+    pub wake_at: Option<UnixMillis>,
+    /// The time after which [`CommunityObject::handle_timer`] is to be called, for as long as the object stays.
+    pub timer: Option<Duration>,
+    /// Lines for the log.
+    pub notes: Vec<Note>,
+}
+
+/// Holds what a host finds when it constructs an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The text that was written last, if any; or why storage cannot be read.
+    pub stored: Result<Option<String>, String>,
+    /// The text that was saved out of a process that panicked, and is not in storage.
+    pub rescued: Option<String>,
+}
+
+impl Found {
+    /// Makes what is found where nothing was ever stored.
+    pub const fn nothing() -> Self {
+        Self { stored: Ok(None), rescued: None }
+    }
+}
+
+/// Holds a community's roster, and when it is written.
+#[derive(Debug)]
+pub struct CommunityObject {
+    pacing: Pacing,
+    answer_limit: usize,
+    is_open: bool,
+    started_at: UnixMillis,
+    roster: Roster,
+    upkeep: Upkeep,
+    /// Whether the last write failed, and that is in the log.
+    write_failed: bool,
+}
+
+impl CommunityObject {
+    /// Restores an object from what there is. `is_open` says whether anybody may have invented the community. A roster
+    /// that cannot be read is said, and left aside: starting empty costs minutes, refusing to start would cost the
+    /// community. `secret` is for a roster that starts empty.
+    pub fn restore(now: UnixMillis, config: &Config, is_open: bool, found: Found, secret: Secret) -> (Self, Effects) {
+        let mut effects = Effects::default();
+        let limits = config.roster_limits();
+        let notes = &mut effects.notes;
+        let decode = |text: Option<String>, notes: &mut Vec<Note>| match Snapshot::decode(&text?, limits, now) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                notes.push(Note::failure("snapshot_unreadable", &error));
+                None
+            }
+        };
+        let stored = found.stored.unwrap_or_else(|error| {
+            notes.push(Note::failure("storage_unreadable", &error));
+            None
+        });
+        let stored = decode(stored, notes);
+        let rescued = decode(found.rescued, notes)
+            .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
+
+        // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
+        let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
+        let is_rescued = rescued.is_some();
+        let roster = match rescued.or(stored) {
+            Some(snapshot) => {
+                let peers = Some(snapshot.roster.len());
+                notes.push(Note::info("roster_restored", Details { peers, ..Details::default() }));
+                snapshot.roster
+            }
+            None => Roster::new(limits, secret),
+        };
+        let mut object = Self {
+            pacing: config.pacing,
+            answer_limit: config.answer_limit,
+            is_open,
+            started_at: now,
+            roster,
+            upkeep,
+            write_failed: false,
+        };
+        if is_rescued {
+            object.changed(now, &mut effects);
+            object.write_if_due(now, &mut effects);
+        }
+        (object, effects)
+    }
+
+    /// Answers a call that comes as a URL. `random` spreads announces out; nobody gains anything by guessing it.
+    pub fn receive(&mut self, now: UnixMillis, url: &str, random: u32) -> (Answer, Effects) {
+        match Call::parse(url) {
+            Ok(call) => self.handle(now, call, random),
+            Err(error) => {
+                let notes = vec![Note::failure("request_failed", &error)];
+                (internal(now), Effects { notes, ..Effects::default() })
+            }
+        }
+    }
+
+    /// Answers a call.
+    pub fn handle(&mut self, now: UnixMillis, call: Call, random: u32) -> (Answer, Effects) {
+        let mut effects = Effects::default();
+        let (answer, changed) = match call {
+            Call::List => (self.list(now, &mut effects), false),
+            Call::Ticket(handed) => match handed.ticket.payload().purpose {
+                Purpose::Presence => self.announce(now, *handed, random),
+                Purpose::Leave => self.leave(now, &handed),
+            },
+        };
+        if changed {
+            self.changed(now, &mut effects);
+        }
+        self.write_if_due(now, &mut effects);
+        effects.wake_at = self.next_alarm(now);
+        (answer, effects)
+    }
+
+    /// Writes what is due, if anything is: an early or repeated call does nothing.
+    pub fn handle_timer(&mut self, now: UnixMillis) -> Effects {
+        let mut effects = Effects::default();
+        self.write_if_due(now, &mut effects);
+        effects
+    }
+
+    /// Tidies up. Nothing that has expired is ever listed, tidied up or not.
+    pub fn handle_alarm(&mut self, now: UnixMillis) -> Effects {
+        let mut effects = Effects::default();
+        self.upkeep.alarmed();
+        self.write_if_due(now, &mut effects);
+        if let Some(cause) = self.not_worth_keeping(now) {
+            self.upkeep.drop_write();
+            effects.write = None;
+            let cause = Some(cause.to_owned());
+            effects.erase = Some(Note::info("roster_deleted", Details { cause, ..Details::default() }));
+        } else {
+            effects.wake_at = self.next_alarm(now);
+        }
+        effects
+    }
+
+    /// Takes how the last write went. A failure is mended by the next write, since the roster in memory is right all the
+    /// same; the first of several in a row is worth a note.
+    pub fn written(&mut self, outcome: Result<(), String>) -> Option<Note> {
+        let was_failed = std::mem::replace(&mut self.write_failed, outcome.is_err());
+        outcome.err().filter(|_| !was_failed).map(|cause| Note::failure("snapshot_not_written", &cause))
+    }
+
+    /// Returns the text to save where the process is about to end, if there is something to lose. It never panics.
+    pub fn unwritten(&self, now: UnixMillis) -> Option<String> {
+        // What is not worth a row is worth this: it costs nothing.
+        if !self.upkeep.has_unwritten() && !self.upkeep.is_suspended() {
+            return None;
+        }
+        Snapshot::encode(now, &self.roster).ok()
+    }
+
+    /// Returns the answer, and whether there is something to store.
+    fn announce(&mut self, now: UnixMillis, handed: Handed, random: u32) -> (Answer, bool) {
+        let Handed { community, network, ticket } = handed;
+        let roster = &mut self.roster;
+        let path = network.hashed(roster.secret());
+        let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
+        let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
+        let signs_community = ticket.payload().community.is_some();
+        roster.expire(now);
+        let was_listed = roster.holds(&ticket);
+        let outcome = roster.announce(now, ticket, path);
+        let total = roster.len();
+        let caller = Excluded::Claim(peer_id.as_str(), &public_key);
+        let peers = Excerpt::of_records(&roster.answer(now, self.answer_limit, caller, seed));
+        let announced = match outcome {
+            Ok(announced) => announced,
+            // A refusal changes nothing of that.
+            Err(refused) => {
+                let problem = Problem::Refused { refused, listed: was_listed };
+                let answer =
+                    if signs_community { problem.answer(now, &peers) } else { problem.answer_with_ok(now, &peers) };
+                return (answer, false);
+            }
+        };
+        let accepted = announced == Announced::Accepted;
+        let fields = AnnounceFields {
+            ok: true,
+            accepted,
+            listed: announced != Announced::NotListed,
+            community: community.as_str(),
+            server_time: now,
+            expires_at,
+            announce_after_ms: self.pacing.announce_after_millis(total, random),
+            total,
+        };
+        (Answer::ok(&fields, Some(&peers)), accepted)
+    }
+
+    /// Returns the answer, and whether there is something to store.
+    fn leave(&mut self, now: UnixMillis, handed: &Handed) -> (Answer, bool) {
+        let path = handed.network.hashed(self.roster.secret());
+        let left = self.roster.leave(now, &handed.ticket, path);
+        let fields = LeaveFields { ok: true, left: left == Left::Left, server_time: now };
+        (Answer::ok(&fields, None), left != Left::Ignored)
+    }
+
+    fn list(&mut self, now: UnixMillis, effects: &mut Effects) -> Answer {
+        match Listing::encode(&mut self.roster, now, self.started_at) {
+            Ok(body) => Answer { status: 200, content: Content::Json, headers: Vec::new(), body },
+            Err(error) => {
+                effects.notes.push(Note::failure("request_failed", &error));
+                internal(now)
+            }
+        }
+    }
+
+    /// Returns why nothing of the roster is worth keeping, if so.
+    fn not_worth_keeping(&mut self, now: UnixMillis) -> Option<&'static str> {
+        self.roster.expire(now);
+        if self.roster.is_empty() {
+            Some("nobody is present")
+        } else if self.is_unfindable() {
+            Some("all are in one site")
+        } else {
+            None
+        }
+    }
+
+    /// Returns whether anybody may have invented the community, and nobody can find anybody in it.
+    fn is_unfindable(&self) -> bool {
+        self.is_open && self.roster.is_of_one_site()
+    }
+
+    /// Sees to it that nothing is written, and nothing put off, for a community that is not worth it.
+    fn weigh(&mut self) {
+        let is_unfindable = self.is_unfindable();
+        self.upkeep.suspend(is_unfindable);
+    }
+
+    /// Sees to it that a change is written in time.
+    fn changed(&mut self, now: UnixMillis, effects: &mut Effects) {
+        self.weigh();
+        effects.timer = self.upkeep.changed(now);
+    }
+
+    fn next_alarm(&mut self, now: UnixMillis) -> Option<UnixMillis> {
+        self.weigh();
+        self.upkeep.next_alarm(now, self.roster.next_deadline())
+    }
+
+    fn write_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {
+        self.weigh();
+        if !self.upkeep.take_write(now) {
+            return;
+        }
+        match Snapshot::encode(now, &self.roster) {
+            Ok(state) => effects.write = Some(state),
+            Err(error) => effects.notes.extend(self.written(Err(error.to_string()))),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaveFields {
+    ok: bool,
+    left: bool,
+    server_time: UnixMillis,
+}

@@ -1,0 +1,609 @@
+//! From a request to its answer: what one process does, and what it remembers.
+//!
+//! A request comes in as a [`Head`]. What comes out is a [`Step`]: the answer, or what the host has to do before there
+//! is one. The host then resumes that step with what came of it, and gets the next one. An answer for which everything
+//! is at hand is the first step.
+//!
+//! What is remembered is for this process alone and goes with it: a first line that costs nothing, not an exact count.
+//! The fairness of rosters does not depend on it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::kept_lists::KeptLists;
+use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
+use rendezvous_protocol::listing::{Excerpt, Listing};
+use rendezvous_protocol::network::{Client, read_address};
+use rendezvous_protocol::origin::is_foreign;
+use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
+use rendezvous_protocol::request::{
+    Exclusion, RequestError, TicketBody, choose_community, choose_limit, signs_community,
+};
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::signature_cache::SignatureCache;
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unproven, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
+use serde::Serialize;
+
+use crate::answer::{AnnounceFields, Answer};
+use crate::call::{Call, ObjectError};
+use crate::config::Config;
+use crate::note::{Details, Note};
+use crate::problem::{Problem, internal};
+use crate::query::{matches, parameter, path_and_query};
+use crate::spare::{Attempt, SpareObjects};
+
+const GET: &str = "GET, HEAD, OPTIONS";
+const POST: &str = "POST, OPTIONS";
+
+/// The header that the client's address is in where the configuration names none.
+const DEFAULT_ADDRESS_HEADER: &str = "CF-Connecting-IP";
+
+/// Holds what a request says of itself before its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The URL, absolute and normalised.
+    pub url: &'a str,
+    /// The header that the client's address is in, empty where there is none.
+    pub address: &'a str,
+    /// The number of the client's autonomous system, empty where the host does not know it.
+    pub autonomous_system: &'a str,
+    /// `If-None-Match`, empty where there is none.
+    pub if_none_match: &'a str,
+    /// `Origin`, where there is one.
+    pub origin: Option<&'a str>,
+}
+
+/// What one request needs next.
+#[derive(Debug)]
+#[must_use]
+pub enum Step {
+    /// Nothing: this is the answer.
+    Answer(Answer),
+    /// The request's body.
+    ReadBody(ReadBody),
+    /// Whether a signature fits.
+    Verify(Verify),
+    /// An object's answer, which goes to the client as it comes.
+    Relay(Relay),
+    /// An object's list.
+    FetchList(FetchList),
+}
+
+/// Who brings a ticket, and what for.
+#[derive(Clone, Copy)]
+struct Bringer {
+    client: Client,
+    purpose: Purpose,
+    /// Whether a page of an origin does that is not the community's.
+    is_foreign: bool,
+}
+
+impl fmt::Debug for Bringer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the client: its address is for nobody to read.
+        let Self { client: _, purpose, is_foreign } = self;
+        let mut fields = formatter.debug_struct("Bringer");
+        fields.field("purpose", purpose).field("is_foreign", is_foreign).finish_non_exhaustive()
+    }
+}
+
+/// Who is told what is wrong with a ticket.
+#[derive(Debug)]
+struct Caller {
+    claim: Exclusion,
+    /// Whether the ticket signs a community. If not, the client may be one that takes any status but 2xx for an outage.
+    signs_community: bool,
+}
+
+/// What one process remembers.
+#[derive(Debug)]
+pub struct Edge {
+    config: Config,
+    secret: Secret,
+    requests: RateLimit,
+    new_communities: NewCommunities,
+    lists: KeptLists,
+    signatures: SignatureCache,
+    spares: SpareObjects,
+    spread: Spread,
+    /// The events of which one note is enough: they will not be otherwise for the next request.
+    said: BTreeSet<&'static str>,
+    notes: Vec<Note>,
+}
+
+impl Edge {
+    /// Makes an edge that remembers nothing yet. `secret` and `seed` are random; only the secret has to be secure.
+    pub fn new(config: Config, secret: Secret, seed: u64) -> Self {
+        Self {
+            secret,
+            requests: RateLimit::new(
+                config.address_requests_per_minute,
+                config.network_requests_per_minute,
+                RATE_LIMIT_NETWORKS,
+            ),
+            new_communities: NewCommunities::new(RATE_LIMIT_NETWORKS),
+            lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
+            signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
+            spares: SpareObjects::default(),
+            spread: Spread(seed),
+            said: BTreeSet::new(),
+            notes: Vec::new(),
+            config,
+        }
+    }
+
+    /// Takes a request.
+    pub fn receive(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
+        let reads = matches!(head.method, "GET" | "HEAD");
+        let writes = head.method == "POST";
+        let (path, query) = path_and_query(head.url);
+        let answer = match path {
+            _ if head.method == "OPTIONS" => preflight(),
+            "/announce" if writes => return self.take_ticket(now, head, query, Purpose::Presence),
+            "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
+            "/peers" if reads => return self.list(now, head, query),
+            "/healthz" if reads => health(now),
+            "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
+            "/peers" | "/healthz" => plain(now, &Problem::MethodNotAllowed { allow: GET }),
+            _ => plain(now, &Problem::NotFound),
+        };
+        Step::Answer(answer)
+    }
+
+    /// Returns what there is for the log since this was last called.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn note_once(&mut self, note: Note) {
+        if self.said.insert(note.event) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Says a failure in full, and answers without detail.
+    fn failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        Step::Answer(internal(now))
+    }
+
+    fn client(&mut self, head: &Head<'_>) -> Client {
+        let client =
+            Client { address: read_address(head.address), autonomous_system: head.autonomous_system.parse().ok() };
+        let header = self.config.client_address_header.as_deref();
+        if client.address.is_none() {
+            const EVENT: &str = "client_address_unreadable";
+            if !self.said.contains(EVENT) {
+                // Not what it holds: that may be most of an address.
+                let header = header.unwrap_or(DEFAULT_ADDRESS_HEADER);
+                let cause =
+                    format!("the header {header} of a request has no address: all such clients count as one household");
+                self.note_once(Note::failure(EVENT, &cause));
+            }
+        } else if header.is_none() && client.autonomous_system.is_none() {
+            const EVENT: &str = "autonomous_system_unknown";
+            if !self.said.contains(EVENT) {
+                let cause = Some("an IPv4 /16 or an IPv6 /29 counts as a provider".to_owned());
+                self.note_once(Note::info(EVENT, Details { cause, ..Details::default() }));
+            }
+        }
+        client
+    }
+
+    fn take_request(&mut self, now: UnixMillis, client: Client) -> Result<(), RateLimited> {
+        self.requests.take(now, client.rate_path(&self.secret))
+    }
+
+    /// Lets a community through to its object, if it is not one that was invented too much.
+    fn admit(&mut self, now: UnixMillis, client: Client, community: &Community) -> Result<(), RateLimited> {
+        if !self.config.is_open(community) {
+            return Ok(());
+        }
+        self.new_communities.admit(now, client.rate_path(&self.secret), community)
+    }
+
+    /// `POST /announce` and `POST /leave`.
+    fn take_ticket(&mut self, now: UnixMillis, head: &Head<'_>, query: &str, purpose: Purpose) -> Step {
+        let is_foreign = purpose == Purpose::Presence && is_foreign(self.config.origins.as_ref(), head.origin);
+        let bringer = Bringer { client: self.client(head), purpose, is_foreign };
+        let community = parameter(query, "community");
+        match self.take_request(now, bringer.client) {
+            Ok(()) => Step::ReadBody(ReadBody { community, bringer }),
+            Err(limited) => self.rate_limited(now, limited, community.as_deref()),
+        }
+    }
+
+    /// `GET /peers`.
+    fn list(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
+        let client = self.client(head);
+        let community = parameter(query, "community");
+        if let Err(limited) = self.take_request(now, client) {
+            return self.rate_limited(now, limited, community.as_deref());
+        }
+        let parsed = self.community(community.as_deref(), None).and_then(|community| {
+            let limit = choose_limit(parameter(query, "limit").as_deref(), self.config.answer_limit)?;
+            Ok((community, limit))
+        });
+        let (community, limit) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Step::Answer(plain(now, &error.into())),
+        };
+        if let Err(limited) = self.admit(now, client, &community) {
+            return self.rate_limited(now, limited, Some(community.as_str()));
+        }
+        let exclude = Exclusion::parse(parameter(query, "exclude"));
+        self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
+    }
+
+    fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
+        let community = choose_community(query, body, &self.config.default_community)?;
+        if self.config.serves(&community) { Ok(community) } else { Err(RequestError::CommunityUnknown(community)) }
+    }
+
+    fn conclude(
+        &mut self,
+        now: UnixMillis,
+        verified: Result<VerifiedTicket, TicketError>,
+        caller: Caller,
+        community: Community,
+        bringer: Bringer,
+    ) -> Step {
+        match verified {
+            Ok(ticket) if bringer.is_foreign => {
+                let expires_at = ticket.payload().expires_at;
+                let wanted = Wanted::Announced { expires_at, claim: caller.claim, random: self.spread.next() };
+                self.answer_from_list(now, community, wanted)
+            }
+            Ok(ticket) => {
+                let attempt = self.spares.first(now, &community);
+                let call = Call::hand_over(community.clone(), bringer.client, ticket);
+                Step::Relay(Relay { call, community, attempt })
+            }
+            Err(error) => self.refuse(now, error, community, caller),
+        }
+    }
+
+    /// Says what is wrong with a ticket, with the community's list: a peer that is refused still finds others.
+    fn refuse(&mut self, now: UnixMillis, error: TicketError, community: Community, caller: Caller) -> Step {
+        self.answer_from_list(now, community, Wanted::Refusal { problem: Problem::Ticket(error), caller })
+    }
+
+    /// Refuses with whatever list is at hand, because a request over its limit must not cost an object anything.
+    fn rate_limited(&mut self, now: UnixMillis, limited: RateLimited, community: Option<&str>) -> Step {
+        let problem = Problem::RateLimited(limited);
+        let caller = Caller { claim: Exclusion::Nobody, signs_community: true };
+        let community = self.community(community, None).ok();
+        let listing = community.as_ref().and_then(|community| self.lists.any(community));
+        Step::Answer(refusal(now, &self.config, &problem, &caller, listing))
+    }
+
+    /// Answers with what is wanted of the community's list: the one that is kept, or the object's, which then is.
+    fn answer_from_list(&mut self, now: UnixMillis, community: Community, wanted: Wanted) -> Step {
+        if let Some(answer) = self.answer_from_fresh(now, &community, &wanted) {
+            return Step::Answer(answer);
+        }
+        let attempt = self.spares.first(now, &community);
+        self.fetch_list(now, community, attempt, wanted)
+    }
+
+    fn answer_from_fresh(&mut self, now: UnixMillis, community: &Community, wanted: &Wanted) -> Option<Answer> {
+        let listing = self.lists.fresh(now, community, self.config.peers_max_age)?;
+        Some(wanted.answer(now, &self.config, community, listing))
+    }
+
+    fn fetch_list(&self, now: UnixMillis, community: Community, attempt: Attempt, wanted: Wanted) -> Step {
+        // Whoever wants no list that is older than the request does not wait for one that was asked for before.
+        let patience = if self.config.peers_max_age.is_zero() { Duration::ZERO } else { LIST_TIMEOUT };
+        Step::FetchList(FetchList { community, attempt, wanted, patience, asked_at: now })
+    }
+
+    /// Returns the attempt after one that has failed, if there is another.
+    fn next_attempt(
+        &mut self,
+        now: UnixMillis,
+        failed: Attempt,
+        community: &Community,
+        error: &ObjectError,
+    ) -> Option<Attempt> {
+        let next = self.spares.next(failed, now, community, error);
+        if next == Some(Attempt::Spare) {
+            self.note_once(Note::failure("object_not_started", error));
+        }
+        next
+    }
+}
+
+/// Waits for a request's body.
+#[derive(Debug)]
+pub struct ReadBody {
+    /// The community that the query names.
+    community: Option<String>,
+    bringer: Bringer,
+}
+
+impl ReadBody {
+    /// Goes on with the body, of at most [`BODY_MAX_BYTES`](rendezvous_protocol::limits::BODY_MAX_BYTES), or with why
+    /// there is none.
+    pub fn resume(self, edge: &mut Edge, now: UnixMillis, body: Result<Vec<u8>, RequestError>) -> Step {
+        let Self { community, bringer } = self;
+        let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
+            let body = TicketBody::parse(body)?;
+            let community = edge.community(community.as_deref(), body.community.as_deref())?;
+            Ok((body.ticket, community))
+        });
+        let (json, community) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Step::Answer(plain(now, &error.into())),
+        };
+        if let Err(limited) = edge.admit(now, bringer.client, &community) {
+            return edge.rate_limited(now, limited, Some(community.as_str()));
+        }
+        // Goodbyes are ours alone: their clients read every status.
+        let told = |claim, signs_community| Caller {
+            claim,
+            signs_community: signs_community || bringer.purpose == Purpose::Leave,
+        };
+        let ticket = match Ticket::parse(json, bringer.purpose) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let caller = told(Exclusion::Nobody, signs_community(json));
+                return edge.refuse(now, error, community, caller);
+            }
+        };
+        let claim = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
+        let caller = told(claim, ticket.payload().community.is_some());
+        let checked = ticket.check(&edge.config.ticket_rules(&community), now);
+        match checked {
+            Ok(ticket) if edge.signatures.contains(&ticket) => {
+                edge.conclude(now, ticket.accept(true), caller, community, bringer)
+            }
+            Ok(ticket) => Step::Verify(Verify { ticket, caller, community, bringer }),
+            Err(error) => edge.refuse(now, error, community, caller),
+        }
+    }
+}
+
+/// Waits for whether a signature fits.
+#[derive(Debug)]
+pub struct Verify {
+    ticket: Unproven,
+    caller: Caller,
+    community: Community,
+    bringer: Bringer,
+}
+
+impl Verify {
+    /// Returns the ticket, of which everything else has been checked: the key, the signature and what is signed.
+    pub const fn ticket(&self) -> &Unproven {
+        &self.ticket
+    }
+
+    /// Goes on with whether the signature is one of the key over the message.
+    pub fn resume(self, edge: &mut Edge, now: UnixMillis, holds: bool) -> Step {
+        let Self { ticket, caller, community, bringer } = self;
+        let verified = ticket.accept(holds);
+        if let Ok(ticket) = &verified {
+            edge.signatures.insert(ticket);
+        }
+        edge.conclude(now, verified, caller, community, bringer)
+    }
+}
+
+/// Waits for an object's answer, which then goes to the client as it comes.
+#[derive(Debug)]
+pub struct Relay {
+    call: Call,
+    community: Community,
+    attempt: Attempt,
+}
+
+impl Relay {
+    /// Returns the object's name.
+    pub fn object(&self) -> String {
+        self.attempt.object_name(&self.community)
+    }
+
+    /// Returns what it is asked.
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Goes on where no answer came.
+    pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
+        match edge.next_attempt(now, self.attempt, &self.community, error) {
+            Some(attempt) => Step::Relay(Self { attempt, ..self }),
+            None => edge.failed(now, error),
+        }
+    }
+}
+
+/// Waits for an object's list.
+#[derive(Debug)]
+pub struct FetchList {
+    community: Community,
+    attempt: Attempt,
+    wanted: Wanted,
+    patience: Duration,
+    asked_at: UnixMillis,
+}
+
+impl FetchList {
+    /// Returns the object's name.
+    pub fn object(&self) -> String {
+        self.attempt.object_name(&self.community)
+    }
+
+    /// Returns what it is asked.
+    pub const fn call(&self) -> &Call {
+        &Call::List
+    }
+
+    /// Returns for how long the request waits for a list that another one has asked this object for, before it asks by
+    /// itself. Zero: not at all.
+    pub const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Goes on with the text of the list. Of several who waited for one list the first reads it for all, so `fetched` is
+    /// called only by the first.
+    pub fn resume(
+        self,
+        edge: &mut Edge,
+        now: UnixMillis,
+        fetched: impl FnOnce() -> Result<String, ObjectError>,
+    ) -> Step {
+        let Self { community, attempt, wanted, asked_at, .. } = self;
+        if let Some(answer) = edge.answer_from_fresh(now, &community, &wanted) {
+            return Step::Answer(answer);
+        }
+        let fetched = fetched();
+        if let Err(error) = &fetched
+            && let Some(next) = edge.next_attempt(now, attempt, &community, error)
+        {
+            return edge.fetch_list(now, community, next, wanted);
+        }
+        match fetched.and_then(|text| Ok(Listing::decode(&text)?)) {
+            Ok(mut listing) => {
+                let answer = wanted.answer(now, &edge.config, &community, &mut listing);
+                edge.lists.keep(asked_at, community, listing);
+                Step::Answer(answer)
+            }
+            Err(error) => match wanted {
+                Wanted::Refusal { problem, caller } => {
+                    edge.notes.push(Note::failure("list_unavailable", &error));
+                    Step::Answer(refusal(now, &edge.config, &problem, &caller, edge.lists.any(&community)))
+                }
+                Wanted::List { .. } | Wanted::Announced { .. } => edge.failed(now, &error),
+            },
+        }
+    }
+}
+
+/// What is answered with a community's list.
+#[derive(Debug)]
+enum Wanted {
+    /// A reader.
+    List {
+        limit: usize,
+        exclude: Exclusion,
+        /// `If-None-Match`.
+        known: String,
+    },
+    /// Who announces and is not to be listed, as if it were a reader.
+    Announced { expires_at: UnixMillis, claim: Exclusion, random: u32 },
+    /// Whose ticket is wrong.
+    Refusal { problem: Problem, caller: Caller },
+}
+
+impl Wanted {
+    fn answer(&self, now: UnixMillis, config: &Config, community: &Community, listing: &mut Listing) -> Answer {
+        match self {
+            Self::List { limit, exclude, known } => {
+                listing.expire(now);
+                // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
+                let tag = format!("W/\"{}\"", listing.tag(*limit));
+                let unchanged = matches(known, &tag);
+                let max_age = format!("public, max-age={}", config.peers_max_age.as_secs());
+                let headers = vec![("Cache-Control", max_age), ("ETag", tag)];
+                if unchanged {
+                    return Answer::empty(304, headers);
+                }
+                let fields =
+                    ListFields { ok: true, community: community.as_str(), server_time: now, total: listing.total() };
+                Answer::ok(&fields, Some(&*listing.answer(*limit, exclude.as_excluded()))).with_headers(headers)
+            }
+            Self::Announced { expires_at, claim, random } => {
+                listing.expire(now);
+                let total = listing.total();
+                let fields = AnnounceFields {
+                    ok: true,
+                    accepted: false,
+                    listed: false,
+                    community: community.as_str(),
+                    server_time: now,
+                    expires_at: *expires_at,
+                    announce_after_ms: config.pacing.announce_after_millis(total, *random),
+                    total,
+                };
+                Answer::ok(&fields, Some(&*listing.answer(config.answer_limit, claim.as_excluded())))
+            }
+            Self::Refusal { problem, caller } => refusal(now, config, problem, caller, Some(listing)),
+        }
+    }
+}
+
+fn refusal(
+    now: UnixMillis,
+    config: &Config,
+    problem: &Problem,
+    caller: &Caller,
+    listing: Option<&mut Listing>,
+) -> Answer {
+    let peers = match listing {
+        Some(listing) => {
+            listing.expire(now);
+            listing.answer(config.answer_limit, caller.claim.as_excluded())
+        }
+        None => Cow::Owned(Excerpt::default()),
+    };
+    if caller.signs_community { problem.answer(now, &peers) } else { problem.answer_with_ok(now, &peers) }
+}
+
+/// Returns a problem where no community is known.
+fn plain(now: UnixMillis, problem: &Problem) -> Answer {
+    problem.answer(now, &Excerpt::default())
+}
+
+fn health(now: UnixMillis) -> Answer {
+    Answer::ok(&HealthFields { ok: true, version: env!("CARGO_PKG_VERSION"), server_time: now }, None)
+}
+
+fn preflight() -> Answer {
+    Answer::empty(
+        204,
+        vec![
+            ("Access-Control-Allow-Methods", "GET, POST, OPTIONS".to_owned()),
+            // Whatever header a page's monitoring adds. The asterisk does not cover Authorization.
+            ("Access-Control-Allow-Headers", "*, Authorization".to_owned()),
+            ("Access-Control-Max-Age", "86400".to_owned()),
+        ],
+    )
+}
+
+/// Numbers that spread announces out: SplitMix64. Nobody gains anything by guessing them.
+#[derive(Debug)]
+struct Spread(u64);
+
+impl Spread {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 32) as u32
+    }
+}
+
+/// `GET /peers`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListFields<'a> {
+    ok: bool,
+    community: &'a str,
+    server_time: UnixMillis,
+    total: usize,
+}
+
+/// `GET /healthz`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthFields {
+    ok: bool,
+    version: &'static str,
+    server_time: UnixMillis,
+}

@@ -1,0 +1,23 @@
+//! The service, apart from its hosts: what a beacon does with a request, and with a call of its object.
+//!
+//! Inputs come in with the time, and what is to be done goes out as values. There is no clock here, no randomness, no
+//! storage, no network and nothing asynchronous, so every answer, header and write can be tested as a value.
+//!
+//! - [`edge::Edge`] is what one process remembers. A request comes in as a [`edge::Head`], and each [`edge::Step`] says
+//!   what the host does next, and with what it resumes.
+//! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
+//!   in, an [`answer::Answer`] and [`community::Effects`] go out.
+//!
+//! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod call;
+pub mod community;
+pub mod config;
+pub mod edge;
+pub mod note;
+pub mod problem;
+mod query;
+mod spare;

@@ -1,0 +1,64 @@
+//! URLs and header values, taken apart.
+
+/// Returns the path and the query of an absolute URL.
+///
+/// It takes apart what the host has already normalised, so that a Worker does without half of the `url` crate and its
+/// tables of Unicode.
+pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
+    let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let host_at = before.find("://").map_or(0, |scheme_ends| scheme_ends + "://".len());
+    let path = before.get(host_at..).and_then(|rest| rest.get(rest.find('/')?..));
+    (path.unwrap_or("/"), query)
+}
+
+/// Returns the first parameter of this name, decoded.
+pub(crate) fn parameter(query: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Returns whether an `If-None-Match` header names `tag`, compared weakly (RFC 9110, section 13.1.2).
+pub(crate) fn matches(known: &str, tag: &str) -> bool {
+    fn opaque(tag: &str) -> &str {
+        tag.trim().strip_prefix("W/").unwrap_or(tag.trim())
+    }
+    known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_as_the_host_wrote_it() {
+        for (url, expected) in [
+            ("https://a.example/", ("/", "")),
+            ("https://a.example/peers", ("/peers", "")),
+            ("https://a.example/peers?", ("/peers", "")),
+            ("https://a.example:8080/a/b?x=/y?z", ("/a/b", "x=/y?z")),
+            ("https://a.example/peers?a#b?c", ("/peers", "a")),
+            ("https://a.example/peers#b?c", ("/peers", "")),
+            ("https://user:pass@a.example/%3F?x", ("/%3F", "x")),
+        ] {
+            assert_eq!(path_and_query(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_parameters_counts() {
+        assert_eq!(parameter("a=1&b=2&b=3", "b").as_deref(), Some("2"));
+        assert_eq!(parameter("a=x+y%20%26", "a").as_deref(), Some("x y &"));
+        assert_eq!(parameter("a", "a").as_deref(), Some(""));
+        assert_eq!(parameter("a=1", "b"), None);
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        for known in ["W/\"a\"", "\"a\"", "\"b\", W/\"a\"", " * "] {
+            assert!(matches(known, "W/\"a\""), "{known}");
+        }
+        for known in ["", "\"b\"", "a", "\"*\""] {
+            assert!(!matches(known, "W/\"a\""), "{known}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The service on a host that is made of values: every request, call, write and alarm in milliseconds.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops where it fails")]
+
+mod community;
+mod edge;
+mod host;

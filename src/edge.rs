@@ -1,0 +1,151 @@
+//! The Worker: carries out the steps of a request.
+
+use std::cell::RefCell;
+
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
+use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::ticket::Unproven;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_service::call::ObjectError;
+use rendezvous_service::edge::{Edge, Head, Step};
+use worker::Env;
+use worker::js_sys::{Promise, Reflect, Uint8Array};
+use worker::wasm_bindgen::prelude::*;
+use worker::web_sys::Request;
+
+use crate::environment::{Failure, clock, config, random, random_secret};
+use crate::waiting::{after, answered};
+use crate::{journal, respond, runtime};
+
+thread_local! {
+    static EDGE: RefCell<Option<Edge>> = const { RefCell::new(None) };
+}
+
+fn with_edge(env: &Env, work: impl FnOnce(&mut Edge) -> Step) -> Result<Step, Failure> {
+    EDGE.with_borrow_mut(|edge| {
+        let edge = match edge {
+            Some(edge) => edge,
+            None => edge.insert(new_edge(env)?),
+        };
+        let step = work(edge);
+        journal::write(edge.take_notes());
+        Ok(step)
+    })
+}
+
+fn new_edge(env: &Env) -> Result<Edge, Failure> {
+    Ok(Edge::new(config(env)?.clone(), random_secret()?, random().into()))
+}
+
+/// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
+/// one.
+pub(crate) fn respond(request: Request, env: Env, context: JsValue) -> Result<JsValue, JsValue> {
+    #[cfg(feature = "fault-injection")]
+    if let Some(answer) = crate::faults::intercept(&request, &env) {
+        return answer;
+    }
+    let now = clock();
+    answered(now, Host { request, env, context }.receive(now))
+}
+
+/// What the steps of one request need.
+struct Host {
+    request: Request,
+    env: Env,
+    /// The runtime's: what is to go on after the answer is handed to it.
+    context: JsValue,
+}
+
+impl Host {
+    fn receive(self, now: UnixMillis) -> Result<JsValue, Failure> {
+        let header = config(&self.env)?.client_address_header.as_deref();
+        let described = runtime::describe_request(&self.request, header)?;
+        let mut lines = described.split('\n');
+        let mut line = || lines.next().unwrap_or_default();
+        let (method, url, address, autonomous_system, more) = (line(), line(), line(), line(), line());
+        let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
+        let origin = Some(origin).filter(|origin| !origin.is_empty());
+        let head = Head { method, url, address, autonomous_system, if_none_match, origin };
+        let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
+        self.carry_out(step)
+    }
+
+    fn go_on(self, next: impl FnOnce(&mut Edge) -> Step) -> Result<JsValue, Failure> {
+        let step = with_edge(&self.env, next)?;
+        self.carry_out(step)
+    }
+
+    fn carry_out(self, step: Step) -> Result<JsValue, Failure> {
+        match step {
+            Step::Answer(answer) => Ok(respond::with(&answer)?.into()),
+            Step::ReadBody(read) => {
+                let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
+                let body = runtime::read_body(&self.request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES, timeout_ms)?;
+                after(&body, move |now, body| {
+                    let body = body_of(&body?);
+                    self.go_on(|edge| read.resume(edge, now, body))
+                })
+            }
+            Step::Verify(verify) => after(&verify_signature(verify.ticket())?, move |now, holds| {
+                let holds = holds?.is_truthy();
+                self.go_on(|edge| verify.resume(edge, now, holds))
+            }),
+            Step::Relay(relay) => {
+                let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path())?;
+                after(&answer, move |now, answer| match answer {
+                    // As it comes, because whoever makes a new one of it copies every header.
+                    Ok(answer) => Ok(answer),
+                    Err(error) => {
+                        let error = object_error(error);
+                        self.go_on(|edge| relay.failed(edge, now, &error))
+                    }
+                })
+            }
+            Step::FetchList(fetch) => {
+                let (object, what) = (fetch.object(), fetch.call().to_path());
+                let patience_ms = millis(saturating_millis(fetch.patience()));
+                let list = runtime::fetch_list(&self.env, &self.context, &object, &what, patience_ms)?;
+                after(&list, move |now, list| self.go_on(|edge| fetch.resume(edge, now, || text_of(list))))
+            }
+        }
+    }
+}
+
+fn millis(millis: u64) -> u32 {
+    u32::try_from(millis).unwrap_or(u32::MAX)
+}
+
+fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
+    if body.is_null() {
+        return Err(RequestError::BodyBrokenOff);
+    }
+    if body.is_undefined() {
+        return Err(RequestError::BodyTimeout);
+    }
+    let body = Uint8Array::new(body);
+    // Before it is copied: not every request has come over HTTP, which would have seen to its length.
+    if body.length() as usize <= BODY_MAX_BYTES { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) }
+}
+
+/// Returns a promise of whether the signature of a ticket is one of its key over its payload.
+///
+/// The runtime's own code is faster than what WebAssembly can run. It computes the plain equation of RFC 8032 and nothing
+/// more: what the one acceptance rule asks besides has been checked in an [`Unproven`] ticket. An error is not a wrong
+/// signature but a runtime that does not do its work: 32 bytes that are no key are taken, and fit no signature.
+fn verify_signature(ticket: &Unproven) -> Result<Promise, JsValue> {
+    let key = ticket.public_key();
+    runtime::verify_ed25519(&[key.as_bytes().as_slice(), ticket.signature(), ticket.message()].concat())
+}
+
+fn text_of(list: Result<JsValue, JsValue>) -> Result<String, ObjectError> {
+    let list = list.map_err(object_error)?;
+    list.as_string().ok_or_else(|| ObjectError::Status { status: list.as_f64().unwrap_or_default() as u16 })
+}
+
+fn object_error(error: JsValue) -> ObjectError {
+    // Properties of the runtime's errors about objects.
+    let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
+    let is_busy = is("retryable") || is("overloaded");
+    let text = worker::Error::from(error).to_string();
+    if is_busy { ObjectError::Busy(text) } else { ObjectError::Runtime(text) }
+}

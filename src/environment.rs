@@ -1,0 +1,68 @@
+//! What the runtime has for the service: the time, random numbers, and the configuration.
+
+use std::sync::OnceLock;
+
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::config::{Config, ConfigError};
+use worker::Env;
+use worker::js_sys::{Date, Math, Reflect};
+use worker::wasm_bindgen::JsValue;
+
+/// Why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("the runtime: {0}")]
+    Runtime(String),
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl From<worker::Error> for Failure {
+    fn from(error: worker::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+impl From<JsValue> for Failure {
+    fn from(error: JsValue) -> Self {
+        worker::Error::from(error).into()
+    }
+}
+
+/// Returns the time. It is read once for each event.
+pub(crate) fn clock() -> UnixMillis {
+    UnixMillis::saturating(Date::now() as u64)
+}
+
+/// Returns the configuration, which is parsed once in the life of an isolate.
+pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
+    static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        Config::parse(|name| {
+            Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined()).map(|value| text_of(&value))
+        })
+    });
+    config.as_ref().map_err(|error| error.clone().into())
+}
+
+/// Returns a variable's text. What is neither text nor a number is text that no variable may have: it is not absent.
+fn text_of(value: &JsValue) -> String {
+    // TOML's bare numbers arrive as numbers.
+    let text = value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()));
+    text.unwrap_or_else(|| format!("({})", value.js_typeof().as_string().unwrap_or_default()))
+}
+
+/// Returns a new secret.
+pub(crate) fn random_secret() -> Result<Secret, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(Secret::from_bytes(bytes))
+}
+
+/// Returns a random number that somebody may guess.
+pub(crate) fn random() -> u32 {
+    (Math::random() * f64::from(u32::MAX)) as u32
+}
