@@ -15,7 +15,7 @@ const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
 const LISTING: &str = "/listing";
 
-/// What an object is asked.
+/// Says what an object is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// To list whoever signed the ticket, or to let it leave, as the ticket says. The answer is the client's.

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
 
-/// What the host is to do after a call, in any order, and before the answer goes out where it can.
+/// Holds what the host is to do after a call: in any order, and before the answer goes out where it can.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {

@@ -59,7 +59,7 @@ pub struct Head<'a> {
     pub origin: Option<&'a str>,
 }
 
-/// What one request needs next.
+/// Says what one request needs next.
 #[derive(Debug)]
 #[must_use]
 pub enum Step {
@@ -101,7 +101,7 @@ struct Caller {
     signs_community: bool,
 }
 
-/// What one process remembers.
+/// Holds what one process remembers.
 #[derive(Debug)]
 pub struct Edge {
     config: Config,

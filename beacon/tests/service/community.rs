@@ -121,6 +121,24 @@ fn what_changes_nothing_is_not_written_and_wakes_nobody() {
     let (answer, effects) = leave(&mut object, 2, peer(0));
     assert_eq!(json(&answer)["left"], true);
     assert!(effects.timer.is_some(), "a goodbye is remembered");
+    let (answer, effects) = leave(&mut new(false), 0, peer(0));
+    assert_eq!(json(&answer)["left"], false);
+    assert!(effects.write.is_some(), "also one of whom nobody has heard");
+}
+
+#[test]
+fn a_newcomer_without_a_place_gets_the_list_and_the_usual_pace_and_nothing_is_stored() {
+    let mut object = new(false);
+    let peers = |number| Peer("ann", number);
+    for number in 0..200 {
+        assert_eq!(json(&announce(&mut object, number.into(), peers(number)).0)["listed"], true);
+    }
+    let (answer, effects) = announce(&mut object, 200, peers(200));
+    let fields = json(&answer);
+    assert_eq!((answer.status, &fields["ok"]), (200, &json!(true)));
+    assert_eq!((&fields["accepted"], &fields["listed"], &fields["total"]), (&json!(false), &json!(false), &json!(200)));
+    assert_eq!((&fields["announceAfterMs"], fields["peers"].as_array().unwrap().len()), (&json!(45_000), 50));
+    assert_eq!(effects, Effects::default());
 }
 
 #[test]

@@ -308,7 +308,8 @@ fn a_client_that_signs_no_community_gets_200_wherever_its_ticket_is_what_is_wron
         assert_eq!(fields["retryAfterMs"].is_u64(), code == "ANNOUNCE_TOO_SOON");
         assert!(!peers(&answer).is_empty(), "{code}");
     }
-    let forged = BOB.goodbye(1).replace("\"bob\"", "\"bop\"");
+    let goodbye = BOB.signed(1, |payload| (payload.community, payload.purpose) = (None, Purpose::Leave));
+    let forged = goodbye.replace("\"bob\"", "\"bop\"");
     assert_eq!(problem(&beacon.serve(&leave(&forged))), (403, "SIGNATURE_INVALID".to_owned()), "a goodbye");
 }
 
@@ -403,6 +404,7 @@ fn an_object_that_fails_twice_is_a_failure_that_only_the_log_explains() {
         let note = beacon.notes.last().unwrap().to_json();
         assert!(note.contains("request_failed") && note.contains("the object is busy: overloaded"), "{note}");
     }
+    assert_eq!(beacon.events(), ["autonomous_system_unknown", "request_failed", "request_failed"]);
 }
 
 #[test]
