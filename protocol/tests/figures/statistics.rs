@@ -132,6 +132,10 @@ impl Table {
     /// Prints the table, and asserts that the page of figures has it.
     pub(crate) fn publish(&self) {
         println!("\n{}", self.0);
-        assert!(include_str!("../../FIGURES.md").contains(&self.0), "FIGURES.md has other figures than these:\n{}", self.0);
+        assert!(
+            include_str!("../../FIGURES.md").contains(&self.0),
+            "FIGURES.md has other figures than these:\n{}",
+            self.0
+        );
     }
 }
