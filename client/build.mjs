@@ -23,7 +23,7 @@ const MAX_GZIP_BYTES = 12 * 1024;
 const INTERNAL =
   "accepted againAfterMs aheadMs announcement askedAt cancelTimer chosen chosenAt claims confirm current dialled " +
   "draw drop dueAt elapsed facts farewell fruitless goodbye hasHeir hasInsisted heardAt heir hide hurry isFor " +
-  "isKnown isRevoked json label listen listings lock maxLifetimeMs memory merge nextEnd note observe offeredLive " +
+  "isKnown isRevoked json label listen listings lock mark maxLifetimeMs memory merge nextEnd note observe offeredLive " +
   "offline offsetFor offsetMs openStore ownKey place polls presence proof publishers readFile refused release " +
   "renewAt renewBy reportConnected reportDialling reportFailed restore retry rules saving sendLast sent setTimer " +
   "show shown signed spent started startedAt store succeeded takeNew ticketFor tickets trust turns until " +

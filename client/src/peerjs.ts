@@ -165,7 +165,9 @@ export function connectPeers<Peer extends PeerJsPeer>(
   };
 
   // The ticket comes first: a peer that is dialled knows by it who calls.
-  const dial = (): void => void rendezvous.ticket().then(dialWith, () => dialWith(undefined));
+  const dial = (): void => {
+    if (outboundSize() < limit) rendezvous.ticket().then(dialWith, () => dialWith(undefined));
+  };
 
   const dialWith = (ticket: string | undefined): void => {
     if (stop.signal.aborted) return;

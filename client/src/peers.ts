@@ -92,8 +92,9 @@ interface Claim extends Ticket {
   readonly place: number;
   /** Of the source in whose turn it is. */
   turns?: Turns;
-  /** As it was shown last. */
+  /** As it was shown last, and what there was to say then. */
   shown?: Peer;
+  mark?: string;
 }
 
 /** What became of the peers that were dialled in one source's turns. */
@@ -326,16 +327,17 @@ export class Peers {
 
   /** The same object as the last time, if it says the same. */
   #show(claim: Claim, live: boolean): Peer {
-    const { facts, source, peerId, shown } = claim;
+    const { facts, source, peerId } = claim;
     const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
-    const peer: Peer = {
-      ...facts,
-      contested: others.length > 0,
-      otherKeys: others.map(({ publicKey }) => publicKey),
-      state: live ? "live" : "recently-seen",
-      source,
-    };
-    return shown && JSON.stringify(shown) === JSON.stringify(peer) ? shown : (claim.shown = peer);
+    const otherKeys = others.map(({ publicKey }) => publicKey);
+    // Of one claim two tickets are never of one time.
+    const mark = [facts.issuedAt, live, source, ...otherKeys].join();
+    if (claim.mark !== mark) {
+      const state = live ? "live" : "recently-seen";
+      claim.shown = { ...facts, contested: others.length > 0, otherKeys, state, source };
+      claim.mark = mark;
+    }
+    return claim.shown as Peer;
   }
 
   /**
