@@ -1023,7 +1023,7 @@ test("-h is short, and --help has all", async () => {
 describe("publish from real Workers", () => {
   const beacons = [];
   before(async () => {
-    for (let number = 0; number < 2; number += 1) beacons.push(await startBeacon({ vars: { COMMUNITIES: "everyone,others" } }));
+    for (let number = 0; number < 2; number += 1) beacons.push(await startBeacon({ vars: { COMMUNITIES: "everyone,others,nobody,shown" } }));
   });
   after(() => Promise.all(beacons.map((beacon) => beacon.stop())));
 
