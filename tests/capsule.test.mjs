@@ -550,7 +550,7 @@ describe("publish", () => {
   test("ends when it is told to while it waits for another run", async (context) => {
     const [beacon] = await started(context, serveJson(answer([signTicket(newPeer())])));
     const out = await newDirectory();
-    const other = spawn("flock", [out, "sh", "-c", "echo locked; exec sleep 1000"], { stdio: ["ignore", "pipe", "ignore"] });
+    const other = spawn("flock", ["--no-fork", out, "sh", "-c", "echo locked; exec sleep 1000"], { stdio: ["ignore", "pipe", "ignore"] });
     context.after(() => other.kill("SIGKILL"));
     await once(other.stdout, "data");
     const child = spawn(CAPSULE, ["publish", "--beacon", beacon.url, "--out", out], {
