@@ -71,7 +71,7 @@ export async function play(capsule, tell = () => {}) {
       await inTurns(tickets, async (ticket, position) => {
         const address = NETWORKS[position % NETWORKS.length];
         const replies = await Promise.all(beacons.map(({ url }) => announce(url, ticket, { community: COMMUNITY, address })));
-        for (const { json, text } of replies) if (json?.accepted !== true) throw new Error(`not accepted: ${text}`);
+        for (const { json, text } of replies) if (json?.ok !== true) throw new Error(`refused: ${text}`);
       });
       honest.push(...tickets);
       return tickets.map(({ payload }) => payload.peerId);
