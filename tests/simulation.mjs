@@ -1,4 +1,4 @@
-// Two minutes in the life of a community: 200 peers that come, lose their connections, and go, with and without a word,
+// Two minutes in the life of a community: 100 peers that come, lose their connections, and go, with and without a word,
 // while its beacons die and come back one after another. Two more beacons are no help: one answers garbage, one hangs.
 //
 // The peers are the client library and its PeerJS adapter, as in a browser; what they dial through is simulated. Some
