@@ -1,7 +1,7 @@
 // `npm run bench`: this project against its baselines, in turns, in one run. bench/README.md says how to read it.
 
-import { Failure, elapsed, execute, main, readOptions, step } from "../tests/harness/steps.mjs";
-import { TOOL_ENVIRONMENT, ensureToolchain } from "../tests/harness/toolchain.mjs";
+import { Failure, elapsed, execute, main, readOptions, step } from "../tools/steps.mjs";
+import { TOOL_ENVIRONMENT, ensureToolchain } from "../tools/toolchain.mjs";
 import { describeMachine, waitedShare } from "./machine.mjs";
 import { capsule } from "./parts/capsule.mjs";
 import { communities } from "./parts/communities.mjs";

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { Failure, ROOT, interruption } from "../tests/harness/steps.mjs";
+import { Failure, ROOT, interruption } from "../tools/steps.mjs";
 import { pinned } from "./machine.mjs";
 
 /**

@@ -5,8 +5,8 @@ import { readFile, readdir } from "node:fs/promises";
 import { availableParallelism, cpus, release, type } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ROOT } from "../tests/harness/steps.mjs";
-import { TOOL_ENVIRONMENT } from "../tests/harness/toolchain.mjs";
+import { ROOT } from "../tools/steps.mjs";
+import { TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 
 const run = promisify(execFile);
 

@@ -5,9 +5,9 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readConfiguration, startWorkerd, workerOptions } from "../tests/harness/beacon.mjs";
-import { buildWorker } from "../tests/harness/build.mjs";
-import { ROOT } from "../tests/harness/steps.mjs";
+import { readConfiguration, startWorkerd, workerOptions } from "../tools/beacon.mjs";
+import { buildWorker } from "../tools/build.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { pinServer } from "./machine.mjs";
 
 const BASELINE = {

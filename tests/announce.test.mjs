@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon } from "../tools/beacon.mjs";
 import { serve, serveDead, serveDrip, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
 import { announce as announceTicket, peers } from "./http.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";

@@ -12,7 +12,7 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon } from "../tools/beacon.mjs";
 import {
   serve,
   serveDead,

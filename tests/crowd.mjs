@@ -3,8 +3,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
-import { startWorkerd, workerOptions } from "./harness/beacon.mjs";
-import { ROOT } from "./harness/steps.mjs";
+import { startWorkerd, workerOptions } from "../tools/beacon.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { call } from "./http.mjs";
 import { runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon } from "../tools/beacon.mjs";
 import { announce, call, peers } from "./http.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 

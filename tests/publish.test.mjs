@@ -13,7 +13,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { ADVICE, findMinisign } from "./harness/minisign.mjs";
+import { ADVICE, findMinisign } from "../tools/minisign.mjs";
 import { serve, serveDead, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
 import { CAPSULE, finished, requireCapsule, runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";

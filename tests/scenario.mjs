@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon } from "../tools/beacon.mjs";
 import { announce, call, peers } from "./http.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createPublicKey, verify } from "node:crypto";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ROOT } from "./harness/steps.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { play } from "./scenario.mjs";
 import { canonical } from "./ticket.mjs";
 

@@ -13,7 +13,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectPeers } from "rendezvous-beacon/peerjs";
 import { Rendezvous, defaultHost, memoryStore } from "../client/build/internals.js";
-import { startBeacon } from "./harness/beacon.mjs";
+import { startBeacon } from "../tools/beacon.mjs";
 import { serve } from "./hostile.mjs";
 
 const PEERS = 100;

@@ -12,10 +12,10 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "./harness/beacon.mjs";
-import { buildWorker } from "./harness/build.mjs";
-import { startFront } from "./harness/front.mjs";
-import { PROGRAMS, TOOL_ENVIRONMENT } from "./harness/toolchain.mjs";
+import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
+import { buildWorker } from "../tools/build.mjs";
+import { startFront } from "../tools/front.mjs";
+import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, peerIds, peers } from "./http.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
@@ -34,7 +34,7 @@ const EXPECTED_NOTE = /"event":"autonomous_system_unknown"/;
 
 /**
  * @param {Parameters<typeof startBeacon>[0]} options
- * @param {(beacon: import("./harness/beacon.mjs").Beacon, log: string[]) => Promise<void>} run
+ * @param {(beacon: import("../tools/beacon.mjs").Beacon, log: string[]) => Promise<void>} run
  */
 async function withBeacon(options, run) {
   const log = [];

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ROOT, interruption } from "../../tests/harness/steps.mjs";
+import { ROOT, interruption } from "../../tools/steps.mjs";
 import { startNative } from "../load.mjs";
 import { compare, inTurns } from "../measurement.mjs";
 

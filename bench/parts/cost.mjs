@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { setMaxListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { interruption } from "../../tests/harness/steps.mjs";
+import { interruption } from "../../tools/steps.mjs";
 import { announce } from "../../tests/http.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { processorUse } from "../machine.mjs";

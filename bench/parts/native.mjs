@@ -2,8 +2,8 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT, execute } from "../../tests/harness/steps.mjs";
-import { TOOL_ENVIRONMENT } from "../../tests/harness/toolchain.mjs";
+import { ROOT, execute } from "../../tools/steps.mjs";
+import { TOOL_ENVIRONMENT } from "../../tools/toolchain.mjs";
 
 const RECORDS = [50, 200, 1_000];
 const [SMALLEST, LARGEST] = [RECORDS[0], RECORDS.at(-1)];

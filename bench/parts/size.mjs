@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { ROOT } from "../../tests/harness/steps.mjs";
+import { ROOT } from "../../tools/steps.mjs";
 import { drive } from "../load.mjs";
 import { processorUse, residentBytes } from "../machine.mjs";
 import { compare, inTurns } from "../measurement.mjs";

@@ -8,7 +8,7 @@ import { describe, test } from "node:test";
 import { Rendezvous as FromPackage } from "rendezvous-beacon";
 import { Root } from "rendezvous-beacon/root";
 import { Rendezvous, defaultHost, memoryStore } from "../build/internals.js";
-import { startBeacon } from "../../tests/harness/beacon.mjs";
+import { startBeacon } from "../../tools/beacon.mjs";
 import { announce, peerIds, peers } from "../../tests/http.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { makeRoot, signCapsule, signaturesOf } from "./world.mjs";

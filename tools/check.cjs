@@ -3,7 +3,7 @@
 "use strict";
 
 // What miniflare's and wrangler's own dependencies ask for.
-var required = require("../../package.json").engines.node.match(/\d+/g).map(Number);
+var required = require("../package.json").engines.node.match(/\d+/g).map(Number);
 var found = process.versions.node.split(".").map(Number);
 var firstDifference = [0, 1, 2].filter(function (part) {
   return found[part] !== required[part];

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /** The root of the checkout: every command runs here. */
-export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** How long a step may be silent in a log that nobody sees a progress bar in. */
 const HEARTBEAT_MS = 30_000;

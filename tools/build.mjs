@@ -16,8 +16,8 @@ const COMMON_SOURCES = [
   "Cargo.lock",
   "package-lock.json",
   "rust-toolchain.toml",
-  "tests/harness/build.mjs",
-  "tests/harness/toolchain.mjs",
+  "tools/build.mjs",
+  "tools/toolchain.mjs",
 ];
 /** The crate of the beacon's own Worker, and the files and folders that it depends on. */
 const BEACON = {

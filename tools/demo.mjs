@@ -1,7 +1,7 @@
 // `npm run demo`: the scenario of tests/scenario.mjs, told to a person. The same path is a test.
 
 import { join } from "node:path";
-import { play } from "../scenario.mjs";
+import { play } from "../tests/scenario.mjs";
 import { buildWorker } from "./build.mjs";
 import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
