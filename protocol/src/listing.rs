@@ -10,6 +10,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,7 +41,8 @@ impl Excerpt {
                 excerpt.since.push(',');
             }
             excerpt.peers.push_str(ticket.as_json());
-            excerpt.since.push_str(&since.to_string());
+            // Writing to a string cannot fail.
+            let _ = write!(excerpt.since, "{since}");
         }
         excerpt
     }

@@ -57,69 +57,101 @@ const SITE: u64 = 4;
 const RECORD: u64 = 5;
 const ORDER: u64 = 6;
 
-/// A record in the draw.
-#[derive(Clone, Copy)]
-struct Drawn {
-    position: usize,
-    /// Shares, sites in one share and records in one site are in the order of these numbers.
+/// A record in the order in which places are dealt: by turns, in one turn those present longest first, then by share.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Dealt {
+    /// How many of its share come before it.
+    turn: usize,
+    is_not_longest: bool,
     share: u64,
+    position: usize,
+}
+
+/// A record among those of its share, in the order in which these are dealt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct InShare {
+    /// How many of its site come before it.
+    turn: usize,
     site: u64,
     record: u64,
-    /// Whether it is the longest present of a share that has a place for that.
-    is_longest: bool,
-    /// How many of its site, and then of its share, come before it.
-    turn: usize,
+    position: usize,
 }
 
 /// Chooses `limit` of the records that count at these paths, given in the order of how long they are present. Returns
 /// their positions, in a drawn order.
 pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize> {
-    let number = |position| u64::try_from(position).unwrap_or(u64::MAX);
-    let shares = u64::try_from(quarter(limit)).unwrap_or(1);
-    let mut records: Vec<_> = paths
+    let places = quarter(limit);
+    let shares = u64::try_from(places).unwrap_or(1);
+    // Those present longest, one a share.
+    let mut longest = Vec::with_capacity(places);
+    let mut by_share: Vec<_> = paths
         .iter()
         .enumerate()
         .map(|(position, NetworkPath { provider, site, .. })| {
             let folded = seed.draw(FOLD, site.as_u64()) % shares;
             let share = seed.draw(SHARE, seed.draw(PROVIDER, provider.as_u64()).wrapping_add(folded));
-            let (site, record) = (seed.draw(SITE, site.as_u64()), seed.draw(RECORD, number(position)));
-            Drawn { position, share, site, record, is_longest: false, turn: 0 }
+            if longest.len() < places && longest.iter().all(|(other, _)| *other != share) {
+                longest.push((share, position));
+            }
+            (share, position)
         })
         .collect();
+    by_share.sort_unstable();
 
-    // Those present longest, one a share, have their share's first turn: they are first in it, and so is their site.
-    let mut longest: Vec<(u64, u64)> = Vec::with_capacity(quarter(limit));
-    for record in &mut records {
-        if longest.len() < quarter(limit) && longest.iter().all(|(share, _)| *share != record.share) {
-            longest.push((record.share, record.site));
-            (record.is_longest, record.record) = (true, 0);
+    let mut dealt: Vec<Dealt> = Vec::with_capacity(by_share.len());
+    let mut scratch = Vec::new();
+    for members in by_share.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some(&(share, first)) = members.first() else { continue };
+        // The longest present of a share is the first of its members, which are in order.
+        let longest = Some(first).filter(|_| longest.contains(&(share, first)));
+        let deal = |(turn, position)| Dealt { turn, is_not_longest: Some(position) != longest, share, position };
+        if members.len() == 1 {
+            dealt.push(deal((0, first)));
+        } else {
+            take_turns(&mut scratch, members, paths, longest, seed);
+            dealt.extend((0..).zip(scratch.iter().map(|member| member.position)).map(deal));
         }
     }
-    for record in &mut records {
-        if longest.contains(&(record.share, record.site)) {
-            record.site = 0;
-        }
+    if limit < dealt.len() {
+        dealt.select_nth_unstable(limit);
+        dealt.truncate(limit);
     }
-
-    // Inside a site the records are drawn, inside a share the sites take turns, then the shares do.
-    records.sort_unstable_by_key(|record| (record.share, record.site, record.record));
-    take_turns(&mut records, |one, other| one.share == other.share && one.site == other.site);
-    records.sort_unstable_by_key(|record| (record.share, record.turn, record.site));
-    take_turns(&mut records, |one, other| one.share == other.share);
-    // In one turn the shares stay in their order.
-    records.sort_by_key(|record| (record.turn, !record.is_longest));
-    records.truncate(limit);
     let mut chosen: Vec<_> =
-        records.iter().map(|record| (seed.draw(ORDER, number(record.position)), record.position)).collect();
+        dealt.iter().map(|dealt| (seed.draw(ORDER, number(dealt.position)), dealt.position)).collect();
     chosen.sort_unstable();
     chosen.into_iter().map(|(_, position)| position).collect()
 }
 
-/// Numbers the records of each group.
-fn take_turns(records: &mut [Drawn], is_one_group: impl Fn(&Drawn, &Drawn) -> bool) {
-    for group in records.chunk_by_mut(is_one_group) {
-        for (turn, record) in group.iter_mut().enumerate() {
-            record.turn = turn;
+/// Puts a share's members into the order of its turns: its sites take turns, and inside a site the records do, in drawn
+/// orders. The one that is `longest` present, where the share has a place for that, has the first turn, and so has its
+/// site.
+fn take_turns(
+    in_turn: &mut Vec<InShare>,
+    members: &[(u64, usize)],
+    paths: &[NetworkPath],
+    longest: Option<usize>,
+    seed: Seed,
+) {
+    let site = |position: usize| paths.get(position).map(|path| path.site);
+    let site_of_longest = longest.and_then(site);
+    in_turn.clear();
+    in_turn.extend(members.iter().map(|&(_, position)| {
+        let site = site(position).filter(|site| Some(*site) != site_of_longest);
+        let is_longest = Some(position) == longest;
+        InShare {
+            turn: 0,
+            site: site.map_or(0, |site| seed.draw(SITE, site.as_u64())),
+            record: if is_longest { 0 } else { seed.draw(RECORD, number(position)) },
+            position,
         }
+    }));
+    in_turn.sort_unstable();
+    for site in in_turn.chunk_by_mut(|one, other| one.site == other.site) {
+        (0..).zip(site).for_each(|(turn, record)| record.turn = turn);
     }
+    in_turn.sort_unstable();
+}
+
+fn number(position: usize) -> u64 {
+    u64::try_from(position).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,6 @@
 //! the household with the most. Among equals a secret rank decides that changes every ten minutes, at another moment
 //! for each provider: nobody knows it beforehand, and nobody wins by it for ever.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::network::{NetworkHash, NetworkPath};
@@ -68,55 +67,76 @@ impl Place {
 /// of a share is safe, for as many shares as are a quarter of the capacity: it is counted, but never goes. The first of
 /// any other share goes only where it is alone in it: who comes to where somebody is takes nothing from it.
 pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret: &Secret) -> Option<usize> {
-    let mut shares = BTreeSet::new();
     let mut members: Vec<_> = places
         .iter()
         .enumerate()
-        .map(|(position, place)| {
-            let is_safe = shares.len() < quarter(capacity) && shares.insert(place.share);
-            Member { position, is_safe, place, key: 0 }
-        })
+        .map(|(position, place)| Member { key: place.share.0, position, is_safe: false })
         .collect();
-    members = heaviest(members, |place| place.share.0, now, secret);
+    members.sort_unstable();
+    let firsts = members.chunk_by(|one, other| one.key == other.key).filter_map(|share| share.first());
+    let mut firsts: Vec<_> = firsts.map(|member| member.position).collect();
+    firsts.sort_unstable();
+    firsts.truncate(quarter(capacity));
+    let last_safe = firsts.last().copied();
+    for share in members.chunk_by_mut(|one, other| one.key == other.key) {
+        if let Some(first) = share.first_mut() {
+            first.is_safe = Some(first.position) <= last_safe;
+        }
+    }
+    members = heaviest(members, places, now, secret);
     if let [first, _, ..] = members.as_mut_slice() {
         first.is_safe = true;
     }
-    members = heaviest(members, |place| place.path.site.as_u64(), now, secret);
-    members = heaviest(members, |place| place.path.household.as_u64(), now, secret);
+    for level in [|path: &NetworkPath| path.site, |path: &NetworkPath| path.household] {
+        if members.len() > 1 {
+            let key = |position| places.get(position).map_or(0, |place: &Place| level(&place.path).as_u64());
+            members.iter_mut().for_each(|member| member.key = key(member.position));
+            members = heaviest(members, places, now, secret);
+        }
+    }
     members.iter().filter(|member| !member.is_safe).map(|member| member.position).max()
 }
 
-#[derive(Clone, Copy)]
-struct Member<'a> {
-    position: usize,
-    is_safe: bool,
-    place: &'a Place,
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
     /// The group that the member is in at the level that is looked at.
     key: u64,
+    position: usize,
+    is_safe: bool,
 }
 
 /// Keeps one group, the longest present first: of those in which somebody can go the largest; of equally large ones that
 /// with the worst rank.
-fn heaviest<'a>(
-    mut members: Vec<Member<'a>>,
-    group: impl Fn(&Place) -> u64,
-    now: UnixMillis,
-    secret: &Secret,
-) -> Vec<Member<'a>> {
-    members.iter_mut().for_each(|member| member.key = group(member.place));
-    members.sort_unstable_by_key(|member| (member.key, member.position));
+fn heaviest(mut members: Vec<Member>, places: &[Place], now: UnixMillis, secret: &Secret) -> Vec<Member> {
+    members.sort_unstable();
     let groups = || {
         members.chunk_by(|one, other| one.key == other.key).filter(|group| group.iter().any(|member| !member.is_safe))
     };
     let most = groups().map(<[_]>::len).max();
     let largest = groups().filter(|group| Some(group.len()) == most);
-    let worst = largest.max_by_key(|group| group.first().map(|member| rank(member, now, secret)));
+    // Neighbours in this order are mostly of one provider.
+    let mut epochs = Epochs { now, secret, last: None };
+    let worst = largest.max_by_key(|group| group.first().map(|member| epochs.rank(member, places)));
     worst.map(<[_]>::to_vec).unwrap_or_default()
 }
 
-fn rank(member: &Member<'_>, now: UnixMillis, secret: &Secret) -> u64 {
-    let epoch = epoch(member.place.path.provider, now, secret);
-    secret.hash(Purpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()])
+/// Finds ranks, and remembers the epoch of the last provider.
+struct Epochs<'a> {
+    now: UnixMillis,
+    secret: &'a Secret,
+    last: Option<(NetworkHash, u64)>,
+}
+
+impl Epochs<'_> {
+    fn rank(&mut self, member: &Member, places: &[Place]) -> Option<u64> {
+        let provider = places.get(member.position)?.path.provider;
+        let epoch = match self.last {
+            Some((of, epoch)) if of == provider => epoch,
+            _ => epoch(provider, self.now, self.secret),
+        };
+        self.last = Some((provider, epoch));
+        Some(self.secret.hash(Purpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()]))
+    }
 }
 
 /// Numbers the epochs of a provider.
