@@ -53,7 +53,7 @@ pub(super) fn back_off(
 }
 
 /// Returns the wait between two announces that both work (rule 2): the one that the beacon asks for, or a third of
-/// `left`, spread over an eighth more; not shorter than `interval`, and not longer than a ticket's `lifetime`.
+/// `left`, spread over a tenth more; not shorter than `interval`, and not longer than a ticket's `lifetime`.
 pub(super) fn between_announces(
     asked: Option<Duration>,
     left: Duration,
@@ -62,7 +62,7 @@ pub(super) fn between_announces(
     random: u8,
 ) -> Duration {
     let asked = asked.unwrap_or(left / 3).max(interval).min(lifetime);
-    asked + part(asked / 8, random)
+    asked + part(asked / 10, random)
 }
 
 /// Returns `random` 256ths of `whole`.

@@ -1,6 +1,12 @@
 //! The announcer against simulated beacons and against a plain model, and its rules one by one.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test stops where it fails"
+)]
 
 mod model;
 mod world;
@@ -14,6 +20,7 @@ use rendezvous_protocol::announcer::{
     RequestProblem, TicketPacing, WAIT_MIN,
 };
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketRules};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
@@ -75,7 +82,7 @@ proptest! {
         let last_gap = served.gaps.last().copied().or(served.listed_at).unwrap();
         prop_assert!(last_gap <= back + millis(BACK_OFF_MAX) + patience + 4_000, "{last_gap}");
         let gaps: Vec<_> = served.requests.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-        // The longest is the usual one: 75 s, an eighth of that, and the ways there and back.
+        // The longest is the usual one: 75 s, a tenth of that, and the ways there and back.
         prop_assert!(gaps.iter().all(|gap| *gap <= 85_000 + patience + 4_000), "{gaps:?}");
     }
 
@@ -225,6 +232,29 @@ fn dates_of(request: &Request) -> Option<(u64, u64)> {
     let (Request::Announce(ticket) | Request::Leave(ticket)) = request else { return None };
     let since_start = |time: UnixMillis| time.as_u64() - START as u64;
     Some((since_start(ticket.payload().issued_at), since_start(ticket.payload().expires_at)))
+}
+
+// ---- Against the specification ----
+
+/// The numbers of the program in the table of section 11 are the ones here.
+#[test]
+fn the_specification_has_these_numbers() {
+    const SPECIFICATION: &str = include_str!("../../README.md");
+    let (_, section) = SPECIFICATION.split_once("\n## 11. Announcing\n").unwrap();
+    let row = |name: &str| {
+        let row = section.lines().find_map(|line| line.strip_prefix(&format!("| {name} | "))).expect(name);
+        row.split(" | ").next().unwrap().to_owned()
+    };
+    for (name, duration) in [
+        ("life of a ticket", TICKET_MAX_LIFETIME),
+        ("`Retry-After` is heeded up to", RETRY_AFTER_MAX),
+        ("`retryAfterMs` of `ANNOUNCE_TOO_SOON` is heeded up to", RETRY_AFTER_MAX),
+        ("pace, at least", WAIT_MIN),
+        ("longest back-off", BACK_OFF_MAX),
+    ] {
+        let millis = row(name).trim_end_matches(" ms").replace(',', "").parse().map(Duration::from_millis);
+        assert_eq!(millis, Ok(duration), "{name}");
+    }
 }
 
 // ---- The rules, one by one ----

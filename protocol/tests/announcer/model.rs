@@ -176,10 +176,10 @@ impl Model {
         }
     }
 
-    /// Rule 2: as the beacon asks, or a third of what is left, and up to an eighth more.
+    /// Rule 2: as the beacon asks, or a third of what is left, and up to a tenth more.
     fn spread_pace(&self, after: Option<u64>, left: u64, random: u8) -> u64 {
         let asked = after.map_or(left / 3, |after| after * MS).max(self.interval).min(self.lifetime);
-        asked + asked / 8 * u64::from(random) / 256
+        asked + asked / 10 * u64::from(random) / 256
     }
 
     /// Rule 4: 2 s, doubled up to 60 s, of which the second half is spread; half of what is left of a listed ticket at
