@@ -452,7 +452,7 @@ fn keys_are_read_in_every_spelling_that_tools_leave() {
 }
 
 #[test]
-fn what_is_no_key_is_named_for_what_it_is() {
+fn what_is_not_a_key_is_named_for_what_it_is() {
     let Keys { a, b: KeyPair { public_key, private_key }, .. } = serde_json::from_str(KEYS).unwrap();
     let spki = format!("{SPKI_PREFIX}{public_key}");
     let x25519 = KeyError::OtherAlgorithm { algorithm: "X25519" };
@@ -535,7 +535,7 @@ fn no_other_text_is_a_key() {
     }
 }
 
-/// The codes that the vectors name are the ones of the wire; a code that no vector expects is one that none tests.
+/// The codes that the vectors name are the ones of the wire. A code that no vector expects is not tested.
 #[test]
 fn the_vectors_expect_every_code() {
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();

@@ -20,7 +20,7 @@
 //!    is slow gets one. A liar gains nothing by being the first to answer: a beacon that was not heard of yet counts as
 //!    one that agrees with this machine, and one that does not agree gets its first ticket when all were heard of, be it
 //!    that they failed. Where only one beacon ever answers, it is believed.
-//! 6. A beacon that answers with `listed: false` has no place for the peer. That is not a failure: the beacon is asked
+//! 6. A beacon that answers with `listed: false` has no place for the peer. This is not a failure: the beacon is asked
 //!    again at its pace, because a place may be free then, and asking sooner gains nothing.
 //!
 //! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody

@@ -443,7 +443,7 @@ fn the_host_may_ask_for_fewer_announces_but_not_for_so_few_that_tickets_end() {
         }
         assert_eq!(announcer.next_deadline(moment(0, 0)).map(millis), Some(expected));
     }
-    // Nonsense is no life, and no reason to fail.
+    // Nonsense is not a life, and not a reason to fail.
     for lifetime in [Duration::ZERO, Duration::MAX] {
         let mut announcer = Announcer::new(identity(), TicketPacing { lifetime, interval: Duration::MAX }, 1);
         for answer in [done(0), reply(&json!({ "ok": true, "announceAfterMs": u64::MAX, "serverTime": u64::MAX }))] {
