@@ -67,8 +67,8 @@ pub struct Merged {
     pub limited_by: Option<usize>,
 }
 
-/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::Answer::listed`] is. Beacons with an
-/// empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
+/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::VerifiedAnswer::listed`] is. Beacons
+/// with an empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
 pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Merged {
     let beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
     let peers = candidates(answers, beacons);
