@@ -84,10 +84,18 @@ def ask(url, ticket=None):
     except urllib.error.HTTPError as refusal:
         answer = refusal
     with answer:
-        fields = read(answer.read(ANSWER_MAX_BYTES))
+        try:
+            fields = read(answer.read(ANSWER_MAX_BYTES))
+        except RecursionError as error:
+            raise ValueError("the answer is too deep") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("ok"), bool):
         raise ValueError("the answer is not a beacon's")
     return fields
+
+
+def number(answer, name, default):
+    """Returns a field, or the default where it is absent or of another type."""
+    return answer[name] if type(answer.get(name)) is int and answer[name] >= 0 else default
 
 
 def seed_in(file):
@@ -117,31 +125,38 @@ def main():
         payload |= {"issuedAt": issued_last, "expiresAt": issued_last + LIFETIME_MS}
         return sign(seed, payload | {"nonce": base64_of(secrets.token_bytes(12))} | leave)
 
+    def try_to_ask(*request):
+        nonlocal ahead
+        try:
+            answer = ask(*request)
+        except (OSError, ValueError) as error:
+            return {"ok": False, "code": "NO_ANSWER", "detail": str(error)}
+        ahead += number(answer, "serverTime", clock()) - clock()
+        return answer
+
     try:
-        ahead = ask(url("healthz"))["serverTime"] - clock()
+        try_to_ask(url("healthz"))
         while True:
             # What was not answered may have been accepted: it is sent again, while it is not old.
             sent = sent if sent and clock() < sent["payload"]["issuedAt"] + LIFETIME_MS / 2 else ticket()
-            try:
-                answer = ask(url("announce"), sent)
-                # These two say nothing about the ticket.
-                sent = sent if answer.get("code") in ("THROTTLED", "INTERNAL") else None
-                failures = 0 if answer["ok"] else failures + 1
-            except (OSError, ValueError) as error:
-                answer, failures = {"code": "NO_ANSWER", "detail": str(error)}, failures + 1
-            others = [ticket for ticket in answer.get("peers", []) if is_good(ticket, options.community, clock())]
-            for payload in (other["payload"] for other in others):
+            answer = try_to_ask(url("announce"), sent)
+            # These three say nothing about the ticket.
+            sent = sent if answer.get("code") in ("NO_ANSWER", "THROTTLED", "INTERNAL") else None
+            failures = 0 if answer["ok"] else failures + 1
+            peers = answer.get("peers") if isinstance(answer.get("peers"), list) else []
+            for payload in (peer["payload"] for peer in peers[:200] if is_good(peer, options.community, clock())):
                 print("present:", json.dumps([payload["peerId"], payload["userId"]]), flush=True)
-            listed = answer.get("ok") and answer.get("listed", True)
-            print("listed" if listed else f"not listed: {answer.get('code', 'no place')}", flush=True)
+            listed = answer["ok"] and answer.get("listed", True) is True
+            print("listed" if listed else f"not listed: {json.dumps(answer.get('code', 'no place'))}", flush=True)
             if options.once:
                 return 0 if listed else 1
-            back_off = min(2**failures, 60) * (0.5 + secrets.randbelow(1000) / 2000)
-            asked = min(answer.get("retryAfterMs", 0), 300_000) / 1000 if failures else 0
-            pace = answer.get("announceAfterMs", 60_000) / 1000 * (1 + secrets.randbelow(1000) / 10_000)
+            back_off = min(2 ** min(failures, 6), 60) * (0.5 + secrets.randbelow(1000) / 2000)
+            asked = min(number(answer, "retryAfterMs", 0), 300_000) / 1000
+            pace = number(answer, "announceAfterMs", 60_000) / 1000 * (1 + secrets.randbelow(1000) / 10_000)
             time.sleep(max(back_off, asked) if failures else min(max(pace, 1), LIFETIME_MS / 1000 * 5 / 6))
     except KeyboardInterrupt:
-        print("left" if ask(url("leave"), ticket(leave=True)).get("left") else "was not listed", flush=True)
+        answer = try_to_ask(url("leave"), ticket(leave=True))
+        print("left" if answer.get("left") is True else "was not listed there", flush=True)
         return 0
 
 
