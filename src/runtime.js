@@ -1,11 +1,11 @@
-// What the Worker asks of the runtime, each in one call.
+// The Worker's calls of the runtime.
 //
-// A call out of WebAssembly costs about as much as what is called, and every string is copied and decoded on its way.
-// So what belongs together is one function here. Nothing is decided in this file.
+// A call out of WebAssembly costs about as much as the called function, and every string is copied and decoded on its
+// way. Work that belongs together is therefore one function here. Nothing is decided in this file.
 
 /**
- * What a request says of itself, a line each, empty where it says nothing: its method, its URL, the client's address,
- * the number of the client's autonomous system, and If-None-Match or, of a POST, Origin.
+ * Describes a request in five lines, empty where it says nothing: its method, its URL, the client's address, the number
+ * of the client's autonomous system, and If-None-Match or, of a POST, Origin.
  *
  * @param {Request} request
  * @param {string | undefined} addressHeader The only header that has the client's address. Where that is Cloudflare's
@@ -15,7 +15,7 @@ export function describeRequest(request, addressHeader) {
   const { method, url, headers } = request;
   const address = headers.get(addressHeader ?? "CF-Connecting-IP") ?? "";
   const autonomousSystem = addressHeader === undefined ? (request.cf?.asn ?? "") : "";
-  // An empty Origin is not none.
+  // An empty Origin is not an absent one.
   const origin = () => headers.get("Origin") || (headers.has("Origin") ? "null" : "");
   const more = method === "POST" ? origin() : headers.get("If-None-Match");
   return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}`;
@@ -26,7 +26,7 @@ export function describeRequest(request, addressHeader) {
  *
  * @param {Request} request
  * @param {number} most
- * @param {number} mostRead Of a body that is too long, so much is read.
+ * @param {number} mostRead The bytes that are read of a body that is too long.
  * @param {number} timeoutMs
  * @returns {Promise<ArrayBuffer | Uint8Array | null | undefined>} Null where the client went away, undefined where the
  *   body did not arrive in time.
@@ -38,7 +38,7 @@ export function readBody(request, most, mostRead, timeoutMs) {
       clearTimeout(timer);
       resolve(body);
     };
-    // HTTP ends a body where its length says. So one that is short by that is read whole, which takes fewer steps.
+    // HTTP ends a body where its length says. A body that is short by its length is read whole, which takes fewer steps.
     const length = request.headers.get("Content-Length");
     const isShort = length !== null && Number(length) <= most;
     const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead);
@@ -53,14 +53,16 @@ async function readCounted(request, most, mostRead) {
   for await (const chunk of request.body ?? []) {
     body.set(chunk.subarray(0, Math.max(0, body.length - read)), Math.min(read, body.length));
     read += chunk.length;
-    // A client that is still sending when the answer comes sees a broken connection, not the answer. So what is somewhat
-    // too long is read to its end.
+    // A client that is still sending when the answer comes sees a broken connection, not the answer. A body that is
+    // somewhat too long is therefore read to its end.
     if (read > mostRead) break;
   }
   return body.subarray(0, read);
 }
 
 /**
+ * Makes an answer.
+ *
  * @param {number} status
  * @param {Headers} headers Shared by many answers.
  * @param {string | undefined} more Headers of this answer alone: a name and its value, a line each.
@@ -72,7 +74,7 @@ export function respond(status, headers, more, body) {
 }
 
 /**
- * The same, with a body that the garbage collector knows of.
+ * Makes an answer whose body the garbage collector accounts for.
  *
  * The collector does not account for bytes that a `Response` copies, so under load thousands pile up until one long
  * pause. A buffer of JavaScript is accounted for, and collected sooner.
@@ -81,7 +83,7 @@ export function respondCounted(status, headers, more, body) {
   return respond(status, headers, more, body.slice());
 }
 
-/** The last that were put together: one list is answered with many times. */
+/** The headers that were put together last: one list is answered with many times. */
 let extended = { headers: undefined, more: undefined, result: undefined };
 
 function extend(headers, more) {
@@ -95,7 +97,7 @@ function extend(headers, more) {
 }
 
 /**
- * A promise of what `resume` makes of what this promise comes to, and of the time when it does.
+ * Returns a promise of what `resume` makes of this promise's outcome and of the time when it comes.
  *
  * @param {Promise<unknown>} promise
  * @param {(waiting: number, value: unknown, failed: boolean, now: number) => unknown} resume
@@ -109,7 +111,7 @@ export function settle(promise, resume, waiting) {
 }
 
 /**
- * Whether a signature is one by this key over this message: a promise of a boolean.
+ * Verifies a signature by this key over this message. Returns a promise of whether it fits.
  *
  * @param {Uint8Array} bytes In WebAssembly's memory: 32 of the key, 64 of the signature, the message.
  */
@@ -136,13 +138,13 @@ export function callObject(env, object, what) {
 const underway = new Map();
 
 /**
- * A promise of the list of an object, or of the status that the object answered with in its place.
+ * Fetches the list of an object. Returns a promise of the list, or of the status that the object answered instead.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {ExecutionContext} context
  * @param {string} object Its name.
  * @param {string} what A path.
- * @param {number} patienceMs So long a reader waits for a list that is on its way to another. 0: asks by itself.
+ * @param {number} patienceMs How long a reader waits for a list that is on its way to another. 0: it asks by itself.
  * @returns {Promise<string | number>}
  */
 export function fetchList(env, context, object, what, patienceMs) {
@@ -172,7 +174,7 @@ function forget(object, list) {
 }
 
 /**
- * The identifier of the object with this name.
+ * Returns the identifier of the object with this name.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {string} object

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What a body is.
+/// Says what a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// There is no body.

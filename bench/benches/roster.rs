@@ -40,7 +40,7 @@ fn original() -> String {
     Ticket::sign(payload, &PrivateKey::from_seed(&[3; 32])).to_json()
 }
 
-/// A roster never looks at a signature, so one will do for all.
+/// Makes a ticket. A roster never looks at a signature, so one will do for all.
 fn ticket(number: usize, original: &str) -> VerifiedTicket {
     VerifiedTicket::trusted(&original.replace(ORIGINAL, &format!("peer-{number:030}")), Purpose::Presence).unwrap()
 }

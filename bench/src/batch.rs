@@ -33,7 +33,7 @@ pub(crate) struct BeaconsArguments {
     lifetime_ms: u64,
 }
 
-/// What `verify_batch` takes, and the keys as tickets have them.
+/// Holds the arguments of `verify_batch`, and the keys as tickets have them.
 #[derive(Default)]
 struct Batch {
     messages: Vec<String>,
@@ -113,7 +113,7 @@ impl Batch {
     }
 }
 
-/// One batch a thread: the larger a batch, the less each signature costs.
+/// Verifies one batch a thread: the larger a batch, the less each signature costs.
 fn verify_all(batches: &[Batch], verify: fn(&Batch) -> Result<(), Failure>) -> Result<Duration, Failure> {
     let started = Instant::now();
     thread::scope(|scope| {

@@ -63,7 +63,7 @@ pub(crate) struct DriveArguments {
     with_answer: bool,
 }
 
-/// Everything that the connections share.
+/// Holds everything that the connections share.
 struct Run {
     schedule: Schedule,
     tally: RefCell<Tally>,
@@ -139,7 +139,7 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
     Ok(Summary::new(tally, took, ran, arguments.with_answer))
 }
 
-/// How long this thread has run so far; zero where the kernel does not say.
+/// Returns how long this thread has run so far; zero where the kernel does not say.
 fn processor_time() -> Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = schedstat.split(' ').next().and_then(|first| first.parse().ok());
@@ -218,7 +218,7 @@ impl Run {
     }
 }
 
-/// Item `number`, around and around.
+/// Returns item `number`, around and around.
 fn turn<T>(items: &[T], number: usize) -> Option<&T> {
     items.get(number.checked_rem(items.len())?)
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RespondArguments) -> Result<(), Failure> {
     }))
 }
 
-/// A listener on a free port of this machine.
+/// Makes a listener on a free port of this machine.
 pub(crate) async fn listen() -> io::Result<TcpListener> {
     TcpListener::bind("127.0.0.1:0").await
 }

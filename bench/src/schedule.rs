@@ -28,18 +28,18 @@ struct Open {
 }
 
 impl Schedule {
-    /// `requests` requests, none of them begun later than `limit` from now.
+    /// Plans `requests` requests, none of them begun later than `limit` from now.
     pub(crate) fn closed(requests: usize, limit: Duration) -> Self {
         Self { requests, deadline: Instant::now() + limit, next: Cell::new(0), open: None }
     }
 
-    /// The same at fixed times, once [`Schedule::tick`] runs.
+    /// Plans the same at fixed times, once [`Schedule::tick`] runs.
     pub(crate) fn open(requests: usize, limit: Duration) -> Self {
         let open = Open { due: RefCell::default(), arrived: Notify::new(), ended: Cell::new(false) };
         Self { open: Some(open), ..Self::closed(requests, limit) }
     }
 
-    /// The next request and when it was due, or `None` when there is no other.
+    /// Returns the next request and when it was due, or `None` after the last.
     pub(crate) async fn next(&self) -> Option<(usize, Instant)> {
         let Some(open) = &self.open else {
             let (number, now) = (self.next.get(), Instant::now());

@@ -24,14 +24,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A connection broke, and its request with it.
+    /// Counts a connection that broke, and its request with it.
     pub(crate) fn count_break(&mut self, error: &hyper::Error) {
         self.broken += 1;
         self.break_cause = Some(format!("{error:?}"));
     }
 }
 
-/// One line of JSON.
+/// Holds one line of JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
@@ -82,7 +82,7 @@ impl Summary {
 }
 
 impl Quantiles {
-    /// Exact: every value is kept, none is put in a bucket.
+    /// Computes exact quantiles: every value is kept, and none is put in a bucket.
     fn of(values: &mut [Duration]) -> Self {
         values.sort_unstable();
         let at = |per_mille: usize| {

@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether a body may be sent twice without becoming another kind of request.
+    /// Returns whether a body may be sent twice without becoming another kind of request.
     pub(crate) const fn repeats(self) -> bool {
         !matches!(self, Self::Announce | Self::HandOver)
     }
@@ -37,13 +37,13 @@ impl Kind {
 /// How many different tickets the kinds that repeat go through.
 const REPEATED: usize = 200;
 
-/// The time.
+/// Returns the time.
 pub(crate) fn now() -> Result<UnixMillis, Failure> {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Failure::Clock)?;
     Ok(UnixMillis::saturating(saturating_millis(since_epoch)))
 }
 
-/// The ticket of peer `number` in `series`, with a key of its own.
+/// Makes the ticket of peer `number` in `series`, with a key of its own.
 pub(crate) fn ticket(series: u64, number: u64, now: UnixMillis, lifetime: Duration) -> Result<Ticket, Failure> {
     let made_here = |what: &str| Failure::Ticket(what.to_owned());
     let mut seed = [0_u8; 32];
@@ -101,7 +101,7 @@ fn announce(ticket: &Ticket) -> String {
     format!("{{\"ticket\":{}}}", ticket.to_json())
 }
 
-/// An address in network `number`: a different IPv4 /24 for each of 16 million.
+/// Returns an address in network `number`: a different IPv4 /24 for each of 16 million.
 pub(crate) fn address(number: usize) -> String {
     format!("{}.{}.{}.1", 1 + (number >> 16) % 200, (number >> 8) % 256, number % 256)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Answer, Problem, Reply, Request};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome as Answer, RequestProblem as Problem};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;

@@ -6,9 +6,9 @@
 //!
 //! Anybody can announce somebody else's name with a key of its own, at every honest beacon. Beacons list all keys that
 //! claim a name, and say since when each is present. Which key a name stands for is decided by pairs: more than half of
-//! the beacons have to prefer it to each of the others. What that stops: a key that comes later everywhere and is
-//! listed by one hostile beacon alone is listed by more beacons than the owner's, but hardly any of them prefers it.
-//! Dates of tickets decide nothing here, because freshness is free to mint.
+//! the beacons have to prefer it to each of the others. This stops a key that comes later everywhere: where one hostile
+//! beacon leaves the owner's key out, more beacons list the later one, but hardly any of them prefers it. Dates of
+//! tickets decide nothing here, because freshness is free to mint.
 //!
 //! The rounds are a maximum bipartite matching: a peerId that two beacons list is assigned to the one that needs it, so
 //! that beacons which agree do not run out. Assignments are changed along augmenting paths, found breadth first,
@@ -24,7 +24,7 @@ use crate::key::PublicKey;
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::UnixMillis;
 
-/// What happens with places that are left after the rounds.
+/// Says what happens with places that are left after the rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shares {
     /// They stay empty, except for peers that all beacons agree on.
@@ -35,7 +35,7 @@ pub enum Shares {
     Available,
 }
 
-/// One peer of the result.
+/// Holds one peer of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The newest ticket that any beacon has of this claim.
@@ -44,8 +44,8 @@ pub struct Entry {
     pub listed_by: Vec<usize>,
 }
 
-/// A peerId that several keys claim, at different beacons or at one. All but one of them are impostors', or the peer has
-/// changed its key.
+/// Holds a peerId that several keys claim, at different beacons or at one. All but one of them are impostors', or the
+/// peer has changed its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
     /// The peerId.
@@ -56,7 +56,7 @@ pub struct Disagreement {
     pub chosen: Option<PublicKey>,
 }
 
-/// The result. Beacons are positions in the slice that was given.
+/// Holds the result of a merge. Beacons are positions in the slice that was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// One a peerId, newest first.
@@ -67,8 +67,8 @@ pub struct Merged {
     pub limited_by: Option<usize>,
 }
 
-/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::Answer::listed`] is. Beacons with an
-/// empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
+/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::VerifiedAnswer::listed`] is. Beacons
+/// with an empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
 pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Merged {
     let beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
     let peers = candidates(answers, beacons);
@@ -94,7 +94,7 @@ pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Me
     Merged { entries, disagreements, limited_by }
 }
 
-/// What is said of one key for one peerId.
+/// Holds what is said of one key for one peerId.
 #[derive(Debug)]
 struct Claim<'a> {
     newest: &'a VerifiedTicket,
@@ -107,8 +107,8 @@ impl Claim<'_> {
         self.since.keys().copied().collect()
     }
 
-    /// Whether more than half of the beacons prefer this claim to another of the same peerId: they list it alone of the
-    /// two, or say that it is present longer.
+    /// Returns whether more than half of the beacons prefer this claim to another of the same peerId: they list it
+    /// alone of the two, or say that it is present longer.
     fn is_preferred_to(&self, other: &Self, beacons: usize) -> bool {
         let prefers = |(beacon, since): &(&usize, &Option<UnixMillis>)| match (since, other.since.get(beacon)) {
             (_, None) => true,
@@ -119,7 +119,7 @@ impl Claim<'_> {
     }
 }
 
-/// What is said of one peerId.
+/// Holds what is said of one peerId.
 #[derive(Debug)]
 struct Peer<'a> {
     peer_id: &'a PeerId,
@@ -140,7 +140,8 @@ impl<'a> Peer<'a> {
         Self { peer_id, keys, preferred }
     }
 
-    /// For each beacon that can be given this peer, the key that it is given with. It lists that key for this peerId.
+    /// Returns, for each beacon that can be given this peer, the key that it is given with. The beacon lists that key
+    /// for this peerId.
     fn keys_by_beacon(&self) -> BTreeMap<usize, PublicKey> {
         if let Some((key, claim)) = self.preferred.and_then(|key| Some((key, self.keys.get(&key)?))) {
             return claim.since.keys().map(|beacon| (*beacon, key)).collect();
@@ -157,7 +158,8 @@ impl<'a> Peer<'a> {
         longest.into_iter().map(|(beacon, (_, _, key))| (beacon, key)).collect()
     }
 
-    /// Whether all that have a share list the key that most prefer: whoever is honest, honest beacons list it.
+    /// Returns whether all that have a share list the key that most prefer: honest beacons list it then, whichever they
+    /// are.
     fn is_agreed(&self, beacons: usize) -> bool {
         self.preferred.and_then(|key| self.keys.get(&key)).is_some_and(|claim| claim.since.len() == beacons)
     }
@@ -168,7 +170,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// Everything that is said, by peerId.
+/// Sorts everything that is said by peerId.
 fn candidates(answers: &[Vec<Listed>], beacons: usize) -> Vec<Peer<'_>> {
     let mut peers: BTreeMap<&PeerId, BTreeMap<PublicKey, Claim<'_>>> = BTreeMap::new();
     for (beacon, listed) in answers.iter().enumerate() {
@@ -194,7 +196,7 @@ struct Edge<'a> {
     rank: (UnixMillis, &'a str),
 }
 
-/// Who is given which peer.
+/// Holds which peer is given to which beacon.
 #[derive(Debug)]
 struct Places<'a> {
     /// For each beacon with a share, what it can be given, newest first.
@@ -221,14 +223,14 @@ impl<'a> Places<'a> {
         Self { edges, taken: vec![None; peers.len()], count: 0 }
     }
 
-    /// As many whole rounds as there are. Returns the beacon that could not be given one more.
+    /// Deals as many whole rounds as there are. Returns the beacon that could not be given one more.
     fn deal_rounds(&mut self, limit: usize) -> Option<usize> {
         let beacons: Vec<usize> = self.edges.keys().copied().collect();
         while !beacons.is_empty() && self.count + beacons.len() <= limit {
             let before = self.taken.clone();
             for beacon in &beacons {
                 if let Err(shortest) = self.augment(*beacon, |_| true) {
-                    // Part of a round is none: some beacons would have more than others.
+                    // Part of a round does not count: some beacons would have more than others.
                     self.taken = before;
                     self.count = self.taken.iter().flatten().count();
                     return Some(shortest);
@@ -243,7 +245,7 @@ impl<'a> Places<'a> {
     /// another instead, and so on. Of the free and eligible peers that can be had in that way it is the newest.
     ///
     /// # Errors
-    /// Where there is none, the beacon with the shortest list among those that would have had to take another.
+    /// Where there is no such peer, the beacon with the shortest list among those that would have had to take another.
     fn augment(&mut self, start: usize, eligible: impl Fn(usize) -> bool) -> Result<(), usize> {
         let search = self.search(start, eligible);
         let Some(free) = search.newest_free else { return Err(search.shortest) };
@@ -318,7 +320,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The peers that all agree on, newest first.
+    /// Adds the peers that all agree on, newest first.
     fn add_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
         let Some((beacon, edges)) = self.edges.first_key_value() else { return };
         let newest_first: Vec<_> = edges
@@ -331,7 +333,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// In turns, the newest that is left of each beacon.
+    /// Gives out what is left in turns, the newest of each beacon.
     fn fill(&mut self, limit: usize) {
         let mut turns: Vec<_> = self
             .edges
@@ -362,7 +364,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// What can be reached from one beacon by letting others take something else.
+/// Holds what can be reached from one beacon by letting others take something else.
 #[derive(Debug)]
 struct Search {
     /// For each peer that was found, the beacon that would take it, and its key.

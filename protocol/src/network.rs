@@ -11,9 +11,9 @@
 use std::net::IpAddr;
 
 use crate::base64;
-use crate::secret::{Purpose, Secret};
+use crate::secret::{HashPurpose, Secret};
 
-/// A client, as the host that ends its connection sees it.
+/// Describes a client as the host that ends its connection sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Client {
     /// Its address. All clients without one count as one household, so that hiding an address gains nothing.
@@ -22,7 +22,7 @@ pub struct Client {
     pub autonomous_system: Option<u32>,
 }
 
-/// Where a client counts: three levels, each in the one before, as hashes.
+/// Says where a client counts: three levels, each in the one before, as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkPath {
     /// The autonomous system; where it is unknown, an IPv4 /16 or an IPv6 /29, the least that a registry gives a
@@ -34,7 +34,7 @@ pub struct NetworkPath {
     pub household: NetworkHash,
 }
 
-/// What the rate limit counts a client's request for, as hashes.
+/// Says which addresses and networks the rate limit counts a client's request for, as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RatePath {
     /// An IPv4 address or an IPv6 /64.
@@ -45,7 +45,7 @@ pub struct RatePath {
     pub site: Option<NetworkHash>,
 }
 
-/// A network as it is remembered.
+/// Stands for a network, as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkHash(u64);
 
@@ -65,8 +65,8 @@ impl NetworkHash {
     }
 }
 
-/// The key under which a path is handed from the process that ends connections to a community's object. It is no
-/// secret: whoever has such a hash finds the address by trying them all. It keeps addresses from standing in the URL of
+/// The key under which a path is handed from the process that ends connections to a community's object. The key is
+/// not a secret: whoever has such a hash finds the address by trying them all. It keeps addresses from standing in the URL of
 /// a call, which a platform may write down. The object hashes again, under its own secret.
 const HAND_OVER: Secret = Secret::from_bytes(*b"rendezvous-path1");
 
@@ -77,7 +77,7 @@ impl Client {
         let level = |v4, v6| HAND_OVER.network(address, v4, v6);
         let provider = match autonomous_system {
             Some(number) => {
-                NetworkHash(HAND_OVER.hash(Purpose::Network, &[b"autonomous system", &number.to_be_bytes()]))
+                NetworkHash(HAND_OVER.hash(HashPurpose::Network, &[b"autonomous system", &number.to_be_bytes()]))
             }
             None => level(16, 29),
         };
@@ -92,7 +92,7 @@ impl Client {
     }
 }
 
-/// A path on its way to an object, which hashes it under its own secret before it remembers it.
+/// Holds a path on its way to an object, which hashes it under its own secret before it remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandedOver(NetworkPath);
 
@@ -109,7 +109,7 @@ impl HandedOver {
 
     /// Returns the path as the object with this secret remembers it.
     pub fn hashed(self, secret: &Secret) -> NetworkPath {
-        let again = |NetworkHash(hash)| NetworkHash(secret.hash(Purpose::Network, &[&u64::to_be_bytes(hash)]));
+        let again = |NetworkHash(hash)| NetworkHash(secret.hash(HashPurpose::Network, &[&u64::to_be_bytes(hash)]));
         let Self(NetworkPath { provider, site, household }) = self;
         NetworkPath { provider: again(provider), site: again(site), household: again(household) }
     }
@@ -140,7 +140,7 @@ impl Secret {
     fn network(&self, address: Option<IpAddr>, v4: u32, v6: u32) -> NetworkHash {
         let hash = |family: u8, bits: u32, octets: &[u8]| {
             // The length is part of it: 10.0.0.0/16 is not 10.0.0.0/24.
-            self.hash(Purpose::Network, &[&[family], &bits.to_be_bytes(), octets])
+            self.hash(HashPurpose::Network, &[&[family], &bits.to_be_bytes(), octets])
         };
         NetworkHash(match address.map(|address| address.to_canonical()) {
             Some(IpAddr::V4(address)) => {

@@ -1,13 +1,14 @@
 //! When a roster is written to storage, and when its object is woken to tidy up.
 //!
-//! Presence is soft: every live peer says so again within minutes. So not every announce is written. Writes have a
-//! budget of one row every [`SNAPSHOT_INTERVAL`], of which up to [`SNAPSHOT_BURST`] rows are kept for later: a token
-//! bucket in the form of the generic cell rate algorithm. While there is a row in it, a change is written at once. When
-//! it is spent, the first change starts a timer for what is left until the next row, and when it ends everything is
-//! written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits keeps the object from
-//! sleeping, and an object that is awake is billed: what a quiet minute leaves of the budget pays for a busier one.
+//! Presence is soft: every live peer announces itself again within minutes, so not every announce is written. Writes
+//! are taken from a token bucket in the form of the generic cell rate algorithm (ITU-T I.371): it gains one row every
+//! [`SNAPSHOT_INTERVAL`] and holds at most [`SNAPSHOT_BURST`]. While there is a row in the bucket, a change is written at
+//! once. When the bucket is empty, the first change starts a timer for what is left until the next row; when the timer
+//! ends, everything is written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits
+//! keeps the object from sleeping, and an object that is awake is billed: rows that a quiet minute leaves in the bucket
+//! pay for a busier one.
 //!
-//! What a day costs, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
+//! The cost of a day, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
 //! ticket: what there is to tidy up is there by then.)
 //!
@@ -23,18 +24,19 @@ use std::time::Duration;
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
 
-/// The time in which the budget grows by one row, and the longest that a change waits. What is left of
-/// [`SNAPSHOT_LOSS`] is for the write itself.
+/// The time in which the bucket gains one row, and the longest that a change waits. The rest of [`SNAPSHOT_LOSS`] is for
+/// the write itself.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
 
-/// Rows that the budget holds. With four of them, peers that announce less often than the budget grows need no timer,
-/// however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many rows.
+/// Rows that the bucket holds. With four of them, peers that announce less often than the bucket gains rows need no
+/// timer, however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many
+/// rows.
 pub const SNAPSHOT_BURST: u32 = 8;
 
-/// The time in which an empty budget fills up.
+/// The time in which an empty bucket fills up.
 const FILLING: Duration = SNAPSHOT_INTERVAL.saturating_mul(SNAPSHOT_BURST);
 
-/// What is still missing when there is one row in the budget.
+/// What is still missing when there is one row in the bucket.
 const FILLING_AFTER_ONE: Duration = FILLING.saturating_sub(SNAPSHOT_INTERVAL);
 
 /// An alarm that is overdue by this much will not come.
@@ -42,11 +44,11 @@ const ALARM_GRACE: Duration = Duration::from_secs(60);
 
 const _: () = assert!(SNAPSHOT_INTERVAL.as_millis() < SNAPSHOT_LOSS.as_millis());
 
-/// What has been put off, and until when.
+/// Holds what has been put off, and until when.
 #[derive(Debug)]
 pub struct Upkeep {
     alarm_spacing: Duration,
-    /// When the budget will be full. Until the first write it has one row.
+    /// When the bucket will be full. Until the first write it has one row.
     full_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
@@ -55,8 +57,8 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then. `written_at` is when
-    /// the roster was written that is in storage, if one is.
+    /// Makes an upkeep with nothing put off. An alarm is set for no sooner than `ticket_max_lifetime` from then.
+    /// `written_at` is when the roster was written that is in storage, if one is.
     pub fn new(ticket_max_lifetime: Duration, written_at: Option<UnixMillis>) -> Self {
         Self {
             alarm_spacing: ticket_max_lifetime,
@@ -67,7 +69,8 @@ impl Upkeep {
         }
     }
 
-    /// The roster has changed: [`Upkeep::take_write`] is to be called, and again after the time that this returns.
+    /// Notes that the roster has changed. [`Upkeep::take_write`] is to be called now, and again after the time that
+    /// this returns.
     pub fn changed(&mut self, now: UnixMillis) -> Option<Duration> {
         if self.write_at.is_some() || self.suspended {
             return None;
@@ -77,7 +80,8 @@ impl Upkeep {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Whether the roster is to be written now. May be asked at any time; once it says yes it counts as written.
+    /// Returns whether the roster is to be written now. May be asked at any time; once it says yes it counts as
+    /// written.
     pub fn take_write(&mut self, now: UnixMillis) -> bool {
         // A clock that has jumped back puts nothing off.
         let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_INTERVAL).is_some();
@@ -87,12 +91,13 @@ impl Upkeep {
         due
     }
 
-    /// How long it takes until the budget is full. None is ever more than empty, though the clock may have jumped back.
+    /// Returns how long it takes until the bucket is full. It is never more than empty, though the clock may have
+    /// jumped back.
     fn missing(&self, now: UnixMillis) -> Duration {
         self.full_at.map_or(FILLING_AFTER_ONE, |at| at.since(now).min(FILLING))
     }
 
-    /// There is nothing left that would be worth a write.
+    /// Notes that nothing is left that would be worth a write.
     pub const fn drop_write(&mut self) {
         self.write_at = None;
     }
@@ -111,12 +116,12 @@ impl Upkeep {
         }
     }
 
-    /// Whether there are changes that are not written yet.
+    /// Returns whether there are changes that are not written yet.
     pub const fn has_unwritten(&self) -> bool {
         self.write_at.is_some()
     }
 
-    /// The alarm to set now, if any. `deadline` is when the roster next has something to tidy up.
+    /// Returns the alarm to set now, if any. `deadline` is when the roster next has something to tidy up.
     pub fn next_alarm(&mut self, now: UnixMillis, deadline: Option<UnixMillis>) -> Option<UnixMillis> {
         let waiting = self.alarm_at.is_some_and(|at| now < at.after(ALARM_GRACE));
         let (Some(deadline), false) = (deadline, waiting || self.suspended) else { return None };
@@ -125,7 +130,7 @@ impl Upkeep {
         Some(at)
     }
 
-    /// The alarm has come.
+    /// Notes that the alarm has come.
     pub const fn alarmed(&mut self) {
         self.alarm_at = None;
     }
@@ -254,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_budget_has_left_is_written_at_once_and_needs_no_timer() {
+    fn what_the_bucket_has_left_is_written_at_once_and_needs_no_timer() {
         let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
         for _ in 0..SNAPSHOT_BURST {
             assert_eq!(upkeep.changed(at(FULL)), None);
@@ -365,7 +370,7 @@ mod tests {
         upkeep.changed(at(0));
         assert!(!upkeep.take_write(at(0)));
         assert!(upkeep.take_write(long_ago));
-        assert_eq!(upkeep.changed(long_ago), Some(SNAPSHOT_INTERVAL), "the budget is empty, and no more than that");
+        assert_eq!(upkeep.changed(long_ago), Some(SNAPSHOT_INTERVAL), "the bucket is empty, and no more than that");
         assert!(upkeep.take_write(long_ago.after(SNAPSHOT_INTERVAL)));
     }
 }

@@ -18,7 +18,7 @@ struct Settings {
     through_object: bool,
 }
 
-/// Read once in the life of an isolate.
+/// Returns the settings, which are read once in the life of an isolate.
 fn settings(env: &Env) -> &'static Settings {
     static SETTINGS: OnceLock<Settings> = OnceLock::new();
     SETTINGS.get_or_init(|| {

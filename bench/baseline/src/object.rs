@@ -4,7 +4,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use crate::{constant, settings};
 
-/// It reads what it is sent and keeps nothing.
+/// Reads whatever it is sent, and keeps nothing.
 #[durable_object]
 pub struct Empty {
     env: Env,

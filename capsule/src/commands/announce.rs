@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::announcer::{Announcer, Answer, Moment, Problem, Request, Standing};
+use rendezvous_protocol::announcer::{
+    Announcer, BeaconStatus as Standing, Moment, Request, RequestOutcome as Answer, RequestProblem as Problem,
+};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -242,7 +244,7 @@ impl Node {
 
     /// Whether every beacon has said what it says to a single announce.
     fn is_settled(&self, _: Moment) -> bool {
-        self.announcer.standings().all(|standing| match standing {
+        self.announcer.statuses().all(|standing| match standing {
             Standing::Unknown => false,
             Standing::Failing { retry_in, .. } if retry_in.is_zero() => false,
             Standing::Failing { answered: false, failures, .. } => *failures >= ATTEMPTS_ONCE,
@@ -442,7 +444,7 @@ impl<'a> Report<'a> {
     fn new(node: &'a Node, peer_id: &'a str, public_key: &'a str) -> Self {
         let Messenger { beacons, community, .. } = &node.messenger;
         let beacons: Vec<_> =
-            beacons.iter().zip(node.announcer.standings()).map(|(one, how)| BeaconReport::new(one, how)).collect();
+            beacons.iter().zip(node.announcer.statuses()).map(|(one, how)| BeaconReport::new(one, how)).collect();
         let ok = beacons.iter().any(|beacon| beacon.listed);
         let answered = beacons.iter().any(|beacon| beacon.answered);
         let code = match (ok, answered) {

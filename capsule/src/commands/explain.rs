@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use rendezvous_protocol::capsule::{Capsule, Standing};
+use rendezvous_protocol::capsule::{Capsule, TicketStatus as Standing};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, CLOCK_SKEW, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Payload, Ticket};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use rendezvous_protocol::capsule::{Capsule, Standing};
+use rendezvous_protocol::capsule::{Capsule, TicketStatus as Standing};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, Pacing};
+use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, TicketPacing as Pacing};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::freshness::{LifetimeTooShort, Schedule};
 use rendezvous_protocol::key::{PrivateKey, PublicKey};

@@ -1,7 +1,7 @@
 //! Which records an answer holds when there are more than fit.
 //!
 //! A quarter of the places goes to those present longest, one a share; the rest is dealt in turns, one a share, in a
-//! drawn order. So an answer shows as many shares as it can, whatever any of them does: nothing depends on how often
+//! drawn order. An answer thereby shows as many shares as it can, whatever any of them does: nothing depends on how often
 //! or when somebody announces, which is free to choose. The order of the result is drawn too.
 //!
 //! A drawn answer is a function of its **seed**. Whoever knows the seed knows the draw: seeds come from the community's
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use crate::network::NetworkPath;
 use crate::roster::places::quarter;
-use crate::secret::{Purpose, Secret};
+use crate::secret::{HashPurpose, Secret};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// How long readers are given one draw, so that lists can be kept.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// What a draw depends on besides the records.
+/// Holds what a draw depends on besides the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u64);
 
@@ -27,7 +27,7 @@ impl Seed {
     pub(super) fn new(secret: &Secret, now: UnixMillis, caller: Option<(&[u8; 32], &str)>) -> Self {
         let moment = now.as_u64() / saturating_millis(MOMENT);
         let (key, peer_id) = caller.map_or((&[][..], ""), |(key, peer_id)| (key.as_slice(), peer_id));
-        Self(secret.hash(Purpose::Seed, &[&moment.to_be_bytes(), key, peer_id.as_bytes()]))
+        Self(secret.hash(HashPurpose::Seed, &[&moment.to_be_bytes(), key, peer_id.as_bytes()]))
     }
 
     /// Takes back the number of [`Seed::as_u64`].
@@ -57,7 +57,7 @@ const SITE: u64 = 4;
 const RECORD: u64 = 5;
 const ORDER: u64 = 6;
 
-/// A record in the order in which places are dealt: by turns, in one turn those present longest first, then by share.
+/// Holds a record in the order in which places are dealt: by turns, in one turn those present longest first, then by share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Dealt {
     /// How many of its share come before it.
@@ -67,7 +67,7 @@ struct Dealt {
     position: usize,
 }
 
-/// A record among those of its share, in the order in which these are dealt.
+/// Holds a record among those of its share, in the order in which these are dealt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct InShare {
     /// How many of its site come before it.

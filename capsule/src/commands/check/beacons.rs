@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::announcer::{Answer, Reply, Request, Verdict};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome as Answer, Verdict};
 use rendezvous_protocol::answer::read_answer;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, Standing};
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, TicketStatus as Standing};
 use rendezvous_protocol::limits::ROOT_MAX_BYTES;
 use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
