@@ -4,6 +4,7 @@
 //! by a name of the page's own that it lets point to 127.0.0.1 (DNS rebinding), against which names are checked, and by
 //! the machine's own name, against which origins are. A beacon on Cloudflare is only ever reached by its names.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -103,7 +104,7 @@ impl OwnNames {
 
     fn check(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Problem> {
         let name = host.and_then(name_of).ok_or(Problem::HostMissing)?;
-        if self.configured.contains(&name) {
+        if self.configured.contains(&*name) {
             return Ok(());
         }
         if is_own_machine(&name, self.is_reached_by_address) {
@@ -123,16 +124,22 @@ fn is_welcome(pages: &BTreeSet<Origin>, origin: &str) -> bool {
 
 /// Returns the name or the address of a `Host` header, without the port, in lower case and without the dot of a name
 /// that is written out in full.
-fn name_of(host: &str) -> Option<String> {
+fn name_of(host: &str) -> Option<Cow<'_, str>> {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, port),
         _ => (host, ""),
     };
-    let is_host = (name.starts_with('[') || !name.contains(':'))
-        && Origin::parse(&format!("http://{name}")).is_some()
-        && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = if name.starts_with('[') {
+        address_of(name).is_some()
+    } else {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
     let name = name.strip_suffix('.').unwrap_or(name);
-    (is_host && !name.is_empty()).then(|| name.to_ascii_lowercase())
+    if !is_name || name.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
 }
 
 fn address_of(name: &str) -> Option<IpAddr> {

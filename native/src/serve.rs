@@ -27,7 +27,7 @@ use crate::thread::{self, Own};
 /// Connections that the system keeps while they are not taken yet.
 const BACKLOG: u32 = 1_024;
 
-/// The most connections. One that waits takes about 5 kB.
+/// The most connections. One that waits takes about 12 kB.
 const CONNECTIONS_MAX: usize = 20_000;
 
 /// Open files that are not connections: the database, for each event loop, the log.

@@ -104,6 +104,22 @@ fn a_change_that_was_put_off_is_written_in_time() {
 }
 
 #[test]
+fn a_state_that_cannot_be_written_is_said_once_and_costs_no_answer() {
+    let state = tempfile::tempdir().unwrap();
+    let beacon = Beacon::start(state.path(), &[]);
+    let other = rusqlite::Connection::open(state.path().join("beacon.sqlite")).unwrap();
+    // Whoever else writes makes the beacon's own writes fail, for as long as that takes.
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(beacon.announce("ann").status, 200);
+    let note = beacon.until("snapshot_not_written");
+    assert_eq!(note["level"], "error");
+    assert_eq!(beacon.announce("bob").json()["total"], 2);
+    other.execute_batch("COMMIT").unwrap();
+    beacon.end();
+    assert_eq!(Beacon::start(state.path(), &[]).peers("/peers"), ["ann", "bob"]);
+}
+
+#[test]
 fn a_request_under_way_is_answered_before_the_end() {
     let state = tempfile::tempdir().unwrap();
     let mut beacon = Beacon::start(state.path(), &[]);
