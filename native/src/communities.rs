@@ -361,7 +361,7 @@ mod tests {
         started: Instant,
         /// Of every ticket.
         lifetime: Duration,
-        writer: Option<JoinHandle<()>>,
+        writer: Option<JoinHandle<usize>>,
         _state: tempfile::TempDir,
     }
 

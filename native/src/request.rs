@@ -1,5 +1,6 @@
 //! A request: carries out the steps that the service asks for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -139,10 +140,15 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     Some(origin.to_str().ok().filter(|origin| is_one && !origin.is_empty()).unwrap_or("null"))
 }
 
-/// Returns all the lines of a header that is a list as one.
-fn joined(headers: &HeaderMap, name: HeaderName) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    lines.join(", ")
+/// Returns all the lines of a header that is a list as one. A line that is not text names nothing that is known here.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
+    let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    match (lines.next(), lines.next()) {
+        (Some(first), Some(second)) => {
+            Cow::Owned([first, second].into_iter().chain(lines).collect::<Vec<_>>().join(", "))
+        }
+        (only, _) => Cow::Borrowed(only.unwrap_or_default()),
+    }
 }
 
 /// The headers of every answer, and those of each kind of content. Made once: most of them are the same in all answers.

@@ -6,6 +6,7 @@
 //!
 //! In scope: the file, the lock on it, reading, writing. Not in scope: what a row says, and when it is written.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,8 +142,9 @@ impl Storage {
         self.connect().map(Reader)
     }
 
-    /// Starts the thread that writes. It ends when nobody can order anything any more, with everything written.
-    pub(crate) fn start_writer(&self) -> Result<(Sender<Order>, JoinHandle<()>), StorageError> {
+    /// Starts the thread that writes. It ends when nobody can order anything any more, and returns of how many objects the
+    /// last change could not be made.
+    pub(crate) fn start_writer(&self) -> Result<(Sender<Order>, JoinHandle<usize>), StorageError> {
         let connection = self.connect()?;
         let (orders, received) = channel();
         let writer = std::thread::Builder::new().name("storage".to_owned());
@@ -221,7 +223,8 @@ pub(crate) struct Done {
     pub(crate) outcome: Result<Option<Note>, String>,
 }
 
-fn write_all(mut connection: Connection, orders: &Receiver<Order>) {
+fn write_all(mut connection: Connection, orders: &Receiver<Order>) -> usize {
+    let mut failed = BTreeSet::new();
     while let Ok(first) = orders.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -235,12 +238,18 @@ fn write_all(mut connection: Connection, orders: &Receiver<Order>) {
                 Change::Write(_) => None,
                 Change::Erase(note) => Some(note),
             };
+            if outcome.is_ok() {
+                failed.remove(&object);
+            } else {
+                failed.insert(object.clone());
+            }
             // Nobody hears it any more where the program is about to end.
             let _ = done.send(Done { object, outcome: outcome.clone().map(|()| note) });
         }
     }
     // So that the directory holds one whole file, for whoever copies it. What fails here is done at the next start.
     let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    failed.len()
 }
 
 fn commit(connection: &mut Connection, batch: &[Order]) -> rusqlite::Result<()> {
