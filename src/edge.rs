@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
+use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Unproven;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
+use rendezvous_service::platform::{AddressSource, Platform};
 use worker::Env;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
@@ -34,7 +36,7 @@ fn with_edge(env: &Env, work: impl FnOnce(&mut Edge) -> Step) -> Result<Step, Fa
 }
 
 fn new_edge(env: &Env) -> Result<Edge, Failure> {
-    Ok(Edge::new(config(env)?.clone(), random_secret()?, random().into()))
+    Ok(Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()))
 }
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
@@ -58,14 +60,19 @@ struct Host {
 
 impl Host {
     fn receive(self, now: UnixMillis) -> Result<JsValue, Failure> {
-        let header = config(&self.env)?.client_address_header.as_deref();
+        let config = config(&self.env)?;
+        let header = match Platform::CLOUDFLARE.address_source(config) {
+            AddressSource::Header(name) if !Platform::CLOUDFLARE.says_autonomous_system(config) => Some(name),
+            AddressSource::Header(_) | AddressSource::Connection => None,
+        };
         let described = runtime::describe_request(&self.request, header)?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
         let (method, url, address, autonomous_system, more) = (line(), line(), line(), line(), line());
         let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
         let origin = Some(origin).filter(|origin| !origin.is_empty());
-        let head = Head { method, url, address, autonomous_system, if_none_match, origin };
+        let address = read_address(address);
+        let head = Head { method, url, host: None, address, autonomous_system, if_none_match, origin };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(step)
     }

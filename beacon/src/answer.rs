@@ -13,10 +13,23 @@ pub struct Answer {
     pub status: u16,
     /// What the body is.
     pub content: Content,
+    /// What became of the request, for whoever counts.
+    pub outcome: Outcome,
     /// The headers that this answer has besides those of [`EVERY_ANSWER`], or in their place.
     pub headers: Vec<(&'static str, String)>,
     /// The body, empty where there is none.
     pub body: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered, and nothing new is listed.
+    Served,
+    /// A ticket was listed.
+    Accepted,
+    /// It was refused, with this code.
+    Refused(&'static str),
 }
 
 /// What a body is.
@@ -57,7 +70,7 @@ impl Answer {
     pub(crate) fn new(status: u16, content: Content, fields: &impl Serialize, peers: Option<&Excerpt>) -> Self {
         // Texts, numbers and their like can always be written.
         let fields = serde_json::to_string(fields).unwrap_or_default();
-        Self { status, content, headers: Vec::new(), body: with_peers(fields, peers) }
+        Self { status, content, outcome: Outcome::Served, headers: Vec::new(), body: with_peers(fields, peers) }
     }
 
     /// Makes a 200.
@@ -67,7 +80,17 @@ impl Answer {
 
     /// Makes an answer without a body.
     pub(crate) const fn empty(status: u16, headers: Vec<(&'static str, String)>) -> Self {
-        Self { status, content: Content::Nothing, headers, body: String::new() }
+        Self { status, content: Content::Nothing, outcome: Outcome::Served, headers, body: String::new() }
+    }
+
+    /// Makes a 200 of what is JSON already.
+    pub(crate) const fn of_json(body: String) -> Self {
+        Self { status: 200, content: Content::Json, outcome: Outcome::Served, headers: Vec::new(), body }
+    }
+
+    /// Returns the same answer with this outcome.
+    pub(crate) fn with_outcome(self, outcome: Outcome) -> Self {
+        Self { outcome, ..self }
     }
 
     /// Returns the same answer with these headers.

@@ -15,7 +15,7 @@ use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::upkeep::Upkeep;
 use serde::Serialize;
 
-use crate::answer::{AnnounceFields, Answer, Content};
+use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
 use crate::config::Config;
 use crate::note::{Details, Note};
@@ -177,6 +177,16 @@ impl CommunityObject {
         outcome.err().filter(|_| !was_failed).map(|cause| Note::failure("snapshot_not_written", &cause))
     }
 
+    /// Returns how many are listed, those whose tickets have expired since the last call too.
+    pub fn live(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Returns whether there are changes that are to be written and are not yet.
+    pub const fn has_unwritten(&self) -> bool {
+        self.upkeep.has_unwritten()
+    }
+
     /// Returns the text to save where the process is about to end, if there is something to lose. It never panics.
     pub fn unwritten(&self, now: UnixMillis) -> Option<String> {
         // What is not worth a row is worth this: it costs nothing.
@@ -221,7 +231,8 @@ impl CommunityObject {
             announce_after_ms: self.pacing.announce_after_millis(total, random),
             total,
         };
-        (Answer::ok(&fields, Some(&peers)), accepted)
+        let outcome = if accepted { Outcome::Accepted } else { Outcome::Served };
+        (Answer::ok(&fields, Some(&peers)).with_outcome(outcome), accepted)
     }
 
     /// Returns the answer, and whether there is something to store.
@@ -234,7 +245,7 @@ impl CommunityObject {
 
     fn list(&mut self, now: UnixMillis, effects: &mut Effects) -> Answer {
         match Listing::encode(&mut self.roster, now, self.started_at) {
-            Ok(body) => Answer { status: 200, content: Content::Json, headers: Vec::new(), body },
+            Ok(body) => Answer::of_json(body),
             Err(error) => {
                 effects.notes.push(Note::failure("request_failed", &error));
                 internal(now)

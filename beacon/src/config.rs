@@ -36,8 +36,92 @@ pub struct Config {
     pub network_requests_per_minute: u32,
     /// Requests a minute that one address, in IPv6 a /64, may make.
     pub address_requests_per_minute: u32,
-    /// The only header that the client's address is read from; Cloudflare's own, where absent.
+    /// The only header that the client's address is read from; what the platform has, where absent.
     pub client_address_header: Option<String>,
+    /// The origins at which this beacon is reached, the one for links first.
+    pub external_urls: Vec<Origin>,
+}
+
+/// The variables of the service, in the order in which they are explained.
+pub const VARIABLES: [Variable; 16] = [
+    Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
+    Variable::new("COMMUNITIES", Kind::List, ""),
+    Variable::new("ORIGINS", Kind::List, ""),
+    Variable::new("EXTERNAL_URLS", Kind::List, ""),
+    Variable::new("TRUSTED_TICKET_KEYS", Kind::List, ""),
+    Variable::new("REVOKED_TICKET_KEYS", Kind::List, ""),
+    Variable::new("TICKET_MAX_LIFETIME_MS", Kind::Number, "180000"),
+    Variable::new("ANNOUNCE_INTERVAL_MS", Kind::Number, "45000"),
+    Variable::new("ANNOUNCE_AFTER_MIN_MS", Kind::Number, "45000"),
+    Variable::new("ANNOUNCE_AFTER_MAX_MS", Kind::Number, "75000"),
+    Variable::new("ANNOUNCES_PER_DAY", Kind::Number, "0"),
+    Variable::new("ANSWER_LIMIT", Kind::Number, "50"),
+    Variable::new("PEERS_MAX_AGE_SECONDS", Kind::Number, "5"),
+    Variable::new("NETWORK_REQUESTS_PER_MINUTE", Kind::Number, "600"),
+    Variable::new("ADDRESS_REQUESTS_PER_MINUTE", Kind::Number, ""),
+    Variable::new("CLIENT_ADDRESS_HEADER", Kind::Text, ""),
+];
+
+/// Describes a variable for whoever reads it out of something else than text: a file, a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The name.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// The value where nothing is said; empty where that is nothing at all.
+    pub default: &'static str,
+}
+
+/// What the value of a variable is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Number,
+    /// Texts, as text separated by commas.
+    List,
+}
+
+impl Variable {
+    /// Describes a variable.
+    pub const fn new(name: &'static str, kind: Kind, default: &'static str) -> Self {
+        Self { name, kind, default }
+    }
+}
+
+/// Writes a list as the text of a variable, or returns the item that cannot be in one: one that is empty, or that would
+/// be two.
+///
+/// # Errors
+/// The item.
+pub fn list_text<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<String, &'a str> {
+    let items: Vec<_> = items.into_iter().collect();
+    match items.iter().find(|item| item.trim().is_empty() || item.contains(',')) {
+        Some(item) => Err(item),
+        None => Ok(items.join(",")),
+    }
+}
+
+/// Returns the variable that a name which is not one was almost certainly meant to be: a letter or two more, fewer, or
+/// others, or the other number. Short names, which are those of many programs, have to be one letter away; the shortest
+/// have no near misses at all, for `HOME` is not a misspelt `HOST`.
+pub fn near_miss(name: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let singular = |name: &str| {
+        name.strip_suffix("IES").map_or_else(|| name.trim_end_matches('S').to_owned(), |stem| format!("{stem}Y"))
+    };
+    let is_near = |known: &&'static str| {
+        let most = match known.len() {
+            ..=5 => 0,
+            6..=9 => 1,
+            _ => 2,
+        };
+        strsim::damerau_levenshtein(known, &upper) <= most || (most > 0 && singular(known) == singular(&upper))
+    };
+    let known: Vec<_> = known.into_iter().collect();
+    if known.contains(&name) { None } else { known.into_iter().find(is_near) }
 }
 
 /// Which communities are served.
@@ -136,7 +220,16 @@ impl Config {
                 "the name of a header, or nothing",
                 |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| text.to_owned()),
             )?)
-            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("CF-Connecting-IP")),
+            .filter(|name| !name.is_empty()),
+            external_urls: variables.one(
+                "EXTERNAL_URLS",
+                "",
+                "addresses of this beacon such as https://beacon.example, separated by commas and without a path",
+                |text| match text {
+                    "" => Some(Vec::new()),
+                    urls => urls.split(',').map(external_url).collect(),
+                },
+            )?,
         })
     }
 
@@ -147,6 +240,15 @@ impl Config {
             Communities::These(served) => served.contains(community),
             Communities::All => true,
         }
+    }
+
+    /// Returns the communities that the configuration names, the default one among them.
+    pub fn named_communities(&self) -> BTreeSet<Community> {
+        let mut named = BTreeSet::from([self.default_community.clone()]);
+        if let Communities::These(served) = &self.communities {
+            named.extend(served.iter().cloned());
+        }
+        named
     }
 
     /// Returns whether communities are served that nobody but their own peers has ever heard of.
@@ -183,6 +285,13 @@ const DAY: u64 = 86_400_000;
 
 fn whole(duration: Duration) -> u64 {
     rendezvous_protocol::time::saturating_millis(duration)
+}
+
+/// An address of this beacon. It has the one path that everything of the beacon is under.
+fn external_url(text: &str) -> Option<Origin> {
+    let text = text.trim();
+    let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text))?;
+    (origin.as_str().starts_with("http://") || origin.as_str().starts_with("https://")).then_some(origin)
 }
 
 /// A comma-separated list; none, where it is empty.
@@ -310,10 +419,69 @@ mod tests {
     }
 
     #[test]
-    fn cloudflares_own_header_is_the_default_however_it_is_written() {
-        for (value, expected) in [("", None), ("cf-connecting-ip", None), ("X-Real-IP", Some("X-Real-IP"))] {
-            let config = parse(&[("CLIENT_ADDRESS_HEADER", value)]).unwrap();
-            assert_eq!(config.client_address_header.as_deref(), expected);
+    fn the_described_defaults_are_the_defaults_and_all_that_is_shipped_is_described() {
+        let described = VARIABLES.map(|variable| (variable.name, variable.default));
+        assert_eq!(parse(&described).unwrap(), parse(&[]).unwrap());
+        let asked = std::cell::RefCell::new(BTreeSet::new());
+        Config::parse(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        })
+        .unwrap();
+        assert_eq!(asked.into_inner(), VARIABLES.map(|variable| variable.name.to_owned()).into());
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_from_that_of_another_program() {
+        let names = || VARIABLES.into_iter().map(|variable| variable.name).chain(["HOST", "PORT", "STATE"]);
+        for (name, meant) in [
+            ("TRUSTED_TICKET_KEY", Some("TRUSTED_TICKET_KEYS")),
+            ("REVOKED_TICKETS_KEYS", Some("REVOKED_TICKET_KEYS")),
+            ("trusted_ticket_keys", Some("TRUSTED_TICKET_KEYS")),
+            ("COMMUNITY", Some("COMMUNITIES")),
+            ("ORIGIN", Some("ORIGINS")),
+            ("ORGINS", Some("ORIGINS")),
+            ("EXTERNAL_URL", Some("EXTERNAL_URLS")),
+            ("DEFAULT_COMUNITY", Some("DEFAULT_COMMUNITY")),
+            ("CLIENT_ADDRESS_HEADERS", Some("CLIENT_ADDRESS_HEADER")),
+            ("HOME", None),
+            ("HOSTS", None),
+            ("STATUS", None),
+            ("POST", None),
+            ("TERM", None),
+            ("TICKET_LIFETIME", None),
+        ] {
+            assert_eq!(near_miss(name, names()), meant, "{name}");
+        }
+        for name in names() {
+            assert_eq!(near_miss(name, names()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_the_text_that_reads_as_it() {
+        assert_eq!(list_text(["a", "b"]), Ok("a,b".to_owned()));
+        assert_eq!(list_text([]), Ok(String::new()));
+        for item in ["a,b", "", " "] {
+            assert_eq!(list_text(["a", item]), Err(item));
+        }
+    }
+
+    #[test]
+    fn a_beacon_is_reached_at_origins_in_the_order_in_which_they_are_given() {
+        let config = parse(&[("EXTERNAL_URLS", "https://b.example/, http://A.example:8787")]).unwrap();
+        assert_eq!(
+            config.external_urls.iter().map(Origin::as_str).collect::<Vec<_>>(),
+            ["https://b.example", "http://a.example:8787"]
+        );
+        assert_eq!(parse(&[]).unwrap().external_urls, []);
+    }
+
+    #[test]
+    fn the_communities_that_are_named_are_known() {
+        for (value, expected) in [("", &["mainnet"][..]), ("*", &["mainnet"]), ("b,a", &["a", "b", "mainnet"])] {
+            let named = parse(&[("COMMUNITIES", value)]).unwrap().named_communities();
+            assert_eq!(named.iter().map(Community::as_str).collect::<Vec<_>>(), expected);
         }
     }
 
@@ -345,6 +513,10 @@ mod tests {
             ("ADDRESS_REQUESTS_PER_MINUTE", "601"),
             ("ADDRESS_REQUESTS_PER_MINUTE", "many"),
             ("CLIENT_ADDRESS_HEADER", "X Real IP"),
+            ("EXTERNAL_URLS", "beacon.example"),
+            ("EXTERNAL_URLS", "https://beacon.example/path"),
+            ("EXTERNAL_URLS", "ftp://beacon.example"),
+            ("EXTERNAL_URLS", "https://a.example,"),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!((error.variable, error.value.as_str()), (variable, value));

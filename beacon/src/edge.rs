@@ -10,13 +10,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
 use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
 use rendezvous_protocol::listing::{Excerpt, Listing};
-use rendezvous_protocol::network::{Client, read_address};
+use rendezvous_protocol::network::Client;
 use rendezvous_protocol::origin::is_foreign;
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
 use rendezvous_protocol::request::{
@@ -32,6 +33,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::call::{Call, ObjectError};
 use crate::config::Config;
 use crate::note::{Details, Note};
+use crate::platform::{AddressSource, Platform};
 use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query};
 use crate::spare::{Attempt, SpareObjects};
@@ -39,18 +41,18 @@ use crate::spare::{Attempt, SpareObjects};
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 
-/// The header that the client's address is in where the configuration names none.
-const DEFAULT_ADDRESS_HEADER: &str = "CF-Connecting-IP";
-
 /// Holds what a request says of itself before its body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head<'a> {
     /// The method.
     pub method: &'a str,
-    /// The URL, absolute and normalised.
+    /// The URL, normalised: absolute, or its path and query alone.
     pub url: &'a str,
-    /// The header that the client's address is in, empty where there is none.
-    pub address: &'a str,
+    /// The host that the request names, with its port; absent where it names none, or several. Only a platform with
+    /// names of its own looks at it.
+    pub host: Option<&'a str>,
+    /// The client's address, absent where the source that [`Platform`] and configuration name holds none.
+    pub address: Option<IpAddr>,
     /// The number of the client's autonomous system, empty where the host does not know it.
     pub autonomous_system: &'a str,
     /// `If-None-Match`, empty where there is none.
@@ -105,6 +107,7 @@ struct Caller {
 #[derive(Debug)]
 pub struct Edge {
     config: Config,
+    platform: Platform,
     secret: Secret,
     requests: RateLimit,
     new_communities: NewCommunities,
@@ -119,7 +122,8 @@ pub struct Edge {
 
 impl Edge {
     /// Makes an edge that remembers nothing yet. `secret` and `seed` are random; only the secret has to be secure.
-    pub fn new(config: Config, secret: Secret, seed: u64) -> Self {
+    /// Edges that share a process share the secret.
+    pub fn new(config: Config, platform: Platform, secret: Secret, seed: u64) -> Self {
         Self {
             secret,
             requests: RateLimit::new(
@@ -127,19 +131,23 @@ impl Edge {
                 config.network_requests_per_minute,
                 RATE_LIMIT_NETWORKS,
             ),
-            new_communities: NewCommunities::new(RATE_LIMIT_NETWORKS),
+            new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
             spares: SpareObjects::default(),
             spread: Spread(seed),
             said: BTreeSet::new(),
             notes: Vec::new(),
+            platform,
             config,
         }
     }
 
     /// Takes a request.
     pub fn receive(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
+        if let Err(problem) = self.platform.answers_to(head.host, head.origin) {
+            return Step::Answer(plain(now, &problem));
+        }
         let reads = matches!(head.method, "GET" | "HEAD");
         let writes = head.method == "POST";
         let (path, query) = path_and_query(head.url);
@@ -174,19 +182,23 @@ impl Edge {
     }
 
     fn client(&mut self, head: &Head<'_>) -> Client {
-        let client =
-            Client { address: read_address(head.address), autonomous_system: head.autonomous_system.parse().ok() };
-        let header = self.config.client_address_header.as_deref();
+        let client = Client { address: head.address, autonomous_system: head.autonomous_system.parse().ok() };
+        let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
             const EVENT: &str = "client_address_unreadable";
             if !self.said.contains(EVENT) {
                 // Not what it holds: that may be most of an address.
-                let header = header.unwrap_or(DEFAULT_ADDRESS_HEADER);
-                let cause =
-                    format!("the header {header} of a request has no address: all such clients count as one household");
+                let cause = match source {
+                    AddressSource::Header(header) => format!(
+                        "the header {header} of a request has no address: all such clients count as one household"
+                    ),
+                    AddressSource::Connection => {
+                        "a connection has no address: all such clients count as one household".to_owned()
+                    }
+                };
                 self.note_once(Note::failure(EVENT, &cause));
             }
-        } else if header.is_none() && client.autonomous_system.is_none() {
+        } else if self.platform.says_autonomous_system(&self.config) && client.autonomous_system.is_none() {
             const EVENT: &str = "autonomous_system_unknown";
             if !self.said.contains(EVENT) {
                 let cause = Some("an IPv4 /16 or an IPv6 /29 counts as a provider".to_owned());
@@ -412,6 +424,11 @@ impl Relay {
     /// Returns what it is asked.
     pub const fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// Returns the same for a host whose objects are in its own process, and which has nobody else to ask.
+    pub fn into_call(self) -> Call {
+        self.call
     }
 
     /// Goes on where no answer came.

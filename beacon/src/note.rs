@@ -36,6 +36,9 @@ pub struct Details {
     /// Peers that are concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peers: Option<usize>,
+    /// Where the beacon is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl Note {
@@ -46,7 +49,7 @@ impl Note {
 
     /// Makes a note of a failure.
     pub fn failure(event: &'static str, cause: &impl Display) -> Self {
-        Self { level: Level::Error, event, details: Details { cause: Some(cause.to_string()), peers: None } }
+        Self { level: Level::Error, event, details: Details { cause: Some(cause.to_string()), ..Details::default() } }
     }
 
     /// Writes the line, without its end.

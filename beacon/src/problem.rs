@@ -10,7 +10,7 @@ use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use crate::answer::{Answer, Content};
+use crate::answer::{Answer, Content, Outcome};
 
 /// Why a request is not served.
 #[derive(Clone, Debug)]
@@ -28,6 +28,12 @@ pub(crate) enum Problem {
         /// The methods of this path.
         allow: &'static str,
     },
+    /// The request names no host, or several.
+    HostMissing,
+    /// The request is for a host that is not this beacon's.
+    HostUnknown,
+    /// A page of elsewhere asks a beacon on its visitor's own machine.
+    OriginForeign,
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -44,7 +50,7 @@ pub fn internal(now: UnixMillis) -> Answer {
 }
 
 impl Problem {
-    const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
@@ -52,6 +58,8 @@ impl Problem {
             Self::RateLimited(_) => "THROTTLED",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::HostMissing => "MALFORMED",
+            Self::HostUnknown | Self::OriginForeign => "MISDIRECTED_REQUEST",
             Self::Internal => "INTERNAL",
         }
     }
@@ -61,7 +69,8 @@ impl Problem {
             Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
             Self::Request(RequestError::BodyTimeout) => 408,
             Self::Request(RequestError::BodyTooLarge) => 413,
-            Self::Request(_) => 400,
+            Self::Request(_) | Self::HostMissing => 400,
+            Self::HostUnknown | Self::OriginForeign => 421,
             Self::Ticket(
                 TicketError::SignatureInvalid | TicketError::UntrustedPublicKey | TicketError::RevokedPublicKey,
             ) => 403,
@@ -83,6 +92,7 @@ impl Problem {
             408 => "Request Timeout",
             409 => "Conflict",
             413 => "Content Too Large",
+            421 => "Misdirected Request",
             429 => "Too Many Requests",
             _ => "Internal Server Error",
         }
@@ -96,6 +106,13 @@ impl Problem {
             Self::RateLimited(limited) => limited.to_string(),
             Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::HostMissing => "a request names one host".to_owned(),
+            Self::HostUnknown => {
+                "this beacon does not answer to that name; its operator lists its names in EXTERNAL_URLS".to_owned()
+            }
+            Self::OriginForeign => "a page of that origin may not ask a beacon on its visitor's machine; \
+                whose machine it is lists the origin in ORIGINS"
+                .to_owned(),
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }
@@ -111,7 +128,7 @@ impl Problem {
     /// Returns the answer to a client that does not sign communities, about its ticket: it takes every status but 2xx for
     /// an outage, and reads nothing of the body.
     pub(crate) fn answer_with_ok(&self, now: UnixMillis, peers: &Excerpt) -> Answer {
-        Answer::ok(&self.fields(now), Some(peers))
+        Answer::ok(&self.fields(now), Some(peers)).with_outcome(Outcome::Refused(self.code()))
     }
 
     /// Returns the answer: RFC 9457 with the fields that existing clients read. Its `type` is `about:blank`, so its title is
@@ -130,7 +147,8 @@ impl Problem {
         if let Self::MethodNotAllowed { allow } = self {
             headers.push(("Allow", (*allow).to_owned()));
         }
-        Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers)
+        let answer = Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers);
+        answer.with_outcome(Outcome::Refused(self.code()))
     }
 
     fn fields(&self, now: UnixMillis) -> Fields {

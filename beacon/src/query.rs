@@ -1,13 +1,16 @@
 //! URLs and header values, taken apart.
 
-/// Returns the path and the query of an absolute URL.
+/// Returns the path and the query of a URL that is absolute, or a path and a query alone.
 ///
 /// It takes apart what the host has already normalised, so that a Worker does without half of the `url` crate and its
 /// tables of Unicode.
 pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
     let (before, query) = url.split_once('?').unwrap_or((url, ""));
-    let host_at = before.find("://").map_or(0, |scheme_ends| scheme_ends + "://".len());
+    let host_at = match before.find("://") {
+        Some(scheme_ends) if !before.starts_with('/') => scheme_ends + "://".len(),
+        _ => 0,
+    };
     let path = before.get(host_at..).and_then(|rest| rest.get(rest.find('/')?..));
     (path.unwrap_or("/"), query)
 }
@@ -39,6 +42,9 @@ mod tests {
             ("https://a.example/peers?a#b?c", ("/peers", "a")),
             ("https://a.example/peers#b?c", ("/peers", "")),
             ("https://user:pass@a.example/%3F?x", ("/%3F", "x")),
+            ("/peers?a", ("/peers", "a")),
+            ("/x://y/peers?a", ("/x://y/peers", "a")),
+            ("*", ("/", "")),
         ] {
             assert_eq!(path_and_query(url), expected, "{url}");
         }

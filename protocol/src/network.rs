@@ -45,6 +45,15 @@ pub struct RatePath {
     pub site: Option<NetworkHash>,
 }
 
+impl RatePath {
+    /// Returns which of so many rate limits counts the client, where several share the clients out among them. It goes by
+    /// the widest network that has a limit, so that nobody has more for being counted by several.
+    pub fn shard(self, shards: usize) -> usize {
+        let NetworkHash(widest) = self.site.unwrap_or(self.network);
+        usize::try_from(widest % shards.max(1) as u64).unwrap_or_default()
+    }
+}
+
 /// A network as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkHash(u64);
@@ -194,6 +203,23 @@ mod tests {
     fn shared(one: &str, other: &str) -> [bool; 3] {
         let (one, other) = (path(one), path(other));
         [one.provider == other.provider, one.site == other.site, one.household == other.household]
+    }
+
+    #[test]
+    fn one_shard_counts_all_that_have_a_limit_together_and_clients_are_shared_out() {
+        let shard = |address: &str| client(address).rate_path(&SECRET).shard(8);
+        for (one, other) in
+            [("192.0.2.1", "192.0.2.254"), ("192.0.2.1", "::ffff:192.0.2.9"), ("2001:db8:1:ff00::1", "2001:db8:1::1")]
+        {
+            assert_eq!(shard(one), shard(other), "{one} {other}");
+        }
+        let mut clients = [0; 8];
+        for number in 0..=255 {
+            clients[shard(&format!("10.1.{number}.1"))] += 1;
+            clients[shard(&format!("2001:db8:{number:x}::1"))] += 1;
+        }
+        assert!(clients.iter().all(|clients| (32..=96).contains(clients)), "{clients:?}");
+        assert_eq!(Client::default().rate_path(&SECRET).shard(1), 0);
     }
 
     #[test]

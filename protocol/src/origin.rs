@@ -45,6 +45,20 @@ impl Origin {
         let port = port.filter(|port| Some(*port) != own).map(|port| format!(":{port}")).unwrap_or_default();
         Some(Self(format!("{scheme}://{host}{port}")))
     }
+
+    /// Returns the origin as browsers write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the host, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, authority)| authority);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => authority,
+        }
+    }
 }
 
 /// Returns whether a page of another origin than those `allowed` sent a request with this `Origin` header. Where
@@ -75,6 +89,11 @@ mod tests {
             ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
         ] {
             assert_eq!(Origin::parse(text), Some(Origin(expected.to_owned())), "{text}");
+        }
+        for (text, host) in
+            [("http://A.example:8080", "a.example"), ("https://a.example", "a.example"), ("http://[::1]:8790", "[::1]")]
+        {
+            assert_eq!(Origin::parse(text).unwrap().host(), host);
         }
         for text in [
             "",

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::community::Community;
 use crate::limits::{
-    ADDRESSES_IN_A_NETWORK, NETWORKS_IN_A_SITE, NEW_COMMUNITIES_PER_MINUTE, NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE,
-    RECENT_COMMUNITIES, RECENT_COMMUNITIES_AGE,
+    ADDRESSES_IN_A_NETWORK, NETWORKS_IN_A_SITE, NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE, RECENT_COMMUNITIES,
+    RECENT_COMMUNITIES_AGE,
 };
 use crate::network::{NetworkHash, RatePath};
 use crate::time::{UnixMillis, saturating_millis};
@@ -104,13 +104,14 @@ pub struct NewCommunities {
 }
 
 impl NewCommunities {
-    /// Makes a rate limit that knows no community. At each level at most `capacity` networks are remembered.
-    pub fn new(capacity: usize) -> Self {
+    /// Makes a rate limit that knows no community, and lets through so many new ones a minute from everybody together.
+    /// At each level at most `capacity` networks are remembered.
+    pub fn new(per_minute: u32, capacity: usize) -> Self {
         let per_network = NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE;
         Self {
             networks: Buckets::new(per_network, capacity),
             sites: Buckets::new(per_network.saturating_mul(NETWORKS_IN_A_SITE), capacity),
-            process: Buckets::new(NEW_COMMUNITIES_PER_MINUTE, 1),
+            process: Buckets::new(per_minute, 1),
             recent: [BTreeSet::new(), BTreeSet::new()],
             since: UnixMillis::saturating(0),
         }
@@ -260,6 +261,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::NEW_COMMUNITIES_PER_MINUTE;
     use crate::network::Client;
     use crate::secret::Secret;
 
@@ -362,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_network_names_ten_new_communities_a_minute_and_any_number_of_known_ones() {
-        let mut limit = NewCommunities::new(100);
+        let mut limit = NewCommunities::new(NEW_COMMUNITIES_PER_MINUTE, 100);
         let here = path("192.0.2.1");
         for number in 0..10 {
             limit.admit(at(0), here, &community(number)).unwrap();
@@ -378,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_slash_48_names_forty_and_everybody_together_six_hundred() {
-        let mut limit = NewCommunities::new(10_000);
+        let mut limit = NewCommunities::new(NEW_COMMUNITIES_PER_MINUTE, 10_000);
         let mut number = 0;
         let mut named = |address: &str| {
             number += 1;
@@ -392,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_community_that_is_asked_for_stays_known_and_one_that_is_not_does_not() {
-        let mut limit = NewCommunities::new(100);
+        let mut limit = NewCommunities::new(NEW_COMMUNITIES_PER_MINUTE, 100);
         let here = path("192.0.2.1");
         let empty = |limit: &mut NewCommunities, now| {
             (0..).take_while(|number| limit.admit(now, here, &community(1_000 + number)).is_ok()).count()
@@ -410,7 +412,7 @@ mod tests {
 
     #[test]
     fn memory_of_communities_is_bounded() {
-        let mut limit = NewCommunities::new(100);
+        let mut limit = NewCommunities::new(NEW_COMMUNITIES_PER_MINUTE, 100);
         let minutes = 2 * RECENT_COMMUNITIES / 600 + 10;
         let mut number = 0;
         for minute in 0..minutes {

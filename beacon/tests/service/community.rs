@@ -95,7 +95,7 @@ fn what_changes_after_a_quiet_time_is_written_before_the_answer_goes_out() {
     };
     assert_eq!(effects, expected);
     let (mut restored, effects) = restore(1, false, stored(text));
-    let note = Note::info("roster_restored", Details { peers: Some(1), cause: None });
+    let note = Note::info("roster_restored", Details { peers: Some(1), ..Details::default() });
     assert_eq!(effects, Effects { notes: vec![note], ..Effects::default() });
     assert_eq!(listed(&mut restored, 1), listed(&mut object, 1));
     let (early, effects) = announce(&mut restored, 2, peer(0));
@@ -203,7 +203,7 @@ fn the_alarm_erases_what_nobody_is_in_and_else_is_set_again() {
     let _ = announce(&mut object, 100_000, peer(1));
     assert_eq!(object.handle_alarm(at(180_000)), Effects { wake_at: Some(at(360_000)), ..Effects::default() });
     let cause = Some("nobody is present".to_owned());
-    let erase = Some(Note::info("roster_deleted", Details { cause, peers: None }));
+    let erase = Some(Note::info("roster_deleted", Details { cause, ..Details::default() }));
     assert_eq!(object.handle_alarm(at(360_000)), Effects { erase, ..Effects::default() });
     assert!(announce(&mut object, 400_000, peer(2)).1.write.is_some());
 }
@@ -226,7 +226,7 @@ fn of_an_open_community_in_one_site_nothing_is_stored_and_nothing_wakes_it() {
     let rescued = object.unwritten(at(1));
     assert!(rescued.is_some(), "what is not worth a row is worth this");
     let (mut restored, effects) = restore(1, true, Found { stored: Ok(None), rescued });
-    let notes = vec![Note::info("roster_restored", Details { peers: Some(3), cause: None })];
+    let notes = vec![Note::info("roster_restored", Details { peers: Some(3), ..Details::default() })];
     assert_eq!(effects, Effects { notes, ..Effects::default() });
     assert_eq!(listed(&mut restored, 1).len(), 3);
     let (_, effects) = announce_from(&mut object, 1, peer(3), "198.51.100.1");
@@ -237,7 +237,7 @@ fn of_an_open_community_in_one_site_nothing_is_stored_and_nothing_wakes_it() {
     // Only those of one site go on: the next alarm takes away what is stored.
     let _ = announce_from(&mut object, 170_000, peer(0), "192.0.2.1");
     let cause = Some("all are in one site".to_owned());
-    let erase = Some(Note::info("roster_deleted", Details { cause, peers: None }));
+    let erase = Some(Note::info("roster_deleted", Details { cause, ..Details::default() }));
     assert_eq!(object.handle_alarm(at(190_000)), Effects { erase, ..Effects::default() });
     assert_eq!(announce_from(&mut object, 230_000, peer(0), "192.0.2.1").1, Effects::default());
     // Of a community that its operator has named one site is worth keeping.
@@ -258,7 +258,7 @@ fn a_rescued_roster_is_written_unless_storage_has_a_later_one() {
     assert_eq!(listed(&mut restored, 6).len(), 2);
     // Storage was written at 0, which may have emptied the budget.
     let timer = SNAPSHOT_INTERVAL - Duration::from_millis(6);
-    let notes = vec![Note::info("roster_restored", Details { peers: Some(2), cause: None })];
+    let notes = vec![Note::info("roster_restored", Details { peers: Some(2), ..Details::default() })];
     assert_eq!(effects, Effects { timer: Some(timer), notes, ..Effects::default() });
 
     let found = Found { stored: Ok(None), rescued: Some(rescued.clone()) };

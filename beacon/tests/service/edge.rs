@@ -6,7 +6,7 @@ use rendezvous_protocol::limits::LIST_TIMEOUT;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Purpose;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER};
+use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER, Outcome};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::Step;
 use serde_json::json;
@@ -34,6 +34,7 @@ fn a_new_ticket_is_accepted_and_listed_to_others_in_its_normal_form() {
         Answer {
             status: 200,
             content: Content::Json,
+            outcome: Outcome::Accepted,
             headers: Vec::new(),
             body: concat!(
                 r#"{"ok":true,"accepted":true,"listed":true,"community":"mainnet","serverTime":1700000000000,"#,
@@ -89,11 +90,13 @@ fn a_list_has_a_tag_and_an_age_and_is_not_sent_twice() {
         r#"{{"ok":true,"community":"mainnet","serverTime":1700000001000,"total":1,"since":[{START}],"peers":[{}]}}"#,
         ANN.ticket(0)
     );
-    assert_eq!(list, Answer { status: 200, content: Content::Json, headers: headers.clone(), body });
+    let outcome = Outcome::Served;
+    assert_eq!(list, Answer { status: 200, content: Content::Json, outcome, headers: headers.clone(), body });
     for known in [tag.clone(), tag.replace("W/", ""), format!("\"other\", {tag}"), "*".to_owned()] {
         let again = beacon.serve(&Request { if_none_match: known, ..get("/peers") });
         assert_eq!(beacon.asked, [], "an answer that needs nothing is the first step");
-        let expected = Answer { status: 304, content: Content::Nothing, headers: headers.clone(), body: String::new() };
+        let (headers, body) = (headers.clone(), String::new());
+        let expected = Answer { status: 304, content: Content::Nothing, outcome, headers, body };
         assert_eq!(again, expected);
     }
     assert_eq!(beacon.serve(&Request { if_none_match: "\"other\"".to_owned(), ..get("/peers") }).status, 200);
@@ -157,7 +160,8 @@ fn health_and_preflights_ask_for_nothing() {
             ("Access-Control-Allow-Headers", "*, Authorization".to_owned()),
             ("Access-Control-Max-Age", "86400".to_owned()),
         ];
-        assert_eq!(answer, Answer { status: 204, content: Content::Nothing, headers, body: String::new() });
+        let (outcome, body) = (Outcome::Served, String::new());
+        assert_eq!(answer, Answer { status: 204, content: Content::Nothing, outcome, headers, body });
     }
     assert_eq!(beacon.asked, []);
     assert_eq!(beacon.events(), [""; 0]);

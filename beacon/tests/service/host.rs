@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId};
@@ -15,6 +16,7 @@ use rendezvous_service::community::{CommunityObject, Found};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::note::Note;
+use rendezvous_service::platform::Platform;
 use serde_json::Value;
 
 pub(crate) const START: u64 = 1_700_000_000_000;
@@ -149,7 +151,7 @@ pub(crate) struct Beacon {
 impl Beacon {
     pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
         let config = config(variables);
-        let edge = Edge::new(config.clone(), Secret::from_bytes([7; 16]), 7);
+        let edge = Edge::new(config.clone(), Platform::CLOUDFLARE, Secret::from_bytes([7; 16]), 7);
         Self {
             now: 0,
             config,
@@ -172,7 +174,9 @@ impl Beacon {
     pub(crate) fn receive(&mut self, request: &Request) -> Step {
         let Request { method, path, address, if_none_match, origin, .. } = request;
         let url = format!("https://beacon.example{path}");
-        let head = Head { method, url: &url, address, autonomous_system: "", if_none_match, origin: *origin };
+        let address = read_address(address);
+        let head =
+            Head { method, url: &url, host: None, address, autonomous_system: "", if_none_match, origin: *origin };
         self.edge.receive(at(self.now), &head)
     }
 

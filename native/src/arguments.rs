@@ -1,0 +1,94 @@
+//! The command line, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const OVERVIEW: &str = "\
+How it goes together:
+  1. rendezvous-beacon serve
+     A beacon on http://127.0.0.1:8787, which keeps its state in .beacon.
+  2. curl http://127.0.0.1:8787/peers
+     Who is online.
+  3. rendezvous-beacon serve --print-config >beacon.toml
+     Everything that can be set, as a file for --config.
+
+Exit codes:
+  0  ended as it was asked to, by SIGTERM or SIGINT
+  1  failed: the port is in use, the state cannot be written or is another
+     process's, or the system did not do its work
+  2  usage: a wrong argument, variable or file of configuration
+
+`rendezvous-beacon serve --help` has the variables.";
+
+const SERVE: &str = "\
+Every variable is an environment variable, or a field of the file that --config
+names; the environment beats the file, the file beats the default. Lists are
+separated by commas, and in the file they may be TOML lists.
+
+This program:
+  HOST                     the address that it listens on (127.0.0.1). 0.0.0.0:
+                           all of IPv4, ::, all
+  PORT                     (8787) 0: a free one, which the log names
+  STATE                    the directory that keeps rosters over restarts
+                           (.beacon)
+  METRICS_ADDRESS          an address such as 127.0.0.1:9090, for
+                           GET /metrics in Prometheus's format (off)
+  THREADS                  event loops (one for each core)
+  EXTERNAL_URLS            where the beacon is reached, such as
+                           https://beacon.example. Requests for other names
+                           than these and this machine's are refused
+  CLIENT_ADDRESS_HEADER    the only header that the client's address is read
+                           from, behind a proxy that sets it (the connection's
+                           address)
+
+Communities:
+  DEFAULT_COMMUNITY        of a request that names none (mainnet)
+  COMMUNITIES              those that are served; *, alone: all (the default
+                           one)
+  ORIGINS                  pages' origins, such as https://app.example: those of
+                           others are not listed (any)
+  TRUSTED_TICKET_KEYS      the only public keys whose tickets are accepted (all)
+  REVOKED_TICKET_KEYS      public keys whose tickets are refused (none)
+
+Limits:
+  TICKET_MAX_LIFETIME_MS, ANNOUNCE_INTERVAL_MS, ANNOUNCE_AFTER_MIN_MS,
+  ANNOUNCE_AFTER_MAX_MS, ANNOUNCES_PER_DAY, ANSWER_LIMIT,
+  PEERS_MAX_AGE_SECONDS, NETWORK_REQUESTS_PER_MINUTE,
+  ADDRESS_REQUESTS_PER_MINUTE
+                           see contrib/rendezvous-beacon.toml
+
+Examples:
+  PORT=0 rendezvous-beacon serve
+      any free port; the first line of the log has its number
+  HOST=0.0.0.0 PORT=$PORT EXTERNAL_URLS=https://beacon.example \\
+    rendezvous-beacon serve
+      on a platform that ends TLS and gives a port
+  CLIENT_ADDRESS_HEADER=X-Real-IP EXTERNAL_URLS=https://beacon.example \\
+    rendezvous-beacon serve --config /etc/rendezvous-beacon.toml
+      behind a proxy on the same machine, which sets X-Real-IP";
+
+/// A beacon that answers "who is online?" for browser peer-to-peer applications.
+#[derive(Debug, Parser)]
+#[command(name = "rendezvous-beacon", version, after_help = OVERVIEW, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serves a beacon until SIGTERM or SIGINT, then answers what is under way, writes its state and ends.
+    #[command(after_help = SERVE)]
+    Serve(ServeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// File of configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints what would be in force, as a file for --config that says where each value is from, and ends.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}

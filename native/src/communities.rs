@@ -1,0 +1,332 @@
+//! The communities of one event loop: their objects in memory, their rows, and what is due when.
+//!
+//! An object that nobody has called for a while is dropped from memory once everything of it is written, and restored
+//! when it is called or due. How many there are is bounded twice: at most [`MOST_IN_MEMORY`] objects of at most 200
+//! tickets each in a process, and a row goes when its alarm comes and nobody is left, so that rows are those of the
+//! communities that somebody was in during the last minutes. Who may invent communities, and how fast, is the service's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
+use rendezvous_protocol::secret::Secret;
+use rendezvous_service::answer::Answer;
+use rendezvous_service::call::Call;
+use rendezvous_service::community::{CommunityObject, Effects, Found};
+use rendezvous_service::config::Config;
+use rendezvous_service::problem::internal;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock::Moment;
+use crate::journal;
+use crate::storage::{Change, Done, Order, Reader};
+
+/// Objects in the memory of a process. Full ones take about 200 kB each, so all together at most 820 MB.
+const MOST_IN_MEMORY: usize = 4_096;
+
+/// An object that was not called for so long is dropped from memory: by then its tickets have expired.
+const IDLE: Duration = TICKET_MAX_LIFETIME;
+
+/// After this time an object that could not be dropped is looked at again: its write has come by then.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Alarms are not stored. After a start every row has one, spread over this time, so that not all are read at once.
+const FIRST_ALARMS: Duration = TICKET_MAX_LIFETIME;
+
+/// Holds the communities that one event loop owns.
+pub(crate) struct Communities {
+    config: Arc<Config>,
+    reader: Reader,
+    orders: Sender<Order>,
+    done: UnboundedSender<Done>,
+    most_in_memory: usize,
+    slots: HashMap<Rc<str>, Slot>,
+    in_memory: usize,
+    deadlines: BTreeSet<(Instant, Due, Rc<str>)>,
+    counts: Counts,
+}
+
+/// How often things have happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) evicted: u64,
+    pub(crate) restored: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Timer,
+    Alarm,
+    /// A look at whether the object may be dropped from memory.
+    Idle,
+}
+
+/// What there is of a community.
+#[derive(Default)]
+struct Slot {
+    present: Option<Present>,
+    alarm_at: Option<Instant>,
+}
+
+/// An object in memory.
+struct Present {
+    object: CommunityObject,
+    called_at: Instant,
+    /// When it is looked at next.
+    look_at: Instant,
+    /// Whether a change of its row is under way. The next one waits, so that a newer one takes the place of an older.
+    is_under_way: bool,
+    next_change: Option<Change>,
+    /// Whether the last change failed, so that memory has what the row has not.
+    has_failed: bool,
+}
+
+impl Present {
+    /// Returns whether a new object, made from the row, would be this one.
+    fn is_settled(&self) -> bool {
+        !self.is_under_way && self.next_change.is_none() && !self.object.has_unwritten()
+    }
+}
+
+impl Communities {
+    /// Makes the communities of one of `loops` event loops. `stored` are the names of those that have a row.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        reader: Reader,
+        orders: Sender<Order>,
+        done: UnboundedSender<Done>,
+        loops: usize,
+        stored: Vec<String>,
+    ) -> Self {
+        let mut communities = Self {
+            config,
+            reader,
+            orders,
+            done,
+            most_in_memory: (MOST_IN_MEMORY / loops.max(1)).max(1),
+            slots: HashMap::new(),
+            in_memory: 0,
+            deadlines: BTreeSet::new(),
+            counts: Counts::default(),
+        };
+        let step = FIRST_ALARMS / u32::try_from(stored.len()).unwrap_or(u32::MAX).max(1);
+        let mut at = Instant::now();
+        for name in stored {
+            at += step;
+            communities.set_alarm(&name.into(), at);
+        }
+        communities
+    }
+
+    /// Calls an object, which is restored if it is not in memory.
+    pub(crate) fn call(&mut self, now: Moment, name: &str, call: Call) -> Answer {
+        let random = fastrand::u32(..);
+        let called = self.with_object(now, name, |object| object.handle(now.unix, call, random));
+        let Some((answer, effects)) = called else { return internal(now.unix) };
+        self.carry_out(now, name, effects);
+        answer
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_deadlines(&mut self, now: Moment) {
+        while let Some((at, _, _)) = self.deadlines.first()
+            && *at <= now.instant
+            && let Some((_, due, name)) = self.deadlines.pop_first()
+        {
+            match due {
+                Due::Timer => self.timer(now, &name),
+                Due::Alarm => self.alarm(now, &name),
+                Due::Idle => self.idle(now, &name),
+            }
+        }
+    }
+
+    /// Takes what became of a change.
+    pub(crate) fn changed(&mut self, done: Done) {
+        let Done { object, outcome } = done;
+        let Some(present) = self.slots.get_mut(object.as_str()).and_then(|slot| slot.present.as_mut()) else { return };
+        present.is_under_way = false;
+        present.has_failed = outcome.is_err();
+        let (erased, written) = match outcome {
+            Ok(note) => (note, Ok(())),
+            Err(cause) => (None, Err(cause)),
+        };
+        journal::write(erased);
+        journal::write(present.object.written(written));
+        if let Some(change) = present.next_change.take() {
+            order(&self.orders, &self.done, present, object, change);
+        }
+    }
+
+    /// Writes everything that is not written yet: the process is about to end.
+    pub(crate) fn write_all(&mut self, now: Moment) {
+        for (name, slot) in &mut self.slots {
+            let Some(present) = &mut slot.present else { continue };
+            let unwritten = present.object.unwritten(now.unix).map(Change::Write);
+            for change in present.next_change.take().into_iter().chain(unwritten) {
+                // One after the other though one is under way: nobody orders after these.
+                order(&self.orders, &self.done, present, name.to_string(), change);
+            }
+        }
+    }
+
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Returns the names of the objects in memory, and how many are listed in each.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.slots.iter().filter_map(|(name, slot)| Some((&**name, slot.present.as_ref()?.object.live())))
+    }
+
+    /// Lets an object do something, and restores it before that if it is not in memory. If it panics it is dropped: a
+    /// new one is made of the row, which knows everything but the last seconds.
+    fn with_object<T>(&mut self, now: Moment, name: &str, work: impl FnOnce(&mut CommunityObject) -> T) -> Option<T> {
+        if self.present(name).is_none() {
+            self.restore(now, name)?;
+        }
+        let present = self.present(name)?;
+        present.called_at = now.instant;
+        let object = &mut present.object;
+        let done = catch_unwind(AssertUnwindSafe(|| work(object)));
+        if done.is_err() {
+            journal::failure("request_failed", &"the object of a community has panicked, and starts anew");
+            self.drop_object(name);
+        }
+        done.ok()
+    }
+
+    fn present(&mut self, name: &str) -> Option<&mut Present> {
+        self.slots.get_mut(name)?.present.as_mut()
+    }
+
+    fn restore(&mut self, now: Moment, name: &str) -> Option<()> {
+        if self.in_memory >= self.most_in_memory {
+            self.make_room();
+        }
+        let found = Found { stored: self.reader.read(name), rescued: None };
+        if matches!(found.stored, Ok(Some(_))) {
+            self.counts.restored += 1;
+        }
+        let mut secret = [0; 16];
+        if let Err(error) = getrandom::fill(&mut secret) {
+            journal::failure("request_failed", &format_args!("no randomness: {error}"));
+            return None;
+        }
+        // A spare object's name is not a community's, and there are none here.
+        let is_open = Community::new(name).is_ok_and(|community| self.config.is_open(&community));
+        let restored = catch_unwind(AssertUnwindSafe(|| {
+            CommunityObject::restore(now.unix, &self.config, is_open, found, Secret::from_bytes(secret))
+        }));
+        let Ok((object, effects)) = restored else {
+            journal::failure("request_failed", &"the object of a community could not be restored");
+            return None;
+        };
+        let (called_at, look_at) = (now.instant, now.instant + IDLE);
+        let present = Present { object, called_at, look_at, is_under_way: false, next_change: None, has_failed: false };
+        let name: Rc<str> = name.into();
+        self.slots.entry(Rc::clone(&name)).or_default().present = Some(present);
+        self.in_memory += 1;
+        self.deadlines.insert((look_at, Due::Idle, Rc::clone(&name)));
+        self.carry_out(now, &name, effects);
+        Some(())
+    }
+
+    fn carry_out(&mut self, now: Moment, name: &str, effects: Effects) {
+        let Effects { write, erase, wake_at, timer, notes } = effects;
+        journal::write(notes);
+        let Some((name, _)) = self.slots.get_key_value(name) else { return };
+        let name = Rc::clone(name);
+        if let Some(after) = timer {
+            self.deadlines.insert((now.instant + after, Due::Timer, Rc::clone(&name)));
+        }
+        if let Some(at) = wake_at {
+            self.set_alarm(&name, now.instant + at.since(now.unix));
+        }
+        for change in write.map(Change::Write).into_iter().chain(erase.map(Change::Erase)) {
+            let Some(present) = self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut()) else { return };
+            if present.is_under_way {
+                present.next_change = Some(change);
+            } else {
+                order(&self.orders, &self.done, present, name.to_string(), change);
+            }
+        }
+    }
+
+    /// Sets an object's alarm, in the place of an earlier one.
+    fn set_alarm(&mut self, name: &Rc<str>, at: Instant) {
+        let slot = self.slots.entry(Rc::clone(name)).or_default();
+        if let Some(before) = slot.alarm_at.replace(at) {
+            self.deadlines.remove(&(before, Due::Alarm, Rc::clone(name)));
+        }
+        self.deadlines.insert((at, Due::Alarm, Rc::clone(name)));
+    }
+
+    fn timer(&mut self, now: Moment, name: &str) {
+        if let Some(present) = self.present(name) {
+            let effects = present.object.handle_timer(now.unix);
+            self.carry_out(now, name, effects);
+        }
+    }
+
+    fn alarm(&mut self, now: Moment, name: &str) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.alarm_at = None;
+        }
+        if let Some(effects) = self.with_object(now, name, |object| object.handle_alarm(now.unix)) {
+            self.carry_out(now, name, effects);
+        }
+    }
+
+    fn idle(&mut self, now: Moment, name: &Rc<str>) {
+        let Some(present) = self.present(name) else { return };
+        let idle_at = present.called_at + IDLE;
+        if idle_at <= now.instant && present.is_settled() && !present.has_failed {
+            self.counts.evicted += 1;
+            self.drop_object(name);
+        } else {
+            present.look_at = idle_at.max(now.instant + LOOK_AGAIN);
+            let look_at = present.look_at;
+            self.deadlines.insert((look_at, Due::Idle, Rc::clone(name)));
+        }
+    }
+
+    /// Drops the object that was not called for the longest time, if one can be dropped without a loss; else one whose
+    /// row cannot be written; else none, for what is under way is written within seconds.
+    fn make_room(&mut self) {
+        let objects = self.slots.iter().filter_map(|(name, slot)| Some((name, slot.present.as_ref()?)));
+        let droppable = objects.filter(|(_, present)| present.is_settled());
+        let oldest = droppable.min_by_key(|(_, present)| (present.has_failed, present.called_at));
+        if let Some(name) = oldest.map(|(name, _)| Rc::clone(name)) {
+            self.counts.evicted += 1;
+            self.drop_object(&name);
+        }
+    }
+
+    fn drop_object(&mut self, name: &str) {
+        let Some((name, _)) = self.slots.get_key_value(name) else { return };
+        let name = Rc::clone(name);
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        if let Some(present) = slot.present.take() {
+            self.in_memory -= 1;
+            self.deadlines.remove(&(present.look_at, Due::Idle, Rc::clone(&name)));
+        }
+        if slot.alarm_at.is_none() {
+            self.slots.remove(&name);
+        }
+    }
+}
+
+fn order(orders: &Sender<Order>, done: &UnboundedSender<Done>, present: &mut Present, object: String, change: Change) {
+    present.is_under_way = true;
+    if orders.send(Order { object, change, done: done.clone() }).is_err() {
+        // The thread that writes has ended, which it does only when the process is about to.
+        present.is_under_way = false;
+        present.has_failed = true;
+    }
+}

@@ -1,0 +1,233 @@
+//! An event loop: one thread with connections, and with the communities that it owns.
+//!
+//! A request is served by the loop of its connection. The call of an object goes to the loop that owns the community:
+//! as a function call where that is the same one, else as a message. So an object is never shared, and no lock is taken
+//! but that of one of several edges.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rendezvous_protocol::network::Client;
+use rendezvous_protocol::secret::Secret;
+use rendezvous_service::answer::Answer;
+use rendezvous_service::call::{Call, ObjectError};
+use rendezvous_service::config::Config;
+use rendezvous_service::edge::Edge;
+use rendezvous_service::platform::Platform;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::clock::Moment;
+use crate::communities::Communities;
+use crate::connections::Connections;
+use crate::journal;
+use crate::measurements::{LoopFigures, Measurements};
+
+/// What a loop is sent.
+pub(crate) enum Mail {
+    /// A connection to serve.
+    Connection { stream: TcpStream, client: IpAddr, permit: OwnedSemaphorePermit },
+    /// A call of an object that the loop owns.
+    Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
+    /// What the loop has counted is wanted.
+    Figures(oneshot::Sender<LoopFigures>),
+    /// Connections are to end when their requests are answered. Said back when all have.
+    Drain(oneshot::Sender<()>),
+    /// Whatever is not written is to be ordered to be, and the loop to end.
+    End,
+}
+
+/// What all loops share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) platform: Platform,
+    /// Each counts some of the clients, whatever loop serves them.
+    edges: Box<[Mutex<Edge>]>,
+    /// Of all edges.
+    secret: Secret,
+    loops: Box<[UnboundedSender<Mail>]>,
+    owners: RandomState,
+    /// One for each connection that there may be.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) most_connections: usize,
+}
+
+impl Shared {
+    /// Makes what loops that have these mailboxes share.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        platform: Platform,
+        edges: usize,
+        secret: Secret,
+        loops: Box<[UnboundedSender<Mail>]>,
+        most_connections: usize,
+    ) -> Self {
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &platform, secret))).collect();
+        let connections = Arc::new(Semaphore::new(most_connections));
+        Self { config, platform, edges, secret, loops, owners: RandomState::new(), connections, most_connections }
+    }
+
+    /// Returns how many loops there are.
+    pub(crate) fn loops(&self) -> usize {
+        self.loops.len()
+    }
+
+    /// Returns the index of the loop that owns an object.
+    pub(crate) fn owner(&self, object: &str) -> usize {
+        let loops = self.loops.len().max(1) as u64;
+        usize::try_from(self.owners.hash_one(object) % loops).unwrap_or_default()
+    }
+
+    /// Returns the index of the edge that counts a client.
+    pub(crate) fn edge_of(&self, address: Option<IpAddr>) -> usize {
+        if self.edges.len() < 2 {
+            return 0;
+        }
+        Client { address, autonomous_system: None }.rate_path(&self.secret).shard(self.edges.len())
+    }
+
+    /// Lets an edge do something. One in which code has panicked may be in any state, and is replaced.
+    pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
+        let edge = self.edges.get(index)?;
+        let mut locked = edge.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut locked = poisoned.into_inner();
+            *locked = new_edge(&self.config, &self.platform, self.secret);
+            edge.clear_poison();
+            locked
+        });
+        let (done, notes) = (work(&mut locked), locked.take_notes());
+        drop(locked);
+        journal::write(notes);
+        Some(done)
+    }
+
+    fn send(&self, index: usize, mail: Mail) -> bool {
+        self.loops.get(index).is_some_and(|mailbox| mailbox.send(mail).is_ok())
+    }
+
+    /// Sends every loop something.
+    pub(crate) fn broadcast(&self, mail: impl Fn() -> Mail) {
+        for mailbox in &self.loops {
+            // One that has ended has nothing to do any more.
+            let _ = mailbox.send(mail());
+        }
+    }
+
+    /// Asks every loop for something, and waits for those that answer.
+    pub(crate) async fn ask_all<T>(&self, mail: impl Fn(oneshot::Sender<T>) -> Mail) -> Vec<T> {
+        let mut answers = Vec::new();
+        for mailbox in &self.loops {
+            let (sender, answer) = oneshot::channel();
+            if mailbox.send(mail(sender)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.extend(answer.await.ok());
+        }
+        all
+    }
+
+    /// Hands a connection to a loop.
+    pub(crate) fn hand_over(&self, index: usize, mail: Mail) {
+        self.send(index % self.loops.len().max(1), mail);
+    }
+}
+
+fn new_edge(config: &Config, platform: &Platform, secret: Secret) -> Edge {
+    Edge::new(config.clone(), platform.clone(), secret, fastrand::u64(..))
+}
+
+/// A list that is on its way, and who waits for it.
+type Waiting = Vec<oneshot::Sender<Rc<Result<String, ObjectError>>>>;
+
+/// What the tasks of one loop share.
+pub(crate) struct EventLoop {
+    pub(crate) shared: Arc<Shared>,
+    index: usize,
+    pub(crate) communities: RefCell<Communities>,
+    pub(crate) connections: Connections,
+    pub(crate) measurements: RefCell<Measurements>,
+    lists: RefCell<HashMap<String, Waiting>>,
+}
+
+impl EventLoop {
+    /// Makes the loop that owns these communities.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, communities: Communities) -> Self {
+        Self {
+            shared,
+            index,
+            communities: RefCell::new(communities),
+            connections: Connections::default(),
+            measurements: RefCell::default(),
+            lists: RefCell::default(),
+        }
+    }
+
+    /// Returns what the loop has counted.
+    pub(crate) fn figures(&self) -> LoopFigures {
+        let communities = self.communities.borrow();
+        LoopFigures {
+            measurements: self.measurements.borrow().clone(),
+            counts: communities.counts(),
+            live: communities.live().map(|(name, live)| (name.to_owned(), live)).collect(),
+        }
+    }
+
+    /// Calls an object, here or where it is.
+    pub(crate) async fn call(&self, object: String, call: Call) -> Result<Answer, ObjectError> {
+        let owner = self.shared.owner(&object);
+        if owner == self.index {
+            return Ok(self.communities.borrow_mut().call(Moment::now(), &object, call));
+        }
+        let ended = || ObjectError::Runtime("the event loop of the community has ended".to_owned());
+        let (sender, answer) = oneshot::channel();
+        if !self.shared.send(owner, Mail::Call { object, call, answer: sender }) {
+            return Err(ended());
+        }
+        answer.await.map_err(|_| ended())
+    }
+
+    /// Fetches an object's list, or waits for one that is on its way to another request.
+    pub(crate) async fn fetch_list(
+        self: &Rc<Self>,
+        object: String,
+        patience: Duration,
+    ) -> Rc<Result<String, ObjectError>> {
+        if patience.is_zero() || self.shared.owner(&object) == self.index {
+            return Rc::new(self.list(object).await);
+        }
+        let (sender, list) = oneshot::channel();
+        let is_first = {
+            let mut lists = self.lists.borrow_mut();
+            let waiting = lists.entry(object.clone()).or_default();
+            waiting.push(sender);
+            waiting.len() == 1
+        };
+        if is_first {
+            // A reader who goes away does not take along what others wait for.
+            let (this, object) = (Rc::clone(self), object.clone());
+            tokio::task::spawn_local(async move {
+                let list = Rc::new(this.list(object.clone()).await);
+                for waiting in this.lists.borrow_mut().remove(&object).into_iter().flatten() {
+                    let _ = waiting.send(Rc::clone(&list));
+                }
+            });
+        }
+        match tokio::time::timeout(patience, list).await {
+            Ok(Ok(list)) => list,
+            Ok(Err(_)) | Err(_) => Rc::new(self.list(object).await),
+        }
+    }
+
+    async fn list(&self, object: String) -> Result<String, ObjectError> {
+        let answer = self.call(object, Call::List).await?;
+        if answer.status == 200 { Ok(answer.body) } else { Err(ObjectError::Status { status: answer.status }) }
+    }
+}

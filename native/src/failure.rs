@@ -1,0 +1,77 @@
+//! Why the program ends otherwise than it should, and with which exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::settings::SettingsError;
+use crate::storage::StorageError;
+
+/// The exit codes. The help explains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Ended as it was asked to.
+    Good = 0,
+    /// The port, the state or the system does not allow it.
+    Failed = 1,
+    /// A wrong argument, variable or file of configuration. The parser of arguments uses it too.
+    Usage = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why the beacon is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{variable}: {address} cannot be listened on: {error}")]
+    Listen { variable: &'static str, address: String, error: io::Error },
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    #[error("an event loop cannot be started: {0}")]
+    EventLoop(io::Error),
+    #[error("an event loop has ended by itself")]
+    EventLoopEnded,
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    #[error("asked twice to end: what was not written yet is lost")]
+    Interrupted,
+    #[error("the configuration could not be printed: {0}")]
+    Output(io::Error),
+}
+
+impl Failure {
+    /// Returns the exit code for it.
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Returns what to do about it, where there is something.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Settings(error) => error.hint(),
+            Self::Storage(error) => Some(error.hint()),
+            Self::Listen { error, .. } => match error.kind() {
+                io::ErrorKind::AddrInUse => Some("end what listens there, or set another port; 0 takes a free one"),
+                io::ErrorKind::PermissionDenied => {
+                    Some("ports below 1024 are for privileged users: set another, and let a proxy listen there")
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    Some("the address is not one of this machine's; 0.0.0.0 listens on all of IPv4, :: on all")
+                }
+                _ => None,
+            },
+            Self::EventLoop(_) => Some("raise the limit of threads and of open files"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The `rendezvous-beacon` program: the beacon for one machine.
+//!
+//! A host of `rendezvous-service`, which decides what happens: here its steps and effects are carried out, by event
+//! loops that share the communities out among them, and by one SQLite database. What TLS needs is a proxy's work.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod clock;
+mod communities;
+mod connections;
+mod event_loop;
+mod failure;
+mod journal;
+mod measurements;
+mod metrics;
+mod request;
+mod serve;
+mod settings;
+mod storage;
+mod thread;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command, ServeArguments};
+use crate::failure::{Exit, Failure};
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let Arguments { command: Command::Serve(arguments) } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // An output that is closed is no reason to complain to it.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Good }.into();
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => Exit::Good.into(),
+        Err(failure) => {
+            complain(&format_args!("error: {failure}"));
+            if let Some(hint) = failure.hint() {
+                complain(&format_args!("hint: {hint}"));
+            }
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(arguments: &ServeArguments) -> Result<(), Failure> {
+    let settings = Settings::of_process(arguments.config.as_deref())?;
+    if arguments.print_config {
+        return std::io::stdout().write_all(settings.to_toml().as_bytes()).map_err(Failure::Output);
+    }
+    serve::serve(settings)
+}
+
+fn complain(what: &impl Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}

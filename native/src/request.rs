@@ -1,0 +1,185 @@
+//! A request: carries out the steps that the service asks for.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
+    TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
+use rendezvous_protocol::network::read_address;
+use rendezvous_protocol::request::RequestError;
+use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER};
+use rendezvous_service::edge::{Head, Step};
+use rendezvous_service::platform::AddressSource;
+use rendezvous_service::problem::internal;
+
+use crate::clock::unix_now;
+use crate::event_loop::EventLoop;
+use crate::journal;
+
+/// Answers a request.
+pub(crate) async fn respond(
+    event_loop: Rc<EventLoop>,
+    client: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let received = Instant::now();
+    let (head, body) = request.into_parts();
+    let answer = answer(&event_loop, client, &head, body).await;
+    event_loop.measurements.borrow_mut().count(head.uri.path(), answer.outcome, received.elapsed());
+    let mut response = to_response(answer);
+    // A length beside chunks is dropped by hyper. Whatever another reader of this connection takes for the rest of the
+    // body, or for the next request, is not read as either (RFC 9112, section 6.1).
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answer {
+    let shared = &event_loop.shared;
+    let address = match shared.platform.address_source(&shared.config) {
+        AddressSource::Connection => Some(client),
+        AddressSource::Header(name) => {
+            head.headers.get_all(name).iter().next_back().and_then(|value| read_address(value.to_str().ok()?))
+        }
+    };
+    let edge = shared.edge_of(address);
+    let first = {
+        let if_none_match = joined(&head.headers, IF_NONE_MATCH);
+        let read = Head {
+            method: head.method.as_str(),
+            url: head.uri.path_and_query().map_or("/", |url| url.as_str()),
+            host: host(head),
+            address,
+            autonomous_system: "",
+            if_none_match: &if_none_match,
+            origin: origin(&head.headers),
+        };
+        shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
+    };
+    let (mut step, mut body) = (first, Some(body));
+    loop {
+        step = match step {
+            None => return internal(unix_now()),
+            Some(Step::Answer(answer)) => return answer,
+            Some(Step::ReadBody(read)) => {
+                let body = match body.take() {
+                    Some(body) => read_body(body).await,
+                    None => Err(RequestError::BodyBrokenOff),
+                };
+                shared.with_edge(edge, |edge| read.resume(edge, unix_now(), body))
+            }
+            Some(Step::Verify(verify)) => {
+                // Not in the lock: this is most of the work.
+                let holds = verify.ticket().equation_holds();
+                shared.with_edge(edge, |edge| verify.resume(edge, unix_now(), holds))
+            }
+            Some(Step::Relay(relay)) => {
+                let object = relay.object();
+                return event_loop.call(object, relay.into_call()).await.unwrap_or_else(|error| {
+                    journal::failure("request_failed", &error);
+                    internal(unix_now())
+                });
+            }
+            Some(Step::FetchList(fetch)) => {
+                let list = event_loop.fetch_list(fetch.object(), fetch.patience()).await;
+                shared.with_edge(edge, |edge| fetch.resume(edge, unix_now(), || (*list).clone()))
+            }
+        };
+    }
+}
+
+/// Reads the body, keeping at most [`BODY_MAX_BYTES`].
+async fn read_body(mut body: Incoming) -> Result<Vec<u8>, RequestError> {
+    let read = async {
+        let (mut kept, mut length) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| RequestError::BodyBrokenOff)?;
+            let Some(data) = frame.data_ref() else { continue };
+            length = length.saturating_add(data.len());
+            if length <= BODY_MAX_BYTES {
+                kept.extend_from_slice(data);
+            } else if length > BODY_MAX_READ_BYTES {
+                // A client that is still sending when the answer comes sees a broken connection, not the answer. So what
+                // is somewhat too long is read to its end.
+                break;
+            }
+        }
+        if length <= BODY_MAX_BYTES { Ok(kept) } else { Err(RequestError::BodyTooLarge) }
+    };
+    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(RequestError::BodyTimeout))
+}
+
+/// Returns the one host that a request names: that of a target in absolute form, else the header's (RFC 9112, section
+/// 3.2.2).
+fn host(head: &Parts) -> Option<&str> {
+    let mut headers = head.headers.get_all(HOST).iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return None;
+    }
+    head.uri.authority().map(|authority| authority.as_str()).or_else(|| header?.to_str().ok())
+}
+
+/// Returns the origin. One that is empty, written twice or not text is not none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = origins.next()?;
+    let is_one = origins.next().is_none();
+    Some(origin.to_str().ok().filter(|origin| is_one && !origin.is_empty()).unwrap_or("null"))
+}
+
+/// Returns all the lines of a header that is a list as one.
+fn joined(headers: &HeaderMap, name: HeaderName) -> String {
+    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    lines.join(", ")
+}
+
+/// The headers of every answer, and those of each kind of content. Made once: most of them are the same in all answers.
+static HEADERS: LazyLock<[HeaderMap; 3]> =
+    LazyLock::new(|| [Content::Nothing, Content::Json, Content::Problem].map(headers_of));
+
+fn headers_of(content: Content) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in EVERY_ANSWER {
+        set(&mut headers, name, HeaderValue::try_from(value));
+    }
+    if let Some(media_type) = content.media_type() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    headers
+}
+
+/// Sets a header of the service, all of which are ones that HTTP can carry.
+fn set(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue, InvalidHeaderValue>) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
+        headers.insert(name, value);
+    }
+}
+
+fn to_response(answer: Answer) -> Response<Full<Bytes>> {
+    let [nothing, json, problem] = &*HEADERS;
+    let headers = match answer.content {
+        Content::Nothing => nothing,
+        Content::Json => json,
+        Content::Problem => problem,
+    };
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    // Every status of the service is one of HTTP's.
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = headers.clone();
+    for (name, value) in answer.headers {
+        set(response.headers_mut(), name, HeaderValue::try_from(value));
+    }
+    response
+}

@@ -1,0 +1,204 @@
+//! Serving: what is opened at the start, who takes connections, and the orderly end.
+
+use std::future::pending;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rendezvous_protocol::secret::Secret;
+use rendezvous_service::note::{Details, Note};
+use rendezvous_service::platform::Platform;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::event_loop::{Mail, Shared};
+use crate::failure::Failure;
+use crate::journal;
+use crate::metrics;
+use crate::settings::Settings;
+use crate::storage::Storage;
+use crate::thread::{self, Own};
+
+/// Connections that the system keeps while they are not taken yet.
+const BACKLOG: u32 = 1_024;
+
+/// The most connections. One that waits takes about 5 kB.
+const CONNECTIONS_MAX: usize = 20_000;
+
+/// Open files that are not connections: the database, for each event loop, the log.
+const OTHER_FILES: usize = 128;
+
+/// Edges for each event loop, so that two loops seldom want the same one.
+const EDGES_PER_LOOP: usize = 4;
+
+/// The most edges. Each may keep lists of 8 MB for readers.
+const EDGES_MAX: usize = 64;
+
+/// How long to wait where a connection could not be taken, for want of memory or files.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves a beacon until a signal asks to end.
+pub(crate) fn serve(settings: Settings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(Failure::EventLoop)?.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> Result<(), Failure> {
+    let mut signals = Signals::new().map_err(Failure::Signals)?;
+    let storage = Arc::new(Storage::open(&settings.state)?);
+    let listener = listen("HOST and PORT", settings.listen)?;
+    let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
+    let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
+    let mut beacon = Beacon::start(&settings, &storage, address(&listener)?.ip())?;
+
+    if let Some(listener) = metrics {
+        say_url("metrics_listening", address(&listener)?, "/metrics");
+        tokio::spawn(metrics::serve(listener, Arc::clone(&beacon.shared), Arc::clone(&storage)));
+    }
+    say_url("listening", address(&listener)?, "");
+
+    let mut next = 0_usize;
+    loop {
+        tokio::select! {
+            (stream, client, permit) = accept(&listener, &beacon.shared) => {
+                beacon.shared.hand_over(next, Mail::Connection { stream, client, permit });
+                next = next.wrapping_add(1);
+            }
+            () = signals.next() => break,
+            _ = beacon.ended.recv() => return Err(Failure::EventLoopEnded),
+        }
+    }
+    drop(listener);
+    journal::write([Note::info("ending", Details::default())]);
+    tokio::select! {
+        _ = beacon.shared.ask_all(Mail::Drain) => {}
+        () = signals.next() => return Err(Failure::Interrupted),
+    }
+    beacon.end();
+    journal::write([Note::info("ended", Details::default())]);
+    Ok(())
+}
+
+/// What runs beside the thread that takes connections.
+struct Beacon {
+    shared: Arc<Shared>,
+    loops: Vec<JoinHandle<()>>,
+    writer: JoinHandle<()>,
+    /// Says when a loop has ended, which none does by itself.
+    ended: UnboundedReceiver<()>,
+}
+
+impl Beacon {
+    fn start(settings: &Settings, storage: &Storage, listens_on: IpAddr) -> Result<Self, Failure> {
+        let threads = settings.threads;
+        let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
+        let config = Arc::new(settings.config.clone());
+        let platform = Platform::of_program(&config, listens_on, u32::try_from(edges).unwrap_or(u32::MAX));
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)?;
+        let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
+        let secret = Secret::from_bytes(secret);
+        let shared = Shared::new(config, platform, edges, secret, loops.into(), most_connections());
+        let shared = Arc::new(shared);
+
+        let mut stored = vec![Vec::new(); threads];
+        for name in storage.names()? {
+            if let Some(of_owner) = stored.get_mut(shared.owner(&name)) {
+                of_owner.push(name);
+            }
+        }
+        let (orders, writer) = storage.start_writer()?;
+        let (says_ended, ended) = unbounded_channel();
+        let mut loops = Vec::new();
+        for (index, (mailbox, stored)) in mailboxes.into_iter().zip(stored).enumerate() {
+            let (orders, says_ended) = (orders.clone(), says_ended.clone());
+            let own = Own { reader: storage.reader()?, orders, stored, mailbox, says_ended };
+            loops.push(thread::start(Arc::clone(&shared), index, own).map_err(Failure::EventLoop)?);
+        }
+        Ok(Self { shared, loops, writer, ended })
+    }
+
+    /// Lets the loops order what is not written yet, and waits until it is.
+    fn end(self) {
+        let Self { shared, loops, writer, ended: _ } = self;
+        shared.broadcast(|| Mail::End);
+        for thread in loops.into_iter().chain([writer]) {
+            // One that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let in_error = |error| Failure::Listen { variable, address: address.to_string(), error };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let listening = socket.and_then(|socket| {
+        // Else a restart would have to wait until the system has forgotten the connections before it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    listening.map_err(in_error)
+}
+
+/// Says where the beacon listens: the line that whoever starts it waits for.
+fn say_url(event: &'static str, address: SocketAddr, path: &str) {
+    let url = Some(format!("http://{address}{path}"));
+    journal::write([Note::info(event, Details { url, ..Details::default() })]);
+}
+
+/// Takes the next connection, once there may be one more.
+async fn accept(listener: &TcpListener, shared: &Shared) -> (std::net::TcpStream, IpAddr, OwnedSemaphorePermit) {
+    loop {
+        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return pending().await };
+        let accepted = listener.accept().await.and_then(|(stream, client)| Ok((stream.into_std()?, client)));
+        match accepted {
+            Ok((stream, client)) => return (stream, client.ip(), permit),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                journal::failure("connection_not_taken", &error);
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Returns how many connections there may be, having raised the limit of open files as far as this user may.
+fn most_connections() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = (CONNECTIONS_MAX + OTHER_FILES) as u64;
+    let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let is_raised = current.is_some_and(|current| current < raised)
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok();
+    let files = if is_raised { raised } else { current.unwrap_or(wanted) };
+    usize::try_from(files).unwrap_or(CONNECTIONS_MAX).saturating_sub(OTHER_FILES).clamp(16, CONNECTIONS_MAX)
+}
+
+/// The signals that ask to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The settings: environment beats file beats default, and whatever cannot be read is an error that names it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
+use toml::{Table, Value};
+
+/// The variables of this program, besides those of the service.
+const OWN: [Variable; 5] = [
+    Variable::new("HOST", Kind::Text, "127.0.0.1"),
+    Variable::new("PORT", Kind::Number, "8787"),
+    Variable::new("STATE", Kind::Text, ".beacon"),
+    Variable::new("METRICS_ADDRESS", Kind::Text, ""),
+    Variable::new("THREADS", Kind::Number, ""),
+];
+
+/// Bytes of a file of configuration. Thousands of keys fit.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// The most event loops.
+const THREADS_MAX: usize = 256;
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("{path} cannot be read: {error}")]
+    File { path: String, error: io::Error },
+    #[error("{path} is longer than {FILE_MAX_BYTES} bytes")]
+    TooLong { path: String },
+    #[error("{path} is not TOML: {error}")]
+    NotToml { path: String, error: toml::de::Error },
+    #[error("{path}: {field} is not a setting{}", meant.map(|meant| format!(": {meant} is")).unwrap_or_default())]
+    UnknownField { path: String, field: String, meant: Option<&'static str> },
+    #[error("{path}: {field} is {found}: it must be {expected}")]
+    WrongType { path: String, field: &'static str, found: &'static str, expected: &'static str },
+    #[error("{path}: the list {field} has the item {item:?}: an item is a text that is not empty and has no comma")]
+    WrongItem { path: String, field: &'static str, item: String },
+    #[error("the environment variable {found} is not a setting of this program: {meant} is")]
+    NearMiss { found: String, meant: &'static str },
+    #[error("the environment variable {name} is not UTF-8")]
+    NotUnicode { name: &'static str },
+    #[error("{error} (set by {source_name})")]
+    Value { error: ConfigError, source_name: String },
+}
+
+impl SettingsError {
+    /// Returns what to do about it, where that does not go without saying.
+    pub(crate) const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownField { .. } => Some("`rendezvous-beacon serve --print-config` has all settings"),
+            Self::NearMiss { .. } => Some("rename it, or unset it"),
+            Self::NotToml { .. } => Some("`rendezvous-beacon serve --print-config` shows how a file looks"),
+            _ => None,
+        }
+    }
+}
+
+/// Holds everything that is set.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) listen: SocketAddr,
+    pub(crate) state: PathBuf,
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Event loops.
+    pub(crate) threads: usize,
+    values: BTreeMap<&'static str, Set>,
+    file: Option<String>,
+}
+
+/// A value, and who has set it.
+#[derive(Clone, Debug)]
+struct Set {
+    value: String,
+    source: Source,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Default,
+    File,
+    Environment,
+}
+
+fn variables() -> impl Iterator<Item = Variable> {
+    OWN.into_iter().chain(VARIABLES)
+}
+
+impl Settings {
+    /// Reads the environment of this process, and the file.
+    pub(crate) fn of_process(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let text = file.map(read).transpose()?;
+        let file = file.map(|path| path.display().to_string());
+        Self::parse(file.zip(text), std::env::vars_os())
+    }
+
+    fn parse(
+        file: Option<(String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
+        let default =
+            |variable: Variable| (variable.name, Set { value: variable.default.to_owned(), source: Source::Default });
+        let mut values: BTreeMap<_, _> = variables().map(default).collect();
+        let mut set = |name, value, source| values.insert(name, Set { value, source });
+        let (file, text) = file.unzip();
+        if let (Some(path), Some(text)) = (&file, text) {
+            for (name, value) in read_fields(path, &text)? {
+                set(name, value, Source::File);
+            }
+        }
+        for (name, value) in read_environment(environment)? {
+            set(name, value, Source::Environment);
+        }
+        Self::of_values(values, file)
+    }
+
+    fn of_values(values: BTreeMap<&'static str, Set>, file: Option<String>) -> Result<Self, SettingsError> {
+        let in_error = |error: ConfigError| {
+            let source_name = match values.get(error.variable).map(|set| set.source) {
+                Some(Source::File) => file.clone().unwrap_or_default(),
+                Some(Source::Environment) => "the environment".to_owned(),
+                Some(Source::Default) | None => "default".to_owned(),
+            };
+            SettingsError::Value { error, source_name }
+        };
+        let text = |name: &str| values.get(name).map(|set| set.value.clone());
+        let config = Config::parse(text).map_err(in_error)?;
+        let one = |variable, expected: &str, text: Option<&str>| {
+            let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
+            in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
+        };
+        let trimmed = |variable: &str| text(variable).unwrap_or_default().trim().to_owned();
+        let host = read_host(&trimmed("HOST"));
+        let host = host.ok_or_else(|| one("HOST", "an IP address, or localhost", None))?;
+        let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;
+        let state = text("STATE").filter(|path| !path.trim().is_empty());
+        let state = state.ok_or_else(|| one("STATE", "a directory", None))?;
+        let metrics = match trimmed("METRICS_ADDRESS").as_str() {
+            "" => None,
+            address => {
+                let expected = "an IP address and a port, such as 127.0.0.1:9090, or nothing";
+                Some(address.parse().map_err(|_| one("METRICS_ADDRESS", expected, None))?)
+            }
+        };
+        let threads = match trimmed("THREADS").as_str() {
+            "" => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX),
+            number => {
+                let number = number.parse().ok().filter(|threads| (1..=THREADS_MAX).contains(threads));
+                number.ok_or_else(|| one("THREADS", "a whole number from 1 to 256, or nothing", None))?
+            }
+        };
+        Ok(Self { config, listen: SocketAddr::new(host, port), state: state.into(), metrics, threads, values, file })
+    }
+
+    /// Writes what is in force as a file of configuration.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text = "# What is in force, and where each value is from. A file for --config.\n".to_owned();
+        for Variable { name, kind, .. } in variables() {
+            let Some(Set { value, source }) = self.values.get(name) else { continue };
+            let source = match source {
+                Source::Default => "the default",
+                Source::File => self.file.as_deref().unwrap_or("the file"),
+                Source::Environment => "the environment",
+            };
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name} = {} # {}", to_value(kind, value), source.escape_debug());
+        }
+        text
+    }
+}
+
+fn to_value(kind: Kind, text: &str) -> Value {
+    let number = || text.trim().parse().ok().map(Value::Integer);
+    let items = || text.split(',').map(|item| Value::String(item.trim().to_owned())).collect();
+    match kind {
+        Kind::Number => number().unwrap_or_else(|| Value::String(text.to_owned())),
+        // Alone it is not an item of a list but what stands in the place of one.
+        Kind::List if text.trim() == "*" => Value::String("*".to_owned()),
+        Kind::List if text.trim().is_empty() => Value::Array(Vec::new()),
+        Kind::List => Value::Array(items()),
+        Kind::Text => Value::String(text.to_owned()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    let name = || path.display().to_string();
+    let in_error = |error| SettingsError::File { path: name(), error };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(in_error)?;
+    file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(in_error)?;
+    if text.len() as u64 > FILE_MAX_BYTES { Err(SettingsError::TooLong { path: name() }) } else { Ok(text) }
+}
+
+/// Returns the fields of a file as the texts of variables.
+fn read_fields(path: &str, text: &str) -> Result<Vec<(&'static str, String)>, SettingsError> {
+    let path = || path.to_owned();
+    let table: Table = text.parse().map_err(|error| SettingsError::NotToml { path: path(), error })?;
+    let mut fields = Vec::new();
+    for (field, value) in table {
+        let Some(Variable { name, kind, .. }) = variables().find(|variable| variable.name == field) else {
+            let meant = near_miss(&field, variables().map(|variable| variable.name));
+            return Err(SettingsError::UnknownField { path: path(), field, meant });
+        };
+        let text = match (kind, value) {
+            (_, Value::String(text)) => text,
+            (Kind::Number, Value::Integer(number)) => number.to_string(),
+            (Kind::List, Value::Array(items)) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|item| item.as_str().ok_or(item.type_str())).collect();
+                let items = items.map_err(|found| SettingsError::WrongType {
+                    path: path(),
+                    field: name,
+                    found: of_type(found),
+                    expected: "a list of texts",
+                })?;
+                list_text(items).map_err(|item| SettingsError::WrongItem {
+                    path: path(),
+                    field: name,
+                    item: item.to_owned(),
+                })?
+            }
+            (kind, value) => {
+                let expected = match kind {
+                    Kind::Text => "a text",
+                    Kind::Number => "a whole number",
+                    Kind::List => "a list of texts",
+                };
+                let found = of_type(value.type_str());
+                return Err(SettingsError::WrongType { path: path(), field: name, found, expected });
+            }
+        };
+        fields.push((name, text));
+    }
+    Ok(fields)
+}
+
+fn of_type(name: &str) -> &'static str {
+    match name {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "float" => "a number with a point",
+        "boolean" => "true or false",
+        "datetime" => "a date",
+        "array" => "a list",
+        _ => "a table",
+    }
+}
+
+/// Returns the variables that are set. One that is empty, or nothing but white space, is not: that is how containers
+/// pass what is not set.
+fn read_environment(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(&'static str, String)>, SettingsError> {
+    let mut values = Vec::new();
+    for (name, value) in environment {
+        // A name that is not text is not one of ours, and not near to one.
+        let (Ok(found), false) = (name.into_string(), value.to_string_lossy().trim().is_empty()) else { continue };
+        match variables().find(|variable| variable.name == found) {
+            Some(Variable { name, .. }) => {
+                values.push((name, value.into_string().map_err(|_| SettingsError::NotUnicode { name })?));
+            }
+            None => {
+                if let Some(meant) = near_miss(&found, variables().map(|variable| variable.name)) {
+                    return Err(SettingsError::NearMiss { found, meant });
+                }
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn read_host(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if bare == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { bare.parse().ok() }
+}

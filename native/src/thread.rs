@@ -1,0 +1,115 @@
+//! The thread of an event loop: takes its mail, serves its connections, and does what is due.
+
+use std::net::{IpAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rendezvous_protocol::limits::BODY_TIMEOUT;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::Moment;
+use crate::communities::Communities;
+use crate::event_loop::{EventLoop, Mail, Shared};
+use crate::request;
+use crate::storage::{Done, Order, Reader};
+
+/// How often a loop looks at what is due. A change waits for 9.3 s and this until it is written, of the 10 s that a crash
+/// may lose.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Requests that are under way when the program is asked to end have this time to be answered: as long as a body may
+/// take, and a little.
+const DRAIN: Duration = BODY_TIMEOUT.saturating_add(Duration::from_secs(2));
+
+/// What a loop needs of its own.
+pub(crate) struct Own {
+    pub(crate) reader: Reader,
+    pub(crate) orders: std::sync::mpsc::Sender<Order>,
+    /// The names of the objects that the loop owns and that have a row.
+    pub(crate) stored: Vec<String>,
+    pub(crate) mailbox: UnboundedReceiver<Mail>,
+    /// Hears of it when the loop ends, however that comes about.
+    pub(crate) says_ended: UnboundedSender<()>,
+}
+
+/// Says that a loop has ended, though it may be by a panic.
+struct SaysEnded(UnboundedSender<()>);
+
+impl Drop for SaysEnded {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Starts a loop in a thread of its own.
+pub(crate) fn start(shared: Arc<Shared>, index: usize, own: Own) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    std::thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
+        LocalSet::new().block_on(&runtime, run(shared, index, own));
+    })
+}
+
+async fn run(shared: Arc<Shared>, index: usize, own: Own) {
+    let Own { reader, orders, stored, mut mailbox, says_ended } = own;
+    let _says_ended = SaysEnded(says_ended);
+    let (done, mut all_done) = unbounded_channel::<Done>();
+    let config = Arc::clone(&shared.config);
+    let communities = Communities::new(config, reader, orders, done, shared.loops(), stored);
+    let this = Rc::new(EventLoop::new(shared, index, communities));
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut draining: Option<(oneshot::Sender<()>, Instant)> = None;
+    loop {
+        tokio::select! {
+            mail = mailbox.recv() => match mail {
+                Some(Mail::Connection { stream, client, permit }) => serve(&this, stream, client, permit),
+                Some(Mail::Call { object, call, answer }) => {
+                    let called = this.communities.borrow_mut().call(Moment::now(), &object, call);
+                    // Whoever asked may have gone away.
+                    let _ = answer.send(called);
+                }
+                Some(Mail::Figures(figures)) => {
+                    let _ = figures.send(this.figures());
+                }
+                Some(Mail::Drain(drained)) => {
+                    draining = Some((drained, Instant::now() + DRAIN));
+                    this.connections.drain();
+                }
+                Some(Mail::End) | None => break,
+            },
+            Some(done) = all_done.recv() => this.communities.borrow_mut().changed(done),
+            _ = ticks.tick() => {
+                let now = Moment::now();
+                this.communities.borrow_mut().handle_deadlines(now);
+                let is_scarce = this.shared.connections.available_permits() < this.shared.most_connections / 2;
+                this.connections.close_idle(now.instant, is_scarce);
+            }
+        }
+        if let Some((drained, until)) =
+            draining.take_if(|(_, until)| this.connections.is_empty() || *until <= Instant::now())
+        {
+            if until <= Instant::now() {
+                this.connections.close_all();
+            }
+            let _ = drained.send(());
+        }
+    }
+    this.communities.borrow_mut().write_all(Moment::now());
+}
+
+fn serve(this: &Rc<EventLoop>, stream: TcpStream, client: IpAddr, permit: OwnedSemaphorePermit) {
+    let this = Rc::clone(this);
+    tokio::task::spawn_local(async move {
+        let respond = {
+            let this = Rc::clone(&this);
+            move |request| request::respond(Rc::clone(&this), client, request)
+        };
+        this.connections.serve(stream, respond).await;
+        drop(permit);
+    });
+}

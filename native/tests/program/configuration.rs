@@ -1,0 +1,149 @@
+//! Environment beats file beats default, and what cannot be read is named.
+
+use std::path::{Path, PathBuf};
+
+use crate::beacon::{outcome, program};
+
+fn file(directory: &Path, text: &str) -> PathBuf {
+    let path = directory.join("beacon.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// What is printed of these settings: exit code, output, error.
+fn printed(text: &str, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), text);
+    outcome(program(variables).args(["serve", "--print-config", "--config"]).arg(path))
+}
+
+/// The error of a file, which begins with its name.
+fn refused(text: &str, variables: &[(&str, &str)]) -> String {
+    let (code, output, error) = printed(text, variables);
+    assert_eq!((code, output.as_str()), (Some(2), ""), "{text}: {error}");
+    error
+}
+
+#[test]
+fn the_environment_beats_the_file_which_beats_the_default() {
+    let text = "ANSWER_LIMIT = 20\nPORT = \"9000\"\nCOMMUNITIES = [\"a\", \"b\"]\n";
+    let (code, output, error) = printed(text, &[("PORT", "9001"), ("STATE", ""), ("ORIGINS", " ")]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let has = |start: &str, end: &str| output.lines().any(|line| line.starts_with(start) && line.ends_with(end));
+    for (start, end) in [
+        ("PORT = 9001 # ", "the environment"),
+        ("ANSWER_LIMIT = 20 # ", "beacon.toml"),
+        ("COMMUNITIES = [\"a\", \"b\"] # ", "beacon.toml"),
+        ("STATE = \".beacon\" # ", "the default"),
+        ("ORIGINS = [] # ", "the default"),
+        ("HOST = \"127.0.0.1\" # ", "the default"),
+    ] {
+        assert!(has(start, end), "{start}{end} in\n{output}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_says_the_same() {
+    let values = |output: &str| -> Vec<_> {
+        let lines = output.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(" # ").unwrap().0.to_owned()).collect()
+    };
+    for text in ["", "COMMUNITIES = \"*\"\nSTATE = 'a \"b\" # c'\n", "ORIGINS = [\"https://a.example\"]\nTHREADS = 2\n"]
+    {
+        let (_, first, _) = printed(text, &[]);
+        let (code, second, error) = printed(&first, &[]);
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        assert_eq!(values(&first), values(&second));
+        assert_eq!(values(&first).len(), 21);
+    }
+}
+
+#[test]
+fn the_shipped_file_says_the_defaults_of_all_settings() {
+    let shipped = include_str!("../../../contrib/rendezvous-beacon.toml");
+    let (_, default, _) = printed("", &[]);
+    let (code, output, error) = printed(shipped, &[]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for (shipped, default) in output.lines().zip(default.lines()).skip(1) {
+        let (value, source) = shipped.rsplit_once(" # ").unwrap();
+        assert!(source.ends_with("beacon.toml"), "{shipped}");
+        assert_eq!(value, default.rsplit_once(" # ").unwrap().0);
+    }
+}
+
+#[test]
+fn a_field_that_is_not_one_is_refused_and_a_near_miss_named() {
+    for (text, named) in [
+        ("TRUSTED_TICKET_KEY = []", "TRUSTED_TICKET_KEY is not a setting: TRUSTED_TICKET_KEYS is"),
+        ("trusted_ticket_keys = []", "TRUSTED_TICKET_KEYS is"),
+        ("COMMUNITY = \"a\"", "COMMUNITIES is"),
+        ("ANSWERS = 5", "ANSWERS is not a setting\n"),
+        ("[vars]\nANSWER_LIMIT = 5", "vars is not a setting\n"),
+        ("ANSWER_LIMIT = 5\nANSWER_LIMIT = 6", "duplicate"),
+        ("ANSWER_LIMIT = ", "is not TOML"),
+    ] {
+        assert!(refused(text, &[]).contains(named), "{text}: {}", refused(text, &[]));
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_named_and_never_absent() {
+    for (text, named) in [
+        ("TRUSTED_TICKET_KEYS = true", "TRUSTED_TICKET_KEYS is true or false: it must be a list of texts"),
+        ("TRUSTED_TICKET_KEYS = [1]", "TRUSTED_TICKET_KEYS is a whole number: it must be a list of texts"),
+        ("TRUSTED_TICKET_KEYS = [[]]", "TRUSTED_TICKET_KEYS is a list"),
+        ("[REVOKED_TICKET_KEYS]", "REVOKED_TICKET_KEYS is a table"),
+        ("COMMUNITIES = [\"a,b\"]", "COMMUNITIES has the item \"a,b\""),
+        ("COMMUNITIES = [\"\"]", "COMMUNITIES has the item \"\""),
+        ("COMMUNITIES = [\"*\", \"a\"]", "COMMUNITIES is \"*,a\""),
+        ("DEFAULT_COMMUNITY = 5", "DEFAULT_COMMUNITY is a whole number: it must be a text"),
+        ("DEFAULT_COMMUNITY = 2026-01-01", "DEFAULT_COMMUNITY is a date"),
+        ("ANSWER_LIMIT = 5.0", "ANSWER_LIMIT is a number with a point: it must be a whole number"),
+        ("ANSWER_LIMIT = 201", "ANSWER_LIMIT is \"201\""),
+        ("ANSWER_LIMIT = \"many\"", "ANSWER_LIMIT is \"many\""),
+        ("PORT = 65536", "PORT is \"65536\""),
+        ("HOST = \"beacon.example\"", "HOST is \"beacon.example\""),
+        ("STATE = \"\"", "STATE is \"\""),
+        ("METRICS_ADDRESS = \"9090\"", "METRICS_ADDRESS is \"9090\""),
+        ("THREADS = 0", "THREADS is \"0\""),
+    ] {
+        let error = refused(text, &[]);
+        assert!(error.contains(named) && error.contains("beacon.toml"), "{text}: {error}");
+    }
+    assert!(refused("", &[("ANSWER_LIMIT", "0")]).contains("ANSWER_LIMIT is \"0\""));
+    assert!(refused("", &[("ANSWER_LIMIT", "0")]).contains("the environment"));
+}
+
+#[test]
+fn an_environment_is_full_of_others_names_and_near_misses_are_refused() {
+    let (code, _, error) = printed("", &[("HOME", "/root"), ("TERM", "dumb"), ("HOSTNAME", "a"), ("LIMIT", "1")]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let error = refused("", &[("TRUSTED_TICKET_KEY", "AAAA")]);
+    assert!(error.contains("TRUSTED_TICKET_KEYS is\nhint: rename it"), "{error}");
+    // It is set to nothing, so nothing is lost.
+    assert_eq!(printed("", &[("TRUSTED_TICKET_KEY", "")]).0, Some(0));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.toml");
+    let text = file(directory.path(), "\u{feff}ANSWER_LIMIT = 5");
+    assert_eq!(
+        outcome(program(&[]).args(["serve", "--print-config", "--config"]).arg(&text)).0,
+        Some(0),
+        "a byte order mark"
+    );
+    std::fs::write(&text, [0xff]).unwrap();
+    let long = directory.path().join("long.toml");
+    std::fs::write(&long, " ".repeat(1024 * 1024 + 1)).unwrap();
+    for (path, named) in [
+        (&missing, "missing.toml cannot be read"),
+        (&text, "beacon.toml cannot be read"),
+        (&long, "long.toml is longer"),
+    ] {
+        let (code, output, error) = outcome(program(&[]).args(["serve", "--config"]).arg(path));
+        assert_eq!((code, output.as_str()), (Some(2), ""));
+        assert!(error.contains(named), "{error}");
+    }
+}

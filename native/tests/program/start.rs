@@ -1,0 +1,117 @@
+//! A start that cannot succeed: what it says, and its exit code.
+
+use std::net::TcpListener;
+
+use crate::beacon::{Beacon, outcome, program};
+
+/// The error of a start with these variables. It says it on the standard error, and nothing on the output.
+fn refused(expected: i32, variables: &[(&str, &str)]) -> String {
+    let (code, output, error) = outcome(program(variables).arg("serve"));
+    assert_eq!((code, output.as_str()), (Some(expected), ""), "{error}");
+    assert!(error.starts_with("error: "), "{error}");
+    error
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let state = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let state = state.path().to_str().unwrap();
+    let error = refused(1, &[("STATE", state), ("PORT", &port)]);
+    assert!(error.contains("HOST and PORT") && error.contains(&port) && error.contains("\nhint: "), "{error}");
+    let address = format!("127.0.0.1:{port}");
+    let error = refused(1, &[("STATE", state), ("PORT", "0"), ("METRICS_ADDRESS", &address)]);
+    assert!(error.contains("METRICS_ADDRESS") && error.contains(&port), "{error}");
+}
+
+#[test]
+fn a_second_process_on_one_state_is_refused_and_the_first_goes_on() {
+    let state = tempfile::tempdir().unwrap();
+    let beacon = Beacon::start(state.path(), &[]);
+    let error = refused(1, &[("STATE", state.path().to_str().unwrap()), ("PORT", "0")]);
+    assert!(error.contains("another process") && error.contains("STATE of its own"), "{error}");
+    assert_eq!(beacon.get("/healthz").status, 200);
+    beacon.kill();
+    Beacon::start(state.path(), &[]).end();
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let inside = file.join("state");
+    let error = refused(1, &[("STATE", inside.to_str().unwrap()), ("PORT", "0")]);
+    assert!(error.contains("cannot be made") && error.contains("may write to"), "{error}");
+    // A directory where the lock should be: nobody, not even root, writes into that.
+    std::fs::create_dir_all(directory.path().join("state/lock")).unwrap();
+    let error = refused(1, &[("STATE", directory.path().join("state").to_str().unwrap()), ("PORT", "0")]);
+    assert!(error.contains("cannot be written") && error.contains("may write to"), "{error}");
+}
+
+#[test]
+fn a_database_of_another_kind_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("beacon.sqlite");
+    let state = directory.path().to_str().unwrap();
+    std::fs::write(&database, "not a database, though long enough to have a header of one".repeat(40)).unwrap();
+    let before = std::fs::read(&database).unwrap();
+    assert!(refused(1, &[("STATE", state), ("PORT", "0")]).contains("not a database of this program"));
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    std::fs::remove_file(&database).unwrap();
+    let other = rusqlite::Connection::open(&database).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    assert!(refused(1, &[("STATE", state), ("PORT", "0")]).contains("not a database of this program"));
+    other.execute_batch("DROP TABLE theirs; PRAGMA application_id = 0x7276626e; PRAGMA user_version = 2").unwrap();
+    assert!(refused(1, &[("STATE", state), ("PORT", "0")]).contains("later version"));
+}
+
+#[test]
+fn what_the_database_looks_like_is_pinned() {
+    let state = tempfile::tempdir().unwrap();
+    Beacon::start(state.path(), &[]).end();
+    let connection = rusqlite::Connection::open(state.path().join("beacon.sqlite")).unwrap();
+    let text = |query| connection.query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+    let number = |query| connection.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        text("SELECT sql FROM sqlite_schema WHERE name = 'roster'"),
+        "CREATE TABLE roster (object TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT"
+    );
+    assert_eq!(text("PRAGMA journal_mode"), "wal");
+    assert_eq!(number("PRAGMA application_id"), 0x7276_626e);
+    assert_eq!(number("PRAGMA user_version"), 1);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_said_and_left_aside() {
+    let state = tempfile::tempdir().unwrap();
+    Beacon::start(state.path(), &[]).end();
+    let connection = rusqlite::Connection::open(state.path().join("beacon.sqlite")).unwrap();
+    connection.execute("INSERT INTO roster VALUES ('mainnet', '{')", []).unwrap();
+    drop(connection);
+    let beacon = Beacon::start(state.path(), &[]);
+    assert_eq!(beacon.announce("ann").status, 200);
+    beacon.until("snapshot_unreadable");
+    beacon.end();
+    assert_eq!(Beacon::start(state.path(), &[]).peers("/peers"), ["ann"]);
+}
+
+#[test]
+fn help_teaches_and_a_wrong_argument_is_a_wrong_use() {
+    for arguments in [&["--help"][..], &["-h"], &["serve", "--help"]] {
+        let (code, output, error) = outcome(program(&[]).args(arguments));
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        assert!(output.contains("Usage: rendezvous-beacon"), "{output}");
+    }
+    let (_, output, _) = outcome(program(&[]).args(["serve", "--help"]));
+    for name in ["HOST", "PORT", "STATE", "EXTERNAL_URLS", "TRUSTED_TICKET_KEYS", "--print-config"] {
+        assert!(output.contains(name), "{name}");
+    }
+    let (code, output, _) = outcome(program(&[]).arg("--version"));
+    assert_eq!((code, output.as_str()), (Some(0), concat!("rendezvous-beacon ", env!("CARGO_PKG_VERSION"), "\n")));
+    for arguments in [&[][..], &["serve", "--port", "1"], &["server"]] {
+        let (code, output, error) = outcome(program(&[]).args(arguments));
+        assert_eq!((code, output.as_str(), error.is_empty()), (Some(2), "", false));
+    }
+}
