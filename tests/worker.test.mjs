@@ -75,11 +75,35 @@ test("a variable with a bad value: 500 INTERNAL for everybody, its name in the l
     assert.equal(line.level, "error");
     assert.match(line.details.cause, /ANNOUNCE_INTERVAL_MS is "45s": it must be a whole number/);
   });
-  // What is of another type is not absent.
-  await withBeacon({ vars: { COMMUNITIES: true } }, async ({ url }) => {
-    assert.equal((await call(url, "/peers")).json.code, "INTERNAL");
+});
+
+describe("a variable of another type than text", () => {
+  for (const [variable, value] of [
+    ["COMMUNITIES", true],
+    ["COMMUNITIES", ["mainnet", 1]],
+    ["COMMUNITIES", ["mainnet,other"]],
+    ["TRUSTED_TICKET_KEYS", { keys: [] }],
+    ["DEFAULT_COMMUNITY", ["mainnet"]],
+  ]) {
+    test(`${variable} = ${JSON.stringify(value)} is not absent`, async () => {
+      await withBeacon({ vars: { [variable]: value } }, async ({ url }, log) => {
+        assert.equal((await call(url, "/peers")).json.code, "INTERNAL");
+        const line = JSON.parse(await eventually(async () => log[0], (first) => first !== undefined));
+        assert.ok(line.details.cause.includes(`${variable} is "(`), line.details.cause);
+      });
+    });
+  }
+
+  test("a number is a number, and a list of texts a list", async () => {
+    const trusted = newPeer();
+    const vars = { ANSWER_LIMIT: 1, COMMUNITIES: ["mainnet", "other"], ORIGINS: [], TRUSTED_TICKET_KEYS: [trusted.publicKey] };
+    await withBeacon({ vars }, async ({ url }) => {
+      assert.equal((await peers(url, { community: "other" })).status, 200);
+      assert.equal((await peers(url, { community: "third" })).json.code, "COMMUNITY_UNKNOWN");
+      assert.equal((await announce(url, signTicket(newPeer()))).json.code, "UNTRUSTED_PUBLIC_KEY");
+      assert.equal((await announce(url, signTicket(trusted))).json.accepted, true);
+    });
   });
-  await withBeacon({ vars: { ANSWER_LIMIT: 1 } }, async ({ url }) => assert.equal((await call(url, "/peers")).status, 200));
 });
 
 test("the port of npm start says itself where a request comes from, unless something before it is believed", async () => {
@@ -344,6 +368,32 @@ describe("storage that cannot be read", () => {
       }
     });
   }
+});
+
+test("what is announced after a quiet time is in storage before the answer comes", async () => {
+  const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  try {
+    const peer = newPeer();
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url, workerd }) => {
+      assert.equal((await announce(url, signTicket(peer))).json.accepted, true);
+      workerd.kill("SIGKILL");
+    });
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url }) => {
+      assert.deepEqual(peerIds(await peers(url)), [peer.peerId]);
+    });
+  } finally {
+    await rm(persist, { recursive: true });
+  }
+});
+
+test("COMMUNITIES=*: what one network has named is known to the isolate, and not new to another", async () => {
+  await withBeacon({ vars: { COMMUNITIES: "*" } }, async ({ url }) => {
+    const list = async (community, address) => (await call(url, `/peers?community=${community}`, { address })).status;
+    for (let number = 0; number < 10; number += 1) assert.equal(await list(`new-${number}`, "192.0.2.1"), 200);
+    assert.equal(await list("new-10", "192.0.2.1"), 429);
+    assert.equal(await list("new-10", "198.51.100.1"), 200);
+    assert.equal(await list("new-10", "192.0.2.1"), 200);
+  });
 });
 
 test("a panic costs one request: 500, and the next is served with the roster intact", async () => {
