@@ -2,7 +2,14 @@
 //
 // Where a client's address comes from is the same too: from the header that http.mjs writes.
 
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { startBeacon } from "../tools/beacon.mjs";
+import { PROGRAM, startNative } from "../tools/native.mjs";
+import { ADDRESS_HEADER } from "./http.mjs";
 
 /**
  * @typedef {object} HostOptions
@@ -19,6 +26,7 @@ import { startBeacon } from "../tools/beacon.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
+ * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
  */
 
@@ -27,6 +35,8 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
+  // A garbage collector lets rubbish lie as long as there is room.
+  memoryGrowthMiB: 96,
   async start({ vars, state, log } = {}) {
     const { url, workerd, stop } = await startBeacon({ vars, persist: state, log });
     let ended;
@@ -43,7 +53,27 @@ export const WORKER = {
   },
 };
 
-export const HOSTS = [WORKER];
+/** @type {Host} */
+export const NATIVE = {
+  name: "the native program",
+  notes: [],
+  // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
+  memoryGrowthMiB: 32,
+  async start({ vars, state, log } = {}) {
+    assert.ok(existsSync(PROGRAM), `${PROGRAM} is not there: cargo build --package rendezvous-native`);
+    const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
+    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, PORT: "0", STATE: own };
+    const { url, child, stop } = await startNative({ environment, log });
+    const end = async (signal) => {
+      child.kill(signal);
+      await stop();
+      if (state === undefined) await rm(own, { recursive: true, force: true });
+    };
+    return { url, pid: child.pid, stop: () => end("SIGTERM"), kill: () => end("SIGKILL") };
+  },
+};
+
+export const HOSTS = [WORKER, NATIVE];
 
 /**
  * Runs a host, and ends it however the work ends.
