@@ -68,12 +68,19 @@ export const NATIVE = {
     const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
     const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, PORT: "0", STATE: own };
     const { url, child, stop } = await startNative({ environment, log });
-    const end = async (signal) => {
-      child.kill(signal);
+    const end = async () => {
       await stop();
       if (state === undefined) await rm(own, { recursive: true, force: true });
     };
-    return { url, pid: child.pid, stop: () => end("SIGTERM"), kill: () => end("SIGKILL") };
+    return {
+      url,
+      pid: child.pid,
+      stop: end,
+      kill() {
+        child.kill("SIGKILL");
+        return end();
+      },
+    };
   },
 };
 

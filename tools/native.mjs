@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { guardAgainstOrphan } from "./beacon.mjs";
 import { Failure, ROOT, execute, step } from "./steps.mjs";
 import { TOOL_ENVIRONMENT } from "./toolchain.mjs";
 
@@ -29,7 +30,8 @@ export async function buildNative() {
  * @returns {Promise<NativeBeacon>}
  */
 export async function startNative({ environment, log = () => {} }) {
-  const child = spawn(PROGRAM, ["serve"], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  // In a group of its own: a terminal would signal it too, and a second signal ends it before it has written everything.
+  const child = spawn(PROGRAM, ["serve"], { env: environment, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const ended = new Promise((resolve) => {
     child.once("error", (error) => resolve(`did not start: ${error.message}`));
     child.once("close", (code, signal) => resolve(`ended with ${signal ?? `exit code ${code}`}`));
@@ -48,13 +50,17 @@ export async function startNative({ environment, log = () => {} }) {
   });
   isReady = true;
   said.forEach(log);
+  const guard = guardAgainstOrphan(child.pid);
+  let isAsked = false;
   return {
     url,
     child,
     ended,
     async stop() {
-      child.kill("SIGTERM");
+      if (!isAsked) child.kill("SIGTERM");
+      isAsked = true;
       await ended;
+      guard.kill();
     },
   };
 }
