@@ -32,7 +32,7 @@ const MOST_IN_MEMORY: usize = 4_096;
 /// An object that was not called for so long is dropped from memory: by then its tickets have expired.
 const IDLE: Duration = TICKET_MAX_LIFETIME;
 
-/// After this time an object that could not be dropped is looked at again: its write has come by then.
+/// After this time an object that is new in memory, or could not be dropped, is looked at: its write has come by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Alarms are not stored. After a start every row has one, spread over this time, so that not all are read at once.
@@ -76,7 +76,8 @@ struct Slot {
 /// An object in memory.
 struct Present {
     object: CommunityObject,
-    called_at: Instant,
+    /// When it was last called; absent where it was only restored to be tidied up.
+    called_at: Option<Instant>,
     /// When it is looked at next.
     look_at: Instant,
     /// Whether a change of its row is under way. The next one waits, so that a newer one takes the place of an older.
@@ -128,6 +129,9 @@ impl Communities {
         let random = fastrand::u32(..);
         let called = self.with_object(now, name, |object| object.handle(now.unix, call, random));
         let Some((answer, effects)) = called else { return internal(now.unix) };
+        if let Some(present) = self.present(name) {
+            present.called_at = Some(now.instant);
+        }
         self.carry_out(now, name, effects);
         answer
     }
@@ -191,7 +195,6 @@ impl Communities {
             self.restore(now, name)?;
         }
         let present = self.present(name)?;
-        present.called_at = now.instant;
         let object = &mut present.object;
         let done = catch_unwind(AssertUnwindSafe(|| work(object)));
         if done.is_err() {
@@ -227,7 +230,7 @@ impl Communities {
             journal::failure("request_failed", &"the object of a community could not be restored");
             return None;
         };
-        let (called_at, look_at) = (now.instant, now.instant + IDLE);
+        let (called_at, look_at) = (None, now.instant + LOOK_AGAIN);
         let present = Present { object, called_at, look_at, is_under_way: false, next_change: None, has_failed: false };
         let name: Rc<str> = name.into();
         self.slots.entry(Rc::clone(&name)).or_default().present = Some(present);
@@ -285,7 +288,7 @@ impl Communities {
 
     fn idle(&mut self, now: Moment, name: &Rc<str>) {
         let Some(present) = self.present(name) else { return };
-        let idle_at = present.called_at + IDLE;
+        let idle_at = present.called_at.map_or(now.instant, |called_at| called_at + IDLE);
         if idle_at <= now.instant && present.is_settled() && !present.has_failed {
             self.counts.evicted += 1;
             self.drop_object(name);
@@ -328,5 +331,227 @@ fn order(orders: &Sender<Order>, done: &UnboundedSender<Done>, present: &mut Pre
         // The thread that writes has ended, which it does only when the process is about to.
         present.is_under_way = false;
         present.has_failed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::JoinHandle;
+
+    use rendezvous_protocol::key::PrivateKey;
+    use rendezvous_protocol::network::Client;
+    use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
+    use rendezvous_protocol::time::UnixMillis;
+    use rendezvous_service::call::Handed;
+    use rendezvous_service::note::{Details, Note};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::storage::Storage;
+
+    const START: u64 = 1_700_000_000_000;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One loop's communities, and the thread that writes for them.
+    struct Host {
+        communities: Communities,
+        done: UnboundedReceiver<Done>,
+        reader: Reader,
+        spare: Option<Reader>,
+        started: Instant,
+        /// Of every ticket.
+        lifetime: Duration,
+        writer: Option<JoinHandle<usize>>,
+        _state: tempfile::TempDir,
+    }
+
+    impl Host {
+        fn new(variables: &[(&str, &str)], loops: usize) -> Self {
+            let state = tempfile::tempdir().unwrap();
+            let storage = Storage::open(state.path()).unwrap();
+            let (orders, writer) = storage.start_writer().unwrap();
+            let (says_done, done) = unbounded_channel();
+            let variable =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let config = Arc::new(Config::parse(variable).unwrap());
+            let reader = storage.reader().unwrap();
+            let communities = Communities::new(Arc::clone(&config), reader, orders, says_done, loops, Vec::new());
+            let (reader, started) = (storage.reader().unwrap(), Instant::now());
+            let spare = storage.reader().ok();
+            let lifetime = config.roster_limits().ticket_max_lifetime;
+            Self { communities, done, reader, spare, started, lifetime, writer: Some(writer), _state: state }
+        }
+
+        fn at(&self, after: Duration) -> Moment {
+            let unix = UnixMillis::saturating(START).after(after);
+            Moment { unix, instant: self.started + after }
+        }
+
+        fn announce(&mut self, after: Duration, community: &str, peer: &str) -> Answer {
+            let issued_at = self.at(after).unix;
+            let payload = Payload {
+                peer_id: PeerId::new(peer).unwrap(),
+                user_id: UserId::new("user").unwrap(),
+                issued_at,
+                expires_at: issued_at.after(self.lifetime),
+                nonce: Nonce::new(vec![0; 12]).unwrap(),
+                community: None,
+                purpose: Purpose::Presence,
+            };
+            let json = Ticket::sign(payload, &PrivateKey::from_seed(&[1; 32])).to_json();
+            let ticket = VerifiedTicket::trusted(&json, Purpose::Presence).unwrap();
+            let handed = Handed {
+                community: Community::new(community).unwrap(),
+                network: Client::default().hand_over(),
+                ticket,
+            };
+            self.communities.call(self.at(after), community, Call::Ticket(Box::new(handed)))
+        }
+
+        fn list(&mut self, after: Duration, community: &str) -> String {
+            self.communities.call(self.at(after), community, Call::List).body
+        }
+
+        /// Lets everything happen that is due, and waits for what is ordered.
+        fn pass(&mut self, after: Duration) {
+            let now = self.at(after);
+            self.communities.handle_deadlines(now);
+            while self.communities.slots.values().any(|slot| slot.present.as_ref().is_some_and(|it| it.is_under_way)) {
+                let done = self.done.blocking_recv().unwrap();
+                self.communities.changed(done);
+            }
+        }
+
+        fn in_memory(&self) -> usize {
+            let present = self.communities.slots.values().filter(|slot| slot.present.is_some()).count();
+            assert_eq!(self.communities.in_memory, present);
+            present
+        }
+    }
+
+    impl Drop for Host {
+        fn drop(&mut self) {
+            let (orders, _) = std::sync::mpsc::channel();
+            self.communities.orders = orders;
+            self.writer.take().unwrap().join().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_idle_object_is_dropped_when_all_is_written_and_comes_back_from_its_row() {
+        let mut host = Host::new(&[("TICKET_MAX_LIFETIME_MS", "3600000")], 1);
+        for number in 0..10 {
+            host.announce(Duration::from_millis(number), "mainnet", &format!("peer-{number}"));
+        }
+        // Eight are written at once, the rest when the next row is there.
+        host.pass(Duration::from_millis(20));
+        assert!(!host.reader.read("mainnet").unwrap().unwrap().contains("peer-9"));
+        host.pass(SECOND * 10);
+        assert!(host.reader.read("mainnet").unwrap().unwrap().contains("peer-9"));
+        host.pass(IDLE - SECOND);
+        assert_eq!(host.in_memory(), 1);
+        host.announce(IDLE - SECOND, "mainnet", "peer-10");
+        host.pass(IDLE + SECOND * 10);
+        assert_eq!(host.in_memory(), 1, "it was called meanwhile");
+        host.pass(IDLE * 2);
+        assert_eq!((host.in_memory(), host.communities.counts().evicted), (0, 1));
+        assert!(host.list(IDLE * 2, "mainnet").contains("peer-10"));
+        assert_eq!(host.communities.counts().restored, 1);
+    }
+
+    #[test]
+    fn a_row_goes_when_nobody_is_left_and_nothing_stays_behind() {
+        let mut host = Host::new(&[], 1);
+        host.announce(Duration::ZERO, "mainnet", "ann");
+        host.pass(SECOND);
+        assert_eq!(host.reader.count(), Ok(1));
+        for minute in 1..=20 {
+            host.pass(SECOND * 60 * minute);
+        }
+        assert_eq!((host.reader.count(), host.in_memory()), (Ok(0), 0));
+        assert!(host.communities.slots.is_empty() && host.communities.deadlines.is_empty());
+    }
+
+    #[test]
+    fn rows_of_before_have_an_alarm_and_go_though_nobody_asks() {
+        let mut host = Host::new(&[], 1);
+        for community in ["a", "b", "c"] {
+            host.announce(Duration::ZERO, community, "ann");
+        }
+        host.pass(SECOND);
+        assert_eq!(host.reader.count(), Ok(3));
+        // As after a restart: nothing in memory, and the rows.
+        let Communities { config, orders, done, .. } = &host.communities;
+        let (config, orders, done) = (Arc::clone(config), orders.clone(), done.clone());
+        let stored = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let reader = host.spare.take().unwrap();
+        host.communities = Communities::new(config, reader, orders, done, 1, stored);
+        host.pass(TICKET_MAX_LIFETIME * 2);
+        assert_eq!(host.reader.count(), Ok(0));
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_the_longest_idle_goes() {
+        let mut host = Host::new(&[("COMMUNITIES", "*")], MOST_IN_MEMORY / 4);
+        assert_eq!(host.communities.most_in_memory, 4);
+        let name = |number: u64| format!("c{number}");
+        for number in 0..100 {
+            host.announce(Duration::from_millis(number), &name(number), "ann");
+            assert!(host.in_memory() <= 4);
+        }
+        let in_memory = |host: &Host, number| {
+            host.communities.slots.get(name(number).as_str()).is_some_and(|slot| slot.present.is_some())
+        };
+        assert_eq!((in_memory(&host, 95), in_memory(&host, 96), in_memory(&host, 99)), (false, true, true));
+        assert_eq!(host.communities.deadlines.len(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_once_stays_in_memory_and_is_served() {
+        let mut host = Host::new(&[("TICKET_MAX_LIFETIME_MS", "3600000")], 1);
+        host.announce(Duration::ZERO, "mainnet", "ann");
+        let failed = || Done { object: "mainnet".to_owned(), outcome: Err("the disk is full".to_owned()) };
+        host.done.blocking_recv().unwrap();
+        host.communities.changed(failed());
+        host.pass(IDLE * 3 / 2);
+        assert_eq!(host.in_memory(), 1, "the row has not what it has");
+        assert!(host.list(IDLE * 3 / 2, "mainnet").contains("ann"));
+        // When the alarm comes nobody is left, and the row goes: then there is nothing to lose.
+        for hour in 1..=4 {
+            host.pass(SECOND * 3_600 * hour);
+        }
+        assert_eq!(host.in_memory(), 0);
+    }
+
+    #[test]
+    fn of_the_changes_that_wait_for_one_under_way_the_last_counts() {
+        let mut host = Host::new(&[], 1);
+        let effects = |change: &str| Effects { write: Some(change.to_owned()), ..Effects::default() };
+        host.list(Duration::ZERO, "mainnet");
+        let now = host.at(SECOND);
+        for change in ["first", "second", "third"] {
+            host.communities.carry_out(now, "mainnet", effects(change));
+        }
+        let first = host.done.blocking_recv().unwrap();
+        assert_eq!(host.reader.read("mainnet"), Ok(Some("first".to_owned())));
+        host.communities.changed(first);
+        let third = host.done.blocking_recv().unwrap();
+        assert_eq!(host.reader.read("mainnet"), Ok(Some("third".to_owned())));
+        host.communities.changed(third);
+        let erase = Some(Note::info("roster_deleted", Details::default()));
+        host.communities.carry_out(now, "mainnet", Effects { erase, ..Effects::default() });
+        host.pass(SECOND);
+        assert_eq!(host.reader.read("mainnet"), Ok(None));
+    }
+
+    #[test]
+    fn an_object_that_panics_starts_anew_from_its_row() {
+        let mut host = Host::new(&[], 1);
+        host.announce(Duration::ZERO, "mainnet", "ann");
+        host.pass(SECOND);
+        let now = host.at(SECOND);
+        let done: Option<()> = host.communities.with_object(now, "mainnet", |_| panic!("injected"));
+        assert_eq!((done, host.in_memory()), (None, 0));
+        assert!(host.list(SECOND, "mainnet").contains("ann"));
     }
 }

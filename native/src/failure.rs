@@ -38,6 +38,10 @@ pub(crate) enum Failure {
     EventLoop(io::Error),
     #[error("an event loop has ended by itself")]
     EventLoopEnded,
+    #[error("the thread that writes the state has ended by itself: what was not written yet is lost")]
+    WriterEnded,
+    #[error("the last changes of {communities} communities could not be written, and are lost")]
+    NotWritten { communities: usize },
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
     #[error("asked twice to end: what was not written yet is lost")]
@@ -70,6 +74,7 @@ impl Failure {
                 }
                 _ => None,
             },
+            Self::NotWritten { .. } => Some("the log says why; peers announce themselves again within minutes"),
             Self::EventLoop(_) => Some("raise the limit of threads and of open files"),
             _ => None,
         }

@@ -1,5 +1,6 @@
 //! A request: carries out the steps that the service asks for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -47,6 +48,10 @@ pub(crate) async fn respond(
 
 async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answer {
     let shared = &event_loop.shared;
+    let origin = origin(&head.headers);
+    if let Some(answer) = shared.names.refuse(unix_now(), host(head), origin) {
+        return answer;
+    }
     let address = match shared.platform.address_source(&shared.config) {
         AddressSource::Connection => Some(client),
         AddressSource::Header(name) => {
@@ -59,11 +64,10 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
         let read = Head {
             method: head.method.as_str(),
             url: head.uri.path_and_query().map_or("/", |url| url.as_str()),
-            host: host(head),
             address,
             autonomous_system: "",
             if_none_match: &if_none_match,
-            origin: origin(&head.headers),
+            origin,
         };
         shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
     };
@@ -139,10 +143,15 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     Some(origin.to_str().ok().filter(|origin| is_one && !origin.is_empty()).unwrap_or("null"))
 }
 
-/// Returns all the lines of a header that is a list as one.
-fn joined(headers: &HeaderMap, name: HeaderName) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    lines.join(", ")
+/// Returns all the lines of a header that is a list as one. A line that is not text names nothing that is known here.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
+    let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    match (lines.next(), lines.next()) {
+        (Some(first), Some(second)) => {
+            Cow::Owned([first, second].into_iter().chain(lines).collect::<Vec<_>>().join(", "))
+        }
+        (only, _) => Cow::Borrowed(only.unwrap_or_default()),
+    }
 }
 
 /// The headers of every answer, and those of each kind of content. Made once: most of them are the same in all answers.

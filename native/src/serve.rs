@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::note::{Details, Note};
-use rendezvous_service::platform::Platform;
+use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +27,7 @@ use crate::thread::{self, Own};
 /// Connections that the system keeps while they are not taken yet.
 const BACKLOG: u32 = 1_024;
 
-/// The most connections. One that waits takes about 5 kB.
+/// The most connections. One that waits takes about 12 kB.
 const CONNECTIONS_MAX: usize = 20_000;
 
 /// Open files that are not connections: the database, for each event loop, the log.
@@ -79,7 +79,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         _ = beacon.shared.ask_all(Mail::Drain) => {}
         () = signals.next() => return Err(Failure::Interrupted),
     }
-    beacon.end();
+    beacon.end()?;
     journal::write([Note::info("ended", Details::default())]);
     Ok(())
 }
@@ -88,7 +88,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
 struct Beacon {
     shared: Arc<Shared>,
     loops: Vec<JoinHandle<()>>,
-    writer: JoinHandle<()>,
+    writer: JoinHandle<usize>,
     /// Says when a loop has ended, which none does by itself.
     ended: UnboundedReceiver<()>,
 }
@@ -98,12 +98,12 @@ impl Beacon {
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
-        let platform = Platform::of_program(&config, listens_on, u32::try_from(edges).unwrap_or(u32::MAX));
+        let names = OwnNames::new(&config, listens_on);
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared = Shared::new(config, platform, edges, secret, loops.into(), most_connections());
+        let shared = Shared::new(config, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -124,12 +124,16 @@ impl Beacon {
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
-    fn end(self) {
+    fn end(self) -> Result<(), Failure> {
         let Self { shared, loops, writer, ended: _ } = self;
         shared.broadcast(|| Mail::End);
-        for thread in loops.into_iter().chain([writer]) {
-            // One that has panicked has said so.
-            let _ = thread.join();
+        for thread in loops {
+            thread.join().map_err(|_| Failure::EventLoopEnded)?;
+        }
+        match writer.join() {
+            Ok(0) => Ok(()),
+            Ok(communities) => Err(Failure::NotWritten { communities }),
+            Err(_) => Err(Failure::WriterEnded),
         }
     }
 }
@@ -154,6 +158,8 @@ fn say_url(event: &'static str, address: SocketAddr, path: &str) {
 
 /// Takes the next connection, once there may be one more.
 async fn accept(listener: &TcpListener, shared: &Shared) -> (std::net::TcpStream, IpAddr, OwnedSemaphorePermit) {
+    // Once for each time that the system is out of something, not ten times a second.
+    let mut has_failed = false;
     loop {
         let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return pending().await };
         let accepted = listener.accept().await.and_then(|(stream, client)| Ok((stream.into_std()?, client)));
@@ -161,7 +167,10 @@ async fn accept(listener: &TcpListener, shared: &Shared) -> (std::net::TcpStream
             Ok((stream, client)) => return (stream, client.ip(), permit),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                journal::failure("connection_not_taken", &error);
+                if !has_failed {
+                    journal::failure("connection_not_taken", &error);
+                }
+                has_failed = true;
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }

@@ -22,6 +22,9 @@ use crate::storage::{Done, Order, Reader};
 /// may lose.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How often a loop looks for connections that have waited too long.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// Requests that are under way when the program is asked to end have this time to be answered: as long as a body may
 /// take, and a little.
 const DRAIN: Duration = BODY_TIMEOUT.saturating_add(Duration::from_secs(2));
@@ -63,6 +66,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
     let this = Rc::new(EventLoop::new(shared, index, communities));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweep_at = Instant::now() + SWEEP;
     let mut draining: Option<(oneshot::Sender<()>, Instant)> = None;
     loop {
         tokio::select! {
@@ -86,8 +90,11 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
             _ = ticks.tick() => {
                 let now = Moment::now();
                 this.communities.borrow_mut().handle_deadlines(now);
-                let is_scarce = this.shared.connections.available_permits() < this.shared.most_connections / 2;
-                this.connections.close_idle(now.instant, is_scarce);
+                if sweep_at <= now.instant {
+                    sweep_at = now.instant + SWEEP;
+                    let is_scarce = this.shared.connections.available_permits() < this.shared.most_connections / 2;
+                    this.connections.close_idle(now.instant, is_scarce);
+                }
             }
         }
         if let Some((drained, until)) =

@@ -250,9 +250,6 @@ impl Client {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
         let mut response = Response { status, headers, body: String::new() };
-        if status == 100 {
-            return self.response(method);
-        }
         let length = response.header("Content-Length").map_or(0, |length| length.parse().unwrap());
         if method != "HEAD" {
             let mut body = vec![0; length];
@@ -260,6 +257,15 @@ impl Client {
             response.body = String::from_utf8(body).unwrap();
         }
         Ok(Some(response))
+    }
+
+    /// Waits until the beacon asks for the body of a request that expects to be asked.
+    pub(crate) fn await_continue(&mut self) {
+        for expected in ["HTTP/1.1 100 Continue\r\n", "\r\n"] {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            assert_eq!(line, expected);
+        }
     }
 
     /// Whether the beacon closes the connection, without another byte.
