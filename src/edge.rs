@@ -72,7 +72,7 @@ impl Host {
         let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
         let origin = Some(origin).filter(|origin| !origin.is_empty());
         let address = read_address(address);
-        let head = Head { method, url, host: None, address, autonomous_system, if_none_match, origin };
+        let head = Head { method, url, address, autonomous_system, if_none_match, origin };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(step)
     }

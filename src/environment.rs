@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::config::{Config, ConfigError};
+use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
 use worker::Env;
-use worker::js_sys::{Date, Math, Reflect};
+use worker::js_sys::{Array, Date, Math, Reflect};
 use worker::wasm_bindgen::JsValue;
 
 /// Says why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
@@ -42,10 +42,19 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
         Config::parse(|name| {
-            Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined()).map(|value| text_of(&value))
+            let value = Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined())?;
+            let is_list = VARIABLES.iter().any(|variable| variable.name == name && variable.kind == Kind::List);
+            Some(is_list.then(|| text_of_list(&value)).flatten().unwrap_or_else(|| text_of(&value)))
         })
     });
     config.as_ref().map_err(|error| error.clone().into())
+}
+
+/// Returns the text of a list of texts, which TOML has too; nothing, where the value is not one.
+fn text_of_list(value: &JsValue) -> Option<String> {
+    let items = Array::is_array(value).then(|| Array::from(value))?;
+    let items: Vec<_> = items.iter().map(|item| item.as_string()).collect::<Option<_>>()?;
+    list_text(items.iter().map(String::as_str)).ok()
 }
 
 /// Returns a variable's text. What is neither text nor a number is text that no variable may have: it is not absent.

@@ -1,5 +1,13 @@
 // Requests to a beacon, as a browser would make them, with a network of the test's choosing.
 
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** What Cloudflare says the client's address in. Every host of the tests reads it there. */
+export const ADDRESS_HEADER = "CF-Connecting-IP";
+
 /**
  * @typedef {object} Reply
  * @property {number} status
@@ -11,13 +19,13 @@
 /**
  * @param {string} url Where a beacon answers.
  * @param {string} path
- * @param {RequestInit & { address?: string, json?: unknown }} [request] `address` is the client's, which Cloudflare
- *   would say in this header; `json` becomes the body of a POST.
+ * @param {RequestInit & { address?: string, json?: unknown }} [request] `address` is the client's, by default this
+ *   machine's; `json` becomes the body of a POST.
  * @returns {Promise<Reply>}
  */
-export async function call(url, path, { address, json, ...request } = {}) {
+export async function call(url, path, { address = "127.0.0.1", json, ...request } = {}) {
   const headers = new Headers(request.headers);
-  if (address !== undefined) headers.set("CF-Connecting-IP", address);
+  if (!headers.has(ADDRESS_HEADER)) headers.set(ADDRESS_HEADER, address);
   const body = json === undefined ? {} : { method: "POST", body: JSON.stringify(json) };
   const response = await fetch(url + path, { ...body, ...request, headers });
   const text = await response.text();
@@ -47,6 +55,45 @@ export function peers(url, query = {}) {
  */
 export function peerIds(reply) {
   return reply.json.peers.map((ticket) => ticket.payload.peerId);
+}
+
+/**
+ * What a beacon answers on a connection of its own, until the connection ends.
+ *
+ * @param {string} url
+ * @param {string} sent
+ * @param {(socket: import("node:net").Socket) => void} [then]
+ */
+export async function raw(url, sent, then = () => {}) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let answer = "";
+  socket.setEncoding("utf8").on("data", (text) => (answer += text));
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  socket.write(sent);
+  then(socket);
+  if (!socket.destroyed) await once(socket, "close");
+  return answer;
+}
+
+/**
+ * Asks again until the answer is the one waited for, and fails with the last one if it never is.
+ *
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {(answer: T) => boolean} isExpected
+ * @param {number} [withinMs]
+ */
+export async function eventually(ask, isExpected, withinMs = 15_000) {
+  const deadline = Date.now() + withinMs;
+  let answer = await ask();
+  while (!isExpected(answer)) {
+    assert.ok(Date.now() < deadline, `still ${JSON.stringify(answer)}`);
+    await delay(50);
+    answer = await ask();
+  }
+  return answer;
 }
 
 /** @param {string} text */

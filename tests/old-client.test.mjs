@@ -3,9 +3,9 @@
 // a page of the project's own client that is loaded anew.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { startBeacon } from "../tools/beacon.mjs";
+import { HOSTS } from "./hosts.mjs";
 import { announce, call, peers } from "./http.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -43,8 +43,8 @@ class OldClient {
   }
 }
 
-async function beaconFor(context, vars = {}) {
-  const beacon = await startBeacon({ vars: { PEERS_MAX_AGE_SECONDS: "0", ...vars } });
+async function beaconOf(host, context, vars = {}) {
+  const beacon = await host.start({ vars: { PEERS_MAX_AGE_SECONDS: "0", ...vars } });
   context.after(beacon.stop);
   return beacon.url;
 }
@@ -62,100 +62,102 @@ async function finds(client, expected) {
   assert.deepEqual(found.sort(), expected, client.answers.at(-1));
 }
 
-test("an old client comes sooner than it may, again and again, and finds the others each time", async (t) => {
-  // A tenth of the usual 45 s and 180 s, and of its own 30 s.
-  const url = await beaconFor(t, {
-    ANNOUNCE_INTERVAL_MS: "4500",
-    ANNOUNCE_AFTER_MIN_MS: "4500",
-    ANNOUNCE_AFTER_MAX_MS: "7500",
-    TICKET_MAX_LIFETIME_MS: "18000",
+for (const host of HOSTS) describe(host.name, () => {
+  test("an old client comes sooner than it may, again and again, and finds the others each time", async (t) => {
+    // A tenth of the usual 45 s and 180 s, and of its own 30 s.
+    const url = await beaconOf(host, t, {
+      ANNOUNCE_INTERVAL_MS: "4500",
+      ANNOUNCE_AFTER_MIN_MS: "4500",
+      ANNOUNCE_AFTER_MAX_MS: "7500",
+      TICKET_MAX_LIFETIME_MS: "18000",
+    });
+    const pair = [0, 1].map(() => new OldClient(url, { lifetimeMs: 18_000 }));
+    await pair[0].cycle();
+    const start = performance.now();
+    for (let cycle = 0; cycle < 5; cycle += 1) {
+      await finds(pair[1], [pair[0].peer.peerId]);
+      await finds(pair[0], [pair[1].peer.peerId]);
+      await delay(start + (cycle + 1) * 3_000 - performance.now());
+    }
+    const { answers } = pair[1];
+    assert.deepEqual([...new Set(answers)].sort(), ["200", "200 ANNOUNCE_TOO_SOON"], "not the pattern that is meant");
   });
-  const pair = [0, 1].map(() => new OldClient(url, { lifetimeMs: 18_000 }));
-  await pair[0].cycle();
-  const start = performance.now();
-  for (let cycle = 0; cycle < 5; cycle += 1) {
-    await finds(pair[1], [pair[0].peer.peerId]);
-    await finds(pair[0], [pair[1].peer.peerId]);
-    await delay(start + (cycle + 1) * 3_000 - performance.now());
-  }
-  const { answers } = pair[1];
-  assert.deepEqual([...new Set(answers)].sort(), ["200", "200 ANNOUNCE_TOO_SOON"], "not the pattern that is meant");
-});
 
-test("an old client's page is loaded anew 2 s after it was loaded", async (t) => {
-  const url = await beaconFor(t);
-  const present = await others(url);
-  const client = new OldClient(url);
-  await finds(client, present);
-  await delay(2_000);
-  for (let reload = 0; reload < 3; reload += 1) await finds(client, present);
-  assert.deepEqual(client.answers, ["200", ...Array(3).fill("200 ANNOUNCE_TOO_SOON")]);
-});
-
-test("an old client has a new key and its old peerId", async (t) => {
-  const url = await beaconFor(t);
-  const present = await others(url);
-  const client = new OldClient(url);
-  await finds(client, present);
-  const { peerId } = client.peer;
-  client.peer = newPeer({ peerId });
-  // Its other claim is not its own any more.
-  await finds(client, [...present, peerId].sort());
-  assert.deepEqual(client.answers, ["200", "200"]);
-});
-
-test("a stranger takes an old client's peerId in the instant in which its ticket ends", async (t) => {
-  const url = await beaconFor(t, {
-    ANNOUNCE_INTERVAL_MS: "500",
-    ANNOUNCE_AFTER_MIN_MS: "500",
-    ANNOUNCE_AFTER_MAX_MS: "1000",
-    TICKET_MAX_LIFETIME_MS: "180000",
-  });
-  const present = await others(url);
-  const client = new OldClient(url, { lifetimeMs: 1_500 });
-  const { peerId } = client.peer;
-  const { expiresAt } = await client.cycle();
-  while (Date.now() < expiresAt) await delay(expiresAt - Date.now());
-  const stranger = await announce(url, signTicket(newPeer({ peerId })), { address: "203.0.113.1" });
-  assert.equal(stranger.json.accepted, true);
-  await finds(client, [...present, peerId].sort());
-  assert.deepEqual(client.answers, ["200", "200"]);
-});
-
-for (const [aheadMs, expected] of [
-  [60_000, "200 NOT_YET_VALID"],
-  [-60_000, "200"],
-  [-240_000, "200 EXPIRED"],
-]) {
-  test(`an old client's clock is wrong by ${aheadMs / 1_000} s`, async (t) => {
-    const url = await beaconFor(t);
+  test("an old client's page is loaded anew 2 s after it was loaded", async (t) => {
+    const url = await beaconOf(host, t);
     const present = await others(url);
-    const client = new OldClient(url, { aheadMs });
+    const client = new OldClient(url);
     await finds(client, present);
-    assert.deepEqual(client.answers, [expected]);
+    await delay(2_000);
+    for (let reload = 0; reload < 3; reload += 1) await finds(client, present);
+    assert.deepEqual(client.answers, ["200", ...Array(3).fill("200 ANNOUNCE_TOO_SOON")]);
   });
-}
 
-test("a page of the project's own client that is loaded anew is listed again at once, with its tenure", async (t) => {
-  const url = await beaconFor(t);
-  const peer = newPeer();
-  const community = COMMUNITY;
-  const issuedAt = Date.now();
-  const listed = async () => {
-    const { json } = await peers(url, { community });
-    return json.peers.map(({ payload }, place) => [payload.peerId, payload.issuedAt, json.since[place]]);
-  };
-  const hello = (after) => announce(url, signTicket(peer, { community, issuedAt: issuedAt + after }), { community });
-  assert.equal((await hello(0)).json.listed, true);
-  const [[, , since]] = await listed();
-  await delay(50);
+  test("an old client has a new key and its old peerId", async (t) => {
+    const url = await beaconOf(host, t);
+    const present = await others(url);
+    const client = new OldClient(url);
+    await finds(client, present);
+    const { peerId } = client.peer;
+    client.peer = newPeer({ peerId });
+    // Its other claim is not its own any more.
+    await finds(client, [...present, peerId].sort());
+    assert.deepEqual(client.answers, ["200", "200"]);
+  });
 
-  const start = performance.now();
-  const goodbye = signTicket(peer, { community, issuedAt: issuedAt + 1, leave: true });
-  assert.equal((await call(url, "/leave", { json: { ticket: goodbye, community } })).json.left, true);
-  assert.deepEqual(await listed(), []);
-  const back = await hello(2);
-  assert.deepEqual([back.status, back.json.accepted, back.json.listed], [200, true, true]);
-  assert.deepEqual(await listed(), [[peer.peerId, issuedAt + 2, since]]);
-  t.diagnostic(`listed again ${Math.round(performance.now() - start)} ms after it began to leave`);
+  test("a stranger takes an old client's peerId in the instant in which its ticket ends", async (t) => {
+    const url = await beaconOf(host, t, {
+      ANNOUNCE_INTERVAL_MS: "500",
+      ANNOUNCE_AFTER_MIN_MS: "500",
+      ANNOUNCE_AFTER_MAX_MS: "1000",
+      TICKET_MAX_LIFETIME_MS: "180000",
+    });
+    const present = await others(url);
+    const client = new OldClient(url, { lifetimeMs: 1_500 });
+    const { peerId } = client.peer;
+    const { expiresAt } = await client.cycle();
+    while (Date.now() < expiresAt) await delay(expiresAt - Date.now());
+    const stranger = await announce(url, signTicket(newPeer({ peerId })), { address: "203.0.113.1" });
+    assert.equal(stranger.json.accepted, true);
+    await finds(client, [...present, peerId].sort());
+    assert.deepEqual(client.answers, ["200", "200"]);
+  });
+
+  for (const [aheadMs, expected] of [
+    [60_000, "200 NOT_YET_VALID"],
+    [-60_000, "200"],
+    [-240_000, "200 EXPIRED"],
+  ]) {
+    test(`an old client's clock is wrong by ${aheadMs / 1_000} s`, async (t) => {
+      const url = await beaconOf(host, t);
+      const present = await others(url);
+      const client = new OldClient(url, { aheadMs });
+      await finds(client, present);
+      assert.deepEqual(client.answers, [expected]);
+    });
+  }
+
+  test("a page of the project's own client that is loaded anew is listed again at once, with its tenure", async (t) => {
+    const url = await beaconOf(host, t);
+    const peer = newPeer();
+    const community = COMMUNITY;
+    const issuedAt = Date.now();
+    const listed = async () => {
+      const { json } = await peers(url, { community });
+      return json.peers.map(({ payload }, place) => [payload.peerId, payload.issuedAt, json.since[place]]);
+    };
+    const hello = (after) => announce(url, signTicket(peer, { community, issuedAt: issuedAt + after }), { community });
+    assert.equal((await hello(0)).json.listed, true);
+    const [[, , since]] = await listed();
+    await delay(50);
+
+    const start = performance.now();
+    const goodbye = signTicket(peer, { community, issuedAt: issuedAt + 1, leave: true });
+    assert.equal((await call(url, "/leave", { json: { ticket: goodbye, community } })).json.left, true);
+    assert.deepEqual(await listed(), []);
+    const back = await hello(2);
+    assert.deepEqual([back.status, back.json.accepted, back.json.listed], [200, true, true]);
+    assert.deepEqual(await listed(), [[peer.peerId, issuedAt + 2, since]]);
+    t.diagnostic(`listed again ${Math.round(performance.now() - start)} ms after it began to leave`);
+  });
 });

@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startBeacon } from "../tools/beacon.mjs";
+import { WORKER } from "./hosts.mjs";
 import { announce, call, peers } from "./http.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -44,13 +44,14 @@ const VARS = { COMMUNITIES: COMMUNITY, ANSWER_LIMIT: "200", PEERS_MAX_AGE_SECOND
 /**
  * @param {string} capsule The program.
  * @param {(text: string) => void} [tell] Gets the story, line by line.
+ * @param {import("./hosts.mjs").Host} [host] What the beacons are.
  * @returns {Promise<Outcome>}
  */
-export async function play(capsule, tell = () => {}) {
+export async function play(capsule, tell = () => {}, host = WORKER) {
   const directory = await mkdtemp(join(tmpdir(), "rendezvous-demo-"));
   const running = [];
-  const start = async (name, options = {}) => {
-    const beacon = await startBeacon({ vars: VARS, persist: join(directory, name), ...options });
+  const start = async (name) => {
+    const beacon = await host.start({ vars: VARS, state: join(directory, name) });
     running.push(beacon);
     return beacon;
   };
@@ -84,8 +85,7 @@ export async function play(capsule, tell = () => {}) {
     tell(`${SAFE_AFTER_MS / 1_000} s pass, so that a crash must not cost any of these ...`);
     await until(Date.now() + SAFE_AFTER_MS);
     const late = await arrive(LATE, [a, b, c]);
-    a.workerd.kill("SIGKILL");
-    await once(a.workerd, "exit");
+    await a.kill();
     tell(`${LATE} more announce, and at this moment A is killed (SIGKILL)`);
     await arrive(AFTER_THE_CRASH, [b, c]);
     const lists = await Promise.all([b, c].map(({ url }) => peers(url, { community: COMMUNITY })));

@@ -5,6 +5,7 @@ import { createPublicKey, verify } from "node:crypto";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ROOT } from "../tools/steps.mjs";
+import { HOSTS } from "./hosts.mjs";
 import { play } from "./scenario.mjs";
 import { canonical } from "./ticket.mjs";
 
@@ -17,8 +18,8 @@ function signatureFits({ publicKey, signature, payload }) {
   return verify(null, Buffer.from(canonical(payload)), key, Buffer.from(signature, "base64"));
 }
 
-test("250 peers, three beacons of which one dies and one lies, one capsule", async () => {
-  const { honest, beforeCrash, totals, forged, published, verified, capsule, listed, afterCrash } = await play(CAPSULE);
+for (const host of HOSTS) test(`250 peers, three beacons of which one dies and one lies, one capsule: ${host.name}`, async () => {
+  const { honest, beforeCrash, totals, forged, published, verified, capsule, listed, afterCrash } = await play(CAPSULE, undefined, host);
   const announced = new Set(honest.map(canonical));
   const byPeerId = new Map(honest.map((ticket) => [ticket.payload.peerId, ticket]));
 

@@ -181,13 +181,13 @@ function keepSignalListeners() {
 }
 
 /**
- * A workerd whose parent is killed outright lives on and keeps the port. A shell that waits for the end of a pipe
+ * A server whose parent is killed outright lives on and keeps the port. A shell that waits for the end of a pipe
  * which only this process holds open sees that happen, and kills it.
  *
  * @param {number} pid
  * @returns {import("node:child_process").ChildProcess}
  */
-function guardAgainstOrphan(pid) {
+export function guardAgainstOrphan(pid) {
   const guard = spawn("sh", ["-c", 'read -r _; kill -9 "$0"', String(pid)], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,

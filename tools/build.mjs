@@ -1,4 +1,5 @@
-// Builds the Worker with worker-build, unless what is there was built from the same sources.
+// Builds the Worker with worker-build, unless what is there was built from the same sources. Every way to deploy leads
+// through the command, so that it is here where wrangler.toml is looked at.
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, realpathSync, statSync, writeFileSync } from "node:fs";
@@ -9,6 +10,7 @@ import { gzipSync } from "node:zlib";
 import { withLock } from "./lock.mjs";
 import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
 import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+import { requireKnownVariables } from "./variables.mjs";
 
 /** The files and folders that every build depends on. */
 const COMMON_SOURCES = [
@@ -131,6 +133,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
   await main(async () => {
     const { force } = readOptions(usage, { force: { type: "boolean", default: false } });
     await ensureToolchain();
+    await requireKnownVariables();
     const directory = await buildWorker({ force });
     const wasm = readFileSync(join(directory, "index_bg.wasm"));
     const kilobytes = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;

@@ -7,16 +7,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readConfiguration, startBeacon } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
 import { startFront } from "./front.mjs";
+import { buildNative, startNative } from "./native.mjs";
 import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
+import { NAMES, requireKnownVariables, requireNoNearMiss } from "./variables.mjs";
 
-const USAGE = `npm start: a beacon on this machine, and the example page of the client. Ctrl-C ends both.
+const USAGE = `npm start [-- --only beacon] [-- --native]: a beacon on this machine, and the example page of the client.
+Ctrl-C ends both.
+
+Options:
+  --only beacon  the beacon alone
+  --native       as a program of its own, without workerd; what it stores is its own too
 
 Environment variables:
   HOST          where the beacon listens (127.0.0.1)
   PORT          where the beacon listens (8787)
   EXAMPLE_PORT  where the page is, on 127.0.0.1 (8790), and the port after it
-  STATE         the directory that keeps the beacon's state between runs (.beacon)
+  STATE         the directory that keeps the beacon's state between runs (.beacon; .beacon-native with --native)
 and every variable of wrangler.toml's [vars], which it overrides. Here COMMUNITIES is "*" unless it is set; and where a
 request comes from is what its connection says, unless CLIENT_ADDRESS_HEADER names a header that says so:
 
@@ -27,15 +34,25 @@ const LOG_DELAY_MS = 1_000;
 
 await main(
   async () => {
-    readOptions(USAGE);
+    const { native, only } = readOptions(USAGE, { native: { type: "boolean", default: false }, only: { type: "string" } });
+    if (only !== undefined && only !== "beacon") throw new Failure(`--only ${only}: it must be "beacon".\n\n${USAGE}`, 2);
+    requireNoNearMiss(process.env, ["HOST", "PORT", "STATE", "EXAMPLE_PORT"]);
     const host = process.env.HOST || "127.0.0.1";
     const port = parsePort("PORT", "8787");
     const examplePort = parsePort("EXAMPLE_PORT", "8790");
-    const persist = process.env.STATE || join(ROOT, ".beacon");
+    const state = process.env.STATE || join(ROOT, native ? ".beacon-native" : ".beacon");
     await requireFreeAddress(host, port);
     await ensureToolchain();
-    await buildWorker();
-    await serve(host, port, persist, examplePort);
+    await requireKnownVariables();
+    await (native ? buildNative() : buildWorker());
+    const beacon = await (native ? startNativeBeacon : startWorker)({ host, port, state });
+    try {
+      console.log(`\nThe beacon is ready at ${beacon.url} (Ctrl-C stops it; state in ${state}). Who is online:\n`);
+      console.log(`    curl '${beacon.url}/peers'\n`);
+      await serve(beacon, only === "beacon" ? undefined : examplePort);
+    } finally {
+      await beacon.stop();
+    }
   },
   // Stopping a server is how its run is meant to end.
   { interruptedExitCode: 0 },
@@ -86,27 +103,42 @@ function addressInUse(host, port) {
 }
 
 /**
- * @param {string} host
- * @param {number} port
- * @param {string} persist
- * @param {number} examplePort
+ * What wrangler.toml and the environment say, the latter first.
+ *
+ * @returns {Promise<{ vars: Record<string, unknown>, overridden: string[] }>}
  */
-async function serve(host, port, persist, examplePort) {
-  const { vars: defaults } = await readConfiguration();
+async function readVariables() {
+  const { vars: configured } = await readConfiguration();
   interruption.throwIfAborted();
-  const overridden = Object.keys(defaults).filter((name) => process.env[name] !== undefined);
-  const vars = { COMMUNITIES: "*", ...Object.fromEntries(overridden.map((name) => [name, process.env[name]])) };
-  const believesClients = vars.CLIENT_ADDRESS_HEADER?.trim().toLowerCase() === "cf-connecting-ip";
+  const overridden = NAMES.filter((name) => process.env[name] !== undefined);
+  const given = Object.fromEntries(overridden.map((name) => [name, process.env[name]]));
+  return { vars: { ...configured, COMMUNITIES: "*", ...given }, overridden };
+}
+
+/**
+ * @typedef {object} Started
+ * @property {string} url
+ * @property {Promise<string>} ended How it ended, in words.
+ * @property {() => Promise<unknown>} stop
+ */
+
+/**
+ * The beacon in workerd, with what stands before it.
+ *
+ * @param {{ host: string, port: number, state: string }} options
+ * @returns {Promise<Started>}
+ */
+async function startWorker({ host, port, state }) {
+  const { vars, overridden } = await readVariables();
+  const believesClients = String(vars.CLIENT_ADDRESS_HEADER ?? "").trim().toLowerCase() === "cf-connecting-ip";
 
   // Until it is known whether the Worker can run, its log waits: a failure is explained by it.
   let early = [];
   const log = (line) => (early === undefined ? print(line) : early.push(line));
 
-  const beacon = await startBeacon({ persist, vars, log, staysAwake: true }).catch((error) => {
+  const beacon = await startBeacon({ persist: state, vars, log, staysAwake: true }).catch((error) => {
     throw new Failure(["workerd did not start:", ...early, error.message].join("\n"));
   });
-  let front;
-  let example;
   try {
     const health = await fetch(`${beacon.url}/healthz`);
     if (health.status !== 200) {
@@ -122,20 +154,49 @@ async function serve(host, port, persist, examplePort) {
     interruption.throwIfAborted();
     early.forEach(print);
     early = undefined;
-    front = await startFront({ host, port, target: beacon.url, believesClients }).catch((error) => {
+    const front = await startFront({ host, port, target: beacon.url, believesClients }).catch((error) => {
       throw error.code === "EADDRINUSE" ? addressInUse(host, port) : error;
     });
+    return {
+      url: front.url,
+      ended: once(beacon.workerd, "exit").then(([code, signal]) => `workerd ended with ${signal ?? `exit code ${code}`}`),
+      stop: () => Promise.allSettled([front.stop(), beacon.stop()]),
+    };
+  } catch (error) {
+    await beacon.stop();
+    throw error;
+  }
+}
 
-    console.log(`\nThe beacon is ready at ${front.url} (Ctrl-C stops it; state in ${persist}). Who is online:\n`);
-    console.log(`    curl '${front.url}/peers'\n`);
+/**
+ * The beacon as the native program.
+ *
+ * @param {{ host: string, port: number, state: string }} options
+ * @returns {Promise<Started>}
+ */
+async function startNativeBeacon({ host, port, state }) {
+  const { vars } = await readVariables();
+  const texts = Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, String(value)]));
+  const environment = { ...process.env, ...texts, HOST: host, PORT: String(port), STATE: state };
+  const { url, ended, stop } = await startNative({ environment, log: print });
+  return { url, ended: ended.then((how) => `The native program ${how}`), stop };
+}
 
-    const ended = once(beacon.workerd, "exit").then(([code, signal]) => {
-      if (!interruption.aborted) throw new Failure(`workerd ended unexpectedly with ${signal ?? `exit code ${code}`}.`);
+/**
+ * Until somebody stops it, or the beacon ends by itself.
+ *
+ * @param {Started} beacon
+ * @param {number} [examplePort] Where the example page is to be, if anywhere.
+ */
+async function serve(beacon, examplePort) {
+  const example = examplePort === undefined ? undefined : await offerExample(beacon.url, examplePort);
+  try {
+    const ended = beacon.ended.then((how) => {
+      if (!interruption.aborted) throw new Failure(`${how}, which nobody asked for.`);
     });
-    example = await offerExample(front.url, examplePort);
     await Promise.race([interrupted(), ended]);
   } finally {
-    await Promise.allSettled([example?.stop(), front?.stop(), beacon.stop()]);
+    await example?.stop();
   }
 }
 

@@ -9,7 +9,7 @@ import { buildWorker } from "./build.mjs";
 import { ensureChromium } from "./chromium.mjs";
 import { ensureMinisign } from "./minisign.mjs";
 import { Failure, ROOT, elapsed, execute, interruption, main, readOptions, step } from "./steps.mjs";
-import { TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+import { PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
 const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown", "--all-features"];
 
@@ -19,7 +19,8 @@ const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR
 /**
  * @typedef {object} Check
  * @property {string} name
- * @property {(count: Count) => Promise<unknown>} run Adds the tests that it ran to the count.
+ * @property {(count: Count, long: boolean) => Promise<unknown>} run Adds the tests that it ran to the count. Some can do
+ *   more of the same for longer.
  * @property {boolean} [essential] Whether there is no point in going on without it.
  *
  * @typedef {{ passed: number, failed: number }} Count
@@ -37,26 +38,37 @@ const CHECKS = [
     name: "Documentation",
     run: () => cargo(["doc", "--workspace", "--no-deps", "--locked"], { RUSTDOCFLAGS: "--deny warnings" }),
   },
+  {
+    name: "Dependencies",
+    run: () => execute(PROGRAMS.cargoDeny, ["--workspace", "--locked", "check", "bans", "licenses", "sources"], { environment: TOOL_ENVIRONMENT }),
+  },
   { name: "Rust tests", run: runRustTests },
   { name: "Build of the Worker", run: () => buildWorker(), essential: true },
-  { name: "Build of the capsule", run: () => cargo(["build", "--package", "rendezvous-capsule", "--locked"]), essential: true },
+  {
+    name: "Build of the capsule and the native program",
+    run: () => cargo(["build", "--package", "rendezvous-capsule", "--package", "rendezvous-native", "--locked"]),
+    essential: true,
+  },
   { name: "Types, build and tests of the client", run: runClient },
-  { name: "Tests of the built Worker, capsule and client", run: runSystemTests },
-  // By itself, because what it measures is how long people wait.
+  { name: "Tests of both hosts, capsule and client", run: runSystemTests },
+  // By themselves: the load of the one is nobody else's, and what the other measures is how long people wait.
+  { name: "Crashes and load", run: (count, long) => runNodeTests(["tests/endurance.mjs"], count, long ? { LONG_TESTS: "1" } : {}) },
   { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
   { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 
 const STEPS = CHECKS.map(({ name }) => `  ${name}`).join("\n");
-const USAGE = `npm test [-- --only TEXT]: every check that there is, or those with TEXT in their names:
+const USAGE = `npm test [-- --only TEXT] [-- --long]: every check that there is, or those with TEXT in their names:
 
-${STEPS}`;
+${STEPS}
+
+--long does of what can be done for longer (crashes, load) what takes half an hour.`;
 
 await main(async () => {
-  const { only } = readOptions(USAGE, { only: { type: "string", default: "" } });
+  const { only, long } = readOptions(USAGE, { only: { type: "string", default: "" }, long: { type: "boolean", default: false } });
   const checks = CHECKS.filter(({ name }) => name.toLowerCase().includes(only.toLowerCase()));
   if (checks.length === 0) throw new Failure(`No step's name has "${only}" in it:\n${STEPS}`, 2);
-  await ensureToolchain();
+  await ensureToolchain({ tests: true });
 
   const rows = [["step", "result", "time"]];
   const total = { passed: 0, failed: 0 };
@@ -67,7 +79,7 @@ await main(async () => {
       continue;
     }
     const started = performance.now();
-    const { error, count } = await outcome(name, run);
+    const { error, count } = await outcome(name, (count) => run(count, long));
     total.passed += count.passed;
     // What fails without a failed test (a lint, a compile error) is one failure.
     total.failed += error && count.failed === 0 ? 1 : count.failed;
@@ -84,7 +96,7 @@ await main(async () => {
 
 /**
  * @param {string} name
- * @param {Check["run"]} run
+ * @param {(count: Count) => Promise<unknown>} run
  * @returns {Promise<{ error?: Failure, count: Count }>}
  */
 async function outcome(name, run) {
@@ -151,14 +163,15 @@ async function runBenchmarks(count) {
 /**
  * @param {string[]} suites
  * @param {Count} count
+ * @param {NodeJS.ProcessEnv} [environment]
  */
-async function runNodeTests(suites, count) {
+async function runNodeTests(suites, count, environment = {}) {
   const output = collect();
   try {
     await execute(
       process.execPath,
       ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites],
-      { environment: { ...TOOL_ENVIRONMENT, ...COLOR }, observe: output.add },
+      { environment: { ...TOOL_ENVIRONMENT, ...COLOR, ...environment }, observe: output.add },
     );
   } finally {
     for (const [, outcome, tests] of output.text().matchAll(/^. (pass|fail|cancelled) (\d+)$/gm)) {

@@ -24,11 +24,12 @@ const NETWORK_ADVICE =
 const pinned = readToolchainFile();
 
 /** Programs that cargo builds into .tools, at exactly these versions. */
-const CARGO_TOOLS = [
+const BUILD_TOOLS = [
   { crate: "worker-build", program: "worker-build", version: WORKER_BUILD_VERSION, takes: "about 2 minutes, once" },
   // Generates code for the library of the same version and for no other.
   { crate: "wasm-bindgen-cli", program: "wasm-bindgen", version: lockedVersion("wasm-bindgen"), takes: "about 1 minute, once" },
 ];
+const TEST_TOOLS = [{ crate: "cargo-deny", program: "cargo-deny", version: "0.20.2", takes: "about 1 minute, once" }];
 
 /**
  * The environment in which cargo, rustup and what they start find the pinned toolchain and this checkout's folders.
@@ -45,6 +46,7 @@ delete TOOL_ENVIRONMENT.CARGO_BUILD_TARGET;
 
 /** Paths of the programs that are installed into the checkout. */
 export const PROGRAMS = {
+  cargoDeny: join(TOOLS, "bin/cargo-deny"),
   workerBuild: join(TOOLS, "bin/worker-build"),
   wasmBindgen: join(TOOLS, "bin/wasm-bindgen"),
   wasmOpt: join(ROOT, "node_modules/.bin/wasm-opt"),
@@ -55,25 +57,30 @@ export const PROGRAMS = {
 /**
  * Makes sure that everything is there. With nothing to do it takes a few milliseconds.
  *
+ * @param {{ tests?: boolean }} [options] Whether what the tests alone need is to be there too.
  * @returns {Promise<void>}
  */
-export async function ensureToolchain() {
+export async function ensureToolchain({ tests = false } = {}) {
+  const tools = tests ? [...BUILD_TOOLS, ...TEST_TOOLS] : BUILD_TOOLS;
   requirePrograms();
-  if ((await missing()).length > 0) {
+  if ((await missing(tools)).length > 0) {
     await withLock(LOCK, async () => {
       // Asked again, because another process may have been at it until the lock was free.
-      for (const install of await missing()) await install();
+      for (const install of await missing(tools)) await install();
     });
   }
 }
 
-/** @returns {Promise<(() => Promise<void>)[]>} One installation for each thing that is missing, in order. */
-async function missing() {
+/**
+ * @param {typeof BUILD_TOOLS} tools
+ * @returns {Promise<(() => Promise<void>)[]>} One installation for each thing that is missing, in order.
+ */
+async function missing(tools) {
   const installations = [];
   if (!(await rustToolchainIsComplete())) installations.push(installRustToolchain);
   else await requirePinnedCargo();
   if (!npmPackagesAreCurrent()) installations.push(installNpmPackages);
-  const cargoTools = CARGO_TOOLS.filter((tool) => !cargoToolIsCurrent(tool));
+  const cargoTools = tools.filter((tool) => !cargoToolIsCurrent(tool));
   if (cargoTools.length > 0) installations.push(() => installCargoTools(cargoTools));
   return installations;
 }
@@ -153,7 +160,7 @@ async function installNpmPackages() {
   );
 }
 
-/** @param {(typeof CARGO_TOOLS)[number]} tool */
+/** @param {(typeof BUILD_TOOLS)[number]} tool */
 function cargoToolIsCurrent({ crate, program, version }) {
   const record = join(TOOLS, ".crates.toml");
   return (
@@ -163,7 +170,7 @@ function cargoToolIsCurrent({ crate, program, version }) {
   );
 }
 
-/** @param {typeof CARGO_TOOLS} tools */
+/** @param {typeof BUILD_TOOLS} tools */
 async function installCargoTools(tools) {
   // Shared between the tools, which have most dependencies in common, and of no use after that.
   const target = join(TOOLS, "target");

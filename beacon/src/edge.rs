@@ -48,9 +48,6 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// The URL, normalised: absolute, or its path and query alone.
     pub url: &'a str,
-    /// The host that the request names, with its port; absent where it names none, or several. Only a platform with
-    /// names of its own looks at it.
-    pub host: Option<&'a str>,
     /// The client's address, absent where the source that [`Platform`] and configuration name holds none.
     pub address: Option<IpAddr>,
     /// The number of the client's autonomous system, empty where the host does not know it.
@@ -145,9 +142,6 @@ impl Edge {
 
     /// Takes a request.
     pub fn receive(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
-        if let Err(problem) = self.platform.answers_to(head.host, head.origin) {
-            return Step::Answer(plain(now, &problem));
-        }
         let reads = matches!(head.method, "GET" | "HEAD");
         let writes = head.method == "POST";
         let (path, query) = path_and_query(head.url);

@@ -3,7 +3,7 @@
 //! Inputs come in with the time, and what is to be done goes out as values. There is no clock here, no randomness, no
 //! storage, no network and nothing asynchronous, so every answer, header and write can be tested as a value.
 //!
-//! - [`platform::Platform`] is what the host knows of itself.
+//! - [`platform::Platform`] is what the host knows of itself, [`own_names::OwnNames`] what it answers to.
 //! - [`edge::Edge`] is what one process remembers. A request comes in as a [`edge::Head`], and each [`edge::Step`] says
 //!   what the host does next, and with what it resumes.
 //! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
@@ -19,6 +19,7 @@ pub mod community;
 pub mod config;
 pub mod edge;
 pub mod note;
+pub mod own_names;
 pub mod platform;
 pub mod problem;
 mod query;

@@ -50,7 +50,7 @@ pub fn internal(now: UnixMillis) -> Answer {
 }
 
 impl Problem {
-    pub(crate) const fn code(&self) -> &'static str {
+    const fn code(&self) -> &'static str {
         match self {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),

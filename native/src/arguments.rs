@@ -79,7 +79,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serves a beacon until SIGTERM or SIGINT, then answers what is under way, writes its state and ends.
-    #[command(after_help = SERVE)]
+    #[command(after_help = "`--help` has all variables, and examples.", after_long_help = SERVE)]
     Serve(ServeArguments),
 }
 

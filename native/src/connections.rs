@@ -39,6 +39,18 @@ pub(crate) struct Connections {
     all: RefCell<Slab<Rc<State>>>,
 }
 
+/// Takes a connection off the list when it ends, though it may be by a panic.
+struct Entry<'a> {
+    all: &'a RefCell<Slab<Rc<State>>>,
+    index: usize,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.all.borrow_mut().try_remove(self.index);
+    }
+}
+
 struct State {
     stage: Cell<Stage>,
     asked: Cell<Asked>,
@@ -80,7 +92,7 @@ impl Connections {
             asked: Cell::new(Asked::Nothing),
             notify: Notify::new(),
         });
-        let entry = self.all.borrow_mut().insert(Rc::clone(&state));
+        let _entry = Entry { all: &self.all, index: self.all.borrow_mut().insert(Rc::clone(&state)) };
         let service = service_fn(|request| {
             state.stage.set(Stage::Answering);
             let (response, state) = (respond(request), Rc::clone(&state));
@@ -92,21 +104,18 @@ impl Connections {
         });
         let mut http = http1::Builder::new();
         http.header_read_timeout(None).max_buf_size(HEAD_MAX_BYTES);
-        {
-            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-            loop {
-                tokio::select! {
-                    // What a client breaks is its own affair, and hyper has answered what can be answered.
-                    _ = connection.as_mut() => break,
-                    () = state.notify.notified() => match state.asked.get() {
-                        Asked::Nothing => {}
-                        Asked::Drain => connection.as_mut().graceful_shutdown(),
-                        Asked::Close => break,
-                    },
-                }
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        loop {
+            tokio::select! {
+                // What a client breaks is its own affair, and hyper has answered what can be answered.
+                _ = connection.as_mut() => break,
+                () = state.notify.notified() => match state.asked.get() {
+                    Asked::Nothing => {}
+                    Asked::Drain => connection.as_mut().graceful_shutdown(),
+                    Asked::Close => break,
+                },
             }
         }
-        self.all.borrow_mut().try_remove(entry);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

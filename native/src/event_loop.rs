@@ -18,6 +18,7 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
+use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::Platform;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -46,6 +47,7 @@ pub(crate) enum Mail {
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) platform: Platform,
+    pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
     edges: Box<[Mutex<Edge>]>,
     /// Of all edges.
@@ -61,15 +63,26 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        platform: Platform,
+        names: OwnNames,
         edges: usize,
         secret: Secret,
         loops: Box<[UnboundedSender<Mail>]>,
         most_connections: usize,
     ) -> Self {
-        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &platform, secret))).collect();
+        let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, platform, secret))).collect();
         let connections = Arc::new(Semaphore::new(most_connections));
-        Self { config, platform, edges, secret, loops, owners: RandomState::new(), connections, most_connections }
+        Self {
+            config,
+            platform,
+            names,
+            edges,
+            secret,
+            loops,
+            owners: RandomState::new(),
+            connections,
+            most_connections,
+        }
     }
 
     /// Returns how many loops there are.
@@ -96,7 +109,7 @@ impl Shared {
         let edge = self.edges.get(index)?;
         let mut locked = edge.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
             let mut locked = poisoned.into_inner();
-            *locked = new_edge(&self.config, &self.platform, self.secret);
+            *locked = new_edge(&self.config, self.platform, self.secret);
             edge.clear_poison();
             locked
         });
@@ -140,8 +153,8 @@ impl Shared {
     }
 }
 
-fn new_edge(config: &Config, platform: &Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform.clone(), secret, fastrand::u64(..))
+fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
+    Edge::new(config.clone(), platform, secret, fastrand::u64(..))
 }
 
 /// A list that is on its way, and who waits for it.

@@ -48,6 +48,10 @@ pub(crate) async fn respond(
 
 async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answer {
     let shared = &event_loop.shared;
+    let origin = origin(&head.headers);
+    if let Some(answer) = shared.names.refuse(unix_now(), host(head), origin) {
+        return answer;
+    }
     let address = match shared.platform.address_source(&shared.config) {
         AddressSource::Connection => Some(client),
         AddressSource::Header(name) => {
@@ -60,11 +64,10 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
         let read = Head {
             method: head.method.as_str(),
             url: head.uri.path_and_query().map_or("/", |url| url.as_str()),
-            host: host(head),
             address,
             autonomous_system: "",
             if_none_match: &if_none_match,
-            origin: origin(&head.headers),
+            origin,
         };
         shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::note::{Details, Note};
-use rendezvous_service::platform::Platform;
+use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -98,12 +98,12 @@ impl Beacon {
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
-        let platform = Platform::of_program(&config, listens_on, u32::try_from(edges).unwrap_or(u32::MAX));
+        let names = OwnNames::new(&config, listens_on);
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared = Shared::new(config, platform, edges, secret, loops.into(), most_connections());
+        let shared = Shared::new(config, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];

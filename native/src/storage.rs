@@ -4,11 +4,15 @@
 //! (WAL, `synchronous=NORMAL`) keeps what was committed over the end of the process in any way. Over a power failure it
 //! keeps the database whole, and what was committed before the last checkpoint.
 //!
+//! A row has the salt of its networks' hashes in it, by which whoever reads the file could find the addresses. So nobody
+//! but the user of this program can.
+//!
 //! In scope: the file, the lock on it, reading, writing. Not in scope: what a row says, and when it is written.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -55,6 +59,8 @@ pub(crate) enum StorageError {
     NotOurs { path: String },
     #[error("{path} was written by a later version of this program, in layout {found}; this one knows {LAYOUT}")]
     TooNew { path: String, found: i32 },
+    #[error("the file system of {path} cannot share memory, which the log of SQLite needs: its mode is {mode}")]
+    NoLog { path: String, mode: String },
     #[error("{path} cannot be used: {error}")]
     Database { path: String, error: rusqlite::Error },
     #[error("the thread that writes the state cannot be started: {0}")]
@@ -73,6 +79,7 @@ impl StorageError {
                 "move the file away, or set STATE to another directory: peers announce themselves again within minutes"
             }
             Self::TooNew { .. } => "run the later version, or move the file away: peers announce themselves again",
+            Self::NoLog { .. } => "set STATE to a directory on a disk of this machine",
             Self::NoThread(_) => "raise the limit of threads",
         }
     }
@@ -89,14 +96,21 @@ impl Storage {
     /// Takes the directory, and makes it and the database where there is none.
     pub(crate) fn open(directory: &Path) -> Result<Self, StorageError> {
         let path = || directory.display().to_string();
-        std::fs::create_dir_all(directory).map_err(|error| StorageError::NoDirectory { path: path(), error })?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK));
-        let lock = lock.map_err(|error| StorageError::NotWritable { path: path(), error })?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| StorageError::NoDirectory { path: path(), error })?;
+        let open = |name| {
+            let file =
+                OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(name));
+            file.map_err(|error| StorageError::NotWritable { path: path(), error })
+        };
+        let lock = open(LOCK)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: path() }),
             Err(TryLockError::Error(error)) => return Err(StorageError::NotWritable { path: path(), error }),
         }
+        // SQLite gives its other files the mode of this one.
+        open(DATABASE)?;
         let storage = Self { database: directory.join(DATABASE), _lock: lock };
         storage.prepare()?;
         Ok(storage)
@@ -115,7 +129,7 @@ impl Storage {
         if layout > LAYOUT {
             return Err(StorageError::TooNew { path: self.path(), found: layout });
         }
-        self.of_database((|| {
+        let mode = self.of_database((|| {
             let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute(CREATE, [])?;
@@ -125,7 +139,7 @@ impl Storage {
             transaction.commit()?;
             Ok(mode)
         })())?;
-        Ok(())
+        if mode == "wal" { Ok(()) } else { Err(StorageError::NoLog { path: self.path(), mode }) }
     }
 
     /// Returns the names of all objects that have a row.

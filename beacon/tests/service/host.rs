@@ -175,8 +175,7 @@ impl Beacon {
         let Request { method, path, address, if_none_match, origin, .. } = request;
         let url = format!("https://beacon.example{path}");
         let address = read_address(address);
-        let head =
-            Head { method, url: &url, host: None, address, autonomous_system: "", if_none_match, origin: *origin };
+        let head = Head { method, url: &url, address, autonomous_system: "", if_none_match, origin: *origin };
         self.edge.receive(at(self.now), &head)
     }
 

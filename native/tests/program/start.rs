@@ -84,6 +84,22 @@ fn what_the_database_looks_like_is_pinned() {
 }
 
 #[test]
+fn nobody_else_reads_the_state() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("of/the/beacon");
+    let beacon = Beacon::start(&state, &[]);
+    beacon.announce("ann");
+    let mut names = Vec::new();
+    for path in std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).chain([state.clone()]) {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{path:?}");
+        names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    assert!(names.contains(&"beacon.sqlite-wal".to_owned()), "{names:?}");
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_said_and_left_aside() {
     let state = tempfile::tempdir().unwrap();
     Beacon::start(state.path(), &[]).end();

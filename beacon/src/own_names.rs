@@ -1,0 +1,197 @@
+//! The names that a beacon on one machine answers to.
+//!
+//! A beacon on somebody's own machine must not be read by whatever page that person opens. A page reaches it in two ways:
+//! by a name of the page's own that it lets point to 127.0.0.1 (DNS rebinding), against which names are checked, and by
+//! the machine's own name, against which origins are. A platform that routes requests by name, as Cloudflare does, needs
+//! nothing of this.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::problem::Problem;
+
+/// Holds the names of one beacon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnNames {
+    /// Those of `EXTERNAL_URLS`.
+    configured: BTreeSet<String>,
+    /// Whether other machines reach it by its address. An address is no name that a page could let point elsewhere.
+    is_reached_by_address: bool,
+    /// The origins of the pages that may ask it by a name of the own machine, besides pages of that machine. Absent where
+    /// a proxy asks, which may use such a name for everybody.
+    pages: Option<BTreeSet<Origin>>,
+}
+
+impl OwnNames {
+    /// Makes the names of a beacon that listens on this address.
+    pub fn new(config: &Config, listens_on: IpAddr) -> Self {
+        let is_proxied = config.client_address_header.is_some();
+        let origins = || config.origins.iter().flatten().chain(&config.external_urls).cloned().collect();
+        Self {
+            configured: config.external_urls.iter().map(|url| url.host().to_owned()).collect(),
+            is_reached_by_address: !listens_on.to_canonical().is_loopback(),
+            pages: (!is_proxied).then(origins),
+        }
+    }
+
+    /// Returns the answer to a request that is not for this beacon, or may not come from the page that sends it. `host` is
+    /// the one that the request names, with its port; absent where it names none, or several.
+    pub fn refuse(&self, now: UnixMillis, host: Option<&str>, origin: Option<&str>) -> Option<Answer> {
+        self.check(host, origin).err().map(|problem| problem.answer(now, &Excerpt::default()))
+    }
+
+    fn check(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Problem> {
+        let name = host.and_then(name_of).ok_or(Problem::HostMissing)?;
+        if self.configured.contains(&*name) {
+            return Ok(());
+        }
+        if is_own_machine(&name, self.is_reached_by_address) {
+            return match (&self.pages, origin) {
+                (Some(pages), Some(origin)) if !is_welcome(pages, origin) => Err(Problem::OriginForeign),
+                _ => Ok(()),
+            };
+        }
+        let is_address = address_of(&name).is_some();
+        if is_address && self.is_reached_by_address { Ok(()) } else { Err(Problem::HostUnknown) }
+    }
+}
+
+fn is_welcome(pages: &BTreeSet<Origin>, origin: &str) -> bool {
+    Origin::parse(origin).is_some_and(|origin| is_own_machine(origin.host(), false) || pages.contains(&origin))
+}
+
+/// Returns the name or the address of a `Host` header, without the port, in lower case and without the dot of a name
+/// that is written out in full.
+fn name_of(host: &str) -> Option<Cow<'_, str>> {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, ""),
+    };
+    let is_name = if name.starts_with('[') {
+        address_of(name).is_some()
+    } else {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if !is_name || name.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
+}
+
+fn address_of(name: &str) -> Option<IpAddr> {
+    match name.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse().ok(),
+    }
+}
+
+/// Returns whether a name is one for the machine on which it is looked up (RFC 6761, section 6.3). `0.0.0.0` and `::`,
+/// too, lead there, where anything listens on all addresses.
+fn is_own_machine(name: &str, listens_on_all: bool) -> bool {
+    match address_of(name).map(|address| address.to_canonical()) {
+        Some(address) => address.is_loopback() || (listens_on_all && address.is_unspecified()),
+        None => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Outcome;
+
+    const LOOPBACK: &str = "127.0.0.1";
+    const ALL: &str = "0.0.0.0";
+
+    fn program(variables: &[(&str, &str)], listens_on: &str) -> OwnNames {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        OwnNames::new(&Config::parse(variable).unwrap(), listens_on.parse().unwrap())
+    }
+
+    fn code(names: &OwnNames, host: &str, origin: Option<&str>) -> &'static str {
+        match names.refuse(UnixMillis::saturating(0), Some(host), origin).map(|answer| (answer.status, answer.outcome))
+        {
+            None => "",
+            Some((400 | 421, Outcome::Refused(code))) => code,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_own_machines_or_configured() {
+        let configured = [("EXTERNAL_URLS", "https://beacon.example/,http://[2001:db8::1]:8787")];
+        for (host, on_loopback, on_all) in [
+            ("127.0.0.1:8787", true, true),
+            ("127.0.0.1", true, true),
+            ("127.8.8.8", true, true),
+            ("localhost:8787", true, true),
+            ("LOCALHOST.", true, true),
+            ("a.localhost", true, true),
+            ("[::1]:8787", true, true),
+            ("[::ffff:127.0.0.1]", true, true),
+            ("beacon.example", true, true),
+            ("BEACON.example.:8787", true, true),
+            ("[2001:db8::1]", true, true),
+            ("192.0.2.1:8787", false, true),
+            ("[2001:db8::2]:8787", false, true),
+            ("0.0.0.0:8787", false, true),
+            ("rebound.example:8787", false, false),
+            ("localhost.rebound.example", false, false),
+            ("127.0.0.1.rebound.example", false, false),
+            ("xlocalhost", false, false),
+            ("a.beacon.example", false, false),
+        ] {
+            let expected = |is_fine| if is_fine { "" } else { "MISDIRECTED_REQUEST" };
+            assert_eq!(code(&program(&configured, LOOPBACK), host, None), expected(on_loopback), "{host}");
+            assert_eq!(code(&program(&configured, ALL), host, None), expected(on_all), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let names = program(&[], LOOPBACK);
+        for host in ["", ":8787", ".", "a b", "user@127.0.0.1", "127.0.0.1:80x", "[::1", "127.0.0.1/x", "127.0.0.1:1:2"]
+        {
+            assert_eq!(code(&names, host, None), "MALFORMED", "{host}");
+        }
+        assert!(names.refuse(UnixMillis::saturating(0), None, None).is_some());
+    }
+
+    #[test]
+    fn a_page_of_elsewhere_does_not_read_a_beacon_on_the_own_machine() {
+        let variables = [("ORIGINS", "https://app.example"), ("EXTERNAL_URLS", "https://beacon.example")];
+        let may_ask = |variables: &[(&str, &str)], listens_on| {
+            let names = program(variables, listens_on);
+            move |host, origin| code(&names, host, Some(origin)).is_empty()
+        };
+        for listens_on in [LOOPBACK, ALL] {
+            let may = may_ask(&variables, listens_on);
+            for host in ["127.0.0.1:8787", "localhost"] {
+                for origin in
+                    ["http://localhost:3000", "http://127.0.0.1:8790", "https://app.example", "https://beacon.example"]
+                {
+                    assert!(may(host, origin), "{host} {origin}");
+                }
+                for origin in
+                    ["https://evil.example", "null", "", "http://localhost.evil.example", "file://", "http://0.0.0.0"]
+                {
+                    assert!(!may(host, origin), "{host} {origin}");
+                }
+            }
+            assert!(may("beacon.example", "https://evil.example"), "what has a name is for everybody");
+        }
+        assert!(!may_ask(&[], ALL)("0.0.0.0:8787", "https://evil.example"));
+        assert!(may_ask(&[], ALL)("192.0.2.1", "https://any.example"));
+        let behind_a_proxy = may_ask(&[("CLIENT_ADDRESS_HEADER", "X-Real-IP")], LOOPBACK);
+        assert!(behind_a_proxy("127.0.0.1:8787", "https://any.example"));
+    }
+}

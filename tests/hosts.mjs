@@ -1,0 +1,104 @@
+// The hosts of the service, all started and ended in the same words, each as an operator would run it.
+//
+// Where a client's address comes from is the same too: from the header that http.mjs writes.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startBeacon } from "../tools/beacon.mjs";
+import { PROGRAM, startNative } from "../tools/native.mjs";
+import { ADDRESS_HEADER } from "./http.mjs";
+
+/**
+ * @typedef {object} HostOptions
+ * @property {Record<string, string>} [vars] The operator's variables; others have their defaults.
+ * @property {string} [state] The directory that keeps the state from run to run. By default it ends with the run.
+ * @property {(line: string) => void} [log] Gets the service's log, line by line.
+ *
+ * @typedef {object} RunningHost
+ * @property {string} url Where it answers, without a slash at the end.
+ * @property {number} pid Of the process that serves.
+ * @property {() => Promise<void>} kill Ends it by SIGKILL.
+ * @property {() => Promise<void>} stop Ends it as its operator would, if it has not ended.
+ *
+ * @typedef {object} Host
+ * @property {string} name
+ * @property {string[]} notes The events that it logs of clients who do nothing unusual.
+ * @property {number} killsInAMinute How often it can be killed and started again in a minute, while ten do so side by side.
+ * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
+ * @property {(options?: HostOptions) => Promise<RunningHost>} start
+ */
+
+/** @type {Host} */
+export const WORKER = {
+  name: "the Worker",
+  // Here is no place on the network that Cloudflare would know.
+  notes: ["autonomous_system_unknown"],
+  // Miniflare starts one workerd after the other.
+  killsInAMinute: 40,
+  // A garbage collector lets rubbish lie as long as there is room.
+  memoryGrowthMiB: 96,
+  async start({ vars, state, log } = {}) {
+    const { url, workerd, stop } = await startBeacon({ vars, persist: state, log });
+    let ended;
+    const end = () => (ended ??= stop());
+    return {
+      url,
+      pid: workerd.pid,
+      stop: end,
+      kill() {
+        workerd.kill("SIGKILL");
+        return end();
+      },
+    };
+  },
+};
+
+/** @type {Host} */
+export const NATIVE = {
+  name: "the native program",
+  notes: [],
+  killsInAMinute: 100,
+  // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
+  memoryGrowthMiB: 32,
+  async start({ vars, state, log } = {}) {
+    assert.ok(existsSync(PROGRAM), `${PROGRAM} is not there: cargo build --package rendezvous-native`);
+    const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
+    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, PORT: "0", STATE: own };
+    const { url, child, stop } = await startNative({ environment, log });
+    const end = async () => {
+      await stop();
+      if (state === undefined) await rm(own, { recursive: true, force: true });
+    };
+    return {
+      url,
+      pid: child.pid,
+      stop: end,
+      kill() {
+        child.kill("SIGKILL");
+        return end();
+      },
+    };
+  },
+};
+
+export const HOSTS = [WORKER, NATIVE];
+
+/**
+ * Runs a host, and ends it however the work ends.
+ *
+ * @param {Host} host
+ * @param {Omit<HostOptions, "log">} options
+ * @param {(running: RunningHost, log: string[]) => Promise<void>} work
+ */
+export async function withHost(host, options, work) {
+  const log = [];
+  const running = await host.start({ ...options, log: (line) => log.push(line) });
+  try {
+    await work(running, log);
+  } finally {
+    await running.stop();
+  }
+}
