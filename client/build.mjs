@@ -21,11 +21,12 @@ const MAX_GZIP_BYTES = 12 * 1024;
  * with the long ones, and those of the built package with the short ones.
  */
 const INTERNAL =
-  "accepted aheadMs askedAt cancelTimer chosen chosenAt claims confirm current drop dueAt elapsed facts farewell " +
-  "goodbye hasHeir hasInsisted heir hide hurry isFor isKnown isRevoked json label linked listen listings lock " +
-  "maxLifetimeMs memory merge note observe offeredLive offline offsetMs openStore ownKey polls presence proof " +
-  "publishers readFile refused release renewAt renewBy reportConnected reportFailed restore retry rules saving " +
-  "sendLast sent setTimer show signed started startedAt store succeeded takeNew ticketFor tickets trust until " +
+  "accepted againAfterMs aheadMs announcement askedAt cancelTimer chosen chosenAt claims confirm current dialled " +
+  "draw drop dueAt elapsed facts farewell fruitless goodbye hasHeir hasInsisted heardAt heir hide hurry isFor " +
+  "isKnown isRevoked json label listen listings lock mark maxLifetimeMs memory merge nextEnd note observe offeredLive " +
+  "offline offsetFor offsetMs openStore ownKey place polls presence proof publishers readFile refused release " +
+  "renewAt renewBy reportConnected reportDialling reportFailed restore retry rules saving sendLast sent setTimer " +
+  "show shown signed spent started startedAt store succeeded takeNew ticketFor tickets trust turns until " +
   "verifyEquation visit wake";
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");

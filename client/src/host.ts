@@ -2,6 +2,7 @@
 //
 // Everything else is written against this, so that tests bring a place of their own and drive its time.
 
+import { PRIVATE } from "./request.js";
 import { type Store, openStore } from "./store.js";
 
 /** Stops a timer. Calling it twice is no harm. */
@@ -53,10 +54,10 @@ export function defaultHost(): Host {
       return () => clearTimeout(timer);
     },
     fetch: (url, init) => fetch(url, init),
-    // A string needs no preflight, for which there would be no time.
-    sendLast: (url, body) => void scope.navigator?.sendBeacon?.(url, body),
-    openStore: () => openStore(scope.indexedDB),
-    lock: (name, signal) => lockIn(scope.navigator?.locks, name, signal),
+    // A string needs no preflight, for which there would be no time. `sendBeacon` would take cookies and the page along.
+    sendLast: (url, body) => void fetch(url, { ...PRIVATE, method: "POST", body, keepalive: true }).catch(() => {}),
+    openStore: () => openStore(() => scope.indexedDB),
+    lock: (name, signal) => lockIn(() => scope.navigator?.locks, name, signal),
     listen(events, signal) {
       // Node's global object is no EventTarget.
       const on = (target: EventTarget | undefined, type: string, listener: () => void) =>
@@ -71,17 +72,27 @@ export function defaultHost(): Host {
   };
 }
 
-/** Where there are no locks, or a page may not use them, each page is alone. */
-async function lockIn(locks: LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
+/**
+ * Where there are no locks, or a page may not use them, each page is alone.
+ *
+ * @param getLocks To ask is an error where a page may have none.
+ */
+function lockIn(getLocks: () => LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
   return new Promise((resolve) => {
+    let locks: LockManager | undefined;
     const hold = (release: () => void): void =>
       resolve({
         hasHeir: async () => (await locks?.query())?.pending?.some((request) => request.name === name) ?? false,
         release,
       });
     const alone = (): void => hold(() => {});
-    // Aborted: then nobody waits for it any more. Anything else: not allowed here.
-    if (locks) locks.request(name, { signal }, () => new Promise<void>(hold)).catch(alone);
-    else alone();
+    try {
+      locks = getLocks();
+      // Aborted: then nobody waits for it any more. Anything else: not allowed here.
+      if (locks) locks.request(name, { signal }, () => new Promise<void>(hold)).catch(alone);
+      else alone();
+    } catch {
+      alone();
+    }
   });
 }

@@ -57,6 +57,21 @@ async function probe(subtle: SubtleCrypto | undefined): Promise<Equation> {
 /** The stored key. One is made each time, in less time than storage takes, and the first one stays, for all pages. */
 async function storedPair(store: Store, subtle: SubtleCrypto): Promise<CryptoKeyPair> {
   const made = await subtle.generateKey("Ed25519", false, ["sign", "verify"]);
-  const isKept = (value: unknown) => (value as CryptoKeyPair | undefined)?.privateKey;
-  return (await store.update(STORED, (value) => (isKept(value) ? undefined : made))) as CryptoKeyPair;
+  const stored = await store.update(STORED, (value) => (value === undefined ? made : undefined));
+  if (await isPair(stored, subtle)) return stored as CryptoKeyPair;
+  // Damaged: who it was cannot be known any more.
+  await store.update(STORED, () => made);
+  return made;
+}
+
+/** Whether what one key signs is by the other. */
+async function isPair(value: unknown, subtle: SubtleCrypto): Promise<boolean> {
+  try {
+    const { privateKey, publicKey } = value as CryptoKeyPair;
+    const message = new Uint8Array(32);
+    const signature = await subtle.sign("Ed25519", privateKey, message);
+    return await subtle.verify("Ed25519", publicKey, signature, message);
+  } catch {
+    return false;
+  }
 }

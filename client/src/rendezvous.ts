@@ -18,20 +18,23 @@ import { Clock } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
-import { readJson } from "./json.js";
+import { type Json, readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
-import { CACHE, type PeerList, Peers, type StoredPeer } from "./peers.js";
+import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
+import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
   Refusal,
+  type Ticket,
   type TicketRules,
   TICKET_MAX_LIFETIME_MS,
   type Tickets,
   dropDuplicates,
   parseTicket,
+  readObject,
   verifyTicket,
   verifyTickets,
 } from "./ticket.js";
@@ -44,7 +47,7 @@ export interface RendezvousStatus {
   readonly announced: boolean;
   /** Whether another page of this browser announces the same peerId; this one takes over when that one goes. */
   readonly waiting: boolean;
-  /** What is added to this machine's clock, because beacons say that it is wrong. */
+  /** What is added to this machine's clock, because most beacons, two at least, say that it is wrong. */
   readonly clockOffsetMs: number;
   /** From `start()` to the first peer handed out; undefined until then. */
   readonly timeToFirstPeerMs: number | undefined;
@@ -65,6 +68,8 @@ export interface RendezvousEvents {
   peers: CustomEvent<PeerList>;
   /** A source was asked: `status()` has changed. */
   status: Event;
+  /** `peers()` or `status()` gives another object than before. Once for all that has changed at once. */
+  change: CustomEvent<PeerChanges>;
 }
 
 type Listener<Event> = ((event: Event) => void) | { handleEvent(event: Event): void } | null;
@@ -96,6 +101,8 @@ const OFFLINE_PAUSE_MS = 60_000;
 const BEACON_POLL_MS = 15_000;
 const CAPSULE_POLL_MS = 60_000;
 const MAX_POLL_DOUBLINGS = 3;
+/** A capsule is read again within half its life, for what it revokes, but not more often than this. */
+const MIN_CAPSULE_PAUSE_MS = 30_000;
 /** How soon a source may be asked again for the same list, however much has happened. */
 const ASKED_PAUSE_MS = 3_000;
 /** How soon a source may be asked again, whatever it says. */
@@ -106,14 +113,22 @@ const USUAL_ANNOUNCE_MS = 60_000;
 const STALE_PAUSE_MS = 5_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
+/** Characters of a ticket that is handed over. The longest there is takes less than half, whatever its layout. */
+const TICKET_MAX_LENGTH = 4_096;
+/** Once when the beacon has told its time, and once when another one has agreed with it. */
+const MOST_REPEATS = 2;
 const UNSIGNED_PAUSE_MS = 30_000;
 
 /** What a source had. */
 interface Found extends Tickets {
   /** What was refused, although there may be a list. */
-  code?: string | undefined;
+  code?: Reason | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
+  /** Whether there are no others at this source. */
+  isComplete?: boolean;
+  /** When to ask again at the latest, however many connections there are. */
+  againAfterMs?: number;
 }
 
 /** What there is between start and stop. */
@@ -147,6 +162,8 @@ export class Rendezvous extends EventTarget {
   readonly #announcement: Announcement;
   #run: Run | undefined;
   #store: Store | undefined;
+  /** The same for as long as the page lives, whatever becomes of the storage. */
+  #identity: Identity | undefined;
   #stopped: Promise<void> = Promise.resolve();
   /** Held until the beacons know that this peer has left, or until it is back. */
   #lastLock: Lock | undefined;
@@ -154,6 +171,10 @@ export class Rendezvous extends EventTarget {
   #own!: string;
   #last!: { now: number; elapsed: number };
   #timeToFirstPeerMs: number | undefined;
+  #status: RendezvousStatus | undefined;
+  /** What listeners to `change` know. */
+  #told: { peers: PeerList; status?: RendezvousStatus } = { peers: { live: [], recentlySeen: [] } };
+  #isTelling = false;
 
   /** @throws TypeError that names the option that is wrong. */
   constructor(options: RendezvousOptions);
@@ -163,10 +184,13 @@ export class Rendezvous extends EventTarget {
     super();
     this.#settings = readOptions(options);
     this.#host = host;
-    const { community, peerId, userId, sources, ticketLifetimeMs } = this.#settings;
+    const { peerId, sources } = this.#settings;
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
-    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key));
-    this.#announcement = new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
+    this.#announcement = this.#newAnnouncement();
+    this.peers = this.peers.bind(this);
+    this.status = this.status.bind(this);
+    this.subscribe = this.subscribe.bind(this);
   }
 
   /**
@@ -184,9 +208,11 @@ export class Rendezvous extends EventTarget {
     run.started = this.#open(run, signal).catch((error: unknown) => {
       if (this.#run === run) this.#run = undefined;
       run.stop.abort();
+      this.#tell();
       throw error;
     });
     run.started.catch(() => {});
+    this.#tell();
     return run.started;
   }
 
@@ -201,37 +227,112 @@ export class Rendezvous extends EventTarget {
       this.#run = undefined;
       run.stop.abort();
       this.#stopped = this.#sayGoodbye(run);
+      this.#tell();
     }
     return this.#stopped;
   }
 
   /**
-   * Reports that a connection to a peer is open, whoever opened it. The key that it speaks for keeps the `peerId` on this
-   * browser whenever it has a live ticket, also on later visits.
+   * Reports that this page is dialling a peer, which settles the order of the next ones: sources take turns. Without it
+   * that is settled when {@link connected} or {@link failed} reports what became of it, too late where many are dialled at
+   * once.
+   */
+  dialling(peerId: string): void {
+    this.#peers.reportDialling(peerId);
+    this.#tell();
+  }
+
+  /**
+   * Reports that a connection to a peer is open. The key that it speaks for keeps the `peerId` on this browser whenever it
+   * has a live ticket, also on later visits.
    *
    * @param publicKey The key, in base64, that the peer has proved to have, if the page takes it for the right one. Without
-   *   it the connection speaks for the key handed out while no other claims the `peerId`, and for none if it is contested.
+   *   it a connection that this page dialled speaks for the key handed out while no other claims the `peerId`, and for
+   *   none if it is contested; one that the peer dialled speaks for none.
+   * @param how `inbound`: whether the peer has dialled. Such connections are not counted for `minActivePeers`: anybody can
+   *   open as many as they like. Default: whether the peer was neither dialled nor handed out.
    */
-  connected(peerId: string, publicKey?: string): void {
-    this.#peers.reportConnected(peerId, this.#now(), publicKey);
+  connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
+    this.#peers.reportConnected(peerId, this.#now(), publicKey, inbound);
     this.#save();
+    this.#tell();
   }
 
   /** Reports that a peer could not be connected to, or that its connection is closed. */
   failed(peerId: string): void {
     this.#peers.reportFailed(peerId, this.#now());
     this.#save();
+    this.#tell();
     if (this.#run && this.#isShort()) this.#hurry();
   }
 
-  /** All peers that are known now, best first. */
+  /** This peer's public key in base64; undefined until it is loaded, which `start()` does. */
+  get publicKey(): string | undefined {
+    return this.#peers.ownKey;
+  }
+
+  /** Whether only certain keys are believed. */
+  get hasTrustedKeys(): boolean {
+    return !!this.#settings.trustedKeys;
+  }
+
+  /**
+   * Gives a ticket of this peer's, for somebody to whom it is connected or whom it dials, who can `add` it.
+   *
+   * @returns Its JSON; undefined while the client does not run. Rejects with what the application's signer throws.
+   */
+  async ticket(): Promise<string | undefined> {
+    const run = this.#run;
+    await run?.started;
+    if (!run?.identity) return undefined;
+    return (await this.#announcement.ticketFor(undefined, this.#now(), run.identity)).json;
+  }
+
+  /**
+   * Takes a ticket that somebody has handed over, if it is as good as one of a beacon's. It says that its peer is there, and
+   * not that whoever handed it over is that peer: tickets are public.
+   *
+   * @returns Why it was refused; undefined if it was taken. Never rejects.
+   */
+  async add(ticket: unknown): Promise<Reason | undefined> {
+    const run = this.#run;
+    await run?.started.catch(() => {});
+    if (!run?.rules) return "NOT_RUNNING";
+    let value: Json = null;
+    try {
+      if (typeof ticket === "string" && ticket.length <= TICKET_MAX_LENGTH) value = readJson(ticket);
+    } catch {
+      // No JSON is no ticket.
+    }
+    const found = await verifyTickets([value], run.rules, this.#now());
+    if (run.stop.signal.aborted) return "NOT_RUNNING";
+    this.#peers.merge(found, HANDED, this.#now());
+    this.#offer(run);
+    this.#save();
+    this.#tell();
+    return Object.keys(found.refused)[0] as Reason | undefined;
+  }
+
+  /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */
   peers(): PeerList {
     return this.#peers.all(this.#now());
   }
 
+  /**
+   * Calls `onChange` whenever `peers()` or `status()` gives another object, as the event `change` does. Needs no `this`.
+   *
+   * @returns Ends that.
+   */
+  subscribe(onChange: () => void): () => void {
+    const listener = () => onChange();
+    this.addEventListener("change", listener);
+    return () => this.removeEventListener("change", listener);
+  }
+
+  /** The same object until something has changed. Needs no `this`. */
   status(): RendezvousStatus {
-    const sources = this.#sources.map((source) => source.status(this.#now()));
-    return {
+    const sources = this.#sources.map((source) => source.status(this.#nowAt(source)));
+    const status: RendezvousStatus = {
       running: !!this.#run,
       announced: sources.some(({ announced }) => announced),
       waiting: !!this.#run?.presence && !this.#run.lock,
@@ -240,6 +341,21 @@ export class Rendezvous extends EventTarget {
       outcomes: { ...this.#peers.outcomes },
       sources,
     };
+    if (JSON.stringify(status) !== JSON.stringify(this.#status)) this.#status = status;
+    return this.#status as RendezvousStatus;
+  }
+
+  /** Says what has changed, once for all that changes at once. */
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    queueMicrotask(() => {
+      this.#isTelling = false;
+      const before = this.#told;
+      this.#told = { peers: this.peers(), status: this.status() };
+      if (before.peers === this.#told.peers && before.status === this.#told.status) return;
+      this.dispatchEvent(new CustomEvent("change", { detail: changesBetween(before.peers, this.#told.peers) }));
+    });
   }
 
   /** The community's time. */
@@ -247,15 +363,31 @@ export class Rendezvous extends EventTarget {
     return Math.round(this.#host.now() + this.#clock.offsetMs);
   }
 
+  /** The time by which tickets for a beacon are dated. */
+  #nowAt({ aheadMs }: Source): number {
+    return Math.round(this.#host.now() + this.#clock.offsetFor(aheadMs));
+  }
+
+  #newAnnouncement(): Announcement {
+    const { community, peerId, userId, ticketLifetimeMs } = this.#settings;
+    return new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+  }
+
+  /** One for all beacons, but for those whose clocks need tickets of their own. */
+  #announcementFor(source: Source): Announcement {
+    const isShared = this.#clock.offsetFor(source.aheadMs) === this.#clock.offsetMs;
+    return isShared ? this.#announcement : (source.announcement ??= this.#newAnnouncement());
+  }
+
   #isShort(): boolean {
-    return this.#peers.linked.size < this.#settings.minActivePeers;
+    return this.#peers.dialled < this.#settings.minActivePeers;
   }
 
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     this.#lastLock?.release();
     const store = (this.#store ??= await this.#host.openStore());
-    run.identity = await loadIdentity(this.#settings.identity, store, this.#host.subtle);
+    run.identity = this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle);
     const ownKey = (this.#peers.ownKey = base64(run.identity.publicKey));
     this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
     const { community, trustedKeys } = this.#settings;
@@ -291,6 +423,7 @@ export class Rendezvous extends EventTarget {
     const presence = (run.presence = new AbortController());
     const elapsed = this.#host.elapsed();
     this.#last = { now: this.#host.now(), elapsed };
+    this.#clock.reset();
     for (const source of this.#sources) {
       source.renewAt = 0;
       source.hasInsisted = false;
@@ -324,8 +457,10 @@ export class Rendezvous extends EventTarget {
     for (const source of this.#sources) {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
+      if (source.announcement) source.announcement.current = undefined;
     }
     this.#announcement.current = undefined;
+    this.#tell();
   }
 
   async #sayGoodbye(run: Run): Promise<void> {
@@ -346,12 +481,14 @@ export class Rendezvous extends EventTarget {
 
   /** None if another page takes over. */
   #farewells(run: Run): [Source, string][] {
-    const now = this.#now();
-    const sent = this.#sources.filter((source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > now);
+    const sent = this.#sources.filter(
+      (source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > this.#nowAt(source),
+    );
     return sent.map((source) => {
       // The newest: the beacon may have got more than it has answered.
-      const { farewell } = this.#announcement.current ?? (source.sent as CurrentTicket);
-      return [source, `{"ticket":${farewell}}`];
+      const last = source.sent as CurrentTicket;
+      const { current = last } = this.#announcementFor(source);
+      return [source, `{"ticket":${(current.issuedAt < last.issuedAt ? last : current).farewell}}`];
     });
   }
 
@@ -393,13 +530,17 @@ export class Rendezvous extends EventTarget {
     const elapsed = this.#host.elapsed();
     const jump = now - this.#last.now - (elapsed - this.#last.elapsed);
     this.#last = { now, elapsed };
-    if (Math.abs(jump) > JUMP_MS) return this.#wake(run);
+    if (Math.abs(jump) > JUMP_MS) {
+      this.#clock.reset();
+      return this.#wake(run);
+    }
     this.#offer(run);
     run.lock?.hasHeir().then(
       (heir) => (run.heir = heir),
       () => {},
     );
-    let next = elapsed + TICK_MS;
+    this.#tell();
+    let next = Math.min(elapsed + TICK_MS, elapsed + this.#peers.nextEnd(this.#now()) - this.#now());
     for (const source of this.#sources) {
       if (!source.visit && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
       if (!source.visit) next = Math.min(next, source.dueAt);
@@ -417,10 +558,10 @@ export class Rendezvous extends EventTarget {
       const { trust } = source;
       const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
       const found = await abortable(asked, signal);
-      this.#peers.merge(found, source.url, this.#now());
+      this.#peers.merge(found, source.url, this.#now(), found.isComplete);
       this.#offer(run);
       this.#save();
-      if (found.failed) this.#fail(source, found.code as string, found.retryAfterMs ?? 0);
+      if (found.failed) this.#fail(source, found.code as Reason, found.retryAfterMs ?? 0);
       else {
         const elapsed = this.#host.elapsed();
         source.succeeded(this.#host.now(), elapsed - startedAt, found.code, found.refused);
@@ -428,14 +569,13 @@ export class Rendezvous extends EventTarget {
         const doublings = Math.min(source.polls++, MAX_POLL_DOUBLINGS);
         const poll =
           elapsed + (trust ? CAPSULE_POLL_MS : BEACON_POLL_MS) * 2 ** doublings * (1 + this.#host.random() / 2);
-        const next = Math.min(run.lock && !trust ? source.renewAt : Infinity, this.#isShort() ? poll : Infinity);
+        const needed = trust ? elapsed + (found.againAfterMs ?? Infinity) : run.lock ? source.renewAt : Infinity;
+        const next = Math.min(needed, this.#isShort() ? poll : Infinity);
         source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
       }
     } catch (error) {
-      // By its form: an entry point of its own has a class of its own.
-      const { message } = error as Error;
       if (!presence.signal.aborted) {
-        this.#fail(source, /^[A-Z_\d]+$/.test(message) ? message : "NETWORK");
+        this.#fail(source, reasonOf(error));
         // One that refuses a ticket has told its time: only one that has no answer has no say about it.
         this.#clock.drop(source.url);
       }
@@ -448,27 +588,28 @@ export class Rendezvous extends EventTarget {
     this.#step(run);
   }
 
-  #fail(source: Source, code: string, retryAfterMs?: number): void {
+  #fail(source: Source, code: Reason, retryAfterMs?: number): void {
     source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
   }
 
-  /** @param mayRepeat Whether a ticket that was refused because of this machine's clock may be replaced at once. */
-  async #askBeacon(run: Run, source: Source, signal: AbortSignal, mayRepeat = true): Promise<Found> {
+  /** @param repeats How often a ticket that was refused because of this machine's clock may be replaced at once. */
+  async #askBeacon(run: Run, source: Source, signal: AbortSignal, repeats = MOST_REPEATS): Promise<Found> {
     if (this.#isRevoked("beacons", source.url)) {
       source.accepted = source.sent = undefined;
       throw new Refusal("REVOKED_BEACON");
     }
     let ticket: CurrentTicket | undefined;
-    let unsigned: string | undefined;
-    const { offsetMs } = this.#clock;
+    let unsigned: Reason | undefined;
+    const announcement = this.#announcementFor(source);
+    const offsetMs = this.#clock.offsetFor(source.aheadMs);
     if (run.lock && this.#host.elapsed() >= source.renewAt) {
       // An announce that overtakes it would come too soon.
       await source.goodbye;
       signal.throwIfAborted();
       try {
-        ticket = source.sent = await this.#announcement.ticketFor(
+        ticket = source.sent = await announcement.ticketFor(
           source.accepted,
-          this.#now(),
+          this.#nowAt(source),
           run.identity as Identity,
         );
       } catch {
@@ -484,18 +625,31 @@ export class Rendezvous extends EventTarget {
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
       source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
-      if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
+      if (this.#clock.observe(source.url, source.aheadMs)) {
+        // What was only said by the wrong time is asked for again at once.
+        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.askedAt = -Infinity;
+        this.#wake(run);
+      }
     }
-    if (mayRepeat && ticket && UNTIMELY.test(answer.code ?? "") && this.#clock.offsetMs !== offsetMs) {
+    const movedMs = Math.abs(this.#clock.offsetFor(source.aheadMs) - offsetMs);
+    if (repeats > 0 && ticket && UNTIMELY.test(answer.code ?? "") && movedMs > JUMP_MS) {
       // Unless another beacon has had it replaced.
-      if (this.#announcement.current === ticket) this.#announcement.current = undefined;
-      return this.#askBeacon(run, source, signal, false);
+      if (announcement.current === ticket) announcement.current = undefined;
+      return this.#askBeacon(run, source, signal, repeats - 1);
     }
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
     const failed = !this.#settle(source, ticket, answer);
+    // Where another page announces, its claim is this one's.
+    const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt ?? 0) > this.#nowAt(source);
     const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
-    return { ...found, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
+    const isOwn = ({ peerId, publicKey }: Ticket) =>
+      peerId === this.#settings.peerId && publicKey === this.#peers.ownKey;
+    // One of version 0.1.0 may list this peer to itself.
+    const hidesOwn = isListed && !found.tickets.some(isOwn);
+    const isComplete = answer.total === answer.tickets.length + (hidesOwn ? 1 : 0);
+    const code = unsigned ?? answer.code;
+    return { ...found, isComplete, failed, code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
@@ -511,12 +665,12 @@ export class Rendezvous extends EventTarget {
     const pause = pauses[code];
     if (!pause || !ticket) return !answer.code;
     source.hasInsisted = code === "ANNOUNCE_TOO_SOON";
-    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#now());
+    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#nowAt(source));
     source.renewAt = this.#host.elapsed() + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
     // A ticket that was accepted before stays listed when a newer one is refused.
     if (!answer.code) source.accepted = listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
-    if (code === "STALE_TICKET") this.#announcement.current = undefined;
+    if (code === "STALE_TICKET") this.#announcementFor(source).current = undefined;
     return true;
   }
 
@@ -540,7 +694,10 @@ export class Rendezvous extends EventTarget {
     const memory = await this.#remember(store, source);
     const capsule = await readCapsule(file, signature, { ...rules, publishers, memory }, this.#now());
     await this.#remember(store, source, capsule.memory);
-    return capsule;
+    const { issuedAt, expiresAt } = readObject(file) as { issuedAt: number; expiresAt: number };
+    // With the jitter that keeps pages from asking in step.
+    const againAfterMs = ((expiresAt - issuedAt) / 2) * (0.8 + this.#host.random() / 5);
+    return { ...capsule, againAfterMs: Math.max(againAfterMs, MIN_CAPSULE_PAUSE_MS) };
   }
 
   /** Obeys what capsules have revoked: those remembered, and the one just read. */
@@ -577,18 +734,21 @@ export class Rendezvous extends EventTarget {
     if (!Array.isArray(stored)) return;
     // A long one came from a capsule: no beacon's gets into the list.
     const maxLifetimeMs = CAPSULE_TICKET_MAX_LIFETIME_MS;
-    await Promise.all(
-      stored.map(async (peer: StoredPeer) => {
-        try {
-          const ticket = parseTicket(readJson(peer.ticket));
-          // It may be over, but not of the future.
-          await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+    const verified = stored.map(async (peer: StoredPeer) => {
+      try {
+        const ticket = parseTicket(readJson(peer.ticket));
+        // It may be over, but not of the future.
+        await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+        return () => {
           this.#peers.merge({ tickets: [ticket], refused: {} }, CACHE, this.#now());
           this.#peers.note(ticket, peer);
-        } catch {
-          // Written by another version, or by somebody else.
-        }
-      }),
-    );
+        };
+      } catch {
+        // Written by another version, or by somebody else.
+        return undefined;
+      }
+    });
+    // In the order in which they were to be dialled then.
+    for (const take of await Promise.all(verified)) take?.();
   }
 }

@@ -19,6 +19,17 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<
   ]);
 }
 
+/**
+ * What all requests have: nobody needs to know who asks, so no cookies, no page. A list from a cache would tell an old
+ * time. And a source has no right to send those who ask it to others, with the tickets that they carry.
+ */
+export const PRIVATE: RequestInit = {
+  credentials: "omit",
+  referrerPolicy: "no-referrer",
+  cache: "no-store",
+  redirect: "error",
+};
+
 /** @throws Refusal `TOO_LARGE`, the signal's reason, and whatever `fetch` has for a network that fails. */
 export async function request(
   fetch: (url: string, init: RequestInit) => Promise<Response>,
@@ -27,19 +38,18 @@ export async function request(
   maxBytes: number,
   init?: RequestInit,
 ): Promise<Reply> {
-  // Nobody needs to know who asks: no cookies, no page. And a list from a cache would tell an old time.
-  const response = await fetch(url, {
-    credentials: "omit",
-    referrerPolicy: "no-referrer",
-    cache: "no-store",
-    signal,
-    ...init,
-  });
-  const reader = response.body?.getReader();
+  const response = await fetch(url, { ...PRIVATE, signal, ...init });
+  if (!response.body) {
+    // React Native has no streams: there it is counted when it is here.
+    const body = new Uint8Array(await response.arrayBuffer());
+    demand(body.length <= maxBytes, "TOO_LARGE");
+    return { status: response.status, body };
+  }
+  const reader = response.body.getReader();
   const chunks: Bytes[] = [];
   let length = 0;
   // What is left unread ends with the signal.
-  for (let part; reader && (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
+  for (let part; (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
     length += part.value.length;
     demand(length <= maxBytes, "TOO_LARGE");
   }

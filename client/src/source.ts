@@ -2,8 +2,9 @@
 //
 // Each backs off on its own, and none is ever given up.
 
-import type { CurrentTicket } from "./announcement.js";
+import type { Announcement, CurrentTicket } from "./announcement.js";
 import type { Trust } from "./capsule.js";
+import type { Reason } from "./reason.js";
 import type { Memory } from "./revocation.js";
 import { count } from "./ticket.js";
 
@@ -16,7 +17,7 @@ export interface SourceStatus {
    */
   readonly state: "waiting" | "ok" | "failing" | "lying";
   /** Code of what was last wrong; undefined if nothing was. `REVOKED_BEACON`: a capsule says not to ask it. */
-  readonly reason: string | undefined;
+  readonly reason: Reason | undefined;
   /** Milliseconds since the Unix epoch of the last good answer. */
   readonly lastSuccessAt: number | undefined;
   /** Milliseconds that the last good answer took. */
@@ -30,7 +31,7 @@ export interface SourceStatus {
    * Tickets that were refused since the beginning, by code: `OWN_PEER_ID` where another key claims this peer's own
    * peerId, `REVOKED_PUBLIC_KEY` where a capsule has revoked the key.
    */
-  readonly refusedTickets: Readonly<Record<string, number>>;
+  readonly refusedTickets: Readonly<Partial<Record<Reason, number>>>;
   /** How far its clock is ahead of this machine's, in milliseconds; beacons only. */
   readonly clockOffsetMs: number | undefined;
   /** Whether this peer is listed there, as far as is known; beacons only. A full one may have no place for it. */
@@ -56,6 +57,8 @@ export class Source {
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
   accepted: CurrentTicket | undefined;
   sent: CurrentTicket | undefined;
+  /** Where this beacon's clock needs tickets of its own. */
+  announcement: Announcement | undefined;
   /** Whether it was asked again soon after it had said that an announce came too soon. */
   hasInsisted = false;
   /** Settles when it knows that this peer has left, or was told in vain. */
@@ -87,11 +90,11 @@ export class Source {
   }
 
   /** @param code What it refused all the same, like `ANNOUNCE_TOO_SOON`. */
-  succeeded(lastSuccessAt: number, latencyMs: number, code: string | undefined, refused: Record<string, number>): void {
+  succeeded(lastSuccessAt: number, latencyMs: number, code: Reason | undefined, refused: Record<string, number>): void {
     const status = this.#status;
-    const refusedTickets = { ...status.refusedTickets };
+    const refusedTickets = { ...status.refusedTickets } as Record<string, number>;
     for (const name in refused) count(refusedTickets, name, refused[name]);
-    const lie = Object.keys(refused).find((name) => LIES.test(name));
+    const lie = Object.keys(refused).find((name) => LIES.test(name)) as Reason | undefined;
     Object.assign(status, {
       state: lie ? "lying" : "ok",
       reason: lie ?? code,
@@ -104,7 +107,7 @@ export class Source {
   }
 
   /** @param retryAfterMs What it asked for, if it answered; believed within bounds. */
-  failed(code: string, elapsed: number, random: number, retryAfterMs?: number): void {
+  failed(code: Reason, elapsed: number, random: number, retryAfterMs?: number): void {
     const status = this.#status;
     status.state = retryAfterMs === undefined && LIES.test(code) ? "lying" : "failing";
     status.reason = code;
@@ -113,6 +116,10 @@ export class Source {
     const doublings = Math.max(Math.min(row, QUICK_DOUBLINGS), row - QUICK_FAILURES);
     const backOff = Math.max(retryAfterMs ?? 0, BACK_OFF_MS * 2 ** doublings);
     this.dueAt = elapsed + Math.min(backOff, MAX_BACK_OFF_MS) * (0.75 + random / 2);
+  }
+
+  get reason(): Reason | undefined {
+    return this.#status.reason;
   }
 
   status(now: number): SourceStatus {

@@ -251,7 +251,7 @@ export class Beacon {
     let status = 200;
     let answer;
     if (url.pathname === "/peers")
-      answer = { ok: true, community, total: this.records.size, ...this.list(url.searchParams.get("exclude")) };
+      answer = { ok: true, community, total: this.present().length, ...this.list(url.searchParams.get("exclude")) };
     else {
       const { ticket } = JSON.parse(body);
       const refusal = this.refusal(ticket, url.pathname === "/leave", community);
@@ -262,6 +262,7 @@ export class Beacon {
         answer = {
           ok: true,
           ...outcome,
+          ...(!this.version && { total: this.present().length }),
           community,
           expiresAt: ticket.payload.expiresAt,
           announceAfterMs: 45_000 + Math.floor(this.world.random() * 30_000),
