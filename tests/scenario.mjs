@@ -84,8 +84,7 @@ export async function play(capsule, tell = () => {}) {
     tell(`${SAFE_AFTER_MS / 1_000} s pass, so that a crash must not cost any of these ...`);
     await until(Date.now() + SAFE_AFTER_MS);
     const late = await arrive(LATE, [a, b, c]);
-    a.workerd.kill("SIGKILL");
-    await once(a.workerd, "exit");
+    await a.crash();
     tell(`${LATE} more announce, and at this moment A is killed (SIGKILL)`);
     await arrive(AFTER_THE_CRASH, [b, c]);
     const lists = await Promise.all([b, c].map(({ url }) => peers(url, { community: COMMUNITY })));
