@@ -15,6 +15,15 @@ const TOLERANCE_MS = 5_000;
 const SHARED_MS = 12_000;
 const MAX_CORRECTION_MS = 86_400_000;
 
+/**
+ * How far a clock is ahead of this machine's, in milliseconds: 0 where the way there and back explains the difference, as
+ * on a page that was frozen while the answer lay there.
+ */
+export function aheadOf(theirs: number, sentAt: number, receivedAt: number): number {
+  const aheadMs = Math.round(theirs - (sentAt + receivedAt) / 2);
+  return Math.abs(aheadMs) > (receivedAt - sentAt) / 2 ? aheadMs : 0;
+}
+
 export class Clock {
   /** Added to this machine's clock to have the community's. */
   offsetMs = 0;

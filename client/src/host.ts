@@ -85,14 +85,12 @@ function lockIn(getLocks: () => LockManager | undefined, name: string, signal: A
         hasHeir: async () => (await locks?.query())?.pending?.some((request) => request.name === name) ?? false,
         release,
       });
-    const alone = (): void => hold(() => {});
-    try {
+    const request = async (): Promise<void> => {
       locks = getLocks();
-      // Aborted: then nobody waits for it any more. Anything else: not allowed here.
-      if (locks) locks.request(name, { signal }, () => new Promise<void>(hold)).catch(alone);
-      else alone();
-    } catch {
-      alone();
-    }
+      if (!locks) throw undefined;
+      await locks.request(name, { signal }, () => new Promise<void>(hold));
+    };
+    // Aborted: then nobody waits for it any more. Anything else: there are none, or they are not allowed here.
+    request().catch(() => hold(() => {}));
   });
 }

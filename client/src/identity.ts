@@ -21,7 +21,7 @@ export interface IdentitySigner extends Signer {
 }
 
 export interface Identity extends Signer {
-  readonly verifyEquation: Equation;
+  readonly verify: Equation;
 }
 
 /** Key of the store. */
@@ -33,14 +33,14 @@ export async function loadIdentity(
   subtle: SubtleCrypto | undefined,
 ): Promise<Identity> {
   const own = given && "sign" in given ? given : undefined;
-  const verifyEquation = own?.verify ? own.verify.bind(own) : await probe(subtle);
-  if (own) return { publicKey: own.publicKey, sign: own.sign.bind(own), verifyEquation };
+  const verify = own?.verify ? own.verify.bind(own) : await probe(subtle);
+  if (own) return { publicKey: own.publicKey, sign: own.sign.bind(own), verify };
   const crypto = subtle as SubtleCrypto;
   const { publicKey, privateKey } = (given as CryptoKeyPair | undefined) ?? (await storedPair(store, crypto));
   return {
     publicKey: new Uint8Array(await crypto.exportKey("raw", publicKey)),
     sign: async (message) => new Uint8Array(await crypto.sign("Ed25519", privateKey, message as Bytes)),
-    verifyEquation,
+    verify,
   };
 }
 

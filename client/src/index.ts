@@ -6,5 +6,5 @@ export type { IdentitySigner } from "./identity.js";
 export type { RendezvousOptions } from "./options.js";
 export type { Peer, PeerChanges, PeerList } from "./peers.js";
 export type { SourceStatus } from "./source.js";
-export { explain } from "./reason.js";
+export { explain } from "./explain.js";
 export type { Reason } from "./reason.js";

@@ -54,6 +54,9 @@ export interface ConnectPeersOptions<Connection> {
 /** All that PeerJS says of which peer its server does not know. */
 const UNKNOWN_PEER = "Could not connect to peer ";
 
+/** How long a dial waits for this peer's ticket. */
+const TICKET_PATIENCE_MS = 1_000;
+
 /** Whether a text says that it is the ticket of a peer. */
 function isOf(ticket: unknown, peerId: string): boolean {
   try {
@@ -89,6 +92,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
   /** Those of which a connection was reported, and not its end. */
   const reported = new Set<string>();
   const tried = new Set<string>();
+  let waiting: ReturnType<typeof setTimeout> | undefined;
 
   const held = (): Set<string> => new Set([...open.keys(), ...dialled.keys(), ...accepted.keys()]);
   const outboundSize = (): number =>
@@ -164,9 +168,17 @@ export function connectPeers<Peer extends PeerJsPeer>(
     return isOf(ticket, peerId) ? rendezvous.add(ticket).then((reason) => !reason) : Promise.resolve(false);
   };
 
-  // The ticket comes first: a peer that is dialled knows by it who calls.
+  // The ticket comes first: a peer that is dialled knows by it who calls. One that is late keeps nobody from dialling.
   const dial = (): void => {
-    if (outboundSize() < limit) rendezvous.ticket().then(dialWith, () => dialWith(undefined));
+    if (waiting || outboundSize() >= limit) return;
+    const go = (ticket?: string): void => {
+      if (!waiting) return;
+      clearTimeout(waiting);
+      waiting = undefined;
+      dialWith(ticket);
+    };
+    waiting = setTimeout(go, TICKET_PATIENCE_MS);
+    rendezvous.ticket().then(go, () => go());
   };
 
   const dialWith = (ticket: string | undefined): void => {
@@ -213,6 +225,7 @@ export function connectPeers<Peer extends PeerJsPeer>(
   dial();
   return () => {
     stop.abort();
+    clearTimeout(waiting);
     peer.off("connection", accept);
     peer.off("error", giveUpUnknown);
     for (const attempts of [dialled, accepted]) for (const peerId of [...attempts.keys()]) giveUp(attempts, peerId);

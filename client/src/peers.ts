@@ -23,7 +23,7 @@
 // source whose turn it was, and the next turn is of the one with the least. So a source that makes peers up gets its own
 // share of the dials, however many it gives and however fresh, and one whose peers only fail gets less.
 
-import { TICKET_MAX_LIFETIME_MS, type Ticket, type Tickets, count, isTime, isTimely } from "./ticket.js";
+import { CLOCK_SKEW_MS, TICKET_MAX_LIFETIME_MS, type Ticket, type Tickets, count, isTime, isTimely } from "./ticket.js";
 
 /** A peer whose ticket was verified. */
 export interface Peer {
@@ -161,6 +161,7 @@ const MAX_SURCHARGE = 3;
 
 export class Peers {
   readonly #own: string;
+  readonly #random: () => number;
   /** This peer's key, as soon as it is known. */
   ownKey: string | undefined;
   readonly #names = new Map<string, Name>();
@@ -171,7 +172,16 @@ export class Peers {
   /** By source, as soon as it gave something. */
   readonly #turns = new Map<string, Turns>();
   #answers = 0;
+  /** Counts whatever may change the list or its order, but for time. */
+  changes = 0;
+  /** The claims in the list. */
+  #listed: Record<keyof PeerList, Claim[]> = { live: [], recentlySeen: [] };
   #all: PeerList = { live: [], recentlySeen: [] };
+  /**
+   * For which changes the list was made, and from when until when nothing in it ends or begins by itself, in milliseconds
+   * since the Unix epoch. To make it anew for each event would keep a page busy.
+   */
+  #madeFor = { changes: -1, from: 0, until: 0 };
   /** By outcome, since the beginning. */
   readonly outcomes = { offered: 0, connected: 0, failed: 0, lost: 0 };
 
@@ -180,9 +190,10 @@ export class Peers {
     /** Whether a key has no place in the list. */
     readonly isRevoked: (publicKey: string) => boolean,
     /** From 0 up to 1. */
-    readonly random: () => number,
+    random: () => number,
   ) {
     this.#own = own;
+    this.#random = random;
   }
 
   /** How many of the connections that are open this page has dialled: anybody can have as many others as they like. */
@@ -210,7 +221,8 @@ export class Peers {
   merge({ tickets, refused }: Tickets, source: string, now: number, isComplete = false): void {
     const listed = new Set<Claim>();
     this.#answers++;
-    if (!this.#turns.has(source)) this.#turns.set(source, { spent: 0, fruitless: 0, draw: this.random() });
+    this.changes++;
+    if (!this.#turns.has(source)) this.#turns.set(source, { spent: 0, fruitless: 0, draw: this.#random() });
     for (const { since, ...ticket } of tickets) {
       const { peerId, publicKey, issuedAt, expiresAt } = ticket;
       if (peerId === this.#own) {
@@ -222,7 +234,7 @@ export class Peers {
       let claim = name.claims.get(publicKey);
       if (!claim) {
         const connectedAt = this.#links.get(peerId)?.publicKey === publicKey ? now : 0;
-        const place = this.#answers + this.random();
+        const place = this.#answers + this.#random();
         const history = { connectedAt, failedAt: 0, offered: -1, offeredLive: false, retry: true, place };
         name.claims.set(publicKey, (claim = { ...ticket, ...history, source, listings: new Map() }));
       } else if (issuedAt > claim.issuedAt) Object.assign(claim, ticket, { source });
@@ -265,8 +277,11 @@ export class Peers {
 
   /** Gives the claim to a name that is to be handed out, by the rules at the top of this file. */
   #choose(name: Name, now: number): Claim {
-    const all = [...name.claims.values()].sort((one, other) => (one.json < other.json ? -1 : 1));
+    const all = [...name.claims.values()];
+    if (all[1]) all.sort((one, other) => (one.json < other.json ? -1 : 1));
     name.live = all.filter((claim) => isLive(claim, now));
+    // The usual case.
+    if (!all[1] && name.chosen === all[0]) return all[0] as Claim;
     const present = name.live[0] ? name.live : all;
     const known = present.filter(({ connectedAt }) => connectedAt > 0);
     const candidates = known[0] ? known : present;
@@ -287,14 +302,17 @@ export class Peers {
 
   /** Peers to hand out now: new ones, ones that came back to life, and failed ones that have announced since. */
   takeNew(now: number): PeerList {
-    return this.#list(now, (claim, live) => {
-      const { peerId, issuedAt, offered, offeredLive, retry } = claim;
-      const isNew = !this.#links.has(peerId) && ((live && !offeredLive) || (retry && issuedAt > offered));
-      claim.offeredLive = live && (isNew || offeredLive);
+    this.#refresh(now);
+    return this.#show((claim, isLive) => {
+      const isNew =
+        !this.#links.has(claim.peerId) &&
+        ((isLive && !claim.offeredLive) || (claim.retry && claim.issuedAt > claim.offered));
+      claim.offeredLive = isLive && (isNew || claim.offeredLive);
       if (isNew) {
-        claim.offered = issuedAt;
+        claim.offered = claim.issuedAt;
         claim.retry = false;
         this.outcomes.offered++;
+        this.changes++;
       }
       return isNew;
     });
@@ -302,31 +320,47 @@ export class Peers {
 
   /** The same object until something has changed. */
   all(now: number): PeerList {
-    const list = this.#list(now, () => true);
-    const isSame = (peers: Peer[], others: Peer[]) =>
-      peers.length === others.length && peers.every((peer, at) => peer === others[at]);
-    if (!isSame(list.live, this.#all.live) || !isSame(list.recentlySeen, this.#all.recentlySeen)) this.#all = list;
+    this.#refresh(now);
     return this.#all;
   }
 
-  /** When the first of the live tickets ends, in milliseconds since the Unix epoch: the list changes by itself then. */
-  nextEnd(now: number): number {
-    const ends = this.#claims().map(({ expiresAt }) => expiresAt);
-    return Math.min(...ends.filter((expiresAt) => expiresAt > now));
+  /** When the list may change by itself, in milliseconds since the Unix epoch. */
+  nextChange(now: number): number {
+    this.#refresh(now);
+    return this.#madeFor.until;
   }
 
-  #list(now: number, isWanted: (claim: Claim, live: boolean) => boolean): PeerList {
-    const chosen = [...this.#names.values()].map((name) => this.#choose(name, now));
-    const [live = [], recentlySeen = []] = [true, false].map((isNow) =>
-      this.#deal(chosen.filter((claim) => isLive(claim, now) === isNow), forNow)
-        .filter((claim) => isWanted(claim, isNow))
-        .map((claim) => this.#show(claim, isNow)),
-    );
-    return { live, recentlySeen };
+  /** Makes the list, unless the last one is still right. */
+  #refresh(now: number): void {
+    const made = this.#madeFor;
+    if (made.changes === this.changes && made.from <= now && now < made.until) return;
+    let until = Infinity;
+    const live: Claim[] = [];
+    const recentlySeen: Claim[] = [];
+    for (const name of this.#names.values()) {
+      const claim = this.#choose(name, now);
+      (name.live.includes(claim) ? live : recentlySeen).push(claim);
+      for (const { issuedAt, expiresAt, listings } of name.claims.values())
+        for (const at of [issuedAt - CLOCK_SKEW_MS, expiresAt, ...[...listings.values()].map((listing) => listing.until)])
+          if (at > now && at < until) until = at;
+    }
+    this.#madeFor = { changes: this.changes, from: now, until };
+    this.#listed = { live: this.#deal(live, forNow), recentlySeen: this.#deal(recentlySeen, forNow) };
+    const list = this.#show(() => true);
+    const flat = ({ live, recentlySeen }: PeerList) => [...live, undefined, ...recentlySeen];
+    const before = flat(this.#all);
+    const peers = flat(list);
+    if (peers.length !== before.length || peers.some((peer, at) => peer !== before[at])) this.#all = list;
+  }
+
+  #show(isWanted: (claim: Claim, isLive: boolean) => boolean): PeerList {
+    const show = (claims: Claim[], isLive: boolean): Peer[] =>
+      claims.filter((claim) => isWanted(claim, isLive)).map((claim) => this.#peerOf(claim, isLive));
+    return { live: show(this.#listed.live, true), recentlySeen: show(this.#listed.recentlySeen, false) };
   }
 
   /** The same object as the last time, if it says the same. */
-  #show(claim: Claim, live: boolean): Peer {
+  #peerOf(claim: Claim, live: boolean): Peer {
     const { facts, source, peerId } = claim;
     const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
     const otherKeys = others.map(({ publicKey }) => publicKey);
@@ -370,7 +404,8 @@ export class Peers {
     }
   }
 
-  reportDialling(peerId: string): void {
+  dialling(peerId: string): void {
+    this.changes++;
     const turns = this.#names.get(peerId)?.chosen?.turns;
     if (!this.#dials.has(peerId) && turns) turns.spent++;
     this.#dials.set(peerId, turns);
@@ -390,7 +425,8 @@ export class Peers {
    * @param publicKey The key that the peer has proved.
    * @param inbound Whether it was the peer that dialled; without a word, whoever was neither dialled nor handed out.
    */
-  reportConnected(peerId: string, now: number, publicKey?: string, inbound?: boolean): void {
+  connected(peerId: string, now: number, publicKey?: string, inbound?: boolean): void {
+    this.changes++;
     const claims = [...(this.#names.get(peerId)?.claims.values() ?? [])];
     inbound ??= !this.#dials.has(peerId) && !claims.some(({ offered }) => offered >= 0);
     if (!this.#links.has(peerId)) this.outcomes.connected++;
@@ -403,7 +439,8 @@ export class Peers {
     Object.assign(this.#connectedClaim(peerId) ?? {}, { connectedAt: now });
   }
 
-  reportFailed(peerId: string, now: number): void {
+  failed(peerId: string, now: number): void {
+    this.changes++;
     const lost = this.#links.has(peerId);
     const chosen = this.#names.get(peerId)?.chosen;
     this.outcomes[lost ? "lost" : "failed"]++;
@@ -437,6 +474,7 @@ export class Peers {
 
   /** Notes what was stored of a claim. What is no time is as good as 0. */
   note(ticket: Ticket, { connectedAt, failedAt }: Omit<StoredPeer, "ticket">): void {
+    this.changes++;
     Object.assign(this.#claimOf(ticket) ?? {}, { connectedAt: timeOf(connectedAt), failedAt: timeOf(failedAt) });
   }
 }
@@ -460,6 +498,7 @@ export function changesBetween(before: PeerList, now: PeerList): PeerChanges {
   const same = ({ publicKey, userId, otherKeys }: Peer) => JSON.stringify([publicKey, userId, [...otherKeys].sort()]);
   for (const [peerId, peer] of current) {
     const former = old.get(peerId);
+    if (former === peer) continue;
     if (!former) changes.appeared.push(peer);
     else if (same(former) !== same(peer)) changes.changed.push(peer);
     else if (former.issuedAt !== peer.issuedAt) changes.renewed.push(peer);

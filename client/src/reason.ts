@@ -1,53 +1,50 @@
-// Why something was refused or could not be had: the codes of the protocol and of this library, and what they mean.
+// Why something was refused or could not be had: the codes of the protocol and of this library.
 
-const REASONS = {
-  ANNOUNCE_TOO_SOON: "The beacon takes a new ticket of this peer only later.",
-  COMMUNITY_MISMATCH: "It belongs to another community.",
-  COMMUNITY_UNKNOWN: "The beacon does not serve this community.",
-  DUPLICATE: "One list had it twice.",
-  EXPIRED: "It is over, by the clock that it was judged by.",
-  INTERNAL: "The beacon has failed.",
-  LIFETIME_TOO_LONG: "The ticket is to live for longer than is allowed.",
-  MALFORMED: "It is not what the protocol says.",
-  NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
-  NOT_FOUND: "No beacon answers at this URL.",
-  NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",
-  NOT_RUNNING: "The client is not running.",
-  OWN_PEER_ID: "It is another key's claim to this peer's own peerId.",
-  PEER_ID_TAKEN: "A beacon of version 0.1.0 keeps this peerId for another key.",
-  REVOKED_BEACON: "A capsule says not to ask this beacon any more.",
-  REVOKED_PUBLIC_KEY: "The key is revoked.",
-  ROLLBACK: "The capsule is older than one that was seen before.",
-  ROOT_EXPIRED: "The root is over, and the host has no newer one.",
-  ROOT_OUT_OF_SEQUENCE: "The root is not the one after the last.",
-  SIGNATURE_INVALID: "The signature is wrong, or not by a key that is trusted.",
-  SIGN_FAILED: "The application's signer has failed.",
-  STALE_TICKET: "The beacon has a newer ticket of this peer, or has heard it leave.",
-  THRESHOLD_NOT_MET: "Too few have signed it.",
-  THROTTLED: "There were too many requests from this network.",
-  TIMEOUT: "The answer took too long.",
-  TOO_LARGE: "The answer is larger than anything that is read.",
-  UNSUPPORTED_ALGORITHM: "It needs a later version of this library.",
-  UNSUPPORTED_VERSION: "It needs a later version of this library.",
-  UNTRUSTED_PUBLIC_KEY: "The key is not among those that are trusted.",
-};
+const CODES = [
+  "ANNOUNCE_TOO_SOON",
+  "COMMUNITY_MISMATCH",
+  "COMMUNITY_UNKNOWN",
+  "DUPLICATE",
+  "EXPIRED",
+  "INTERNAL",
+  "LIFETIME_TOO_LONG",
+  "MALFORMED",
+  "NETWORK",
+  "NOT_FOUND",
+  "NOT_YET_VALID",
+  "NOT_RUNNING",
+  "OWN_PEER_ID",
+  "PEER_ID_TAKEN",
+  "REVOKED_BEACON",
+  "REVOKED_PUBLIC_KEY",
+  "ROLLBACK",
+  "ROOT_EXPIRED",
+  "ROOT_OUT_OF_SEQUENCE",
+  "SIGNATURE_INVALID",
+  "SIGN_FAILED",
+  "STALE_TICKET",
+  "THRESHOLD_NOT_MET",
+  "THROTTLED",
+  "TIMEOUT",
+  "TOO_LARGE",
+  "UNSUPPORTED_ALGORITHM",
+  "UNSUPPORTED_VERSION",
+  "UNTRUSTED_PUBLIC_KEY",
+] as const;
 
-/** Code of what was wrong: one of the protocol's or this library's, or the status of an answer without a code. */
-export type Reason = keyof typeof REASONS | `HTTP_${number}`;
+/** A code of the protocol's or of this library's. */
+export type Code = (typeof CODES)[number];
 
-/** Whether it is one of the codes that have an explanation; a status of HTTP is none. */
-export function isReason(code: unknown): code is keyof typeof REASONS {
-  return typeof code === "string" && Object.hasOwn(REASONS, code);
+/** Code of what was wrong, or the status of an answer without a code. */
+export type Reason = Code | `HTTP_${number}`;
+
+export function isCode(text: unknown): text is Code {
+  return CODES.includes(text as Code);
 }
 
 /** Gives what an error of this library's says; of other errors, as `fetch` has them, `NETWORK`. */
 export function reasonOf(error: unknown): Reason {
   // By its form: an entry point of its own has a class of its own.
   const { message } = error as Error;
-  return isReason(message) || /^HTTP_\d+$/.test(message) ? (message as Reason) : "NETWORK";
-}
-
-/** Returns one sentence in English that says what a `reason` means. */
-export function explain(reason: Reason): string {
-  return isReason(reason) ? REASONS[reason] : `The answer had the status ${reason.slice(5)}.`;
+  return isCode(message) || /^HTTP_\d+$/.test(message) ? (message as Reason) : "NETWORK";
 }

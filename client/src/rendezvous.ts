@@ -1,7 +1,8 @@
 // Keeps this peer announced and a list of verified peers: asks every source when it is due, believes none, and goes on
 // through the loss of any of them.
 //
-// What to decide is in the modules beside it, which have no I/O; here is when. Everything waits for one timer.
+// What to decide, and when, is in the modules beside it, which have no I/O; here it is done. Everything waits for one timer.
+// What an application, a browser's storage or a network may never settle is waited for within a limit, or until `stop()`.
 
 import { Announcement, type CurrentTicket } from "./announcement.js";
 import { ANSWER_MAX_BYTES, type Answer, readAnswer } from "./answer.js";
@@ -14,7 +15,7 @@ import {
   type Trust,
   readCapsule,
 } from "./capsule.js";
-import { Clock } from "./clock.js";
+import { Clock, aheadOf } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
@@ -24,6 +25,7 @@ import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer,
 import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
+import { ClockJump, JUMP_MS, untilNext } from "./schedule.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
@@ -34,7 +36,6 @@ import {
   type Tickets,
   dropDuplicates,
   parseTicket,
-  readObject,
   verifyTicket,
   verifyTickets,
 } from "./ticket.js";
@@ -87,37 +88,14 @@ export interface Rendezvous {
   ): void;
 }
 
-/** The longest time without a look at the clocks. */
-const TICK_MS = 10_000;
-/** Clocks that part by this much: the machine slept, or its clock was set. What a late timer missed is due anyway. */
-const JUMP_MS = 5_000;
-/** How long beacons wait for the lock before they are asked for lists only. */
-const LOCK_PATIENCE_MS = 100;
-/** How long a goodbye may take. */
+/** How long a goodbye may take, and whatever else is to be done before everything has stopped. */
 const FAREWELL_MS = 3_000;
-/** While the browser says that it is offline, which is not always right. */
-const OFFLINE_PAUSE_MS = 60_000;
-/** Between two looks at lists while there are too few peers: at first, and how often that is doubled. */
-const BEACON_POLL_MS = 15_000;
-const CAPSULE_POLL_MS = 60_000;
-const MAX_POLL_DOUBLINGS = 3;
-/** A capsule is read again within half its life, for what it revokes, but not more often than this. */
-const MIN_CAPSULE_PAUSE_MS = 30_000;
-/** How soon a source may be asked again for the same list, however much has happened. */
-const ASKED_PAUSE_MS = 3_000;
-/** How soon a source may be asked again, whatever it says. */
-const MIN_PAUSE_MS = 2_000;
-/** What a beacon may ask for between two announces. */
-const MIN_ANNOUNCE_MS = 10_000;
-const USUAL_ANNOUNCE_MS = 60_000;
-const STALE_PAUSE_MS = 5_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
 /** Characters of a ticket that is handed over. The longest there is takes less than half, whatever its layout. */
 const TICKET_MAX_LENGTH = 4_096;
 /** Once when the beacon has told its time, and once when another one has agreed with it. */
 const MOST_REPEATS = 2;
-const UNSIGNED_PAUSE_MS = 30_000;
 
 /** What a source had. */
 interface Found extends Tickets {
@@ -127,8 +105,8 @@ interface Found extends Tickets {
   retryAfterMs?: number | undefined;
   /** Whether there are no others at this source. */
   isComplete?: boolean;
-  /** When to ask again at the latest, however many connections there are. */
-  againAfterMs?: number;
+  /** Of a capsule, from its `issuedAt` to its `expiresAt`. */
+  lifeMs?: number;
 }
 
 /** What there is between start and stop. */
@@ -143,7 +121,7 @@ interface Run {
   lock?: Lock | undefined;
   /** Whether another page would take over. */
   heir?: boolean;
-  cancelTimer?: Cancel | undefined;
+  cancel?: Cancel | undefined;
   /** The last write; those before are done when it is. */
   saving?: Promise<unknown> | undefined;
 }
@@ -169,12 +147,14 @@ export class Rendezvous extends EventTarget {
   #lastLock: Lock | undefined;
   /** This peer's claim, as a beacon is told to leave it out. */
   #own!: string;
-  #last!: { now: number; elapsed: number };
+  readonly #clockJump = new ClockJump();
   #timeToFirstPeerMs: number | undefined;
   #status: RendezvousStatus | undefined;
   /** What listeners to `change` know. */
   #told: { peers: PeerList; status?: RendezvousStatus } = { peers: { live: [], recentlySeen: [] } };
   #isTelling = false;
+  /** What was last stored, by {@link Peers.changes}. */
+  #saved = 0;
 
   /** @throws TypeError that names the option that is wrong. */
   constructor(options: RendezvousOptions);
@@ -188,9 +168,6 @@ export class Rendezvous extends EventTarget {
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
     this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
     this.#announcement = this.#newAnnouncement();
-    this.peers = this.peers.bind(this);
-    this.status = this.status.bind(this);
-    this.subscribe = this.subscribe.bind(this);
   }
 
   /**
@@ -238,7 +215,7 @@ export class Rendezvous extends EventTarget {
    * once.
    */
   dialling(peerId: string): void {
-    this.#peers.reportDialling(peerId);
+    this.#peers.dialling(peerId);
     this.#tell();
   }
 
@@ -253,14 +230,14 @@ export class Rendezvous extends EventTarget {
    *   open as many as they like. Default: whether the peer was neither dialled nor handed out.
    */
   connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
-    this.#peers.reportConnected(peerId, this.#now(), publicKey, inbound);
+    this.#peers.connected(peerId, this.#now(), publicKey, inbound);
     this.#save();
     this.#tell();
   }
 
   /** Reports that a peer could not be connected to, or that its connection is closed. */
   failed(peerId: string): void {
-    this.#peers.reportFailed(peerId, this.#now());
+    this.#peers.failed(peerId, this.#now());
     this.#save();
     this.#tell();
     if (this.#run && this.#isShort()) this.#hurry();
@@ -279,13 +256,15 @@ export class Rendezvous extends EventTarget {
   /**
    * Gives a ticket of this peer's, for somebody to whom it is connected or whom it dials, who can `add` it.
    *
-   * @returns Its JSON; undefined while the client does not run. Rejects with what the application's signer throws.
+   * @returns Its JSON; undefined while the client does not run. Rejects with what the application's signer throws, with
+   *   `TIMEOUT` if that takes longer than half of `timeoutMs`, or with an `AbortError` if the client is stopped meanwhile.
    */
   async ticket(): Promise<string | undefined> {
     const run = this.#run;
     await run?.started;
     if (!run?.identity) return undefined;
-    return (await this.#announcement.ticketFor(undefined, this.#now(), run.identity)).json;
+    const made = this.#announcement.ticketFor(undefined, this.#now(), run.identity);
+    return (await this.#within(made, run.stop.signal)).json;
   }
 
   /**
@@ -304,8 +283,11 @@ export class Rendezvous extends EventTarget {
     } catch {
       // No JSON is no ticket.
     }
-    const found = await verifyTickets([value], run.rules, this.#now());
-    if (run.stop.signal.aborted) return "NOT_RUNNING";
+    const { signal } = run.stop;
+    const verified = this.#within(verifyTickets([value], run.rules, this.#now()), signal);
+    const found = await verified.catch(() => undefined);
+    if (signal.aborted) return "NOT_RUNNING";
+    if (!found) return "TIMEOUT";
     this.#peers.merge(found, HANDED, this.#now());
     this.#offer(run);
     this.#save();
@@ -314,23 +296,21 @@ export class Rendezvous extends EventTarget {
   }
 
   /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */
-  peers(): PeerList {
-    return this.#peers.all(this.#now());
-  }
+  readonly peers = (): PeerList => this.#peers.all(this.#now());
 
   /**
    * Calls `onChange` whenever `peers()` or `status()` gives another object, as the event `change` does. Needs no `this`.
    *
    * @returns Ends that.
    */
-  subscribe(onChange: () => void): () => void {
+  readonly subscribe = (onChange: () => void): (() => void) => {
     const listener = () => onChange();
     this.addEventListener("change", listener);
     return () => this.removeEventListener("change", listener);
-  }
+  };
 
   /** The same object until something has changed. Needs no `this`. */
-  status(): RendezvousStatus {
+  readonly status = (): RendezvousStatus => {
     const sources = this.#sources.map((source) => source.status(this.#nowAt(source)));
     const status: RendezvousStatus = {
       running: !!this.#run,
@@ -343,7 +323,7 @@ export class Rendezvous extends EventTarget {
     };
     if (JSON.stringify(status) !== JSON.stringify(this.#status)) this.#status = status;
     return this.#status as RendezvousStatus;
-  }
+  };
 
   /** Says what has changed, once for all that changes at once. */
   #tell(): void {
@@ -386,30 +366,20 @@ export class Rendezvous extends EventTarget {
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     this.#lastLock?.release();
-    const store = (this.#store ??= await this.#host.openStore());
-    run.identity = this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle);
-    const ownKey = (this.#peers.ownKey = base64(run.identity.publicKey));
-    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
-    const { community, trustedKeys } = this.#settings;
-    run.rules = {
-      community,
-      trustedKeys,
-      verify: strict(run.identity.verifyEquation),
-      isKnown: (ticket) => this.#peers.has(ticket),
-      isRevoked: this.#peers.isRevoked,
-      maxLifetimeMs: TICKET_MAX_LIFETIME_MS,
-    };
-    for (const source of this.#sources) if (source.trust) await this.#remember(store, source);
-    await this.#recall(store, run.rules);
-    if (!run.stop.signal.aborted) {
+    const stopped = run.stop.signal;
+    await abortable(this.#prepare(run), stopped).catch((error: unknown) => {
+      // To have been stopped is no error, unless by the signal.
+      if (!stopped.aborted) throw error;
+    });
+    if (!stopped.aborted) {
       this.#host.listen(
         {
           wake: () => this.#wake(run),
-          offline: () => this.#pause(),
+          offline: () => this.#sources.forEach(({ schedule }) => schedule.pause(this.#host.elapsed())),
           hide: () => this.#leave(run),
           show: () => this.#enter(run),
         },
-        run.stop.signal,
+        stopped,
       );
       this.#offer(run);
       this.#enter(run);
@@ -417,18 +387,35 @@ export class Rendezvous extends EventTarget {
     signal?.throwIfAborted();
   }
 
+  /** Brings back who this browser is, and what it knows. */
+  async #prepare(run: Run): Promise<void> {
+    const store = (this.#store ??= await this.#host.openStore());
+    const identity = (this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle));
+    if (run.stop.signal.aborted) return;
+    run.identity = identity;
+    const ownKey = (this.#peers.ownKey = base64(identity.publicKey));
+    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
+    const { community, trustedKeys } = this.#settings;
+    const rules = (run.rules = {
+      community,
+      trustedKeys,
+      verify: strict(identity.verify),
+      isKnown: (ticket: Ticket) => this.#peers.has(ticket),
+      isRevoked: this.#peers.isRevoked,
+      maxLifetimeMs: TICKET_MAX_LIFETIME_MS,
+    });
+    await Promise.all(this.#sources.map((source) => source.trust && this.#remember(store, source)));
+    // Those of the last visit are not worth waiting for: the sources may have better ones.
+    await this.#within(this.#recall(store, rules, run.stop.signal), run.stop.signal).catch(() => {});
+  }
+
   /** The page is there: it asks for lists, and announces as soon as it has the lock. */
   #enter(run: Run): void {
     if (run.presence || run.stop.signal.aborted) return;
     const presence = (run.presence = new AbortController());
-    const elapsed = this.#host.elapsed();
-    this.#last = { now: this.#host.now(), elapsed };
+    this.#clockJump.reset();
     this.#clock.reset();
-    for (const source of this.#sources) {
-      source.renewAt = 0;
-      source.hasInsisted = false;
-      source.dueAt = elapsed + (source.trust ? 0 : LOCK_PATIENCE_MS);
-    }
+    for (const { schedule } of this.#sources) schedule.begin(this.#host.elapsed());
     const { community, peerId } = this.#settings;
     this.#host.lock(`rendezvous-beacon:${community}:${peerId}`, presence.signal).then(
       (lock) => {
@@ -453,7 +440,7 @@ export class Rendezvous extends EventTarget {
   #end(run: Run): void {
     run.presence?.abort();
     run.presence = undefined;
-    run.cancelTimer?.();
+    run.cancel?.();
     for (const source of this.#sources) {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
@@ -466,15 +453,14 @@ export class Rendezvous extends EventTarget {
   async #sayGoodbye(run: Run): Promise<void> {
     const lock = (this.#lastLock = run.lock);
     const abort = new AbortController();
-    const cancel = this.#host.setTimer(() => abort.abort(), FAREWELL_MS);
+    const limited = (promise: Promise<unknown>) => this.#within(promise, abort.signal, FAREWELL_MS);
     const sent = this.#farewells(run).map(([source, body]) => {
       const init = { method: "POST", body, keepalive: true };
-      const told = abortable(this.#request(this.#url(source, "leave"), abort.signal, init), abort.signal);
-      return (source.goodbye = told.catch(() => {}));
+      const told = this.#request(this.#url(source, "leave"), abort.signal, init);
+      return (source.goodbye = limited(told).catch(() => {}));
     });
     this.#end(run);
-    await Promise.allSettled([...sent, run.saving]);
-    cancel();
+    await Promise.allSettled([...sent, limited(Promise.resolve(run.saving))]);
     abort.abort();
     lock?.release();
   }
@@ -503,61 +489,54 @@ export class Rendezvous extends EventTarget {
   /** The network, the page, the lock or the right time is back. */
   #wake(run: Run): void {
     if (!run.presence) return;
-    for (const source of this.#sources) source.renewAt = 0;
+    for (const { schedule } of this.#sources) schedule.renew();
     this.#hurry();
   }
 
   #hurry(): void {
-    const elapsed = this.#host.elapsed();
-    for (const source of this.#sources) {
-      source.polls = 0;
-      // At once, unless it has just been asked.
-      source.dueAt = Math.min(source.dueAt, Math.max(elapsed, source.askedAt + ASKED_PAUSE_MS));
-    }
+    for (const { schedule } of this.#sources) schedule.hurry(this.#host.elapsed());
     if (this.#run) this.#step(this.#run);
-  }
-
-  #pause(): void {
-    const elapsed = this.#host.elapsed();
-    for (const source of this.#sources) source.dueAt = elapsed + OFFLINE_PAUSE_MS;
   }
 
   /** Asks every source that is due, and sets the timer for the next. Calling it early or twice is no harm. */
   #step(run: Run): void {
     if (!run.presence) return;
-    run.cancelTimer?.();
-    const now = this.#host.now();
     const elapsed = this.#host.elapsed();
-    const jump = now - this.#last.now - (elapsed - this.#last.elapsed);
-    this.#last = { now, elapsed };
-    if (Math.abs(jump) > JUMP_MS) {
+    if (this.#clockJump.look(this.#host.now(), elapsed)) {
       this.#clock.reset();
       return this.#wake(run);
     }
     this.#offer(run);
+    // Whoever was offered something may have stopped it.
+    const { presence } = run;
+    if (!presence) return;
     run.lock?.hasHeir().then(
       (heir) => (run.heir = heir),
       () => {},
     );
     this.#tell();
-    let next = Math.min(elapsed + TICK_MS, elapsed + this.#peers.nextEnd(this.#now()) - this.#now());
-    for (const source of this.#sources) {
-      if (!source.visit && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
-      if (!source.visit) next = Math.min(next, source.dueAt);
-    }
-    run.cancelTimer = this.#host.setTimer(() => this.#step(run), next - elapsed);
+    for (const source of this.#sources)
+      if (!source.visit && source.schedule.dueAt <= elapsed) void this.#visit(run, presence, source);
+    const dueAts = this.#sources.filter(({ visit }) => !visit).map(({ schedule }) => schedule.dueAt);
+    const now = this.#now();
+    run.cancel?.();
+    run.cancel = this.#host.setTimer(
+      () => this.#step(run),
+      untilNext(elapsed, dueAts, this.#peers.nextChange(now) - now),
+    );
   }
 
   /** Never rejects. */
   async #visit(run: Run, presence: AbortController, source: Source): Promise<void> {
     const visit = (source.visit = new AbortController());
     const { signal } = visit;
-    const cancel = this.#host.setTimer(() => visit.abort(new Refusal("TIMEOUT")), this.#settings.timeoutMs);
-    const startedAt = (source.askedAt = this.#host.elapsed());
+    const { schedule } = source;
+    const startedAt = this.#host.elapsed();
+    schedule.asked(startedAt);
     try {
       const { trust } = source;
       const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
-      const found = await abortable(asked, signal);
+      const found = await this.#within(asked, signal, this.#settings.timeoutMs);
       this.#peers.merge(found, source.url, this.#now(), found.isComplete);
       this.#offer(run);
       this.#save();
@@ -565,13 +544,7 @@ export class Rendezvous extends EventTarget {
       else {
         const elapsed = this.#host.elapsed();
         source.succeeded(this.#host.now(), elapsed - startedAt, found.code, found.refused);
-        // A list again while there are too few peers, ever more seldom; an announce again when it is time.
-        const doublings = Math.min(source.polls++, MAX_POLL_DOUBLINGS);
-        const poll =
-          elapsed + (trust ? CAPSULE_POLL_MS : BEACON_POLL_MS) * 2 ** doublings * (1 + this.#host.random() / 2);
-        const needed = trust ? elapsed + (found.againAfterMs ?? Infinity) : run.lock ? source.renewAt : Infinity;
-        const next = Math.min(needed, this.#isShort() ? poll : Infinity);
-        source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
+        schedule.succeeded(this.#isShort(), !!run.lock, found.lifeMs ?? 0, elapsed, this.#host.random());
       }
     } catch (error) {
       if (!presence.signal.aborted) {
@@ -580,7 +553,6 @@ export class Rendezvous extends EventTarget {
         this.#clock.drop(source.url);
       }
     }
-    cancel();
     visit.abort();
     source.visit = undefined;
     if (presence.signal.aborted) return;
@@ -589,7 +561,13 @@ export class Rendezvous extends EventTarget {
   }
 
   #fail(source: Source, code: Reason, retryAfterMs?: number): void {
-    source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
+    source.failed(code, retryAfterMs !== undefined);
+    source.schedule.failed(retryAfterMs, this.#host.elapsed(), this.#host.random());
+  }
+
+  /** @param ms By default half of what a source may take, so that after an application's function there is time for its list. */
+  #within<T>(promise: Promise<T>, signal: AbortSignal, ms = this.#settings.timeoutMs / 2): Promise<T> {
+    return abortable(promise, signal, (expire) => this.#host.setTimer(expire, ms));
   }
 
   /** @param repeats How often a ticket that was refused because of this machine's clock may be replaced at once. */
@@ -602,20 +580,18 @@ export class Rendezvous extends EventTarget {
     let unsigned: Reason | undefined;
     const announcement = this.#announcementFor(source);
     const offsetMs = this.#clock.offsetFor(source.aheadMs);
-    if (run.lock && this.#host.elapsed() >= source.renewAt) {
+    if (run.lock && source.schedule.announces(this.#host.elapsed())) {
       // An announce that overtakes it would come too soon.
       await source.goodbye;
       signal.throwIfAborted();
       try {
-        ticket = source.sent = await announcement.ticketFor(
-          source.accepted,
-          this.#nowAt(source),
-          run.identity as Identity,
-        );
+        const made = announcement.ticketFor(source.accepted, this.#nowAt(source), run.identity as Identity);
+        ticket = source.sent = await this.#within(made, signal);
       } catch {
-        // The application's signer failed: without a ticket there is still a list.
+        signal.throwIfAborted();
+        // The application's signer failed, or takes too long: without a ticket there is still a list.
         unsigned = "SIGN_FAILED";
-        source.renewAt = this.#host.elapsed() + UNSIGNED_PAUSE_MS;
+        source.schedule.unsigned(this.#host.elapsed());
       }
     }
     const sentAt = this.#host.now();
@@ -624,10 +600,10 @@ export class Rendezvous extends EventTarget {
       : this.#request(`${this.#url(source, "peers")}&exclude=${this.#own}`, signal));
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
-      source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
+      source.aheadMs = aheadOf(answer.serverTime, sentAt, this.#host.now());
       if (this.#clock.observe(source.url, source.aheadMs)) {
         // What was only said by the wrong time is asked for again at once.
-        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.askedAt = -Infinity;
+        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.schedule.forget();
         this.#wake(run);
       }
     }
@@ -654,23 +630,14 @@ export class Rendezvous extends EventTarget {
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
-    const { code = "ok", listed, announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
-    // This page, before it was loaded anew, may have left with a goodbye that is still on its way.
-    const insists = code === "ANNOUNCE_TOO_SOON" && !source.accepted && !source.hasInsisted;
-    const pauses: Record<string, number> = {
-      ok: Math.max(announceAfterMs, MIN_ANNOUNCE_MS),
-      ANNOUNCE_TOO_SOON: insists ? MIN_PAUSE_MS : Math.min(retryAfterMs, USUAL_ANNOUNCE_MS) + 1_000,
-      STALE_TICKET: STALE_PAUSE_MS,
-    };
-    const pause = pauses[code];
-    if (!pause || !ticket) return !answer.code;
-    source.hasInsisted = code === "ANNOUNCE_TOO_SOON";
-    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#nowAt(source));
-    source.renewAt = this.#host.elapsed() + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
+    const { schedule, accepted } = source;
+    const leftMs = ticket ? ticket.renewBy - this.#nowAt(source) : 0;
+    if (!ticket || !schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random()))
+      return !answer.code;
     // A ticket that was accepted before stays listed when a newer one is refused.
-    if (!answer.code) source.accepted = listed ? ticket : undefined;
+    if (!answer.code) source.accepted = answer.listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
-    if (code === "STALE_TICKET") this.#announcementFor(source).current = undefined;
+    if (answer.code === "STALE_TICKET") this.#announcementFor(source).current = undefined;
     return true;
   }
 
@@ -681,11 +648,11 @@ export class Rendezvous extends EventTarget {
       const url = new URL(source.url);
       url.pathname += suffix;
       // Files that belong together: none may come from a cache that has not asked.
-      const { status, body } = await this.#request(url.href, signal, { cache: "no-cache" }, maxBytes);
-      if (status !== 200) throw new Refusal(`HTTP_${status}`);
-      return body;
+      const reply = await this.#request(url.href, signal, { cache: "no-cache" }, maxBytes);
+      if (reply.status !== 200) throw new Refusal(`HTTP_${reply.status}`);
+      return reply;
     };
-    const [file, signature, publishers] = await Promise.all([
+    const [{ body: file }, { body: signature }, publishers] = await Promise.all([
       readFile("", CAPSULE_MAX_BYTES),
       readFile(".sig", 1_024),
       trust.publishers?.({ readFile, store, rules, now: this.#now() }) ?? (trust as Trust & Publishers),
@@ -694,10 +661,7 @@ export class Rendezvous extends EventTarget {
     const memory = await this.#remember(store, source);
     const capsule = await readCapsule(file, signature, { ...rules, publishers, memory }, this.#now());
     await this.#remember(store, source, capsule.memory);
-    const { issuedAt, expiresAt } = readObject(file) as { issuedAt: number; expiresAt: number };
-    // With the jitter that keeps pages from asking in step.
-    const againAfterMs = ((expiresAt - issuedAt) / 2) * (0.8 + this.#host.random() / 5);
-    return { ...capsule, againAfterMs: Math.max(againAfterMs, MIN_CAPSULE_PAUSE_MS) };
+    return capsule;
   }
 
   /** Obeys what capsules have revoked: those remembered, and the one just read. */
@@ -708,7 +672,7 @@ export class Rendezvous extends EventTarget {
     });
     source.memory = readMemory(stored);
     // They are due at once, to say so.
-    for (const beacon of this.#sources) if (this.#isRevoked("beacons", beacon.url)) beacon.dueAt = 0;
+    for (const beacon of this.#sources) if (this.#isRevoked("beacons", beacon.url)) beacon.schedule.dueAt = 0;
     return source.memory;
   }
 
@@ -725,30 +689,32 @@ export class Rendezvous extends EventTarget {
 
   #save(): void {
     const run = this.#run;
-    if (run) run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
+    if (!run || this.#saved === this.#peers.changes) return;
+    this.#saved = this.#peers.changes;
+    run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
   }
 
   /** The peers of the last visit. The storage is believed no more than a beacon. */
-  async #recall(store: Store, rules: TicketRules): Promise<void> {
+  async #recall(store: Store, rules: TicketRules, signal: AbortSignal): Promise<void> {
     const stored = await store.update(`peers/${rules.community}`, () => undefined);
     if (!Array.isArray(stored)) return;
     // A long one came from a capsule: no beacon's gets into the list.
-    const maxLifetimeMs = CAPSULE_TICKET_MAX_LIFETIME_MS;
+    const lasting = { ...rules, maxLifetimeMs: CAPSULE_TICKET_MAX_LIFETIME_MS };
     const verified = stored.map(async (peer: StoredPeer) => {
       try {
         const ticket = parseTicket(readJson(peer.ticket));
         // It may be over, but not of the future.
-        await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+        await verifyTicket(ticket, lasting, Math.min(ticket.issuedAt, this.#now()));
         return () => {
           this.#peers.merge({ tickets: [ticket], refused: {} }, CACHE, this.#now());
           this.#peers.note(ticket, peer);
         };
       } catch {
         // Written by another version, or by somebody else.
-        return undefined;
+        return () => {};
       }
     });
     // In the order in which they were to be dialled then.
-    for (const take of await Promise.all(verified)) take?.();
+    for (const take of await Promise.all(verified)) if (!signal.aborted) take();
   }
 }

@@ -1,22 +1,39 @@
 // One request whose answer may be anything: bounded in time by its signal, and in size while it is read.
 
 import type { Bytes } from "./bytes.js";
-import { demand } from "./ticket.js";
+import type { Cancel } from "./host.js";
+import { Refusal, demand } from "./ticket.js";
 
 export interface Reply {
   status: number;
+  /** As the header `Content-Type` has it; null where there is none. */
+  contentType: string | null;
   body: Bytes;
 }
 
 /**
- * Settles with `promise`, or rejects as soon as `signal` aborts: also where what is called ignores the signal, which is
- * to be aborted in the end in any case.
+ * Settles as `promise` does, or rejects with the signal's reason as soon as that is aborted, or was before. What is called
+ * may ignore the signal, or never settle. Leaves no listener behind.
+ *
+ * @param setLimit Sets a timer whose end rejects with `TIMEOUT`.
  */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return Promise.race([
-    promise,
-    new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
-  ]);
+export function abortable<T>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+  setLimit?: (expire: () => void) => Cancel,
+): Promise<T> {
+  let abort!: () => void;
+  let cancel: Cancel | undefined;
+  const ended = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    cancel = setLimit?.(() => reject(new Refusal("TIMEOUT")));
+  });
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) abort();
+  return Promise.race([promise, ended]).finally(() => {
+    cancel?.();
+    signal.removeEventListener("abort", abort);
+  });
 }
 
 /**
@@ -39,19 +56,19 @@ export async function request(
   init?: RequestInit,
 ): Promise<Reply> {
   const response = await fetch(url, { ...PRIVATE, signal, ...init });
-  if (!response.body) {
-    // React Native has no streams: there it is counted when it is here.
-    const body = new Uint8Array(await response.arrayBuffer());
-    demand(body.length <= maxBytes, "TOO_LARGE");
-    return { status: response.status, body };
+  const reader = response.body?.getReader();
+  let body: Bytes = new Uint8Array(reader ? new ArrayBuffer(0) : await response.arrayBuffer());
+  if (reader) {
+    const chunks: Bytes[] = [];
+    let length = 0;
+    // What is left unread ends with the signal.
+    for (let part; (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
+      length += part.value.length;
+      demand(length <= maxBytes, "TOO_LARGE");
+    }
+    body = new Uint8Array(await new Blob(chunks).arrayBuffer());
   }
-  const reader = response.body.getReader();
-  const chunks: Bytes[] = [];
-  let length = 0;
-  // What is left unread ends with the signal.
-  for (let part; (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
-    length += part.value.length;
-    demand(length <= maxBytes, "TOO_LARGE");
-  }
-  return { status: response.status, body: new Uint8Array(await new Blob(chunks).arrayBuffer()) };
+  // React Native has no streams: there the bytes are counted when they are here.
+  demand(body.length <= maxBytes, "TOO_LARGE");
+  return { status: response.status, contentType: response.headers.get("Content-Type"), body };
 }

@@ -1,11 +1,10 @@
-// One beacon or capsule: when it is to be asked again, and what is to be said of it. No I/O.
-//
-// Each backs off on its own, and none is ever given up.
+// One beacon or capsule: what it has said, and what is to be said of it. No I/O.
 
 import type { Announcement, CurrentTicket } from "./announcement.js";
 import type { Trust } from "./capsule.js";
 import type { Reason } from "./reason.js";
 import type { Memory } from "./revocation.js";
+import { Schedule } from "./schedule.js";
 import { count } from "./ticket.js";
 
 export interface SourceStatus {
@@ -38,20 +37,11 @@ export interface SourceStatus {
   readonly announced: boolean;
 }
 
-/** Doubled with each failure in a row, but for those in the life of a ticket, which is not to end for a few of them. */
-const BACK_OFF_MS = 2_000;
-const QUICK_DOUBLINGS = 3;
-const QUICK_FAILURES = 8;
-const MAX_BACK_OFF_MS = 300_000;
-
 /** What no clock and no cache explains. */
 const LIES = /^(MALFORMED|UNSUPPORTED_|COMMUNITY_MISMATCH|LIFETIME_TOO_LONG|SIGNATURE_INVALID|DUPLICATE|TOO_LARGE)/;
 
 export class Source {
-  /** When it was asked last, when to ask again, and when to announce again, by the monotonic clock. */
-  askedAt = -Infinity;
-  dueAt = 0;
-  renewAt = 0;
+  readonly schedule: Schedule;
   /** Ends the request that is under way. */
   visit: AbortController | undefined;
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
@@ -59,12 +49,8 @@ export class Source {
   sent: CurrentTicket | undefined;
   /** Where this beacon's clock needs tickets of its own. */
   announcement: Announcement | undefined;
-  /** Whether it was asked again soon after it had said that an announce came too soon. */
-  hasInsisted = false;
   /** Settles when it knows that this peer has left, or was told in vain. */
   goodbye: Promise<unknown> | undefined;
-  /** Lists asked for in a row while there were too few peers. */
-  polls = 0;
   /** How far its clock is ahead of this machine's, in milliseconds. */
   aheadMs: number | undefined;
   /** What is remembered of capsules. */
@@ -77,13 +63,13 @@ export class Source {
     /** Whom it has to be by, of a capsule. */
     readonly trust?: Trust,
   ) {
+    this.schedule = new Schedule(!!trust);
     this.#status = {
       url,
       kind: trust ? "capsule" : "beacon",
       state: "waiting",
       successes: 0,
       failures: 0,
-      failuresInARow: 0,
       refusedTickets: {},
       // What is not known yet is left out.
     } as SourceStatus;
@@ -101,21 +87,16 @@ export class Source {
       lastSuccessAt,
       latencyMs,
       refusedTickets,
-      failuresInARow: 0,
     });
     status.successes++;
   }
 
-  /** @param retryAfterMs What it asked for, if it answered; believed within bounds. */
-  failed(code: Reason, elapsed: number, random: number, retryAfterMs?: number): void {
+  /** @param hasAnswered Whether it has said so itself. */
+  failed(code: Reason, hasAnswered: boolean): void {
     const status = this.#status;
-    status.state = retryAfterMs === undefined && LIES.test(code) ? "lying" : "failing";
+    status.state = !hasAnswered && LIES.test(code) ? "lying" : "failing";
     status.reason = code;
     status.failures++;
-    const row = status.failuresInARow++;
-    const doublings = Math.max(Math.min(row, QUICK_DOUBLINGS), row - QUICK_FAILURES);
-    const backOff = Math.max(retryAfterMs ?? 0, BACK_OFF_MS * 2 ** doublings);
-    this.dueAt = elapsed + Math.min(backOff, MAX_BACK_OFF_MS) * (0.75 + random / 2);
   }
 
   get reason(): Reason | undefined {
@@ -123,6 +104,8 @@ export class Source {
   }
 
   status(now: number): SourceStatus {
-    return { ...this.#status, clockOffsetMs: this.aheadMs, announced: (this.accepted?.expiresAt ?? 0) > now };
+    const { failuresInARow } = this.schedule;
+    const announced = (this.accepted?.expiresAt ?? 0) > now;
+    return { ...this.#status, failuresInARow, clockOffsetMs: this.aheadMs, announced };
   }
 }

@@ -698,8 +698,8 @@ describe("lies", () => {
         ["cid", 1],
       ],
     );
-    peers.reportConnected("cid", 11);
-    peers.reportFailed("cid", 12);
+    peers.connected("cid", 11);
+    peers.failed("cid", 12);
     assert.deepEqual(
       peers.all(13).live.map(({ peerId }) => peerId),
       ["bob", "cid"],

@@ -80,6 +80,7 @@ test("the goodbye of a page that goes outlives it, and says nothing of who asks,
 test("an answer without a stream, as in React Native, is read, and has the same limit", async () => {
   const answer = (text) => async () => ({
     status: 200,
+    headers: new Headers(),
     body: undefined,
     arrayBuffer: async () => new TextEncoder().encode(text).buffer,
   });

@@ -68,15 +68,15 @@ describe("the order of dialling", () => {
         peers.merge({ tickets, refused: {} }, `source-${source}`, now);
       };
       for (const source of Array.from({ length: n }, (_, at) => at).toSorted(() => random() - 0.5)) answer(source);
-      const dialler = new Dialler((peerId) => peers.reportDialling(peerId));
+      const dialler = new Dialler((peerId) => peers.dialling(peerId));
       const isLeft = (list) => list.some((peerId) => !dialler.tried.has(peerId));
       peers.takeNew(now);
       while (lists.every(isLeft) && dialler.dials.length < 120) {
         dialler.next(peers.all(now).live, () => lists.every(isLeft));
         const [peerId] = dialler.slots.splice(upTo(dialler.slots.length), 1);
-        if (!isMadeUp(peerId) && random() < reliability) peers.reportConnected(peerId, now);
+        if (!isMadeUp(peerId) && random() < reliability) peers.connected(peerId, now);
         // Also if it was: the connection ends.
-        peers.reportFailed(peerId, now);
+        peers.failed(peerId, now);
         now += 100;
         if (random() < 0.05) answer(upTo(n));
         dialler.offer(peers.takeNew(now).live);
@@ -101,18 +101,18 @@ describe("the order of dialling", () => {
         source,
         1_000,
       );
-    const dialler = new Dialler((peerId) => peers.reportDialling(peerId));
+    const dialler = new Dialler((peerId) => peers.dialling(peerId));
     give("liar", 200, "made-up");
     dialler.next(peers.takeNew(1_000).live);
     assert.ok(dialler.dials.length === SLOTS && dialler.dials.every(isMadeUp));
     give("honest", 30, "honest");
     peers.takeNew(1_000);
-    for (const peerId of dialler.slots.splice(0)) peers.reportFailed(peerId, 2_000);
+    for (const peerId of dialler.slots.splice(0)) peers.failed(peerId, 2_000);
     for (let dial = 0; dial < 20; dial++) {
       dialler.next(peers.all(2_000).live);
       const peerId = dialler.slots.shift();
-      if (isMadeUp(peerId)) peers.reportFailed(peerId, 2_000);
-      else peers.reportConnected(peerId, 2_000);
+      if (isMadeUp(peerId)) peers.failed(peerId, 2_000);
+      else peers.connected(peerId, 2_000);
     }
     const later = dialler.dials.slice(SLOTS);
     assert.ok(later.slice(0, SLOTS).every((peerId) => !isMadeUp(peerId)), later.join());
@@ -131,8 +131,8 @@ describe("the order of dialling", () => {
     give("honest", 50, "honest", 1_000);
     give("liar", 200, "made-up", 15_000);
     peers.takeNew(15_000);
-    peers.reportConnected("honest-7", 15_000);
-    peers.reportFailed("honest-7", 15_001);
+    peers.connected("honest-7", 15_000);
+    peers.failed("honest-7", 15_001);
     const names = peers.store().map(({ ticket }) => ticket.split(" ")[1]);
     assert.equal(names.length, 100);
     assert.ok(names.slice(0, 2).includes("honest-7"));
@@ -235,8 +235,8 @@ describe("connections that others have dialled", () => {
     const peers = new Peers("ann", () => false, seeded(1));
     peers.merge({ tickets: [made("bob", 1_000), made("cid", 1_000)], refused: {} }, "one", 1_000);
     peers.takeNew(1_000);
-    peers.reportConnected("bob", 1_000, undefined, true);
-    peers.reportConnected("cid", 1_000, "key of cid", true);
+    peers.connected("bob", 1_000, undefined, true);
+    peers.connected("cid", 1_000, "key of cid", true);
     assert.deepEqual(
       peers.store().map(({ ticket, connectedAt }) => [ticket.split(" ")[1], connectedAt]).sort(),
       [

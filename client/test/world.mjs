@@ -148,8 +148,8 @@ export class World {
     });
     const server = this.#servers.get(origin);
     if (!server) throw new TypeError("fetch failed");
-    const [status, body] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
-    return new Response(body, { status });
+    const [status, body, type] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
+    return new Response(body, { status, headers: type && { "Content-Type": type } });
   }
 
   #lock(name, signal) {
@@ -378,8 +378,9 @@ export class StaticHost {
   files = undefined;
   /** By name. */
   beside = {};
-  /** What it answers where it has no such file. */
+  /** What it answers where it has no such file, and as what. */
   page = undefined;
+  pageType = "text/html; charset=utf-8";
   /** Names that were asked for. */
   asked = [];
   constructor(world, origin) {
@@ -388,8 +389,9 @@ export class StaticHost {
       const name = url.pathname.replace(/^\/capsules\//, "");
       this.asked.push(name);
       const { file, signature, ...more } = this.files ?? {};
-      const text = { "peers.json": file, "peers.json.sig": signature, ...more, ...this.beside }[name] ?? this.page;
-      return text === undefined ? [404, "not here"] : [200, text];
+      const text = { "peers.json": file, "peers.json.sig": signature, ...more, ...this.beside }[name];
+      if (text !== undefined) return [200, text];
+      return this.page === undefined ? [404, "not here"] : [200, this.page, this.pageType];
     });
   }
 }
