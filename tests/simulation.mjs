@@ -207,7 +207,8 @@ class World {
           if (answer.code) this.codes[answer.code] = (this.codes[answer.code] ?? 0) + 1;
           const isProvoked = performance.now() - record.unansweredAt < ANNOUNCE_AFTER_MIN_MS;
           if (answer.code === "ANNOUNCE_TOO_SOON" && !isProvoked) this.unprovoked++;
-          if (answer.announceAfterMs) record.notBefore = performance.now() + answer.announceAfterMs;
+          // Of an answer that came too late for the visitor there is nothing to obey.
+          if (answer.announceAfterMs && !init.signal.aborted) record.notBefore = performance.now() + answer.announceAfterMs;
           return new Response(text, { status: response.status });
         } catch (error) {
           record.failures++;

@@ -2,7 +2,6 @@
 //
 // Everything else is written against this, so that tests bring a place of their own and drive its time.
 
-import { PRIVATE } from "./request.js";
 import { type Store, openStore } from "./store.js";
 
 /** Stops a timer. Calling it twice is no harm. */
@@ -33,8 +32,6 @@ export interface Host {
   random(): number;
   setTimer(callback: () => void, ms: number): Cancel;
   fetch(url: string, init: RequestInit): Promise<Response>;
-  /** A POST that outlives the page. Its answer is lost. */
-  sendLast(url: string, body: string): void;
   openStore(): Promise<Store>;
   lock(name: string, signal: AbortSignal): Promise<Lock>;
   listen(events: PageEvents, signal: AbortSignal): void;
@@ -54,8 +51,6 @@ export function defaultHost(): Host {
       return () => clearTimeout(timer);
     },
     fetch: (url, init) => fetch(url, init),
-    // A string needs no preflight, for which there would be no time. `sendBeacon` would take cookies and the page along.
-    sendLast: (url, body) => void fetch(url, { ...PRIVATE, method: "POST", body, keepalive: true }).catch(() => {}),
     openStore: () => openStore(() => scope.indexedDB),
     lock: (name, signal) => lockIn(() => scope.navigator?.locks, name, signal),
     listen(events, signal) {

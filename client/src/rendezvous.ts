@@ -431,7 +431,8 @@ export class Rendezvous extends EventTarget {
   /** The page goes, at once. It may come back. */
   #leave(run: Run): void {
     if (!run.presence) return;
-    for (const [source, body] of this.#farewells(run)) this.#host.sendLast(this.#url(source, "leave"), body);
+    const { signal } = new AbortController();
+    for (const [source, body] of this.#farewells(run)) this.#leaveAt(source, body, signal).catch(() => {});
     this.#end(run);
     run.lock?.release();
     run.lock = undefined;
@@ -455,14 +456,21 @@ export class Rendezvous extends EventTarget {
     const abort = new AbortController();
     const limited = (promise: Promise<unknown>) => this.#within(promise, abort.signal, FAREWELL_MS);
     const sent = this.#farewells(run).map(([source, body]) => {
-      const init = { method: "POST", body, keepalive: true };
-      const told = this.#request(this.#url(source, "leave"), abort.signal, init);
+      const told = this.#leaveAt(source, body, abort.signal);
       return (source.goodbye = limited(told).catch(() => {}));
     });
     this.#end(run);
     await Promise.allSettled([...sent, limited(Promise.resolve(run.saving))]);
     abort.abort();
     lock?.release();
+  }
+
+  /**
+   * Outlives the page. A string needs no preflight, for which there would be no time; `sendBeacon` would take cookies and
+   * the page along.
+   */
+  #leaveAt(source: Source, body: string, signal: AbortSignal): Promise<Reply> {
+    return this.#request(this.#url(source, "leave"), signal, { method: "POST", body, keepalive: true });
   }
 
   /** None if another page takes over. */
@@ -598,6 +606,7 @@ export class Rendezvous extends EventTarget {
     const { status, body } = await (ticket
       ? this.#request(this.#url(source, "announce"), signal, { method: "POST", body: `{"ticket":${ticket.json}}` })
       : this.#request(`${this.#url(source, "peers")}&exclude=${this.#own}`, signal));
+    signal.throwIfAborted();
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
       source.aheadMs = aheadOf(answer.serverTime, sentAt, this.#host.now());
@@ -613,9 +622,10 @@ export class Rendezvous extends EventTarget {
       if (announcement.current === ticket) announcement.current = undefined;
       return this.#askBeacon(run, source, signal, repeats - 1);
     }
+    // At once: it has taken the announce, however long its list takes to verify.
+    const failed = !this.#settle(source, ticket, answer);
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
-    const failed = !this.#settle(source, ticket, answer);
     // Where another page announces, its claim is this one's.
     const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt ?? 0) > this.#nowAt(source);
     const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);

@@ -40,7 +40,7 @@ export function abortable<T>(
  * What all requests have: nobody needs to know who asks, so no cookies, no page. A list from a cache would tell an old
  * time. And a source has no right to send those who ask it to others, with the tickets that they carry.
  */
-export const PRIVATE: RequestInit = {
+const PRIVATE: RequestInit = {
   credentials: "omit",
   referrerPolicy: "no-referrer",
   cache: "no-store",

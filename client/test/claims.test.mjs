@@ -642,8 +642,11 @@ describe("being listed", () => {
     const ann = client(world, host, { beacons: [beacon.origin] });
     await ann.start();
     await world.pass(5_000);
-    const { sendLast } = host;
-    host.sendLast = (...goodbye) => void world.setTimer(() => sendLast(...goodbye), 800);
+    const { fetch } = host;
+    host.fetch = async (url, init) => {
+      if (url.includes("/leave")) await new Promise((resolve) => world.setTimer(resolve, 800));
+      return fetch(url, init);
+    };
     host.events("hide");
     host.events("show");
     await world.pass(700);
@@ -653,7 +656,7 @@ describe("being listed", () => {
     assert.equal(beacon.lists("ann"), false);
     await world.pass(2_000);
     assert.ok(beacon.lists("ann"));
-    host.sendLast = sendLast;
+    host.fetch = fetch;
 
     // The one return at once is used up.
     host.events("hide");

@@ -165,6 +165,12 @@ describe("a function of the application's that never settles", () => {
     assert.equal(await settles(world, ann.start(), 6_000), "settled");
     assert.deepEqual(live(ann), []);
     assert.equal(place.requests.length, asked + 1);
+    await world.pass(11_000);
+    assert.deepEqual([ann.status().sources[0].reason, ann.status().announced], ["TIMEOUT", true]);
+    const announces = () => place.requests.filter(({ url }) => url.includes("/announce")).length;
+    const told = announces();
+    await world.pass(30_000);
+    assert.equal(announces(), told, "the beacon has said when, though its list was not verified");
     const added = ann.add(JSON.stringify(ticketOf(world, newPeer({ peerId: "cid" }))));
     await world.pass(5_000);
     assert.equal(await added, "TIMEOUT");

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { mock, test } from "node:test";
-import { Rendezvous, defaultHost, request } from "../build/internals.js";
+import { test } from "node:test";
+import { Rendezvous, request } from "../build/internals.js";
 import { newPeer } from "../../tests/ticket.mjs";
+import { Beacon, World } from "./world.mjs";
 
 const COMMUNITY = "my-app";
 
@@ -57,24 +58,36 @@ test("no source sends a page, or its tickets, to others: redirects are not follo
   }
 });
 
-test("the goodbye of a page that goes outlives it, and says nothing of who asks, or where", () => {
+test("the goodbye of a page that goes outlives it, and says nothing of who asks, or where", async () => {
+  const world = new World();
+  const beacon = new Beacon(world, "https://one.example");
+  const host = world.host();
+  const { fetch } = host;
   const seen = [];
-  mock.method(globalThis, "fetch", async (url, init) => seen.push([url, init]));
-  try {
-    defaultHost().sendLast("https://one.example/leave", "{}");
-  } finally {
-    mock.restoreAll();
-  }
-  const init = {
-    credentials: "omit",
-    referrerPolicy: "no-referrer",
-    cache: "no-store",
-    redirect: "error",
-    method: "POST",
-    body: "{}",
-    keepalive: true,
+  host.fetch = (url, init) => {
+    if (url.includes("/leave")) seen.push(init);
+    return fetch(url, init);
   };
-  assert.deepEqual(seen, [["https://one.example/leave", init]]);
+  const ann = new Rendezvous({ community: COMMUNITY, peerId: "ann", beacons: [beacon.origin] }, host);
+  await ann.start();
+  await world.pass(1_000);
+  host.events("hide");
+  host.events("show");
+  await world.pass(5_000);
+  void ann.stop();
+  await world.pass(5_000);
+  assert.equal(seen.length, 2);
+  for (const { signal, body, ...init } of seen) {
+    assert.deepEqual(init, {
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      cache: "no-store",
+      redirect: "error",
+      method: "POST",
+      keepalive: true,
+    });
+    assert.equal(JSON.parse(body).ticket.payload.leave, true);
+  }
 });
 
 test("an answer without a stream, as in React Native, is read, and has the same limit", async () => {

@@ -107,7 +107,6 @@ export class World {
     const place = {
       clockErrorMs,
       requests: [],
-      lastWords: [],
       events: (name) => [...listeners].forEach((events) => events[name]()),
       get listening() {
         return listeners.size;
@@ -117,10 +116,6 @@ export class World {
       random: world.random,
       setTimer: (callback, ms) => world.setTimer(callback, ms),
       fetch: (url, init = {}) => world.#fetch(place, url, init),
-      sendLast: (url, body) => {
-        place.lastWords.push(url);
-        void world.#fetch(place, url, { method: "POST", body }).catch(() => {});
-      },
       openStore: async () => (place.store ??= memory()),
       lock: (name, signal) =>
         locks ? world.#lock(name, signal) : Promise.resolve({ hasHeir: async () => false, release() {} }),
