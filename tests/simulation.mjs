@@ -153,7 +153,7 @@ class World {
 
   async #visit(peerId, store, length) {
     const phone = new Phone(peerId, this.present);
-    const network = this.#network();
+    const network = this.#network((url) => rendezvous.status().sources.find((source) => source.url === url));
     const rendezvous = new Rendezvous(
       { community: COMMUNITY, peerId, beacons: this.#beacons, timeoutMs: 5_000 },
       { ...defaultHost(), subtle, openStore: async () => store, fetch: network.fetch },
@@ -188,10 +188,13 @@ class World {
     network.end();
   }
 
-  /** `fetch`, and a record of what went through it. */
-  #network() {
+  /**
+   * `fetch`, and a record of what went through it. What was answered, and came too late for the visitor on a machine that
+   * is busy, is as good as not answered: so the failures that count are those that the visitor knows of.
+   */
+  #network(statusOf) {
     const started = performance.now();
-    const records = new Map(this.#beacons.map((url) => [url, { url, paths: {}, failures: 0, spentMs: 0, notBefore: 0, unansweredAt: -Infinity }]));
+    const records = new Map(this.#beacons.map((url) => [url, { url, paths: {}, notBefore: 0, unansweredAt: -Infinity }]));
     let connected = true;
     return {
       fetch: async (url, init) => {
@@ -199,7 +202,10 @@ class World {
         const record = records.get(origin);
         if (!connected) throw new TypeError("fetch failed");
         record.paths[pathname] = (record.paths[pathname] ?? 0) + 1;
-        if (pathname === "/announce" && performance.now() < record.notBefore) this.early++;
+        if (pathname === "/announce") {
+          if (statusOf(origin).failuresInARow > 0) record.unansweredAt = performance.now();
+          else if (performance.now() < record.notBefore) this.early++;
+        }
         try {
           const response = await fetch(url, init);
           const text = await response.text();
@@ -207,18 +213,18 @@ class World {
           if (answer.code) this.codes[answer.code] = (this.codes[answer.code] ?? 0) + 1;
           const isProvoked = performance.now() - record.unansweredAt < ANNOUNCE_AFTER_MIN_MS;
           if (answer.code === "ANNOUNCE_TOO_SOON" && !isProvoked) this.unprovoked++;
-          // Of an answer that came too late for the visitor there is nothing to obey.
-          if (answer.announceAfterMs && !init.signal.aborted) record.notBefore = performance.now() + answer.announceAfterMs;
+          if (answer.announceAfterMs) record.notBefore = performance.now() + answer.announceAfterMs;
           return new Response(text, { status: response.status });
         } catch (error) {
-          record.failures++;
           if (pathname === "/announce") record.unansweredAt = performance.now();
           throw error;
         }
       },
       cut: () => (connected = false),
       end: () => {
-        for (const record of records.values()) this.requests.push({ ...record, spentMs: performance.now() - started });
+        const spentMs = performance.now() - started;
+        for (const { url, paths } of records.values())
+          this.requests.push({ url, paths, failures: statusOf(url).failures, spentMs });
       },
     };
   }
