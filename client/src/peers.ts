@@ -340,9 +340,12 @@ export class Peers {
     for (const name of this.#names.values()) {
       const claim = this.#choose(name, now);
       (name.live.includes(claim) ? live : recentlySeen).push(claim);
-      for (const { issuedAt, expiresAt, listings } of name.claims.values())
-        for (const at of [issuedAt - CLOCK_SKEW_MS, expiresAt, ...[...listings.values()].map((listing) => listing.until)])
+      for (const { issuedAt, expiresAt, listings } of name.claims.values()) {
+        const ends = [...listings.values()].map((listing) => listing.until);
+        // The last listing that ends takes the peer away; those before it only have votes on a contested name.
+        for (const at of [issuedAt - CLOCK_SKEW_MS, expiresAt, ...(name.live[1] ? ends : [Math.max(...ends)])])
           if (at > now && at < until) until = at;
+      }
     }
     this.#madeFor = { changes: this.changes, from: now, until };
     this.#listed = { live: this.#deal(live, forNow), recentlySeen: this.#deal(recentlySeen, forNow) };
@@ -361,15 +364,24 @@ export class Peers {
 
   /** The same object as the last time, if it says the same. */
   #peerOf(claim: Claim, live: boolean): Peer {
-    const { facts, source, peerId } = claim;
+    const { peerId, userId, publicKey, issuedAt, expiresAt, source } = claim;
     const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
-    const otherKeys = others.map(({ publicKey }) => publicKey);
+    const otherKeys = others.map((other) => other.publicKey).sort();
     // Of one claim two tickets are never of one time.
-    const mark = [facts.issuedAt, live, source, ...otherKeys].join();
+    const mark = [issuedAt, live, source, ...otherKeys].join();
     if (claim.mark !== mark) {
-      const state = live ? "live" : "recently-seen";
-      claim.shown = { ...facts, contested: others.length > 0, otherKeys, state, source };
       claim.mark = mark;
+      claim.shown = {
+        peerId,
+        userId,
+        publicKey,
+        contested: !!others[0],
+        otherKeys,
+        issuedAt,
+        expiresAt,
+        state: live ? "live" : "recently-seen",
+        source,
+      };
     }
     return claim.shown as Peer;
   }
@@ -495,7 +507,7 @@ export function changesBetween(before: PeerList, now: PeerList): PeerChanges {
   const byName = ({ live }: PeerList) => new Map(live.map((peer) => [peer.peerId, peer]));
   const [old, current] = [byName(before), byName(now)];
   const changes: PeerChanges = { appeared: [], gone: [], renewed: [], changed: [] };
-  const same = ({ publicKey, userId, otherKeys }: Peer) => JSON.stringify([publicKey, userId, [...otherKeys].sort()]);
+  const same = ({ publicKey, userId, otherKeys }: Peer) => JSON.stringify([publicKey, userId, otherKeys]);
   for (const [peerId, peer] of current) {
     const former = old.get(peerId);
     if (former === peer) continue;

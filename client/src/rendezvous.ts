@@ -476,7 +476,7 @@ export class Rendezvous extends EventTarget {
   /** None if another page takes over. */
   #farewells(run: Run): [Source, string][] {
     const sent = this.#sources.filter(
-      (source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > this.#nowAt(source),
+      (source) => run.lock && !run.heir && (source.sent?.expiresAt as number) > this.#nowAt(source),
     );
     return sent.map((source) => {
       // The newest: the beacon may have got more than it has answered.
@@ -523,14 +523,16 @@ export class Rendezvous extends EventTarget {
       () => {},
     );
     this.#tell();
-    for (const source of this.#sources)
+    let next = Infinity;
+    for (const source of this.#sources) {
       if (!source.visit && source.schedule.dueAt <= elapsed) void this.#visit(run, presence, source);
-    const dueAts = this.#sources.filter(({ visit }) => !visit).map(({ schedule }) => schedule.dueAt);
+      if (!source.visit) next = Math.min(next, source.schedule.dueAt);
+    }
     const now = this.#now();
     run.cancel?.();
     run.cancel = this.#host.setTimer(
       () => this.#step(run),
-      untilNext(elapsed, dueAts, this.#peers.nextChange(now) - now),
+      untilNext(elapsed, next, this.#peers.nextChange(now) - now),
     );
   }
 
@@ -627,7 +629,7 @@ export class Rendezvous extends EventTarget {
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
     // Where another page announces, its claim is this one's.
-    const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt ?? 0) > this.#nowAt(source);
+    const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt as number) > this.#nowAt(source);
     const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
     const isOwn = ({ peerId, publicKey }: Ticket) =>
       peerId === this.#settings.peerId && publicKey === this.#peers.ownKey;

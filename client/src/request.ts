@@ -22,18 +22,18 @@ export function abortable<T>(
   signal: AbortSignal,
   setLimit?: (expire: () => void) => Cancel,
 ): Promise<T> {
-  let abort!: () => void;
-  let cancel: Cancel | undefined;
+  let end!: () => void;
   const ended = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    cancel = setLimit?.(() => reject(new Refusal("TIMEOUT")));
+    const abort = (): void => reject(signal.reason);
+    const cancel = setLimit?.(() => reject(new Refusal("TIMEOUT")));
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    end = () => {
+      cancel?.();
+      signal.removeEventListener("abort", abort);
+    };
   });
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  return Promise.race([promise, ended]).finally(() => {
-    cancel?.();
-    signal.removeEventListener("abort", abort);
-  });
+  return Promise.race([promise, ended]).finally(end);
 }
 
 /**

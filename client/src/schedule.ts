@@ -147,9 +147,13 @@ export class Schedule {
   }
 }
 
-/** How long until something is due, in milliseconds. */
-export function untilNext(elapsed: number, dueAts: readonly number[], listChangesAfterMs: number): number {
-  return Math.min(TICK_MS, listChangesAfterMs, ...dueAts.map((dueAt) => dueAt - elapsed));
+/**
+ * How long until something is due, in milliseconds.
+ *
+ * @param dueAt When the first source is.
+ */
+export function untilNext(elapsed: number, dueAt: number, listChangesAfterMs: number): number {
+  return Math.min(TICK_MS, listChangesAfterMs, dueAt - elapsed);
 }
 
 /** Tells when the two clocks of a machine have parted. */

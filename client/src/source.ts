@@ -105,7 +105,7 @@ export class Source {
 
   status(now: number): SourceStatus {
     const { failuresInARow } = this.schedule;
-    const announced = (this.accepted?.expiresAt ?? 0) > now;
+    const announced = (this.accepted?.expiresAt as number) > now;
     return { ...this.#status, failuresInARow, clockOffsetMs: this.aheadMs, announced };
   }
 }

@@ -43,18 +43,13 @@ export function readObject(bytes: Bytes, code?: string): Fields {
   return fieldsOf(value, code);
 }
 
-/** What a ticket says to the application. */
-export interface TicketFacts {
+export interface Ticket {
   readonly peerId: string;
   readonly userId: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
   /** Base64 of the 32 bytes. */
   readonly publicKey: string;
-}
-
-export interface Ticket extends TicketFacts {
-  readonly facts: TicketFacts;
   readonly community: string | undefined;
   /** The normal form. */
   readonly json: string;
@@ -126,10 +121,12 @@ export function parseTicket(value: Json): Ticket {
       (payload as JsonObject).size === (isCommunity(community) ? 6 : 5),
   );
   demandSupported(version, algorithm);
-  const facts = { peerId, userId, publicKey: publicKey as string, issuedAt, expiresAt };
   return {
-    ...facts,
-    facts,
+    peerId,
+    userId,
+    publicKey: publicKey as string,
+    issuedAt,
+    expiresAt,
     community: community as string | undefined,
     proof: signature as string,
     json: canonical(value),
