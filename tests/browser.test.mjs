@@ -143,8 +143,7 @@ describe("two browsers find each other and talk", () => {
       response.end(await readFile(join(out, request.url.endsWith(".sig") ? "peers.json.sig" : "peers.json")));
     });
     running.push(capsules);
-    beacon.workerd.kill("SIGKILL");
-    await once(beacon.workerd, "exit");
+    await beacon.crash();
 
     query = { beacon: beacon.url, capsule: `${capsules.url}/peers.json`, capsuleKey: publicKey };
     rememberer = await visit(query);

@@ -41,18 +41,8 @@ export const WORKER = {
   // A garbage collector lets rubbish lie as long as there is room.
   memoryGrowthMiB: 96,
   async start({ vars, state, log } = {}) {
-    const { url, workerd, stop } = await startBeacon({ vars, persist: state, log });
-    let ended;
-    const end = () => (ended ??= stop());
-    return {
-      url,
-      pid: workerd.pid,
-      stop: end,
-      kill() {
-        workerd.kill("SIGKILL");
-        return end();
-      },
-    };
+    const { url, workerd, stop, crash } = await startBeacon({ vars, persist: state, log });
+    return { url, pid: workerd.pid, stop, kill: crash };
   },
 };
 

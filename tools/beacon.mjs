@@ -5,7 +5,6 @@
 
 import { execFile, spawn } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -15,7 +14,8 @@ import { ROOT } from "./steps.mjs";
  * @typedef {object} Beacon
  * @property {string} url Where it answers, without a slash at the end.
  * @property {import("miniflare").Miniflare} miniflare
- * @property {import("node:child_process").ChildProcess} workerd To crash the beacon: `workerd.kill("SIGKILL")`, then `stop()`.
+ * @property {import("node:child_process").ChildProcess} workerd
+ * @property {() => Promise<void>} crash Kills workerd outright, and stops the rest. One that is dead already is no trouble.
  * @property {() => Promise<void>} stop
  */
 
@@ -148,17 +148,27 @@ export async function startWorkerd(options) {
     unsubscribe("child_process", remember);
   }
   const workerd = children.find((child) => child.spawnfile.includes("workerd"));
+  // From the beginning: who only listens when it is dead waits for ever.
+  const exited = new Promise((resolve) => workerd.once("exit", resolve));
   const guard = guardAgainstOrphan(workerd.pid);
+  let stopped;
+  const stop = () => (stopped ??= end());
+  const end = async () => {
+    await miniflare.dispose();
+    await exited;
+    guard.kill();
+  };
 
   return {
     url: url.origin,
     miniflare,
     workerd,
-    async stop() {
-      await miniflare.dispose();
-      if (workerd.exitCode === null && workerd.signalCode === null) await once(workerd, "exit");
-      guard.kill();
+    async crash() {
+      workerd.kill("SIGKILL");
+      await exited;
+      await stop();
     },
+    stop,
   };
 }
 

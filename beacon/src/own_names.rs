@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use rendezvous_protocol::listing::Excerpt;
 use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;

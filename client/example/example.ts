@@ -3,7 +3,7 @@
 // Everything here that others wrote, names and messages, goes into the page as text only. What PeerJS calls a peer is
 // whom its signalling server connected: an application that has to know whose key that is asks the peer to sign something.
 
-import { type DataConnection, Peer as PeerJs } from "peerjs";
+import { type DataConnection, type PeerConnectOption, Peer as PeerJs } from "peerjs";
 import { type Peer, Rendezvous, type SourceStatus } from "rendezvous-beacon";
 import { connectPeers } from "rendezvous-beacon/peerjs";
 
@@ -37,8 +37,8 @@ let rendezvous: Rendezvous;
 
 /** The adapter dials; the page looks on. */
 class WatchedPeerJs extends PeerJs {
-  override connect(to: string): DataConnection {
-    const connection = super.connect(to, { serialization: "json" }) as DataConnection | undefined;
+  override connect(to: string, options?: PeerConnectOption): DataConnection {
+    const connection = super.connect(to, { ...options, serialization: "json" }) as DataConnection | undefined;
     const fail = () => links.get(to) === "connecting" && changeLink(to, "unreachable");
     changeLink(to, "connecting");
     connection?.on("error", fail);

@@ -40,8 +40,9 @@ export class Announcement {
       const limit = current === accepted ? ANNOUNCE_INTERVAL_MS : this.#lifetimeMs / 3;
       if (age >= -CLOCK_SKEW_MS / 2 && age < limit) return current;
     }
-    // Several beacons may need it at once.
-    this.#minting ??= this.#mint(now, signer).finally(() => (this.#minting = undefined));
+    // Several beacons may need it at once. A signer that has not come back in the life of a ticket will not.
+    if (!this.#minting || now - this.#issuedLast > this.#lifetimeMs)
+      this.#minting = this.#mint(now, signer).finally(() => (this.#minting = undefined));
     return this.#minting;
   }
 

@@ -3,6 +3,7 @@
 
 import type { Bytes } from "./bytes.js";
 import type { Json } from "./json.js";
+import { type Reason, isCode } from "./reason.js";
 import { demand, isTime, readObject } from "./ticket.js";
 
 /** Bytes of a beacon's whole answer. */
@@ -12,10 +13,12 @@ const ANSWER_MAX_TICKETS = 200;
 
 export interface Answer {
   /** Of a refusal, whatever its status; else undefined. */
-  code: string | undefined;
+  code: Reason | undefined;
   /** Whether an announce has a place in the roster now. Beacons of version 0.1.0 do not say so: they list all they take. */
   listed: boolean;
   serverTime?: number;
+  /** How many claims the beacon lists in all, the caller's own counted in. */
+  total?: number;
   announceAfterMs?: number;
   retryAfterMs?: number;
   tickets: Json[];
@@ -38,7 +41,7 @@ export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   return {
     // The times, as far as they are some.
     ...Object.fromEntries(Object.entries(fields).filter(([, value]) => isTime(value))),
-    code: isGood ? undefined : typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : `HTTP_${status}`,
+    code: isGood ? undefined : isCode(code) ? code : `HTTP_${status}`,
     listed: listed === undefined || listed === true,
     tickets: tickets.slice(0, ANSWER_MAX_TICKETS),
     since: Array.isArray(since) && since.length === tickets.length && since.every(isTime) ? since : [],

@@ -7,6 +7,7 @@ import { type Bytes, utf8 } from "./bytes.js";
 import type { Verify } from "./ed25519.js";
 import { canonical, jsonOf } from "./json.js";
 import { type Memory, readMemory, readRevoked } from "./revocation.js";
+import type { Reply } from "./request.js";
 import type { Store } from "./store.js";
 import {
   Refusal,
@@ -51,7 +52,7 @@ export interface Place {
    * @param suffix Put to the path of the capsule's URL: `.sigs`, or `/../1.root.json`.
    * @throws Refusal, like `HTTP_404`.
    */
-  readFile(suffix: string, maxBytes: number): Promise<Bytes>;
+  readFile(suffix: string, maxBytes: number): Promise<Reply>;
   readonly store: Store;
   readonly rules: { readonly verify: Verify };
   readonly now: number;
@@ -78,6 +79,8 @@ export interface CapsuleRules extends TicketRules {
 export interface Capsule extends Tickets {
   /** To be remembered. */
   memory: Memory;
+  /** From `issuedAt` to `expiresAt`, in milliseconds. */
+  lifeMs: number;
 }
 
 /**
@@ -138,6 +141,7 @@ export async function readCapsule(
   return {
     // A publisher has chosen one key of each peerId.
     ...dropDuplicates(found, ({ peerId }) => peerId),
+    lifeMs: expiresAt - issuedAt,
     memory: {
       ...warning,
       rootVersion,

@@ -6,12 +6,14 @@ import type { Publishers } from "./capsule.js";
 import type { Verify } from "./ed25519.js";
 import { type Fields, demand, fieldsOf, isCommunity, isTime, readObject } from "./ticket.js";
 
-/** Bytes of a root file, and of a signatures file. */
+/** Bytes of a root file. */
 export const ROOT_MAX_BYTES = 16_384;
-/** Keys in one role. */
-const MAX_KEYS = 16;
+/** Bytes of a signatures file. */
+export const SIGNATURES_MAX_BYTES = 16_384;
 /** Signatures in one file. */
-const MAX_SIGNATURES = 64;
+const SIGNATURES_MAX_LINES = 64;
+/** Keys in one role. */
+const ROLE_MAX_KEYS = 16;
 
 interface Role {
   readonly threshold: number;
@@ -40,7 +42,7 @@ function readRole(value: Fields[string]): Role {
   const fields = fieldsOf(value);
   const { threshold, keys } = fields;
   exactly(fields, 2);
-  demand(Array.isArray(keys) && keys.length <= MAX_KEYS && keys.every(readKey) && new Set(keys).size === keys.length);
+  demand(Array.isArray(keys) && keys.length <= ROLE_MAX_KEYS && keys.every(readKey) && new Set(keys).size === keys.length);
   demand(isTime(threshold) && threshold >= 1 && threshold <= keys.length);
   return { threshold, keys: keys as string[] };
 }
@@ -71,11 +73,14 @@ export function readRoot(file: Bytes): RootDocument {
 }
 
 /**
- * Tells a page from a signatures file: there are hosts that answer every path with one. It begins like HTML, which no
- * signatures file does.
+ * Tells a page from a signatures file: there are hosts that answer every path with one. A page begins like HTML, which no
+ * signatures file does, and is not said to be something else.
+ *
+ * @param contentType The header's value; null where the host gave none.
  */
-export function isPage(file: Bytes): boolean {
-  return /^(\xef\xbb\xbf)?[ \t\r\n\f]*</.test(String.fromCharCode(...file.subarray(0, ROOT_MAX_BYTES)));
+export function isPage(file: Bytes, contentType: string | null): boolean {
+  const beginsLikeHtml = /^(\xef\xbb\xbf)?[ \t\r\n\f]*</.test(String.fromCharCode(...file.subarray(0, SIGNATURES_MAX_BYTES)));
+  return beginsLikeHtml && (contentType === null || /^\s*text\/html\s*(;|$)/i.test(contentType));
 }
 
 /**
@@ -84,11 +89,11 @@ export function isPage(file: Bytes): boolean {
  * @throws Refusal `MALFORMED` for anything else than signatures.
  */
 export function readSignatures(file: Bytes): Signatures {
-  demand(file.length <= ROOT_MAX_BYTES);
+  demand(file.length <= SIGNATURES_MAX_BYTES);
   const text = String.fromCharCode(...file).replace(/^\xef\xbb\xbf/, "");
   const lines = text.split("\n").map((line) => line.split(/[ \t\r\f]+/).filter(Boolean) as [string, string]);
   const pairs = lines.filter((words) => words.length);
-  demand(pairs.length >= 1 && pairs.length <= MAX_SIGNATURES);
+  demand(pairs.length >= 1 && pairs.length <= SIGNATURES_MAX_LINES);
   demand(pairs.every(({ length, 0: key, 1: text }) => length === 2 && readKey(key) && readBase64(text)?.length === 64));
   return pairs;
 }

@@ -32,8 +32,6 @@ export interface Host {
   random(): number;
   setTimer(callback: () => void, ms: number): Cancel;
   fetch(url: string, init: RequestInit): Promise<Response>;
-  /** A POST that outlives the page. Its answer is lost. */
-  sendLast(url: string, body: string): void;
   openStore(): Promise<Store>;
   lock(name: string, signal: AbortSignal): Promise<Lock>;
   listen(events: PageEvents, signal: AbortSignal): void;
@@ -53,10 +51,8 @@ export function defaultHost(): Host {
       return () => clearTimeout(timer);
     },
     fetch: (url, init) => fetch(url, init),
-    // A string needs no preflight, for which there would be no time.
-    sendLast: (url, body) => void scope.navigator?.sendBeacon?.(url, body),
-    openStore: () => openStore(scope.indexedDB),
-    lock: (name, signal) => lockIn(scope.navigator?.locks, name, signal),
+    openStore: () => openStore(() => scope.indexedDB),
+    lock: (name, signal) => lockIn(() => scope.navigator?.locks, name, signal),
     listen(events, signal) {
       // Node's global object is no EventTarget.
       const on = (target: EventTarget | undefined, type: string, listener: () => void) =>
@@ -71,17 +67,25 @@ export function defaultHost(): Host {
   };
 }
 
-/** Where there are no locks, or a page may not use them, each page is alone. */
-async function lockIn(locks: LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
+/**
+ * Where there are no locks, or a page may not use them, each page is alone.
+ *
+ * @param getLocks To ask is an error where a page may have none.
+ */
+function lockIn(getLocks: () => LockManager | undefined, name: string, signal: AbortSignal): Promise<Lock> {
   return new Promise((resolve) => {
+    let locks: LockManager | undefined;
     const hold = (release: () => void): void =>
       resolve({
         hasHeir: async () => (await locks?.query())?.pending?.some((request) => request.name === name) ?? false,
         release,
       });
-    const alone = (): void => hold(() => {});
-    // Aborted: then nobody waits for it any more. Anything else: not allowed here.
-    if (locks) locks.request(name, { signal }, () => new Promise<void>(hold)).catch(alone);
-    else alone();
+    const request = async (): Promise<void> => {
+      locks = getLocks();
+      if (!locks) throw undefined;
+      await locks.request(name, { signal }, () => new Promise<void>(hold));
+    };
+    // Aborted: then nobody waits for it any more. Anything else: there are none, or they are not allowed here.
+    request().catch(() => hold(() => {}));
   });
 }

@@ -21,7 +21,7 @@ export interface IdentitySigner extends Signer {
 }
 
 export interface Identity extends Signer {
-  readonly verifyEquation: Equation;
+  readonly verify: Equation;
 }
 
 /** Key of the store. */
@@ -33,14 +33,14 @@ export async function loadIdentity(
   subtle: SubtleCrypto | undefined,
 ): Promise<Identity> {
   const own = given && "sign" in given ? given : undefined;
-  const verifyEquation = own?.verify ? own.verify.bind(own) : await probe(subtle);
-  if (own) return { publicKey: own.publicKey, sign: own.sign.bind(own), verifyEquation };
+  const verify = own?.verify ? own.verify.bind(own) : await probe(subtle);
+  if (own) return { publicKey: own.publicKey, sign: own.sign.bind(own), verify };
   const crypto = subtle as SubtleCrypto;
   const { publicKey, privateKey } = (given as CryptoKeyPair | undefined) ?? (await storedPair(store, crypto));
   return {
     publicKey: new Uint8Array(await crypto.exportKey("raw", publicKey)),
     sign: async (message) => new Uint8Array(await crypto.sign("Ed25519", privateKey, message as Bytes)),
-    verifyEquation,
+    verify,
   };
 }
 
@@ -57,6 +57,21 @@ async function probe(subtle: SubtleCrypto | undefined): Promise<Equation> {
 /** The stored key. One is made each time, in less time than storage takes, and the first one stays, for all pages. */
 async function storedPair(store: Store, subtle: SubtleCrypto): Promise<CryptoKeyPair> {
   const made = await subtle.generateKey("Ed25519", false, ["sign", "verify"]);
-  const isKept = (value: unknown) => (value as CryptoKeyPair | undefined)?.privateKey;
-  return (await store.update(STORED, (value) => (isKept(value) ? undefined : made))) as CryptoKeyPair;
+  const stored = await store.update(STORED, (value) => (value === undefined ? made : undefined));
+  if (await isPair(stored, subtle)) return stored as CryptoKeyPair;
+  // Damaged: who it was cannot be known any more.
+  await store.update(STORED, () => made);
+  return made;
+}
+
+/** Whether what one key signs is by the other. */
+async function isPair(value: unknown, subtle: SubtleCrypto): Promise<boolean> {
+  try {
+    const { privateKey, publicKey } = value as CryptoKeyPair;
+    const message = new Uint8Array(32);
+    const signature = await subtle.sign("Ed25519", privateKey, message);
+    return await subtle.verify("Ed25519", publicKey, signature, message);
+  } catch {
+    return false;
+  }
 }

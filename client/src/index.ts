@@ -4,5 +4,7 @@ export type { RendezvousEvents, RendezvousStatus } from "./rendezvous.js";
 export { RendezvousError } from "./identity.js";
 export type { IdentitySigner } from "./identity.js";
 export type { RendezvousOptions } from "./options.js";
-export type { Peer, PeerList } from "./peers.js";
+export type { Peer, PeerChanges, PeerList } from "./peers.js";
 export type { SourceStatus } from "./source.js";
+export { explain } from "./explain.js";
+export type { Reason } from "./reason.js";

@@ -61,6 +61,7 @@ function demand(holds: unknown, option: string, rule: string): asserts holds {
 export function readOptions(options: RendezvousOptions): Settings {
   const { community, peerId, userId = peerId, identity, trustedKeys } = options;
   demand(isCommunity(community), "community", "1 to 64 of A-Z a-z 0-9 . _ -");
+  demand(peerId != null, "peerId", "given: PeerJS has none before its event `open`");
   demand(isPeerId(peerId), "peerId", '1 to 128 of ASCII without " \\ < > &');
   demand(isUserId(userId), "userId", "1 to 128 bytes");
   demand(

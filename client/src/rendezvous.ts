@@ -1,7 +1,8 @@
 // Keeps this peer announced and a list of verified peers: asks every source when it is due, believes none, and goes on
 // through the loss of any of them.
 //
-// What to decide is in the modules beside it, which have no I/O; here is when. Everything waits for one timer.
+// What to decide, and when, is in the modules beside it, which have no I/O; here it is done. Everything waits for one timer.
+// What an application, a browser's storage or a network may never settle is waited for within a limit, or until `stop()`.
 
 import { Announcement, type CurrentTicket } from "./announcement.js";
 import { ANSWER_MAX_BYTES, type Answer, readAnswer } from "./answer.js";
@@ -14,19 +15,22 @@ import {
   type Trust,
   readCapsule,
 } from "./capsule.js";
-import { Clock } from "./clock.js";
+import { Clock, aheadOf } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
-import { readJson } from "./json.js";
+import { type Json, readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
-import { CACHE, type PeerList, Peers, type StoredPeer } from "./peers.js";
+import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
+import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
+import { ClockJump, JUMP_MS, untilNext } from "./schedule.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
   Refusal,
+  type Ticket,
   type TicketRules,
   TICKET_MAX_LIFETIME_MS,
   type Tickets,
@@ -44,7 +48,7 @@ export interface RendezvousStatus {
   readonly announced: boolean;
   /** Whether another page of this browser announces the same peerId; this one takes over when that one goes. */
   readonly waiting: boolean;
-  /** What is added to this machine's clock, because beacons say that it is wrong. */
+  /** What is added to this machine's clock, because most beacons, two at least, say that it is wrong. */
   readonly clockOffsetMs: number;
   /** From `start()` to the first peer handed out; undefined until then. */
   readonly timeToFirstPeerMs: number | undefined;
@@ -65,6 +69,8 @@ export interface RendezvousEvents {
   peers: CustomEvent<PeerList>;
   /** A source was asked: `status()` has changed. */
   status: Event;
+  /** `peers()` or `status()` gives another object than before. Once for all that has changed at once. */
+  change: CustomEvent<PeerChanges>;
 }
 
 type Listener<Event> = ((event: Event) => void) | { handleEvent(event: Event): void } | null;
@@ -82,38 +88,25 @@ export interface Rendezvous {
   ): void;
 }
 
-/** The longest time without a look at the clocks. */
-const TICK_MS = 10_000;
-/** Clocks that part by this much: the machine slept, or its clock was set. What a late timer missed is due anyway. */
-const JUMP_MS = 5_000;
-/** How long beacons wait for the lock before they are asked for lists only. */
-const LOCK_PATIENCE_MS = 100;
-/** How long a goodbye may take. */
+/** How long a goodbye may take, and whatever else is to be done before everything has stopped. */
 const FAREWELL_MS = 3_000;
-/** While the browser says that it is offline, which is not always right. */
-const OFFLINE_PAUSE_MS = 60_000;
-/** Between two looks at lists while there are too few peers: at first, and how often that is doubled. */
-const BEACON_POLL_MS = 15_000;
-const CAPSULE_POLL_MS = 60_000;
-const MAX_POLL_DOUBLINGS = 3;
-/** How soon a source may be asked again for the same list, however much has happened. */
-const ASKED_PAUSE_MS = 3_000;
-/** How soon a source may be asked again, whatever it says. */
-const MIN_PAUSE_MS = 2_000;
-/** What a beacon may ask for between two announces. */
-const MIN_ANNOUNCE_MS = 10_000;
-const USUAL_ANNOUNCE_MS = 60_000;
-const STALE_PAUSE_MS = 5_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
-const UNSIGNED_PAUSE_MS = 30_000;
+/** Characters of a ticket that is handed over. The longest there is takes less than half, whatever its layout. */
+const TICKET_MAX_LENGTH = 4_096;
+/** Once when the beacon has told its time, and once when another one has agreed with it. */
+const MOST_REPEATS = 2;
 
 /** What a source had. */
 interface Found extends Tickets {
   /** What was refused, although there may be a list. */
-  code?: string | undefined;
+  code?: Reason | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
+  /** Whether there are no others at this source. */
+  isComplete?: boolean;
+  /** Of a capsule, from its `issuedAt` to its `expiresAt`. */
+  lifeMs?: number;
 }
 
 /** What there is between start and stop. */
@@ -128,7 +121,7 @@ interface Run {
   lock?: Lock | undefined;
   /** Whether another page would take over. */
   heir?: boolean;
-  cancelTimer?: Cancel | undefined;
+  cancel?: Cancel | undefined;
   /** The last write; those before are done when it is. */
   saving?: Promise<unknown> | undefined;
 }
@@ -147,13 +140,21 @@ export class Rendezvous extends EventTarget {
   readonly #announcement: Announcement;
   #run: Run | undefined;
   #store: Store | undefined;
+  /** The same for as long as the page lives, whatever becomes of the storage. */
+  #identity: Identity | undefined;
   #stopped: Promise<void> = Promise.resolve();
   /** Held until the beacons know that this peer has left, or until it is back. */
   #lastLock: Lock | undefined;
   /** This peer's claim, as a beacon is told to leave it out. */
   #own!: string;
-  #last!: { now: number; elapsed: number };
+  readonly #clockJump = new ClockJump();
   #timeToFirstPeerMs: number | undefined;
+  #status: RendezvousStatus | undefined;
+  /** What listeners to `change` know. */
+  #told: { peers: PeerList; status?: RendezvousStatus } = { peers: { live: [], recentlySeen: [] } };
+  #isTelling = false;
+  /** What was last stored, by {@link Peers.changes}. */
+  #saved = 0;
 
   /** @throws TypeError that names the option that is wrong. */
   constructor(options: RendezvousOptions);
@@ -163,10 +164,10 @@ export class Rendezvous extends EventTarget {
     super();
     this.#settings = readOptions(options);
     this.#host = host;
-    const { community, peerId, userId, sources, ticketLifetimeMs } = this.#settings;
+    const { peerId, sources } = this.#settings;
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
-    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key));
-    this.#announcement = new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
+    this.#announcement = this.#newAnnouncement();
   }
 
   /**
@@ -184,9 +185,11 @@ export class Rendezvous extends EventTarget {
     run.started = this.#open(run, signal).catch((error: unknown) => {
       if (this.#run === run) this.#run = undefined;
       run.stop.abort();
+      this.#tell();
       throw error;
     });
     run.started.catch(() => {});
+    this.#tell();
     return run.started;
   }
 
@@ -201,37 +204,115 @@ export class Rendezvous extends EventTarget {
       this.#run = undefined;
       run.stop.abort();
       this.#stopped = this.#sayGoodbye(run);
+      this.#tell();
     }
     return this.#stopped;
   }
 
   /**
-   * Reports that a connection to a peer is open, whoever opened it. The key that it speaks for keeps the `peerId` on this
-   * browser whenever it has a live ticket, also on later visits.
+   * Reports that this page is dialling a peer, which settles the order of the next ones: sources take turns. Without it
+   * that is settled when {@link connected} or {@link failed} reports what became of it, too late where many are dialled at
+   * once.
+   */
+  dialling(peerId: string): void {
+    this.#peers.dialling(peerId);
+    this.#tell();
+  }
+
+  /**
+   * Reports that a connection to a peer is open. The key that it speaks for keeps the `peerId` on this browser whenever it
+   * has a live ticket, also on later visits.
    *
    * @param publicKey The key, in base64, that the peer has proved to have, if the page takes it for the right one. Without
-   *   it the connection speaks for the key handed out while no other claims the `peerId`, and for none if it is contested.
+   *   it a connection that this page dialled speaks for the key handed out while no other claims the `peerId`, and for
+   *   none if it is contested; one that the peer dialled speaks for none.
+   * @param how `inbound`: whether the peer has dialled. Such connections are not counted for `minActivePeers`: anybody can
+   *   open as many as they like. Default: whether the peer was neither dialled nor handed out.
    */
-  connected(peerId: string, publicKey?: string): void {
-    this.#peers.reportConnected(peerId, this.#now(), publicKey);
+  connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
+    this.#peers.connected(peerId, this.#now(), publicKey, inbound);
     this.#save();
+    this.#tell();
   }
 
   /** Reports that a peer could not be connected to, or that its connection is closed. */
   failed(peerId: string): void {
-    this.#peers.reportFailed(peerId, this.#now());
+    this.#peers.failed(peerId, this.#now());
     this.#save();
+    this.#tell();
     if (this.#run && this.#isShort()) this.#hurry();
   }
 
-  /** All peers that are known now, best first. */
-  peers(): PeerList {
-    return this.#peers.all(this.#now());
+  /** This peer's public key in base64; undefined until it is loaded, which `start()` does. */
+  get publicKey(): string | undefined {
+    return this.#peers.ownKey;
   }
 
-  status(): RendezvousStatus {
-    const sources = this.#sources.map((source) => source.status(this.#now()));
-    return {
+  /** Whether only certain keys are believed. */
+  get hasTrustedKeys(): boolean {
+    return !!this.#settings.trustedKeys;
+  }
+
+  /**
+   * Gives a ticket of this peer's, for somebody to whom it is connected or whom it dials, who can `add` it.
+   *
+   * @returns Its JSON; undefined while the client does not run. Rejects with what the application's signer throws, with
+   *   `TIMEOUT` if that takes longer than half of `timeoutMs`, or with an `AbortError` if the client is stopped meanwhile.
+   */
+  async ticket(): Promise<string | undefined> {
+    const run = this.#run;
+    await run?.started;
+    if (!run?.identity) return undefined;
+    const made = this.#announcement.ticketFor(undefined, this.#now(), run.identity);
+    return (await this.#within(made, run.stop.signal)).json;
+  }
+
+  /**
+   * Takes a ticket that somebody has handed over, if it is as good as one of a beacon's. It says that its peer is there, and
+   * not that whoever handed it over is that peer: tickets are public.
+   *
+   * @returns Why it was refused; undefined if it was taken. Never rejects.
+   */
+  async add(ticket: unknown): Promise<Reason | undefined> {
+    const run = this.#run;
+    await run?.started.catch(() => {});
+    if (!run?.rules) return "NOT_RUNNING";
+    let value: Json = null;
+    try {
+      if (typeof ticket === "string" && ticket.length <= TICKET_MAX_LENGTH) value = readJson(ticket);
+    } catch {
+      // No JSON is no ticket.
+    }
+    const { signal } = run.stop;
+    const verified = this.#within(verifyTickets([value], run.rules, this.#now()), signal);
+    const found = await verified.catch(() => undefined);
+    if (signal.aborted) return "NOT_RUNNING";
+    if (!found) return "TIMEOUT";
+    this.#peers.merge(found, HANDED, this.#now());
+    this.#offer(run);
+    this.#save();
+    this.#tell();
+    return Object.keys(found.refused)[0] as Reason | undefined;
+  }
+
+  /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */
+  readonly peers = (): PeerList => this.#peers.all(this.#now());
+
+  /**
+   * Calls `onChange` whenever `peers()` or `status()` gives another object, as the event `change` does. Needs no `this`.
+   *
+   * @returns Ends that.
+   */
+  readonly subscribe = (onChange: () => void): (() => void) => {
+    const listener = () => onChange();
+    this.addEventListener("change", listener);
+    return () => this.removeEventListener("change", listener);
+  };
+
+  /** The same object until something has changed. Needs no `this`. */
+  readonly status = (): RendezvousStatus => {
+    const sources = this.#sources.map((source) => source.status(this.#nowAt(source)));
+    const status: RendezvousStatus = {
       running: !!this.#run,
       announced: sources.some(({ announced }) => announced),
       waiting: !!this.#run?.presence && !this.#run.lock,
@@ -240,6 +321,21 @@ export class Rendezvous extends EventTarget {
       outcomes: { ...this.#peers.outcomes },
       sources,
     };
+    if (JSON.stringify(status) !== JSON.stringify(this.#status)) this.#status = status;
+    return this.#status as RendezvousStatus;
+  };
+
+  /** Says what has changed, once for all that changes at once. */
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    queueMicrotask(() => {
+      this.#isTelling = false;
+      const before = this.#told;
+      this.#told = { peers: this.peers(), status: this.status() };
+      if (before.peers === this.#told.peers && before.status === this.#told.status) return;
+      this.dispatchEvent(new CustomEvent("change", { detail: changesBetween(before.peers, this.#told.peers) }));
+    });
   }
 
   /** The community's time. */
@@ -247,37 +343,43 @@ export class Rendezvous extends EventTarget {
     return Math.round(this.#host.now() + this.#clock.offsetMs);
   }
 
+  /** The time by which tickets for a beacon are dated. */
+  #nowAt({ aheadMs }: Source): number {
+    return Math.round(this.#host.now() + this.#clock.offsetFor(aheadMs));
+  }
+
+  #newAnnouncement(): Announcement {
+    const { community, peerId, userId, ticketLifetimeMs } = this.#settings;
+    return new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+  }
+
+  /** One for all beacons, but for those whose clocks need tickets of their own. */
+  #announcementFor(source: Source): Announcement {
+    const isShared = this.#clock.offsetFor(source.aheadMs) === this.#clock.offsetMs;
+    return isShared ? this.#announcement : (source.announcement ??= this.#newAnnouncement());
+  }
+
   #isShort(): boolean {
-    return this.#peers.linked.size < this.#settings.minActivePeers;
+    return this.#peers.dialled < this.#settings.minActivePeers;
   }
 
   async #open(run: Run, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     this.#lastLock?.release();
-    const store = (this.#store ??= await this.#host.openStore());
-    run.identity = await loadIdentity(this.#settings.identity, store, this.#host.subtle);
-    const ownKey = (this.#peers.ownKey = base64(run.identity.publicKey));
-    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
-    const { community, trustedKeys } = this.#settings;
-    run.rules = {
-      community,
-      trustedKeys,
-      verify: strict(run.identity.verifyEquation),
-      isKnown: (ticket) => this.#peers.has(ticket),
-      isRevoked: this.#peers.isRevoked,
-      maxLifetimeMs: TICKET_MAX_LIFETIME_MS,
-    };
-    for (const source of this.#sources) if (source.trust) await this.#remember(store, source);
-    await this.#recall(store, run.rules);
-    if (!run.stop.signal.aborted) {
+    const stopped = run.stop.signal;
+    await abortable(this.#prepare(run), stopped).catch((error: unknown) => {
+      // To have been stopped is no error, unless by the signal.
+      if (!stopped.aborted) throw error;
+    });
+    if (!stopped.aborted) {
       this.#host.listen(
         {
           wake: () => this.#wake(run),
-          offline: () => this.#pause(),
+          offline: () => this.#sources.forEach(({ schedule }) => schedule.pause(this.#host.elapsed())),
           hide: () => this.#leave(run),
           show: () => this.#enter(run),
         },
-        run.stop.signal,
+        stopped,
       );
       this.#offer(run);
       this.#enter(run);
@@ -285,17 +387,35 @@ export class Rendezvous extends EventTarget {
     signal?.throwIfAborted();
   }
 
+  /** Brings back who this browser is, and what it knows. */
+  async #prepare(run: Run): Promise<void> {
+    const store = (this.#store ??= await this.#host.openStore());
+    const identity = (this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle));
+    if (run.stop.signal.aborted) return;
+    run.identity = identity;
+    const ownKey = (this.#peers.ownKey = base64(identity.publicKey));
+    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
+    const { community, trustedKeys } = this.#settings;
+    const rules = (run.rules = {
+      community,
+      trustedKeys,
+      verify: strict(identity.verify),
+      isKnown: (ticket: Ticket) => this.#peers.has(ticket),
+      isRevoked: this.#peers.isRevoked,
+      maxLifetimeMs: TICKET_MAX_LIFETIME_MS,
+    });
+    await Promise.all(this.#sources.map((source) => source.trust && this.#remember(store, source)));
+    // Those of the last visit are not worth waiting for: the sources may have better ones.
+    await this.#within(this.#recall(store, rules, run.stop.signal), run.stop.signal).catch(() => {});
+  }
+
   /** The page is there: it asks for lists, and announces as soon as it has the lock. */
   #enter(run: Run): void {
     if (run.presence || run.stop.signal.aborted) return;
     const presence = (run.presence = new AbortController());
-    const elapsed = this.#host.elapsed();
-    this.#last = { now: this.#host.now(), elapsed };
-    for (const source of this.#sources) {
-      source.renewAt = 0;
-      source.hasInsisted = false;
-      source.dueAt = elapsed + (source.trust ? 0 : LOCK_PATIENCE_MS);
-    }
+    this.#clockJump.reset();
+    this.#clock.reset();
+    for (const { schedule } of this.#sources) schedule.begin(this.#host.elapsed());
     const { community, peerId } = this.#settings;
     this.#host.lock(`rendezvous-beacon:${community}:${peerId}`, presence.signal).then(
       (lock) => {
@@ -311,7 +431,8 @@ export class Rendezvous extends EventTarget {
   /** The page goes, at once. It may come back. */
   #leave(run: Run): void {
     if (!run.presence) return;
-    for (const [source, body] of this.#farewells(run)) this.#host.sendLast(this.#url(source, "leave"), body);
+    const { signal } = new AbortController();
+    for (const [source, body] of this.#farewells(run)) this.#leaveAt(source, body, signal).catch(() => {});
     this.#end(run);
     run.lock?.release();
     run.lock = undefined;
@@ -320,38 +441,48 @@ export class Rendezvous extends EventTarget {
   #end(run: Run): void {
     run.presence?.abort();
     run.presence = undefined;
-    run.cancelTimer?.();
+    run.cancel?.();
     for (const source of this.#sources) {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
+      if (source.announcement) source.announcement.current = undefined;
     }
     this.#announcement.current = undefined;
+    this.#tell();
   }
 
   async #sayGoodbye(run: Run): Promise<void> {
     const lock = (this.#lastLock = run.lock);
     const abort = new AbortController();
-    const cancel = this.#host.setTimer(() => abort.abort(), FAREWELL_MS);
+    const limited = (promise: Promise<unknown>) => this.#within(promise, abort.signal, FAREWELL_MS);
     const sent = this.#farewells(run).map(([source, body]) => {
-      const init = { method: "POST", body, keepalive: true };
-      const told = abortable(this.#request(this.#url(source, "leave"), abort.signal, init), abort.signal);
-      return (source.goodbye = told.catch(() => {}));
+      const told = this.#leaveAt(source, body, abort.signal);
+      return (source.goodbye = limited(told).catch(() => {}));
     });
     this.#end(run);
-    await Promise.allSettled([...sent, run.saving]);
-    cancel();
+    await Promise.allSettled([...sent, limited(Promise.resolve(run.saving))]);
     abort.abort();
     lock?.release();
   }
 
+  /**
+   * Outlives the page. A string needs no preflight, for which there would be no time; `sendBeacon` would take cookies and
+   * the page along.
+   */
+  #leaveAt(source: Source, body: string, signal: AbortSignal): Promise<Reply> {
+    return this.#request(this.#url(source, "leave"), signal, { method: "POST", body, keepalive: true });
+  }
+
   /** None if another page takes over. */
   #farewells(run: Run): [Source, string][] {
-    const now = this.#now();
-    const sent = this.#sources.filter((source) => run.lock && !run.heir && (source.sent?.expiresAt ?? 0) > now);
+    const sent = this.#sources.filter(
+      (source) => run.lock && !run.heir && (source.sent?.expiresAt as number) > this.#nowAt(source),
+    );
     return sent.map((source) => {
       // The newest: the beacon may have got more than it has answered.
-      const { farewell } = this.#announcement.current ?? (source.sent as CurrentTicket);
-      return [source, `{"ticket":${farewell}}`];
+      const last = source.sent as CurrentTicket;
+      const { current = last } = this.#announcementFor(source);
+      return [source, `{"ticket":${(current.issuedAt < last.issuedAt ? last : current).farewell}}`];
     });
   }
 
@@ -366,81 +497,72 @@ export class Rendezvous extends EventTarget {
   /** The network, the page, the lock or the right time is back. */
   #wake(run: Run): void {
     if (!run.presence) return;
-    for (const source of this.#sources) source.renewAt = 0;
+    for (const { schedule } of this.#sources) schedule.renew();
     this.#hurry();
   }
 
   #hurry(): void {
-    const elapsed = this.#host.elapsed();
-    for (const source of this.#sources) {
-      source.polls = 0;
-      // At once, unless it has just been asked.
-      source.dueAt = Math.min(source.dueAt, Math.max(elapsed, source.askedAt + ASKED_PAUSE_MS));
-    }
+    for (const { schedule } of this.#sources) schedule.hurry(this.#host.elapsed());
     if (this.#run) this.#step(this.#run);
-  }
-
-  #pause(): void {
-    const elapsed = this.#host.elapsed();
-    for (const source of this.#sources) source.dueAt = elapsed + OFFLINE_PAUSE_MS;
   }
 
   /** Asks every source that is due, and sets the timer for the next. Calling it early or twice is no harm. */
   #step(run: Run): void {
     if (!run.presence) return;
-    run.cancelTimer?.();
-    const now = this.#host.now();
     const elapsed = this.#host.elapsed();
-    const jump = now - this.#last.now - (elapsed - this.#last.elapsed);
-    this.#last = { now, elapsed };
-    if (Math.abs(jump) > JUMP_MS) return this.#wake(run);
+    if (this.#clockJump.look(this.#host.now(), elapsed)) {
+      this.#clock.reset();
+      return this.#wake(run);
+    }
     this.#offer(run);
+    // Whoever was offered something may have stopped it.
+    const { presence } = run;
+    if (!presence) return;
     run.lock?.hasHeir().then(
       (heir) => (run.heir = heir),
       () => {},
     );
-    let next = elapsed + TICK_MS;
+    this.#tell();
+    let next = Infinity;
     for (const source of this.#sources) {
-      if (!source.visit && source.dueAt <= elapsed) void this.#visit(run, run.presence, source);
-      if (!source.visit) next = Math.min(next, source.dueAt);
+      if (!source.visit && source.schedule.dueAt <= elapsed) void this.#visit(run, presence, source);
+      if (!source.visit) next = Math.min(next, source.schedule.dueAt);
     }
-    run.cancelTimer = this.#host.setTimer(() => this.#step(run), next - elapsed);
+    const now = this.#now();
+    run.cancel?.();
+    run.cancel = this.#host.setTimer(
+      () => this.#step(run),
+      untilNext(elapsed, next, this.#peers.nextChange(now) - now),
+    );
   }
 
   /** Never rejects. */
   async #visit(run: Run, presence: AbortController, source: Source): Promise<void> {
     const visit = (source.visit = new AbortController());
     const { signal } = visit;
-    const cancel = this.#host.setTimer(() => visit.abort(new Refusal("TIMEOUT")), this.#settings.timeoutMs);
-    const startedAt = (source.askedAt = this.#host.elapsed());
+    const { schedule } = source;
+    const startedAt = this.#host.elapsed();
+    schedule.asked(startedAt);
     try {
       const { trust } = source;
       const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
-      const found = await abortable(asked, signal);
-      this.#peers.merge(found, source.url, this.#now());
+      const found = await this.#within(asked, signal, this.#settings.timeoutMs);
+      this.#peers.merge(found, source.url, this.#now(), found.isComplete);
       this.#offer(run);
       this.#save();
-      if (found.failed) this.#fail(source, found.code as string, found.retryAfterMs ?? 0);
+      if (found.failed) this.#fail(source, found.code as Reason, found.retryAfterMs ?? 0);
       else {
         const elapsed = this.#host.elapsed();
         source.succeeded(this.#host.now(), elapsed - startedAt, found.code, found.refused);
-        // A list again while there are too few peers, ever more seldom; an announce again when it is time.
-        const doublings = Math.min(source.polls++, MAX_POLL_DOUBLINGS);
-        const poll =
-          elapsed + (trust ? CAPSULE_POLL_MS : BEACON_POLL_MS) * 2 ** doublings * (1 + this.#host.random() / 2);
-        const next = Math.min(run.lock && !trust ? source.renewAt : Infinity, this.#isShort() ? poll : Infinity);
-        source.dueAt = Math.max(elapsed + MIN_PAUSE_MS, next);
+        schedule.succeeded(this.#isShort(), !!run.lock, found.lifeMs ?? 0, elapsed, this.#host.random());
       }
     } catch (error) {
-      // By its form: an entry point of its own has a class of its own.
-      const { message } = error as Error;
       if (!presence.signal.aborted) {
-        this.#fail(source, /^[A-Z_\d]+$/.test(message) ? message : "NETWORK");
+        this.#fail(source, reasonOf(error));
         // One that refuses a ticket has told its time: only one that has no answer has no say about it.
         this.#clock.drop(source.url);
       }
     }
-    cancel();
     visit.abort();
     source.visit = undefined;
     if (presence.signal.aborted) return;
@@ -448,75 +570,86 @@ export class Rendezvous extends EventTarget {
     this.#step(run);
   }
 
-  #fail(source: Source, code: string, retryAfterMs?: number): void {
-    source.failed(code, this.#host.elapsed(), this.#host.random(), retryAfterMs);
+  #fail(source: Source, code: Reason, retryAfterMs?: number): void {
+    source.failed(code, retryAfterMs !== undefined);
+    source.schedule.failed(retryAfterMs, this.#host.elapsed(), this.#host.random());
   }
 
-  /** @param mayRepeat Whether a ticket that was refused because of this machine's clock may be replaced at once. */
-  async #askBeacon(run: Run, source: Source, signal: AbortSignal, mayRepeat = true): Promise<Found> {
+  /** @param ms By default half of what a source may take, so that after an application's function there is time for its list. */
+  #within<T>(promise: Promise<T>, signal: AbortSignal, ms = this.#settings.timeoutMs / 2): Promise<T> {
+    return abortable(promise, signal, (expire) => this.#host.setTimer(expire, ms));
+  }
+
+  /** @param repeats How often a ticket that was refused because of this machine's clock may be replaced at once. */
+  async #askBeacon(run: Run, source: Source, signal: AbortSignal, repeats = MOST_REPEATS): Promise<Found> {
     if (this.#isRevoked("beacons", source.url)) {
       source.accepted = source.sent = undefined;
       throw new Refusal("REVOKED_BEACON");
     }
     let ticket: CurrentTicket | undefined;
-    let unsigned: string | undefined;
-    const { offsetMs } = this.#clock;
-    if (run.lock && this.#host.elapsed() >= source.renewAt) {
+    let unsigned: Reason | undefined;
+    const announcement = this.#announcementFor(source);
+    const offsetMs = this.#clock.offsetFor(source.aheadMs);
+    if (run.lock && source.schedule.announces(this.#host.elapsed())) {
       // An announce that overtakes it would come too soon.
       await source.goodbye;
       signal.throwIfAborted();
       try {
-        ticket = source.sent = await this.#announcement.ticketFor(
-          source.accepted,
-          this.#now(),
-          run.identity as Identity,
-        );
+        const made = announcement.ticketFor(source.accepted, this.#nowAt(source), run.identity as Identity);
+        ticket = source.sent = await this.#within(made, signal);
       } catch {
-        // The application's signer failed: without a ticket there is still a list.
+        signal.throwIfAborted();
+        // The application's signer failed, or takes too long: without a ticket there is still a list.
         unsigned = "SIGN_FAILED";
-        source.renewAt = this.#host.elapsed() + UNSIGNED_PAUSE_MS;
+        source.schedule.unsigned(this.#host.elapsed());
       }
     }
     const sentAt = this.#host.now();
     const { status, body } = await (ticket
       ? this.#request(this.#url(source, "announce"), signal, { method: "POST", body: `{"ticket":${ticket.json}}` })
       : this.#request(`${this.#url(source, "peers")}&exclude=${this.#own}`, signal));
+    signal.throwIfAborted();
     const answer = readAnswer(status, body, this.#settings.community);
     if (answer.serverTime !== undefined) {
-      source.aheadMs = Math.round(answer.serverTime - (sentAt + this.#host.now()) / 2);
-      if (this.#clock.observe(source.url, source.aheadMs)) this.#wake(run);
+      source.aheadMs = aheadOf(answer.serverTime, sentAt, this.#host.now());
+      if (this.#clock.observe(source.url, source.aheadMs)) {
+        // What was only said by the wrong time is asked for again at once.
+        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.schedule.forget();
+        this.#wake(run);
+      }
     }
-    if (mayRepeat && ticket && UNTIMELY.test(answer.code ?? "") && this.#clock.offsetMs !== offsetMs) {
+    const movedMs = Math.abs(this.#clock.offsetFor(source.aheadMs) - offsetMs);
+    if (repeats > 0 && ticket && UNTIMELY.test(answer.code ?? "") && movedMs > JUMP_MS) {
       // Unless another beacon has had it replaced.
-      if (this.#announcement.current === ticket) this.#announcement.current = undefined;
-      return this.#askBeacon(run, source, signal, false);
+      if (announcement.current === ticket) announcement.current = undefined;
+      return this.#askBeacon(run, source, signal, repeats - 1);
     }
+    // At once: it has taken the announce, however long its list takes to verify.
+    const failed = !this.#settle(source, ticket, answer);
     const listed = await verifyTickets(answer.tickets, run.rules as TicketRules, this.#now(), answer.since);
     signal.throwIfAborted();
-    const failed = !this.#settle(source, ticket, answer);
+    // Where another page announces, its claim is this one's.
+    const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt as number) > this.#nowAt(source);
     const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
-    return { ...found, failed, code: unsigned ?? answer.code, retryAfterMs: answer.retryAfterMs };
+    const isOwn = ({ peerId, publicKey }: Ticket) =>
+      peerId === this.#settings.peerId && publicKey === this.#peers.ownKey;
+    // One of version 0.1.0 may list this peer to itself.
+    const hidesOwn = isListed && !found.tickets.some(isOwn);
+    const isComplete = answer.total === answer.tickets.length + (hidesOwn ? 1 : 0);
+    const code = unsigned ?? answer.code;
+    return { ...found, isComplete, failed, code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
-    const { code = "ok", listed, announceAfterMs = USUAL_ANNOUNCE_MS, retryAfterMs = 0 } = answer;
-    // This page, before it was loaded anew, may have left with a goodbye that is still on its way.
-    const insists = code === "ANNOUNCE_TOO_SOON" && !source.accepted && !source.hasInsisted;
-    const pauses: Record<string, number> = {
-      ok: Math.max(announceAfterMs, MIN_ANNOUNCE_MS),
-      ANNOUNCE_TOO_SOON: insists ? MIN_PAUSE_MS : Math.min(retryAfterMs, USUAL_ANNOUNCE_MS) + 1_000,
-      STALE_TICKET: STALE_PAUSE_MS,
-    };
-    const pause = pauses[code];
-    if (!pause || !ticket) return !answer.code;
-    source.hasInsisted = code === "ANNOUNCE_TOO_SOON";
-    const after = Math.min(pause * (1 + this.#host.random() / 10), ticket.renewBy - this.#now());
-    source.renewAt = this.#host.elapsed() + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
+    const { schedule, accepted } = source;
+    const leftMs = ticket ? ticket.renewBy - this.#nowAt(source) : 0;
+    if (!ticket || !schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random()))
+      return !answer.code;
     // A ticket that was accepted before stays listed when a newer one is refused.
-    if (!answer.code) source.accepted = listed ? ticket : undefined;
+    if (!answer.code) source.accepted = answer.listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
-    if (code === "STALE_TICKET") this.#announcement.current = undefined;
+    if (answer.code === "STALE_TICKET") this.#announcementFor(source).current = undefined;
     return true;
   }
 
@@ -527,11 +660,11 @@ export class Rendezvous extends EventTarget {
       const url = new URL(source.url);
       url.pathname += suffix;
       // Files that belong together: none may come from a cache that has not asked.
-      const { status, body } = await this.#request(url.href, signal, { cache: "no-cache" }, maxBytes);
-      if (status !== 200) throw new Refusal(`HTTP_${status}`);
-      return body;
+      const reply = await this.#request(url.href, signal, { cache: "no-cache" }, maxBytes);
+      if (reply.status !== 200) throw new Refusal(`HTTP_${reply.status}`);
+      return reply;
     };
-    const [file, signature, publishers] = await Promise.all([
+    const [{ body: file }, { body: signature }, publishers] = await Promise.all([
       readFile("", CAPSULE_MAX_BYTES),
       readFile(".sig", 1_024),
       trust.publishers?.({ readFile, store, rules, now: this.#now() }) ?? (trust as Trust & Publishers),
@@ -551,7 +684,7 @@ export class Rendezvous extends EventTarget {
     });
     source.memory = readMemory(stored);
     // They are due at once, to say so.
-    for (const beacon of this.#sources) if (this.#isRevoked("beacons", beacon.url)) beacon.dueAt = 0;
+    for (const beacon of this.#sources) if (this.#isRevoked("beacons", beacon.url)) beacon.schedule.dueAt = 0;
     return source.memory;
   }
 
@@ -568,27 +701,32 @@ export class Rendezvous extends EventTarget {
 
   #save(): void {
     const run = this.#run;
-    if (run) run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
+    if (!run || this.#saved === this.#peers.changes) return;
+    this.#saved = this.#peers.changes;
+    run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
   }
 
   /** The peers of the last visit. The storage is believed no more than a beacon. */
-  async #recall(store: Store, rules: TicketRules): Promise<void> {
+  async #recall(store: Store, rules: TicketRules, signal: AbortSignal): Promise<void> {
     const stored = await store.update(`peers/${rules.community}`, () => undefined);
     if (!Array.isArray(stored)) return;
     // A long one came from a capsule: no beacon's gets into the list.
-    const maxLifetimeMs = CAPSULE_TICKET_MAX_LIFETIME_MS;
-    await Promise.all(
-      stored.map(async (peer: StoredPeer) => {
-        try {
-          const ticket = parseTicket(readJson(peer.ticket));
-          // It may be over, but not of the future.
-          await verifyTicket(ticket, { ...rules, maxLifetimeMs }, Math.min(ticket.issuedAt, this.#now()));
+    const lasting = { ...rules, maxLifetimeMs: CAPSULE_TICKET_MAX_LIFETIME_MS };
+    const verified = stored.map(async (peer: StoredPeer) => {
+      try {
+        const ticket = parseTicket(readJson(peer.ticket));
+        // It may be over, but not of the future.
+        await verifyTicket(ticket, lasting, Math.min(ticket.issuedAt, this.#now()));
+        return () => {
           this.#peers.merge({ tickets: [ticket], refused: {} }, CACHE, this.#now());
           this.#peers.note(ticket, peer);
-        } catch {
-          // Written by another version, or by somebody else.
-        }
-      }),
-    );
+        };
+      } catch {
+        // Written by another version, or by somebody else.
+        return () => {};
+      }
+    });
+    // In the order in which they were to be dialled then.
+    for (const take of await Promise.all(verified)) if (!signal.aborted) take();
   }
 }

@@ -1,23 +1,51 @@
 // One request whose answer may be anything: bounded in time by its signal, and in size while it is read.
 
 import type { Bytes } from "./bytes.js";
-import { demand } from "./ticket.js";
+import type { Cancel } from "./host.js";
+import { Refusal, demand } from "./ticket.js";
 
 export interface Reply {
   status: number;
+  /** As the header `Content-Type` has it; null where there is none. */
+  contentType: string | null;
   body: Bytes;
 }
 
 /**
- * Settles with `promise`, or rejects as soon as `signal` aborts: also where what is called ignores the signal, which is
- * to be aborted in the end in any case.
+ * Settles as `promise` does, or rejects with the signal's reason as soon as that is aborted, or was before. What is called
+ * may ignore the signal, or never settle. Leaves no listener behind.
+ *
+ * @param setLimit Sets a timer whose end rejects with `TIMEOUT`.
  */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return Promise.race([
-    promise,
-    new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
-  ]);
+export function abortable<T>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+  setLimit?: (expire: () => void) => Cancel,
+): Promise<T> {
+  let end!: () => void;
+  const ended = new Promise<never>((_, reject) => {
+    const abort = (): void => reject(signal.reason);
+    const cancel = setLimit?.(() => reject(new Refusal("TIMEOUT")));
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    end = () => {
+      cancel?.();
+      signal.removeEventListener("abort", abort);
+    };
+  });
+  return Promise.race([promise, ended]).finally(end);
 }
+
+/**
+ * What all requests have: nobody needs to know who asks, so no cookies, no page. A list from a cache would tell an old
+ * time. And a source has no right to send those who ask it to others, with the tickets that they carry.
+ */
+const PRIVATE: RequestInit = {
+  credentials: "omit",
+  referrerPolicy: "no-referrer",
+  cache: "no-store",
+  redirect: "error",
+};
 
 /** @throws Refusal `TOO_LARGE`, the signal's reason, and whatever `fetch` has for a network that fails. */
 export async function request(
@@ -27,21 +55,20 @@ export async function request(
   maxBytes: number,
   init?: RequestInit,
 ): Promise<Reply> {
-  // Nobody needs to know who asks: no cookies, no page. And a list from a cache would tell an old time.
-  const response = await fetch(url, {
-    credentials: "omit",
-    referrerPolicy: "no-referrer",
-    cache: "no-store",
-    signal,
-    ...init,
-  });
+  const response = await fetch(url, { ...PRIVATE, signal, ...init });
   const reader = response.body?.getReader();
-  const chunks: Bytes[] = [];
-  let length = 0;
-  // What is left unread ends with the signal.
-  for (let part; reader && (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
-    length += part.value.length;
-    demand(length <= maxBytes, "TOO_LARGE");
+  let body: Bytes = new Uint8Array(reader ? new ArrayBuffer(0) : await response.arrayBuffer());
+  if (reader) {
+    const chunks: Bytes[] = [];
+    let length = 0;
+    // What is left unread ends with the signal.
+    for (let part; (part = await reader.read()).value; chunks.push(part.value as Bytes)) {
+      length += part.value.length;
+      demand(length <= maxBytes, "TOO_LARGE");
+    }
+    body = new Uint8Array(await new Blob(chunks).arrayBuffer());
   }
-  return { status: response.status, body: new Uint8Array(await new Blob(chunks).arrayBuffer()) };
+  // React Native has no streams: there the bytes are counted when they are here.
+  demand(body.length <= maxBytes, "TOO_LARGE");
+  return { status: response.status, contentType: response.headers.get("Content-Type"), body };
 }

@@ -5,8 +5,8 @@ import type { Json } from "./json.js";
 import { type Fields, demand, isTime } from "./ticket.js";
 
 /** Entries of one list. */
-const MAX_ENTRIES = 256;
-const BEACON_MAX_BYTES = 2_048;
+const REVOCATIONS_MAX = 256;
+const BEACON_URL_MAX_BYTES = 2_048;
 
 export interface Revoked {
   /** In base64: whose tickets are refused, wherever they come from. */
@@ -20,7 +20,7 @@ export interface Revoked {
 /** @throws Refusal `MALFORMED`. */
 export function readRevoked({ ticketKeys = [], publisherKeys = [], beacons = [] }: Fields): Revoked {
   const list = (entries: Json, isEntry: (entry: Json) => unknown): string[] => {
-    demand(Array.isArray(entries) && entries.length <= MAX_ENTRIES && entries.every(isEntry));
+    demand(Array.isArray(entries) && entries.length <= REVOCATIONS_MAX && entries.every(isEntry));
     return entries as string[];
   };
   return {
@@ -29,7 +29,7 @@ export function readRevoked({ ticketKeys = [], publisherKeys = [], beacons = [] 
     // In its one spelling, which is also without a slash at its end.
     beacons: list(
       beacons,
-      (url) => readUrl(url)?.replace(/\/+$/, "") === url && (url as string).length <= BEACON_MAX_BYTES,
+      (url) => readUrl(url)?.replace(/\/+$/, "") === url && (url as string).length <= BEACON_URL_MAX_BYTES,
     ),
   };
 }

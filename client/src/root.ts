@@ -1,19 +1,29 @@
 // Roots, an entry point of its own: who needs them imports them, and the core stays small. It asks a root who may
 // publish; the rules are in chain.ts, here is the way to the files.
 
-import { type Bytes, readUtf8, utf8 } from "./bytes.js";
+import { readUtf8, utf8 } from "./bytes.js";
 import type { Place, Publishers } from "./capsule.js";
-import { ROOT_MAX_BYTES, type RootDocument, isPage, publishersOf, readRoot, readSignatures, succeed } from "./chain.js";
+import {
+  ROOT_MAX_BYTES,
+  type RootDocument,
+  SIGNATURES_MAX_BYTES,
+  isPage,
+  publishersOf,
+  readRoot,
+  readSignatures,
+  succeed,
+} from "./chain.js";
 import { canonical, readJson } from "./json.js";
+import type { Reply } from "./request.js";
 import { demand } from "./ticket.js";
 
 /** Successors that are looked for at a time. */
-const MAX_STEPS = 64;
+const ROOT_MAX_STEPS = 64;
 /** Bytes of a page that may be in the place of a signatures file. */
 const PAGE_MAX_BYTES = 1_048_576;
 
 /** Undefined where the host says that there is no such file. */
-async function optional(file: Promise<Bytes>): Promise<Bytes | undefined> {
+async function optional(file: Promise<Reply>): Promise<Reply | undefined> {
   try {
     return await file;
   } catch (error) {
@@ -53,13 +63,13 @@ export class Root {
   /** @internal Who may publish, by the newest root that the host has. It goes on where it was the last time. */
   async publishers({ readFile, store, rules: { verify }, now }: Place): Promise<Publishers> {
     let newest = this.#newerOf(await store.update(this.#stored, () => undefined)) ?? this.#given;
-    for (let step = 0; step < MAX_STEPS; step++) {
+    for (let step = 0; step < ROOT_MAX_STEPS; step++) {
       const path = `/../${newest.rootVersion + 1}.root.json`;
       const beside = await optional(readFile(`${path}.sigs`, PAGE_MAX_BYTES));
-      if (!beside || isPage(beside)) break;
+      if (!beside || isPage(beside.body, beside.contentType)) break;
       // Signatures that cannot be read are no reason to go on believing the keys that they replace.
-      const signatures = readSignatures(beside);
-      const file = await optional(readFile(path, ROOT_MAX_BYTES));
+      const signatures = readSignatures(beside.body);
+      const file = (await optional(readFile(path, ROOT_MAX_BYTES)))?.body;
       if (!file) break;
       const next = await succeed(newest, file, signatures, verify);
       newest = next;
@@ -71,7 +81,8 @@ export class Root {
     demand(newest.expiresAt > now, "ROOT_EXPIRED");
     // Not asked for where one signature is enough.
     const needed = newest.publisherKeys.threshold > 1;
-    return publishersOf(newest, needed ? await optional(readFile(".sigs", ROOT_MAX_BYTES)) : undefined, verify);
+    const cosignatures = needed ? await optional(readFile(".sigs", SIGNATURES_MAX_BYTES)) : undefined;
+    return publishersOf(newest, cosignatures?.body, verify);
   }
 
   get #stored(): string {

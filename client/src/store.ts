@@ -27,14 +27,31 @@ export function memoryStore(): Store {
   };
 }
 
-export async function openStore(factory: IDBFactory | undefined): Promise<Store> {
+/** @param getFactory To ask is an error where a page may have none. */
+export async function openStore(getFactory: () => IDBFactory | undefined): Promise<Store> {
   const memory = memoryStore();
-  // Not allowed here, perhaps.
-  const database = await (factory && open(factory).catch(() => {}));
-  // Full, or closed under this page: then it remembers for as long as it lives.
-  return database
-    ? { update: (key, change) => updateIn(database, key, change).catch(() => memory.update(key, change)) }
-    : memory;
+  const connect = async () => open(getFactory() as IDBFactory);
+  // Not there, or not allowed here.
+  let database = await connect().catch(() => undefined);
+  const update: Store["update"] = async (key, change) => {
+    const value = await updateIn(database as IDBDatabase, key, change);
+    // For as long as the page lives, it knows what it has read and written.
+    return memory.update(key, () => value);
+  };
+  const reopen = async (error: unknown): Promise<void> => {
+    // Closed under this page, by the browser or for a later version. One that is full, or hangs, is not helped by that.
+    if ((error as Error | undefined)?.name !== "InvalidStateError") throw error;
+    database = await connect();
+  };
+  return {
+    update: (key, change) =>
+      update(key, change)
+        .catch(async (error) => {
+          await reopen(error);
+          return update(key, change);
+        })
+        .catch(() => memory.update(key, change)),
+  };
 }
 
 /** A promise that does not wait for ever. */

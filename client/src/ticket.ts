@@ -12,7 +12,7 @@ export const TICKET_MAX_LIFETIME_MS = 180_000;
 /** How far a time may lie in the verifier's future, in milliseconds: honest clocks differ. */
 export const CLOCK_SKEW_MS = 15_000;
 const USER_ID_MAX_BYTES = 128;
-const NONCE_BYTES = 12;
+const NONCE_MIN_BYTES = 12;
 const NONCE_MAX_BYTES = 32;
 
 /** Why something is not believed or not had. The message is one of the wire formats' codes, or one of this library's. */
@@ -43,18 +43,13 @@ export function readObject(bytes: Bytes, code?: string): Fields {
   return fieldsOf(value, code);
 }
 
-/** What a ticket says to the application. */
-export interface TicketFacts {
+export interface Ticket {
   readonly peerId: string;
   readonly userId: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
   /** Base64 of the 32 bytes. */
   readonly publicKey: string;
-}
-
-export interface Ticket extends TicketFacts {
-  readonly facts: TicketFacts;
   readonly community: string | undefined;
   /** The normal form. */
   readonly json: string;
@@ -118,7 +113,7 @@ export function parseTicket(value: Json): Ticket {
       isTime(issuedAt) &&
       isTime(expiresAt) &&
       issuedAt < expiresAt &&
-      nonceBytes >= NONCE_BYTES &&
+      nonceBytes >= NONCE_MIN_BYTES &&
       nonceBytes <= NONCE_MAX_BYTES &&
       // All of these are there, so there are no others: a ticket to leave must never be taken for one that says "I am
       // here".
@@ -126,10 +121,12 @@ export function parseTicket(value: Json): Ticket {
       (payload as JsonObject).size === (isCommunity(community) ? 6 : 5),
   );
   demandSupported(version, algorithm);
-  const facts = { peerId, userId, publicKey: publicKey as string, issuedAt, expiresAt };
   return {
-    ...facts,
-    facts,
+    peerId,
+    userId,
+    publicKey: publicKey as string,
+    issuedAt,
+    expiresAt,
     community: community as string | undefined,
     proof: signature as string,
     json: canonical(value),
@@ -237,7 +234,7 @@ export interface PayloadFields {
 
 /** Signs a ticket, to be listed or to leave, and gives its normal form. */
 export async function signTicket(fields: PayloadFields, leave: boolean, signer: Signer): Promise<string> {
-  const nonce = base64(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
+  const nonce = base64(crypto.getRandomValues(new Uint8Array(NONCE_MIN_BYTES)));
   const payload = jsonOf({ ...fields, nonce, ...(leave && { leave }) });
   const signature = await signer.sign(utf8(canonical(payload)));
   return canonical(

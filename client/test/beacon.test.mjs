@@ -101,8 +101,7 @@ describe("with a real beacon", () => {
           peers: [...capsuleOf, signTicket(cid, { community })],
         }),
       );
-      beacon.workerd.kill("SIGKILL");
-      await once(beacon.workerd, "exit");
+      await beacon.crash();
       const capsules = [{ url: hosting.url, publicKey: publisher.publicKey }];
       const dan = await begin("dan", { capsules }, host());
       const cidSeen = found(dan, "cid");

@@ -7,10 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
+import { publint } from "publint";
 
 const CLIENT = fileURLToPath(new URL("..", import.meta.url));
 
-test("the package has all that its users need, and nothing else", () => {
+test("the package has all that its users need, and nothing else", async () => {
   const scratch = mkdtempSync(join(tmpdir(), "package-test-"));
   try {
     execFileSync("npm", ["pack", "--offline", "--pack-destination", scratch], { cwd: CLIENT, stdio: "pipe" });
@@ -20,21 +22,42 @@ test("the package has all that its users need, and nothing else", () => {
     execFileSync("tar", ["-xzf", join(scratch, tarball), "-C", home, "--strip-components=1"]);
 
     const { exports } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
-    for (const file of Object.values(exports).flatMap(Object.values)) assert.ok(existsSync(join(home, file)), file);
+    const files = Object.values(exports).flatMap((file) => (typeof file === "string" ? file : Object.values(file)));
+    for (const file of files) assert.ok(existsSync(join(home, file)), file);
     assert.deepEqual(readdirSync(home).sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "package.json"]);
     for (const licence of ["LICENSE-APACHE", "LICENSE-MIT"]) {
       assert.equal(readFileSync(join(home, licence), "utf8"), readFileSync(join(CLIENT, "..", licence), "utf8"));
       assert.ok(!existsSync(join(CLIENT, licence)), "the copy is gone");
     }
-    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(index|peerjs|root)\.js$|\.d\.ts$/.test(file)));
+    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(index|peerjs|root)\.js(\.map)?$|\.d\.ts$/.test(file)));
+
+    // What a debugger shows: the code as it was written, or by its map.
+    for (const name of ["index", "peerjs", "root"]) {
+      const code = readFileSync(join(home, `dist/${name}.js`), "utf8");
+      assert.ok(code.endsWith(`\n//# sourceMappingURL=${name}.js.map\n`), name);
+      assert.ok(Math.max(...code.split("\n").map((line) => line.length)) < 500, `${name}.js is readable`);
+      const { sources, sourcesContent } = JSON.parse(readFileSync(join(home, `dist/${name}.js.map`), "utf8"));
+      for (const [at, source] of sources.entries())
+        assert.equal(sourcesContent[at], readFileSync(join(CLIENT, "dist", source), "utf8"), source);
+    }
+
+    const packed = readFileSync(join(scratch, tarball));
+    const { messages } = await publint({ pack: { tarball: Uint8Array.from(packed).buffer }, strict: true });
+    assert.deepEqual(messages, []);
+    // It is for bundlers and for programs in ECMAScript modules: those in CommonJS cannot load it, with types or without.
+    const { types, problems } = await checkPackage(createPackageFromTarballData(new Uint8Array(packed)));
+    assert.equal(types.kind, "included");
+    const forOthers = /^node10$|^node16-cjs$/;
+    assert.deepEqual(problems.filter(({ resolutionKind }) => !forOthers.test(resolutionKind)), []);
 
     const program = `
       import { Rendezvous } from "rendezvous-beacon";
       import { connectPeers } from "rendezvous-beacon/peerjs";
       import { Root } from "rendezvous-beacon/root";
-      console.log(typeof Rendezvous, typeof connectPeers, typeof Root);`;
+      import about from "rendezvous-beacon/package.json" with { type: "json" };
+      console.log(typeof Rendezvous, typeof connectPeers, typeof Root, about.name);`;
     const run = ["--input-type=module", "--eval", program];
-    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), "function function function\n");
+    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), "function function function rendezvous-beacon\n");
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

@@ -15,9 +15,9 @@ class FakeEmitter extends EventEmitter {
 class FakeConnection extends FakeEmitter {
   closed = 0;
   isOpen = false;
-  constructor(peer) {
+  constructor(peer, metadata) {
     super();
-    this.peer = peer;
+    Object.assign(this, { peer, metadata });
   }
   open() {
     this.isOpen = true;
@@ -38,8 +38,8 @@ class FakePeer extends FakeEmitter {
     super();
     this.id = id;
   }
-  connect(peerId) {
-    const connection = new FakeConnection(peerId);
+  connect(peerId, { metadata }) {
+    const connection = new FakeConnection(peerId, metadata);
     this.dialled.push(connection);
     return connection;
   }
@@ -49,7 +49,20 @@ class FakeRendezvous extends EventTarget {
   reports = [];
   list = { live: [], recentlySeen: [] };
   peers = () => this.list;
-  connected = (peerId) => this.reports.push(`+${peerId}`);
+  dialling = () => {};
+  hasTrustedKeys = false;
+  added = [];
+  /** At once, so that tests need not wait. */
+  ticket = () => ({ then: (use) => use("my own ticket") });
+  add = async (ticket) => {
+    this.added.push(ticket);
+    return this.refusal;
+  };
+  hows = [];
+  connected = (peerId, publicKey, { inbound }) => {
+    this.reports.push(`+${peerId}`);
+    this.hows.push(inbound);
+  };
   failed = (peerId) => this.reports.push(`-${peerId}`);
   find(...names) {
     const live = names.map((peerId) => ({ peerId }));
@@ -216,26 +229,27 @@ test("of an open connection and the one that is to replace it, a peer is lost wi
   const first = accept();
   first.open();
   const silent = accept();
-  rendezvous.find("x", "y");
+  rendezvous.find("x", "y", "z");
   assert.deepEqual(
     peer.dialled.map(({ peer: peerId }) => peerId),
-    ["x"],
-    "both are to one peer",
+    ["x", "y"],
+    "what others dial takes no place",
   );
+  peer.dialled[1].open();
   peer.dialled[0].open();
   mock.timers.tick(1_000);
   assert.equal(silent.closed, 1);
-  assert.deepEqual([first.closed, rendezvous.reports], [0, ["+m", "+x"]], "the old one is still there");
+  assert.deepEqual([first.closed, rendezvous.reports], [0, ["+m", "+y", "+x"]], "the old one is still there");
 
   const second = accept();
   first.close();
-  assert.deepEqual(rendezvous.reports, ["+m", "+x"], "another may soon be open");
+  assert.deepEqual(rendezvous.reports, ["+m", "+y", "+x"], "another may soon be open");
   second.open();
   accept();
   second.close();
   mock.timers.tick(1_000);
-  assert.deepEqual(rendezvous.reports, ["+m", "+x", "+m", "-m"]);
-  assert.equal(peer.dialled.length, 2, "y takes its place");
+  assert.deepEqual(rendezvous.reports, ["+m", "+y", "+x", "+m", "-m"]);
+  assert.equal(peer.dialled.length, 2);
   detach();
   mock.timers.reset();
 });
@@ -260,6 +274,149 @@ test("a connection that does not open is given up", () => {
   mock.timers.tick(1_000);
   assert.deepEqual(rendezvous.reports, ["-a"]);
   assert.equal(peer.dialled[0].closed, 1);
+  detach();
+  mock.timers.reset();
+});
+
+test("strangers who connect keep this page from dialling nobody, and there is a limit to them", () => {
+  const [rendezvous, peer, opened] = [new FakeRendezvous(), new FakePeer("a"), []];
+  const options = { limit: 3, inboundLimit: 10, onConnection: (connection) => opened.push(connection) };
+  const detach = connectPeers(rendezvous, peer, options);
+  const strangers = Array.from({ length: 12 }, (_, at) => new FakeConnection(`stranger-${at}`));
+  for (const connection of strangers) {
+    peer.emit("connection", connection);
+    if (connection.closed === 0) connection.open();
+  }
+  assert.deepEqual(
+    strangers.map(({ closed }) => closed),
+    [...Array(10).fill(0), 1, 1],
+  );
+  rendezvous.find("b", "c", "d", "e");
+  assert.deepEqual(
+    peer.dialled.map(({ peer: peerId }) => peerId),
+    ["b", "c", "d"],
+  );
+  // One that is to replace another, or that crosses a dial, is none more.
+  const again = new FakeConnection("stranger-3");
+  const crossing = new FakeConnection("c");
+  for (const connection of [again, crossing]) {
+    peer.emit("connection", connection);
+    connection.open();
+  }
+  assert.deepEqual([again.closed, crossing.closed], [0, 0]);
+  strangers[0].close();
+  const next = new FakeConnection("next");
+  peer.emit("connection", next);
+  assert.equal(next.closed, 1, "c took that place");
+  strangers[1].close();
+  const last = new FakeConnection("last");
+  peer.emit("connection", last);
+  assert.equal(last.closed, 0);
+  assert.deepEqual(rendezvous.hows.slice(0, 10), Array(10).fill(true));
+  peer.dialled[0].open();
+  assert.equal(rendezvous.hows.at(-1), false);
+  detach();
+});
+
+/** As long as promises take that wait for nothing. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+const ticketFor = (peerId) => JSON.stringify({ payload: { peerId } });
+
+test("the caller's ticket comes with the call, and is kept; one that is bad or another's ends it", async () => {
+  for (const [metadata, refusal, isAccepted, isAdded] of [
+    [{ ticket: ticketFor("m") }, undefined, true, true],
+    [{ ticket: ticketFor("m") }, "REVOKED_PUBLIC_KEY", false, true],
+    [{ ticket: ticketFor("n") }, undefined, false, false],
+    [{ ticket: "no JSON" }, undefined, false, false],
+    [{ ticket: null }, undefined, false, false],
+    [{ ticket: 5 }, undefined, false, false],
+    [{}, undefined, true, false],
+    [undefined, undefined, true, false],
+    ["of the application's", undefined, true, false],
+  ])
+    for (const opensEarly of [false, true]) {
+      const [rendezvous, peer, opened] = [new FakeRendezvous(), new FakePeer("a"), []];
+      rendezvous.refusal = refusal;
+      const detach = connectPeers(rendezvous, peer, { onConnection: (connection) => opened.push(connection) });
+      rendezvous.find("b");
+      assert.deepEqual(peer.dialled[0].metadata, { ticket: "my own ticket" });
+      const incoming = new FakeConnection("m", metadata);
+      peer.emit("connection", incoming);
+      if (opensEarly) incoming.open();
+      await settle();
+      if (!opensEarly && incoming.closed === 0) incoming.open();
+      await settle();
+      const what = JSON.stringify([metadata, refusal, opensEarly]);
+      assert.deepEqual([opened.length === 1, incoming.closed === 0], [isAccepted, isAccepted], what);
+      assert.deepEqual(rendezvous.added, isAdded ? [metadata.ticket] : [], what);
+      assert.deepEqual(rendezvous.reports, isAccepted ? ["+m"] : [], what);
+      detach();
+    }
+});
+
+test("without a ticket nobody comes in where keys are trusted, or one is required", async () => {
+  for (const [hasTrustedKeys, requireTicket, isAccepted] of [
+    [true, undefined, false],
+    [true, false, true],
+    [false, true, false],
+    [false, undefined, true],
+  ]) {
+    const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+    rendezvous.hasTrustedKeys = hasTrustedKeys;
+    const detach = connectPeers(rendezvous, peer, { requireTicket });
+    const incoming = new FakeConnection("m");
+    peer.emit("connection", incoming);
+    await settle();
+    assert.equal(incoming.closed === 0, isAccepted);
+    detach();
+  }
+});
+
+test("a ticket that cannot be had, or comes late, keeps nobody from dialling", async () => {
+  for (const ticket of [() => Promise.reject(new Error("locked")), async () => undefined]) {
+    const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+    rendezvous.ticket = ticket;
+    const detach = connectPeers(rendezvous, peer, { limit: 2 });
+    rendezvous.find("b", "c", "d");
+    await settle();
+    assert.deepEqual(
+      peer.dialled.map(({ peer: peerId, metadata }) => [peerId, metadata.ticket]),
+      [
+        ["b", undefined],
+        ["c", undefined],
+      ],
+    );
+    rendezvous.find("e");
+    detach();
+    await settle();
+    assert.equal(peer.dialled.length, 2, "it was given up meanwhile");
+  }
+});
+
+test("a call that never opens, or is refused, says nothing of the peer whose name it used", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const [rendezvous, peer] = [new FakeRendezvous(), new FakePeer("a")];
+  const detach = connectPeers(rendezvous, peer, { timeoutMs: 1_000, limit: 1 });
+  rendezvous.find("x");
+  const silent = new FakeConnection("m");
+  peer.emit("connection", silent);
+  mock.timers.tick(1_000);
+  assert.equal(silent.closed, 1);
+  const refused = new FakeConnection("m", { ticket: ticketFor("n") });
+  peer.emit("connection", refused);
+  await settle();
+  assert.equal(refused.closed, 1);
+  assert.deepEqual(rendezvous.reports, ["-x"], "the one that was dialled");
+
+  // Unless it was there before: then it is lost with the last.
+  const [good, next] = [new FakeConnection("m"), new FakeConnection("m", { ticket: ticketFor("n") })];
+  peer.emit("connection", good);
+  good.open();
+  peer.emit("connection", next);
+  good.close();
+  assert.deepEqual(rendezvous.reports, ["-x", "+m"]);
+  await settle();
+  assert.deepEqual(rendezvous.reports, ["-x", "+m", "-m"]);
   detach();
   mock.timers.reset();
 });

@@ -89,8 +89,9 @@ describe("roots", () => {
     publishRoot(2, { publishers: [bert] });
     await world.pass(10 * MINUTE);
     assert.deepEqual([source(ann).state, known(ann)], ["ok", ["new", "old"]]);
-    publish(bert, ["older"], { issuedAt: world.now - 20 * MINUTE });
-    await world.pass(10 * MINUTE);
+    publish(bert, ["older"], { issuedAt: world.now - 17 * MINUTE });
+    // While there are too few peers, it is read every 12 minutes at least.
+    await world.pass(12.5 * MINUTE);
     assert.equal(source(ann).reason, "ROLLBACK");
     hosting.files = ahead;
     await world.pass(10 * MINUTE);
@@ -122,7 +123,8 @@ describe("roots", () => {
     publish(alice, ["eve"]);
     const again = client(options, world.host({ store: host.store }));
     await again.start();
-    await world.pass(2_000);
+    // The next try comes after 1.5 s at the soonest.
+    await world.pass(1_000);
     assert.equal(source(again).reason, "SIGNATURE_INVALID");
     assert.deepEqual(hosting.asked.filter((name) => name.includes("root")), ["4.root.json.sigs"]);
     // What is left of the keys of root 1 cannot make another 2 either, and is not asked for one.
@@ -202,9 +204,13 @@ describe("roots", () => {
   });
 
   test("a host that answers every path with a page, however long, does not break the walk; one that fails does", async () => {
-    for (const page of ["<!doctype html>\n<title>Nothing</title>", "<!doctype html>\n".repeat(5_000)]) {
+    for (const [page, pageType] of [
+      ["<!doctype html>\n<title>Nothing</title>", "text/html; charset=utf-8"],
+      ["\ufeff\r\n<html>", "Text/HTML ;charset=utf-8"],
+      ["<!doctype html>\n".repeat(5_000), "text/html"],
+    ]) {
       const { world, hosting, alice, rootOf, publish, client, stop } = setting();
-      hosting.page = page;
+      Object.assign(hosting, { page, pageType });
       publish(alice, ["bob"]);
       const ann = client({ capsules: [{ url: hosting.url, root: new Root(rootOf(1)) }] });
       await ann.start();
@@ -222,6 +228,25 @@ describe("roots", () => {
     await world.pass(2_000);
     assert.deepEqual([source(ann).reason, known(ann)], ["HTTP_503", []]);
     await stop(ann);
+  });
+
+  test("what begins like a page and comes as something else, or comes as a page and begins otherwise, is loud", async () => {
+    for (const [page, pageType] of [
+      ["<!doctype html>", "text/plain"],
+      ["<!doctype html>", "text/html2"],
+      ["<!doctype html>", "application/octet-stream"],
+      ["Not found\n", "text/html"],
+      ["", "text/html"],
+    ]) {
+      const { world, hosting, alice, rootOf, publish, client, stop } = setting();
+      publish(alice, ["bob"]);
+      Object.assign(hosting, { page, pageType });
+      const ann = client({ capsules: [{ url: hosting.url, root: new Root(rootOf(1)) }] });
+      await ann.start();
+      await world.pass(2_000);
+      assert.deepEqual([source(ann).state, source(ann).reason, known(ann)], ["lying", "MALFORMED", []], `${page} ${pageType}`);
+      await stop(ann);
+    }
   });
 
   test("the next root is followed however its signatures were saved, and what cannot be read of them is loud", async () => {

@@ -116,7 +116,7 @@ export async function checkVectors({ tickets, capsules, roots, trust }, internal
       const [, step, sigs] = /^\/\.\.\/(\d+)\.root\.json(\.sigs)?$/.exec(suffix) ?? [];
       const text = chain[step - first]?.[sigs ? "signatures" : "root"];
       if (text === undefined || text === null) throw new internals.Refusal("HTTP_404");
-      return utf8(text);
+      return { status: 200, contentType: null, body: utf8(text) };
     };
     const found = await outcome(async () => {
       const store = internals.memoryStore();

@@ -107,7 +107,6 @@ export class World {
     const place = {
       clockErrorMs,
       requests: [],
-      lastWords: [],
       events: (name) => [...listeners].forEach((events) => events[name]()),
       get listening() {
         return listeners.size;
@@ -117,10 +116,6 @@ export class World {
       random: world.random,
       setTimer: (callback, ms) => world.setTimer(callback, ms),
       fetch: (url, init = {}) => world.#fetch(place, url, init),
-      sendLast: (url, body) => {
-        place.lastWords.push(url);
-        void world.#fetch(place, url, { method: "POST", body }).catch(() => {});
-      },
       openStore: async () => (place.store ??= memory()),
       lock: (name, signal) =>
         locks ? world.#lock(name, signal) : Promise.resolve({ hasHeir: async () => false, release() {} }),
@@ -148,8 +143,8 @@ export class World {
     });
     const server = this.#servers.get(origin);
     if (!server) throw new TypeError("fetch failed");
-    const [status, body] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
-    return new Response(body, { status });
+    const [status, body, type] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
+    return new Response(body, { status, headers: type && { "Content-Type": type } });
   }
 
   #lock(name, signal) {
@@ -251,7 +246,7 @@ export class Beacon {
     let status = 200;
     let answer;
     if (url.pathname === "/peers")
-      answer = { ok: true, community, total: this.records.size, ...this.list(url.searchParams.get("exclude")) };
+      answer = { ok: true, community, total: this.present().length, ...this.list(url.searchParams.get("exclude")) };
     else {
       const { ticket } = JSON.parse(body);
       const refusal = this.refusal(ticket, url.pathname === "/leave", community);
@@ -262,6 +257,7 @@ export class Beacon {
         answer = {
           ok: true,
           ...outcome,
+          ...(!this.version && { total: this.present().length }),
           community,
           expiresAt: ticket.payload.expiresAt,
           announceAfterMs: 45_000 + Math.floor(this.world.random() * 30_000),
@@ -377,8 +373,9 @@ export class StaticHost {
   files = undefined;
   /** By name. */
   beside = {};
-  /** What it answers where it has no such file. */
+  /** What it answers where it has no such file, and as what. */
   page = undefined;
+  pageType = "text/html; charset=utf-8";
   /** Names that were asked for. */
   asked = [];
   constructor(world, origin) {
@@ -387,8 +384,9 @@ export class StaticHost {
       const name = url.pathname.replace(/^\/capsules\//, "");
       this.asked.push(name);
       const { file, signature, ...more } = this.files ?? {};
-      const text = { "peers.json": file, "peers.json.sig": signature, ...more, ...this.beside }[name] ?? this.page;
-      return text === undefined ? [404, "not here"] : [200, text];
+      const text = { "peers.json": file, "peers.json.sig": signature, ...more, ...this.beside }[name];
+      if (text !== undefined) return [200, text];
+      return this.page === undefined ? [404, "not here"] : [200, this.page, this.pageType];
     });
   }
 }

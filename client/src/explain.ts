@@ -1,0 +1,40 @@
+// What a reason means, in words. Only pages that show it load them.
+
+import { type Code, type Reason, isCode } from "./reason.js";
+
+const EXPLANATIONS: Record<Code, string> = {
+  ANNOUNCE_TOO_SOON: "The beacon takes a new ticket of this peer only later.",
+  COMMUNITY_MISMATCH: "It belongs to another community.",
+  COMMUNITY_UNKNOWN: "The beacon does not serve this community.",
+  DUPLICATE: "One list had it twice.",
+  EXPIRED: "It is over, by the clock that it was judged by.",
+  INTERNAL: "The beacon has failed.",
+  LIFETIME_TOO_LONG: "The ticket is to live for longer than is allowed.",
+  MALFORMED: "It is not what the protocol says.",
+  NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
+  NOT_FOUND: "No beacon answers at this URL.",
+  NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",
+  NOT_RUNNING: "The client is not running.",
+  OWN_PEER_ID: "It is another key's claim to this peer's own peerId.",
+  PEER_ID_TAKEN: "A beacon of version 0.1.0 keeps this peerId for another key.",
+  REVOKED_BEACON: "A capsule says not to ask this beacon any more.",
+  REVOKED_PUBLIC_KEY: "The key is revoked.",
+  ROLLBACK: "The capsule is older than one that was seen before.",
+  ROOT_EXPIRED: "The root is over, and the host has no newer one.",
+  ROOT_OUT_OF_SEQUENCE: "The root is not the one after the last.",
+  SIGNATURE_INVALID: "The signature is wrong, or not by a key that is trusted.",
+  SIGN_FAILED: "The application's signer has failed.",
+  STALE_TICKET: "The beacon has a newer ticket of this peer, or has heard it leave.",
+  THRESHOLD_NOT_MET: "Too few have signed it.",
+  THROTTLED: "There were too many requests from this network.",
+  TIMEOUT: "The answer took too long.",
+  TOO_LARGE: "The answer is larger than anything that is read.",
+  UNSUPPORTED_ALGORITHM: "It needs a later version of this library.",
+  UNSUPPORTED_VERSION: "It needs a later version of this library.",
+  UNTRUSTED_PUBLIC_KEY: "The key is not among those that are trusted.",
+};
+
+/** Returns one sentence in English that says what a `reason` means. */
+export function explain(reason: Reason): string {
+  return isCode(reason) ? EXPLANATIONS[reason] : `The answer had the status ${reason.slice(5)}.`;
+}

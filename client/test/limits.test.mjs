@@ -1,0 +1,95 @@
+// The limits of the client are those of the protocol: each constant of protocol/src/limits.rs is compared with the one of
+// the same name in client/src, or it is said here why the client has none.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { isCommunity, isPeerId } from "../build/internals.js";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const ROSTER = "what a beacon holds and how it shares its places: a client takes the list as it is";
+const RATE = "a beacon's rate limit, which a client hears of as THROTTLED";
+const PACE = "a beacon says with each answer when to announce again; a client believes it within bounds of its own";
+const BODY = "what a beacon reads of a request; a client writes far less";
+const OTHERS = "for publishers and beacons alone";
+
+const WITHOUT = {
+  ROSTER_CAPACITY: ROSTER,
+  NETWORK_YIELDS_AFTER: ROSTER,
+  ANSWER_LIMIT: ROSTER,
+  ANNOUNCE_AFTER_MIN: PACE,
+  ANNOUNCE_AFTER_MAX: PACE,
+  PEERS_MAX_AGE: OTHERS,
+  NETWORK_REQUESTS_PER_MINUTE: RATE,
+  ADDRESSES_IN_A_NETWORK: RATE,
+  NETWORKS_IN_A_SITE: RATE,
+  RATE_LIMIT_NETWORKS: RATE,
+  NEW_COMMUNITIES_PER_NETWORK_AND_MINUTE: RATE,
+  NEW_COMMUNITIES_PER_MINUTE: RATE,
+  RECENT_COMMUNITIES_AGE: RATE,
+  RECENT_COMMUNITIES: RATE,
+  SIGNATURE_CACHE_TICKETS: OTHERS,
+  BODY_MAX_BYTES: BODY,
+  BODY_MAX_READ_BYTES: BODY,
+  BODY_TIMEOUT: BODY,
+  KEPT_LISTS_MAX_BYTES: OTHERS,
+  LIST_TIMEOUT: OTHERS,
+  COMMUNITY_MAX_BYTES: "part of a regular expression, which is tried below",
+  PEER_ID_MAX_BYTES: "part of a regular expression, which is tried below",
+  SNAPSHOT_LOSS: OTHERS,
+  REVOCATIONS_MAX_BYTES: OTHERS,
+  FRESHNESS_MIN_SLACK: OTHERS,
+};
+
+/** @returns {Map<string, string>} Expressions by name. */
+function constants(text, pattern) {
+  return new Map([...text.matchAll(pattern)].map(([, name, expression]) => [name, expression]));
+}
+
+const rust = constants(
+  readFileSync(`${ROOT}/protocol/src/limits.rs`, "utf8"),
+  /^pub const ([A-Z\d_]+): (?:usize|u32|u64|Duration) = ([^;]+);/gm,
+);
+const sources = readdirSync(`${ROOT}/client/src`).map((name) => readFileSync(`${ROOT}/client/src/${name}`, "utf8"));
+const client = constants(sources.join("\n"), /^(?:export )?const ([A-Z\d_]+) = ([^;]+);/gm);
+
+/** A product of integers and of constants, or a duration in milliseconds. */
+function valueOf(expression, names) {
+  const duration = /^Duration::from_(secs|millis)\((.+)\)$/.exec(expression);
+  if (duration) return valueOf(duration[2], names) * (duration[1] === "secs" ? 1_000 : 1);
+  const factors = expression.split("*").map((factor) => factor.trim());
+  return factors.reduce((product, factor) => {
+    if (/^\d[\d_]*$/.test(factor)) return product * Number(factor.replaceAll("_", ""));
+    assert.ok(names.has(factor), `${factor} in ${expression}`);
+    return product * valueOf(names.get(factor), names);
+  }, 1);
+}
+
+const isDuration = (name) => rust.get(name).startsWith("Duration") || valueIsDuration(rust.get(name));
+const valueIsDuration = (expression) => rust.get(expression)?.startsWith("Duration") ?? false;
+
+test("every limit is the protocol's, or the client has no use for it", () => {
+  const text = readFileSync(`${ROOT}/protocol/src/limits.rs`, "utf8");
+  assert.equal(rust.size, text.match(/^pub const /gm).length, "all of them are read");
+  const compared = [];
+  for (const [name, expression] of rust) {
+    const ours = isDuration(name) ? `${name}_MS` : name;
+    assert.notEqual(client.has(ours), Object.hasOwn(WITHOUT, name), `${ours} is in client/src, or there is a reason`);
+    if (!client.has(ours)) continue;
+    assert.equal(valueOf(client.get(ours), client), valueOf(expression, rust), name);
+    compared.push(name);
+  }
+  assert.ok(compared.length >= 16, compared.join());
+  for (const name of Object.keys(WITHOUT)) assert.ok(rust.has(name), `${name} is no limit any more`);
+});
+
+test("those within a regular expression are, too", () => {
+  for (const [isName, limit] of [
+    [isCommunity, "COMMUNITY_MAX_BYTES"],
+    [isPeerId, "PEER_ID_MAX_BYTES"],
+  ]) {
+    const most = valueOf(rust.get(limit), rust);
+    assert.deepEqual([isName("a".repeat(most)), isName("a".repeat(most + 1))], [true, false], limit);
+  }
+});
