@@ -243,6 +243,9 @@ impl Communities {
     fn carry_out(&mut self, now: Moment, name: &str, effects: Effects) {
         let Effects { write, erase, wake_at, timer, notes } = effects;
         journal::write(notes);
+        if write.is_none() && erase.is_none() && wake_at.is_none() && timer.is_none() {
+            return;
+        }
         let Some((name, _)) = self.slots.get_key_value(name) else { return };
         let name = Rc::clone(name);
         if let Some(after) = timer {
