@@ -10,6 +10,9 @@ use ureq::http::StatusCode;
 
 use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher, parse_url};
 
+/// Beacons, each of which is asked in a thread of its own.
+pub(crate) const BEACONS_MAX: usize = 64;
+
 /// The address of a beacon, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Beacon(String);

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::failure::{Cause, Exit};
 use crate::source::Source;
 use crate::text;
 
@@ -23,6 +24,12 @@ pub(crate) enum ClaimsError {
         /// What the parser says.
         reason: String,
     },
+}
+
+impl Cause for ClaimsError {
+    fn exit(&self) -> Exit {
+        Exit::Refused
+    }
 }
 
 /// What a file says.

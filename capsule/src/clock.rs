@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::environment::{Environment, EnvironmentError, SOURCE_DATE_EPOCH};
+use crate::failure::Cause;
 use crate::refusal::Refusal;
 use crate::text;
 
@@ -41,6 +42,8 @@ pub(crate) enum ClockError {
         time: UnixMillis,
     },
 }
+
+impl Cause for ClockError {}
 
 impl Clock {
     /// The system's clock, unless `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>) sets

@@ -21,6 +21,9 @@ const ATTEMPTS: u32 = 3;
 /// The wait before the second attempt, give or take a half. It doubles with each attempt after that.
 const BACKOFF: Duration = Duration::from_millis(300);
 
+/// The time for one address, all attempts together, where nobody says otherwise.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

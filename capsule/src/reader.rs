@@ -9,11 +9,12 @@ use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, ROOT_MAX_ST
 use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::signatures::{Signatures, is_page};
 
+use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::{FetchError, Fetcher};
+use crate::files::read_file;
 use crate::network::NetworkError;
-use crate::outcome::Failure;
 use crate::refusal::Refusal;
-use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
+use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError};
 
 /// How many times as long as one file all roots together may take.
 const WALK_MAX_TIMEOUTS: u32 = 4;
@@ -31,6 +32,12 @@ pub(crate) struct NotARoot {
     pub(crate) path: PathBuf,
     /// Why.
     pub(crate) error: RootError,
+}
+
+impl Cause for NotARoot {
+    fn exit(&self) -> Exit {
+        Exit::Refused
+    }
 }
 
 /// Reads a root that is believed, with its bytes.

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::outcome::Outcome;
 use crate::text;
 
 /// What is refused, and why.

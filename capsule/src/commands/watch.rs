@@ -11,18 +11,72 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_protocol::watch::Watch;
 use serde_json::{Value, json};
 
-use crate::arguments::WatchArguments;
 use crate::clock::{Clock, ClockError};
 use crate::environment::Environment;
+use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::random_byte;
-use crate::outcome::{Exit, Failure, Log, Outcome, print_event};
-use crate::publication::{Gate, Interruptions, Publisher, Report};
-use crate::settings::{Pace, PublishSettings};
-use crate::{signals, text};
+use crate::host::Host;
+use crate::log::Log;
+use crate::outcome::{Outcome, print_event};
+use crate::publication::{
+    Gate, HOW, Interruptions, Pace, PublicationArguments, PublishSettings, Publisher, Report, VARIABLES,
+};
+use crate::signals;
+use crate::text;
+use crate::values::parse_duration;
+
+const WATCH_HELP: &str = "\
+Examples:
+  capsule watch --every 5m --key capsule-key.pem \\
+    --beacon https://a.example.org,https://b.example.org --out /srv/www/capsules
+      as a service, beside the web server
+  AWS_ENDPOINT_URL=https://ACCOUNT.r2.cloudflarestorage.com AWS_REGION=auto \\
+    capsule watch --every 5m --key capsule-key.pem \\
+    --beacon https://a.example.org --to s3://bucket/capsules --host r2
+  capsule watch --every 5m --key capsule-key.pem --host ipfs --run \\
+    'ipfs name publish --ttl 5m \"$(ipfs add -rQ \"$CAPSULE_PLACE\")\"' \\
+    --beacon https://a.example.org --lifetime 30m
+
+Publishes for ever, each time as `capsule publish` does, with all its options.
+  A round that fails leaves the last good capsule, and writes nothing. It is
+  tried again after 5 s, twice as long after each failure, never longer than
+  --every, and sooner where the last good capsule is about to end. A round whose
+  --run fails is tried again like that too.
+  --revoked and --include are read again for each round.
+  Shows one line that changes where the standard error is a terminal; else it
+  says a line there when something changes. With --json it prints a line a
+  round.
+  On SIGTERM or SIGINT it ends at once; a write that is under way, and --run
+  after it, it lets end. A second one ends it in the middle of that.";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it published until it was stopped, or tried to
+  2  usage: a wrong argument or variable, a key that cannot be read, a directory
+     that cannot be made";
+
+fn help() -> String {
+    [WATCH_HELP, HOW, Host::table().trim_end(), VARIABLES, EXIT_CODES].join("\n\n")
+}
+
+/// Arguments of `watch`.
+#[derive(Args, Debug)]
+#[command(after_long_help = help())]
+pub(crate) struct WatchArguments {
+    /// Time from the beginning of one round to the next, from 1s.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) every: Duration,
+    #[command(flatten)]
+    pub(crate) publication: PublicationArguments,
+    /// Print a line of JSON for each round.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// How often the line in the terminal is drawn again.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +91,8 @@ pub(crate) enum WatchError {
     #[error("SIGTERM and SIGINT cannot be waited for: {0}")]
     Signals(io::Error),
 }
+
+impl Cause for WatchError {}
 
 /// Runs the command.
 pub(crate) fn watch(

@@ -6,7 +6,7 @@ use rendezvous_protocol::answer::{Answer, Listed, UnverifiedAnswer};
 use rendezvous_protocol::ticket::{TicketRules, Unproven};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
-use super::report::{BeaconReport, Problem};
+use super::findings::{BeaconReport, Problem};
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::fetch::Fetched;
 use crate::text;

@@ -3,10 +3,15 @@
 //!
 //! A round writes everything or nothing: whatever it refuses for, the capsule that is there stays.
 
+mod arguments;
 mod ask;
+mod ending;
+mod findings;
 mod judge;
 mod nodes;
+mod probe;
 mod report;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,21 +26,24 @@ use rendezvous_protocol::revocation::{RevocationError, Revocations, normal_beaco
 use rendezvous_protocol::ticket::{PeerId, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
+pub(crate) use self::arguments::{HOW, PublicationArguments, VARIABLES};
 use self::ask::{Asked, ask_all};
+use self::ending::Ending;
+use self::findings::{BeaconReport, Findings};
 use self::judge::judge_all;
 use self::nodes::Nodes;
-use self::report::{BeaconReport, Findings};
-pub(crate) use self::report::{Ending, Report};
+pub(crate) use self::report::Report;
+pub(crate) use self::settings::{Pace, PublishSettings};
 use crate::beacon::Beacon;
 use crate::clock::ClockError;
 use crate::destination::{CAPSULE, Destination, Files, Held, LockedDestination, MINISIG, SIGNATURE};
+use crate::failure::{Cause, Failure};
 use crate::fetch::Fetcher;
+use crate::files::read_file;
 use crate::hook::{self, Ran};
+use crate::log::Log;
 use crate::minisig;
-use crate::outcome::{Failure, Log};
-use crate::settings::PublishSettings;
 use crate::signals::HeldSignals;
-use crate::source::read_file;
 use crate::text;
 
 /// Why a round could not even begin, or not end.
@@ -80,6 +88,8 @@ pub(crate) enum PublicationError {
     #[error("SIGTERM and SIGINT cannot be held back while files are written: {0}")]
     Signals(io::Error),
 }
+
+impl Cause for PublicationError {}
 
 /// What keeps a signal to stop from cutting a write in the middle.
 #[derive(Clone, Copy, Debug)]
@@ -156,8 +166,8 @@ impl Publisher {
             beacons: &found.sources,
             revocations: &revocations,
         };
-        let (ending, ran) = self.finish(&contents, &found, interruptions)?;
-        Ok(Report::new(self, now, found, &revocations, left_out, ending, ran))
+        let ended = self.finish(&contents, &found, interruptions)?;
+        Ok(Report::new(settings, &self.destination, now, found, &revocations, left_out, ended))
     }
 
     /// Reads what is revoked, and whether that goes together with the key that is to sign.
@@ -210,7 +220,7 @@ impl Publisher {
             limited_by: merged
                 .limited_by
                 .and_then(|position| Some((name(position)?, lists.get(position).map_or(0, |list| peers_in(list))))),
-            disagreements: report::disagreements(&merged.disagreements, name),
+            disagreements: findings::disagreements(&merged.disagreements, name),
             entries,
             good_beacons,
             nodes: nodes.reports,

@@ -10,25 +10,12 @@ use rendezvous_protocol::answer::{DUPLICATE, TOO_MANY};
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, CAPSULE_TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
-use serde::Serialize;
 
-use super::report::Problem;
+use super::findings::{NodeReport, Problem};
+use super::settings::PublishSettings;
 use crate::fetch::FetchError;
-use crate::settings::PublishSettings;
 use crate::source::{Source, SourceError};
 use crate::text;
-
-/// What became of one `--include`, or of a `--probe` that no ticket is for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct NodeReport {
-    pub(super) source: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peer_id: Option<String>,
-    pub(super) included: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<Problem>,
-}
 
 /// The nodes of a round.
 #[derive(Debug, Default)]

@@ -8,12 +8,12 @@ use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher};
-use crate::settings::TicketSettings;
 use crate::text;
+use crate::tickets::TicketSettings;
 
 /// How often a beacon is asked how it is, before it is said not to answer.
 const ATTEMPTS: u32 = 2;

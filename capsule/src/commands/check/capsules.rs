@@ -9,11 +9,11 @@ use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use super::Problem;
-use crate::arguments::CheckArguments;
+use super::arguments::CheckArguments;
+use super::problem::Problem;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
-use crate::outcome::Failure;
+use crate::failure::Failure;
 use crate::reader::{Reader, root_file_name};
 use crate::source::{Source, SourceError};
 use crate::text;

@@ -6,11 +6,12 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
-use super::Problem;
+use super::arguments::CheckArguments;
 use super::beacons::BeaconHealth;
 use super::capsules::CapsuleHealth;
-use crate::arguments::CheckArguments;
-use crate::outcome::{Exit, Outcome};
+use super::problem::Problem;
+use crate::failure::Exit;
+use crate::outcome::Outcome;
 use crate::text;
 
 const CAPSULE_HEAD: [&str; 8] = ["CAPSULE", "HEALTHY", "TIME", "ISSUED", "EXPIRES", "LIVE", "SEEN", "WHAT IS WRONG"];

@@ -3,23 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rendezvous_protocol::freshness::Schedule;
-use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::freshness::{LifetimeTooShort, Schedule};
+use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::limits::FRESHNESS_MIN_SLACK;
 use rendezvous_protocol::merge::Shares;
-use rendezvous_protocol::ticket::PeerId;
 use rendezvous_protocol::watch::PAUSE_MIN;
 
-use super::{
-    BEACONS_MAX, DEFAULT_TIMEOUT, INCLUDES_MAX, SettingsError, TicketSettings, beacons_if_any, first, parse_millis,
-    parse_peer_count, parse_public_key, private_key,
-};
-use crate::arguments::PublicationArguments;
+use super::arguments::PublicationArguments;
+use super::probe::Probe;
 use crate::beacon::Beacon;
-use crate::bucket::Address;
+use crate::destination::{Address, Target};
 use crate::environment::{self, Environment};
-use crate::fetch::parse_url;
+use crate::failure::{Cause, Failure};
+use crate::fetch::DEFAULT_TIMEOUT;
 use crate::host::Host;
+use crate::settings::{SettingsError, beacons_if_any, first, private_key};
 use crate::source::Source;
+use crate::text;
+use crate::tickets::TicketSettings;
+use crate::values::{parse_beacon_count, parse_millis, parse_peer_count, parse_public_key, parse_shares};
 
 /// How long the command may take that runs afterwards.
 const DEFAULT_RUN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,13 +34,87 @@ const DEFAULT_MAX_PEERS: usize = 100;
 /// Life of a capsule: several runs of a schedule may be late or fail.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// Where the capsule is written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A directory.
-    Directory(PathBuf),
-    /// A bucket.
-    Bucket(Address),
+/// Tickets that are read from elsewhere, and probes, each in a thread of its own.
+const INCLUDES_MAX: usize = 64;
+
+/// Settings that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishSettingsError {
+    /// Clients would refuse the capsule.
+    #[error(
+        "RENDEZVOUS_CAPSULE_PUBLIC_KEY is {expected}, but the private key's public key is {actual}: clients would \
+         refuse this capsule. Use the private key that belongs to it, or correct or remove the variable"
+    )]
+    OtherPublicKey {
+        /// What the variable says.
+        expected: PublicKey,
+        /// What would sign.
+        actual: PublicKey,
+    },
+    /// Two places at once.
+    #[error(
+        "RENDEZVOUS_CAPSULE_OUTPUT and RENDEZVOUS_CAPSULE_TO are both set, and a capsule is written to one place: \
+         remove one of them, or give --out or --to"
+    )]
+    TwoDestinations,
+    /// Too many to read.
+    #[error("{count} times --include is more than {INCLUDES_MAX}")]
+    TooManyIncludes {
+        /// How many.
+        count: usize,
+    },
+    /// Too many to ask.
+    #[error("{count} times --probe is more than {INCLUDES_MAX}")]
+    TooManyProbes {
+        /// How many.
+        count: usize,
+    },
+    /// It would not wait at all.
+    #[error("--every {} is too often: change it to 1s or more; beacons give out the same list for 5s anyway",
+        text::duration(*.every))]
+    TooOften {
+        /// What was asked for.
+        every: Duration,
+    },
+    /// Readers would be left without one.
+    #[error("{}", too_short(.error, .host, .pace))]
+    LifetimeTooShort {
+        /// The numbers.
+        error: LifetimeTooShort,
+        /// Where it is served from.
+        host: &'static str,
+        /// The option that the cadence was given with.
+        pace: &'static str,
+    },
+    /// Could never be fulfilled.
+    #[error("at least {min} peers and at most {max} is impossible: change --min-peers or --max-peers")]
+    MinAboveMax {
+        /// At least.
+        min: usize,
+        /// At most.
+        max: usize,
+    },
+}
+
+impl Cause for PublishSettingsError {}
+
+/// Which number to change, and to what.
+fn too_short(LifetimeTooShort { lifetime, schedule }: &LifetimeTooShort, host: &str, pace: &str) -> String {
+    let Schedule { cadence, cache, slack } = *schedule;
+    let [lives, until_next, cached, late] = [*lifetime, cadence, cache, slack].map(text::compact);
+    let least = text::compact(schedule.least_lifetime());
+    let mut text = format!(
+        "a capsule that lives {lives} is over before its successor reaches its readers: {until_next} until the next \
+         run, {cached} in caches (--host {host}) and {late} in case a run is late are {least}. Change --lifetime \
+         (RENDEZVOUS_CAPSULE_TTL_MS) to {least} or more"
+    );
+    // Half of what the caches leave, where the slack is one more cadence; all of it but the least slack below that.
+    let room = lifetime.saturating_sub(cache);
+    let most = (room / 2).min(room.saturating_sub(FRESHNESS_MIN_SLACK)).as_secs();
+    if !cadence.is_zero() && most > 0 {
+        text.push_str(&format!(", or {pace} to {} or less", text::compact(Duration::from_secs(most))));
+    }
+    text
 }
 
 /// How often the program publishes.
@@ -53,15 +129,6 @@ pub(crate) enum Pace {
     },
     /// For ever, by itself.
     Every(Duration),
-}
-
-/// A peer that is put into the capsule only while something answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Probe {
-    /// The peer.
-    pub(crate) peer_id: PeerId,
-    /// What has to answer.
-    pub(crate) url: String,
 }
 
 /// A command to run after each capsule that was published.
@@ -116,14 +183,14 @@ impl PublishSettings {
         arguments: &PublicationArguments,
         pace: Pace,
         environment: &Environment,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Self, Failure> {
         let includes = includes(&arguments.includes, environment)?;
         if arguments.probes.len() > INCLUDES_MAX {
-            return Err(SettingsError::TooManyProbes { count: arguments.probes.len() });
+            return Err(PublishSettingsError::TooManyProbes { count: arguments.probes.len() }.into());
         }
         let beacons = beacons_if_any(&arguments.beacons, environment)?;
         if beacons.is_empty() && includes.is_empty() {
-            return Err(SettingsError::NoBeacon);
+            return Err(SettingsError::NoBeacon.into());
         }
         let min_peers = first(arguments.min_peers, environment, environment::MIN_PEERS, parse_peer_count)?;
         let max_peers = first(arguments.max_peers, environment, environment::MAX_PEERS, parse_peer_count)?;
@@ -131,7 +198,7 @@ impl PublishSettings {
         let shares = first(arguments.shares, environment, environment::SHARES, parse_shares)?;
         let (min, max) = (min_peers.unwrap_or(DEFAULT_MIN_PEERS), max_peers.unwrap_or(DEFAULT_MAX_PEERS));
         if min > max {
-            return Err(SettingsError::MinAboveMax { min, max });
+            return Err(PublishSettingsError::MinAboveMax { min, max }.into());
         }
         let lifetime = first(arguments.lifetime, environment, environment::LIFETIME_MS, parse_millis)?;
         let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME);
@@ -164,14 +231,9 @@ impl PublishSettings {
 }
 
 /// The time until the next capsule reaches readers. Refuses a lifetime that does not span it, where it is known.
-fn gap(
-    pace: Pace,
-    host: Option<Host>,
-    lifetime: Duration,
-    environment: &Environment,
-) -> Result<Duration, SettingsError> {
+fn gap(pace: Pace, host: Option<Host>, lifetime: Duration, environment: &Environment) -> Result<Duration, Failure> {
     let (cadence, option) = match pace {
-        Pace::Every(every) if every < PAUSE_MIN => return Err(SettingsError::TooOften { every }),
+        Pace::Every(every) if every < PAUSE_MIN => return Err(PublishSettingsError::TooOften { every }.into()),
         Pace::Every(every) => (Some(every), "--every"),
         Pace::Once { cadence, .. } => {
             (first(cadence, environment, environment::CADENCE_MS, parse_millis)?, "--cadence")
@@ -182,7 +244,7 @@ fn gap(
     }
     let host = host.unwrap_or(Host::None);
     let schedule = Schedule::new(cadence.unwrap_or_default(), host.figure().cache);
-    schedule.check(lifetime).map_err(|error| SettingsError::LifetimeTooShort {
+    schedule.check(lifetime).map_err(|error| PublishSettingsError::LifetimeTooShort {
         error,
         host: host.name(),
         pace: option,
@@ -190,7 +252,7 @@ fn gap(
     Ok(schedule.cadence.saturating_add(schedule.cache))
 }
 
-fn includes(arguments: &[String], environment: &Environment) -> Result<Vec<Source>, SettingsError> {
+fn includes(arguments: &[String], environment: &Environment) -> Result<Vec<Source>, Failure> {
     let source = |text: &str| Ok::<_, String>(Source::new(text));
     let includes = if arguments.is_empty() {
         environment.list(environment::INCLUDE, source)?
@@ -199,11 +261,11 @@ fn includes(arguments: &[String], environment: &Environment) -> Result<Vec<Sourc
     };
     match includes.len() {
         0..=INCLUDES_MAX => Ok(includes),
-        count => Err(SettingsError::TooManyIncludes { count }),
+        count => Err(PublishSettingsError::TooManyIncludes { count }.into()),
     }
 }
 
-fn target(arguments: &PublicationArguments, environment: &Environment) -> Result<Target, SettingsError> {
+fn target(arguments: &PublicationArguments, environment: &Environment) -> Result<Target, Failure> {
     let directory = |path: &Path| Target::Directory(path.to_owned());
     if let Some(address) = &arguments.to {
         return Ok(Target::Bucket(address.clone()));
@@ -212,48 +274,20 @@ fn target(arguments: &PublicationArguments, environment: &Environment) -> Result
         return Ok(directory(path));
     }
     match (environment.value(environment::OUTPUT), environment.parsed(environment::BUCKET, Address::parse)?) {
-        (Some(_), Some(_)) => Err(SettingsError::TwoDestinations),
+        (Some(_), Some(_)) => Err(PublishSettingsError::TwoDestinations.into()),
         (None, Some(address)) => Ok(Target::Bucket(address)),
         (path, None) => Ok(directory(Path::new(path.unwrap_or(DEFAULT_OUTPUT)))),
     }
 }
 
-fn signing_key(arguments: &PublicationArguments, environment: &Environment) -> Result<PrivateKey, SettingsError> {
+fn signing_key(arguments: &PublicationArguments, environment: &Environment) -> Result<PrivateKey, Failure> {
     let key = private_key(arguments.key.as_deref(), environment, environment::PRIVATE_KEY)?
         .ok_or(SettingsError::NoPrivateKey)?;
     let actual = key.public_key();
     match environment.parsed(environment::PUBLIC_KEY, parse_public_key)? {
-        Some(expected) if expected != actual => Err(SettingsError::OtherPublicKey { expected, actual }),
+        Some(expected) if expected != actual => Err(PublishSettingsError::OtherPublicKey { expected, actual }.into()),
         _ => Ok(key),
     }
-}
-
-/// A number of beacons.
-pub(crate) fn parse_beacon_count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|count| (1..=BEACONS_MAX).contains(count))
-        .ok_or_else(|| format!("must be a number of beacons from 1 to {BEACONS_MAX}"))
-}
-
-/// What becomes of places that are left.
-pub(crate) fn parse_shares(text: &str) -> Result<Shares, String> {
-    match text {
-        "equal" => Ok(Shares::Equal),
-        "available" => Ok(Shares::Available),
-        _ => Err("must be `equal` or `available`".to_owned()),
-    }
-}
-
-/// `PEER_ID=URL`. A peerId may have a `=` in it too.
-pub(crate) fn parse_probe(text: &str) -> Result<Probe, String> {
-    const MUST: &str = "must be a peerId, `=` and an address, like my-server=https://my-server.example.org/healthz";
-    let position = ["=https://", "=http://"].iter().filter_map(|scheme| text.find(scheme)).min().ok_or(MUST)?;
-    let (peer_id, url) = text.split_at(position);
-    let url = url.strip_prefix('=').unwrap_or(url);
-    let peer_id = PeerId::new(peer_id).ok_or(MUST)?;
-    parse_url(url).map_err(|error| format!("{MUST}: {error}"))?;
-    Ok(Probe { peer_id, url: url.to_owned() })
 }
 
 #[cfg(test)]
@@ -265,7 +299,15 @@ mod tests {
     use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
 
     use super::*;
-    use crate::arguments::{Arguments, Command};
+    use crate::values::parse_duration;
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        publication: PublicationArguments,
+        #[arg(long, value_parser = parse_duration)]
+        cadence: Option<Duration>,
+    }
 
     fn private_key(seed: u8) -> String {
         PrivateKey::from_seed(&[seed; 32]).to_pem().unwrap()
@@ -274,11 +316,11 @@ mod tests {
     fn settings<const N: usize>(
         arguments: &str,
         variables: [(&'static str, &str); N],
-    ) -> Result<PublishSettings, SettingsError> {
-        let arguments = ["capsule", "publish"].into_iter().chain(arguments.split_whitespace());
-        let Command::Publish(arguments) = Arguments::try_parse_from(arguments).unwrap().command else { panic!() };
-        let pace = Pace::Once { cadence: arguments.cadence, farewell: arguments.farewell };
-        PublishSettings::new(&arguments.publication, pace, &Environment::from(variables))
+    ) -> Result<PublishSettings, Failure> {
+        let arguments = ["publish"].into_iter().chain(arguments.split_whitespace());
+        let Program { publication, cadence } = Program::try_parse_from(arguments).unwrap();
+        let pace = Pace::Once { cadence, farewell: false };
+        PublishSettings::new(&publication, pace, &Environment::from(variables))
     }
 
     #[test]
@@ -375,7 +417,7 @@ mod tests {
         let other = PrivateKey::from_seed(&[2; 32]).public_key().to_string();
         let variables = [(environment::PRIVATE_KEY, key.as_str()), (environment::PUBLIC_KEY, other.as_str())];
         let error = settings("--beacon https://a.example", variables).unwrap_err();
-        assert!(matches!(error, SettingsError::OtherPublicKey { .. }), "{error}");
+        assert!(error.to_string().starts_with("RENDEZVOUS_CAPSULE_PUBLIC_KEY is "), "{error}");
     }
 
     #[test]
@@ -455,7 +497,7 @@ mod tests {
         let key = (environment::PRIVATE_KEY, key.as_str());
         let both = [key, (environment::OUTPUT, "site"), (environment::BUCKET, "s3://bucket")];
         let error = settings("--beacon https://a.example", both).unwrap_err();
-        assert!(matches!(error, SettingsError::TwoDestinations));
+        assert!(error.to_string().contains("are both set"), "{error}");
         for argument in ["--out x", "--to s3://other"] {
             assert!(settings(&format!("--beacon https://a.example {argument}"), both).is_ok());
         }
@@ -484,22 +526,6 @@ mod tests {
                 [argument].repeat(count - usize::from(argument.contains("inc"))).join(" ")
             );
             assert_eq!(settings(&arguments, variables).is_ok(), fits, "{count} times {argument}");
-        }
-    }
-
-    #[test]
-    fn a_probe_is_a_peer_and_an_address() {
-        for (text, peer_id, url) in [
-            ("a=https://a.example/", "a", "https://a.example/"),
-            ("a=b==http://a.example/?x=https://b.example", "a=b=", "http://a.example/?x=https://b.example"),
-        ] {
-            let probe = parse_probe(text).unwrap();
-            assert_eq!((probe.peer_id.as_str(), probe.url.as_str()), (peer_id, url));
-        }
-        for text in ["", "a", "a=", "=https://a.example", "a=ftp://a.example", "a=https://", "a=https://u:p@a.example"]
-        {
-            let error = parse_probe(text).unwrap_err();
-            assert!(error.starts_with("must be a peerId") && !error.contains("u:p"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The directory that a capsule is published from.
 //!
-//! The order in which its files are replaced, and what readers see in between, is the destination's (`destination.rs`).
+//! The order in which its files are replaced, and what readers see in between, is the destination's (`mod.rs`).
 
 use std::fs::File;
 use std::io;
@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 
-use crate::destination::{CAPSULE, Files, Held, SIGNATURE};
-use crate::files::{self, FileError};
-use crate::source::{SIGNATURE_MAX_BYTES, read_file};
+use super::files::{CAPSULE, Files, Held, SIGNATURE};
+use crate::failure::Cause;
+use crate::files::{self, FileError, read_file};
+use crate::source::SIGNATURE_MAX_BYTES;
 
 /// What can go wrong with the directory.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub(crate) enum DirectoryError {
         error: io::Error,
     },
 }
+
+impl Cause for DirectoryError {}
 
 /// The directory, which exists.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ mod tests {
     use rendezvous_protocol::capsule::CapsuleFiles;
 
     use super::*;
-    use crate::destination::MINISIG;
+    use crate::destination::files::MINISIG;
 
     fn files(content: &str) -> Files {
         let capsule = CapsuleFiles { json: content.to_owned(), signature: format!("{content} signed") };

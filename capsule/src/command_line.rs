@@ -1,41 +1,20 @@
 //! The command line, and the help that teaches it.
 
-mod announce;
-mod check;
-mod completions;
-mod cosign;
-mod diff;
-mod explain;
-mod inspect;
-mod keygen;
-mod publish;
-mod root;
-mod ticket;
-mod tickets;
-mod trust;
-mod verify;
-mod watch;
-
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::announce::AnnounceArguments;
-pub(crate) use self::check::CheckArguments;
-pub(crate) use self::completions::{CompletionsArguments, ManArguments};
-pub(crate) use self::cosign::CosignArguments;
-pub(crate) use self::diff::DiffArguments;
-pub(crate) use self::explain::ExplainArguments;
-pub(crate) use self::inspect::InspectArguments;
-pub(crate) use self::keygen::{KeyRole, KeygenArguments};
-pub(crate) use self::publish::{PublicationArguments, PublishArguments};
-pub(crate) use self::root::{
-    AddKeyArguments, ChangeArguments, InitArguments, RemoveKeyArguments, RenewArguments, RootArguments, RootCommand,
-    RootVerifyArguments, SignArguments,
-};
-pub(crate) use self::ticket::MintArguments;
-pub(crate) use self::tickets::TicketArguments;
-pub(crate) use self::trust::TrustArguments;
-pub(crate) use self::verify::VerifyArguments;
-pub(crate) use self::watch::WatchArguments;
+use crate::commands::announce::AnnounceArguments;
+use crate::commands::check::CheckArguments;
+use crate::commands::completions::{CompletionsArguments, ManArguments};
+use crate::commands::cosign::CosignArguments;
+use crate::commands::diff::DiffArguments;
+use crate::commands::explain::ExplainArguments;
+use crate::commands::inspect::InspectArguments;
+use crate::commands::keygen::KeygenArguments;
+use crate::commands::publish::PublishArguments;
+use crate::commands::root::RootArguments;
+use crate::commands::ticket::MintArguments;
+use crate::commands::verify::VerifyArguments;
+use crate::commands::watch::WatchArguments;
 
 const OVERVIEW: &str = "\
 How it goes together:

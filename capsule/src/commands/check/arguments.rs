@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::arguments::{TicketArguments, TrustArguments};
 use crate::beacon::Beacon;
-use crate::settings::{parse_duration, parse_live_count};
+use crate::tickets::TicketArguments;
+use crate::trust::TrustArguments;
+use crate::values::{parse_duration, parse_live_count};
 
 const CHECK_HELP: &str = "\
 Examples:

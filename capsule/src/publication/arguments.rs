@@ -1,4 +1,4 @@
-//! Arguments and help of `publish`, and what it has in common with `watch`.
+//! Arguments that `publish` and `watch` have in common, and what their help says of a round.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,33 +6,15 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_protocol::merge::Shares;
 
-use crate::arguments::TicketArguments;
+use super::probe::{Probe, parse_probe};
 use crate::beacon::Beacon;
-use crate::bucket::Address;
+use crate::destination::Address;
 use crate::host::Host;
-use crate::settings::{Probe, parse_beacon_count, parse_duration, parse_peer_count, parse_probe, parse_shares};
-
-const PUBLISH_HELP: &str = "\
-Examples:
-  capsule publish --key capsule-key.pem \\
-    --beacon https://a.example.org,https://b.example.org
-  RENDEZVOUS_CAPSULE_PRIVATE_KEY=\"$(cat capsule-key.pem)\" \\
-    capsule publish --beacon https://a.example.org --json
-  capsule publish --key capsule-key.pem --beacon https://a.example.org \\
-    --cadence 5m --host github-pages
-      refuses a --lifetime that readers of that host would see end too early
-  capsule publish --key capsule-key.pem --beacon https://a.example.org \\
-    --include node.json --probe my-server=https://my-server.example.org/healthz
-      a server of one's own first, while it answers
-  AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... AWS_REGION=eu-central-1 \\
-    capsule publish --key capsule-key.pem --beacon https://a.example.org \\
-    --to s3://bucket/capsules
-  capsule publish --key old-key.pem --revoked revoked.json --farewell \\
-    --beacon https://a.example.org
-      the last capsule of a key that revokes itself";
+use crate::tickets::TicketArguments;
+use crate::values::{parse_beacon_count, parse_duration, parse_peer_count, parse_shares};
 
 /// How a round goes: for the help of `publish` and of `watch`.
-pub(super) const HOW: &str = "\
+pub(crate) const HOW: &str = "\
 What a round does:
   Asks every beacon at once for GET /peers, up to 3 times where the failure may
   pass. Follows no redirects. Checks each ticket by itself: a bad ticket, or a
@@ -65,7 +47,7 @@ A capsule has to outlive the time until its successor reaches its readers:
   more cadence, 1m at least). That is checked with --cadence, --every or --host.";
 
 /// The variables of `publish` and of `watch`.
-pub(super) const VARIABLES: &str = "\
+pub(crate) const VARIABLES: &str = "\
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_BEACONS                 --beacon, comma-separated
   RENDEZVOUS_COMMUNITY               --community
@@ -96,36 +78,6 @@ Environment variables (an argument wins; an empty variable counts as not set):
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
   SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list";
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  the capsule is written
-  1  refused: too few good tickets or beacons with such, or the clock has gone
-     back, or the key has revoked itself; what is there stays
-  2  usage: a wrong argument or variable, a key that cannot be read, a place
-     that cannot be written to; or --run failed, and the capsule is written
-  3  could not reach: no beacon answered, or not the bucket; what is there stays";
-
-fn help() -> String {
-    [PUBLISH_HELP, HOW, Host::table().trim_end(), VARIABLES, EXIT_CODES].join("\n\n")
-}
-
-/// Arguments of `publish`.
-#[derive(Args, Debug)]
-#[command(after_long_help = help())]
-pub(crate) struct PublishArguments {
-    #[command(flatten)]
-    pub(crate) publication: PublicationArguments,
-    /// How often the program is run: refuse a --lifetime that is too short for it.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) cadence: Option<Duration>,
-    /// This is the key's last capsule: --revoked has the key itself. It is written however few peers there are.
-    #[arg(long)]
-    pub(crate) farewell: bool,
-    /// Print one line of JSON instead of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
 
 /// What `publish` and `watch` have in common.
 #[derive(Args, Debug)]

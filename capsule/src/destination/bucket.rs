@@ -21,7 +21,8 @@ use object_store::{
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use tokio::runtime::Runtime;
 
-use crate::destination::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
+use super::files::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
+use crate::failure::{Cause, Exit};
 use crate::fetch::{FetchError, Fetcher, parse_url};
 use crate::text;
 
@@ -134,10 +135,13 @@ const fn advice(fault: Fault) -> &'static str {
     }
 }
 
-impl BucketError {
-    /// Whether it may work another time without anybody doing anything.
-    pub(crate) const fn is_passing(&self) -> bool {
-        matches!(self, Self::Read { kind: Fault::Passing, .. } | Self::Write { kind: Fault::Passing, .. })
+impl Cause for BucketError {
+    fn exit(&self) -> Exit {
+        match self {
+            // It may work another time without anybody doing anything.
+            Self::Read { kind: Fault::Passing, .. } | Self::Write { kind: Fault::Passing, .. } => Exit::Unreachable,
+            _ => Exit::Usage,
+        }
     }
 }
 

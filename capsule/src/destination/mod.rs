@@ -9,54 +9,27 @@
 //! **The guard.** The capsule that is there is read first: nothing is written that readers of that one would refuse as
 //! older, or as signed by a key that has revoked itself.
 
-use rendezvous_protocol::capsule::CapsuleFiles;
+mod bucket;
+mod directory;
+mod files;
 
-use crate::bucket::{Bucket, BucketError};
-use crate::directory::{Directory, DirectoryError, LockedDirectory};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use self::bucket::Address;
+use self::bucket::Bucket;
+use self::directory::{Directory, LockedDirectory};
+pub(crate) use self::files::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
+use crate::failure::Failure;
 use crate::fetch::Fetcher;
-use crate::settings::Target;
 
-/// The capsule's file name.
-pub(crate) const CAPSULE: &str = "peers.json";
-/// The signature's file name.
-pub(crate) const SIGNATURE: &str = "peers.json.sig";
-/// The file name of the signature in minisign's format.
-pub(crate) const MINISIG: &str = "peers.json.minisig";
-
-/// What is published.
+/// Where a capsule is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Files {
-    /// `peers.json` and `peers.json.sig`.
-    pub(crate) capsule: CapsuleFiles,
-    /// `peers.json.minisig`.
-    pub(crate) minisig: String,
-}
-
-impl Files {
-    /// Names and contents, in the order in which they are written.
-    pub(crate) const fn in_order(&self) -> [(&'static str, &String); 3] {
-        [(MINISIG, &self.minisig), (SIGNATURE, &self.capsule.signature), (CAPSULE, &self.capsule.json)]
-    }
-}
-
-/// The capsule that is there, as far as it is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Held {
-    /// `peers.json`.
-    pub(crate) json: Option<Vec<u8>>,
-    /// `peers.json.sig`.
-    pub(crate) signature: Option<Vec<u8>>,
-}
-
-/// What can go wrong with the place.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DestinationError {
+pub(crate) enum Target {
     /// A directory.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Directory(PathBuf),
     /// A bucket.
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
+    Bucket(Address),
 }
 
 /// The place.
@@ -70,11 +43,7 @@ pub(crate) enum Destination {
 
 impl Destination {
     /// Makes what can be made before anybody is asked for peers: what cannot be written to is better known at once.
-    pub(crate) fn open(
-        target: &Target,
-        fetcher: &Fetcher,
-        timeout: std::time::Duration,
-    ) -> Result<Self, DestinationError> {
+    pub(crate) fn open(target: &Target, fetcher: &Fetcher, timeout: Duration) -> Result<Self, Failure> {
         Ok(match target {
             Target::Directory(path) => Self::Directory(Directory::create(path)?),
             Target::Bucket(address) => Self::Bucket(Bucket::open(address, fetcher, timeout)?),
@@ -117,7 +86,7 @@ pub(crate) enum LockedDestination<'a> {
 
 impl LockedDestination<'_> {
     /// Reads the capsule that is there.
-    pub(crate) fn held(&self) -> Result<Held, DestinationError> {
+    pub(crate) fn held(&self) -> Result<Held, Failure> {
         Ok(match self {
             Self::Directory(directory) => directory.held()?,
             Self::Bucket(bucket) => bucket.held()?,
@@ -125,7 +94,7 @@ impl LockedDestination<'_> {
     }
 
     /// Replaces it.
-    pub(crate) fn replace(&self, files: &Files) -> Result<(), DestinationError> {
+    pub(crate) fn replace(&self, files: &Files) -> Result<(), Failure> {
         match self {
             Self::Directory(directory) => directory.replace(files)?,
             Self::Bucket(bucket) => bucket.replace(files)?,

@@ -1,0 +1,185 @@
+//! What people and scripts get to read while a server is announced.
+
+use std::time::Duration;
+
+use rendezvous_protocol::announcer::{Moment, Problem, Standing};
+use rendezvous_protocol::limits::CLOCK_SKEW;
+use rendezvous_protocol::time::saturating_millis;
+use serde_json::{Value, json};
+
+use crate::beacon::Beacon;
+use crate::log::Log;
+use crate::outcome::print_event;
+use crate::text;
+
+/// The code where a beacon answers and does not list the peer.
+pub(super) const NOT_LISTED: &str = "NOT_LISTED";
+
+/// The same in words, of a beacon whose roster is full.
+pub(super) const NO_PLACE: &str = "the beacon has no place for it now";
+
+pub(super) fn clock_line(behind: i64) -> String {
+    let off = Duration::from_millis(behind.unsigned_abs());
+    if off <= CLOCK_SKEW {
+        return "clock: this machine's is right again".to_owned();
+    }
+    let way = if behind > 0 { "behind" } else { "ahead" };
+    format!(
+        "clock: this machine's is {} {way} by what the beacons say; tickets are dated by theirs. Correct it",
+        text::duration(off)
+    )
+}
+
+/// Who hears of changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Output {
+    Text(Log),
+    Json,
+    /// There is a report at the end.
+    Silent,
+}
+
+impl Output {
+    pub(super) fn say(
+        self,
+        now: Moment,
+        event: &str,
+        beacon: Option<&Beacon>,
+        line: std::fmt::Arguments<'_>,
+        fields: impl FnOnce() -> Value,
+    ) {
+        match self {
+            Self::Silent => {}
+            Self::Text(log) => match beacon {
+                Some(beacon) => log.note(format_args!("{beacon}: {line}")),
+                None => log.note(line),
+            },
+            Self::Json => {
+                let mut object = json!({ "event": event, "time": now.wall });
+                if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields()) {
+                    object.extend(beacon.map(|beacon| ("beacon".to_owned(), beacon.to_string().into())));
+                    object.extend(fields);
+                }
+                print_event(&object);
+            }
+        }
+    }
+
+    pub(super) fn say_standing(self, now: Moment, beacon: &Beacon, standing: &Standing) {
+        let name = match standing {
+            Standing::Unknown => "unknown",
+            Standing::Listed { .. } => "listed",
+            Standing::Unlisted { .. } => "unlisted",
+            Standing::Failing { .. } => "failing",
+            Standing::Left { .. } => "left",
+        };
+        let line = standing_line(standing);
+        self.say(now, name, Some(beacon), format_args!("{line}"), || standing_json(standing));
+    }
+}
+
+fn standing_line(standing: &Standing) -> String {
+    match standing {
+        Standing::Unknown => "nothing is known".to_owned(),
+        Standing::Listed { .. } => "listed".to_owned(),
+        Standing::Unlisted { retry_in } => {
+            format!("not listed: {NO_PLACE}; asks again in {}", text::duration(*retry_in))
+        }
+        Standing::Failing { problem, answered, retry_in, listed_until, .. } => {
+            let listed = match listed_until {
+                Some(until) => format!("still listed until {}", text::date(*until)),
+                None => "not listed".to_owned(),
+            };
+            let again = match saturating_millis(*retry_in) {
+                0 => "tries again at once".to_owned(),
+                _ => format!("tries again in {}", text::duration(*retry_in)),
+            };
+            format!("{}; {listed}, {again}", problem_line(problem, *answered))
+        }
+        Standing::Left { left: true, .. } => "left".to_owned(),
+        Standing::Left { problem: Some(problem), .. } => {
+            format!(
+                "could not be told: {}; it forgets the last ticket when that ends",
+                text::printable(&problem.detail)
+            )
+        }
+        Standing::Left { problem: None, .. } => "left; it was not listed there".to_owned(),
+    }
+}
+
+fn problem_line(Problem { code, detail }: &Problem, answered: bool) -> String {
+    let detail = text::printable(detail);
+    if answered { format!("refused, {code}: {detail}") } else { detail }
+}
+
+fn standing_json(standing: &Standing) -> Value {
+    match standing {
+        Standing::Unknown => json!({}),
+        Standing::Listed { until } => json!({ "expiresAt": until }),
+        Standing::Unlisted { retry_in } => json!({
+            "code": NOT_LISTED,
+            "detail": NO_PLACE,
+            "retryInMs": saturating_millis(*retry_in),
+        }),
+        Standing::Failing { problem: Problem { code, detail }, answered, retry_in, listed_until, .. } => json!({
+            "answered": answered,
+            "code": code,
+            "detail": detail,
+            "retryInMs": saturating_millis(*retry_in),
+            "listedUntil": listed_until,
+        }),
+        Standing::Left { left, problem } => {
+            let code = problem.as_ref().map(|problem| &problem.code);
+            json!({ "left": left, "code": code })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rendezvous_protocol::time::UnixMillis;
+
+    use super::*;
+
+    fn problem() -> Problem {
+        Problem { code: "THROTTLED".to_owned(), detail: "too \u{1b}[2Jmany".to_owned() }
+    }
+
+    #[test]
+    fn a_line_says_what_happened_whether_it_is_listed_and_what_comes_next() {
+        let failing = |answered, retry_in, listed_until: Option<u64>| Standing::Failing {
+            problem: problem(),
+            answered,
+            failures: 1,
+            retry_in: Duration::from_millis(retry_in),
+            listed_until: listed_until.map(UnixMillis::saturating),
+        };
+        for (standing, line) in [
+            (Standing::Listed { until: UnixMillis::MAX }, "listed"),
+            (
+                Standing::Unlisted { retry_in: Duration::from_millis(61_500) },
+                "not listed: the beacon has no place for it now; asks again in 1m 1s",
+            ),
+            (failing(true, 1_900, None), "refused, THROTTLED: too \\u{1b}[2Jmany; not listed, tries again in 1s"),
+            (
+                failing(false, 0, Some(1_700_000_000_000)),
+                "too \\u{1b}[2Jmany; still listed until 2023-11-14T22:13:20Z, tries again at once",
+            ),
+            (Standing::Left { left: true, problem: None }, "left"),
+            (Standing::Left { left: false, problem: None }, "left; it was not listed there"),
+            (
+                Standing::Left { left: false, problem: Some(problem()) },
+                "could not be told: too \\u{1b}[2Jmany; it forgets the last ticket when that ends",
+            ),
+        ] {
+            assert_eq!(standing_line(&standing), line);
+        }
+    }
+
+    #[test]
+    fn a_clock_is_said_to_be_wrong_one_way_or_the_other_or_right_again() {
+        for (behind, part) in [(3_600_000, "1h behind"), (-90_000, "1m 30s ahead"), (-15_000, "right again")] {
+            assert!(clock_line(behind).contains(part), "{}", clock_line(behind));
+        }
+    }
+}
