@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::ticket::Unproven;
+use rendezvous_protocol::ticket::Unverified;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
@@ -130,9 +130,9 @@ fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
 /// Returns a promise of whether the signature of a ticket is one of its key over its payload.
 ///
 /// The runtime's own code is faster than what WebAssembly can run. It computes the plain equation of RFC 8032 and nothing
-/// more: what the one acceptance rule asks besides has been checked in an [`Unproven`] ticket. An error is not a wrong
+/// more: what the one acceptance rule asks besides has been checked in an [`Unverified`] ticket. An error is not a wrong
 /// signature but a runtime that does not do its work: 32 bytes that are no key are taken, and fit no signature.
-fn verify_signature(ticket: &Unproven) -> Result<Promise, JsValue> {
+fn verify_signature(ticket: &Unverified) -> Result<Promise, JsValue> {
     let key = ticket.public_key();
     runtime::verify_ed25519(&[key.as_bytes().as_slice(), ticket.signature(), ticket.message()].concat())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 

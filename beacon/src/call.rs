@@ -13,7 +13,7 @@ use crate::query::path_and_query;
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
-const LISTING: &str = "/listing";
+const LIST: &str = "/listing";
 
 /// Says what an object is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Call {
     /// Writes the call as a path and a query: of a ticket the community's name, where the client counts, and the ticket
     /// in base64.
     pub fn to_path(&self) -> String {
-        let Self::Ticket(handed) = self else { return LISTING.to_owned() };
+        let Self::Ticket(handed) = self else { return LIST.to_owned() };
         let Handed { community, network, ticket } = &**handed;
         let path = match ticket.payload().purpose {
             Purpose::Presence => ANNOUNCE,
@@ -75,7 +75,7 @@ impl Call {
     pub fn parse(url: &str) -> Result<Self, CallError> {
         let (path, query) = path_and_query(url);
         let purpose = match path {
-            LISTING => return Ok(Self::List),
+            LIST => return Ok(Self::List),
             ANNOUNCE => Purpose::Presence,
             LEAVE => Purpose::Leave,
             _ => return Err(CallError::Unknown),

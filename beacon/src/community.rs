@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::listing::{Excerpt, Listing};
 use rendezvous_protocol::pacing::Pacing;
+use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::roster::{Announced, Excluded, Left, Roster};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::snapshot::Snapshot;
@@ -233,7 +233,7 @@ impl CommunityObject {
     }
 
     fn list(&mut self, now: UnixMillis, effects: &mut Effects) -> Answer {
-        match Listing::encode(&mut self.roster, now, self.started_at) {
+        match PeerList::encode(&mut self.roster, now, self.started_at) {
             Ok(body) => Answer { status: 200, content: Content::Json, headers: Vec::new(), body },
             Err(error) => {
                 effects.notes.push(Note::failure("request_failed", &error));

@@ -119,7 +119,7 @@ impl Config {
                 latest,
                 ticket_max_lifetime,
                 announces_per_day: Some(variables.number("ANNOUNCES_PER_DAY", 0, 0, u32::MAX)?)
-                    .filter(|budget| *budget > 0),
+                    .filter(|per_day| *per_day > 0),
             },
             answer_limit: variables.number("ANSWER_LIMIT", limits::ANSWER_LIMIT, 1, limits::ROSTER_CAPACITY)?,
             peers_max_age: Duration::from_secs(variables.number(

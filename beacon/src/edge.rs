@@ -15,16 +15,16 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
 use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
-use rendezvous_protocol::listing::{Excerpt, Listing};
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::origin::is_foreign;
+use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
 use rendezvous_protocol::request::{
     Exclusion, RequestError, TicketBody, choose_community, choose_limit, signs_community,
 };
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::signature_cache::SignatureCache;
-use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unproven, VerifiedTicket};
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
@@ -279,8 +279,8 @@ impl Edge {
         let problem = Problem::RateLimited(limited);
         let caller = Caller { claim: Exclusion::Nobody, signs_community: true };
         let community = self.community(community, None).ok();
-        let listing = community.as_ref().and_then(|community| self.lists.any(community));
-        Step::Answer(refusal(now, &self.config, &problem, &caller, listing))
+        let list = community.as_ref().and_then(|community| self.lists.any(community));
+        Step::Answer(refusal(now, &self.config, &problem, &caller, list))
     }
 
     /// Answers with what is wanted of the community's list: the one that is kept, or the object's, which then is.
@@ -293,8 +293,8 @@ impl Edge {
     }
 
     fn answer_from_fresh(&mut self, now: UnixMillis, community: &Community, wanted: &Wanted) -> Option<Answer> {
-        let listing = self.lists.fresh(now, community, self.config.peers_max_age)?;
-        Some(wanted.answer(now, &self.config, community, listing))
+        let list = self.lists.fresh(now, community, self.config.peers_max_age)?;
+        Some(wanted.answer(now, &self.config, community, list))
     }
 
     fn fetch_list(&self, now: UnixMillis, community: Community, attempt: Attempt, wanted: Wanted) -> Step {
@@ -372,7 +372,7 @@ impl ReadBody {
 /// Waits for whether a signature fits.
 #[derive(Debug)]
 pub struct Verify {
-    ticket: Unproven,
+    ticket: Unverified,
     caller: Caller,
     community: Community,
     bringer: Bringer,
@@ -380,7 +380,7 @@ pub struct Verify {
 
 impl Verify {
     /// Returns the ticket, of which everything else has been checked: the key, the signature and what is signed.
-    pub const fn ticket(&self) -> &Unproven {
+    pub const fn ticket(&self) -> &Unverified {
         &self.ticket
     }
 
@@ -468,10 +468,10 @@ impl FetchList {
         {
             return edge.fetch_list(now, community, next, wanted);
         }
-        match fetched.and_then(|text| Ok(Listing::decode(&text)?)) {
-            Ok(mut listing) => {
-                let answer = wanted.answer(now, &edge.config, &community, &mut listing);
-                edge.lists.keep(asked_at, community, listing);
+        match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
+            Ok(mut list) => {
+                let answer = wanted.answer(now, &edge.config, &community, &mut list);
+                edge.lists.keep(asked_at, community, list);
                 Step::Answer(answer)
             }
             Err(error) => match wanted {
@@ -502,12 +502,12 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn answer(&self, now: UnixMillis, config: &Config, community: &Community, listing: &mut Listing) -> Answer {
+    fn answer(&self, now: UnixMillis, config: &Config, community: &Community, list: &mut PeerList) -> Answer {
         match self {
             Self::List { limit, exclude, known } => {
-                listing.expire(now);
+                list.expire(now);
                 // Weak, because `serverTime` differs between two answers of one tag. What the URL says need not be in it.
-                let tag = format!("W/\"{}\"", listing.tag(*limit));
+                let tag = format!("W/\"{}\"", list.tag(*limit));
                 let unchanged = matches(known, &tag);
                 let max_age = format!("public, max-age={}", config.peers_max_age.as_secs());
                 let headers = vec![("Cache-Control", max_age), ("ETag", tag)];
@@ -515,12 +515,12 @@ impl Wanted {
                     return Answer::empty(304, headers);
                 }
                 let fields =
-                    ListFields { ok: true, community: community.as_str(), server_time: now, total: listing.total() };
-                Answer::ok(&fields, Some(&*listing.answer(*limit, exclude.as_excluded()))).with_headers(headers)
+                    ListFields { ok: true, community: community.as_str(), server_time: now, total: list.total() };
+                Answer::ok(&fields, Some(&*list.answer(*limit, exclude.as_excluded()))).with_headers(headers)
             }
             Self::Announced { expires_at, claim, random } => {
-                listing.expire(now);
-                let total = listing.total();
+                list.expire(now);
+                let total = list.total();
                 let fields = AnnounceFields {
                     ok: true,
                     accepted: false,
@@ -531,9 +531,9 @@ impl Wanted {
                     announce_after_ms: config.pacing.announce_after_millis(total, *random),
                     total,
                 };
-                Answer::ok(&fields, Some(&*listing.answer(config.answer_limit, claim.as_excluded())))
+                Answer::ok(&fields, Some(&*list.answer(config.answer_limit, claim.as_excluded())))
             }
-            Self::Refusal { problem, caller } => refusal(now, config, problem, caller, Some(listing)),
+            Self::Refusal { problem, caller } => refusal(now, config, problem, caller, Some(list)),
         }
     }
 }
@@ -543,12 +543,12 @@ fn refusal(
     config: &Config,
     problem: &Problem,
     caller: &Caller,
-    listing: Option<&mut Listing>,
+    list: Option<&mut PeerList>,
 ) -> Answer {
-    let peers = match listing {
-        Some(listing) => {
-            listing.expire(now);
-            listing.answer(config.answer_limit, caller.claim.as_excluded())
+    let peers = match list {
+        Some(list) => {
+            list.expire(now);
+            list.answer(config.answer_limit, caller.claim.as_excluded())
         }
         None => Cow::Owned(Excerpt::default()),
     };

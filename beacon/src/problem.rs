@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::listing::Excerpt;
+use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::roster::Refused;

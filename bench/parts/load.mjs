@@ -139,7 +139,7 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
     const [ours, theirs, leasts = []] = await inTurns(rounds, [
       () =>
         once(subject, ({ statuses, matching, requests }) => {
-          // A budget refills while it is being spent: a few requests of a flood are served.
+          // A token bucket refills while it is being emptied: a few requests of a flood are served.
           const enough = networks === 1 ? 0.9 * requests : requests;
           assert.ok((statuses[status] ?? 0) >= enough, `${row}: ${JSON.stringify(statuses)}`);
           assert.ok(matching >= enough, `${row}: ${matching} of ${requests} answers have ${expect}`);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Answer, Problem, Reply, Request};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;
@@ -50,7 +50,7 @@ impl Beacon {
         community: &Community,
         fetcher: &Fetcher,
         timeout: Duration,
-    ) -> Answer {
+    ) -> RequestOutcome {
         let url = match request {
             Request::Time => format!("{self}/healthz"),
             Request::Announce(_) => format!("{self}/announce?community={community}"),
@@ -58,7 +58,9 @@ impl Beacon {
         };
         match fetcher.exchange(&url, request.body().as_deref(), ANSWER_MAX_BYTES, timeout) {
             Ok(exchanged) => understand(&exchanged),
-            Err(error) if error.is_answer() => Answer::Reply(Reply::refused(error.code(), error.to_string(), None)),
+            Err(error) if error.is_answer() => {
+                RequestOutcome::Reply(Reply::refused(error.code(), error.to_string(), None))
+            }
             Err(error) => failed(&error, None),
         }
     }
@@ -69,7 +71,7 @@ impl Beacon {
     }
 }
 
-fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Answer {
+fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> RequestOutcome {
     let (status, retry_after) = (*status, *retry_after);
     let error = FetchError::Status { status, retry_after };
     // Whoever fails may have done what it was asked to all the same.
@@ -77,19 +79,21 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Answer
         return failed(&error, retry_after);
     }
     match Reply::parse(body) {
-        Ok(reply) if status == StatusCode::OK || reply.is_refusal() => Answer::Reply(reply.or_retry_after(retry_after)),
+        Ok(reply) if status == StatusCode::OK || reply.is_refusal() => {
+            RequestOutcome::Reply(reply.or_retry_after(retry_after))
+        }
         Err(_) if status == StatusCode::TOO_MANY_REQUESTS => failed(&error, retry_after),
         Err(reason) if status == StatusCode::OK => {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-            Answer::Reply(Reply::refused("MALFORMED", format!("{reason}{hint}"), None))
+            RequestOutcome::Reply(Reply::refused("MALFORMED", format!("{reason}{hint}"), None))
         }
-        _ => Answer::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
+        _ => RequestOutcome::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
     }
 }
 
-fn failed(error: &FetchError, retry_after: Option<Duration>) -> Answer {
-    let problem = Problem { code: error.code().to_owned(), detail: error.to_string() };
-    Answer::Failed { problem, retry_after }
+fn failed(error: &FetchError, retry_after: Option<Duration>) -> RequestOutcome {
+    let problem = RequestProblem { code: error.code().to_owned(), detail: error.to_string() };
+    RequestOutcome::Failed { problem, retry_after }
 }
 
 /// The commonest reason why an answer is no JSON, which the parser's "expected value at line 1 column 1" hides.
@@ -130,13 +134,13 @@ mod tests {
             let retry_after = retry_after.map(Duration::from_secs);
             let status = StatusCode::from_u16(status).unwrap();
             match understand(&Exchanged { status, retry_after, content_type: None, body: body.into() }) {
-                Answer::Failed { problem, retry_after } => {
+                RequestOutcome::Failed { problem, retry_after } => {
                     (false, problem.code, retry_after.map(|wait| wait.as_secs()))
                 }
-                Answer::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
+                RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
                     (true, problem.code, retry_after.map(|wait| wait.as_secs()))
                 }
-                Answer::Reply(_) => (true, "OK".to_owned(), None),
+                RequestOutcome::Reply(_) => (true, "OK".to_owned(), None),
             }
         };
         let refusal = r#"{"ok":false,"code":"THROTTLED"}"#;

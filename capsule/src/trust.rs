@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Standing, Trust};
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, TicketStatus, Trust};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::Root;
@@ -211,10 +211,10 @@ pub(crate) fn publishers_line(capsule: &Capsule, trusted: &Trusted) -> String {
 }
 
 /// How a standing is called in JSON.
-pub(crate) const fn standing_name(standing: Standing) -> &'static str {
+pub(crate) const fn standing_name(standing: TicketStatus) -> &'static str {
     match standing {
-        Standing::Live => "live",
-        Standing::RecentlySeen => "recentlySeen",
+        TicketStatus::Live => "live",
+        TicketStatus::RecentlySeen => "recentlySeen",
     }
 }
 

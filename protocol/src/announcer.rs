@@ -24,7 +24,7 @@
 //!    pace, because a place may be free then, and asking sooner gains nothing.
 //!
 //! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody
-//! sets, and the machine's wall clock, which may be wrong and jump, is one voice among several about the date.
+//! sets, and the machine's wall clock, which may be wrong and jump, is one clock among several about the date.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub struct Identity {
 
 /// How often, as far as it is not the beacon's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pacing {
+pub struct TicketPacing {
     /// Life of a ticket.
     pub lifetime: Duration,
     /// The least between two announces to one beacon, where it asks for less.
@@ -116,7 +116,7 @@ impl Request {
 
 /// Why something did not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct RequestProblem {
     /// A name for scripts: one of a beacon's codes, or one of the host's.
     pub code: String,
     /// For people. Written by a stranger, where a beacon wrote it.
@@ -125,13 +125,13 @@ pub struct Problem {
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum RequestOutcome {
     /// The beacon said something.
     Reply(Reply),
     /// Nobody knows whether the beacon did what it was asked: no connection, no whole answer, or one that it failed.
     Failed {
         /// How it failed.
-        problem: Problem,
+        problem: RequestProblem,
         /// When the server wants to be asked again, if it says so.
         retry_after: Option<Duration>,
     },
@@ -161,7 +161,7 @@ pub enum Verdict {
     /// It refused.
     Refused {
         /// Why.
-        problem: Problem,
+        problem: RequestProblem,
         /// When it wants to be asked again, if it says so.
         retry_after: Option<Duration>,
     },
@@ -215,7 +215,8 @@ impl Reply {
             };
             let code = fields.code.as_str().filter(is_code).unwrap_or("REFUSED");
             let detail = fields.detail.as_str().unwrap_or("it does not say why");
-            let problem = Problem { code: code.to_owned(), detail: detail.chars().take(DETAIL_MAX_CHARS).collect() };
+            let problem =
+                RequestProblem { code: code.to_owned(), detail: detail.chars().take(DETAIL_MAX_CHARS).collect() };
             Verdict::Refused { problem, retry_after: millis(&fields.retry_after_ms) }
         };
         Ok(Self { server_time: fields.server_time.as_u64().and_then(UnixMillis::new), verdict })
@@ -237,14 +238,14 @@ impl Reply {
 
     /// For an answer that is a refusal, although no beacon's.
     pub fn refused(code: &str, detail: String, retry_after: Option<Duration>) -> Self {
-        let problem = Problem { code: code.to_owned(), detail };
+        let problem = RequestProblem { code: code.to_owned(), detail };
         Self { server_time: None, verdict: Verdict::Refused { problem, retry_after } }
     }
 }
 
 /// How things stand with one beacon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum BeaconStatus {
     /// Nothing is known yet.
     Unknown,
     /// It lists the peer.
@@ -260,7 +261,7 @@ pub enum Standing {
     /// The last request did not work.
     Failing {
         /// Why.
-        problem: Problem,
+        problem: RequestProblem,
         /// Whether the beacon answered at all.
         answered: bool,
         /// How many did not work, one after the other. 0 where the request only had to be adapted.
@@ -275,11 +276,11 @@ pub enum Standing {
         /// Whether it removed the peer: not if there was none to remove, and not if it did not answer.
         left: bool,
         /// Why nobody knows.
-        problem: Option<Problem>,
+        problem: Option<RequestProblem>,
     },
 }
 
-impl Standing {
+impl BeaconStatus {
     /// Whether there is nothing in this that was not in `earlier`, but times and numbers.
     fn is_like(&self, earlier: &Self) -> bool {
         match (self, earlier) {
@@ -292,17 +293,17 @@ impl Standing {
     }
 }
 
-/// A clock, as the time that it showed when the steady clock began, in milliseconds since 1970. Negative for one that
-/// is further back than the steady clock has run.
-type Epoch = i64;
+/// The offset of a clock from the steady one: the time that the clock showed when the steady clock began, in milliseconds
+/// since 1970. Negative for a clock that is further back than the steady clock has run.
+type ClockOffset = i64;
 
-fn epoch(time: UnixMillis, steady: Duration) -> Epoch {
+fn clock_offset(time: UnixMillis, steady: Duration) -> ClockOffset {
     signed(time.as_u64()).saturating_sub(signed(saturating_millis(steady)))
 }
 
 /// What a clock shows at a moment of the steady one.
-fn time_by(epoch: Epoch, steady: Duration) -> UnixMillis {
-    let millis = epoch.saturating_add(signed(saturating_millis(steady)));
+fn time_by(clock_offset: ClockOffset, steady: Duration) -> UnixMillis {
+    let millis = clock_offset.saturating_add(signed(saturating_millis(steady)));
     UnixMillis::saturating(u64::try_from(millis).unwrap_or(0))
 }
 
@@ -329,7 +330,7 @@ enum Asked {
 
 /// The ticket that a beacon lists.
 #[derive(Clone, Copy, Debug)]
-struct Listing {
+struct ListedTicket {
     issued_at: UnixMillis,
     expires_at: UnixMillis,
     /// When it ends by the steady clock.
@@ -340,7 +341,7 @@ struct Listing {
 struct Beacon {
     next: Next,
     /// Its clock.
-    epoch: Option<Epoch>,
+    clock_offset: Option<ClockOffset>,
     /// Whether it has answered, or failed to.
     heard_of: bool,
     /// Life of the tickets that it gets.
@@ -350,20 +351,20 @@ struct Beacon {
     /// Sent, and not judged yet.
     unanswered: Option<Ticket>,
     /// The last one that it took, be it over by now.
-    listing: Option<Listing>,
+    listed_ticket: Option<ListedTicket>,
     failures: u32,
-    standing: Standing,
+    status: BeaconStatus,
 }
 
 impl Beacon {
     /// The clock that its tickets are dated by (rule 5).
-    fn dated_by(&self, trusted: Epoch) -> Epoch {
-        self.epoch.map_or(trusted, |own| own.min(trusted))
+    fn dated_by(&self, trusted: ClockOffset) -> ClockOffset {
+        self.clock_offset.map_or(trusted, |own| own.min(trusted))
     }
 
     /// Whether it is known by this beacon's clock that it is wrong or the machine's is.
-    fn disagrees_with(&self, machine: Epoch) -> bool {
-        self.epoch.is_some_and(|own| own.abs_diff(machine) > saturating_millis(CLOCK_SKEW))
+    fn disagrees_with(&self, machine: ClockOffset) -> bool {
+        self.clock_offset.is_some_and(|own| own.abs_diff(machine) > saturating_millis(CLOCK_SKEW))
     }
 
     /// Whether it gets that ticket, which it did not answer, once more.
@@ -375,7 +376,7 @@ impl Beacon {
 
     fn mint(&self, identity: &Identity, purpose: Purpose, date: UnixMillis, nonce: &Nonce) -> Ticket {
         // Only newer ones are taken (rule 2 of the roster). One that is far newer than now was never good.
-        let taken = self.listing.map(|listing| listing.issued_at);
+        let taken = self.listed_ticket.map(|listed_ticket| listed_ticket.issued_at);
         let sent = self.unanswered.as_ref().map(|ticket| ticket.payload().issued_at);
         let newest = taken.into_iter().chain(sent).filter(|newest| *newest <= date.after(CLOCK_SKEW)).max();
         let issued_at = newest.map_or(date, |newest| newest.after(Duration::from_millis(1)).max(date));
@@ -391,8 +392,8 @@ impl Beacon {
         Ticket::sign(payload, &identity.key)
     }
 
-    fn is_listed(&self, now: Duration) -> Option<Listing> {
-        self.listing.filter(|listing| listing.until > now)
+    fn is_listed(&self, now: Duration) -> Option<ListedTicket> {
+        self.listed_ticket.filter(|listed_ticket| listed_ticket.until > now)
     }
 
     /// The time to the next attempt (rule 4). `random` spreads those who failed together.
@@ -400,8 +401,8 @@ impl Beacon {
         let times = 2_u32.saturating_pow(self.failures.saturating_sub(1));
         let doubled = BACK_OFF_FIRST.saturating_mul(times).min(BACK_OFF_MAX);
         let mut wait = doubled / 2 + part(doubled / 2, random);
-        if let Some(listing) = self.is_listed(now) {
-            wait = wait.min((listing.until.saturating_sub(now) / 2).max(WAIT_MIN));
+        if let Some(listed_ticket) = self.is_listed(now) {
+            wait = wait.min((listed_ticket.until.saturating_sub(now) / 2).max(WAIT_MIN));
         }
         match retry_after {
             Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + part(WAIT_MIN, random)),
@@ -412,7 +413,7 @@ impl Beacon {
     fn failed(
         &mut self,
         now: Duration,
-        problem: Problem,
+        problem: RequestProblem,
         answered: bool,
         retry_after: Option<Duration>,
         random: u8,
@@ -423,37 +424,37 @@ impl Beacon {
         retry_in
     }
 
-    fn set_failing(&mut self, now: Duration, problem: Problem, answered: bool, retry_in: Duration) {
-        let listed_until = self.is_listed(now).map(|listing| listing.expires_at);
-        self.standing = Standing::Failing { problem, answered, failures: self.failures, retry_in, listed_until };
+    fn set_failing(&mut self, now: Duration, problem: RequestProblem, answered: bool, retry_in: Duration) {
+        let listed_until = self.is_listed(now).map(|listed_ticket| listed_ticket.expires_at);
+        self.status = BeaconStatus::Failing { problem, answered, failures: self.failures, retry_in, listed_until };
     }
 
     /// Its ticket is listed: notes until when, and returns when the next one is sent (rule 2).
-    fn listed(&mut self, now: Duration, since: Duration, ticket: &Ticket, pace: Pace, random: u8) -> Duration {
+    fn listed(&mut self, now: Duration, since: Duration, ticket: &Ticket, pace: AskedPace, random: u8) -> Duration {
         let Payload { issued_at, expires_at, .. } = *ticket.payload();
         let left = pace.server_time.map_or(self.lifetime, |time| expires_at.since(time)).min(self.lifetime);
-        self.listing = Some(Listing { issued_at, expires_at, until: since + left });
+        self.listed_ticket = Some(ListedTicket { issued_at, expires_at, until: since + left });
         self.failures = 0;
-        self.standing = Standing::Listed { until: expires_at };
+        self.status = BeaconStatus::Listed { until: expires_at };
         let asked = pace.announce_after.unwrap_or(left / 3).max(pace.interval).min(self.lifetime);
         let latest = since + left * 5 / 6;
         (now + asked + part(asked / 8, random)).min(latest).max(now + WAIT_MIN)
     }
 
     /// It has no place for the peer: notes that, and returns when the next ticket is sent (rule 6).
-    fn unlisted(&mut self, now: Duration, pace: Pace, random: u8) -> Duration {
-        if let Some(listing) = &mut self.listing {
-            listing.until = listing.until.min(now);
+    fn unlisted(&mut self, now: Duration, pace: AskedPace, random: u8) -> Duration {
+        if let Some(listed_ticket) = &mut self.listed_ticket {
+            listed_ticket.until = listed_ticket.until.min(now);
         }
         self.failures = 0;
         let asked = pace.announce_after.unwrap_or(self.lifetime / 3).max(pace.interval).min(self.lifetime);
         let retry_in = (asked + part(asked / 8, random)).max(WAIT_MIN);
-        self.standing = Standing::Unlisted { retry_in };
+        self.status = BeaconStatus::Unlisted { retry_in };
         now + retry_in
     }
 }
 
-struct Pace {
+struct AskedPace {
     server_time: Option<UnixMillis>,
     announce_after: Option<Duration>,
     interval: Duration,
@@ -475,17 +476,17 @@ pub struct Announcer {
 
 impl Announcer {
     /// Begins to announce to as many beacons as `beacons` says, at once.
-    pub fn new(identity: Identity, pacing: Pacing, beacons: usize) -> Self {
+    pub fn new(identity: Identity, pacing: TicketPacing, beacons: usize) -> Self {
         let beacon = || Beacon {
             next: Next::AskTime { at: Duration::ZERO },
-            epoch: None,
+            clock_offset: None,
             heard_of: false,
             lifetime: pacing.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX),
             announced: false,
             unanswered: None,
-            listing: None,
+            listed_ticket: None,
             failures: 0,
-            standing: Standing::Unknown,
+            status: BeaconStatus::Unknown,
         };
         Self {
             identity,
@@ -499,14 +500,14 @@ impl Announcer {
     /// there is no other for this beacon. `nonce` must be another one in every call.
     pub fn due(&mut self, now: Moment, nonce: &Nonce) -> Option<(usize, Request)> {
         let trusted = self.trusted(now);
-        let machine = epoch(now.wall, now.steady);
+        let machine = clock_offset(now.wall, now.steady);
         let identity = &self.identity;
-        let waits_for_voices = !self.has_heard_of_all();
+        let waits_for_clocks = !self.has_heard_of_all();
         self.beacons.iter_mut().enumerate().find_map(|(number, beacon)| {
             let date = time_by(beacon.dated_by(trusted), now.steady);
             let (asked, request) = match beacon.next {
                 Next::AskTime { at } if at <= now.steady => (Asked::Time, Request::Time),
-                Next::Announce { at } if at <= now.steady && !(waits_for_voices && beacon.disagrees_with(machine)) => {
+                Next::Announce { at } if at <= now.steady && !(waits_for_clocks && beacon.disagrees_with(machine)) => {
                     let again = beacon.unanswered.clone().filter(|ticket| beacon.is_sent_again(ticket, date));
                     let ticket = again.unwrap_or_else(|| beacon.mint(identity, Purpose::Presence, date, nonce));
                     beacon.announced = true;
@@ -526,10 +527,10 @@ impl Announcer {
 
     /// When [`Announcer::due`] next has something, by the steady clock, if no answer comes before that.
     pub fn next_deadline(&self, now: Moment) -> Option<Duration> {
-        let machine = epoch(now.wall, now.steady);
-        let waits_for_voices = !self.has_heard_of_all();
+        let machine = clock_offset(now.wall, now.steady);
+        let waits_for_clocks = !self.has_heard_of_all();
         let deadlines = self.beacons.iter().filter_map(|beacon| match beacon.next {
-            Next::Announce { .. } if waits_for_voices && beacon.disagrees_with(machine) => None,
+            Next::Announce { .. } if waits_for_clocks && beacon.disagrees_with(machine) => None,
             Next::AskTime { at } | Next::Announce { at } => Some(at),
             Next::Leave => Some(now.steady),
             Next::Await { .. } | Next::Nothing => None,
@@ -538,14 +539,20 @@ impl Announcer {
     }
 
     /// What came of the last request to a beacon. Returns how things stand with it, if that is news.
-    pub fn answered(&mut self, now: Moment, number: usize, answer: Answer, random: u8) -> Option<&Standing> {
+    pub fn answered(
+        &mut self,
+        now: Moment,
+        number: usize,
+        answer: RequestOutcome,
+        random: u8,
+    ) -> Option<&BeaconStatus> {
         let beacon = self.beacons.get_mut(number)?;
         let Next::Await { asked, since } = beacon.next else { return None };
-        let before = beacon.standing.clone();
+        let before = beacon.status.clone();
         beacon.heard_of = true;
-        if let Answer::Reply(Reply { server_time: Some(time), .. }) = &answer {
+        if let RequestOutcome::Reply(Reply { server_time: Some(time), .. }) = &answer {
             // It read its clock somewhere between the two.
-            beacon.epoch = Some(epoch(*time, since + now.steady.saturating_sub(since) / 2));
+            beacon.clock_offset = Some(clock_offset(*time, since + now.steady.saturating_sub(since) / 2));
         }
         let trusted = self.trusted(now);
         let (interval, stopping) = (self.interval, self.stopping);
@@ -555,11 +562,13 @@ impl Announcer {
             Asked::Announce => beacon.judged(now.steady, since, answer, trusted, interval, random),
             Asked::Leave => {
                 let (left, problem) = match answer {
-                    Answer::Reply(Reply { verdict: Verdict::Done { left, .. }, .. }) => (left == Some(true), None),
-                    Answer::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. })
-                    | Answer::Failed { problem, .. } => (false, Some(problem)),
+                    RequestOutcome::Reply(Reply { verdict: Verdict::Done { left, .. }, .. }) => {
+                        (left == Some(true), None)
+                    }
+                    RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. })
+                    | RequestOutcome::Failed { problem, .. } => (false, Some(problem)),
                 };
-                beacon.standing = Standing::Left { left, problem };
+                beacon.status = BeaconStatus::Left { left, problem };
                 Next::Nothing
             }
         };
@@ -567,7 +576,7 @@ impl Announcer {
             Next::AskTime { .. } | Next::Announce { .. } if stopping => beacon.last(),
             next => next,
         };
-        (!beacon.standing.is_like(&before)).then_some(&beacon.standing)
+        (!beacon.status.is_like(&before)).then_some(&beacon.status)
     }
 
     /// Ends it: from now on the only request to a beacon is to leave, if anything was announced to it, after what is
@@ -588,13 +597,13 @@ impl Announcer {
     }
 
     /// How things stand with each beacon.
-    pub fn standings(&self) -> impl Iterator<Item = &Standing> {
-        self.beacons.iter().map(|beacon| &beacon.standing)
+    pub fn statuses(&self) -> impl Iterator<Item = &BeaconStatus> {
+        self.beacons.iter().map(|beacon| &beacon.status)
     }
 
     /// By how many milliseconds this machine's clock is behind what most clocks say; negative if it is ahead.
     pub fn clock_is_behind(&self, now: Moment) -> i64 {
-        self.trusted(now).saturating_sub(epoch(now.wall, now.steady))
+        self.trusted(now).saturating_sub(clock_offset(now.wall, now.steady))
     }
 
     fn has_heard_of_all(&self) -> bool {
@@ -602,25 +611,25 @@ impl Announcer {
     }
 
     /// The clock that no ticket is dated later than (rule 5).
-    fn trusted(&self, now: Moment) -> Epoch {
-        let own = epoch(now.wall, now.steady);
-        let voice = |beacon: &Beacon| if beacon.heard_of { beacon.epoch } else { Some(own) };
-        let mut voices: Vec<_> = self.beacons.iter().filter_map(voice).collect();
-        if voices.len().is_multiple_of(2) {
-            voices.push(own);
+    fn trusted(&self, now: Moment) -> ClockOffset {
+        let own = clock_offset(now.wall, now.steady);
+        let clock = |beacon: &Beacon| if beacon.heard_of { beacon.clock_offset } else { Some(own) };
+        let mut clocks: Vec<_> = self.beacons.iter().filter_map(clock).collect();
+        if clocks.len().is_multiple_of(2) {
+            clocks.push(own);
         }
-        let middle = voices.len() / 2;
-        voices.sort_unstable();
-        voices.get(middle).copied().unwrap_or(own)
+        let middle = clocks.len() / 2;
+        clocks.sort_unstable();
+        clocks.get(middle).copied().unwrap_or(own)
     }
 }
 
 impl Beacon {
-    fn told_time(&mut self, now: Duration, answer: Answer, random: u8) -> Next {
+    fn told_time(&mut self, now: Duration, answer: RequestOutcome, random: u8) -> Next {
         match answer {
             // One that does not know what time it is may still take tickets.
-            Answer::Reply(_) => Next::Announce { at: now },
-            Answer::Failed { problem, retry_after } => {
+            RequestOutcome::Reply(_) => Next::Announce { at: now },
+            RequestOutcome::Failed { problem, retry_after } => {
                 Next::AskTime { at: now + self.failed(now, problem, false, retry_after, random) }
             }
         }
@@ -630,22 +639,24 @@ impl Beacon {
         &mut self,
         now: Duration,
         since: Duration,
-        answer: Answer,
-        trusted: Epoch,
+        answer: RequestOutcome,
+        trusted: ClockOffset,
         interval: Duration,
         random: u8,
     ) -> Next {
         let at = match answer {
-            Answer::Failed { problem, retry_after } => now + self.failed(now, problem, false, retry_after, random),
-            Answer::Reply(Reply { server_time, verdict: Verdict::Done { announce_after, listed, .. } }) => {
-                let pace = Pace { server_time, announce_after, interval };
+            RequestOutcome::Failed { problem, retry_after } => {
+                now + self.failed(now, problem, false, retry_after, random)
+            }
+            RequestOutcome::Reply(Reply { server_time, verdict: Verdict::Done { announce_after, listed, .. } }) => {
+                let pace = AskedPace { server_time, announce_after, interval };
                 match self.unanswered.take() {
                     Some(ticket) if listed => self.listed(now, since, &ticket, pace, random),
                     Some(_) => self.unlisted(now, pace, random),
                     None => now + WAIT_MIN,
                 }
             }
-            Answer::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
+            RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
                 // These two say nothing about the ticket.
                 let judged = !matches!(problem.code.as_str(), "THROTTLED" | "INTERNAL");
                 let ticket = if judged { self.unanswered.take() } else { None };
@@ -661,7 +672,7 @@ impl Beacon {
     }
 
     /// Whether another ticket, now, will be judged otherwise than this one.
-    fn adapt(&mut self, now: Duration, ticket: &Ticket, problem: &Problem, trusted: Epoch) -> bool {
+    fn adapt(&mut self, now: Duration, ticket: &Ticket, problem: &RequestProblem, trusted: ClockOffset) -> bool {
         match problem.code.as_str() {
             // It does not say in numbers how long is not too long.
             "LIFETIME_TOO_LONG" if self.lifetime / 2 >= LIFETIME_MIN => {
@@ -684,8 +695,8 @@ impl Beacon {
 
     /// What is left to do when the peer goes. A beacon that refused all tickets may list one of an earlier run.
     const fn last(&self) -> Next {
-        match self.standing {
-            Standing::Left { .. } => Next::Nothing,
+        match self.status {
+            BeaconStatus::Left { .. } => Next::Nothing,
             _ if self.announced => Next::Leave,
             _ => Next::Nothing,
         }
@@ -724,7 +735,7 @@ mod tests {
         }
     }
 
-    const PACING: Pacing = Pacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO };
+    const PACING: TicketPacing = TicketPacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO };
 
     fn moment(steady: u64, ahead: i64) -> Moment {
         Moment { steady: Duration::from_millis(steady), wall: time_by(START + ahead, Duration::from_millis(steady)) }
@@ -742,13 +753,13 @@ mod tests {
         mixed ^ (mixed >> 31)
     }
 
-    fn reply(value: &Value) -> Answer {
-        Answer::Reply(Reply::parse(value.to_string().as_bytes()).unwrap())
+    fn reply(value: &Value) -> RequestOutcome {
+        RequestOutcome::Reply(Reply::parse(value.to_string().as_bytes()).unwrap())
     }
 
-    fn no_connection() -> Answer {
-        let problem = Problem { code: "NO_CONNECTION".into(), detail: String::new() };
-        Answer::Failed { problem, retry_after: None }
+    fn no_connection() -> RequestOutcome {
+        let problem = RequestProblem { code: "NO_CONNECTION".into(), detail: String::new() };
+        RequestOutcome::Failed { problem, retry_after: None }
     }
 
     /// What can happen between a peer and a beacon.
@@ -806,7 +817,7 @@ mod tests {
         announcer: Announcer,
         /// The peer's wall clock, against the true time: at first, and from a moment on.
         ahead: (i64, u64, i64),
-        answers: BTreeMap<(u64, u64), (usize, Answer)>,
+        answers: BTreeMap<(u64, u64), (usize, RequestOutcome)>,
         arrivals: BTreeMap<(u64, u64), (usize, Request)>,
         events: u64,
     }
@@ -891,7 +902,7 @@ mod tests {
             }
         }
 
-        fn serve(&mut self, at: u64, number: usize, request: &Request) -> Answer {
+        fn serve(&mut self, at: u64, number: usize, request: &Request) -> RequestOutcome {
             let host = &self.hosts[number];
             let served = &mut self.served[number];
             let clock = time_by(START + host.ahead, Duration::from_millis(at));
@@ -1083,11 +1094,11 @@ mod tests {
                 let (number, _) = announcer.due(moment(at, 0), &nonce(at)).unwrap();
                 prop_assert!(announcer.due(moment(at, 0), &nonce(at)).is_none());
                 let retry_after = retry_after.map(Duration::from_millis);
-                let problem = Problem { code: "THROTTLED".into(), detail: String::new() };
+                let problem = RequestProblem { code: "THROTTLED".into(), detail: String::new() };
                 let answer = if refuses {
-                    Answer::Reply(Reply::refused("THROTTLED", String::new(), retry_after))
+                    RequestOutcome::Reply(Reply::refused("THROTTLED", String::new(), retry_after))
                 } else {
-                    Answer::Failed { problem, retry_after }
+                    RequestOutcome::Failed { problem, retry_after }
                 };
                 let was_time = announcer.beacons[0].announced;
                 announcer.answered(moment(at, 0), number, answer, random);
@@ -1118,11 +1129,11 @@ mod tests {
         }
     }
 
-    fn done(at: u64) -> Answer {
+    fn done(at: u64) -> RequestOutcome {
         reply(&json!({ "ok": true, "serverTime": START + at as i64, "announceAfterMs": 45_000 }))
     }
 
-    fn refusal(at: u64, code: &str) -> Answer {
+    fn refusal(at: u64, code: &str) -> RequestOutcome {
         reply(&json!({ "ok": false, "code": code, "detail": "why", "serverTime": START + at as i64 }))
     }
 
@@ -1159,7 +1170,7 @@ mod tests {
     #[test]
     fn news_is_what_changes_and_nothing_else() {
         let (mut announcer, mut at) = (with_one_beacon(), 0);
-        let mut say = |answer: fn(u64) -> Answer| {
+        let mut say = |answer: fn(u64) -> RequestOutcome| {
             next(&mut announcer, &mut at);
             announcer.answered(moment(at, 0), 0, answer(at), 0).is_some()
         };
@@ -1171,7 +1182,7 @@ mod tests {
         assert!(say(done));
     }
 
-    fn no_place(at: u64) -> Answer {
+    fn no_place(at: u64) -> RequestOutcome {
         let body = json!({ "ok": true, "accepted": false, "listed": false, "serverTime": START + at as i64, "announceAfterMs": 45_000 });
         reply(&body)
     }
@@ -1180,20 +1191,21 @@ mod tests {
     fn a_beacon_without_a_place_is_asked_again_at_its_pace_with_another_ticket() {
         let (mut announcer, mut at) = (with_one_beacon(), 0);
         let mut tickets = Vec::new();
-        for (answer, news) in [(no_place as fn(u64) -> Answer, true), (no_place, false), (done, true), (no_place, true)]
+        for (answer, news) in
+            [(no_place as fn(u64) -> RequestOutcome, true), (no_place, false), (done, true), (no_place, true)]
         {
             tickets.push(ticket_of(next(&mut announcer, &mut at)).payload().issued_at);
-            let standing = announcer.answered(moment(at, 0), 0, answer(at), 0).cloned();
-            assert_eq!(standing.is_some(), news, "{standing:?}");
+            let status = announcer.answered(moment(at, 0), 0, answer(at), 0).cloned();
+            assert_eq!(status.is_some(), news, "{status:?}");
             assert_eq!(announcer.next_deadline(moment(at, 0)).map(millis), Some(at + 45_000));
         }
         assert!(tickets.is_sorted_by(|one, other| one < other), "{tickets:?}");
-        let standing = announcer.standings().next().cloned();
-        assert_eq!(standing, Some(Standing::Unlisted { retry_in: Duration::from_secs(45) }));
+        let status = announcer.statuses().next().cloned();
+        assert_eq!(status, Some(BeaconStatus::Unlisted { retry_in: Duration::from_secs(45) }));
         // It was not a failure, and the ticket before is not listed any more.
         next(&mut announcer, &mut at);
-        let standing = announcer.answered(moment(at, 0), 0, no_connection(), 0).cloned();
-        let Some(Standing::Failing { failures: 1, listed_until: None, .. }) = standing else { panic!("{standing:?}") };
+        let status = announcer.answered(moment(at, 0), 0, no_connection(), 0).cloned();
+        let Some(BeaconStatus::Failing { failures: 1, listed_until: None, .. }) = status else { panic!("{status:?}") };
         // A peer that goes says so even where it has no place.
         announcer.stop();
         assert!(matches!(announcer.due(moment(at, 0), &nonce(at)), Some((0, Request::Leave(_)))));
@@ -1280,7 +1292,7 @@ mod tests {
     #[test]
     fn the_host_may_ask_for_fewer_announces_but_not_for_so_few_that_tickets_end() {
         for (interval, expected) in [(0, 45_000), (100, 100_000), (1_000_000, 150_000)] {
-            let pacing = Pacing { interval: Duration::from_secs(interval), ..PACING };
+            let pacing = TicketPacing { interval: Duration::from_secs(interval), ..PACING };
             let mut announcer = Announcer::new(identity(), pacing, 1);
             for answer in [done(0), done(0)] {
                 next(&mut announcer, &mut 0);
@@ -1290,7 +1302,7 @@ mod tests {
         }
         // Nonsense is no life, and no reason to fail.
         for lifetime in [Duration::ZERO, Duration::MAX] {
-            let mut announcer = Announcer::new(identity(), Pacing { lifetime, interval: Duration::MAX }, 1);
+            let mut announcer = Announcer::new(identity(), TicketPacing { lifetime, interval: Duration::MAX }, 1);
             for answer in [done(0), reply(&json!({ "ok": true, "announceAfterMs": u64::MAX, "serverTime": u64::MAX }))]
             {
                 next(&mut announcer, &mut 0);
@@ -1322,8 +1334,8 @@ mod tests {
         assert!(leave.payload().issued_at > first.payload().issued_at);
         assert_eq!(ask(&mut announcer), None);
         let answer = reply(&json!({ "ok": true, "left": true }));
-        let standing = announcer.answered(moment(0, 0), 1, answer, 0);
-        assert_eq!(standing, Some(&Standing::Left { left: true, problem: None }));
+        let status = announcer.answered(moment(0, 0), 1, answer, 0);
+        assert_eq!(status, Some(&BeaconStatus::Left { left: true, problem: None }));
         assert!(!announcer.is_done());
 
         announcer.answered(moment(0, 0), 2, no_connection(), 0);
@@ -1356,7 +1368,7 @@ mod tests {
     fn a_server_without_the_time_gets_tickets_all_the_same() {
         let mut announcer = Announcer::new(identity(), PACING, 1);
         next(&mut announcer, &mut 0);
-        let not_found = Answer::Reply(Reply::refused("HTTP_STATUS", "HTTP status 404".into(), None));
+        let not_found = RequestOutcome::Reply(Reply::refused("HTTP_STATUS", "HTTP status 404".into(), None));
         assert_eq!(announcer.answered(moment(0, 0), 0, not_found, 0), None);
         assert!(matches!(next(&mut announcer, &mut 0), Request::Announce(_)));
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::key::PublicKey;
 use crate::limits::{ANSWER_MAX_BYTES, ANSWER_MAX_TICKETS};
 use crate::object::Object;
-use crate::ticket::{PeerId, Purpose, Ticket, TicketRules, Unproven, VerifiedTicket};
+use crate::ticket::{PeerId, Purpose, Ticket, TicketRules, Unverified, VerifiedTicket};
 use crate::time::UnixMillis;
 
 /// The code under which tickets are counted beside the one that stays: in an answer those of the same claim, in a capsule
@@ -64,7 +64,7 @@ pub struct Listed {
 
 /// What is left of an answer after checking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct VerifiedAnswer {
     /// The good tickets, one a claim, the newest first.
     pub listed: Vec<Listed>,
     /// The number of all others, by code.
@@ -87,7 +87,7 @@ struct AnswerFields<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnverifiedAnswer {
     /// Tickets that are good if their signatures are, in the order of the answer.
-    pub tickets: Vec<Unproven>,
+    pub tickets: Vec<Unverified>,
     /// For each of them, since when it is said to be present.
     since: Vec<Option<UnixMillis>>,
     refused: BTreeMap<&'static str, usize>,
@@ -124,7 +124,7 @@ impl UnverifiedAnswer {
     }
 
     /// Takes the outcomes: for each of [`UnverifiedAnswer::tickets`], whether its signature fits.
-    pub fn settle(self, signatures_fit: impl IntoIterator<Item = bool>) -> Answer {
+    pub fn settle(self, signatures_fit: impl IntoIterator<Item = bool>) -> VerifiedAnswer {
         let Self { tickets, since, mut refused } = self;
         let mut good = Vec::with_capacity(tickets.len());
         for ((ticket, since), fits) in tickets.into_iter().zip(since).zip(signatures_fit) {
@@ -136,7 +136,7 @@ impl UnverifiedAnswer {
         let checked = good.len();
         let listed = newest_of_each_claim(good);
         count(&mut refused, DUPLICATE, checked - listed.len());
-        Answer { listed, refused }
+        VerifiedAnswer { listed, refused }
     }
 }
 
@@ -183,9 +183,9 @@ fn count(refused: &mut BTreeMap<&'static str, usize>, code: &'static str, more: 
 ///
 /// # Errors
 /// See [`AnswerError`].
-pub fn read_answer(body: &[u8], rules: &TicketRules<'_>, now: UnixMillis) -> Result<Answer, AnswerError> {
+pub fn read_answer(body: &[u8], rules: &TicketRules<'_>, now: UnixMillis) -> Result<VerifiedAnswer, AnswerError> {
     let answer = UnverifiedAnswer::read(body, rules, now)?;
-    let fit: Vec<_> = answer.tickets.iter().map(Unproven::equation_holds).collect();
+    let fit: Vec<_> = answer.tickets.iter().map(Unverified::verify_signature).collect();
     Ok(answer.settle(fit))
 }
 
@@ -214,13 +214,13 @@ mod tests {
         Ticket::sign(payload, &PrivateKey::from_seed(&[seed; 32])).to_json()
     }
 
-    fn read(body: &str) -> Answer {
+    fn read(body: &str) -> VerifiedAnswer {
         let community = Community::new("mainnet").unwrap();
         read_answer(body.as_bytes(), &TicketRules::new(&community), NOW).unwrap()
     }
 
     /// Name, seed of the key, age of the ticket, and since when.
-    fn listed(answer: &Answer) -> Vec<(&str, u8, u64, Option<u64>)> {
+    fn listed(answer: &VerifiedAnswer) -> Vec<(&str, u8, u64, Option<u64>)> {
         let seed = |ticket: &VerifiedTicket| {
             (0..9).find(|seed| PrivateKey::from_seed(&[*seed; 32]).public_key() == ticket.public_key()).unwrap()
         };

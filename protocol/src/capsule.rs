@@ -263,7 +263,7 @@ impl<'a> CapsuleRules<'a> {
 
 /// Whether a ticket in a capsule is still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TicketStatus {
     /// Good when the capsule was issued, and now.
     Live,
     /// Good when the capsule was issued, but not now: a hint, to be tried after the live ones.
@@ -278,7 +278,7 @@ pub struct Capsule {
     /// When it ends.
     pub expires_at: UnixMillis,
     /// Its good tickets, in its order, for each peer the first.
-    pub peers: Vec<(VerifiedTicket, Standing)>,
+    pub peers: Vec<(VerifiedTicket, TicketStatus)>,
     /// How many others there were, by code.
     pub refused: BTreeMap<&'static str, usize>,
     /// The trusted keys whose signatures counted.
@@ -417,8 +417,8 @@ impl Capsule {
         for ticket in checked {
             match ticket {
                 Ok(ticket) => {
-                    let standing = standing(&ticket, now);
-                    peers.push((ticket, standing));
+                    let status = ticket_status(&ticket, now);
+                    peers.push((ticket, status));
                 }
                 Err(code) => *refused.entry(code).or_default() += 1,
             }
@@ -426,9 +426,9 @@ impl Capsule {
         Ok(Self { issued_at, expires_at, peers, refused, publishers, revocations, origins })
     }
 
-    /// How many of its peers have this standing.
-    pub fn count(&self, standing: Standing) -> usize {
-        self.peers.iter().filter(|(_, other)| *other == standing).count()
+    /// How many of its peers have this status.
+    pub fn count(&self, status: TicketStatus) -> usize {
+        self.peers.iter().filter(|(_, other)| *other == status).count()
     }
 }
 
@@ -546,11 +546,11 @@ fn read_origins(json: &RawValue, peers: usize) -> Result<Origins, OriginsMalform
     Ok(Origins { beacons, listed_by })
 }
 
-fn standing(ticket: &VerifiedTicket, now: UnixMillis) -> Standing {
+fn ticket_status(ticket: &VerifiedTicket, now: UnixMillis) -> TicketStatus {
     let payload = ticket.payload();
     if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
-        Standing::Live
+        TicketStatus::Live
     } else {
-        Standing::RecentlySeen
+        TicketStatus::RecentlySeen
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::community::Community;
-use crate::listing::Listing;
+use crate::peer_list::PeerList;
 use crate::time::UnixMillis;
 
 /// What an entry takes besides its list: two copies of the community's name, and its place in two trees.
@@ -27,7 +27,7 @@ pub struct KeptLists {
 struct KeptList {
     fetched_at: UnixMillis,
     bytes: usize,
-    list: Listing,
+    list: PeerList,
 }
 
 impl KeptLists {
@@ -37,19 +37,19 @@ impl KeptLists {
     }
 
     /// Returns the community's list, if it was fetched less than `max_age` ago.
-    pub fn fresh(&mut self, now: UnixMillis, community: &Community, max_age: Duration) -> Option<&mut Listing> {
+    pub fn fresh(&mut self, now: UnixMillis, community: &Community, max_age: Duration) -> Option<&mut PeerList> {
         let kept = self.lists.get_mut(community)?;
         // One that was fetched before the clock jumped back may be of any age.
         (kept.fetched_at <= now && now.since(kept.fetched_at) < max_age).then_some(&mut kept.list)
     }
 
     /// Returns the community's list, however old it is.
-    pub fn any(&mut self, community: &Community) -> Option<&mut Listing> {
+    pub fn any(&mut self, community: &Community) -> Option<&mut PeerList> {
         self.lists.get_mut(community).map(|kept| &mut kept.list)
     }
 
     /// Keeps a list that was fetched now, in the place of the one before. One that is too large by itself is not kept.
-    pub fn keep(&mut self, now: UnixMillis, community: Community, list: Listing) {
+    pub fn keep(&mut self, now: UnixMillis, community: Community, list: PeerList) {
         self.forget(&community);
         let bytes = list.bytes() + ENTRY_BYTES;
         if bytes > self.max_bytes {
@@ -117,8 +117,8 @@ mod tests {
         roster
     }
 
-    fn list(peers: usize) -> Listing {
-        Listing::decode(&Listing::encode(&mut roster(peers), at(0), at(0)).unwrap()).unwrap()
+    fn list(peers: usize) -> PeerList {
+        PeerList::decode(&PeerList::encode(&mut roster(peers), at(0), at(0)).unwrap()).unwrap()
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
     fn while_all_peers_fit_the_tag_stays_when_the_seed_changes_and_else_it_does_not() {
         let (mut few, mut many) = (roster(3), roster(60));
         let tag = |roster: &mut Roster, now| {
-            let mut list = Listing::decode(&Listing::encode(roster, now, at(0)).unwrap()).unwrap();
+            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(0)).unwrap()).unwrap();
             (list.tag(50), list.answer(50, Excluded::Nobody).peers.clone())
         };
         assert_eq!(tag(&mut few, at(1)), tag(&mut few, at(100)));

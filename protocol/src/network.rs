@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 
 use crate::base64;
-use crate::secret::{Purpose, Secret};
+use crate::secret::{HashPurpose, Secret};
 
 /// A client, as the host that ends its connection sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +77,7 @@ impl Client {
         let level = |v4, v6| HAND_OVER.network(address, v4, v6);
         let provider = match autonomous_system {
             Some(number) => {
-                NetworkHash(HAND_OVER.hash(Purpose::Network, &[b"autonomous system", &number.to_be_bytes()]))
+                NetworkHash(HAND_OVER.hash(HashPurpose::Network, &[b"autonomous system", &number.to_be_bytes()]))
             }
             None => level(16, 29),
         };
@@ -109,7 +109,7 @@ impl HandedOver {
 
     /// Returns the path as the object with this secret remembers it.
     pub fn hashed(self, secret: &Secret) -> NetworkPath {
-        let again = |NetworkHash(hash)| NetworkHash(secret.hash(Purpose::Network, &[&u64::to_be_bytes(hash)]));
+        let again = |NetworkHash(hash)| NetworkHash(secret.hash(HashPurpose::Network, &[&u64::to_be_bytes(hash)]));
         let Self(NetworkPath { provider, site, household }) = self;
         NetworkPath { provider: again(provider), site: again(site), household: again(household) }
     }
@@ -140,7 +140,7 @@ impl Secret {
     fn network(&self, address: Option<IpAddr>, v4: u32, v6: u32) -> NetworkHash {
         let hash = |family: u8, bits: u32, octets: &[u8]| {
             // The length is part of it: 10.0.0.0/16 is not 10.0.0.0/24.
-            self.hash(Purpose::Network, &[&[family], &bits.to_be_bytes(), octets])
+            self.hash(HashPurpose::Network, &[&[family], &bits.to_be_bytes(), octets])
         };
         NetworkHash(match address.map(|address| address.to_canonical()) {
             Some(IpAddr::V4(address)) => {

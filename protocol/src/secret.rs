@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher24;
 /// What a value is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Purpose {
+pub(crate) enum HashPurpose {
     /// A hash that stands for a part of the network.
     Network = 1,
     /// Who of equals has to go in an epoch.
@@ -44,7 +44,7 @@ impl Secret {
     }
 
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.
-    pub(crate) fn hash(&self, purpose: Purpose, parts: &[&[u8]]) -> u64 {
+    pub(crate) fn hash(&self, purpose: HashPurpose, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write(&[purpose as u8]);
         for part in parts {

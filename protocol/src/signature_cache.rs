@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ticket::{Unproven, VerifiedTicket};
+use crate::ticket::{Unverified, VerifiedTicket};
 
 /// Holds the tickets found good last.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl SignatureCache {
     }
 
     /// Returns whether this very ticket was found good.
-    pub fn contains(&self, ticket: &Unproven) -> bool {
+    pub fn contains(&self, ticket: &Unverified) -> bool {
         self.by_signature.get(&start(ticket.signature())).is_some_and(|known| **known == *ticket.as_json())
     }
 
@@ -81,22 +81,22 @@ mod tests {
         Ticket::sign(payload, &PrivateKey::from_seed(&[1; 32]))
     }
 
-    fn unproven(json: &str) -> Unproven {
+    fn unverified(json: &str) -> Unverified {
         let community = Community::new("mainnet").unwrap();
         Ticket::parse(json, Purpose::Presence).unwrap().check(&TicketRules::new(&community), NOW).unwrap()
     }
 
     fn verified(json: &str) -> VerifiedTicket {
-        unproven(json).accept(true).unwrap()
+        unverified(json).accept(true).unwrap()
     }
 
     #[test]
     fn knows_what_was_found_good_and_nothing_that_differs_in_anything() {
         let good = ticket("peer-a").to_json();
         let mut cache = SignatureCache::new(10);
-        assert!(!cache.contains(&unproven(&good)));
+        assert!(!cache.contains(&unverified(&good)));
         cache.insert(&verified(&good));
-        assert!(cache.contains(&unproven(&good)));
+        assert!(cache.contains(&unverified(&good)));
         // The same signature over another payload, and by another key; another signature over the same.
         let (other_key, other) = (PrivateKey::from_seed(&[2; 32]).public_key(), ticket("peer-b"));
         let key = ticket("peer-a").public_key();
@@ -109,7 +109,7 @@ mod tests {
             another_signature.to_string(),
         ] {
             assert_ne!(forged, good);
-            assert!(!cache.contains(&unproven(&forged)), "{forged}");
+            assert!(!cache.contains(&unverified(&forged)), "{forged}");
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
             cache.insert(&verified(ticket));
             assert!(cache.len() <= 3);
         }
-        let known: Vec<_> = tickets.iter().map(|ticket| cache.contains(&unproven(ticket))).collect();
+        let known: Vec<_> = tickets.iter().map(|ticket| cache.contains(&unverified(ticket))).collect();
         assert_eq!(known, [false, false, true, true, true]);
         assert!(!cache.is_empty());
     }

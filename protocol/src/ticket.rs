@@ -352,16 +352,16 @@ impl Ticket {
     /// # Errors
     /// The first rule that it breaks.
     pub fn verify(self, rules: &TicketRules<'_>, now: UnixMillis) -> Result<VerifiedTicket, TicketError> {
-        let unproven = self.check(rules, now)?;
-        let holds = unproven.equation_holds();
-        unproven.accept(holds)
+        let unverified = self.check(rules, now)?;
+        let signature_fits = unverified.verify_signature();
+        unverified.accept(signature_fits)
     }
 
-    /// [`Ticket::verify`] without the equation of the signature, for a host that computes it by itself.
+    /// Checks everything that [`Ticket::verify`] does but the signature, for a host that verifies signatures by itself.
     ///
     /// # Errors
     /// The first rule that it breaks.
-    pub fn check(self, rules: &TicketRules<'_>, now: UnixMillis) -> Result<Unproven, TicketError> {
+    pub fn check(self, rules: &TicketRules<'_>, now: UnixMillis) -> Result<Unverified, TicketError> {
         let Payload { issued_at, expires_at, .. } = self.payload;
         if let Some(community) = &self.payload.community
             && community != rules.community
@@ -389,21 +389,21 @@ impl Ticket {
         }
         let message = self.payload.signed_bytes();
         let json = self.normal_form(&message).into();
-        Ok(Unproven { message, ticket: VerifiedTicket { ticket: self, json } })
+        Ok(Unverified { message, ticket: VerifiedTicket { ticket: self, json } })
     }
 }
 
-/// A ticket that is good if its signature is. Whether the plain equation of RFC 8032 holds for these three is for the
-/// host to compute, because a runtime's own code may be faster. The rest of the one acceptance rule
-/// has been checked: see [`PublicKey::may_have_made`].
+/// A ticket of which everything is checked but the signature. The host verifies the signature, because a runtime's own
+/// code may be faster: by the plain equation of RFC 8032 for key, signature and message. The rest of the one acceptance
+/// rule has been checked: see [`PublicKey::may_have_made`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unproven {
+pub struct Unverified {
     message: String,
-    /// Not given to anybody before the equation holds.
+    /// Not given to anybody before the signature is verified.
     ticket: VerifiedTicket,
 }
 
-impl Unproven {
+impl Unverified {
     /// The key.
     pub const fn public_key(&self) -> PublicKey {
         self.ticket.ticket.public_key
@@ -424,17 +424,17 @@ impl Unproven {
         &self.ticket.json
     }
 
-    /// Computes the equation, for a host that has nothing better.
-    pub fn equation_holds(&self) -> bool {
+    /// Verifies the signature, for a host that has nothing faster.
+    pub fn verify_signature(&self) -> bool {
         self.public_key().verify(self.message(), self.signature()).is_ok()
     }
 
-    /// Takes the outcome: whether the equation holds.
+    /// Takes the outcome: whether the signature fits.
     ///
     /// # Errors
     /// [`TicketError::SignatureInvalid`], if it does not.
-    pub fn accept(self, equation_holds: bool) -> Result<VerifiedTicket, TicketError> {
-        if equation_holds { Ok(self.ticket) } else { Err(TicketError::SignatureInvalid) }
+    pub fn accept(self, signature_fits: bool) -> Result<VerifiedTicket, TicketError> {
+        if signature_fits { Ok(self.ticket) } else { Err(TicketError::SignatureInvalid) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! When a roster is written to storage, and when its object is woken to tidy up.
 //!
-//! Presence is soft: every live peer says so again within minutes. So not every announce is written. Writes have a
-//! budget of one row every [`SNAPSHOT_INTERVAL`], of which up to [`SNAPSHOT_BURST`] rows are kept for later: a token
-//! bucket in the form of the generic cell rate algorithm. While there is a row in it, a change is written at once. When
-//! it is spent, the first change starts a timer for what is left until the next row, and when it ends everything is
-//! written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits keeps the object from
-//! sleeping, and an object that is awake is billed: what a quiet minute leaves of the budget pays for a busier one.
+//! Presence is soft: every live peer announces itself again within minutes, so not every announce is written. Writes
+//! are taken from a token bucket in the form of the generic cell rate algorithm (ITU-T I.371): it gains one row every
+//! [`SNAPSHOT_INTERVAL`] and holds at most [`SNAPSHOT_BURST`]. While there is a row in the bucket, a change is written at
+//! once. When the bucket is empty, the first change starts a timer for what is left until the next row; when the timer
+//! ends, everything is written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits
+//! keeps the object from sleeping, and an object that is awake is billed: rows that a quiet minute leaves in the bucket
+//! pay for a busier one.
 //!
-//! What a day costs, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
+//! The cost of a day, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
 //! ticket: what there is to tidy up is there by then.)
 //!
@@ -23,18 +24,19 @@ use std::time::Duration;
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
 
-/// The time in which the budget grows by one row, and the longest that a change waits. What is left of
-/// [`SNAPSHOT_LOSS`] is for the write itself.
+/// The time in which the bucket gains one row, and the longest that a change waits. What is left of [`SNAPSHOT_LOSS`] is
+/// for the write itself.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
 
-/// Rows that the budget holds. With four of them, peers that announce less often than the budget grows need no timer,
-/// however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many rows.
+/// Rows that the bucket holds. With four of them, peers that announce less often than the bucket gains rows need no
+/// timer, however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many
+/// rows.
 pub const SNAPSHOT_BURST: u32 = 8;
 
-/// The time in which an empty budget fills up.
+/// The time in which an empty bucket fills up.
 const FILLING: Duration = SNAPSHOT_INTERVAL.saturating_mul(SNAPSHOT_BURST);
 
-/// What is still missing when there is one row in the budget.
+/// What is still missing when there is one row in the bucket.
 const FILLING_AFTER_ONE: Duration = FILLING.saturating_sub(SNAPSHOT_INTERVAL);
 
 /// An alarm that is overdue by this much will not come.
@@ -46,7 +48,7 @@ const _: () = assert!(SNAPSHOT_INTERVAL.as_millis() < SNAPSHOT_LOSS.as_millis())
 #[derive(Debug)]
 pub struct Upkeep {
     alarm_spacing: Duration,
-    /// When the budget will be full. Until the first write it has one row.
+    /// When the bucket will be full. Until the first write it has one row.
     full_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
     alarm_at: Option<UnixMillis>,
@@ -87,7 +89,7 @@ impl Upkeep {
         due
     }
 
-    /// How long it takes until the budget is full. None is ever more than empty, though the clock may have jumped back.
+    /// How long it takes until the bucket is full. It is never more than empty, though the clock may have jumped back.
     fn missing(&self, now: UnixMillis) -> Duration {
         self.full_at.map_or(FILLING_AFTER_ONE, |at| at.since(now).min(FILLING))
     }
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_budget_has_left_is_written_at_once_and_needs_no_timer() {
+    fn what_the_bucket_has_left_is_written_at_once_and_needs_no_timer() {
         let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
         for _ in 0..SNAPSHOT_BURST {
             assert_eq!(upkeep.changed(at(FULL)), None);
@@ -365,7 +367,7 @@ mod tests {
         upkeep.changed(at(0));
         assert!(!upkeep.take_write(at(0)));
         assert!(upkeep.take_write(long_ago));
-        assert_eq!(upkeep.changed(long_ago), Some(SNAPSHOT_INTERVAL), "the budget is empty, and no more than that");
+        assert_eq!(upkeep.changed(long_ago), Some(SNAPSHOT_INTERVAL), "the bucket is empty, and no more than that");
         assert!(upkeep.take_write(long_ago.after(SNAPSHOT_INTERVAL)));
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{
-    self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Origins, Standing, Trust,
+    self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Origins, TicketStatus, Trust,
 };
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
-use rendezvous_protocol::listing::Listing;
 use rendezvous_protocol::merge::Entry;
 use rendezvous_protocol::network::{Client, NetworkPath};
+use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::roster::{Counts, Departed, Departure, Excluded, Record, Roster, RosterLimits};
 use rendezvous_protocol::secret::Secret;
@@ -199,7 +199,7 @@ fn a_capsule_of_version_1_is_still_read() {
     let capsule = Capsule::verify(files, &rules, at(1_700_000_020_000)).unwrap();
     assert_eq!(capsule.issued_at, at(1_700_000_010_000));
     assert_eq!(capsule.expires_at, at(1_700_001_810_000));
-    assert_eq!(capsule.peers, [(verified(TICKET, Purpose::Presence), Standing::Live)]);
+    assert_eq!(capsule.peers, [(verified(TICKET, Purpose::Presence), TicketStatus::Live)]);
     assert!(capsule.refused.is_empty());
 }
 
@@ -297,17 +297,17 @@ fn a_snapshot_with_a_broken_field_is_refused_by_its_name() {
 #[test]
 fn a_listing_is_unchanged_and_read() {
     let now = at(1_700_000_003_000);
-    let text = Listing::encode(&mut roster(), now, at(1_700_000_002_000)).unwrap();
+    let text = PeerList::encode(&mut roster(), now, at(1_700_000_002_000)).unwrap();
     assert_eq!(text, LISTING);
-    let mut listing = Listing::decode(&text).unwrap();
-    listing.expire(now);
-    assert_eq!((listing.total(), listing.tag(1)), (1, "1700000002000-0-1".to_owned()));
-    assert_eq!(listing.answer(50, Excluded::Nobody).peers, TICKET);
-    assert_eq!(listing.answer(50, Excluded::Nobody).since, "1700000000100");
-    assert!(listing.bytes() > TICKET.len());
-    listing.expire(at(1_700_000_180_000));
-    assert_eq!((listing.total(), listing.tag(1)), (0, "1700000002000-0-0".to_owned()));
-    assert_eq!(listing.answer(50, Excluded::Nobody).peers, "");
+    let mut list = PeerList::decode(&text).unwrap();
+    list.expire(now);
+    assert_eq!((list.total(), list.tag(1)), (1, "1700000002000-0-1".to_owned()));
+    assert_eq!(list.answer(50, Excluded::Nobody).peers, TICKET);
+    assert_eq!(list.answer(50, Excluded::Nobody).since, "1700000000100");
+    assert!(list.bytes() > TICKET.len());
+    list.expire(at(1_700_000_180_000));
+    assert_eq!((list.total(), list.tag(1)), (0, "1700000002000-0-0".to_owned()));
+    assert_eq!(list.answer(50, Excluded::Nobody).peers, "");
 }
 
 /// While all fit, a tag says nothing of when the list was made; once they are drawn, it says of which draw it is.
@@ -318,8 +318,8 @@ fn the_tag_of_a_listing_has_the_seed_in_it_only_where_there_is_a_draw() {
     let other = verified(&Ticket::sign(other, &key()).to_json(), Purpose::Presence);
     roster.announce(at(1_700_000_003_000), other, path()).unwrap();
     let mut tags = |now| {
-        let listing = Listing::decode(&Listing::encode(&mut roster, at(now), at(1_700_000_002_000)).unwrap()).unwrap();
-        (listing.tag(2), listing.tag(1))
+        let list = PeerList::decode(&PeerList::encode(&mut roster, at(now), at(1_700_000_002_000)).unwrap()).unwrap();
+        (list.tag(2), list.tag(1))
     };
     let (first, again, later) = (tags(1_700_000_003_000), tags(1_700_000_004_999), tags(1_700_000_005_000));
     assert_eq!(first, again);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, Standing, Trust};
+use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, TicketStatus, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
 use rendezvous_protocol::limits::ROOT_MAX_STEPS;
@@ -254,8 +254,8 @@ fn every_capsule_of_a_reader_that_remembers_has_the_expected_outcome() {
             check_outcome(&case.expect, outcome.as_ref().map_or_else(CapsuleError::code, |_| "ok"))?;
             let Ok(capsule) = outcome else { return Ok(()) };
             let refused = capsule.refused.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect();
-            check_field("live", case.live.as_ref(), &capsule.count(Standing::Live))?;
-            check_field("recentlySeen", case.recently_seen.as_ref(), &capsule.count(Standing::RecentlySeen))?;
+            check_field("live", case.live.as_ref(), &capsule.count(TicketStatus::Live))?;
+            check_field("recentlySeen", case.recently_seen.as_ref(), &capsule.count(TicketStatus::RecentlySeen))?;
             check_field("refused", case.refused.as_ref(), &refused)?;
             check_field("publishers", case.publishers.as_ref(), &texts(&capsule.publishers))?;
             check_field("revoked", case.revoked.as_ref(), &RevokedLists::of(&capsule.revocations))
@@ -300,8 +300,8 @@ fn every_capsule_has_the_expected_outcome() {
             check_outcome(&case.expect, outcome.as_ref().map_or_else(CapsuleError::code, |_| "ok"))?;
             let Ok(capsule) = outcome else { return Ok(()) };
             for (field, expected, found) in [
-                ("live", case.live, capsule.count(Standing::Live)),
-                ("recentlySeen", case.recently_seen, capsule.count(Standing::RecentlySeen)),
+                ("live", case.live, capsule.count(TicketStatus::Live)),
+                ("recentlySeen", case.recently_seen, capsule.count(TicketStatus::RecentlySeen)),
                 ("refused", case.refused, capsule.refused.values().sum()),
             ] {
                 if expected.is_some_and(|expected| expected != found) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rendezvous_protocol::limits::SNAPSHOT_LOSS;
-use rendezvous_protocol::listing::Listing;
 use rendezvous_protocol::network::{Client, read_address};
+use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::roster::Excluded;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
@@ -70,9 +70,9 @@ fn leave(object: &mut CommunityObject, now: u64, peer: Peer) -> (Answer, Effects
 fn listed(object: &mut CommunityObject, now: u64) -> Vec<String> {
     let (answer, _) = object.handle(at(now), Call::List, 0);
     assert_eq!((answer.status, answer.content, &answer.headers[..]), (200, Content::Json, &[][..]));
-    let mut listing = Listing::decode(&answer.body).unwrap();
-    listing.expire(at(now));
-    let peers = format!("[{}]", listing.answer(200, Excluded::Nobody).peers);
+    let mut list = PeerList::decode(&answer.body).unwrap();
+    list.expire(at(now));
+    let peers = format!("[{}]", list.answer(200, Excluded::Nobody).peers);
     let peers: Vec<serde_json::Value> = serde_json::from_str(&peers).unwrap();
     let mut tickets: Vec<_> = peers.iter().map(ToString::to_string).collect();
     tickets.sort();
@@ -142,7 +142,7 @@ fn a_newcomer_without_a_place_gets_the_list_and_the_usual_pace_and_nothing_is_st
 }
 
 #[test]
-fn when_the_budget_is_spent_the_first_change_starts_a_timer_and_no_other_does() {
+fn when_the_bucket_is_empty_the_first_change_starts_a_timer_and_no_other_does() {
     let mut object = new(false);
     let mut number = 0;
     let mut announce_next = |object: &mut CommunityObject| {
@@ -160,7 +160,7 @@ fn when_the_budget_is_spent_the_first_change_starts_a_timer_and_no_other_does() 
     assert_eq!(listed(&mut restored, due).len(), 3);
     assert_eq!(effects, Effects { write: effects.write.clone(), ..Effects::default() });
     assert_eq!(object.handle_timer(at(due)), Effects::default(), "repeated");
-    // What a quiet time leaves of the budget pays for a burst.
+    // The rows that a quiet time leaves in the bucket pay for a burst.
     let later = due + u64::from(SNAPSHOT_BURST) * due;
     for number in 3..3 + SNAPSHOT_BURST as usize {
         assert!(announce(&mut object, later, peer(number)).1.write.is_some(), "{number}");
@@ -256,7 +256,7 @@ fn a_rescued_roster_is_written_unless_storage_has_a_later_one() {
     let found = Found { stored: Ok(Some(early)), rescued: Some(rescued.clone()) };
     let (mut restored, effects) = restore(6, false, found);
     assert_eq!(listed(&mut restored, 6).len(), 2);
-    // Storage was written at 0, which may have emptied the budget.
+    // Storage was written at 0, which may have emptied the bucket.
     let timer = SNAPSHOT_INTERVAL - Duration::from_millis(6);
     let notes = vec![Note::info("roster_restored", Details { peers: Some(2), cause: None })];
     assert_eq!(effects, Effects { timer: Some(timer), notes, ..Effects::default() });

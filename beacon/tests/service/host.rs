@@ -187,7 +187,7 @@ impl Beacon {
                 }
                 Step::Verify(verify) => {
                     self.asked.push(Asked::Signature);
-                    let holds = verify.ticket().equation_holds();
+                    let holds = verify.ticket().verify_signature();
                     verify.resume(&mut self.edge, at(self.now), holds)
                 }
                 Step::Relay(relay) => {

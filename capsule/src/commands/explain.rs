@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use clap::Args;
-use rendezvous_protocol::capsule::{Capsule, Standing};
+use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, CLOCK_SKEW, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Payload, Ticket};
@@ -95,7 +95,7 @@ struct Explanation {
 /// Whether an entry is of use, in the eyes of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    Good(Standing),
+    Good(TicketStatus),
     /// Never good, by a revoked key, or the second of its peer.
     Refused,
     /// Not even a ticket.
@@ -113,8 +113,8 @@ impl Use {
 
     const fn in_words(self) -> &'static str {
         match self {
-            Self::Good(Standing::Live) => "live",
-            Self::Good(Standing::RecentlySeen) => "recently seen",
+            Self::Good(TicketStatus::Live) => "live",
+            Self::Good(TicketStatus::RecentlySeen) => "recently seen",
             Self::Refused => "refused",
             Self::NoTicket => "no ticket",
         }
@@ -168,7 +168,7 @@ fn outcome(arguments: &ExplainArguments, explanation: &Explanation) -> Outcome {
 
 impl Explanation {
     fn uses(&self) -> Vec<Use> {
-        let mut good: BTreeMap<&str, Standing> = BTreeMap::new();
+        let mut good: BTreeMap<&str, TicketStatus> = BTreeMap::new();
         if let Some(Verified { capsule, .. }) = &self.verified {
             good.extend(capsule.peers.iter().map(|(ticket, standing)| (ticket.as_json(), *standing)));
         }
@@ -310,11 +310,11 @@ impl Explanation {
 }
 
 /// What a ticket would be worth, were it and its capsule good.
-fn claimed_standing(payload: &Payload, now: UnixMillis) -> Standing {
+fn claimed_standing(payload: &Payload, now: UnixMillis) -> TicketStatus {
     if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
-        Standing::Live
+        TicketStatus::Live
     } else {
-        Standing::RecentlySeen
+        TicketStatus::RecentlySeen
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use rendezvous_protocol::capsule::{Capsule, Standing};
+use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
@@ -193,7 +193,8 @@ fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
     let publishers = publishers_line(capsule, trusted);
     let revoked = revocations_line(&capsule.revocations);
     let [issued, expires] = [capsule.issued_at, capsule.expires_at].map(time);
-    let [live, recently_seen] = [Standing::Live, Standing::RecentlySeen].map(|standing| capsule.count(standing));
+    let [live, recently_seen] =
+        [TicketStatus::Live, TicketStatus::RecentlySeen].map(|standing| capsule.count(standing));
     let mut fields: Vec<(&str, &dyn Display)> = vec![("good", source)];
     if let Some(root) = &root {
         fields.push(("root", root));
@@ -235,8 +236,8 @@ fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
         "now": verdict.now,
         "issuedAt": capsule.issued_at,
         "expiresAt": capsule.expires_at,
-        "live": capsule.count(Standing::Live),
-        "recentlySeen": capsule.count(Standing::RecentlySeen),
+        "live": capsule.count(TicketStatus::Live),
+        "recentlySeen": capsule.count(TicketStatus::RecentlySeen),
         "refused": capsule.refused,
         "revoked": revocations_json(&capsule.revocations),
         "peers": peers.collect::<Vec<_>>(),

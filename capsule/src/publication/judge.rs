@@ -2,8 +2,8 @@
 //! thousand. A peer announces itself at several beacons, so a ticket is checked once, however many list it.
 
 use rayon::prelude::*;
-use rendezvous_protocol::answer::{Answer, Listed, UnverifiedAnswer};
-use rendezvous_protocol::ticket::{TicketRules, Unproven};
+use rendezvous_protocol::answer::{Listed, UnverifiedAnswer, VerifiedAnswer};
+use rendezvous_protocol::ticket::{TicketRules, Unverified};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use super::findings::{BeaconReport, Problem};
@@ -19,7 +19,7 @@ pub(super) fn judge_all(
     now: UnixMillis,
 ) -> Vec<(BeaconReport, Vec<Listed>)> {
     let unverified: Vec<_> = answers.par_iter().map(|fetched| read(fetched, rules, now)).collect();
-    let lists: Vec<&[Unproven]> =
+    let lists: Vec<&[Unverified]> =
         unverified.iter().map(|read| read.as_ref().map_or(&[][..], |answer| &answer.tickets)).collect();
     let outcomes = verify_signatures(&lists);
     let settled: Vec<_> =
@@ -43,12 +43,12 @@ fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<U
 }
 
 /// For each ticket of each list, whether its signature fits.
-fn verify_signatures(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
-    let mut tickets: Vec<&Unproven> = lists.iter().copied().flatten().collect();
+fn verify_signatures(lists: &[&[Unverified]]) -> Vec<Vec<bool>> {
+    let mut tickets: Vec<&Unverified> = lists.iter().copied().flatten().collect();
     tickets.par_sort_unstable_by_key(|ticket| name(ticket));
     tickets.dedup_by_key(|ticket| name(ticket));
-    let outcomes: Vec<bool> = tickets.par_iter().map(|ticket| ticket.equation_holds()).collect();
-    let outcome = |ticket: &Unproven| {
+    let outcomes: Vec<bool> = tickets.par_iter().map(|ticket| ticket.verify_signature()).collect();
+    let outcome = |ticket: &Unverified| {
         let position = tickets.binary_search_by_key(&name(ticket), |other| name(other)).ok()?;
         outcomes.get(position).copied()
     };
@@ -57,16 +57,16 @@ fn verify_signatures(lists: &[&[Unproven]]) -> Vec<Vec<bool>> {
 }
 
 /// What tickets are told apart by. Their normal forms would do, but signatures differ in their first bytes.
-fn name(ticket: &Unproven) -> (&[u8; 64], &str) {
+fn name(ticket: &Unverified) -> (&[u8; 64], &str) {
     (ticket.signature(), ticket.as_json())
 }
 
-fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<Answer, Problem>) -> (BeaconReport, Vec<Listed>) {
+fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<VerifiedAnswer, Problem>) -> (BeaconReport, Vec<Listed>) {
     let Fetched { body, attempts, took, .. } = fetched;
     let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
-    let (Answer { listed, refused }, problem) = match settled {
+    let (VerifiedAnswer { listed, refused }, problem) = match settled {
         Ok(answer) => (answer, None),
-        Err(problem) => (Answer::default(), Some(problem)),
+        Err(problem) => (VerifiedAnswer::default(), Some(problem)),
     };
     let report = BeaconReport {
         beacon: beacon.to_string(),

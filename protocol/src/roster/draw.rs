@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::network::NetworkPath;
 use crate::roster::places::quarter;
-use crate::secret::{Purpose, Secret};
+use crate::secret::{HashPurpose, Secret};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// How long readers are given one draw, so that lists can be kept.
@@ -27,7 +27,7 @@ impl Seed {
     pub(super) fn new(secret: &Secret, now: UnixMillis, caller: Option<(&[u8; 32], &str)>) -> Self {
         let moment = now.as_u64() / saturating_millis(MOMENT);
         let (key, peer_id) = caller.map_or((&[][..], ""), |(key, peer_id)| (key.as_slice(), peer_id));
-        Self(secret.hash(Purpose::Seed, &[&moment.to_be_bytes(), key, peer_id.as_bytes()]))
+        Self(secret.hash(HashPurpose::Seed, &[&moment.to_be_bytes(), key, peer_id.as_bytes()]))
     }
 
     /// Takes back the number of [`Seed::as_u64`].

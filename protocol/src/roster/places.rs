@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::network::{NetworkHash, NetworkPath};
-use crate::secret::{Purpose, Secret};
+use crate::secret::{HashPurpose, Secret};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// How long ranks stay.
@@ -116,12 +116,12 @@ fn heaviest<'a>(
 
 fn rank(member: &Member<'_>, now: UnixMillis, secret: &Secret) -> u64 {
     let epoch = epoch(member.place.path.provider, now, secret);
-    secret.hash(Purpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()])
+    secret.hash(HashPurpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()])
 }
 
 /// Numbers the epochs of a provider.
 fn epoch(provider: NetworkHash, now: UnixMillis, secret: &Secret) -> u64 {
     let length = saturating_millis(EPOCH);
-    let begins = secret.hash(Purpose::Epoch, &[&provider.to_bytes()]) % length;
+    let begins = secret.hash(HashPurpose::Epoch, &[&provider.to_bytes()]) % length;
     now.as_u64().saturating_add(begins) / length
 }

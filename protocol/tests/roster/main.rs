@@ -15,8 +15,8 @@ use model::{Model, paths, quarter};
 use proptest::prelude::*;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{ANNOUNCE_INTERVAL, CLOCK_SKEW, TICKET_MAX_LIFETIME};
-use rendezvous_protocol::listing::{Excerpt, Listing};
 use rendezvous_protocol::network::NetworkPath;
+use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::roster::{Announced, Excluded, Left, Record, Refused, Roster, RosterLimits};
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
@@ -530,8 +530,8 @@ proptest! {
     #[test]
     fn a_listing_gives_the_same_answers(capacity in 1..=20_usize, script in script(SMALL), limit in 1..8_usize) {
         play(limits(capacity), &script, |roster, now, _, _| {
-            let mut listing = Listing::decode(&Listing::encode(roster, now, at(START)).unwrap()).unwrap();
-            prop_assert_eq!(listing.total(), roster.len());
+            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(START)).unwrap()).unwrap();
+            prop_assert_eq!(list.total(), roster.len());
             let seed = roster.seed(now, None);
             let everyone = everyone(roster, now);
             let (peer_id, key) = everyone.first().map_or(("nobody", None), |(peer_id, key)| (peer_id.as_str(), Some(key)));
@@ -539,7 +539,7 @@ proptest! {
             for excluded in [Excluded::Nobody, claim, Excluded::PeerId(peer_id), Excluded::PeerId("nobody"), Excluded::Nobody] {
                 for limit in [limit, 50, limit] {
                     let expected = Excerpt::of_records(&roster.answer(now, limit, excluded, seed));
-                    prop_assert_eq!(listing.answer(limit, excluded).into_owned(), expected);
+                    prop_assert_eq!(list.answer(limit, excluded).into_owned(), expected);
                 }
             }
             Ok(())

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::announcer::{Announcer, Answer, Moment, Problem, Request, Standing};
+use rendezvous_protocol::announcer::{Announcer, BeaconStatus, Moment, Request, RequestOutcome, RequestProblem};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -30,7 +30,7 @@ const ATTEMPTS_ONCE: u32 = 3;
 
 /// What wakes the main thread, but for deadlines.
 pub(super) enum Event {
-    Answered { number: usize, answer: Answer },
+    Answered { number: usize, answer: RequestOutcome },
     Stop,
 }
 
@@ -82,9 +82,10 @@ impl Messenger {
     }
 }
 
-fn died() -> Answer {
-    let problem = Problem { code: "BROKEN_ANSWER".to_owned(), detail: "this program failed while asking".to_owned() };
-    Answer::Failed { problem, retry_after: None }
+fn died() -> RequestOutcome {
+    let problem =
+        RequestProblem { code: "BROKEN_ANSWER".to_owned(), detail: "this program failed while asking".to_owned() };
+    RequestOutcome::Failed { problem, retry_after: None }
 }
 
 pub(super) struct EventLoop {
@@ -135,12 +136,12 @@ impl EventLoop {
         }
     }
 
-    fn take(&mut self, number: usize, answer: Answer) {
+    fn take(&mut self, number: usize, answer: RequestOutcome) {
         let now = self.clocks.now();
-        if let (Some(standing), Some(beacon)) =
+        if let (Some(status), Some(beacon)) =
             (self.announcer.answered(now, number, answer, random_byte()), self.messenger.beacons.get(number))
         {
-            self.output.say_standing(now, beacon, standing);
+            self.output.say_status(now, beacon, status);
         }
         let behind = self.announcer.clock_is_behind(now);
         let changed = behind.abs_diff(self.clock_is_behind) > saturating_millis(CLOCK_SKEW);
@@ -164,13 +165,14 @@ impl EventLoop {
 
     /// Whether every beacon has said what it says to a single announce.
     pub(super) fn is_settled(&self, _: Moment) -> bool {
-        self.announcer.standings().all(|standing| match standing {
-            Standing::Unknown => false,
-            Standing::Failing { retry_in, .. } if retry_in.is_zero() => false,
-            Standing::Failing { answered: false, failures, .. } => *failures >= ATTEMPTS_ONCE,
-            Standing::Listed { .. } | Standing::Unlisted { .. } | Standing::Failing { .. } | Standing::Left { .. } => {
-                true
-            }
+        self.announcer.statuses().all(|status| match status {
+            BeaconStatus::Unknown => false,
+            BeaconStatus::Failing { retry_in, .. } if retry_in.is_zero() => false,
+            BeaconStatus::Failing { answered: false, failures, .. } => *failures >= ATTEMPTS_ONCE,
+            BeaconStatus::Listed { .. }
+            | BeaconStatus::Unlisted { .. }
+            | BeaconStatus::Failing { .. }
+            | BeaconStatus::Left { .. } => true,
         })
     }
 }

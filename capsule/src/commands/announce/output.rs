@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Moment, Problem, Standing};
+use rendezvous_protocol::announcer::{BeaconStatus, Moment, RequestProblem};
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::saturating_millis;
 use serde_json::{Value, json};
@@ -65,27 +65,27 @@ impl Output {
         }
     }
 
-    pub(super) fn say_standing(self, now: Moment, beacon: &Beacon, standing: &Standing) {
-        let name = match standing {
-            Standing::Unknown => "unknown",
-            Standing::Listed { .. } => "listed",
-            Standing::Unlisted { .. } => "unlisted",
-            Standing::Failing { .. } => "failing",
-            Standing::Left { .. } => "left",
+    pub(super) fn say_status(self, now: Moment, beacon: &Beacon, status: &BeaconStatus) {
+        let name = match status {
+            BeaconStatus::Unknown => "unknown",
+            BeaconStatus::Listed { .. } => "listed",
+            BeaconStatus::Unlisted { .. } => "unlisted",
+            BeaconStatus::Failing { .. } => "failing",
+            BeaconStatus::Left { .. } => "left",
         };
-        let line = standing_line(standing);
-        self.say(now, name, Some(beacon), format_args!("{line}"), || standing_json(standing));
+        let line = status_line(status);
+        self.say(now, name, Some(beacon), format_args!("{line}"), || status_json(status));
     }
 }
 
-fn standing_line(standing: &Standing) -> String {
-    match standing {
-        Standing::Unknown => "nothing is known".to_owned(),
-        Standing::Listed { .. } => "listed".to_owned(),
-        Standing::Unlisted { retry_in } => {
+fn status_line(status: &BeaconStatus) -> String {
+    match status {
+        BeaconStatus::Unknown => "nothing is known".to_owned(),
+        BeaconStatus::Listed { .. } => "listed".to_owned(),
+        BeaconStatus::Unlisted { retry_in } => {
             format!("not listed: {NO_PLACE}; asks again in {}", text::duration(*retry_in))
         }
-        Standing::Failing { problem, answered, retry_in, listed_until, .. } => {
+        BeaconStatus::Failing { problem, answered, retry_in, listed_until, .. } => {
             let listed = match listed_until {
                 Some(until) => format!("still listed until {}", text::date(*until)),
                 None => "not listed".to_owned(),
@@ -96,39 +96,41 @@ fn standing_line(standing: &Standing) -> String {
             };
             format!("{}; {listed}, {again}", problem_line(problem, *answered))
         }
-        Standing::Left { left: true, .. } => "left".to_owned(),
-        Standing::Left { problem: Some(problem), .. } => {
+        BeaconStatus::Left { left: true, .. } => "left".to_owned(),
+        BeaconStatus::Left { problem: Some(problem), .. } => {
             format!(
                 "could not be told: {}; it forgets the last ticket when that ends",
                 text::printable(&problem.detail)
             )
         }
-        Standing::Left { problem: None, .. } => "left; it was not listed there".to_owned(),
+        BeaconStatus::Left { problem: None, .. } => "left; it was not listed there".to_owned(),
     }
 }
 
-fn problem_line(Problem { code, detail }: &Problem, answered: bool) -> String {
+fn problem_line(RequestProblem { code, detail }: &RequestProblem, answered: bool) -> String {
     let detail = text::printable(detail);
     if answered { format!("refused, {code}: {detail}") } else { detail }
 }
 
-fn standing_json(standing: &Standing) -> Value {
-    match standing {
-        Standing::Unknown => json!({}),
-        Standing::Listed { until } => json!({ "expiresAt": until }),
-        Standing::Unlisted { retry_in } => json!({
+fn status_json(status: &BeaconStatus) -> Value {
+    match status {
+        BeaconStatus::Unknown => json!({}),
+        BeaconStatus::Listed { until } => json!({ "expiresAt": until }),
+        BeaconStatus::Unlisted { retry_in } => json!({
             "code": NOT_LISTED,
             "detail": NO_PLACE,
             "retryInMs": saturating_millis(*retry_in),
         }),
-        Standing::Failing { problem: Problem { code, detail }, answered, retry_in, listed_until, .. } => json!({
+        BeaconStatus::Failing {
+            problem: RequestProblem { code, detail }, answered, retry_in, listed_until, ..
+        } => json!({
             "answered": answered,
             "code": code,
             "detail": detail,
             "retryInMs": saturating_millis(*retry_in),
             "listedUntil": listed_until,
         }),
-        Standing::Left { left, problem } => {
+        BeaconStatus::Left { left, problem } => {
             let code = problem.as_ref().map(|problem| &problem.code);
             json!({ "left": left, "code": code })
         }
@@ -141,23 +143,23 @@ mod tests {
 
     use super::*;
 
-    fn problem() -> Problem {
-        Problem { code: "THROTTLED".to_owned(), detail: "too \u{1b}[2Jmany".to_owned() }
+    fn problem() -> RequestProblem {
+        RequestProblem { code: "THROTTLED".to_owned(), detail: "too \u{1b}[2Jmany".to_owned() }
     }
 
     #[test]
     fn a_line_says_what_happened_whether_it_is_listed_and_what_comes_next() {
-        let failing = |answered, retry_in, listed_until: Option<u64>| Standing::Failing {
+        let failing = |answered, retry_in, listed_until: Option<u64>| BeaconStatus::Failing {
             problem: problem(),
             answered,
             failures: 1,
             retry_in: Duration::from_millis(retry_in),
             listed_until: listed_until.map(UnixMillis::saturating),
         };
-        for (standing, line) in [
-            (Standing::Listed { until: UnixMillis::MAX }, "listed"),
+        for (status, line) in [
+            (BeaconStatus::Listed { until: UnixMillis::MAX }, "listed"),
             (
-                Standing::Unlisted { retry_in: Duration::from_millis(61_500) },
+                BeaconStatus::Unlisted { retry_in: Duration::from_millis(61_500) },
                 "not listed: the beacon has no place for it now; asks again in 1m 1s",
             ),
             (failing(true, 1_900, None), "refused, THROTTLED: too \\u{1b}[2Jmany; not listed, tries again in 1s"),
@@ -165,14 +167,14 @@ mod tests {
                 failing(false, 0, Some(1_700_000_000_000)),
                 "too \\u{1b}[2Jmany; still listed until 2023-11-14T22:13:20Z, tries again at once",
             ),
-            (Standing::Left { left: true, problem: None }, "left"),
-            (Standing::Left { left: false, problem: None }, "left; it was not listed there"),
+            (BeaconStatus::Left { left: true, problem: None }, "left"),
+            (BeaconStatus::Left { left: false, problem: None }, "left; it was not listed there"),
             (
-                Standing::Left { left: false, problem: Some(problem()) },
+                BeaconStatus::Left { left: false, problem: Some(problem()) },
                 "could not be told: too \\u{1b}[2Jmany; it forgets the last ticket when that ends",
             ),
         ] {
-            assert_eq!(standing_line(&standing), line);
+            assert_eq!(status_line(&status), line);
         }
     }
 

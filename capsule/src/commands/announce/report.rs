@@ -1,6 +1,6 @@
 //! What came of a single announce (`--once`), for people and for scripts.
 
-use rendezvous_protocol::announcer::{Moment, Problem, Standing};
+use rendezvous_protocol::announcer::{BeaconStatus, Moment, RequestProblem};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
@@ -38,13 +38,13 @@ struct BeaconReport {
 }
 
 impl BeaconReport {
-    fn new(beacon: &Beacon, standing: &Standing) -> Self {
+    fn new(beacon: &Beacon, status: &BeaconStatus) -> Self {
         let beacon = beacon.to_string();
-        match standing {
-            Standing::Listed { until } => {
+        match status {
+            BeaconStatus::Listed { until } => {
                 Self { beacon, answered: true, listed: true, expires_at: Some(*until), code: None, detail: None }
             }
-            Standing::Unlisted { .. } => Self {
+            BeaconStatus::Unlisted { .. } => Self {
                 beacon,
                 answered: true,
                 listed: false,
@@ -52,7 +52,7 @@ impl BeaconReport {
                 code: Some(NOT_LISTED.to_owned()),
                 detail: Some(NO_PLACE.to_owned()),
             },
-            Standing::Failing { problem: Problem { code, detail }, answered, .. } => Self {
+            BeaconStatus::Failing { problem: RequestProblem { code, detail }, answered, .. } => Self {
                 beacon,
                 answered: *answered,
                 listed: false,
@@ -60,7 +60,7 @@ impl BeaconReport {
                 code: Some(code.clone()),
                 detail: Some(detail.clone()),
             },
-            Standing::Unknown | Standing::Left { .. } => {
+            BeaconStatus::Unknown | BeaconStatus::Left { .. } => {
                 Self { beacon, answered: false, listed: false, expires_at: None, code: None, detail: None }
             }
         }
@@ -81,11 +81,8 @@ impl BeaconReport {
 impl<'a> Report<'a> {
     pub(super) fn new(event_loop: &'a EventLoop, peer_id: &'a str, public_key: &'a str) -> Self {
         let Messenger { beacons, community, .. } = &event_loop.messenger;
-        let beacons: Vec<_> = beacons
-            .iter()
-            .zip(event_loop.announcer.standings())
-            .map(|(one, how)| BeaconReport::new(one, how))
-            .collect();
+        let beacons: Vec<_> =
+            beacons.iter().zip(event_loop.announcer.statuses()).map(|(one, how)| BeaconReport::new(one, how)).collect();
         let ok = beacons.iter().any(|beacon| beacon.listed);
         let answered = beacons.iter().any(|beacon| beacon.answered);
         let code = match (ok, answered) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, Pacing};
+use rendezvous_protocol::announcer::{Identity, LIFETIME_MAX, LIFETIME_MIN, TicketPacing};
 use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
 
 use super::arguments::AnnounceArguments;
@@ -34,7 +34,7 @@ pub(super) struct AnnounceSettings {
     /// Who is announced.
     pub(super) identity: Identity,
     /// How often.
-    pub(super) pacing: Pacing,
+    pub(super) pacing: TicketPacing,
     /// Time for each request.
     pub(super) timeout: Duration,
 }
@@ -56,7 +56,7 @@ impl AnnounceSettings {
         Ok(Self {
             beacons,
             identity,
-            pacing: Pacing { lifetime, interval: interval.unwrap_or_default() },
+            pacing: TicketPacing { lifetime, interval: interval.unwrap_or_default() },
             timeout: timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT),
         })
     }
@@ -95,7 +95,7 @@ mod tests {
         let settings = announce_settings("--beacon https://a.example --peer-id node", [key]).unwrap();
         let Identity { peer_id, user_id, community, .. } = &settings.identity;
         assert_eq!([peer_id.as_str(), user_id.as_str(), community.as_str()], ["node", "node", "mainnet"]);
-        assert_eq!(settings.pacing, Pacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO });
+        assert_eq!(settings.pacing, TicketPacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO });
         assert_eq!(settings.timeout, Duration::from_secs(10));
         for (arguments, variables, part) in [
             ("--peer-id node", [key], "no beacon"),

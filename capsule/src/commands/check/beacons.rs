@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::announcer::{Answer, Reply, Request, Verdict};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, Verdict};
 use rendezvous_protocol::answer::read_answer;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -79,19 +79,19 @@ fn ask_health(
         let begun = Instant::now();
         // Half of the time, so that there is as much left for its list: a silent one is not waited for twice as long.
         let answer = beacon.send(&Request::Time, &tickets.community, fetcher, timeout / (2 * ATTEMPTS));
-        if asked >= ATTEMPTS || matches!(answer, Answer::Reply(_)) {
+        if asked >= ATTEMPTS || matches!(answer, RequestOutcome::Reply(_)) {
             break (answer, begun.elapsed());
         }
     };
     match answer {
-        Answer::Failed { problem, .. } => {
+        RequestOutcome::Failed { problem, .. } => {
             health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
         }
-        Answer::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => {
+        RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => {
             health.answered = true;
             health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
         }
-        Answer::Reply(Reply { server_time, verdict: Verdict::Done { .. } }) => {
+        RequestOutcome::Reply(Reply { server_time, verdict: Verdict::Done { .. } }) => {
             health.answered = true;
             health.health_ms = Some(saturating_millis(took));
             // A clock that is of no use was said by the capsules' verdicts, or at the end.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, Standing};
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, TicketStatus};
 use rendezvous_protocol::limits::ROOT_MAX_BYTES;
 use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -131,8 +131,8 @@ pub(super) fn examine(
                 root_version: trusted.root_version(),
                 issued_at: capsule.issued_at,
                 expires_at: capsule.expires_at,
-                live: capsule.count(Standing::Live),
-                recently_seen: capsule.count(Standing::RecentlySeen),
+                live: capsule.count(TicketStatus::Live),
+                recently_seen: capsule.count(TicketStatus::RecentlySeen),
                 refused: capsule.refused,
             });
         }
@@ -156,7 +156,7 @@ fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, no
         let [age, most] = [age, most].map(text::duration);
         problems.push(Problem::new("TOO_OLD", format!("it was issued {age} ago, at most {most} are allowed")));
     }
-    let (live, least) = (capsule.count(Standing::Live), arguments.min_live.unwrap_or(DEFAULT_MIN_LIVE));
+    let (live, least) = (capsule.count(TicketStatus::Live), arguments.min_live.unwrap_or(DEFAULT_MIN_LIVE));
     if live < least {
         let live = text::count(live, "live peer", "live peers");
         problems.push(Problem::new("TOO_FEW_LIVE", format!("{live}, and there should be {least}")));

@@ -53,7 +53,7 @@ impl Excerpt {
 
 /// A peer that is listed.
 #[derive(Debug)]
-struct Listed {
+struct ListedPeer {
     ticket: VerifiedTicket,
     accepted_at: UnixMillis,
     since: UnixMillis,
@@ -62,27 +62,27 @@ struct Listed {
 
 /// A list as it was at one moment.
 #[derive(Debug)]
-pub struct Listing {
+pub struct PeerList {
     /// Different after every change of the roster and every start of its object.
     tag: String,
     seed: Seed,
     /// The longest present first.
-    records: Vec<Listed>,
+    records: Vec<ListedPeer>,
     /// The answer that most readers get, and of which limit and how many records it is.
     kept: Option<((usize, usize), Excerpt)>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct ListingFields<'a> {
+struct PeerListFields<'a> {
     tag: String,
     seed: u64,
     #[serde(borrow)]
-    records: Vec<ListedFields<'a>>,
+    records: Vec<ListedPeerFields<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ListedFields<'a> {
+struct ListedPeerFields<'a> {
     accepted_at: UnixMillis,
     since: UnixMillis,
     path: String,
@@ -90,28 +90,28 @@ struct ListedFields<'a> {
     ticket: &'a RawValue,
 }
 
-impl Listing {
+impl PeerList {
     /// Writes the list of a roster whose object started at `started_at`.
     ///
     /// # Errors
     /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
     pub fn encode(roster: &mut Roster, now: UnixMillis, started_at: UnixMillis) -> Result<String, SnapshotError> {
         roster.expire(now);
-        let fields = ListingFields {
+        let fields = PeerListFields {
             tag: format!("{started_at}-{}", roster.revision()),
             seed: roster.seed(now, None).as_u64(),
-            records: roster.records().map(ListedFields::new).collect::<Result<_, _>>()?,
+            records: roster.records().map(ListedPeerFields::new).collect::<Result<_, _>>()?,
         };
         Ok(serde_json::to_string(&fields)?)
     }
 
-    /// Reads what [`Listing::encode`] wrote.
+    /// Reads what [`PeerList::encode`] wrote.
     ///
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str) -> Result<Self, SnapshotError> {
-        let ListingFields { tag, seed, records } = serde_json::from_str(text)?;
-        let records = records.iter().map(ListedFields::read).collect::<Result<_, _>>()?;
+        let PeerListFields { tag, seed, records } = serde_json::from_str(text)?;
+        let records = records.iter().map(ListedPeerFields::read).collect::<Result<_, _>>()?;
         Ok(Self { tag, seed: Seed::from_u64(seed), records, kept: None })
     }
 
@@ -151,7 +151,7 @@ impl Listing {
     pub fn bytes(&self) -> usize {
         let tickets: usize = self.records.iter().map(|record| record.ticket.as_json().len()).sum();
         // A ticket is kept as text and parsed; an answer is a part of the texts once more.
-        size_of::<Self>() + self.records.len() * 2 * size_of::<Listed>() + 2 * tickets
+        size_of::<Self>() + self.records.len() * 2 * size_of::<ListedPeer>() + 2 * tickets
     }
 
     fn choose(&self, limit: usize, excluded: Excluded<'_>) -> Excerpt {
@@ -161,7 +161,7 @@ impl Listing {
     }
 }
 
-impl<'a> ListedFields<'a> {
+impl<'a> ListedPeerFields<'a> {
     fn new(record: &'a Record) -> Result<Self, SnapshotError> {
         Ok(Self {
             accepted_at: record.accepted_at,
@@ -171,8 +171,8 @@ impl<'a> ListedFields<'a> {
         })
     }
 
-    fn read(&self) -> Result<Listed, SnapshotError> {
+    fn read(&self) -> Result<ListedPeer, SnapshotError> {
         let Self { accepted_at, since, ref path, ticket } = *self;
-        Ok(Listed { ticket: read_ticket(ticket)?, accepted_at, since, path: read_path(path)? })
+        Ok(ListedPeer { ticket: read_ticket(ticket)?, accepted_at, since, path: read_path(path)? })
     }
 }
