@@ -4,38 +4,44 @@ use std::fmt;
 use std::time::Duration;
 
 use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem};
+use rendezvous_protocol::beacon_url::{BeaconUrl, BeaconUrlError};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;
 
-use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher, parse_url};
+use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher};
 
 /// Beacons, each of which is asked in a thread of its own.
 pub(crate) const BEACONS_MAX: usize = 64;
 
-/// The address of a beacon, without a slash at its end.
+/// A beacon, by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Beacon(String);
+pub(crate) struct Beacon(BeaconUrl);
 
-/// No address of a beacon.
+/// Not the address of a beacon. What was given is not repeated: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BeaconInvalid {
-    /// No address at all. What was given is not repeated: there may be a password in it.
+    /// Not an address at all.
     #[error("must be the address of a beacon, like https://beacon.example.org: {0}")]
-    Url(FetchError),
+    Url(BeaconUrlError),
     /// More than an address.
     #[error("must be the address of a beacon without `?` or `#`: the program adds /peers and the community itself")]
     Query,
 }
 
 impl Beacon {
-    /// Takes `https://host`, also with a port and a path.
+    /// Takes `https://host`, also with a port and a path, in any spelling.
     pub(crate) fn parse(text: &str) -> Result<Self, BeaconInvalid> {
-        parse_url(text).map_err(BeaconInvalid::Url)?;
-        if text.contains(['?', '#']) {
-            return Err(BeaconInvalid::Query);
+        match BeaconUrl::parse(text) {
+            Ok(url) => Ok(Self(url)),
+            Err(BeaconUrlError::Query) => Err(BeaconInvalid::Query),
+            Err(error) => Err(BeaconInvalid::Url(error)),
         }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// Returns its address.
+    pub(crate) const fn url(&self) -> &BeaconUrl {
+        &self.0
     }
 
     /// Asks for the peers of `community`.
@@ -106,7 +112,7 @@ pub(crate) fn looks_like_html(body: &[u8]) -> bool {
 
 impl fmt::Display for Beacon {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        self.0.fmt(formatter)
     }
 }
 

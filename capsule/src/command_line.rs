@@ -130,12 +130,49 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::CommandFactory as _;
 
     use super::*;
 
+    const RENEW: &str = "RENEW_CLI_REFERENCE";
+
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    /// What `--help` of a command and of each below it shows, in 80 columns.
+    fn reference(command: &clap::Command, text: &mut String) {
+        let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+        let help = command.clone().term_width(80).render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        text.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            reference(command, text);
+        }
+    }
+
+    #[test]
+    fn the_whole_reference_is_what_was_agreed_on() {
+        let mut program = Arguments::command();
+        program.build();
+        let mut text =
+            "# capsule\n\nWhat `--help` says of every command. Generated; a test compares it with the program.\n"
+                .to_owned();
+        reference(&program, &mut text);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli-reference.md");
+        if std::env::var_os(RENEW).is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let agreed = std::fs::read_to_string(&path).unwrap_or_default();
+        let differs = text.lines().zip(agreed.lines()).position(|(new, old)| new != old);
+        let line = differs.unwrap_or_else(|| text.lines().count().min(agreed.lines().count())) + 1;
+        assert!(
+            text == agreed,
+            "tests/cli-reference.md differs from what the program says, from line {line} on. If that is meant, renew it \
+             and look at the difference:\n  {RENEW}=1 cargo test --package rendezvous-capsule reference"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, TicketStatus, Trust};
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Trust};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::Root;
@@ -207,14 +207,6 @@ pub(crate) fn publishers_line(capsule: &Capsule, trusted: &Trusted) -> String {
     match trusted {
         Trusted::Key(_) => keys,
         Trusted::Root(root) => format!("{keys} ({} needed)", root.publisher_keys().threshold()),
-    }
-}
-
-/// How a standing is called in JSON.
-pub(crate) const fn standing_name(standing: TicketStatus) -> &'static str {
-    match standing {
-        TicketStatus::Live => "live",
-        TicketStatus::RecentlySeen => "recentlySeen",
     }
 }
 

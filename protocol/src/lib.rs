@@ -3,7 +3,9 @@
 
 pub mod announcer;
 pub mod answer;
+pub mod backoff;
 pub mod base64;
+pub mod beacon_url;
 pub mod canonical;
 pub mod capsule;
 pub mod community;
@@ -17,10 +19,12 @@ mod object;
 pub mod origin;
 pub mod pacing;
 pub mod peer_list;
+pub mod publication;
 pub mod rate_limit;
 pub mod request;
 pub mod revocation;
 pub mod root;
+pub mod root_walk;
 pub mod roster;
 pub mod secret;
 pub mod signature_cache;

@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, CLOCK_SKEW, TICKET_MAX_LIFETIME};
+use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Payload, Ticket};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::{Value, json};
 
-use crate::claims::{Claims, Origins};
+use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Exit, Failure};
@@ -22,9 +22,7 @@ use crate::reader::Reader;
 use crate::source::Source;
 use crate::text;
 use crate::tickets::TicketArguments;
-use crate::trust::{
-    Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line, standing_name,
-};
+use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line};
 use crate::values::parse_duration;
 
 const EXPLAIN_HELP: &str = "\
@@ -105,7 +103,7 @@ enum Use {
 impl Use {
     const fn name(self) -> &'static str {
         match self {
-            Self::Good(standing) => standing_name(standing),
+            Self::Good(status) => status.name(),
             Self::Refused => "refused",
             Self::NoTicket => "noTicket",
         }
@@ -178,15 +176,15 @@ impl Explanation {
             Ok(ticket) if self.verified.is_some() => {
                 good.remove(ticket.to_json().as_str()).map_or(Use::Refused, Use::Good)
             }
-            Ok(ticket) => Use::Good(claimed_standing(ticket.payload(), self.now)),
+            Ok(ticket) => Use::Good(TicketStatus::of(ticket.payload(), self.now)),
         };
         self.claims.peers.iter().flatten().map(of_entry).collect()
     }
 
     fn entries(&self) -> Vec<Entry<'_>> {
         let listed_by = match self.claims.origins() {
-            Origins::Known(listed_by) => listed_by,
-            Origins::Absent | Origins::Malformed => Vec::new(),
+            ClaimedOrigins::Known(listed_by) => listed_by,
+            ClaimedOrigins::Absent | ClaimedOrigins::Malformed => Vec::new(),
         };
         let mut listed_by = listed_by.into_iter();
         let entries = self.claims.peers.iter().flatten().zip(self.uses());
@@ -220,9 +218,9 @@ impl Explanation {
             fields.push(("revoked", revoked));
         }
         let origins = match claims.origins() {
-            Origins::Known(_) => None,
-            Origins::Absent => Some("not said"),
-            Origins::Malformed => Some("malformed: readers ignore them, and so does this"),
+            ClaimedOrigins::Known(_) => None,
+            ClaimedOrigins::Absent => Some("not said"),
+            ClaimedOrigins::Malformed => Some("malformed: readers ignore them, and so does this"),
         };
         if let Some(origins) = &origins {
             fields.push(("origins", origins));
@@ -300,21 +298,12 @@ impl Explanation {
             "expiresAt": field("expiresAt"),
             "revoked": field("revoked"),
             "origins": match claims.origins() {
-                Origins::Absent => "absent",
-                Origins::Malformed => "malformed",
-                Origins::Known(_) => "known",
+                ClaimedOrigins::Absent => "absent",
+                ClaimedOrigins::Malformed => "malformed",
+                ClaimedOrigins::Known(_) => "known",
             },
             "peers": peers.collect::<Vec<_>>(),
         })
-    }
-}
-
-/// What a ticket would be worth, were it and its capsule good.
-fn claimed_standing(payload: &Payload, now: UnixMillis) -> TicketStatus {
-    if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
-        TicketStatus::Live
-    } else {
-        TicketStatus::RecentlySeen
     }
 }
 

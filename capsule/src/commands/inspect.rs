@@ -8,7 +8,7 @@ use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::claims::{Claims, Origins};
+use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
 use crate::fetch::{DEFAULT_TIMEOUT, Fetcher};
@@ -95,9 +95,9 @@ fn to_text(claims: &Claims, source: &Source, now: UnixMillis) -> String {
         fields.push(("revoked", revoked));
     }
     let origins = match claims.origins() {
-        Origins::Absent => None,
-        Origins::Malformed => Some("(they do not fit the peers)"),
-        Origins::Known(_) => Some("known (`capsule explain` shows them)"),
+        ClaimedOrigins::Absent => None,
+        ClaimedOrigins::Malformed => Some("(they do not fit the peers)"),
+        ClaimedOrigins::Known(_) => Some("known (`capsule explain` shows them)"),
     };
     if let Some(origins) = &origins {
         fields.push(("origins", origins));

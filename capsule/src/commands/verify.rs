@@ -23,9 +23,7 @@ use crate::reader::Reader;
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::tickets::TicketArguments;
-use crate::trust::{
-    Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line, standing_name,
-};
+use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line};
 use crate::values::{parse_duration, parse_time};
 
 const VERIFY_HELP: &str = "\
@@ -223,7 +221,7 @@ fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
             "publicKey": ticket.public_key().to_string(),
             "issuedAt": payload.issued_at,
             "expiresAt": payload.expires_at,
-            "standing": standing_name(*standing),
+            "standing": standing.name(),
         })
     });
     json!({

@@ -1,6 +1,6 @@
 //! The files that are published.
 
-use rendezvous_protocol::capsule::CapsuleFiles;
+use rendezvous_protocol::capsule::{CapsuleBytes, CapsuleFiles};
 
 /// The capsule's file name.
 pub(crate) const CAPSULE: &str = "peers.json";
@@ -32,4 +32,12 @@ pub(crate) struct Held {
     pub(crate) json: Option<Vec<u8>>,
     /// `peers.json.sig`.
     pub(crate) signature: Option<Vec<u8>>,
+}
+
+impl Held {
+    /// As it is verified, if it is there.
+    pub(crate) fn bytes(&self) -> Option<CapsuleBytes<'_>> {
+        let json = self.json.as_deref()?;
+        Some(CapsuleBytes { json, signature: self.signature.as_deref(), cosignatures: None })
+    }
 }

@@ -1,6 +1,6 @@
 //! How a round ends.
 
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::publication::NotWritten;
 
 use crate::failure::Exit;
 
@@ -8,15 +8,8 @@ use crate::failure::Exit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Written,
-    NoBeaconAnswered,
-    TooFewBeacons,
-    TooFewPeers,
-    /// The capsule that is there was issued later than now.
-    ClockWentBack {
-        held: UnixMillis,
-    },
-    /// The capsule that is there is the last one of this key.
-    KeyRevoked,
+    /// What was found, or the capsule that is there, stood against it.
+    NotWritten(NotWritten),
     /// The program was told to stop before it wrote anything.
     Stopped,
 }
@@ -25,10 +18,8 @@ impl Ending {
     pub(super) const fn exit(self) -> Exit {
         match self {
             Self::Written => Exit::Good,
-            Self::NoBeaconAnswered => Exit::Unreachable,
-            Self::TooFewBeacons | Self::TooFewPeers | Self::ClockWentBack { .. } | Self::KeyRevoked | Self::Stopped => {
-                Exit::Refused
-            }
+            Self::NotWritten(NotWritten::NoBeaconAnswered) => Exit::Unreachable,
+            Self::NotWritten(_) | Self::Stopped => Exit::Refused,
         }
     }
 
@@ -36,11 +27,12 @@ impl Ending {
     pub(super) const fn code(self) -> Option<&'static str> {
         match self {
             Self::Written => None,
-            Self::NoBeaconAnswered => Some("NO_BEACON_ANSWERED"),
-            Self::TooFewBeacons => Some("TOO_FEW_BEACONS"),
-            Self::TooFewPeers => Some("TOO_FEW_PEERS"),
-            Self::ClockWentBack { .. } => Some("CLOCK_WENT_BACK"),
-            Self::KeyRevoked => Some("REVOKED_PUBLIC_KEY"),
+            Self::NotWritten(NotWritten::NoBeaconAnswered) => Some("NO_BEACON_ANSWERED"),
+            Self::NotWritten(NotWritten::TooFewBeacons) => Some("TOO_FEW_BEACONS"),
+            Self::NotWritten(NotWritten::TooFewPeers { .. }) => Some("TOO_FEW_PEERS"),
+            Self::NotWritten(NotWritten::ClockWentBack { .. }) => Some("CLOCK_WENT_BACK"),
+            Self::NotWritten(NotWritten::KeyRevoked) => Some("REVOKED_PUBLIC_KEY"),
+            Self::NotWritten(NotWritten::FarFewerPeers { .. }) => Some("FAR_FEWER_PEERS"),
             Self::Stopped => Some("STOPPED"),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use rendezvous_protocol::beacon_url::BeaconUrl;
 use rendezvous_protocol::merge::{Disagreement, Entry};
+use rendezvous_protocol::publication::RoundFindings;
 use serde::Serialize;
 
 use crate::text;
@@ -12,8 +14,8 @@ use crate::text;
 pub(super) struct Findings {
     pub(super) entries: Vec<Entry>,
     /// The beacons that the entries' `listed_by` are positions in.
-    pub(super) sources: Vec<String>,
-    pub(super) good_beacons: usize,
+    pub(super) sources: Vec<BeaconUrl>,
+    pub(super) counts: RoundFindings,
     pub(super) beacons: Vec<BeaconReport>,
     pub(super) nodes: Vec<NodeReport>,
     pub(super) disagreements: Vec<DisagreementReport>,

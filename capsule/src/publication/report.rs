@@ -1,5 +1,6 @@
 //! What came of a round, for people and for scripts.
 
+use rendezvous_protocol::publication::NotWritten;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
@@ -86,7 +87,6 @@ struct LimitReport {
 
 #[derive(Clone, Copy, Debug)]
 struct Minimum {
-    peers: usize,
     beacons: usize,
     good_beacons: usize,
 }
@@ -134,11 +134,7 @@ impl Report {
             ending,
             now,
             capsule: destination.file(CAPSULE),
-            minimum: Minimum {
-                peers: settings.min_peers,
-                beacons: settings.min_beacons,
-                good_beacons: found.good_beacons,
-            },
+            minimum: Minimum { beacons: settings.write.min_beacons, good_beacons: found.counts.good_beacons },
         }
     }
 
@@ -235,29 +231,40 @@ impl Report {
             (Ending::Written | Ending::Stopped, _) => {
                 format!("not written: told to stop. What is in {capsule} stays")
             }
-            (Ending::NoBeaconAnswered, _) => {
-                format!(
-                    "not written: no beacon answered. What is in {capsule} stays. Check the addresses and the network"
-                )
+            (Ending::NotWritten(reason), _) => format!("not written: {}", self.reason(reason)),
+        }
+    }
+
+    /// Why no capsule is written, and what to do about it.
+    fn reason(&self, reason: NotWritten) -> String {
+        let Self { capsule, now, .. } = self;
+        let peers = text::count(self.peers, "peer", "peers");
+        match reason {
+            NotWritten::NoBeaconAnswered => {
+                format!("no beacon answered. What is in {capsule} stays. Check the addresses and the network")
             }
-            (Ending::TooFewBeacons, _) => format!(
-                "not written: {} with good tickets, and --min-beacons is {}. What is in {capsule} stays",
+            NotWritten::TooFewBeacons => format!(
+                "{} with good tickets, and --min-beacons is {}. What is in {capsule} stays",
                 text::count(self.minimum.good_beacons, "beacon", "beacons"),
                 self.minimum.beacons,
             ),
-            (Ending::TooFewPeers, _) => format!(
-                "not written: {peers} found, and --min-peers is {}. What is in {capsule} stays",
-                self.minimum.peers
-            ),
-            (Ending::ClockWentBack { held }, _) => format!(
-                "not written: {capsule} was issued at {}, but it is {} by this clock, and readers refuse to go back. \
-                 Correct the clock; if that capsule was from a wrong future, wait until then or change the key",
+            NotWritten::TooFewPeers { least } => {
+                format!("{peers} found, and --min-peers is {least}. What is in {capsule} stays")
+            }
+            NotWritten::ClockWentBack { held } => format!(
+                "{capsule} was issued at {}, but it is {} by this clock, and readers refuse to go back. Correct the \
+                 clock; if that capsule was from a wrong future, wait until then or change the key",
                 text::date(held),
                 text::date(*now)
             ),
-            (Ending::KeyRevoked, _) => format!(
-                "not written: {capsule} revokes the key that is to sign, and its readers refuse everything else by it. \
-                 Sign with the new key"
+            NotWritten::KeyRevoked => format!(
+                "{capsule} revokes the key that is to sign, and its readers refuse everything else by it. Sign with the \
+                 new key"
+            ),
+            NotWritten::FarFewerPeers { held, until } => format!(
+                "{peers} found, less than a third of the {held} in {capsule}, which stays until it ends at {}. If so few \
+                 are right, move it away",
+                text::date(until)
             ),
         }
     }

@@ -7,6 +7,7 @@ use rendezvous_protocol::freshness::{LifetimeTooShort, Schedule};
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::limits::FRESHNESS_MIN_SLACK;
 use rendezvous_protocol::merge::Shares;
+use rendezvous_protocol::publication::WriteRules;
 use rendezvous_protocol::watch::PAUSE_MIN;
 
 use super::arguments::PublicationArguments;
@@ -27,8 +28,6 @@ use crate::values::{parse_beacon_count, parse_millis, parse_peer_count, parse_pu
 const DEFAULT_RUN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where static hosts look for it in most projects.
 const DEFAULT_OUTPUT: &str = "public/capsules";
-/// Fewest peers: an empty capsule helps nobody.
-const DEFAULT_MIN_PEERS: usize = 1;
 /// Most peers.
 const DEFAULT_MAX_PEERS: usize = 100;
 /// Life of a capsule: several runs of a schedule may be late or fail.
@@ -157,24 +156,16 @@ pub(crate) struct PublishSettings {
     pub(crate) key: PrivateKey,
     /// Where to write.
     pub(crate) target: Target,
-    /// Fewest peers.
-    pub(crate) min_peers: usize,
-    /// Most peers.
-    pub(crate) max_peers: usize,
-    /// Fewest beacons with good tickets.
-    pub(crate) min_beacons: usize,
+    /// When a capsule is written.
+    pub(crate) write: WriteRules,
     /// What becomes of places that are left when every beacon has its share.
     pub(crate) shares: Shares,
     /// Life of the capsule.
     pub(crate) lifetime: Duration,
-    /// For how long the capsule that is there has to last to do without a new one.
-    pub(crate) gap: Duration,
     /// Time for each beacon.
     pub(crate) timeout: Duration,
     /// What to run afterwards.
     pub(crate) run: Option<Run>,
-    /// Whether it is this key's last capsule.
-    pub(crate) farewell: bool,
 }
 
 impl PublishSettings {
@@ -192,12 +183,13 @@ impl PublishSettings {
         if beacons.is_empty() && includes.is_empty() {
             return Err(SettingsError::NoBeacon.into());
         }
+        let has_beacons = !beacons.is_empty();
         let min_peers = first(arguments.min_peers, environment, environment::MIN_PEERS, parse_peer_count)?;
         let max_peers = first(arguments.max_peers, environment, environment::MAX_PEERS, parse_peer_count)?;
         let min_beacons = first(arguments.min_beacons, environment, environment::MIN_BEACONS, parse_beacon_count)?;
         let shares = first(arguments.shares, environment, environment::SHARES, parse_shares)?;
-        let (min, max) = (min_peers.unwrap_or(DEFAULT_MIN_PEERS), max_peers.unwrap_or(DEFAULT_MAX_PEERS));
-        if min > max {
+        let max = max_peers.unwrap_or(DEFAULT_MAX_PEERS);
+        if let Some(min) = min_peers.filter(|min| *min > max) {
             return Err(PublishSettingsError::MinAboveMax { min, max }.into());
         }
         let lifetime = first(arguments.lifetime, environment, environment::LIFETIME_MS, parse_millis)?;
@@ -217,15 +209,18 @@ impl PublishSettings {
             probes: arguments.probes.clone(),
             key: signing_key(arguments, environment)?,
             target: target(arguments, environment)?,
-            min_peers: min,
-            max_peers: max,
-            min_beacons: min_beacons.unwrap_or_default(),
+            write: WriteRules {
+                min_peers,
+                max_peers: max,
+                min_beacons: min_beacons.unwrap_or_default(),
+                gap: gap(pace, host, lifetime, environment)?,
+                has_beacons,
+                farewell: matches!(pace, Pace::Once { farewell: true, .. }),
+            },
             shares: shares.unwrap_or_default(),
             lifetime,
-            gap: gap(pace, host, lifetime, environment)?,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             run,
-            farewell: matches!(pace, Pace::Once { farewell: true, .. }),
         })
     }
 }
@@ -329,7 +324,7 @@ mod tests {
         let settings = settings("--beacon https://a.example", [(environment::PRIVATE_KEY, &key)]).unwrap();
         assert_eq!(settings.tickets.community.as_str(), "mainnet");
         assert_eq!(settings.target, Target::Directory("public/capsules".into()));
-        assert_eq!((settings.min_peers, settings.max_peers), (1, 100));
+        assert_eq!((settings.write.min_peers, settings.write.max_peers), (None, 100));
         assert_eq!(settings.lifetime, Duration::from_secs(1800));
         assert_eq!(settings.timeout, Duration::from_secs(20));
         let rules = settings.tickets.rules();
@@ -361,7 +356,7 @@ mod tests {
         assert_eq!(settings.beacons, ["https://a.example", "https://b.example"].map(|url| Beacon::parse(url).unwrap()));
         assert_eq!(settings.tickets.community.as_str(), "testnet");
         assert_eq!(settings.target, Target::Directory("site".into()));
-        assert_eq!((settings.min_peers, settings.max_peers), (2, 3));
+        assert_eq!((settings.write.min_peers, settings.write.max_peers), (Some(2), 3));
         assert_eq!(settings.lifetime, Duration::from_secs(4));
         assert_eq!(settings.timeout, Duration::from_secs(5));
         let rules = settings.tickets.rules();
@@ -402,7 +397,7 @@ mod tests {
         assert_eq!(settings.key.public_key(), PrivateKey::from_seed(&[2; 32]).public_key());
         assert_eq!(settings.tickets.community.as_str(), "testnet");
         assert_eq!(settings.target, Target::Directory("site".into()));
-        assert_eq!((settings.min_peers, settings.max_peers), (2, 3));
+        assert_eq!((settings.write.min_peers, settings.write.max_peers), (Some(2), 3));
         assert_eq!((settings.lifetime, settings.timeout), (Duration::from_secs(4), Duration::from_secs(5)));
         let rules = settings.tickets.rules();
         assert_eq!(
@@ -477,18 +472,18 @@ mod tests {
         ];
         let set = settings("", variables).unwrap();
         assert_eq!(set.target, Target::Bucket(Address::parse("s3://bucket/a").unwrap()));
-        assert_eq!((set.min_beacons, set.shares), (2, Shares::Available));
+        assert_eq!((set.write.min_beacons, set.shares), (2, Shares::Available));
         assert_eq!(set.includes, ["a.json", "https://a.example/ticket"].map(Source::new));
         assert_eq!(set.revoked, Some("revoked.json".into()));
-        assert_eq!(set.gap, Duration::from_secs(900));
+        assert_eq!(set.write.gap, Duration::from_secs(900));
         let arguments =
             "--out site --min-beacons 3 --shares equal --include b,c.json --revoked r --host none --cadence 1m";
         let set = settings(arguments, variables).unwrap();
         assert_eq!(set.target, Target::Directory("site".into()));
-        assert_eq!((set.min_beacons, set.shares), (3, Shares::Equal));
+        assert_eq!((set.write.min_beacons, set.shares), (3, Shares::Equal));
         assert_eq!(set.includes, [Source::new("b,c.json")]);
         assert_eq!(set.revoked, Some("r".into()));
-        assert_eq!(set.gap, Duration::from_secs(60));
+        assert_eq!(set.write.gap, Duration::from_secs(60));
     }
 
     #[test]
@@ -508,7 +503,7 @@ mod tests {
         let key = private_key(1);
         let variables = [(environment::PRIVATE_KEY, key.as_str())];
         let set = settings("--beacon https://a.example --lifetime 1ms", variables).unwrap();
-        assert_eq!(set.gap, Duration::ZERO);
+        assert_eq!(set.write.gap, Duration::ZERO);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::reader::{Reader, root_file_name};
+use crate::reader::Reader;
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::trust::{Judge, JudgeError, Trusted, Verdict};
@@ -174,7 +174,7 @@ fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, no
 /// A successor of the newest root that lies beside the capsule, where readers do not follow it for want of signatures:
 /// its keepers believe that it counts.
 fn unsigned_successor(reader: &Reader, capsule: &Source, root: &Root) -> Option<Problem> {
-    let name = root_file_name(root.root_version().saturating_add(1));
+    let name = Root::file_name(root.root_version().saturating_add(1));
     match reader.read_unless_page(&capsule.beside(&name), ROOT_MAX_BYTES) {
         Ok(None) => None,
         Ok(Some(_)) => {

@@ -11,8 +11,6 @@ mod report;
 use std::collections::BTreeSet;
 use std::thread::Builder;
 
-use rendezvous_protocol::revocation::normal_beacon_url;
-
 pub(crate) use self::arguments::CheckArguments;
 use self::beacons::{BeaconHealth, ask};
 use self::capsules::{CapsuleHealth, examine};
@@ -90,8 +88,9 @@ pub(crate) fn check(
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of
 /// those that were given nobody asks any more, because a capsule revokes them.
 fn choose(given: Vec<Beacon>, capsules: &[CapsuleHealth]) -> (Vec<Beacon>, Vec<Beacon>) {
-    let revoked: BTreeSet<&String> = capsules.iter().flat_map(|capsule| &capsule.revoked_beacons).collect();
-    let is_revoked = |beacon: &Beacon| normal_beacon_url(&beacon.to_string()).is_some_and(|url| revoked.contains(&url));
+    let revoked: BTreeSet<&str> =
+        capsules.iter().flat_map(|capsule| &capsule.revoked_beacons).map(String::as_str).collect();
+    let is_revoked = |beacon: &Beacon| revoked.contains(beacon.url().as_str());
     let (revoked, mut asked): (Vec<_>, Vec<_>) = given.into_iter().partition(is_revoked);
     for beacon in capsules.iter().flat_map(|capsule| &capsule.named_beacons) {
         if asked.len() < BEACONS_MAX && !asked.contains(beacon) && !is_revoked(beacon) {

@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::files::STANDARD;
 use crate::outcome::Outcome;
-use crate::reader::{read_root, root_file_name};
+use crate::reader::read_root;
 use crate::values::{parse_duration, parse_threshold};
 
 const ADD_KEY_HELP: &str = "\
@@ -226,7 +226,7 @@ fn make_next(
         return Err(RootCommandError::BornExpired { path: path.clone() }.into());
     }
     let out = arguments.out.clone();
-    let out = out.unwrap_or_else(|| path.with_file_name(root_file_name(next.root_version())));
+    let out = out.unwrap_or_else(|| path.with_file_name(Root::file_name(next.root_version())));
     if out == Path::new(STANDARD) {
         return Ok(Outcome::text(next.to_json(), Exit::Good));
     }

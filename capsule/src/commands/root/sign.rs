@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::root::{Root, RootError};
+use rendezvous_protocol::root::Root;
 use serde_json::json;
 
 use super::report::{Signing, root_json, root_text};
@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::keys;
 use crate::outcome::Outcome;
-use crate::reader::{read_root, root_file_name, root_refused};
+use crate::reader::{read_root, root_refused};
 use crate::refusal::Refusal;
 
 const SIGN_HELP: &str = "\
@@ -116,7 +116,7 @@ fn previous(arguments: &SignArguments, root: &Root) -> Result<Option<(PathBuf, R
     if let Some(path) = &arguments.previous {
         return Ok(Some((path.clone(), read_root(path)?.1)));
     }
-    let path = arguments.root.with_file_name(root_file_name(root.root_version().saturating_sub(1)));
+    let path = arguments.root.with_file_name(Root::file_name(root.root_version().saturating_sub(1)));
     if root.root_version() == 1 || !path.exists() {
         return Ok(None);
     }
@@ -125,14 +125,7 @@ fn previous(arguments: &SignArguments, root: &Root) -> Result<Option<(PathBuf, R
 
 /// What no signature can make a successor.
 fn no_successor(path: &Path, root: &Root, previous_path: &Path, previous: &Root) -> Option<Refusal> {
-    let expected = previous.root_version().saturating_add(1);
-    let error = if root.community() != previous.community() {
-        RootError::CommunityMismatch { found: root.community().clone(), expected: previous.community().clone() }
-    } else if root.root_version() != expected {
-        RootError::OutOfSequence { found: root.root_version(), expected }
-    } else {
-        return None;
-    };
+    let error = previous.check_successor(root).err()?;
     let refusal = root_refused(&path.display(), &error);
     Some(Refusal {
         advice: format!("it is compared with {}: name another with --previous", previous_path.display()),
