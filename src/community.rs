@@ -32,7 +32,7 @@ pub struct Community {
 
 #[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures, js_sys = worker::js_sys)]
 impl Community {
-    /// The runtime constructs it, and calls the other two.
+    /// Makes the object. The runtime calls this, and the other two.
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> Self {
         Self { core: Core::load(State::from(state), &env) }
@@ -53,7 +53,7 @@ impl Community {
         respond::counted_with(&answer)
     }
 
-    /// The time that was set has come.
+    /// Tidies up, when the time that was set has come.
     pub async fn alarm(&self) {
         if let Err(failure) = self.tidy_up().await {
             journal::failure("alarm_failed", &failure);
@@ -79,7 +79,7 @@ impl Community {
     }
 }
 
-/// What outlives one event: the object itself and a timer share it.
+/// Holds what outlives one event: the object itself and a timer share it.
 struct Core {
     state: State,
     sql: SqlStorage,
@@ -149,7 +149,7 @@ fn write_snapshot(sql: &SqlStorage, state: &str) -> worker::Result<()> {
     Ok(())
 }
 
-/// An object that was only ever read from has no table, and is to have none: it costs nothing.
+/// Reads the stored text. An object that was only ever read from has no table, and is to have none: it costs nothing.
 fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
     if first_row(sql, HAS_TABLE)?.is_undefined() {
         return Ok(None);
@@ -162,7 +162,8 @@ fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
     state.map(Some).ok_or_else(|| JsValue::from("the row of the snapshot is not text"))
 }
 
-/// Undefined, where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values along for one text.
+/// Returns the first row, undefined where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values
+/// along for one text.
 fn first_row(sql: &SqlStorage, query: &str) -> Result<JsValue, JsValue> {
     let sql: &worker::worker_sys::SqlStorage = sql.as_ref().unchecked_ref();
     Ok(sql.exec(query, js_sys::Array::new())?.to_array().get(0))

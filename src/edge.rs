@@ -48,7 +48,7 @@ pub(crate) fn respond(request: Request, env: Env, context: JsValue) -> Result<Js
     answered(now, Host { request, env, context }.receive(now))
 }
 
-/// What the steps of one request need.
+/// Holds what the steps of one request need.
 struct Host {
     request: Request,
     env: Env,
@@ -131,7 +131,7 @@ fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
 ///
 /// The runtime's own code is faster than what WebAssembly can run. It computes the plain equation of RFC 8032 and nothing
 /// more: what the one acceptance rule asks besides has been checked in an [`Unverified`] ticket. An error is not a wrong
-/// signature but a runtime that does not do its work: 32 bytes that are no key are taken, and fit no signature.
+/// signature but a runtime that does not do its work: 32 bytes that are not a key are taken, and fit no signature.
 fn verify_signature(ticket: &Unverified) -> Result<Promise, JsValue> {
     let key = ticket.public_key();
     runtime::verify_ed25519(&[key.as_bytes().as_slice(), ticket.signature(), ticket.message()].concat())

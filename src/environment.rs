@@ -9,7 +9,7 @@ use worker::Env;
 use worker::js_sys::{Date, Math, Reflect};
 use worker::wasm_bindgen::JsValue;
 
-/// Why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
+/// Says why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]

@@ -30,7 +30,7 @@ pub(crate) fn with(answer: &Answer) -> Result<Response, JsValue> {
     hand_over(answer, runtime::respond)
 }
 
-/// The same with [`runtime::respond_counted`].
+/// Does the same with [`runtime::respond_counted`].
 pub(crate) fn counted_with(answer: &Answer) -> Result<Response, JsValue> {
     hand_over(answer, runtime::respond_counted)
 }

@@ -19,7 +19,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What a body is.
+/// Says what a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// There is no body.

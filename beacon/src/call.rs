@@ -35,7 +35,7 @@ pub struct Handed {
     pub ticket: VerifiedTicket,
 }
 
-/// Why a call cannot be read.
+/// Says why a call cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// There is no such call.
@@ -44,7 +44,7 @@ pub enum CallError {
     /// A part is missing, one too many, or not of its kind.
     #[error("what was handed over to the object cannot be read: {0}")]
     Malformed(&'static str),
-    /// The ticket is none.
+    /// The ticket is malformed.
     #[error("a ticket handed over was not a ticket: {0}")]
     Ticket(#[from] TicketError),
 }
@@ -95,7 +95,7 @@ impl Call {
     }
 }
 
-/// Why an object has not answered a call.
+/// Says why an object has not answered a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
     /// The host could not start it, or lost it.
@@ -110,7 +110,7 @@ pub enum ObjectError {
         /// The status.
         status: u16,
     },
-    /// What it answered is no list.
+    /// Its answer is not a list.
     #[error("a roster could not be written or read: {0}")]
     Unreadable(String),
 }

@@ -40,7 +40,7 @@ pub struct Config {
     pub client_address_header: Option<String>,
 }
 
-/// Which communities are served.
+/// Says which communities are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Communities {
     DefaultAlone,
@@ -48,7 +48,7 @@ enum Communities {
     All,
 }
 
-/// A variable whose value is not of its kind.
+/// Names a variable whose value is not of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the variable {variable} is {value:?}: it must be {expected}")]
 pub struct ConfigError {
@@ -185,7 +185,7 @@ fn whole(duration: Duration) -> u64 {
     rendezvous_protocol::time::saturating_millis(duration)
 }
 
-/// A comma-separated list; none, where it is empty.
+/// Reads a comma-separated list; none, where it is empty.
 #[expect(clippy::option_option, reason = "a list that cannot be read is not a list that is not there")]
 fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
     if text.is_empty() {
@@ -213,7 +213,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         parse(value.trim()).ok_or_else(|| ConfigError { variable, value, expected: expected.to_owned() })
     }
 
-    /// A comma-separated list; none, where it is empty.
+    /// Reads a comma-separated list; none, where it is empty.
     fn list<T: Ord>(
         &self,
         variable: &'static str,

@@ -1,6 +1,6 @@
 //! From a request to its answer: what one process does, and what it remembers.
 //!
-//! A request comes in as a [`Head`]. What comes out is a [`Step`]: the answer, or what the host has to do before there
+//! A request comes in as a [`Head`]. A [`Step`] comes out: the answer, or what the host has to do before there
 //! is one. The host then resumes that step with what came of it, and gets the next one. An answer for which everything
 //! is at hand is the first step.
 //!
@@ -75,7 +75,7 @@ pub enum Step {
     FetchList(FetchList),
 }
 
-/// Who brings a ticket, and what for.
+/// Says who brings a ticket, and what for.
 #[derive(Clone, Copy)]
 struct Bringer {
     client: Client,
@@ -93,7 +93,7 @@ impl fmt::Debug for Bringer {
     }
 }
 
-/// Who is told what is wrong with a ticket.
+/// Says who is told what is wrong with a ticket.
 #[derive(Debug)]
 struct Caller {
     claim: Exclusion,
@@ -208,7 +208,7 @@ impl Edge {
         self.new_communities.admit(now, client.rate_path(&self.secret), community)
     }
 
-    /// `POST /announce` and `POST /leave`.
+    /// Begins `POST /announce` and `POST /leave`.
     fn take_ticket(&mut self, now: UnixMillis, head: &Head<'_>, query: &str, purpose: Purpose) -> Step {
         let is_foreign = purpose == Purpose::Presence && is_foreign(self.config.origins.as_ref(), head.origin);
         let bringer = Bringer { client: self.client(head), purpose, is_foreign };
@@ -219,7 +219,7 @@ impl Edge {
         }
     }
 
-    /// `GET /peers`.
+    /// Answers `GET /peers`.
     fn list(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
         let client = self.client(head);
         let community = parameter(query, "community");
@@ -485,7 +485,7 @@ impl FetchList {
     }
 }
 
-/// What is answered with a community's list.
+/// Says what is answered with a community's list.
 #[derive(Debug)]
 enum Wanted {
     /// A reader.
@@ -576,7 +576,7 @@ fn preflight() -> Answer {
     )
 }
 
-/// Numbers that spread announces out: SplitMix64. Nobody gains anything by guessing them.
+/// Draws numbers that spread announces out: SplitMix64. Nobody gains anything by guessing them.
 #[derive(Debug)]
 struct Spread(u64);
 

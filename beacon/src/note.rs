@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-/// Who has to do something.
+/// Says who has to do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {

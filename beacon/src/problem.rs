@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::answer::{Answer, Content};
 
-/// Why a request is not served.
+/// Says why a request is not served.
 #[derive(Clone, Debug)]
 pub(crate) enum Problem {
     Request(RequestError),

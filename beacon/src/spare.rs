@@ -19,7 +19,7 @@ const SPARE_FOR: Duration = Duration::from_secs(60);
 /// Communities in a spare object that one process remembers.
 const MOST: usize = 1_000;
 
-/// Which object is asked.
+/// Says which object is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     Own,
@@ -37,7 +37,7 @@ impl Attempt {
     }
 }
 
-/// The communities that are in a spare object.
+/// Holds the communities that are in a spare object.
 #[derive(Debug, Default)]
 pub(crate) struct SpareObjects {
     until: BTreeMap<Community, UnixMillis>,

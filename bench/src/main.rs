@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Why there is no result.
+/// Says why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     Http(#[from] hyper::Error),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the address {0:?} is none")]
+    #[error("{0:?} is not an address")]
     Address(String),
     #[error("a ticket that was made here is not good: {0}")]
     Ticket(String),

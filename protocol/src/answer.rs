@@ -22,11 +22,11 @@ pub const DUPLICATE: &str = "DUPLICATE";
 /// The code under which tickets are counted that are not looked at, because there are too many.
 pub const TOO_MANY: &str = "TOO_MANY";
 
-/// Why a whole answer is refused. [`AnswerError::code`] names each.
+/// Says why a whole answer is refused. [`AnswerError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// Not the JSON of a list of peers.
-    #[error("the answer is no list of peers: {0}")]
+    #[error("the answer is not a list of peers: {0}")]
     Malformed(String),
     /// More bytes than any honest answer has.
     #[error("the answer is longer than {ANSWER_MAX_BYTES} bytes")]
@@ -42,7 +42,7 @@ pub enum AnswerError {
 }
 
 impl AnswerError {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "MALFORMED",
@@ -52,7 +52,7 @@ impl AnswerError {
     }
 }
 
-/// A good ticket as one beacon lists it.
+/// Holds a good ticket as one beacon lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The ticket.
@@ -62,7 +62,7 @@ pub struct Listed {
     pub since: Option<UnixMillis>,
 }
 
-/// What is left of an answer after checking.
+/// Holds what is left of an answer after checking: the good tickets, and a count of all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifiedAnswer {
     /// The good tickets, one a claim, the newest first.
@@ -140,8 +140,8 @@ impl UnverifiedAnswer {
     }
 }
 
-/// For each of `peers` tickets, since when it is present. The field only breaks ties, so one that does not fit the list
-/// is left out and costs no ticket.
+/// Returns, for each of `peers` tickets, since when it is present. The field only breaks ties, so one that does not fit
+/// the list is left out and costs no ticket.
 fn read_since(since: Option<&RawValue>, peers: usize) -> Vec<Option<UnixMillis>> {
     since
         .and_then(|since| serde_json::from_str::<Vec<UnixMillis>>(since.get()).ok())
@@ -168,7 +168,7 @@ fn newest_of_each_claim(listed: Vec<Listed>) -> Vec<Listed> {
     listed
 }
 
-/// The order of tickets by date. Two of one moment are told apart by their bytes: some fixed order.
+/// Returns what tickets are ordered by: their dates. Two of one moment are told apart by their bytes: some fixed order.
 pub(crate) fn newness(ticket: &VerifiedTicket) -> (UnixMillis, &str) {
     (ticket.payload().issued_at, ticket.as_json())
 }

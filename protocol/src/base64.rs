@@ -11,7 +11,7 @@ pub fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Decodes, or `None` for any other spelling than the one that [`encode`] would give.
+/// Decodes a text. Returns `None` for any other spelling than the one that [`encode`] gives.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

@@ -7,14 +7,14 @@
 
 use serde_json::Value;
 
-/// The canonical JSON of `value`.
+/// Returns the canonical JSON of `value`.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value);
     text
 }
 
-/// The canonical JSON of a string.
+/// Returns the canonical JSON of a string.
 pub(crate) fn quoted(text: &str) -> String {
     // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it. A text can always be written.
     serde_json::to_string(text).unwrap_or_default()

@@ -6,7 +6,7 @@
 //! so it is checked first here.
 //!
 //! Whom a reader believes is either one publisher's key, or a root that says which publishers there are and how many of
-//! them have to sign, those after the first in `peers.json.sigs`. What a capsule revokes comes out of it as a value:
+//! them have to sign, those after the first in `peers.json.sigs`. Revocations come out of a capsule as a value:
 //! the caller remembers it, and hands it in with the next one.
 //!
 //! A capsule outlives its tickets, because static hosts serve stale copies. So each ticket has to be good at the
@@ -37,7 +37,7 @@ use crate::time::{UnixMillis, saturating_millis};
 const VERSION: u64 = 1;
 const ALGORITHM: &str = "ed25519";
 
-/// Why a capsule is refused. [`CapsuleError::code`] names each.
+/// Says why a capsule is refused. [`CapsuleError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapsuleError {
     /// Larger than any capsule may be.
@@ -60,7 +60,7 @@ pub enum CapsuleError {
     /// The only key that the reader trusts has revoked itself.
     #[error("the publisher's key has revoked itself: nothing that it signs counts any more")]
     RevokedPublicKey,
-    /// The file of further signatures is none.
+    /// The file of further signatures is not a signatures file.
     #[error("{0}")]
     CosignaturesMalformed(#[from] SignaturesError),
     /// Too few of the root's publishers signed.
@@ -74,7 +74,7 @@ pub enum CapsuleError {
     /// Not the JSON of a capsule.
     #[error("{0}")]
     Malformed(String),
-    /// The list of what is revoked is none.
+    /// The list of revocations is malformed.
     #[error("capsule: {0}")]
     RevocationsMalformed(#[from] RevocationError),
     /// Another version than 1.
@@ -132,7 +132,7 @@ pub enum CapsuleError {
 }
 
 impl CapsuleError {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge | Self::Malformed(_) => "MALFORMED",
@@ -154,7 +154,7 @@ impl CapsuleError {
     }
 }
 
-/// The two files of a capsule.
+/// Holds the two files of a capsule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapsuleFiles {
     /// `peers.json`.
@@ -163,7 +163,7 @@ pub struct CapsuleFiles {
     pub signature: String,
 }
 
-/// What a capsule says.
+/// Holds what a capsule is to say.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// Whom it is for.
@@ -204,7 +204,7 @@ pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
 }
 
 impl Contents<'_> {
-    /// The fields that only the detached signature covers, a line each; none that says nothing.
+    /// Writes the fields that only the detached signature covers, a line each. A field that says nothing is left out.
     fn further_fields(&self) -> String {
         let mut fields = String::new();
         if !self.revocations.is_empty() {
@@ -220,7 +220,7 @@ impl Contents<'_> {
     }
 }
 
-/// Whom a reader believes.
+/// Says whom a reader believes.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {
     /// One publisher's key.
@@ -229,7 +229,7 @@ pub enum Trust<'a> {
     Root(&'a Root),
 }
 
-/// The files of a capsule, as they were fetched; absent where there is no such file.
+/// Holds the files of a capsule as they were fetched; absent where there is no such file.
 #[derive(Clone, Copy, Debug)]
 pub struct CapsuleBytes<'a> {
     /// `peers.json`.
@@ -240,7 +240,7 @@ pub struct CapsuleBytes<'a> {
     pub cosignatures: Option<&'a [u8]>,
 }
 
-/// What a reader asks of a capsule.
+/// Holds what a reader asks of a capsule.
 #[derive(Clone, Copy, Debug)]
 pub struct CapsuleRules<'a> {
     /// Whom the reader believes.
@@ -257,13 +257,13 @@ pub struct CapsuleRules<'a> {
 }
 
 impl<'a> CapsuleRules<'a> {
-    /// The defaults: nothing seen, nothing revoked, tickets of up to 7 days.
+    /// Makes the default rules: nothing seen, nothing revoked, tickets of up to 7 days.
     pub const fn new(trust: Trust<'a>, community: &'a Community) -> Self {
         Self { trust, tickets: TicketRules::in_capsule(community), newest_seen: None, revoked: None }
     }
 }
 
-/// Whether a ticket in a capsule is still good.
+/// Says whether a ticket in a capsule is still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketStatus {
     /// Good when the capsule was issued, and now.
@@ -291,7 +291,7 @@ impl TicketStatus {
     }
 }
 
-/// A capsule whose signatures fit and whose time is right.
+/// Holds a capsule whose signatures fit and whose time is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capsule {
     /// When it was issued.
@@ -310,7 +310,7 @@ pub struct Capsule {
     pub origins: Option<Result<Origins, OriginsMalformed>>,
 }
 
-/// What a capsule whose signatures fit and whose time is right says besides its tickets.
+/// Holds what a capsule says besides its tickets, once its signatures fit and its time is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// When it was issued.
@@ -323,7 +323,7 @@ pub struct Frame {
     pub revocations: Revocations,
 }
 
-/// Which beacons listed the peers of a capsule, by its own account.
+/// Holds which beacons listed the peers of a capsule, by its own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     /// The URLs of the beacons.
@@ -353,7 +353,7 @@ impl Origins {
     }
 }
 
-/// A capsule says something of origins that makes no sense.
+/// Says why the origins of a capsule make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("origins: {reason}")]
 pub struct OriginsMalformed {
@@ -386,7 +386,7 @@ struct OriginFields {
 }
 
 impl CapsuleFields<'_> {
-    /// Everything but the tickets: version, algorithm, community, embedded signature, rollback and times.
+    /// Checks everything but the tickets: version, algorithm, community, embedded signature, rollback and times.
     fn check(&self, public_key: PublicKey, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<(), CapsuleError> {
         if self.version != VERSION {
             return Err(CapsuleError::UnsupportedVersion { found: self.version });
@@ -441,7 +441,7 @@ impl Capsule {
     /// rollback and times; then each ticket by itself.
     ///
     /// # Errors
-    /// The first rule that the capsule breaks. A bad ticket in it is no error.
+    /// The first rule that the capsule breaks. A bad ticket in it is not an error.
     pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
         let (fields, publishers, revocations) = check_all_but_tickets(files, rules, now)?;
         let mut revoked_keys = revocations.ticket_keys.clone();
@@ -469,14 +469,15 @@ impl Capsule {
         Ok(Self { issued_at, expires_at, peers, refused, publishers, revocations, origins })
     }
 
-    /// How many of its peers have this status.
+    /// Returns how many of its peers have this status.
     pub fn count(&self, status: TicketStatus) -> usize {
         self.peers.iter().filter(|(_, other)| *other == status).count()
     }
 }
 
 impl Frame {
-    /// [`Capsule::verify`] without the tickets, however many of which may be bad in a capsule that holds.
+    /// Checks everything that [`Capsule::verify`] does but the tickets, however many of which may be bad in a capsule
+    /// that holds.
     ///
     /// # Errors
     /// Those of [`Capsule::verify`].
@@ -487,7 +488,7 @@ impl Frame {
     }
 }
 
-/// What the file says, whose signatures count, and what is revoked.
+/// Checks a capsule but for its tickets. Returns what the file says, whose signatures count, and what is revoked.
 fn check_all_but_tickets<'a>(
     files: CapsuleBytes<'a>,
     rules: &CapsuleRules<'_>,
@@ -518,7 +519,7 @@ fn parse(json: &[u8]) -> Result<(CapsuleFields<'_>, Revocations), CapsuleError> 
     Ok((fields, revocations))
 }
 
-/// Each ticket, or the code of what is wrong with it, in the capsule's order.
+/// Returns each ticket, or the code of what is wrong with it, in the capsule's order.
 fn check_tickets(
     peers: &[&RawValue],
     rules: &TicketRules<'_>,
@@ -568,7 +569,7 @@ fn check_publishers(
     }
 }
 
-/// The one of `keys` that made `peers.json.sig`.
+/// Returns the one of `keys` that made `peers.json.sig`.
 fn detached_signer(files: CapsuleBytes<'_>, keys: &BTreeSet<PublicKey>) -> Result<PublicKey, CapsuleError> {
     let text = str::from_utf8(files.signature.ok_or(CapsuleError::DetachedSignatureMissing)?).ok();
     let signature = text.and_then(|text| base64::decode_array(text.strip_suffix('\n').unwrap_or(text)));

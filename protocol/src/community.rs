@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::limits::COMMUNITY_MAX_BYTES;
 
-/// A community's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, case-sensitive.
+/// Holds a community's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Community(String);
 
@@ -26,7 +26,7 @@ impl Community {
         Ok(Self(name.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::limits::FRESHNESS_MIN_SLACK;
 use crate::time::saturating_millis;
 
-/// When a capsule is replaced, and how late its readers notice.
+/// Holds when a capsule is replaced, and how late its readers notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// From one run of the publisher to the next.
@@ -38,19 +38,20 @@ pub struct LifetimeTooShort {
 }
 
 impl LifetimeTooShort {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         "LIFETIME_TOO_SHORT"
     }
 }
 
 impl Schedule {
-    /// With the default slack: one run may be late by a whole cadence, or fail, and by 60 seconds at least.
+    /// Makes a schedule with the default slack: one run may be late by a whole cadence, or fail, and by 60 seconds at
+    /// least.
     pub fn new(cadence: Duration, cache: Duration) -> Self {
         Self { cadence, cache, slack: cadence.max(FRESHNESS_MIN_SLACK) }
     }
 
-    /// The shortest life that a capsule needs under this schedule.
+    /// Returns the shortest life that a capsule needs under this schedule.
     pub const fn least_lifetime(&self) -> Duration {
         self.cadence.saturating_add(self.cache).saturating_add(self.slack)
     }

@@ -1,8 +1,8 @@
 //! The lists that one process has fetched lately: readers are served from here, so that they never load the object.
 //!
-//! What is kept is not an answer but the whole list, so that any answer can be made of it, whatever the `limit` and
+//! Not an answer is kept but the whole list, so that any answer can be made of it, whatever the `limit` and
 //! `exclude`. Memory is bounded by bytes, not by entries: a list of 200 peers takes a hundred times what a list of two
-//! does. What was fetched first goes first.
+//! does. The list that was fetched first goes first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::time::UnixMillis;
 /// What an entry takes besides its list: two copies of the community's name, and its place in two trees.
 const ENTRY_BYTES: usize = 512;
 
-/// Lists by community.
+/// Keeps lists by community.
 #[derive(Debug)]
 pub struct KeptLists {
     max_bytes: usize,

@@ -13,11 +13,12 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, Verifying
 
 use crate::base64;
 
-/// The bytes of a public key. Whether they are a usable point shows when a signature is checked.
+/// Holds the bytes of a public key. Whether they are a usable point shows when a signature is checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
-/// Why a text is not the key that is asked for: what it is instead, where that shows. [`KeyError`] never repeats it.
+/// Says why a text is not the key that is asked for, and what it is instead, where that shows. The text itself is never
+/// repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Neither form of a public key.
@@ -67,7 +68,7 @@ pub enum KeyError {
     OtherPem,
 }
 
-/// No signature by that key over those bytes.
+/// Says that a signature is not one by that key over those bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature is not one by this key over these bytes")]
 pub struct BadSignature;
@@ -104,15 +105,15 @@ impl PublicKey {
         }
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Whether `signature` may be one of this key's under the strict rule, as far as that shows without the message: no
-    /// key and no `R` of small order. With this, the plain equation of RFC 8032 is all that is left to check: `S < L`,
-    /// and `R` byte for byte that of `[S]B - [k]A`. dalek's plain check computes just that, and so does BoringSSL, which is
-    /// WebCrypto in workerd.
+    /// Returns whether `signature` may be one of this key's under the strict rule, as far as that shows without the
+    /// message: no key and no `R` of small order. With this, the plain equation of RFC 8032 is all that is left to
+    /// check: `S < L`, and `R` byte for byte that of `[S]B - [k]A`. dalek's plain check computes just that, and so does
+    /// BoringSSL, which is WebCrypto in workerd.
     pub fn may_have_made(&self, signature: &[u8; 64]) -> bool {
         !has_small_order(&self.0) && signature.first_chunk().is_some_and(|r| !has_small_order(r))
     }
@@ -139,14 +140,15 @@ const PUBLIC_LABEL: &str = "PUBLIC KEY";
 const PRIVATE_LABEL: &str = "PRIVATE KEY";
 const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
-/// What is left of base64 when white space is taken out, a byte order mark before it, and line ends that were written
-/// out as `\n`, as files of variables have them.
+/// Takes out of base64 what tools put in: white space, a byte order mark before it, and line ends that are written out
+/// as `\n`, as files of variables have them.
 fn compact(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\\n", "").replace("\\r", "");
     text.chars().filter(|character| !character.is_ascii_whitespace()).collect()
 }
 
-/// The labels and the bodies of all blocks of PEM in a text, the last one without a body where its end is missing.
+/// Returns the labels and the bodies of all blocks of PEM in a text, the last one without a body where its end is
+/// missing.
 fn blocks(text: &str) -> Vec<(&str, Option<&str>)> {
     let mut blocks = Vec::new();
     let mut rest = text;
@@ -162,7 +164,7 @@ fn blocks(text: &str) -> Vec<(&str, Option<&str>)> {
     blocks
 }
 
-/// The DER in the one block of that label. Text around it, and other blocks, change nothing.
+/// Returns the DER in the one block of that label. Text around it, and other blocks, change nothing.
 fn one_block(text: &str, wanted: &str) -> Result<Vec<u8>, KeyError> {
     let blocks = blocks(text);
     let mut found = blocks.iter().filter(|(label, _)| *label == wanted);
@@ -177,7 +179,7 @@ fn one_block(text: &str, wanted: &str) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// What a block of another label is.
+/// Names what a block of another label is.
 fn instead(label: &str, wanted: &str) -> KeyError {
     match label {
         _ if wanted == PUBLIC_LABEL && label.ends_with(PRIVATE_LABEL) => KeyError::Private,
@@ -191,14 +193,14 @@ fn instead(label: &str, wanted: &str) -> KeyError {
     }
 }
 
-/// The DER of a private key that a passphrase protects (`EncryptedPrivateKeyInfo` of RFC 5958), where [`KeyError`] has
-/// said that a text holds one.
+/// Returns the DER of a private key that a passphrase protects (`EncryptedPrivateKeyInfo` of RFC 5958), where
+/// [`KeyError`] has said that a text holds one.
 pub fn encrypted_der(text: &str) -> Option<Vec<u8>> {
     one_block(text, ENCRYPTED_LABEL).ok()
 }
 
-/// The algorithm that a key's DER names, where it is one that people mistake for Ed25519: the identifier stands near the
-/// beginning in either form.
+/// Returns the algorithm that a key's DER names, where it is one that people mistake for Ed25519: the identifier stands
+/// near the beginning in either form.
 fn other_algorithm(der: &[u8]) -> Option<KeyError> {
     const LOOK_AT_BYTES: usize = 32;
     const IDENTIFIERS: [(&[u8], &str); 6] = [
@@ -251,11 +253,11 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A private key, overwritten in memory when it is dropped and never shown by `Debug`.
+/// Holds a private key, overwritten in memory when it is dropped and never shown by `Debug`.
 pub struct PrivateKey(SigningKey);
 
 impl PrivateKey {
-    /// The key whose seed is `seed`: 32 bytes from a secure source of randomness.
+    /// Makes the key with this seed: 32 bytes from a secure source of randomness.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
@@ -290,7 +292,7 @@ impl PrivateKey {
         })
     }
 
-    /// PKCS#8 in PEM, the form that `openssl genpkey` writes: version 1, without the public key.
+    /// Writes PKCS#8 in PEM, the form that `openssl genpkey` writes: version 1, without the public key.
     ///
     /// # Errors
     /// [`KeyError::PrivateKey`] if the encoder refuses, which it does for no key.
@@ -300,7 +302,7 @@ impl PrivateKey {
         Ok(pem.as_str().to_owned())
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }

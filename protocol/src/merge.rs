@@ -8,9 +8,9 @@
 //!
 //! Anybody can announce somebody else's name with a key of its own, at every honest beacon. Beacons list all keys that
 //! claim a name, and say since when each is present. Which key a name stands for is decided by pairs: more than half of
-//! the beacons have to prefer it to each of the others. What that stops: a key that comes later everywhere and is
-//! listed by one hostile beacon alone is listed by more beacons than the owner's, but hardly any of them prefers it.
-//! Dates of tickets decide nothing here, because freshness is free to mint.
+//! the beacons have to prefer it to each of the others. This stops a key that comes later everywhere: where one hostile
+//! beacon leaves the owner's key out, more beacons list the later one, but hardly any of them prefers it. Dates of
+//! tickets decide nothing here, because freshness is free to mint.
 //!
 //! The rounds are a maximum bipartite matching: a peerId that two beacons list is assigned to the one that needs it, so
 //! that beacons which agree do not run out. Peers that most list are part of it too, because they are what beacons that
@@ -30,7 +30,7 @@ use crate::time::UnixMillis;
 /// From so many peers on, a list is never too short to share.
 pub const SHORT_LIST: usize = 20;
 
-/// What happens with places that are left after the rounds.
+/// Says what happens with places that are left after the rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shares {
     /// They stay empty.
@@ -41,7 +41,7 @@ pub enum Shares {
     Available,
 }
 
-/// One peer of the result.
+/// Holds one peer of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The newest ticket that any beacon has of this claim.
@@ -50,8 +50,8 @@ pub struct Entry {
     pub listed_by: Vec<usize>,
 }
 
-/// A peerId that several keys claim, at different beacons or at one. All but one of them are impostors', or the peer has
-/// changed its key.
+/// Holds a peerId that several keys claim, at different beacons or at one. All but one of them are impostors', or the
+/// peer has changed its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disagreement {
     /// The peerId.
@@ -62,7 +62,7 @@ pub struct Disagreement {
     pub chosen: Option<PublicKey>,
 }
 
-/// The result. Beacons are positions in the slice that was given.
+/// Holds the result of a merge. Beacons are positions in the slice that was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// One a peerId, newest first.
@@ -73,8 +73,8 @@ pub struct Merged {
     pub limited_by: Option<usize>,
 }
 
-/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::Answer::listed`] is. Beacons with an
-/// empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
+/// Merges what beacons answered, each list one ticket a claim, as [`crate::answer::VerifiedAnswer::listed`] is. Beacons
+/// with an empty list have no share. At most `limit` entries. The same answers in the same order give the same result.
 pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Merged {
     let beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
     let peers = candidates(answers, beacons);
@@ -99,7 +99,7 @@ pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Me
     Merged { entries, disagreements, limited_by }
 }
 
-/// What is said of one key for one peerId.
+/// Holds what is said of one key for one peerId.
 #[derive(Debug)]
 struct Claim<'a> {
     newest: &'a VerifiedTicket,
@@ -112,8 +112,8 @@ impl Claim<'_> {
         self.since.keys().copied().collect()
     }
 
-    /// Whether more than half of the beacons prefer this claim to another of the same peerId: they list it alone of the
-    /// two, or say that it is present longer.
+    /// Returns whether more than half of the beacons prefer this claim to another of the same peerId: they list it
+    /// alone of the two, or say that it is present longer.
     fn is_preferred_to(&self, other: &Self, beacons: usize) -> bool {
         let prefers = |(beacon, since): &(&usize, &Option<UnixMillis>)| match (since, other.since.get(beacon)) {
             (_, None) => true,
@@ -124,7 +124,7 @@ impl Claim<'_> {
     }
 }
 
-/// What is said of one peerId.
+/// Holds what is said of one peerId.
 #[derive(Debug)]
 struct Peer<'a> {
     peer_id: &'a PeerId,
@@ -145,7 +145,8 @@ impl<'a> Peer<'a> {
         Self { peer_id, keys, preferred }
     }
 
-    /// For each beacon that can be given this peer, the key that it is given with. It lists that key for this peerId.
+    /// Returns, for each beacon that can be given this peer, the key that it is given with. The beacon lists that key
+    /// for this peerId.
     fn keys_by_beacon(&self) -> BTreeMap<usize, PublicKey> {
         if let Some((key, claim)) = self.preferred.and_then(|key| Some((key, self.keys.get(&key)?))) {
             return claim.since.keys().map(|beacon| (*beacon, key)).collect();
@@ -162,7 +163,7 @@ impl<'a> Peer<'a> {
         longest.into_iter().map(|(beacon, (_, _, key))| (beacon, key)).collect()
     }
 
-    /// Whether more than half of the beacons list the key that most prefer: where fewer than half are hostile, an honest
+    /// Returns whether more than half of the beacons list the key that most prefer: where fewer than half are hostile, an honest
     /// one lists it.
     fn is_of_majority(&self, beacons: usize) -> bool {
         self.preferred.and_then(|key| self.keys.get(&key)).is_some_and(|claim| claim.since.len() * 2 > beacons)
@@ -174,7 +175,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// Everything that is said, by peerId.
+/// Sorts everything that is said by peerId.
 fn candidates(answers: &[Vec<Listed>], beacons: usize) -> Vec<Peer<'_>> {
     let mut peers: BTreeMap<&PeerId, BTreeMap<PublicKey, Claim<'_>>> = BTreeMap::new();
     for (beacon, listed) in answers.iter().enumerate() {
@@ -200,7 +201,7 @@ struct Edge<'a> {
     rank: (UnixMillis, &'a str),
 }
 
-/// Who is given which peer.
+/// Holds which peer is given to which beacon.
 #[derive(Debug)]
 struct Places<'a> {
     /// For each beacon with a list, what it can be given, newest first.
@@ -239,12 +240,12 @@ impl<'a> Places<'a> {
         Self { edges, short, majority, taken: vec![None; peers.len()], count: 0, others: 0, rounds: 0 }
     }
 
-    /// The places that are left for peers that are not of the majority.
+    /// Returns the places that are left for peers that are not of the majority.
     fn room(&self, limit: usize) -> usize {
         limit.saturating_sub(self.majority.len()).saturating_sub(self.others)
     }
 
-    /// As many whole rounds as there are among the beacons that share, with room for as many of each that only adds.
+    /// Deals as many whole rounds as there are among the beacons that share, with room for as many of each that only adds.
     /// Returns the beacon that could not be given one more.
     fn deal_rounds(&mut self, limit: usize) -> Option<usize> {
         if self.room(limit) == 0 {
@@ -263,7 +264,7 @@ impl<'a> Places<'a> {
                 }
             }
             if ended_by.is_some() || self.others + self.of_short_lists(self.rounds + 1) > room {
-                // Part of a round is none: some beacons would have more than others.
+                // Part of a round does not count: some beacons would have more than others.
                 (self.taken, self.others) = (before, others);
                 return ended_by;
             }
@@ -272,7 +273,7 @@ impl<'a> Places<'a> {
         None
     }
 
-    /// The most that the beacons that only add can be given in so many rounds.
+    /// Returns the most that the beacons that only add can be given in so many rounds.
     fn of_short_lists(&self, rounds: usize) -> usize {
         let others = |beacon: &usize| {
             let edges = self.edges.get(beacon).into_iter().flatten();
@@ -302,7 +303,7 @@ impl<'a> Places<'a> {
     /// if there is one, and the newest. `eligible` is told whether a peer is of the majority.
     ///
     /// # Errors
-    /// Where there is none, the beacon with the shortest list among those that would have had to take another.
+    /// Where there is no such peer, the beacon with the shortest list among those that would have had to take another.
     fn augment(&mut self, start: usize, eligible: impl Fn(bool) -> bool) -> Result<(), usize> {
         let search = self.search(start, eligible);
         let Some(free) = search.best_free else { return Err(search.shortest) };
@@ -397,7 +398,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// In turns, the newest that is left of each beacon.
+    /// Gives out what is left in turns, the newest of each beacon.
     fn fill(&mut self, limit: usize) {
         let mut turns: Vec<_> = self
             .edges
@@ -428,7 +429,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The beacons whose lists are too short to share: of fewer than [`SHORT_LIST`] peers, and of less than half of the median
+/// Returns the beacons whose lists are too short to share: of fewer than [`SHORT_LIST`] peers, and of less than half of the median
 /// of all lists. Of two middle lists the shorter one counts, so that it takes more than half of the beacons to make an
 /// honest list too short.
 fn short_lists(edges: &BTreeMap<usize, Vec<Edge<'_>>>) -> BTreeSet<usize> {
@@ -439,7 +440,7 @@ fn short_lists(edges: &BTreeMap<usize, Vec<Edge<'_>>>) -> BTreeSet<usize> {
     edges.iter().filter(|(_, edges)| is_short(edges.len())).map(|(beacon, _)| *beacon).collect()
 }
 
-/// What can be reached from one beacon by letting others take something else.
+/// Holds what can be reached from one beacon by letting others take something else.
 #[derive(Debug)]
 struct Search {
     /// For each peer that was found, the beacon that would take it, and its key.

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use crate::base64;
 use crate::secret::{HashPurpose, Secret};
 
-/// A client, as the host that ends its connection sees it.
+/// Describes a client as the host that ends its connection sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Client {
     /// Its address. All clients without one count as one household, so that hiding an address gains nothing.
@@ -22,7 +22,7 @@ pub struct Client {
     pub autonomous_system: Option<u32>,
 }
 
-/// Where a client counts: three levels, each in the one before, as hashes.
+/// Says where a client counts: three levels, each in the one before, as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkPath {
     /// The autonomous system; where it is unknown, an IPv4 /16 or an IPv6 /29, the least that a registry gives a
@@ -34,7 +34,7 @@ pub struct NetworkPath {
     pub household: NetworkHash,
 }
 
-/// What the rate limit counts a client's request for, as hashes.
+/// Says which addresses and networks the rate limit counts a client's request for, as hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RatePath {
     /// An IPv4 address or an IPv6 /64.
@@ -45,7 +45,7 @@ pub struct RatePath {
     pub site: Option<NetworkHash>,
 }
 
-/// A network as it is remembered.
+/// Stands for a network, as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkHash(u64);
 
@@ -65,8 +65,8 @@ impl NetworkHash {
     }
 }
 
-/// The key under which a path is handed from the process that ends connections to a community's object. It is no
-/// secret: whoever has such a hash finds the address by trying them all. It keeps addresses from standing in the URL of
+/// The key under which a path is handed from the process that ends connections to a community's object. The key is
+/// not a secret: whoever has such a hash finds the address by trying them all. It keeps addresses from standing in the URL of
 /// a call, which a platform may write down. The object hashes again, under its own secret.
 const HAND_OVER: Secret = Secret::from_bytes(*b"rendezvous-path1");
 
@@ -92,7 +92,7 @@ impl Client {
     }
 }
 
-/// A path on its way to an object, which hashes it under its own secret before it remembers it.
+/// Holds a path on its way to an object, which hashes it under its own secret before it remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandedOver(NetworkPath);
 

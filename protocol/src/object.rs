@@ -32,7 +32,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// For an optional field: what is there must be a `T`, and `null` is not. Goes with `#[serde(default)]`.
+/// Deserialises an optional field that is there: it must be a `T`, which `null` is not. Goes with `#[serde(default)]`.
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-/// An origin (RFC 6454): a scheme, a host, and a port unless it is the scheme's own.
+/// Holds an origin (RFC 6454): a scheme, a host, and a port unless it is the scheme's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 

@@ -11,7 +11,7 @@ use crate::time::saturating_millis;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The two bounds, and the rate limit.
+/// Holds the two bounds and the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pacing {
     /// The shortest time before the next announce.
@@ -25,13 +25,13 @@ pub struct Pacing {
 }
 
 impl Pacing {
-    /// After how many milliseconds one of `peers` peers is asked to announce again. `random` is uniform.
+    /// Returns after how many milliseconds one of `peers` peers is asked to announce again. `random` is uniform.
     pub fn announce_after_millis(&self, peers: usize, random: u32) -> u64 {
         let (earliest, latest) = self.bounds(peers);
         earliest + u64::from(random) % (latest - earliest + 1)
     }
 
-    /// Both bounds for so many peers, in milliseconds.
+    /// Returns both bounds for so many peers, in milliseconds.
     fn bounds(&self, peers: usize) -> (u64, u64) {
         let [earliest, latest, lifetime] =
             [self.earliest, self.latest, self.ticket_max_lifetime].map(saturating_millis);

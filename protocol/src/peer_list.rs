@@ -21,7 +21,7 @@ use crate::snapshot::{SnapshotError, read_path, read_ticket};
 use crate::ticket::VerifiedTicket;
 use crate::time::UnixMillis;
 
-/// What an answer says of the peers in it: the items of two JSON arrays, without the brackets.
+/// Holds what an answer says of the peers in it: the items of two JSON arrays, without the brackets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excerpt {
     /// Tickets in their normal form.
@@ -51,7 +51,7 @@ impl Excerpt {
     }
 }
 
-/// A peer that is listed.
+/// Holds a peer that is listed.
 #[derive(Debug)]
 struct ListedPeer {
     ticket: VerifiedTicket,
@@ -60,7 +60,7 @@ struct ListedPeer {
     path: NetworkPath,
 }
 
-/// A list as it was at one moment.
+/// Holds a roster's whole list as it was at one moment.
 #[derive(Debug)]
 pub struct PeerList {
     /// Different after every change of the roster and every start of its object.

@@ -21,7 +21,7 @@ use crate::time::{UnixMillis, saturating_millis};
 /// The window whose requests may all be made at once.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Why a request is refused.
+/// Says why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimited {
     /// The address, its network or its site has made too many.
@@ -50,7 +50,7 @@ impl RateLimited {
     }
 }
 
-/// The rate limit of requests, by address, network and site.
+/// Limits the rate of requests, by address, network and site.
 #[derive(Debug)]
 pub struct RateLimit {
     addresses: Buckets,
@@ -92,7 +92,7 @@ impl RateLimit {
     }
 }
 
-/// The rate limit of communities that anybody may name, and that cost an object each.
+/// Limits the rate of communities that anybody may name, and that cost an object each.
 #[derive(Debug)]
 pub struct NewCommunities {
     networks: Buckets,
@@ -183,7 +183,7 @@ fn take_from_all<const LEVELS: usize>(
     Ok(())
 }
 
-/// The buckets of all networks of one level.
+/// Holds the buckets of all networks of one level.
 #[derive(Debug)]
 struct Buckets {
     /// Microseconds of refill that one costs, so that large limits keep their precision.

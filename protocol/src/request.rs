@@ -14,7 +14,8 @@ use crate::object::{Object, present};
 use crate::roster::Excluded;
 use crate::time::saturating_millis;
 
-/// Why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the wire.
+/// Says why a request is refused before its ticket is looked at. [`RequestError::code`] is the name of each on the
+/// wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The body is not the JSON it should be.
@@ -49,7 +50,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) | Self::BodyBrokenOff => "MALFORMED",
@@ -63,7 +64,8 @@ impl RequestError {
     }
 }
 
-/// The body of `POST /announce` and `POST /leave`: `{"ticket":{…},"community"?:"…"}`, nothing else, nothing twice.
+/// Holds the body of `POST /announce` and `POST /leave`: `{"ticket":{…},"community"?:"…"}`, nothing else, nothing
+/// twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TicketBody<'a> {
     /// The ticket, not parsed yet: a bad one is answered with the community's list, so the community comes first.
@@ -148,7 +150,7 @@ pub fn choose_limit(asked: Option<&str>, most: usize) -> Result<usize, RequestEr
     Ok(asked.parse().unwrap_or(most).min(most))
 }
 
-/// Whom a reader asks to leave out.
+/// Says whom a reader asks to leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exclusion {
     /// Nobody.

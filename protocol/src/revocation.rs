@@ -19,7 +19,7 @@ use crate::object::{Object, present};
 /// All that revocations have.
 const FIELDS: &str = "ticketKeys, publisherKeys and beacons";
 
-/// Why a text is no list of revocations. [`RevocationError::code`] names each.
+/// Says why a text is not a list of revocations. [`RevocationError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
     /// Larger than a capsule could carry.
@@ -62,7 +62,7 @@ pub enum RevocationError {
 }
 
 impl RevocationError {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge
@@ -75,7 +75,7 @@ impl RevocationError {
     }
 }
 
-/// What is revoked.
+/// Holds what is revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
     /// Peers whose tickets are refused, wherever they come from.
@@ -130,7 +130,7 @@ impl Revocations {
         }
     }
 
-    /// The canonical JSON, with all three lists: what a capsule carries, and what a file can hold.
+    /// Writes the canonical JSON, with all three lists, that a capsule carries and a file can hold.
     pub fn to_json(&self) -> String {
         let texts = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_string).collect::<BTreeSet<_>>();
         canonical(&json!({
@@ -140,7 +140,7 @@ impl Revocations {
         }))
     }
 
-    /// Whether nothing is revoked.
+    /// Returns whether nothing is revoked.
     pub fn is_empty(&self) -> bool {
         self.ticket_keys.is_empty() && self.publisher_keys.is_empty() && self.beacons.is_empty()
     }

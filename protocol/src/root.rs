@@ -25,7 +25,7 @@ const VERSION: u64 = 1;
 /// The highest `rootVersion`, 2^53 - 1, for the sake of those who read numbers as doubles.
 const ROOT_VERSION_MAX: u64 = (1 << 53) - 1;
 
-/// Parts that make no root. [`RootInvalid::code`] names each.
+/// Says why parts do not make a root. [`RootInvalid::code`] names each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RootInvalid {
     /// No keys in a role, or too many.
@@ -57,7 +57,7 @@ pub enum RootInvalid {
 }
 
 impl RootInvalid {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::KeyCount { .. } | Self::Threshold { .. } | Self::KeyInBothRoles { .. } | Self::RootVersion { .. } => {
@@ -67,7 +67,7 @@ impl RootInvalid {
     }
 }
 
-/// Whose root keys have to sign a root.
+/// Says whose root keys have to sign a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
     /// Those of the root before it, which thereby hands over.
@@ -85,13 +85,13 @@ impl Signed {
     }
 }
 
-/// Why a root is refused. [`RootError::code`] names each.
+/// Says why a root is refused. [`RootError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RootError {
     /// Larger than any root may be.
     #[error("the root is longer than {ROOT_MAX_BYTES} bytes")]
     TooLarge,
-    /// What lies beside it as its signatures is no signatures file.
+    /// The file beside it is not a signatures file.
     #[error("{0}")]
     SignaturesMalformed(#[from] SignaturesError),
     /// Too few of those who have to sign it did.
@@ -143,7 +143,7 @@ pub enum RootError {
 }
 
 impl RootError {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge | Self::Malformed(_) => "MALFORMED",
@@ -158,7 +158,7 @@ impl RootError {
     }
 }
 
-/// Keys, and how many of them have to agree.
+/// Holds keys, and how many of them have to agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     threshold: usize,
@@ -180,12 +180,12 @@ impl Role {
         Ok(Self { threshold, keys })
     }
 
-    /// How many of the keys have to sign.
+    /// Returns how many of the keys have to sign.
     pub const fn threshold(&self) -> usize {
         self.threshold
     }
 
-    /// The keys.
+    /// Returns the keys.
     pub const fn keys(&self) -> &BTreeSet<PublicKey> {
         &self.keys
     }
@@ -204,7 +204,7 @@ impl Role {
     }
 }
 
-/// Who may publish for a community.
+/// Says who may publish for a community.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     community: Community,
@@ -275,32 +275,33 @@ impl Root {
         format!("{root_version}.root.json")
     }
 
-    /// The only community that it speaks of.
+    /// Returns the only community that it speaks of.
     pub const fn community(&self) -> &Community {
         &self.community
     }
 
-    /// Its number in the chain, from 1.
+    /// Returns its number in the chain, from 1.
     pub const fn root_version(&self) -> u64 {
         self.root_version
     }
 
-    /// When it ends, unless a successor takes its place.
+    /// Returns when it ends, unless a successor takes its place.
     pub const fn expires_at(&self) -> UnixMillis {
         self.expires_at
     }
 
-    /// Who signs the next root.
+    /// Returns the keys that sign the next root.
     pub const fn root_keys(&self) -> &Role {
         &self.root_keys
     }
 
-    /// Who signs capsules.
+    /// Returns the keys that sign capsules.
     pub const fn publisher_keys(&self) -> &Role {
         &self.publisher_keys
     }
 
-    /// The file: the same root gives the same bytes, one key a line, so that two roots can be compared line by line.
+    /// Writes the file: the same root gives the same bytes, one key a line, so that two roots can be compared line by
+    /// line.
     pub fn to_json(&self) -> String {
         let Self { community, root_version, expires_at, root_keys, publisher_keys } = self;
         format!(
@@ -355,7 +356,7 @@ impl Root {
             let (found, expected) = (root.community.clone(), self.community.clone());
             return Err(RootError::CommunityMismatch { found, expected });
         }
-        // Not a later one either: its signers may have been taken out in between. (Of 2^53 - 1 there is no successor.)
+        // Not a later one either: its signers may have been taken out in between. (2^53 - 1 has no successor.)
         let expected = self.root_version.saturating_add(1);
         if root.root_version != expected {
             return Err(RootError::OutOfSequence { found: root.root_version, expected });

@@ -8,7 +8,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
-/// What a value is used for.
+/// Says what a value is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum HashPurpose {
@@ -22,7 +22,7 @@ pub(crate) enum HashPurpose {
     Seed = 4,
 }
 
-/// A key of 16 random bytes.
+/// Holds a key of 16 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret([u8; 16]);
 

@@ -15,7 +15,7 @@ use crate::base64;
 use crate::key::PublicKey;
 use crate::limits::{SIGNATURES_MAX_BYTES, SIGNATURES_MAX_LINES};
 
-/// Why a file is no signatures file. [`SignaturesError::code`] names each.
+/// Says why a file is not a signatures file. [`SignaturesError::code`] names each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignaturesError {
     /// More bytes than any right one has.
@@ -27,7 +27,7 @@ pub enum SignaturesError {
     /// More signatures than are read.
     #[error("the signatures file has more than {SIGNATURES_MAX_LINES} signatures")]
     TooManyLines,
-    /// A line that is no signature.
+    /// A line that is not a key and a signature.
     #[error("line {line} of the signatures file is not a key and a signature, both in base64")]
     Line {
         /// Counted from 1.
@@ -36,7 +36,7 @@ pub enum SignaturesError {
 }
 
 impl SignaturesError {
-    /// A name for scripts.
+    /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge | Self::Empty | Self::TooManyLines | Self::Line { .. } => "MALFORMED",
@@ -44,7 +44,7 @@ impl SignaturesError {
     }
 }
 
-/// Signatures over one file. None of them has been checked: that is what [`Signatures::signers`] does.
+/// Holds signatures over one file. None of them has been checked: [`Signatures::signers`] does that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signatures {
     /// Of one key there may be several, of which one may fit.
@@ -79,8 +79,8 @@ impl Signatures {
         self.lines.push((key, signature));
     }
 
-    /// The file: the keys in order, so that it does not depend on who signed first. With more than
-    /// [`SIGNATURES_MAX_LINES`] signatures it is one that no reader takes, and so it is with none.
+    /// Writes the file, with the keys in order, so that it does not depend on who signed first. With more than
+    /// [`SIGNATURES_MAX_LINES`] signatures, or with none, it is a file that no reader takes.
     pub fn to_text(&self) -> String {
         let mut lines = self.lines.clone();
         lines.sort_unstable();
@@ -91,29 +91,31 @@ impl Signatures {
         })
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// How many lines there are.
+    /// Returns how many lines there are.
     pub const fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// The keys that the lines name, each once, whether their signatures fit or not.
+    /// Returns the keys that the lines name, each once, whether their signatures fit or not.
     pub fn keys(&self) -> BTreeSet<PublicKey> {
         self.lines.iter().map(|(key, _)| *key).collect()
     }
 
-    /// Those of `keys` by which there is a signature over `message`. Each counts once, whatever lines repeat it.
+    /// Returns those of `keys` by which there is a signature over `message`. Each counts once, whatever lines repeat
+    /// it.
     pub fn signers(&self, message: &[u8], keys: &BTreeSet<PublicKey>) -> BTreeSet<PublicKey> {
         let asked: BTreeSet<_> = self.lines.iter().filter(|(key, _)| keys.contains(key)).collect();
         let fits = |(key, signature): &&(PublicKey, [u8; 64])| key.verify(message, signature).is_ok();
         asked.into_iter().filter(fits).map(|(key, _)| *key).collect()
     }
 
-    /// The signature over `message` by each of `keys` that has one: what is worth keeping of a file that others wrote.
+    /// Returns the signature over `message` by each of `keys` that has one: all that is worth keeping of a file that
+    /// others wrote.
     pub fn fitting(&self, message: &[u8], keys: &BTreeSet<PublicKey>) -> Self {
         let fits =
             |(key, signature): &&(PublicKey, [u8; 64])| keys.contains(key) && key.verify(message, signature).is_ok();

@@ -29,7 +29,7 @@ use crate::time::UnixMillis;
 
 const VERSION: u64 = 2;
 
-/// Why stored bytes are not a roster.
+/// Says why stored bytes are not a roster.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Not the JSON of a snapshot.
@@ -43,7 +43,7 @@ pub enum SnapshotError {
     Field(&'static str),
 }
 
-/// A roster as it was at one moment.
+/// Holds a roster as it was at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
     /// When it was taken. Of two, the later one is right.

@@ -23,7 +23,7 @@ use crate::time::{UnixMillis, saturating_millis};
 const VERSION: u64 = 1;
 const ALGORITHM: &str = "ed25519";
 
-/// Why a ticket is refused. [`TicketError::code`] is the name of each on the wire.
+/// Says why a ticket is refused. [`TicketError::code`] is the name of each on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
     /// Shape, types, lengths or base64.
@@ -86,7 +86,7 @@ pub enum TicketError {
 }
 
 impl TicketError {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "MALFORMED",
@@ -103,7 +103,7 @@ impl TicketError {
     }
 }
 
-/// What a ticket is presented for. One that says "I leave" must never be taken for one that says "I am here".
+/// Says what a ticket is presented for. One that says "I leave" must never be taken for one that says "I am here".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To be listed: `leave` must be absent.
@@ -112,7 +112,7 @@ pub enum Purpose {
     Leave,
 }
 
-/// The name of a peer: 1 to 128 bytes of printable ASCII without `"`, `\`, `<`, `>`, `&`, no space at either end.
+/// Holds the name of a peer: 1 to 128 bytes of printable ASCII without `"`, `\`, `<`, `>`, `&`, no space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(String);
 
@@ -124,7 +124,7 @@ impl PeerId {
         (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -142,7 +142,7 @@ impl std::borrow::Borrow<str> for PeerId {
     }
 }
 
-/// The application's name for the user: 1 to 128 bytes of UTF-8 without control characters.
+/// Holds the application's name for the user: 1 to 128 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserId(String);
 
@@ -153,13 +153,13 @@ impl UserId {
         (fits && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// 12 to 32 bytes that make two tickets of one millisecond differ.
+/// Holds 12 to 32 bytes that make two tickets of one millisecond differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nonce(Vec<u8>);
 
@@ -170,10 +170,10 @@ impl Nonce {
     }
 }
 
-/// What a peer signs.
+/// Holds what a peer signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// The peer.
+    /// Returns the peer.
     pub peer_id: PeerId,
     /// Its user.
     pub user_id: UserId,
@@ -190,9 +190,9 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The bytes that are signed: the payload as [`canonical`](crate::canonical::canonical) writes it, without the way
-    /// over a tree of values, because this is done for every request. Of all fields only `userId` may have characters
-    /// that are escaped.
+    /// Writes the bytes that are signed: the payload as [`canonical`](crate::canonical::canonical) writes it, without
+    /// the way over a tree of values, because this is done for every request. Of all fields only `userId` may have
+    /// characters that are escaped.
     pub fn signed_bytes(&self) -> String {
         let Self { issued_at, expires_at, .. } = self;
         let community = self.community.as_ref().map(|name| format!(r#""community":"{name}","#)).unwrap_or_default();
@@ -206,7 +206,7 @@ impl Payload {
     }
 }
 
-/// A ticket of the right shape. Nothing else is known of it.
+/// Holds a ticket of the right shape, of which nothing else is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     payload: Payload,
@@ -214,7 +214,7 @@ pub struct Ticket {
     signature: [u8; 64],
 }
 
-/// What a verifier asks of a ticket.
+/// Holds what a verifier asks of a ticket.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketRules<'a> {
     /// The community asked for.
@@ -228,12 +228,12 @@ pub struct TicketRules<'a> {
 }
 
 impl<'a> TicketRules<'a> {
-    /// The defaults of a beacon and of those who ask it: 180 seconds of life, any key.
+    /// Makes the default rules of a beacon and of those who ask it: 180 seconds of life, any key.
     pub const fn new(community: &'a Community) -> Self {
         Self { community, max_lifetime: TICKET_MAX_LIFETIME, trusted_keys: None, revoked_keys: None }
     }
 
-    /// The defaults for tickets in capsules: 7 days of life, any key.
+    /// Makes the default rules for tickets in capsules: 7 days of life, any key.
     pub const fn in_capsule(community: &'a Community) -> Self {
         Self { max_lifetime: CAPSULE_TICKET_MAX_LIFETIME, ..Self::new(community) }
     }
@@ -322,22 +322,22 @@ impl Ticket {
         Self { payload, public_key: key.public_key(), signature }
     }
 
-    /// What was signed.
+    /// Returns the payload, which was signed.
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// The key that signed it, or so it says.
+    /// Returns the key that signed it, or so it says.
     pub const fn public_key(&self) -> PublicKey {
         self.public_key
     }
 
-    /// The normal form: keys sorted by byte, no white space.
+    /// Writes the normal form: keys sorted by byte, no white space.
     pub fn to_json(&self) -> String {
         self.normal_form(&self.payload.signed_bytes())
     }
 
-    /// `payload` is in its normal form already, and nothing else of a ticket needs escaping.
+    /// Writes the normal form. `payload` is in its own already, and nothing else of a ticket needs escaping.
     fn normal_form(&self, payload: &str) -> String {
         let public_key = base64::encode(self.public_key.as_bytes());
         let signature = base64::encode(&self.signature);
@@ -393,9 +393,9 @@ impl Ticket {
     }
 }
 
-/// A ticket of which everything is checked but the signature. The host verifies the signature, because a runtime's own
-/// code may be faster: by the plain equation of RFC 8032 for key, signature and message. The rest of the one acceptance
-/// rule has been checked: see [`PublicKey::may_have_made`].
+/// Holds a ticket of which everything is checked but the signature. The host verifies the signature, because a
+/// runtime's own code may be faster: by the plain equation of RFC 8032 for key, signature and message. The rest of the
+/// one acceptance rule has been checked: see [`PublicKey::may_have_made`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
     message: String,
@@ -404,22 +404,22 @@ pub struct Unverified {
 }
 
 impl Unverified {
-    /// The key.
+    /// Returns the key.
     pub const fn public_key(&self) -> PublicKey {
         self.ticket.ticket.public_key
     }
 
-    /// The signature.
+    /// Returns the signature.
     pub const fn signature(&self) -> &[u8; 64] {
         &self.ticket.ticket.signature
     }
 
-    /// What is signed.
+    /// Returns the bytes that are signed.
     pub const fn message(&self) -> &[u8] {
         self.message.as_bytes()
     }
 
-    /// What is signed, by which key, and the signature: the normal form of the whole ticket.
+    /// Returns the normal form of the whole ticket: what is signed, by which key, and the signature.
     pub fn as_json(&self) -> &str {
         &self.ticket.json
     }
@@ -438,7 +438,7 @@ impl Unverified {
     }
 }
 
-/// A ticket that was good when it was checked, with its normal form ready to be copied into answers.
+/// Holds a ticket that was good when it was checked, with its normal form ready to be copied into answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedTicket {
     ticket: Ticket,
@@ -456,7 +456,7 @@ impl VerifiedTicket {
         Ok(Self { ticket: Ticket::parse(json, purpose)?, json: json.into() })
     }
 
-    /// What was signed.
+    /// Returns the payload, which was signed.
     pub const fn payload(&self) -> &Payload {
         &self.ticket.payload
     }
@@ -466,17 +466,17 @@ impl VerifiedTicket {
         &self.ticket.payload.peer_id
     }
 
-    /// The key that signed it.
+    /// Returns the key that signed it.
     pub const fn public_key(&self) -> PublicKey {
         self.ticket.public_key
     }
 
-    /// Its signature.
+    /// Returns its signature.
     pub const fn signature(&self) -> &[u8; 64] {
         &self.ticket.signature
     }
 
-    /// The normal form.
+    /// Returns the normal form.
     pub fn as_json(&self) -> &str {
         &self.json
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
-/// A point in time in milliseconds since the Unix epoch, below 2^53, so that every JSON reader has it exactly.
+/// Holds a point in time in milliseconds since the Unix epoch, below 2^53, so that every JSON reader has it exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnixMillis(u64);
@@ -15,28 +15,28 @@ impl UnixMillis {
     /// The latest point in time that the wire can carry, 2^53 - 1.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// The point `millis` after the epoch, or [`UnixMillis::MAX`] where that is later.
+    /// Makes the point `millis` after the epoch, or [`UnixMillis::MAX`] where that is later.
     pub const fn saturating(millis: u64) -> Self {
         if millis < Self::MAX.0 { Self(millis) } else { Self::MAX }
     }
 
-    /// The point `millis` after the epoch, or `None` from 2^53 on.
+    /// Makes the point `millis` after the epoch, or `None` from 2^53 on.
     pub const fn new(millis: u64) -> Option<Self> {
         if millis <= Self::MAX.0 { Some(Self(millis)) } else { None }
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds since the epoch.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// This point moved into the future, at most to [`UnixMillis::MAX`].
+    /// Returns this point moved into the future, at most to [`UnixMillis::MAX`].
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self::saturating(self.0.saturating_add(saturating_millis(duration)))
     }
 
-    /// How long before this point `earlier` was; zero if it was not.
+    /// Returns how long before this point `earlier` was; zero if it was not.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for UnixMillis {
     }
 }
 
-/// Whole milliseconds of `duration`, at most `u64::MAX`.
+/// Returns the whole milliseconds of `duration`, at most `u64::MAX`.
 pub fn saturating_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

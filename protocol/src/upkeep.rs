@@ -24,8 +24,8 @@ use std::time::Duration;
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
 
-/// The time in which the bucket gains one row, and the longest that a change waits. What is left of [`SNAPSHOT_LOSS`] is
-/// for the write itself.
+/// The time in which the bucket gains one row, and the longest that a change waits. The rest of [`SNAPSHOT_LOSS`] is for
+/// the write itself.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
 
 /// Rows that the bucket holds. With four of them, peers that announce less often than the bucket gains rows need no
@@ -44,7 +44,7 @@ const ALARM_GRACE: Duration = Duration::from_secs(60);
 
 const _: () = assert!(SNAPSHOT_INTERVAL.as_millis() < SNAPSHOT_LOSS.as_millis());
 
-/// What has been put off, and until when.
+/// Holds what has been put off, and until when.
 #[derive(Debug)]
 pub struct Upkeep {
     alarm_spacing: Duration,
@@ -57,8 +57,8 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Nothing put off yet. An alarm is set for no sooner than `ticket_max_lifetime` from then. `written_at` is when
-    /// the roster was written that is in storage, if one is.
+    /// Makes an upkeep with nothing put off. An alarm is set for no sooner than `ticket_max_lifetime` from then.
+    /// `written_at` is when the roster was written that is in storage, if one is.
     pub fn new(ticket_max_lifetime: Duration, written_at: Option<UnixMillis>) -> Self {
         Self {
             alarm_spacing: ticket_max_lifetime,
@@ -69,7 +69,8 @@ impl Upkeep {
         }
     }
 
-    /// The roster has changed: [`Upkeep::take_write`] is to be called, and again after the time that this returns.
+    /// Notes that the roster has changed. [`Upkeep::take_write`] is to be called now, and again after the time that
+    /// this returns.
     pub fn changed(&mut self, now: UnixMillis) -> Option<Duration> {
         if self.write_at.is_some() || self.suspended {
             return None;
@@ -79,7 +80,8 @@ impl Upkeep {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Whether the roster is to be written now. May be asked at any time; once it says yes it counts as written.
+    /// Returns whether the roster is to be written now. May be asked at any time; once it says yes it counts as
+    /// written.
     pub fn take_write(&mut self, now: UnixMillis) -> bool {
         // A clock that has jumped back puts nothing off.
         let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_INTERVAL).is_some();
@@ -89,12 +91,13 @@ impl Upkeep {
         due
     }
 
-    /// How long it takes until the bucket is full. It is never more than empty, though the clock may have jumped back.
+    /// Returns how long it takes until the bucket is full. It is never more than empty, though the clock may have
+    /// jumped back.
     fn missing(&self, now: UnixMillis) -> Duration {
         self.full_at.map_or(FILLING_AFTER_ONE, |at| at.since(now).min(FILLING))
     }
 
-    /// There is nothing left that would be worth a write.
+    /// Notes that nothing is left that would be worth a write.
     pub const fn drop_write(&mut self) {
         self.write_at = None;
     }
@@ -113,12 +116,12 @@ impl Upkeep {
         }
     }
 
-    /// Whether there are changes that are not written yet.
+    /// Returns whether there are changes that are not written yet.
     pub const fn has_unwritten(&self) -> bool {
         self.write_at.is_some()
     }
 
-    /// The alarm to set now, if any. `deadline` is when the roster next has something to tidy up.
+    /// Returns the alarm to set now, if any. `deadline` is when the roster next has something to tidy up.
     pub fn next_alarm(&mut self, now: UnixMillis, deadline: Option<UnixMillis>) -> Option<UnixMillis> {
         let waiting = self.alarm_at.is_some_and(|at| now < at.after(ALARM_GRACE));
         let (Some(deadline), false) = (deadline, waiting || self.suspended) else { return None };
@@ -127,7 +130,7 @@ impl Upkeep {
         Some(at)
     }
 
-    /// The alarm has come.
+    /// Notes that the alarm has come.
     pub const fn alarmed(&mut self) {
         self.alarm_at = None;
     }

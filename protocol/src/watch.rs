@@ -21,7 +21,7 @@ pub const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest wait after the first failure. It doubles from here.
 pub const BACK_OFF_FIRST: Duration = Duration::from_secs(5);
 
-/// The rhythm of one publisher.
+/// Keeps the rhythm of one publisher.
 #[derive(Clone, Debug)]
 pub struct Watch {
     every: Duration,
@@ -30,29 +30,31 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A publisher that has not published yet. Its first round is due at once.
+    /// Makes the rhythm of a publisher that has not published yet. Its first round is due at once.
     pub const fn new(every: Duration) -> Self {
         Self { every, failures: 0, published_until: None }
     }
 
-    /// How many rounds published nothing since the last one that did.
+    /// Returns how many rounds published nothing since the last one that did.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// When the capsule ends that was published last.
+    /// Returns when the capsule ends that was published last.
     pub const fn published_until(&self) -> Option<Duration> {
         self.published_until
     }
 
-    /// A round that began at `began` has published, by `now`, a capsule that ends at `until`. When the next one begins.
+    /// Notes that a round that began at `began` has published, by `now`, a capsule that ends at `until`. Returns when
+    /// the next one begins.
     pub fn published(&mut self, began: Duration, now: Duration, until: Duration) -> Duration {
         self.failures = 0;
         self.published_until = Some(until);
         began.saturating_add(self.every).max(now.saturating_add(PAUSE_MIN))
     }
 
-    /// A round has published nothing by `now`. When the next one begins. `random` spreads those who failed together.
+    /// Notes that a round has published nothing by `now`. Returns when the next one begins. `random` spreads those who
+    /// failed together.
     pub fn failed(&mut self, now: Duration, random: u8) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let mut wait = Backoff { first: BACK_OFF_FIRST, most: self.every }.wait(self.failures, random);

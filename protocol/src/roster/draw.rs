@@ -1,7 +1,7 @@
 //! Which records an answer holds when there are more than fit.
 //!
 //! A quarter of the places goes to those present longest, one a share; the rest is dealt in turns, one a share, in a
-//! drawn order. So an answer shows as many shares as it can, whatever any of them does: nothing depends on how often
+//! drawn order. An answer thereby shows as many shares as it can, whatever any of them does: nothing depends on how often
 //! or when somebody announces, which is free to choose. The order of the result is drawn too.
 //!
 //! A drawn answer is a function of its **seed**. Whoever knows the seed knows the draw: seeds come from the community's
@@ -17,7 +17,7 @@ use crate::time::{UnixMillis, saturating_millis};
 /// How long readers are given one draw, so that lists can be kept.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// What a draw depends on besides the records.
+/// Holds what a draw depends on besides the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u64);
 
@@ -57,7 +57,7 @@ const SITE: u64 = 4;
 const RECORD: u64 = 5;
 const ORDER: u64 = 6;
 
-/// A record in the draw.
+/// Holds a record in the draw.
 #[derive(Clone, Copy)]
 struct Drawn {
     position: usize,

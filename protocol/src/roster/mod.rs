@@ -31,7 +31,7 @@ use crate::secret::Secret;
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::{UnixMillis, saturating_millis};
 
-/// What an operator may change, and a benchmark.
+/// Holds what an operator may change, and a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RosterLimits {
     /// Records held.
@@ -52,7 +52,7 @@ impl Default for RosterLimits {
     }
 }
 
-/// The outcome of an announce that is not refused.
+/// Says the outcome of an announce that is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
     /// The ticket is new, and listed.
@@ -63,7 +63,7 @@ pub enum Announced {
     NotListed,
 }
 
-/// Why an announce is refused. [`Refused::code`] is the name of each on the wire.
+/// Says why an announce is refused. [`Refused::code`] is the name of each on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The ticket ended between its check and this call.
@@ -94,7 +94,7 @@ impl Refused {
     }
 }
 
-/// The outcome of a goodbye.
+/// Says the outcome of a goodbye.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// The claim was listed, and is not any more.
@@ -105,7 +105,7 @@ pub enum Left {
     Ignored,
 }
 
-/// Where a record or a departure counts.
+/// Says where a record or a departure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// The network.
@@ -114,7 +114,7 @@ pub struct Counts {
     pub brought_at: UnixMillis,
 }
 
-/// A present peer.
+/// Holds a present peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The ticket, which is what answers carry.
@@ -129,7 +129,7 @@ pub struct Record {
     pub counts: Counts,
 }
 
-/// What is remembered of a claim that is not present any more, so that rules 2 and 3 hold for it.
+/// Holds what is remembered of a claim that is not present any more, so that rules 2 and 3 hold for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Departed {
     /// The name.
@@ -146,7 +146,7 @@ pub struct Departed {
     pub forget_at: UnixMillis,
 }
 
-/// How a record ended.
+/// Says how a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     /// When its last ticket was accepted.
@@ -157,7 +157,7 @@ pub struct Departure {
     pub may_return: bool,
 }
 
-/// Whom an answer leaves out.
+/// Says whom an answer leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Excluded<'a> {
     /// Nobody.
@@ -180,7 +180,7 @@ impl Excluded<'_> {
     }
 }
 
-/// Everyone present in one community. What a call costs is proportional to the number of records.
+/// Holds everyone present in one community. The cost of a call is proportional to the number of records.
 #[derive(Debug)]
 pub struct Roster {
     limits: RosterLimits,
@@ -209,9 +209,9 @@ impl Roster {
     }
 
     /// Makes a roster of what [`Roster::records`] and [`Roster::departed`] gave, in the order in which they gave it,
-    /// less what has ended by `now`. What is above the capacity goes as rules 5 and 7 say. No time is taken for later
-    /// than the end of a ticket can be that is good now: what was written while the clock was ahead is not to stay for
-    /// ever.
+    /// less what has ended by `now`. Records and departures above the capacity go as rules 5 and 7 say. No time is taken
+    /// for later than the end of a ticket can be that is good now: what was written while the clock was ahead is not to
+    /// stay for ever.
     pub fn restore(
         limits: RosterLimits,
         secret: Secret,
@@ -275,7 +275,7 @@ impl Roster {
         }
     }
 
-    /// A ticket of a claim that has a record.
+    /// Takes a ticket of a claim that has a record.
     fn renew(
         &mut self,
         now: UnixMillis,
@@ -307,7 +307,7 @@ impl Roster {
         outcome
     }
 
-    /// A ticket of a claim that has no record.
+    /// Takes a ticket of a claim that has no record.
     fn admit(&mut self, now: UnixMillis, ticket: VerifiedTicket, path: NetworkPath) -> Result<Announced, Refused> {
         let departed = self.departed_position(ticket.peer_id(), &ticket.public_key());
         let (mut since, mut returned) = (None, false);
@@ -470,7 +470,8 @@ impl Roster {
         self.departed.iter().position(|departed| departed.public_key == *public_key && departed.peer_id == *peer_id)
     }
 
-    /// What is left at `now` of the interval that began at `last`. None, if the clock has since jumped back before it.
+    /// Returns what is left at `now` of the interval that began at `last`: nothing, if the clock has since jumped back
+    /// before it.
     fn wait_after(interval: Duration, last: UnixMillis, now: UnixMillis) -> Option<Duration> {
         let elapsed = now.since(last);
         (now >= last && elapsed < interval).then(|| interval - elapsed)
@@ -484,7 +485,7 @@ impl Roster {
         Place::new(path, self.limits.capacity)
     }
 
-    /// Rule 5: the position of the one that has to go of these, the longest held first.
+    /// Returns the position of the one that has to go of these, the longest held first (rule 5).
     fn surplus<'a>(&self, now: UnixMillis, counts: impl Iterator<Item = &'a Counts>) -> Option<usize> {
         surplus(&self.places(counts), self.limits.capacity, now, &self.secret)
     }
@@ -493,8 +494,8 @@ impl Roster {
         self.surplus(now, self.records.iter().map(|record| &record.counts))
     }
 
-    /// Rule 4: whether what is at `position` of these, the longest held first, counts from now on where a ticket of it
-    /// was brought from.
+    /// Returns whether what is at `position` of these, the longest held first, counts from now on where a ticket of it
+    /// was brought from (rule 4).
     fn moves<'a>(
         &self,
         now: UnixMillis,
@@ -557,8 +558,8 @@ impl Roster {
         self.departed.push(departed);
     }
 
-    /// Rule 7. Goodbyes of claims that were not listed go first, or whoever sends many in advance would make room for
-    /// the old tickets of those who were.
+    /// Forgets departures until they fit (rule 7). Goodbyes of claims that were not listed go first, or whoever sends
+    /// many in advance would make room for the old tickets of those who were.
     fn make_room_for_departures(&mut self, now: UnixMillis) {
         while self.departed.len() > self.limits.capacity {
             let unlisted = self.departed.iter().enumerate().filter(|(_, departed)| departed.last.is_none());

@@ -19,18 +19,18 @@ const EPOCH: Duration = Duration::from_secs(600);
 /// Keeps the shares of one provider apart from those of all others: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A share of one roster, as a number that no other has.
+/// Holds a share of one roster, as a number that no other has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Share(u64);
 
-/// Where a record counts.
+/// Says where a record counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) path: NetworkPath,
     pub(super) share: Share,
 }
 
-/// The part of `places` that goes to the longest present, and the number of shares that one provider can have.
+/// Returns the part of `places` that goes to the longest present, and the number of shares that one provider can have.
 pub(crate) const fn quarter(places: usize) -> usize {
     if places < 8 { 1 } else { places / 4 }
 }
@@ -44,8 +44,8 @@ impl Place {
         Self { path, share: Share(path.provider.as_u64().wrapping_mul(SPREAD).wrapping_add(folded)) }
     }
 
-    /// Whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site; if that
-    /// is the same too, in its household.
+    /// Returns whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site;
+    /// if that is the same too, in its household.
     pub(super) fn is_more_crowded_than<'a, Others>(&self, place: &Self, others: impl Fn() -> Others) -> bool
     where
         Others: Iterator<Item = &'a Self>,

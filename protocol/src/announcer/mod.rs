@@ -1,0 +1,185 @@
+//! Keeping one peer announced to several beacons: which request goes to which of them when, and what its answer means.
+//!
+//! A state machine like the others here: time and randomness come in, requests and deadlines go out. Out of scope:
+//! sending. The host asks [`Announcer::due`] for requests until there are none, hands the outcome of each to
+//! [`Announcer::answered`], in whatever order, and asks again at [`Announcer::next_deadline`].
+//!
+//! The rules are those of the specification, section 11, by number:
+//! 1. Every beacon has its own state, its own tickets and its own pace: none waits for another, and none is given up.
+//! 2. A beacon is asked for its time first. Then a new ticket goes to it whenever its `announceAfterMs` is over, a
+//!    little later at random; sooner only where the ticket before would be in the last sixth of its life by then.
+//! 3. A ticket that was sent and not answered may have been accepted: it is sent again, unchanged, which a beacon takes
+//!    for the same announce. A new one might come too soon.
+//! 4. After a failure the beacon is tried again after a wait that doubles, up to [`BACK_OFF_MAX`], is spread at random,
+//!    and while the beacon still lists the peer is at most half of the time for which it does; `Retry-After` is heeded up
+//!    to [`RETRY_AFTER_MAX`]. A ticket that is refused for its life or its dates is replaced by one that fits.
+//! 5. A ticket is dated by the clock of the beacon that it is for, **but never later than most clocks say**: the median of
+//!    the beacons' clocks, and of this machine's where theirs are even in number. A wrong clock here is thereby corrected.
+//!    The limit stops a beacon that lies about the time to collect tickets that begin in an hour, with which it could show
+//!    a peer that is gone, or make a peer leave that is there. A ticket from the past helps nobody, so a beacon whose clock
+//!    is slow gets one. A liar gains nothing by being the first to answer: a beacon that was not heard of yet counts as
+//!    one that agrees with this machine, and one that does not agree gets its first ticket when all were heard of, be it
+//!    that they failed. Where only one beacon ever answers, it is believed.
+//! 6. A beacon that answers with `listed: false` has no place for the peer. This is not a failure: the beacon is asked
+//!    again at its pace, because a place may be free then, and asking sooner gains nothing.
+//!
+//! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody
+//! sets, and the machine's wall clock, which may be wrong and jump, is one clock among several that tell the date.
+
+mod beacon;
+mod clock;
+mod exchange;
+mod pace;
+mod status;
+
+use std::time::Duration;
+
+use beacon::{Asked, Beacon, Next};
+use clock::{ClockOffset, median};
+
+pub use clock::Moment;
+pub use exchange::{NotAReply, Reply, Request, RequestOutcome, RequestProblem, Verdict};
+pub use pace::{BACK_OFF_MAX, LIFETIME_MAX, LIFETIME_MIN, RETRY_AFTER_MAX, TicketPacing, WAIT_MIN};
+pub use status::BeaconStatus;
+
+use crate::community::Community;
+use crate::key::PrivateKey;
+use crate::ticket::{Nonce, PeerId, Purpose, UserId};
+
+/// Says who is to be announced.
+#[derive(Debug)]
+pub struct Identity {
+    /// The key that signs the peer's tickets.
+    pub key: PrivateKey,
+    /// The peer.
+    pub peer_id: PeerId,
+    /// The peer's user.
+    pub user_id: UserId,
+    /// The community. Every ticket names it, so that none can be carried elsewhere.
+    pub community: Community,
+}
+
+/// Keeps one peer announced to its beacons, which it knows by their numbers.
+#[derive(Debug)]
+pub struct Announcer {
+    identity: Identity,
+    interval: Duration,
+    beacons: Vec<Beacon>,
+    stopping: bool,
+}
+
+impl Announcer {
+    /// Begins to announce to as many beacons as `beacons` says, at once.
+    pub fn new(identity: Identity, pacing: TicketPacing, beacons: usize) -> Self {
+        Self {
+            identity,
+            interval: pacing.interval,
+            beacons: std::iter::repeat_with(|| Beacon::new(pacing)).take(beacons).collect(),
+            stopping: false,
+        }
+    }
+
+    /// Returns a request that is due, and the number of the beacon that it is for. Each must be answered, and until it is
+    /// there is no other for this beacon. `nonce` must be another one in every call.
+    pub fn due(&mut self, now: Moment, nonce: &Nonce) -> Option<(usize, Request)> {
+        let trusted = self.trusted(now);
+        let machine = now.machine();
+        let identity = &self.identity;
+        let waits_for_clocks = !self.has_heard_of_all();
+        self.beacons.iter_mut().enumerate().find_map(|(number, beacon)| {
+            let date = beacon.dated_by(trusted).time_at(now.steady);
+            let (asked, request) = match beacon.next {
+                Next::AskTime { at } if at <= now.steady => (Asked::Time, Request::Time),
+                Next::Announce { at } if at <= now.steady && !(waits_for_clocks && beacon.disagrees_with(machine)) => {
+                    (Asked::Announce, Request::Announce(beacon.announce(identity, date, nonce)))
+                }
+                Next::Leave => (Asked::Leave, Request::Leave(beacon.mint(identity, Purpose::Leave, date, nonce))),
+                _ => return None,
+            };
+            beacon.next = Next::Await { asked, since: now.steady };
+            Some((number, request))
+        })
+    }
+
+    /// Returns when [`Announcer::due`] next has something, by the steady clock, if no answer comes before that.
+    pub fn next_deadline(&self, now: Moment) -> Option<Duration> {
+        let machine = now.machine();
+        let waits_for_clocks = !self.has_heard_of_all();
+        let deadlines = self.beacons.iter().filter_map(|beacon| match beacon.next {
+            Next::Announce { .. } if waits_for_clocks && beacon.disagrees_with(machine) => None,
+            Next::AskTime { at } | Next::Announce { at } => Some(at),
+            Next::Leave => Some(now.steady),
+            Next::Await { .. } | Next::Nothing => None,
+        });
+        deadlines.min()
+    }
+
+    /// Takes the outcome of the last request to a beacon. Returns the beacon's status, if that is news.
+    pub fn answered(
+        &mut self,
+        now: Moment,
+        number: usize,
+        outcome: RequestOutcome,
+        random: u8,
+    ) -> Option<&BeaconStatus> {
+        let beacon = self.beacons.get_mut(number)?;
+        let Next::Await { asked, since } = beacon.next else { return None };
+        let before = beacon.status.clone();
+        beacon.heard_of = true;
+        if let RequestOutcome::Reply(Reply { server_time: Some(time), .. }) = &outcome {
+            // It read its clock somewhere between the two.
+            beacon.clock = Some(ClockOffset::new(*time, since + now.steady.saturating_sub(since) / 2));
+        }
+        let trusted = self.trusted(now);
+        let (interval, stopping) = (self.interval, self.stopping);
+        let beacon = self.beacons.get_mut(number)?;
+        let next = match asked {
+            Asked::Time => beacon.told_time(now.steady, outcome, random),
+            Asked::Announce => beacon.judged(now.steady, since, outcome, trusted, interval, random),
+            Asked::Leave => beacon.left(outcome),
+        };
+        beacon.next = match next {
+            Next::AskTime { .. } | Next::Announce { .. } if stopping => beacon.last(),
+            next => next,
+        };
+        (!beacon.status.is_like(&before)).then_some(&beacon.status)
+    }
+
+    /// Ends the announcing: from now on the only request to a beacon is to leave, if anything was announced to it, after
+    /// the request that is under way is answered.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        for beacon in &mut self.beacons {
+            // An announce under way could arrive after the request to leave, and bring the peer back.
+            if !matches!(beacon.next, Next::Await { asked: Asked::Announce | Asked::Leave, .. }) {
+                beacon.next = beacon.last();
+            }
+        }
+    }
+
+    /// Returns whether nothing will ever be due again.
+    pub fn is_done(&self) -> bool {
+        self.beacons.iter().all(|beacon| beacon.next == Next::Nothing)
+    }
+
+    /// Returns the status of each beacon, in the order of their numbers.
+    pub fn statuses(&self) -> impl Iterator<Item = &BeaconStatus> {
+        self.beacons.iter().map(|beacon| &beacon.status)
+    }
+
+    /// Returns by how many milliseconds this machine's clock is behind what most clocks say; negative if it is ahead.
+    pub fn clock_is_behind(&self, now: Moment) -> i64 {
+        self.trusted(now).ahead_of(now.machine())
+    }
+
+    fn has_heard_of_all(&self) -> bool {
+        self.beacons.iter().all(|beacon| beacon.heard_of)
+    }
+
+    /// Returns the clock that no ticket is dated later than (rule 5).
+    fn trusted(&self, now: Moment) -> ClockOffset {
+        let machine = now.machine();
+        let clock = |beacon: &Beacon| if beacon.heard_of { beacon.clock } else { Some(machine) };
+        median(self.beacons.iter().filter_map(clock), machine)
+    }
+}

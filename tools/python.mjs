@@ -1,0 +1,43 @@
+// Python with the package `cryptography`, for the example in Python: in an environment of its own under .tools, unless the
+// Python that is there has the package.
+
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { ensurePackage, findOnPath } from "./debian.mjs";
+import { ROOT, execute, step } from "./steps.mjs";
+
+const PACKAGE = "cryptography==48.0.0";
+const DIRECTORY = join(ROOT, ".tools/python");
+const ADVICE =
+  "The test of examples/announce.py needs python3 with venv and pip: apt install python3-venv (Debian), dnf install\n" +
+  "python3 (Fedora), brew install python (macOS).";
+
+/** @returns {Promise<string>} The interpreter. */
+export async function ensurePython() {
+  const own = join(DIRECTORY, "bin/python3");
+  const found = [own, findOnPath("python3")].find((python) => python && has(python, "cryptography"));
+  if (found) return found;
+  const find = () => [findOnPath("python3")].find((python) => python && has(python, "ensurepip, venv"));
+  await ensurePackage({ name: "python3-venv", takes: "some seconds, once", advice: ADVICE, find });
+  const python = find();
+  if (!python) throw new Error(ADVICE);
+  await step(`Python package ${PACKAGE}`, { takes: "some seconds, once" }, async () => {
+    if (!existsSync(own)) await execute(python, ["-m", "venv", DIRECTORY]);
+    await execute(own, ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", PACKAGE]);
+  });
+  return own;
+}
+
+/**
+ * @param {string} python
+ * @param {string} modules
+ */
+function has(python, modules) {
+  try {
+    execFileSync(python, ["-c", `import ${modules}`], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
