@@ -23,7 +23,7 @@ pub const MIN_PEERS: usize = 20;
 /// A capsule that lives is not replaced by one with less than this part of its peers.
 pub const KEPT_PART: usize = 3;
 
-/// Why a ticket that the publisher includes is left out.
+/// Says why a ticket that the publisher includes is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeRefused {
     /// One before it is for the same `peerId`.
@@ -34,7 +34,7 @@ pub enum NodeRefused {
     NoRoom,
 }
 
-/// The tickets that the publisher includes itself, in its order, before all others.
+/// Holds the tickets that the publisher includes itself, in its order, before all others.
 #[derive(Debug)]
 pub struct Nodes {
     tickets: Vec<VerifiedTicket>,
@@ -72,7 +72,7 @@ impl Nodes {
     }
 }
 
-/// The entries of a capsule. Beacons are positions in the slice that was given.
+/// Holds the entries of a capsule. Beacons are positions in the slice that was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Composition {
     /// The nodes, then what the beacons list; `listed_by` has positions in [`Composition::sources`].
@@ -85,14 +85,14 @@ pub struct Composition {
     pub limited_by: Option<(usize, usize)>,
     /// The beacons with good tickets.
     pub good_beacons: usize,
-    /// The peers that the beacons list together.
+    /// The peers that the beacons list together, the longest lists of fewer than half of them not counted.
     pub listed: usize,
 }
 
 /// Puts the nodes first, and then what the beacons answered, merged, at most `limit` in all.
 pub fn compose(nodes: &Nodes, mut answers: Vec<Vec<Listed>>, limit: usize, shares: Shares) -> Composition {
     let good_beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
-    let listed = peers_in(answers.iter().flatten());
+    let listed = listed_together(&answers);
     // The publisher knows its nodes better than any beacon, and they cost no beacon a place of its share.
     let is_node = |peer_id: &PeerId| nodes.tickets.iter().any(|ticket| ticket.peer_id() == peer_id);
     for answer in &mut answers {
@@ -117,12 +117,21 @@ pub fn compose(nodes: &Nodes, mut answers: Vec<Vec<Listed>>, limit: usize, share
     }
 }
 
-/// The number of peers in lists, each of which several keys may claim.
+/// Returns how many peers beacons list together, without the longest lists of fewer than half of those with a list: what a
+/// minority invents must not keep a capsule of the others from being written.
+fn listed_together(answers: &[Vec<Listed>]) -> usize {
+    let mut lists: Vec<_> = answers.iter().filter(|answer| !answer.is_empty()).collect();
+    lists.sort_by_key(|answer| peers_in(answer.iter()));
+    let counted = lists.len() - lists.len().saturating_sub(1) / 2;
+    peers_in(lists.into_iter().take(counted).flatten())
+}
+
+/// Returns the number of peers in lists, each of which several keys may claim.
 fn peers_in<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> usize {
     listed.into_iter().map(|listed| listed.ticket.peer_id()).collect::<BTreeSet<_>>().len()
 }
 
-/// What a publisher asks of its own capsule.
+/// Says what a publisher asks of its own capsule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteRules {
     /// The fewest peers; where nobody says how many, [`MIN_PEERS`] if the beacons together list that many, else one.
@@ -139,20 +148,20 @@ pub struct WriteRules {
     pub farewell: bool,
 }
 
-/// What a round found.
+/// Says what a round found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundFindings {
     /// Whether a beacon answered, be it wrong.
     pub answered: bool,
     /// The beacons with good tickets.
     pub good_beacons: usize,
-    /// The peers that the beacons list together.
+    /// The peers that the beacons list together, as in [`Composition::listed`].
     pub listed: usize,
     /// The entries of the new capsule.
     pub peers: usize,
 }
 
-/// Why no capsule is written. The one that is there stays.
+/// Says why no capsule is written. The one that is there stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotWritten {
     /// No beacon answered, and what is there is better than nodes alone.

@@ -7,7 +7,7 @@ use crate::limits::ROOT_MAX_STEPS;
 use crate::root::{Root, RootError};
 use crate::signatures::{Signatures, is_page};
 
-/// The walk, between two files.
+/// Holds a walk between two files.
 #[derive(Clone, Debug)]
 pub struct RootWalk {
     newest: Root,
@@ -22,7 +22,7 @@ enum Next {
     Nothing,
 }
 
-/// What a walk wants next.
+/// Names the file that a walk wants next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The signatures of the next root, in the file of this name beside the capsule.
@@ -31,7 +31,7 @@ pub enum Wanted {
     Root(String),
 }
 
-/// What a host has of a name.
+/// Holds the file that a host has of a name.
 #[derive(Clone, Copy, Debug)]
 pub struct FoundFile<'a> {
     /// Its bytes.
@@ -40,7 +40,7 @@ pub struct FoundFile<'a> {
     pub media_type: Option<&'a str>,
 }
 
-/// A root that the walk came to, with the signatures that count.
+/// Holds a root that the walk came to, with the signatures that count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// The root.

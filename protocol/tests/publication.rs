@@ -71,8 +71,28 @@ fn nodes_come_first_in_their_order_and_cost_no_beacon_a_place() {
         entries[2..].iter().copied().collect::<BTreeSet<_>>(),
         BTreeSet::from([("p", listed, two), ("q", listed, one)])
     );
-    assert_eq!((composed.sources, composed.good_beacons, composed.listed), (vec![0, 3], 3, 4));
+    assert_eq!((composed.sources, composed.good_beacons, composed.listed), (vec![0, 3], 3, 3));
     assert_eq!((composed.disagreements, composed.limited_by), (Vec::new(), None));
+}
+
+/// Peers that a minority invents do not make a capsule of the others too small; those of half of the beacons count.
+#[test]
+fn the_longest_lists_of_a_minority_do_not_count() {
+    let list = |from: usize, to: usize| (from..to).map(|peer| format!("peer-{peer}")).collect::<Vec<_>>();
+    let listed = |lists: &[Vec<String>]| {
+        let answers = lists.iter().map(|list| answer(&list.iter().map(String::as_str).collect::<Vec<_>>()));
+        compose(&Nodes::new(10), answers.collect(), 100, Shares::Equal).listed
+    };
+    for (lists, expected) in [
+        (vec![], 0),
+        (vec![list(0, 7)], 7),
+        (vec![list(0, 7), list(5, 30)], 30),
+        (vec![list(0, 7), list(50, 90), list(5, 9)], 9),
+        (vec![list(0, 7), list(50, 90), Vec::new(), list(5, 9)], 9),
+        (vec![list(0, 7), list(50, 90), list(20, 40), list(5, 9)], 29),
+    ] {
+        assert_eq!(listed(&lists), expected, "{lists:?}");
+    }
 }
 
 fn held(seed: u8, issued_at: u64, revoked: &[PublicKey]) -> CapsuleFiles {

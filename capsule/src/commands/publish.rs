@@ -35,8 +35,9 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
   0  the capsule is written
-  1  refused: too few good tickets or beacons with such, or the clock has gone
-     back, or the key has revoked itself; what is there stays
+  1  refused: too few good tickets or beacons with such, or far fewer peers than
+     before, or the clock has gone back, or the key has revoked itself; what is
+     there stays
   2  usage: a wrong argument or variable, a key that cannot be read, a place
      that cannot be written to; or --run failed, and the capsule is written
   3  could not reach: no beacon answered, or not the bucket; what is there stays";

@@ -20,10 +20,14 @@ What a round does:
   pass. Follows no redirects. Checks each ticket by itself: a bad ticket, or a
   lying or dead beacon, costs only itself. Keeps the newest ticket of each claim
   (a peerId and a key).
-  Every beacon with good tickets gets equally many places: with b of n hostile,
-  at least (n-b)/n of the entries are what honest beacons listed. So a beacon
-  with few peers limits the capsule; the report says which. `--shares available`
+  Whoever more than half of the beacons list is in. The other places go in equal
+  shares to the beacons: with b of n hostile, and no more than half, at least
+  (n-b)/n of the entries are what honest beacons listed. A list of fewer than 20
+  peers, and of less than half of what most have, only adds; one that is not so
+  short limits the capsule, and the report says which. `--shares available`
   gives places that are left to those that have more, and guarantees nothing.
+  There have to be 20 peers where the beacons together list as many, the longest
+  lists of fewer than half of them not counted. --min-peers says otherwise.
   Where several keys claim one peerId, that one stands which more than half of
   the beacons list alone, or longer than each of the others. The report says who
   lists which.
@@ -32,9 +36,10 @@ What a round does:
   good, or whose --probe does not answer, is left out, and the report says so.
   Writes peers.json, its .sig and its .minisig, each at once or not at all, the
   signatures first. What is there stays: with fewer than --min-peers, with fewer
-  than --min-beacons, if no beacon answers (unless there are --include and what
-  is there ends before the next run), if it is newer than the clock, and if it
-  revokes the key that signs.
+  than --min-beacons, if no beacon answers (unless there are --include), with
+  less than a third of the peers of what is there, if that is newer than the
+  clock, and if it revokes the key that signs. What would end before the next
+  run is replaced by fewer peers, and by nodes alone, all the same.
   --revoked FILE has the form {\"ticketKeys\":[],\"publisherKeys\":[],\"beacons\":[]}.
   Those beacons are not asked, tickets by those keys refused, and the list goes
   into the capsule, whose readers obey it too.
@@ -105,7 +110,7 @@ pub(crate) struct PublicationArguments {
     /// Bucket to write to instead: Amazon S3, or with AWS_ENDPOINT_URL a server that speaks its protocol.
     #[arg(long, value_name = "s3://BUCKET/PREFIX", value_parser = Address::parse)]
     pub(crate) to: Option<Address>,
-    /// Write no capsule with fewer peers. [default: 1]
+    /// Write no capsule with fewer peers. [default: 20 where the beacons list as many, else 1]
     #[arg(long, value_name = "NUMBER", value_parser = parse_peer_count)]
     pub(crate) min_peers: Option<usize>,
     /// Write no more peers into it. [default: 100]

@@ -27,8 +27,8 @@ What it does:
   Every beacon has a pace of its own: one that fails is tried again after 1 to
   60 s, for ever, and keeps none of the others waiting.
   Dates tickets by the beacons' clocks where this machine's is wrong: no later
-  than most of them say, so that one that lies gains nothing. One that is the
-  only one to answer is believed.
+  than most of them say, so that one that lies gains nothing, and where only one
+  tells the time no later than this machine's clock and 15 s.
   Says a line on the standard error when something changes, and none a request.
   Says \"not listed\" of a beacon that is full, and asks it again at its pace.
   On SIGTERM or SIGINT it tells the beacons that the peer goes, for at most 3 s,

@@ -15,7 +15,7 @@ use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::json;
 
-use super::output::{Output, clock_line};
+use super::output::{Output, clock_line, unconfirmed_clock_line};
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -27,6 +27,10 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// How often a beacon that does not answer is asked, with `--once`.
 const ATTEMPTS_ONCE: u32 = 3;
+
+/// The longest wait between these: that after the second failure. A server that sends the peer away for longer is not
+/// waited for.
+const WAIT_ONCE: Duration = Duration::from_secs(4);
 
 /// What wakes the main thread, but for deadlines.
 pub(super) enum Event {
@@ -98,6 +102,8 @@ pub(super) struct EventLoop {
     pub(super) events: Receiver<Event>,
     /// What was last said about this machine's clock, in milliseconds.
     pub(super) clock_is_behind: i64,
+    /// Whether it was said that a single beacon tells another time.
+    pub(super) has_unconfirmed_clock: bool,
     /// By the steady clock, when it was told to stop.
     pub(super) leave_before: Option<Duration>,
 }
@@ -150,6 +156,20 @@ impl EventLoop {
             let line = clock_line(behind);
             self.output.say(now, "clock", None, format_args!("{line}"), || json!({ "behindMs": behind }));
         }
+        let unconfirmed = self.announcer.unconfirmed_clock_is_behind(now);
+        if unconfirmed.is_some() != self.has_unconfirmed_clock {
+            self.has_unconfirmed_clock = unconfirmed.is_some();
+            if let Some(behind) = unconfirmed {
+                let line = unconfirmed_clock_line(behind);
+                self.output.say(
+                    now,
+                    "clock",
+                    None,
+                    format_args!("{line}"),
+                    || json!({ "unconfirmedBehindMs": behind }),
+                );
+            }
+        }
     }
 
     fn stop(&mut self) {
@@ -168,7 +188,9 @@ impl EventLoop {
         self.announcer.statuses().all(|status| match status {
             BeaconStatus::Unknown => false,
             BeaconStatus::Failing { retry_in, .. } if retry_in.is_zero() => false,
-            BeaconStatus::Failing { answered: false, failures, .. } => *failures >= ATTEMPTS_ONCE,
+            BeaconStatus::Failing { answered: false, failures, retry_in, .. } => {
+                *failures >= ATTEMPTS_ONCE || *retry_in > WAIT_ONCE
+            }
             BeaconStatus::Listed { .. }
             | BeaconStatus::Unlisted { .. }
             | BeaconStatus::Failing { .. }

@@ -65,6 +65,7 @@ pub(crate) fn announce(
         sender,
         events,
         clock_is_behind: 0,
+        has_unconfirmed_clock: false,
         leave_before: None,
     };
     let beacons = text::count(event_loop.messenger.beacons.len(), "beacon", "beacons");

@@ -30,6 +30,15 @@ pub(super) fn clock_line(behind: i64) -> String {
     )
 }
 
+/// What is said where a single beacon tells a much later time.
+pub(super) fn unconfirmed_clock_line(behind: i64) -> String {
+    format!(
+        "clock: the only beacon that tells the time says that this machine's is {} behind, and one alone is not believed. \
+         Correct it if it is, or name another beacon",
+        text::duration(Duration::from_millis(behind.unsigned_abs()))
+    )
+}
+
 /// Who hears of changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Output {
@@ -183,5 +192,6 @@ mod tests {
         for (behind, part) in [(3_600_000, "1h behind"), (-90_000, "1m 30s ahead"), (-15_000, "right again")] {
             assert!(clock_line(behind).contains(part), "{}", clock_line(behind));
         }
+        assert!(unconfirmed_clock_line(3_600_000).contains("is 1h behind, and one alone"));
     }
 }
