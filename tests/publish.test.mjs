@@ -707,7 +707,7 @@ describe("watch", () => {
     let tickets = [signTicket(newPeer())];
     const [beacon, dead] = await started(context, serve((_, response) => response.end(JSON.stringify(answer(tickets)))), serveDead());
     const out = await newDirectory();
-    const args = ["--every", "1s", "--timeout", "1s", "--out", out, "--beacon", beacon.url, "--beacon", dead.url];
+    const args = ["--every", "1s", "--timeout", "5s", "--out", out, "--beacon", beacon.url, "--beacon", dead.url];
     const { child, end, lines } = watch(context, args);
     const next = lines("stderr");
     assert.match(await next(), /^publishing every 1s to .*, with the key /);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem};
 use rendezvous_protocol::beacon_url::{BeaconUrl, BeaconUrlError};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;
@@ -91,7 +92,7 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Reques
         Err(_) if status == StatusCode::TOO_MANY_REQUESTS => failed(&error, retry_after),
         Err(reason) if status == StatusCode::OK => {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-            RequestOutcome::Reply(Reply::refused("MALFORMED", format!("{reason}{hint}"), None))
+            RequestOutcome::Reply(Reply::refused(Code::Malformed.as_str(), format!("{reason}{hint}"), None))
         }
         _ => RequestOutcome::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
     }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::environment::{Environment, EnvironmentError, SOURCE_DATE_EPOCH};
@@ -75,7 +76,7 @@ impl Clock {
 
     /// What to do about a refusal that the time that was set may be the reason of.
     pub(crate) fn explain(self, refusal: Refusal) -> Refusal {
-        let of_time = matches!(refusal.code, "NOT_YET_VALID" | "EXPIRED" | "ROOT_EXPIRED");
+        let of_time = matches!(Code::parse(refusal.code), Some(Code::NotYetValid | Code::Expired | Code::RootExpired));
         match self {
             Self::Fixed(time) if of_time => {
                 let Refusal { advice, .. } = &refusal;

@@ -130,7 +130,7 @@ impl From<SourceError> for JudgeError {
 
 /// What a reader makes of a capsule.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct CapsuleVerdict {
     /// Its files.
     pub(crate) parts: CapsuleParts,
     /// By whom it was judged in the end.
@@ -165,14 +165,14 @@ impl Judge {
         capsule: &Source,
         signature: Option<&Source>,
         clock: &Clock,
-    ) -> Result<Verdict, JudgeError> {
+    ) -> Result<CapsuleVerdict, JudgeError> {
         let parts = reader.capsule(capsule, signature, matches!(self.trusted, Trusted::Root(_)))?;
         let trusted = self.trusted.clone();
         let trusted = if self.successors { trusted.follow(reader, capsule)? } else { trusted };
         // Only now, so that what took long to fetch is not taken for fresher than it is.
         let now = clock.now().map_err(|error| JudgeError::Clock(error.into()))?;
         let result = self.verify(&parts, &trusted, now);
-        Ok(Verdict { parts, trusted, now, result })
+        Ok(CapsuleVerdict { parts, trusted, now, result })
     }
 
     /// Verifies what was fetched.

@@ -23,6 +23,7 @@ use crate::answer::DUPLICATE;
 use crate::base64;
 use crate::beacon_url::BeaconUrl;
 use crate::canonical::canonical;
+use crate::code::Code;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{CAPSULE_MAX_BYTES, CAPSULE_MAX_PEERS, CLOCK_SKEW};
@@ -135,21 +136,21 @@ impl CapsuleError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Malformed(_) => "MALFORMED",
+            Self::TooLarge | Self::Malformed(_) => Code::Malformed.as_str(),
             Self::CosignaturesMalformed(error) => error.code(),
             Self::RevocationsMalformed(error) => error.code(),
-            Self::RootExpired { .. } => "ROOT_EXPIRED",
-            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
-            Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
-            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
-            Self::CommunityMismatch { .. } | Self::RootOfAnotherCommunity { .. } => "COMMUNITY_MISMATCH",
+            Self::RootExpired { .. } => Code::RootExpired.as_str(),
+            Self::RevokedPublicKey => Code::RevokedPublicKey.as_str(),
+            Self::ThresholdNotMet { .. } => Code::ThresholdNotMet.as_str(),
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
+            Self::UnsupportedAlgorithm => Code::UnsupportedAlgorithm.as_str(),
+            Self::CommunityMismatch { .. } | Self::RootOfAnotherCommunity { .. } => Code::CommunityMismatch.as_str(),
             Self::DetachedSignatureMissing | Self::DetachedSignatureInvalid | Self::EmbeddedSignatureInvalid => {
-                "SIGNATURE_INVALID"
+                Code::SignatureInvalid.as_str()
             }
-            Self::Rollback { .. } => "ROLLBACK",
-            Self::NotYetValid { .. } => "NOT_YET_VALID",
-            Self::Expired { .. } => "EXPIRED",
+            Self::Rollback { .. } => Code::Rollback.as_str(),
+            Self::NotYetValid { .. } => Code::NotYetValid.as_str(),
+            Self::Expired { .. } => Code::Expired.as_str(),
         }
     }
 }

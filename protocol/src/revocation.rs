@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::base64;
 use crate::beacon_url::{BeaconUrl, is_normal};
 use crate::canonical::canonical;
+use crate::code::Code;
 use crate::key::PublicKey;
 use crate::limits::{BEACON_URL_MAX_BYTES, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES};
 use crate::object::{Object, present};
@@ -70,7 +71,7 @@ impl RevocationError {
             | Self::TooMany { .. }
             | Self::Key { .. }
             | Self::UnknownField { .. }
-            | Self::Beacon { .. } => "MALFORMED",
+            | Self::Beacon { .. } => Code::Malformed.as_str(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::base64;
+use crate::code::Code;
 use crate::community::Community;
 use crate::key::PublicKey;
 use crate::limits::{ROLE_MAX_KEYS, ROOT_MAX_BYTES};
@@ -61,7 +62,7 @@ impl RootInvalid {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::KeyCount { .. } | Self::Threshold { .. } | Self::KeyInBothRoles { .. } | Self::RootVersion { .. } => {
-                "MALFORMED"
+                Code::Malformed.as_str()
             }
         }
     }
@@ -146,14 +147,14 @@ impl RootError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Malformed(_) => "MALFORMED",
+            Self::TooLarge | Self::Malformed(_) => Code::Malformed.as_str(),
             Self::Invalid(invalid) => invalid.code(),
             Self::SignaturesMalformed(error) => error.code(),
-            Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
-            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
-            Self::OutOfSequence { .. } => "ROOT_OUT_OF_SEQUENCE",
-            Self::Expired { .. } => "ROOT_EXPIRED",
+            Self::ThresholdNotMet { .. } => Code::ThresholdNotMet.as_str(),
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
+            Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
+            Self::OutOfSequence { .. } => Code::RootOutOfSequence.as_str(),
+            Self::Expired { .. } => Code::RootExpired.as_str(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, CapsuleError};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::limits::SIGNATURES_MAX_BYTES;
 use rendezvous_protocol::root::Root;
@@ -21,7 +22,7 @@ use crate::files;
 use crate::keys;
 use crate::outcome::Outcome;
 use crate::reader::{CapsuleParts, Reader, read_root};
-use crate::refusal::{Ending, Refusal};
+use crate::refusal::{Refusal, Unfinished};
 use crate::settings::{SettingsError, private_key};
 use crate::source::{Source, SourceError};
 use crate::text;
@@ -202,8 +203,8 @@ pub(crate) fn cosign(
     let mut work = Work { arguments, source, target, key, reader, now: clock.now()?, publishers, judge };
     match work.run(clock) {
         Ok(outcome) => Ok(outcome),
-        Err(Ending::Failed(failure)) => Err(failure),
-        Err(Ending::Refused(refusal)) => {
+        Err(Unfinished::Failed(failure)) => Err(failure),
+        Err(Unfinished::Refused(refusal)) => {
             let fields = json!({
                 "capsule": work.source.to_string(),
                 "publicKey": work.key.public_key().to_string(),
@@ -214,7 +215,7 @@ pub(crate) fn cosign(
     }
 }
 
-impl From<JudgeError> for Ending {
+impl From<JudgeError> for Unfinished {
     fn from(error: JudgeError) -> Self {
         match error {
             JudgeError::Source(error) => error.into(),
@@ -225,7 +226,7 @@ impl From<JudgeError> for Ending {
 }
 
 impl Work<'_> {
-    fn run(&mut self, clock: &Clock) -> Result<Outcome, Ending> {
+    fn run(&mut self, clock: &Clock) -> Result<Outcome, Unfinished> {
         if let Some(directory) = &self.arguments.out {
             files::create_directory(directory)?;
         }
@@ -331,7 +332,7 @@ impl Work<'_> {
             Publishers::Root(_) => "have it put into the next root: capsule root add-key --publisher-key",
             Publishers::Keys(_) => "name all publishers with --public-key, this one too",
         };
-        Refusal::new(&self.source, "UNTRUSTED_PUBLIC_KEY", &reason, &advice)
+        Refusal::new(&self.source, Code::UntrustedPublicKey.as_str(), &reason, &advice)
     }
 
     /// Readers fetch the capsule first, and its signatures after it: they are replaced the other way round.

@@ -22,7 +22,9 @@ use crate::reader::Reader;
 use crate::source::Source;
 use crate::text;
 use crate::tickets::TicketArguments;
-use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line};
+use crate::trust::{
+    CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
+};
 use crate::values::parse_duration;
 
 const EXPLAIN_HELP: &str = "\
@@ -120,7 +122,7 @@ impl Use {
 }
 
 /// An entry of a capsule.
-struct Entry<'a> {
+struct ExplainedEntry<'a> {
     /// What it holds, or what is wrong with its shape.
     ticket: &'a Result<Ticket, String>,
     usefulness: Use,
@@ -142,13 +144,13 @@ pub(crate) fn explain(
     };
     let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
     let refusal = match judge.judge(&reader, &source, None, clock) {
-        Ok(Verdict { result: Ok(capsule), parts, trusted, now }) => {
+        Ok(CapsuleVerdict { result: Ok(capsule), parts, trusted, now }) => {
             let root = root_line(&judge.trusted, &trusted);
             let verified = Verified { root, publishers: publishers_line(&capsule, &trusted), capsule };
             let claims = Claims::of(&source, &parts.json)?;
             return Ok(outcome(arguments, &Explanation { source, claims, verified: Some(verified), now }));
         }
-        Ok(Verdict { result: Err(error), .. }) => capsule_refused(&source, &error),
+        Ok(CapsuleVerdict { result: Err(error), .. }) => capsule_refused(&source, &error),
         Err(JudgeError::Root(refusal)) => refusal,
         Err(JudgeError::Source(error)) => return Err(error.into()),
         Err(JudgeError::Clock(failure)) => return Err(failure),
@@ -181,14 +183,14 @@ impl Explanation {
         self.claims.peers.iter().flatten().map(of_entry).collect()
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn entries(&self) -> Vec<ExplainedEntry<'_>> {
         let listed_by = match self.claims.origins() {
             ClaimedOrigins::Known(listed_by) => listed_by,
             ClaimedOrigins::Absent | ClaimedOrigins::Malformed => Vec::new(),
         };
         let mut listed_by = listed_by.into_iter();
         let entries = self.claims.peers.iter().flatten().zip(self.uses());
-        entries.map(|(ticket, usefulness)| Entry { ticket, usefulness, listed_by: listed_by.next() }).collect()
+        entries.map(|(ticket, usefulness)| ExplainedEntry { ticket, usefulness, listed_by: listed_by.next() }).collect()
     }
 
     fn is_revoked(&self, key: PublicKey) -> bool {
@@ -242,7 +244,7 @@ impl Explanation {
         text
     }
 
-    fn row(&self, Entry { ticket, usefulness, listed_by }: &Entry<'_>) -> [String; 4] {
+    fn row(&self, ExplainedEntry { ticket, usefulness, listed_by }: &ExplainedEntry<'_>) -> [String; 4] {
         let why = why(listed_by.as_deref());
         let usefulness = usefulness.in_words().to_owned();
         match ticket {
@@ -261,7 +263,7 @@ impl Explanation {
     fn to_json(&self) -> Value {
         let Self { source, claims, verified, now } = self;
         let field = |name: &str| claims.fields.get(name).cloned().unwrap_or_default();
-        let peers = self.entries().into_iter().map(|Entry { ticket, usefulness, listed_by }| {
+        let peers = self.entries().into_iter().map(|ExplainedEntry { ticket, usefulness, listed_by }| {
             let included = listed_by.as_ref().map(Vec::is_empty);
             match ticket {
                 Ok(ticket) => {

@@ -23,7 +23,9 @@ use crate::reader::Reader;
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::tickets::TicketArguments;
-use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, Verdict, capsule_refused, publishers_line, root_line};
+use crate::trust::{
+    CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
+};
 use crate::values::{parse_duration, parse_time};
 
 const VERIFY_HELP: &str = "\
@@ -180,8 +182,8 @@ pub(crate) fn revocations_json(revocations: &Revocations) -> Value {
     })
 }
 
-fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> String {
-    let Verdict { trusted, now, .. } = verdict;
+fn good_text(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge: &Judge) -> String {
+    let CapsuleVerdict { trusted, now, .. } = verdict;
     let time = |time| format!("{} ({})", text::date(time), text::distance(time, *now));
     let refused = match capsule.refused.values().sum::<usize>() {
         0 => "0".to_owned(),
@@ -212,7 +214,7 @@ fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
     text::fields(&fields)
 }
 
-fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> Value {
+fn good_json(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge: &Judge) -> Value {
     let peers = capsule.peers.iter().map(|(ticket, standing)| {
         let payload = ticket.payload();
         json!({

@@ -1,5 +1,6 @@
 //! How a round ends.
 
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::publication::NotWritten;
 
 use crate::failure::Exit;
@@ -31,7 +32,7 @@ impl Ending {
             Self::NotWritten(NotWritten::TooFewBeacons) => Some("TOO_FEW_BEACONS"),
             Self::NotWritten(NotWritten::TooFewPeers { .. }) => Some("TOO_FEW_PEERS"),
             Self::NotWritten(NotWritten::ClockWentBack { .. }) => Some("CLOCK_WENT_BACK"),
-            Self::NotWritten(NotWritten::KeyRevoked) => Some("REVOKED_PUBLIC_KEY"),
+            Self::NotWritten(NotWritten::KeyRevoked) => Some(Code::RevokedPublicKey.as_str()),
             Self::NotWritten(NotWritten::FarFewerPeers { .. }) => Some("FAR_FEWER_PEERS"),
             Self::Stopped => Some("STOPPED"),
         }

@@ -36,14 +36,14 @@ pub(crate) struct BeaconReport {
     pub(super) refused: BTreeMap<&'static str, usize>,
     /// Why there are none at all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<RoundProblem>,
     pub(super) attempts: u32,
     pub(super) time_ms: u64,
 }
 
 /// Why something is left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Problem {
+pub(crate) struct RoundProblem {
     pub(super) code: &'static str,
     pub(super) detail: String,
 }
@@ -52,7 +52,7 @@ impl BeaconReport {
     pub(super) fn row(&self) -> [String; 5] {
         let answered = if self.answered { "yes" } else { "no" };
         let refused = match &self.problem {
-            Some(Problem { detail, .. }) => detail.clone(),
+            Some(RoundProblem { detail, .. }) => detail.clone(),
             None => text::counts(&self.refused),
         };
         let time = format!("{}.{:02}s", self.time_ms / 1000, self.time_ms % 1000 / 10);
@@ -69,7 +69,7 @@ pub(crate) struct NodeReport {
     pub(super) peer_id: Option<String>,
     pub(super) included: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<RoundProblem>,
 }
 
 /// A peerId that several keys claim, at different beacons or at one.

@@ -30,7 +30,7 @@ use self::ending::Ending;
 use self::findings::Findings;
 use self::judge::judge_all;
 use self::nodes::judge_nodes;
-pub(crate) use self::report::Report;
+pub(crate) use self::report::RoundReport;
 pub(crate) use self::settings::{Pace, PublishSettings};
 use crate::beacon::Beacon;
 use crate::clock::ClockError;
@@ -142,7 +142,7 @@ impl Publisher {
         clock: impl FnOnce() -> Result<UnixMillis, ClockError>,
         interruptions: Interruptions<'_>,
         log: &Log,
-    ) -> Result<Report, Failure> {
+    ) -> Result<RoundReport, Failure> {
         let settings = &self.settings;
         let revocations = self.revocations()?;
         let is_revoked = |beacon: &&Beacon| revocations.revokes(beacon.url());
@@ -179,7 +179,7 @@ impl Publisher {
             revocations: &revocations,
         };
         let ended = self.finish(&contents, &found, interruptions)?;
-        Ok(Report::new(settings, &self.destination, now, found, &revocations, left_out, ended))
+        Ok(RoundReport::new(settings, &self.destination, now, found, &revocations, left_out, ended))
     }
 
     /// Reads what is revoked, and whether that goes together with the key that is to sign.

@@ -5,12 +5,13 @@
 //! must not keep all others out. What is left out is said.
 
 use rendezvous_protocol::answer::{DUPLICATE, TOO_MANY};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, CAPSULE_TICKET_MAX_LIFETIME};
 use rendezvous_protocol::publication::{NodeRefused, Nodes};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
-use super::findings::{NodeReport, Problem};
+use super::findings::{NodeReport, RoundProblem};
 use super::settings::PublishSettings;
 use crate::fetch::FetchError;
 use crate::source::{Source, SourceError};
@@ -62,8 +63,8 @@ pub(super) fn judge_nodes(
     (nodes, reports)
 }
 
-fn problem(code: &'static str, detail: &str) -> Problem {
-    Problem { code, detail: detail.to_owned() }
+fn problem(code: &'static str, detail: &str) -> RoundProblem {
+    RoundProblem { code, detail: detail.to_owned() }
 }
 
 fn read(
@@ -71,8 +72,8 @@ fn read(
     source: &Source,
     rules: &TicketRules<'_>,
     now: UnixMillis,
-) -> Result<VerifiedTicket, Problem> {
-    let bytes = bytes.map_err(|error| Problem {
+) -> Result<VerifiedTicket, RoundProblem> {
+    let bytes = bytes.map_err(|error| RoundProblem {
         code: match (&error, source) {
             (SourceError::Fetch { error, .. }, _) => error.code(),
             (SourceError::File { .. }, _) => "UNREADABLE",
@@ -80,10 +81,14 @@ fn read(
         detail: text::printable(&error.to_string()),
     })?;
     if bytes.len() > BODY_MAX_BYTES {
-        return Err(problem("MALFORMED", &format!("it is longer than {BODY_MAX_BYTES} bytes, and so no ticket")));
+        return Err(problem(
+            Code::Malformed.as_str(),
+            &format!("it is longer than {BODY_MAX_BYTES} bytes, and so no ticket"),
+        ));
     }
-    let json = str::from_utf8(&bytes).map_err(|_| problem("MALFORMED", "it is not UTF-8, and so no ticket"))?;
+    let json =
+        str::from_utf8(&bytes).map_err(|_| problem(Code::Malformed.as_str(), "it is not UTF-8, and so no ticket"))?;
     Ticket::parse(json, Purpose::Presence)
         .and_then(|ticket| ticket.verify(rules, now))
-        .map_err(|error| Problem { code: error.code(), detail: text::printable(&error.to_string()) })
+        .map_err(|error| RoundProblem { code: error.code(), detail: text::printable(&error.to_string()) })
 }

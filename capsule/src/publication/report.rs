@@ -6,7 +6,7 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use super::ending::Ending;
-use super::findings::{BeaconReport, DisagreementReport, Findings, NodeReport, Problem};
+use super::findings::{BeaconReport, DisagreementReport, Findings, NodeReport, RoundProblem};
 use super::settings::PublishSettings;
 use crate::beacon::Beacon;
 use crate::destination::{CAPSULE, Destination, MINISIG, SIGNATURE};
@@ -20,7 +20,7 @@ const DISAGREEMENTS_SHOWN: usize = 5;
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Report {
+pub(crate) struct RoundReport {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -91,7 +91,7 @@ struct Minimum {
     good_beacons: usize,
 }
 
-impl Report {
+impl RoundReport {
     pub(super) fn new(
         settings: &PublishSettings,
         destination: &Destination,
@@ -185,7 +185,7 @@ impl Report {
             notes.push(format!("not asked: {beacon}, which is revoked"));
         }
         for NodeReport { source, peer_id, problem, .. } in &self.nodes {
-            if let Some(Problem { code, detail }) = problem {
+            if let Some(RoundProblem { code, detail }) = problem {
                 let who = peer_id.as_deref().map(|peer_id| format!(" ({peer_id})")).unwrap_or_default();
                 notes.push(format!("left out: {}{who}, {code}: {detail}", text::printable(source)));
             }
@@ -270,15 +270,15 @@ impl Report {
     }
 
     /// What is not as it should be, in words that stay the same while it does.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<_> = self.ending.code().map(str::to_owned).into_iter().collect();
-        troubles.extend(self.run_failure().map(|reason| format!("--run: {reason}")));
-        let of = |who: &str, problem: &Option<Problem>| {
-            problem.as_ref().map(|Problem { code, .. }| format!("{}: {code}", text::printable(who)))
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<_> = self.ending.code().map(str::to_owned).into_iter().collect();
+        problems.extend(self.run_failure().map(|reason| format!("--run: {reason}")));
+        let of = |who: &str, problem: &Option<RoundProblem>| {
+            problem.as_ref().map(|RoundProblem { code, .. }| format!("{}: {code}", text::printable(who)))
         };
-        troubles.extend(self.beacons.iter().filter_map(|beacon| of(&beacon.beacon, &beacon.problem)));
-        troubles.extend(self.nodes.iter().filter_map(|node| of(&node.source, &node.problem)));
-        troubles
+        problems.extend(self.beacons.iter().filter_map(|beacon| of(&beacon.beacon, &beacon.problem)));
+        problems.extend(self.nodes.iter().filter_map(|node| of(&node.source, &node.problem)));
+        problems
     }
 
     /// `12 peers of mainnet`.

@@ -17,7 +17,7 @@ use serde_json::json;
 pub(crate) use self::arguments::AnnounceArguments;
 use self::event_loop::{Clocks, Event, EventLoop, Messenger};
 use self::output::Output;
-use self::report::Report;
+use self::report::OnceReport;
 use self::settings::AnnounceSettings;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
@@ -73,7 +73,7 @@ pub(crate) fn announce(
     if arguments.once {
         log.note(format_args!("{begin}"));
         event_loop.run(EventLoop::is_settled)?;
-        let report = Report::new(&event_loop, peer_id.as_str(), &public_key);
+        let report = OnceReport::new(&event_loop, peer_id.as_str(), &public_key);
         let exit = report.exit();
         return Ok(if arguments.json {
             Outcome::json(&report, exit)

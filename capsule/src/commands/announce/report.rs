@@ -13,19 +13,19 @@ use crate::text;
 /// What each beacon said to a single announce, for people and for scripts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report<'a> {
+pub(super) struct OnceReport<'a> {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     community: &'a str,
     peer_id: &'a str,
     public_key: &'a str,
-    beacons: Vec<BeaconReport>,
+    beacons: Vec<OnceBeacon>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BeaconReport {
+struct OnceBeacon {
     beacon: String,
     answered: bool,
     listed: bool,
@@ -37,7 +37,7 @@ struct BeaconReport {
     detail: Option<String>,
 }
 
-impl BeaconReport {
+impl OnceBeacon {
     fn new(beacon: &Beacon, status: &BeaconStatus) -> Self {
         let beacon = beacon.to_string();
         match status {
@@ -78,11 +78,11 @@ impl BeaconReport {
     }
 }
 
-impl<'a> Report<'a> {
+impl<'a> OnceReport<'a> {
     pub(super) fn new(event_loop: &'a EventLoop, peer_id: &'a str, public_key: &'a str) -> Self {
         let Messenger { beacons, community, .. } = &event_loop.messenger;
         let beacons: Vec<_> =
-            beacons.iter().zip(event_loop.announcer.statuses()).map(|(one, how)| BeaconReport::new(one, how)).collect();
+            beacons.iter().zip(event_loop.announcer.statuses()).map(|(one, how)| OnceBeacon::new(one, how)).collect();
         let ok = beacons.iter().any(|beacon| beacon.listed);
         let answered = beacons.iter().any(|beacon| beacon.answered);
         let code = match (ok, answered) {

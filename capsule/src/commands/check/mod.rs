@@ -14,7 +14,7 @@ use std::thread::Builder;
 pub(crate) use self::arguments::CheckArguments;
 use self::beacons::{BeaconHealth, ask};
 use self::capsules::{CapsuleHealth, examine};
-use self::report::Report;
+use self::report::HealthReport;
 use crate::beacon::{BEACONS_MAX, Beacon};
 use crate::clock::Clock;
 use crate::environment::Environment;
@@ -81,7 +81,7 @@ pub(crate) fn check(
     let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
-    let report = Report { capsules, beacons, community: tickets.community, now: clock.now()? };
+    let report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()? };
     Ok(report.outcome(arguments))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::root::Root;
 use serde_json::json;
@@ -142,5 +143,5 @@ fn no_part(path: &Path, signing: &Signing<'_>, key: PublicKey) -> Refusal {
         "see whose signatures count: capsule root verify"
     };
     let reason = format!("the key {key} is no root key of it, nor of the version before it");
-    Refusal::new(&path.display(), "UNTRUSTED_PUBLIC_KEY", &reason, &advice)
+    Refusal::new(&path.display(), Code::UntrustedPublicKey.as_str(), &reason, &advice)
 }

@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::fetch::DEFAULT_TIMEOUT;
 use crate::outcome::Outcome;
 use crate::reader::{Reader, WalkError, read_root, root_refused};
-use crate::refusal::{Ending, Refusal};
+use crate::refusal::{Refusal, Unfinished};
 use crate::source::Source;
 use crate::values::parse_duration;
 
@@ -96,8 +96,8 @@ pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<O
     };
     let now = clock.now()?;
     match end.and_then(|()| walk.check_expiry(now)) {
-        Err(Ending::Failed(failure)) => Err(failure),
-        Err(Ending::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
+        Err(Unfinished::Failed(failure)) => Err(failure),
+        Err(Unfinished::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
         Ok(()) if arguments.json => {
             let newest = walk.newest().map(root_json);
             Ok(Outcome::json(&json!({ "ok": true, "newest": newest, "roots": walk.to_json() }), Exit::Good))
@@ -117,7 +117,7 @@ impl Walk {
     }
 
     /// Takes the roots that are named, one after the other.
-    fn follow(&mut self, reader: &Reader, names: &[String]) -> Result<(), Ending> {
+    fn follow(&mut self, reader: &Reader, names: &[String]) -> Result<(), Unfinished> {
         for name in names {
             let source = Source::new(name);
             let json = reader.read(&source, ROOT_MAX_BYTES)?;
@@ -141,7 +141,7 @@ impl Walk {
     }
 
     /// Looks for the successors of a root in a directory.
-    fn look_for(&mut self, reader: &Reader, path: &Path, names: &[String]) -> Result<(), Ending> {
+    fn look_for(&mut self, reader: &Reader, path: &Path, names: &[String]) -> Result<(), Unfinished> {
         let [directory] = names else { return Err(RootCommandError::OneDirectory { count: names.len() }.into()) };
         let directory = Source::new(directory);
         let (json, root) = read_root(path)?;
@@ -159,7 +159,7 @@ impl Walk {
         }
     }
 
-    fn check_expiry(&self, now: UnixMillis) -> Result<(), Ending> {
+    fn check_expiry(&self, now: UnixMillis) -> Result<(), Unfinished> {
         match self.accepted.last() {
             Some(Accepted { source, root, .. }) => {
                 root.check_expiry(now).map_err(|error| root_refused(source, &error).into())
@@ -216,7 +216,7 @@ impl Walk {
 }
 
 /// The signatures beside a root; none where there is no such file.
-fn read_signatures(reader: &Reader, root: &Source) -> Result<Signatures, Ending> {
+fn read_signatures(reader: &Reader, root: &Source) -> Result<Signatures, Unfinished> {
     let source = root.signatures();
     match reader.read_if_there(&source, SIGNATURES_MAX_BYTES)?.map(|bytes| Signatures::parse(&bytes)) {
         None => Ok(Signatures::default()),
