@@ -443,11 +443,31 @@ describe("once", () => {
 
   test("is right at once with a wrong clock and too long a life", async (context) => {
     const env = { SOURCE_DATE_EPOCH: "1700000000" };
-    const { code, stdout } = await announceOnce(context, [beacon.url], { args: ["--json", "--quiet"], env });
+    // Two beacons say so: one alone is not believed.
+    const [second] = await started(context, serveJson({ ok: true, serverTime: Date.now(), listed: true, since: [], peers: [] }));
+    const { code, stdout } = await announceOnce(context, [beacon.url, second.url], { args: ["--json", "--quiet"], env });
     assert.equal(code, 0, stdout);
     const report = JSON.parse(stdout);
-    assert.deepEqual(byBeacon(report), [[true, true, undefined]]);
+    assert.deepEqual(byBeacon(report), [[true, true, undefined], [true, true, undefined]]);
     assert.ok(Math.abs(report.beacons[0].expiresAt - Date.now()) < LIFETIME_MS + 2_000);
+  });
+
+  test("gives a beacon alone no ticket that is later than the clock here by more than clocks differ", async (context) => {
+    const year = 365 * 24 * 60 * 60 * 1_000;
+    const liar = serveJson({ ok: true, serverTime: Date.now() + year, listed: true, since: [], peers: [] });
+    const [lying, dead] = await started(context, liar, serveDead());
+    const { code, stdout } = await announceOnce(context, [lying.url, dead.url], { args: ["--json", "--lifetime", "1m"] });
+    assert.equal(code, 0, stdout);
+    const [{ expiresAt }] = JSON.parse(stdout).beacons;
+    assert.ok(expiresAt <= Date.now() + 60_000 + 15_000, stdout);
+  });
+
+  test("does not wait for a server that sends it away for long", async (context) => {
+    const [busy] = await started(context, serveJson({}, { status: 503, headers: { "Retry-After": "300" } }));
+    const { code, stdout } = await announceOnce(context, [busy.url], { args: ["--json", "--timeout", "1s"] });
+    assert.equal(code, 3, stdout);
+    assert.deepEqual(byBeacon(JSON.parse(stdout)), [[false, false, "HTTP_STATUS"]]);
+    assert.equal(busy.requests.length, 1);
   });
 
   test("could reach nobody", async (context) => {

@@ -179,20 +179,75 @@ describe("under attack publish", () => {
   });
 
   test("names the beacon that limits the capsule, and does without its share when told to", async (context) => {
-    const few = [newPeer()];
-    const many = Array.from({ length: 9 }, () => newPeer());
+    const few = Array.from({ length: 3 }, () => newPeer());
+    const many = Array.from({ length: 11 }, () => newPeer());
     const [poor, rich, alsoRich] = await started(
       context,
-      ...[few, many.slice(0, 5), many.slice(4)].map((peers) => serveTickets(...peers.map((peer) => signTicket(peer)))),
+      ...[few, many.slice(0, 6), many.slice(5)].map((peers) => serveTickets(...peers.map((peer) => signTicket(peer)))),
     );
     const urls = [poor, rich, alsoRich].map(({ url }) => url);
+    // Three of each, and the one that two of three list.
     const equal = await publish(urls);
-    assert.deepEqual([equal.code, equal.report.peers], [0, 3]);
-    assert.deepEqual(equal.report.limitedBy, { beacon: poor.url, peers: 1 });
+    assert.deepEqual([equal.code, equal.report.peers], [0, 10]);
+    assert.deepEqual(equal.report.limitedBy, { beacon: poor.url, peers: 3 });
     const text = await capsule(["publish", "--out", equal.out, "--beacon", urls.join(",")], SIGNS);
-    assert.ok(text.stdout.includes(`beacon ${poor.url} lists 1 peer and limits the capsule to 3 (`), text.stdout);
+    assert.ok(text.stdout.includes(`beacon ${poor.url} lists 3 peers and limits the capsule to 10 (`), text.stdout);
     const available = await publish(urls, [], { env: { RENDEZVOUS_CAPSULE_SHARES: "available" } });
-    assert.deepEqual([available.report.peers, available.report.limitedBy], [10, undefined]);
+    assert.deepEqual([available.report.peers, available.report.limitedBy], [14, undefined]);
+  });
+
+  test("keeps whoever most beacons list, whatever one of three leaves out", async (context) => {
+    const many = Array.from({ length: 25 }, () => signTicket(newPeer()));
+    const own = newPeer();
+    const [one, two, short] = await started(context, serveTickets(...many), serveTickets(...many), serveTickets(signTicket(own)));
+    const { code, report, out } = await publish([one, two, short].map(({ url }) => url));
+    assert.deepEqual([code, report.peers, report.limitedBy], [0, 26, undefined]);
+    assert.ok(peerIds(await readCapsule(out)).includes(own.peerId));
+  });
+
+  test("asks for 20 peers where the beacons list as many, unless told otherwise", async (context) => {
+    const list = (count) => serveTickets(...Array.from({ length: count }, () => signTicket(newPeer())));
+    const [long, short, shorter] = await started(context, list(30), list(4), list(3));
+    // One of two is a half, and nobody knows which of them is right.
+    const refused = await publish([long.url, short.url]);
+    assert.deepEqual([refused.code, refused.report.code, refused.report.peers], [1, "TOO_FEW_PEERS", 8]);
+    assert.match((await capsule(["publish", "--out", refused.out, "--beacon", `${long.url},${short.url}`], SIGNS)).stdout, /--min-peers is 20\./);
+    const meant = await publish([long.url, short.url], ["--min-peers", "8"]);
+    assert.equal(meant.code, 0);
+    // One of three cannot keep the others from publishing.
+    const three = await publish([long.url, short.url, shorter.url]);
+    assert.deepEqual([three.code, three.report.peers], [0, 9]);
+  });
+
+  test("does not replace a live capsule by one with less than a third of its peers", async (context) => {
+    const many = Array.from({ length: 10 }, () => signTicket(newPeer()));
+    const [all, some, few] = await started(context, ...[10, 4, 3].map((count) => serveTickets(...many.slice(0, count))));
+    const { out } = await publish([all.url]);
+    const files = await readAll(out);
+    const refused = await publish([few.url], [], { out });
+    assert.deepEqual([refused.code, refused.report.code], [1, "FAR_FEWER_PEERS"]);
+    assert.deepEqual(await readAll(out), files);
+    const text = await capsule(["publish", "--out", out, "--beacon", few.url], SIGNS);
+    assert.match(text.stdout, /^not written: 3 peers found, less than a third of the 10 in .*, which stays until it ends at /m);
+    // What would be over before the next run is no better than that.
+    const late = await publish([few.url], ["--cadence", "31m", "--lifetime", "2h"], { out });
+    assert.deepEqual([late.code, late.report.peers], [0, 3]);
+    const enough = await publish([all.url]);
+    assert.equal((await publish([some.url], [], { out: enough.out })).code, 0);
+  });
+
+  test("gives a beacon one share, however its address is spelt", async (context) => {
+    const [beacon, other] = await started(
+      context,
+      ...[0, 1].map(() => serveTickets(...Array.from({ length: 6 }, () => signTicket(newPeer())))),
+    );
+    const { port } = new URL(beacon.url);
+    const spellings = [`http://localhost:${port}`, `http://LOCALHOST:${port}/`, other.url];
+    const { code, report, out } = await publish(spellings, ["--max-peers", "6"]);
+    assert.equal(code, 0, JSON.stringify(report));
+    const { origins } = await readCapsule(out);
+    assert.deepEqual(origins.beacons, [`http://localhost:${port}`, other.url]);
+    assert.deepEqual(origins.peers.flat().sort(), [0, 0, 0, 1, 1, 1]);
   });
 
   test("writes nothing if too few beacons have good tickets, and counts only those", async (context) => {
@@ -652,7 +707,7 @@ describe("watch", () => {
     let tickets = [signTicket(newPeer())];
     const [beacon, dead] = await started(context, serve((_, response) => response.end(JSON.stringify(answer(tickets)))), serveDead());
     const out = await newDirectory();
-    const args = ["--every", "1s", "--timeout", "1s", "--out", out, "--beacon", beacon.url, "--beacon", dead.url];
+    const args = ["--every", "1s", "--timeout", "5s", "--out", out, "--beacon", beacon.url, "--beacon", dead.url];
     const { child, end, lines } = watch(context, args);
     const next = lines("stderr");
     assert.match(await next(), /^publishing every 1s to .*, with the key /);

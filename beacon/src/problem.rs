@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
@@ -55,12 +56,12 @@ impl Problem {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
             Self::Refused { refused, .. } => refused.code(),
-            Self::RateLimited(_) => "THROTTLED",
-            Self::NotFound => "NOT_FOUND",
-            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::HostMissing => "MALFORMED",
-            Self::HostUnknown | Self::OriginForeign => "MISDIRECTED_REQUEST",
-            Self::Internal => "INTERNAL",
+            Self::RateLimited(_) => Code::Throttled.as_str(),
+            Self::NotFound => Code::NotFound.as_str(),
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
+            Self::HostMissing => Code::Malformed.as_str(),
+            Self::HostUnknown | Self::OriginForeign => Code::MisdirectedRequest.as_str(),
+            Self::Internal => Code::Internal.as_str(),
         }
     }
 

@@ -3,36 +3,46 @@
 use std::fmt;
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome as Answer, RequestProblem as Problem};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem};
+use rendezvous_protocol::beacon_url::{BeaconUrl, BeaconUrlError};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;
 
-use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher, parse_url};
+use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher};
 
-/// The address of a beacon, without a slash at its end.
+/// Beacons, each of which is asked in a thread of its own.
+pub(crate) const BEACONS_MAX: usize = 64;
+
+/// A beacon, by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Beacon(String);
+pub(crate) struct Beacon(BeaconUrl);
 
-/// No address of a beacon.
+/// Not the address of a beacon. What was given is not repeated: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BeaconInvalid {
-    /// No address at all. What was given is not repeated: there may be a password in it.
+    /// Not an address at all.
     #[error("must be the address of a beacon, like https://beacon.example.org: {0}")]
-    Url(FetchError),
+    Url(BeaconUrlError),
     /// More than an address.
     #[error("must be the address of a beacon without `?` or `#`: the program adds /peers and the community itself")]
     Query,
 }
 
 impl Beacon {
-    /// Takes `https://host`, also with a port and a path.
+    /// Takes `https://host`, also with a port and a path, in any spelling.
     pub(crate) fn parse(text: &str) -> Result<Self, BeaconInvalid> {
-        parse_url(text).map_err(BeaconInvalid::Url)?;
-        if text.contains(['?', '#']) {
-            return Err(BeaconInvalid::Query);
+        match BeaconUrl::parse(text) {
+            Ok(url) => Ok(Self(url)),
+            Err(BeaconUrlError::Query) => Err(BeaconInvalid::Query),
+            Err(error) => Err(BeaconInvalid::Url(error)),
         }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// Returns its address.
+    pub(crate) const fn url(&self) -> &BeaconUrl {
+        &self.0
     }
 
     /// Asks for the peers of `community`.
@@ -47,7 +57,7 @@ impl Beacon {
         community: &Community,
         fetcher: &Fetcher,
         timeout: Duration,
-    ) -> Answer {
+    ) -> RequestOutcome {
         let url = match request {
             Request::Time => format!("{self}/healthz"),
             Request::Announce(_) => format!("{self}/announce?community={community}"),
@@ -55,7 +65,9 @@ impl Beacon {
         };
         match fetcher.exchange(&url, request.body().as_deref(), ANSWER_MAX_BYTES, timeout) {
             Ok(exchanged) => understand(&exchanged),
-            Err(error) if error.is_answer() => Answer::Reply(Reply::refused(error.code(), error.to_string(), None)),
+            Err(error) if error.is_answer() => {
+                RequestOutcome::Reply(Reply::refused(error.code(), error.to_string(), None))
+            }
             Err(error) => failed(&error, None),
         }
     }
@@ -66,7 +78,7 @@ impl Beacon {
     }
 }
 
-fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Answer {
+fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> RequestOutcome {
     let (status, retry_after) = (*status, *retry_after);
     let error = FetchError::Status { status, retry_after };
     // Whoever fails may have done what it was asked to all the same.
@@ -74,19 +86,21 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Answer
         return failed(&error, retry_after);
     }
     match Reply::parse(body) {
-        Ok(reply) if status == StatusCode::OK || reply.is_refusal() => Answer::Reply(reply.or_retry_after(retry_after)),
+        Ok(reply) if status == StatusCode::OK || reply.is_refusal() => {
+            RequestOutcome::Reply(reply.or_retry_after(retry_after))
+        }
         Err(_) if status == StatusCode::TOO_MANY_REQUESTS => failed(&error, retry_after),
         Err(reason) if status == StatusCode::OK => {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-            Answer::Reply(Reply::refused("MALFORMED", format!("{reason}{hint}"), None))
+            RequestOutcome::Reply(Reply::refused(Code::Malformed.as_str(), format!("{reason}{hint}"), None))
         }
-        _ => Answer::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
+        _ => RequestOutcome::Reply(Reply::refused(error.code(), error.to_string(), retry_after)),
     }
 }
 
-fn failed(error: &FetchError, retry_after: Option<Duration>) -> Answer {
-    let problem = Problem { code: error.code().to_owned(), detail: error.to_string() };
-    Answer::Failed { problem, retry_after }
+fn failed(error: &FetchError, retry_after: Option<Duration>) -> RequestOutcome {
+    let problem = RequestProblem { code: error.code().to_owned(), detail: error.to_string() };
+    RequestOutcome::Failed { problem, retry_after }
 }
 
 /// The commonest reason why an answer is no JSON, which the parser's "expected value at line 1 column 1" hides.
@@ -99,7 +113,7 @@ pub(crate) fn looks_like_html(body: &[u8]) -> bool {
 
 impl fmt::Display for Beacon {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        self.0.fmt(formatter)
     }
 }
 
@@ -127,13 +141,13 @@ mod tests {
             let retry_after = retry_after.map(Duration::from_secs);
             let status = StatusCode::from_u16(status).unwrap();
             match understand(&Exchanged { status, retry_after, content_type: None, body: body.into() }) {
-                Answer::Failed { problem, retry_after } => {
+                RequestOutcome::Failed { problem, retry_after } => {
                     (false, problem.code, retry_after.map(|wait| wait.as_secs()))
                 }
-                Answer::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
+                RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
                     (true, problem.code, retry_after.map(|wait| wait.as_secs()))
                 }
-                Answer::Reply(_) => (true, "OK".to_owned(), None),
+                RequestOutcome::Reply(_) => (true, "OK".to_owned(), None),
             }
         };
         let refusal = r#"{"ok":false,"code":"THROTTLED"}"#;

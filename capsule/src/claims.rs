@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rendezvous_protocol::capsule::Origins;
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use rendezvous_protocol::ticket::{Purpose, Ticket};
 use rendezvous_protocol::time::UnixMillis;
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::failure::{Cause, Exit};
 use crate::source::Source;
 use crate::text;
 
@@ -25,6 +26,12 @@ pub(crate) enum ClaimsError {
     },
 }
 
+impl Cause for ClaimsError {
+    fn exit(&self) -> Exit {
+        Exit::Refused
+    }
+}
+
 /// What a file says.
 #[derive(Debug)]
 pub(crate) struct Claims {
@@ -38,19 +45,13 @@ pub(crate) struct Claims {
 
 /// For each entry, who listed it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Origins {
+pub(crate) enum ClaimedOrigins {
     /// The capsule does not say.
     Absent,
     /// It says something that cannot be.
     Malformed,
     /// For each entry the beacons that listed it; none for what the publisher included itself.
     Known(Vec<Vec<String>>),
-}
-
-#[derive(Deserialize)]
-struct OriginsFields {
-    beacons: Vec<String>,
-    peers: Vec<Vec<usize>>,
 }
 
 impl Claims {
@@ -104,18 +105,14 @@ impl Claims {
     }
 
     /// Who listed each entry.
-    pub(crate) fn origins(&self) -> Origins {
-        let Some(value) = self.fields.get("origins") else { return Origins::Absent };
-        self.read_origins(value).map_or(Origins::Malformed, Origins::Known)
-    }
-
-    fn read_origins(&self, value: &Value) -> Option<Vec<Vec<String>>> {
-        let OriginsFields { beacons, peers } = OriginsFields::deserialize(value).ok()?;
-        let entries = self.peers.as_ref()?.len();
-        let listed = |positions: Vec<usize>| -> Option<Vec<String>> {
-            positions.into_iter().map(|position| beacons.get(position).cloned()).collect()
+    pub(crate) fn origins(&self) -> ClaimedOrigins {
+        let Some(value) = self.fields.get("origins") else { return ClaimedOrigins::Absent };
+        let Some(peers) = &self.peers else { return ClaimedOrigins::Malformed };
+        let Ok(Origins { beacons, listed_by }) = Origins::parse(&value.to_string(), peers.len()) else {
+            return ClaimedOrigins::Malformed;
         };
-        (peers.len() == entries).then(|| peers.into_iter().map(listed).collect())?
+        let names = |positions: Vec<usize>| positions.into_iter().filter_map(|at| beacons.get(at).cloned()).collect();
+        ClaimedOrigins::Known(listed_by.into_iter().map(names).collect())
     }
 
     /// Who is revoked, by one of the lists in `revoked`; what is no text is left out.
@@ -129,15 +126,15 @@ impl Claims {
 mod tests {
     use super::*;
 
-    fn origins(json: &str) -> Origins {
+    fn origins(json: &str) -> ClaimedOrigins {
         Claims::read(json.as_bytes()).unwrap().origins()
     }
 
     #[test]
     fn origins_are_known_only_where_they_fit_the_entries() {
         let known = origins(r#"{"peers":[1,2],"origins":{"beacons":["https://a.example"],"peers":[[0],[]]}}"#);
-        assert_eq!(known, Origins::Known(vec![vec!["https://a.example".to_owned()], vec![]]));
-        assert_eq!(origins(r#"{"peers":[]}"#), Origins::Absent);
+        assert_eq!(known, ClaimedOrigins::Known(vec![vec!["https://a.example".to_owned()], vec![]]));
+        assert_eq!(origins(r#"{"peers":[]}"#), ClaimedOrigins::Absent);
         for malformed in [
             r#"{"peers":[1],"origins":7}"#,
             r#"{"peers":[1],"origins":{"beacons":[],"peers":[]}}"#,
@@ -145,7 +142,7 @@ mod tests {
             r#"{"peers":[1],"origins":{"beacons":[],"peers":[[-1]]}}"#,
             r#"{"origins":{"beacons":[],"peers":[]}}"#,
         ] {
-            assert_eq!(origins(malformed), Origins::Malformed, "{malformed}");
+            assert_eq!(origins(malformed), ClaimedOrigins::Malformed, "{malformed}");
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::environment::{Environment, EnvironmentError, SOURCE_DATE_EPOCH};
+use crate::failure::Cause;
 use crate::refusal::Refusal;
 use crate::text;
 
@@ -42,6 +44,8 @@ pub(crate) enum ClockError {
     },
 }
 
+impl Cause for ClockError {}
+
 impl Clock {
     /// The system's clock, unless `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>) sets
     /// another time.
@@ -72,7 +76,7 @@ impl Clock {
 
     /// What to do about a refusal that the time that was set may be the reason of.
     pub(crate) fn explain(self, refusal: Refusal) -> Refusal {
-        let of_time = matches!(refusal.code, "NOT_YET_VALID" | "EXPIRED" | "ROOT_EXPIRED");
+        let of_time = matches!(Code::parse(refusal.code), Some(Code::NotYetValid | Code::Expired | Code::RootExpired));
         match self {
             Self::Fixed(time) if of_time => {
                 let Refusal { advice, .. } = &refusal;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
 
+use crate::failure::Cause;
+
 /// Comma-separated addresses of beacons.
 pub(crate) const BEACONS: &str = "RENDEZVOUS_BEACONS";
 /// Name of the community.
@@ -123,6 +125,8 @@ pub(crate) enum EnvironmentError {
         reason: String,
     },
 }
+
+impl Cause for EnvironmentError {}
 
 /// The variables above that are set.
 pub(crate) struct Environment(BTreeMap<&'static str, String>);

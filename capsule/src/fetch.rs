@@ -7,6 +7,7 @@
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
+use rendezvous_protocol::backoff::Backoff;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
@@ -18,8 +19,11 @@ use crate::text;
 /// Attempts at one address: the first, and two more where the failure may be a passing one.
 const ATTEMPTS: u32 = 3;
 
-/// The wait before the second attempt, give or take a half. It doubles with each attempt after that.
-const BACKOFF: Duration = Duration::from_millis(300);
+/// The waits between attempts.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Duration::from_secs(2) };
+
+/// The time for one address, all attempts together, where nobody says otherwise.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -295,8 +299,7 @@ fn wait_before_next(error: &FetchError, attempts: u32, left: Duration, random: u
     if attempts >= ATTEMPTS || !error.may_pass() {
         return None;
     }
-    let backoff = BACKOFF * 2_u32.pow(attempts - 1);
-    let wait = backoff / 2 + backoff * u32::from(random) / 256;
+    let wait = BACKOFF.wait(attempts, random);
     let asked = match error {
         // (As seconds. The other form, a date, is not understood, and the usual wait taken.)
         FetchError::Status { retry_after, .. } => *retry_after,
@@ -347,12 +350,11 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_and_are_spread_by_a_half() {
+    fn waits_double_and_are_spread() {
         let waits =
             |random| [1, 2].map(|attempts| wait_before_next(&refused(), attempts, LONG, random).unwrap().as_millis());
-        assert_eq!(waits(0), [150, 300]);
-        assert_eq!(waits(128), [300, 600]);
-        assert_eq!(waits(255), [448, 897]);
+        assert_eq!(waits(0), [200, 400]);
+        assert_eq!(waits(255), [400, 800]);
         assert_eq!(wait_before_next(&refused(), 3, LONG, 0), None);
     }
 

@@ -4,24 +4,25 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::text;
+use crate::failure::Cause;
+use crate::secret;
 
 /// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// There is one of that name.
-    #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", text::path(.path))]
+    #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", secret::path(.path))]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// It cannot be written.
-    #[error("the file {} cannot be written: {error}", text::path(.path))]
+    #[error("the file {} cannot be written: {error}", secret::path(.path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -29,13 +30,30 @@ pub(crate) enum FileError {
         error: io::Error,
     },
     /// There is no directory for it.
-    #[error("the directory {} cannot be made: {error}", text::path(.path))]
+    #[error("the directory {} cannot be made: {error}", secret::path(.path))]
     Directory {
         /// The directory.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
+}
+
+impl Cause for FileError {}
+
+/// The name that stands for the standard input, and for the standard output.
+pub(crate) const STANDARD: &str = "-";
+
+/// Reads at most `max_bytes` of a file, and one more where there is more. `-` is the standard input.
+pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let most = max_bytes as u64 + 1;
+    let mut bytes = Vec::new();
+    if path == Path::new(STANDARD) {
+        io::stdin().take(most).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Replaces the file, or makes it.
@@ -164,5 +182,14 @@ mod tests {
         assert_eq!(directory_of(Path::new("file")), Path::new("."));
         assert_eq!(directory_of(Path::new("a/file")), Path::new("a"));
         assert_eq!(with_suffix(Path::new("a/file.x"), ".sigs"), Path::new("a/file.x.sigs"));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_byte_that_shows_it_is_too_long() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
+        assert_eq!(read_file(&path, 3).unwrap(), b"1234");
     }
 }

@@ -14,10 +14,10 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey, encrypted_der};
 
 use crate::environment::{self, Environment};
-use crate::outcome::Log;
-use crate::secret::{is_secret, looks_like_key};
-use crate::source::read_file;
-use crate::text;
+use crate::failure::Cause;
+use crate::files::read_file;
+use crate::log::Log;
+use crate::secret::{self, is_secret, looks_like_key};
 
 /// Bytes of a key file. PEM has about 120; the rest is room for comments that tools leave.
 const KEY_FILE_MAX_BYTES: usize = 16 * 1024;
@@ -32,7 +32,7 @@ const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFileError {
     /// The file cannot be read.
-    #[error("the key file {} cannot be read: {error}", text::path(.path))]
+    #[error("the key file {} cannot be read: {error}", secret::path(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub(crate) enum KeyFileError {
         error: io::Error,
     },
     /// The file holds no such key.
-    #[error("the key file {} holds something else: {error}{}", text::path(.path), advice(*.error, .path))]
+    #[error("the key file {} holds something else: {error}{}", secret::path(.path), advice(*.error, .path))]
     Content {
         /// The file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub(crate) enum KeyFileError {
         what: String,
     },
     /// The file with the passphrase cannot be read.
-    #[error("the file {} with the passphrase cannot be read: {error}", text::path(.path))]
+    #[error("the file {} with the passphrase cannot be read: {error}", secret::path(.path))]
     PassphraseFile {
         /// The file.
         path: PathBuf,
@@ -100,14 +100,14 @@ pub(crate) enum KeyFileError {
     #[error(
         "{path} is there already, and a private key is never overwritten. Choose another file with --out, \
          or see its public key with `capsule keygen --public-of {path}`",
-        path = text::path(.path)
+        path = secret::path(.path)
     )]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// The new file cannot be written.
-    #[error("the key file {} cannot be written: {error}", text::path(.path))]
+    #[error("the key file {} cannot be written: {error}", secret::path(.path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -122,9 +122,11 @@ pub(crate) enum KeyFileError {
     SecretAsArgument,
 }
 
+impl Cause for KeyFileError {}
+
 /// The command that helps, for each thing that a file with a private key may hold instead, or that with a public one.
 fn advice(error: KeyError, path: &Path) -> String {
-    let path = text::path(path);
+    let path = secret::path(path);
     match error {
         KeyError::Public => ". Name the file with the private key: this one may be given to anybody".to_owned(),
         KeyError::Private => format!(". Print its public half with: capsule keygen --public-of {path}"),
@@ -155,7 +157,7 @@ pub(crate) fn read_private_key(path: &Path, environment: &Environment) -> Result
         }
         text => text?,
     };
-    let key = private_key(&text, &format!("the key file {}", text::path(path)), environment)?;
+    let key = private_key(&text, &format!("the key file {}", secret::path(path)), environment)?;
     warn_of_others(path);
     key.map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
 }
@@ -266,7 +268,7 @@ fn warn_of_others(path: &Path) {
         // Only of a file: what is behind /dev/fd, say, has no mode of its own.
         let is_open = |file: std::fs::Metadata| file.is_file() && file.mode() & READ_BY_OTHERS != 0;
         if std::fs::metadata(path).is_ok_and(is_open) {
-            let path = text::path(path);
+            let path = secret::path(path);
             Log::new(false).note(format_args!("warning: others can read the secret in {path}: chmod 600 {path}"));
         }
     }

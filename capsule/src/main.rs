@@ -6,15 +6,14 @@
 
 #![forbid(unsafe_code)]
 
-mod arguments;
 mod beacon;
-mod bucket;
 mod claims;
 mod clock;
+mod command_line;
 mod commands;
 mod destination;
-mod directory;
 mod environment;
+mod failure;
 mod fetch;
 mod files;
 #[cfg(test)]
@@ -22,6 +21,7 @@ mod fixture;
 mod hook;
 mod host;
 mod keys;
+mod log;
 mod minisig;
 mod network;
 mod nonce;
@@ -34,20 +34,24 @@ mod settings;
 mod signals;
 mod source;
 mod text;
+mod tickets;
 mod trust;
+mod values;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use crate::arguments::{Arguments, Command};
 use crate::clock::Clock;
+use crate::command_line::{Arguments, Command};
 use crate::commands::{
     announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch,
 };
 use crate::environment::Environment;
+use crate::failure::{Exit, Failure};
 use crate::keys::KeyFileError;
-use crate::outcome::{Exit, Failure, Log, Outcome};
+use crate::log::Log;
+use crate::outcome::Outcome;
 
 fn main() -> ExitCode {
     let Arguments { command, quiet, passphrase_file } = match Arguments::try_parse() {
@@ -93,7 +97,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
     }
     match command {
         Command::Keygen(arguments) => keygen::keygen(arguments, &environment),
-        Command::Root(arguments) => root::root(&arguments.command, &environment, &clock),
+        Command::Root(arguments) => root::root(arguments, &environment, &clock),
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
@@ -104,7 +108,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Diff(arguments) => diff::diff(arguments, &clock),
         Command::Explain(arguments) => explain::explain(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
-        Command::Completions(arguments) => Ok(completions::completions(arguments)),
-        Command::Man(arguments) => completions::man(arguments),
+        Command::Completions(arguments) => Ok(completions::completions(arguments, Arguments::command())),
+        Command::Man(arguments) => completions::man(arguments, Arguments::command()),
     }
 }

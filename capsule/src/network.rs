@@ -11,7 +11,8 @@ use ureq::Proxy;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
-use crate::source::read_file;
+use crate::failure::Cause;
+use crate::files::read_file;
 
 /// The variables that name a proxy, the first that is set counting.
 const PROXY: [&str; 6] = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
@@ -60,6 +61,8 @@ pub(crate) enum NetworkError {
         path: PathBuf,
     },
 }
+
+impl Cause for NetworkError {}
 
 /// What the variables say.
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 
 use rendezvous_protocol::ticket::Nonce;
 
+use crate::failure::Cause;
+
 /// Bytes of a nonce.
 const NONCE_BYTES: usize = 16;
 
@@ -9,6 +11,8 @@ const NONCE_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the system has no randomness to make a ticket of")]
 pub(crate) struct NoRandomness;
+
+impl Cause for NoRandomness {}
 
 /// A new one.
 pub(crate) fn new_nonce() -> Result<Nonce, NoRandomness> {

@@ -5,23 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::capsule::CapsuleBytes;
-use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, ROOT_MAX_STEPS, SIGNATURES_MAX_BYTES};
+use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, SIGNATURES_MAX_BYTES};
 use rendezvous_protocol::root::{Root, RootError};
+use rendezvous_protocol::root_walk::{FoundFile, Passed, RootWalk, Wanted};
 use rendezvous_protocol::signatures::{Signatures, is_page};
 
+use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::{FetchError, Fetcher};
+use crate::files::read_file;
 use crate::network::NetworkError;
-use crate::outcome::Failure;
 use crate::refusal::Refusal;
-use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError, read_file};
+use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError};
 
 /// How many times as long as one file all roots together may take.
 const WALK_MAX_TIMEOUTS: u32 = 4;
-
-/// The name under which readers look for a root.
-pub(crate) fn root_file_name(root_version: u64) -> String {
-    format!("{root_version}.root.json")
-}
 
 /// A file that should be a root.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +28,12 @@ pub(crate) struct NotARoot {
     pub(crate) path: PathBuf,
     /// Why.
     pub(crate) error: RootError,
+}
+
+impl Cause for NotARoot {
+    fn exit(&self) -> Exit {
+        Exit::Refused
+    }
 }
 
 /// Reads a root that is believed, with its bytes.
@@ -149,10 +152,13 @@ impl Reader {
         find: impl Fn(&str) -> Source,
         mut passed: impl FnMut(&Source, &[u8], &Signatures, &Root),
     ) -> Result<Root, WalkError> {
-        let mut newest = root;
+        let mut walk = RootWalk::new(root);
         let begun = Instant::now();
-        for _ in 0..ROOT_MAX_STEPS {
-            let source = find(&root_file_name(newest.root_version().saturating_add(1)));
+        while let Some(wanted) = walk.wanted() {
+            let (source, max_bytes) = match &wanted {
+                Wanted::Signatures(name) => (find(name), SIGNATURES_MAX_BYTES),
+                Wanted::Root(name) => (find(name), ROOT_MAX_BYTES),
+            };
             // Each of many files may come in time, and all of them in hours.
             if let Source::Url(url) = &source
                 && begun.elapsed() > self.timeout.saturating_mul(WALK_MAX_TIMEOUTS)
@@ -160,19 +166,20 @@ impl Reader {
                 let late = SourceError::Fetch { url: url.clone(), error: FetchError::TimedOut };
                 return Err(WalkError::Source(late));
             }
-            let beside = source.signatures();
-            let signatures = self.read_unless_page(&beside, SIGNATURES_MAX_BYTES).map_err(WalkError::Source)?;
-            let Some(signatures) = signatures else { break };
-            // Signatures that cannot be read are no reason to go on believing the keys that they replace.
-            let signatures = Signatures::parse(&signatures)
-                .map_err(|error| WalkError::Refused { source: beside, error: error.into() })?;
-            let Some(json) = self.read_if_there(&source, ROOT_MAX_BYTES).map_err(WalkError::Source)? else { break };
-            let next = newest.succeed(&json, &signatures);
-            let next = next.map_err(|error| WalkError::Refused { source: source.clone(), error })?;
-            passed(&source, &json, &signatures, &next);
-            newest = next;
+            let content = if_there(source.read(max_bytes, &self.fetcher, self.timeout)).map_err(WalkError::Source)?;
+            let file = content
+                .as_ref()
+                .map(|content| FoundFile { bytes: &content.bytes, media_type: content.content_type.as_deref() });
+            match walk.take(file) {
+                Ok(None) => {}
+                Ok(Some(Passed { root, signatures })) => {
+                    let json = content.map(|content| content.bytes).unwrap_or_default();
+                    passed(&source, &json, &signatures, &root);
+                }
+                Err(error) => return Err(WalkError::Refused { source, error }),
+            }
         }
-        Ok(newest)
+        Ok(walk.into_newest())
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::outcome::Outcome;
 use crate::text;
 
 /// What is refused, and why.
@@ -44,20 +45,20 @@ impl Refusal {
 
 /// Why a command did not come to its end.
 #[derive(Debug)]
-pub(crate) enum Ending {
+pub(crate) enum Unfinished {
     /// Something is refused.
     Refused(Refusal),
     /// Something could not be done.
     Failed(Failure),
 }
 
-impl<E: Into<Failure>> From<E> for Ending {
+impl<E: Into<Failure>> From<E> for Unfinished {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl From<Refusal> for Ending {
+impl From<Refusal> for Unfinished {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }

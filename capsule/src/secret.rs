@@ -4,6 +4,10 @@
 //! the very error that says so, whoever words it: the argument parser, a library, or a file name that cannot be read.
 //! So everything that this program says of what went wrong passes through [`hide`].
 
+use std::path::Path;
+
+use crate::text;
+
 /// In the place of a key.
 const HIDDEN_KEY: &str = "(a key, which is not shown)";
 /// In the place of a user's name and password.
@@ -51,6 +55,16 @@ pub(crate) fn looks_like_key(text: &str) -> bool {
         || base64_runs(text).any(is_private_der)
 }
 
+/// Returns the name of a file as it may be shown: one that may be a key is not.
+pub(crate) fn path(path: &Path) -> String {
+    let name = path.to_string_lossy();
+    if is_secret(&name) || looks_like_key(&name) {
+        "(not shown: it may be a key)".to_owned()
+    } else {
+        text::printable(&name)
+    }
+}
+
 fn hide_all(text: &str, arguments: &[String]) -> String {
     let mut shown = text.to_owned();
     let mut before = "";
@@ -63,7 +77,7 @@ fn hide_all(text: &str, arguments: &[String]) -> String {
         for item in std::iter::once(value).chain(value.split(',')) {
             if is_secret(item) || (!may_be_public && looks_like_key(item)) {
                 let hidden = if user_in(item).is_some() { HIDDEN_USER } else { HIDDEN_KEY };
-                for written in [item.to_owned(), crate::text::printable(item), item.escape_debug().to_string()] {
+                for written in [item.to_owned(), text::printable(item), item.escape_debug().to_string()] {
                     shown = shown.replace(&written, hidden);
                 }
             }

@@ -1,15 +1,15 @@
 //! A capsule in a file or behind a URL, and the signature beside it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::http::StatusCode;
 
+use crate::failure::{Cause, Exit};
 use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
-use crate::files;
-use crate::secret::hide_users;
+use crate::files::{self, read_file};
+use crate::secret::{self, hide_users};
 use crate::text;
 
 /// Bytes of a signature's file, of which 89 are needed.
@@ -37,7 +37,7 @@ pub(crate) struct Content {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     /// The file is not there, or not readable.
-    #[error("{} cannot be read: {error}", text::path(.path))]
+    #[error("{} cannot be read: {error}", secret::path(.path))]
     File {
         /// The file.
         path: PathBuf,
@@ -52,6 +52,22 @@ pub(crate) enum SourceError {
         /// Why.
         error: FetchError,
     },
+}
+
+impl Cause for SourceError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::File { .. } | Self::Fetch { error: FetchError::BadUrl { .. }, .. } => Exit::Usage,
+            Self::Fetch { .. } => Exit::Unreachable,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::File { .. } => None,
+            Self::Fetch { error, .. } => Some(error.code()),
+        }
+    }
 }
 
 impl SourceError {
@@ -155,21 +171,6 @@ fn path_and_query(url: &str) -> (&str, &str) {
     url.find('?').map_or((url, ""), |position| url.split_at(position))
 }
 
-/// The name that stands for the standard input, and for the standard output.
-pub(crate) const STANDARD: &str = "-";
-
-/// Reads at most `max_bytes` of a file, and one more where there is more. `-` is the standard input.
-pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
-    let most = max_bytes as u64 + 1;
-    let mut bytes = Vec::new();
-    if path == Path::new(STANDARD) {
-        io::stdin().take(most).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,14 +206,5 @@ mod tests {
         ] {
             assert_eq!(Source::new(directory).below("2.root.json").to_string(), file);
         }
-    }
-
-    #[test]
-    fn a_file_is_read_up_to_the_byte_that_shows_it_is_too_long() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        std::fs::write(&path, "12345").unwrap();
-        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
-        assert_eq!(read_file(&path, 3).unwrap(), b"1234");
     }
 }

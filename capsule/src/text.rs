@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
-use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rendezvous_protocol::time::UnixMillis;
 use unicode_width::UnicodeWidthStr as _;
-
-use crate::secret::{is_secret, looks_like_key};
 
 /// The first second of the year 10000, from which on dates have no agreed form.
 const YEAR_10000_SECONDS: u64 = 253_402_300_800;
@@ -79,12 +76,6 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     shown
-}
-
-/// The name of a file, with everything escaped that could move the cursor; one that may be a key is not shown.
-pub(crate) fn path(path: &Path) -> String {
-    let name = path.to_string_lossy();
-    if is_secret(&name) || looks_like_key(&name) { "(not shown: it may be a key)".to_owned() } else { printable(&name) }
 }
 
 /// Lines whose cells stand below one another, two spaces apart.

@@ -2,21 +2,37 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, CapsuleError, CapsuleRules, Trust};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::arguments::{TicketArguments, TrustArguments};
 use crate::clock::Clock;
 use crate::environment::{self, Environment};
+use crate::failure::Failure;
 use crate::keys;
-use crate::outcome::Failure;
 use crate::reader::{CapsuleParts, Reader, WalkError, read_root, root_refused};
 use crate::refusal::Refusal;
-use crate::settings::{TicketSettings, publishers_key};
+use crate::settings::SettingsError;
 use crate::source::{Source, SourceError};
+use crate::tickets::{TicketArguments, TicketSettings};
+use crate::values::parse_public_key;
+
+/// Whom a reader trusts: a publisher's key, or a root.
+#[derive(Args, Debug)]
+pub(crate) struct TrustArguments {
+    /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM).
+    #[arg(long, value_name = "KEY_OR_FILE")]
+    pub(crate) public_key: Option<String>,
+    /// The root that the reader was given, or the newest that it has verified since: a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    pub(crate) root: Option<PathBuf>,
+    /// Believe that root alone, and do not look for its successors beside the capsule.
+    #[arg(long)]
+    pub(crate) no_successors: bool,
+}
 
 /// Whom a reader trusts.
 #[derive(Clone, Debug)]
@@ -35,7 +51,7 @@ impl Trusted {
         }
         match environment.value(environment::ROOT) {
             Some(path) => Ok(Self::Root(read_root(&PathBuf::from(path))?.1)),
-            None => Ok(Self::Key(publishers_key(None, environment)?)),
+            None => Ok(Self::Key(key_in_variable(environment)?)),
         }
     }
 
@@ -75,6 +91,11 @@ impl Trusted {
     }
 }
 
+fn key_in_variable(environment: &Environment) -> Result<PublicKey, Failure> {
+    let key = environment.parsed(environment::PUBLIC_KEY, parse_public_key)?;
+    Ok(key.ok_or(SettingsError::NoPublicKey)?)
+}
+
 /// What a reader asks of a capsule.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -109,7 +130,7 @@ impl From<SourceError> for JudgeError {
 
 /// What a reader makes of a capsule.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct CapsuleVerdict {
     /// Its files.
     pub(crate) parts: CapsuleParts,
     /// By whom it was judged in the end.
@@ -144,14 +165,14 @@ impl Judge {
         capsule: &Source,
         signature: Option<&Source>,
         clock: &Clock,
-    ) -> Result<Verdict, JudgeError> {
+    ) -> Result<CapsuleVerdict, JudgeError> {
         let parts = reader.capsule(capsule, signature, matches!(self.trusted, Trusted::Root(_)))?;
         let trusted = self.trusted.clone();
         let trusted = if self.successors { trusted.follow(reader, capsule)? } else { trusted };
         // Only now, so that what took long to fetch is not taken for fresher than it is.
         let now = clock.now().map_err(|error| JudgeError::Clock(error.into()))?;
         let result = self.verify(&parts, &trusted, now);
-        Ok(Verdict { parts, trusted, now, result })
+        Ok(CapsuleVerdict { parts, trusted, now, result })
     }
 
     /// Verifies what was fetched.
@@ -168,6 +189,24 @@ impl Judge {
             revoked: self.revoked.as_ref(),
         };
         Capsule::verify(parts.bytes(), &rules, now)
+    }
+}
+
+/// Which root decided: the one that was given, or a successor of it.
+pub(crate) fn root_line(given: &Trusted, newest: &Trusted) -> Option<String> {
+    let (given, Trusted::Root(newest)) = (given.root_version()?, newest) else { return None };
+    let version = newest.root_version();
+    let way = if version > given { format!(", followed from version {given}") } else { String::new() };
+    Some(format!("version {version}{way}"))
+}
+
+/// Whose signatures counted, and how many had to.
+pub(crate) fn publishers_line(capsule: &Capsule, trusted: &Trusted) -> String {
+    let keys: Vec<_> = capsule.publishers.iter().map(PublicKey::to_string).collect();
+    let keys = keys.join(" ");
+    match trusted {
+        Trusted::Key(_) => keys,
+        Trusted::Root(root) => format!("{keys} ({} needed)", root.publisher_keys().threshold()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::code::Code;
 use crate::key::PublicKey;
 use crate::limits::{ANSWER_MAX_BYTES, ANSWER_MAX_TICKETS};
 use crate::object::Object;
@@ -17,10 +18,10 @@ use crate::time::UnixMillis;
 
 /// The code under which tickets are counted beside the one that stays: in an answer those of the same claim, in a capsule
 /// those of the same `peerId`.
-pub const DUPLICATE: &str = "DUPLICATE";
+pub const DUPLICATE: &str = Code::Duplicate.as_str();
 
 /// The code under which tickets are counted that are not looked at, because there are too many.
-pub const TOO_MANY: &str = "TOO_MANY";
+pub const TOO_MANY: &str = Code::TooMany.as_str();
 
 /// Says why a whole answer is refused. [`AnswerError::code`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +46,9 @@ impl AnswerError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "MALFORMED",
-            Self::TooLarge => "ANSWER_TOO_LARGE",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
+            Self::Malformed(_) => Code::Malformed.as_str(),
+            Self::TooLarge => Code::AnswerTooLarge.as_str(),
+            Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
         }
     }
 }

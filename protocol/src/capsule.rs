@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 
 use crate::answer::DUPLICATE;
 use crate::base64;
+use crate::beacon_url::BeaconUrl;
 use crate::canonical::canonical;
+use crate::code::Code;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{CAPSULE_MAX_BYTES, CAPSULE_MAX_PEERS, CLOCK_SKEW};
@@ -30,7 +32,7 @@ use crate::object::{Object, present};
 use crate::revocation::{RevocationError, RevocationFields, Revocations};
 use crate::root::Root;
 use crate::signatures::{Signatures, SignaturesError};
-use crate::ticket::{PeerId, Purpose, Ticket, TicketRules, VerifiedTicket};
+use crate::ticket::{Payload, PeerId, Purpose, Ticket, TicketRules, VerifiedTicket};
 use crate::time::{UnixMillis, saturating_millis};
 
 const VERSION: u64 = 1;
@@ -134,21 +136,21 @@ impl CapsuleError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Malformed(_) => "MALFORMED",
+            Self::TooLarge | Self::Malformed(_) => Code::Malformed.as_str(),
             Self::CosignaturesMalformed(error) => error.code(),
             Self::RevocationsMalformed(error) => error.code(),
-            Self::RootExpired { .. } => "ROOT_EXPIRED",
-            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
-            Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
-            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
-            Self::CommunityMismatch { .. } | Self::RootOfAnotherCommunity { .. } => "COMMUNITY_MISMATCH",
+            Self::RootExpired { .. } => Code::RootExpired.as_str(),
+            Self::RevokedPublicKey => Code::RevokedPublicKey.as_str(),
+            Self::ThresholdNotMet { .. } => Code::ThresholdNotMet.as_str(),
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
+            Self::UnsupportedAlgorithm => Code::UnsupportedAlgorithm.as_str(),
+            Self::CommunityMismatch { .. } | Self::RootOfAnotherCommunity { .. } => Code::CommunityMismatch.as_str(),
             Self::DetachedSignatureMissing | Self::DetachedSignatureInvalid | Self::EmbeddedSignatureInvalid => {
-                "SIGNATURE_INVALID"
+                Code::SignatureInvalid.as_str()
             }
-            Self::Rollback { .. } => "ROLLBACK",
-            Self::NotYetValid { .. } => "NOT_YET_VALID",
-            Self::Expired { .. } => "EXPIRED",
+            Self::Rollback { .. } => Code::Rollback.as_str(),
+            Self::NotYetValid { .. } => Code::NotYetValid.as_str(),
+            Self::Expired { .. } => Code::Expired.as_str(),
         }
     }
 }
@@ -174,7 +176,7 @@ pub struct Contents<'a> {
     /// Its tickets, in this order. Readers refuse more than [`CAPSULE_MAX_PEERS`].
     pub entries: &'a [Entry],
     /// The beacons that the entries' `listed_by` are positions in. Where there are none, nothing is said of origins.
-    pub beacons: &'a [String],
+    pub beacons: &'a [BeaconUrl],
     /// What is revoked. Readers refuse more than [`crate::limits::REVOCATIONS_MAX`] of each.
     pub revocations: &'a Revocations,
 }
@@ -211,7 +213,8 @@ impl Contents<'_> {
         }
         if !self.beacons.is_empty() {
             let peers: Vec<&[usize]> = self.entries.iter().map(|entry| entry.listed_by.as_slice()).collect();
-            let origins = canonical(&json!({ "beacons": self.beacons, "peers": peers }));
+            let beacons: Vec<&str> = self.beacons.iter().map(BeaconUrl::as_str).collect();
+            let origins = canonical(&json!({ "beacons": beacons, "peers": peers }));
             fields.push_str(&format!("\"origins\":{origins},\n"));
         }
         fields
@@ -270,6 +273,25 @@ pub enum TicketStatus {
     RecentlySeen,
 }
 
+impl TicketStatus {
+    /// Returns what a ticket is worth at `now` that was good when its capsule was issued.
+    pub fn of(payload: &Payload, now: UnixMillis) -> Self {
+        if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
+            Self::Live
+        } else {
+            Self::RecentlySeen
+        }
+    }
+
+    /// Returns a name for scripts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::RecentlySeen => "recentlySeen",
+        }
+    }
+}
+
 /// Holds a capsule whose signatures fit and whose time is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capsule {
@@ -296,6 +318,8 @@ pub struct Frame {
     pub issued_at: UnixMillis,
     /// When it ends.
     pub expires_at: UnixMillis,
+    /// How many tickets it has, good or not.
+    pub peers: usize,
     /// What it revokes.
     pub revocations: Revocations,
 }
@@ -308,6 +332,26 @@ pub struct Origins {
     /// For each of [`Capsule::peers`], in order, the positions in `beacons` of those that listed it; none for a peer
     /// that the publisher included itself.
     pub listed_by: Vec<Vec<usize>>,
+}
+
+impl Origins {
+    /// Reads the field `origins` of a capsule with so many `peers`: each of those has its list of positions.
+    ///
+    /// # Errors
+    /// [`OriginsMalformed`].
+    pub fn parse(json: &str, peers: usize) -> Result<Self, OriginsMalformed> {
+        let malformed = |reason: String| OriginsMalformed { reason };
+        let Object(fields): Object<OriginFields> =
+            serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
+        let OriginFields { beacons, peers: listed_by } = fields;
+        if listed_by.len() != peers {
+            return Err(malformed(format!("there are {peers} peers, and origins of {}", listed_by.len())));
+        }
+        if listed_by.iter().flatten().any(|beacon| *beacon >= beacons.len()) {
+            return Err(malformed(format!("there is a position beyond the {} beacons", beacons.len())));
+        }
+        Ok(Self { beacons, listed_by })
+    }
 }
 
 /// Says why the origins of a capsule make no sense.
@@ -408,7 +452,7 @@ impl Capsule {
         let CapsuleFields { issued_at, expires_at, peers, origins, .. } = fields;
         let checked = check_tickets(&peers, &tickets, issued_at);
         let origins = origins.map(|origins| {
-            let mut origins = read_origins(origins, peers.len())?;
+            let mut origins = Origins::parse(origins.get(), peers.len())?;
             let mut good = checked.iter().map(Result::is_ok);
             origins.listed_by.retain(|_| good.next() == Some(true));
             Ok(origins)
@@ -417,7 +461,7 @@ impl Capsule {
         for ticket in checked {
             match ticket {
                 Ok(ticket) => {
-                    let status = ticket_status(&ticket, now);
+                    let status = TicketStatus::of(ticket.payload(), now);
                     peers.push((ticket, status));
                 }
                 Err(code) => *refused.entry(code).or_default() += 1,
@@ -439,8 +483,9 @@ impl Frame {
     /// # Errors
     /// Those of [`Capsule::verify`].
     pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
-        let (CapsuleFields { issued_at, expires_at, .. }, _, revocations) = check_all_but_tickets(files, rules, now)?;
-        Ok(Self { issued_at, expires_at, revocations })
+        let (fields, _, revocations) = check_all_but_tickets(files, rules, now)?;
+        let CapsuleFields { issued_at, expires_at, peers, .. } = fields;
+        Ok(Self { issued_at, expires_at, peers: peers.len(), revocations })
     }
 }
 
@@ -531,27 +576,4 @@ fn detached_signer(files: CapsuleBytes<'_>, keys: &BTreeSet<PublicKey>) -> Resul
     let signature = text.and_then(|text| base64::decode_array(text.strip_suffix('\n').unwrap_or(text)));
     let fits = |signature| keys.iter().find(|key| key.verify(files.json, &signature).is_ok()).copied();
     signature.and_then(fits).ok_or(CapsuleError::DetachedSignatureInvalid)
-}
-
-fn read_origins(json: &RawValue, peers: usize) -> Result<Origins, OriginsMalformed> {
-    let malformed = |reason: String| OriginsMalformed { reason };
-    let Object(fields): Object<OriginFields> =
-        serde_json::from_str(json.get()).map_err(|error| malformed(error.to_string()))?;
-    let OriginFields { beacons, peers: listed_by } = fields;
-    if listed_by.len() != peers {
-        return Err(malformed(format!("there are {peers} peers, and origins of {}", listed_by.len())));
-    }
-    if listed_by.iter().flatten().any(|beacon| *beacon >= beacons.len()) {
-        return Err(malformed(format!("there is a position beyond the {} beacons", beacons.len())));
-    }
-    Ok(Origins { beacons, listed_by })
-}
-
-fn ticket_status(ticket: &VerifiedTicket, now: UnixMillis) -> TicketStatus {
-    let payload = ticket.payload();
-    if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
-        TicketStatus::Live
-    } else {
-        TicketStatus::RecentlySeen
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::code::Code;
 use crate::limits::FRESHNESS_MIN_SLACK;
 use crate::time::saturating_millis;
 
@@ -40,7 +41,7 @@ pub struct LifetimeTooShort {
 impl LifetimeTooShort {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
-        "LIFETIME_TOO_SHORT"
+        Code::LifetimeTooShort.as_str()
     }
 }
 

@@ -1,8 +1,10 @@
 //! What several beacons say, merged so that none of them can say more than its share.
 //!
 //! A beacon can invent as many peers as it likes, all newer than the real ones, and can list real names with keys of
-//! its own. So places are given out in rounds, in each of which every beacon gets exactly one: with b hostile ones
-//! among n, at least (n - b)/n of the entries are what honest beacons listed. Who is hostile is never guessed.
+//! its own. So whoever more than half of the beacons list is in, and the other places are given out in rounds, in each
+//! of which every beacon gets exactly one: no hostile beacon has more of them than an honest one. Who is hostile is
+//! never guessed. A beacon with a list far shorter than most is given as many as the others while it has them, and does
+//! not end the rounds: one that has just been started, or lies, does not make the result small.
 //!
 //! Anybody can announce somebody else's name with a key of its own, at every honest beacon. Beacons list all keys that
 //! claim a name, and say since when each is present. Which key a name stands for is decided by pairs: more than half of
@@ -11,8 +13,9 @@
 //! tickets decide nothing here, because freshness is free to mint.
 //!
 //! The rounds are a maximum bipartite matching: a peerId that two beacons list is assigned to the one that needs it, so
-//! that beacons which agree do not run out. Assignments are changed along augmenting paths, found breadth first,
-//! without recursion.
+//! that beacons which agree do not run out. Peers that most list are part of it too, because they are what beacons that
+//! agree have: without them a beacon that lists others would be the only one with anything to deal. Assignments are
+//! changed along augmenting paths, found breadth first, without recursion.
 //!
 //! Out of scope: whether tickets are good. They are when they come here.
 
@@ -24,10 +27,13 @@ use crate::key::PublicKey;
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::UnixMillis;
 
+/// From so many peers on, a list is never too short to share.
+pub const SHORT_LIST: usize = 20;
+
 /// Says what happens with places that are left after the rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shares {
-    /// They stay empty, except for peers that all beacons agree on.
+    /// They stay empty.
     #[default]
     Equal,
     /// They are given in turns to the beacons that have more. No share is guaranteed to anybody, but a beacon with few
@@ -72,12 +78,11 @@ pub struct Merged {
 pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Merged {
     let beacons = answers.iter().filter(|listed| !listed.is_empty()).count();
     let peers = candidates(answers, beacons);
-    let mut places = Places::new(&peers, answers.iter().map(|listed| !listed.is_empty()));
-    let agreed: BTreeSet<usize> =
-        peers.iter().enumerate().filter(|(_, peer)| peer.is_agreed(beacons)).map(|(position, _)| position).collect();
+    let mut places = Places::new(&peers, answers.iter().map(|listed| !listed.is_empty()), beacons);
     let ended_by = places.deal_rounds(limit);
-    places.spare_agreed(&agreed, limit);
-    places.add_agreed(&agreed, limit);
+    places.add_of_short_lists(limit);
+    places.spare_majority(limit);
+    places.add_majority(limit);
     if shares == Shares::Available {
         places.fill(limit);
     }
@@ -158,10 +163,10 @@ impl<'a> Peer<'a> {
         longest.into_iter().map(|(beacon, (_, _, key))| (beacon, key)).collect()
     }
 
-    /// Returns whether all that have a share list the key that most prefer: honest beacons list it then, whichever they
-    /// are.
-    fn is_agreed(&self, beacons: usize) -> bool {
-        self.preferred.and_then(|key| self.keys.get(&key)).is_some_and(|claim| claim.since.len() == beacons)
+    /// Returns whether more than half of the beacons list the key that most prefer: where fewer than half are hostile, an honest
+    /// one lists it.
+    fn is_of_majority(&self, beacons: usize) -> bool {
+        self.preferred.and_then(|key| self.keys.get(&key)).is_some_and(|claim| claim.since.len() * 2 > beacons)
     }
 
     fn disagreement(&self, chosen: Option<PublicKey>) -> Option<Disagreement> {
@@ -199,17 +204,26 @@ struct Edge<'a> {
 /// Holds which peer is given to which beacon.
 #[derive(Debug)]
 struct Places<'a> {
-    /// For each beacon with a share, what it can be given, newest first.
+    /// For each beacon with a list, what it can be given, newest first.
     edges: BTreeMap<usize, Vec<Edge<'a>>>,
+    /// The beacons that only add.
+    short: BTreeSet<usize>,
+    /// The peers that are in whoever has which share.
+    majority: BTreeSet<usize>,
     /// For each peer that is in the result, the beacon that it is assigned to, and its key.
     taken: Vec<Option<(usize, PublicKey)>>,
+    /// How many those are, from when shares are given.
     count: usize,
+    /// How many of those are not of the majority.
+    others: usize,
+    /// The rounds that were dealt.
+    rounds: usize,
 }
 
 impl<'a> Places<'a> {
-    fn new(peers: &'a [Peer<'a>], has_share: impl Iterator<Item = bool>) -> Self {
+    fn new(peers: &'a [Peer<'a>], has_list: impl Iterator<Item = bool>, beacons: usize) -> Self {
         let mut edges: BTreeMap<usize, Vec<Edge<'a>>> =
-            has_share.enumerate().filter(|(_, has_share)| *has_share).map(|(beacon, _)| (beacon, Vec::new())).collect();
+            has_list.enumerate().filter(|(_, has_list)| *has_list).map(|(beacon, _)| (beacon, Vec::new())).collect();
         for (peer, candidate) in peers.iter().enumerate() {
             for (beacon, key) in candidate.keys_by_beacon() {
                 if let Some(claim) = candidate.keys.get(&key) {
@@ -220,35 +234,79 @@ impl<'a> Places<'a> {
         for edges in edges.values_mut() {
             edges.sort_by_key(|edge| Reverse(edge.rank));
         }
-        Self { edges, taken: vec![None; peers.len()], count: 0 }
+        let short = short_lists(&edges);
+        let is_of_majority = |(peer, candidate): (usize, &Peer<'_>)| candidate.is_of_majority(beacons).then_some(peer);
+        let majority = peers.iter().enumerate().filter_map(is_of_majority).collect();
+        Self { edges, short, majority, taken: vec![None; peers.len()], count: 0, others: 0, rounds: 0 }
     }
 
-    /// Deals as many whole rounds as there are. Returns the beacon that could not be given one more.
+    /// Returns the places that are left for peers that are not of the majority.
+    fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.majority.len()).saturating_sub(self.others)
+    }
+
+    /// Deals as many whole rounds as there are among the beacons that share, with room for as many of each that only adds.
+    /// Returns the beacon that could not be given one more.
     fn deal_rounds(&mut self, limit: usize) -> Option<usize> {
-        let beacons: Vec<usize> = self.edges.keys().copied().collect();
-        while !beacons.is_empty() && self.count + beacons.len() <= limit {
-            let before = self.taken.clone();
-            for beacon in &beacons {
+        if self.room(limit) == 0 {
+            return None;
+        }
+        let room = self.room(limit);
+        let sharing: Vec<usize> = self.edges.keys().filter(|beacon| !self.short.contains(beacon)).copied().collect();
+        while !sharing.is_empty() {
+            let (before, others) = (self.taken.clone(), self.others);
+            let mut ended_by = None;
+            for beacon in &sharing {
+                // What the majority lists is in anyway, and costs no place.
                 if let Err(shortest) = self.augment(*beacon, |_| true) {
-                    // Part of a round does not count: some beacons would have more than others.
-                    self.taken = before;
-                    self.count = self.taken.iter().flatten().count();
-                    return Some(shortest);
+                    ended_by = Some(shortest);
+                    break;
                 }
-                self.count += 1;
             }
+            if ended_by.is_some() || self.others + self.of_short_lists(self.rounds + 1) > room {
+                // Part of a round does not count: some beacons would have more than others.
+                (self.taken, self.others) = (before, others);
+                return ended_by;
+            }
+            self.rounds += 1;
         }
         None
     }
 
+    /// Returns the most that the beacons that only add can be given in so many rounds.
+    fn of_short_lists(&self, rounds: usize) -> usize {
+        let others = |beacon: &usize| {
+            let edges = self.edges.get(beacon).into_iter().flatten();
+            edges.filter(|edge| !self.majority.contains(&edge.peer)).count().min(rounds)
+        };
+        self.short.iter().map(others).sum()
+    }
+
+    /// Gives the beacons with a short list what they have, in turns, none more than one that shares was given.
+    fn add_of_short_lists(&mut self, limit: usize) {
+        let mut turns = self.short.clone();
+        for _ in 0..self.rounds {
+            let beacons: Vec<usize> = turns.iter().copied().collect();
+            for beacon in beacons {
+                if self.room(limit) == 0 {
+                    return;
+                }
+                if self.augment(beacon, |is_of_majority| !is_of_majority).is_err() {
+                    turns.remove(&beacon);
+                }
+            }
+        }
+    }
+
     /// Gives `start` one peer more, and every other beacon as many as it had: a free peer, or one whose beacon takes
-    /// another instead, and so on. Of the free and eligible peers that can be had in that way it is the newest.
+    /// another instead, and so on. Of the free and eligible peers that can be had in that way it is one of the majority,
+    /// if there is one, and the newest. `eligible` is told whether a peer is of the majority.
     ///
     /// # Errors
     /// Where there is no such peer, the beacon with the shortest list among those that would have had to take another.
-    fn augment(&mut self, start: usize, eligible: impl Fn(usize) -> bool) -> Result<(), usize> {
+    fn augment(&mut self, start: usize, eligible: impl Fn(bool) -> bool) -> Result<(), usize> {
         let search = self.search(start, eligible);
-        let Some(free) = search.newest_free else { return Err(search.shortest) };
+        let Some(free) = search.best_free else { return Err(search.shortest) };
         let mut peer = free;
         // Back along the path: each beacon on it takes `peer` and gives up the one through which it was found.
         while let Some((beacon, key)) = search.found_by.get(&peer).copied() {
@@ -261,14 +319,15 @@ impl<'a> Places<'a> {
                 None => break,
             }
         }
+        self.others += usize::from(!self.majority.contains(&free));
         Ok(())
     }
 
-    fn search(&self, start: usize, eligible: impl Fn(usize) -> bool) -> Search {
+    fn search(&self, start: usize, eligible: impl Fn(bool) -> bool) -> Search {
         let mut search =
-            Search { found_by: BTreeMap::new(), found_through: BTreeMap::new(), newest_free: None, shortest: start };
+            Search { found_by: BTreeMap::new(), found_through: BTreeMap::new(), best_free: None, shortest: start };
         let length = |beacon: usize| self.edges.get(&beacon).map_or(0, Vec::len);
-        let mut newest = None;
+        let mut best = None;
         let mut reached = BTreeSet::from([start]);
         let mut queue = std::collections::VecDeque::from([start]);
         while let Some(beacon) = queue.pop_front() {
@@ -286,11 +345,14 @@ impl<'a> Places<'a> {
                         queue.push_back(holder);
                     }
                     Some(_) => {}
-                    None if eligible(edge.peer) && newest.is_none_or(|newest| edge.rank > newest) => {
-                        newest = Some(edge.rank);
-                        search.newest_free = Some(edge.peer);
+                    None => {
+                        let is_of_majority = self.majority.contains(&edge.peer);
+                        let rank = (is_of_majority, edge.rank);
+                        if eligible(is_of_majority) && best.is_none_or(|best| rank > best) {
+                            best = Some(rank);
+                            search.best_free = Some(edge.peer);
+                        }
                     }
-                    None => {}
                 }
             }
         }
@@ -301,33 +363,36 @@ impl<'a> Places<'a> {
         self.taken.get(peer).copied().flatten().map(|(beacon, _)| beacon)
     }
 
-    /// Gives beacons that were given an agreed peer another one for it, where there is room for both: what all agree on
-    /// needs nobody's share. Without this, two beacons that know one peer each and one together would lose one of
+    /// Gives beacons whose share has a peer of the majority another one for it, where there is room for both: what most
+    /// list needs nobody's share. Without this, two beacons that know one peer each and one together would lose one of
     /// three.
-    fn spare_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
-        let mut spared = agreed.iter().filter(|peer| self.holder(**peer).is_none()).count();
-        for peer in agreed {
-            if self.count + spared >= limit {
+    fn spare_majority(&mut self, limit: usize) {
+        for peer in self.majority.clone() {
+            if self.room(limit) == 0 {
                 return;
             }
-            let Some(place) = self.taken.get_mut(*peer).and_then(Option::take) else { continue };
+            let Some(place) = self.taken.get_mut(peer).and_then(Option::take) else { continue };
             let (beacon, _) = place;
-            if self.augment(beacon, |other| !agreed.contains(&other)).is_ok() {
-                spared += 1;
-            } else if let Some(free) = self.taken.get_mut(*peer) {
+            if self.augment(beacon, |is_of_majority| !is_of_majority).is_err()
+                && let Some(free) = self.taken.get_mut(peer)
+            {
                 *free = Some(place);
             }
         }
     }
 
-    /// Adds the peers that all agree on, newest first.
-    fn add_agreed(&mut self, agreed: &BTreeSet<usize>, limit: usize) {
-        let Some((beacon, edges)) = self.edges.first_key_value() else { return };
-        let newest_first: Vec<_> = edges
+    /// Takes the peers that most list, the newest first.
+    fn add_majority(&mut self, limit: usize) {
+        let mut newest_first: Vec<_> = self
+            .edges
             .iter()
-            .filter(|edge| agreed.contains(&edge.peer))
-            .map(|edge| (edge.peer, (*beacon, edge.key)))
+            .flat_map(|(beacon, edges)| edges.iter().map(|edge| (edge.rank, edge.peer, (*beacon, edge.key))))
+            .filter(|(_, peer, _)| self.majority.contains(peer))
+            .map(|(rank, peer, place)| (Reverse(rank), peer, place))
             .collect();
+        newest_first.sort_unstable();
+        let newest_first: Vec<_> = newest_first.into_iter().map(|(_, peer, place)| (peer, place)).collect();
+        self.count = self.taken.iter().flatten().count();
         for (peer, place) in newest_first {
             self.take(peer, place, limit);
         }
@@ -364,6 +429,17 @@ impl<'a> Places<'a> {
     }
 }
 
+/// Returns the beacons whose lists are too short to share: of fewer than [`SHORT_LIST`] peers, and of less than half of the median
+/// of all lists. Of two middle lists the shorter one counts, so that it takes more than half of the beacons to make an
+/// honest list too short.
+fn short_lists(edges: &BTreeMap<usize, Vec<Edge<'_>>>) -> BTreeSet<usize> {
+    let mut lengths: Vec<usize> = edges.values().map(Vec::len).collect();
+    lengths.sort_unstable();
+    let median = lengths.get(lengths.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+    let is_short = |length: usize| length < SHORT_LIST && length * 2 < median;
+    edges.iter().filter(|(_, edges)| is_short(edges.len())).map(|(beacon, _)| *beacon).collect()
+}
+
 /// Holds what can be reached from one beacon by letting others take something else.
 #[derive(Debug)]
 struct Search {
@@ -371,7 +447,7 @@ struct Search {
     found_by: BTreeMap<usize, (usize, PublicKey)>,
     /// For each beacon other than the first, the peer that it would give up.
     found_through: BTreeMap<usize, usize>,
-    newest_free: Option<usize>,
+    best_free: Option<usize>,
     /// The beacon with the shortest list that was reached.
     shortest: usize,
 }

@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::network::{NetworkHash, RatePath};
 use crate::time::{UnixMillis, saturating_millis};
+use crate::token_bucket::TokenBucket;
 
 /// The window whose requests may all be made at once.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -187,8 +188,8 @@ fn take_from_all<const LEVELS: usize>(
 /// Holds the buckets of all networks of one level.
 #[derive(Debug)]
 struct Buckets {
-    /// Microseconds of refill that one costs, so that large limits keep their precision.
-    cost_micros: u64,
+    /// In microseconds, so that large limits keep their precision.
+    bucket: TokenBucket,
     capacity: usize,
     full_at: BTreeMap<NetworkHash, u64>,
     /// Index for eviction. Each network appears once, under a lower bound of its `full_at`; `forget_nearest` corrects
@@ -199,7 +200,7 @@ struct Buckets {
 impl Buckets {
     fn new(per_minute: u32, capacity: usize) -> Self {
         Self {
-            cost_micros: window_micros() / u64::from(per_minute.max(1)),
+            bucket: TokenBucket { interval: window_micros() / u64::from(per_minute.max(1)), filling: window_micros() },
             capacity: capacity.max(1),
             full_at: BTreeMap::new(),
             by_time: BTreeSet::new(),
@@ -209,15 +210,12 @@ impl Buckets {
     /// Returns when the bucket is full again if one is taken now, and for how many microseconds there is none to take.
     fn look(&mut self, now: u64, network: NetworkHash) -> (u64, u64) {
         while self.forget_nearest(now) {}
-        // No bucket is ever more than empty, or than full: a clock that jumped back must neither lock a network out nor
-        // give it more.
-        let empty = now.saturating_add(window_micros());
-        let full_at = self.full_at.get_mut(&network).map_or(now, |full_at| {
-            *full_at = (*full_at).clamp(now, empty);
-            *full_at
+        let missing = self.full_at.get_mut(&network).map_or(0, |full_at| {
+            let missing = self.bucket.missing(*full_at, now);
+            *full_at = now.saturating_add(missing);
+            missing
         });
-        let next = full_at.saturating_add(self.cost_micros);
-        (next, next.saturating_sub(empty))
+        (self.bucket.taken(missing, now), self.bucket.wait(missing))
     }
 
     fn set(&mut self, network: NetworkHash, full_at: u64) {

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::base64;
+use crate::code::Code;
 use crate::community::{Community, CommunityInvalid};
 use crate::key::PublicKey;
 use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
@@ -53,13 +54,13 @@ impl RequestError {
     /// Returns the code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::BodyBrokenOff => "MALFORMED",
-            Self::BodyTooLarge => "BODY_TOO_LARGE",
-            Self::BodyTimeout => "BODY_TIMEOUT",
-            Self::CommunityInvalid(_) => "COMMUNITY_INVALID",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
-            Self::CommunityUnknown(_) => "COMMUNITY_UNKNOWN",
-            Self::LimitInvalid => "LIMIT_INVALID",
+            Self::Malformed(_) | Self::BodyBrokenOff => Code::Malformed.as_str(),
+            Self::BodyTooLarge => Code::BodyTooLarge.as_str(),
+            Self::BodyTimeout => Code::BodyTimeout.as_str(),
+            Self::CommunityInvalid(_) => Code::CommunityInvalid.as_str(),
+            Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
+            Self::CommunityUnknown(_) => Code::CommunityUnknown.as_str(),
+            Self::LimitInvalid => Code::LimitInvalid.as_str(),
         }
     }
 }

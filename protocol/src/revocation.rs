@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
-use url::Url;
 
 use crate::base64;
+use crate::beacon_url::{BeaconUrl, is_normal};
 use crate::canonical::canonical;
+use crate::code::Code;
 use crate::key::PublicKey;
 use crate::limits::{BEACON_URL_MAX_BYTES, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES};
 use crate::object::{Object, present};
@@ -70,7 +71,7 @@ impl RevocationError {
             | Self::TooMany { .. }
             | Self::Key { .. }
             | Self::UnknownField { .. }
-            | Self::Beacon { .. } => "MALFORMED",
+            | Self::Beacon { .. } => Code::Malformed.as_str(),
         }
     }
 }
@@ -82,7 +83,7 @@ pub struct Revocations {
     pub ticket_keys: BTreeSet<PublicKey>,
     /// Publishers whose signatures count for nothing from the next capsule on.
     pub publisher_keys: BTreeSet<PublicKey>,
-    /// Beacons that are not asked, in the normal form of [`normal_beacon_url`].
+    /// Beacons that are not asked, each in its one spelling.
     pub beacons: BTreeSet<String>,
 }
 
@@ -145,31 +146,10 @@ impl Revocations {
         self.ticket_keys.is_empty() && self.publisher_keys.is_empty() && self.beacons.is_empty()
     }
 
-    /// Adds what `other` revokes.
-    pub fn extend(&mut self, other: &Self) {
-        self.ticket_keys.extend(&other.ticket_keys);
-        self.publisher_keys.extend(&other.publisher_keys);
-        self.beacons.extend(other.beacons.iter().cloned());
+    /// Returns whether a beacon is not to be asked.
+    pub fn revokes(&self, beacon: &BeaconUrl) -> bool {
+        self.beacons.contains(beacon.as_str())
     }
-
-    /// Checks that no list has more entries than readers take, as it may after [`Revocations::extend`].
-    ///
-    /// # Errors
-    /// [`RevocationError::TooMany`].
-    pub fn check_counts(&self) -> Result<(), RevocationError> {
-        check_count("ticketKeys", self.ticket_keys.len())?;
-        check_count("publisherKeys", self.publisher_keys.len())?;
-        check_count("beacons", self.beacons.len())
-    }
-}
-
-/// Returns the one spelling under which a beacon is revoked and looked up: the URL standard's, without fragment and
-/// without slashes at its end. Returns `None` where `text` is not a URL, or too long a one.
-pub fn normal_beacon_url(text: &str) -> Option<String> {
-    let mut url = Url::parse(text).ok()?;
-    url.set_fragment(None);
-    let normal = url.as_str().trim_end_matches('/');
-    (1..=BEACON_URL_MAX_BYTES).contains(&normal.len()).then(|| normal.to_owned())
 }
 
 fn read_list<T: Ord>(
@@ -191,7 +171,7 @@ fn read_key(list: &'static str, position: usize, key: String) -> Result<PublicKe
 }
 
 fn read_beacon(url: String) -> Result<String, RevocationError> {
-    if normal_beacon_url(&url).as_ref() == Some(&url) { Ok(url) } else { Err(RevocationError::Beacon { url }) }
+    if is_normal(&url) { Ok(url) } else { Err(RevocationError::Beacon { url }) }
 }
 
 #[cfg(test)]
@@ -211,21 +191,27 @@ mod tests {
 
     #[test]
     fn one_spelling_of_a_beacon_is_right() {
-        for (text, normal) in [
-            ("https://beacon.example", "https://beacon.example"),
-            ("https://beacon.example/", "https://beacon.example"),
-            ("https://beacon.example//#x", "https://beacon.example"),
-            ("HTTPS://Beacon.Example:443/a/../b/", "https://beacon.example/b"),
-            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+        let long = format!("https://a.example/{}", "x".repeat(2_030));
+        for (text, is_right) in [
+            ("https://beacon.example", true),
+            ("https://beacon.example:8443/x?y", true),
+            (&long, true),
+            (&format!("{long}x"), false),
+            ("https://beacon.example/", false),
+            ("https://beacon.example#x", false),
+            ("https://Beacon.example", false),
+            ("https://beacon.example:443", false),
+            ("https://b\u{fc}cher.example", false),
+            ("", false),
+            ("beacon.example", false),
+            ("https://", false),
         ] {
-            assert_eq!(normal_beacon_url(text).as_deref(), Some(normal));
             let json = json!({ "beacons": [text] }).to_string();
-            assert_eq!(Revocations::parse(json.as_bytes()).is_ok(), text == normal, "{text}");
+            assert_eq!(Revocations::parse(json.as_bytes()).is_ok(), is_right, "{text}");
         }
-        for text in ["", "beacon.example", "https://", &format!("https://a.example/{}", "x".repeat(2_031))] {
-            assert_eq!(normal_beacon_url(text), None, "{text}");
-        }
-        assert!(normal_beacon_url(&format!("https://a.example/{}", "x".repeat(2_030))).is_some());
+        let revocations = Revocations::parse(br#"{"beacons":["https://beacon.example/eu"]}"#).unwrap();
+        let revokes = |text: &str| revocations.revokes(&BeaconUrl::parse(text).unwrap());
+        assert!(revokes("HTTPS://Beacon.Example:443/eu/") && !revokes("https://beacon.example"));
     }
 
     #[test]

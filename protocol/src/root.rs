@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::base64;
+use crate::code::Code;
 use crate::community::Community;
 use crate::key::PublicKey;
 use crate::limits::{ROLE_MAX_KEYS, ROOT_MAX_BYTES};
 use crate::object::Object;
-use crate::signatures::{Signatures, SignaturesError, is_page};
+use crate::signatures::{Signatures, SignaturesError};
 use crate::time::{UnixMillis, saturating_millis};
 
 const TYPE: &str = "root";
@@ -61,7 +62,7 @@ impl RootInvalid {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::KeyCount { .. } | Self::Threshold { .. } | Self::KeyInBothRoles { .. } | Self::RootVersion { .. } => {
-                "MALFORMED"
+                Code::Malformed.as_str()
             }
         }
     }
@@ -146,14 +147,14 @@ impl RootError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Malformed(_) => "MALFORMED",
+            Self::TooLarge | Self::Malformed(_) => Code::Malformed.as_str(),
             Self::Invalid(invalid) => invalid.code(),
             Self::SignaturesMalformed(error) => error.code(),
-            Self::ThresholdNotMet { .. } => "THRESHOLD_NOT_MET",
-            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
-            Self::OutOfSequence { .. } => "ROOT_OUT_OF_SEQUENCE",
-            Self::Expired { .. } => "ROOT_EXPIRED",
+            Self::ThresholdNotMet { .. } => Code::ThresholdNotMet.as_str(),
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
+            Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
+            Self::OutOfSequence { .. } => Code::RootOutOfSequence.as_str(),
+            Self::Expired { .. } => Code::RootExpired.as_str(),
         }
     }
 }
@@ -270,6 +271,11 @@ impl Root {
         Ok(Self { community, root_version, expires_at, root_keys, publisher_keys })
     }
 
+    /// Returns the name of the file that readers look for.
+    pub fn file_name(root_version: u64) -> String {
+        format!("{root_version}.root.json")
+    }
+
     /// Returns the only community that it speaks of.
     pub const fn community(&self) -> &Community {
         &self.community
@@ -328,17 +334,6 @@ impl Root {
         Ok(root)
     }
 
-    /// Reads a root, and checks that enough of its own root keys signed it: all that can be asked of a first one. It
-    /// shows that those keys are in somebody's hands, not that they are the right ones.
-    ///
-    /// # Errors
-    /// Those of [`Root::parse`], then `THRESHOLD_NOT_MET`.
-    pub fn verify_own(json: &[u8], signatures: &Signatures) -> Result<Self, RootError> {
-        let root = Self::parse(json)?;
-        root.root_keys.check(Signed::ByItself, json, signatures)?;
-        Ok(root)
-    }
-
     /// Checks that the root in `json` is the one that comes after this one. Its expiry is not looked at: those on the
     /// way to the newest may be over.
     ///
@@ -348,29 +343,26 @@ impl Root {
         check_size(json)?;
         self.root_keys.check(Signed::ByPredecessor, json, signatures)?;
         let root = Self::parse(json)?;
+        self.check_successor(&root)?;
+        root.root_keys.check(Signed::ByItself, json, signatures)?;
+        Ok(root)
+    }
+
+    /// Checks what no signature can make a successor: that `root` is for the same community, and comes next.
+    ///
+    /// # Errors
+    /// [`RootError::CommunityMismatch`], then [`RootError::OutOfSequence`].
+    pub fn check_successor(&self, root: &Self) -> Result<(), RootError> {
         if root.community != self.community {
-            return Err(RootError::CommunityMismatch { found: root.community, expected: self.community.clone() });
+            let (found, expected) = (root.community.clone(), self.community.clone());
+            return Err(RootError::CommunityMismatch { found, expected });
         }
         // Not a later one either: its signers may have been taken out in between. (2^53 - 1 has no successor.)
         let expected = self.root_version.saturating_add(1);
         if root.root_version != expected {
             return Err(RootError::OutOfSequence { found: root.root_version, expected });
         }
-        root.root_keys.check(Signed::ByItself, json, signatures)?;
-        Ok(root)
-    }
-
-    /// Takes one step of a reader's walk. Returns the root after this one, given what the host has for
-    /// `(N+1).root.json.sigs` and `(N+1).root.json`, or `None` where the walk ends. It ends where one of them is
-    /// absent, and where the first is a page ([`is_page`]): there are hosts that answer every path with one.
-    ///
-    /// # Errors
-    /// [`RootError::SignaturesMalformed`], then those of [`Root::succeed`]: a successor that is there and is refused, or
-    /// whose signatures cannot be read, is never passed over.
-    pub fn next(&self, signatures: Option<&[u8]>, json: Option<&[u8]>) -> Result<Option<Self>, RootError> {
-        let Some(signatures) = signatures.filter(|file| !is_page(file, None)) else { return Ok(None) };
-        let signatures = Signatures::parse(signatures)?;
-        json.map(|json| self.succeed(json, &signatures)).transpose()
+        Ok(())
     }
 
     /// Checks that it is not over. Asked of the newest one only.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::base64;
+use crate::code::Code;
 use crate::key::PublicKey;
 use crate::limits::{SIGNATURES_MAX_BYTES, SIGNATURES_MAX_LINES};
 
@@ -39,7 +40,7 @@ impl SignaturesError {
     /// Returns the refusal's name, for scripts.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLarge | Self::Empty | Self::TooManyLines | Self::Line { .. } => "MALFORMED",
+            Self::TooLarge | Self::Empty | Self::TooManyLines | Self::Line { .. } => Code::Malformed.as_str(),
         }
     }
 }

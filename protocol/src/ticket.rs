@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::base64;
 use crate::canonical::quoted;
+use crate::code::Code;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{
@@ -89,16 +90,16 @@ impl TicketError {
     /// Returns the code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "MALFORMED",
-            Self::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
-            Self::CommunityMismatch { .. } => "COMMUNITY_MISMATCH",
-            Self::LifetimeTooLong { .. } => "LIFETIME_TOO_LONG",
-            Self::NotYetValid { .. } => "NOT_YET_VALID",
-            Self::Expired { .. } => "EXPIRED",
-            Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",
-            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
-            Self::SignatureInvalid => "SIGNATURE_INVALID",
+            Self::Malformed(_) => Code::Malformed.as_str(),
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
+            Self::UnsupportedAlgorithm => Code::UnsupportedAlgorithm.as_str(),
+            Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
+            Self::LifetimeTooLong { .. } => Code::LifetimeTooLong.as_str(),
+            Self::NotYetValid { .. } => Code::NotYetValid.as_str(),
+            Self::Expired { .. } => Code::Expired.as_str(),
+            Self::UntrustedPublicKey => Code::UntrustedPublicKey.as_str(),
+            Self::RevokedPublicKey => Code::RevokedPublicKey.as_str(),
+            Self::SignatureInvalid => Code::SignatureInvalid.as_str(),
         }
     }
 }

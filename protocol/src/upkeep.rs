@@ -23,21 +23,22 @@ use std::time::Duration;
 
 use crate::limits::SNAPSHOT_LOSS;
 use crate::time::UnixMillis;
+use crate::token_bucket::TokenBucket;
 
 /// The time in which the bucket gains one row, and the longest that a change waits. The rest of [`SNAPSHOT_LOSS`] is for
 /// the write itself.
-pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(BUCKET.interval);
 
 /// Rows that the bucket holds. With four of them, peers that announce less often than the bucket gains rows need no
 /// timer, however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many
 /// rows.
 pub const SNAPSHOT_BURST: u32 = 8;
 
-/// The time in which an empty bucket fills up.
-const FILLING: Duration = SNAPSHOT_INTERVAL.saturating_mul(SNAPSHOT_BURST);
+/// In milliseconds.
+const BUCKET: TokenBucket = TokenBucket { interval: 9_300, filling: 9_300 * SNAPSHOT_BURST as u64 };
 
 /// What is still missing when there is one row in the bucket.
-const FILLING_AFTER_ONE: Duration = FILLING.saturating_sub(SNAPSHOT_INTERVAL);
+const MISSING_AFTER_ONE: u64 = BUCKET.filling - BUCKET.interval;
 
 /// An alarm that is overdue by this much will not come.
 const ALARM_GRACE: Duration = Duration::from_secs(60);
@@ -62,7 +63,7 @@ impl Upkeep {
     pub fn new(ticket_max_lifetime: Duration, written_at: Option<UnixMillis>) -> Self {
         Self {
             alarm_spacing: ticket_max_lifetime,
-            full_at: written_at.map(|at| at.after(FILLING)),
+            full_at: written_at.map(|at| at.after(Duration::from_millis(BUCKET.filling))),
             write_at: None,
             alarm_at: written_at.map(|at| at.after(ticket_max_lifetime)),
             suspended: false,
@@ -75,7 +76,7 @@ impl Upkeep {
         if self.write_at.is_some() || self.suspended {
             return None;
         }
-        let wait = self.missing(now).saturating_sub(FILLING_AFTER_ONE);
+        let wait = Duration::from_millis(BUCKET.wait(self.missing(now)));
         self.write_at = Some(now.after(wait));
         (!wait.is_zero()).then_some(wait)
     }
@@ -86,15 +87,15 @@ impl Upkeep {
         // A clock that has jumped back puts nothing off.
         let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_INTERVAL).is_some();
         if due {
-            self.full_at = Some(now.after(self.missing(now).saturating_add(SNAPSHOT_INTERVAL)));
+            self.full_at = Some(UnixMillis::saturating(BUCKET.taken(self.missing(now), now.as_u64())));
         }
         due
     }
 
     /// Returns how long it takes until the bucket is full. It is never more than empty, though the clock may have
     /// jumped back.
-    fn missing(&self, now: UnixMillis) -> Duration {
-        self.full_at.map_or(FILLING_AFTER_ONE, |at| at.since(now).min(FILLING))
+    fn missing(&self, now: UnixMillis) -> u64 {
+        self.full_at.map_or(MISSING_AFTER_ONE, |at| BUCKET.missing(at.as_u64(), now.as_u64()))
     }
 
     /// Notes that nothing is left that would be worth a write.

@@ -13,6 +13,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// The least time between the end of a round and the next one.
 pub const PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -55,9 +57,7 @@ impl Watch {
     /// failed together.
     pub fn failed(&mut self, now: Duration, random: u8) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let times = 2_u32.saturating_pow(self.failures.saturating_sub(1));
-        let doubled = BACK_OFF_FIRST.saturating_mul(times).min(self.every);
-        let mut wait = doubled / 2 + (doubled / 2) * u32::from(random) / 255;
+        let mut wait = Backoff { first: BACK_OFF_FIRST, most: self.every }.wait(self.failures, random);
         if let Some(until) = self.published_until.filter(|until| *until > now) {
             wait = wait.min(until.saturating_sub(now) / 2);
         }

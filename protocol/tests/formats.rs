@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rendezvous_protocol::beacon_url::BeaconUrl;
 use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{
     self, Capsule, CapsuleBytes, CapsuleFiles, CapsuleRules, Contents, Origins, TicketStatus, Trust,
@@ -130,7 +131,7 @@ fn the_normal_form_of_a_ticket_is_unchanged() {
     assert_eq!(verified(LEAVE_TICKET, Purpose::Leave).as_json(), LEAVE_TICKET);
 }
 
-fn capsule_of(entries: &[Entry], beacons: &[String], revocations: &Revocations) -> CapsuleFiles {
+fn capsule_of(entries: &[Entry], beacons: &[BeaconUrl], revocations: &Revocations) -> CapsuleFiles {
     let contents = Contents {
         community: &mainnet(),
         issued_at: at(1_700_000_010_000),
@@ -162,7 +163,7 @@ fn a_capsule_file_with_revocations_and_origins_is_unchanged() {
         publisher_keys: [PublicKey::from_text(PUBLIC_KEY).unwrap()].into(),
         ..Revocations::default()
     };
-    let beacons = ["https://one.example".to_owned(), "https://two.example".to_owned()];
+    let beacons = ["https://one.example", "https://two.example"].map(|url| BeaconUrl::parse(url).unwrap());
     let files = capsule_of(&[entry()], &beacons, &revocations);
     let further = format!(
         r#""revoked":{{"beacons":["https://three.example"],"publisherKeys":["{PUBLIC_KEY}"],"ticketKeys":[]}},
@@ -176,7 +177,10 @@ fn a_capsule_file_with_revocations_and_origins_is_unchanged() {
         CapsuleBytes { json: files.json.as_bytes(), signature: Some(files.signature.as_bytes()), cosignatures: None };
     let capsule = Capsule::verify(bytes, &rules, at(1_700_000_020_000)).unwrap();
     assert_eq!(capsule.revocations, revocations);
-    assert_eq!(capsule.origins, Some(Ok(Origins { beacons: beacons.to_vec(), listed_by: vec![vec![1]] })));
+    assert_eq!(
+        capsule.origins,
+        Some(Ok(Origins { beacons: beacons.iter().map(ToString::to_string).collect(), listed_by: vec![vec![1]] }))
+    );
 }
 
 /// The embedded signature of the vector `good`: the file is laid out differently there, the signed bytes are the same.

@@ -10,9 +10,9 @@ use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, TicketStatus, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
-use rendezvous_protocol::limits::ROOT_MAX_STEPS;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::{Root, RootError};
+use rendezvous_protocol::root_walk::{FoundFile, RootWalk};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
@@ -189,13 +189,20 @@ fn verify_capsule(case: &CapsuleCase) -> Result<Capsule, CapsuleError> {
 
 /// A reader's whole walk from the root that it was given.
 fn walk(case: &RootCase) -> Result<Root, RootError> {
-    let mut newest = Root::parse(case.trusted.as_bytes())?;
-    for Step { root, signatures } in case.chain.iter().take(ROOT_MAX_STEPS) {
-        match newest.next(signatures.as_deref().map(str::as_bytes), root.as_deref().map(str::as_bytes))? {
-            Some(next) => newest = next,
-            None => break,
+    fn file(text: &String) -> FoundFile<'_> {
+        FoundFile { bytes: text.as_bytes(), media_type: None }
+    }
+    let mut walk = RootWalk::new(Root::parse(case.trusted.as_bytes())?);
+    for Step { root, signatures } in &case.chain {
+        // Each file only where the walk wants it.
+        if walk.wanted().is_some() {
+            walk.take(signatures.as_ref().map(file))?;
+        }
+        if walk.wanted().is_some() {
+            walk.take(root.as_ref().map(file))?;
         }
     }
+    let newest = walk.into_newest();
     newest.check_expiry(case.now)?;
     Ok(newest)
 }

@@ -1,26 +1,65 @@
 //! `capsule completions` and `capsule man`: what shells and `man` know of this program, made from its own arguments.
 
-use clap::CommandFactory as _;
+use std::path::PathBuf;
 
-use crate::arguments::{Arguments, CompletionsArguments, ManArguments};
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::failure::{Exit, Failure};
 use crate::files;
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::outcome::Outcome;
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  capsule completions bash >/etc/bash_completion.d/capsule
+  capsule completions zsh >\"${fpath[1]}/_capsule\"
+  capsule completions fish >~/.config/fish/completions/capsule.fish
+
+Exit codes:
+  0  printed
+  2  usage: a wrong argument";
+
+const MAN_HELP: &str = "\
+Examples:
+  capsule man --out /usr/local/share/man/man1
+      then: man capsule, man capsule-publish
+
+Exit codes:
+  0  the pages are written
+  2  usage: a wrong argument, a directory that cannot be written to";
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+#[command(after_long_help = COMPLETIONS_HELP)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args, Debug)]
+#[command(after_long_help = MAN_HELP)]
+pub(crate) struct ManArguments {
+    /// Directory for the pages; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "man")]
+    pub(crate) out: PathBuf,
+}
 
 const PROGRAM: &str = "capsule";
 
 /// Runs `completions`.
-pub(crate) fn completions(arguments: &CompletionsArguments) -> Outcome {
+pub(crate) fn completions(arguments: &CompletionsArguments, mut program: clap::Command) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), PROGRAM, &mut script);
+    clap_complete::generate(arguments.shell, &mut program, PROGRAM, &mut script);
     Outcome::text(String::from_utf8_lossy(&script).into_owned(), Exit::Good)
 }
 
 /// Runs `man`.
-pub(crate) fn man(arguments: &ManArguments) -> Result<Outcome, Failure> {
+pub(crate) fn man(arguments: &ManArguments, program: clap::Command) -> Result<Outcome, Failure> {
     let out = &arguments.out;
     files::create_directory(out)?;
-    clap_mangen::generate_to(Arguments::command(), out)
-        .map_err(|error| files::FileError::Write { path: out.clone(), error })?;
+    clap_mangen::generate_to(program, out).map_err(|error| files::FileError::Write { path: out.clone(), error })?;
     Ok(Outcome::text(
         format!("written: the pages of capsule and of each of its commands in {}\n", out.display()),
         Exit::Good,

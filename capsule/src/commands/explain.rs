@@ -2,25 +2,80 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
-use rendezvous_protocol::capsule::{Capsule, TicketStatus as Standing};
+use clap::Args;
+use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, CLOCK_SKEW, TICKET_MAX_LIFETIME};
+use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Payload, Ticket};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::{Value, json};
 
-use crate::arguments::ExplainArguments;
-use crate::claims::{Claims, Origins};
+use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::fetch::DEFAULT_TIMEOUT;
+use crate::outcome::Outcome;
 use crate::reader::Reader;
-use crate::settings::DEFAULT_TIMEOUT;
 use crate::source::Source;
 use crate::text;
-use crate::trust::{Judge, JudgeError, Trusted, Verdict, capsule_refused};
-use crate::verify::{publishers_line, root_line, standing_name};
+use crate::tickets::TicketArguments;
+use crate::trust::{
+    CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
+};
+use crate::values::parse_duration;
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  capsule explain public/capsules/peers.json
+  capsule explain https://example.org/capsules/peers.json --root 1.root.json
+      verifies it first
+
+Says of each entry why it is there: which beacons listed it, or that the
+publisher included it; whether it is live or only recently seen; whether its
+ticket is a short one, as beacons take them, or a long one, as stable nodes have.
+Which beacons listed it is what the publisher says, and readers decide nothing
+by it.
+
+Without --public-key and --root nothing is checked, no signature and no time,
+and entries are called live or not by what they say themselves.
+
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_COMMUNITY               --community
+  RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
+  RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
+  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
+                                     in seconds since 1970
+  ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
+                                      requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
+
+Exit codes:
+  0  shown
+  1  refused: it is no JSON object, or does not verify
+  2  usage: a wrong argument, a file that cannot be read
+  3  could not reach: the address could not be fetched";
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXPLAIN_HELP)]
+pub(crate) struct ExplainArguments {
+    /// The capsule: a file, or an http(s) URL. Redirects are not followed.
+    #[arg(value_name = "FILE_OR_URL")]
+    pub(crate) capsule: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
+    #[command(flatten)]
+    pub(crate) tickets: TicketArguments,
+    /// Longest time to spend on each file, where they are fetched. [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// What was found out about a capsule by verifying it.
 struct Verified {
@@ -40,7 +95,7 @@ struct Explanation {
 /// Whether an entry is of use, in the eyes of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    Good(Standing),
+    Good(TicketStatus),
     /// Never good, by a revoked key, or the second of its peer.
     Refused,
     /// Not even a ticket.
@@ -50,7 +105,7 @@ enum Use {
 impl Use {
     const fn name(self) -> &'static str {
         match self {
-            Self::Good(standing) => standing_name(standing),
+            Self::Good(status) => status.name(),
             Self::Refused => "refused",
             Self::NoTicket => "noTicket",
         }
@@ -58,8 +113,8 @@ impl Use {
 
     const fn in_words(self) -> &'static str {
         match self {
-            Self::Good(Standing::Live) => "live",
-            Self::Good(Standing::RecentlySeen) => "recently seen",
+            Self::Good(TicketStatus::Live) => "live",
+            Self::Good(TicketStatus::RecentlySeen) => "recently seen",
             Self::Refused => "refused",
             Self::NoTicket => "no ticket",
         }
@@ -67,7 +122,7 @@ impl Use {
 }
 
 /// An entry of a capsule.
-struct Entry<'a> {
+struct ExplainedEntry<'a> {
     /// What it holds, or what is wrong with its shape.
     ticket: &'a Result<Ticket, String>,
     usefulness: Use,
@@ -89,13 +144,13 @@ pub(crate) fn explain(
     };
     let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
     let refusal = match judge.judge(&reader, &source, None, clock) {
-        Ok(Verdict { result: Ok(capsule), parts, trusted, now }) => {
+        Ok(CapsuleVerdict { result: Ok(capsule), parts, trusted, now }) => {
             let root = root_line(&judge.trusted, &trusted);
             let verified = Verified { root, publishers: publishers_line(&capsule, &trusted), capsule };
             let claims = Claims::of(&source, &parts.json)?;
             return Ok(outcome(arguments, &Explanation { source, claims, verified: Some(verified), now }));
         }
-        Ok(Verdict { result: Err(error), .. }) => capsule_refused(&source, &error),
+        Ok(CapsuleVerdict { result: Err(error), .. }) => capsule_refused(&source, &error),
         Err(JudgeError::Root(refusal)) => refusal,
         Err(JudgeError::Source(error)) => return Err(error.into()),
         Err(JudgeError::Clock(failure)) => return Err(failure),
@@ -113,7 +168,7 @@ fn outcome(arguments: &ExplainArguments, explanation: &Explanation) -> Outcome {
 
 impl Explanation {
     fn uses(&self) -> Vec<Use> {
-        let mut good: BTreeMap<&str, Standing> = BTreeMap::new();
+        let mut good: BTreeMap<&str, TicketStatus> = BTreeMap::new();
         if let Some(Verified { capsule, .. }) = &self.verified {
             good.extend(capsule.peers.iter().map(|(ticket, standing)| (ticket.as_json(), *standing)));
         }
@@ -123,19 +178,19 @@ impl Explanation {
             Ok(ticket) if self.verified.is_some() => {
                 good.remove(ticket.to_json().as_str()).map_or(Use::Refused, Use::Good)
             }
-            Ok(ticket) => Use::Good(claimed_standing(ticket.payload(), self.now)),
+            Ok(ticket) => Use::Good(TicketStatus::of(ticket.payload(), self.now)),
         };
         self.claims.peers.iter().flatten().map(of_entry).collect()
     }
 
-    fn entries(&self) -> Vec<Entry<'_>> {
+    fn entries(&self) -> Vec<ExplainedEntry<'_>> {
         let listed_by = match self.claims.origins() {
-            Origins::Known(listed_by) => listed_by,
-            Origins::Absent | Origins::Malformed => Vec::new(),
+            ClaimedOrigins::Known(listed_by) => listed_by,
+            ClaimedOrigins::Absent | ClaimedOrigins::Malformed => Vec::new(),
         };
         let mut listed_by = listed_by.into_iter();
         let entries = self.claims.peers.iter().flatten().zip(self.uses());
-        entries.map(|(ticket, usefulness)| Entry { ticket, usefulness, listed_by: listed_by.next() }).collect()
+        entries.map(|(ticket, usefulness)| ExplainedEntry { ticket, usefulness, listed_by: listed_by.next() }).collect()
     }
 
     fn is_revoked(&self, key: PublicKey) -> bool {
@@ -165,9 +220,9 @@ impl Explanation {
             fields.push(("revoked", revoked));
         }
         let origins = match claims.origins() {
-            Origins::Known(_) => None,
-            Origins::Absent => Some("not said"),
-            Origins::Malformed => Some("malformed: readers ignore them, and so does this"),
+            ClaimedOrigins::Known(_) => None,
+            ClaimedOrigins::Absent => Some("not said"),
+            ClaimedOrigins::Malformed => Some("malformed: readers ignore them, and so does this"),
         };
         if let Some(origins) = &origins {
             fields.push(("origins", origins));
@@ -189,7 +244,7 @@ impl Explanation {
         text
     }
 
-    fn row(&self, Entry { ticket, usefulness, listed_by }: &Entry<'_>) -> [String; 4] {
+    fn row(&self, ExplainedEntry { ticket, usefulness, listed_by }: &ExplainedEntry<'_>) -> [String; 4] {
         let why = why(listed_by.as_deref());
         let usefulness = usefulness.in_words().to_owned();
         match ticket {
@@ -208,7 +263,7 @@ impl Explanation {
     fn to_json(&self) -> Value {
         let Self { source, claims, verified, now } = self;
         let field = |name: &str| claims.fields.get(name).cloned().unwrap_or_default();
-        let peers = self.entries().into_iter().map(|Entry { ticket, usefulness, listed_by }| {
+        let peers = self.entries().into_iter().map(|ExplainedEntry { ticket, usefulness, listed_by }| {
             let included = listed_by.as_ref().map(Vec::is_empty);
             match ticket {
                 Ok(ticket) => {
@@ -245,21 +300,12 @@ impl Explanation {
             "expiresAt": field("expiresAt"),
             "revoked": field("revoked"),
             "origins": match claims.origins() {
-                Origins::Absent => "absent",
-                Origins::Malformed => "malformed",
-                Origins::Known(_) => "known",
+                ClaimedOrigins::Absent => "absent",
+                ClaimedOrigins::Malformed => "malformed",
+                ClaimedOrigins::Known(_) => "known",
             },
             "peers": peers.collect::<Vec<_>>(),
         })
-    }
-}
-
-/// What a ticket would be worth, were it and its capsule good.
-fn claimed_standing(payload: &Payload, now: UnixMillis) -> Standing {
-    if payload.expires_at > now && payload.issued_at <= now.after(CLOCK_SKEW) {
-        Standing::Live
-    } else {
-        Standing::RecentlySeen
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands: each with its arguments and its help, and what it does.
 
 pub(crate) mod announce;
 pub(crate) mod check;

@@ -3,22 +3,98 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rendezvous_protocol::capsule::{Capsule, TicketStatus as Standing};
+use clap::Args;
+use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
+use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::arguments::VerifyArguments;
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::failure::{Cause, Exit, Failure};
+use crate::fetch::DEFAULT_TIMEOUT;
+use crate::files::read_file;
+use crate::outcome::Outcome;
 use crate::reader::Reader;
-use crate::settings::DEFAULT_TIMEOUT;
-use crate::source::{Source, SourceError, read_file};
+use crate::source::{Source, SourceError};
 use crate::text;
-use crate::trust::{Judge, JudgeError, Trusted, Verdict, capsule_refused};
+use crate::tickets::TicketArguments;
+use crate::trust::{
+    CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
+};
+use crate::values::{parse_duration, parse_time};
+
+const VERIFY_HELP: &str = "\
+Examples:
+  capsule verify public/capsules/peers.json \\
+    --public-key AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=
+  capsule verify https://example.org/capsules/peers.json \\
+    --public-key publisher.pem --community testnet --json
+
+What it checks, in this order: the detached signature over the exact bytes;
+shape, version, algorithm, community; the signature inside; that it is not older
+than --newest-seen, not from the future, not expired. Then each ticket:
+  live           good when the capsule was issued, and now
+  recently seen  good when it was issued, but expired since: worth a try after
+                 the live ones
+  refused        never good, or by a revoked key, each with its code
+With --root, --newest-seen and the publishers in --revoked are those of the same
+version of the root: a new one starts afresh.
+
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_CAPSULE_ROOT            --root; wins over the next one
+  RENDEZVOUS_CAPSULE_PUBLIC_KEY      --public-key, the key itself
+  RENDEZVOUS_COMMUNITY               --community
+  RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
+  RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
+  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
+                                     in seconds since 1970
+  ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
+                                      requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
+
+The signature without this program, the public key being SPKI in PEM:
+  base64 -d peers.json.sig > peers.json.sig.bin
+  openssl pkeyutl -verify -pubin -inkey publisher.pem -rawin -in peers.json \\
+    -sigfile peers.json.sig.bin
+
+Exit codes:
+  0  good
+  1  refused: `code` names the rule that it breaks
+  2  usage: a wrong argument or variable, a file that cannot be read
+  3  could not reach: the address could not be fetched";
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+#[command(after_long_help = VERIFY_HELP)]
+pub(crate) struct VerifyArguments {
+    /// The capsule: a file, or an http(s) URL. Redirects are not followed.
+    #[arg(value_name = "FILE_OR_URL")]
+    pub(crate) capsule: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
+    #[command(flatten)]
+    pub(crate) tickets: TicketArguments,
+    /// The detached signature. [default: the capsule's name or path with .sig added]
+    #[arg(long, value_name = "FILE_OR_URL")]
+    pub(crate) signature: Option<String>,
+    /// What the reader remembers as revoked, beside what the capsule itself revokes: a file like revoked.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) revoked: Option<PathBuf>,
+    /// `issuedAt` of the newest capsule seen, in milliseconds since 1970: an older one is refused.
+    #[arg(long, value_name = "MS", value_parser = parse_time)]
+    pub(crate) newest_seen: Option<UnixMillis>,
+    /// Longest time to spend on each file, where they are fetched. [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print one line of JSON, with every peer.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// A file that should be a list of what is revoked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +103,8 @@ pub(crate) struct NotRevocations {
     path: PathBuf,
     error: RevocationError,
 }
+
+impl Cause for NotRevocations {}
 
 /// Runs the command.
 pub(crate) fn verify(
@@ -78,24 +156,6 @@ fn public_key(trusted: &Trusted) -> Option<String> {
     }
 }
 
-/// Which root decided: the one that was given, or a successor of it.
-pub(crate) fn root_line(given: &Trusted, newest: &Trusted) -> Option<String> {
-    let (given, Trusted::Root(newest)) = (given.root_version()?, newest) else { return None };
-    let version = newest.root_version();
-    let way = if version > given { format!(", followed from version {given}") } else { String::new() };
-    Some(format!("version {version}{way}"))
-}
-
-/// Whose signatures counted, and how many had to.
-pub(crate) fn publishers_line(capsule: &Capsule, trusted: &Trusted) -> String {
-    let keys: Vec<_> = capsule.publishers.iter().map(PublicKey::to_string).collect();
-    let keys = keys.join(" ");
-    match trusted {
-        Trusted::Key(_) => keys,
-        Trusted::Root(root) => format!("{keys} ({} needed)", root.publisher_keys().threshold()),
-    }
-}
-
 /// What a capsule revokes; nothing where that is nothing.
 pub(crate) fn revocations_line(revocations: &Revocations) -> Option<String> {
     let keys = |keys: &BTreeSet<PublicKey>| keys.iter().map(PublicKey::to_string).collect::<Vec<_>>();
@@ -122,16 +182,8 @@ pub(crate) fn revocations_json(revocations: &Revocations) -> Value {
     })
 }
 
-/// How a standing is called in JSON.
-pub(crate) const fn standing_name(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Live => "live",
-        Standing::RecentlySeen => "recentlySeen",
-    }
-}
-
-fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> String {
-    let Verdict { trusted, now, .. } = verdict;
+fn good_text(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge: &Judge) -> String {
+    let CapsuleVerdict { trusted, now, .. } = verdict;
     let time = |time| format!("{} ({})", text::date(time), text::distance(time, *now));
     let refused = match capsule.refused.values().sum::<usize>() {
         0 => "0".to_owned(),
@@ -141,7 +193,8 @@ fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
     let publishers = publishers_line(capsule, trusted);
     let revoked = revocations_line(&capsule.revocations);
     let [issued, expires] = [capsule.issued_at, capsule.expires_at].map(time);
-    let [live, recently_seen] = [Standing::Live, Standing::RecentlySeen].map(|standing| capsule.count(standing));
+    let [live, recently_seen] =
+        [TicketStatus::Live, TicketStatus::RecentlySeen].map(|standing| capsule.count(standing));
     let mut fields: Vec<(&str, &dyn Display)> = vec![("good", source)];
     if let Some(root) = &root {
         fields.push(("root", root));
@@ -161,7 +214,7 @@ fn good_text(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
     text::fields(&fields)
 }
 
-fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judge) -> Value {
+fn good_json(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge: &Judge) -> Value {
     let peers = capsule.peers.iter().map(|(ticket, standing)| {
         let payload = ticket.payload();
         json!({
@@ -170,7 +223,7 @@ fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
             "publicKey": ticket.public_key().to_string(),
             "issuedAt": payload.issued_at,
             "expiresAt": payload.expires_at,
-            "standing": standing_name(*standing),
+            "standing": standing.name(),
         })
     });
     json!({
@@ -183,8 +236,8 @@ fn good_json(source: &Source, capsule: &Capsule, verdict: &Verdict, judge: &Judg
         "now": verdict.now,
         "issuedAt": capsule.issued_at,
         "expiresAt": capsule.expires_at,
-        "live": capsule.count(Standing::Live),
-        "recentlySeen": capsule.count(Standing::RecentlySeen),
+        "live": capsule.count(TicketStatus::Live),
+        "recentlySeen": capsule.count(TicketStatus::RecentlySeen),
         "refused": capsule.refused,
         "revoked": revocations_json(&capsule.revocations),
         "peers": peers.collect::<Vec<_>>(),

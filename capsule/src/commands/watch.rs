@@ -11,18 +11,72 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_protocol::watch::Watch;
 use serde_json::{Value, json};
 
-use crate::arguments::WatchArguments;
 use crate::clock::{Clock, ClockError};
 use crate::environment::Environment;
+use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::random_byte;
-use crate::outcome::{Exit, Failure, Log, Outcome, print_event};
-use crate::publication::{Gate, Interruptions, Publisher, Report};
-use crate::settings::{Pace, PublishSettings};
-use crate::{signals, text};
+use crate::host::Host;
+use crate::log::Log;
+use crate::outcome::{Outcome, print_event};
+use crate::publication::{
+    Gate, HOW, Interruptions, Pace, PublicationArguments, PublishSettings, Publisher, RoundReport, VARIABLES,
+};
+use crate::signals;
+use crate::text;
+use crate::values::parse_duration;
+
+const WATCH_HELP: &str = "\
+Examples:
+  capsule watch --every 5m --key capsule-key.pem \\
+    --beacon https://a.example.org,https://b.example.org --out /srv/www/capsules
+      as a service, beside the web server
+  AWS_ENDPOINT_URL=https://ACCOUNT.r2.cloudflarestorage.com AWS_REGION=auto \\
+    capsule watch --every 5m --key capsule-key.pem \\
+    --beacon https://a.example.org --to s3://bucket/capsules --host r2
+  capsule watch --every 5m --key capsule-key.pem --host ipfs --run \\
+    'ipfs name publish --ttl 5m \"$(ipfs add -rQ \"$CAPSULE_PLACE\")\"' \\
+    --beacon https://a.example.org --lifetime 30m
+
+Publishes for ever, each time as `capsule publish` does, with all its options.
+  A round that fails leaves the last good capsule, and writes nothing. It is
+  tried again after 5 s, twice as long after each failure, never longer than
+  --every, and sooner where the last good capsule is about to end. A round whose
+  --run fails is tried again like that too.
+  --revoked and --include are read again for each round.
+  Shows one line that changes where the standard error is a terminal; else it
+  says a line there when something changes. With --json it prints a line a
+  round.
+  On SIGTERM or SIGINT it ends at once; a write that is under way, and --run
+  after it, it lets end. A second one ends it in the middle of that.";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it published until it was stopped, or tried to
+  2  usage: a wrong argument or variable, a key that cannot be read, a directory
+     that cannot be made";
+
+fn help() -> String {
+    [WATCH_HELP, HOW, Host::table().trim_end(), VARIABLES, EXIT_CODES].join("\n\n")
+}
+
+/// Arguments of `watch`.
+#[derive(Args, Debug)]
+#[command(after_long_help = help())]
+pub(crate) struct WatchArguments {
+    /// RoundClocks from the beginning of one round to the next, from 1s.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) every: Duration,
+    #[command(flatten)]
+    pub(crate) publication: PublicationArguments,
+    /// Print a line of JSON for each round.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// How often the line in the terminal is drawn again.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +91,8 @@ pub(crate) enum WatchError {
     #[error("SIGTERM and SIGINT cannot be waited for: {0}")]
     Signals(io::Error),
 }
+
+impl Cause for WatchError {}
 
 /// Runs the command.
 pub(crate) fn watch(
@@ -64,15 +120,19 @@ pub(crate) fn watch(
         publisher.settings.key.public_key(),
     ));
     let lifetime = publisher.settings.lifetime;
-    let rounds =
-        Rounds { publisher: Arc::new(publisher), gate, time: Time { clock: *clock, started: Instant::now() }, sender };
-    let voice = Voice::new(arguments.json, *log);
-    Watcher { watch: Watch::new(every), rounds, events, lifetime, voice }.run();
+    let rounds = Rounds {
+        publisher: Arc::new(publisher),
+        gate,
+        clocks: RoundClocks { clock: *clock, started: Instant::now() },
+        sender,
+    };
+    let output = Output::new(arguments.json, *log);
+    Watcher { watch: Watch::new(every), rounds, events, lifetime, output }.run();
     Ok(Outcome::text(String::new(), Exit::Good))
 }
 
 /// What came of a round. `None`, where it panicked in a library.
-type Ended = Option<Result<Report, Failure>>;
+type Ended = Option<Result<RoundReport, Failure>>;
 
 /// What wakes the main thread, but for deadlines.
 enum Event {
@@ -84,12 +144,12 @@ enum Event {
 
 /// Both clocks.
 #[derive(Clone, Copy)]
-struct Time {
+struct RoundClocks {
     clock: Clock,
     started: Instant,
 }
 
-impl Time {
+impl RoundClocks {
     fn steady(&self) -> Duration {
         self.started.elapsed()
     }
@@ -107,13 +167,13 @@ impl Time {
 struct Rounds {
     publisher: Arc<Publisher>,
     gate: Arc<Gate>,
-    time: Time,
+    clocks: RoundClocks,
     sender: Sender<Event>,
 }
 
 impl Rounds {
     fn begin(&self) {
-        let (publisher, gate, time) = (Arc::clone(&self.publisher), Arc::clone(&self.gate), self.time);
+        let (publisher, gate, time) = (Arc::clone(&self.publisher), Arc::clone(&self.gate), self.clocks);
         let sender = self.sender.clone();
         let thread = move || {
             // What goes wrong is said on a change, not in every round.
@@ -135,18 +195,18 @@ struct Watcher {
     rounds: Rounds,
     events: Receiver<Event>,
     lifetime: Duration,
-    voice: Voice,
+    output: Output,
 }
 
 impl Watcher {
     /// Returns when it is told to stop.
     fn run(mut self) {
         loop {
-            let began = self.rounds.time.steady();
+            let began = self.rounds.clocks.steady();
             self.rounds.begin();
-            self.voice.show(|| "asking".to_owned());
-            let Ok(Event::Ended(ended)) = self.events.recv() else { return self.voice.end() };
-            let now = self.rounds.time.steady();
+            self.output.show(|| "asking".to_owned());
+            let Ok(Event::Ended(ended)) = self.events.recv() else { return self.output.end() };
+            let now = self.rounds.clocks.steady();
             let next = match ended.as_ref() {
                 // It was issued after the round began, and so lives a little longer than is counted on here.
                 Some(Ok(report)) if report.is_good() => {
@@ -154,20 +214,20 @@ impl Watcher {
                 }
                 _ => self.watch.failed(now, random_byte()),
             };
-            self.voice.say(
+            self.output.say(
                 &Round { ended: &ended, next_in: next.saturating_sub(now), failures: self.watch.failures() },
-                &self.rounds.time,
+                &self.rounds.clocks,
             );
             let line = Line::new(&ended);
             loop {
-                let left = next.saturating_sub(self.rounds.time.steady());
+                let left = next.saturating_sub(self.rounds.clocks.steady());
                 if left.is_zero() {
                     break;
                 }
-                self.voice.show(|| self.status(&line, left));
-                let wake = if self.voice.is_drawing() { left.min(REDRAW_EVERY) } else { left };
+                self.output.show(|| self.status(&line, left));
+                let wake = if self.output.is_drawing() { left.min(REDRAW_EVERY) } else { left };
                 match self.events.recv_timeout(wake) {
-                    Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.voice.end(),
+                    Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.output.end(),
                     Ok(Event::Ended(_)) | Err(RecvTimeoutError::Timeout) => {}
                 }
             }
@@ -175,7 +235,7 @@ impl Watcher {
     }
 
     fn status(&self, Line(line): &Line, left: Duration) -> String {
-        let now = self.rounds.time.steady();
+        let now = self.rounds.clocks.steady();
         let lives = match self.watch.published_until() {
             Some(until) if until > now => {
                 format!("the last capsule ends in {}", text::duration(whole(until.saturating_sub(now))))
@@ -205,9 +265,9 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// What is wrong, in words that stay the same while it does.
-    fn troubles(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<String> {
         match self.ended {
-            Some(Ok(report)) => report.troubles(),
+            Some(Ok(report)) => report.problems(),
             Some(Err(failure)) => vec![failure.to_string()],
             None => vec!["this program failed".to_owned()],
         }
@@ -219,11 +279,11 @@ impl Round<'_> {
             Some(Err(failure)) => format!("not written: {failure}"),
             None => "not written: this program failed".to_owned(),
         };
-        let troubles = match self.ended {
-            Some(Ok(report)) if !report.troubles().is_empty() => format!(" [{}]", report.troubles().join("; ")),
+        let problems = match self.ended {
+            Some(Ok(report)) if !report.problems().is_empty() => format!(" [{}]", report.problems().join("; ")),
             _ => String::new(),
         };
-        format!("{line}{troubles}; next in {}", text::duration(self.next_in))
+        format!("{line}{problems}; next in {}", text::duration(self.next_in))
     }
 
     fn json(&self, now: Option<UnixMillis>) -> Value {
@@ -248,24 +308,24 @@ impl Line {
     fn new(ended: &Ended) -> Self {
         Self(match ended {
             Some(Ok(report)) if report.is_good() => format!("published {}", report.summary()),
-            Some(Ok(report)) => format!("failed: {}", report.troubles().first().cloned().unwrap_or_default()),
+            Some(Ok(report)) => format!("failed: {}", report.problems().first().cloned().unwrap_or_default()),
             Some(Err(_)) | None => "failed".to_owned(),
         })
     }
 }
 
 /// Who hears of rounds.
-struct Voice {
+struct Output {
     json: bool,
     log: Log,
     /// Whether there is a terminal with a line that is drawn again and again.
     draws: bool,
-    troubles: Option<Vec<String>>,
+    problems: Option<Vec<String>>,
 }
 
-impl Voice {
+impl Output {
     fn new(json: bool, log: Log) -> Self {
-        Self { json, log, draws: !json && !log.is_quiet() && io::stderr().is_terminal(), troubles: None }
+        Self { json, log, draws: !json && !log.is_quiet() && io::stderr().is_terminal(), problems: None }
     }
 
     const fn is_drawing(&self) -> bool {
@@ -284,16 +344,16 @@ impl Voice {
     }
 
     /// Says what came of a round, to people only if it is something new.
-    fn say(&mut self, round: &Round<'_>, time: &Time) {
+    fn say(&mut self, round: &Round<'_>, time: &RoundClocks) {
         if self.json {
             return print_event(&round.json(time.wall().ok()));
         }
-        let troubles = round.troubles();
-        if self.troubles.as_ref() != Some(&troubles) {
+        let problems = round.problems();
+        if self.problems.as_ref() != Some(&problems) {
             self.erase();
             let date = time.wall().map(text::date).unwrap_or_default();
             self.log.note(format_args!("{date} {}", round.line()));
-            self.troubles = Some(troubles);
+            self.problems = Some(problems);
         }
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rendezvous_protocol::limits::BODY_MAX_BYTES;
 
+use super::settings::PublishSettings;
 use crate::beacon::Beacon;
 use crate::fetch::{FetchError, Fetched, Fetcher};
-use crate::outcome::Log;
-use crate::settings::PublishSettings;
+use crate::log::Log;
 use crate::source::{Source, SourceError};
 use crate::text;
 

@@ -6,7 +6,7 @@ use rendezvous_protocol::answer::{Listed, UnverifiedAnswer, VerifiedAnswer};
 use rendezvous_protocol::ticket::{TicketRules, Unverified};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
-use super::report::{BeaconReport, Problem};
+use super::findings::{BeaconReport, RoundProblem};
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::fetch::Fetched;
 use crate::text;
@@ -32,13 +32,13 @@ pub(super) fn judge_all(
         .collect()
 }
 
-fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<UnverifiedAnswer, Problem> {
+fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<UnverifiedAnswer, RoundProblem> {
     match &fetched.body {
         Ok(body) => UnverifiedAnswer::read(body, rules, now).map_err(|error| {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-            Problem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
+            RoundProblem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
         }),
-        Err(error) => Err(Problem { code: error.code(), detail: error.to_string() }),
+        Err(error) => Err(RoundProblem { code: error.code(), detail: error.to_string() }),
     }
 }
 
@@ -61,7 +61,11 @@ fn name(ticket: &Unverified) -> (&[u8; 64], &str) {
     (ticket.signature(), ticket.as_json())
 }
 
-fn report(beacon: &Beacon, fetched: &Fetched, settled: Result<VerifiedAnswer, Problem>) -> (BeaconReport, Vec<Listed>) {
+fn report(
+    beacon: &Beacon,
+    fetched: &Fetched,
+    settled: Result<VerifiedAnswer, RoundProblem>,
+) -> (BeaconReport, Vec<Listed>) {
     let Fetched { body, attempts, took, .. } = fetched;
     let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
     let (VerifiedAnswer { listed, refused }, problem) = match settled {

@@ -4,95 +4,67 @@
 //! A ticket that is not good costs only itself: while `watch` runs for months, one node that forgot to renew its ticket
 //! must not keep all others out. What is left out is said.
 
-use std::collections::BTreeSet;
-
 use rendezvous_protocol::answer::{DUPLICATE, TOO_MANY};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, CAPSULE_TICKET_MAX_LIFETIME};
+use rendezvous_protocol::publication::{NodeRefused, Nodes};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
-use serde::Serialize;
 
-use super::report::Problem;
+use super::findings::{NodeReport, RoundProblem};
+use super::settings::PublishSettings;
 use crate::fetch::FetchError;
-use crate::settings::PublishSettings;
 use crate::source::{Source, SourceError};
 use crate::text;
 
-/// What became of one `--include`, or of a `--probe` that no ticket is for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct NodeReport {
-    pub(super) source: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peer_id: Option<String>,
-    pub(super) included: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<Problem>,
-}
-
-/// The nodes of a round.
-#[derive(Debug, Default)]
-pub(super) struct Nodes {
-    /// In the order of the arguments.
-    pub(super) tickets: Vec<VerifiedTicket>,
-    pub(super) reports: Vec<NodeReport>,
-}
-
-impl Nodes {
-    /// Judges what was read.
-    pub(super) fn judge(
-        settings: &PublishSettings,
-        tickets: Vec<Result<Vec<u8>, SourceError>>,
-        probes: Vec<Result<(), FetchError>>,
-        rules: &TicketRules<'_>,
-        now: UnixMillis,
-    ) -> Self {
-        let rules = TicketRules { max_lifetime: CAPSULE_TICKET_MAX_LIFETIME, ..*rules };
-        let mut nodes = Self::default();
-        let mut seen = BTreeSet::new();
-        for (source, bytes) in settings.includes.iter().zip(tickets) {
-            let mut report = NodeReport { source: source.to_string(), peer_id: None, included: false, problem: None };
-            match read(bytes, source, &rules, now) {
-                Ok(ticket) => {
-                    report.peer_id = Some(ticket.peer_id().as_str().to_owned());
-                    let silent = settings.probes.iter().zip(&probes).find_map(|(probe, result)| {
-                        let error = result.as_ref().err().filter(|_| probe.peer_id == *ticket.peer_id())?;
-                        let detail = format!("{} does not answer: {error}", probe.url);
-                        Some(Problem { code: "PROBE_FAILED", detail })
-                    });
-                    report.problem = if !seen.insert(ticket.peer_id().clone()) {
+/// The nodes of a round, and what became of each `--include` and `--probe`.
+pub(super) fn judge_nodes(
+    settings: &PublishSettings,
+    tickets: Vec<Result<Vec<u8>, SourceError>>,
+    probes: Vec<Result<(), FetchError>>,
+    rules: &TicketRules<'_>,
+    now: UnixMillis,
+) -> (Nodes, Vec<NodeReport>) {
+    let rules = TicketRules { max_lifetime: CAPSULE_TICKET_MAX_LIFETIME, ..*rules };
+    let mut nodes = Nodes::new(settings.write.max_peers);
+    let mut reports = Vec::new();
+    for (source, bytes) in settings.includes.iter().zip(tickets) {
+        let mut report = NodeReport { source: source.to_string(), peer_id: None, included: false, problem: None };
+        match read(bytes, source, &rules, now) {
+            Ok(ticket) => {
+                report.peer_id = Some(ticket.peer_id().as_str().to_owned());
+                let silent = settings.probes.iter().zip(&probes).find_map(|(probe, result)| {
+                    let error = result.as_ref().err().filter(|_| probe.peer_id == *ticket.peer_id())?;
+                    Some(format!("{} does not answer: {error}", probe.url))
+                });
+                report.problem = match nodes.include(ticket, silent.is_none()) {
+                    Ok(()) => None,
+                    Err(NodeRefused::Duplicate) => {
                         Some(problem(DUPLICATE, "another --include before it is for the same peerId"))
-                    } else if silent.is_some() {
-                        silent
-                    } else if nodes.tickets.len() >= settings.max_peers {
-                        Some(problem(TOO_MANY, "--max-peers allows no more"))
-                    } else {
-                        None
-                    };
-                    report.included = report.problem.is_none();
-                    if report.included {
-                        nodes.tickets.push(ticket);
                     }
-                }
-                Err(problem) => report.problem = Some(problem),
+                    Err(NodeRefused::Silent) => Some(problem("PROBE_FAILED", &silent.unwrap_or_default())),
+                    Err(NodeRefused::NoRoom) => Some(problem(TOO_MANY, "--max-peers allows no more")),
+                };
+                report.included = report.problem.is_none();
             }
-            nodes.reports.push(report);
+            Err(problem) => report.problem = Some(problem),
         }
-        for probe in settings.probes.iter().filter(|probe| !seen.contains(&probe.peer_id)) {
-            let detail = "no --include has a good ticket of this peerId, so that nothing depends on the answer";
-            nodes.reports.push(NodeReport {
-                source: probe.url.clone(),
-                peer_id: Some(probe.peer_id.as_str().to_owned()),
-                included: false,
-                problem: Some(problem("NOTHING_TO_PROBE", detail)),
-            });
-        }
-        nodes
+        reports.push(report);
     }
+    for probe in settings.probes.iter().filter(|probe| !nodes.has_seen(&probe.peer_id)) {
+        let detail = "no --include has a good ticket of this peerId, so that nothing depends on the answer";
+        reports.push(NodeReport {
+            source: probe.url.clone(),
+            peer_id: Some(probe.peer_id.as_str().to_owned()),
+            included: false,
+            problem: Some(problem("NOTHING_TO_PROBE", detail)),
+        });
+    }
+    (nodes, reports)
 }
 
-fn problem(code: &'static str, detail: &str) -> Problem {
-    Problem { code, detail: detail.to_owned() }
+fn problem(code: &'static str, detail: &str) -> RoundProblem {
+    RoundProblem { code, detail: detail.to_owned() }
 }
 
 fn read(
@@ -100,8 +72,8 @@ fn read(
     source: &Source,
     rules: &TicketRules<'_>,
     now: UnixMillis,
-) -> Result<VerifiedTicket, Problem> {
-    let bytes = bytes.map_err(|error| Problem {
+) -> Result<VerifiedTicket, RoundProblem> {
+    let bytes = bytes.map_err(|error| RoundProblem {
         code: match (&error, source) {
             (SourceError::Fetch { error, .. }, _) => error.code(),
             (SourceError::File { .. }, _) => "UNREADABLE",
@@ -109,10 +81,14 @@ fn read(
         detail: text::printable(&error.to_string()),
     })?;
     if bytes.len() > BODY_MAX_BYTES {
-        return Err(problem("MALFORMED", &format!("it is longer than {BODY_MAX_BYTES} bytes, and so no ticket")));
+        return Err(problem(
+            Code::Malformed.as_str(),
+            &format!("it is longer than {BODY_MAX_BYTES} bytes, and so no ticket"),
+        ));
     }
-    let json = str::from_utf8(&bytes).map_err(|_| problem("MALFORMED", "it is not UTF-8, and so no ticket"))?;
+    let json =
+        str::from_utf8(&bytes).map_err(|_| problem(Code::Malformed.as_str(), "it is not UTF-8, and so no ticket"))?;
     Ticket::parse(json, Purpose::Presence)
         .and_then(|ticket| ticket.verify(rules, now))
-        .map_err(|error| Problem { code: error.code(), detail: text::printable(&error.to_string()) })
+        .map_err(|error| RoundProblem { code: error.code(), detail: text::printable(&error.to_string()) })
 }

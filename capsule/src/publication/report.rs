@@ -1,157 +1,26 @@
 //! What came of a round, for people and for scripts.
 
-use std::collections::BTreeMap;
-
-use rendezvous_protocol::merge::{Disagreement, Entry};
+use rendezvous_protocol::publication::NotWritten;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
-use super::Publisher;
-use super::nodes::NodeReport;
+use super::ending::Ending;
+use super::findings::{BeaconReport, DisagreementReport, Findings, NodeReport, RoundProblem};
+use super::settings::PublishSettings;
 use crate::beacon::Beacon;
-use crate::destination::{CAPSULE, MINISIG, SIGNATURE};
+use crate::destination::{CAPSULE, Destination, MINISIG, SIGNATURE};
+use crate::failure::Exit;
 use crate::hook::Ran;
-use crate::outcome::Exit;
 use crate::text;
 
 /// Disagreements that are shown one by one. A lying beacon can make as many as it lists peers.
 const DISAGREEMENTS_SHOWN: usize = 5;
 
-/// What one beacon contributed: a line of the table.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BeaconReport {
-    pub(super) beacon: String,
-    /// Whether it said something, be it wrong as a whole.
-    pub(super) answered: bool,
-    /// Good tickets in its answer, one a claim.
-    pub(super) tickets: usize,
-    /// The others, by code.
-    pub(super) refused: BTreeMap<&'static str, usize>,
-    /// Why there are none at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<Problem>,
-    pub(super) attempts: u32,
-    pub(super) time_ms: u64,
-}
-
-/// Why something is left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Problem {
-    pub(super) code: &'static str,
-    pub(super) detail: String,
-}
-
-impl BeaconReport {
-    fn row(&self) -> [String; 5] {
-        let answered = if self.answered { "yes" } else { "no" };
-        let refused = match &self.problem {
-            Some(Problem { detail, .. }) => detail.clone(),
-            None => text::counts(&self.refused),
-        };
-        let time = format!("{}.{:02}s", self.time_ms / 1000, self.time_ms % 1000 / 10);
-        [self.beacon.clone(), answered.to_owned(), self.tickets.to_string(), refused, time]
-    }
-}
-
-/// A peerId that several keys claim, at different beacons or at one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DisagreementReport {
-    peer_id: String,
-    keys: Vec<KeyReport>,
-    /// The key that is in the capsule, if one is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chosen: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyReport {
-    public_key: String,
-    beacons: Vec<String>,
-}
-
-/// With the beacons' addresses instead of their positions.
-pub(super) fn disagreements(
-    disagreements: &[Disagreement],
-    name: impl Fn(usize) -> Option<String>,
-) -> Vec<DisagreementReport> {
-    let report = |Disagreement { peer_id, keys, chosen }: &Disagreement| DisagreementReport {
-        peer_id: peer_id.as_str().to_owned(),
-        keys: keys
-            .iter()
-            .map(|(key, beacons)| KeyReport {
-                public_key: key.to_string(),
-                beacons: beacons.iter().filter_map(|beacon| name(*beacon)).collect(),
-            })
-            .collect(),
-        chosen: chosen.map(|key| key.to_string()),
-    };
-    disagreements.iter().map(report).collect()
-}
-
-/// What was found, whatever became of it.
-#[derive(Debug)]
-pub(super) struct Findings {
-    pub(super) entries: Vec<Entry>,
-    /// The beacons that the entries' `listed_by` are positions in.
-    pub(super) sources: Vec<String>,
-    pub(super) good_beacons: usize,
-    pub(super) beacons: Vec<BeaconReport>,
-    pub(super) nodes: Vec<NodeReport>,
-    pub(super) disagreements: Vec<DisagreementReport>,
-    /// The beacon, and how many peers it lists.
-    pub(super) limited_by: Option<(String, usize)>,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Written,
-    NoBeaconAnswered,
-    TooFewBeacons,
-    TooFewPeers,
-    /// The capsule that is there was issued later than now.
-    ClockWentBack {
-        held: UnixMillis,
-    },
-    /// The capsule that is there is the last one of this key.
-    KeyRevoked,
-    /// The program was told to stop before it wrote anything.
-    Stopped,
-}
-
-impl Ending {
-    const fn exit(self) -> Exit {
-        match self {
-            Self::Written => Exit::Good,
-            Self::NoBeaconAnswered => Exit::Unreachable,
-            Self::TooFewBeacons | Self::TooFewPeers | Self::ClockWentBack { .. } | Self::KeyRevoked | Self::Stopped => {
-                Exit::Refused
-            }
-        }
-    }
-
-    /// A name for scripts.
-    const fn code(self) -> Option<&'static str> {
-        match self {
-            Self::Written => None,
-            Self::NoBeaconAnswered => Some("NO_BEACON_ANSWERED"),
-            Self::TooFewBeacons => Some("TOO_FEW_BEACONS"),
-            Self::TooFewPeers => Some("TOO_FEW_PEERS"),
-            Self::ClockWentBack { .. } => Some("CLOCK_WENT_BACK"),
-            Self::KeyRevoked => Some("REVOKED_PUBLIC_KEY"),
-            Self::Stopped => Some("STOPPED"),
-        }
-    }
-}
-
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Report {
+pub(crate) struct RoundReport {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -218,22 +87,20 @@ struct LimitReport {
 
 #[derive(Clone, Copy, Debug)]
 struct Minimum {
-    peers: usize,
     beacons: usize,
     good_beacons: usize,
 }
 
-impl Report {
+impl RoundReport {
     pub(super) fn new(
-        publisher: &Publisher,
+        settings: &PublishSettings,
+        destination: &Destination,
         now: UnixMillis,
         found: Findings,
         revocations: &Revocations,
         revoked: Vec<&Beacon>,
-        ending: Ending,
-        ran: Option<Ran>,
+        (ending, ran): (Ending, Option<Ran>),
     ) -> Self {
-        let Publisher { settings, destination, .. } = publisher;
         let written = (ending == Ending::Written).then(|| Written {
             capsule: destination.file(CAPSULE),
             signature: destination.file(SIGNATURE),
@@ -267,11 +134,7 @@ impl Report {
             ending,
             now,
             capsule: destination.file(CAPSULE),
-            minimum: Minimum {
-                peers: settings.min_peers,
-                beacons: settings.min_beacons,
-                good_beacons: found.good_beacons,
-            },
+            minimum: Minimum { beacons: settings.write.min_beacons, good_beacons: found.counts.good_beacons },
         }
     }
 
@@ -322,7 +185,7 @@ impl Report {
             notes.push(format!("not asked: {beacon}, which is revoked"));
         }
         for NodeReport { source, peer_id, problem, .. } in &self.nodes {
-            if let Some(Problem { code, detail }) = problem {
+            if let Some(RoundProblem { code, detail }) = problem {
                 let who = peer_id.as_deref().map(|peer_id| format!(" ({peer_id})")).unwrap_or_default();
                 notes.push(format!("left out: {}{who}, {code}: {detail}", text::printable(source)));
             }
@@ -368,43 +231,54 @@ impl Report {
             (Ending::Written | Ending::Stopped, _) => {
                 format!("not written: told to stop. What is in {capsule} stays")
             }
-            (Ending::NoBeaconAnswered, _) => {
-                format!(
-                    "not written: no beacon answered. What is in {capsule} stays. Check the addresses and the network"
-                )
+            (Ending::NotWritten(reason), _) => format!("not written: {}", self.reason(reason)),
+        }
+    }
+
+    /// Why no capsule is written, and what to do about it.
+    fn reason(&self, reason: NotWritten) -> String {
+        let Self { capsule, now, .. } = self;
+        let peers = text::count(self.peers, "peer", "peers");
+        match reason {
+            NotWritten::NoBeaconAnswered => {
+                format!("no beacon answered. What is in {capsule} stays. Check the addresses and the network")
             }
-            (Ending::TooFewBeacons, _) => format!(
-                "not written: {} with good tickets, and --min-beacons is {}. What is in {capsule} stays",
+            NotWritten::TooFewBeacons => format!(
+                "{} with good tickets, and --min-beacons is {}. What is in {capsule} stays",
                 text::count(self.minimum.good_beacons, "beacon", "beacons"),
                 self.minimum.beacons,
             ),
-            (Ending::TooFewPeers, _) => format!(
-                "not written: {peers} found, and --min-peers is {}. What is in {capsule} stays",
-                self.minimum.peers
-            ),
-            (Ending::ClockWentBack { held }, _) => format!(
-                "not written: {capsule} was issued at {}, but it is {} by this clock, and readers refuse to go back. \
-                 Correct the clock; if that capsule was from a wrong future, wait until then or change the key",
+            NotWritten::TooFewPeers { least } => {
+                format!("{peers} found, and --min-peers is {least}. What is in {capsule} stays")
+            }
+            NotWritten::ClockWentBack { held } => format!(
+                "{capsule} was issued at {}, but it is {} by this clock, and readers refuse to go back. Correct the \
+                 clock; if that capsule was from a wrong future, wait until then or change the key",
                 text::date(held),
                 text::date(*now)
             ),
-            (Ending::KeyRevoked, _) => format!(
-                "not written: {capsule} revokes the key that is to sign, and its readers refuse everything else by it. \
-                 Sign with the new key"
+            NotWritten::KeyRevoked => format!(
+                "{capsule} revokes the key that is to sign, and its readers refuse everything else by it. Sign with the \
+                 new key"
+            ),
+            NotWritten::FarFewerPeers { held, until } => format!(
+                "{peers} found, less than a third of the {held} in {capsule}, which stays until it ends at {}. If so few \
+                 are right, move it away",
+                text::date(until)
             ),
         }
     }
 
     /// What is not as it should be, in words that stay the same while it does.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<_> = self.ending.code().map(str::to_owned).into_iter().collect();
-        troubles.extend(self.run_failure().map(|reason| format!("--run: {reason}")));
-        let of = |who: &str, problem: &Option<Problem>| {
-            problem.as_ref().map(|Problem { code, .. }| format!("{}: {code}", text::printable(who)))
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<_> = self.ending.code().map(str::to_owned).into_iter().collect();
+        problems.extend(self.run_failure().map(|reason| format!("--run: {reason}")));
+        let of = |who: &str, problem: &Option<RoundProblem>| {
+            problem.as_ref().map(|RoundProblem { code, .. }| format!("{}: {code}", text::printable(who)))
         };
-        troubles.extend(self.beacons.iter().filter_map(|beacon| of(&beacon.beacon, &beacon.problem)));
-        troubles.extend(self.nodes.iter().filter_map(|node| of(&node.source, &node.problem)));
-        troubles
+        problems.extend(self.beacons.iter().filter_map(|beacon| of(&beacon.beacon, &beacon.problem)));
+        problems.extend(self.nodes.iter().filter_map(|node| of(&node.source, &node.problem)));
+        problems
     }
 
     /// `12 peers of mainnet`.

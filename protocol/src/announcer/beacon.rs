@@ -7,6 +7,7 @@ use super::clock::ClockOffset;
 use super::exchange::{Reply, RequestOutcome, RequestProblem, Verdict};
 use super::pace::{LIFETIME_MAX, LIFETIME_MIN, TicketPacing, WAIT_MIN, back_off, between_announces};
 use super::status::BeaconStatus;
+use crate::code::Code;
 use crate::limits::CLOCK_SKEW;
 use crate::ticket::{Nonce, Payload, Purpose, Ticket};
 use crate::time::UnixMillis;
@@ -145,7 +146,7 @@ impl Beacon {
             }
             RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, retry_after }, .. }) => {
                 // These two say nothing about the ticket.
-                let judged = !matches!(problem.code.as_str(), "THROTTLED" | "INTERNAL");
+                let judged = !matches!(Code::parse(&problem.code), Some(Code::Throttled | Code::Internal));
                 let ticket = if judged { self.unanswered.take() } else { None };
                 if ticket.is_some_and(|ticket| self.adapt(now, &ticket, &problem, trusted)) {
                     self.set_failing(now, problem, true, Duration::ZERO);
@@ -228,14 +229,14 @@ impl Beacon {
 
     /// Returns whether another ticket, now, will be judged otherwise than this one.
     fn adapt(&mut self, now: Duration, ticket: &Ticket, problem: &RequestProblem, trusted: ClockOffset) -> bool {
-        match problem.code.as_str() {
+        match Code::parse(&problem.code) {
             // It does not say in numbers how long is not too long.
-            "LIFETIME_TOO_LONG" if self.lifetime / 2 >= LIFETIME_MIN => {
+            Some(Code::LifetimeTooLong) if self.lifetime / 2 >= LIFETIME_MIN => {
                 self.lifetime /= 2;
                 true
             }
             // Its clock is known by now. If that did not help, waiting may.
-            "NOT_YET_VALID" | "EXPIRED" if self.failures == 0 => {
+            Some(Code::NotYetValid | Code::Expired) if self.failures == 0 => {
                 let issued_at = ticket.payload().issued_at;
                 let date = self.dated_by(trusted).time_at(now);
                 let differs = date.since(issued_at).max(issued_at.since(date)) >= CLOCK_SKEW / 2;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::limits::CLOCK_SKEW;
 use crate::time::{UnixMillis, saturating_millis};
 
 /// Holds now, by two clocks.
@@ -37,6 +38,11 @@ impl ClockOffset {
         UnixMillis::saturating(u64::try_from(millis).unwrap_or(0))
     }
 
+    /// Returns the offset of a clock that is ahead of this one by so much.
+    pub(super) fn later(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(signed(saturating_millis(by))))
+    }
+
     /// Returns by how many milliseconds this clock is ahead of `other`; negative if it is behind.
     pub(super) const fn ahead_of(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
@@ -48,14 +54,46 @@ impl ClockOffset {
     }
 }
 
-/// Returns the median of `clocks`, with this machine's own among them where they are even in number.
-pub(super) fn median(clocks: impl Iterator<Item = ClockOffset>, own: ClockOffset) -> ClockOffset {
-    let mut clocks: Vec<_> = clocks.collect();
-    if clocks.len().is_multiple_of(2) {
-        clocks.push(own);
+/// The clocks that beacons told, and those of beacons that were not heard of yet, which count as this machine's.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    own: ClockOffset,
+    told: Vec<ClockOffset>,
+    awaited: usize,
+}
+
+impl Clocks {
+    /// Takes for each beacon its clock, or `None` where the beacon was not heard of yet.
+    pub(super) fn new(own: ClockOffset, clocks: impl Iterator<Item = Option<ClockOffset>>) -> Self {
+        let (mut told, mut awaited) = (Vec::new(), 0);
+        for clock in clocks {
+            match clock {
+                Some(clock) => told.push(clock),
+                None => awaited += 1,
+            }
+        }
+        Self { own, told, awaited }
     }
-    clocks.sort_unstable();
-    clocks.get(clocks.len() / 2).copied().unwrap_or(own)
+
+    /// Returns the clock that no ticket is dated later than (rule 5): the median, with this machine's own among them where
+    /// they are even in number, and where a single beacon tells the time no later than clocks may differ.
+    pub(super) fn trusted(&self) -> ClockOffset {
+        let mut clocks = self.told.clone();
+        clocks.extend(std::iter::repeat_n(self.own, self.awaited));
+        if clocks.len().is_multiple_of(2) {
+            clocks.push(self.own);
+        }
+        clocks.sort_unstable();
+        let median = clocks.get(clocks.len() / 2).copied().unwrap_or(self.own);
+        if self.told.len() > 1 { median } else { median.min(self.own.later(CLOCK_SKEW)) }
+    }
+
+    /// Returns by how many milliseconds the only clock that was told is ahead of this machine's, if it is by more than
+    /// clocks may differ.
+    pub(super) fn alone_ahead(&self) -> Option<i64> {
+        let [alone] = self.told[..] else { return None };
+        (alone > self.own.later(CLOCK_SKEW)).then(|| alone.ahead_of(self.own))
+    }
 }
 
 fn signed(millis: u64) -> i64 {

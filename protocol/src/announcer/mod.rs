@@ -19,7 +19,8 @@
 //!    a peer that is gone, or make a peer leave that is there. A ticket from the past helps nobody, so a beacon whose clock
 //!    is slow gets one. A liar gains nothing by being the first to answer: a beacon that was not heard of yet counts as
 //!    one that agrees with this machine, and one that does not agree gets its first ticket when all were heard of, be it
-//!    that they failed. Where only one beacon ever answers, it is believed.
+//!    that they failed. Where only one beacon ever tells the time, no ticket is dated later than this machine's clock and
+//!    the 15 s by which clocks may differ.
 //! 6. A beacon that answers with `listed: false` has no place for the peer. This is not a failure: the beacon is asked
 //!    again at its pace, because a place may be free then, and asking sooner gains nothing.
 //!
@@ -35,7 +36,7 @@ mod status;
 use std::time::Duration;
 
 use beacon::{Asked, Beacon, Next};
-use clock::{ClockOffset, median};
+use clock::{ClockOffset, Clocks};
 
 pub use clock::Moment;
 pub use exchange::{NotAReply, Reply, Request, RequestOutcome, RequestProblem, Verdict};
@@ -172,14 +173,24 @@ impl Announcer {
         self.trusted(now).ahead_of(now.machine())
     }
 
+    /// Returns by how many milliseconds the only beacon that tells the time says that this machine's clock is behind, if
+    /// that is more than clocks may differ: one alone is not believed.
+    pub fn unconfirmed_clock_is_behind(&self, now: Moment) -> Option<i64> {
+        self.clocks(now).alone_ahead()
+    }
+
     fn has_heard_of_all(&self) -> bool {
         self.beacons.iter().all(|beacon| beacon.heard_of)
     }
 
     /// Returns the clock that no ticket is dated later than (rule 5).
     fn trusted(&self, now: Moment) -> ClockOffset {
-        let machine = now.machine();
-        let clock = |beacon: &Beacon| if beacon.heard_of { beacon.clock } else { Some(machine) };
-        median(self.beacons.iter().filter_map(clock), machine)
+        self.clocks(now).trusted()
+    }
+
+    fn clocks(&self, now: Moment) -> Clocks {
+        // One that was heard of and does not know the time says nothing about it.
+        let clocks = self.beacons.iter().filter(|beacon| beacon.clock.is_some() || !beacon.heard_of);
+        Clocks::new(now.machine(), clocks.map(|beacon| beacon.clock))
     }
 }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// The longest wait after a failure: as long as the usual one between two announces, so that trying costs a beacon no
 /// more than succeeding.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
@@ -40,9 +42,7 @@ pub(super) fn back_off(
     retry_after: Option<Duration>,
     random: u8,
 ) -> Duration {
-    let times = 2_u32.saturating_pow(failures.saturating_sub(1));
-    let doubled = BACK_OFF_FIRST.saturating_mul(times).min(BACK_OFF_MAX);
-    let mut wait = doubled / 2 + part(doubled / 2, random);
+    let mut wait = Backoff { first: BACK_OFF_FIRST, most: BACK_OFF_MAX }.wait(failures, random);
     if let Some(left) = listed_for {
         wait = wait.min((left / 2).max(WAIT_MIN));
     }

@@ -24,6 +24,7 @@ pub use draw::Seed;
 use draw::draw;
 use places::{Place, surplus};
 
+use crate::code::Code;
 use crate::key::PublicKey;
 use crate::limits::{ANNOUNCE_INTERVAL, CLOCK_SKEW, NETWORK_YIELDS_AFTER, ROSTER_CAPACITY, TICKET_MAX_LIFETIME};
 use crate::network::NetworkPath;
@@ -87,9 +88,9 @@ impl Refused {
     /// Returns the code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Expired => "EXPIRED",
-            Self::StaleTicket { .. } => "STALE_TICKET",
-            Self::AnnounceTooSoon { .. } => "ANNOUNCE_TOO_SOON",
+            Self::Expired => Code::Expired.as_str(),
+            Self::StaleTicket { .. } => Code::StaleTicket.as_str(),
+            Self::AnnounceTooSoon { .. } => Code::AnnounceTooSoon.as_str(),
         }
     }
 }

@@ -20,7 +20,7 @@ use rendezvous_protocol::announcer::{
     RequestProblem, TicketPacing, WAIT_MIN,
 };
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
+use rendezvous_protocol::limits::{CLOCK_SKEW, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketRules};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
@@ -40,6 +40,9 @@ proptest! {
         servers in prop::collection::vec(honest(), 1..5),
         ahead in wall_clock(),
     ) {
+        // One beacon alone cannot show that the clock here is far behind.
+        let least = if servers.len() == 1 { -10_000 } else { i64::MIN };
+        let ahead = (ahead.0.max(least), ahead.1, ahead.2.max(least));
         let mut world = World::new(servers, ahead);
         world.run(12 * MINUTES);
         for (server, served) in world.servers.iter().zip(&world.served) {
@@ -127,6 +130,20 @@ proptest! {
                 prop_assert_eq!(&served.gaps, &[0_u64; 0]);
             }
         }
+    }
+
+    /// Not even where nobody contradicts it.
+    #[test]
+    fn a_beacon_alone_gets_no_ticket_that_is_later_than_the_clock_here_by_more_than_clocks_differ(
+        alone in honest(),
+        lie in 20_000..600 * 24 * HOUR,
+        dead in 0..2_usize,
+    ) {
+        let dead = vec![Server { outage: 0..u64::MAX, outage_is: Link::Dead, ..SERVER }; dead];
+        let mut world = World::new([vec![Server { lie, ..alone }], dead].concat(), (0, 0, 0));
+        world.run(5 * MINUTES);
+        let latest = world.served[0].latest_date();
+        prop_assert!(latest.is_some_and(|latest| latest <= millis(CLOCK_SKEW) as i64 + 1_000), "{latest:?}");
     }
 
     /// A ticket from the past can be of use to nobody but that beacon.
@@ -377,7 +394,7 @@ fn while_it_is_listed_it_waits_at_most_half_of_what_is_left() {
         announcer.answered(moment(at, 0), 0, no_connection(), 255);
         waits.push((announcer.next_deadline(moment(at, 0)).unwrap() - Duration::from_millis(at)).as_secs());
     }
-    assert_eq!(waits, [1, 3, 7, 15, 31, 36, 18, 9, 4, 2, 1, 1, 1, 59]);
+    assert_eq!(waits, [2, 4, 8, 16, 32, 36, 18, 9, 4, 2, 1, 1, 1, 60]);
 }
 
 #[test]
@@ -499,8 +516,10 @@ fn the_first_to_answer_is_not_believed_before_the_others_had_their_say() {
     announcer.answered(moment(0, 0), 0, done(HOUR as u64), 0);
     assert_eq!(announcer.due(moment(0, 0), &nonce(0)), None);
     assert_eq!(announcer.clock_is_behind(moment(0, 0)), 0);
+    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), Some(HOUR));
     announcer.answered(moment(0, 0), 1, done(HOUR as u64), 0);
     announcer.answered(moment(0, 0), 2, no_connection(), 0);
+    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), None);
     assert_eq!(announcer.clock_is_behind(moment(0, 0)), HOUR);
     let ticket = ticket_of(announcer.due(moment(0, 0), &nonce(0)).unwrap().1);
     assert_eq!(ticket.payload().issued_at.as_u64(), (START + HOUR) as u64);

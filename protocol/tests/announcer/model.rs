@@ -187,7 +187,7 @@ impl Model {
     fn back_off(&mut self, now: u64, retry_after: Option<u64>, random: u8) {
         self.failures += 1;
         let doubled = (2_000 * MS).saturating_mul(1 << (self.failures - 1).min(6)).min(60_000 * MS);
-        let mut wait = doubled / 2 + doubled / 2 * u64::from(random) / 256;
+        let mut wait = doubled / 2 + doubled / 2 * u64::from(random) / 255;
         if let Some((_, until)) = self.listed.filter(|(_, until)| *until > now * MS) {
             wait = wait.min(((until - now * MS) / 2).max(1_000 * MS));
         }

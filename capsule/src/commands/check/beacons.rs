@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome as Answer, Verdict};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, Verdict};
 use rendezvous_protocol::answer::read_answer;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use super::Problem;
+use super::problem::HealthProblem;
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher};
-use crate::settings::TicketSettings;
 use crate::text;
+use crate::tickets::TicketSettings;
 
 /// How often a beacon is asked how it is, before it is said not to answer.
 const ATTEMPTS: u32 = 2;
@@ -31,23 +31,26 @@ pub(super) struct BeaconHealth {
     pub(super) peers_ms: Option<u64>,
     /// Good tickets in its list.
     pub(super) tickets: Option<usize>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<HealthProblem>,
 }
 
 impl BeaconHealth {
-    fn with(beacon: &Beacon, problems: Vec<Problem>) -> Self {
+    fn with(beacon: &Beacon, problems: Vec<HealthProblem>) -> Self {
         let beacon = beacon.to_string();
         Self { beacon, answered: false, health_ms: None, peers_ms: None, tickets: None, problems }
     }
 
     /// For a thread that came to no end.
     pub(super) fn died(beacon: &Beacon) -> Self {
-        Self::with(beacon, vec![Problem::new("BROKEN_ANSWER", "this program failed while asking")])
+        Self::with(beacon, vec![HealthProblem::new("BROKEN_ANSWER", "this program failed while asking")])
     }
 
     /// For one that readers do not ask.
     pub(super) fn revoked(beacon: &Beacon) -> Self {
-        Self::with(beacon, vec![Problem::new("REVOKED_BEACON", "a capsule revokes it, so nobody asks it any more")])
+        Self::with(
+            beacon,
+            vec![HealthProblem::new("REVOKED_BEACON", "a capsule revokes it, so nobody asks it any more")],
+        )
     }
 }
 
@@ -79,19 +82,19 @@ fn ask_health(
         let begun = Instant::now();
         // Half of the time, so that there is as much left for its list: a silent one is not waited for twice as long.
         let answer = beacon.send(&Request::Time, &tickets.community, fetcher, timeout / (2 * ATTEMPTS));
-        if asked >= ATTEMPTS || matches!(answer, Answer::Reply(_)) {
+        if asked >= ATTEMPTS || matches!(answer, RequestOutcome::Reply(_)) {
             break (answer, begun.elapsed());
         }
     };
     match answer {
-        Answer::Failed { problem, .. } => {
-            health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
+        RequestOutcome::Failed { problem, .. } => {
+            health.problems.push(HealthProblem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
         }
-        Answer::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => {
+        RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => {
             health.answered = true;
-            health.problems.push(Problem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
+            health.problems.push(HealthProblem { code: problem.code, detail: format!("/healthz: {}", problem.detail) });
         }
-        Answer::Reply(Reply { server_time, verdict: Verdict::Done { .. } }) => {
+        RequestOutcome::Reply(Reply { server_time, verdict: Verdict::Done { .. } }) => {
             health.answered = true;
             health.health_ms = Some(saturating_millis(took));
             // A clock that is of no use was said by the capsules' verdicts, or at the end.
@@ -102,12 +105,12 @@ fn ask_health(
     }
 }
 
-fn clock_problem(server: UnixMillis, now: UnixMillis) -> Option<Problem> {
+fn clock_problem(server: UnixMillis, now: UnixMillis) -> Option<HealthProblem> {
     let (off, way) = if server > now { (server.since(now), "ahead of") } else { (now.since(server), "behind") };
     let detail = || {
         format!("its clock is {} {way} this machine's: it refuses good tickets, or lists bad ones", text::duration(off))
     };
-    (off > CLOCK_SKEW).then(|| Problem::new("CLOCK_IS_OFF", detail()))
+    (off > CLOCK_SKEW).then(|| HealthProblem::new("CLOCK_IS_OFF", detail()))
 }
 
 fn ask_peers(
@@ -123,7 +126,7 @@ fn ask_peers(
         Ok(body) => body,
         Err(error) => {
             health.answered |= error.is_answer();
-            health.problems.push(Problem::new(error.code(), format!("/peers: {error}")));
+            health.problems.push(HealthProblem::new(error.code(), format!("/peers: {error}")));
             return;
         }
     };
@@ -136,7 +139,7 @@ fn ask_peers(
         }
         Err(error) => {
             let hint = if looks_like_html(&body) { HTML_HINT } else { "" };
-            health.problems.push(Problem::new(error.code(), format!("/peers: {error}{hint}")));
+            health.problems.push(HealthProblem::new(error.code(), format!("/peers: {error}{hint}")));
         }
     }
 }

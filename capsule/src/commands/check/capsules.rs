@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rendezvous_protocol::capsule::{Capsule, CapsuleError, TicketStatus as Standing};
+use rendezvous_protocol::capsule::{Capsule, CapsuleError, TicketStatus};
 use rendezvous_protocol::limits::ROOT_MAX_BYTES;
 use rendezvous_protocol::root::Root;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
-use super::Problem;
-use crate::arguments::CheckArguments;
+use super::arguments::CheckArguments;
+use super::problem::HealthProblem;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
-use crate::outcome::Failure;
-use crate::reader::{Reader, root_file_name};
+use crate::failure::Failure;
+use crate::reader::Reader;
 use crate::source::{Source, SourceError};
 use crate::text;
-use crate::trust::{Judge, JudgeError, Trusted, Verdict};
+use crate::trust::{CapsuleVerdict, Judge, JudgeError, Trusted};
 
 /// Fewest live peers.
 const DEFAULT_MIN_LIVE: usize = 1;
@@ -37,7 +37,7 @@ pub(super) struct CapsuleHealth {
     pub(super) fetched: bool,
     /// For all its files, and the roots beside it.
     pub(super) time_ms: u64,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<HealthProblem>,
     #[serde(flatten)]
     pub(super) good: Option<Good>,
     /// Beacons that it names.
@@ -61,7 +61,7 @@ pub(super) struct Good {
 }
 
 impl CapsuleHealth {
-    fn unfetched(source: &Source, took: Duration, problem: Problem) -> Self {
+    fn unfetched(source: &Source, took: Duration, problem: HealthProblem) -> Self {
         Self {
             capsule: source.to_string(),
             fetched: false,
@@ -75,7 +75,7 @@ impl CapsuleHealth {
 
     /// For a thread that came to no end.
     pub(super) fn died(source: &Source) -> Self {
-        let problem = Problem::new("BROKEN_ANSWER", "this program failed while asking");
+        let problem = HealthProblem::new("BROKEN_ANSWER", "this program failed while asking");
         Self::unfetched(source, Duration::ZERO, problem)
     }
 }
@@ -92,7 +92,7 @@ pub(super) fn examine(
     let begun = Instant::now();
     let verdict = match judge.judge(&reader, source, None, clock) {
         // Between two files it may have been replaced. Once more, and it is there.
-        Ok(Verdict { result: Err(CapsuleError::DetachedSignatureInvalid), .. }) => {
+        Ok(CapsuleVerdict { result: Err(CapsuleError::DetachedSignatureInvalid), .. }) => {
             judge.judge(&reader, source, None, clock)
         }
         verdict => verdict,
@@ -102,7 +102,7 @@ pub(super) fn examine(
         Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
             let detail =
                 if *source == Source::Url(url.clone()) { error.to_string() } else { format!("{url}: {error}") };
-            return Ok(CapsuleHealth::unfetched(source, took, Problem::new(error.code(), detail)));
+            return Ok(CapsuleHealth::unfetched(source, took, HealthProblem::new(error.code(), detail)));
         }
         _ => CapsuleHealth { fetched: true, problems: Vec::new(), ..CapsuleHealth::died(source) },
     };
@@ -111,12 +111,12 @@ pub(super) fn examine(
         Err(JudgeError::Source(error)) => return Err(error.into()),
         Err(JudgeError::Clock(failure)) => return Err(failure),
         Err(JudgeError::Root(refusal)) => {
-            health.problems.push(Problem::new(refusal.code, format!("{}: {}", refusal.source, refusal.reason)));
+            health.problems.push(HealthProblem::new(refusal.code, format!("{}: {}", refusal.source, refusal.reason)));
         }
-        Ok(Verdict { result: Err(error), .. }) => {
-            health.problems.push(Problem::new(error.code(), error.to_string()));
+        Ok(CapsuleVerdict { result: Err(error), .. }) => {
+            health.problems.push(HealthProblem::new(error.code(), error.to_string()));
         }
-        Ok(Verdict { result: Ok(capsule), trusted, now, .. }) => {
+        Ok(CapsuleVerdict { result: Ok(capsule), trusted, now, .. }) => {
             health.problems = problems(&capsule, &trusted, arguments, now);
             if judge.successors
                 && let Trusted::Root(root) = &trusted
@@ -131,8 +131,8 @@ pub(super) fn examine(
                 root_version: trusted.root_version(),
                 issued_at: capsule.issued_at,
                 expires_at: capsule.expires_at,
-                live: capsule.count(Standing::Live),
-                recently_seen: capsule.count(Standing::RecentlySeen),
+                live: capsule.count(TicketStatus::Live),
+                recently_seen: capsule.count(TicketStatus::RecentlySeen),
                 refused: capsule.refused,
             });
         }
@@ -140,50 +140,50 @@ pub(super) fn examine(
     Ok(health)
 }
 
-fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, now: UnixMillis) -> Vec<Problem> {
+fn problems(capsule: &Capsule, trusted: &Trusted, arguments: &CheckArguments, now: UnixMillis) -> Vec<HealthProblem> {
     let mut problems = Vec::new();
     let Capsule { issued_at, expires_at, .. } = capsule;
     let least = arguments.min_remaining.unwrap_or(expires_at.since(*issued_at) / REMAINING_PART);
     let left = expires_at.since(now);
     if left < least {
         let [left, least] = [left, least].map(text::duration);
-        problems.push(Problem::new("EXPIRES_SOON", format!("it ends in {left}, and {least} should be left")));
+        problems.push(HealthProblem::new("EXPIRES_SOON", format!("it ends in {left}, and {least} should be left")));
     }
     let age = now.since(*issued_at);
     if let Some(most) = arguments.max_age
         && age > most
     {
         let [age, most] = [age, most].map(text::duration);
-        problems.push(Problem::new("TOO_OLD", format!("it was issued {age} ago, at most {most} are allowed")));
+        problems.push(HealthProblem::new("TOO_OLD", format!("it was issued {age} ago, at most {most} are allowed")));
     }
-    let (live, least) = (capsule.count(Standing::Live), arguments.min_live.unwrap_or(DEFAULT_MIN_LIVE));
+    let (live, least) = (capsule.count(TicketStatus::Live), arguments.min_live.unwrap_or(DEFAULT_MIN_LIVE));
     if live < least {
         let live = text::count(live, "live peer", "live peers");
-        problems.push(Problem::new("TOO_FEW_LIVE", format!("{live}, and there should be {least}")));
+        problems.push(HealthProblem::new("TOO_FEW_LIVE", format!("{live}, and there should be {least}")));
     }
     if let Trusted::Root(root) = trusted
         && root.expires_at().since(now) < ROOT_REMAINING
     {
         let left = text::duration(root.expires_at().since(now));
         let detail = format!("version {} of the root ends in {left}: capsule root renew", root.root_version());
-        problems.push(Problem::new("ROOT_EXPIRES_SOON", detail));
+        problems.push(HealthProblem::new("ROOT_EXPIRES_SOON", detail));
     }
     problems
 }
 
 /// A successor of the newest root that lies beside the capsule, where readers do not follow it for want of signatures:
 /// its keepers believe that it counts.
-fn unsigned_successor(reader: &Reader, capsule: &Source, root: &Root) -> Option<Problem> {
-    let name = root_file_name(root.root_version().saturating_add(1));
+fn unsigned_successor(reader: &Reader, capsule: &Source, root: &Root) -> Option<HealthProblem> {
+    let name = Root::file_name(root.root_version().saturating_add(1));
     match reader.read_unless_page(&capsule.beside(&name), ROOT_MAX_BYTES) {
         Ok(None) => None,
         Ok(Some(_)) => {
             let detail = format!(
                 "{name} is there, and no {name}.sigs, so that readers go on with the root before it: put both there"
             );
-            Some(Problem::new("ROOT_NOT_SIGNED", detail))
+            Some(HealthProblem::new("ROOT_NOT_SIGNED", detail))
         }
-        Err(SourceError::Fetch { url, error }) => Some(Problem::new(error.code(), format!("{url}: {error}"))),
-        Err(error @ SourceError::File { .. }) => Some(Problem::new("NOT_READABLE", error.to_string())),
+        Err(SourceError::Fetch { url, error }) => Some(HealthProblem::new(error.code(), format!("{url}: {error}"))),
+        Err(error @ SourceError::File { .. }) => Some(HealthProblem::new("NOT_READABLE", error.to_string())),
     }
 }

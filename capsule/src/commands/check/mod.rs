@@ -2,27 +2,30 @@
 //!
 //! Everything is asked at once, each in a thread of its own and in bounded time, so that what is dead hides nothing else.
 
+mod arguments;
 mod beacons;
 mod capsules;
+mod problem;
 mod report;
 
 use std::collections::BTreeSet;
 use std::thread::Builder;
 
-use rendezvous_protocol::revocation::normal_beacon_url;
-
+pub(crate) use self::arguments::CheckArguments;
 use self::beacons::{BeaconHealth, ask};
 use self::capsules::{CapsuleHealth, examine};
-use self::report::Report;
-use crate::arguments::CheckArguments;
-use crate::beacon::Beacon;
+use self::report::HealthReport;
+use crate::beacon::{BEACONS_MAX, Beacon};
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::fetch::Fetcher;
-use crate::outcome::{Failure, Log, Outcome};
-use crate::settings::{self, BEACONS_MAX, DEFAULT_TIMEOUT, SettingsError, TicketSettings};
+use crate::failure::{Cause, Failure};
+use crate::fetch::{DEFAULT_TIMEOUT, Fetcher};
+use crate::log::Log;
+use crate::outcome::Outcome;
+use crate::settings::beacons_if_any;
 use crate::source::Source;
 use crate::text;
+use crate::tickets::TicketSettings;
 use crate::trust::{Judge, Trusted};
 
 /// Capsules, each of which is fetched in a thread of its own.
@@ -42,18 +45,7 @@ pub(crate) enum CheckError {
     },
 }
 
-/// What is wrong with a capsule or a beacon.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-struct Problem {
-    code: String,
-    detail: String,
-}
-
-impl Problem {
-    fn new(code: &str, detail: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), detail: detail.into() }
-    }
-}
+impl Cause for CheckError {}
 
 /// Runs the command.
 pub(crate) fn check(
@@ -62,7 +54,8 @@ pub(crate) fn check(
     clock: &Clock,
     log: &Log,
 ) -> Result<Outcome, Failure> {
-    let given = given_beacons(arguments, environment)?;
+    // None is not a mistake where there are capsules.
+    let given = beacons_if_any(&arguments.beacons, environment)?;
     let sources: Vec<_> = arguments.capsules.iter().map(|name| Source::new(name)).collect();
     match (sources.len(), given.len()) {
         (0, 0) => return Err(CheckError::Nothing.into()),
@@ -88,23 +81,16 @@ pub(crate) fn check(
     let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
-    let report = Report { capsules, beacons, community: tickets.community, now: clock.now()? };
+    let report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()? };
     Ok(report.outcome(arguments))
-}
-
-/// Those of the arguments, or of the variable: none is no mistake, where there are capsules.
-fn given_beacons(arguments: &CheckArguments, environment: &Environment) -> Result<Vec<Beacon>, SettingsError> {
-    match settings::beacons(&arguments.beacons, environment) {
-        Err(SettingsError::NoBeacon) => Ok(Vec::new()),
-        beacons => beacons,
-    }
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of
 /// those that were given nobody asks any more, because a capsule revokes them.
 fn choose(given: Vec<Beacon>, capsules: &[CapsuleHealth]) -> (Vec<Beacon>, Vec<Beacon>) {
-    let revoked: BTreeSet<&String> = capsules.iter().flat_map(|capsule| &capsule.revoked_beacons).collect();
-    let is_revoked = |beacon: &Beacon| normal_beacon_url(&beacon.to_string()).is_some_and(|url| revoked.contains(&url));
+    let revoked: BTreeSet<&str> =
+        capsules.iter().flat_map(|capsule| &capsule.revoked_beacons).map(String::as_str).collect();
+    let is_revoked = |beacon: &Beacon| revoked.contains(beacon.url().as_str());
     let (revoked, mut asked): (Vec<_>, Vec<_>) = given.into_iter().partition(is_revoked);
     for beacon in capsules.iter().flat_map(|capsule| &capsule.named_beacons) {
         if asked.len() < BEACONS_MAX && !asked.contains(beacon) && !is_revoked(beacon) {

@@ -6,25 +6,26 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
-use super::Problem;
+use super::arguments::CheckArguments;
 use super::beacons::BeaconHealth;
 use super::capsules::CapsuleHealth;
-use crate::arguments::CheckArguments;
-use crate::outcome::{Exit, Outcome};
+use super::problem::HealthProblem;
+use crate::failure::Exit;
+use crate::outcome::Outcome;
 use crate::text;
 
 const CAPSULE_HEAD: [&str; 8] = ["CAPSULE", "HEALTHY", "TIME", "ISSUED", "EXPIRES", "LIVE", "SEEN", "WHAT IS WRONG"];
 const BEACON_HEAD: [&str; 6] = ["BEACON", "HEALTHY", "HEALTHZ", "PEERS", "TICKETS", "WHAT IS WRONG"];
 
 /// What was found.
-pub(super) struct Report {
+pub(super) struct HealthReport {
     pub(super) capsules: Vec<CapsuleHealth>,
     pub(super) beacons: Vec<BeaconHealth>,
     pub(super) community: Community,
     pub(super) now: UnixMillis,
 }
 
-impl Report {
+impl HealthReport {
     /// As the result of the command.
     pub(super) fn outcome(&self, arguments: &CheckArguments) -> Outcome {
         let exit = self.exit();
@@ -133,12 +134,12 @@ impl Report {
     }
 }
 
-fn healthy(problems: &[Problem]) -> String {
+fn healthy(problems: &[HealthProblem]) -> String {
     if problems.is_empty() { "yes" } else { "NO" }.to_owned()
 }
 
-fn in_words(problems: &[Problem]) -> String {
-    let problems = problems.iter().map(|Problem { code, detail }| text::printable(&format!("{code}: {detail}")));
+fn in_words(problems: &[HealthProblem]) -> String {
+    let problems = problems.iter().map(|HealthProblem { code, detail }| text::printable(&format!("{code}: {detail}")));
     problems.collect::<Vec<_>>().join("; ")
 }
 

@@ -2,81 +2,100 @@
 //! stick. Section 6 of the protocol has the rules; here are the files and what people get to read.
 
 mod change;
+mod error;
 mod init;
+mod keys;
 mod report;
 mod sign;
+mod signatures;
 mod verify;
 
-use std::collections::BTreeSet;
-use std::fmt::Display;
-use std::io;
-use std::path::{Path, PathBuf};
+use clap::{Args, Subcommand};
 
-use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::SIGNATURES_MAX_BYTES;
-use rendezvous_protocol::root::{Root, RootInvalid};
-use rendezvous_protocol::signatures::{Signatures, SignaturesError};
-use rendezvous_protocol::time::UnixMillis;
-
-use crate::arguments::RootCommand;
+use self::change::{AddKeyArguments, RemoveKeyArguments, RenewArguments};
+use self::init::InitArguments;
+use self::sign::SignArguments;
+use self::verify::RootVerifyArguments;
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::files::with_suffix;
-use crate::keys::{self, KeyFileError};
-use crate::outcome::{Failure, Outcome};
-use crate::refusal::Refusal;
-use crate::source::{SourceError, read_file};
-use crate::text;
+use crate::failure::Failure;
+use crate::outcome::Outcome;
 
-/// Why a root cannot be worked with.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RootCommandError {
-    /// The parts make no root.
-    #[error("{error}: {}", advice_on_parts(.error))]
-    Parts {
-        /// What does not go together.
-        error: RootInvalid,
-    },
-    /// A key that cannot be added.
-    #[error("the key {key} is there already")]
-    KeyThere {
-        /// The key.
-        key: PublicKey,
-    },
-    /// A key that cannot be removed.
-    #[error("the key {key} is not there: `capsule root verify {}` shows those that are", .path.display())]
-    KeyNotThere {
-        /// The key.
-        key: PublicKey,
-        /// The root.
-        path: PathBuf,
-    },
-    /// Roots are looked for in one place.
-    #[error("with --from there is one directory to look in, not {count}: without it, name the roots themselves")]
-    OneDirectory {
-        /// How many were given.
-        count: usize,
-    },
-    /// It would be good for nothing.
-    #[error("the next root would have expired already, like {}: give --expires 365d", .path.display())]
-    BornExpired {
-        /// The root before it.
-        path: PathBuf,
-    },
+const ROOT_HELP: &str = "\
+Examples: a root of three keys, any two of which may change it, and a publisher
+  capsule keygen --out root-a.pem
+      by each of the three, where the key is to stay; prints its public key
+  capsule root init --community mainnet --root-key A,B,C --publisher-key P
+      writes 1.root.json
+  capsule root sign 1.root.json --key root-a.pem
+      by two of them: adds a line to 1.root.json.sigs
+  capsule root verify 1.root.json
+Later, when the publisher P has lost its key, and Q is the new one:
+  capsule root add-key 1.root.json --publisher-key Q --replacing P
+      writes 2.root.json
+  capsule root sign 2.root.json --key root-a.pem
+      by two of them again
+  capsule root verify 1.root.json 2.root.json
+Then 2.root.json and 2.root.json.sigs go beside peers.json, for ever.
+
+What a root is:
+  A file N.root.json that says which keys may publish capsules for a community,
+  and which root keys, how many of them together, may say otherwise in the next
+  version, N+1. Readers are given one of them beforehand, and follow the
+  signatures from there; so nobody has to give them anything when a publisher's
+  key leaks or is lost.
+  Root keys sign nothing but roots, and are best kept offline, in several hands.
+  No step needs the network: all files may travel on a stick.
+
+Exit codes:
+  0  good
+  1  refused: the root breaks a rule, or is not signed by enough keys
+  2  usage: a wrong argument, a file that cannot be read or is there already
+  3  could not reach: an address could not be fetched";
+
+/// Arguments of `root`.
+#[derive(Args, Debug)]
+#[command(after_long_help = ROOT_HELP)]
+pub(crate) struct RootArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: RootCommand,
 }
 
-const fn advice_on_parts(error: &RootInvalid) -> &'static str {
-    match error {
-        RootInvalid::KeyCount { .. } => "name fewer keys, or at least one",
-        RootInvalid::Threshold { .. } => "change it with --root-threshold or --publisher-threshold",
-        RootInvalid::KeyInBothRoles { .. } => "make another one for publishing: capsule keygen",
-        RootInvalid::RootVersion { .. } => "there is no version after this one",
+/// The commands of `root`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootCommand {
+    /// Make a community's first root, unsigned.
+    Init(InitArguments),
+    /// Make the next root with more keys, or with others in their place, unsigned.
+    AddKey(AddKeyArguments),
+    /// Make the next root with fewer keys, unsigned.
+    RemoveKey(RemoveKeyArguments),
+    /// Make the next root with the same keys, to prolong its life or to change a threshold, unsigned.
+    Renew(RenewArguments),
+    /// Sign a root with a root key, or with one of the root before it.
+    Sign(SignArguments),
+    /// Check a root and its successors as readers do, and say who may publish.
+    Verify(RootVerifyArguments),
+}
+
+impl RootCommand {
+    /// Whether the result is for a script.
+    pub(crate) const fn json(&self) -> bool {
+        match self {
+            Self::Init(arguments) => arguments.json,
+            Self::AddKey(arguments) => arguments.change.json,
+            Self::RemoveKey(arguments) => arguments.change.json,
+            Self::Renew(arguments) => arguments.change.json,
+            Self::Sign(arguments) => arguments.json,
+            Self::Verify(arguments) => arguments.json,
+        }
     }
 }
 
 /// Runs the command.
-pub(crate) fn root(command: &RootCommand, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
-    match command {
+pub(crate) fn root(arguments: &RootArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
+    match &arguments.command {
         RootCommand::Init(arguments) => init::init(arguments, environment, clock),
         RootCommand::AddKey(arguments) => change::add_key(arguments, clock),
         RootCommand::RemoveKey(arguments) => change::remove_key(arguments, clock),
@@ -84,45 +103,4 @@ pub(crate) fn root(command: &RootCommand, environment: &Environment, clock: &Clo
         RootCommand::Sign(arguments) => sign::sign(arguments, environment, clock),
         RootCommand::Verify(arguments) => verify::verify(arguments, clock),
     }
-}
-
-/// The file with a root's signatures.
-fn signatures_path(path: &Path) -> PathBuf {
-    with_suffix(path, ".sigs")
-}
-
-/// Reads the signatures beside a root; none where there is no file.
-fn read_signatures(path: &Path) -> Result<Result<Signatures, SignaturesError>, SourceError> {
-    let path = signatures_path(path);
-    match read_file(&path, SIGNATURES_MAX_BYTES) {
-        Ok(bytes) => Ok(Signatures::parse(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Signatures::default())),
-        Err(error) => Err(SourceError::File { path, error }),
-    }
-}
-
-/// What is refused because of the signatures beside a root.
-fn signatures_refused(source: &impl Display, error: SignaturesError) -> Refusal {
-    let advice = "remove that file, and have the root signed again: capsule root sign";
-    Refusal::new(source, error.code(), &error, &advice)
-}
-
-/// Keys from arguments, each a key or the name of a file with one.
-fn public_keys(arguments: &[String]) -> Result<Vec<PublicKey>, KeyFileError> {
-    arguments.iter().map(|argument| keys::public_key(argument)).collect()
-}
-
-/// Adds a key, once.
-fn insert(keys: &mut BTreeSet<PublicKey>, added: &[PublicKey]) -> Result<(), RootCommandError> {
-    for key in added {
-        if !keys.insert(*key) {
-            return Err(RootCommandError::KeyThere { key: *key });
-        }
-    }
-    Ok(())
-}
-
-/// A root's life, as people read it.
-fn life(root: &Root, now: UnixMillis) -> String {
-    format!("{} ({})", text::date(root.expires_at()), text::distance(root.expires_at(), now))
 }

@@ -114,7 +114,7 @@ pub(super) fn root_text(head: (&str, &str), root: &Root, now: UnixMillis) -> Str
         (name, &shown),
         ("community", root.community()),
         ("root version", &root.root_version()),
-        ("expires", &super::life(root, now)),
+        ("expires", &life(root, now)),
         ("root keys", &keys(root.root_keys())),
         ("publishers", &keys(root.publisher_keys())),
     ])
@@ -133,4 +133,9 @@ pub(super) fn root_json(root: &Root) -> Value {
         "rootKeys": role(root.root_keys()),
         "publisherKeys": role(root.publisher_keys()),
     })
+}
+
+/// A root's life, as people read it.
+fn life(root: &Root, now: UnixMillis) -> String {
+    format!("{} ({})", text::date(root.expires_at()), text::distance(root.expires_at(), now))
 }

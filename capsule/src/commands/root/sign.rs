@@ -3,20 +3,64 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::root::{Root, RootError};
+use rendezvous_protocol::root::Root;
 use serde_json::json;
 
 use super::report::{Signing, root_json, root_text};
-use super::{read_signatures, signatures_path, signatures_refused};
-use crate::arguments::SignArguments;
+use super::signatures::{read_signatures, signatures_path, signatures_refused};
 use crate::clock::Clock;
 use crate::environment::Environment;
+use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::keys;
-use crate::outcome::{Exit, Failure, Outcome};
-use crate::reader::{read_root, root_file_name, root_refused};
+use crate::outcome::Outcome;
+use crate::reader::{read_root, root_refused};
 use crate::refusal::Refusal;
+
+const SIGN_HELP: &str = "\
+Examples:
+  capsule root verify 1.root.json 2.root.json
+      first: see what is to be signed. It is refused for want of signatures,
+      and says what the file would allow
+  capsule root sign 2.root.json --key /media/stick/root-a.pem
+      adds this key's line to 2.root.json.sigs, and says who else has to sign
+  capsule root sign 2.root.json --key root-a.pem --previous old/1.root.json
+
+What it does:
+  Signs the exact bytes of FILE, and adds the line to FILE.sigs, or replaces the
+  one that this key has there; lines that do not fit FILE are left out. The lines
+  of several machines may also be put together with `cat`.
+  Refuses a key that is a root key neither of FILE nor of the version before it.
+
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_PASSPHRASE_FILE  --passphrase-file
+
+Exit codes:
+  0  signed; what is still missing, if anything, is printed
+  1  refused: FILE is no root, or no successor of the one before it, or the key
+     has no part in it
+  2  usage: a wrong argument, a file that cannot be read or written";
+
+/// Arguments of `root sign`.
+#[derive(Args, Debug)]
+#[command(after_long_help = SIGN_HELP)]
+pub(crate) struct SignArguments {
+    /// The root to sign.
+    #[arg(value_name = "FILE")]
+    pub(super) root: PathBuf,
+    /// File with the private root key: PKCS#8 in PEM, or the base64 of its DER.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(super) key: PathBuf,
+    /// The version before it. [default: (N-1).root.json in the directory of FILE, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) previous: Option<PathBuf>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Runs the command.
 pub(super) fn sign(arguments: &SignArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
@@ -73,7 +117,7 @@ fn previous(arguments: &SignArguments, root: &Root) -> Result<Option<(PathBuf, R
     if let Some(path) = &arguments.previous {
         return Ok(Some((path.clone(), read_root(path)?.1)));
     }
-    let path = arguments.root.with_file_name(root_file_name(root.root_version().saturating_sub(1)));
+    let path = arguments.root.with_file_name(Root::file_name(root.root_version().saturating_sub(1)));
     if root.root_version() == 1 || !path.exists() {
         return Ok(None);
     }
@@ -82,14 +126,7 @@ fn previous(arguments: &SignArguments, root: &Root) -> Result<Option<(PathBuf, R
 
 /// What no signature can make a successor.
 fn no_successor(path: &Path, root: &Root, previous_path: &Path, previous: &Root) -> Option<Refusal> {
-    let expected = previous.root_version().saturating_add(1);
-    let error = if root.community() != previous.community() {
-        RootError::CommunityMismatch { found: root.community().clone(), expected: previous.community().clone() }
-    } else if root.root_version() != expected {
-        RootError::OutOfSequence { found: root.root_version(), expected }
-    } else {
-        return None;
-    };
+    let error = previous.check_successor(root).err()?;
     let refusal = root_refused(&path.display(), &error);
     Some(Refusal {
         advice: format!("it is compared with {}: name another with --previous", previous_path.display()),
@@ -106,5 +143,5 @@ fn no_part(path: &Path, signing: &Signing<'_>, key: PublicKey) -> Refusal {
         "see whose signatures count: capsule root verify"
     };
     let reason = format!("the key {key} is no root key of it, nor of the version before it");
-    Refusal::new(&path.display(), "UNTRUSTED_PUBLIC_KEY", &reason, &advice)
+    Refusal::new(&path.display(), Code::UntrustedPublicKey.as_str(), &reason, &advice)
 }

@@ -1,8 +1,10 @@
 //! `capsule root verify`: checks a root and its successors as readers do.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clap::Args;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{ROOT_MAX_BYTES, SIGNATURES_MAX_BYTES};
 use rendezvous_protocol::root::{Root, RootError};
@@ -10,15 +12,63 @@ use rendezvous_protocol::signatures::Signatures;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
+use super::error::RootCommandError;
 use super::report::{Signing, root_json, root_text};
-use super::{RootCommandError, signatures_refused};
-use crate::arguments::RootVerifyArguments;
+use super::signatures::signatures_refused;
 use crate::clock::Clock;
-use crate::outcome::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
+use crate::fetch::DEFAULT_TIMEOUT;
+use crate::outcome::Outcome;
 use crate::reader::{Reader, WalkError, read_root, root_refused};
-use crate::refusal::{Ending, Refusal};
-use crate::settings::DEFAULT_TIMEOUT;
+use crate::refusal::{Refusal, Unfinished};
 use crate::source::Source;
+use crate::values::parse_duration;
+
+const VERIFY_HELP: &str = "\
+Examples:
+  capsule root verify 1.root.json
+      shape and life of a single root, which is believed as it is
+  capsule root verify 1.root.json 2.root.json 3.root.json
+      believes the first, and checks each as the successor of the one before it
+  capsule root verify --from 1.root.json https://example.org/capsules/
+      walks as readers do: looks there for 2.root.json, 3.root.json and so on
+
+What it checks of each successor, in this order: at most 16,384 bytes; signed by
+as many root keys of the version before it as that one asks for; shape; version;
+community; rootVersion is the next; signed by as many of its own root keys as it
+asks for itself. In the end, that the newest has not expired. The signatures of
+a root are in the file beside it, with .sigs added to its name.
+
+Environment variables:
+  SOURCE_DATE_EPOCH  the time to judge at instead of the clock's, in seconds
+                     since 1970
+  ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
+                                      requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
+
+Exit codes:
+  0  good
+  1  refused: `code` names the rule that is broken; readers keep the root before
+  2  usage: a wrong argument, a file that cannot be read
+  3  could not reach: an address could not be fetched";
+
+/// Arguments of `root verify`.
+#[derive(Args, Debug)]
+#[command(after_long_help = VERIFY_HELP)]
+pub(crate) struct RootVerifyArguments {
+    /// The roots, oldest first: files, or http(s) URLs. With --from: the directory with the roots that follow.
+    #[arg(value_name = "FILE_OR_URL", required = true)]
+    pub(super) roots: Vec<String>,
+    /// The root that is believed: then FILE_OR_URL is a directory.
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    /// Longest time to spend on each file, where they are fetched. [default: 20s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// A root that was accepted.
 struct Accepted {
@@ -46,8 +96,8 @@ pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<O
     };
     let now = clock.now()?;
     match end.and_then(|()| walk.check_expiry(now)) {
-        Err(Ending::Failed(failure)) => Err(failure),
-        Err(Ending::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
+        Err(Unfinished::Failed(failure)) => Err(failure),
+        Err(Unfinished::Refused(refusal)) => Ok(walk.refused(&clock.explain(refusal), arguments.json, now)),
         Ok(()) if arguments.json => {
             let newest = walk.newest().map(root_json);
             Ok(Outcome::json(&json!({ "ok": true, "newest": newest, "roots": walk.to_json() }), Exit::Good))
@@ -67,7 +117,7 @@ impl Walk {
     }
 
     /// Takes the roots that are named, one after the other.
-    fn follow(&mut self, reader: &Reader, names: &[String]) -> Result<(), Ending> {
+    fn follow(&mut self, reader: &Reader, names: &[String]) -> Result<(), Unfinished> {
         for name in names {
             let source = Source::new(name);
             let json = reader.read(&source, ROOT_MAX_BYTES)?;
@@ -91,7 +141,7 @@ impl Walk {
     }
 
     /// Looks for the successors of a root in a directory.
-    fn look_for(&mut self, reader: &Reader, path: &Path, names: &[String]) -> Result<(), Ending> {
+    fn look_for(&mut self, reader: &Reader, path: &Path, names: &[String]) -> Result<(), Unfinished> {
         let [directory] = names else { return Err(RootCommandError::OneDirectory { count: names.len() }.into()) };
         let directory = Source::new(directory);
         let (json, root) = read_root(path)?;
@@ -109,7 +159,7 @@ impl Walk {
         }
     }
 
-    fn check_expiry(&self, now: UnixMillis) -> Result<(), Ending> {
+    fn check_expiry(&self, now: UnixMillis) -> Result<(), Unfinished> {
         match self.accepted.last() {
             Some(Accepted { source, root, .. }) => {
                 root.check_expiry(now).map_err(|error| root_refused(source, &error).into())
@@ -166,7 +216,7 @@ impl Walk {
 }
 
 /// The signatures beside a root; none where there is no such file.
-fn read_signatures(reader: &Reader, root: &Source) -> Result<Signatures, Ending> {
+fn read_signatures(reader: &Reader, root: &Source) -> Result<Signatures, Unfinished> {
     let source = root.signatures();
     match reader.read_if_there(&source, SIGNATURES_MAX_BYTES)?.map(|bytes| Signatures::parse(&bytes)) {
         None => Ok(Signatures::default()),

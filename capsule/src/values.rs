@@ -1,0 +1,97 @@
+//! Reads the value of one argument or variable. Each error ends a sentence that begins with the name of either.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, ROLE_MAX_KEYS};
+use rendezvous_protocol::merge::Shares;
+use rendezvous_protocol::ticket::{PeerId, UserId};
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::beacon::BEACONS_MAX;
+
+/// A community's name.
+pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
+    Community::new(text).map_err(|error| format!("must be a community: {error}"))
+}
+
+/// A public key.
+pub(crate) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
+    PublicKey::from_text(text).map_err(|error| format!("must have public keys: {error}"))
+}
+
+/// A peer's name.
+pub(crate) fn parse_peer_id(text: &str) -> Result<PeerId, String> {
+    PeerId::new(text).ok_or_else(|| {
+        "must be 1 to 128 bytes of printable ASCII without \" \\ < > &, and no space at either end".to_owned()
+    })
+}
+
+/// A user's name.
+pub(crate) fn parse_user_id(text: &str) -> Result<UserId, String> {
+    UserId::new(text).ok_or_else(|| "must be 1 to 128 bytes of UTF-8 without control characters".to_owned())
+}
+
+/// A number of peers in a capsule.
+pub(crate) fn parse_peer_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=CAPSULE_MAX_PEERS).contains(count))
+        .ok_or_else(|| format!("must be a number of peers from 1 to {CAPSULE_MAX_PEERS}"))
+}
+
+/// A number of live peers, which may be none.
+pub(crate) fn parse_live_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (0..=CAPSULE_MAX_PEERS).contains(count))
+        .ok_or_else(|| format!("must be a number of peers from 0 to {CAPSULE_MAX_PEERS}"))
+}
+
+/// A number of beacons.
+pub(crate) fn parse_beacon_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=BEACONS_MAX).contains(count))
+        .ok_or_else(|| format!("must be a number of beacons from 1 to {BEACONS_MAX}"))
+}
+
+/// What becomes of places that are left.
+pub(crate) fn parse_shares(text: &str) -> Result<Shares, String> {
+    match text {
+        "equal" => Ok(Shares::Equal),
+        "available" => Ok(Shares::Available),
+        _ => Err("must be `equal` or `available`".to_owned()),
+    }
+}
+
+/// How many keys have to sign.
+pub(crate) fn parse_threshold(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=ROLE_MAX_KEYS).contains(count))
+        .ok_or_else(|| format!("must be a number of keys from 1 to {ROLE_MAX_KEYS}"))
+}
+
+/// A point in time.
+pub(crate) fn parse_time(text: &str) -> Result<UnixMillis, String> {
+    let time = text.parse().ok().and_then(UnixMillis::new);
+    time.ok_or_else(|| "must be milliseconds since 1970, below 2^53".to_owned())
+}
+
+/// A duration with units.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    positive(humantime::parse_duration(text), "must be a duration above zero with its units, like 90s, 30m or 1h 15m")
+}
+
+/// A duration without its unit.
+pub(crate) fn parse_millis(text: &str) -> Result<Duration, String> {
+    positive(text.parse().map(Duration::from_millis), "must be a whole number of milliseconds above zero")
+}
+
+fn positive<E: Display>(duration: Result<Duration, E>, otherwise: &str) -> Result<Duration, String> {
+    // Below a millisecond there is nothing on the wire.
+    duration.ok().filter(|duration| duration.as_millis() > 0).ok_or_else(|| otherwise.to_owned())
+}

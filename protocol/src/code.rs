@@ -1,0 +1,157 @@
+//! The codes that tell causes apart on the wire and for scripts. Each is spelt here and nowhere else.
+
+/// Names a cause. Which cause has which HTTP status is the service's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A new ticket of a claim before its interval is over.
+    AnnounceTooSoon,
+    /// A beacon's answer of more bytes than any honest one has.
+    AnswerTooLarge,
+    /// A request body that did not arrive in time.
+    BodyTimeout,
+    /// A request body of too many bytes.
+    BodyTooLarge,
+    /// A name that no community has.
+    CommunityInvalid,
+    /// Something for another community than the one asked for.
+    CommunityMismatch,
+    /// A community that is not served here.
+    CommunityUnknown,
+    /// A ticket beside the one that stays.
+    Duplicate,
+    /// Something that is over.
+    Expired,
+    /// A beacon that failed.
+    Internal,
+    /// A ticket that lives longer than is allowed.
+    LifetimeTooLong,
+    /// A capsule that is over before its successor reaches readers.
+    LifetimeTooShort,
+    /// A `limit` that is not a number of peers that an answer can have.
+    LimitInvalid,
+    /// Something of another shape than the specification has.
+    Malformed,
+    /// A method that a path does not take.
+    MethodNotAllowed,
+    /// A request for another host, or by a page that has no business with this one.
+    MisdirectedRequest,
+    /// A path that does not exist.
+    NotFound,
+    /// Something from the reader's future.
+    NotYetValid,
+    /// Something by a key that is revoked.
+    RevokedPublicKey,
+    /// A capsule older than one that was accepted.
+    Rollback,
+    /// A root that is over.
+    RootExpired,
+    /// A root that is not the next one.
+    RootOutOfSequence,
+    /// A signature that does not fit, or is missing.
+    SignatureInvalid,
+    /// A ticket that is not newer than the one that is known.
+    StaleTicket,
+    /// Something that too few have signed.
+    ThresholdNotMet,
+    /// One request too many.
+    Throttled,
+    /// A ticket that is not looked at, because there are too many.
+    TooMany,
+    /// Another algorithm than `ed25519`.
+    UnsupportedAlgorithm,
+    /// Another version than 1.
+    UnsupportedVersion,
+    /// A ticket by a key that is not on the list of trusted ones.
+    UntrustedPublicKey,
+}
+
+impl Code {
+    /// Holds every code, in the order of their spelling.
+    pub const ALL: [Self; 30] = [
+        Self::AnnounceTooSoon,
+        Self::AnswerTooLarge,
+        Self::BodyTimeout,
+        Self::BodyTooLarge,
+        Self::CommunityInvalid,
+        Self::CommunityMismatch,
+        Self::CommunityUnknown,
+        Self::Duplicate,
+        Self::Expired,
+        Self::Internal,
+        Self::LifetimeTooLong,
+        Self::LifetimeTooShort,
+        Self::LimitInvalid,
+        Self::Malformed,
+        Self::MethodNotAllowed,
+        Self::MisdirectedRequest,
+        Self::NotFound,
+        Self::NotYetValid,
+        Self::RevokedPublicKey,
+        Self::Rollback,
+        Self::RootExpired,
+        Self::RootOutOfSequence,
+        Self::SignatureInvalid,
+        Self::StaleTicket,
+        Self::ThresholdNotMet,
+        Self::Throttled,
+        Self::TooMany,
+        Self::UnsupportedAlgorithm,
+        Self::UnsupportedVersion,
+        Self::UntrustedPublicKey,
+    ];
+
+    /// Returns how the code is spelt.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AnnounceTooSoon => "ANNOUNCE_TOO_SOON",
+            Self::AnswerTooLarge => "ANSWER_TOO_LARGE",
+            Self::BodyTimeout => "BODY_TIMEOUT",
+            Self::BodyTooLarge => "BODY_TOO_LARGE",
+            Self::CommunityInvalid => "COMMUNITY_INVALID",
+            Self::CommunityMismatch => "COMMUNITY_MISMATCH",
+            Self::CommunityUnknown => "COMMUNITY_UNKNOWN",
+            Self::Duplicate => "DUPLICATE",
+            Self::Expired => "EXPIRED",
+            Self::Internal => "INTERNAL",
+            Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
+            Self::LifetimeTooShort => "LIFETIME_TOO_SHORT",
+            Self::LimitInvalid => "LIMIT_INVALID",
+            Self::Malformed => "MALFORMED",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::MisdirectedRequest => "MISDIRECTED_REQUEST",
+            Self::NotFound => "NOT_FOUND",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
+            Self::Rollback => "ROLLBACK",
+            Self::RootExpired => "ROOT_EXPIRED",
+            Self::RootOutOfSequence => "ROOT_OUT_OF_SEQUENCE",
+            Self::SignatureInvalid => "SIGNATURE_INVALID",
+            Self::StaleTicket => "STALE_TICKET",
+            Self::ThresholdNotMet => "THRESHOLD_NOT_MET",
+            Self::Throttled => "THROTTLED",
+            Self::TooMany => "TOO_MANY",
+            Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
+            Self::UnsupportedVersion => "UNSUPPORTED_VERSION",
+            Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",
+        }
+    }
+
+    /// Reads a code; `None` where this version does not know it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_read_as_what_it_is_and_is_there_once() {
+        for code in Code::ALL {
+            assert_eq!(Code::parse(code.as_str()), Some(code));
+        }
+        assert!(Code::ALL.is_sorted_by_key(|code| code.as_str()));
+        assert_eq!(Code::parse("malformed"), None);
+    }
+}

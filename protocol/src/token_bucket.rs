@@ -1,0 +1,70 @@
+//! Token buckets, in the form of the generic cell rate algorithm (ITU-T I.371): all that a bucket remembers is the point
+//! in time at which it will be full again.
+
+/// Says how a bucket fills. The unit of time is the caller's, and the same for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    /// The time in which the bucket gains one token.
+    pub interval: u64,
+    /// The time in which an empty bucket fills up: as many intervals as it holds tokens.
+    pub filling: u64,
+}
+
+impl TokenBucket {
+    /// Returns how long it takes until the bucket is full. It is never more than empty, and never more than full: a clock
+    /// that jumped back must neither lock anybody out nor give more.
+    pub const fn missing(self, full_at: u64, now: u64) -> u64 {
+        let missing = full_at.saturating_sub(now);
+        if missing < self.filling { missing } else { self.filling }
+    }
+
+    /// Returns how long it takes until there is a token in a bucket of which so much is `missing`.
+    pub const fn wait(self, missing: u64) -> u64 {
+        missing.saturating_add(self.interval).saturating_sub(self.filling)
+    }
+
+    /// Returns when a bucket of which so much is `missing` is full again, if a token is taken now.
+    pub const fn taken(self, missing: u64, now: u64) -> u64 {
+        now.saturating_add(missing).saturating_add(self.interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The model counts what is in the bucket.
+        #[test]
+        fn it_gives_what_a_count_of_tokens_gives(
+            interval in 1_u64..50,
+            tokens in 1_u64..8,
+            steps in prop::collection::vec((0_u64..100, any::<bool>()), 0..60),
+        ) {
+            let bucket = TokenBucket { interval, filling: interval * tokens };
+            let (mut now, mut full_at) = (1_000, 0);
+            let mut level = bucket.filling;
+            for (pause, takes) in steps {
+                now += pause;
+                level = bucket.filling.min(level + pause);
+                let missing = bucket.missing(full_at, now);
+                prop_assert_eq!(missing, bucket.filling - level);
+                prop_assert_eq!(bucket.wait(missing), interval.saturating_sub(level));
+                if takes && bucket.wait(missing) == 0 {
+                    full_at = bucket.taken(missing, now);
+                    level -= interval;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_leaves_the_bucket_empty_at_most() {
+        let bucket = TokenBucket { interval: 10, filling: 30 };
+        assert_eq!(bucket.missing(1_000_000, 5), 30);
+        assert_eq!(bucket.wait(30), 10);
+        assert_eq!(bucket.missing(5, 1_000_000), 0);
+    }
+}
