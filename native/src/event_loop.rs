@@ -19,10 +19,11 @@ use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
 use rendezvous_service::own_names::OwnNames;
-use rendezvous_service::platform::Platform;
+use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
@@ -32,7 +33,7 @@ use crate::measurements::{LoopFigures, Measurements};
 /// What a loop is sent.
 pub(crate) enum Mail {
     /// A connection to serve.
-    Connection { stream: TcpStream, client: IpAddr, permit: OwnedSemaphorePermit },
+    Connection { stream: TcpStream, client: IpAddr, admitted: Admitted },
     /// A call of an object that the loop owns.
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
     /// What the loop has counted is wanted.
@@ -54,9 +55,7 @@ pub(crate) struct Shared {
     secret: Secret,
     loops: Box<[UnboundedSender<Mail>]>,
     owners: RandomState,
-    /// One for each connection that there may be.
-    pub(crate) connections: Arc<Semaphore>,
-    pub(crate) most_connections: usize,
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Shared {
@@ -71,18 +70,8 @@ impl Shared {
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
         let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, platform, secret))).collect();
-        let connections = Arc::new(Semaphore::new(most_connections));
-        Self {
-            config,
-            platform,
-            names,
-            edges,
-            secret,
-            loops,
-            owners: RandomState::new(),
-            connections,
-            most_connections,
-        }
+        let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
+        Self { config, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.

@@ -68,6 +68,5 @@ async fn respond(request: &Request<Incoming>, shared: &Shared, storage: &Storage
 async fn all(shared: &Shared, storage: &Storage) -> String {
     let figures = shared.ask_all(Mail::Figures).await;
     let rows = storage.reader().ok().and_then(|reader| reader.count().ok());
-    let connections = shared.most_connections - shared.connections.available_permits();
-    measurements::write(&figures, &shared.config.named_communities(), rows, connections)
+    measurements::write(&figures, &shared.config.named_communities(), rows, shared.admission.open())
 }

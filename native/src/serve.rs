@@ -13,9 +13,9 @@ use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::admission::Admitted;
 use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
@@ -65,8 +65,8 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let mut next = 0_usize;
     loop {
         tokio::select! {
-            (stream, client, permit) = accept(&listener, &beacon.shared) => {
-                beacon.shared.hand_over(next, Mail::Connection { stream, client, permit });
+            (stream, client, admitted) = accept(&listener, &beacon.shared) => {
+                beacon.shared.hand_over(next, Mail::Connection { stream, client, admitted });
                 next = next.wrapping_add(1);
             }
             () = signals.next() => break,
@@ -157,14 +157,19 @@ fn say_url(event: &'static str, address: SocketAddr, path: &str) {
 }
 
 /// Takes the next connection, once there may be one more.
-async fn accept(listener: &TcpListener, shared: &Shared) -> (std::net::TcpStream, IpAddr, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, shared: &Shared) -> (std::net::TcpStream, IpAddr, Admitted) {
     // Once for each time that the system is out of something, not ten times a second.
     let mut has_failed = false;
     loop {
-        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return pending().await };
+        let Some(place) = shared.admission.place().await else { return pending().await };
         let accepted = listener.accept().await.and_then(|(stream, client)| Ok((stream.into_std()?, client)));
         match accepted {
-            Ok((stream, client)) => return (stream, client.ip(), permit),
+            Ok((stream, client)) => {
+                // One that is not admitted is closed.
+                if let Some(admitted) = shared.admission.admit(place, client.ip()) {
+                    return (stream, client.ip(), admitted);
+                }
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if !has_failed {

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use rendezvous_protocol::limits::BODY_TIMEOUT;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::admission::Admitted;
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::event_loop::{EventLoop, Mail, Shared};
@@ -71,7 +72,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
     loop {
         tokio::select! {
             mail = mailbox.recv() => match mail {
-                Some(Mail::Connection { stream, client, permit }) => serve(&this, stream, client, permit),
+                Some(Mail::Connection { stream, client, admitted }) => serve(&this, stream, client, admitted),
                 Some(Mail::Call { object, call, answer }) => {
                     let called = this.communities.borrow_mut().call(Moment::now(), &object, call);
                     // Whoever asked may have gone away.
@@ -92,8 +93,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 this.communities.borrow_mut().handle_deadlines(now);
                 if sweep_at <= now.instant {
                     sweep_at = now.instant + SWEEP;
-                    let is_scarce = this.shared.connections.available_permits() < this.shared.most_connections / 2;
-                    this.connections.close_idle(now.instant, is_scarce);
+                    this.connections.close_idle(now.instant, this.shared.admission.is_scarce());
                 }
             }
         }
@@ -109,7 +109,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
     this.communities.borrow_mut().write_all(Moment::now());
 }
 
-fn serve(this: &Rc<EventLoop>, stream: TcpStream, client: IpAddr, permit: OwnedSemaphorePermit) {
+fn serve(this: &Rc<EventLoop>, stream: TcpStream, client: IpAddr, admitted: Admitted) {
     let this = Rc::clone(this);
     tokio::task::spawn_local(async move {
         let respond = {
@@ -117,6 +117,6 @@ fn serve(this: &Rc<EventLoop>, stream: TcpStream, client: IpAddr, permit: OwnedS
             move |request| request::respond(Rc::clone(&this), client, request)
         };
         this.connections.serve(stream, respond).await;
-        drop(permit);
+        drop(admitted);
     });
 }
