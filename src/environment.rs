@@ -6,8 +6,8 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
 use worker::Env;
-use worker::js_sys::{Array, Date, Math, Reflect};
-use worker::wasm_bindgen::JsValue;
+use worker::js_sys::{Array, Date, Math, Number, Reflect};
+use worker::wasm_bindgen::{JsCast as _, JsValue};
 
 /// Says why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -60,7 +60,8 @@ fn text_of_list(value: &JsValue) -> Option<String> {
 /// Returns a variable's text. What is neither text nor a number is text that no variable may have: it is not absent.
 fn text_of(value: &JsValue) -> String {
     // TOML's bare numbers arrive as numbers.
-    let text = value.as_string().or_else(|| value.as_f64().map(|number| number.to_string()));
+    let of_number = || value.dyn_ref::<Number>()?.to_string(10).ok().map(String::from);
+    let text = value.as_string().or_else(of_number);
     text.unwrap_or_else(|| format!("({})", value.js_typeof().as_string().unwrap_or_default()))
 }
 

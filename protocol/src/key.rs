@@ -100,7 +100,7 @@ impl PublicKey {
         };
         match bytes.as_slice().try_into().ok().or_else(|| spki(&bytes)) {
             Some(bytes) => Ok(Self(bytes)),
-            None if SigningKey::from_pkcs8_der(&bytes).is_ok() => Err(KeyError::Private),
+            None if begins_as_private(&bytes) => Err(KeyError::Private),
             None => Err(other_algorithm(&bytes).unwrap_or(KeyError::PublicKey)),
         }
     }
@@ -134,6 +134,15 @@ impl PublicKey {
 
 /// What comes before the 32 bytes in the SPKI of every Ed25519 key: lengths, and the algorithm (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// The algorithm in the DER of every Ed25519 key.
+const ALGORITHM: [u8; 7] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// Returns whether this is the beginning of the PKCS#8 of an Ed25519 key, of either version. Not whether the rest is one:
+/// whoever reads public keys need not have what parses private ones.
+fn begins_as_private(der: &[u8]) -> bool {
+    matches!(der, [0x30, _, 0x02, 0x01, 0 | 1, rest @ ..] if rest.starts_with(&ALGORITHM))
+}
 
 const PEM_BEGIN: &str = "-----BEGIN ";
 const PUBLIC_LABEL: &str = "PUBLIC KEY";
