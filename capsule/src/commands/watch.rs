@@ -68,7 +68,7 @@ fn help() -> String {
 #[derive(Args, Debug)]
 #[command(after_long_help = help())]
 pub(crate) struct WatchArguments {
-    /// RoundClocks from the beginning of one round to the next, from 1s.
+    /// Time from the beginning of one round to the next, from 1s.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) every: Duration,
     #[command(flatten)]
