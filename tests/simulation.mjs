@@ -59,18 +59,15 @@ test("100 peers keep finding each other while beacons die, lie and hang", async 
   const world = new World([...honest, garbage.url, hanging.url]);
   t.after(() => Promise.allSettled([...beacons, garbage, hanging].map((server) => server.stop())));
 
-  // A loaded machine may have a beacon back so late that its next outage is due.
-  const back = beacons.map(() => Promise.resolve());
-  const outage = async (name, from, lasts, before) => {
+  // A loaded machine may have a beacon back so late that the next outage is due: it waits, or none would be left.
+  const outages = OUTAGES.reduce(async (before, { beacons: names, from, lasts }) => {
     await Promise.all([delay(from), before]);
-    await beacons[name].crash();
+    await Promise.all(names.map((name) => beacons[name].crash()));
     await delay(lasts);
-    beacons[name] = await start(name, Number(new URL(honest[name]).port));
-  };
-  for (const { beacons: names, from, lasts } of OUTAGES)
-    for (const name of names) back[name] = outage(name, from, lasts, back[name]);
+    for (const name of names) beacons[name] = await start(name, Number(new URL(honest[name]).port));
+  }, Promise.resolve());
   const lives = Array.from({ length: PEERS }, (_, place) => world.live(place));
-  await Promise.all([...back, ...lives]);
+  await Promise.all([outages, ...lives]);
 
   const { attempts, requests } = world;
   const found = attempts.filter((ms) => ms <= FOUND_WITHIN_MS).length;
