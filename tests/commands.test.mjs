@@ -119,10 +119,18 @@ for (const options of [[], ["--native"], ["--only", "beacon"], ["--native", "--o
     const child = start(["npm", ["start", "--", ...options]], { environment });
     const ended = finished(child);
     try {
-      const said = await output(child, options.includes("--only") ? /curl '.*'/ : /open in two tabs[^]*http:.*\n/, ended);
-      const [, url] = said.match(/ready at (http:\S+)/);
-      const { status, json } = await announce(url, signTicket(newPeer()), { community: "anything" });
-      assert.deepEqual([status, json.accepted], [200, true], "every community is served");
+      const isAlone = options.includes("--only");
+      const said = await output(child, isAlone ? /curl '.*'/ : /open in two tabs[^]*http:.*\n/, ended);
+      const beacons = [...said.matchAll(/ready at (http:\S+)/g)].map(([, url]) => url);
+      assert.equal(beacons.length, isAlone ? 1 : 2);
+      for (const url of beacons) {
+        const reply = await announce(url, signTicket(newPeer()), { community: "anything" });
+        assert.deepEqual([reply.status, reply.json.accepted, reply.json.total], [200, true, 1], "every community is served");
+      }
+      if (isAlone) return;
+      const [page] = said.match(/http:\S+(?=\s*$)/);
+      const { url } = await fetch(page);
+      assert.deepEqual(new URL(url).searchParams.getAll("beacon"), beacons);
     } finally {
       child.kill("SIGTERM");
       const { code, stderr } = await ended;

@@ -12,14 +12,15 @@ const CLIENT = join(ROOT, "client");
 
 /**
  * @param {object} options
- * @param {string} options.beacon The URL of the beacon that the page announces to.
+ * @param {string[]} options.beacons The URLs of the beacons that the page announces to.
  * @param {number} [options.preferredPort] The page's; the next one is for signalling. Any other where one is in use.
  * @returns {Promise<{ url: string, stop: () => Promise<unknown> }>}
  */
-export async function startExample({ beacon, preferredPort = 0 }) {
+export async function startExample({ beacons, preferredPort = 0 }) {
   // The same from run to run, if possible: a tab that is still open finds it again.
   const signalling = await startSignalling({ preferredPort: preferredPort && (preferredPort + 1) % 65_536 });
-  const location = `${PAGE}?${new URLSearchParams({ beacon, signalling: signalling.url })}`;
+  const sources = [...beacons.map((beacon) => ["beacon", beacon]), ["signalling", signalling.url]];
+  const location = `${PAGE}?${new URLSearchParams(sources)}`;
   const pages = await servePages({
     preferredPort,
     made: {

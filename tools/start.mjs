@@ -1,4 +1,4 @@
-// `npm start`: a beacon on this machine, from a fresh checkout to the first answer, and the example page of the client.
+// `npm start`: beacons on this machine, from a fresh checkout to the first answer, and the example page of the client.
 
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -12,18 +12,18 @@ import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 import { NAMES, requireKnownVariables, requireNoNearMiss } from "./variables.mjs";
 
-const USAGE = `npm start [-- --only beacon] [-- --native]: a beacon on this machine, and the example page of the client.
-Ctrl-C ends both.
+const USAGE = `npm start [-- --only beacon] [-- --native]: two beacons on this machine, and the example page of the client,
+which does not depend on any one of them. Ctrl-C ends all.
 
 Options:
-  --only beacon  the beacon alone
-  --native       as a program of its own, without workerd; what it stores is its own too
+  --only beacon  the first beacon alone
+  --native       as programs of their own, without workerd; what they store is their own too
 
 Environment variables:
-  HOST          where the beacon listens (127.0.0.1)
-  PORT          where the beacon listens (8787)
+  HOST          where the beacons listen (127.0.0.1)
+  PORT          where the first beacon listens (8787); the second is at the next port, or at any free one
   EXAMPLE_PORT  where the page is, on 127.0.0.1 (8790), and the port after it
-  STATE         the directory that keeps the beacon's state between runs (.beacon; .beacon-native with --native)
+  STATE         the directory that keeps the beacons' state between runs (.beacon; .beacon-native with --native)
 and every variable of wrangler.toml's [vars], which it overrides. Here COMMUNITIES is "*" unless it is set; and where a
 request comes from is what its connection says, unless CLIENT_ADDRESS_HEADER names a header that says so:
 
@@ -45,13 +45,21 @@ await main(
     await ensureToolchain();
     await requireKnownVariables();
     await (native ? buildNative() : buildWorker());
-    const beacon = await (native ? startNativeBeacon : startWorker)({ host, port, state });
+    const startOne = native ? startNativeBeacon : startWorker;
+    const beacons = [];
     try {
-      console.log(`\nThe beacon is ready at ${beacon.url} (Ctrl-C stops it; state in ${state}). Who is online:\n`);
-      console.log(`    curl '${beacon.url}/peers'\n`);
-      await serve(beacon, only === "beacon" ? undefined : examplePort);
+      const first = await startOne({ host, port, state });
+      beacons.push(first);
+      console.log(`\nThe beacon is ready at ${first.url} (Ctrl-C stops it; state in ${state}). Who is online:\n`);
+      console.log(`    curl '${first.url}/peers'\n`);
+      if (only === undefined) {
+        const second = await startOne({ host, port: await nextFreePort(host, port), state: join(state, "second") });
+        beacons.push(second);
+        console.log(`A second beacon, for the day when the first is gone, is ready at ${second.url}\n`);
+      }
+      await serve(beacons, only === undefined ? examplePort : undefined);
     } finally {
-      await beacon.stop();
+      await Promise.allSettled(beacons.map(({ stop }) => stop()));
     }
   },
   // Stopping a server is how its run is meant to end.
@@ -79,16 +87,37 @@ function parsePort(variable, otherwise) {
  * @param {number} port
  */
 async function requireFreeAddress(host, port) {
+  const error = await tryAddress(host, port);
+  if (error?.code === "EADDRINUSE") throw addressInUse(host, port);
+  if (error) throw new Failure(`Cannot listen on ${host}, port ${port}: ${error.message}. HOST and PORT choose another.`);
+}
+
+/**
+ * @param {string} host
+ * @param {number} port
+ * @returns {Promise<number>} The next port, or 0 for any that is free where that one is not.
+ */
+async function nextFreePort(host, port) {
+  const next = port === 0 || port === 65_535 ? 0 : port + 1;
+  return (await tryAddress(host, next)) ? 0 : next;
+}
+
+/**
+ * @param {string} host
+ * @param {number} port
+ * @returns {Promise<NodeJS.ErrnoException | undefined>} Why nobody can listen there.
+ */
+async function tryAddress(host, port) {
   const server = createServer();
   server.listen({ host: host === "*" ? "::" : host, port, exclusive: true });
   try {
     await once(server, "listening");
   } catch (error) {
-    if (error.code === "EADDRINUSE") throw addressInUse(host, port);
-    throw new Failure(`Cannot listen on ${host}, port ${port}: ${error.message}. HOST and PORT choose another.`);
+    return error;
   }
   server.close();
   await once(server, "close");
+  return undefined;
 }
 
 /**
@@ -183,18 +212,20 @@ async function startNativeBeacon({ host, port, state }) {
 }
 
 /**
- * Until somebody stops it, or the beacon ends by itself.
+ * Until somebody stops it, or a beacon ends by itself.
  *
- * @param {Started} beacon
+ * @param {Started[]} beacons
  * @param {number} [examplePort] Where the example page is to be, if anywhere.
  */
-async function serve(beacon, examplePort) {
-  const example = examplePort === undefined ? undefined : await offerExample(beacon.url, examplePort);
+async function serve(beacons, examplePort) {
+  const urls = beacons.map(({ url }) => url);
+  const example = examplePort === undefined ? undefined : await offerExample(urls, examplePort);
   try {
-    const ended = beacon.ended.then((how) => {
+    const ended = beacons.map(async (beacon) => {
+      const how = await beacon.ended;
       if (!interruption.aborted) throw new Failure(`${how}, which nobody asked for.`);
     });
-    await Promise.race([interrupted(), ended]);
+    await Promise.race([interrupted(), ...ended]);
   } finally {
     await example?.stop();
   }
@@ -203,15 +234,15 @@ async function serve(beacon, examplePort) {
 /**
  * A beacon is of use without it: nothing that goes wrong here ends the run.
  *
- * @param {string} beaconUrl
+ * @param {string[]} beaconUrls
  * @param {number} preferredPort
  */
-async function offerExample(beaconUrl, preferredPort) {
+async function offerExample(beaconUrls, preferredPort) {
   try {
     // Only now: it loads what a beacon does not need.
     const { startExample } = await import("./example.mjs");
-    const beacon = beaconUrl.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:|$)/, "//127.0.0.1");
-    const example = await startExample({ beacon, preferredPort });
+    const beacons = beaconUrls.map((url) => url.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:|$)/, "//127.0.0.1"));
+    const example = await startExample({ beacons, preferredPort });
     const taken = preferredPort !== 0 && Number(new URL(example.url).port) !== preferredPort;
     console.log("The example page, to open in two tabs, which find each other and talk:\n");
     console.log(`    ${example.url}${taken ? `  (port ${preferredPort} is in use)` : ""}\n`);
