@@ -60,7 +60,7 @@ fn text_of_list(value: &JsValue) -> Option<String> {
 /// Returns a variable's text. What is neither text nor a number is text that no variable may have: it is not absent.
 fn text_of(value: &JsValue) -> String {
     // TOML's bare numbers arrive as numbers.
-    let of_number = || value.dyn_ref::<Number>()?.to_string(10).ok().map(String::from);
+    let of_number = || value.dyn_ref::<Number>()?.to_string_with_radix(10).ok().map(String::from);
     let text = value.as_string().or_else(of_number);
     text.unwrap_or_else(|| format!("({})", value.js_typeof().as_string().unwrap_or_default()))
 }

@@ -158,7 +158,7 @@ impl PeerList {
 
     fn choose(&self, limit: usize, excluded: Excluded<'_>) -> Excerpt {
         let records: Vec<_> = self.records.iter().filter(|record| !excluded.contains(&record.ticket)).collect();
-        let chosen = choose(records, limit, self.seed, |record| record.path, |record| record.accepted_at);
+        let chosen = choose(&records, limit, self.seed, |record| record.path, |record| record.accepted_at);
         Excerpt::new(chosen.into_iter().map(|record| (&record.ticket, record.since)))
     }
 }

@@ -390,7 +390,7 @@ impl Roster {
     pub fn answer(&mut self, now: UnixMillis, limit: usize, excluded: Excluded<'_>, seed: Seed) -> Vec<&Record> {
         self.expire(now);
         let records: Vec<_> = self.records.iter().filter(|record| !excluded.contains(&record.ticket)).collect();
-        choose(records, limit, seed, |record| record.counts.path, |record| record.accepted_at)
+        choose(&records, limit, seed, |record| record.counts.path, |record| record.accepted_at)
     }
 
     /// Returns the seed of the answer that `claim` gets now, or of the one for everybody.
@@ -585,17 +585,24 @@ impl Counts {
 
 /// Chooses an answer from all that may be in it, given in the order of how long they are present.
 pub(crate) fn choose<T: Copy>(
-    mut records: Vec<T>,
+    records: &[T],
     limit: usize,
     seed: Seed,
     path: impl Fn(T) -> NetworkPath,
     accepted_at: impl Fn(T) -> UnixMillis,
 ) -> Vec<T> {
-    if records.len() <= limit {
-        records.reverse();
-        records.sort_by_key(|record| std::cmp::Reverse(accepted_at(*record)));
-        return records;
-    }
-    let paths: Vec<_> = records.iter().map(|record| path(*record)).collect();
-    draw(&paths, limit, seed).into_iter().filter_map(|position| records.get(position).copied()).collect()
+    let positions = if records.len() <= limit {
+        freshest_first(records.iter().map(|record| accepted_at(*record)).collect())
+    } else {
+        let paths: Vec<_> = records.iter().map(|record| path(*record)).collect();
+        draw(&paths, limit, seed)
+    };
+    positions.into_iter().filter_map(|position| records.get(position).copied()).collect()
+}
+
+/// Returns the positions of these times, the latest time first; of equal ones the last.
+fn freshest_first(times: Vec<UnixMillis>) -> Vec<usize> {
+    let mut order: Vec<_> = times.into_iter().map(UnixMillis::as_u64).zip(0..).collect();
+    order.sort_unstable();
+    order.into_iter().rev().map(|(_, position)| position).collect()
 }
