@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Identity;
 use super::clock::ClockOffset;
 use super::exchange::{Reply, RequestOutcome, RequestProblem, Verdict};
+use super::identity::Identity;
 use super::pace::{LIFETIME_MAX, LIFETIME_MIN, TicketPacing, WAIT_MIN, back_off, between_announces};
 use super::status::BeaconStatus;
 use crate::code::Code;

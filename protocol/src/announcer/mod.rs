@@ -30,6 +30,7 @@
 mod beacon;
 mod clock;
 mod exchange;
+mod identity;
 mod pace;
 mod status;
 
@@ -40,25 +41,11 @@ use clock::{ClockOffset, Clocks};
 
 pub use clock::Moment;
 pub use exchange::{NotAReply, Reply, Request, RequestOutcome, RequestProblem, Verdict};
+pub use identity::Identity;
 pub use pace::{BACK_OFF_MAX, LIFETIME_MAX, LIFETIME_MIN, RETRY_AFTER_MAX, TicketPacing, WAIT_MIN};
 pub use status::BeaconStatus;
 
-use crate::community::Community;
-use crate::key::PrivateKey;
-use crate::ticket::{Nonce, PeerId, Purpose, UserId};
-
-/// Says who is to be announced.
-#[derive(Debug)]
-pub struct Identity {
-    /// The key that signs the peer's tickets.
-    pub key: PrivateKey,
-    /// The peer.
-    pub peer_id: PeerId,
-    /// The peer's user.
-    pub user_id: UserId,
-    /// The community. Every ticket names it, so that none can be carried elsewhere.
-    pub community: Community,
-}
+use crate::ticket::{Nonce, Purpose};
 
 /// Keeps one peer announced to its beacons, which it knows by their numbers.
 #[derive(Debug)]
