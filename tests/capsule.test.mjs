@@ -1297,7 +1297,7 @@ describe("inspect", () => {
   });
 });
 
-test("a reader that has seen enough is no error", async () => {
+test("a reader that has seen enough is not an error", async () => {
   const child = spawn(CAPSULE, ["keygen", "--print-private-key"], { stdio: ["ignore", "pipe", "pipe"], env: {} });
   child.stdout.destroy();
   const [code] = await once(child, "close");

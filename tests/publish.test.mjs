@@ -734,7 +734,7 @@ describe("watch", () => {
     await writeFile(list, JSON.stringify({ ticketKeys: [stolen.publicKey] }));
     await until(next, ({ peers }) => peers === 1);
     await writeFile(list, "broken");
-    assert.match((await until(next, ({ ok }) => !ok)).error, /is no list of what is revoked/);
+    assert.match((await until(next, ({ ok }) => !ok)).error, /is not a list of what is revoked/);
     child.kill("SIGTERM");
     assert.equal((await end).code, 0);
     assert.equal(peerIds(await readCapsule(out)).length, 1);

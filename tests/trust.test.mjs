@@ -619,7 +619,7 @@ describe("ticket", () => {
     assert.notEqual(await readFile(ring.path("ticket.json"), "utf8"), first);
     const { code, stderr } = await ring.run([...args, "--out", "node.pem"]);
     assert.equal(code, 2);
-    assert.match(stderr, /is no ticket/);
+    assert.match(stderr, /is not a ticket/);
     assert.equal(await readFile(ring.path("node.pem"), "utf8"), ring.keys.node.pem);
   });
 

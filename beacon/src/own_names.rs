@@ -22,7 +22,7 @@ use crate::problem::Problem;
 pub struct OwnNames {
     /// Those of `EXTERNAL_URLS`.
     configured: BTreeSet<String>,
-    /// Whether other machines reach it by its address. An address is no name that a page could let point elsewhere.
+    /// Whether other machines reach it by its address. An address is not a name that a page could let point elsewhere.
     is_reached_by_address: bool,
     /// The origins of the pages that may ask it by a name of the own machine, besides pages of that machine. Absent where
     /// a proxy asks, which may use such a name for everybody.

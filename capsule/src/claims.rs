@@ -115,7 +115,7 @@ impl Claims {
         ClaimedOrigins::Known(listed_by.into_iter().map(names).collect())
     }
 
-    /// Who is revoked, by one of the lists in `revoked`; what is no text is left out.
+    /// Who is revoked, by one of the lists in `revoked`; what is not text is left out.
     pub(crate) fn revoked(&self, list: &str) -> Vec<&str> {
         let list = self.fields.get("revoked").and_then(|revoked| revoked.get(list)).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).collect()

@@ -109,7 +109,7 @@ pub(crate) enum EnvironmentError {
         name: &'static str,
     },
     /// Almost the name of a variable: a list of trusted keys, say, would be off without a word.
-    #[error("{found} is no variable of this program: {meant} is. Rename it, or unset it")]
+    #[error("{found} is not a variable of this program: {meant} is. Rename it, or unset it")]
     NearMiss {
         /// What is set.
         found: String,

@@ -120,7 +120,7 @@ pub(crate) struct Fetched {
 /// What a server answered, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Exchanged {
-    /// The status, which is no redirect's.
+    /// The status, which is not a redirect's.
     pub(crate) status: StatusCode,
     /// When the server wants to be asked again.
     pub(crate) retry_after: Option<Duration>,
@@ -312,7 +312,7 @@ fn wait_before_next(error: &FetchError, attempts: u32, left: Duration, random: u
 /// To spread what would otherwise happen everywhere at once.
 pub(crate) fn random_byte() -> u8 {
     let mut byte = [0];
-    // Without randomness everybody waits equally long, which is no reason to fail.
+    // Without randomness everybody waits equally long, which is not a reason to fail.
     let _ = getrandom::fill(&mut byte);
     u8::from_le_bytes(byte)
 }

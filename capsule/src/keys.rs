@@ -54,7 +54,7 @@ pub(crate) enum KeyFileError {
         error: KeyError,
     },
     /// A variable that holds no such key.
-    #[error("{name} is no key: {error}{}", advice(*.error, Path::new("FILE")))]
+    #[error("{name} is not a key: {error}{}", advice(*.error, Path::new("FILE")))]
     Variable {
         /// The variable.
         name: &'static str,

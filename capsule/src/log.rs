@@ -22,7 +22,7 @@ impl Log {
         self.quiet
     }
 
-    /// Says one line. A standard error that is closed is no reason to stop.
+    /// Says one line. A standard error that is closed is not a reason to stop.
     pub(crate) fn note(self, line: fmt::Arguments<'_>) {
         if !self.quiet {
             // In one piece, because several threads say something at once.

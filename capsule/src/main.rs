@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 /// Prints help and versions, which were asked for, and what is wrong with the arguments, some of which may be secrets.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A standard output that is closed is no reason to complain to it.
+        // A standard output that is closed is not a reason to complain to it.
         let _ = error.print();
         return Exit::Good.into();
     }

@@ -66,7 +66,7 @@ impl Outcome {
     }
 }
 
-/// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is no reason to stop.
+/// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is not a reason to stop.
 pub(crate) fn print_event(event: &serde_json::Value) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(format!("{}\n", hide(&event.to_string())).as_bytes()).and_then(|()| stdout.flush());

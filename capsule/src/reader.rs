@@ -22,7 +22,7 @@ const WALK_MAX_TIMEOUTS: u32 = 4;
 
 /// A file that should be a root.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is no root: {error}", .path.display())]
+#[error("{} is not a root: {error}", .path.display())]
 pub(crate) struct NotARoot {
     /// The file.
     pub(crate) path: PathBuf,

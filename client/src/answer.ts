@@ -29,7 +29,7 @@ export interface Answer {
   since: number[];
 }
 
-/** @throws Refusal for what is no answer of a beacon to this community. */
+/** @throws Refusal for what is not the answer of a beacon to this community. */
 export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   // What is not JSON may be a proxy's page for the status.
   const fields = readObject(body, status === 200 ? undefined : `HTTP_${status}`);

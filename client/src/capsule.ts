@@ -85,7 +85,7 @@ export interface Capsule extends Tickets {
 
 /**
  * @param signature The bytes of `peers.json.sig`.
- * @throws Refusal for the first rule that the capsule breaks. A bad ticket in it is no error.
+ * @throws Refusal for the first rule that the capsule breaks. A bad ticket in it is not an error.
  */
 export async function readCapsule(
   file: Bytes,

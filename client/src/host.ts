@@ -4,7 +4,7 @@
 
 import { type Store, openStore } from "./store.js";
 
-/** Stops a timer. Calling it twice is no harm. */
+/** Stops a timer. Calling it twice does no harm. */
 export type Cancel = () => void;
 
 /** The right to announce, among all pages of this browser that want to announce the same peerId. */

@@ -119,7 +119,7 @@ interface Link {
 interface Listing {
   /**
    * The end of the last of the tickets that it gave, or 0 if it has said since that the peer is gone. What is remembered
-   * is no source: 0.
+   * is not a source: 0.
    */
   readonly until: number;
   /** When it gave the last of them. */
@@ -484,7 +484,7 @@ export class Peers {
       .map(({ json, connectedAt, failedAt }) => ({ ticket: json, connectedAt, failedAt }));
   }
 
-  /** Notes what was stored of a claim. What is no time is as good as 0. */
+  /** Notes what was stored of a claim. A value that is not a time counts as 0. */
   note(ticket: Ticket, { connectedAt, failedAt }: Omit<StoredPeer, "ticket">): void {
     this.changes++;
     Object.assign(this.#claimOf(ticket) ?? {}, { connectedAt: timeOf(connectedAt), failedAt: timeOf(failedAt) });
@@ -495,7 +495,7 @@ function timeOf(stored: unknown): number {
   return isTime(stored) ? stored : 0;
 }
 
-/** What remembers, and is no source, cannot say that a peer is gone, and nothing else that it is there. */
+/** What remembers, and is not a source, cannot say that a peer is gone, and nothing else that it is there. */
 function isLive(claim: Claim, now: number): boolean {
   const { listings } = claim;
   const isListed = [...listings.values()].some(({ until }) => until > now);

@@ -281,7 +281,7 @@ export class Rendezvous extends EventTarget {
     try {
       if (typeof ticket === "string" && ticket.length <= TICKET_MAX_LENGTH) value = readJson(ticket);
     } catch {
-      // No JSON is no ticket.
+      // No JSON is not a ticket.
     }
     const { signal } = run.stop;
     const verified = this.#within(verifyTickets([value], run.rules, this.#now()), signal);
@@ -368,7 +368,7 @@ export class Rendezvous extends EventTarget {
     this.#lastLock?.release();
     const stopped = run.stop.signal;
     await abortable(this.#prepare(run), stopped).catch((error: unknown) => {
-      // To have been stopped is no error, unless by the signal.
+      // To have been stopped is not an error, unless by the signal.
       if (!stopped.aborted) throw error;
     });
     if (!stopped.aborted) {
@@ -506,7 +506,7 @@ export class Rendezvous extends EventTarget {
     if (this.#run) this.#step(this.#run);
   }
 
-  /** Asks every source that is due, and sets the timer for the next. Calling it early or twice is no harm. */
+  /** Asks every source that is due, and sets the timer for the next. Calling it early or twice does no harm. */
   #step(run: Run): void {
     if (!run.presence) return;
     const elapsed = this.#host.elapsed();

@@ -43,7 +43,7 @@ export class Root {
 
   /**
    * @param document The root file: its text, or its JSON parsed.
-   * @throws TypeError if it is no root.
+   * @throws TypeError if it is not a root.
    */
   constructor(document: string | object) {
     try {

@@ -26,7 +26,7 @@ export function demand(holds: unknown, code = "MALFORMED"): asserts holds {
 /** What is missing is undefined, so that the check of its type finds it. */
 export type Fields = Record<string, Json | undefined>;
 
-/** @throws Refusal `code` for what is no object. */
+/** @throws Refusal `code` for what is not an object. */
 export function fieldsOf(value: Json | undefined, code?: string): Fields {
   demand(value instanceof Map, code);
   return Object.fromEntries(value);

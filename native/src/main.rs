@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let Arguments { command: Command::Serve(arguments) } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // An output that is closed is no reason to complain to it.
+            // An output that is closed is not a reason to complain to it.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Good }.into();
         }

@@ -48,7 +48,7 @@ What it is for:
 What it does:
   Verifies the capsule as readers do, except that it need not have enough
   signatures yet. Signs nothing that readers would refuse, nothing older than
-  what is in --out already, and with no key that is no publisher's. Keeps the
+  what is in --out already, and with no key but a publisher's. Keeps the
   lines of others that fit, leaves out those that do not. Signing again changes
   nothing.
 

@@ -97,7 +97,7 @@ pub(crate) enum MintError {
         lifetime: Duration,
     },
     /// Something else is in the way.
-    #[error("{} is there already and is no ticket, so it is not replaced: choose another name with --out", .path.display())]
+    #[error("{} is there already and is not a ticket, so it is not replaced: choose another name with --out", .path.display())]
     InTheWay {
         /// The file.
         path: PathBuf,

@@ -98,7 +98,7 @@ pub(crate) struct VerifyArguments {
 
 /// A file that should be a list of what is revoked.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is no list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
+#[error("{} is not a list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
 pub(crate) struct NotRevocations {
     path: PathBuf,
     error: RevocationError,

@@ -167,7 +167,8 @@ impl Bucket {
                 continue;
             }
             if is_address(key) {
-                parse_url(value).map_err(|error| settings(format!("{name} is no address of a server: {error}")))?;
+                parse_url(value)
+                    .map_err(|error| settings(format!("{name} is not the address of a server: {error}")))?;
             }
             if key != AmazonS3ConfigKey::Bucket {
                 builder = builder.with_config(key, value);

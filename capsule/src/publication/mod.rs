@@ -56,7 +56,7 @@ pub(crate) enum PublicationError {
         error: io::Error,
     },
     /// It holds something else.
-    #[error("the file {} is no list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
+    #[error("the file {} is not a list of what is revoked: {}", .path.display(), text::printable(&.error.to_string()))]
     Revoked {
         /// The file.
         path: PathBuf,

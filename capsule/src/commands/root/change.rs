@@ -40,7 +40,7 @@ Environment variables:
 
 Exit codes:
   0  the next root is written
-  1  refused: FILE is no root
+  1  refused: FILE is not a root
   2  usage: a wrong argument, keys and thresholds that do not go together, a
      file that cannot be read or is there already";
 
@@ -60,7 +60,7 @@ Environment variables:
 
 Exit codes:
   0  the next root is written
-  1  refused: FILE is no root
+  1  refused: FILE is not a root
   2  usage: a wrong argument, keys and thresholds that do not go together, a
      file that cannot be read or is there already";
 
@@ -80,7 +80,7 @@ Environment variables:
 
 Exit codes:
   0  the next root is written
-  1  refused: FILE is no root
+  1  refused: FILE is not a root
   2  usage: a wrong argument, thresholds above the number of keys, a file that
      cannot be read or is there already";
 

@@ -40,7 +40,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
 
 Exit codes:
   0  signed; what is still missing, if anything, is printed
-  1  refused: FILE is no root, or no successor of the one before it, or the key
+  1  refused: FILE is not a root, or not the successor of the one before it, or the key
      has no part in it
   2  usage: a wrong argument, a file that cannot be read or written";
 
@@ -142,6 +142,6 @@ fn no_part(path: &Path, signing: &Signing<'_>, key: PublicKey) -> Refusal {
     } else {
         "see whose signatures count: capsule root verify"
     };
-    let reason = format!("the key {key} is no root key of it, nor of the version before it");
+    let reason = format!("the key {key} is not a root key of it or of the version before it");
     Refusal::new(&path.display(), Code::UntrustedPublicKey.as_str(), &reason, &advice)
 }
