@@ -22,7 +22,7 @@ const MADE = ["node_modules", ".tools", "build"];
 const BUILD = ["npm", ["run", "build"]];
 const START = ["npm", ["start", "--", "--only", "beacon"]];
 const DEPLOY = ["npm", ["run", "deploy", "--", "--dry-run", "--outdir", "uploaded"]];
-const WRANGLER = [PROGRAMS.wrangler, ["deploy", "--dry-run", "--outdir", "uploaded"]];
+const WRANGLER = [process.execPath, [PROGRAMS.wrangler, "deploy", "--dry-run", "--outdir", "uploaded"]];
 
 /**
  * @param {[string, string[]]} command

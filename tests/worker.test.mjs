@@ -469,7 +469,8 @@ test("the runtime writes no line for a request, which would have the client's ad
 test("wrangler deploy --dry-run takes the configuration as it is, and what it would upload runs", async () => {
   const out = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
   try {
-    const { stdout } = await promisify(execFile)(PROGRAMS.wrangler, ["deploy", "--dry-run", "--outdir", out], {
+    const args = [PROGRAMS.wrangler, "deploy", "--dry-run", "--outdir", out];
+    const { stdout } = await promisify(execFile)(process.execPath, args, {
       env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" },
     });
     assert.match(stdout, /env\.COMMUNITY \(Community/);

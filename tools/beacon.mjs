@@ -8,7 +8,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { ROOT } from "./steps.mjs";
+import { Failure, ROOT } from "./steps.mjs";
 
 /**
  * @typedef {object} Beacon
@@ -105,7 +105,7 @@ export async function workerOptions(buildDir, vars, { staysAwake = false } = {})
       await built("ESModule", "index.js"),
       await built("CompiledWasm", "index_bg.wasm"),
     ],
-    compatibilityDate: settings.compatibility_date,
+    compatibilityDate: chosenRuntime().newestDate ?? settings.compatibility_date,
     compatibilityFlags: settings.compatibility_flags,
     bindings: { ...settings.vars, ...vars },
     durableObjects: Object.fromEntries(
@@ -124,7 +124,7 @@ export async function workerOptions(buildDir, vars, { staysAwake = false } = {})
  * @returns {Promise<Beacon>}
  */
 export async function startWorkerd(options) {
-  const { Miniflare } = await import("miniflare");
+  const { Miniflare } = await import(chosenRuntime().miniflare);
   const children = [];
   const remember = ({ process: child }) => children.push(child);
   subscribe("child_process", remember);
@@ -170,6 +170,20 @@ export async function startWorkerd(options) {
     },
     stop,
   };
+}
+
+/**
+ * Returns which workerd the variable WORKERD asks for: today's unless it is there, and "previous" for the one before.
+ *
+ * @returns {{ miniflare: string, newestDate?: string }} The name of the package that has it, and the newest compatibility
+ *   date that it takes where that may be older than wrangler.toml's.
+ * @throws {Failure} If WORKERD is anything else.
+ */
+function chosenRuntime() {
+  const { WORKERD = "" } = process.env;
+  if (WORKERD === "") return { miniflare: "miniflare" };
+  if (WORKERD === "previous") return { miniflare: "miniflare-previous", newestDate: "2026-05-03" };
+  throw new Failure(`WORKERD is "${WORKERD}": it must be "previous", or not be there.`, 2);
 }
 
 /**

@@ -11,7 +11,7 @@ await main(async () => {
   const options = process.argv.slice(2);
   requireKnownNames("--var", variablesIn(options));
   await ensureToolchain();
-  await execute(PROGRAMS.wrangler, ["deploy", ...options], { interactive: true });
+  await execute(process.execPath, [PROGRAMS.wrangler, "deploy", ...options], { interactive: true });
 });
 
 /**

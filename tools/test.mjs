@@ -51,6 +51,13 @@ const CHECKS = [
   },
   { name: "Types, build and tests of the client", run: runClient },
   { name: "Tests of both hosts, capsule and client", run: runSystemTests },
+  {
+    name: "The Worker on the workerd before",
+    run: (count, long) => {
+      const suites = long ? ["tests/http.test.mjs", "tests/worker.test.mjs"] : ["tests/http.test.mjs"];
+      return runNodeTests(suites, count, { WORKERD: "previous" });
+    },
+  },
   // By themselves: the load of the one is nobody else's, and what the other measures is how long people wait.
   { name: "Crashes and load", run: (count, long) => runNodeTests(["tests/endurance.mjs"], count, long ? { LONG_TESTS: "1" } : {}) },
   { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
@@ -62,7 +69,7 @@ const USAGE = `npm test [-- --only TEXT] [-- --long]: every check that there is,
 
 ${STEPS}
 
---long does of what can be done for longer (crashes, load) what takes half an hour.`;
+--long does of what can be done for longer (crashes, load, the workerd before) what takes half an hour.`;
 
 await main(async () => {
   const { only, long } = readOptions(USAGE, { only: { type: "string", default: "" }, long: { type: "boolean", default: false } });
