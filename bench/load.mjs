@@ -43,6 +43,7 @@ const program = (quick) => join(ROOT, "target", quick ? "debug" : "load", "bench
  * @param {number} [options.networks]
  * @param {number} [options.communities]
  * @param {string} [options.community]
+ * @param {number} [options.variants]
  * @param {number} [options.ticketsPerBody]
  * @param {number} [options.lifetimeMs]
  * @param {string} [options.expect]
@@ -59,6 +60,18 @@ export async function drive({ quick, withAnswer = false, ...options }) {
   const summary = JSON.parse(stdout);
   if (summary.broken > 0) throw new Failure(`${summary.broken} connections to ${options.url} broke: ${summary.breakCause}`);
   return summary;
+}
+
+/**
+ * Does the parts of announces, each alone, on the core of the servers.
+ *
+ * @param {{ quick: boolean, requests: number, networks: number }} options
+ * @returns {Promise<{ parseMicros: number, verifyMicros: number, rosterMicros: number, answerBytes: number }>} For one.
+ */
+export async function runParts({ quick, requests, networks }) {
+  const flags = ["--requests", String(requests), "--networks", String(networks)];
+  const [command, args] = await pinned("server", program(quick), ["parts", ...flags]);
+  return JSON.parse((await promisify(execFile)(command, args, { signal: interruption })).stdout);
 }
 
 /**

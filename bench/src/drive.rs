@@ -49,6 +49,9 @@ pub(crate) struct DriveArguments {
     /// NAME of the communities.
     #[arg(long, default_value = "bench")]
     community: String,
+    /// Targets, in turn: in the URL, VARIANT becomes a number of five digits, from 10000 on.
+    #[arg(long, conflicts_with = "communities")]
+    variants: Option<usize>,
     /// Tickets in one body, for hand-over.
     #[arg(long, default_value_t = 1)]
     tickets_per_body: usize,
@@ -88,9 +91,12 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
     let uri: Uri = arguments.url.parse().map_err(|_| Failure::Address(arguments.url.clone()))?;
     let authority = uri.authority().ok_or_else(|| Failure::Address(arguments.url.clone()))?.to_string();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let targets = match arguments.communities {
-        None => vec![target(path)?],
-        Some(count) => (0..count)
+    let targets = match (arguments.communities, arguments.variants) {
+        (None, None) => vec![target(path)?],
+        (None, Some(count)) => (0..count)
+            .map(|number| target(&path.replace("VARIANT", &(10_000 + number).to_string())))
+            .collect::<Result<_, _>>()?,
+        (Some(count), _) => (0..count)
             .map(|number| {
                 let separator = if path.contains('?') { '&' } else { '?' };
                 target(&format!("{path}{separator}community={}-{number}", arguments.community))
@@ -140,7 +146,7 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
 }
 
 /// Returns how long this thread has run so far; zero where the kernel does not say.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = schedstat.split(' ').next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanoseconds.unwrap_or_default())
@@ -168,6 +174,10 @@ impl Run {
     async fn connection(&self) -> Result<(), Failure> {
         let mut sender = self.connect().await?;
         while let Some((number, due)) = self.schedule.next().await {
+            // Some servers end the connection with every answer: nothing is lost by that.
+            if sender.ready().await.is_err() {
+                sender = self.connect().await?;
+            }
             match self.send(&mut sender, number).await {
                 Ok((status, body)) => self.count(status, body, due),
                 Err(Failure::Http(error)) => {
