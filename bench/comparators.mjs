@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -34,7 +34,12 @@ const BITTORRENT_TRACKER = { name: "bittorrent-tracker", version: "11.2.3" };
 const findNginx = () => findOnPath("nginx") ?? findRunnable(["/usr/sbin/nginx"]);
 const findRedis = () => findOnPath("redis-benchmark") && findOnPath("redis-cli") && findOnPath("redis-server");
 const findOpentracker = () => findOnPath("opentracker");
-const bittorrentTracker = join(NPM_DIRECTORY, "node_modules", BITTORRENT_TRACKER.name, "bin/cmd.js");
+/** The server alone: the package's own program loads its client too, which needs a native module. */
+const bittorrentTracker = join(NPM_DIRECTORY, "node_modules", BITTORRENT_TRACKER.name, "server.js");
+const RUN_BITTORRENT_TRACKER = `
+const [, file, port, host] = process.argv;
+const { default: Server } = await import(file);
+new Server({ http: true, udp: false, ws: false, stats: false }).listen(Number(port), host);`;
 const findBittorrentTracker = () => (existsSync(bittorrentTracker) ? bittorrentTracker : undefined);
 
 /** Installs what can be installed without questions. What cannot be is left out of the table, which says so. */
@@ -122,16 +127,19 @@ export async function startRedis() {
 /**
  * opentracker, over HTTP.
  *
+ * @param {string} torrent The hash that it is asked for, in hexadecimal digits.
  * @returns {Promise<Comparator | undefined>}
  */
-export async function startOpentracker() {
+export async function startOpentracker(torrent) {
   const program = findOpentracker();
   if (program === undefined) return undefined;
   return withDirectory(async (directory) => {
     const port = await freePort();
-    // As root it would otherwise change to a user who may not read the directory.
-    const user = process.getuid?.() === 0 ? ["-u", "root"] : [];
-    return start(program, ["-i", HOST, "-p", String(port), "-P", String(port), "-d", directory, ...user], port);
+    // As root it changes to a user who may do nothing, and Debian's serves only what is on a list.
+    await chmod(directory, 0o755);
+    await writeFile(join(directory, "served"), `${torrent}\n`);
+    const options = ["-i", HOST, "-p", String(port), "-P", String(port), "-d", "/", "-w", join(directory, "served")];
+    return start(program, options, port);
   });
 }
 
@@ -141,11 +149,11 @@ export async function startOpentracker() {
  * @returns {Promise<Comparator | undefined>}
  */
 export async function startBittorrentTracker() {
-  const script = findBittorrentTracker();
-  if (script === undefined) return undefined;
+  const file = findBittorrentTracker();
+  if (file === undefined) return undefined;
   const port = await freePort();
-  const options = ["--http", "--http-hostname", HOST, "--port", String(port), "--silent"];
-  return start(process.execPath, [script, ...options], port);
+  const options = ["--input-type=module", "--eval", RUN_BITTORRENT_TRACKER, file, String(port), HOST];
+  return start(process.execPath, options, port);
 }
 
 /**

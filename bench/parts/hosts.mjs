@@ -49,8 +49,9 @@ redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1]
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -${PEERS + 1})
 return redis.call('ZREVRANGE', KEYS[1], 0, 49)`;
 
+const TORRENT = "0102030405060708090a0b0c0d0e0f1011121314";
 const TRACKER_ANNOUNCE =
-  "/announce?info_hash=%01%02%03%04%05%06%07%08%09%0a%0b%0c%0d%0e%0f%10%11%12%13%14&peer_id=-RB0001-0000000VARIANT" +
+  `/announce?info_hash=${TORRENT.replace(/../g, "%$&")}&peer_id=-RB0001-0000000VARIANT` +
   "&port=VARIANT&uploaded=0&downloaded=0&left=1&compact=1&numwant=50";
 /** Ports, which are what a tracker knows the peers of one address by. */
 const TRACKER_PEERS = 50_000;
@@ -164,7 +165,9 @@ async function announces(context) {
     return server;
   };
   try {
-    const [program, worker] = [started(await startProgram(context)), started(await startSubject())];
+    const program = started(await startProgram(context));
+    // Where nothing is compared, other parts show that these two work.
+    const worker = quick ? undefined : started(await startSubject());
     const base = { quick, seconds, connections: CONNECTIONS, networks: NETWORKS };
     const announce = (perSecond) => ({
       ...base,
@@ -177,16 +180,17 @@ async function announces(context) {
       assert.deepEqual([statuses, matching], [{ 200: requests }, requests], row);
     };
     await fill(program.url + path, context);
-    await fill(worker.url + path, context);
-    const warmUp = await drive({ ...ours, url: program.url + path, withAnswer: true });
-    await drive({ ...inWorkerd, url: worker.url + path });
-    const { lastAnswer } = warmUp;
+    const { lastAnswer } = await drive({ ...ours, url: program.url + path, withAnswer: true });
+    if (worker) {
+      await fill(worker.url + path, context);
+      await drive({ ...inWorkerd, url: worker.url + path });
+    }
     const { start: startAlone } = await startHyper(context, program.url + path, { method: "POST", body: "{}" });
     const hyper = started(await startAlone(Buffer.byteLength(lastAnswer)));
-    const empty = started(await startBaseline({ answer: lastAnswer, throughObject: true }));
+    const empty = quick ? undefined : started(await startBaseline({ answer: lastAnswer, throughObject: true }));
     const [redis, opentracker, bittorrent] = quick
       ? []
-      : [started(await startRedis()), started(await startOpentracker()), started(await startBittorrentTracker())];
+      : [started(await startRedis()), started(await startOpentracker(TORRENT)), started(await startBittorrentTracker())];
     const script = await redis?.load(REDIS_SCRIPT);
 
     const track = { ...base, kind: "get", requests: Math.round(MOST_PER_SECOND * seconds), variants: TRACKER_PEERS };
@@ -198,8 +202,8 @@ async function announces(context) {
       native: () => once(program, ours, path, listed),
       http: () => once(hyper, ours, path),
       parts: () => runParts({ quick, requests: quick ? 40 : Math.round(PARTS_PER_SECOND * seconds), networks: NETWORKS }),
-      worker: () => once(worker, inWorkerd, path, listed),
-      empty: () => once(empty, inWorkerd, path),
+      worker: worker && (() => once(worker, inWorkerd, path, listed)),
+      empty: empty && (() => once(empty, inWorkerd, path)),
       redis: redis && (async () => {
         const command = ["evalsha", script, "1", "presence", `__rand_int__${"x".repeat(TICKET_BYTES - 12)}`];
         const requests = Math.round(REDIS_PER_SECOND * seconds);
