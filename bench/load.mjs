@@ -47,13 +47,15 @@ const program = (quick) => join(ROOT, "target", quick ? "debug" : "load", "bench
  * @param {number} [options.ticketsPerBody]
  * @param {number} [options.lifetimeMs]
  * @param {string} [options.expect]
+ * @param {boolean} [options.connectEach]
  * @param {boolean} [options.withAnswer]
  * @returns {Promise<LoadSummary>}
  */
-export async function drive({ quick, withAnswer = false, ...options }) {
+export async function drive({ quick, connectEach = false, withAnswer = false, ...options }) {
   const flags = Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)],
   );
+  if (connectEach) flags.push("--connect-each");
   if (withAnswer) flags.push("--with-answer");
   const [command, args] = await pinned("load", program(quick), ["drive", ...flags]);
   const { stdout } = await promisify(execFile)(command, args, { signal: interruption, maxBuffer: 64 << 20 });

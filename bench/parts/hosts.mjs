@@ -210,11 +210,11 @@ async function announces(context) {
         const { result, ran } = await turn(redis.pid, () => redis.drive({ requests, connections: CONNECTIONS, command }));
         return { perSecond: result.perSecond, micros: ran / requests };
       }),
-      opentracker: opentracker && (() => once(opentracker, track, TRACKER_ANNOUNCE, tracked)),
+      opentracker: opentracker && (() => once(opentracker, { ...track, connectEach: true }, TRACKER_ANNOUNCE, tracked)),
       bittorrent: bittorrent && (() => once(bittorrent, track, TRACKER_ANNOUNCE, tracked)),
     };
     const names = Object.keys(sides).filter((name) => sides[name] !== undefined);
-    if (opentracker) await drive({ ...track, url: opentracker.url + TRACKER_ANNOUNCE });
+    if (opentracker) await drive({ ...track, connectEach: true, url: opentracker.url + TRACKER_ANNOUNCE });
     if (bittorrent) await drive({ ...track, url: bittorrent.url + TRACKER_ANNOUNCE });
     const results = await inTurns(rounds, names.map((name) => sides[name]));
     const of = Object.fromEntries(names.map((name, index) => [name, results[index]]));

@@ -40,6 +40,9 @@ pub(crate) struct DriveArguments {
     /// Connections.
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// Makes a connection for each request, for servers that end it with the answer and do not say so.
+    #[arg(long)]
+    connect_each: bool,
     /// Networks that the requests say they come from, in turn.
     #[arg(long, default_value_t = 1_000)]
     networks: usize,
@@ -78,6 +81,7 @@ struct Run {
     addresses: Vec<HeaderValue>,
     expect: Finder<'static>,
     get: bool,
+    connect_each: bool,
 }
 
 pub(crate) fn run(arguments: &DriveArguments) -> Result<(), Failure> {
@@ -120,6 +124,7 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
         addresses: addresses.clone(),
         expect: finder.clone(),
         get: arguments.kind == Kind::Get,
+        connect_each: arguments.connect_each,
     };
     if arguments.kind == Kind::Repost {
         // Each once, so that every further time is a repetition.
@@ -174,8 +179,7 @@ impl Run {
     async fn connection(&self) -> Result<(), Failure> {
         let mut sender = self.connect().await?;
         while let Some((number, due)) = self.schedule.next().await {
-            // Some servers end the connection with every answer: nothing is lost by that.
-            if sender.ready().await.is_err() {
+            if self.connect_each {
                 sender = self.connect().await?;
             }
             match self.send(&mut sender, number).await {
