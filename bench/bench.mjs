@@ -6,6 +6,7 @@ import { describeMachine, waitedShare } from "./machine.mjs";
 import { capsule } from "./parts/capsule.mjs";
 import { communities } from "./parts/communities.mjs";
 import { cost } from "./parts/cost.mjs";
+import { hosts } from "./parts/hosts.mjs";
 import { herd, latency } from "./parts/latency.mjs";
 import { load } from "./parts/load.mjs";
 import { native } from "./parts/native.mjs";
@@ -25,7 +26,7 @@ import { buildWorkers } from "./workers.mjs";
  * @typedef {object} Row
  * @property {string} row
  * @property {string} unit
- * @property {number} subject
+ * @property {number} [subject] Absent where there is nothing to measure, and the row says why.
  * @property {number} [baseline]
  * @property {number} [ratio] Of the medians.
  * @property {[number, number]} [spread] The least and the largest ratio of one round.
@@ -36,7 +37,7 @@ import { buildWorkers } from "./workers.mjs";
  */
 
 /** @type {Part[]} */
-const PARTS = [load, object, communities, native, capsule, size, latency, herd, soak, cost];
+const PARTS = [load, object, communities, native, hosts, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of half an hour.
@@ -74,9 +75,10 @@ await main(async () => {
 
   await ensureToolchain();
   await buildWorkers();
-  await step("Building the load generator and the capsule", { takes: "about 1 minute, once" }, async () => {
+  await step("Building the load generator and the programs", { takes: "about 2 minutes, once" }, async () => {
     await build("rendezvous-bench", quick ? "dev" : "load");
     await build("rendezvous-capsule", quick ? "dev" : "release");
+    await build("rendezvous-native", quick ? "dev" : "native");
   });
 
   const started = performance.now();

@@ -43,22 +43,37 @@ const program = (quick) => join(ROOT, "target", quick ? "debug" : "load", "bench
  * @param {number} [options.networks]
  * @param {number} [options.communities]
  * @param {string} [options.community]
+ * @param {number} [options.variants]
  * @param {number} [options.ticketsPerBody]
  * @param {number} [options.lifetimeMs]
  * @param {string} [options.expect]
+ * @param {boolean} [options.connectEach]
  * @param {boolean} [options.withAnswer]
  * @returns {Promise<LoadSummary>}
  */
-export async function drive({ quick, withAnswer = false, ...options }) {
+export async function drive({ quick, connectEach = false, withAnswer = false, ...options }) {
   const flags = Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`, String(value)],
   );
+  if (connectEach) flags.push("--connect-each");
   if (withAnswer) flags.push("--with-answer");
   const [command, args] = await pinned("load", program(quick), ["drive", ...flags]);
   const { stdout } = await promisify(execFile)(command, args, { signal: interruption, maxBuffer: 64 << 20 });
   const summary = JSON.parse(stdout);
   if (summary.broken > 0) throw new Failure(`${summary.broken} connections to ${options.url} broke: ${summary.breakCause}`);
   return summary;
+}
+
+/**
+ * Does the parts of announces, each alone, on the core of the servers.
+ *
+ * @param {{ quick: boolean, requests: number, networks: number }} options
+ * @returns {Promise<{ parseMicros: number, verifyMicros: number, rosterMicros: number, answerBytes: number }>} For one.
+ */
+export async function runParts({ quick, requests, networks }) {
+  const flags = ["--requests", String(requests), "--networks", String(networks)];
+  const [command, args] = await pinned("server", program(quick), ["parts", ...flags]);
+  return JSON.parse((await promisify(execFile)(command, args, { signal: interruption })).stdout);
 }
 
 /**

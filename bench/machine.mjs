@@ -8,7 +8,8 @@ import { promisify } from "node:util";
 import { ROOT } from "../tools/steps.mjs";
 import { TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 
-const run = promisify(execFile);
+/** Runs a program to its end, and says what it printed. */
+export const run = promisify(execFile);
 
 /** Where servers run, and where what loads them runs: with one core for both, the generator would be measured too. */
 const SERVER_CORE = 0;
@@ -122,4 +123,16 @@ export const waitedShare = () => (turns.wall > 0 ? turns.waited / turns.wall : 0
 export async function residentBytes(pid) {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
   return Number(status.match(/^VmRSS:\s+(\d+) kB/m)?.[1] ?? 0) * 1024;
+}
+
+/**
+ * Memory that only this process has, in use now: what it shares, as the pages of its own program, is not in it.
+ *
+ * @param {number} pid
+ * @returns {Promise<number>} Bytes; zero where the kernel does not say.
+ */
+export async function privateBytes(pid) {
+  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => "");
+  const parts = [...rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB/gm)];
+  return parts.reduce((sum, [, kilobytes]) => sum + Number(kilobytes) * 1024, 0);
 }

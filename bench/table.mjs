@@ -13,7 +13,7 @@ export function print(rows, machine, how) {
     ["row", "this project", "baseline", "ratio", "to reach", "", "ratios of the turns"],
     ...rows.map((row) => [
       row.baselineName ? `${row.row} (baseline: ${row.baselineName})` : row.row,
-      `${number(row.subject)} ${row.unit}`,
+      row.subject === undefined ? "" : `${number(row.subject)} ${row.unit}`,
       row.baseline === undefined ? "" : `${number(row.baseline)} ${row.unit}`,
       row.ratio === undefined ? "" : row.ratio.toFixed(2),
       goalText(row),

@@ -26,12 +26,13 @@ export async function buildNative() {
 /**
  * @param {object} options
  * @param {Record<string, string>} options.environment All the variables that it is started with.
+ * @param {[string, string[]]} [options.command] What starts it, in place of the program that tests use.
  * @param {(line: string) => void} [options.log] Gets what it prints.
  * @returns {Promise<NativeBeacon>}
  */
-export async function startNative({ environment, log = () => {} }) {
+export async function startNative({ environment, command = [PROGRAM, ["serve"]], log = () => {} }) {
   // In a group of its own: a terminal would signal it too, and a second signal ends it before it has written everything.
-  const child = spawn(PROGRAM, ["serve"], { env: environment, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn(...command, { env: environment, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const ended = new Promise((resolve) => {
     child.once("error", (error) => resolve(`did not start: ${error.message}`));
     child.once("close", (code, signal) => resolve(`ended with ${signal ?? `exit code ${code}`}`));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use crate::Failure;
-use crate::respond::{listen, serve};
+use crate::respond::{json_answer, listen, serve};
 use crate::workload;
 
 #[derive(Args)]
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &BeaconsArguments) -> Result<(), Failure> {
         for answer in answers {
             let listener = listen().await?;
             urls.push(format!("http://{}", listener.local_addr()?));
-            tokio::task::spawn_local(serve(listener, answer.into()));
+            tokio::task::spawn_local(serve(listener, json_answer(answer)));
         }
         println!("{}", serde_json::to_string(&urls)?);
         std::future::pending().await

@@ -40,6 +40,9 @@ pub(crate) struct DriveArguments {
     /// Connections.
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// Makes a connection for each request, for servers that end it with the answer and do not say so.
+    #[arg(long)]
+    connect_each: bool,
     /// Networks that the requests say they come from, in turn.
     #[arg(long, default_value_t = 1_000)]
     networks: usize,
@@ -49,6 +52,9 @@ pub(crate) struct DriveArguments {
     /// NAME of the communities.
     #[arg(long, default_value = "bench")]
     community: String,
+    /// Targets, in turn: in the URL, VARIANT becomes a number of five digits, from 10000 on.
+    #[arg(long, conflicts_with = "communities")]
+    variants: Option<usize>,
     /// Tickets in one body, for hand-over.
     #[arg(long, default_value_t = 1)]
     tickets_per_body: usize,
@@ -75,6 +81,7 @@ struct Run {
     addresses: Vec<HeaderValue>,
     expect: Finder<'static>,
     get: bool,
+    connect_each: bool,
 }
 
 pub(crate) fn run(arguments: &DriveArguments) -> Result<(), Failure> {
@@ -88,9 +95,12 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
     let uri: Uri = arguments.url.parse().map_err(|_| Failure::Address(arguments.url.clone()))?;
     let authority = uri.authority().ok_or_else(|| Failure::Address(arguments.url.clone()))?.to_string();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let targets = match arguments.communities {
-        None => vec![target(path)?],
-        Some(count) => (0..count)
+    let targets = match (arguments.communities, arguments.variants) {
+        (None, None) => vec![target(path)?],
+        (None, Some(count)) => (0..count)
+            .map(|number| target(&path.replace("VARIANT", &(10_000 + number).to_string())))
+            .collect::<Result<_, _>>()?,
+        (Some(count), _) => (0..count)
             .map(|number| {
                 let separator = if path.contains('?') { '&' } else { '?' };
                 target(&format!("{path}{separator}community={}-{number}", arguments.community))
@@ -114,6 +124,7 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
         addresses: addresses.clone(),
         expect: finder.clone(),
         get: arguments.kind == Kind::Get,
+        connect_each: arguments.connect_each,
     };
     if arguments.kind == Kind::Repost {
         // Each once, so that every further time is a repetition.
@@ -140,7 +151,7 @@ async fn drive(arguments: &DriveArguments) -> Result<Summary, Failure> {
 }
 
 /// Returns how long this thread has run so far; zero where the kernel does not say.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds = schedstat.split(' ').next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanoseconds.unwrap_or_default())
@@ -168,6 +179,9 @@ impl Run {
     async fn connection(&self) -> Result<(), Failure> {
         let mut sender = self.connect().await?;
         while let Some((number, due)) = self.schedule.next().await {
+            if self.connect_each {
+                sender = self.connect().await?;
+            }
             match self.send(&mut sender, number).await {
                 Ok((status, body)) => self.count(status, body, due),
                 Err(Failure::Http(error)) => {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod drive;
+mod parts;
 mod respond;
 mod schedule;
 mod summary;
@@ -26,6 +27,8 @@ pub(crate) enum Failure {
     Json(#[from] serde_json::Error),
     #[error("{0:?} is not an address")]
     Address(String),
+    #[error("{0:?} is not a header of the form NAME:VALUE")]
+    Header(String),
     #[error("a ticket that was made here is not good: {0}")]
     Ticket(String),
     #[error("the clock is before 1970")]
@@ -49,6 +52,8 @@ enum Command {
     Drive(drive::DriveArguments),
     /// Answers every request with so many bytes, until the standard input ends. Prints its address.
     Respond(respond::RespondArguments),
+    /// Does what an announce cannot do without, part by part, and prints the processor time of each as one line of JSON.
+    Parts(parts::PartsArguments),
     /// Serves lists of signed tickets, one an address, and verifies all of them in batches for each line of input.
     Beacons(batch::BeaconsArguments),
 }
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => drive::run(&arguments),
         Command::Respond(arguments) => respond::run(&arguments),
+        Command::Parts(arguments) => parts::run(&arguments),
         Command::Beacons(arguments) => batch::run(&arguments),
     };
     match result {

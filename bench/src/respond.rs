@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -21,10 +22,17 @@ pub(crate) struct RespondArguments {
     /// Bytes of each answer.
     #[arg(long)]
     bytes: usize,
+    /// A header of each answer, besides `Content-Type`, `Content-Length` and `Date`. May be repeated.
+    #[arg(long, value_name = "NAME:VALUE")]
+    header: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &RespondArguments) -> Result<(), Failure> {
-    let answer = Bytes::from(vec![b' '; arguments.bytes]);
+    let mut answer = json_answer(vec![b' '; arguments.bytes]);
+    for header in &arguments.header {
+        let (name, value) = parse_header(header).ok_or_else(|| Failure::Header(header.clone()))?;
+        answer.headers_mut().insert(name, value);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(LocalSet::new().run_until(async {
         let listener = listen().await?;
@@ -34,13 +42,25 @@ pub(crate) fn run(arguments: &RespondArguments) -> Result<(), Failure> {
     }))
 }
 
+/// Makes an answer of what is JSON already.
+pub(crate) fn json_answer(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body.into()));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn parse_header(header: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = header.split_once(':')?;
+    Some((name.parse().ok()?, value.parse().ok()?))
+}
+
 /// Makes a listener on a free port of this machine.
 pub(crate) async fn listen() -> io::Result<TcpListener> {
     TcpListener::bind("127.0.0.1:0").await
 }
 
 /// Reads every request to its end and gives every one the same answer.
-pub(crate) async fn serve(listener: TcpListener, answer: Bytes) -> Result<(), Failure> {
+pub(crate) async fn serve(listener: TcpListener, answer: Response<Full<Bytes>>) -> Result<(), Failure> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -51,8 +71,7 @@ pub(crate) async fn serve(listener: TcpListener, answer: Bytes) -> Result<(), Fa
                 async move {
                     // A request that breaks off ends its connection by itself.
                     let _ = request.into_body().collect().await;
-                    let response = Response::builder().header("Content-Type", "application/json");
-                    Ok::<_, Infallible>(response.body(Full::new(answer)).unwrap_or_default())
+                    Ok::<_, Infallible>(answer)
                 }
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
