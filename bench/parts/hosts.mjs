@@ -349,7 +349,7 @@ async function memory(context) {
     const announce = (options) =>
       drive({ quick, url: `${program.url}/announce`, kind: "announce", lifetimeMs: lifetime, networks: NETWORKS, ...options });
     // What the process takes however few records there are: buffers, connections, the database's cache.
-    const warm = await announce({ requests: PEERS, communities: 1, community: "warm" });
+    const warm = await announce({ requests: peers, communities: 1, community: "warm" });
     served(warm);
     // A write and what is freed after it have happened by then.
     const settle = () => delay(quick ? 0 : 12_000);
