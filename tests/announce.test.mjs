@@ -491,7 +491,7 @@ describe("says what is wrong, with exit code 2, and never what the key is:", () 
     "only the other key": [complete, { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey }, /no private key/],
     "the key in the place of its file": [[...complete, "--key", keys.a.privateKey], {}, /make a new one/],
     "a key file that is not there": [[...complete, "--key", "nowhere.pem"], KEY, /nowhere\.pem cannot be read/],
-    "a key that is none": [complete, { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_ANNOUNCE_PRIVATE_KEY is no key/],
+    "a key that is none": [complete, { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_ANNOUNCE_PRIVATE_KEY is not a key/],
     "a peerId that cannot be": [[...complete.slice(0, 2), "--peer-id", "<b>"], KEY, /--peer-id.*printable ASCII/],
     "a userId that cannot be": [complete, { ...KEY, RENDEZVOUS_ANNOUNCE_USER_ID: "a\tb" }, /RENDEZVOUS_ANNOUNCE_USER_ID must be/],
     "a life that is too short": [[...complete, "--lifetime", "999ms"], KEY, /--lifetime to one from 1s to 1day/],

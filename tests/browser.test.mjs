@@ -229,7 +229,7 @@ describe("npm start", () => {
     for (const [at, tab] of tabs.entries()) {
       const other = 1 - at;
       await tab.locator(`[data-key="${ids[other]}"]`).getByText("connected", { exact: true }).waitFor();
-      await tab.getByText("listed by 1 beacon").waitFor();
+      await tab.getByText("listed by 2 beacons").waitFor();
       await tab.getByLabel("Message to all").fill(`hello from ${at}`);
       await tab.keyboard.press("Enter");
       await tabs[other].locator("#messages .message").getByText(`hello from ${at}`, { exact: true }).waitFor();

@@ -648,7 +648,7 @@ describe("publish", () => {
       "a key file that is not there": [[...beacon, "--key", "nowhere.pem"], key, /nowhere\.pem cannot be read/],
       "a key file with something else": [[...beacon, "--key", CAPSULE], key, /cannot be read|something else/],
       "the key in the place of its file": [[...beacon, "--key", keys.a.privateKey], {}, /make a new one/],
-      "a key that is none": [beacon, { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_CAPSULE_PRIVATE_KEY is no key/],
+      "a key that is none": [beacon, { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_CAPSULE_PRIVATE_KEY is not a key/],
       "the public key of another": [beacon, { ...key, RENDEZVOUS_CAPSULE_PUBLIC_KEY: keys.b.publicKey }, /clients would refuse/],
       "a directory that is a file": [[...beacon, "--out", CAPSULE], key, /cannot be made/],
     };
@@ -953,7 +953,7 @@ describe("a variable", () => {
     const run = (env) => capsule(["keygen", "--public-of", "nowhere.pem"], { env });
     const misspelt = await run({ RENDEZVOUS_TRUSTED_TICKET_KEY: keys.a.publicKey });
     assert.equal(misspelt.code, 2);
-    assert.match(misspelt.stderr, /RENDEZVOUS_TRUSTED_TICKET_KEY is no variable.*RENDEZVOUS_TRUSTED_TICKET_KEYS is/);
+    assert.match(misspelt.stderr, /RENDEZVOUS_TRUSTED_TICKET_KEY is not a variable.*RENDEZVOUS_TRUSTED_TICKET_KEYS is/);
     assert.match((await run({ RENDEZVOUS_OTHER: "1", TRUSTED_TICKET_KEY: "1" })).stderr, /nowhere\.pem cannot be read/);
   });
 

@@ -99,15 +99,19 @@ describe("signatures", () => {
     }
     assert.equal(spellings.size, 14);
     const honest = encode(times(secret, BASE));
-    let withoutUs = 0;
+    // Not by what is asked besides: a WebCrypto of today refuses most of them by itself.
+    const alone = internals.strict(() => true);
+    const isAccepted = (key, signature) => alone(internals.base64(key), internals.base64(signature), Uint8Array.of());
+    assert.equal(await isAccepted(honest, Buffer.concat([honest, bytes(0n)])), true);
     for (const key of spellings) {
       for (const r of spellings) {
         for (let message = 0; message < 8; message++) {
           const signature = Buffer.concat([bytes(r), bytes(0n)]);
-          withoutUs += await plain(bytes(key), signature, Uint8Array.of(message)).catch(() => false);
           assert.equal(await verify(bytes(key), signature, Uint8Array.of(message)), false);
         }
       }
+      assert.equal(await isAccepted(bytes(key), Buffer.concat([honest, bytes(0n)])), false);
+      assert.equal(await isAccepted(honest, Buffer.concat([bytes(key), bytes(0n)])), false);
       // With the nonce zero R is the identity, and the equation holds for an honest key.
       const k = hash(bytes(key), honest, Uint8Array.of(0));
       assert.equal(
@@ -115,7 +119,6 @@ describe("signatures", () => {
         false,
       );
     }
-    assert.ok(withoutUs > 0, "WebCrypto refuses them by itself: is this test one?");
   });
 
   test("the equation is the one without its cofactor, as in the Rust code", async () => {

@@ -89,9 +89,10 @@ impl Clocks {
     }
 
     /// Returns by how many milliseconds the only clock that was told is ahead of this machine's, if it is by more than
-    /// clocks may differ.
+    /// clocks may differ. None, while a beacon may still tell another one.
     pub(super) fn alone_ahead(&self) -> Option<i64> {
-        let [alone] = self.told[..] else { return None };
+        let ([alone], 0) = (&self.told[..], self.awaited) else { return None };
+        let alone = *alone;
         (alone > self.own.later(CLOCK_SKEW)).then(|| alone.ahead_of(self.own))
     }
 }

@@ -516,13 +516,25 @@ fn the_first_to_answer_is_not_believed_before_the_others_had_their_say() {
     announcer.answered(moment(0, 0), 0, done(HOUR as u64), 0);
     assert_eq!(announcer.due(moment(0, 0), &nonce(0)), None);
     assert_eq!(announcer.clock_is_behind(moment(0, 0)), 0);
-    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), Some(HOUR));
+    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), None, "others may say another time yet");
     announcer.answered(moment(0, 0), 1, done(HOUR as u64), 0);
     announcer.answered(moment(0, 0), 2, no_connection(), 0);
     assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), None);
     assert_eq!(announcer.clock_is_behind(moment(0, 0)), HOUR);
     let ticket = ticket_of(announcer.due(moment(0, 0), &nonce(0)).unwrap().1);
     assert_eq!(ticket.payload().issued_at.as_u64(), (START + HOUR) as u64);
+}
+
+#[test]
+fn the_only_beacon_that_tells_the_time_is_named_when_all_were_heard_of() {
+    let mut announcer = Announcer::new(identity(), PACING, 2);
+    for number in 0..2 {
+        assert_eq!(announcer.due(moment(0, 0), &nonce(0)), Some((number, Request::Time)));
+    }
+    announcer.answered(moment(0, 0), 0, done(HOUR as u64), 0);
+    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), None);
+    announcer.answered(moment(0, 0), 1, no_connection(), 0);
+    assert_eq!(announcer.unconfirmed_clock_is_behind(moment(0, 0)), Some(HOUR));
 }
 
 #[test]
