@@ -204,17 +204,14 @@ impl CommunityObject {
         let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
         let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
         let signs_community = ticket.payload().community.is_some();
-        roster.expire(now);
-        let was_listed = roster.holds(&ticket);
         let outcome = roster.announce(now, ticket, path);
         let total = roster.len();
         let caller = Excluded::Claim(peer_id.as_str(), &public_key);
         let peers = Excerpt::of_records(&roster.answer(now, self.answer_limit, caller, seed));
         let announced = match outcome {
             Ok(announced) => announced,
-            // A refusal changes nothing of that.
             Err(refused) => {
-                let problem = Problem::Refused { refused, listed: was_listed };
+                let problem = Problem::Refused { refused, listed: roster.holds(&peer_id, &public_key) };
                 let answer =
                     if signs_community { problem.answer(now, &peers) } else { problem.answer_with_ok(now, &peers) };
                 return (answer, false);

@@ -274,8 +274,10 @@ impl Communities {
     }
 
     fn timer(&mut self, now: Moment, name: &str) {
-        if let Some(present) = self.present(name) {
-            let effects = present.object.handle_timer(now.unix);
+        // One that is not in memory has nothing to write.
+        if self.present(name).is_some()
+            && let Some(effects) = self.with_object(now, name, |object| object.handle_timer(now.unix))
+        {
             self.carry_out(now, name, effects);
         }
     }

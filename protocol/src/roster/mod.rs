@@ -437,8 +437,8 @@ impl Roster {
     }
 
     /// Returns whether this claim is listed, or was when the roster last was given the time.
-    pub fn holds(&self, ticket: &VerifiedTicket) -> bool {
-        self.position(ticket.peer_id(), &ticket.public_key()).is_some()
+    pub fn holds(&self, peer_id: &PeerId, public_key: &PublicKey) -> bool {
+        self.position(peer_id, public_key).is_some()
     }
 
     /// Returns a number that goes up with every change of what an answer can hold.
