@@ -216,8 +216,7 @@ describe("a stable node", () => {
     await eventually(() => node.ticket(beacon.url));
 
     const failing = () => node.events().find((event) => event.event === "failing");
-    mortal.workerd.kill("SIGKILL");
-    await mortal.stop();
+    await mortal.crash();
     await eventually(async () => {
       assert.ok(await node.ticket(beacon.url), "absent where all is well");
       return failing();

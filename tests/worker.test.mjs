@@ -374,9 +374,9 @@ test("what is announced after a quiet time is in storage before the answer comes
   const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
   try {
     const peer = newPeer();
-    await withBeacon({ persist, vars: UNCACHED }, async ({ url, workerd }) => {
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url, crash }) => {
       assert.equal((await announce(url, signTicket(peer))).json.accepted, true);
-      workerd.kill("SIGKILL");
+      await crash();
     });
     await withBeacon({ persist, vars: UNCACHED }, async ({ url }) => {
       assert.deepEqual(peerIds(await peers(url)), [peer.peerId]);

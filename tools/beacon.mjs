@@ -5,6 +5,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -14,7 +15,7 @@ import { Failure, ROOT } from "./steps.mjs";
  * @typedef {object} Beacon
  * @property {string} url Where it answers, without a slash at the end.
  * @property {import("miniflare").Miniflare} miniflare
- * @property {import("node:child_process").ChildProcess} workerd
+ * @property {import("node:child_process").ChildProcess} workerd To watch. It must not be killed but by `crash`.
  * @property {() => Promise<void>} crash Kills workerd outright, and stops the rest. One that is dead already is no trouble.
  * @property {() => Promise<void>} stop
  */
@@ -148,8 +149,7 @@ export async function startWorkerd(options) {
     unsubscribe("child_process", remember);
   }
   const workerd = children.find((child) => child.spawnfile.includes("workerd"));
-  // From the beginning: who only listens when it is dead waits for ever.
-  const exited = new Promise((resolve) => workerd.once("exit", resolve));
+  const exited = endOf(workerd);
   const guard = guardAgainstOrphan(workerd.pid);
   let stopped;
   const stop = () => (stopped ??= end());
@@ -164,12 +164,23 @@ export async function startWorkerd(options) {
     miniflare,
     workerd,
     async crash() {
+      // Miniflare first, which would start a workerd that died by itself once more, on the same port and the same state.
+      const disposed = stop();
       workerd.kill("SIGKILL");
-      await exited;
-      await stop();
+      await disposed;
     },
     stop,
   };
+}
+
+/**
+ * From the beginning: who only listens when it is dead waits for ever.
+ *
+ * @param {import("node:child_process").ChildProcess} child
+ * @returns {Promise<void>}
+ */
+async function endOf(child) {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
 }
 
 /**

@@ -13,6 +13,10 @@ import { PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 
 const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-unknown", "--all-features"];
 
+/** What hangs fails, in time for what comes after it. No file takes half as long. */
+const LIMIT_MS = 900_000;
+const LONG_LIMIT_MS = 4 * LIMIT_MS;
+
 /** Output that is piped through this process would lose its colours. */
 const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR: "always", FORCE_COLOR: "1" } : {};
 
@@ -174,10 +178,11 @@ async function runBenchmarks(count) {
  */
 async function runNodeTests(suites, count, environment = {}) {
   const output = collect();
+  const limit = environment.LONG_TESTS === undefined ? LIMIT_MS : LONG_LIMIT_MS;
   try {
     await execute(
       process.execPath,
-      ["--test", "--test-reporter=spec", "--test-concurrency=2", ...suites],
+      ["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${limit}`, ...suites],
       { environment: { ...TOOL_ENVIRONMENT, ...COLOR, ...environment }, observe: output.add },
     );
   } finally {
