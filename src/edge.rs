@@ -74,28 +74,33 @@ impl Host {
         let address = read_address(address);
         let head = Head { method, url, address, autonomous_system, if_none_match, origin };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
-        self.carry_out(step)
+        self.carry_out(now, step)
     }
 
-    fn go_on(self, next: impl FnOnce(&mut Edge) -> Step) -> Result<JsValue, Failure> {
+    fn go_on(self, now: UnixMillis, next: impl FnOnce(&mut Edge) -> Step) -> Result<JsValue, Failure> {
         let step = with_edge(&self.env, next)?;
-        self.carry_out(step)
+        self.carry_out(now, step)
     }
 
-    fn carry_out(self, step: Step) -> Result<JsValue, Failure> {
+    fn carry_out(self, now: UnixMillis, step: Step) -> Result<JsValue, Failure> {
         match step {
             Step::Answer(answer) => Ok(respond::with(&answer)?.into()),
+            Step::Asset(asset) => after(&respond::with_asset(&self.env, asset)?, |_, answer| Ok(answer?)),
+            Step::ReadHeaders(read) => {
+                let headers = self.request.headers();
+                self.go_on(now, |edge| read.resume(edge, now, |name| headers.get(name).ok().flatten()))
+            }
             Step::ReadBody(read) => {
                 let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
                 let body = runtime::read_body(&self.request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES, timeout_ms)?;
                 after(&body, move |now, body| {
                     let body = body_of(&body?);
-                    self.go_on(|edge| read.resume(edge, now, body))
+                    self.go_on(now, |edge| read.resume(edge, now, body))
                 })
             }
             Step::Verify(verify) => after(&verify_signature(verify.ticket())?, move |now, holds| {
                 let holds = holds?.is_truthy();
-                self.go_on(|edge| verify.resume(edge, now, holds))
+                self.go_on(now, |edge| verify.resume(edge, now, holds))
             }),
             Step::Relay(relay) => {
                 let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path())?;
@@ -104,7 +109,7 @@ impl Host {
                     Ok(answer) => Ok(answer),
                     Err(error) => {
                         let error = object_error(error);
-                        self.go_on(|edge| relay.failed(edge, now, &error))
+                        self.go_on(now, |edge| relay.failed(edge, now, &error))
                     }
                 })
             }
@@ -112,7 +117,7 @@ impl Host {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));
                 let list = runtime::fetch_list(&self.env, &self.context, &object, &what, patience_ms)?;
-                after(&list, move |now, list| self.go_on(|edge| fetch.resume(edge, now, || text_of(list))))
+                after(&list, move |now, list| self.go_on(now, |edge| fetch.resume(edge, now, || text_of(list))))
             }
         }
     }

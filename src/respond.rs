@@ -1,8 +1,11 @@
 //! From an answer to the runtime's `Response`.
 
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER};
+use rendezvous_service::answer::{Answer, Content};
+use rendezvous_service::asset::Asset;
 use rendezvous_service::problem::internal;
+use worker::Env;
+use worker::js_sys::Promise;
 use worker::wasm_bindgen::JsValue;
 use worker::web_sys::{Headers, Response};
 
@@ -11,15 +14,12 @@ use crate::{journal, runtime};
 
 thread_local! {
     // Made once, because making them takes longer than all the rest of an answer.
-    static HEADERS: Result<[Headers; 3], JsValue> = (|| {
-        Ok([shared_headers(Content::Nothing)?, shared_headers(Content::Json)?, shared_headers(Content::Problem)?])
-    })();
+    static HEADERS: Result<Vec<Headers>, JsValue> = Content::ALL.into_iter().map(shared_headers).collect();
 }
 
 fn shared_headers(content: Content) -> Result<Headers, JsValue> {
     let headers = Headers::new()?;
-    let content_type = content.media_type().map(|value| ("Content-Type", value));
-    for (name, value) in EVERY_ANSWER.into_iter().chain(content_type) {
+    for (name, value) in content.headers() {
         headers.set(name, value)?;
     }
     Ok(headers)
@@ -35,6 +35,17 @@ pub(crate) fn counted_with(answer: &Answer) -> Result<Response, JsValue> {
     hand_over(answer, runtime::respond_counted)
 }
 
+/// Lets the runtime answer with a file.
+pub(crate) fn with_asset(env: &Env, asset: Asset) -> Result<Promise, JsValue> {
+    let answer = asset.answer(String::new());
+    let mut lines = String::new();
+    for (name, value) in answer.content.headers() {
+        lines.extend([name, "\n", value, "\n"]);
+    }
+    lines.push_str(&answer.header_lines());
+    runtime::respond_with_asset(env, asset.file, &lines)
+}
+
 /// Logs a failure in full and answers without detail.
 pub(crate) fn with_failure(now: UnixMillis, failure: &Failure) -> Result<Response, JsValue> {
     journal::failure("request_failed", failure);
@@ -47,12 +58,9 @@ fn hand_over(
 ) -> Result<Response, JsValue> {
     let more = Some(answer.header_lines()).filter(|more| !more.is_empty());
     HEADERS.with(|headers| {
-        let [nothing, json, problem] = headers.as_ref().map_err(Clone::clone)?;
-        let shared = match answer.content {
-            Content::Nothing => nothing,
-            Content::Json => json,
-            Content::Problem => problem,
-        };
+        let headers = headers.as_ref().map_err(Clone::clone)?;
+        let shared = Content::ALL.into_iter().zip(headers).find(|(content, _)| *content == answer.content);
+        let (_, shared) = shared.ok_or("an answer of another kind than all")?;
         respond(answer.status, shared, more.as_deref(), answer.body.as_bytes())
     })
 }

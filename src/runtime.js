@@ -88,12 +88,30 @@ let extended = { headers: undefined, more: undefined, result: undefined };
 
 function extend(headers, more) {
   if (extended.headers !== headers || extended.more !== more) {
-    const result = new Headers(headers);
-    const lines = more.split("\n");
-    for (let line = 0; line + 1 < lines.length; line += 2) result.set(lines[line], lines[line + 1]);
-    extended = { headers, more, result };
+    extended = { headers, more, result: withLines(new Headers(headers), more) };
   }
   return extended.result;
+}
+
+function withLines(headers, more) {
+  const lines = more.split("\n");
+  for (let line = 0; line + 1 < lines.length; line += 2) headers.set(lines[line], lines[line + 1]);
+  return headers;
+}
+
+/**
+ * Answers with a file of the page. Returns a promise of the answer.
+ *
+ * @param {{ ASSETS: Fetcher }} env
+ * @param {string} file Its name.
+ * @param {string} headers All of them: a name and its value, a line each.
+ */
+export function respondWithAsset(env, file, headers) {
+  const all = withLines(new Headers(), headers);
+  return env.ASSETS.fetch(`https://assets/${file}`).then((found) => {
+    if (!found.ok) throw new Error(`the file ${file} of the page is not there: ${found.status}`);
+    return new Response(found.body, { headers: all });
+  });
 }
 
 /**

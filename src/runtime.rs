@@ -33,6 +33,9 @@ extern "C" {
         body: &[u8],
     ) -> Result<Response, JsValue>;
 
+    #[wasm_bindgen(catch, js_name = respondWithAsset)]
+    pub(crate) fn respond_with_asset(env: &Env, file: &str, headers: &str) -> Result<Promise, JsValue>;
+
     #[wasm_bindgen(catch, js_name = verifyEd25519)]
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 

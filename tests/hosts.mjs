@@ -19,6 +19,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  *
  * @typedef {object} RunningHost
  * @property {string} url Where it answers, without a slash at the end.
+ * @property {string | undefined} adminUrl Where the operator is answered, if there is a password.
  * @property {number} pid Of the process that serves.
  * @property {() => Promise<void>} kill Ends it by SIGKILL.
  * @property {() => Promise<void>} stop Ends it as its operator would, if it has not ended.
@@ -42,7 +43,7 @@ export const WORKER = {
   memoryGrowthMiB: 96,
   async start({ vars, state, log } = {}) {
     const { url, workerd, stop, crash } = await startBeacon({ vars, persist: state, log });
-    return { url, pid: workerd.pid, stop, kill: crash };
+    return { url, adminUrl: url, pid: workerd.pid, stop, kill: crash };
   },
 };
 
@@ -53,17 +54,25 @@ export const NATIVE = {
   killsInAMinute: 100,
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
-  async start({ vars, state, log } = {}) {
+  async start({ vars, state, log = () => {} } = {}) {
     assert.ok(existsSync(PROGRAM), `${PROGRAM} is not there: cargo build --package rendezvous-native`);
     const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
-    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, PORT: "0", STATE: own };
-    const { url, child, stop } = await startNative({ environment, log });
+    const admin = vars?.ADMIN_PASSWORD === undefined ? {} : { ADMIN_ADDRESS: "127.0.0.1:0" };
+    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, ...admin, PORT: "0", STATE: own };
+    let adminUrl;
+    const hear = (line) => {
+      const found = line.match(/"event":"admin_listening","details":{"url":"(.*)\/admin"}/);
+      if (found) adminUrl = found[1];
+      else log(line);
+    };
+    const { url, child, stop } = await startNative({ environment, log: hear });
     const end = async () => {
       await stop();
       if (state === undefined) await rm(own, { recursive: true, force: true });
     };
     return {
       url,
+      adminUrl,
       pid: child.pid,
       stop: end,
       kill() {

@@ -360,7 +360,7 @@ for (const host of HOSTS) describe(host.name, () => {
     });
 
     test("NOT_FOUND and METHOD_NOT_ALLOWED", async () => {
-      for (const path of ["/", "/peers/", "/announce/x", "//peers", "/panic"]) {
+      for (const path of ["/admin", "/page", "/peers/", "/announce/x", "//peers", "/panic"]) {
         assertProblem(await call(url, path), 404, "NOT_FOUND");
       }
       for (const [method, path, allow] of [
@@ -369,6 +369,7 @@ for (const host of HOSTS) describe(host.name, () => {
         ["POST", "/peers", "GET, HEAD, OPTIONS"],
         ["DELETE", "/peers", "GET, HEAD, OPTIONS"],
         ["PUT", "/healthz", "GET, HEAD, OPTIONS"],
+        ["POST", "/", "GET, HEAD, OPTIONS"],
       ]) {
         const reply = await call(url, path, { method });
         assertProblem(reply, 405, "METHOD_NOT_ALLOWED");
@@ -757,5 +758,95 @@ for (const host of HOSTS) describe(host.name, () => {
     } finally {
       await rm(state, { recursive: true });
     }
+  });
+
+  describe("the page, the info document and the operator's figures", () => {
+    const INFO = "/.well-known/rendezvous-beacon";
+    const PASSWORD = "correct horse battery staple";
+    const basic = (password) => ({ Authorization: `Basic ${Buffer.from(`admin:${password}`).toString("base64")}` });
+    const vars = {
+      ...UNCACHED,
+      COMMUNITIES: "mainnet,hidden",
+      LISTED_COMMUNITIES: "mainnet",
+      OPERATOR_NAME: "Zoë & friends",
+      ADMIN_PASSWORD: PASSWORD,
+    };
+    let beacon;
+    before(async () => {
+      beacon = await host.start({ vars });
+    });
+    after(() => beacon.stop());
+
+    test("a browser gets the page, with all it loads, and none of it runs or shows what is another's", async () => {
+      const page = await call(beacon.url, "/", { headers: { Accept: "text/html,*/*;q=0.8" } });
+      assert.deepEqual([page.status, page.headers.get("Content-Type")], [200, "text/html; charset=utf-8"]);
+      assert.equal(page.headers.get("Vary"), "Accept");
+      const files = [...page.text.matchAll(/(?:src|href)="(\/[\w.]+)"/g)].map(([, path]) => path);
+      assert.ok(files.includes("/page.js") && files.includes("/page.css"), page.text);
+      for (const path of ["/", ...files, "/presence.js", "/ticket.js"]) {
+        const { status, headers, text } = await call(beacon.url, path);
+        assert.equal(status, 200, path);
+        assert.match(headers.get("Content-Security-Policy"), /^default-src 'none'; script-src 'self'; .*frame-ancestors 'none'$/);
+        assert.equal(headers.get("X-Robots-Tag"), "noindex");
+        assert.equal(headers.get("Access-Control-Allow-Origin"), null);
+        assert.ok(text.length > 100, path);
+      }
+      assert.doesNotMatch(page.text, /<style|style="|<script(?! type="module" src=)|\son\w+=/);
+    });
+
+    test("the same as JSON, of listed communities alone", async () => {
+      for (const community of ["mainnet", "hidden"]) await announce(beacon.url, signTicket(newPeer()), { community });
+      const byAccept = await call(beacon.url, "/", { headers: { Accept: "application/json" } });
+      const document = await call(beacon.url, INFO);
+      for (const { status, headers, json, text } of [byAccept, document]) {
+        assert.deepEqual([status, headers.get("Access-Control-Allow-Origin")], [200, "*"]);
+        assert.deepEqual(json.communities, [{ name: "mainnet", live: 1 }]);
+        assert.deepEqual(json.operator, { name: "Zoë & friends" });
+        assert.doesNotMatch(text, /hidden|127\.0\.0\.1/);
+      }
+    });
+
+    test("/admin is for who has the password, and for no page of elsewhere", async () => {
+      const url = beacon.adminUrl;
+      assert.equal((await call(url, "/admin")).status, 401);
+      const wrong = await call(url, "/admin", { headers: basic("wrong horse battery staple") });
+      assert.deepEqual([wrong.status, wrong.json.code], [401, "PASSWORD_WRONG"]);
+      assert.match(wrong.headers.get("WWW-Authenticate"), /^Basic /);
+      const crossSite = await call(url, "/admin", { headers: { ...basic(PASSWORD), "Sec-Fetch-Site": "cross-site" } });
+      assert.deepEqual([crossSite.status, crossSite.json.code], [403, "CROSS_SITE"]);
+      const page = await call(url, "/admin", { headers: { ...basic(PASSWORD), "Sec-Fetch-Site": "none" } });
+      assert.deepEqual([page.status, page.headers.get("Content-Type")], [200, "text/html; charset=utf-8"]);
+      const figures = await call(url, "/admin", { headers: { ...basic(PASSWORD), Accept: "application/json" } });
+      assert.deepEqual([figures.status, figures.headers.get("Access-Control-Allow-Origin")], [200, null]);
+      assert.deepEqual(figures.json.communities.map(({ name }) => name), ["hidden", "mainnet"]);
+      assert.ok(figures.json.refused.PASSWORD_WRONG >= 2, figures.text);
+      assert.doesNotMatch(figures.text, /127\.0\.0\.1|peer-/);
+    });
+
+    test("who guesses at /admin is limited, and everything else goes on", async () => {
+      await withHost(host, { vars }, async ({ url, adminUrl }) => {
+        const guess = () => call(adminUrl, "/admin", { headers: basic("wrong horse battery staple") });
+        const statuses = new Set();
+        for (let guesses = 0; guesses < 12; guesses += 1) statuses.add((await guess()).status);
+        assert.deepEqual(statuses, new Set([401, 429]));
+        assert.equal((await call(url, "/peers")).status, 200);
+      });
+    });
+
+    test("a password that is too short is refused by name, and shown to nobody", async () => {
+      const log = [];
+      const short = { ...vars, ADMIN_PASSWORD: "hunter2" };
+      try {
+        const { url, stop } = await host.start({ vars: short, log: (line) => log.push(line) });
+        assert.equal((await call(url, "/peers")).json.code, "INTERNAL");
+        await eventually(async () => log.join("\n"), (text) => text.includes("ADMIN_PASSWORD"));
+        await stop();
+      } catch (error) {
+        // A program does not start.
+        log.push(error.message);
+      }
+      assert.match(log.join("\n"), /ADMIN_PASSWORD is \\?"not shown\\?": it must be of 16 to 200/);
+      assert.doesNotMatch(log.join("\n"), /hunter2/);
+    });
   });
 });

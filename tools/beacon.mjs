@@ -109,6 +109,8 @@ export async function workerOptions(buildDir, vars, { staysAwake = false } = {})
     compatibilityDate: chosenRuntime().newestDate ?? settings.compatibility_date,
     compatibilityFlags: settings.compatibility_flags,
     bindings: { ...settings.vars, ...vars },
+    // The files as they lie there: the Worker gives them their headers. Cloudflare serves most of them without it.
+    serviceBindings: { [settings.assets.binding]: { disk: { path: join(ROOT, settings.assets.directory), writable: false } } },
     durableObjects: Object.fromEntries(
       settings.durable_objects.bindings.map(({ name, class_name: className }) => [
         name,

@@ -9,7 +9,7 @@ import { Failure, ROOT } from "./steps.mjs";
 
 const EXIT_CODE = 2;
 
-/** @type {Record<string, "Text" | "Number" | "List">} What the service reads, as the file that reads it says. */
+/** @type {Record<string, "Text" | "Number" | "List" | "Secret">} What the service reads, as the file that reads it says. */
 const KINDS = Object.fromEntries(
   [
     ...readFileSync(join(ROOT, "beacon/src/config.rs"), "utf8").matchAll(/^ {4}Variable::new\("([A-Z_]+)", Kind::(\w+),/gm),
@@ -25,8 +25,11 @@ export const NAMES = Object.keys(KINDS);
  */
 export async function requireKnownVariables() {
   const { vars, env = {} } = await readRawConfiguration();
-  const problems = problemsOf("wrangler.toml, [vars]", vars);
-  for (const [name, { vars }] of Object.entries(env)) problems.push(...problemsOf(`wrangler.toml, [env.${name}.vars]`, vars));
+  const all = [["[vars]", vars], ...Object.entries(env).map(([name, { vars }]) => [`[env.${name}.vars]`, vars])];
+  const problems = all.flatMap(([table, vars]) => {
+    const source = `wrangler.toml, ${table}`;
+    return [...problemsOf(source, vars), ...secretsIn(source, vars)];
+  });
   refuse(problems);
 }
 
@@ -72,8 +75,21 @@ function problemsOf(source, vars = {}) {
     const isList = KINDS[name] === "List";
     const isRight = ["string", "number"].includes(typeof value) || (isList && Array.isArray(value) && value.every(isItem));
     const expected = isList ? "a text with commas, or a list of texts without" : "a text or a number";
-    return isRight ? [] : [`${source}: ${name} is ${JSON.stringify(value)}. It must be ${expected}.`];
+    if (isRight || KINDS[name] === "Secret") return [];
+    return [`${source}: ${name} is ${JSON.stringify(value)}. It must be ${expected}.`];
   });
+}
+
+/**
+ * A file that is in a repository, and in every copy of it, is not where a secret is.
+ *
+ * @param {string} source
+ * @param {Record<string, unknown>} [vars]
+ * @returns {string[]}
+ */
+function secretsIn(source, vars = {}) {
+  const secrets = Object.keys(vars).filter((name) => KINDS[name] === "Secret");
+  return secrets.map((name) => `${source}: ${name} is a secret. Take it out, and run: npx wrangler secret put ${name}`);
 }
 
 /** @param {unknown} value */

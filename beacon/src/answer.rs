@@ -15,7 +15,7 @@ pub struct Answer {
     pub content: Content,
     /// What became of the request, for whoever counts.
     pub outcome: Outcome,
-    /// The headers that this answer has besides those of [`EVERY_ANSWER`], or in their place.
+    /// The headers that this answer has besides those of its [`Content`], or in their place.
     pub headers: Vec<(&'static str, String)>,
     /// The body, empty where there is none.
     pub body: String,
@@ -41,29 +41,50 @@ pub enum Content {
     Json,
     /// A problem (RFC 9457).
     Problem,
+    /// A page or a part of one, which is for a browser's window and not for another page's script. Its type is among the
+    /// answer's own headers.
+    Page,
 }
 
 impl Content {
-    /// Returns the value of `Content-Type`, if there is a body.
-    pub const fn media_type(self) -> Option<&'static str> {
+    /// All of them, for a host that makes their headers once.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Json, Self::Problem, Self::Page];
+
+    /// Returns the headers of every answer with such a body.
+    pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Nothing => None,
-            Self::Json => Some("application/json; charset=utf-8"),
-            Self::Problem => Some("application/problem+json; charset=utf-8"),
+            Self::Nothing => &[SECURE, NO_SNIFFING, OPEN, EXPOSED, NOT_KEPT],
+            Self::Json => &[SECURE, NO_SNIFFING, OPEN, EXPOSED, NOT_KEPT, JSON],
+            Self::Problem => &[SECURE, NO_SNIFFING, OPEN, EXPOSED, NOT_KEPT, PROBLEM],
+            // A page of the beacon loads its own files, asks its own beacon, and is in no frame, search engine or referrer.
+            // What peers write into their tickets cannot become a script or a style.
+            Self::Page => &[
+                SECURE,
+                NO_SNIFFING,
+                (
+                    "Content-Security-Policy",
+                    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                ),
+                ("Cross-Origin-Opener-Policy", "same-origin"),
+                ("Cross-Origin-Resource-Policy", "same-origin"),
+                ("Referrer-Policy", "no-referrer"),
+                ("X-Robots-Tag", "noindex"),
+                ("Cache-Control", "no-cache"),
+            ],
         }
     }
 }
 
-/// The headers of every answer. A page of any origin may read them all: there are no cookies and no accounts, so there
-/// is nothing to protect from it.
-pub const EVERY_ANSWER: [(&str, &str); 5] = [
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", "ETag, Retry-After"),
-    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
-    ("X-Content-Type-Options", "nosniff"),
-    // What does not say that it is cacheable is not: an announce, an error.
-    ("Cache-Control", "no-store"),
-];
+const SECURE: (&str, &str) = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains");
+const NO_SNIFFING: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+// A page of any origin may read these answers: there are no cookies and no accounts, so there is nothing to protect from it.
+const OPEN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
+const EXPOSED: (&str, &str) = ("Access-Control-Expose-Headers", "ETag, Retry-After");
+// What does not say that it is cacheable is not: an announce, an error.
+const NOT_KEPT: (&str, &str) = ("Cache-Control", "no-store");
+const JSON: (&str, &str) = ("Content-Type", "application/json; charset=utf-8");
+const PROBLEM: (&str, &str) = ("Content-Type", "application/problem+json; charset=utf-8");
 
 impl Answer {
     /// Makes an answer of `fields`, a JSON object, and of `since` and `peers` after them.

@@ -18,6 +18,7 @@ pub struct Config {
     /// The community of a request that names none.
     pub default_community: Community,
     communities: Communities,
+    known_communities: BTreeSet<Community>,
     /// The only origins whose pages may announce; all, where absent.
     pub origins: Option<BTreeSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
@@ -40,10 +41,47 @@ pub struct Config {
     pub client_address_header: Option<String>,
     /// The origins at which this beacon is reached, the one for links first.
     pub external_urls: Vec<Origin>,
+    /// What the operator tells everybody.
+    pub notice: Notice,
+    /// The communities of which the page and the info document speak. No other one is ever named there.
+    pub listed_communities: BTreeSet<Community>,
+}
+
+/// Holds what the operator tells everybody, and the password of who is told more.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Notice([String; NOTICE.len()]);
+
+impl Notice {
+    /// Returns the name of whoever runs the beacon, how to reach them, the rules of the place, and three lists, separated by
+    /// commas, in which nothing needs an escape in JSON: other beacons for the same communities, capsules, and the public
+    /// keys in base64 that sign these. Each is empty where nothing is said.
+    pub(crate) fn texts(&self) -> [&str; 6] {
+        let Self([name, contact, rules, beacons, capsules, capsule_keys, _, _]) = self;
+        [name, contact, rules, beacons, capsules, capsule_keys]
+    }
+
+    /// Returns whether the page shows who is present in the listed communities.
+    pub(crate) fn shows_peers(&self) -> bool {
+        let Self([.., shows_peers, _]) = self;
+        shows_peers == "on"
+    }
+
+    /// Returns the password of `/admin`, which is not there without one.
+    pub fn admin_password(&self) -> Option<&str> {
+        let Self([.., password]) = self;
+        Some(password.as_str()).filter(|password| !password.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the password: it is for nobody to read.
+        formatter.debug_tuple("Notice").field(&self.texts()).finish_non_exhaustive()
+    }
 }
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 16] = [
+pub const VARIABLES: [Variable; 25] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -60,7 +98,42 @@ pub const VARIABLES: [Variable; 16] = [
     Variable::new("NETWORK_REQUESTS_PER_MINUTE", Kind::Number, "600"),
     Variable::new("ADDRESS_REQUESTS_PER_MINUTE", Kind::Number, ""),
     Variable::new("CLIENT_ADDRESS_HEADER", Kind::Text, ""),
+    Variable::new("LISTED_COMMUNITIES", Kind::List, ""),
+    Variable::new("SHOW_PEERS", Kind::Text, "off"),
+    Variable::new("OPERATOR_NAME", Kind::Text, ""),
+    Variable::new("OPERATOR_CONTACT", Kind::Text, ""),
+    Variable::new("OPERATOR_RULES", Kind::Text, ""),
+    Variable::new("OTHER_BEACONS", Kind::List, ""),
+    Variable::new("CAPSULES", Kind::List, ""),
+    Variable::new("CAPSULE_KEYS", Kind::List, ""),
+    Variable::new("ADMIN_PASSWORD", Kind::Secret, ""),
 ];
+
+const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
+const ADDRESSES: &str = "at most 32 addresses such as https://a.example, separated by commas";
+const LISTED: &str = "at most 16 names of communities that are served, separated by commas";
+const NAME: &str = "a line of at most 100 bytes";
+const CONTACT: &str = "an address such as https://a.example or name@a.example";
+const RULES: &str = "an address such as https://a.example, or a text of at most 2000 bytes";
+const PASSWORD: &str = "of 16 to 200 printable ASCII characters, or not be set";
+
+/// The most communities that are listed: a reader of the info document may cost each of them a call of its object.
+const LISTED_MAX: usize = 16;
+
+/// The most addresses in `OTHER_BEACONS` and in `CAPSULES`.
+const ADDRESSES_MAX: usize = 32;
+
+/// Bytes of an address that is told to everybody.
+const ADDRESS_MAX_BYTES: usize = 300;
+
+/// Bytes of the operator's name.
+const NAME_MAX_BYTES: usize = 100;
+
+/// Bytes of the operator's rules, which every visitor of the page is sent.
+const RULES_MAX_BYTES: usize = 2_000;
+
+/// Bytes of the password of `/admin`. At ten attempts a minute 16 random letters are never guessed.
+const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 16..=200;
 
 /// Describes a variable for whoever reads it out of something else than text: a file, a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +155,8 @@ pub enum Kind {
     Number,
     /// Texts, as text separated by commas.
     List,
+    /// A text that nothing prints.
+    Secret,
 }
 
 impl Variable {
@@ -132,13 +207,23 @@ enum Communities {
     All,
 }
 
+impl Communities {
+    fn serve(&self, community: &Community, default: &Community) -> bool {
+        match self {
+            Self::DefaultAlone => community == default,
+            Self::These(served) => served.contains(community),
+            Self::All => true,
+        }
+    }
+}
+
 /// Names a variable whose value is not of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the variable {variable} is {value:?}: it must be {expected}")]
 pub struct ConfigError {
     /// Its name.
     pub variable: &'static str,
-    /// Its value.
+    /// Its value; in the place of a secret what it is.
     pub value: String,
     /// What it should be.
     pub expected: String,
@@ -151,6 +236,7 @@ impl Config {
     /// [`ConfigError`] names the first variable whose value is not of its kind.
     pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
+        let notice = variables.notice()?;
         let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", limits::ANNOUNCE_INTERVAL, 0, DAY)?;
         let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", limits::TICKET_MAX_LIFETIME, 1, DAY)?;
         // A peer that does as it is asked must neither come too soon nor after its ticket has ended.
@@ -177,18 +263,34 @@ impl Config {
                 number => number.parse().ok().filter(|number| (1..=network_requests_per_minute).contains(number)),
             },
         )?;
+        let community = |name: &str| Community::new(name).ok();
+        let communities = variables.one(
+            "COMMUNITIES",
+            "",
+            "names of communities, separated by commas, or * alone for all",
+            |text| match text {
+                "*" => Some(Communities::All),
+                names => {
+                    list(names, community).map(|names| names.map_or(Communities::DefaultAlone, Communities::These))
+                }
+            },
+        )?;
+        let listed_communities = variables.list("LISTED_COMMUNITIES", LISTED, community)?.unwrap_or_default();
+        if listed_communities.len() > LISTED_MAX
+            || !listed_communities.iter().all(|community| communities.serve(community, &default_community))
+        {
+            return Err(variables.error("LISTED_COMMUNITIES", LISTED));
+        }
+        let mut known_communities = BTreeSet::new();
+        if let Communities::These(served) = &communities {
+            known_communities.clone_from(served);
+        } else {
+            known_communities.insert(default_community.clone());
+        }
         Ok(Self {
             default_community,
-            communities: variables.one(
-                "COMMUNITIES",
-                "",
-                "names of communities, separated by commas, or * alone for all",
-                |text| match text {
-                    "*" => Some(Communities::All),
-                    names => list(names, |name| Community::new(name).ok())
-                        .map(|names| names.map_or(Communities::DefaultAlone, Communities::These)),
-                },
-            )?,
+            communities,
+            known_communities,
             origins: variables.list(
                 "ORIGINS",
                 "origins such as https://app.example, separated by commas",
@@ -230,16 +332,19 @@ impl Config {
                     urls => urls.split(',').map(external_url).collect(),
                 },
             )?,
+            notice,
+            listed_communities,
         })
     }
 
     /// Returns whether this beacon serves the community.
     pub fn serves(&self, community: &Community) -> bool {
-        match &self.communities {
-            Communities::DefaultAlone => *community == self.default_community,
-            Communities::These(served) => served.contains(community),
-            Communities::All => true,
-        }
+        self.communities.serve(community, &self.default_community)
+    }
+
+    /// Returns the communities that are served and that the configuration names.
+    pub(crate) const fn known_communities(&self) -> &BTreeSet<Community> {
+        &self.known_communities
     }
 
     /// Returns the communities that the configuration names, the default one among them.
@@ -294,6 +399,53 @@ fn external_url(text: &str) -> Option<Origin> {
     (origin.as_str().starts_with("http://") || origin.as_str().starts_with("https://")).then_some(origin)
 }
 
+/// Returns whether a text is an address that a page may link to. Whether anything is there only asking would tell.
+fn is_web_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    text.len() <= ADDRESS_MAX_BYTES
+        && rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+        && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte))
+}
+
+/// Returns whether a text may be an address of e-mail. Only sending to it would tell whether it is one.
+fn is_mail_address(text: &str) -> bool {
+    text.len() <= ADDRESS_MAX_BYTES
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._%+-@".contains(&byte))
+        && text.split('@').filter(|part| !part.is_empty()).count() == 2
+        && text.bytes().filter(|byte| *byte == b'@').count() == 1
+}
+
+/// Names a variable, says what it has to be, and whether a text that is not empty is that.
+type Rule = (&'static str, &'static str, fn(&str) -> bool);
+
+/// The variables of what people are told.
+const NOTICE: [Rule; 8] = [
+    ("OPERATOR_NAME", NAME, |text| is_plain(text, NAME_MAX_BYTES) && !text.contains('\n')),
+    ("OPERATOR_CONTACT", CONTACT, |text| is_web_address(text) || is_mail_address(text)),
+    ("OPERATOR_RULES", RULES, |text| is_plain(text, RULES_MAX_BYTES)),
+    ("OTHER_BEACONS", ADDRESSES, are_addresses),
+    ("CAPSULES", ADDRESSES, are_addresses),
+    ("CAPSULE_KEYS", PUBLIC_KEYS, |text| text.split(',').all(|key| PublicKey::from_text(key.trim()).is_ok())),
+    (SHOW_PEERS, "on or off", |text| text == "on"),
+    (ADMIN_PASSWORD, PASSWORD, is_password),
+];
+
+const SHOW_PEERS: &str = "SHOW_PEERS";
+const ADMIN_PASSWORD: &str = "ADMIN_PASSWORD";
+
+fn are_addresses(text: &str) -> bool {
+    text.split(',').count() <= ADDRESSES_MAX && text.split(',').all(|address| is_web_address(address.trim()))
+}
+
+fn is_password(text: &str) -> bool {
+    PASSWORD_BYTES.contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Returns whether a text has at most so many bytes and no control character but the end of a line.
+fn is_plain(text: &str, max_bytes: usize) -> bool {
+    text.len() <= max_bytes && !text.chars().any(|character| character.is_control() && character != '\n')
+}
+
 /// Reads a comma-separated list; none, where it is empty.
 #[expect(clippy::option_option, reason = "a list that cannot be read is not a list that is not there")]
 fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
@@ -333,7 +485,31 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     fn keys(&self, variable: &'static str) -> Result<Option<BTreeSet<PublicKey>>, ConfigError> {
-        self.list(variable, "public keys in base64, separated by commas", |text| PublicKey::from_text(text).ok())
+        self.list(variable, PUBLIC_KEYS, |text| PublicKey::from_text(text).ok())
+    }
+
+    fn error(&self, variable: &'static str, expected: &'static str) -> ConfigError {
+        ConfigError { variable, value: (self.0)(variable).unwrap_or_default(), expected: expected.to_owned() }
+    }
+
+    fn notice(&self) -> Result<Notice, ConfigError> {
+        let mut notice = Notice::default();
+        for (text, (variable, expected, is_right)) in notice.0.iter_mut().zip(NOTICE) {
+            let value = (self.0)(variable).unwrap_or_default();
+            value.trim().clone_into(text);
+            if variable == SHOW_PEERS && text == "off" {
+                text.clear();
+            }
+            if !text.is_empty() && !is_right(text) {
+                let mut error = self.error(variable, expected);
+                if variable == ADMIN_PASSWORD {
+                    // Whoever reads the log need not be who may read the password.
+                    "not shown".clone_into(&mut error.value);
+                }
+                return Err(error);
+            }
+        }
+        Ok(notice)
     }
 
     fn number<T>(&self, variable: &'static str, default: T, least: T, most: T) -> Result<T, ConfigError>
@@ -377,7 +553,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 15);
+        assert_eq!(vars.len(), 23);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
@@ -478,6 +654,74 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_tells_everybody_is_kept_as_it_is() {
+        let key = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
+        let config = parse(&[
+            ("COMMUNITIES", "a,b,c"),
+            ("LISTED_COMMUNITIES", "b, a"),
+            ("SHOW_PEERS", "on"),
+            ("OPERATOR_NAME", "Zoë & friends"),
+            ("OPERATOR_CONTACT", "zoe@a.example"),
+            ("OPERATOR_RULES", "Be kind.\nOr leave."),
+            ("OTHER_BEACONS", "https://b.example, http://[::1]:8788"),
+            ("CAPSULES", "https://c.example/x/peers.json?y=1"),
+            ("CAPSULE_KEYS", key),
+        ])
+        .unwrap();
+        let notice = &config.notice;
+        let [name, contact, rules, beacons, capsules, capsule_keys] = notice.texts();
+        assert_eq!([name, contact, rules], ["Zoë & friends", "zoe@a.example", "Be kind.\nOr leave."]);
+        assert_eq!([beacons, capsules], ["https://b.example, http://[::1]:8788", "https://c.example/x/peers.json?y=1"]);
+        assert_eq!(capsule_keys, key);
+        assert_eq!(config.listed_communities.iter().map(Community::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(notice.shows_peers());
+        let silent = parse(&[]).unwrap();
+        assert_eq!((silent.notice, silent.listed_communities.len()), (Notice::default(), 0));
+    }
+
+    #[test]
+    fn what_is_told_to_everybody_is_bounded() {
+        for (text, number) in [
+            (LISTED, LISTED_MAX),
+            (ADDRESSES, ADDRESSES_MAX),
+            (NAME, NAME_MAX_BYTES),
+            (RULES, RULES_MAX_BYTES),
+            (PASSWORD, *PASSWORD_BYTES.start()),
+            (PASSWORD, *PASSWORD_BYTES.end()),
+        ] {
+            assert!(text.split_whitespace().any(|word| word == number.to_string()), "{number} in {text}");
+        }
+        let all = ("COMMUNITIES", "*");
+        let names = |count: usize| (0..count).map(|number| format!("c{number}")).collect::<Vec<_>>().join(",");
+        assert!(parse(&[all, ("LISTED_COMMUNITIES", &names(LISTED_MAX))]).is_ok());
+        assert!(parse(&[all, ("LISTED_COMMUNITIES", &names(LISTED_MAX + 1))]).is_err());
+        for (variable, start, most) in [
+            ("OPERATOR_NAME", "", NAME_MAX_BYTES),
+            ("OPERATOR_RULES", "", RULES_MAX_BYTES),
+            ("OPERATOR_CONTACT", "https://a.example/", ADDRESS_MAX_BYTES),
+            ("CAPSULES", "https://a.example/", ADDRESS_MAX_BYTES),
+        ] {
+            let text = |length: usize| format!("{start}{}", "x".repeat(length - start.len()));
+            assert!(parse(&[(variable, &text(most))]).is_ok(), "{variable}");
+            assert!(parse(&[(variable, &text(most + 1))]).is_err(), "{variable}");
+        }
+        let addresses = vec!["https://a.example"; ADDRESSES_MAX + 1].join(",");
+        assert!(parse(&[("OTHER_BEACONS", &addresses)]).is_err());
+    }
+
+    #[test]
+    fn a_password_is_long_enough_or_refused_by_name_and_nothing_prints_it() {
+        assert_eq!(parse(&[]).unwrap().notice.admin_password(), None);
+        let config = parse(&[("ADMIN_PASSWORD", "correct horse ba")]).unwrap();
+        assert!(config.notice.admin_password().is_some() && !format!("{config:?}").contains("horse"));
+        for password in ["hunter2", "fifteen letters", &"x".repeat(201), "correct hörse battery"] {
+            let error = parse(&[("ADMIN_PASSWORD", password)]).unwrap_err();
+            assert_eq!(error.variable, "ADMIN_PASSWORD");
+            assert!(!error.to_string().contains(password), "{error}");
+        }
+    }
+
+    #[test]
     fn the_communities_that_are_named_are_known() {
         for (value, expected) in [("", &["mainnet"][..]), ("*", &["mainnet"]), ("b,a", &["a", "b", "mainnet"])] {
             let named = parse(&[("COMMUNITIES", value)]).unwrap().named_communities();
@@ -517,6 +761,19 @@ mod tests {
             ("EXTERNAL_URLS", "https://beacon.example/path"),
             ("EXTERNAL_URLS", "ftp://beacon.example"),
             ("EXTERNAL_URLS", "https://a.example,"),
+            ("LISTED_COMMUNITIES", "mainnet,other"),
+            ("LISTED_COMMUNITIES", "*"),
+            ("SHOW_PEERS", "yes"),
+            ("OPERATOR_NAME", "two\nlines"),
+            ("OPERATOR_CONTACT", "javascript:alert(1)"),
+            ("OPERATOR_CONTACT", "nobody"),
+            ("OPERATOR_CONTACT", "https://a.example/\"onclick=\""),
+            ("OPERATOR_RULES", "a\u{7}b"),
+            ("OTHER_BEACONS", "https://a.example,"),
+            ("OTHER_BEACONS", "a.example"),
+            ("CAPSULES", "https://"),
+            ("CAPSULES", "ftp://a.example/peers.json"),
+            ("CAPSULE_KEYS", "AAAA"),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!((error.variable, error.value.as_str()), (variable, value));

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
 use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
-use rendezvous_protocol::network::Client;
+use rendezvous_protocol::network::{Client, NetworkHash};
 use rendezvous_protocol::origin::is_foreign;
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
@@ -29,17 +29,22 @@ use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, Veri
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
+use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
+use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::Config;
+use crate::info;
 use crate::note::{Details, Note};
-use crate::platform::{AddressSource, Platform};
+use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
-use crate::query::{matches, parameter, path_and_query};
+use crate::query::{matches, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
+use crate::survey::{About, Summary, Survey};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
+const ADMIN: &str = "GET, HEAD";
 
 /// Holds what a request says of itself before its body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +69,10 @@ pub struct Head<'a> {
 pub enum Step {
     /// Nothing: this is the answer.
     Answer(Answer),
+    /// A file of the page, which is the answer.
+    Asset(Asset),
+    /// Headers of which few requests have need.
+    ReadHeaders(ReadHeaders),
     /// The request's body.
     ReadBody(ReadBody),
     /// Whether a signature fits.
@@ -107,6 +116,9 @@ pub struct Edge {
     platform: Platform,
     secret: Secret,
     requests: RateLimit,
+    /// Of `/admin`.
+    attempts: RateLimit,
+    refusals: Refusals,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -128,6 +140,8 @@ impl Edge {
                 config.network_requests_per_minute,
                 RATE_LIMIT_NETWORKS,
             ),
+            attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
+            refusals: Refusals::default(),
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -142,20 +156,52 @@ impl Edge {
 
     /// Takes a request.
     pub fn receive(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
+        let step = self.route(now, head);
+        self.counted(step)
+    }
+
+    fn route(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
         let reads = matches!(head.method, "GET" | "HEAD");
         let writes = head.method == "POST";
         let (path, query) = path_and_query(head.url);
+        if self.platform.doors() == Doors::Operator && path != admin::PATH && Asset::at(path).is_none() {
+            return Step::Answer(plain(now, &Problem::NotFound));
+        }
         let answer = match path {
+            admin::PATH if self.has_admin() => return self.admin(now, head, reads),
             _ if head.method == "OPTIONS" => preflight(),
             "/announce" if writes => return self.take_ticket(now, head, query, Purpose::Presence),
             "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
+            "/" | info::PATH if reads => return self.inform(now, head, path),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
-            "/peers" | "/healthz" => plain(now, &Problem::MethodNotAllowed { allow: GET }),
-            _ => plain(now, &Problem::NotFound),
+            "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
+            _ => match Asset::at(path) {
+                Some(asset) if reads => return Step::Asset(asset),
+                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET }),
+                None => plain(now, &Problem::NotFound),
+            },
         };
         Step::Answer(answer)
+    }
+
+    /// Counts an answer that is a refusal. One that an object gives the object counts.
+    fn counted(&mut self, step: Step) -> Step {
+        if let Step::Answer(answer) = &step {
+            self.refusals.count(answer.outcome);
+        }
+        step
+    }
+
+    /// Takes what was counted of refusals, for the edge that tells the operator of them.
+    pub fn take_refusals(&mut self) -> Refusals {
+        std::mem::take(&mut self.refusals)
+    }
+
+    /// Adds what other edges have counted.
+    pub fn add_refusals(&mut self, others: &Refusals) {
+        self.refusals.add(others);
     }
 
     /// Returns what there is for the log since this was last called.
@@ -223,6 +269,79 @@ impl Edge {
             Ok(()) => Step::ReadBody(ReadBody { community, bringer }),
             Err(limited) => self.rate_limited(now, limited, community.as_deref()),
         }
+    }
+
+    fn has_admin(&self) -> bool {
+        self.platform.doors() != Doors::Everybody && self.config.notice.admin_password().is_some()
+    }
+
+    /// Begins `/admin`, whose every request is an attempt.
+    fn admin(&mut self, now: UnixMillis, head: &Head<'_>, reads: bool) -> Step {
+        let client = self.client(head);
+        let attempt = self.attempts.take(now, client.rate_path(&self.secret));
+        let problem = match attempt {
+            Ok(()) if reads => return Step::ReadHeaders(ReadHeaders { what: Wanting::Admin }),
+            Ok(()) => Problem::MethodNotAllowed { allow: ADMIN },
+            Err(limited) => Problem::RateLimited(limited),
+        };
+        Step::Answer(admin::refuse(now, &problem))
+    }
+
+    /// Begins `GET /` and the info document.
+    fn inform(&mut self, now: UnixMillis, head: &Head<'_>, path: &str) -> Step {
+        let client = self.client(head);
+        match self.take_request(now, client) {
+            Ok(()) if path == info::PATH => self.survey(now, Survey::new(About::Info)),
+            Ok(()) => Step::ReadHeaders(ReadHeaders { what: Wanting::PageOrInfo }),
+            Err(limited) => Step::Answer(plain(now, &Problem::RateLimited(limited))),
+        }
+    }
+
+    /// Looks at communities until one's list has to be fetched, or all have been looked at.
+    fn survey(&mut self, now: UnixMillis, mut survey: Survey) -> Step {
+        while let Some(community) = survey.next(&self.config) {
+            let Some(summary) = self.summary(now, &community, survey.about) else {
+                let attempt = self.spares.first(now, &community);
+                return self.fetch_list(now, community, attempt, ListUse::Survey(survey));
+            };
+            survey.found(Some(summary));
+        }
+        Step::Answer(match survey.about {
+            About::Info => info::answer(now, &self.config, &survey),
+            About::Admin => admin::answer(now, &self.config, &self.refusals, &survey),
+        })
+    }
+
+    /// Returns the figures of the list that is kept, if it is good for this.
+    fn summary(&mut self, now: UnixMillis, community: &Community, about: About) -> Option<Summary> {
+        let live = self.lists.any(community)?.total();
+        let max_age = match about {
+            About::Info => info::count_max_age(&self.config, live),
+            About::Admin => self.config.peers_max_age,
+        };
+        Some(figures(now, self.lists.fresh(now, community, max_age)?, about))
+    }
+
+    /// Goes on with a survey where the list of its next community has come, or will not.
+    fn surveyed(
+        &mut self,
+        now: UnixMillis,
+        asked_at: UnixMillis,
+        community: Community,
+        mut survey: Survey,
+        fetched: Result<String, ObjectError>,
+    ) -> Step {
+        match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
+            Ok(mut list) => {
+                survey.found(Some(figures(now, &mut list, survey.about)));
+                self.lists.keep(asked_at, community, list);
+            }
+            Err(error) => {
+                survey.found(None);
+                self.notes.push(Note::failure("list_unavailable", &error));
+            }
+        }
+        self.survey(now, survey)
     }
 
     /// Answers `GET /peers`.
@@ -295,7 +414,7 @@ impl Edge {
             return Step::Answer(answer);
         }
         let attempt = self.spares.first(now, &community);
-        self.fetch_list(now, community, attempt, wanted)
+        self.fetch_list(now, community, attempt, ListUse::Answer(wanted))
     }
 
     fn answer_from_fresh(&mut self, now: UnixMillis, community: &Community, wanted: &Wanted) -> Option<Answer> {
@@ -303,10 +422,10 @@ impl Edge {
         Some(wanted.answer(now, &self.config, community, list))
     }
 
-    fn fetch_list(&self, now: UnixMillis, community: Community, attempt: Attempt, wanted: Wanted) -> Step {
+    fn fetch_list(&self, now: UnixMillis, community: Community, attempt: Attempt, list_use: ListUse) -> Step {
         // Whoever wants no list that is older than the request does not wait for one that was asked for before.
         let patience = if self.config.peers_max_age.is_zero() { Duration::ZERO } else { LIST_TIMEOUT };
-        Step::FetchList(FetchList { community, attempt, wanted, patience, asked_at: now })
+        Step::FetchList(FetchList { community, attempt, list_use, patience, asked_at: now })
     }
 
     /// Returns the attempt after one that has failed, if there is another.
@@ -325,6 +444,41 @@ impl Edge {
     }
 }
 
+/// Waits for headers that most requests have no need of.
+#[derive(Debug)]
+pub struct ReadHeaders {
+    what: Wanting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanting {
+    PageOrInfo,
+    Admin,
+}
+
+impl ReadHeaders {
+    /// Goes on with the request's headers. One that stands there twice is given as one, with a comma between; one that is
+    /// not text, as an empty one.
+    pub fn resume(self, edge: &mut Edge, now: UnixMillis, header: impl Fn(&str) -> Option<String>) -> Step {
+        let as_json = prefers_json(&header("Accept").unwrap_or_default());
+        let step = match (self.what, edge.config.notice.admin_password()) {
+            (Wanting::PageOrInfo, _) if as_json => edge.survey(now, Survey::new(About::Info)),
+            (Wanting::Admin, Some(password)) => {
+                let (site, authorization) = (header("Sec-Fetch-Site"), header("Authorization"));
+                match admin::check(&edge.secret, password, site.as_deref(), authorization.as_deref()) {
+                    Ok(()) if as_json => edge.survey(now, Survey::new(About::Admin)),
+                    Ok(()) => Step::Asset(asset::ADMIN),
+                    Err(problem) => Step::Answer(admin::refuse(now, &problem)),
+                }
+            }
+            (Wanting::PageOrInfo, _) => Step::Asset(asset::PAGE),
+            // A door that is not there is never come to.
+            (Wanting::Admin, None) => Step::Answer(plain(now, &Problem::NotFound)),
+        };
+        edge.counted(step)
+    }
+}
+
 /// Waits for a request's body.
 #[derive(Debug)]
 pub struct ReadBody {
@@ -337,6 +491,11 @@ impl ReadBody {
     /// Goes on with the body, of at most [`BODY_MAX_BYTES`](rendezvous_protocol::limits::BODY_MAX_BYTES), or with why
     /// there is none.
     pub fn resume(self, edge: &mut Edge, now: UnixMillis, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = self.read(edge, now, body);
+        edge.counted(step)
+    }
+
+    fn read(self, edge: &mut Edge, now: UnixMillis, body: Result<Vec<u8>, RequestError>) -> Step {
         let Self { community, bringer } = self;
         let parsed = body.as_deref().map_err(Clone::clone).and_then(|body| {
             let body = TicketBody::parse(body)?;
@@ -397,7 +556,8 @@ impl Verify {
         if let Ok(ticket) = &verified {
             edge.signatures.insert(ticket);
         }
-        edge.conclude(now, verified, caller, community, bringer)
+        let step = edge.conclude(now, verified, caller, community, bringer);
+        edge.counted(step)
     }
 }
 
@@ -429,7 +589,10 @@ impl Relay {
     pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
         match edge.next_attempt(now, self.attempt, &self.community, error) {
             Some(attempt) => Step::Relay(Self { attempt, ..self }),
-            None => edge.failed(now, error),
+            None => {
+                let step = edge.failed(now, error);
+                edge.counted(step)
+            }
         }
     }
 }
@@ -439,7 +602,7 @@ impl Relay {
 pub struct FetchList {
     community: Community,
     attempt: Attempt,
-    wanted: Wanted,
+    list_use: ListUse,
     patience: Duration,
     asked_at: UnixMillis,
 }
@@ -469,7 +632,28 @@ impl FetchList {
         now: UnixMillis,
         fetched: impl FnOnce() -> Result<String, ObjectError>,
     ) -> Step {
-        let Self { community, attempt, wanted, asked_at, .. } = self;
+        let step = self.read(edge, now, fetched);
+        edge.counted(step)
+    }
+
+    fn read(self, edge: &mut Edge, now: UnixMillis, fetched: impl FnOnce() -> Result<String, ObjectError>) -> Step {
+        let Self { community, attempt, list_use, patience: _, asked_at } = self;
+        let wanted = match list_use {
+            ListUse::Survey(survey) => {
+                // Of several who waited for the list, another may have read it.
+                if edge.summary(now, &community, survey.about).is_some() {
+                    return edge.survey(now, survey);
+                }
+                let fetched = fetched();
+                if let Err(error) = &fetched
+                    && let Some(next) = edge.next_attempt(now, attempt, &community, error)
+                {
+                    return edge.fetch_list(now, community, next, ListUse::Survey(survey));
+                }
+                return edge.surveyed(now, asked_at, community, survey, fetched);
+            }
+            ListUse::Answer(wanted) => wanted,
+        };
         if let Some(answer) = edge.answer_from_fresh(now, &community, &wanted) {
             return Step::Answer(answer);
         }
@@ -477,7 +661,7 @@ impl FetchList {
         if let Err(error) = &fetched
             && let Some(next) = edge.next_attempt(now, attempt, &community, error)
         {
-            return edge.fetch_list(now, community, next, wanted);
+            return edge.fetch_list(now, community, next, ListUse::Answer(wanted));
         }
         match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
             Ok(mut list) => {
@@ -494,6 +678,15 @@ impl FetchList {
             },
         }
     }
+}
+
+/// Says what a community's list is fetched for.
+#[derive(Debug)]
+enum ListUse {
+    /// One answer of its peers.
+    Answer(Wanted),
+    /// Figures of it, among those of others.
+    Survey(Survey),
 }
 
 /// Says what is answered with a community's list.
@@ -547,6 +740,24 @@ impl Wanted {
             Self::Refusal { problem, caller } => refusal(now, config, problem, caller, Some(list)),
         }
     }
+}
+
+fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {
+    list.expire(now);
+    let mut networks = [0; 3];
+    if about == About::Admin {
+        // Of few, and seldom: a set would be more code than it saves time.
+        let mut seen: [Vec<NetworkHash>; 3] = Default::default();
+        for path in list.paths() {
+            for (seen, network) in seen.iter_mut().zip([path.provider, path.site, path.household]) {
+                if !seen.contains(&network) {
+                    seen.push(network);
+                }
+            }
+        }
+        networks = seen.map(|seen| seen.len());
+    }
+    Summary { live: list.total(), networks }
 }
 
 fn refusal(

@@ -13,14 +13,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod answer;
+pub mod asset;
 pub mod call;
 pub mod community;
 pub mod config;
 pub mod edge;
+mod info;
 pub mod note;
 pub mod own_names;
 pub mod platform;
 pub mod problem;
 mod query;
 mod spare;
+mod survey;

@@ -15,6 +15,17 @@ pub enum AddressSource<'a> {
     Connection,
 }
 
+/// What an edge serves at the address to which its host binds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doors {
+    /// Everything: there is one address.
+    All,
+    /// All but what is the operator's alone.
+    Everybody,
+    /// What is the operator's alone.
+    Operator,
+}
+
 /// Holds what the host knows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Platform {
@@ -22,16 +33,29 @@ pub struct Platform {
     address_source: AddressSource<'static>,
     /// How many edges share the process.
     edges: u32,
+    doors: Doors,
 }
 
 impl Platform {
     /// Is Cloudflare Workers: a header has the client's address, the runtime knows the autonomous system, an isolate has
     /// one edge.
-    pub const CLOUDFLARE: Self = Self { address_source: AddressSource::Header("CF-Connecting-IP"), edges: 1 };
+    pub const CLOUDFLARE: Self =
+        Self { address_source: AddressSource::Header("CF-Connecting-IP"), edges: 1, doors: Doors::All };
 
     /// Makes the platform of a program that listens by itself, and in which so many edges share clients out among them.
     pub fn of_program(edges: u32) -> Self {
-        Self { address_source: AddressSource::Connection, edges: edges.max(1) }
+        Self { address_source: AddressSource::Connection, edges: edges.max(1), doors: Doors::Everybody }
+    }
+
+    /// Returns the platform of the edge of that program which serves the operator, at an address of its own.
+    #[must_use]
+    pub const fn for_operator(self) -> Self {
+        Self { doors: Doors::Operator, ..self }
+    }
+
+    /// Returns what an edge serves.
+    pub(crate) const fn doors(&self) -> Doors {
+        self.doors
     }
 
     /// Returns where the client's address is. A header that the configuration names is the only one that counts.

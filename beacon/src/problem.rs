@@ -35,6 +35,10 @@ pub(crate) enum Problem {
     HostUnknown,
     /// A page of elsewhere asks a beacon on its visitor's own machine.
     OriginForeign,
+    /// A page of elsewhere asks for what is the operator's alone.
+    CrossSite,
+    /// No password, or another than the operator's.
+    PasswordWrong,
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -61,6 +65,9 @@ impl Problem {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
             Self::HostMissing => Code::Malformed.as_str(),
             Self::HostUnknown | Self::OriginForeign => Code::MisdirectedRequest.as_str(),
+            // Not codes of the protocol: no client of the beacon ever gets these.
+            Self::CrossSite => "CROSS_SITE",
+            Self::PasswordWrong => "PASSWORD_WRONG",
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -72,6 +79,8 @@ impl Problem {
             Self::Request(RequestError::BodyTooLarge) => 413,
             Self::Request(_) | Self::HostMissing => 400,
             Self::HostUnknown | Self::OriginForeign => 421,
+            Self::CrossSite => 403,
+            Self::PasswordWrong => 401,
             Self::Ticket(
                 TicketError::SignatureInvalid | TicketError::UntrustedPublicKey | TicketError::RevokedPublicKey,
             ) => 403,
@@ -87,6 +96,7 @@ impl Problem {
     fn title(&self) -> &'static str {
         match self.status() {
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -105,7 +115,7 @@ impl Problem {
             Self::Ticket(error) => error.to_string(),
             Self::Refused { refused, .. } => refused.to_string(),
             Self::RateLimited(limited) => limited.to_string(),
-            Self::NotFound => "there are POST /announce, POST /leave, GET /peers and GET /healthz".to_owned(),
+            Self::NotFound => "there are POST /announce, POST /leave, GET /peers, GET /healthz and GET /".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::HostMissing => "a request names one host".to_owned(),
             Self::HostUnknown => {
@@ -114,6 +124,8 @@ impl Problem {
             Self::OriginForeign => "a page of that origin may not ask a beacon on its visitor's machine; \
                 whose machine it is lists the origin in ORIGINS"
                 .to_owned(),
+            Self::CrossSite => "a page of another site asks: open this address by itself".to_owned(),
+            Self::PasswordWrong => "the user admin with the password of ADMIN_PASSWORD may read this".to_owned(),
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }

@@ -28,9 +28,29 @@ pub(crate) fn matches(known: &str, tag: &str) -> bool {
     known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
 }
 
+/// Returns whether an `Accept` header asks for JSON and not for a page. Weights are disregarded, as a server may (RFC 9110,
+/// section 12.5.1): what asks for both is a browser.
+pub(crate) fn prefers_json(accept: &str) -> bool {
+    let names = |wanted: &str| {
+        let named = |range: &str| range.get(..wanted.len()).is_some_and(|range| range.eq_ignore_ascii_case(wanted));
+        accept.split(',').any(|range| named(range.trim()))
+    };
+    names("application/json") && !names("text/html")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_for_who_asks_for_it_alone() {
+        for accept in ["application/json", "Application/JSON; charset=utf-8", "application/json, */*;q=0.1"] {
+            assert!(prefers_json(accept), "{accept}");
+        }
+        for accept in ["", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json, text/html"] {
+            assert!(!prefers_json(accept), "{accept}");
+        }
+    }
 
     #[test]
     fn a_url_is_taken_apart_as_the_host_wrote_it() {

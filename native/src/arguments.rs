@@ -34,6 +34,8 @@ This program:
                            (.beacon)
   METRICS_ADDRESS          an address such as 127.0.0.1:9090, for
                            GET /metrics in Prometheus's format (off)
+  ADMIN_ADDRESS            an address such as 127.0.0.1:8786, for GET /admin,
+                           which ADMIN_PASSWORD opens to the user admin (off)
   THREADS                  event loops (one for each core)
   EXTERNAL_URLS            where the beacon is reached, such as
                            https://beacon.example. Requests for other names
@@ -50,6 +52,15 @@ Communities:
                            others are not listed (any)
   TRUSTED_TICKET_KEYS      the only public keys whose tickets are accepted (all)
   REVOKED_TICKET_KEYS      public keys whose tickets are refused (none)
+
+The page at GET /, and GET /.well-known/rendezvous-beacon:
+  LISTED_COMMUNITIES       those that are named there, with how many are present
+                           (none)
+  SHOW_PEERS               on: who is present, too (off)
+  OPERATOR_NAME, OPERATOR_CONTACT, OPERATOR_RULES
+                           what is said of whoever runs the beacon
+  OTHER_BEACONS, CAPSULES, CAPSULE_KEYS
+                           what else serves the same communities
 
 Limits:
   TICKET_MAX_LIFETIME_MS, ANNOUNCE_INTERVAL_MS, ANNOUNCE_AFTER_MIN_MS,

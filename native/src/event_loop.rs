@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::network::Client;
 use rendezvous_protocol::secret::Secret;
+use rendezvous_service::admin::Refusals;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
@@ -108,6 +109,27 @@ impl Shared {
         Some(done)
     }
 
+    /// Calls an object where it is.
+    pub(crate) async fn call(&self, object: String, call: Call) -> Result<Answer, ObjectError> {
+        let ended = || ObjectError::Runtime("the event loop of the community has ended".to_owned());
+        let owner = self.owner(&object);
+        let (sender, answer) = oneshot::channel();
+        if !self.send(owner, Mail::Call { object, call, answer: sender }) {
+            return Err(ended());
+        }
+        answer.await.map_err(|_| ended())
+    }
+
+    /// Takes what all edges have counted of refusals.
+    pub(crate) fn take_refusals(&self) -> Vec<Refusals> {
+        (0..self.edges.len()).filter_map(|index| self.with_edge(index, Edge::take_refusals)).collect()
+    }
+
+    /// Makes an edge that is not one of those that clients are shared out among.
+    pub(crate) fn operator_edge(&self) -> Edge {
+        new_edge(&self.config, self.platform.for_operator(), self.secret)
+    }
+
     fn send(&self, index: usize, mail: Mail) -> bool {
         self.loops.get(index).is_some_and(|mailbox| mailbox.send(mail).is_ok())
     }
@@ -188,12 +210,7 @@ impl EventLoop {
         if owner == self.index {
             return Ok(self.communities.borrow_mut().call(Moment::now(), &object, call));
         }
-        let ended = || ObjectError::Runtime("the event loop of the community has ended".to_owned());
-        let (sender, answer) = oneshot::channel();
-        if !self.shared.send(owner, Mail::Call { object, call, answer: sender }) {
-            return Err(ended());
-        }
-        answer.await.map_err(|_| ended())
+        self.shared.call(object, call).await
     }
 
     /// Fetches an object's list, or waits for one that is on its way to another request.
@@ -229,7 +246,11 @@ impl EventLoop {
     }
 
     async fn list(&self, object: String) -> Result<String, ObjectError> {
-        let answer = self.call(object, Call::List).await?;
-        if answer.status == 200 { Ok(answer.body) } else { Err(ObjectError::Status { status: answer.status }) }
+        self.call(object, Call::List).await.and_then(text_of)
     }
+}
+
+/// Returns the text of a list.
+pub(crate) fn text_of(answer: Answer) -> Result<String, ObjectError> {
+    if answer.status == 200 { Ok(answer.body) } else { Err(ObjectError::Status { status: answer.status }) }
 }

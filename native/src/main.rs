@@ -15,6 +15,8 @@ mod failure;
 mod journal;
 mod measurements;
 mod metrics;
+mod operator;
+mod page;
 mod request;
 mod serve;
 mod settings;

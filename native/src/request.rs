@@ -10,15 +10,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
-    TRANSFER_ENCODING,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
-use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER};
+use rendezvous_service::answer::{Answer, Content};
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
@@ -26,6 +25,7 @@ use rendezvous_service::problem::internal;
 use crate::clock::unix_now;
 use crate::event_loop::EventLoop;
 use crate::journal;
+use crate::page;
 
 /// Answers a request.
 pub(crate) async fn respond(
@@ -76,6 +76,10 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
         step = match step {
             None => return internal(unix_now()),
             Some(Step::Answer(answer)) => return answer,
+            Some(Step::Asset(asset)) => return asset.answer(page::content(asset.file).to_owned()),
+            Some(Step::ReadHeaders(read)) => {
+                shared.with_edge(edge, |edge| read.resume(edge, unix_now(), |name| header(&head.headers, name)))
+            }
             Some(Step::ReadBody(read)) => {
                 let body = match body.take() {
                     Some(body) => read_body(body).await,
@@ -154,17 +158,19 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
     }
 }
 
-/// The headers of every answer, and those of each kind of content. Made once: most of them are the same in all answers.
-static HEADERS: LazyLock<[HeaderMap; 3]> =
-    LazyLock::new(|| [Content::Nothing, Content::Json, Content::Problem].map(headers_of));
+/// Returns a header, its lines as one. One that is not text is empty.
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default()).collect();
+    if lines.is_empty() { None } else { Some(lines.join(", ")) }
+}
+
+/// The headers of every answer with each kind of content. Made once: most of them are the same in all answers.
+static HEADERS: LazyLock<[HeaderMap; Content::ALL.len()]> = LazyLock::new(|| Content::ALL.map(headers_of));
 
 fn headers_of(content: Content) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in EVERY_ANSWER {
+    for &(name, value) in content.headers() {
         set(&mut headers, name, HeaderValue::try_from(value));
-    }
-    if let Some(media_type) = content.media_type() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     headers
 }
@@ -176,12 +182,13 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue, I
     }
 }
 
-fn to_response(answer: Answer) -> Response<Full<Bytes>> {
-    let [nothing, json, problem] = &*HEADERS;
+pub(crate) fn to_response(answer: Answer) -> Response<Full<Bytes>> {
+    let [nothing, json, problem, page] = &*HEADERS;
     let headers = match answer.content {
         Content::Nothing => nothing,
         Content::Json => json,
         Content::Problem => problem,
+        Content::Page => page,
     };
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
     // Every status of the service is one of HTTP's.

@@ -20,6 +20,7 @@ use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
 use crate::metrics;
+use crate::operator;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::thread::{self, Own};
@@ -53,12 +54,17 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let storage = Arc::new(Storage::open(&settings.state)?);
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
+    let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
     let mut beacon = Beacon::start(&settings, &storage, address(&listener)?.ip())?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
         tokio::spawn(metrics::serve(listener, Arc::clone(&beacon.shared), Arc::clone(&storage)));
+    }
+    if let Some(listener) = operator {
+        say_url("admin_listening", address(&listener)?, "/admin");
+        tokio::spawn(operator::serve(listener, Arc::clone(&beacon.shared)));
     }
     say_url("listening", address(&listener)?, "");
 

@@ -12,11 +12,12 @@ use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable,
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
-const OWN: [Variable; 5] = [
+const OWN: [Variable; 6] = [
     Variable::new("HOST", Kind::Text, "127.0.0.1"),
     Variable::new("PORT", Kind::Number, "8787"),
     Variable::new("STATE", Kind::Text, ".beacon"),
     Variable::new("METRICS_ADDRESS", Kind::Text, ""),
+    Variable::new("ADMIN_ADDRESS", Kind::Text, ""),
     Variable::new("THREADS", Kind::Number, ""),
 ];
 
@@ -68,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where the operator is served; there is a password then.
+    pub(crate) admin: Option<SocketAddr>,
     /// Event loops.
     pub(crate) threads: usize,
     values: BTreeMap<&'static str, Set>,
@@ -141,13 +144,25 @@ impl Settings {
         let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;
         let state = text("STATE").filter(|path| !path.trim().is_empty());
         let state = state.ok_or_else(|| one("STATE", "a directory", None))?;
-        let metrics = match trimmed("METRICS_ADDRESS").as_str() {
-            "" => None,
+        let address = |variable, example: &str| match trimmed(variable).as_str() {
+            "" => Ok(None),
             address => {
-                let expected = "an IP address and a port, such as 127.0.0.1:9090, or nothing";
-                Some(address.parse().map_err(|_| one("METRICS_ADDRESS", expected, None))?)
+                let expected = format!("an IP address and a port, such as {example}, or nothing");
+                address.parse().map(Some).map_err(|_| one(variable, &expected, None))
             }
         };
+        let metrics = address("METRICS_ADDRESS", "127.0.0.1:9090")?;
+        let admin = address("ADMIN_ADDRESS", "127.0.0.1:8786")?;
+        match (config.notice.admin_password(), admin) {
+            (Some(_), None) => {
+                let expected = "an IP address and a port, such as 127.0.0.1:8786, where ADMIN_PASSWORD is set";
+                return Err(one("ADMIN_ADDRESS", expected, None));
+            }
+            (None, Some(_)) => {
+                return Err(one("ADMIN_PASSWORD", "of at least 16 characters where ADMIN_ADDRESS is set", None));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let threads = match trimmed("THREADS").as_str() {
             "" => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX),
             number => {
@@ -155,7 +170,16 @@ impl Settings {
                 number.ok_or_else(|| one("THREADS", "a whole number from 1 to 256, or nothing", None))?
             }
         };
-        Ok(Self { config, listen: SocketAddr::new(host, port), state: state.into(), metrics, threads, values, file })
+        Ok(Self {
+            config,
+            listen: SocketAddr::new(host, port),
+            state: state.into(),
+            metrics,
+            admin,
+            threads,
+            values,
+            file,
+        })
     }
 
     /// Writes what is in force as a file of configuration.
@@ -168,8 +192,15 @@ impl Settings {
                 Source::File => self.file.as_deref().unwrap_or("the file"),
                 Source::Environment => "the environment",
             };
+            let (value, source) = (to_value(kind, value), source.escape_debug());
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name} = {} # {}", to_value(kind, value), source.escape_debug());
+            let _ = match kind {
+                // As a comment, so that the file that this makes does not set another secret.
+                Kind::Secret if value != Value::String(String::new()) => {
+                    writeln!(text, "# {name}, not shown, # {source}")
+                }
+                _ => writeln!(text, "{name} = {value} # {source}"),
+            };
         }
         text
     }
@@ -184,7 +215,7 @@ fn to_value(kind: Kind, text: &str) -> Value {
         Kind::List if text.trim() == "*" => Value::String("*".to_owned()),
         Kind::List if text.trim().is_empty() => Value::Array(Vec::new()),
         Kind::List => Value::Array(items()),
-        Kind::Text => Value::String(text.to_owned()),
+        Kind::Text | Kind::Secret => Value::String(text.to_owned()),
     }
 }
 
@@ -226,7 +257,7 @@ fn read_fields(path: &str, text: &str) -> Result<Vec<(&'static str, String)>, Se
             }
             (kind, value) => {
                 let expected = match kind {
-                    Kind::Text => "a text",
+                    Kind::Text | Kind::Secret => "a text",
                     Kind::Number => "a whole number",
                     Kind::List => "a list of texts",
                 };

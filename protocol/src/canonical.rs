@@ -15,7 +15,7 @@ pub fn canonical(value: &Value) -> String {
 }
 
 /// Returns the canonical JSON of a string.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     // serde_json escapes strings as JSON.stringify does; `escapes_as_json_stringify` pins it. A text can always be written.
     serde_json::to_string(text).unwrap_or_default()
 }

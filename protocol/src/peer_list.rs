@@ -127,6 +127,11 @@ impl PeerList {
         self.records.len()
     }
 
+    /// Returns where each peer counts.
+    pub fn paths(&self) -> impl Iterator<Item = NetworkPath> {
+        self.records.iter().map(|record| record.path)
+    }
+
     /// Returns a tag that differs wherever answers of at most `limit` peers may. While all fit, it says nothing of when
     /// the list was made: a reader who has such an answer need not be sent it again.
     pub fn tag(&self, limit: usize) -> String {

@@ -20,6 +20,8 @@ pub(crate) enum HashPurpose {
     Epoch = 3,
     /// The seed of a drawn answer.
     Seed = 4,
+    /// Whether two texts are equal.
+    Comparison = 5,
 }
 
 /// Holds a key of 16 random bytes.
@@ -43,6 +45,12 @@ impl Secret {
         &self.0
     }
 
+    /// Returns whether two texts are equal, by their hashes: how long that takes says nothing of where they differ, because
+    /// nobody outside can choose or predict a hash.
+    pub fn are_equal(&self, one: &[u8], other: &[u8]) -> bool {
+        self.hash(HashPurpose::Comparison, &[one]) == self.hash(HashPurpose::Comparison, &[other])
+    }
+
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.
     pub(crate) fn hash(&self, purpose: HashPurpose, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);
@@ -51,5 +59,19 @@ impl Secret {
             hasher.write(part);
         }
         hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_equal_and_others_are_not() {
+        let secret = Secret::from_bytes([1; 16]);
+        assert!(secret.are_equal(b"", b"") && secret.are_equal(b"correct horse", b"correct horse"));
+        for other in ["", "correct hors", "correct horse ", "correct horsf", "Correct horse"] {
+            assert!(!secret.are_equal(b"correct horse", other.as_bytes()), "{other}");
+        }
     }
 }

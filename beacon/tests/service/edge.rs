@@ -6,7 +6,7 @@ use rendezvous_protocol::limits::LIST_TIMEOUT;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Purpose;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::answer::{Answer, Content, EVERY_ANSWER, Outcome};
+use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::Step;
 use serde_json::json;
@@ -169,19 +169,22 @@ fn health_and_preflights_ask_for_nothing() {
 
 #[test]
 fn the_headers_of_every_answer() {
-    assert_eq!(
-        EVERY_ANSWER,
-        [
-            ("Access-Control-Allow-Origin", "*"),
-            ("Access-Control-Expose-Headers", "ETag, Retry-After"),
-            ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Cache-Control", "no-store"),
-        ]
-    );
-    let types = [Content::Nothing, Content::Json, Content::Problem].map(Content::media_type);
-    let expected = [None, Some("application/json; charset=utf-8"), Some("application/problem+json; charset=utf-8")];
-    assert_eq!(types, expected);
+    let every = [
+        ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Expose-Headers", "ETag, Retry-After"),
+        ("Cache-Control", "no-store"),
+    ];
+    for (content, media_type) in [
+        (Content::Nothing, None),
+        (Content::Json, Some("application/json; charset=utf-8")),
+        (Content::Problem, Some("application/problem+json; charset=utf-8")),
+    ] {
+        let media_type = media_type.map(|media_type| ("Content-Type", media_type));
+        let expected: Vec<_> = every.into_iter().chain(media_type).collect();
+        assert_eq!(content.headers(), expected);
+    }
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn a_problem_is_pinned_in_full() {
     assert_eq!(
         answer.body,
         concat!(
-            r#"{"code":"NOT_FOUND","detail":"there are POST /announce, POST /leave, GET /peers and GET /healthz","#,
+            r#"{"code":"NOT_FOUND","detail":"there are POST /announce, POST /leave, GET /peers, GET /healthz and GET /","#,
             r#""ok":false,"serverTime":1700000000000,"status":404,"title":"Not Found","type":"about:blank","#,
             r#""validation":{"ok":false,"reason":"NOT_FOUND"},"since":[],"peers":[]}"#
         )
@@ -237,6 +240,10 @@ fn every_error_has_its_status_and_its_code() {
         (404, "COMMUNITY_UNKNOWN", post("/announce", r#"{"ticket":{},"community":"elsewhere"}"#)),
         (405, "METHOD_NOT_ALLOWED", get("/announce")),
         (405, "METHOD_NOT_ALLOWED", Request { method: "DELETE", ..get("/peers") }),
+        (405, "METHOD_NOT_ALLOWED", post("/", "{}")),
+        (405, "METHOD_NOT_ALLOWED", post("/page.css", "{}")),
+        (404, "NOT_FOUND", get("/admin")),
+        (404, "NOT_FOUND", get("/public/index.html")),
         (409, "STALE_TICKET", announce(&BOB.signed(0, |payload| payload.expires_at = at(9)))),
         (429, "ANNOUNCE_TOO_SOON", announce(&BOB.ticket(1))),
     ];

@@ -90,6 +90,8 @@ pub(crate) struct Request {
     pub(crate) address: &'static str,
     pub(crate) if_none_match: String,
     pub(crate) origin: Option<&'static str>,
+    /// Those that a step reads.
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Result<Vec<u8>, RequestError>,
 }
 
@@ -100,6 +102,7 @@ pub(crate) fn get(path: &str) -> Request {
         address: "192.0.2.1",
         if_none_match: String::new(),
         origin: None,
+        headers: Vec::new(),
         body: Ok(Vec::new()),
     }
 }
@@ -119,6 +122,11 @@ pub(crate) fn leave(ticket: &str) -> Request {
 impl Request {
     pub(crate) fn from(self, address: &'static str) -> Self {
         Self { address, ..self }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     pub(crate) fn of_page(self, origin: &'static str) -> Self {
@@ -150,8 +158,12 @@ pub(crate) struct Beacon {
 
 impl Beacon {
     pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
+        Self::on(Platform::CLOUDFLARE, variables)
+    }
+
+    pub(crate) fn on(platform: Platform, variables: &[(&str, &str)]) -> Self {
         let config = config(variables);
-        let edge = Edge::new(config.clone(), Platform::CLOUDFLARE, Secret::from_bytes([7; 16]), 7);
+        let edge = Edge::new(config.clone(), platform, Secret::from_bytes([7; 16]), 7);
         Self {
             now: 0,
             config,
@@ -184,6 +196,11 @@ impl Beacon {
         let answer = loop {
             step = match step {
                 Step::Answer(answer) => break answer,
+                Step::Asset(asset) => break asset.answer(asset.file.to_owned()),
+                Step::ReadHeaders(read) => read.resume(&mut self.edge, at(self.now), |name| {
+                    let lines = request.headers.iter().filter(|(header, _)| *header == name);
+                    lines.map(|(_, line)| line.clone()).reduce(|all, line| all + ", " + &line)
+                }),
                 Step::ReadBody(read) => {
                     self.asked.push(Asked::Body);
                     read.resume(&mut self.edge, at(self.now), request.body.clone())

@@ -4,4 +4,5 @@
 
 mod community;
 mod edge;
+mod front;
 mod host;

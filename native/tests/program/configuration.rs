@@ -54,7 +54,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         let (code, second, error) = printed(&first, &[]);
         assert_eq!((code, error.as_str()), (Some(0), ""));
         assert_eq!(values(&first), values(&second));
-        assert_eq!(values(&first).len(), 21);
+        assert_eq!(values(&first).len(), 31);
     }
 }
 
@@ -146,4 +146,24 @@ fn a_file_that_cannot_be_read_is_an_error() {
         assert_eq!((code, output.as_str()), (Some(2), ""));
         assert!(error.contains(named), "{error}");
     }
+}
+
+#[test]
+fn the_operators_password_and_address_go_together_and_the_password_is_not_printed() {
+    const PASSWORD: &str = "correct horse battery staple";
+    for (variables, named) in [
+        (&[("ADMIN_PASSWORD", "hunter2"), ("ADMIN_ADDRESS", "127.0.0.1:0")][..], "ADMIN_PASSWORD is \"not shown\""),
+        (&[("ADMIN_PASSWORD", PASSWORD)], "ADMIN_ADDRESS is \"\""),
+        (&[("ADMIN_ADDRESS", "127.0.0.1:0")], "ADMIN_PASSWORD is \"\""),
+        (&[("ADMIN_PASSWORD", PASSWORD), ("ADMIN_ADDRESS", "8786")], "ADMIN_ADDRESS is \"8786\""),
+    ] {
+        let error = refused("", variables);
+        assert!(error.contains(named) && !error.contains("horse") && !error.contains("hunter2"), "{error}");
+    }
+    let (code, output, error) = printed("", &[("ADMIN_PASSWORD", PASSWORD), ("ADMIN_ADDRESS", "127.0.0.1:8786")]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(
+        output.contains("\n# ADMIN_PASSWORD, not shown, # the environment\n") && !output.contains("horse"),
+        "{output}"
+    );
 }

@@ -121,7 +121,7 @@ fn help_teaches_and_a_wrong_argument_is_a_wrong_use() {
         assert!(output.contains("Usage: rendezvous-beacon"), "{output}");
     }
     let (_, output, _) = outcome(program(&[]).args(["serve", "--help"]));
-    for name in ["HOST", "PORT", "STATE", "EXTERNAL_URLS", "TRUSTED_TICKET_KEYS", "--print-config"] {
+    for name in ["HOST", "PORT", "STATE", "EXTERNAL_URLS", "TRUSTED_TICKET_KEYS", "ADMIN_ADDRESS", "--print-config"] {
         assert!(output.contains(name), "{name}");
     }
     let (code, output, _) = outcome(program(&[]).arg("--version"));

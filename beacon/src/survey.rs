@@ -1,0 +1,73 @@
+//! A look at several communities, one after the other, for one answer about all of them.
+
+use std::collections::BTreeSet;
+
+use rendezvous_protocol::community::Community;
+
+use crate::config::Config;
+
+/// The most communities that are looked at: each may cost a call of its object.
+pub(crate) const COMMUNITIES_MAX: usize = 64;
+
+/// Says for what several communities are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The info document.
+    Info,
+    /// `/admin`.
+    Admin,
+}
+
+/// Holds what has been found out.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) about: About,
+    /// One for each community that has been looked at, absent where its object does not answer.
+    found: Vec<Option<Summary>>,
+}
+
+/// Holds figures of a list. None of them says who anybody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// How many are present.
+    pub(crate) live: usize,
+    /// In how many providers, sites and households they count. Zero where nobody asks.
+    pub(crate) networks: [usize; 3],
+}
+
+impl Survey {
+    pub(crate) const fn new(about: About) -> Self {
+        Self { about, found: Vec::new() }
+    }
+
+    fn communities<'a>(&self, config: &'a Config) -> &'a BTreeSet<Community> {
+        match self.about {
+            About::Info => &config.listed_communities,
+            About::Admin => config.known_communities(),
+        }
+    }
+
+    /// Returns the community to look at next, if one is left.
+    pub(crate) fn next(&self, config: &Config) -> Option<Community> {
+        let is_left = self.found.len() < COMMUNITIES_MAX;
+        self.communities(config).iter().nth(self.found.len()).filter(|_| is_left).cloned()
+    }
+
+    /// Takes what was found out about that one.
+    pub(crate) fn found(&mut self, summary: Option<Summary>) {
+        self.found.push(summary);
+    }
+
+    /// Returns what was found out about each community.
+    pub(crate) fn summaries<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> impl Iterator<Item = (&'a Community, &'a Option<Summary>)> {
+        self.communities(config).iter().zip(&self.found)
+    }
+
+    /// Returns how many communities were not looked at.
+    pub(crate) fn omitted(&self, config: &Config) -> usize {
+        self.communities(config).len().saturating_sub(self.found.len())
+    }
+}

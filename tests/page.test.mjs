@@ -1,0 +1,119 @@
+// The beacon's page in real Chromium, as both hosts serve it: what it shows, who comes and goes, and its own announce.
+//
+// A violation of the page's policy, an error in its scripts or a request to anywhere else fails the tests.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { chromium } from "playwright-core";
+import { ADVICE, findChromium } from "../tools/chromium.mjs";
+import { ROOT } from "../tools/steps.mjs";
+import { newSigner, sign, verify } from "../public/ticket.js";
+import { HOSTS, withHost } from "./hosts.mjs";
+import { announce, call, eventually, peerIds, peers } from "./http.mjs";
+import { newPeer, signTicket } from "./ticket.mjs";
+
+const PATIENCE_MS = 30_000;
+const HOSTILE = '<img src=x onerror="document.title=1">';
+
+let browser;
+before(async () => {
+  assert.ok(findChromium(), ADVICE);
+  browser = await chromium.launch({ executablePath: findChromium(), args: ["--no-sandbox", "--disable-gpu", "--disable-quic"] });
+});
+after(() => browser?.close());
+
+for (const host of HOSTS) describe(host.name, () => {
+  let beacon;
+  const mishaps = [];
+  before(async () => {
+    const vars = {
+      COMMUNITIES: "mainnet,chess",
+      LISTED_COMMUNITIES: "mainnet,chess",
+      SHOW_PEERS: "on",
+      OPERATOR_NAME: HOSTILE,
+      PEERS_MAX_AGE_SECONDS: "1",
+    };
+    beacon = await host.start({ vars });
+  });
+  after(() => beacon.stop());
+
+  async function open(options) {
+    const page = await browser.newPage(options);
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on("pageerror", (error) => mishaps.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && mishaps.push(message.text()));
+    page.on("request", (request) => request.url().startsWith(beacon.url) || mishaps.push(`asked for ${request.url()}`));
+    await page.goto(`${beacon.url}/`);
+    return page;
+  }
+
+  test("it shows people, joins and leaves, and what peers write stays text", async () => {
+    const resident = newPeer({ userId: HOSTILE });
+    await announce(beacon.url, signTicket(resident));
+    const page = await open();
+    const people = page.getByRole("region", { name: "People in mainnet" });
+    await people.getByText(HOSTILE, { exact: true }).waitFor();
+    await people.getByText("verified", { exact: true }).waitFor();
+    await page.getByText("Nobody is here at the moment.").filter({ visible: true }).waitFor();
+    const guest = newPeer({ userId: "a guest" });
+    const issuedAt = Date.now();
+    await announce(beacon.url, signTicket(guest, { issuedAt }));
+    await page.getByRole("log").getByText("a guest joined mainnet").waitFor();
+    const goodbye = signTicket(guest, { issuedAt: issuedAt + 1, leave: true });
+    assert.equal((await call(beacon.url, "/leave", { json: { ticket: goodbye } })).json.left, true);
+    await page.getByRole("log").getByText("a guest left mainnet").waitFor();
+    assert.equal(await page.locator("img:not([src='/icon.svg'])").count(), 0);
+    assert.equal(await page.title(), `Who is online? · ${HOSTILE}`);
+    await page.close();
+    assert.deepEqual(mishaps, []);
+  });
+
+  test("it announces itself by keyboard, is listed, leaves, and says goodbye when it is closed", async () => {
+    const page = await open({ viewport: { width: 390, height: 844 } });
+    await page.getByLabel("Community").selectOption("chess");
+    await page.getByLabel("Name, for everybody to read").fill("a visitor");
+    await page.keyboard.press("Enter");
+    const people = page.getByRole("region", { name: "People in chess" });
+    await people.getByText("this page", { exact: true }).waitFor();
+    await page.getByText("Listed", { exact: true }).waitFor();
+    const [peerId] = peerIds(await peers(beacon.url, { community: "chess" }));
+    assert.match(peerId, /^page-[0-9a-f]{12}$/);
+    const list = () => peers(beacon.url, { community: "chess" });
+    const isEmpty = (reply) => reply.json.total === 0;
+    await page.getByRole("button", { name: "Leave" }).click();
+    await page.getByText("You have left.").waitFor();
+    await eventually(list, isEmpty, PATIENCE_MS);
+    await page.getByRole("button", { name: "Announce this page" }).click();
+    await people.getByText("this page", { exact: true }).waitFor();
+    await page.goto("about:blank");
+    await eventually(list, isEmpty, PATIENCE_MS);
+    await page.close();
+    assert.deepEqual(mishaps, []);
+  });
+});
+
+test("the page's own check of a signed ticket agrees with the vectors", async () => {
+  const vectors = JSON.parse(await readFile(join(ROOT, "tests/vectors/tickets.json"), "utf8"));
+  // Shapes, and how long a ticket may live, the beacon has checked before it lists one.
+  const codes = ["ok", "SIGNATURE_INVALID", "EXPIRED", "NOT_YET_VALID", "COMMUNITY_MISMATCH"];
+  const seen = new Set();
+  for (const { name, expect, now, community, ticket, allow } of vectors) {
+    if (!codes.includes(expect) || allow !== undefined) continue;
+    assert.equal(await verify(JSON.parse(ticket), community, now), expect === "ok", name);
+    seen.add(expect);
+  }
+  assert.deepEqual([...seen].sort(), codes.sort());
+});
+
+test("what the page signs, a beacon accepts", async () => {
+  await withHost(HOSTS[0], {}, async ({ url }) => {
+    const issuedAt = Date.now();
+    const fields = { peerId: "page-1", userId: "a ☂", community: "mainnet", issuedAt, expiresAt: issuedAt + 180_000 };
+    const ticket = await sign(await newSigner(), fields);
+    assert.equal((await announce(url, ticket)).json.accepted, true);
+    assert.equal(await verify(ticket, "mainnet", issuedAt), true);
+    assert.equal(await verify({ ...ticket, payload: { ...ticket.payload, userId: "b" } }, "mainnet", issuedAt), false);
+  });
+});
