@@ -143,6 +143,26 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// The help of an option of this name in a command and in those below it.
+    fn texts(command: &clap::Command, option: &str, texts: &mut Vec<String>) {
+        let found = command.get_arguments().find(|argument| argument.get_long() == Some(option));
+        texts.extend(found.and_then(|argument| argument.get_help()).map(ToString::to_string));
+        for command in command.get_subcommands() {
+            self::texts(command, option, texts);
+        }
+    }
+
+    #[test]
+    fn an_option_of_several_commands_has_one_text() {
+        for (option, least) in [("newest-seen", 2), ("timeout", 10), ("public-key", 4), ("root", 4)] {
+            let mut all = Vec::new();
+            texts(&Arguments::command(), option, &mut all);
+            assert!(all.len() >= least, "--{option} is in {} commands", all.len());
+            all.dedup();
+            assert_eq!(all.len(), 1, "--{option}: {all:?}");
+        }
+    }
+
     /// What `--help` of a command and of each below it shows, in 80 columns.
     fn reference(command: &clap::Command, text: &mut String) {
         let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::beacon::Beacon;
+use crate::fetch::TimeoutArguments;
 use crate::tickets::TicketArguments;
 use crate::trust::TrustArguments;
 use crate::values::{parse_duration, parse_live_count};
@@ -39,8 +40,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
   RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
-  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
-                                     in seconds since 1970
+  SOURCE_DATE_EPOCH                  the time to judge at, in seconds since 1970,
+                                     instead of the clock's
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
   SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
@@ -74,9 +75,8 @@ pub(crate) struct CheckArguments {
     /// Least time that must be left of a capsule's life: one run of its schedule. [default: a sixth of its life]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) min_remaining: Option<Duration>,
-    /// Longest time to spend on each file and each request. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -19,7 +19,7 @@ use crate::beacon::{BEACONS_MAX, Beacon};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Failure};
-use crate::fetch::{DEFAULT_TIMEOUT, Fetcher};
+use crate::fetch::Fetcher;
 use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::settings::beacons_if_any;
@@ -66,7 +66,7 @@ pub(crate) fn check(
         "checking {}, and the beacons that they name",
         text::count(sources.len(), "capsule", "capsules")
     ));
-    let timeout = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = arguments.timeout.duration();
     let (capsules, tickets) = if sources.is_empty() {
         (Vec::new(), TicketSettings::new(&arguments.tickets, environment)?)
     } else {
