@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::announce::AnnounceArguments;
-use crate::commands::check::CheckArguments;
+use crate::commands::check::{CheckArguments, CheckFormat};
 use crate::commands::completions::{CompletionsArguments, ManArguments};
 use crate::commands::cosign::CosignArguments;
 use crate::commands::diff::DiffArguments;
@@ -52,6 +52,7 @@ Exit codes, of every command:
   2  usage: a wrong argument or variable, or a file that cannot be read or
      written
   3  could not reach: no beacon answered, or the address could not be fetched
+  4  alert, of `capsule check --history`: too little was well in 15 minutes
 
 `capsule COMMAND --help` has examples and the environment variables.";
 
@@ -109,7 +110,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Whether the result is for a script.
-    pub(crate) const fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         match self {
             Self::Keygen(arguments) => arguments.json,
             Self::Root(arguments) => arguments.command.json(),
@@ -119,7 +120,7 @@ impl Command {
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
-            Self::Check(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.format() == CheckFormat::Json,
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,

@@ -26,6 +26,7 @@ mod minisig;
 mod network;
 mod nonce;
 mod outcome;
+mod page;
 mod publication;
 mod reader;
 mod refusal;

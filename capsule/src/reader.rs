@@ -14,6 +14,7 @@ use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::{FetchError, Fetcher};
 use crate::files::read_file;
 use crate::network::NetworkError;
+use crate::page::Page;
 use crate::refusal::Refusal;
 use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError};
 
@@ -106,6 +107,12 @@ impl Reader {
     /// Spends at most `timeout` on each file.
     pub(crate) fn new(timeout: Duration) -> Result<Self, NetworkError> {
         Ok(Self { fetcher: Fetcher::new()?, timeout })
+    }
+
+    /// Returns one that asks as this page would.
+    #[must_use]
+    pub(crate) fn for_page(self, page: Page) -> Self {
+        Self { fetcher: self.fetcher.for_page(page), ..self }
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.

@@ -5,13 +5,16 @@
 mod arguments;
 mod beacons;
 mod capsules;
+mod history;
 mod problem;
+mod prometheus;
 mod report;
 
 use std::collections::BTreeSet;
 use std::thread::Builder;
+use std::time::Duration;
 
-pub(crate) use self::arguments::CheckArguments;
+pub(crate) use self::arguments::{CheckArguments, CheckFormat};
 use self::beacons::{BeaconHealth, ask};
 use self::capsules::{CapsuleHealth, examine};
 use self::report::HealthReport;
@@ -20,8 +23,10 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Failure};
 use crate::fetch::Fetcher;
+use crate::hook::{self, Ran};
 use crate::log::Log;
 use crate::outcome::Outcome;
+use crate::page::Page;
 use crate::settings::beacons_if_any;
 use crate::source::Source;
 use crate::text;
@@ -31,12 +36,18 @@ use crate::trust::{Judge, Trusted};
 /// Capsules, each of which is fetched in a thread of its own.
 const CAPSULES_MAX: usize = 64;
 
+/// The longest time that the command of --on-failure may take.
+pub(crate) const ON_FAILURE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Why nothing is checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckError {
     /// Neither capsules nor beacons.
     #[error("nothing to check: give the URL of a capsule, or --beacon URL, or set RENDEZVOUS_BEACONS")]
     Nothing,
+    /// No page can be of it.
+    #[error("--origin must be the origin of a page, like https://app.example.org, and nothing more")]
+    NoOrigin,
     /// More than are asked at once.
     #[error("{count} capsules are more than {CAPSULES_MAX}: check them in several runs")]
     TooManyCapsules {
@@ -56,7 +67,12 @@ pub(crate) fn check(
 ) -> Result<Outcome, Failure> {
     // None is not a mistake where there are capsules.
     let given = beacons_if_any(&arguments.beacons, environment)?;
-    let sources: Vec<_> = arguments.capsules.iter().map(|name| Source::new(name)).collect();
+    let mut sources: Vec<Source> = Vec::new();
+    for source in arguments.capsules.iter().map(|name| Source::new(name)) {
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
     match (sources.len(), given.len()) {
         (0, 0) => return Err(CheckError::Nothing.into()),
         (count, _) if count > CAPSULES_MAX => return Err(CheckError::TooManyCapsules { count }.into()),
@@ -66,23 +82,51 @@ pub(crate) fn check(
         "checking {}, and the beacons that they name",
         text::count(sources.len(), "capsule", "capsules")
     ));
+    // What cannot be read is better known before anybody is asked.
+    if let Some(path) = &arguments.history {
+        history::read(path)?;
+    }
+    let origin = arguments.origin()?;
     let timeout = arguments.timeout.duration();
     let (capsules, tickets) = if sources.is_empty() {
         (Vec::new(), TicketSettings::new(&arguments.tickets, environment)?)
     } else {
         let trusted = Trusted::new(&arguments.trust, environment)?;
         let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
-        let examine = |source: &Source| examine(source, arguments, &judge, timeout, clock);
+        let examine = |source: &Source| examine(source, arguments, &judge, &Page::new(origin.clone()), clock);
         let capsules = at_once(&sources, examine, |source| Ok(CapsuleHealth::died(source)));
         (capsules.into_iter().collect::<Result<Vec<_>, _>>()?, judge.tickets)
     };
     let (asked, revoked) = choose(given, &capsules);
     let fetcher = Fetcher::new()?;
-    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, timeout, clock);
+    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, Page::new(origin.clone()), timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
-    let report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()? };
-    Ok(report.outcome(arguments))
+    let mut report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()?, success: None };
+    if let Some(path) = &arguments.history {
+        let (good, all) = report.counts();
+        report.success = Some(history::record(path, report.now, good, all)?);
+    }
+    if let Some(command) = &arguments.on_failure
+        && report.is_failure()
+    {
+        tell(command, &report);
+    }
+    Ok(report.outcome(arguments.format()))
+}
+
+/// Runs the command that tells somebody. Whatever becomes of it, the exit code stays that of the check.
+fn tell(command: &str, report: &HealthReport) {
+    let per_cent = report.success.and_then(|success| success.per_cent);
+    let variables = [
+        ("CAPSULE_SUMMARY", report.summary()),
+        ("CAPSULE_COMMUNITY", report.community.to_string()),
+        ("CAPSULE_SUCCESS_PERCENT", per_cent.map(|per_cent| per_cent.to_string()).unwrap_or_default()),
+    ];
+    if let Ran::Badly { reason } = hook::run(command, &variables, ON_FAILURE_LIMIT, || false) {
+        // Said even with --quiet: somebody was to be told, and was not.
+        Log::new(false).note(format_args!("error: --on-failure: {reason}"));
+    }
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of
