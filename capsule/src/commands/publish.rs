@@ -72,7 +72,7 @@ pub(crate) fn publish(
 ) -> Result<Outcome, Failure> {
     clock.check_signing()?;
     let pace = Pace::Once { cadence: arguments.cadence, farewell: arguments.farewell };
-    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, pace, environment)?)?;
+    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, pace, environment)?, log)?;
     let report = publisher.round(|| clock.now(), Interruptions::Held, log)?;
     let exit = report.exit();
     Ok(if arguments.json { Outcome::json(&report, exit) } else { Outcome::text(report.to_text(), exit) })

@@ -9,6 +9,7 @@ use rendezvous_protocol::origin::Origin;
 use super::CheckError;
 use crate::beacon::Beacon;
 use crate::fetch::TimeoutArguments;
+use crate::hook::OnFailureArguments;
 use crate::page::StaticHost;
 use crate::tickets::TicketArguments;
 use crate::trust::TrustArguments;
@@ -112,9 +113,8 @@ pub(crate) struct CheckArguments {
     /// File that remembers the last 15 minutes from one run to the next, for the success rate.
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
-    /// Command for the shell, to run when something is unhealthy; with --history when the success rate falls below 80 %.
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) on_failure: Option<String>,
+    #[command(flatten)]
+    pub(crate) on_failure: OnFailureArguments,
     /// What to print. [default: text]
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "github_issue"])]
     pub(crate) format: Option<CheckFormat>,

@@ -12,7 +12,6 @@ mod report;
 
 use std::collections::BTreeSet;
 use std::thread::Builder;
-use std::time::Duration;
 
 pub(crate) use self::arguments::{CheckArguments, CheckFormat};
 use self::beacons::{BeaconHealth, ask};
@@ -23,7 +22,6 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Failure};
 use crate::fetch::Fetcher;
-use crate::hook::{self, Ran};
 use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::page::Page;
@@ -35,9 +33,6 @@ use crate::trust::{Judge, Trusted};
 
 /// Capsules, each of which is fetched in a thread of its own.
 const CAPSULES_MAX: usize = 64;
-
-/// The longest time that the command of --on-failure may take.
-pub(crate) const ON_FAILURE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why nothing is checked.
 #[derive(Debug, thiserror::Error)]
@@ -107,26 +102,12 @@ pub(crate) fn check(
         let (good, all) = report.counts();
         report.success = Some(history::record(path, report.now, good, all)?);
     }
-    if let Some(command) = &arguments.on_failure
+    if let Some(command) = &arguments.on_failure.on_failure
         && report.is_failure()
     {
-        tell(command, &report);
+        report.notice().tell(command);
     }
     Ok(report.outcome(arguments.format()))
-}
-
-/// Runs the command that tells somebody. Whatever becomes of it, the exit code stays that of the check.
-fn tell(command: &str, report: &HealthReport) {
-    let per_cent = report.success.and_then(|success| success.per_cent);
-    let variables = [
-        ("CAPSULE_SUMMARY", report.summary()),
-        ("CAPSULE_COMMUNITY", report.community.to_string()),
-        ("CAPSULE_SUCCESS_PERCENT", per_cent.map(|per_cent| per_cent.to_string()).unwrap_or_default()),
-    ];
-    if let Ran::Badly { reason } = hook::run(command, &variables, ON_FAILURE_LIMIT, || false) {
-        // Said even with --quiet: somebody was to be told, and was not.
-        Log::new(false).note(format_args!("error: --on-failure: {reason}"));
-    }
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of

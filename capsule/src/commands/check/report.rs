@@ -14,6 +14,7 @@ use super::history::SuccessReport;
 use super::problem::HealthProblem;
 use super::prometheus;
 use crate::failure::Exit;
+use crate::hook::FailureNotice;
 use crate::outcome::Outcome;
 use crate::text;
 
@@ -94,8 +95,17 @@ impl HealthReport {
         result
     }
 
+    /// For whoever is to be told.
+    pub(super) fn notice(&self) -> FailureNotice {
+        FailureNotice {
+            summary: self.summary(),
+            community: self.community.to_string(),
+            per_cent: self.success.and_then(|success| success.per_cent),
+        }
+    }
+
     /// One sentence.
-    pub(super) fn summary(&self) -> String {
+    fn summary(&self) -> String {
         let rate = match self.success {
             Some(SuccessReport { per_cent: Some(per_cent), alert }) => {
                 let least = if alert.is_on() { format!(", below {LEAST_PER_CENT} %") } else { String::new() };
