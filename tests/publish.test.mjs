@@ -469,6 +469,16 @@ describe("a lifetime that the host cannot keep fresh", () => {
     });
   }
 
+  test("is that of a schedule as GitHub starts it, where GitHub runs the program", async (context) => {
+    const [beacon] = await started(context, serveTickets(signTicket(newPeer())));
+    const args = ["--cadence", "github-actions", "--host", "github-pages", "--lifetime"];
+    const { code, stderr } = await publish([beacon.url], [...args, "1h"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /30m until the next run, 10m in caches .* are 1h10m/);
+    assert.equal((await publish([beacon.url], [...args, "2h"])).code, 0);
+    assert.match((await publish([beacon.url], ["--cadence", "often"])).stderr, /units, like .*, or github-actions/);
+  });
+
   test("is refused by watch for its own rhythm", async () => {
     const { code, stderr } = await capsule(["watch", "--every", "20m", "--beacon", "http://127.0.0.1:9", "--out", scratch], SIGNS);
     assert.equal(code, 2);
