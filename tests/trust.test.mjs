@@ -134,6 +134,7 @@ describe("help", () => {
     "root sign": [[], [0, 1, 2]],
     "root verify": [["SOURCE_DATE_EPOCH", ...PROXY], [0, 1, 2, 3]],
     verify: [[...READER, ...TRUST], [0, 1, 2, 3]],
+    who: [[...READER, ...TRUST], [0, 1, 2, 3]],
     cosign: [["RENDEZVOUS_CAPSULE_PRIVATE_KEY", ...READER, ...TRUST], [0, 1, 2, 3]],
     ticket: [
       [
@@ -744,6 +745,8 @@ describe("check", () => {
       [[], /nothing to check/],
       [["https://example.org/peers.json"], /--public-key KEY or --root FILE/],
       [["nowhere.json", ...key], /nowhere.json cannot be read/],
+      [["http://user:secret@127.0.0.1/peers.json", ...key], /^error: http:\/\/\(not shown\)@127\.0\.0\.1\/peers\.json .* a password in it$/m],
+      [["http://127.0.0.1:99999/peers.json", ...key], /a port from 1 to 65535/],
       [["--beacon", "beacon"], /address of a beacon/],
     ]) {
       const { code, stderr } = await capsule(["check", ...args]);
@@ -1053,6 +1056,54 @@ describe("diff and explain", () => {
       assert.equal(code, 0);
       assert.doesNotMatch(stdout, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
       assert.ok(stdout.includes("evil"), args[0]);
+    }
+  });
+});
+
+describe("who", () => {
+  test("shows whom a beacon lists, each by a good ticket, and counts the others", async (context) => {
+    const [peer, other] = [newPeer(), newPeer()];
+    const tickets = [
+      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet" }),
+      signTicket(other, { issuedAt: NOW - 600_000, community: "mainnet" }),
+      { ...signTicket(other, { issuedAt: NOW, community: "mainnet" }), signature: signTicket(peer).signature },
+    ];
+    const [beacon] = await started(context, serveBeacon(tickets));
+    const { code, stdout } = await capsule(["who", beacon.url]);
+    assert.equal(code, 0);
+    const [head, row, empty, ...last] = stdout.split("\n");
+    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY$/);
+    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(peer.publicKey), empty], [peer.peerId, true, ""]);
+    assert.deepEqual(last, [`1 live and 0 recently seen of mainnet, verified: ${beacon.url}`, "not shown: 1 EXPIRED, 1 SIGNATURE_INVALID", ""]);
+    const { result } = await json(["who", `${beacon.url}/`]);
+    assert.deepEqual(result.peers.map(({ peerId, publicKey, status }) => [peerId, publicKey, status]), [[peer.peerId, peer.publicKey, "live"]]);
+  });
+
+  test("verifies a capsule first", async (context) => {
+    const ring = await keyring("p", "q");
+    const peer = newPeer();
+    await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [signTicket(peer, { issuedAt: NOW, community: "mainnet" })], issuedAt: NOW });
+    const [host] = await started(context, serveDirectory(ring.directory));
+    for (const source of [ring.path("peers.json"), `${host.url}/peers.json?x=1`]) {
+      const shown = await good(["who", source, "--public-key", ring.keys.p.publicKey]);
+      assert.deepEqual(shown.peers.map(({ peerId }) => peerId), [peer.peerId]);
+      const refused = await json(["who", source, "--public-key", ring.keys.q.publicKey]);
+      assert.deepEqual([refused.code, refused.result.code, refused.result.peers], [1, "SIGNATURE_INVALID", undefined]);
+    }
+  });
+
+  test("says what it cannot be", async (context) => {
+    const [page, dead] = await started(context, serveHtml(), serveDead());
+    for (const [args, code, message] of [
+      [[page.url], 1, /address of a beacon\?/],
+      [[dead.url, "--timeout", "1s"], 3, /could not be fetched/],
+      [[`${page.url}/?x`], 2, /a capsule's address ends in \.json, and this must be the address of a beacon without/],
+      [[page.url, "--root", "1.root.json"], 2, /signed by nobody/],
+      [[`${page.url}/peers.json`], 2, /nobody to trust/],
+    ]) {
+      const run = await capsule(["who", ...args]);
+      assert.equal(run.code, code, args.join(" "));
+      assert.match(run.stdout + run.stderr, message);
     }
   });
 });

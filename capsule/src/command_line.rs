@@ -15,6 +15,7 @@ use crate::commands::root::RootArguments;
 use crate::commands::ticket::MintArguments;
 use crate::commands::verify::VerifyArguments;
 use crate::commands::watch::WatchArguments;
+use crate::commands::who::WhoArguments;
 
 const OVERVIEW: &str = "\
 How it goes together:
@@ -39,6 +40,8 @@ For a server that newcomers are to find even when all beacons are gone:
      capsule ticket --key node-key.pem --peer-id my-server
        a ticket of a week, which its publisher puts into every capsule
 And to see what is going on:
+     capsule who https://beacon.example.org
+       who is online, by a beacon or a capsule
      capsule check https://example.org/capsules/peers.json --root 1.root.json
        from a schedule: are the capsule and its beacons well?
      capsule explain, capsule diff, capsule inspect
@@ -94,6 +97,8 @@ pub(crate) enum Command {
     Announce(AnnounceArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
+    /// Say who is online, by a beacon or a capsule, with every signature checked.
+    Who(WhoArguments),
     /// Check the health of capsules and beacons, for a schedule.
     Check(CheckArguments),
     /// Say why each entry of a capsule is there.
@@ -120,6 +125,7 @@ impl Command {
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
+            Self::Who(arguments) => arguments.json,
             Self::Check(arguments) => arguments.format() == CheckFormat::Json,
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,

@@ -14,6 +14,7 @@ use super::problem::HealthProblem;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::fetch::FetchError;
 use crate::page::Page;
 use crate::reader::Reader;
 use crate::source::{Source, SourceError};
@@ -103,7 +104,8 @@ pub(super) fn examine(
     };
     let took = begun.elapsed();
     let mut health = match &verdict {
-        Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
+        // A mistyped address is not a host that is down: it fails below, as for every command.
+        Err(JudgeError::Source(SourceError::Fetch { url, error })) if !matches!(error, FetchError::BadUrl { .. }) => {
             let detail =
                 if *source == Source::Url(url.clone()) { error.to_string() } else { format!("{url}: {error}") };
             let mut health = CapsuleHealth::unfetched(source, took, HealthProblem::new(error.code(), detail));
