@@ -146,7 +146,7 @@ describe("help", () => {
       ],
       [0, 2],
     ],
-    check: [["RENDEZVOUS_BEACONS", ...READER, ...TRUST], [0, 1, 2, 3]],
+    check: [["RENDEZVOUS_BEACONS", ...READER, ...TRUST], [0, 1, 2, 3, 4]],
     explain: [READER, [0, 1, 2, 3]],
     diff: [["SOURCE_DATE_EPOCH", ...PROXY], [0, 1, 2, 3]],
   };
