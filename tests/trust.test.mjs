@@ -811,7 +811,7 @@ describe("check asks as a page would", () => {
     assert.deepEqual(found(other), [1, ["CORS_NOT_ALLOWED"]]);
     assert.match(detail(other), /from pages of https:\/\/page\.example: Access-Control-Allow-Origin is https:\/\/app\.example\. Set /);
     const { code, stderr } = await capsule(["check", own.server.url, "--origin", "https://app.example/page"], { env: {} });
-    assert.deepEqual([code, /--origin must be/.test(stderr)], [2, true]);
+    assert.deepEqual([code, /--origin <ORIGIN>.: must be the origin of a page/.test(stderr)], [2, true]);
   });
 
   test("and says what to set at which host", async (context) => {

@@ -7,7 +7,6 @@
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use rendezvous_protocol::backoff::Backoff;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, ORIGIN, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
@@ -17,7 +16,6 @@ use ureq::{Agent, Proxy};
 use crate::network::{Network, NetworkError, has_port_or_none};
 use crate::page::Page;
 use crate::text;
-use crate::values::parse_duration;
 
 /// Attempts at one address: the first, and two more where the failure may be a passing one.
 const ATTEMPTS: u32 = 3;
@@ -27,21 +25,6 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Dura
 
 /// The time for one address, all attempts together, where nobody says otherwise.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long one address may take.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct TimeoutArguments {
-    /// Longest time to spend on each address, all attempts together. [default: 20s; of announce 10s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-}
-
-impl TimeoutArguments {
-    /// Returns what is asked for, or the usual time.
-    pub(crate) fn duration(self) -> Duration {
-        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
-    }
-}
 
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);

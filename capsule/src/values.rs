@@ -7,6 +7,7 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, ROLE_MAX_KEYS};
 use rendezvous_protocol::merge::Shares;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::ticket::{PeerId, UserId};
 use rendezvous_protocol::time::UnixMillis;
 
@@ -25,6 +26,12 @@ pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
 /// A public key.
 pub(crate) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
     PublicKey::from_text(text).map_err(|error| format!("must have public keys: {error}"))
+}
+
+/// The origin of a page.
+pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
+    Origin::parse(text)
+        .ok_or_else(|| "must be the origin of a page, like https://app.example.org, and nothing more".to_owned())
 }
 
 /// A peer's name.

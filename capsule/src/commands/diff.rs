@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::TimeoutArguments;
 use crate::outcome::Outcome;
-use crate::reader::Reader;
+use crate::reader::{Reader, TimeoutArguments};
 use crate::source::Source;
 use crate::text;
 

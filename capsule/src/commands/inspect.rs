@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::{Fetcher, TimeoutArguments};
+use crate::fetch::Fetcher;
 use crate::outcome::Outcome;
+use crate::reader::TimeoutArguments;
 use crate::source::Source;
 use crate::text;
 

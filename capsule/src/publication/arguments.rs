@@ -9,8 +9,8 @@ use rendezvous_protocol::merge::Shares;
 use super::probe::{Probe, parse_probe};
 use crate::beacon::Beacon;
 use crate::destination::Address;
-use crate::fetch::TimeoutArguments;
 use crate::host::Host;
+use crate::reader::TimeoutArguments;
 use crate::tickets::TicketArguments;
 use crate::values::{parse_beacon_count, parse_duration, parse_peer_count, parse_shares};
 

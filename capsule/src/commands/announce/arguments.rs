@@ -8,7 +8,7 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::ticket::{PeerId, UserId};
 
 use crate::beacon::Beacon;
-use crate::fetch::TimeoutArguments;
+use crate::reader::TimeoutArguments;
 use crate::values::{parse_community, parse_duration, parse_peer_id, parse_user_id};
 
 const ANNOUNCE_HELP: &str = "\

@@ -6,14 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_protocol::origin::Origin;
 
-use super::CheckError;
 use crate::beacon::Beacon;
-use crate::fetch::TimeoutArguments;
 use crate::hook::OnFailureArguments;
 use crate::page::StaticHost;
+use crate::reader::TimeoutArguments;
 use crate::tickets::TicketArguments;
 use crate::trust::TrustArguments;
-use crate::values::{parse_duration, parse_live_count};
+use crate::values::{parse_duration, parse_live_count, parse_origin};
 
 const CHECK_HELP: &str = "\
 Examples:
@@ -107,9 +106,9 @@ pub(crate) struct CheckArguments {
     pub(crate) min_remaining: Option<Duration>,
     #[command(flatten)]
     pub(crate) timeout: TimeoutArguments,
-    /// Origin of a page that is to read them: sent in the header Origin. [default: https://page.example]
-    #[arg(long, value_name = "ORIGIN")]
-    pub(crate) origin: Option<String>,
+    /// Origin of a page that is to read them: sent in the header Origin.
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin, default_value = DEFAULT_ORIGIN)]
+    pub(crate) origin: Origin,
     /// File that remembers the last 15 minutes from one run to the next, for the success rate.
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
@@ -147,10 +146,5 @@ impl CheckArguments {
             Self { github_issue: true, .. } => CheckFormat::GithubIssue,
             _ => self.format.unwrap_or(CheckFormat::Text),
         }
-    }
-
-    /// Returns the origin of the page that is to read what is checked.
-    pub(super) fn origin(&self) -> Result<Origin, CheckError> {
-        Origin::parse(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN)).ok_or(CheckError::NoOrigin)
     }
 }

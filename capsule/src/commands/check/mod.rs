@@ -40,9 +40,6 @@ pub(crate) enum CheckError {
     /// Neither capsules nor beacons.
     #[error("nothing to check: give the URL of a capsule, or --beacon URL, or set RENDEZVOUS_BEACONS")]
     Nothing,
-    /// No page can be of it.
-    #[error("--origin must be the origin of a page, like https://app.example.org, and nothing more")]
-    NoOrigin,
     /// More than are asked at once.
     #[error("{count} capsules are more than {CAPSULES_MAX}: check them in several runs")]
     TooManyCapsules {
@@ -81,20 +78,20 @@ pub(crate) fn check(
     if let Some(path) = &arguments.history {
         history::read(path)?;
     }
-    let origin = arguments.origin()?;
+    let page = || Page::new(arguments.origin.clone());
     let timeout = arguments.timeout.duration();
     let (capsules, tickets) = if sources.is_empty() {
         (Vec::new(), TicketSettings::new(&arguments.tickets, environment)?)
     } else {
         let trusted = Trusted::new(&arguments.trust, environment)?;
         let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
-        let examine = |source: &Source| examine(source, arguments, &judge, &Page::new(origin.clone()), clock);
+        let examine = |source: &Source| examine(source, arguments, &judge, &page(), clock);
         let capsules = at_once(&sources, examine, |source| Ok(CapsuleHealth::died(source)));
         (capsules.into_iter().collect::<Result<Vec<_>, _>>()?, judge.tickets)
     };
     let (asked, revoked) = choose(given, &capsules);
     let fetcher = Fetcher::new()?;
-    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, Page::new(origin.clone()), timeout, clock);
+    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, page(), timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
     let mut report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()?, success: None };
@@ -107,7 +104,13 @@ pub(crate) fn check(
     {
         report.notice().tell(command);
     }
-    Ok(report.outcome(arguments.format()))
+    let exit = report.exit();
+    Ok(match arguments.format() {
+        CheckFormat::Json => Outcome::json(&report.to_json(), exit),
+        CheckFormat::Text => Outcome::text(report.to_text(), exit),
+        CheckFormat::Prometheus => Outcome::text(prometheus::render(&report), exit),
+        CheckFormat::GithubIssue => Outcome::text(report.to_issue(), exit),
+    })
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of

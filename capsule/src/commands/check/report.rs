@@ -7,15 +7,12 @@ use rendezvous_protocol::success_rate::{Alert, LEAST_PER_CENT, WINDOW};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
-use super::arguments::CheckFormat;
 use super::beacons::BeaconHealth;
 use super::capsules::CapsuleHealth;
 use super::history::SuccessReport;
 use super::problem::HealthProblem;
-use super::prometheus;
 use crate::failure::Exit;
 use crate::hook::FailureNotice;
-use crate::outcome::Outcome;
 use crate::text;
 
 const CAPSULE_HEAD: [&str; 8] = ["CAPSULE", "HEALTHY", "TIME", "ISSUED", "EXPIRES", "LIVE", "SEEN", "WHAT IS WRONG"];
@@ -32,17 +29,6 @@ pub(super) struct HealthReport {
 }
 
 impl HealthReport {
-    /// As the result of the command.
-    pub(super) fn outcome(&self, format: CheckFormat) -> Outcome {
-        let exit = self.exit();
-        match format {
-            CheckFormat::Json => Outcome::json(&self.to_json(), exit),
-            CheckFormat::Text => Outcome::text(self.to_text(), exit),
-            CheckFormat::Prometheus => Outcome::text(prometheus::render(self), exit),
-            CheckFormat::GithubIssue => Outcome::text(self.to_issue(), exit),
-        }
-    }
-
     /// Whether there is nothing wrong. (With the success rate there may be.)
     pub(super) fn is_healthy(&self) -> bool {
         self.unhealthy() == (0, 0)
@@ -60,7 +46,8 @@ impl HealthReport {
         (all.saturating_sub(capsules).saturating_sub(beacons), all)
     }
 
-    fn exit(&self) -> Exit {
+    /// The exit code for it.
+    pub(super) fn exit(&self) -> Exit {
         if self.success.is_some_and(|success| success.alert.is_on()) {
             return Exit::Alert;
         }
@@ -80,7 +67,8 @@ impl HealthReport {
         (capsules, beacons)
     }
 
-    fn to_json(&self) -> Value {
+    /// For scripts.
+    pub(super) fn to_json(&self) -> Value {
         let mut result = json!({
             "ok": self.exit() == Exit::Good,
             "community": self.community.as_str(),
@@ -160,7 +148,8 @@ impl HealthReport {
         self.beacons.iter().map(row).collect()
     }
 
-    fn to_text(&self) -> String {
+    /// Tables, and a sentence.
+    pub(super) fn to_text(&self) -> String {
         let mut shown = String::new();
         if !self.capsules.is_empty() {
             shown.push_str(&table(CAPSULE_HEAD, self.capsule_rows()));
@@ -174,7 +163,7 @@ impl HealthReport {
     }
 
     /// The title, an empty line, and the body.
-    fn to_issue(&self) -> String {
+    pub(super) fn to_issue(&self) -> String {
         let mut shown = format!("{}\n\nChecked at {}.\n", self.summary(), text::date(self.now));
         if !self.capsules.is_empty() {
             shown.push('\n');

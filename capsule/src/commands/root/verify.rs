@@ -16,9 +16,8 @@ use super::report::{Signing, root_json, root_text};
 use super::signatures::signatures_refused;
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::TimeoutArguments;
 use crate::outcome::Outcome;
-use crate::reader::{Reader, WalkError, read_root, root_refused};
+use crate::reader::{Reader, TimeoutArguments, WalkError, read_root, root_refused};
 use crate::refusal::{Refusal, Unfinished};
 use crate::source::Source;
 
