@@ -300,8 +300,8 @@ describe("the example page", () => {
 });
 
 describe("npm start", () => {
-  /** The program asks again after a minute at the latest. */
-  const CAPSULE_MS = 150_000;
+  /** The program asks again after a minute at the latest, and cargo, which looks whether it is current, waits for others. */
+  const CAPSULE_MS = 300_000;
   let npm, said, occupied, url, tabs;
 
   const newTab = async () => {
@@ -372,7 +372,7 @@ describe("npm start", () => {
     await areConnected(newcomer, tabs[0]);
     await newcomer.close();
     await source(tabs[1]).getByRole("button", { name: "Start it again" }).click();
-    for (const tab of tabs) await source(tab).getByText("lists you", { exact: true }).waitFor({ timeout: CAPSULE_MS });
+    for (const tab of tabs) await source(tab).getByText("lists you", { exact: true }).waitFor({ timeout: 2 * PATIENCE_MS });
     assert.equal((await fetch(`${first}/healthz`)).status, 200);
   });
 

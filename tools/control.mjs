@@ -11,8 +11,8 @@ const TOKEN_BYTES = 16;
 
 /** What a page can ask for. */
 const ACTIONS = {
-  kill: (beacon) => beacon.kill(),
-  start: (beacon) => beacon.start(),
+  kill: { run: (beacon) => beacon.kill(), done: "killed" },
+  start: { run: (beacon) => beacon.start(), done: "started again" },
 };
 
 /**
@@ -35,11 +35,13 @@ export function offerControl(beacons) {
     const beacon = beacons.find(({ url }) => url === asked.beacon);
     if (!beacon) return refusal(404, "no such beacon");
     if (!Object.hasOwn(ACTIONS, asked.action)) return refusal(400, `action must be one of ${Object.keys(ACTIONS).join(", ")}`);
+    const { run, done } = ACTIONS[asked.action];
     try {
-      await ACTIONS[asked.action](beacon);
+      await run(beacon);
     } catch (error) {
       return refusal(500, error.message);
     }
+    console.log(`The beacon at ${beacon.url} was ${done} from the page`);
     return undefined;
   };
 

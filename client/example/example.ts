@@ -267,7 +267,10 @@ async function followBeacons(): Promise<void> {
 }
 
 function takeStates(states: Map<string, BeaconState>): void {
+  const isBack = [...states].some(([url, state]) => state === "running" && !isRunning(url));
   beaconStates = states;
+  // The client then asks every source at once.
+  if (isBack) dispatchEvent(new Event("online"));
   const isDead = [...states.values()].some((state) => state !== "running");
   if (!isDead) survivors = undefined;
   else survivors ??= new Set(open.keys());
