@@ -355,9 +355,9 @@ describe("npm start", () => {
     await tabs[0].locator('[data-key$="/capsule/peers.json"]').getByText("is there", { exact: true }).waitFor();
   });
 
-  test("has a button that kills a beacon: everybody is still here, a newcomer too, and another button starts it again", async () => {
+  test("has buttons that kill both beacons: everybody is still here, a newcomer gets in, and other buttons start them again", async () => {
     const [first, second] = (await (await fetch(`${url}/beacons`)).json()).beacons.map((beacon) => beacon.url);
-    const source = (tab) => tab.locator(`[data-key="${first}"]`);
+    const source = (tab, beacon = first) => tab.locator(`[data-key="${beacon}"]`);
     await source(tabs[0]).getByRole("button", { name: "Kill this beacon" }).click();
     for (const tab of tabs) {
       await tab.getByRole("status").getByText("Everybody is still here: you are connected to 1 person.").waitFor();
@@ -368,12 +368,20 @@ describe("npm start", () => {
     await tabs[0].getByLabel("Message to all").fill("still here");
     await tabs[0].keyboard.press("Enter");
     await tabs[1].locator("#messages .message").getByText("still here", { exact: true }).waitFor();
-    const newcomer = await newTab();
-    await areConnected(newcomer, tabs[0]);
-    await newcomer.close();
-    await source(tabs[1]).getByRole("button", { name: "Start it again" }).click();
-    for (const tab of tabs) await source(tab).getByText("lists you", { exact: true }).waitFor({ timeout: 2 * PATIENCE_MS });
-    assert.equal((await fetch(`${first}/healthz`)).status, 200);
+    await source(tabs[1], second).getByRole("button", { name: "Kill this beacon" }).click();
+    await tabs[0].getByText("Newcomers still find people through the capsule.").waitFor();
+    await assert.rejects(fetch(`${second}/healthz`));
+    // In a browser that remembers nobody.
+    const query = Object.fromEntries(new URL(tabs[0].url()).searchParams);
+    const newcomer = await visit(query, { address: `${url}/client/example/` });
+    await newcomer.page.locator("#people .state").getByText("connected", { exact: true }).first().waitFor();
+    assert.equal(await textOf(newcomer.page, "first-peer-from"), "from the capsule");
+    await newcomer.leave();
+    for (const beacon of [first, second]) await source(tabs[1], beacon).getByRole("button", { name: "Start it again" }).click();
+    for (const beacon of [first, second]) {
+      for (const tab of tabs) await source(tab, beacon).getByText("lists you", { exact: true }).waitFor({ timeout: 2 * PATIENCE_MS });
+      assert.equal((await fetch(`${beacon}/healthz`)).status, 200);
+    }
   });
 
   test("lets only its own page kill a beacon", async () => {

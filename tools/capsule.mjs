@@ -15,6 +15,8 @@ export const CAPSULE_PERIOD_S = 60;
 /** For a page that comes when every beacon has been dead for a while. */
 const LIFETIME = "10m";
 const PUBLIC_KEY_BYTES = 32;
+/** Of what the program has said, to explain its end. */
+const SAID_LINES = 20;
 
 /**
  * @typedef {object} Place
@@ -55,7 +57,7 @@ async function readPublicKey(file) {
 }
 
 /**
- * Builds the program, below everything else that this machine does, and has it publish until it is stopped.
+ * Builds the program, with a low priority, and has it publish until it is stopped.
  *
  * @param {Place} place
  * @param {object} options
@@ -81,7 +83,10 @@ export function publishCapsules({ folder, keyFile }, { beacons, community, onFir
       detached: true,
     });
     const said = [];
-    createInterface({ input: child.stderr }).on("line", (line) => said.push(line));
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      said.push(line);
+      if (said.length > SAID_LINES) said.shift();
+    });
     let isThere = false;
     createInterface({ input: child.stdout }).on("line", (line) => {
       // While nobody is online there is none, which is not worth a word.

@@ -156,11 +156,12 @@ async function rename(event: Event): Promise<void> {
   name = chosen;
   storeName(name);
   for (const connection of open.values()) connection.send({ name });
-  disconnect?.();
-  disconnect = undefined;
   await rendezvous.stop();
+  // Unless there is a newer one by now.
+  if (name !== chosen) return;
+  disconnect?.();
   join();
-  if (signalState === "open") disconnect = connect();
+  disconnect = signalState === "open" ? connect() : undefined;
   write("note", undefined, `You are ${name} now`);
 }
 
