@@ -326,7 +326,7 @@ function render(): void {
   const people = everybody();
   rows(element("people"), people.slice(0, SHOWN_PEOPLE), ({ id }) => id, renderPerson);
   element("no-people").hidden = people.length > 0;
-  const here = people.filter(({ state }) => state !== "left").length;
+  const here = people.filter(({ state }) => state !== "left" && state !== "not reachable").length;
   text("people-count", here > 0 ? String(here) : "");
   text("connected-count", open.size > 0 ? `with ${plural(open.size, "person", "people")}` : "");
   document.title = open.size > 0 ? `(${open.size}) Who is online?` : "Who is online?";
