@@ -16,6 +16,8 @@ const SHOWN_PEOPLE = 50;
 const SHOWN_MESSAGES = 200;
 const MESSAGE_MAX_LENGTH = 500;
 const NAME_MAX_LENGTH = 128;
+/** Of whom something is remembered. Strangers may come under as many IDs as they like. */
+const KEPT_PEOPLE = 1_000;
 /** A peer that has gone answers nothing. */
 const DIAL_TIMEOUT_MS = 15_000;
 const RECONNECT_MS = 3_000;
@@ -190,7 +192,7 @@ function talk(connection: DataConnection): void {
   connection.on("data", (data) => {
     if (typeof data === "string") return write("message", peer, data.slice(0, MESSAGE_MAX_LENGTH));
     const { name } = Object(data);
-    if (typeof name === "string" && name.trim() !== "") names.set(peer, name.trim().slice(0, NAME_MAX_LENGTH));
+    if (typeof name === "string" && name.trim() !== "") keep(names, peer, name.trim().slice(0, NAME_MAX_LENGTH));
     render();
   });
   // The adapter closes what it is about to replace: who is there again in the same moment has not left.
@@ -212,7 +214,7 @@ function end(connection: DataConnection): void {
 function changeLink(peer: string, state: Link["state"]): void {
   const since = Date.now();
   const closedAt = state === "closed" ? since : state === "connected" ? undefined : links.get(peer)?.closedAt;
-  links.set(peer, { state, since, closedAt });
+  keep(links, peer, { state, since, closedAt });
   if (called.has(peer)) {
     const words = {
       trying: `Calling ${brief(peer)} …`,
@@ -223,6 +225,14 @@ function changeLink(peer: string, state: Link["state"]): void {
     text("call-state", words[state]);
   }
   render();
+}
+
+/** Forgets first whom nothing was heard of for the longest time. */
+function keep<Value>(map: Map<string, Value>, id: string, value: Value): void {
+  map.delete(id);
+  map.set(id, value);
+  const [oldest] = map.keys();
+  if (map.size > KEPT_PEOPLE && oldest !== undefined) map.delete(oldest);
 }
 
 async function call(event: Event): Promise<void> {
@@ -247,7 +257,7 @@ async function call(event: Event): Promise<void> {
 }
 
 async function copyId(): Promise<void> {
-  const copied = await navigator.clipboard.writeText(peerId).then(() => true, () => false);
+  const copied = await navigator.clipboard?.writeText(peerId).then(() => true, () => false);
   text("call-state", copied ? "Copied." : "This browser does not copy here: select the ID.");
 }
 
