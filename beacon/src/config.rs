@@ -6,6 +6,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits;
+use rendezvous_protocol::live::LiveLimits;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::rate_limit::RateLimit;
@@ -40,10 +41,25 @@ pub struct Config {
     pub client_address_header: Option<String>,
     /// The origins at which this beacon is reached, the one for links first.
     pub external_urls: Vec<Origin>,
+    /// How many connections there may be on `GET /live`.
+    pub live_limits: LiveLimits,
+    /// Frames after which a connection ends, so that its client opens another one; absent, it does not.
+    pub live_frames: Option<u32>,
+    /// Who is sent who is present.
+    pub viewers: Viewers,
+}
+
+/// Says who may see the list over `GET /live`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewers {
+    /// Everybody, as with `GET /peers`.
+    Everybody,
+    /// Connections that are bound to a claim that is listed.
+    Bound,
 }
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 16] = [
+pub const VARIABLES: [Variable; 20] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -60,6 +76,10 @@ pub const VARIABLES: [Variable; 16] = [
     Variable::new("NETWORK_REQUESTS_PER_MINUTE", Kind::Number, "600"),
     Variable::new("ADDRESS_REQUESTS_PER_MINUTE", Kind::Number, ""),
     Variable::new("CLIENT_ADDRESS_HEADER", Kind::Text, ""),
+    Variable::new("LIVE_CONNECTIONS", Kind::Number, "512"),
+    Variable::new("LIVE_CONNECTIONS_PER_NETWORK", Kind::Number, "16"),
+    Variable::new("LIVE_FRAMES", Kind::Number, "0"),
+    Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
 ];
 
 /// Describes a variable for whoever reads it out of something else than text: a file, a command line.
@@ -230,6 +250,21 @@ impl Config {
                     urls => urls.split(',').map(external_url).collect(),
                 },
             )?,
+            live_limits: LiveLimits {
+                connections: variables.number("LIVE_CONNECTIONS", limits::LIVE_CONNECTIONS, 0, 32_768)?,
+                connections_per_network: variables.number(
+                    "LIVE_CONNECTIONS_PER_NETWORK",
+                    limits::LIVE_CONNECTIONS_PER_NETWORK,
+                    1,
+                    32_768,
+                )?,
+            },
+            live_frames: Some(variables.number("LIVE_FRAMES", 0, 0, u32::MAX)?).filter(|frames| *frames > 0),
+            viewers: variables.one("LIVE_VIEWERS", "all", "all, or off for bound peers alone", |text| match text {
+                "all" => Some(Viewers::Everybody),
+                "off" => Some(Viewers::Bound),
+                _ => None,
+            })?,
         })
     }
 

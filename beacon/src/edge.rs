@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
-use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
+use rendezvous_protocol::limits::{
+    KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
+};
+use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
 use rendezvous_protocol::network::Client;
-use rendezvous_protocol::origin::is_foreign;
+use rendezvous_protocol::origin::{Origin, is_foreign};
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
 use rendezvous_protocol::request::{
@@ -25,20 +28,23 @@ use rendezvous_protocol::request::{
 };
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::signature_cache::SignatureCache;
-use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, Unverified, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use crate::answer::{AnnounceFields, Answer};
 use crate::call::{Call, ObjectError};
-use crate::config::Config;
+use crate::config::{Config, Viewers};
+use crate::live::{Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
+use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Platform};
 use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query};
 use crate::spare::{Attempt, SpareObjects};
 
 const GET: &str = "GET, HEAD, OPTIONS";
+const GET_ALONE: &str = "GET, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 
 /// Holds what a request says of itself before its body.
@@ -56,6 +62,24 @@ pub struct Head<'a> {
     pub if_none_match: &'a str,
     /// `Origin`, where there is one.
     pub origin: Option<&'a str>,
+    /// `Host`, with its port, where the request names one.
+    pub host: Option<&'a str>,
+    /// What the connection is to become.
+    pub upgrade: Upgrade,
+    /// `Last-Event-ID`, where there is one.
+    pub last_event_id: Option<&'a str>,
+}
+
+/// Says what a request wants its connection to become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Nothing else.
+    #[default]
+    None,
+    /// A WebSocket of version 13 (RFC 6455), with everything that its handshake has.
+    WebSocket,
+    /// Anything else, or a handshake that is not whole.
+    Other,
 }
 
 /// Says what one request needs next.
@@ -72,6 +96,8 @@ pub enum Step {
     Relay(Relay),
     /// An object's list.
     FetchList(FetchList),
+    /// A connection that stays.
+    OpenLive(Box<OpenLive>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -107,6 +133,8 @@ pub struct Edge {
     platform: Platform,
     secret: Secret,
     requests: RateLimit,
+    live_openings: RateLimit,
+    live_penalties: Penalties,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -128,6 +156,12 @@ impl Edge {
                 config.network_requests_per_minute,
                 RATE_LIMIT_NETWORKS,
             ),
+            live_openings: RateLimit::new(
+                (config.address_requests_per_minute / LIVE_OPENING_REQUESTS).max(1),
+                (config.network_requests_per_minute / LIVE_OPENING_REQUESTS).max(1),
+                RATE_LIMIT_NETWORKS,
+            ),
+            live_penalties: Penalties::new(RATE_LIMIT_NETWORKS),
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -151,6 +185,10 @@ impl Edge {
             "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
+            "/live" if self.platform.serves_live() => match head.method {
+                "GET" => return self.open_live(now, head, query),
+                _ => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
+            },
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => plain(now, &Problem::MethodNotAllowed { allow: GET }),
             _ => plain(now, &Problem::NotFound),
@@ -245,6 +283,82 @@ impl Edge {
         }
         let exclude = Exclusion::parse(parameter(query, "exclude"));
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
+    }
+
+    /// Begins `GET /live`.
+    fn open_live(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
+        let client = self.client(head);
+        let community = parameter(query, "community");
+        let path = client.rate_path(&self.secret);
+        if let Some(retry_after) = self.live_penalties.remaining(now, path.address) {
+            return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
+        }
+        let limited = self.take_request(now, client).and_then(|()| self.live_openings.take(now, path));
+        if let Err(limited) = limited {
+            return self.rate_limited(now, limited, community.as_deref());
+        }
+        let kind = match head.upgrade {
+            Upgrade::WebSocket => Kind::Socket,
+            Upgrade::None if self.config.viewers == Viewers::Bound => {
+                return Step::Answer(plain(now, &Problem::BindRequired));
+            }
+            Upgrade::None => Kind::Stream,
+            Upgrade::Other => return Step::Answer(plain(now, &Problem::UpgradeRequired)),
+        };
+        let parsed = self.community(community.as_deref(), None).and_then(|community| {
+            let since = parameter(query, "since");
+            let since = head.last_event_id.or(since.as_deref()).map(str::parse::<Position>).transpose()?;
+            Ok((community, since))
+        });
+        let (community, since) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Step::Answer(plain(now, &error.into())),
+        };
+        if let Err(limited) = self.admit(now, client, &community) {
+            return self.rate_limited(now, limited, Some(community.as_str()));
+        }
+        let opened = Opened {
+            kind,
+            address: path.address,
+            is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
+            audiences: self.audiences(head),
+            since,
+            most_frames: self.config.live_frames,
+            community,
+        };
+        Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
+    }
+
+    /// Returns the origins that are this beacon's beyond doubt: those that are configured, and on the own machine the one
+    /// that the client dialled. Any other `Host` is what whoever hands a challenge on writes there.
+    fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
+        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
+        self.config.external_urls.iter().cloned().chain(dialled).collect()
+    }
+
+    /// Takes that a connection has ended, and why.
+    pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
+        if code.is_penalised() {
+            self.live_penalties.add(now, connection.address());
+        }
+    }
+
+    pub(crate) fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
+        self.config.ticket_rules(community)
+    }
+
+    pub(crate) fn knows_signature(&mut self, ticket: &Unverified) -> bool {
+        self.signatures.contains(ticket)
+    }
+
+    pub(crate) fn remember_signature(&mut self, ticket: &VerifiedTicket) {
+        self.signatures.insert(ticket);
+    }
+
+    pub(crate) fn live_announce_after_millis(&mut self) -> u64 {
+        let random = self.spread.next();
+        self.config.pacing.live_announce_after_millis(random)
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
@@ -431,6 +545,40 @@ impl Relay {
             Some(attempt) => Step::Relay(Self { attempt, ..self }),
             None => edge.failed(now, error),
         }
+    }
+}
+
+/// Waits for whether an object has a place for a connection.
+#[derive(Debug)]
+pub struct OpenLive {
+    opening: Opening,
+    opened: Opened,
+}
+
+impl OpenLive {
+    /// Returns the object's name.
+    pub fn object(&self) -> &str {
+        self.opened.community.as_str()
+    }
+
+    /// Returns what it is told.
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Returns whether the client reads from a WebSocket, not from an event stream.
+    pub fn is_socket(&self) -> bool {
+        self.opened.kind == Kind::Socket
+    }
+
+    /// Opens the connection, for which there is a place. `challenge` is 16 bytes from a secure source of randomness.
+    pub fn admitted(self, now: UnixMillis, challenge: [u8; CHALLENGE_BYTES]) -> Connection {
+        Connection::new(now, self.opened, challenge)
+    }
+
+    /// Returns the answer where there is none.
+    pub fn refused(&self, now: UnixMillis, full: LiveFull) -> Answer {
+        plain(now, &Problem::LiveFull(full))
     }
 }
 

@@ -8,6 +8,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
+use crate::time::UnixMillis;
+
 /// Says what a value is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,6 +22,8 @@ pub(crate) enum HashPurpose {
     Epoch = 3,
     /// The seed of a drawn answer.
     Seed = 4,
+    /// The epoch of a log of changes.
+    Live = 5,
 }
 
 /// Holds a key of 16 random bytes.
@@ -41,6 +45,11 @@ impl Secret {
     /// Returns the 16 bytes, for the storage of the object that made them.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// Returns the epoch of the log of changes that began at `since`.
+    pub fn live_epoch(&self, since: UnixMillis) -> u32 {
+        (self.hash(HashPurpose::Live, &[&since.as_u64().to_be_bytes()]) >> 32) as u32
     }
 
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.

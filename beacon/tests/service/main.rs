@@ -5,3 +5,4 @@
 mod community;
 mod edge;
 mod host;
+mod live;
