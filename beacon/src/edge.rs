@@ -28,14 +28,14 @@ use rendezvous_protocol::request::{
 };
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::signature_cache::SignatureCache;
-use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, Unverified, VerifiedTicket};
+use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use crate::answer::{AnnounceFields, Answer};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
-use crate::live::{Connection, Kind, LiveFull, Opened, Opening};
+use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Platform};
@@ -344,21 +344,9 @@ impl Edge {
         }
     }
 
-    pub(crate) fn ticket_rules<'a>(&'a self, community: &'a Community) -> TicketRules<'a> {
-        self.config.ticket_rules(community)
-    }
-
-    pub(crate) fn knows_signature(&mut self, ticket: &Unverified) -> bool {
-        self.signatures.contains(ticket)
-    }
-
-    pub(crate) fn remember_signature(&mut self, ticket: &VerifiedTicket) {
-        self.signatures.insert(ticket);
-    }
-
-    pub(crate) fn live_announce_after_millis(&mut self) -> u64 {
-        let random = self.spread.next();
-        self.config.pacing.live_announce_after_millis(random)
+    /// Returns what the messages of connections are checked by.
+    pub fn checks(&mut self) -> Checks<'_> {
+        Checks { config: &self.config, signatures: &mut self.signatures, random: self.spread.next() }
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {

@@ -19,11 +19,12 @@ use rendezvous_protocol::live::{
 };
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::signature_cache::SignatureCache;
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
-use super::{LiveCall, Pushed};
-use crate::edge::Edge;
+use crate::config::Config;
+use crate::live::call::{LiveCall, Pushed};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,15 @@ pub(crate) struct Opened {
     pub(crate) since: Option<Position>,
     /// Frames after which the connection ends; absent, it does not.
     pub(crate) most_frames: Option<u32>,
+}
+
+/// Holds what a process knows that tickets are checked by.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) signatures: &'a mut SignatureCache,
+    /// Spreads announces out.
+    pub(crate) random: u32,
 }
 
 /// Says what the host is to do next.
@@ -153,7 +163,7 @@ impl Connection {
 
     /// Takes a text of the client, of at most
     /// [`LIVE_CLIENT_MESSAGE_MAX_BYTES`](rendezvous_protocol::limits::LIVE_CLIENT_MESSAGE_MAX_BYTES).
-    pub fn receive(&mut self, edge: &mut Edge, now: UnixMillis, text: &str) {
+    pub fn receive(&mut self, checks: &mut Checks<'_>, now: UnixMillis, text: &str) {
         if self.is_closed {
             return;
         }
@@ -170,8 +180,8 @@ impl Connection {
         match message {
             Ok(ClientMessage::Ping) => self.outputs.push_back(Output::Text(PONG.to_owned())),
             Ok(ClientMessage::Acknowledge(sequence)) => self.window.acknowledge(now, sequence),
-            Ok(ClientMessage::Announce(message)) => self.take_ticket(edge, now, message, Purpose::Presence),
-            Ok(ClientMessage::Leave(message)) => self.take_ticket(edge, now, message, Purpose::Leave),
+            Ok(ClientMessage::Announce(message)) => self.take_ticket(checks, now, message, Purpose::Presence),
+            Ok(ClientMessage::Leave(message)) => self.take_ticket(checks, now, message, Purpose::Leave),
             Ok(ClientMessage::Bind(message)) => self.bind(now, message),
             Err(error) => {
                 self.malformed += 1;
@@ -203,15 +213,15 @@ impl Connection {
     }
 
     /// Goes on with whether a signature fits.
-    pub fn verified(&mut self, edge: &mut Edge, Verify(waiting): Verify, holds: bool) {
+    pub fn verified(&mut self, checks: &mut Checks<'_>, Verify(waiting): Verify, holds: bool) {
         if self.is_closed {
             return;
         }
         match waiting {
             Waiting::Ticket { id, ticket } => match ticket.accept(holds) {
                 Ok(ticket) => {
-                    edge.remember_signature(&ticket);
-                    self.hand_over(edge, id, ticket);
+                    checks.signatures.insert(&ticket);
+                    self.hand_over(checks, id, ticket);
                 }
                 Err(error) => self.refuse_ticket(id.as_deref(), &error),
             },
@@ -322,17 +332,17 @@ impl Connection {
         self.outputs.push_back(Output::Text(message.to_text()));
     }
 
-    fn take_ticket(&mut self, edge: &mut Edge, now: UnixMillis, message: TicketMessage<'_>, purpose: Purpose) {
+    fn take_ticket(&mut self, checks: &mut Checks<'_>, now: UnixMillis, message: TicketMessage<'_>, purpose: Purpose) {
         let TicketMessage { id, ticket, sequence } = message;
         if let Some(sequence) = sequence {
             self.window.acknowledge(now, sequence);
         }
         let checked = Ticket::parse(ticket, purpose)
-            .and_then(|ticket| ticket.check(&edge.ticket_rules(&self.opened.community), now));
+            .and_then(|ticket| ticket.check(&checks.config.ticket_rules(&self.opened.community), now));
         match checked {
-            Ok(ticket) if edge.knows_signature(&ticket) => {
+            Ok(ticket) if checks.signatures.contains(&ticket) => {
                 let verify = Verify(Waiting::Ticket { id, ticket });
-                self.verified(edge, verify, true);
+                self.verified(checks, verify, true);
             }
             Ok(ticket) => self.outputs.push_back(Output::Verify(Verify(Waiting::Ticket { id, ticket }))),
             Err(error) => self.refuse_ticket(id.as_deref(), &error),
@@ -347,7 +357,7 @@ impl Connection {
         }
     }
 
-    fn hand_over(&mut self, edge: &mut Edge, id: Option<String>, ticket: VerifiedTicket) {
+    fn hand_over(&mut self, checks: &Checks<'_>, id: Option<String>, ticket: VerifiedTicket) {
         if !self.is_for(&Claim::of(&ticket), id.as_deref()) {
             return;
         }
@@ -357,7 +367,7 @@ impl Connection {
                 accepted: false,
                 listed: false,
                 expires_at: ticket.payload().expires_at,
-                announce_after_ms: edge.live_announce_after_millis(),
+                announce_after_ms: checks.config.pacing.live_announce_after_millis(checks.random),
                 bound: self.is_bound,
             };
             return self.outputs.push_back(Output::Text(message.to_text()));

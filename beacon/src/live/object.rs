@@ -12,8 +12,8 @@ use rendezvous_protocol::roster::{Record, Roster};
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::UnixMillis;
 
-use super::{ConnectionId, LiveFull, Push, Pushed};
 use crate::config::Viewers;
+use crate::live::call::{ConnectionId, LiveFull, Push, Pushed};
 
 /// Holds the connections of one community, and what has changed for them.
 #[derive(Debug)]

@@ -211,7 +211,7 @@ impl World {
                 Output::StreamPing => {}
                 Output::Verify(verify) => {
                     let holds = verify.verify_signature();
-                    client.connection.verified(&mut self.edge, verify, holds);
+                    client.connection.verified(&mut self.edge.checks(), verify, holds);
                 }
                 Output::Ask(call) => {
                     let effects = self.object.handle_live(at(self.now), id, call, 0);
@@ -227,7 +227,7 @@ impl World {
 
     fn send(&mut self, id: ConnectionId, text: &str) {
         if let Some(client) = self.clients.get_mut(&id) {
-            client.connection.receive(&mut self.edge, at(self.now), text);
+            client.connection.receive(&mut self.edge.checks(), at(self.now), text);
             self.run(id);
         }
     }
@@ -569,10 +569,10 @@ fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_f
     let ticket = peer(1).ticket(0);
     let message = format!("{{\"t\":\"announce\",\"id\":\"announce-1\",\"ticket\":{ticket}}}");
     let client = world.clients.get_mut(&ann).unwrap();
-    client.connection.receive(&mut world.edge, at(0), &message);
+    client.connection.receive(&mut world.edge.checks(), at(0), &message);
     let Some(Output::Verify(verify)) = client.connection.next_output() else { panic!("a signature is verified") };
     assert!(verify.verify_signature());
-    client.connection.verified(&mut world.edge, verify, true);
+    client.connection.verified(&mut world.edge.checks(), verify, true);
     let Some(Output::Ask(call)) = client.connection.next_output() else { panic!("the object is asked") };
     let effects = world.object.handle_live(at(0), ann, call, 7);
     let kinds: Vec<_> = effects.push.iter().map(|push| matches!(push.what, Pushed::Reply(_))).collect();

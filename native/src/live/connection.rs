@@ -1,14 +1,8 @@
-//! Connections of `GET /live`: a WebSocket or an event stream for each, and what its object pushes to it.
-//!
-//! What is pushed goes into a [`Mailbox`], which the object's loop fills and the connection's task empties. It holds few
-//! frames: a client that reads slowly misses some, and its connection then asks for everything since. So one that does
-//! not read costs what it has not read, up to the window, and nothing more.
+//! The tasks of connections of `GET /live`: a WebSocket or an event stream each.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,10 +15,9 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES};
 use rendezvous_protocol::live::CloseCode;
-use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::edge::{OpenLive, Upgrade};
-use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Pushed, stream_event};
-use tokio::sync::{Notify, oneshot};
+use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, stream_event};
+use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
@@ -33,136 +26,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::unix_now;
 use crate::event_loop::{EventLoop, Shared};
-
-/// Frames that a mailbox holds. A full roster of the largest tickets has six.
-const MAILBOX_FRAMES: usize = 16;
-
-/// What else a mailbox holds: answers, of which there is one for each message that was read.
-const MAILBOX_REPLIES: usize = 64;
+use crate::live::mailbox::{LiveMail, Mailbox};
 
 /// Time in which a client has to take what is written. It is that in which it has to acknowledge.
 const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
 
 /// Time in which a client has to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What an object has for one connection, until the connection takes it.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    held: Mutex<Held>,
-    notify: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    pushed: VecDeque<Pushed>,
-    frames: usize,
-    /// Whether frames were left.
-    has_missed: bool,
-    close: Option<CloseCode>,
-}
-
-impl Mailbox {
-    /// Puts something in. Frames for which there is no room are left, and with them those that wait.
-    pub(crate) fn put(&self, pushed: Pushed) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_frame = matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_));
-        match pushed {
-            Pushed::Close(code) => {
-                held.close.get_or_insert(code);
-            }
-            _ if is_frame && held.frames >= MAILBOX_FRAMES => {
-                held.pushed.retain(|pushed| !matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_)));
-                held.frames = 0;
-                held.has_missed = true;
-            }
-            pushed => {
-                if held.pushed.len() - held.frames >= MAILBOX_REPLIES {
-                    held.close.get_or_insert(CloseCode::Slow);
-                } else {
-                    held.frames += usize::from(is_frame);
-                    held.pushed.push_back(pushed);
-                }
-            }
-        }
-        drop(held);
-        self.notify.notify_one();
-    }
-
-    /// Empties the mailbox into a connection.
-    fn empty_into(&self, connection: &mut Connection, now: UnixMillis) {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        for pushed in held.pushed {
-            connection.take(now, pushed);
-        }
-        if held.has_missed {
-            connection.missed();
-        }
-        if let Some(code) = held.close {
-            connection.take(now, Pushed::Close(code));
-        }
-    }
-
-    async fn filled(&self) {
-        self.notify.notified().await;
-    }
-}
-
-/// What the loop that owns an object is told of a connection.
-#[derive(Debug)]
-pub(crate) enum LiveMail {
-    /// One is to be opened.
-    Open { opening: Opening, mailbox: Arc<Mailbox>, answer: oneshot::Sender<Result<(), LiveFull>> },
-    /// One asks for something.
-    Call(LiveCall),
-}
-
-/// The connections whose tasks run in one event loop.
-#[derive(Default)]
-pub(crate) struct LiveTasks {
-    open: Cell<usize>,
-    opened: Cell<u32>,
-    is_draining: Cell<bool>,
-    drain: Notify,
-}
-
-/// Counts a connection for as long as its task runs.
-struct Counted(Rc<EventLoop>);
-
-impl Counted {
-    fn new(event_loop: &Rc<EventLoop>) -> Self {
-        let open = &event_loop.live.open;
-        open.set(open.get() + 1);
-        Self(Rc::clone(event_loop))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let open = &self.0.live.open;
-        open.set(open.get().saturating_sub(1));
-    }
-}
-
-impl LiveTasks {
-    /// Returns how many connections there are.
-    pub(crate) const fn open(&self) -> usize {
-        self.open.get()
-    }
-
-    /// Asks every connection to end.
-    pub(crate) fn drain(&self) {
-        self.is_draining.set(true);
-        self.drain.notify_waiters();
-    }
-
-    /// Returns a number that no other connection of the process has.
-    fn next_id(&self, loop_index: usize) -> ConnectionId {
-        let number = self.opened.get();
-        self.opened.set(number.wrapping_add(1));
-        ConnectionId(u64::try_from(loop_index).unwrap_or_default() << 32 | u64::from(number))
-    }
-}
 
 /// Reads what a request wants its connection to become (RFC 6455, section 4.2.1).
 pub(crate) fn upgrade_of(headers: &HeaderMap) -> Upgrade {
@@ -189,6 +59,22 @@ pub(crate) fn handshake(headers: &HeaderMap) -> HeaderMap {
         answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     answer
+}
+
+/// Counts a connection for as long as its task runs.
+struct Counted(Rc<EventLoop>);
+
+impl Counted {
+    fn new(event_loop: &Rc<EventLoop>) -> Self {
+        event_loop.live.count(1);
+        Self(Rc::clone(event_loop))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.live.count(-1);
+    }
 }
 
 /// What an object remembers of a connection, until this is dropped: a client may go away at any time.
@@ -285,7 +171,7 @@ impl Live {
                         let holds = verify.verify_signature();
                         let connection = &mut self.connection;
                         let shared = &self.place.event_loop.shared;
-                        shared.with_edge(self.edge, |edge| connection.verified(edge, verify, holds))?;
+                        shared.with_edge(self.edge, |edge| connection.verified(&mut edge.checks(), verify, holds))?;
                         continue;
                     }
                     Output::Ask(call) => {
@@ -316,7 +202,7 @@ impl Live {
             Ok(Message::Text(text)) => {
                 let connection = &mut self.connection;
                 let shared = &self.place.event_loop.shared;
-                shared.with_edge(self.edge, |edge| connection.receive(edge, now, text.as_str()))?;
+                shared.with_edge(self.edge, |edge| connection.receive(&mut edge.checks(), now, text.as_str()))?;
             }
             Ok(Message::Binary(_)) => self.connection.refuse(CloseCode::Unsupported),
             // tungstenite answers both by itself.
@@ -370,13 +256,8 @@ impl Live {
         tokio::time::sleep(wait).await;
     }
 
-    /// Waits until the beacon is about to end.
     async fn drained(&self) {
-        let tasks = &self.place.event_loop.live;
-        let drained = tasks.drain.notified();
-        if !tasks.is_draining.get() {
-            drained.await;
-        }
+        self.place.event_loop.live.drained().await;
     }
 }
 
