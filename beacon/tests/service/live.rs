@@ -439,7 +439,7 @@ fn play(crowd: bool, acts: Vec<Act>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn a_viewer_holds_what_the_list_has_after_any_history(acts in prop::collection::vec(act(), 0..60)) {
@@ -448,7 +448,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn and_where_newcomers_take_the_places_of_others(acts in prop::collection::vec(act(), 0..40)) {
@@ -482,6 +482,25 @@ fn who_comes_and_goes_is_seen_at_once_and_a_renewal_within_ten_seconds() {
     world.wait(10_000);
     assert!(world.clients[&viewer].viewer.frames <= before + 6);
     world.assert_all_see_the_list();
+}
+
+#[test]
+fn a_ticket_that_ends_before_an_older_one_does_not_leave_the_older_one_with_whoever_missed_it() {
+    for leaves in [false, true] {
+        let mut world = World::new(&[]);
+        world.announce(1, 180_000);
+        let viewer = world.open(Viewer::default());
+        world.stall(viewer);
+        world.wait(45_000);
+        if leaves {
+            world.leave(1);
+            world.wait(1);
+        }
+        world.announce(1, 1_000);
+        world.wait(1_000);
+        world.assert_all_see_the_list();
+        assert_eq!(world.clients[&viewer].viewer.live(world.now).len(), 0);
+    }
 }
 
 #[test]

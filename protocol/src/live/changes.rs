@@ -38,14 +38,15 @@ impl Claim {
 struct Word {
     sequence: u64,
     kind: Kind,
-    /// From then on no ticket can be good that this is about.
+    /// From then on no ticket of the claim can be good that a viewer was ever sent: not only the last one, because an
+    /// older one may end later.
     forget_at: UnixMillis,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// The claim is listed: its ticket is the record's.
-    Put,
+    /// The claim is listed, until its ticket ends at this time: the ticket is the record's.
+    Put(UnixMillis),
     /// It left, by this ticket.
     Left(Box<str>),
     /// It had to go for room.
@@ -98,8 +99,8 @@ impl Changes {
 
     /// Notes that a claim is listed with a new ticket, which ends at `expires_at`. Returns whether it was not listed before.
     pub fn put(&mut self, now: UnixMillis, claim: Claim, expires_at: UnixMillis) -> bool {
-        let before = self.note(now, claim, Kind::Put, expires_at);
-        !before.is_some_and(|word| matches!(word.kind, Kind::Put) && word.forget_at > now)
+        let before = self.note(now, claim, Kind::Put(expires_at), expires_at);
+        !before.is_some_and(|word| matches!(word.kind, Kind::Put(ends_at) if ends_at > now))
     }
 
     /// Notes that a claim left by `ticket`. `forget_at` is when no older ticket of the claim can be good.
@@ -135,7 +136,9 @@ impl Changes {
         if let Some(after) = after {
             let later = self.words.iter().filter(|(_, word)| word.sequence > after);
             entries.extend(later.filter_map(|(claim, word)| match &word.kind {
-                Kind::Put => None,
+                // Whoever missed it may hold an older ticket that has not ended.
+                Kind::Put(ends_at) if *ends_at <= now => Some((word.sequence, Entry::Out(claim))),
+                Kind::Put(_) => None,
                 Kind::Left(json) => Some((word.sequence, Entry::Left(json))),
                 Kind::Out => Some((word.sequence, Entry::Out(claim))),
             }));
@@ -162,6 +165,7 @@ impl Changes {
     fn note(&mut self, now: UnixMillis, claim: Claim, kind: Kind, forget_at: UnixMillis) -> Option<Word> {
         self.last = (self.last + 1).max(now.as_u64());
         let sequence = self.last;
+        let forget_at = self.words.get(&claim).map_or(forget_at, |before| before.forget_at.max(forget_at));
         let before = self.words.insert(claim, Word { sequence, kind, forget_at });
         if self.words.len() <= self.most_words {
             return before;
@@ -169,7 +173,7 @@ impl Changes {
         self.words.retain(|_, word| word.forget_at > now);
         if self.words.len() > self.most_words {
             // Those who are listed are bounded by the roster; of the rest the oldest goes.
-            let gone = self.words.iter().filter(|(_, word)| !matches!(word.kind, Kind::Put));
+            let gone = self.words.iter().filter(|(_, word)| !matches!(word.kind, Kind::Put(ends_at) if ends_at > now));
             let oldest = gone.min_by_key(|(_, word)| word.sequence).map(|(claim, word)| (claim.clone(), word.sequence));
             if let Some((claim, sequence)) = oldest {
                 self.words.remove(&claim);
