@@ -109,7 +109,7 @@ impl Host {
                     }
                 })
             }
-            // The platform has said that there are none.
+            // This edge is not one with live presence.
             Step::OpenLive(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());

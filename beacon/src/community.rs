@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
 use crate::config::{Config, Viewers};
-use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, Opening, Push, Pushed};
+use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, LiveSide, Opening, Push, Pushed};
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
 
@@ -76,7 +76,7 @@ pub struct CommunityObject {
     write_failed: bool,
     config: LiveConfig,
     /// Absent until somebody opens a connection: a community without any pays nothing for it.
-    live: Option<LiveObject>,
+    live: Option<Box<dyn LiveSide>>,
 }
 
 /// Holds what of the configuration an object needs for connections.
@@ -188,7 +188,7 @@ impl CommunityObject {
         let live = self.live.get_or_insert_with(|| {
             // Of the time before the log.
             roster.take_displaced();
-            LiveObject::new(now, limits, viewers, roster)
+            Box::new(LiveObject::new(now, limits, viewers, roster))
         });
         let outcome = live.open(now, &mut self.roster, id, path, opening.since, &mut effects.push);
         self.conclude(now, &mut effects);
@@ -246,7 +246,7 @@ impl CommunityObject {
 
     /// Returns how many connections of `GET /live` there are.
     pub fn connections(&self) -> usize {
-        self.live.as_ref().map_or(0, LiveObject::len)
+        self.live.as_ref().map_or(0, |live| live.len())
     }
 
     /// Writes and pushes what is due, if anything is: an early or repeated call does nothing.

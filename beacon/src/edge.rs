@@ -126,6 +126,17 @@ struct Caller {
     signs_community: bool,
 }
 
+/// Begins a connection.
+type Open = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
+
+/// Holds what one process remembers of connections that were opened.
+#[derive(Debug)]
+struct Live {
+    open: Open,
+    openings: RateLimit,
+    penalties: Penalties,
+}
+
 /// Holds what one process remembers.
 #[derive(Debug)]
 pub struct Edge {
@@ -133,8 +144,7 @@ pub struct Edge {
     platform: Platform,
     secret: Secret,
     requests: RateLimit,
-    live_openings: RateLimit,
-    live_penalties: Penalties,
+    live: Option<Live>,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -156,12 +166,7 @@ impl Edge {
                 config.network_requests_per_minute,
                 RATE_LIMIT_NETWORKS,
             ),
-            live_openings: RateLimit::new(
-                (config.address_requests_per_minute / LIVE_OPENING_REQUESTS).max(1),
-                (config.network_requests_per_minute / LIVE_OPENING_REQUESTS).max(1),
-                RATE_LIMIT_NETWORKS,
-            ),
-            live_penalties: Penalties::new(RATE_LIMIT_NETWORKS),
+            live: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -172,6 +177,17 @@ impl Edge {
             platform,
             config,
         }
+    }
+
+    /// Returns the same edge, of a host that carries connections of `GET /live`. Where a host does not, nothing of them is
+    /// reached, so that a Worker is not larger by them.
+    #[must_use]
+    pub fn with_live(self) -> Self {
+        let [address, network] = [self.config.address_requests_per_minute, self.config.network_requests_per_minute]
+            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
+        let openings = RateLimit::new(address, network, RATE_LIMIT_NETWORKS);
+        let penalties = Penalties::new(RATE_LIMIT_NETWORKS);
+        Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
     }
 
     /// Takes a request.
@@ -185,9 +201,10 @@ impl Edge {
             "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
-            "/live" if self.platform.serves_live() => match head.method {
-                "GET" => return self.open_live(now, head, query),
-                _ => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
+            "/live" => match &self.live {
+                Some(Live { open, .. }) if head.method == "GET" => return open(self, now, head, query),
+                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
+                None => plain(now, &Problem::NotFound),
             },
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" => plain(now, &Problem::MethodNotAllowed { allow: GET }),
@@ -290,10 +307,14 @@ impl Edge {
         let client = self.client(head);
         let community = parameter(query, "community");
         let path = client.rate_path(&self.secret);
-        if let Some(retry_after) = self.live_penalties.remaining(now, path.address) {
+        let live = self.live.as_ref();
+        if let Some(retry_after) = live.and_then(|live| live.penalties.remaining(now, path.address)) {
             return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
         }
-        let limited = self.take_request(now, client).and_then(|()| self.live_openings.take(now, path));
+        let limited = self.take_request(now, client).and_then(|()| match &mut self.live {
+            Some(live) => live.openings.take(now, path),
+            None => Ok(()),
+        });
         if let Err(limited) = limited {
             return self.rate_limited(now, limited, community.as_deref());
         }
@@ -339,8 +360,10 @@ impl Edge {
 
     /// Takes that a connection has ended, and why.
     pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
-        if code.is_penalised() {
-            self.live_penalties.add(now, connection.address());
+        if let Some(live) = &mut self.live
+            && code.is_penalised()
+        {
+            live.penalties.add(now, connection.address());
         }
     }
 

@@ -42,11 +42,6 @@ impl Platform {
         }
     }
 
-    /// Returns whether the host carries connections of `GET /live`.
-    pub(crate) const fn serves_live(&self) -> bool {
-        matches!(self.address_source, AddressSource::Connection)
-    }
-
     /// Returns whether the host says the autonomous system of a client: where it says the address.
     pub fn says_autonomous_system(&self, config: &Config) -> bool {
         matches!(self.address_source, AddressSource::Header(_)) && self.address_source(config) == self.address_source

@@ -147,7 +147,7 @@ impl Shared {
 }
 
 fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform, secret, fastrand::u64(..))
+    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live()
 }
 
 /// A list that is on its way, and who waits for it.

@@ -14,4 +14,4 @@ pub use call::{ConnectionId, LiveCall, LiveFull, Opening, Push, Pushed};
 pub use connection::{Checks, Connection, Output, Verify};
 pub(crate) use connection::{Kind, Opened};
 pub use event_stream::stream_event;
-pub(crate) use object::LiveObject;
+pub(crate) use object::{LiveObject, LiveSide};

@@ -1,5 +1,6 @@
 //! The object's half: which connections there are, and what is pushed to them.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,71 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::config::Viewers;
 use crate::live::call::{ConnectionId, LiveFull, Push, Pushed};
+
+/// Does what an object needs done for its connections. By a table of functions: a host that opens no connection does not
+/// carry the code of what it never does, and for a Worker every byte counts.
+pub(crate) trait LiveSide: Debug {
+    /// Returns how many connections there are.
+    fn len(&self) -> usize;
+
+    /// Opens a connection, and pushes what it missed.
+    fn open(
+        &mut self,
+        now: UnixMillis,
+        roster: &mut Roster,
+        id: ConnectionId,
+        path: NetworkPath,
+        since: Option<Position>,
+        push: &mut Vec<Push>,
+    ) -> Result<(), LiveFull>;
+
+    /// Forgets a connection.
+    fn close(&mut self, id: ConnectionId);
+
+    /// Returns whether the connection is there, and where it counts.
+    fn path(&self, id: ConnectionId) -> Option<NetworkPath>;
+
+    /// Returns whether the connection is bound to this claim.
+    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool;
+
+    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go. `asked` is the `id` of the
+    /// message, and how far the client has come.
+    fn bind(
+        &mut self,
+        now: UnixMillis,
+        roster: &mut Roster,
+        id: ConnectionId,
+        claim: Claim,
+        asked: (Option<&str>, Option<Position>),
+        push: &mut Vec<Push>,
+    );
+
+    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
+    fn catch_up(
+        &self,
+        now: UnixMillis,
+        roster: &mut Roster,
+        id: ConnectionId,
+        since: Option<Position>,
+        push: &mut Vec<Push>,
+    );
+
+    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveSide::flush`] is to
+    /// be called, besides now.
+    fn put(
+        &mut self,
+        now: UnixMillis,
+        claim: Claim,
+        expires_at: UnixMillis,
+        displaced: Option<&Record>,
+    ) -> Option<Duration>;
+
+    /// Notes that a claim left. Returns after which time [`LiveSide::flush`] is to be called, besides now.
+    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration>;
+
+    /// Pushes what has changed to everybody, if that is due.
+    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>);
+}
 
 /// Holds the connections of one community, and what has changed for them.
 #[derive(Debug)]
@@ -42,13 +108,21 @@ impl LiveObject {
         Self { limits, viewers, rate: FrameRate::default(), sent: changes.position(), changes, connections: Vec::new() }
     }
 
-    /// Returns how many connections there are.
-    pub(crate) const fn len(&self) -> usize {
+    fn changed(&mut self, now: UnixMillis, urgency: Urgency) -> Option<Duration> {
+        if self.connections.is_empty() { None } else { self.rate.changed(now, urgency) }
+    }
+
+    fn sees(&self, entry: &Entry) -> bool {
+        self.viewers == Viewers::Everybody || entry.bound.is_some()
+    }
+}
+
+impl LiveSide for LiveObject {
+    fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Opens a connection, and pushes what it missed.
-    pub(crate) fn open(
+    fn open(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -80,34 +154,31 @@ impl LiveObject {
         Ok(())
     }
 
-    /// Forgets a connection.
-    pub(crate) fn close(&mut self, id: ConnectionId) {
+    fn close(&mut self, id: ConnectionId) {
         self.connections.retain(|entry| entry.id != id);
         if self.connections.is_empty() {
             self.rate.stop();
         }
     }
 
-    /// Returns whether the connection is there, and where it counts.
-    pub(crate) fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
+    fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
         self.connections.iter().find(|entry| entry.id == id).map(|entry| entry.path)
     }
 
-    /// Returns whether the connection is bound to this claim.
-    pub(crate) fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
+    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
         self.connections.iter().any(|entry| entry.id == id && entry.bound.as_ref() == Some(claim))
     }
 
-    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go.
-    pub(crate) fn bind(
+    fn bind(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
         id: ConnectionId,
         claim: Claim,
-        (re, since): (Option<&str>, Option<Position>),
+        asked: (Option<&str>, Option<Position>),
         push: &mut Vec<Push>,
     ) {
+        let (re, since) = asked;
         let older = self.connections.iter().position(|entry| entry.id != id && entry.bound.as_ref() == Some(&claim));
         if let Some(position) = older {
             let gone = self.connections.remove(position);
@@ -121,8 +192,7 @@ impl LiveObject {
         }
     }
 
-    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
-    pub(crate) fn catch_up(
+    fn catch_up(
         &self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -136,9 +206,7 @@ impl LiveObject {
         }
     }
 
-    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveObject::flush`] is to
-    /// be called, besides now.
-    pub(crate) fn put(
+    fn put(
         &mut self,
         now: UnixMillis,
         claim: Claim,
@@ -152,19 +220,12 @@ impl LiveObject {
         self.changed(now, if is_new { Urgency::Urgent } else { Urgency::Renewal })
     }
 
-    /// Notes that a claim left. Returns after which time [`LiveObject::flush`] is to be called, besides now.
-    pub(crate) fn left(
-        &mut self,
-        now: UnixMillis,
-        ticket: &VerifiedTicket,
-        max_lifetime: Duration,
-    ) -> Option<Duration> {
+    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration> {
         self.changes.left(now, ticket, ticket.payload().issued_at.after(max_lifetime));
         self.changed(now, Urgency::Urgent)
     }
 
-    /// Pushes what has changed to everybody, if that is due.
-    pub(crate) fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
+    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
         if !self.rate.take(now) {
             return;
         }
@@ -182,13 +243,5 @@ impl LiveObject {
                 return;
             }
         }
-    }
-
-    fn changed(&mut self, now: UnixMillis, urgency: Urgency) -> Option<Duration> {
-        if self.connections.is_empty() { None } else { self.rate.changed(now, urgency) }
-    }
-
-    fn sees(&self, entry: &Entry) -> bool {
-        self.viewers == Viewers::Everybody || entry.bound.is_some()
     }
 }

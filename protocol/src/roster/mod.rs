@@ -195,7 +195,7 @@ pub struct Roster {
     departed: Vec<Departed>,
     /// Nothing ends before this.
     quiet_until: UnixMillis,
-    /// The record that had to go for the last newcomer, until it is taken.
+    /// The record that had to go for the newcomer of this call.
     displaced: Option<Record>,
 }
 
@@ -353,7 +353,7 @@ impl Roster {
         Ok(Announced::Accepted)
     }
 
-    /// Returns the record that had to go for the last newcomer, once.
+    /// Returns the record that had to go for a newcomer in the last call, if that was an announce.
     pub const fn take_displaced(&mut self) -> Option<Record> {
         self.displaced.take()
     }
@@ -412,6 +412,7 @@ impl Roster {
 
     /// Forgets what has ended by `now`. Calling it early, late or twice changes nothing else.
     pub fn expire(&mut self, now: UnixMillis) {
+        self.displaced = None;
         if now < self.quiet_until {
             return;
         }
