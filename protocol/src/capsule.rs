@@ -200,8 +200,13 @@ pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
         "{{\"version\":{VERSION},\"community\":\"{community}\",\"issuedAt\":{issued_at},\"expiresAt\":{expires_at},\n\
          \"peers\":[{lines}],\n{further}\"signature\":\"{embedded}\",\"algorithm\":\"{ALGORITHM}\"}}\n"
     );
-    let signature = format!("{}\n", base64::encode(&key.sign(json.as_bytes())));
+    let signature = detached_signature(json.as_bytes(), key);
     CapsuleFiles { json, signature }
+}
+
+/// Returns the content of `peers.json.sig` for these bytes.
+pub(crate) fn detached_signature(json: &[u8], key: &PrivateKey) -> String {
+    format!("{}\n", base64::encode(&key.sign(json)))
 }
 
 impl Contents<'_> {
