@@ -106,7 +106,8 @@ impl Core {
 
     /// Does what the object wants done, but for erasing, which waits.
     fn carry_out(self: &Rc<Self>, effects: Effects) {
-        let Effects { write, erase: _, wake_at, timer, notes } = effects;
+        // Nobody opens a connection of `GET /live` here.
+        let Effects { write, erase: _, wake_at, timer, push_after: _, push: _, notes } = effects;
         journal::write(notes);
         if let Some(delay) = timer {
             let core = Rc::clone(self);

@@ -10,6 +10,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::platform::{AddressSource, Platform};
+use rendezvous_service::problem::internal;
 use worker::Env;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
@@ -72,7 +73,7 @@ impl Host {
         let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
         let origin = Some(origin).filter(|origin| !origin.is_empty());
         let address = read_address(address);
-        let head = Head { method, url, address, autonomous_system, if_none_match, origin };
+        let head = Head { method, url, address, autonomous_system, if_none_match, origin, ..Head::default() };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(now, step)
     }
@@ -113,6 +114,8 @@ impl Host {
                     }
                 })
             }
+            // This edge is not one with live presence.
+            Step::OpenLive(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

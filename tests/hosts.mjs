@@ -27,6 +27,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
+ * @property {boolean} hasLive Whether it has `GET /live`.
  * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
  */
@@ -36,6 +37,7 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
+  hasLive: false,
   // A garbage collector lets rubbish lie as long as there is room.
   memoryGrowthMiB: 96,
   async start({ vars, state, log } = {}) {
@@ -48,6 +50,7 @@ export const WORKER = {
 export const NATIVE = {
   name: "the native program",
   notes: [],
+  hasLive: true,
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
   async start({ vars, state, log = () => {} } = {}) {

@@ -5,19 +5,23 @@
 
 use std::time::Duration;
 
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::live::{AnnouncedMessage, BeaconMessage, Claim, ErrorMessage, LeftMessage, LiveLimits};
+use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
-use rendezvous_protocol::roster::{Announced, Excluded, Left, Roster};
+use rendezvous_protocol::roster::{Announced, Excluded, Left, Refused, Roster};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::snapshot::Snapshot;
-use rendezvous_protocol::ticket::Purpose;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_protocol::upkeep::Upkeep;
 use serde::Serialize;
 
 use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
-use crate::config::Config;
+use crate::config::{Config, Viewers};
+use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, LiveSide, Opening, Push, Pushed};
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
 
@@ -35,6 +39,10 @@ pub struct Effects {
     pub wake_at: Option<UnixMillis>,
     /// The time after which [`CommunityObject::handle_timer`] is to be called, for as long as the object stays.
     pub timer: Option<Duration>,
+    /// The time after which [`CommunityObject::handle_timer`] is to be called for what waits to be pushed, besides `timer`.
+    pub push_after: Option<Duration>,
+    /// What there is for connections of `GET /live`, in this order.
+    pub push: Vec<Push>,
     /// Lines for the log.
     pub notes: Vec<Note>,
 }
@@ -66,6 +74,17 @@ pub struct CommunityObject {
     upkeep: Upkeep,
     /// Whether the last write failed, and that is in the log.
     write_failed: bool,
+    config: LiveConfig,
+    /// Absent until somebody opens a connection: a community without any pays nothing for it.
+    live: Option<Box<dyn LiveSide>>,
+}
+
+/// Holds what of the configuration an object needs for connections.
+#[derive(Clone, Copy, Debug)]
+struct LiveConfig {
+    limits: LiveLimits,
+    viewers: Viewers,
+    ticket_max_lifetime: Duration,
 }
 
 impl CommunityObject {
@@ -110,6 +129,12 @@ impl CommunityObject {
             roster,
             upkeep,
             write_failed: false,
+            config: LiveConfig {
+                limits: config.live_limits,
+                viewers: config.viewers,
+                ticket_max_lifetime: limits.ticket_max_lifetime,
+            },
+            live: None,
         };
         if is_rescued {
             object.changed(now, &mut effects);
@@ -135,22 +160,100 @@ impl CommunityObject {
         let (answer, changed) = match call {
             Call::List => (self.list(now, &mut effects), false),
             Call::Ticket(handed) => match handed.ticket.payload().purpose {
-                Purpose::Presence => self.announce(now, *handed, random),
-                Purpose::Leave => self.leave(now, &handed),
+                Purpose::Presence => self.announce(now, *handed, random, &mut effects),
+                Purpose::Leave => self.leave(now, &handed, &mut effects),
             },
         };
         if changed {
             self.changed(now, &mut effects);
         }
-        self.write_if_due(now, &mut effects);
-        effects.wake_at = self.next_alarm(now);
+        self.conclude(now, &mut effects);
         (answer, effects)
     }
 
-    /// Writes what is due, if anything is: an early or repeated call does nothing.
+    /// Opens a connection of `GET /live`, and pushes to it what it missed.
+    ///
+    /// # Errors
+    /// [`LiveFull`], if there is no place for it; then nothing has changed.
+    pub fn open_live(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        opening: &Opening,
+    ) -> (Result<(), LiveFull>, Effects) {
+        let mut effects = Effects::default();
+        let path = opening.network.hashed(self.roster.secret());
+        let LiveConfig { limits, viewers, .. } = self.config;
+        let roster = &mut self.roster;
+        let live = self.live.get_or_insert_with(|| {
+            // Of the time before the log.
+            roster.take_displaced();
+            Box::new(LiveObject::new(now, limits, viewers, roster))
+        });
+        let outcome = live.open(now, &mut self.roster, id, path, opening.since, &mut effects.push);
+        self.conclude(now, &mut effects);
+        (outcome, effects)
+    }
+
+    /// Answers a connection of `GET /live`, by what is pushed. `random` is as in [`CommunityObject::receive`].
+    pub fn handle_live(&mut self, now: UnixMillis, id: ConnectionId, call: LiveCall, random: u32) -> Effects {
+        let mut effects = Effects::default();
+        let Some(path) = self.live.as_ref().and_then(|live| live.path(id)) else { return effects };
+        match call {
+            LiveCall::Ticket { id: re, ticket } => {
+                let (text, changed) = match ticket.payload().purpose {
+                    Purpose::Presence => {
+                        self.announce_live(now, id, re.as_deref(), (*ticket, path), random, &mut effects)
+                    }
+                    Purpose::Leave => {
+                        let left = self.remove(now, &ticket, path, &mut effects);
+                        let message = LeftMessage { re: re.as_deref(), left: left == Left::Left };
+                        (message.to_text(), left != Left::Ignored)
+                    }
+                };
+                effects.push.push(Push { to: vec![id], what: Pushed::Reply(text) });
+                if changed {
+                    self.changed(now, &mut effects);
+                }
+            }
+            LiveCall::Bind { id: re, claim, since } => {
+                self.roster.expire(now);
+                if self.roster.holds(&claim.peer_id, &claim.public_key) {
+                    if let Some(live) = &mut self.live {
+                        live.bind(now, &mut self.roster, id, claim, (re.as_deref(), since), &mut effects.push);
+                    }
+                } else {
+                    let detail = "this claim is not listed: announce first".to_owned();
+                    let code = Code::NotListed.as_str();
+                    let message = ErrorMessage { re: re.as_deref(), code, detail, retry_after_ms: None };
+                    effects.push.push(Push { to: vec![id], what: Pushed::Reply(message.to_text()) });
+                }
+            }
+            LiveCall::CatchUp(since) => {
+                if let Some(live) = &self.live {
+                    live.catch_up(now, &mut self.roster, id, since, &mut effects.push);
+                }
+            }
+            LiveCall::Closed => {
+                if let Some(live) = &mut self.live {
+                    live.close(id);
+                }
+            }
+        }
+        self.conclude(now, &mut effects);
+        effects
+    }
+
+    /// Returns how many connections of `GET /live` there are.
+    pub fn connections(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.len())
+    }
+
+    /// Writes and pushes what is due, if anything is: an early or repeated call does nothing.
     pub fn handle_timer(&mut self, now: UnixMillis) -> Effects {
         let mut effects = Effects::default();
         self.write_if_due(now, &mut effects);
+        self.push_if_due(now, &mut effects);
         effects
     }
 
@@ -197,14 +300,15 @@ impl CommunityObject {
     }
 
     /// Returns the answer, and whether there is something to store.
-    fn announce(&mut self, now: UnixMillis, handed: Handed, random: u32) -> (Answer, bool) {
+    fn announce(&mut self, now: UnixMillis, handed: Handed, random: u32, effects: &mut Effects) -> (Answer, bool) {
         let Handed { community, network, ticket } = handed;
-        let roster = &mut self.roster;
+        let roster = &self.roster;
         let path = network.hashed(roster.secret());
         let (peer_id, public_key) = (ticket.peer_id().clone(), ticket.public_key());
         let (expires_at, seed) = (ticket.payload().expires_at, roster.seed(now, Some(&ticket)));
         let signs_community = ticket.payload().community.is_some();
-        let outcome = roster.announce(now, ticket, path);
+        let outcome = self.admit(now, ticket, path, effects);
+        let roster = &mut self.roster;
         let total = roster.len();
         let caller = Excluded::Claim(peer_id.as_str(), &public_key);
         let peers = Excerpt::of_records(&roster.answer(now, self.answer_limit, caller, seed));
@@ -232,10 +336,70 @@ impl CommunityObject {
         (Answer::ok(&fields, Some(&peers)).with_outcome(outcome), accepted)
     }
 
+    /// Returns the message, and whether there is something to store.
+    fn announce_live(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        re: Option<&str>,
+        (ticket, path): (VerifiedTicket, NetworkPath),
+        random: u32,
+        effects: &mut Effects,
+    ) -> (String, bool) {
+        let (expires_at, claim) = (ticket.payload().expires_at, Claim::of(&ticket));
+        match self.admit(now, ticket, path, effects) {
+            Ok(announced) => {
+                let message = AnnouncedMessage {
+                    re,
+                    accepted: announced == Announced::Accepted,
+                    listed: announced != Announced::NotListed,
+                    expires_at,
+                    announce_after_ms: self.pacing.live_announce_after_millis(random),
+                    bound: self.live.as_ref().is_some_and(|live| live.is_bound(id, &claim)),
+                };
+                (message.to_text(), announced == Announced::Accepted)
+            }
+            Err(refused) => {
+                let retry_after_ms = match refused {
+                    Refused::AnnounceTooSoon { retry_after } => Some(saturating_millis(retry_after)),
+                    Refused::Expired | Refused::StaleTicket { .. } => None,
+                };
+                let (code, detail) = (refused.code(), refused.to_string());
+                (ErrorMessage { re, code, detail, retry_after_ms }.to_text(), false)
+            }
+        }
+    }
+
+    /// Asks the roster to list a ticket, and notes what that changed for viewers.
+    fn admit(
+        &mut self,
+        now: UnixMillis,
+        ticket: VerifiedTicket,
+        path: NetworkPath,
+        effects: &mut Effects,
+    ) -> Result<Announced, Refused> {
+        let Some(live) = &mut self.live else { return self.roster.announce(now, ticket, path) };
+        let (claim, expires_at) = (Claim::of(&ticket), ticket.payload().expires_at);
+        let outcome = self.roster.announce(now, ticket, path);
+        if outcome == Ok(Announced::Accepted) {
+            effects.push_after = live.put(now, claim, expires_at, self.roster.take_displaced().as_ref());
+        }
+        outcome
+    }
+
+    /// Asks the roster to let a claim leave, and notes what that changed for viewers.
+    fn remove(&mut self, now: UnixMillis, ticket: &VerifiedTicket, path: NetworkPath, effects: &mut Effects) -> Left {
+        let left = self.roster.leave(now, ticket, path);
+        if let (Some(live), Left::Left) = (&mut self.live, left) {
+            effects.push_after = live.left(now, ticket, self.config.ticket_max_lifetime);
+        }
+        left
+    }
+
     /// Returns the answer, and whether there is something to store.
-    fn leave(&mut self, now: UnixMillis, handed: &Handed) -> (Answer, bool) {
+    fn leave(&mut self, now: UnixMillis, handed: &Handed, effects: &mut Effects) -> (Answer, bool) {
         let path = handed.network.hashed(self.roster.secret());
-        let left = self.roster.leave(now, &handed.ticket, path);
+        let left = self.remove(now, &handed.ticket, path, effects);
         let fields = LeaveFields { ok: true, left: left == Left::Left, server_time: now };
         (Answer::ok(&fields, None), left != Left::Ignored)
     }
@@ -277,6 +441,19 @@ impl CommunityObject {
     fn changed(&mut self, now: UnixMillis, effects: &mut Effects) {
         self.weigh();
         effects.timer = self.upkeep.changed(now);
+    }
+
+    /// Does what is due after every call.
+    fn conclude(&mut self, now: UnixMillis, effects: &mut Effects) {
+        self.write_if_due(now, effects);
+        self.push_if_due(now, effects);
+        effects.wake_at = self.next_alarm(now);
+    }
+
+    fn push_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {
+        if let Some(live) = &mut self.live {
+            live.flush(now, &mut self.roster, &mut effects.push);
+        }
     }
 
     fn next_alarm(&mut self, now: UnixMillis) -> Option<UnixMillis> {

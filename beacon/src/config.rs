@@ -6,6 +6,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits;
+use rendezvous_protocol::live::LiveLimits;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::rate_limit::RateLimit;
@@ -45,6 +46,12 @@ pub struct Config {
     pub notice: Notice,
     /// The communities of which the page and the info document speak. No other one is ever named there.
     pub listed_communities: BTreeSet<Community>,
+    /// How many connections there may be on `GET /live`.
+    pub live_limits: LiveLimits,
+    /// Frames after which a connection ends, so that its client opens another one; absent, it does not.
+    pub live_frames: Option<u32>,
+    /// Who is sent who is present.
+    pub viewers: Viewers,
 }
 
 /// Holds what the operator tells everybody, and the password of who is told more.
@@ -80,8 +87,17 @@ impl std::fmt::Debug for Notice {
     }
 }
 
+/// Says who may see the list over `GET /live`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewers {
+    /// Everybody, as with `GET /peers`.
+    Everybody,
+    /// Connections that are bound to a claim that is listed.
+    Bound,
+}
+
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 25] = [
+pub const VARIABLES: [Variable; 29] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -107,6 +123,10 @@ pub const VARIABLES: [Variable; 25] = [
     Variable::new("CAPSULES", Kind::List, ""),
     Variable::new("CAPSULE_KEYS", Kind::List, ""),
     Variable::new("ADMIN_PASSWORD", Kind::Secret, ""),
+    Variable::new("LIVE_CONNECTIONS", Kind::Number, "512"),
+    Variable::new("LIVE_CONNECTIONS_PER_NETWORK", Kind::Number, "16"),
+    Variable::new("LIVE_FRAMES", Kind::Number, "0"),
+    Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
 ];
 
 const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
@@ -334,6 +354,21 @@ impl Config {
             )?,
             notice,
             listed_communities,
+            live_limits: LiveLimits {
+                connections: variables.number("LIVE_CONNECTIONS", limits::LIVE_CONNECTIONS, 0, 32_768)?,
+                connections_per_network: variables.number(
+                    "LIVE_CONNECTIONS_PER_NETWORK",
+                    limits::LIVE_CONNECTIONS_PER_NETWORK,
+                    1,
+                    32_768,
+                )?,
+            },
+            live_frames: Some(variables.number("LIVE_FRAMES", 0, 0, u32::MAX)?).filter(|frames| *frames > 0),
+            viewers: variables.one("LIVE_VIEWERS", "all", "all, or off for bound peers alone", |text| match text {
+                "all" => Some(Viewers::Everybody),
+                "off" => Some(Viewers::Bound),
+                _ => None,
+            })?,
         })
     }
 

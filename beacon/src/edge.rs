@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
-use rendezvous_protocol::limits::{KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS};
+use rendezvous_protocol::limits::{
+    KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
+};
+use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
 use rendezvous_protocol::network::{Client, NetworkHash};
-use rendezvous_protocol::origin::is_foreign;
+use rendezvous_protocol::origin::{Origin, is_foreign};
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
 use rendezvous_protocol::request::{
@@ -33,9 +36,11 @@ use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
-use crate::config::Config;
+use crate::config::{Config, Viewers};
 use crate::info;
+use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
+use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query, prefers_json};
@@ -43,6 +48,7 @@ use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 
 const GET: &str = "GET, HEAD, OPTIONS";
+const GET_ALONE: &str = "GET, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 const ADMIN: &str = "GET, HEAD";
 
@@ -61,6 +67,24 @@ pub struct Head<'a> {
     pub if_none_match: &'a str,
     /// `Origin`, where there is one.
     pub origin: Option<&'a str>,
+    /// `Host`, with its port, where the request names one.
+    pub host: Option<&'a str>,
+    /// What the connection is to become.
+    pub upgrade: Upgrade,
+    /// `Last-Event-ID`, where there is one.
+    pub last_event_id: Option<&'a str>,
+}
+
+/// Says what a request wants its connection to become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Nothing else.
+    #[default]
+    None,
+    /// A WebSocket of version 13 (RFC 6455), with everything that its handshake has.
+    WebSocket,
+    /// Anything else, or a handshake that is not whole.
+    Other,
 }
 
 /// Says what one request needs next.
@@ -81,6 +105,8 @@ pub enum Step {
     Relay(Relay),
     /// An object's list.
     FetchList(FetchList),
+    /// A connection that stays.
+    OpenLive(Box<OpenLive>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -109,6 +135,17 @@ struct Caller {
     signs_community: bool,
 }
 
+/// Begins a connection.
+type Open = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
+
+/// Holds what one process remembers of connections that were opened.
+#[derive(Debug)]
+struct Live {
+    open: Open,
+    openings: RateLimit,
+    penalties: Penalties,
+}
+
 /// Holds what one process remembers.
 #[derive(Debug)]
 pub struct Edge {
@@ -119,6 +156,7 @@ pub struct Edge {
     /// Of `/admin`.
     attempts: RateLimit,
     refusals: Refusals,
+    live: Option<Live>,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -142,6 +180,7 @@ impl Edge {
             ),
             attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
             refusals: Refusals::default(),
+            live: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -152,6 +191,17 @@ impl Edge {
             platform,
             config,
         }
+    }
+
+    /// Returns the same edge, of a host that carries connections of `GET /live`. Where a host does not, nothing of them is
+    /// reached, so that a Worker is not larger by them.
+    #[must_use]
+    pub fn with_live(self) -> Self {
+        let [address, network] = [self.config.address_requests_per_minute, self.config.network_requests_per_minute]
+            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
+        let openings = RateLimit::new(address, network, RATE_LIMIT_NETWORKS);
+        let penalties = Penalties::new(RATE_LIMIT_NETWORKS);
+        Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
     }
 
     /// Takes a request.
@@ -175,6 +225,11 @@ impl Edge {
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
+            "/live" => match &self.live {
+                Some(Live { open, .. }) if head.method == "GET" => return open(self, now, head, query),
+                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
+                None => plain(now, &Problem::NotFound),
+            },
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
             _ => match Asset::at(path) {
@@ -364,6 +419,76 @@ impl Edge {
         }
         let exclude = Exclusion::parse(parameter(query, "exclude"));
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
+    }
+
+    /// Begins `GET /live`.
+    fn open_live(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
+        let client = self.client(head);
+        let community = parameter(query, "community");
+        let path = client.rate_path(&self.secret);
+        let live = self.live.as_ref();
+        if let Some(retry_after) = live.and_then(|live| live.penalties.remaining(now, path.address)) {
+            return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
+        }
+        let limited = self.take_request(now, client).and_then(|()| match &mut self.live {
+            Some(live) => live.openings.take(now, path),
+            None => Ok(()),
+        });
+        if let Err(limited) = limited {
+            return self.rate_limited(now, limited, community.as_deref());
+        }
+        let kind = match head.upgrade {
+            Upgrade::WebSocket => Kind::Socket,
+            Upgrade::None if self.config.viewers == Viewers::Bound => {
+                return Step::Answer(plain(now, &Problem::BindRequired));
+            }
+            Upgrade::None => Kind::Stream,
+            Upgrade::Other => return Step::Answer(plain(now, &Problem::UpgradeRequired)),
+        };
+        let parsed = self.community(community.as_deref(), None).and_then(|community| {
+            let since = parameter(query, "since");
+            let since = head.last_event_id.or(since.as_deref()).map(str::parse::<Position>).transpose()?;
+            Ok((community, since))
+        });
+        let (community, since) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Step::Answer(plain(now, &error.into())),
+        };
+        if let Err(limited) = self.admit(now, client, &community) {
+            return self.rate_limited(now, limited, Some(community.as_str()));
+        }
+        let opened = Opened {
+            kind,
+            address: path.address,
+            is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
+            audiences: self.audiences(head),
+            since,
+            most_frames: self.config.live_frames,
+            community,
+        };
+        Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
+    }
+
+    /// Returns the origins that are this beacon's beyond doubt: those that are configured, and on the own machine the one
+    /// that the client dialled. Any other `Host` is what whoever hands a challenge on writes there.
+    fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
+        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
+        self.config.external_urls.iter().cloned().chain(dialled).collect()
+    }
+
+    /// Takes that a connection has ended, and why.
+    pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
+        if let Some(live) = &mut self.live
+            && code.is_penalised()
+        {
+            live.penalties.add(now, connection.address());
+        }
+    }
+
+    /// Returns what the messages of connections are checked by.
+    pub fn checks(&mut self) -> Checks<'_> {
+        Checks { config: &self.config, signatures: &mut self.signatures, random: self.spread.next() }
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
@@ -594,6 +719,40 @@ impl Relay {
                 edge.counted(step)
             }
         }
+    }
+}
+
+/// Waits for whether an object has a place for a connection.
+#[derive(Debug)]
+pub struct OpenLive {
+    opening: Opening,
+    opened: Opened,
+}
+
+impl OpenLive {
+    /// Returns the object's name.
+    pub fn object(&self) -> &str {
+        self.opened.community.as_str()
+    }
+
+    /// Returns what it is told.
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Returns whether the client reads from a WebSocket, not from an event stream.
+    pub fn is_socket(&self) -> bool {
+        self.opened.kind == Kind::Socket
+    }
+
+    /// Opens the connection, for which there is a place. `challenge` is 16 bytes from a secure source of randomness.
+    pub fn admitted(self, now: UnixMillis, challenge: [u8; CHALLENGE_BYTES]) -> Connection {
+        Connection::new(now, self.opened, challenge)
+    }
+
+    /// Returns the answer where there is none.
+    pub fn refused(&self, now: UnixMillis, full: LiveFull) -> Answer {
+        plain(now, &Problem::LiveFull(full))
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`platform::Platform`] is what the host knows of itself, [`own_names::OwnNames`] what it answers to.
 //! - [`edge::Edge`] is what one process remembers. A request comes in as a [`edge::Head`], and each [`edge::Step`] says
 //!   what the host does next, and with what it resumes.
+//! - [`live::Connection`] is one client of `GET /live`, for as long as it stays.
 //! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //!
@@ -21,6 +22,7 @@ pub mod community;
 pub mod config;
 pub mod edge;
 mod info;
+pub mod live;
 pub mod note;
 pub mod own_names;
 pub mod platform;

@@ -96,7 +96,7 @@ fn address_of(name: &str) -> Option<IpAddr> {
 
 /// Returns whether a name is one for the machine on which it is looked up (RFC 6761, section 6.3). `0.0.0.0` and `::`,
 /// too, lead there, where anything listens on all addresses.
-fn is_own_machine(name: &str, listens_on_all: bool) -> bool {
+pub(crate) fn is_own_machine(name: &str, listens_on_all: bool) -> bool {
     match address_of(name).map(|address| address.to_canonical()) {
         Some(address) => address.is_loopback() || (listens_on_all && address.is_unspecified()),
         None => name == "localhost" || name.ends_with(".localhost"),

@@ -12,6 +12,10 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
 use crate::answer::{Answer, Content, Outcome};
+use crate::live::LiveFull;
+
+/// After this time a connection may have a place.
+const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Says why a request is not served.
 #[derive(Clone, Debug)]
@@ -24,6 +28,15 @@ pub(crate) enum Problem {
         listed: bool,
     },
     RateLimited(RateLimited),
+    /// An upgrade that is not the one of this path.
+    UpgradeRequired,
+    /// An event stream cannot be bound, and this beacon shows nothing to whoever is not.
+    BindRequired,
+    LiveFull(LiveFull),
+    /// An address one of whose connections was closed for what it sent.
+    LivePenalty {
+        retry_after: Duration,
+    },
     NotFound,
     MethodNotAllowed {
         /// The methods of this path.
@@ -60,7 +73,10 @@ impl Problem {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
             Self::Refused { refused, .. } => refused.code(),
-            Self::RateLimited(_) => Code::Throttled.as_str(),
+            Self::RateLimited(_) | Self::LivePenalty { .. } => Code::Throttled.as_str(),
+            Self::UpgradeRequired => Code::UpgradeRequired.as_str(),
+            Self::BindRequired => Code::BindRequired.as_str(),
+            Self::LiveFull(_) => Code::LiveFull.as_str(),
             Self::NotFound => Code::NotFound.as_str(),
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
             Self::HostMissing => Code::Malformed.as_str(),
@@ -87,7 +103,12 @@ impl Problem {
             Self::Ticket(_) => 400,
             Self::Refused { refused: Refused::Expired, .. } => 400,
             Self::Refused { refused: Refused::StaleTicket { .. }, .. } => 409,
-            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. } | Self::RateLimited(_) => 429,
+            Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. }
+            | Self::RateLimited(_)
+            | Self::LivePenalty { .. } => 429,
+            Self::UpgradeRequired => 426,
+            Self::BindRequired => 403,
+            Self::LiveFull(_) => 503,
             Self::MethodNotAllowed { .. } => 405,
             Self::Internal => 500,
         }
@@ -104,7 +125,9 @@ impl Problem {
             409 => "Conflict",
             413 => "Content Too Large",
             421 => "Misdirected Request",
+            426 => "Upgrade Required",
             429 => "Too Many Requests",
+            503 => "Service Unavailable",
             _ => "Internal Server Error",
         }
     }
@@ -115,6 +138,17 @@ impl Problem {
             Self::Ticket(error) => error.to_string(),
             Self::Refused { refused, .. } => refused.to_string(),
             Self::RateLimited(limited) => limited.to_string(),
+            Self::LivePenalty { retry_after } => format!(
+                "a connection of this address was closed for what it sent, the next is opened in {} ms",
+                saturating_millis(*retry_after)
+            ),
+            Self::UpgradeRequired => {
+                "this path takes an upgrade to a WebSocket of version 13, or none for an event stream".to_owned()
+            }
+            Self::BindRequired => {
+                "this beacon shows who is present to peers alone: open a WebSocket, announce, and bind it".to_owned()
+            }
+            Self::LiveFull(full) => format!("{full}; GET /peers has the list meanwhile"),
             Self::NotFound => "there are POST /announce, POST /leave, GET /peers, GET /healthz and GET /".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::HostMissing => "a request names one host".to_owned(),
@@ -134,6 +168,8 @@ impl Problem {
         match self {
             Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
             Self::RateLimited(limited) => Some(limited.retry_after()),
+            Self::LivePenalty { retry_after } => Some(*retry_after),
+            Self::LiveFull(_) => Some(LIVE_FULL_RETRY_AFTER),
             _ => None,
         }
     }
@@ -157,8 +193,13 @@ impl Problem {
         if let Some(retry_after) = self.retry_after() {
             headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
         }
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.push(("Allow", (*allow).to_owned()));
+        match self {
+            Self::MethodNotAllowed { allow } => headers.push(("Allow", (*allow).to_owned())),
+            Self::UpgradeRequired => {
+                headers.push(("Upgrade", "websocket".to_owned()));
+                headers.push(("Sec-WebSocket-Version", "13".to_owned()));
+            }
+            _ => {}
         }
         let answer = Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers);
         answer.with_outcome(Outcome::Refused(self.code()))

@@ -11,11 +11,19 @@ import { isBeaconCode } from "../build/internals.js";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule tells a client";
 const JUDGED = "what a reader finds wrong with a capsule, a root or a list: no beacon says so of itself";
+const LIVE = "of live presence, for which this library does not ask";
 
 const NOT_EXPLAINED = {
+  ANOTHER_PEER: LIVE,
   ANSWER_TOO_LARGE: PUBLISHER,
+  BIND_REQUIRED: LIVE,
   LIFETIME_TOO_SHORT: PUBLISHER,
+  LIVE_FULL: LIVE,
+  NOT_LISTED: LIVE,
+  SINCE_INVALID: LIVE,
+  TOO_FAST: LIVE,
   TOO_MANY: PUBLISHER,
+  UPGRADE_REQUIRED: LIVE,
 };
 const NOT_ANSWERED = {
   ...NOT_EXPLAINED,

@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
+use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::call::Call;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
+use rendezvous_service::live::{ConnectionId, LiveCall, Push, Pushed};
 use rendezvous_service::problem::internal;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::Moment;
 use crate::journal;
+use crate::live::{LiveMail, Mailbox};
 use crate::storage::{Change, Done, Order, Reader};
 
 /// Objects in the memory of a process. Full ones take about 200 kB each, so all together at most 820 MB.
@@ -85,12 +88,17 @@ struct Present {
     next_change: Option<Change>,
     /// Whether the last change failed, so that memory has what the row has not.
     has_failed: bool,
+    /// Of the connections that the object knows.
+    mailboxes: HashMap<ConnectionId, Arc<Mailbox>>,
 }
 
 impl Present {
     /// Returns whether a new object, made from the row, would be this one.
     fn is_settled(&self) -> bool {
-        !self.is_under_way && self.next_change.is_none() && !self.object.has_unwritten()
+        !self.is_under_way
+            && self.next_change.is_none()
+            && !self.object.has_unwritten()
+            && self.object.connections() == 0
     }
 }
 
@@ -134,6 +142,40 @@ impl Communities {
         }
         self.carry_out(now, name, effects);
         answer
+    }
+
+    /// Tells an object something of a connection. One that is to be opened restores the object if it is not in memory.
+    pub(crate) fn take_live(&mut self, now: Moment, name: &str, id: ConnectionId, mail: LiveMail) {
+        match mail {
+            LiveMail::Open { opening, mailbox, answer } => {
+                let Some((outcome, effects)) =
+                    self.with_object(now, name, |object| object.open_live(now.unix, id, &opening))
+                else {
+                    return;
+                };
+                if let Some(present) = self.present(name) {
+                    present.called_at = Some(now.instant);
+                    if outcome.is_ok() {
+                        present.mailboxes.insert(id, mailbox);
+                    }
+                }
+                // Whoever asked may have gone away, and says so by itself.
+                let _ = answer.send(outcome);
+                self.carry_out(now, name, effects);
+            }
+            LiveMail::Call(call) => {
+                let Some(present) = self.present(name) else { return };
+                if call == LiveCall::Closed {
+                    present.mailboxes.remove(&id);
+                }
+                let random = fastrand::u32(..);
+                if let Some(effects) =
+                    self.with_object(now, name, |object| object.handle_live(now.unix, id, call, random))
+                {
+                    self.carry_out(now, name, effects);
+                }
+            }
+        }
     }
 
     /// Does what is due.
@@ -231,7 +273,15 @@ impl Communities {
             return None;
         };
         let (called_at, look_at) = (None, now.instant + LOOK_AGAIN);
-        let present = Present { object, called_at, look_at, is_under_way: false, next_change: None, has_failed: false };
+        let present = Present {
+            object,
+            called_at,
+            look_at,
+            is_under_way: false,
+            next_change: None,
+            has_failed: false,
+            mailboxes: HashMap::new(),
+        };
         let name: Rc<str> = name.into();
         self.slots.entry(Rc::clone(&name)).or_default().present = Some(present);
         self.in_memory += 1;
@@ -241,14 +291,16 @@ impl Communities {
     }
 
     fn carry_out(&mut self, now: Moment, name: &str, effects: Effects) {
-        let Effects { write, erase, wake_at, timer, notes } = effects;
+        let Effects { write, erase, wake_at, timer, push_after, push, notes } = effects;
         journal::write(notes);
-        if write.is_none() && erase.is_none() && wake_at.is_none() && timer.is_none() {
+        self.push(name, push);
+        let timers = [timer, push_after];
+        if write.is_none() && erase.is_none() && wake_at.is_none() && timers == [None; 2] {
             return;
         }
         let Some((name, _)) = self.slots.get_key_value(name) else { return };
         let name = Rc::clone(name);
-        if let Some(after) = timer {
+        for after in timers.into_iter().flatten() {
             self.deadlines.insert((now.instant + after, Due::Timer, Rc::clone(&name)));
         }
         if let Some(at) = wake_at {
@@ -260,6 +312,21 @@ impl Communities {
                 present.next_change = Some(change);
             } else {
                 order(&self.orders, &self.done, present, name.to_string(), change);
+            }
+        }
+    }
+
+    /// Puts what an object has for its connections where they find it.
+    fn push(&mut self, name: &str, pushes: Vec<Push>) {
+        let Some(present) = self.present(name) else { return };
+        for Push { to, what } in pushes {
+            for id in to {
+                if let Some(mailbox) = present.mailboxes.get(&id) {
+                    mailbox.put(what.clone());
+                }
+                if matches!(what, Pushed::Close(_)) {
+                    present.mailboxes.remove(&id);
+                }
             }
         }
     }
@@ -323,6 +390,10 @@ impl Communities {
         if let Some(present) = slot.present.take() {
             self.in_memory -= 1;
             self.deadlines.remove(&(present.look_at, Due::Idle, Rc::clone(&name)));
+            // There are some only where the object has panicked.
+            for mailbox in present.mailboxes.values() {
+                mailbox.put(Pushed::Close(CloseCode::Internal));
+            }
         }
         if slot.alarm_at.is_none() {
             self.slots.remove(&name);

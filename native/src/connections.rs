@@ -11,7 +11,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -65,7 +66,12 @@ enum Stage {
     Answering,
     /// An answer was handed over, at that time.
     Answered(Instant),
+    /// An answer is handed over that ends by itself, and the connection with it.
+    Streaming,
 }
+
+/// The body of an answer: whole, or one that comes bit by bit.
+pub(crate) type ResponseBody = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
 
 /// What a connection is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +85,7 @@ enum Asked {
 
 impl Connections {
     /// Serves a connection until it ends.
-    pub(crate) async fn serve<F: Future<Output = Response<Full<Bytes>>>>(
+    pub(crate) async fn serve<F: Future<Output = Response<ResponseBody>>>(
         &self,
         stream: TcpStream,
         respond: impl Fn(Request<Incoming>) -> F,
@@ -98,13 +104,17 @@ impl Connections {
             let (response, state) = (respond(request), Rc::clone(&state));
             async move {
                 let response = response.await;
-                state.stage.set(Stage::Answered(Instant::now()));
+                let stage = match response.body() {
+                    Either::Left(_) => Stage::Answered(Instant::now()),
+                    Either::Right(_) => Stage::Streaming,
+                };
+                state.stage.set(stage);
                 Ok::<_, Infallible>(response)
             }
         });
         let mut http = http1::Builder::new();
         http.header_read_timeout(None).max_buf_size(HEAD_MAX_BYTES);
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
         loop {
             tokio::select! {
                 // What a client breaks is its own affair, and hyper has answered what can be answered.
@@ -137,7 +147,7 @@ impl Connections {
         let [first, next] = if is_scarce { [SCARCE; 2] } else { [FIRST_HEAD, NEXT_HEAD] };
         self.ask_all(Asked::Close, |stage| match stage {
             Stage::First(since) => now.duration_since(since) >= first,
-            Stage::Answering => false,
+            Stage::Answering | Stage::Streaming => false,
             Stage::Answered(since) => now.duration_since(since) >= next,
         });
     }

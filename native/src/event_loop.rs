@@ -19,6 +19,7 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
+use rendezvous_service::live::ConnectionId;
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::UnboundedSender;
@@ -29,6 +30,7 @@ use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
 use crate::journal;
+use crate::live::{LiveMail, LiveTasks};
 use crate::measurements::{LoopFigures, Measurements};
 
 /// What a loop is sent.
@@ -37,6 +39,8 @@ pub(crate) enum Mail {
     Connection { stream: TcpStream, client: IpAddr, admitted: Admitted },
     /// A call of an object that the loop owns.
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
+    /// Something of a connection of `GET /live`, for an object that the loop owns.
+    Live { object: String, id: ConnectionId, mail: LiveMail },
     /// What the loop has counted is wanted.
     Figures(oneshot::Sender<LoopFigures>),
     /// Connections are to end when their requests are answered. Said back when all have.
@@ -165,7 +169,7 @@ impl Shared {
 }
 
 fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform, secret, fastrand::u64(..))
+    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live()
 }
 
 /// A list that is on its way, and who waits for it.
@@ -177,6 +181,7 @@ pub(crate) struct EventLoop {
     index: usize,
     pub(crate) communities: RefCell<Communities>,
     pub(crate) connections: Connections,
+    pub(crate) live: LiveTasks,
     pub(crate) measurements: RefCell<Measurements>,
     lists: RefCell<HashMap<String, Waiting>>,
 }
@@ -189,6 +194,7 @@ impl EventLoop {
             index,
             communities: RefCell::new(communities),
             connections: Connections::default(),
+            live: LiveTasks::default(),
             measurements: RefCell::default(),
             lists: RefCell::default(),
         }
@@ -200,6 +206,7 @@ impl EventLoop {
         LoopFigures {
             measurements: self.measurements.borrow().clone(),
             counts: communities.counts(),
+            live_connections: self.live.open(),
             live: communities.live().map(|(name, live)| (name.to_owned(), live)).collect(),
         }
     }
@@ -211,6 +218,22 @@ impl EventLoop {
             return Ok(self.communities.borrow_mut().call(Moment::now(), &object, call));
         }
         self.shared.call(object, call).await
+    }
+
+    /// Returns which of all loops this is.
+    pub(crate) const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Tells an object something of a connection, here or where it is.
+    pub(crate) fn send_live(&self, object: &str, id: ConnectionId, mail: LiveMail) {
+        let owner = self.shared.owner(object);
+        if owner == self.index {
+            self.communities.borrow_mut().take_live(Moment::now(), object, id, mail);
+        } else {
+            // A loop that has ended has no connections any more.
+            self.shared.send(owner, Mail::Live { object: object.to_owned(), id, mail });
+        }
     }
 
     /// Fetches an object's list, or waits for one that is on its way to another request.

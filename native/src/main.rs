@@ -13,6 +13,7 @@ mod connections;
 mod event_loop;
 mod failure;
 mod journal;
+mod live;
 mod measurements;
 mod metrics;
 mod operator;

@@ -16,7 +16,7 @@ use crate::communities::Counts;
 const BOUNDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// The paths that are told apart. Whatever else is asked for counts as the last.
-const PATHS: [&str; 5] = ["/announce", "/leave", "/peers", "/healthz", "other"];
+const PATHS: [&str; 6] = ["/announce", "/leave", "/peers", "/healthz", "/live", "other"];
 
 /// Holds what one event loop has counted of its requests.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +84,8 @@ impl Histogram {
 pub(crate) struct LoopFigures {
     pub(crate) measurements: Measurements,
     pub(crate) counts: Counts,
+    /// Connections of `GET /live`.
+    pub(crate) live_connections: usize,
     /// The names of the objects in memory, and how many are listed in each.
     pub(crate) live: Vec<(String, usize)>,
 }
@@ -93,12 +95,13 @@ pub(crate) fn write(all: &[LoopFigures], named: &BTreeSet<Community>, rows: Opti
     let mut total = Measurements::default();
     let mut counts = Counts::default();
     let mut live: BTreeMap<&str, usize> = named.iter().map(|community| (community.as_str(), 0)).collect();
-    let (mut live_elsewhere, mut objects) = (0, 0);
+    let (mut live_elsewhere, mut objects, mut live_connections) = (0, 0, 0);
     for figures in all {
         total.add(&figures.measurements);
         counts.evicted += figures.counts.evicted;
         counts.restored += figures.counts.restored;
         objects += figures.live.len();
+        live_connections += figures.live_connections;
         for (name, listed) in &figures.live {
             *live.get_mut(name.as_str()).unwrap_or(&mut live_elsewhere) += listed;
         }
@@ -125,6 +128,7 @@ pub(crate) fn write(all: &[LoopFigures], named: &BTreeSet<Community>, rows: Opti
         text.single("rendezvous_rows", "gauge", "Communities in the state.", rows);
     }
     text.single("rendezvous_connections", "gauge", "Connections that are open.", connections);
+    text.single("rendezvous_live_connections", "gauge", "Of these, such of GET /live.", live_connections);
     text.family("rendezvous_request_seconds", "histogram", "Time from the head of a request to its answer.");
     for (path, histogram) in PATHS.iter().zip(&total.seconds) {
         let name = "rendezvous_request_seconds";
@@ -171,6 +175,7 @@ mod tests {
         let figures = |live: &[(&str, usize)]| LoopFigures {
             measurements: measurements.clone(),
             counts: Counts { evicted: 1, restored: 2 },
+            live_connections: 1,
             live: live.iter().map(|(name, live)| ((*name).to_owned(), *live)).collect(),
         };
         let named = ["a", "b"].map(|name| Community::new(name).unwrap()).into();
@@ -186,6 +191,7 @@ mod tests {
             "rendezvous_restored_total 4",
             "rendezvous_rows 7",
             "rendezvous_connections 2",
+            "rendezvous_live_connections 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0001\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.00025\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0005\"} 4",

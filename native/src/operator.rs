@@ -88,7 +88,7 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
                 with_edge(shared, edge, |edge| fetch.resume(edge, unix_now(), || list))
             }
             // An edge for the operator asks for nothing else.
-            Step::ReadBody(_) | Step::Verify(_) | Step::Relay(_) => return internal(unix_now()),
+            Step::ReadBody(_) | Step::Verify(_) | Step::Relay(_) | Step::OpenLive(_) => return internal(unix_now()),
         };
     }
 }

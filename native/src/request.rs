@@ -1,43 +1,65 @@
 //! A request: carries out the steps that the service asks for.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
-use rendezvous_service::answer::{Answer, Content};
+use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
 
+use crate::admission::Admitted;
 use crate::clock::unix_now;
+use crate::connections::ResponseBody;
 use crate::event_loop::EventLoop;
 use crate::journal;
+use crate::live::{self, Live, NotOpened};
 use crate::page;
+
+/// Where an event stream that broke off is to go on (HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// Answers a request.
 pub(crate) async fn respond(
     event_loop: Rc<EventLoop>,
     client: IpAddr,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+    admitted: Rc<Admitted>,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let received = Instant::now();
+    let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let answer = answer(&event_loop, client, &head, body).await;
-    event_loop.measurements.borrow_mut().count(head.uri.path(), answer.outcome, received.elapsed());
-    let mut response = to_response(answer);
+    let answered = answer(&event_loop, client, &head, body).await;
+    let outcome = if let Answered::Answer(answer) = &answered { answer.outcome } else { Outcome::Served };
+    event_loop.measurements.borrow_mut().count(head.uri.path(), outcome, received.elapsed());
+    let mut response = match (answered, upgrade) {
+        (Answered::Answer(answer), _) => to_response(answer).map(Either::Left),
+        (Answered::Live(live), Some(upgrade)) => {
+            tokio::task::spawn_local(live.serve_socket(upgrade, admitted));
+            let mut response = Response::new(Either::Left(Full::default()));
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.headers_mut() = live::handshake(&head.headers);
+            response
+        }
+        (Answered::Live(live), None) => event_stream(live.serve_stream(admitted)),
+    };
     // A length beside chunks is dropped by hyper. Whatever another reader of this connection takes for the rest of the
     // body, or for the next request, is not read as either (RFC 9112, section 6.1).
     if head.headers.contains_key(TRANSFER_ENCODING) {
@@ -46,11 +68,17 @@ pub(crate) async fn respond(
     response
 }
 
-async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answer {
+/// What a request comes to.
+enum Answered {
+    Answer(Answer),
+    Live(Box<Live>),
+}
+
+async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answered {
     let shared = &event_loop.shared;
-    let origin = origin(&head.headers);
-    if let Some(answer) = shared.names.refuse(unix_now(), host(head), origin) {
-        return answer;
+    let (origin, host) = (origin(&head.headers), host(head));
+    if let Some(answer) = shared.names.refuse(unix_now(), host, origin) {
+        return Answered::Answer(answer);
     }
     let address = match shared.platform.address_source(&shared.config) {
         AddressSource::Connection => Some(client),
@@ -68,17 +96,30 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             autonomous_system: "",
             if_none_match: &if_none_match,
             origin,
+            host,
+            upgrade: live::upgrade_of(&head.headers),
+            last_event_id: head.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default()),
         };
         shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
     };
     let (mut step, mut body) = (first, Some(body));
     loop {
         step = match step {
-            None => return internal(unix_now()),
-            Some(Step::Answer(answer)) => return answer,
-            Some(Step::Asset(asset)) => return asset.answer(page::content(asset.file).to_owned()),
+            None => return Answered::Answer(internal(unix_now())),
+            Some(Step::Answer(answer)) => return Answered::Answer(answer),
+            Some(Step::Asset(asset)) => return Answered::Answer(asset.answer(page::content(asset.file).to_owned())),
             Some(Step::ReadHeaders(read)) => {
                 shared.with_edge(edge, |edge| read.resume(edge, unix_now(), |name| header(&head.headers, name)))
+            }
+            Some(Step::OpenLive(open)) => {
+                return match Live::open(event_loop, edge, open).await {
+                    Ok(live) => Answered::Live(Box::new(live)),
+                    Err((open, NotOpened::Full(full))) => Answered::Answer(open.refused(unix_now(), full)),
+                    Err((_, NotOpened::Failed(cause))) => {
+                        journal::failure("request_failed", &cause);
+                        Answered::Answer(internal(unix_now()))
+                    }
+                };
             }
             Some(Step::ReadBody(read)) => {
                 let body = match body.take() {
@@ -94,10 +135,11 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             }
             Some(Step::Relay(relay)) => {
                 let object = relay.object();
-                return event_loop.call(object, relay.into_call()).await.unwrap_or_else(|error| {
+                let answer = event_loop.call(object, relay.into_call()).await;
+                return Answered::Answer(answer.unwrap_or_else(|error| {
                     journal::failure("request_failed", &error);
                     internal(unix_now())
-                });
+                }));
             }
             Some(Step::FetchList(fetch)) => {
                 let list = event_loop.fetch_list(fetch.object(), fetch.patience()).await;
@@ -105,6 +147,18 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             }
         };
     }
+}
+
+/// Makes the answer that is an event stream. Its connection ends with it.
+fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
+    let mut response = Response::new(Either::Right(body));
+    let headers = response.headers_mut();
+    *headers = headers_of(Content::Nothing);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    // Else a proxy would collect events until it has enough of them.
+    headers.insert("X-Accel-Buffering", HeaderValue::from_static("no"));
+    response
 }
 
 /// Reads the body, keeping at most [`BODY_MAX_BYTES`].

@@ -78,12 +78,16 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                     // Whoever asked may have gone away.
                     let _ = answer.send(called);
                 }
+                Some(Mail::Live { object, id, mail }) => {
+                    this.communities.borrow_mut().take_live(Moment::now(), &object, id, mail);
+                }
                 Some(Mail::Figures(figures)) => {
                     let _ = figures.send(this.figures());
                 }
                 Some(Mail::Drain(drained)) => {
                     draining = Some((drained, Instant::now() + DRAIN));
                     this.connections.drain();
+                    this.live.drain();
                 }
                 Some(Mail::End) | None => break,
             },
@@ -97,9 +101,8 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 }
             }
         }
-        if let Some((drained, until)) =
-            draining.take_if(|(_, until)| this.connections.is_empty() || *until <= Instant::now())
-        {
+        let is_empty = || this.connections.is_empty() && this.live.open() == 0;
+        if let Some((drained, until)) = draining.take_if(|(_, until)| is_empty() || *until <= Instant::now()) {
             if until <= Instant::now() {
                 this.connections.close_all();
             }
@@ -112,11 +115,12 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
 fn serve(this: &Rc<EventLoop>, stream: TcpStream, client: IpAddr, admitted: Admitted) {
     let this = Rc::clone(this);
     tokio::task::spawn_local(async move {
+        // What becomes of the connection of `GET /live` counts for as long as that lasts.
+        let admitted = Rc::new(admitted);
         let respond = {
             let this = Rc::clone(&this);
-            move |request| request::respond(Rc::clone(&this), client, request)
+            move |request| request::respond(Rc::clone(&this), client, Rc::clone(&admitted), request)
         };
         this.connections.serve(stream, respond).await;
-        drop(admitted);
     });
 }

@@ -5,8 +5,12 @@
 pub enum Code {
     /// A new ticket of a claim before its interval is over.
     AnnounceTooSoon,
+    /// A second claim on a connection that is one claim's.
+    AnotherPeer,
     /// A beacon's answer of more bytes than any honest one has.
     AnswerTooLarge,
+    /// Something that only a bound connection may do.
+    BindRequired,
     /// A request body that did not arrive in time.
     BodyTimeout,
     /// A request body of too many bytes.
@@ -29,6 +33,8 @@ pub enum Code {
     LifetimeTooShort,
     /// A `limit` that is not a number of peers that an answer can have.
     LimitInvalid,
+    /// A connection too many, of a network or in all.
+    LiveFull,
     /// Something of another shape than the specification has.
     Malformed,
     /// A method that a path does not take.
@@ -37,6 +43,8 @@ pub enum Code {
     MisdirectedRequest,
     /// A path that does not exist.
     NotFound,
+    /// A binding to a claim that is not listed.
+    NotListed,
     /// Something from the reader's future.
     NotYetValid,
     /// Something by a key that is revoked.
@@ -49,12 +57,16 @@ pub enum Code {
     RootOutOfSequence,
     /// A signature that does not fit, or is missing.
     SignatureInvalid,
+    /// A `since` that is not a position.
+    SinceInvalid,
     /// A ticket that is not newer than the one that is known.
     StaleTicket,
     /// Something that too few have signed.
     ThresholdNotMet,
     /// One request too many.
     Throttled,
+    /// A message too many on a connection.
+    TooFast,
     /// A ticket that is not looked at, because there are too many.
     TooMany,
     /// Another algorithm than `ed25519`.
@@ -63,13 +75,17 @@ pub enum Code {
     UnsupportedVersion,
     /// A ticket by a key that is not on the list of trusted ones.
     UntrustedPublicKey,
+    /// An upgrade to something else than a WebSocket of version 13.
+    UpgradeRequired,
 }
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 37] = [
         Self::AnnounceTooSoon,
+        Self::AnotherPeer,
         Self::AnswerTooLarge,
+        Self::BindRequired,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::CommunityInvalid,
@@ -81,30 +97,37 @@ impl Code {
         Self::LifetimeTooLong,
         Self::LifetimeTooShort,
         Self::LimitInvalid,
+        Self::LiveFull,
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::MisdirectedRequest,
         Self::NotFound,
+        Self::NotListed,
         Self::NotYetValid,
         Self::RevokedPublicKey,
         Self::Rollback,
         Self::RootExpired,
         Self::RootOutOfSequence,
         Self::SignatureInvalid,
+        Self::SinceInvalid,
         Self::StaleTicket,
         Self::ThresholdNotMet,
         Self::Throttled,
+        Self::TooFast,
         Self::TooMany,
         Self::UnsupportedAlgorithm,
         Self::UnsupportedVersion,
         Self::UntrustedPublicKey,
+        Self::UpgradeRequired,
     ];
 
     /// Returns how the code is spelt.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AnnounceTooSoon => "ANNOUNCE_TOO_SOON",
+            Self::AnotherPeer => "ANOTHER_PEER",
             Self::AnswerTooLarge => "ANSWER_TOO_LARGE",
+            Self::BindRequired => "BIND_REQUIRED",
             Self::BodyTimeout => "BODY_TIMEOUT",
             Self::BodyTooLarge => "BODY_TOO_LARGE",
             Self::CommunityInvalid => "COMMUNITY_INVALID",
@@ -116,23 +139,28 @@ impl Code {
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::LifetimeTooShort => "LIFETIME_TOO_SHORT",
             Self::LimitInvalid => "LIMIT_INVALID",
+            Self::LiveFull => "LIVE_FULL",
             Self::Malformed => "MALFORMED",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::MisdirectedRequest => "MISDIRECTED_REQUEST",
             Self::NotFound => "NOT_FOUND",
+            Self::NotListed => "NOT_LISTED",
             Self::NotYetValid => "NOT_YET_VALID",
             Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
             Self::Rollback => "ROLLBACK",
             Self::RootExpired => "ROOT_EXPIRED",
             Self::RootOutOfSequence => "ROOT_OUT_OF_SEQUENCE",
             Self::SignatureInvalid => "SIGNATURE_INVALID",
+            Self::SinceInvalid => "SINCE_INVALID",
             Self::StaleTicket => "STALE_TICKET",
             Self::ThresholdNotMet => "THRESHOLD_NOT_MET",
             Self::Throttled => "THROTTLED",
+            Self::TooFast => "TOO_FAST",
             Self::TooMany => "TOO_MANY",
             Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
             Self::UnsupportedVersion => "UNSUPPORTED_VERSION",
             Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",
+            Self::UpgradeRequired => "UPGRADE_REQUIRED",
         }
     }
 

@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod kept_lists;
 pub mod key;
 pub mod limits;
+pub mod live;
 pub mod merge;
 pub mod network;
 mod object;

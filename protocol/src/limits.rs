@@ -136,3 +136,64 @@ pub const BEACON_URL_MAX_BYTES: usize = 2_048;
 
 /// The least that a capsule's life has to exceed what its schedule and its host's cache need.
 pub const FRESHNESS_MIN_SLACK: Duration = Duration::from_secs(60);
+
+/// Connections of one community on `GET /live` (default).
+pub const LIVE_CONNECTIONS: usize = 512;
+
+/// Connections of one household on `GET /live` (default).
+pub const LIVE_CONNECTIONS_PER_NETWORK: usize = 16;
+
+/// Opening a connection on `GET /live` counts as so many requests.
+pub const LIVE_OPENING_REQUESTS: u32 = 10;
+
+/// Bytes of a message that a client sends.
+pub const LIVE_CLIENT_MESSAGE_MAX_BYTES: usize = BODY_MAX_BYTES;
+
+/// Bytes of a message that a beacon sends.
+pub const LIVE_MESSAGE_MAX_BYTES: usize = 65_536;
+
+/// Bytes that a beacon sends without an acknowledgement. The frame that crosses the limit is sent whole.
+pub const LIVE_ACK_BYTES: usize = 262_144;
+
+/// A client that owes acknowledgements for [`LIVE_ACK_BYTES`] and sends none for so long is taken not to read.
+pub const LIVE_ACK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time in which the bucket of frames gains one.
+pub const LIVE_FRAME_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Frames that the bucket holds.
+pub const LIVE_FRAMES_AT_ONCE: u64 = 6;
+
+/// The longest that an arrival or a departure waits for a frame.
+pub const LIVE_URGENT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Messages that a client may send at once.
+pub const LIVE_MESSAGES_AT_ONCE: u64 = 30;
+
+/// Time in which a client gains one message more.
+pub const LIVE_MESSAGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A socket from which nothing comes for so long ends. Clients send `ping` where they sent nothing for 50 s.
+pub const LIVE_SILENCE: Duration = Duration::from_secs(120);
+
+/// How often an event stream says that it is there.
+pub const LIVE_STREAM_PING: Duration = Duration::from_secs(25);
+
+/// How long an event stream lasts.
+pub const LIVE_STREAM_DURATION: Duration = Duration::from_secs(600);
+
+/// Messages that cannot be read before the connection ends.
+pub const LIVE_MALFORMED_MESSAGES: u32 = 3;
+
+/// How long an address is refused, one of whose connections was closed for what it sent.
+pub const LIVE_PENALTY: Duration = Duration::from_secs(60);
+
+/// Fewest bytes of a message's `id`.
+pub const LIVE_ID_MIN_BYTES: usize = 8;
+
+/// Most bytes of a message's `id`.
+pub const LIVE_ID_MAX_BYTES: usize = 32;
+
+/// Claims about which a log of changes has a word: those who are listed, and as many again who left or had to go. A
+/// goodbye takes up to 1,900 bytes.
+pub const LIVE_WORDS: usize = 2 * ROSTER_CAPACITY;

@@ -11,6 +11,7 @@ use crate::code::Code;
 use crate::community::{Community, CommunityInvalid};
 use crate::key::PublicKey;
 use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
+use crate::live::PositionInvalid;
 use crate::object::{Object, present};
 use crate::roster::Excluded;
 use crate::time::saturating_millis;
@@ -45,6 +46,9 @@ pub enum RequestError {
     /// This beacon serves a list of communities, and this is not on it.
     #[error("this beacon does not serve the community {0}")]
     CommunityUnknown(Community),
+    /// Not a position.
+    #[error(transparent)]
+    SinceInvalid(#[from] PositionInvalid),
     /// Not a number of peers.
     #[error("limit must be a whole number from 1 on")]
     LimitInvalid,
@@ -61,6 +65,7 @@ impl RequestError {
             Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
             Self::CommunityUnknown(_) => Code::CommunityUnknown.as_str(),
             Self::LimitInvalid => Code::LimitInvalid.as_str(),
+            Self::SinceInvalid(_) => Code::SinceInvalid.as_str(),
         }
     }
 }

@@ -8,6 +8,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
+use crate::time::UnixMillis;
+
 /// Says what a value is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -20,6 +22,8 @@ pub(crate) enum HashPurpose {
     Seed = 4,
     /// Whether two texts are equal.
     Comparison = 5,
+    /// The epoch of a log of changes.
+    Live = 6,
 }
 
 /// Mixes a number that nobody outside knows into one that looks unlike it: the output function of SplitMix64, a
@@ -61,6 +65,11 @@ impl Secret {
     /// nobody outside can choose or predict a hash.
     pub fn are_equal(&self, one: &[u8], other: &[u8]) -> bool {
         self.hash(HashPurpose::Comparison, &[one]) == self.hash(HashPurpose::Comparison, &[other])
+    }
+
+    /// Returns the epoch of the log of changes that began at `since`.
+    pub fn live_epoch(&self, since: UnixMillis) -> u32 {
+        (self.hash(HashPurpose::Live, &[&since.as_u64().to_be_bytes()]) >> 32) as u32
     }
 
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.

@@ -91,6 +91,8 @@ fn what_changes_after_a_quiet_time_is_written_before_the_answer_goes_out() {
         // Nothing is to be tidied up before the ticket has ended.
         wake_at: Some(at(180_000)),
         timer: None,
+        push_after: None,
+        push: Vec::new(),
         notes: Vec::new(),
     };
     assert_eq!(effects, expected);

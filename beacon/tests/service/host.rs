@@ -187,7 +187,15 @@ impl Beacon {
         let Request { method, path, address, if_none_match, origin, .. } = request;
         let url = format!("https://beacon.example{path}");
         let address = read_address(address);
-        let head = Head { method, url: &url, address, autonomous_system: "", if_none_match, origin: *origin };
+        let head = Head {
+            method,
+            url: &url,
+            address,
+            autonomous_system: "",
+            if_none_match,
+            origin: *origin,
+            ..Head::default()
+        };
         self.edge.receive(at(self.now), &head)
     }
 
@@ -225,6 +233,7 @@ impl Beacon {
                     });
                     fetch.resume(&mut self.edge, at(self.now), || list)
                 }
+                Step::OpenLive(open) => panic!("not a request that is answered: {open:?}"),
             };
         };
         self.notes.extend(self.edge.take_notes());

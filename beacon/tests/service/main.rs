@@ -6,3 +6,4 @@ mod community;
 mod edge;
 mod front;
 mod host;
+mod live;

@@ -195,6 +195,8 @@ pub struct Roster {
     departed: Vec<Departed>,
     /// Nothing ends before this.
     quiet_until: UnixMillis,
+    /// The record that had to go for the newcomer of this call.
+    displaced: Option<Record>,
 }
 
 impl Roster {
@@ -207,6 +209,7 @@ impl Roster {
             records: Vec::new(),
             departed: Vec::new(),
             quiet_until: UnixMillis::MAX,
+            displaced: None,
         }
     }
 
@@ -337,16 +340,22 @@ impl Roster {
         let position = self.insert(Record { ticket, accepted_at: now, since, returned, counts });
         if self.records.len() > self.limits.capacity {
             let surplus = self.surplus_record(now).unwrap_or(position);
-            self.records.remove(surplus);
+            let displaced = self.records.remove(surplus);
             if surplus == position {
                 return Ok(Announced::NotListed);
             }
+            self.displaced = Some(displaced);
         }
         self.revision += 1;
         if let Some(position) = departed {
             self.departed.remove(position);
         }
         Ok(Announced::Accepted)
+    }
+
+    /// Returns the record that had to go for a newcomer in the last call, if that was an announce.
+    pub const fn take_displaced(&mut self) -> Option<Record> {
+        self.displaced.take()
     }
 
     /// Takes a ticket that was issued to leave, brought from `path`.
@@ -403,6 +412,7 @@ impl Roster {
 
     /// Forgets what has ended by `now`. Calling it early, late or twice changes nothing else.
     pub fn expire(&mut self, now: UnixMillis) {
+        self.displaced = None;
         if now < self.quiet_until {
             return;
         }
@@ -573,6 +583,17 @@ impl Roster {
             self.departed.remove(position);
         }
     }
+}
+
+/// Returns the position of the one that has to go of what counts at these paths, the longest held first (rule 5).
+pub(crate) fn surplus_of(
+    paths: impl IntoIterator<Item = NetworkPath>,
+    capacity: usize,
+    now: UnixMillis,
+    secret: &Secret,
+) -> Option<usize> {
+    let places: Vec<_> = paths.into_iter().map(|path| Place::new(path, capacity)).collect();
+    surplus(&places, capacity, now, secret)
 }
 
 impl Counts {

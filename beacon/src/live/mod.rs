@@ -1,0 +1,17 @@
+//! Live presence: what the object pushes, and what one connection does with it.
+//!
+//! Two halves that talk in values. [`Connection`] is where the client is: it limits and reads what the client sends, and
+//! counts what was not acknowledged. The object, of which [`CommunityObject`](crate::community::CommunityObject) is the
+//! face, knows which connections there are, and pushes one frame to all of them. A connection that cannot take a frame
+//! leaves it, and later asks for everything since its own position: so nothing queues up, wherever a client is slow.
+
+mod call;
+mod connection;
+mod event_stream;
+mod object;
+
+pub use call::{ConnectionId, LiveCall, LiveFull, Opening, Push, Pushed};
+pub use connection::{Checks, Connection, Output, Verify};
+pub(crate) use connection::{Kind, Opened};
+pub use event_stream::stream_event;
+pub(crate) use object::{LiveObject, LiveSide};

@@ -1,0 +1,812 @@
+//! Live presence: viewers on connections that break, stall and resume, against the list that everybody gets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use rendezvous_protocol::live::{Binding, CloseCode, Frame};
+use rendezvous_protocol::network::{Client, read_address};
+use rendezvous_protocol::peer_list::PeerList;
+use rendezvous_protocol::roster::Excluded;
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
+use rendezvous_service::answer::Outcome;
+use rendezvous_service::call::{Call, Handed};
+use rendezvous_service::community::{CommunityObject, Effects, Found};
+use rendezvous_service::config::Config;
+use rendezvous_service::edge::{Edge, Head, OpenLive, Step, Upgrade};
+use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, Pushed};
+use rendezvous_service::platform::Platform;
+use serde_json::{Value, json};
+
+use crate::host::{Peer, at, config};
+
+static NAMES: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| (0..=255).map(|number| &*Box::leak(format!("peer-{number:03}").into_boxed_str())).collect());
+
+fn peer(number: u8) -> Peer {
+    Peer(NAMES[usize::from(number)], number)
+}
+
+/// What a client holds, by the rules of the specification alone.
+#[derive(Debug, Default)]
+struct Viewer {
+    /// Tickets by claim.
+    tickets: BTreeMap<(String, String), Value>,
+    position: Option<String>,
+    is_whole: bool,
+    frames: usize,
+    messages: Vec<Value>,
+    closed: Option<CloseCode>,
+}
+
+fn sequence(position: &str) -> (String, u64) {
+    let (epoch, sequence) = position.split_once('-').unwrap();
+    (epoch.to_owned(), sequence.parse().unwrap())
+}
+
+fn claim_of(ticket: &Value) -> (String, String) {
+    (ticket["payload"]["peerId"].as_str().unwrap().to_owned(), ticket["publicKey"].as_str().unwrap().to_owned())
+}
+
+impl Viewer {
+    fn take_frame(&mut self, frame: &Frame) {
+        assert!(frame.text.len() <= 65_536, "{} bytes", frame.text.len());
+        let message: Value = serde_json::from_str(&frame.text).unwrap();
+        let position = message["position"].as_str().unwrap().to_owned();
+        match message["t"].as_str().unwrap() {
+            "snapshot" => {
+                self.tickets.clear();
+                for ticket in message["peers"].as_array().unwrap() {
+                    self.tickets.insert(claim_of(ticket), ticket.clone());
+                }
+            }
+            "delta" => {
+                let (epoch, previous) = sequence(message["previous"].as_str().unwrap());
+                let (own_epoch, own) = sequence(self.position.as_ref().unwrap());
+                assert!(epoch == own_epoch && previous <= own, "a change was left out: {previous} after {own}");
+                let all = |field: &str| message[field].as_array().cloned().unwrap_or_default();
+                for ticket in all("put") {
+                    self.tickets.insert(claim_of(&ticket), ticket);
+                }
+                for ticket in all("left") {
+                    assert_eq!(ticket["payload"]["leave"], true);
+                    self.tickets.remove(&claim_of(&ticket));
+                }
+                for claim in all("out") {
+                    let [peer_id, key] = [&claim[0], &claim[1]].map(|text| text.as_str().unwrap().to_owned());
+                    self.tickets.remove(&(peer_id, key));
+                }
+            }
+            other => panic!("not a frame: {other}"),
+        }
+        self.is_whole = message.get("more").is_none();
+        self.position = Some(position);
+        self.frames += 1;
+    }
+
+    /// The tickets that have not ended.
+    fn live(&self, now: u64) -> BTreeMap<(String, String), Value> {
+        let live = |ticket: &Value| ticket["payload"]["expiresAt"].as_u64().unwrap() > at(now).as_u64();
+        self.tickets
+            .iter()
+            .filter(|(_, ticket)| live(ticket))
+            .map(|(claim, ticket)| (claim.clone(), ticket.clone()))
+            .collect()
+    }
+}
+
+struct Connected {
+    connection: Connection,
+    viewer: Viewer,
+    /// Pushed, and not taken by the connection.
+    held: Option<Vec<Pushed>>,
+    acknowledges: bool,
+}
+
+/// An object, an edge, and clients with connections; a clock that is set.
+struct World {
+    now: u64,
+    config: Config,
+    edge: Edge,
+    object: CommunityObject,
+    clients: BTreeMap<ConnectionId, Connected>,
+    opened: u64,
+    timers: Vec<u64>,
+}
+
+impl World {
+    fn new(variables: &[(&str, &str)]) -> Self {
+        let mut all = variables.to_vec();
+        all.extend([
+            ("LIVE_CONNECTIONS_PER_NETWORK", "64"),
+            ("ADDRESS_REQUESTS_PER_MINUTE", "60000"),
+            ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
+        ]);
+        let config = config(&all);
+        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_live();
+        let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
+        Self { now: 0, config, edge, object, clients: BTreeMap::new(), opened: 0, timers: Vec::new() }
+    }
+
+    fn step(&mut self, url: &str, upgrade: Upgrade) -> Step {
+        let head = Head {
+            method: "GET",
+            url,
+            address: read_address("192.0.2.1"),
+            upgrade,
+            host: Some("localhost:8787"),
+            ..Head::default()
+        };
+        self.edge.receive(at(self.now), &head)
+    }
+
+    fn open_step(&mut self, url: &str, upgrade: Upgrade) -> Box<OpenLive> {
+        match self.step(url, upgrade) {
+            Step::OpenLive(open) => open,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn try_open(&mut self, viewer: Viewer) -> Result<ConnectionId, LiveFull> {
+        let since = viewer.position.as_ref().map(|position| format!("&since={position}")).unwrap_or_default();
+        let open = self.open_step(&format!("/live?community=mainnet{since}"), Upgrade::WebSocket);
+        assert_eq!(open.object(), "mainnet");
+        self.opened += 1;
+        let id = ConnectionId(self.opened);
+        let (outcome, effects) = self.object.open_live(at(self.now), id, open.opening());
+        outcome?;
+        let connection = open.admitted(at(self.now), [u8::try_from(self.opened).unwrap_or_default(); 16]);
+        self.clients.insert(id, Connected { connection, viewer, held: None, acknowledges: true });
+        self.run(id);
+        self.carry_out(effects);
+        Ok(id)
+    }
+
+    fn open(&mut self, viewer: Viewer) -> ConnectionId {
+        self.try_open(viewer).unwrap()
+    }
+
+    /// Ends a connection without a word, and returns what its client holds.
+    fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
+        let client = self.clients.remove(&id)?;
+        let effects = self.object.handle_live(at(self.now), id, LiveCall::Closed, 0);
+        self.carry_out(effects);
+        Some(client.viewer)
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        let timers = [effects.timer, effects.push_after].into_iter().flatten();
+        self.timers.extend(timers.map(|after| self.now + u64::try_from(after.as_millis()).unwrap()));
+        for push in effects.push {
+            for id in push.to {
+                let Some(client) = self.clients.get_mut(&id) else { continue };
+                match &mut client.held {
+                    Some(held) => held.push(push.what.clone()),
+                    None => {
+                        client.connection.take(at(self.now), push.what.clone());
+                        self.run(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what a connection wants done.
+    fn run(&mut self, id: ConnectionId) {
+        while let Some(client) = self.clients.get_mut(&id)
+            && let Some(output) = client.connection.next_output()
+        {
+            match output {
+                Output::Text(text) => {
+                    client.viewer.messages.push(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+                }
+                Output::Frame(frame) => {
+                    client.viewer.take_frame(&frame);
+                    if client.acknowledges {
+                        let seq = frame.position.sequence;
+                        self.send(id, &format!("{{\"t\":\"ack\",\"seq\":{seq}}}"));
+                    }
+                }
+                Output::StreamPing => {}
+                Output::Verify(verify) => {
+                    let holds = verify.verify_signature();
+                    client.connection.verified(&mut self.edge.checks(), verify, holds);
+                }
+                Output::Ask(call) => {
+                    let effects = self.object.handle_live(at(self.now), id, call, 0);
+                    self.carry_out(effects);
+                }
+                Output::Close(code) => {
+                    client.viewer.closed = Some(code);
+                    self.edge.close_live(at(self.now), &client.connection, code);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, text: &str) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.connection.receive(&mut self.edge.checks(), at(self.now), text);
+            self.run(id);
+        }
+    }
+
+    fn stall(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.held.get_or_insert_default();
+        }
+    }
+
+    /// Lets a connection that stalled go on: without the frames, which its host did not keep.
+    fn go_on(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(held) = client.held.take() else { return };
+        for pushed in held {
+            if !matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_)) {
+                client.connection.take(at(self.now), pushed);
+            }
+        }
+        client.connection.missed();
+        self.run(id);
+    }
+
+    fn wait(&mut self, millis: u64) {
+        let end = self.now + millis;
+        while let Some(next) = self.timers.iter().copied().filter(|timer| *timer <= end).min() {
+            self.timers.retain(|timer| *timer != next);
+            self.now = self.now.max(next);
+            let effects = self.object.handle_timer(at(self.now));
+            self.carry_out(effects);
+        }
+        self.now = end;
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        for id in ids {
+            let client = self.clients.get_mut(&id).unwrap();
+            if client.connection.next_deadline() <= at(self.now) {
+                client.connection.handle_timeout(at(self.now));
+                self.run(id);
+            }
+        }
+    }
+
+    fn bring(&mut self, ticket: &str, purpose: Purpose, address: &str) -> Outcome {
+        let client = Client { address: read_address(address), autonomous_system: None };
+        let ticket = VerifiedTicket::trusted(ticket, purpose).unwrap();
+        let handed = Handed { community: "mainnet".parse().unwrap(), network: client.hand_over(), ticket };
+        let (answer, effects) = self.object.handle(at(self.now), Call::Ticket(Box::new(handed)), 0);
+        self.carry_out(effects);
+        answer.outcome
+    }
+
+    fn announce(&mut self, number: u8, lifetime: u64) -> Outcome {
+        let now = self.now;
+        let ticket = peer(number).unsigned(now, |payload| payload.expires_at = at(now + lifetime));
+        self.bring(&ticket, Purpose::Presence, &format!("10.{number}.0.1"))
+    }
+
+    fn leave(&mut self, number: u8) {
+        let ticket = peer(number).unsigned(self.now, |payload| payload.purpose = Purpose::Leave);
+        self.bring(&ticket, Purpose::Leave, &format!("10.{number}.0.1"));
+    }
+
+    /// The process of the object ends and begins anew; every connection ends with it.
+    fn restart(&mut self) {
+        // A process does not start in the millisecond in which the one before it ended.
+        self.now += 1;
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        let viewers: Vec<_> = ids.into_iter().filter_map(|id| Some(self.clients.remove(&id)?.viewer)).collect();
+        let found = Found { stored: Ok(None), rescued: self.object.unwritten(at(self.now)) };
+        let is_saved = found.rescued.is_some();
+        let secret = Secret::from_bytes([9; 16]);
+        if is_saved {
+            self.object = CommunityObject::restore(at(self.now), &self.config, false, found, secret).0;
+        }
+        for viewer in viewers {
+            self.open(viewer);
+        }
+    }
+
+    /// What `GET /peers?limit=200` lists.
+    fn list(&mut self) -> BTreeMap<(String, String), Value> {
+        let (answer, effects) = self.object.handle(at(self.now), Call::List, 0);
+        self.carry_out(effects);
+        let mut list = PeerList::decode(&answer.body).unwrap();
+        list.expire(at(self.now));
+        let peers = list.answer(200, Excluded::Nobody).peers.clone();
+        let peers: Vec<Value> = serde_json::from_str(&format!("[{peers}]")).unwrap();
+        peers.into_iter().map(|ticket| (claim_of(&ticket), ticket)).collect()
+    }
+
+    /// Lets everything arrive, and compares what every client holds with the list.
+    fn assert_all_see_the_list(&mut self) {
+        let ids: Vec<_> = self.clients.keys().copied().collect();
+        for id in &ids {
+            self.clients.get_mut(id).unwrap().acknowledges = true;
+            self.go_on(*id);
+        }
+        self.wait(10_500);
+        for id in &ids {
+            self.send(*id, r#"{"t":"ack","seq":9007199254740991}"#);
+        }
+        let (list, now) = (self.list(), self.now);
+        for client in self.clients.values().filter(|client| client.viewer.closed.is_none()) {
+            assert!(client.viewer.is_whole);
+            let live = client.viewer.live(now);
+            assert!(live == list, "{:?}\n{:?}", live.keys().collect::<Vec<_>>(), list.keys().collect::<Vec<_>>());
+        }
+    }
+
+    fn messages(&self, id: ConnectionId) -> &[Value] {
+        &self.clients[&id].viewer.messages
+    }
+
+    fn last(&self, id: ConnectionId) -> Value {
+        self.messages(id).last().cloned().unwrap_or_default()
+    }
+
+    fn closed(&self, id: ConnectionId) -> Option<CloseCode> {
+        self.clients[&id].viewer.closed
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Announce(u8, u64),
+    Leave(u8),
+    Wait(u64),
+    Open,
+    Drop(usize),
+    Resume,
+    Stall(usize),
+    GoOn(usize),
+    Deaf(usize),
+    Restart,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0_u8..12, prop_oneof![Just(180_000_u64), 1_000_u64..60_000]).prop_map(|(peer, life)| Act::Announce(peer, life)),
+        4 => (0_u8..12).prop_map(Act::Leave),
+        6 => prop_oneof![0_u64..500, 500_u64..30_000].prop_map(Act::Wait),
+        2 => Just(Act::Open),
+        2 => (0_usize..6).prop_map(Act::Drop),
+        3 => Just(Act::Resume),
+        2 => (0_usize..6).prop_map(Act::Stall),
+        2 => (0_usize..6).prop_map(Act::GoOn),
+        1 => (0_usize..6).prop_map(Act::Deaf),
+        1 => Just(Act::Restart),
+    ]
+}
+
+/// Plays a history. With a `crowd` the roster is full, and every newcomer takes somebody's place.
+fn play(crowd: bool, acts: Vec<Act>) {
+    let mut world = World::new(&[]);
+    world.open(Viewer::default());
+    if crowd {
+        // Two in each site, so that some can go.
+        for number in 20..220_u8 {
+            let ticket = peer(number).unsigned(0, |payload| payload.expires_at = at(180_000));
+            world.bring(&ticket, Purpose::Presence, &format!("10.{}.0.{number}", number / 4));
+        }
+    }
+    let mut gone: VecDeque<Viewer> = VecDeque::new();
+    for act in acts {
+        let id = |slot: usize, world: &World| world.clients.keys().copied().nth(slot);
+        match act {
+            Act::Announce(number, lifetime) => {
+                world.announce(number, lifetime);
+            }
+            Act::Leave(number) => world.leave(number),
+            Act::Wait(millis) => world.wait(millis),
+            Act::Open if world.clients.len() < 6 => {
+                world.open(Viewer::default());
+            }
+            Act::Drop(slot) => {
+                if let Some(id) = id(slot, &world) {
+                    gone.extend(world.drop_client(id).filter(|viewer| viewer.is_whole));
+                }
+            }
+            Act::Resume => {
+                if let Some(mut viewer) = gone.pop_front() {
+                    viewer.closed = None;
+                    world.open(viewer);
+                }
+            }
+            Act::Stall(slot) => {
+                if let Some(id) = id(slot, &world) {
+                    world.stall(id);
+                }
+            }
+            Act::GoOn(slot) => {
+                if let Some(id) = id(slot, &world) {
+                    world.go_on(id);
+                }
+            }
+            Act::Deaf(slot) => {
+                if let Some(id) = id(slot, &world) {
+                    world.clients.get_mut(&id).unwrap().acknowledges = false;
+                }
+            }
+            Act::Restart => world.restart(),
+            Act::Open => {}
+        }
+    }
+    for viewer in gone {
+        world.open(viewer);
+    }
+    world.assert_all_see_the_list();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_viewer_holds_what_the_list_has_after_any_history(acts in prop::collection::vec(act(), 0..60)) {
+        play(false, acts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn and_where_newcomers_take_the_places_of_others(acts in prop::collection::vec(act(), 0..40)) {
+        play(true, acts);
+    }
+}
+
+#[test]
+fn who_comes_and_goes_is_seen_at_once_and_a_renewal_within_ten_seconds() {
+    let mut world = World::new(&[]);
+    let viewer = world.open(Viewer::default());
+    assert_eq!(world.clients[&viewer].viewer.frames, 1, "a snapshot of nobody");
+    world.announce(1, 180_000);
+    assert_eq!(world.clients[&viewer].viewer.live(0).len(), 1);
+    world.wait(1);
+    world.leave(1);
+    assert_eq!(world.clients[&viewer].viewer.live(1).len(), 0);
+    for number in 2..40 {
+        world.announce(number, 180_000);
+    }
+    world.wait(1_000);
+    let frames = world.clients[&viewer].viewer.frames;
+    assert_eq!(world.clients[&viewer].viewer.live(1_001).len(), 38);
+    assert!(frames <= 8, "{frames} frames, where six go at once and the rest together");
+    world.wait(45_000);
+    let before = world.clients[&viewer].viewer.frames;
+    for number in 2..40 {
+        world.announce(number, 180_000);
+        world.wait(10);
+    }
+    world.wait(10_000);
+    assert!(world.clients[&viewer].viewer.frames <= before + 6);
+    world.assert_all_see_the_list();
+}
+
+#[test]
+fn a_ticket_that_ends_before_an_older_one_does_not_leave_the_older_one_with_whoever_missed_it() {
+    for leaves in [false, true] {
+        let mut world = World::new(&[]);
+        world.announce(1, 180_000);
+        let viewer = world.open(Viewer::default());
+        world.stall(viewer);
+        world.wait(45_000);
+        if leaves {
+            world.leave(1);
+            world.wait(1);
+        }
+        world.announce(1, 1_000);
+        world.wait(1_000);
+        world.assert_all_see_the_list();
+        assert_eq!(world.clients[&viewer].viewer.live(world.now).len(), 0);
+    }
+}
+
+#[test]
+fn a_position_of_elsewhere_or_of_the_future_gets_a_snapshot_and_a_known_one_a_delta() {
+    let mut world = World::new(&[]);
+    let id = world.open(Viewer::default());
+    world.announce(1, 180_000);
+    let viewer = world.drop_client(id).unwrap();
+    let known = viewer.position.clone().unwrap();
+    let (epoch, number) = sequence(&known);
+    world.announce(2, 180_000);
+    let first_frame = |world: &mut World, since: &str| {
+        let open = world.open_step(&format!("/live?since={since}"), Upgrade::WebSocket);
+        world.opened += 1;
+        let (outcome, effects) = world.object.open_live(at(world.now), ConnectionId(world.opened), open.opening());
+        outcome.unwrap();
+        let frame = effects.push.into_iter().find_map(|push| match push.what {
+            Pushed::CaughtUp(frame) => Some(frame),
+            _ => None,
+        });
+        serde_json::from_str::<Value>(&frame.unwrap().text).unwrap()
+    };
+    let delta = first_frame(&mut world, &known);
+    assert_eq!((&delta["t"], &delta["previous"]), (&json!("delta"), &json!(known)));
+    assert_eq!(delta["put"].as_array().unwrap().len(), 1);
+    for since in [format!("{epoch}-{}", number + 1_000_000), format!("0000000f-{number}"), format!("{epoch}-0")] {
+        let message = first_frame(&mut world, &since);
+        let expected = if since.ends_with("-0") { "delta" } else { "snapshot" };
+        assert_eq!(message["t"], expected, "{since}");
+    }
+    assert!(
+        matches!(world.step("/live?since=1", Upgrade::WebSocket), Step::Answer(answer) if answer.body.contains("SINCE_INVALID"))
+    );
+}
+
+#[test]
+fn two_hundred_largest_tickets_come_in_messages_of_at_most_64_kib_and_wait_for_acknowledgements() {
+    let mut world = World::new(&[]);
+    for number in 0..200_u8 {
+        let ticket = peer(number).unsigned(0, |payload| {
+            payload.peer_id =
+                rendezvous_protocol::ticket::PeerId::new(&format!("{number:03}{}", "p".repeat(125))).unwrap();
+            payload.user_id = rendezvous_protocol::ticket::UserId::new(&"\"".repeat(128)).unwrap();
+        });
+        world.bring(&ticket, Purpose::Presence, &format!("10.{number}.0.1"));
+    }
+    let id = world.open(Viewer::default());
+    let frames = world.clients[&id].viewer.frames;
+    assert!(frames >= 2, "{frames}");
+    assert_eq!(world.clients[&id].viewer.live(0).len(), 200);
+    world.assert_all_see_the_list();
+}
+
+#[test]
+fn who_never_acknowledges_is_closed_and_is_sent_no_more_than_the_window() {
+    let mut world = World::new(&[]);
+    let id = world.open(Viewer::default());
+    world.clients.get_mut(&id).unwrap().acknowledges = false;
+    let mut number = 0_u8;
+    while world.clients[&id].connection.next_deadline() > at(world.now + 20_000) {
+        world.announce(number % 200, 100_000);
+        world.send(id, "ping");
+        number = number.wrapping_add(1);
+        world.wait(2_000);
+        assert!(world.now < 20_000_000);
+    }
+    assert_eq!(world.closed(id), None);
+    let frames = world.clients[&id].viewer.frames;
+    for other in 0..8_u8 {
+        world.announce(200 + other, 100_000);
+        world.send(id, "ping");
+        world.wait(1_000);
+    }
+    assert_eq!(world.clients[&id].viewer.frames, frames, "what it does not read does not queue up");
+    world.wait(20_000);
+    assert_eq!(world.closed(id), Some(CloseCode::Slow));
+}
+
+#[test]
+fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_frame() {
+    let mut world = World::new(&[]);
+    let [ann, other] = [world.open(Viewer::default()), world.open(Viewer::default())];
+    let before = world.clients[&ann].viewer.frames;
+    world.clients.get_mut(&ann).unwrap().acknowledges = false;
+    let ticket = peer(1).ticket(0);
+    let message = format!("{{\"t\":\"announce\",\"id\":\"announce-1\",\"ticket\":{ticket}}}");
+    let client = world.clients.get_mut(&ann).unwrap();
+    client.connection.receive(&mut world.edge.checks(), at(0), &message);
+    let Some(Output::Verify(verify)) = client.connection.next_output() else { panic!("a signature is verified") };
+    assert!(verify.verify_signature());
+    client.connection.verified(&mut world.edge.checks(), verify, true);
+    let Some(Output::Ask(call)) = client.connection.next_output() else { panic!("the object is asked") };
+    let effects = world.object.handle_live(at(0), ann, call, 7);
+    let kinds: Vec<_> = effects.push.iter().map(|push| matches!(push.what, Pushed::Reply(_))).collect();
+    assert_eq!(kinds, [true, false], "first the answer, then the frame");
+    world.carry_out(effects);
+    assert_eq!(
+        world.last(ann),
+        json!({
+            "t": "announced", "re": "announce-1", "accepted": true, "listed": true, "bound": false,
+            "expiresAt": at(180_000).as_u64(), "announceAfterMs": 129_607,
+        })
+    );
+    assert_eq!(world.clients[&ann].viewer.frames, before + 1);
+    assert_eq!(world.clients[&other].viewer.live(0).len(), 1);
+
+    bind(&mut world, ann, peer(1), |_| {});
+    assert_eq!(world.last(ann), json!({"t": "bound"}));
+    world.send(ann, &message);
+    assert_eq!(
+        (&world.last(ann)["accepted"], &world.last(ann)["bound"]),
+        (&json!(false), &json!(true)),
+        "the same ticket"
+    );
+
+    // A newer connection of the same claim takes the place of the older one.
+    bind(&mut world, other, peer(1), |_| {});
+    assert_eq!(world.closed(ann), Some(CloseCode::Replaced));
+    world.now = 1;
+    world.send(other, &format!("{{\"t\":\"leave\",\"ticket\":{}}}", peer(1).goodbye(1)));
+    assert_eq!(world.last(other), json!({"t": "left", "left": true}));
+    assert_eq!(world.clients[&other].viewer.live(1).len(), 0);
+    world.send(other, &format!("{{\"t\":\"announce\",\"ticket\":{}}}", peer(2).ticket(1)));
+    assert_eq!(world.last(other)["code"], "ANOTHER_PEER");
+}
+
+/// Sends a binding by this peer, signed with something changed.
+fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
+    let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
+    let mut binding = Binding {
+        audience: "http://localhost:8787".to_owned(),
+        challenge: rendezvous_protocol::base64::decode_array(&challenge).unwrap(),
+        community: "mainnet".parse().unwrap(),
+        peer_id: rendezvous_protocol::ticket::PeerId::new(peer.0).unwrap(),
+        public_key: peer.key().public_key(),
+        signature: [0; 64],
+    };
+    change(&mut binding);
+    let signature = rendezvous_protocol::base64::encode(&peer.key().sign(binding.signed_bytes().as_bytes()));
+    let message = json!({
+        "t": "bind", "audience": binding.audience, "peerId": binding.peer_id.as_str(),
+        "publicKey": binding.public_key.to_string(), "signature": signature,
+    });
+    world.send(id, &message.to_string());
+}
+
+#[test]
+fn a_binding_that_another_beacon_hands_on_or_of_another_connection_or_of_who_is_not_listed_binds_nothing() {
+    let mut world = World::new(&[("EXTERNAL_URLS", "https://beacon.example")]);
+    world.bring(&peer(1).ticket(0), Purpose::Presence, "10.1.0.1");
+    let id = world.open(Viewer::default());
+    let mut refused = |change: &dyn Fn(&mut Binding), number: u8, code: &str| {
+        bind(&mut world, id, peer(number), change);
+        assert_eq!(world.last(id)["code"], code);
+    };
+    refused(&|binding| binding.audience = "https://evil.example".to_owned(), 1, "MISDIRECTED_REQUEST");
+    refused(&|binding| binding.audience = "http://beacon.example".to_owned(), 1, "MISDIRECTED_REQUEST");
+    refused(&|binding| binding.challenge = [77; 16], 1, "SIGNATURE_INVALID");
+    refused(&|binding| binding.community = "testnet".parse().unwrap(), 1, "SIGNATURE_INVALID");
+    refused(&|_| {}, 2, "NOT_LISTED");
+    let id = world.open(Viewer::default());
+    bind(&mut world, id, peer(1), |binding| binding.audience = "https://beacon.example".to_owned());
+    assert_eq!(world.last(id), json!({"t": "bound"}));
+}
+
+#[test]
+fn where_viewers_are_off_only_a_bound_peer_sees_who_is_there() {
+    let mut world = World::new(&[("LIVE_VIEWERS", "off")]);
+    assert!(matches!(world.step("/live", Upgrade::None), Step::Answer(answer) if answer.status == 403));
+    world.bring(&peer(1).ticket(0), Purpose::Presence, "10.1.0.1");
+    let [ann, other] = [world.open(Viewer::default()), world.open(Viewer::default())];
+    world.announce(2, 180_000);
+    world.wait(20_000);
+    for id in [ann, other] {
+        assert_eq!(world.clients[&id].viewer.frames, 0);
+    }
+    bind(&mut world, ann, peer(1), |_| {});
+    world.announce(3, 180_000);
+    world.wait(20_000);
+    assert_eq!(world.clients[&ann].viewer.live(40_000).len(), 3);
+    assert_eq!(world.clients[&other].viewer.frames, 0);
+}
+
+#[test]
+fn a_flood_ends_the_connection_and_its_address_is_refused_for_a_minute() {
+    let mut world = World::new(&[]);
+    let id = world.open(Viewer::default());
+    for _ in 0..31 {
+        world.send(id, &format!("{{\"t\":\"announce\",\"ticket\":{}}}", peer(1).ticket(0)));
+    }
+    assert_eq!(world.last(id)["code"], "TOO_FAST");
+    assert_eq!(world.closed(id), Some(CloseCode::TooFast));
+    let said = world.messages(id).len();
+    world.send(id, "ping");
+    assert_eq!(world.messages(id).len(), said, "nothing more is read");
+    assert!(matches!(world.step("/live", Upgrade::WebSocket), Step::Answer(answer) if answer.status == 429));
+    world.now = 60_000;
+    world.open(Viewer::default());
+}
+
+#[test]
+fn three_messages_that_cannot_be_read_end_the_connection() {
+    let mut world = World::new(&[]);
+    let id = world.open(Viewer::default());
+    for message in ["{}", "hello", r#"{"t":"ack","seq":1,"more":1}"#] {
+        assert_eq!(world.closed(id), None);
+        world.send(id, message);
+        assert_eq!(world.last(id)["code"], "MALFORMED");
+    }
+    assert_eq!(world.closed(id), Some(CloseCode::Malformed));
+    let id = {
+        world.now = 60_000;
+        world.open(Viewer::default())
+    };
+    world.send(id, &"a".repeat(4_097));
+    assert_eq!(world.closed(id), Some(CloseCode::TooLong));
+}
+
+#[test]
+fn a_connection_from_which_nothing_comes_ends_and_pings_keep_it() {
+    let mut world = World::new(&[]);
+    let [quiet, alive] = [world.open(Viewer::default()), world.open(Viewer::default())];
+    for _ in 0..3 {
+        world.wait(50_000);
+        world.send(alive, "ping");
+        assert_eq!(world.last(alive), json!("pong"));
+    }
+    assert_eq!((world.closed(quiet), world.closed(alive)), (Some(CloseCode::Again), None));
+}
+
+#[test]
+fn frames_that_are_used_up_end_the_connection_and_the_next_one_goes_on_where_it_ended() {
+    let mut world = World::new(&[("LIVE_FRAMES", "3")]);
+    let id = world.open(Viewer::default());
+    assert_eq!(world.messages(id)[0]["reconnectAfterFrames"], 3);
+    world.announce(1, 180_000);
+    world.announce(2, 180_000);
+    assert_eq!(world.closed(id), Some(CloseCode::Again));
+    world.announce(3, 180_000);
+    let mut viewer = world.drop_client(id).unwrap();
+    viewer.closed = None;
+    let id = world.open(viewer);
+    assert_eq!(world.clients[&id].viewer.live(0).len(), 3);
+}
+
+#[test]
+fn a_household_has_its_part_of_the_connections_and_the_rest_is_refused() {
+    let mut world = World::new(&[("LIVE_CONNECTIONS_PER_NETWORK", "3")]);
+    let ids: Vec<_> = (0..3).map(|_| world.open(Viewer::default())).collect();
+    assert_eq!(world.try_open(Viewer::default()), Err(LiveFull));
+    world.drop_client(ids[1]);
+    world.open(Viewer::default());
+    assert_eq!(world.object.connections(), 3);
+}
+
+#[test]
+fn openings_have_a_rate_limit_of_their_own() {
+    let mut world = World::new(&[("NETWORK_REQUESTS_PER_MINUTE", "600"), ("ADDRESS_REQUESTS_PER_MINUTE", "150")]);
+    for _ in 0..15 {
+        assert!(matches!(world.step("/live", Upgrade::WebSocket), Step::OpenLive(_)));
+    }
+    assert!(matches!(world.step("/live", Upgrade::WebSocket), Step::Answer(answer) if answer.status == 429));
+    assert!(matches!(world.step("/peers", Upgrade::None), Step::FetchList(_)), "reading goes on");
+}
+
+#[test]
+fn another_upgrade_and_another_method_are_refused_and_a_host_without_connections_has_no_such_path() {
+    let mut world = World::new(&[]);
+    let Step::Answer(answer) = world.step("/live", Upgrade::Other) else { panic!() };
+    assert_eq!(answer.status, 426);
+    assert!(answer.headers.contains(&("Sec-WebSocket-Version", "13".to_owned())));
+    let post = Head { method: "POST", url: "/live", ..Head::default() };
+    assert!(matches!(world.edge.receive(at(0), &post), Step::Answer(answer) if answer.status == 405));
+    let mut edge = Edge::new(world.config.clone(), Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
+    let get = Head { method: "GET", url: "/live", ..Head::default() };
+    assert!(matches!(edge.receive(at(0), &get), Step::Answer(answer) if answer.status == 404));
+}
+
+#[test]
+fn an_event_stream_begins_after_the_last_event_and_ends_after_ten_minutes() {
+    let mut world = World::new(&[]);
+    world.announce(1, 180_000);
+    let head = |last_event_id| Head {
+        method: "GET",
+        url: "/live?since=00000000-1",
+        address: read_address("192.0.2.1"),
+        last_event_id,
+        ..Head::default()
+    };
+    let Step::OpenLive(open) = world.edge.receive(at(0), &head(Some("0000000f-5"))) else { panic!() };
+    assert!(!open.is_socket());
+    assert_eq!(open.opening().since.unwrap().to_string(), "0000000f-5");
+    let mut connection = open.admitted(at(0), [0; 16]);
+    let Some(Output::Text(hello)) = connection.next_output() else { panic!() };
+    assert!(!hello.contains("challenge") && !hello.contains("ackBytes"));
+    let mut pings = 0;
+    loop {
+        let deadline = connection.next_deadline();
+        connection.handle_timeout(deadline);
+        match connection.next_output() {
+            Some(Output::StreamPing) => pings += 1,
+            Some(Output::Close(code)) => {
+                assert_eq!((code, deadline, pings), (CloseCode::Again, at(600_000), 23));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Connections of `GET /live`: a WebSocket or an event stream for each, and what its object pushes to it.
+
+mod connection;
+mod mailbox;
+mod tasks;
+
+pub(crate) use connection::{Live, NotOpened, handshake, upgrade_of};
+pub(crate) use mailbox::{LiveMail, Mailbox};
+pub(crate) use tasks::LiveTasks;
