@@ -56,7 +56,7 @@ print(json.dumps({"cases": len(cases), "signed": signed, "wrong": wrong}))
 
 test("it reads, verifies and signs the vectors", () => {
   const output = execFileSync(python, ["-c", VECTORS], { cwd: EXAMPLES, encoding: "utf8", env: ENVIRONMENT });
-  assert.deepEqual(JSON.parse(output), { cases: 93, signed: 13, wrong: [] });
+  assert.deepEqual(JSON.parse(output), { cases: 128, signed: 25, wrong: [] });
 });
 
 test("a beacon lists it, it lists the others, and it leaves when interrupted", async (context) => {
@@ -65,7 +65,7 @@ test("a beacon lists it, it lists the others, and it leaves when interrupted", a
   const directory = await mkdtemp(join(tmpdir(), "rendezvous-python-"));
   context.after(() => rm(directory, { recursive: true }));
   const other = newPeer({ peerId: "peer-other" });
-  assert.equal((await announce(beacon.url, signTicket(other))).json.listed, true);
+  assert.equal((await announce(beacon.url, signTicket(other, { data: "state=away" }))).json.listed, true);
 
   const child = spawn(
     python,
@@ -76,7 +76,7 @@ test("a beacon lists it, it lists the others, and it leaves when interrupted", a
   context.after(() => child.kill("SIGKILL"));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async () => (await lines.next()).value;
-  assert.equal(await line(), 'present: ["peer-other", "user"]');
+  assert.equal(await line(), 'present: ["peer-other", "user", "state=away"]');
   assert.equal(await line(), "listed");
   const names = async () => (await peers(beacon.url)).json.peers.map(({ payload }) => payload.peerId).sort();
   assert.deepEqual(await names(), ["peer-other", "peer-python"]);

@@ -397,6 +397,7 @@ mod tests {
             let payload = Payload {
                 peer_id: PeerId::new(peer).unwrap(),
                 user_id: UserId::new("user").unwrap(),
+                data: None,
                 issued_at,
                 expires_at: issued_at.after(self.lifetime),
                 nonce: Nonce::new(vec![0; 12]).unwrap(),
