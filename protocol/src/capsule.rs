@@ -192,7 +192,7 @@ pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
         r#"{{"community":"{community}","expiresAt":{expires_at},"issuedAt":{issued_at},"peers":[{}],"version":{VERSION}}}"#,
         peers.join(",")
     );
-    let json = contents.to_json(&key.sign(signed.as_bytes()));
+    let json = contents.json_with(&key.sign(signed.as_bytes()));
     let signature = format!("{}\n", base64::encode(&key.sign(json.as_bytes())));
     CapsuleFiles { json, signature }
 }
@@ -201,7 +201,7 @@ impl Contents<'_> {
     /// Returns how many bytes `peers.json` has. Readers refuse more than [`CAPSULE_MAX_BYTES`].
     pub fn json_bytes(&self) -> usize {
         // All signatures are equally long.
-        self.to_json(&[0; 64]).len()
+        self.json_with(&[0; 64]).len()
     }
 
     fn expires_at(&self) -> UnixMillis {
@@ -213,7 +213,7 @@ impl Contents<'_> {
     }
 
     /// Writes `peers.json` with this embedded signature.
-    fn to_json(&self, embedded: &[u8; 64]) -> String {
+    fn json_with(&self, embedded: &[u8; 64]) -> String {
         let Self { community, issued_at, .. } = self;
         let (expires_at, peers) = (self.expires_at(), self.tickets());
         let lines = if peers.is_empty() { String::new() } else { format!("\n{}\n", peers.join(",\n")) };

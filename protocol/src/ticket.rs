@@ -115,14 +115,14 @@ pub enum Purpose {
 
 /// Holds the name of a peer: 1 to 128 bytes of printable ASCII without `"`, `\`, `<`, `>`, `&`, no space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(String);
+pub struct PeerId(Box<str>);
 
 impl PeerId {
     /// Takes a name that follows the rule above.
     pub fn new(text: &str) -> Option<Self> {
         let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
         let fits = (1..=PEER_ID_MAX_BYTES).contains(&text.len());
-        (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.to_owned()))
+        (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.into()))
     }
 
     /// Returns the name.
@@ -145,12 +145,12 @@ impl std::borrow::Borrow<str> for PeerId {
 
 /// Holds the application's name for the user: 1 to 128 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserId(String);
+pub struct UserId(Box<str>);
 
 impl UserId {
     /// Takes a name that follows the rule above.
     pub fn new(text: &str) -> Option<Self> {
-        is_text(text, USER_ID_MAX_BYTES).then(|| Self(text.to_owned()))
+        is_text(text, USER_ID_MAX_BYTES).then(|| Self(text.into()))
     }
 
     /// Returns the name.
@@ -162,12 +162,12 @@ impl UserId {
 /// Holds what the peer says about itself, in a form of the application's own: 1 to 512 bytes of UTF-8 without control
 /// characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerData(String);
+pub struct PeerData(Box<str>);
 
 impl PeerData {
     /// Takes a text that follows the rule above.
     pub fn new(text: &str) -> Option<Self> {
-        is_text(text, DATA_MAX_BYTES).then(|| Self(text.to_owned()))
+        is_text(text, DATA_MAX_BYTES).then(|| Self(text.into()))
     }
 
     /// Returns the text.
