@@ -26,7 +26,8 @@ use crate::clock::Moment;
 use crate::journal;
 use crate::storage::{Change, Done, Order, Reader};
 
-/// Objects in the memory of a process. Full ones take about 200 kB each, so all together at most 820 MB.
+/// Objects in the memory of a process. Full ones take about 200 kB each, so all together 820 MB; where every ticket is
+/// the longest that there is, about 750 kB and 3 GB.
 const MOST_IN_MEMORY: usize = 4_096;
 
 /// An object that was not called for so long is dropped from memory: by then its tickets have expired.
