@@ -9,6 +9,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -81,6 +82,9 @@ async function visit(query, { profile, address = `${pages.url}/client/example/`,
   running.push({ stop });
   browser.setDefaultTimeout(PATIENCE_MS);
   browser.on("weberror", (error) => mishaps.push(String(error.error())));
+  browser.on("console", (message) => {
+    if (/Content.Security.Policy|Trusted/.test(message.text())) mishaps.push(message.text());
+  });
   browser.on("request", (request) => {
     if (!/^(http:\/\/127\.0\.0\.1:|file:|data:)/.test(request.url())) mishaps.push(`asked for ${request.url()}`);
   });
@@ -148,8 +152,8 @@ describe("two browsers find each other and talk", () => {
     query = { beacon: beacon.url, capsule: `${capsules.url}/peers.json`, capsuleKey: publicKey };
     rememberer = await visit(query);
     const { from } = await meet(t, "through a capsule, the beacon dead", rememberer);
-    assert.equal(from, `from ${new URL(capsules.url).host}/peers.json`);
-    await rememberer.page.locator(`[data-key="${beacon.url}"]`).getByText("failing").waitFor();
+    assert.equal(from, "from the capsule");
+    await rememberer.page.locator(`[data-key="${beacon.url}"]`).getByText("does not answer").waitFor();
     await rememberer.leave();
   });
 
@@ -159,7 +163,7 @@ describe("two browsers find each other and talk", () => {
     const { from } = await meet(t, "remembered, beacon and capsule gone", again);
     assert.equal(from, "from the last visit");
     for (const url of [query.beacon, query.capsule]) {
-      await again.page.locator(`[data-key="${url}"]`).getByText("failing").waitFor();
+      await again.page.locator(`[data-key="${url}"]`).getByText("does not answer").waitFor();
     }
     await again.leave();
   });
@@ -185,9 +189,106 @@ describe("the example page", () => {
     const names = ['<img src="x" onerror="document.title=1">', "W".repeat(128), "\u202eemordnilap"];
     for (const userId of names) await announce(beacon.url, signTicket(newPeer({ userId }), { community: "strangers" }), { community: "strangers" });
     const visitor = await visit({ beacon: beacon.url, community: "strangers" }, { viewport: { width: 360, height: 740 } });
-    for (const userId of names) await visitor.page.locator("#peers .name").getByText(userId, { exact: true }).waitFor();
-    assert.equal(await visitor.page.locator("#peers img").count(), 0);
+    for (const userId of names) await visitor.page.locator("#people .name").getByText(userId, { exact: true }).waitFor();
+    assert.equal(await visitor.page.locator("#people img").count(), 0);
     assert.equal(await visitor.page.evaluate(() => document.documentElement.scrollWidth), 360);
+    await visitor.leave();
+  });
+
+  test("has one state for each person, in words", async () => {
+    const community = "states";
+    const states = (page) => page.locator("#people .state");
+    await announce(beacon.url, signTicket(newPeer({ peerId: "nobody", userId: "Nobody" }), { community }), { community });
+    const person = (page, id) => page.locator(`[data-key="${id}"]`);
+    const isIn = (page, id, state) => person(page, id).getByText(state, { exact: true }).waitFor();
+    // Without a signalling server nobody can be dialled.
+    const deaf = await visit({ beacon: beacon.url, community, signalling: beacon.url });
+    await isIn(deaf.page, "nobody", "reachable");
+    await deaf.leave();
+    const [one, other] = [await visit({ beacon: beacon.url, community }), await visit({ beacon: beacon.url, community })];
+    const otherId = await textOf(other.page, "self-id");
+    await isIn(one.page, "nobody", "not reachable");
+    await isIn(one.page, otherId, "connected");
+    await other.leave();
+    await isIn(one.page, otherId, "left");
+    assert.equal(await states(one.page).count(), await one.page.locator("#people > li").count());
+    await one.leave();
+  });
+
+  test("has the name that somebody chooses, at once for whoever is connected, and in the beacon's list", async () => {
+    const community = "names";
+    const [one, other] = [await visit({ beacon: beacon.url, community }), await visit({ beacon: beacon.url, community })];
+    const oneId = await textOf(one.page, "self-id");
+    const shown = other.page.locator(`[data-key="${oneId}"]`);
+    await shown.getByText("connected", { exact: true }).waitFor();
+    const chosen = "Ada <b>Lovelace</b>";
+    await one.page.getByLabel("Your name").fill(chosen);
+    await one.page.keyboard.press("Enter");
+    await shown.locator(".name").getByText(chosen, { exact: true }).waitFor();
+    const listedName = async () => (await peers(beacon.url, { community })).json.peers.find(({ payload }) => payload.peerId === oneId)?.payload.userId;
+    await until(async () => (await listedName()) === chosen, "the list has the old name");
+    // Nobody is lost by it, and the name is still there after a reload.
+    await one.page.getByLabel("Message to all").fill("it is me");
+    await one.page.keyboard.press("Enter");
+    await other.page.locator("#messages .message").getByText("it is me", { exact: true }).waitFor();
+    await one.page.reload();
+    assert.equal(await one.page.getByLabel("Your name").inputValue(), chosen);
+    await Promise.all([one.leave(), other.leave()]);
+  });
+
+  test("connects to somebody by an ID that is typed in, when no list has it", async () => {
+    const nowhere = { beacon: "http://127.0.0.1:9", community: "calls" };
+    const [one, other] = [await visit(nowhere), await visit(nowhere)];
+    const [oneId, otherId] = await Promise.all([one, other].map(({ page }) => textOf(page, "self-id")));
+    await one.page.getByText("Somebody is missing?").click();
+    await one.page.getByLabel("Their ID").fill(oneId);
+    await one.page.keyboard.press("Enter");
+    await one.page.getByText("This is your own ID").waitFor();
+    await one.page.getByLabel("Their ID").fill("not-there");
+    await until(async () => {
+      await one.page.getByRole("button", { name: "Connect" }).click();
+      return (await one.page.locator("[data-key=not-there]").count()) === 1;
+    }, "nobody is called");
+    await one.page.locator("[data-key=not-there]").getByText("not reachable", { exact: true }).waitFor();
+    await one.page.getByLabel("Their ID").fill(otherId);
+    await one.page.keyboard.press("Enter");
+    for (const [{ page }, id] of [[one, otherId], [other, oneId]]) {
+      await page.locator(`[data-key="${id}"]`).getByText("connected", { exact: true }).waitFor();
+    }
+    await Promise.all([one.leave(), other.leave()]);
+  });
+
+  test("has people and talk before everything else on a phone, and beside each other where there is room", async () => {
+    const visitor = await visit({ beacon: beacon.url, community: "layout" }, { viewport: { width: 390, height: 844 } });
+    const top = async (name) => (await visitor.page.locator(`section.${name}`).boundingBox()).y;
+    const onPhone = await Promise.all(["people", "talk", "sources", "figures"].map(top));
+    assert.deepEqual(onPhone, [...onPhone].sort((one, other) => one - other));
+    assert.equal(await visitor.page.evaluate(() => document.documentElement.scrollWidth), 390);
+    await visitor.page.setViewportSize({ width: 1280, height: 800 });
+    assert.equal(await top("people"), await top("talk"));
+    await visitor.leave();
+  });
+
+  test("has a name for every control, and the keyboard reaches each", async () => {
+    const visitor = await visit({ beacon: beacon.url, community: "keyboard" });
+    await visitor.page.getByText("listed by 1 beacon").waitFor();
+    await visitor.page.getByText("Somebody is missing?").click();
+    await visitor.page.getByText("Settings", { exact: true }).click();
+    const nameless = await visitor.page.evaluate(() =>
+      [...document.querySelectorAll("input, textarea, button")]
+        .filter((control) => !control.labels?.length && !control.ariaLabel && control.textContent.trim() === "")
+        .map(({ outerHTML }) => outerHTML),
+    );
+    assert.deepEqual(nameless, []);
+    const all = await visitor.page.locator("input, textarea, button, summary, a").count();
+    const reached = new Set();
+    await visitor.page.locator("h1").click();
+    for (let pressed = 0; pressed < 2 * all; pressed++) {
+      await visitor.page.keyboard.press("Tab");
+      reached.add(await visitor.page.evaluate(() => [...document.querySelectorAll("input, textarea, button, summary, a")].indexOf(document.activeElement)));
+    }
+    reached.delete(-1);
+    assert.equal(reached.size, all);
     await visitor.leave();
   });
 
@@ -199,7 +300,21 @@ describe("the example page", () => {
 });
 
 describe("npm start", () => {
-  let npm, said, occupied;
+  /** The program asks again after a minute at the latest, and cargo, which looks whether it is current, waits for others. */
+  const CAPSULE_MS = 300_000;
+  let npm, said, occupied, url, tabs;
+
+  const newTab = async () => {
+    const tab = await resident.page.context().newPage();
+    await tab.goto(url);
+    return tab;
+  };
+  const areConnected = async (...tabs) => {
+    const ids = await Promise.all(tabs.map((tab) => textOf(tab, "self-id")));
+    for (const [at, tab] of tabs.entries()) {
+      await tab.locator(`[data-key="${ids[1 - at]}"]`).getByText("connected", { exact: true }).waitFor();
+    }
+  };
 
   before(async () => {
     occupied = await serve((_request, response) => response.end());
@@ -220,20 +335,82 @@ describe("npm start", () => {
 
   test("offers the example page, whose tabs find each other and talk, with nothing else running", async () => {
     assert.match(said, /The beacon is ready at http:\/\/127\.0\.0\.1:\d+ /);
-    const [, url, port] = /^ +(http:\/\/127\.0\.0\.1:\d+) {2}\(port (\d+) is in use\)$/m.exec(said) ?? assert.fail(said);
+    const [, found, port] = /^ +(http:\/\/127\.0\.0\.1:\d+) {2}\(port (\d+) is in use\)$/m.exec(said) ?? assert.fail(said);
+    url = found;
     assert.equal(port, new URL(occupied.url).port);
-    const context = resident.page.context();
-    const tabs = [await context.newPage(), await context.newPage()];
-    for (const tab of tabs) await tab.goto(url);
-    const ids = await Promise.all(tabs.map((tab) => textOf(tab, "self-id")));
+    tabs = [await newTab(), await newTab()];
+    await areConnected(...tabs);
     for (const [at, tab] of tabs.entries()) {
-      const other = 1 - at;
-      await tab.locator(`[data-key="${ids[other]}"]`).getByText("connected", { exact: true }).waitFor();
       await tab.getByText("listed by 2 beacons").waitFor();
       await tab.getByLabel("Message to all").fill(`hello from ${at}`);
       await tab.keyboard.press("Enter");
-      await tabs[other].locator("#messages .message").getByText(`hello from ${at}`, { exact: true }).waitFor();
+      await tabs[1 - at].locator("#messages .message").getByText(`hello from ${at}`, { exact: true }).waitFor();
     }
+  });
+
+  test("has a capsule, which the page reads", async () => {
+    await until(async () => said.includes("A capsule, written anew every 60 s, is at "), "no capsule", CAPSULE_MS);
+    const capsule = await (await fetch(`${url}/capsule/peers.json`)).json();
+    assert.equal(capsule.community, "mainnet");
+    await tabs[0].locator('[data-key$="/capsule/peers.json"]').getByText("is there", { exact: true }).waitFor();
+  });
+
+  test("has buttons that kill both beacons: everybody is still here, a newcomer gets in, and other buttons start them again", async () => {
+    const [first, second] = (await (await fetch(`${url}/beacons`)).json()).beacons.map((beacon) => beacon.url);
+    const source = (tab, beacon = first) => tab.locator(`[data-key="${beacon}"]`);
+    await source(tabs[0]).getByRole("button", { name: "Kill this beacon" }).click();
+    for (const tab of tabs) {
+      await tab.getByRole("status").getByText("Everybody is still here: you are connected to 1 person.").waitFor();
+      await source(tab).getByText("killed", { exact: true }).waitFor();
+    }
+    await assert.rejects(fetch(`${first}/healthz`));
+    assert.equal((await fetch(`${second}/healthz`)).status, 200);
+    await tabs[0].getByLabel("Message to all").fill("still here");
+    await tabs[0].keyboard.press("Enter");
+    await tabs[1].locator("#messages .message").getByText("still here", { exact: true }).waitFor();
+    await source(tabs[1], second).getByRole("button", { name: "Kill this beacon" }).click();
+    await tabs[0].getByText("Newcomers still find people through the capsule.").waitFor();
+    await assert.rejects(fetch(`${second}/healthz`));
+    // In a browser that remembers nobody.
+    const query = Object.fromEntries(new URL(tabs[0].url()).searchParams);
+    const newcomer = await visit(query, { address: `${url}/client/example/` });
+    await newcomer.page.locator("#people .state").getByText("connected", { exact: true }).first().waitFor();
+    assert.equal(await textOf(newcomer.page, "first-peer-from"), "from the capsule");
+    await newcomer.leave();
+    for (const beacon of [first, second]) await source(tabs[1], beacon).getByRole("button", { name: "Start it again" }).click();
+    for (const beacon of [first, second]) {
+      for (const tab of tabs) await source(tab, beacon).getByText("lists you", { exact: true }).waitFor({ timeout: 2 * PATIENCE_MS });
+      assert.equal((await fetch(`${beacon}/healthz`)).status, 200);
+    }
+  });
+
+  test("lets only its own page kill a beacon", async () => {
+    const html = await (await fetch(`${url}/client/example/?community=mainnet`)).text();
+    const [, token] = /<meta name="beacon-control" content="([\w-]+)"/.exec(html);
+    const { beacons } = await (await fetch(`${url}/beacons`)).json();
+    const [{ url: target }] = beacons;
+    const good = { origin: url, "content-type": "application/json" };
+    const body = { token, beacon: target, action: "kill" };
+    for (const [status, headers, sent, host] of [
+      [403, { ...good, origin: "http://evil.example" }, body],
+      [403, { "content-type": "application/json" }, body],
+      [403, good, { ...body, token: `${token.slice(1)}A` }],
+      [403, good, { ...body, token: undefined }],
+      [403, good, null],
+      [415, { ...good, "content-type": "text/plain" }, body],
+      [413, good, { ...body, more: "x".repeat(2_000) }],
+      [404, good, { ...body, beacon: "http://127.0.0.1:1" }],
+      [400, good, { ...body, action: "toString" }],
+      // A name of an attacker's that points here.
+      [421, { ...good, origin: "http://evil.example" }, body, "evil.example"],
+    ]) {
+      const answer = await post(`${url}/beacons`, { headers: host ? { ...headers, host } : headers, body: JSON.stringify(sent) });
+      assert.equal(answer, status, JSON.stringify([headers, sent]).slice(0, 200));
+    }
+    assert.equal((await fetch(`${target}/healthz`)).status, 200);
+  });
+
+  test("ends when it is told to", async () => {
     await Promise.all(tabs.map((tab) => tab.close()));
     await stop();
     assert.equal(npm.exitCode, 0);
@@ -382,6 +559,21 @@ async function openApplication(application, peerId) {
   );
   await page.addScriptTag({ type: "module", content: application });
   return page;
+}
+
+/**
+ * As anybody may, with whatever headers.
+ *
+ * @param {string} url
+ * @param {{ headers: Record<string, string>, body: string }} sent
+ * @returns {Promise<number>} The status.
+ */
+async function post(url, { headers, body }) {
+  const sent = request(url, { method: "POST", headers });
+  sent.end(body);
+  const [answer] = await once(sent, "response");
+  answer.resume();
+  return answer.statusCode;
 }
 
 /**

@@ -26,7 +26,6 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
- * @property {number} killsInAMinute How often it can be killed and started again in a minute, while ten do so side by side.
  * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
  */
@@ -36,8 +35,6 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
-  // Miniflare starts one workerd after the other.
-  killsInAMinute: 40,
   // A garbage collector lets rubbish lie as long as there is room.
   memoryGrowthMiB: 96,
   async start({ vars, state, log } = {}) {
@@ -50,7 +47,6 @@ export const WORKER = {
 export const NATIVE = {
   name: "the native program",
   notes: [],
-  killsInAMinute: 100,
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
   async start({ vars, state, log } = {}) {

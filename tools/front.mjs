@@ -41,9 +41,11 @@ export async function startFront({ host, port, target, believesClients = false }
   return {
     url: `http://${name}:${server.address().port}`,
     async stop() {
+      const closed = once(server, "close");
       server.close();
       server.closeAllConnections();
       agent.destroy();
+      await closed;
     },
   };
 }

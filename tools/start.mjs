@@ -1,4 +1,5 @@
-// `npm start`: beacons on this machine, from a fresh checkout to the first answer, and the example page of the client.
+// `npm start`: beacons on this machine, from a fresh checkout to the first answer, the example page of the client, and a
+// capsule of what the beacons list.
 
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -6,14 +7,17 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readConfiguration, startBeacon } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
+import { CAPSULE_PERIOD_S, prepareCapsule, publishCapsules } from "./capsule.mjs";
 import { startFront } from "./front.mjs";
 import { buildNative, startNative } from "./native.mjs";
 import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
+import { supervise } from "./supervisor.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 import { NAMES, requireKnownVariables, requireNoNearMiss } from "./variables.mjs";
 
-const USAGE = `npm start [-- --only beacon] [-- --native]: two beacons on this machine, and the example page of the client,
-which does not depend on any one of them. Ctrl-C ends all.
+const USAGE = `npm start [-- --only beacon] [-- --native]: two beacons on this machine, a capsule of what they list, written
+anew every ${CAPSULE_PERIOD_S} s, and the example page of the client, which does not depend on any one of them: its buttons kill a
+beacon, and start it again. Ctrl-C ends all.
 
 Options:
   --only beacon  the first beacon alone
@@ -22,8 +26,9 @@ Options:
 Environment variables:
   HOST          where the beacons listen (127.0.0.1)
   PORT          where the first beacon listens (8787); the second is at the next port, or at any free one
-  EXAMPLE_PORT  where the page is, on 127.0.0.1 (8790), and the port after it
-  STATE         the directory that keeps the beacons' state between runs (.beacon; .beacon-native with --native)
+  EXAMPLE_PORT  where the page and the capsule are, on 127.0.0.1 (8790), and the port after it
+  STATE         the directory that keeps the beacons' state and the capsule's key between runs (.beacon; .beacon-native
+                with --native)
 and every variable of wrangler.toml's [vars], which it overrides. Here COMMUNITIES is "*" unless it is set; and where a
 request comes from is what its connection says, unless CLIENT_ADDRESS_HEADER names a header that says so:
 
@@ -45,19 +50,22 @@ await main(
     await ensureToolchain();
     await requireKnownVariables();
     await (native ? buildNative() : buildWorker());
-    const startOne = native ? startNativeBeacon : startWorker;
+    const launch = native ? startNativeBeacon : startWorker;
     const beacons = [];
     try {
-      const first = await startOne({ host, port, state });
+      const first = await supervise((port) => launch({ host, port, state }), port);
       beacons.push(first);
       console.log(`\nThe beacon is ready at ${first.url} (Ctrl-C stops it; state in ${state}). Who is online:\n`);
       console.log(`    curl '${first.url}/peers'\n`);
       if (only === undefined) {
-        const second = await startOne({ host, port: await nextFreePort(host, port), state: join(state, "second") });
+        const second = await supervise(
+          (port) => launch({ host, port, state: join(state, "second") }),
+          await nextFreePort(host, port),
+        );
         beacons.push(second);
         console.log(`A second beacon, for the day when the first is gone, is ready at ${second.url}\n`);
       }
-      await serve(beacons, only === undefined ? examplePort : undefined);
+      await serve(beacons, only === undefined ? { state, examplePort } : undefined);
     } finally {
       await Promise.allSettled(beacons.map(({ stop }) => stop()));
     }
@@ -145,17 +153,10 @@ async function readVariables() {
 }
 
 /**
- * @typedef {object} Started
- * @property {string} url
- * @property {Promise<string>} ended How it ended, in words.
- * @property {() => Promise<unknown>} stop
- */
-
-/**
  * The beacon in workerd, with what stands before it.
  *
  * @param {{ host: string, port: number, state: string }} options
- * @returns {Promise<Started>}
+ * @returns {Promise<import("./supervisor.mjs").Started>}
  */
 async function startWorker({ host, port, state }) {
   const { vars, overridden } = await readVariables();
@@ -189,6 +190,7 @@ async function startWorker({ host, port, state }) {
     return {
       url: front.url,
       ended: once(beacon.workerd, "exit").then(([code, signal]) => `workerd ended with ${signal ?? `exit code ${code}`}`),
+      crash: () => Promise.allSettled([front.stop(), beacon.crash()]),
       stop: () => Promise.allSettled([front.stop(), beacon.stop()]),
     };
   } catch (error) {
@@ -201,25 +203,28 @@ async function startWorker({ host, port, state }) {
  * The beacon as the native program.
  *
  * @param {{ host: string, port: number, state: string }} options
- * @returns {Promise<Started>}
+ * @returns {Promise<import("./supervisor.mjs").Started>}
  */
 async function startNativeBeacon({ host, port, state }) {
   const { vars } = await readVariables();
   const texts = Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, String(value)]));
   const environment = { ...process.env, ...texts, HOST: host, PORT: String(port), STATE: state };
-  const { url, ended, stop } = await startNative({ environment, log: print });
-  return { url, ended: ended.then((how) => `The native program ${how}`), stop };
+  const { url, child, ended, stop } = await startNative({ environment, log: print });
+  const crash = () => {
+    child.kill("SIGKILL");
+    return stop();
+  };
+  return { url, ended: ended.then((how) => `The native program ${how}`), crash, stop };
 }
 
 /**
  * Until somebody stops it, or a beacon ends by itself.
  *
- * @param {Started[]} beacons
- * @param {number} [examplePort] Where the example page is to be, if anywhere.
+ * @param {import("./supervisor.mjs").Supervised[]} beacons
+ * @param {{ state: string, examplePort: number }} [example] Where the example page and its capsule are to be, if anywhere.
  */
-async function serve(beacons, examplePort) {
-  const urls = beacons.map(({ url }) => url);
-  const example = examplePort === undefined ? undefined : await offerExample(urls, examplePort);
+async function serve(beacons, example) {
+  const offered = example && (await offerExample(beacons.map(withReachableUrl), example));
   try {
     const ended = beacons.map(async (beacon) => {
       const how = await beacon.ended;
@@ -227,26 +232,44 @@ async function serve(beacons, examplePort) {
     });
     await Promise.race([interrupted(), ...ended]);
   } finally {
-    await example?.stop();
+    await offered?.stop();
   }
 }
 
 /**
- * A beacon is of use without it: nothing that goes wrong here ends the run.
+ * The same beacon, under an address that a page of this machine can ask.
  *
- * @param {string[]} beaconUrls
- * @param {number} preferredPort
+ * @param {import("./supervisor.mjs").Supervised} beacon
+ * @returns {import("./supervisor.mjs").Supervised}
  */
-async function offerExample(beaconUrls, preferredPort) {
+function withReachableUrl(beacon) {
+  return Object.create(beacon, { url: { value: beacon.url.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:|$)/, "//127.0.0.1") } });
+}
+
+/**
+ * A beacon is of use without them: nothing that goes wrong here ends the run.
+ *
+ * @param {import("./supervisor.mjs").Supervised[]} beacons
+ * @param {{ state: string, examplePort: number }} options
+ */
+async function offerExample(beacons, { state, examplePort }) {
   try {
     // Only now: it loads what a beacon does not need.
     const { startExample } = await import("./example.mjs");
-    const beacons = beaconUrls.map((url) => url.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:|$)/, "//127.0.0.1"));
-    const example = await startExample({ beacons, preferredPort });
-    const taken = preferredPort !== 0 && Number(new URL(example.url).port) !== preferredPort;
+    const { vars } = await readVariables();
+    const community = String(vars.DEFAULT_COMMUNITY || "mainnet");
+    const capsule = await prepareCapsule(state);
+    const example = await startExample({ beacons, community, capsule, preferredPort: examplePort });
+    const taken = examplePort !== 0 && Number(new URL(example.url).port) !== examplePort;
     console.log("The example page, to open in two tabs, which find each other and talk:\n");
-    console.log(`    ${example.url}${taken ? `  (port ${preferredPort} is in use)` : ""}\n`);
-    return example;
+    console.log(`    ${example.url}${taken ? `  (port ${examplePort} is in use)` : ""}\n`);
+    const publishing = publishCapsules(capsule, {
+      beacons: beacons.map(({ url }) => url),
+      community,
+      onFirst: () => console.log(`A capsule, written anew every ${CAPSULE_PERIOD_S} s, is at ${example.capsuleUrl}\n`),
+    });
+    publishing.ended.catch((error) => console.error(`There is no new capsule from now on: ${error.message}`));
+    return { stop: () => Promise.allSettled([example.stop(), publishing.stop()]) };
   } catch (error) {
     console.error(`There is no example page: ${error.message}`);
     return undefined;

@@ -1,21 +1,50 @@
-// A whole application in one page: finds peers, connects to them through PeerJS, and lets them talk.
+// A whole application in one page: finds people, connects to them through PeerJS, and lets them talk.
 //
-// Everything here that others wrote, names and messages, goes into the page as text only. What PeerJS calls a peer is
-// whom its signalling server connected: an application that has to know whose key that is asks the peer to sign something.
+// Everything here that others wrote, names and messages, goes into the page as text only. Whom a connection reaches is the
+// word of PeerJS's signalling server: an application that has to know whose key that is asks the peer to sign something.
 
 import { type DataConnection, type PeerConnectOption, Peer as PeerJs } from "peerjs";
-import { type Peer, Rendezvous, type SourceStatus } from "rendezvous-beacon";
+import { type Peer, Rendezvous, type SourceStatus, explain } from "rendezvous-beacon";
 import { connectPeers } from "rendezvous-beacon/peerjs";
+import { type Action, type BeaconState, act, hasControl, readStates } from "./control.js";
+import { ago, duration, element, listing, make, part, plural, rows, set, text } from "./view.js";
 
 /** Those of `npm start`. */
 const DEFAULT_BEACON = "http://127.0.0.1:8787";
 const DEFAULT_SIGNALLING = "http://127.0.0.1:8791/";
-const SHOWN_PEERS = 50;
+const SHOWN_PEOPLE = 50;
 const SHOWN_MESSAGES = 200;
 const MESSAGE_MAX_LENGTH = 500;
+const NAME_MAX_LENGTH = 128;
+/** Of whom something is remembered. Strangers may come under as many IDs as they like. */
+const KEPT_PEOPLE = 1_000;
 /** A peer that has gone answers nothing. */
 const DIAL_TIMEOUT_MS = 15_000;
 const RECONNECT_MS = 3_000;
+const RENDER_MS = 1_000;
+const CONTROL_MS = 2_000;
+/** Of the tab's own storage: each tab is somebody else. */
+const STORED_NAME = "name";
+
+/** What is shown of a person, and nothing beside it. */
+type PersonState = "connected" | "trying" | "reachable" | "not reachable" | "left";
+const STATES: PersonState[] = ["connected", "trying", "reachable", "not reachable", "left"];
+
+/** What this page has seen of a peer itself. */
+interface Link {
+  state: "trying" | "connected" | "closed" | "failed";
+  /** Milliseconds since the Unix epoch. */
+  since: number;
+  /** When its last connection ended, unless there is another: a dial after that which fails says that it has left. */
+  closedAt: number | undefined;
+}
+
+interface Person {
+  id: string;
+  name: string;
+  state: PersonState;
+  peer: Peer | undefined;
+}
 
 const started = performance.now();
 const query = new URLSearchParams(location.search);
@@ -25,22 +54,31 @@ const capsules = listed("capsule").map((url, at) => ({ url, publicKey: capsuleKe
 const community = query.get("community") || "mainnet";
 const signalling = (query.get("signalling") ?? DEFAULT_SIGNALLING).trim();
 
-// Every visit is a new peer. Without randomUUID the page is no secure context, which start() explains.
+// Every visit is a new peer. Without randomUUID the page is not a secure context, which start() explains.
 const peerId = crypto.randomUUID?.() ?? "insecure";
-const name = inventName();
+let name = storedName() ?? inventName();
 const open = new Map<string, DataConnection>();
-const links = new Map<string, "connecting" | "connected" | "gone" | "unreachable">();
+const links = new Map<string, Link>();
+/** What people that are or were connected call themselves: newer than what lists have. */
+const names = new Map<string, string>();
+/** Those whose ID was typed in. */
+const called = new Set<string>();
 let signalState: "connecting" | "open" | "lost" | "closed" = "connecting";
-let firstPeerFrom: string | undefined;
+let firstPeer: { afterMs: number; from: string } | undefined;
 let firstConnectionMs: number | undefined;
 let rendezvous: Rendezvous;
+let signal: PeerJs;
+let disconnect: (() => void) | undefined;
+let beaconStates = new Map<string, BeaconState>();
+/** Whom this page was connected to when the first of the beacons that are dead now was killed. */
+let survivors: Set<string> | undefined;
 
 /** The adapter dials; the page looks on. */
 class WatchedPeerJs extends PeerJs {
   override connect(to: string, options?: PeerConnectOption): DataConnection {
     const connection = super.connect(to, { ...options, serialization: "json" }) as DataConnection | undefined;
-    const fail = () => links.get(to) === "connecting" && changeLink(to, "unreachable");
-    changeLink(to, "connecting");
+    const fail = () => links.get(to)?.state === "trying" && changeLink(to, "failed");
+    changeLink(to, "trying");
     connection?.on("error", fail);
     setTimeout(fail, DIAL_TIMEOUT_MS);
     // Undefined while there is no signalling server, whatever PeerJS's types say.
@@ -56,19 +94,12 @@ try {
 }
 
 function start(): void {
-  rendezvous = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
-  rendezvous.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
-    if (firstConnectionMs === undefined) firstPeerFrom ??= (live[0] ?? recentlySeen[0])?.source;
-    render();
-  });
-  rendezvous.addEventListener("status", render);
-  const signal = new WatchedPeerJs(peerId, { debug: 0, ...signallingServer() });
-  rendezvous.start().catch(complain);
-
-  let connecting: (() => void) | undefined;
+  const server = signallingServer();
+  join();
+  signal = new WatchedPeerJs(peerId, { debug: 0, ...server });
   signal.on("open", () => {
     signalState = "open";
-    connecting ??= connectPeers(rendezvous, signal, { onConnection: talk, timeoutMs: DIAL_TIMEOUT_MS });
+    disconnect ??= connect();
     render();
   });
   signal.on("disconnected", () => {
@@ -82,15 +113,58 @@ function start(): void {
   });
   signal.on("error", ({ type, message }) => {
     if (type !== "peer-unavailable") return;
-    for (const [id, state] of links) if (state === "connecting" && message.endsWith(` ${id}`)) changeLink(id, "unreachable");
+    for (const [id, { state }] of links) if (state === "trying" && message.endsWith(` ${id}`)) changeLink(id, "failed");
   });
 
+  element("rename").addEventListener("submit", (event) => void rename(event));
   element("say").addEventListener("submit", say);
+  element("call").addEventListener("submit", (event) => void call(event));
+  element("copy").addEventListener("click", () => void copyId());
   // The others need not wait until they notice.
   addEventListener("pagehide", () => signal.destroy());
   addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
-  setInterval(render, 1_000);
+  if (hasControl) {
+    void followBeacons();
+    setInterval(() => document.visibilityState === "visible" && void followBeacons(), CONTROL_MS);
+  }
+  setInterval(render, RENDER_MS);
+  element("rename").hidden = false;
   render();
+}
+
+/** Announces this page under its name, and begins to look for others. */
+function join(): void {
+  const joining = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
+  joining.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
+    const found = live[0] ?? recentlySeen[0];
+    if (firstConnectionMs === undefined && found)
+      firstPeer ??= { afterMs: joining.status().timeToFirstPeerMs as number, from: found.source };
+    render();
+  });
+  joining.subscribe(render);
+  joining.start().catch(complain);
+  rendezvous = joining;
+}
+
+function connect(): () => void {
+  return connectPeers(rendezvous, signal, { onConnection: talk, timeoutMs: DIAL_TIMEOUT_MS });
+}
+
+/** Those who are connected hear of a new name at once; the lists have it as soon as this page is announced anew. */
+async function rename(event: Event): Promise<void> {
+  event.preventDefault();
+  const chosen = element<HTMLInputElement>("self-name").value.trim();
+  if (chosen === "" || chosen === name) return;
+  name = chosen;
+  storeName(name);
+  for (const connection of open.values()) connection.send({ name });
+  await rendezvous.stop();
+  // Unless there is a newer one by now.
+  if (name !== chosen) return;
+  disconnect?.();
+  join();
+  disconnect = signalState === "open" ? connect() : undefined;
+  write("note", undefined, `You are ${name} now`);
 }
 
 /** A server on this machine has peers on this machine, which need no help to reach each other. */
@@ -112,42 +186,133 @@ function signallingServer(): object {
 function talk(connection: DataConnection): void {
   const { peer } = connection;
   firstConnectionMs ??= performance.now() - started;
+  const isNew = !open.has(peer);
   open.set(peer, connection);
+  connection.send({ name });
   connection.on("data", (data) => {
-    if (typeof data === "string") write("message", peer, data.slice(0, MESSAGE_MAX_LENGTH));
+    if (typeof data === "string") return write("message", peer, data.slice(0, MESSAGE_MAX_LENGTH));
+    const { name } = Object(data);
+    if (typeof name === "string" && name.trim() !== "") keep(names, peer, name.trim().slice(0, NAME_MAX_LENGTH));
+    render();
   });
-  connection.on("close", () => {
-    if (open.get(peer) !== connection) return;
-    open.delete(peer);
-    write("note", peer, "has gone");
-    changeLink(peer, "gone");
-  });
-  write("note", peer, "is connected");
+  // The adapter closes what it is about to replace: who is there again in the same moment has not left.
+  connection.on("close", () => queueMicrotask(() => end(connection)));
   changeLink(peer, "connected");
+  if (isNew) write("note", peer, "is connected");
 }
 
-function changeLink(peer: string, state: "connecting" | "connected" | "gone" | "unreachable"): void {
-  links.set(peer, state);
+function end(connection: DataConnection): void {
+  const { peer } = connection;
+  if (open.get(peer) !== connection) return;
+  open.delete(peer);
+  // Another call is under way.
+  if (links.get(peer)?.state === "trying") return render();
+  changeLink(peer, "closed");
+  write("note", peer, "has left");
+}
+
+function changeLink(peer: string, state: Link["state"]): void {
+  const since = Date.now();
+  const closedAt = state === "closed" ? since : state === "connected" ? undefined : links.get(peer)?.closedAt;
+  keep(links, peer, { state, since, closedAt });
+  if (called.has(peer)) {
+    const words = {
+      trying: `Calling ${brief(peer)} …`,
+      connected: `${brief(peer)} is connected.`,
+      closed: "",
+      failed: `${brief(peer)} cannot be reached. Is the ID right, and their page still open?`,
+    };
+    text("call-state", words[state]);
+  }
   render();
+}
+
+/** Forgets first whom nothing was heard of for the longest time. */
+function keep<Value>(map: Map<string, Value>, id: string, value: Value): void {
+  map.delete(id);
+  map.set(id, value);
+  const [oldest] = map.keys();
+  if (map.size > KEPT_PEOPLE && oldest !== undefined) map.delete(oldest);
+}
+
+async function call(event: Event): Promise<void> {
+  event.preventDefault();
+  const input = element<HTMLInputElement>("call-id");
+  const id = input.value.trim();
+  if (id === "") return;
+  if (id === peerId) return text("call-state", "This is your own ID: they need it, you need theirs.");
+  if (open.has(id)) return text("call-state", "You are connected already.");
+  called.add(id);
+  // By it the other side knows who calls.
+  const ticket = await rendezvous.ticket().catch(() => undefined);
+  const connection = signal.connect(id, { metadata: { ticket } }) as DataConnection | undefined;
+  if (!connection) return changeLink(id, "failed");
+  const caller = rendezvous;
+  connection.on("open", () => {
+    caller.connected(id);
+    talk(connection);
+  });
+  connection.on("close", () => caller.failed(id));
+  input.value = "";
+}
+
+async function copyId(): Promise<void> {
+  const copied = await navigator.clipboard?.writeText(peerId).then(() => true, () => false);
+  text("call-state", copied ? "Copied." : "This browser does not copy here: select the ID.");
 }
 
 function say(event: Event): void {
   event.preventDefault();
   const input = element<HTMLInputElement>("text");
-  const text = input.value.trim();
-  if (text === "") return;
-  for (const connection of open.values()) connection.send(text);
-  write("own", peerId, text);
+  const words = input.value.trim();
+  if (words === "") return;
+  if (open.size === 0) return write("note", undefined, "Nobody is connected yet: your message is still in the field");
+  for (const connection of open.values()) connection.send(words);
+  write("own", undefined, words);
   input.value = "";
+}
+
+async function followBeacons(): Promise<void> {
+  // Where `npm start` has ended, every source says so.
+  await readStates().then(takeStates, () => {});
+}
+
+function takeStates(states: Map<string, BeaconState>): void {
+  const isBack = [...states].some(([url, state]) => state === "running" && !isRunning(url));
+  beaconStates = states;
+  // The client then asks every source at once.
+  if (isBack) dispatchEvent(new Event("online"));
+  const isDead = [...states.values()].some((state) => state !== "running");
+  if (!isDead) survivors = undefined;
+  else survivors ??= new Set(open.keys());
+  render();
+}
+
+async function control(beacon: string, action: Action): Promise<void> {
+  survivors ??= new Set(open.keys());
+  text("control-state", "");
+  try {
+    takeStates(await act(beacon, action));
+  } catch (error) {
+    text("control-state", `That did not work: ${(error as Error).message}`);
+    await followBeacons();
+  }
 }
 
 function show(): void {
   element("problem").hidden = true;
   element("main").hidden = false;
   text("community", community);
-  text("self-name", name);
+  element<HTMLInputElement>("self-name").value = name;
   text("self-id", peerId);
-  const fields = { community, beacon: beacons.join("\n"), capsule: capsules.map(({ url }) => url).join("\n"), "capsule-key": capsuleKeys.join("\n"), signalling };
+  element<HTMLAnchorElement>("second-tab").href = location.href;
+  const fields = {
+    community,
+    beacon: beacons.join("\n"),
+    capsule: capsules.map(({ url }) => url).join("\n"),
+    "capsule-key": capsuleKeys.join("\n"),
+    signalling,
+  };
   for (const [field, value] of Object.entries(fields)) element<HTMLInputElement>(`set-${field}`).value = value;
 }
 
@@ -158,80 +323,152 @@ function complain({ message }: Error): void {
 }
 
 function render(): void {
-  const status = rendezvous.status();
-  const count = status.sources.filter(({ announced }) => announced).length;
-  const [mood, state] = {
-    connecting: ["fair", "waiting for the signalling server"],
-    lost: ["bad", "signalling server lost"],
-    closed: ["bad", "no signalling server: reload to try again"],
-    open: count > 0 ? ["good", `listed by ${plural(count, "beacon")}`] : ["fair", "listed by no beacon"],
+  const { sources, outcomes } = rendezvous.status();
+  const count = sources.filter(({ announced, url }) => announced && isRunning(url)).length;
+  const [tone, state] = {
+    connecting: ["", "Looking for the signalling server"],
+    lost: ["bad", "The signalling server is gone: connections stay, new ones have to wait"],
+    closed: ["bad", "There is no signalling server: load the page again"],
+    open: count > 0 ? ["good", `Online, listed by ${plural(count, "beacon")}`] : ["", "No beacon lists you"],
   }[signalState] as [string, string];
-  set(element("self-state"), state, `badge ${mood}`);
+  set(element("self-state"), state, `state ${tone}`);
 
-  // Unless a peer has found this page before.
-  if (firstPeerFrom) {
-    text("first-peer", duration(status.timeToFirstPeerMs as number));
-    text("first-peer-from", `from ${place(firstPeerFrom)}`);
-  } else if (firstConnectionMs !== undefined) {
-    text("first-peer", "–");
-    text("first-peer-from", "one has found you");
-  }
+  const people = everybody();
+  rows(element("people"), people.slice(0, SHOWN_PEOPLE), ({ id }) => id, renderPerson);
+  element("no-people").hidden = people.length > 0;
+  const here = people.filter(({ state }) => state !== "left" && state !== "not reachable").length;
+  text("people-count", here > 0 ? String(here) : "");
+  text("connected-count", open.size > 0 ? `with ${plural(open.size, "person", "people")}` : "");
+  document.title = open.size > 0 ? `(${open.size}) Who is online?` : "Who is online?";
+
+  rows(element("sources"), sources, ({ url }) => url, renderSource);
+  renderNews(sources);
+
+  // Unless somebody has found this page before.
+  if (firstPeer) {
+    text("first-peer", duration(firstPeer.afterMs));
+    text("first-peer-from", `from ${place(firstPeer.from)}`);
+  } else if (firstConnectionMs !== undefined) text("first-peer-from", "somebody has found you");
   if (firstConnectionMs !== undefined) text("first-connection", duration(firstConnectionMs));
-  rows("sources", status.sources, ({ url }) => url, renderSource);
+  text("reached", `${outcomes.connected}`);
+  text("not-reached", `${outcomes.failed}`);
 
+  const shown = new Map(people.map((person) => [person.id, person.name]));
+  for (const author of document.querySelectorAll<HTMLElement>("[data-person]")) {
+    const id = author.dataset.person as string;
+    set(author, shown.get(id) ?? nameOf(id));
+  }
+}
+
+function everybody(): Person[] {
   const { live, recentlySeen } = rendezvous.peers();
   const known = new Map([...live, ...recentlySeen].map((peer) => [peer.peerId, peer]));
   // One that has just come may know this page before this page has it in a list.
-  const connected = [...open.keys()];
-  const others = [...known.keys()].filter((id) => !open.has(id));
-  rows("peers", [...connected, ...others].slice(0, SHOWN_PEERS), (id) => id, (row, id) => renderPeer(row, id, known.get(id)));
-  element("no-peers").hidden = connected.length + others.length > 0;
-  text("peer-count", `${live.length} live, ${recentlySeen.length} recently seen`);
-  text("connected-count", connected.length > 0 ? `with ${plural(connected.length, "peer")}` : "");
+  const people = [...new Set([...open.keys(), ...known.keys(), ...called])].map((id) => {
+    const peer = known.get(id);
+    return { id, name: nameOf(id, peer), state: stateOf(id, peer), peer };
+  });
+  return people.sort((one, other) => STATES.indexOf(one.state) - STATES.indexOf(other.state));
+}
 
-  for (const author of document.querySelectorAll<HTMLElement>("[data-peer]")) {
-    const id = author.dataset.peer as string;
-    set(author, known.get(id)?.userId ?? brief(id));
-  }
+function nameOf(id: string, peer?: Peer): string {
+  return names.get(id) ?? peer?.userId ?? brief(id);
+}
+
+function stateOf(id: string, peer: Peer | undefined): PersonState {
+  if (open.has(id)) return "connected";
+  const link = links.get(id);
+  if (link?.state === "trying") return "trying";
+  // Whoever has announced since may be back, or reachable by now.
+  const isNews = (at: number | undefined) => at !== undefined && !(peer && peer.issuedAt > at);
+  if (peer?.state === "recently-seen" || isNews(link?.closedAt)) return "left";
+  if (link?.state === "failed" && isNews(link.since)) return "not reachable";
+  return peer ? "reachable" : "left";
+}
+
+function renderPerson(row: HTMLElement, { name, state, peer }: Person): void {
+  const tone = { connected: "good", trying: "", reachable: "", "not reachable": "bad", left: "" }[state];
+  row.className = state === "left" ? "person away" : "person";
+  const facts = [
+    peer ? `found through ${place(peer.source)}` : "in none of your lists",
+    peer?.contested && "several keys claim this ID",
+  ];
+  set(part(row, "span", "initials"), initials(name));
+  part(row, "span", "initials").ariaHidden = "true";
+  set(part(row, "strong", "name"), name);
+  set(part(row, "span", "state"), state, `state ${tone}`);
+  set(part(row, "span", "soft"), facts.filter(Boolean).join(" · "));
 }
 
 function renderSource(row: HTMLElement, source: SourceStatus): void {
-  const { url, kind, state, reason, latencyMs, lastSuccessAt, failuresInARow, announced } = source;
-  const mood = { ok: "good", waiting: "", failing: "bad", lying: "bad" }[state];
-  const facts = [
-    reason && `${reason}${failuresInARow > 1 ? `, ${failuresInARow} times in a row` : ""}`,
-    announced && "lists you",
-    lastSuccessAt === undefined ? failuresInARow > 0 && "never answered" : `answered ${ago(lastSuccessAt)} in ${duration(latencyMs as number)}`,
-  ];
-  fill(row, () => [line(make("span", "name"), make("span"), make("span", "soft")), make("p", "soft")]);
-  const [address, badge, what] = [...(row.firstElementChild as HTMLElement).children] as [HTMLElement, HTMLElement, HTMLElement];
-  set(address, place(url));
-  set(badge, state, `badge ${mood}`);
-  set(what, kind);
-  set(row.lastElementChild as HTMLElement, facts.filter(Boolean).join(" · "));
+  const { url, kind, latencyMs, lastSuccessAt } = source;
+  const [tone, state, why] = wordsFor(source);
+  const answered = lastSuccessAt !== undefined && `answered ${ago(lastSuccessAt)}, in ${duration(latencyMs as number)}`;
+  row.className = "source";
+  set(part(row, "strong", "name"), kind === "capsule" && capsules.length === 1 ? "The capsule" : place(url));
+  set(part(row, "span", "state"), state, `state ${tone}`);
+  set(part(row, "span", "soft"), [why, answered].filter(Boolean).join(" · "));
+  if (beaconStates.has(url)) renderButton(row, url, beaconStates.get(url) as BeaconState);
 }
 
-function renderPeer(row: HTMLElement, id: string, peer: Peer | undefined): void {
-  fill(row, () => [make("span", "name"), line(make("span"), make("span"), make("span", "soft"))]);
-  const [label, facts] = [...row.children] as [HTMLElement, HTMLElement];
-  const [presence, connection, about] = [...facts.children] as [HTMLElement, HTMLElement, HTMLElement];
-  const link = links.get(id);
-  set(label, peer?.userId ?? brief(id));
-  set(presence, !peer ? "new" : peer.state === "live" ? "live" : "recently seen", `badge ${peer?.state === "live" ? "good" : ""}`);
-  set(connection, link ?? "", `badge ${link ? { connected: "good", connecting: "fair", gone: "", unreachable: "bad" }[link] : ""}`);
-  connection.hidden = !link;
-  set(about, peer ? `${brief(id)} · from ${place(peer.source)} · announced ${ago(peer.issuedAt)}${peer.contested ? " · several keys claim this name" : ""}` : "has found you, and is in none of your lists yet");
+/** Whether a source was killed by nobody, as far as is known. */
+function isRunning(url: string): boolean {
+  return (beaconStates.get(url) ?? "running") === "running";
 }
 
-function write(kind: "own" | "message" | "note", from: string, what: string): void {
+/** Returns a tone, the state of a source in words, and the reason, if there is one. */
+function wordsFor({ url, kind, state, reason, announced }: SourceStatus): [string, string, string] {
+  const killed = { killed: "killed", starting: "starting", stopped: "stopped", running: undefined }[beaconStates.get(url) ?? "running"];
+  if (killed) return ["bad", killed, ""];
+  if (kind === "capsule" && reason === "HTTP_404") return ["", "not there yet", ""];
+  const why = reason ? explain(reason) : "";
+  if (state === "waiting") return ["", "being asked", ""];
+  if (state === "lying") return ["bad", "not believed", why];
+  // A beacon on this machine that does not answer was just started, or is about to be.
+  if (state === "failing" && reason === "NETWORK") return ["bad", "does not answer", beaconStates.has(url) ? "" : why];
+  if (state === "failing") return ["bad", reason === "TIMEOUT" ? "does not answer" : "refuses", why];
+  return ["good", kind === "capsule" ? "is there" : announced ? "lists you" : "answers", why];
+}
+
+function renderButton(row: HTMLElement, url: string, state: BeaconState): void {
+  const action = state === "running" ? "kill" : "start";
+  const button = part(row, "button", "act");
+  button.type = "button";
+  button.disabled = state === "starting" || state === "stopped";
+  button.onclick = () => {
+    button.disabled = true;
+    void control(url, action);
+  };
+  set(button, action === "kill" ? "Kill this beacon" : "Start it again", `act secondary small ${action}`);
+  button.setAttribute("aria-label", `${button.textContent}: ${place(url)}`);
+}
+
+/** What a beacon's death means: for those who are connected, and for whoever comes now. */
+function renderNews(sources: SourceStatus[]): void {
+  const dead = [...beaconStates].filter(([, state]) => state !== "running").map(([url]) => place(url));
+  element("news").hidden = dead.length === 0;
+  if (dead.length === 0 || !survivors) return;
+  const gone = [...survivors].filter((id) => !open.has(id));
+  const here =
+    gone.length === 0
+      ? `Everybody is still here: you are connected to ${plural(survivors.size, "person", "people")}.`
+      : `${survivors.size - gone.length} of ${survivors.size} are still here; ${listing(gone.map((id) => nameOf(id)))} left.`;
+  const rest = sources.filter(({ url, state }) => state === "ok" && isRunning(url));
+  const ways = rest.map(({ url, kind }) => (kind === "capsule" ? "the capsule" : place(url)));
+  const newcomers = ways.length > 0 ? `Newcomers still find people through ${listing(ways)}.` : "Newcomers have to wait.";
+  text("news-dead", `${listing(dead)} ${dead.length === 1 ? "is" : "are"} dead.`);
+  text("news-here", survivors.size > 0 ? here : "");
+  text("news-ways", newcomers);
+}
+
+function write(kind: "own" | "message" | "note", from: string | undefined, what: string): void {
   const messages = element("messages");
   const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
   const entry = make("p", kind);
-  if (kind !== "own") {
-    const author = make("span", "name");
-    // Filled in by render: the name may become known later.
-    author.dataset.peer = from;
-    author.textContent = brief(from);
+  if (from !== undefined) {
+    const author = make("span", "name", nameOf(from));
+    // Kept up to date by render: the name may become known later.
+    author.dataset.person = from;
     entry.append(author, " ");
   }
   entry.append(make("span", "text", what));
@@ -241,52 +478,6 @@ function write(kind: "own" | "message" | "note", from: string, what: string): vo
   render();
 }
 
-function element<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
-  return document.getElementById(id) as Kind;
-}
-
-function make<Tag extends keyof HTMLElementTagNameMap>(tag: Tag, className = "", content = ""): HTMLElementTagNameMap[Tag] {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = content;
-  return made;
-}
-
-function line(...children: HTMLElement[]): HTMLElement {
-  const made = make("div", "line");
-  made.append(...children);
-  return made;
-}
-
-/** Writes only what has changed: a screen reader, a selection and the focus stay where they are. */
-function set(target: HTMLElement, content: string, className = target.className): void {
-  if (target.textContent !== content) target.textContent = content;
-  if (target.className !== className) target.className = className;
-}
-
-function text(id: string, content: string): void {
-  set(element(id), content);
-}
-
-function fill(target: HTMLElement, content: () => HTMLElement[]): void {
-  if (target.childElementCount === 0) target.replaceChildren(...content());
-}
-
-/** One row for each item, in order; the row of an item stays the same element. */
-function rows<Item>(id: string, items: Item[], key: (item: Item) => string, draw: (row: HTMLElement, item: Item) => void): void {
-  const list = element(id);
-  const old = new Map([...list.children].map((row) => [(row as HTMLElement).dataset.key, row as HTMLElement]));
-  items.forEach((item, at) => {
-    const name = key(item);
-    const row = old.get(name) ?? make("li");
-    old.delete(name);
-    row.dataset.key = name;
-    draw(row, item);
-    if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
-  });
-  for (const row of old.values()) row.remove();
-}
-
 /** A parameter may be repeated, and hold several values with white space between them. */
 function listed(parameter: string, otherwise = ""): string[] {
   const given = query.has(parameter) ? query.getAll(parameter) : [otherwise];
@@ -294,26 +485,36 @@ function listed(parameter: string, otherwise = ""): string[] {
 }
 
 function place(source: string): string {
-  return source === "cache" ? "the last visit" : source.replace(/^https?:\/\//, "").replace(/\/$/, "");
+  if (source === "cache") return "the last visit";
+  if (source === "peer") return "their call";
+  if (capsules.length === 1 && new URL(capsules[0]?.url ?? "", location.href).href === source) return "the capsule";
+  return source.replace(/^https?:\/\//, "").replace(/\/$/, "");
 }
 
 function brief(id: string): string {
   return id.length > 12 ? `${id.slice(0, 8)}…` : id;
 }
 
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
+function initials(name: string): string {
+  const words = name.split(/\s+/).filter(Boolean).slice(0, 2);
+  return words.map((word) => [...word][0]?.toUpperCase()).join("");
 }
 
-function duration(ms: number): string {
-  return ms < 10_000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1_000)} s`;
+function storedName(): string | undefined {
+  try {
+    return sessionStorage.getItem(STORED_NAME) ?? undefined;
+  } catch {
+    // A page that may not store has a new name with each visit.
+    return undefined;
+  }
 }
 
-function ago(time: number): string {
-  const seconds = Math.max(0, Math.round((Date.now() - time) / 1_000));
-  if (seconds < 2) return "just now";
-  if (seconds < 120) return `${seconds} s ago`;
-  return seconds < 7_200 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3_600)} h ago`;
+function storeName(chosen: string): void {
+  try {
+    sessionStorage.setItem(STORED_NAME, chosen);
+  } catch {
+    // It is this visit's name all the same.
+  }
 }
 
 function inventName(): string {

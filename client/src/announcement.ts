@@ -55,6 +55,6 @@ export class Announcement {
     const sign = (start: number, leave: boolean) =>
       signTicket({ ...profile, issuedAt: start, expiresAt }, leave, signer);
     const [json, farewell] = await Promise.all([sign(issuedAt, false), sign(issuedAt + 1, true)]);
-    return (this.current = { profile, issuedAt, expiresAt, json, farewell });
+    return (this.current = { issuedAt, expiresAt, json, farewell, profile });
   }
 }

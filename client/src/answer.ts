@@ -3,7 +3,7 @@
 
 import type { Bytes } from "./bytes.js";
 import type { Json } from "./json.js";
-import { type Reason, isCode } from "./reason.js";
+import { type Reason, isBeaconCode } from "./reason.js";
 import { demand, isTime, readObject } from "./ticket.js";
 
 /** Bytes of a beacon's whole answer. */
@@ -41,7 +41,7 @@ export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   return {
     // The times, as far as they are some.
     ...Object.fromEntries(Object.entries(fields).filter(([, value]) => isTime(value))),
-    code: isGood ? undefined : isCode(code) ? code : `HTTP_${status}`,
+    code: isGood ? undefined : isBeaconCode(code) ? code : `HTTP_${status}`,
     listed: listed === undefined || listed === true,
     tickets: tickets.slice(0, ANSWER_MAX_TICKETS),
     since: Array.isArray(since) && since.length === tickets.length && since.every(isTime) ? since : [],

@@ -1,16 +1,22 @@
 // What a reason means, in words. Only pages that show it load them.
 
-import { type Code, type Reason, isCode } from "./reason.js";
+import type { Code, Reason } from "./reason.js";
 
 const EXPLANATIONS: Record<Code, string> = {
   ANNOUNCE_TOO_SOON: "The beacon takes a new ticket of this peer only later.",
+  BODY_TIMEOUT: "The beacon has waited too long for the request.",
+  BODY_TOO_LARGE: "The request is larger than the beacon reads.",
+  COMMUNITY_INVALID: "No community can have this name.",
   COMMUNITY_MISMATCH: "It belongs to another community.",
   COMMUNITY_UNKNOWN: "The beacon does not serve this community.",
   DUPLICATE: "One list had it twice.",
   EXPIRED: "It is over, by the clock that it was judged by.",
   INTERNAL: "The beacon has failed.",
   LIFETIME_TOO_LONG: "The ticket is to live for longer than is allowed.",
+  LIMIT_INVALID: "The beacon cannot list so many peers.",
   MALFORMED: "It is not what the protocol says.",
+  METHOD_NOT_ALLOWED: "The beacon does not take this kind of request.",
+  MISDIRECTED_REQUEST: "The beacon does not answer to this name, or not to pages of this origin.",
   NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
   NOT_FOUND: "No beacon answers at this URL.",
   NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",
@@ -36,5 +42,9 @@ const EXPLANATIONS: Record<Code, string> = {
 
 /** Returns one sentence in English that says what a `reason` means. */
 export function explain(reason: Reason): string {
-  return isCode(reason) ? EXPLANATIONS[reason] : `The answer had the status ${reason.slice(5)}.`;
+  return isExplained(reason) ? EXPLANATIONS[reason] : `The answer had the status ${reason.slice(5)}.`;
+}
+
+function isExplained(reason: Reason): reason is Code {
+  return Object.hasOwn(EXPLANATIONS, reason);
 }

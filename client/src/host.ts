@@ -44,9 +44,9 @@ export interface Host {
 export function defaultHost(): Host {
   const scope = globalThis as typeof globalThis & { document?: Document };
   return {
-    now: () => Date.now(),
+    now: Date.now,
     elapsed: () => performance.now(),
-    random: () => Math.random(),
+    random: Math.random,
     setTimer(callback, ms) {
       const timer = setTimeout(callback, ms);
       return () => clearTimeout(timer);
@@ -80,6 +80,7 @@ function lockIn(getLocks: () => LockManager | undefined, name: string, signal: A
       });
     const request = async (): Promise<void> => {
       locks = getLocks();
+      // Fails where there are none.
       await (locks as LockManager).request(name, { signal }, () => new Promise<void>(hold));
     };
     // Aborted: then nobody waits for it any more. Anything else: there are none, or they are not allowed here.

@@ -224,10 +224,9 @@ export class Rendezvous extends EventTarget {
    * @throws TypeError that names what is wrong. Then nothing changes.
    */
   update(changes: Pick<RendezvousOptions, "userId" | "data">): void {
-    const before = this.#profile;
-    const { community, peerId } = before;
-    const profile = readProfile({ ...before, ...changes, community, peerId });
-    if (JSON.stringify(profile) === JSON.stringify(before)) return;
+    const { community, peerId } = this.#profile;
+    const profile = readProfile({ ...this.#profile, ...changes, community, peerId });
+    if (JSON.stringify(profile) === JSON.stringify(this.#profile)) return;
     this.#profile = profile;
     for (const { schedule } of this.#sources) schedule.changed(this.#host.elapsed());
     if (this.#run) this.#step(this.#run);
@@ -656,10 +655,10 @@ export class Rendezvous extends EventTarget {
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
     const { schedule, accepted } = source;
+    if (!ticket) return !answer.code;
     // A beacon has to have a newer one when a third of its life is left.
-    const leftMs = ticket ? ticket.expiresAt - this.#settings.ticketLifetimeMs / 3 - this.#nowAt(source) : 0;
-    if (!ticket || !schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random()))
-      return !answer.code;
+    const leftMs = ticket.expiresAt - this.#settings.ticketLifetimeMs / 3 - this.#nowAt(source);
+    if (!schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random())) return !answer.code;
     // It was on its way when that changed.
     if (ticket.profile !== this.#profile) schedule.changed(this.#host.elapsed());
     // A ticket that was accepted before stays listed when a newer one is refused.

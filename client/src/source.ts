@@ -41,7 +41,7 @@ export interface SourceStatus {
 const LIES = /^(MALFORMED|UNSUPPORTED_|COMMUNITY_MISMATCH|LIFETIME_TOO_LONG|SIGNATURE_INVALID|DUPLICATE|TOO_LARGE)/;
 
 export class Source {
-  readonly schedule: Schedule;
+  declare readonly schedule: Schedule;
   // Declared, and not defined as undefined one by one: what is not known yet is not there.
   /** Ends the request that is under way. */
   declare visit: AbortController | undefined;

@@ -17,7 +17,9 @@ const NONCE_MIN_BYTES = 12;
 const NONCE_MAX_BYTES = 32;
 
 /** Why something is not believed or not had. The message is one of the wire formats' codes, or one of this library's. */
-export class Refusal extends Error {}
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+}
 
 /** @throws Refusal `code`, unless it holds. */
 export function demand(holds: unknown, code = "MALFORMED"): asserts holds {

@@ -8,6 +8,7 @@ export * from "../src/ticket.js";
 export * from "../src/clock.js";
 export * from "../src/host.js";
 export * from "../src/peers.js";
+export * from "../src/reason.js";
 export * from "../src/request.js";
 export * from "../src/revocation.js";
 export * from "../src/root.js";

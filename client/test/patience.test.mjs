@@ -188,7 +188,7 @@ describe("a function of the application's that never settles", () => {
     await world.pass(7_000);
     assert.deepEqual(live(ann), ["bob"]);
     assert.equal(ann.status().sources[0].reason, "SIGN_FAILED");
-    assert.equal(await settles(world, ann.ticket(), 5_000), "Error: TIMEOUT");
+    assert.equal(await settles(world, ann.ticket(), 5_000), "Refusal: TIMEOUT");
     isHung = false;
     // What hangs is given up when the ticket would be over.
     await world.pass(300_000);
@@ -235,7 +235,7 @@ test("what is waited for with a signal and a limit is given up by either, also b
   signal.addEventListener = (...args) => (counted.added++, add(...args));
   signal.removeEventListener = (...args) => (counted.removed++, remove(...args));
   assert.equal(await abortable(Promise.resolve(1), signal, limit), 1);
-  assert.equal(await settles(world, abortable(never(), signal, limit), 1_000), "Error: TIMEOUT");
+  assert.equal(await settles(world, abortable(never(), signal, limit), 1_000), "Refusal: TIMEOUT");
   const given = abortable(never(), signal, limit);
   abort.abort(new Error("not now"));
   await assert.rejects(given, /not now/);

@@ -1,9 +1,12 @@
 // Who is live, who has gone, and how an application hears of it.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { createElement, useEffect, useSyncExternalStore } from "react";
 import { act, create } from "react-test-renderer";
+import { readable } from "svelte/store";
+import { effectScope, onScopeDispose, shallowRef, watch } from "vue";
 import { Peers, Rendezvous } from "../build/internals.js";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { Beacon, StaticHost, World, signCapsule } from "./world.mjs";
@@ -268,6 +271,61 @@ describe("changes", () => {
       await stop();
     }
   });
+});
+
+describe("what README.md shows", () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+
+  /** Runs the lines for a framework, and gives what they call `peers`. */
+  function run(framework, names) {
+    const [, lines] = new RegExp(`^// ${framework}\n((?!// |\`\`\`)[^]*?)^(?:// |\`\`\`)`, "m").exec(readme);
+    assert.ok(lines.trim().split("\n").length <= 5, framework);
+    return new Function(...Object.keys(names), `${lines}return peers;`)(...Object.values(names));
+  }
+
+  /** Ann knows bob, then cid too; `follow` has to show that, and nothing once `end` is called. */
+  async function isFollowed(follow) {
+    const { world, beacons, ann, stop } = setting();
+    const [beacon] = beacons;
+    let subscriptions = 0;
+    const subscribe = (onChange) => {
+      const end = ann.subscribe(onChange);
+      subscriptions++;
+      return () => {
+        subscriptions--;
+        end();
+      };
+    };
+    const shown = [];
+    const end = follow({ peers: ann.peers, subscribe }, ({ live }) => shown.push(idsOf(live).join()));
+    beacon.put(ticketOf(world, newPeer({ peerId: "bob" })));
+    await ann.start();
+    await world.pass(1_000);
+    assert.equal(subscriptions, 1);
+    assert.equal(shown.at(-1), "bob");
+    const before = shown.length;
+    await world.settle();
+    assert.equal(shown.length, before, "nothing has changed");
+    beacon.put(ticketOf(world, newPeer({ peerId: "cid" })));
+    await world.pass(30_000);
+    assert.equal(shown.at(-1), "bob,cid");
+    end();
+    assert.equal(subscriptions, 0);
+    await stop();
+  }
+
+  test("for Svelte is a store", () =>
+    isFollowed((rendezvous, show) => run("Svelte", { readable, rendezvous }).subscribe(show)));
+
+  test("for Vue is a reference that ends with its scope", () =>
+    isFollowed((rendezvous, show) => {
+      const scope = effectScope();
+      scope.run(() => {
+        const peers = run("Vue", { shallowRef, onScopeDispose, rendezvous });
+        watch(peers, show, { immediate: true, flush: "sync" });
+      });
+      return () => scope.stop();
+    }));
 });
 
 describe("tickets that peers hand each other", () => {

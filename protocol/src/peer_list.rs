@@ -33,8 +33,9 @@ pub struct Excerpt {
 
 impl Excerpt {
     /// Writes down these tickets, with since when each is present.
-    pub fn new<'a>(records: impl IntoIterator<Item = (&'a VerifiedTicket, UnixMillis)>) -> Self {
-        let mut excerpt = Self::default();
+    pub fn new<'a>(records: impl Iterator<Item = (&'a VerifiedTicket, UnixMillis)> + Clone) -> Self {
+        let bytes = records.clone().map(|(ticket, _)| ticket.as_json().len() + 1).sum();
+        let mut excerpt = Self { peers: String::with_capacity(bytes), since: String::new() };
         for (ticket, since) in records {
             if !excerpt.peers.is_empty() {
                 excerpt.peers.push(',');

@@ -16,10 +16,22 @@ pub(crate) enum HashPurpose {
     Network = 1,
     /// Who of equals has to go in an epoch.
     Rank = 2,
-    /// At which moment a provider's epochs begin.
-    Epoch = 3,
     /// The seed of a drawn answer.
     Seed = 4,
+}
+
+/// Mixes a number that nobody outside knows into one that looks unlike it: the output function of SplitMix64, a
+/// bijection. Whoever knows the one knows the other.
+pub(crate) const fn mix(secret: u64) -> u64 {
+    let mixed = (secret ^ (secret >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// Maps evenly distributed numbers evenly onto those below `bound`, which is at most 2^32: without the division that a
+/// remainder takes.
+pub(crate) const fn below(bound: u64, mixed: u64) -> u64 {
+    ((mixed >> 32) * bound) >> 32
 }
 
 /// Holds a key of 16 random bytes.

@@ -10,8 +10,9 @@
 use std::time::Duration;
 
 use crate::network::NetworkPath;
+use crate::roster::keyed::{Keyed, groups};
 use crate::roster::places::quarter;
-use crate::secret::{HashPurpose, Secret};
+use crate::secret::{HashPurpose, Secret, below, mix};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// How long readers are given one draw, so that lists can be kept.
@@ -40,13 +41,10 @@ impl Seed {
         self.0
     }
 
-    /// Draws a number for `value`, another one for each `purpose`: the output function of SplitMix64. Seeds and hashed
-    /// networks are unknown to those who would gain by guessing, so a mixing function will do.
+    /// Draws a number for `value`, another one for each `purpose`. Seeds and hashed networks are unknown to those who
+    /// would gain by guessing, so a mixing function will do.
     const fn draw(self, purpose: u64, value: u64) -> u64 {
-        let mut mixed = self.0 ^ value.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        mix(self.0 ^ value.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 }
 
@@ -63,8 +61,8 @@ struct Dealt {
     /// How many of its share come before it.
     turn: usize,
     is_not_longest: bool,
-    share: u64,
-    position: usize,
+    /// By its share.
+    member: Keyed,
 }
 
 /// Holds a record among those of its share, in the order in which these are dealt.
@@ -74,7 +72,7 @@ struct InShare {
     turn: usize,
     site: u64,
     record: u64,
-    position: usize,
+    member: Keyed,
 }
 
 /// Chooses `limit` of the records that count at these paths, given in the order of how long they are present. Returns
@@ -83,43 +81,44 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
     let places = quarter(limit);
     let shares = u64::try_from(places).unwrap_or(1);
     // Those present longest, one a share.
-    let mut longest = Vec::with_capacity(places);
+    let mut longest: Vec<Keyed> = Vec::with_capacity(places);
     let mut by_share: Vec<_> = paths
         .iter()
         .enumerate()
         .map(|(position, NetworkPath { provider, site, .. })| {
-            let folded = seed.draw(FOLD, site.as_u64()) % shares;
+            let folded = below(shares, seed.draw(FOLD, site.as_u64()));
             let share = seed.draw(SHARE, seed.draw(PROVIDER, provider.as_u64()).wrapping_add(folded));
-            if longest.len() < places && longest.iter().all(|(other, _)| *other != share) {
-                longest.push((share, position));
+            let member = Keyed::new(share, position);
+            if longest.len() < places && longest.iter().all(|other| other.key() != member.key()) {
+                longest.push(member);
             }
-            (share, position)
+            member
         })
         .collect();
     by_share.sort_unstable();
 
     let mut dealt: Vec<Dealt> = Vec::with_capacity(by_share.len());
     let mut scratch = Vec::new();
-    for members in by_share.chunk_by(|(one, _), (other, _)| one == other) {
-        let Some(&(share, first)) = members.first() else { continue };
+    for members in groups(&by_share) {
+        let Some(&first) = members.first() else { continue };
         // The longest present of a share is the first of its members, which are in order.
-        let longest = Some(first).filter(|_| longest.contains(&(share, first)));
-        let deal = |(turn, position)| Dealt { turn, is_not_longest: Some(position) != longest, share, position };
+        let longest = Some(first).filter(|_| longest.contains(&first));
+        let deal = |(turn, member)| Dealt { turn, is_not_longest: Some(member) != longest, member };
         if members.len() == 1 {
             dealt.push(deal((0, first)));
         } else {
             take_turns(&mut scratch, members, paths, longest, seed);
-            dealt.extend((0..).zip(scratch.iter().map(|member| member.position)).map(deal));
+            dealt.extend((0..).zip(scratch.iter().map(|record| record.member)).map(deal));
         }
     }
     if limit < dealt.len() {
         dealt.select_nth_unstable(limit);
         dealt.truncate(limit);
     }
-    let mut chosen: Vec<_> =
-        dealt.iter().map(|dealt| (seed.draw(ORDER, number(dealt.position)), dealt.position)).collect();
+    let order = |position| Keyed::new(seed.draw(ORDER, number(position)), position);
+    let mut chosen: Vec<_> = dealt.iter().map(|dealt| order(dealt.member.position())).collect();
     chosen.sort_unstable();
-    chosen.into_iter().map(|(_, position)| position).collect()
+    chosen.into_iter().map(Keyed::position).collect()
 }
 
 /// Puts a share's members into the order of its turns: its sites take turns, and inside a site the records do, in drawn
@@ -127,22 +126,22 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
 /// site.
 fn take_turns(
     in_turn: &mut Vec<InShare>,
-    members: &[(u64, usize)],
+    members: &[Keyed],
     paths: &[NetworkPath],
-    longest: Option<usize>,
+    longest: Option<Keyed>,
     seed: Seed,
 ) {
-    let site = |position: usize| paths.get(position).map(|path| path.site);
+    let site = |member: Keyed| paths.get(member.position()).map(|path| path.site);
     let site_of_longest = longest.and_then(site);
     in_turn.clear();
-    in_turn.extend(members.iter().map(|&(_, position)| {
-        let site = site(position).filter(|site| Some(*site) != site_of_longest);
-        let is_longest = Some(position) == longest;
+    in_turn.extend(members.iter().map(|&member| {
+        let site = site(member).filter(|site| Some(*site) != site_of_longest);
+        let is_longest = Some(member) == longest;
         InShare {
             turn: 0,
             site: site.map_or(0, |site| seed.draw(SITE, site.as_u64())),
-            record: if is_longest { 0 } else { seed.draw(RECORD, number(position)) },
-            position,
+            record: if is_longest { 0 } else { seed.draw(RECORD, number(member.position())) },
+            member,
         }
     }));
     in_turn.sort_unstable();

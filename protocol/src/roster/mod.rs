@@ -16,6 +16,7 @@
 //! 7. Memory is bounded under any input: departures are shared out as places are.
 
 mod draw;
+mod keyed;
 mod places;
 
 use std::time::Duration;
@@ -35,7 +36,7 @@ use crate::time::{UnixMillis, saturating_millis};
 /// Holds what an operator may change, and a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RosterLimits {
-    /// Records held.
+    /// Records held, from 1 to 65,535.
     pub capacity: usize,
     /// Shortest time between two new tickets of one claim.
     pub announce_interval: Duration,
@@ -200,7 +201,7 @@ impl Roster {
     /// Makes an empty roster. Whoever knows the secret can choose its networks so that they win.
     pub fn new(limits: RosterLimits, secret: Secret) -> Self {
         Self {
-            limits: RosterLimits { capacity: limits.capacity.max(1), ..limits },
+            limits: RosterLimits { capacity: limits.capacity.clamp(1, keyed::MOST - 1), ..limits },
             secret,
             revision: 0,
             records: Vec::new(),

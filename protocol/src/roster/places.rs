@@ -6,14 +6,13 @@
 //! the household with the most. Among equals a secret rank decides that changes every ten minutes, at another moment
 //! for each provider: nobody knows it beforehand, and nobody wins by it for ever.
 
-use std::time::Duration;
+use crate::network::NetworkPath;
+use crate::roster::keyed::{Keyed, groups, key};
+use crate::secret::{HashPurpose, Secret, below, mix};
+use crate::time::UnixMillis;
 
-use crate::network::{NetworkHash, NetworkPath};
-use crate::secret::{HashPurpose, Secret};
-use crate::time::{UnixMillis, saturating_millis};
-
-/// How long ranks stay.
-const EPOCH: Duration = Duration::from_secs(600);
+/// How long ranks stay: ten minutes.
+const EPOCH_MILLIS: u64 = 600_000;
 
 /// Keeps the shares of one provider apart from those of all others: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -39,8 +38,8 @@ impl Place {
     /// so that nobody can choose into which share it is folded.
     pub(super) fn new(path: NetworkPath, capacity: usize) -> Self {
         let shares = u64::try_from(quarter(capacity)).unwrap_or(1);
-        let folded = path.site.as_u64() % shares;
-        Self { path, share: Share(path.provider.as_u64().wrapping_mul(SPREAD).wrapping_add(folded)) }
+        let folded = below(shares, mix(path.site.as_u64()));
+        Self { path, share: Share(key(mix(path.provider.as_u64().wrapping_mul(SPREAD).wrapping_add(folded)))) }
     }
 
     /// Returns whether fewer of the `others` are at `place` than here: in its share; if that is the same, in its site;
@@ -67,81 +66,78 @@ impl Place {
 /// of a share is safe, for as many shares as are a quarter of the capacity: it is counted, but never goes. The first of
 /// any other share goes only where it is alone in it: who comes to where somebody is takes nothing from it.
 pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret: &Secret) -> Option<usize> {
-    let mut members: Vec<_> = places
-        .iter()
-        .enumerate()
-        .map(|(position, place)| Member { key: place.share.0, position, is_safe: false })
-        .collect();
-    members.sort_unstable();
-    let firsts = members.chunk_by(|one, other| one.key == other.key).filter_map(|share| share.first());
-    let mut firsts: Vec<_> = firsts.map(|member| member.position).collect();
-    firsts.sort_unstable();
-    firsts.truncate(quarter(capacity));
-    let last_safe = firsts.last().copied();
-    for share in members.chunk_by_mut(|one, other| one.key == other.key) {
-        if let Some(first) = share.first_mut() {
-            first.is_safe = Some(first.position) <= last_safe;
-        }
+    let all = (0..).zip(places);
+    let mut shares: Vec<_> = all.map(|(position, place)| Keyed::new(place.share.0, position)).collect();
+    shares.sort_unstable();
+    let mut firsts: Vec<_> = groups(&shares).filter_map(|share| share.first()).map(|first| first.position()).collect();
+    if quarter(capacity) < firsts.len() {
+        firsts.select_nth_unstable(quarter(capacity));
+        firsts.truncate(quarter(capacity));
     }
-    members = heaviest(members, places, now, secret);
-    if let [first, _, ..] = members.as_mut_slice() {
-        first.is_safe = true;
+    let mut safe = Safe(vec![false; places.len()]);
+    firsts.into_iter().for_each(|first| safe.add(first));
+
+    let ranks = Ranks::new(places, now, secret);
+    let mut members = ranks.heaviest(&shares, &safe);
+    if let [first, _, ..] = *members {
+        safe.add(first.position());
     }
     for level in [|path: &NetworkPath| path.site, |path: &NetworkPath| path.household] {
         if members.len() > 1 {
-            let key = |position| places.get(position).map_or(0, |place: &Place| level(&place.path).as_u64());
-            members.iter_mut().for_each(|member| member.key = key(member.position));
-            members = heaviest(members, places, now, secret);
+            let name = |position| places.get(position).map_or(0, |place: &Place| mix(level(&place.path).as_u64()));
+            members.iter_mut().for_each(|member| *member = Keyed::new(name(member.position()), member.position()));
+            members.sort_unstable();
+            members = ranks.heaviest(&members, &safe);
         }
     }
-    members.iter().filter(|member| !member.is_safe).map(|member| member.position).max()
+    members.into_iter().filter(|member| safe.may_go(*member)).map(Keyed::position).max()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Member {
-    /// The group that the member is in at the level that is looked at.
-    key: u64,
-    position: usize,
-    is_safe: bool,
-}
+/// Says of every position whether it never goes.
+struct Safe(Vec<bool>);
 
-/// Keeps one group, the longest present first: of those in which somebody can go the largest; of equally large ones that
-/// with the worst rank.
-fn heaviest(mut members: Vec<Member>, places: &[Place], now: UnixMillis, secret: &Secret) -> Vec<Member> {
-    members.sort_unstable();
-    let groups = || {
-        members.chunk_by(|one, other| one.key == other.key).filter(|group| group.iter().any(|member| !member.is_safe))
-    };
-    let most = groups().map(<[_]>::len).max();
-    let largest = groups().filter(|group| Some(group.len()) == most);
-    // Neighbours in this order are mostly of one provider.
-    let mut epochs = Epochs { now, secret, last: None };
-    let worst = largest.max_by_key(|group| group.first().map(|member| epochs.rank(member, places)));
-    worst.map(<[_]>::to_vec).unwrap_or_default()
-}
+impl Safe {
+    fn add(&mut self, position: usize) {
+        if let Some(is_safe) = self.0.get_mut(position) {
+            *is_safe = true;
+        }
+    }
 
-/// Finds ranks, and remembers the epoch of the last provider.
-struct Epochs<'a> {
-    now: UnixMillis,
-    secret: &'a Secret,
-    last: Option<(NetworkHash, u64)>,
-}
-
-impl Epochs<'_> {
-    fn rank(&mut self, member: &Member, places: &[Place]) -> Option<u64> {
-        let provider = places.get(member.position)?.path.provider;
-        let epoch = match self.last {
-            Some((of, epoch)) if of == provider => epoch,
-            _ => epoch(provider, self.now, self.secret),
-        };
-        self.last = Some((provider, epoch));
-        Some(self.secret.hash(HashPurpose::Rank, &[&epoch.to_be_bytes(), &member.key.to_be_bytes()]))
+    fn may_go(&self, member: Keyed) -> bool {
+        self.0.get(member.position()) == Some(&false)
     }
 }
 
-/// Numbers the epochs of a provider.
-fn epoch(provider: NetworkHash, now: UnixMillis, secret: &Secret) -> u64 {
-    let length = saturating_millis(EPOCH);
-    let begins = secret.hash(HashPurpose::Epoch, &[&provider.to_bytes()]) % length;
-    now.as_u64().saturating_add(begins) / length
+/// Finds ranks. At any moment there are two epochs: some providers are in the later one already.
+struct Ranks<'a> {
+    places: &'a [Place],
+    /// Since the earlier one was the only one.
+    elapsed: u64,
+    /// What is secret in the earlier one and in the later one.
+    hashes: [u64; 2],
+}
+
+impl<'a> Ranks<'a> {
+    fn new(places: &'a [Place], now: UnixMillis, secret: &Secret) -> Self {
+        let (earlier, elapsed) = (now.as_u64() / EPOCH_MILLIS, now.as_u64() % EPOCH_MILLIS);
+        let hash = |epoch: u64| secret.hash(HashPurpose::Rank, &[&epoch.to_be_bytes()]);
+        Self { places, elapsed, hashes: [hash(earlier), hash(earlier.saturating_add(1))] }
+    }
+
+    /// Returns one group: of those in which somebody can go the largest; of equally large ones that with the worst rank.
+    fn heaviest(&self, sorted: &[Keyed], safe: &Safe) -> Vec<Keyed> {
+        let candidates = || groups(sorted).filter(|group| group.iter().any(|member| safe.may_go(*member)));
+        let most = candidates().map(<[_]>::len).max();
+        let largest = candidates().filter(|group| Some(group.len()) == most);
+        let worst = largest.max_by_key(|group| group.first().map(|first| self.rank(*first)));
+        worst.map(<[_]>::to_vec).unwrap_or_default()
+    }
+
+    fn rank(&self, member: Keyed) -> Option<u64> {
+        let provider = self.places.get(member.position())?.path.provider;
+        let is_later = self.elapsed + below(EPOCH_MILLIS, mix(provider.as_u64())) >= EPOCH_MILLIS;
+        let [earlier, later] = self.hashes;
+        // Keys are made of hashes under the secret.
+        Some(mix(if is_later { later } else { earlier } ^ member.key()))
+    }
 }

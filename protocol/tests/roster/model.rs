@@ -32,17 +32,29 @@ pub(crate) struct Model {
 struct Draw(u64);
 
 impl Draw {
-    /// SplitMix64, as the specification has it.
     fn number(&self, purpose: u64, value: u64) -> u64 {
-        let mut mixed = self.0 ^ value.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        mix(self.0 ^ value.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 }
 
 pub(crate) fn quarter(places: usize) -> usize {
     (places / 4).max(1)
+}
+
+/// SplitMix64, as the specification has it.
+fn mix(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+fn below(bound: u64, mixed: u64) -> u64 {
+    ((mixed >> 32) * bound) >> 32
+}
+
+/// What counts of the name of a share, site or household.
+fn key(mixed: u64) -> u64 {
+    mixed & !0xFFFF
 }
 
 fn number(bytes: [u8; 8]) -> u64 {
@@ -98,13 +110,14 @@ impl Model {
 
     /// The share of a path.
     pub(crate) fn share(&self, path: &NetworkPath) -> u64 {
-        let folded = number(path.site.to_bytes()) % quarter(self.limits.capacity) as u64;
-        number(path.provider.to_bytes()).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(folded)
+        let folded = below(quarter(self.limits.capacity) as u64, mix(number(path.site.to_bytes())));
+        key(mix(number(path.provider.to_bytes()).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(folded)))
     }
 
     /// Share, site in it, household in that.
     fn levels(&self, path: &NetworkPath) -> [u64; 3] {
-        [self.share(path), number(path.site.to_bytes()), number(path.household.to_bytes())]
+        let name = |bytes| key(mix(number(bytes)));
+        [self.share(path), name(path.site.to_bytes()), name(path.household.to_bytes())]
     }
 
     /// The positions that never pay.
@@ -125,10 +138,9 @@ impl Model {
             }
             groups.retain(|_, members| members.iter().any(|position| !safe.contains(position)));
             let rank = |key: u64, member: usize| {
-                let provider = paths[member].provider.to_bytes();
-                let begins = self.hash(3, &[&provider]) % EPOCH_MILLIS;
-                let epoch = (now.as_u64() + begins) / EPOCH_MILLIS;
-                self.hash(2, &[&epoch.to_be_bytes(), &key.to_be_bytes()])
+                let provider = number(paths[member].provider.to_bytes());
+                let epoch = (now.as_u64() + below(EPOCH_MILLIS, mix(provider))) / EPOCH_MILLIS;
+                mix(self.hash(2, &[&epoch.to_be_bytes()]) ^ key)
             };
             left = groups
                 .into_iter()
@@ -317,7 +329,7 @@ impl Model {
         let draw = Draw(seed);
         let site = |record: &Record| number(record.counts.path.site.to_bytes());
         let share = |record: &Record| {
-            let folded = draw.number(2, site(record)) % quarter(limit) as u64;
+            let folded = below(quarter(limit) as u64, draw.number(2, site(record)));
             let provider = draw.number(1, number(record.counts.path.provider.to_bytes()));
             draw.number(3, provider.wrapping_add(folded))
         };
