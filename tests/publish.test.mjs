@@ -6,7 +6,7 @@ import { execFile, spawn } from "node:child_process";
 import { createPublicKey, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -491,6 +491,16 @@ describe("a lifetime that the host cannot keep fresh", () => {
     });
   }
 
+  test("is that of a schedule as GitHub starts it, where GitHub runs the program", async (context) => {
+    const [beacon] = await started(context, serveTickets(signTicket(newPeer())));
+    const args = ["--cadence", "github-actions", "--host", "github-pages", "--lifetime"];
+    const { code, stderr } = await publish([beacon.url], [...args, "1h"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /30m until the next run, 10m in caches .* are 1h10m/);
+    assert.equal((await publish([beacon.url], [...args, "2h"])).code, 0);
+    assert.match((await publish([beacon.url], ["--cadence", "often"])).stderr, /units, like .*, or github-actions/);
+  });
+
   test("is refused by watch for its own rhythm", async () => {
     const { code, stderr } = await capsule(["watch", "--every", "20m", "--beacon", "http://127.0.0.1:9", "--out", scratch], SIGNS);
     assert.equal(code, 2);
@@ -625,6 +635,36 @@ describe("a publish that is told to stop", () => {
   });
 });
 
+describe("what a run left that was killed", () => {
+  test("is signed anew at the next start, whatever that finds, and its temporary files go", async (context) => {
+    let tickets = [signTicket(newPeer()), signTicket(newPeer())];
+    const [beacon] = await started(context, serve((_, response) => response.end(JSON.stringify(answer(tickets)))));
+    const { code: first, out } = await publish([beacon.url]);
+    assert.equal(first, 0);
+    const whole = await readAll(out);
+    // Of the next capsule two files were renamed, and one was not.
+    tickets = [signTicket(newPeer())];
+    const { out: other } = await publish([beacon.url]);
+    const tear = async () => {
+      for (const name of ["peers.json.sig", "peers.json.minisig"]) await copyFile(join(other, name), join(out, name));
+      await writeFile(join(out, ".peers.json.aB3dE6"), "half");
+    };
+    await tear();
+    tickets = [];
+    const { code, stderr } = await publish([beacon.url], [], { out });
+    assert.equal(code, 1);
+    assert.match(stderr, /^mended: .*peers\.json, which had not its own signature beside it$/m);
+    assert.deepEqual(await readAll(out), whole);
+    assert.deepEqual((await readdir(out)).sort(), FILES);
+    // What nobody signed is not signed: this list of revoked keys is somebody else's.
+    await tear();
+    const file = await readFile(join(out, "peers.json"), "utf8");
+    await writeFile(join(out, "peers.json"), file.replace('"signature"', `"revoked":{"ticketKeys":["${newPeer().publicKey}"]},"signature"`));
+    assert.doesNotMatch((await publish([beacon.url], [], { out })).stderr, /mended/);
+    assert.deepEqual(await readFile(join(out, "peers.json.sig"), "utf8"), await readFile(join(other, "peers.json.sig"), "utf8"));
+  });
+});
+
 describe("watch", () => {
   /** Starts it; it is ended with the test. */
   function watch(context, args, { env = {}, command = CAPSULE, before: first = [] } = {}) {
@@ -675,6 +715,28 @@ describe("watch", () => {
     const { code, signal } = await end;
     assert.deepEqual([code, signal], [0, null]);
     assert.deepEqual((await readdir(out)).sort(), FILES);
+  });
+
+  test("tells somebody once when too little of the last 15 minutes went well, and says when that is over", async (context) => {
+    let tickets = [];
+    const [beacon] = await started(context, serve((_, response) => response.end(JSON.stringify(answer(tickets)))));
+    const out = await newDirectory();
+    const told = join(await newDirectory(), "told");
+    const tell = `echo "$CAPSULE_COMMUNITY $CAPSULE_SUCCESS_PERCENT $CAPSULE_SUMMARY" >>'${told}'`;
+    const args = ["--json", "--every", "1s", "--beacon", beacon.url, "--out", out, "--on-failure", tell];
+    const { child, end, lines } = watch(context, args);
+    const next = lines("stdout");
+    const first = await until(next, () => true);
+    assert.deepEqual([first.ok, first.successPercent, first.alert], [false, null, false]);
+    const alert = await until(next, (round) => round.alert);
+    assert.deepEqual([alert.successPercent, alert.failures], [0, 2]);
+    while (!existsSync(told)) await until(next, () => true);
+    tickets = [signTicket(newPeer())];
+    const over = await until(next, ({ alert }) => !alert);
+    assert.ok(over.ok && over.successPercent >= 80, JSON.stringify(over));
+    child.kill("SIGTERM");
+    assert.equal((await end).code, 0);
+    assert.match(await readFile(told, "utf8"), /^mainnet 0 not written: 0 peers found.*\n$/);
   });
 
   test("ends at once while a beacon keeps it waiting, without a trace", async (context) => {
@@ -731,7 +793,14 @@ describe("watch", () => {
     const out = await newDirectory();
     const args = ["--every", "1s", "--timeout", "5s", "--out", out, "--beacon", beacon.url, "--beacon", dead.url];
     const { child, end, lines } = watch(context, args);
-    const next = lines("stderr");
+    const line = lines("stderr");
+    /** How the success rate stands depends on how fast the rounds are. */
+    const next = async () => {
+      for (;;) {
+        const said = await line();
+        if (!/Z alert(?: is over)?: success rate of the last 15m: /.test(said)) return said;
+      }
+    };
     assert.match(await next(), /^publishing every 1s to .*, with the key /);
     assert.match(await next(), /^\S+Z written: .*peers\.json and its \.sig and \.minisig, 1 peer of mainnet, .* \[http.*: NO_CONNECTION\]; next in /);
     const rounds = beacon.requests.length;

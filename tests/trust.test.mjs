@@ -55,13 +55,16 @@ async function good(args, options) {
   return result;
 }
 
+/** Says that any page may read an answer. */
+const FOR_ALL = { "Access-Control-Allow-Origin": "*" };
+
 /** Serves the files of a directory, as a static host does. */
 const serveDirectory = (directory) =>
   serve((request, response) => {
     const name = new URL(request.url, "http://host").pathname.slice(1);
     readFile(join(directory, name)).then(
-      (bytes) => response.end(bytes),
-      () => response.writeHead(404).end(),
+      (bytes) => response.writeHead(200, FOR_ALL).end(bytes),
+      () => response.writeHead(404, FOR_ALL).end(),
     );
   });
 
@@ -112,10 +115,10 @@ async function writeCapsule(path, key, { peers = [], issuedAt = NOW, lifeMs = 1_
 const answer = (tickets, fields = {}) => ({ ok: true, community: "mainnet", serverTime: NOW, peers: tickets, ...fields });
 
 /** A beacon, as far as `check` asks. */
-const serveBeacon = (tickets, { serverTime = () => Date.now(), health = { ok: true } } = {}) =>
+const serveBeacon = (tickets, { serverTime = () => Date.now(), health = { ok: true }, headers = FOR_ALL } = {}) =>
   serve((request, response) => {
     const body = request.url.startsWith("/healthz") ? { ...health, serverTime: serverTime() } : answer(tickets);
-    response.end(JSON.stringify(body));
+    response.writeHead(200, headers).end(JSON.stringify(body));
   });
 
 describe("help", () => {
@@ -131,6 +134,7 @@ describe("help", () => {
     "root sign": [[], [0, 1, 2]],
     "root verify": [["SOURCE_DATE_EPOCH", ...PROXY], [0, 1, 2, 3]],
     verify: [[...READER, ...TRUST], [0, 1, 2, 3]],
+    who: [[...READER, ...TRUST], [0, 1, 2, 3]],
     cosign: [["RENDEZVOUS_CAPSULE_PRIVATE_KEY", ...READER, ...TRUST], [0, 1, 2, 3]],
     ticket: [
       [
@@ -143,7 +147,7 @@ describe("help", () => {
       ],
       [0, 2],
     ],
-    check: [["RENDEZVOUS_BEACONS", ...READER, ...TRUST], [0, 1, 2, 3]],
+    check: [["RENDEZVOUS_BEACONS", ...READER, ...TRUST], [0, 1, 2, 3, 4]],
     explain: [READER, [0, 1, 2, 3]],
     diff: [["SOURCE_DATE_EPOCH", ...PROXY], [0, 1, 2, 3]],
   };
@@ -398,8 +402,8 @@ describe("a community of three root keys, two of which decide,", () => {
       serve((request, response) => {
         const name = new URL(request.url, "http://host").pathname.slice(1);
         readFile(ring.path(name)).then(
-          (bytes) => response.writeHead(200, { "Content-Type": types[name] ?? "text/plain" }).end(bytes),
-          () => response.writeHead(404).end(),
+          (bytes) => response.writeHead(200, { ...FOR_ALL, "Content-Type": types[name] ?? "text/plain" }).end(bytes),
+          () => response.writeHead(404, FOR_ALL).end(),
         );
       }),
     );
@@ -660,6 +664,7 @@ describe("check", () => {
   }
 
   const codes = ({ result }) => [...result.capsules, ...result.beacons].map(({ problems }) => problems.map(({ code }) => code));
+  const warnings = ({ result }) => [...result.capsules, ...result.beacons].map(({ warnings }) => warnings.map(({ code }) => code));
 
   test("finds a healthy community healthy, and the beacons that its capsule names", async (context) => {
     const beacon = await serveBeacon([]);
@@ -716,7 +721,7 @@ describe("check", () => {
       [],
       ["INTERNAL"],
       ["CLOCK_IS_OFF"],
-      ["MALFORMED", "MALFORMED"],
+      ["MALFORMED", "MALFORMED", "CORS_NOT_ALLOWED"],
       ["NO_CONNECTION", "NO_CONNECTION"],
       ["TIMED_OUT", "TIMED_OUT"],
     ]);
@@ -736,13 +741,15 @@ describe("check", () => {
     const [dead, missing] = await started(context, serveDead(), serveHtml(404));
     const key = ["--public-key", (await keyring("p")).keys.p.publicKey, "--timeout", "1s"];
     const nothing = await json(["check", `${dead.url}/peers.json`, `${missing.url}/peers.json`, "--beacon", dead.url, ...key]);
-    assert.deepEqual([nothing.code, codes(nothing)], [3, [["NO_CONNECTION"], ["HTTP_STATUS"], ["NO_CONNECTION", "NO_CONNECTION"]]]);
+    assert.deepEqual([nothing.code, codes(nothing)], [3, [["NO_CONNECTION"], ["HTTP_STATUS", "CORS_NOT_ALLOWED"], ["NO_CONNECTION", "NO_CONNECTION"]]]);
     const { run } = await host(context);
     assert.equal((await run("--beacon", dead.url)).code, 1);
     for (const [args, message] of [
       [[], /nothing to check/],
       [["https://example.org/peers.json"], /--public-key KEY or --root FILE/],
       [["nowhere.json", ...key], /nowhere.json cannot be read/],
+      [["http://user:secret@127.0.0.1/peers.json", ...key], /^error: http:\/\/\(not shown\)@127\.0\.0\.1\/peers\.json .* a password in it$/m],
+      [["http://127.0.0.1:99999/peers.json", ...key], /a port from 1 to 65535/],
       [["--beacon", "beacon"], /address of a beacon/],
     ]) {
       const { code, stderr } = await capsule(["check", ...args]);
@@ -765,12 +772,194 @@ describe("check", () => {
     assert.match(stdout, new RegExp(`^${escape(server.url)}/peers.json +yes +\\d+\\.\\d\\ds +.* ago +in .* +1 +0$`, "m"));
     assert.match(stdout, new RegExp(`^${escape(dead.url)} +NO +- +- +- +NO_CONNECTION: /healthz: `, "m"));
     assert.match(stdout, /^mainnet is unhealthy: 0 of 1 capsule, 1 of 1 beacon$/m);
+    assert.equal((await capsule([...args, "--format", "text"], { env: {} })).code, 0);
+    assert.match((await capsule([...args, "--format", "xml"], { env: {} })).stderr, /text, json, prometheus, github-issue/);
     const issue = await capsule([...args, "--beacon", dead.url, "--github-issue", "--quiet"], { env: {} });
     assert.deepEqual([issue.code, issue.stderr], [1, ""]);
     const [title, empty, checked, ...rest] = issue.stdout.split("\n");
     assert.deepEqual([title, empty], ["mainnet is unhealthy: 0 of 1 capsule, 1 of 1 beacon", ""]);
     assert.match(checked, /^Checked at \d{4}-.*Z\.$/);
     assert.ok(rest.some((line) => line.startsWith(`| \`${dead.url}\` | \`NO\` |`)), issue.stdout);
+  });
+});
+
+describe("check asks as a page would", () => {
+  /** A capsule on a host that answers with these headers, and how to check it. */
+  async function host(context, headers, { absent = headers } = {}) {
+    const ring = await keyring("p", "a");
+    const now = Date.now();
+    await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [signTicket(newPeer(), { issuedAt: now, community: "mainnet" })], issuedAt: now });
+    const [server] = await started(
+      context,
+      serve((request, response) => {
+        const name = new URL(request.url, "http://host").pathname.split("/").at(-1);
+        readFile(ring.path(name)).then(
+          (bytes) => response.writeHead(200, headers).end(bytes),
+          () => response.writeHead(404, absent).end(),
+        );
+      }),
+    );
+    return { ring, server, run: (...more) => json(["check", `${server.url}/peers.json`, "--public-key", ring.keys.p.publicKey, ...more], { env: {} }) };
+  }
+  const found = ({ code, result }) => [code, result.capsules[0].problems.map(({ code }) => code)];
+  const detail = ({ result }) => result.capsules[0].problems[0].detail;
+
+  test("with an Origin, and wants that page or all pages to be allowed", async (context) => {
+    const all = await host(context, FOR_ALL);
+    assert.deepEqual(found(await all.run()), [0, []]);
+    assert.deepEqual(all.server.requests.map(({ headers }) => headers.origin), ["https://page.example", "https://page.example"]);
+    const own = await host(context, { "Access-Control-Allow-Origin": "https://app.example" });
+    assert.deepEqual(found(await own.run("--origin", "https://APP.example:443")), [0, []]);
+    const other = await own.run();
+    assert.deepEqual(found(other), [1, ["CORS_NOT_ALLOWED"]]);
+    assert.match(detail(other), /from pages of https:\/\/page\.example: Access-Control-Allow-Origin is https:\/\/app\.example\. Set /);
+    const { code, stderr } = await capsule(["check", own.server.url, "--origin", "https://app.example/page"], { env: {} });
+    assert.deepEqual([code, /--origin <ORIGIN>.: must be the origin of a page/.test(stderr)], [2, true]);
+  });
+
+  test("and says what to set at which host", async (context) => {
+    for (const [headers, advice] of [
+      [{ Server: "nginx/1.27.1" }, /nginx: add_header Access-Control-Allow-Origin \* always;/],
+      [{ Server: "GitHub.com" }, /GitHub Pages: sends it by itself/],
+      [{ Server: "AmazonS3" }, /S3: CORS of the bucket/],
+      [{ "X-Ipfs-Path": "/ipfs/b/peers.json" }, /IPFS gateway: ipfs config --json Gateway\.HTTPHeaders/],
+    ]) {
+      const { run, server } = await host(context, headers);
+      const unreadable = await run();
+      assert.deepEqual(found(unreadable), [1, ["CORS_NOT_ALLOWED"]]);
+      assert.match(detail(unreadable), advice);
+      assert.ok(detail(unreadable).includes(`${server.url}/peers.json, ${server.url}/peers.json.sig`), detail(unreadable));
+    }
+  });
+
+  test("for the answer that a file is not there too, which readers of a root need", async (context) => {
+    const { ring, run, server } = await host(context, FOR_ALL, { absent: {} });
+    assert.deepEqual(found(await run()), [0, []]);
+    await ring.good(["root", "init", "--root-key", ring.keys.a.publicKey, "--publisher-key", ring.keys.p.publicKey], {});
+    const rooted = await json(["check", `${server.url}/peers.json`, "--root", ring.path("1.root.json")], { env: {} });
+    assert.deepEqual(found(rooted), [1, ["CORS_NOT_ALLOWED"]]);
+    assert.match(detail(rooted), /2\.root\.json\.sigs/);
+  });
+
+  test("beacons too", async (context) => {
+    const [beacon] = await started(context, serveBeacon([], { headers: {} }));
+    const { code, result } = await json(["check", "--beacon", beacon.url], { env: {} });
+    assert.deepEqual([code, result.beacons[0].problems.map(({ code }) => code)], [1, ["CORS_NOT_ALLOWED"]]);
+    assert.deepEqual(beacon.requests.map(({ url, headers }) => [url, headers.origin]), [["/healthz", undefined], ["/peers?community=mainnet", "https://page.example"]]);
+  });
+
+  test("names a community that a beacon does not serve, and warns of one without peers", async (context) => {
+    const refusal = { ok: false, code: "COMMUNITY_UNKNOWN", detail: "no" };
+    const [unknown, empty] = await started(
+      context,
+      serve((request, response) => {
+        const isHealth = request.url.startsWith("/healthz");
+        response.writeHead(isHealth ? 200 : 404, FOR_ALL).end(JSON.stringify(isHealth ? { ok: true, serverTime: Date.now() } : refusal));
+      }),
+      serveBeacon([]),
+    );
+    const { code, result } = await json(["check", "--beacon", `${unknown.url},${empty.url}`], { env: {} });
+    const named = ({ problems, warnings }) => [problems, warnings].map((list) => list.map(({ code }) => code));
+    assert.deepEqual([code, result.beacons.map(named)], [1, [[["COMMUNITY_UNKNOWN"], []], [[], ["NO_PEERS"]]]]);
+    assert.match(result.beacons[0].problems[0].detail, /does not serve mainnet\..*--community.*COMMUNITIES/);
+    const alone = await capsule(["check", "--beacon", empty.url], { env: {} });
+    assert.equal(alone.code, 0);
+    assert.match(alone.stdout, /^http.* yes .* 0 +warning: NO_PEERS: \/peers: nobody is in mainnet/m);
+  });
+});
+
+describe("check tells others", () => {
+  const LINE = /^[a-z_]+(\{[a-z]+="(?:[^"\\]|\\.)*"(?:,[a-z]+="(?:[^"\\]|\\.)*")*\})? -?\d+(\.\d+)?$/;
+
+  test("Prometheus, each series once and each family whole", async (context) => {
+    const ring = await keyring("p");
+    const now = Date.now();
+    await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [signTicket(newPeer(), { issuedAt: now, community: "mainnet" })], issuedAt: now });
+    const [server, dead, empty] = await started(context, serveDirectory(ring.directory), serveDead(), serveBeacon([]));
+    const args = ["check", `${server.url}/peers.json`, `${server.url}/peers.json`, "--public-key", ring.keys.p.publicKey];
+    const { code, stdout } = await capsule([...args, "--beacon", `${dead.url},${empty.url}`, "--format", "prometheus"], { env: {} });
+    assert.equal(code, 1);
+    const lines = stdout.trimEnd().split("\n");
+    const samples = lines.filter((line) => !line.startsWith("#"));
+    for (const line of samples) assert.match(line, LINE);
+    const families = samples.map((line) => line.split(/[{ ]/)[0]);
+    assert.deepEqual(families, [...new Set(families)].flatMap((family) => families.filter((other) => other === family)));
+    assert.deepEqual(lines.filter((line) => line.startsWith("# TYPE")).length, new Set(families).size);
+    assert.equal(new Set(samples.map((line) => line.replace(/ [^ ]+$/, ""))).size, samples.length);
+    for (const sample of [
+      'rendezvous_check_healthy{community="mainnet"} 0',
+      `rendezvous_capsule_healthy{capsule="${server.url}/peers.json"} 1`,
+      `rendezvous_capsule_issued_timestamp_seconds{capsule="${server.url}/peers.json"} ${(now / 1_000).toFixed(3)}`,
+      `rendezvous_capsule_peers{capsule="${server.url}/peers.json",status="live"} 1`,
+      `rendezvous_beacon_healthy{beacon="${dead.url}"} 0`,
+      `rendezvous_beacon_peers{beacon="${empty.url}"} 0`,
+      `rendezvous_beacon_problem{beacon="${dead.url}",code="NO_CONNECTION",severity="problem"} 1`,
+      `rendezvous_beacon_problem{beacon="${empty.url}",code="NO_PEERS",severity="warning"} 1`,
+    ]) {
+      assert.ok(samples.includes(sample), `${sample}\n${stdout}`);
+    }
+  });
+
+  /** Runs the check of one beacon at moments, in minutes. */
+  const story = (directory, beacon, ...more) => async (minutes) => {
+    const args = ["check", "--beacon", beacon, "--history", join(directory, "check.json"), ...more, "--json"];
+    const { code, stdout, stderr } = await capsule(args, { env: at(NOW + minutes * 60_000) });
+    return { code, stderr, ...(stdout === "" ? {} : JSON.parse(stdout)) };
+  };
+
+  test("when too little was well in 15 minutes, with an exit code of its own, and somebody once", async (context) => {
+    let offMillis = 0;
+    let minutes = 0;
+    const [beacon] = await started(context, serveBeacon([], { serverTime: () => NOW + minutes * 60_000 + offMillis }));
+    const directory = await newDirectory();
+    const told = join(directory, "told");
+    const run = story(directory, beacon.url, "--on-failure", `printf '%s|%s|%s\\n' "$CAPSULE_COMMUNITY" "$CAPSULE_SUCCESS_PERCENT" "$CAPSULE_SUMMARY" >>'${told}'`);
+    const seen = [];
+    for (const [minute, isWell] of [[0, true], [10, false], [11, false], [14, true], [19, true], [20, false], [30, true], [45, true]]) {
+      minutes = minute;
+      offMillis = isWell ? 0 : 3_600_000;
+      const { code, successPercent, alert } = await run(minute);
+      seen.push([minute, code, successPercent, alert]);
+    }
+    assert.deepEqual(seen, [
+      [0, 0, null, false],
+      [10, 1, 100, false],
+      [11, 1, 90, false],
+      [14, 4, 71, true],
+      [19, 4, 73, true],
+      [20, 4, 73, true],
+      [30, 4, 33, true],
+      [45, 0, 100, false],
+    ]);
+    assert.deepEqual((await readFile(told, "utf8")).split("\n"), [
+      "mainnet|71|mainnet is healthy: 0 capsules, 1 beacon; success rate of the last 15m: 71 %, below 80 %",
+      "",
+    ]);
+  });
+
+  test("without a history whenever something is unhealthy, and says when nobody could be told", async (context) => {
+    const [dead] = await started(context, serveDead());
+    const told = join(await newDirectory(), "told");
+    const args = ["check", "--beacon", dead.url, "--quiet", "--on-failure"];
+    const failed = await capsule([...args, `echo "$CAPSULE_SUMMARY" >'${told}'; exit 7`], { env: {} });
+    assert.deepEqual([failed.code, failed.stderr], [3, "error: --on-failure: it ended with exit status: 7\n"]);
+    assert.equal(await readFile(told, "utf8"), "mainnet is unhealthy: 0 of 0 capsules, 1 of 1 beacon\n");
+    const [well] = await started(context, serveBeacon([]));
+    assert.equal((await capsule(["check", "--beacon", well.url, "--on-failure", `rm '${told}'`], { env: {} })).code, 0);
+    assert.ok(existsSync(told));
+  });
+
+  test("of a history that is something else, before anybody is asked", async (context) => {
+    const [beacon] = await started(context, serveBeacon([]));
+    const directory = await newDirectory();
+    for (const content of ["", "{}", '{"version":1,"alert":false,"outcomes":[]} x']) {
+      await writeFile(join(directory, "check.json"), content);
+      const { code, stderr } = await story(directory, beacon.url)(0);
+      assert.equal(code, 2);
+      assert.match(stderr, /check\.json is not a history of --history: .*\. Name another file, or move it away/);
+      assert.equal(await readFile(join(directory, "check.json"), "utf8"), content);
+    }
+    assert.equal(beacon.requests.length, 0);
   });
 });
 
@@ -870,6 +1059,54 @@ describe("diff and explain", () => {
       assert.equal(code, 0);
       assert.doesNotMatch(stdout, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
       assert.ok(stdout.includes("evil"), args[0]);
+    }
+  });
+});
+
+describe("who", () => {
+  test("shows whom a beacon lists, each by a good ticket, and counts the others", async (context) => {
+    const [peer, other] = [newPeer(), newPeer()];
+    const tickets = [
+      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet" }),
+      signTicket(other, { issuedAt: NOW - 600_000, community: "mainnet" }),
+      { ...signTicket(other, { issuedAt: NOW, community: "mainnet" }), signature: signTicket(peer).signature },
+    ];
+    const [beacon] = await started(context, serveBeacon(tickets));
+    const { code, stdout } = await capsule(["who", beacon.url]);
+    assert.equal(code, 0);
+    const [head, row, empty, ...last] = stdout.split("\n");
+    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY$/);
+    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(peer.publicKey), empty], [peer.peerId, true, ""]);
+    assert.deepEqual(last, [`1 live and 0 recently seen of mainnet, verified: ${beacon.url}`, "not shown: 1 EXPIRED, 1 SIGNATURE_INVALID", ""]);
+    const { result } = await json(["who", `${beacon.url}/`]);
+    assert.deepEqual(result.peers.map(({ peerId, publicKey, status }) => [peerId, publicKey, status]), [[peer.peerId, peer.publicKey, "live"]]);
+  });
+
+  test("verifies a capsule first", async (context) => {
+    const ring = await keyring("p", "q");
+    const peer = newPeer();
+    await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [signTicket(peer, { issuedAt: NOW, community: "mainnet" })], issuedAt: NOW });
+    const [host] = await started(context, serveDirectory(ring.directory));
+    for (const source of [ring.path("peers.json"), `${host.url}/peers.json?x=1`]) {
+      const shown = await good(["who", source, "--public-key", ring.keys.p.publicKey]);
+      assert.deepEqual(shown.peers.map(({ peerId }) => peerId), [peer.peerId]);
+      const refused = await json(["who", source, "--public-key", ring.keys.q.publicKey]);
+      assert.deepEqual([refused.code, refused.result.code, refused.result.peers], [1, "SIGNATURE_INVALID", undefined]);
+    }
+  });
+
+  test("says what it cannot be", async (context) => {
+    const [page, dead] = await started(context, serveHtml(), serveDead());
+    for (const [args, code, message] of [
+      [[page.url], 1, /address of a beacon\?/],
+      [[dead.url, "--timeout", "1s"], 3, /could not be fetched/],
+      [[`${page.url}/?x`], 2, /a capsule's address ends in \.json, and this must be the address of a beacon without/],
+      [[page.url, "--root", "1.root.json"], 2, /signed by nobody/],
+      [[`${page.url}/peers.json`], 2, /nobody to trust/],
+    ]) {
+      const run = await capsule(["who", ...args]);
+      assert.equal(run.code, code, args.join(" "));
+      assert.match(run.stdout + run.stderr, message);
     }
   });
 });

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem};
+use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, RequestProblem, Verdict};
 use rendezvous_protocol::beacon_url::{BeaconUrl, BeaconUrlError};
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
@@ -48,6 +48,20 @@ impl Beacon {
     /// Asks for the peers of `community`.
     pub(crate) fn ask(&self, community: &Community, fetcher: &Fetcher, timeout: Duration) -> Fetched {
         fetcher.get(&self.peers_url(community), ANSWER_MAX_BYTES, timeout)
+    }
+
+    /// Asks once more for the peers of `community` where it refused to list them, for the reason that it gives.
+    pub(crate) fn refusal(
+        &self,
+        community: &Community,
+        fetcher: &Fetcher,
+        timeout: Duration,
+    ) -> Option<RequestProblem> {
+        let exchanged = fetcher.exchange(&self.peers_url(community), None, ANSWER_MAX_BYTES, timeout).ok()?;
+        match understand(&exchanged) {
+            RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => Some(problem),
+            _ => None,
+        }
     }
 
     /// Makes one request of somebody who announces itself.
@@ -119,8 +133,6 @@ impl fmt::Display for Beacon {
 
 #[cfg(test)]
 mod tests {
-    use rendezvous_protocol::announcer::Verdict;
-
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::announce::AnnounceArguments;
-use crate::commands::check::CheckArguments;
+use crate::commands::check::{CheckArguments, CheckFormat};
 use crate::commands::completions::{CompletionsArguments, ManArguments};
 use crate::commands::cosign::CosignArguments;
 use crate::commands::diff::DiffArguments;
@@ -15,6 +15,7 @@ use crate::commands::root::RootArguments;
 use crate::commands::ticket::MintArguments;
 use crate::commands::verify::VerifyArguments;
 use crate::commands::watch::WatchArguments;
+use crate::commands::who::WhoArguments;
 
 const OVERVIEW: &str = "\
 How it goes together:
@@ -39,6 +40,8 @@ For a server that newcomers are to find even when all beacons are gone:
      capsule ticket --key node-key.pem --peer-id my-server
        a ticket of a week, which its publisher puts into every capsule
 And to see what is going on:
+     capsule who https://beacon.example.org
+       who is online, by a beacon or a capsule
      capsule check https://example.org/capsules/peers.json --root 1.root.json
        from a schedule: are the capsule and its beacons well?
      capsule explain, capsule diff, capsule inspect
@@ -52,6 +55,7 @@ Exit codes, of every command:
   2  usage: a wrong argument or variable, or a file that cannot be read or
      written
   3  could not reach: no beacon answered, or the address could not be fetched
+  4  alert, of `capsule check --history`: too little was well in 15 minutes
 
 `capsule COMMAND --help` has examples and the environment variables.";
 
@@ -93,6 +97,8 @@ pub(crate) enum Command {
     Announce(AnnounceArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
+    /// Say who is online, by a beacon or a capsule, with every signature checked.
+    Who(WhoArguments),
     /// Check the health of capsules and beacons, for a schedule.
     Check(CheckArguments),
     /// Say why each entry of a capsule is there.
@@ -109,7 +115,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Whether the result is for a script.
-    pub(crate) const fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         match self {
             Self::Keygen(arguments) => arguments.json,
             Self::Root(arguments) => arguments.command.json(),
@@ -119,7 +125,8 @@ impl Command {
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
-            Self::Check(arguments) => arguments.json,
+            Self::Who(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.format() == CheckFormat::Json,
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
@@ -141,6 +148,26 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    /// The help of an option of this name in a command and in those below it.
+    fn texts(command: &clap::Command, option: &str, texts: &mut Vec<String>) {
+        let found = command.get_arguments().find(|argument| argument.get_long() == Some(option));
+        texts.extend(found.and_then(|argument| argument.get_help()).map(ToString::to_string));
+        for command in command.get_subcommands() {
+            self::texts(command, option, texts);
+        }
+    }
+
+    #[test]
+    fn an_option_of_several_commands_has_one_text() {
+        for (option, least) in [("newest-seen", 2), ("timeout", 10), ("public-key", 4), ("root", 4)] {
+            let mut all = Vec::new();
+            texts(&Arguments::command(), option, &mut all);
+            assert!(all.len() >= least, "--{option} is in {} commands", all.len());
+            all.dedup();
+            assert_eq!(all.len(), 1, "--{option}: {all:?}");
+        }
     }
 
     /// What `--help` of a command and of each below it shows, in 80 columns.

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// No beacon answered, or the address could not be fetched from.
     Unreachable = 3,
+    /// The success rate of the last 15 minutes is too low.
+    Alert = 4,
 }
 
 impl From<Exit> for ExitCode {

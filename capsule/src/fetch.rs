@@ -8,12 +8,13 @@ use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::backoff::Backoff;
-use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use ureq::http::header::{CONTENT_TYPE, LOCATION, ORIGIN, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Proxy};
 
 use crate::network::{Network, NetworkError, has_port_or_none};
+use crate::page::Page;
 use crate::text;
 
 /// Attempts at one address: the first, and two more where the failure may be a passing one.
@@ -138,6 +139,8 @@ pub(crate) struct Fetcher {
     direct: Agent,
     /// Goes through the proxy, if there is one.
     usual: Agent,
+    /// The page as which it asks, if it does.
+    page: Option<Page>,
 }
 
 impl Fetcher {
@@ -158,7 +161,13 @@ impl Fetcher {
                 .build()
                 .new_agent()
         };
-        Ok(Self { direct: agent(None), usual: agent(network.proxy.clone()), network })
+        Ok(Self { direct: agent(None), usual: agent(network.proxy.clone()), network, page: None })
+    }
+
+    /// Returns one that asks as this page would.
+    #[must_use]
+    pub(crate) fn for_page(&self, page: Page) -> Self {
+        Self { page: Some(page), ..self.clone() }
     }
 
     fn agent(&self, host: Option<&str>) -> &Agent {
@@ -242,9 +251,17 @@ impl Fetcher {
         limit: Duration,
     ) -> Result<Exchanged, FetchError> {
         let limit = Some(limit.min(TIMEOUT_MAX));
-        let agent = self.agent(parse_url(url)?.host());
+        let uri = parse_url(url)?;
+        let agent = self.agent(uri.host());
         let response = match sent {
-            None => agent.get(url).config().timeout_global(limit).build().call(),
+            None => {
+                let request = agent.get(url);
+                let request = match &self.page {
+                    Some(page) => request.header(ORIGIN, page.origin().as_str()),
+                    None => request,
+                };
+                request.config().timeout_global(limit).build().call()
+            }
             Some(body) => {
                 let request = agent.post(url).header(CONTENT_TYPE, "application/json");
                 request.config().timeout_global(limit).build().send(body)
@@ -252,6 +269,9 @@ impl Fetcher {
         };
         let mut response = response.map_err(explain)?;
         let status = response.status();
+        if let Some(page) = &self.page {
+            page.note(&uri, status, response.headers());
+        }
         if status.is_redirection()
             && let Some(location) = header(response.headers(), LOCATION)
         {

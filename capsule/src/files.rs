@@ -2,7 +2,7 @@
 //!
 //! Each is replaced at once or not at all: written to a temporary file in the same directory, synced, renamed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -40,6 +40,9 @@ pub(crate) enum FileError {
 }
 
 impl Cause for FileError {}
+
+/// Random characters at the end of the name of a temporary file.
+const TEMPORARY_RANDOM: usize = 6;
 
 /// The name that stands for the standard input, and for the standard output.
 pub(crate) const STANDARD: &str = "-";
@@ -97,6 +100,36 @@ pub(crate) fn lock(directory: &Path) -> Option<File> {
     File::open(directory).and_then(|handle| handle.lock().map(|()| handle)).ok()
 }
 
+/// The same, unless another run has it.
+pub(crate) fn try_lock(directory: &Path) -> Option<File> {
+    File::open(directory).ok().filter(|handle| handle.try_lock().is_ok())
+}
+
+/// Removes the temporary files of this file, which a run that was killed leaves. Only while it is locked: another run may
+/// be writing one.
+pub(crate) fn remove_leftovers(path: &Path) -> Result<(), FileError> {
+    let directory = directory_of(path);
+    let failed = |error| FileError::Write { path: directory.to_owned(), error };
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_temporary(path.file_name().unwrap_or_default(), &entry.file_name()) {
+            std::fs::remove_file(entry.path()).map_err(|error| FileError::Write { path: entry.path(), error })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is that of a temporary file of `of`, as `write_beside` makes them.
+fn is_temporary(of: &OsStr, name: &OsStr) -> bool {
+    let Some(random) = name.to_str().zip(of.to_str()).and_then(|(name, of)| {
+        name.strip_prefix('.').and_then(|name| name.strip_prefix(of)).and_then(|name| name.strip_prefix('.'))
+    }) else {
+        return false;
+    };
+    random.len() == TEMPORARY_RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// The directory that a file is in.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
@@ -117,7 +150,7 @@ fn write_beside(path: &Path, content: &[u8]) -> Result<NamedTempFile, FileError>
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
+    builder.prefix(&prefix).rand_bytes(TEMPORARY_RANDOM);
     // Temporary files are private by default, but what is written here is for others. (The umask still applies.)
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -175,6 +208,26 @@ mod tests {
         assert!(matches!(error, FileError::Exists { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
         assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn only_what_a_killed_run_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("peers.json");
+        let killed = write_beside(&path, b"half").unwrap().keep().unwrap().1;
+        let others =
+            ["peers.json", ".peers.json.sig.aBcD12", ".peers.json.1234567", ".peers.json.12-456", ".other.aBcD12"];
+        for name in others {
+            std::fs::write(directory.path().join(name), name).unwrap();
+        }
+        std::fs::create_dir(directory.path().join(".peers.json.aBcD13")).unwrap();
+        remove_leftovers(&path).unwrap();
+        assert!(!killed.exists());
+        let mut left = names(directory.path());
+        left.sort();
+        let mut expected = [others.as_slice(), &[".peers.json.aBcD13"]].concat();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
     }
 
     #[test]

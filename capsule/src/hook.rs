@@ -9,10 +9,16 @@ use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::environment;
+use crate::log::Log;
 
 /// How often it is looked whether the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The longest time that the command of --on-failure may take.
+const ON_FAILURE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,43 @@ pub(crate) fn run(command: &str, variables: &[(&str, String)], limit: Duration, 
             Ran::Badly { reason: "it did not end in time and was ended (--run-timeout allows more)".to_owned() }
         }
         Err(error) => Ran::Badly { reason: format!("it could not be run: {error}") },
+    }
+}
+
+/// Whom to tell of failures.
+#[derive(Args, Debug)]
+pub(crate) struct OnFailureArguments {
+    /// Command for the shell, to run when the success rate of 15 minutes falls below 80 %; of check without --history
+    /// whenever something is unhealthy.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_failure: Option<String>,
+}
+
+/// What the command of --on-failure learns, as CAPSULE_SUMMARY and so on.
+#[derive(Clone, Debug)]
+pub(crate) struct FailureNotice {
+    /// One sentence.
+    pub(crate) summary: String,
+    /// Whose.
+    pub(crate) community: String,
+    /// The success rate, where there is one.
+    pub(crate) per_cent: Option<u64>,
+}
+
+impl FailureNotice {
+    /// Runs the command. What becomes of it changes nothing else.
+    pub(crate) fn tell(&self, command: &str) {
+        let Self { summary, community, per_cent } = self;
+        let per_cent = per_cent.map(|per_cent| per_cent.to_string()).unwrap_or_default();
+        let variables = [
+            ("CAPSULE_SUMMARY", summary.clone()),
+            ("CAPSULE_COMMUNITY", community.clone()),
+            ("CAPSULE_SUCCESS_PERCENT", per_cent),
+        ];
+        if let Ran::Badly { reason } = run(command, &variables, ON_FAILURE_LIMIT, || false) {
+            // Said even with --quiet: somebody was to be told, and was not.
+            Log::new(false).note(format_args!("error: --on-failure: {reason}"));
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod minisig;
 mod network;
 mod nonce;
 mod outcome;
+mod page;
 mod publication;
 mod reader;
 mod refusal;
@@ -45,7 +46,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::clock::Clock;
 use crate::command_line::{Arguments, Command};
 use crate::commands::{
-    announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch,
+    announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch, who,
 };
 use crate::environment::Environment;
 use crate::failure::{Exit, Failure};
@@ -101,6 +102,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
+        Command::Who(arguments) => who::who(arguments, &environment, &clock),
         Command::Check(arguments) => check::check(arguments, &environment, &clock, log),
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),
         Command::Ticket(arguments) => ticket::ticket(arguments, &environment, &clock, log),

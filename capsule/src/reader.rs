@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rendezvous_protocol::capsule::CapsuleBytes;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, ROOT_MAX_BYTES, SIGNATURES_MAX_BYTES};
 use rendezvous_protocol::root::{Root, RootError};
@@ -11,11 +12,13 @@ use rendezvous_protocol::root_walk::{FoundFile, Passed, RootWalk, Wanted};
 use rendezvous_protocol::signatures::{Signatures, is_page};
 
 use crate::failure::{Cause, Exit, Failure};
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::{DEFAULT_TIMEOUT, FetchError, Fetcher};
 use crate::files::read_file;
 use crate::network::NetworkError;
+use crate::page::Page;
 use crate::refusal::Refusal;
 use crate::source::{Content, SIGNATURE_MAX_BYTES, Source, SourceError};
+use crate::values::parse_duration;
 
 /// How many times as long as one file all roots together may take.
 const WALK_MAX_TIMEOUTS: u32 = 4;
@@ -62,6 +65,21 @@ pub(crate) fn root_refused(source: &impl Display, error: &RootError) -> Refusal 
     Refusal::new(source, error.code(), error, &advice)
 }
 
+/// How long one address may take.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TimeoutArguments {
+    /// Longest time to spend on each address, all attempts together. [default: 20s; of announce 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl TimeoutArguments {
+    /// Returns what is asked for, or the usual time.
+    pub(crate) fn duration(self) -> Duration {
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+}
+
 /// How files are read: from the network in bounded time.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -106,6 +124,12 @@ impl Reader {
     /// Spends at most `timeout` on each file.
     pub(crate) fn new(timeout: Duration) -> Result<Self, NetworkError> {
         Ok(Self { fetcher: Fetcher::new()?, timeout })
+    }
+
+    /// Returns one that asks as this page would.
+    #[must_use]
+    pub(crate) fn for_page(self, page: Page) -> Self {
+        Self { fetcher: self.fetcher.for_page(page), ..self }
     }
 
     /// Reads at most `max_bytes`, and one more where there is more.

@@ -49,6 +49,15 @@ pub(crate) enum SettingsError {
          RENDEZVOUS_CAPSULE_ROOT"
     )]
     NoPublicKey,
+    /// Too much to verify with.
+    #[error(
+        "{count} times --public-key is too often: a reader trusts one publisher's key, or a root that names several \
+         (--root FILE). Only cosign takes more than one"
+    )]
+    SeveralPublicKeys {
+        /// How many.
+        count: usize,
+    },
 }
 
 impl Cause for SettingsError {}

@@ -18,20 +18,29 @@ use crate::refusal::Refusal;
 use crate::settings::SettingsError;
 use crate::source::{Source, SourceError};
 use crate::tickets::{TicketArguments, TicketSettings};
-use crate::values::parse_public_key;
+use crate::values::{parse_public_key, parse_time};
 
 /// Whom a reader trusts: a publisher's key, or a root.
 #[derive(Args, Debug)]
 pub(crate) struct TrustArguments {
-    /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM).
-    #[arg(long, value_name = "KEY_OR_FILE")]
-    pub(crate) public_key: Option<String>,
+    /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM). For cosign more than one:
+    /// comma-separated, or given again.
+    #[arg(long = "public-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    pub(crate) public_keys: Vec<String>,
     /// The root that the reader was given, or the newest that it has verified since: a file.
-    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    #[arg(long, value_name = "FILE", conflicts_with = "public_keys")]
     pub(crate) root: Option<PathBuf>,
     /// Believe that root alone, and do not look for its successors beside the capsule.
     #[arg(long)]
     pub(crate) no_successors: bool,
+}
+
+/// What a reader has seen before.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct NewestSeenArguments {
+    /// `issuedAt` of the newest capsule seen, in milliseconds since 1970: an older one is refused.
+    #[arg(long, value_name = "MS", value_parser = parse_time)]
+    pub(crate) newest_seen: Option<UnixMillis>,
 }
 
 /// Whom a reader trusts.
@@ -57,10 +66,11 @@ impl Trusted {
 
     /// The argument, if there is one.
     pub(crate) fn given(arguments: &TrustArguments) -> Result<Option<Self>, Failure> {
-        Ok(match (&arguments.root, &arguments.public_key) {
+        Ok(match (&arguments.root, arguments.public_keys.as_slice()) {
             (Some(path), _) => Some(Self::Root(read_root(path)?.1)),
-            (None, Some(key)) => Some(Self::Key(keys::public_key(key)?)),
-            (None, None) => None,
+            (None, [key]) => Some(Self::Key(keys::public_key(key)?)),
+            (None, []) => None,
+            (None, keys) => return Err(SettingsError::SeveralPublicKeys { count: keys.len() }.into()),
         })
     }
 

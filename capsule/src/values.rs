@@ -7,10 +7,16 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, DATA_MAX_BYTES, ROLE_MAX_KEYS};
 use rendezvous_protocol::merge::Shares;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::beacon::BEACONS_MAX;
+
+/// From one run of a schedule of GitHub Actions to the next. Observed, whatever the schedule says: runs begin two to four
+/// times an hour, because GitHub leaves out what it has no room for.
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#schedule>
+pub(crate) const GITHUB_ACTIONS_CADENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A community's name.
 pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
@@ -20,6 +26,12 @@ pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
 /// A public key.
 pub(crate) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
     PublicKey::from_text(text).map_err(|error| format!("must have public keys: {error}"))
+}
+
+/// The origin of a page.
+pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
+    Origin::parse(text)
+        .ok_or_else(|| "must be the origin of a page, like https://app.example.org, and nothing more".to_owned())
 }
 
 /// A peer's name.
@@ -91,6 +103,14 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixMillis, String> {
 /// A duration with units.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     positive(humantime::parse_duration(text), "must be a duration above zero with its units, like 90s, 30m or 1h 15m")
+}
+
+/// How often a program is run: a duration, or who runs it, where that is known.
+pub(crate) fn parse_cadence(text: &str) -> Result<Duration, String> {
+    match text {
+        "github-actions" => Ok(GITHUB_ACTIONS_CADENCE),
+        _ => parse_duration(text).map_err(|reason| format!("{reason}, or github-actions")),
+    }
 }
 
 /// A duration without its unit.

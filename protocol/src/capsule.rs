@@ -193,8 +193,13 @@ pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
         peers.join(",")
     );
     let json = contents.json_with(&key.sign(signed.as_bytes()));
-    let signature = format!("{}\n", base64::encode(&key.sign(json.as_bytes())));
+    let signature = detached_signature(json.as_bytes(), key);
     CapsuleFiles { json, signature }
+}
+
+/// Returns the content of `peers.json.sig` for these bytes.
+pub(crate) fn detached_signature(json: &[u8], key: &PrivateKey) -> String {
+    format!("{}\n", base64::encode(&key.sign(json)))
 }
 
 impl Contents<'_> {

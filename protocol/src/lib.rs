@@ -31,6 +31,7 @@ pub mod secret;
 pub mod signature_cache;
 pub mod signatures;
 pub mod snapshot;
+pub mod success_rate;
 pub mod ticket;
 pub mod time;
 pub mod token_bucket;

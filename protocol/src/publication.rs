@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::answer::Listed;
-use crate::capsule::{CapsuleBytes, CapsuleError, CapsuleRules, Frame};
-use crate::key::PublicKey;
+use crate::capsule::{CapsuleBytes, CapsuleError, CapsuleFiles, CapsuleRules, Frame, detached_signature};
+use crate::key::{PrivateKey, PublicKey};
 use crate::merge::{Disagreement, Entry, Shares, merge_shares};
+use crate::revocation::Revocations;
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::UnixMillis;
 
@@ -282,6 +283,24 @@ impl WriteRules {
     const fn has_only_nodes(&self, found: &RoundFindings) -> bool {
         self.has_beacons && !found.answered
     }
+}
+
+/// Makes the signature anew of a capsule of this key that lies beside another one's, as a publisher leaves it that is
+/// killed between two files. Returns the files, and what the capsule says.
+///
+/// The signature in the file covers its tickets and times only. Whoever can write where it lies must not get a list of
+/// revoked keys signed: the file has to revoke what the publisher does.
+pub fn mend(
+    json: &[u8],
+    key: &PrivateKey,
+    rules: &CapsuleRules<'_>,
+    revocations: &Revocations,
+) -> Option<(CapsuleFiles, Frame)> {
+    let files = CapsuleFiles { json: str::from_utf8(json).ok()?.to_owned(), signature: detached_signature(json, key) };
+    let bytes = CapsuleBytes { json, signature: Some(files.signature.as_bytes()), cosignatures: None };
+    // Its age is the guard's business, not a reason to leave it torn.
+    let frame = held_capsule(bytes, rules, UnixMillis::saturating(0))?;
+    (frame.revocations == *revocations).then_some((files, frame))
 }
 
 /// Returns what the capsule says that is there, if readers of this key and community may have accepted it, be it from

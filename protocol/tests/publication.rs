@@ -13,7 +13,7 @@ use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::merge::Shares;
 use rendezvous_protocol::publication::{
     Composition, KEPT_PART, MIN_PEERS, NodeRefused, Nodes, NotWritten, RoundFindings, WriteRules, compose,
-    compose_to_fit, held_capsule,
+    compose_to_fit, held_capsule, mend,
 };
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::ticket::{Nonce, Payload, PeerData, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
@@ -262,4 +262,51 @@ proptest! {
         };
         prop_assert_eq!(result, expected);
     }
+}
+
+#[test]
+fn a_capsule_beside_the_signature_of_another_one_is_signed_anew_unless_it_revokes_what_its_publisher_does_not() {
+    let community = Community::new("mainnet").unwrap();
+    let revokes =
+        |seed: u8| Revocations { ticket_keys: BTreeSet::from([key(seed).public_key()]), ..Revocations::default() };
+    let signed = |revocations: &Revocations| {
+        let contents = Contents {
+            community: &community,
+            issued_at: at(NOW),
+            lifetime: Duration::from_secs(60),
+            entries: &[],
+            beacons: &[],
+            revocations,
+        };
+        sign(&contents, &key(1))
+    };
+    let rules = CapsuleRules::new(Trust::Key(key(1).public_key()), &community);
+    let torn = signed(&revokes(3));
+    let (files, frame) = mend(torn.json.as_bytes(), &key(1), &rules, &revokes(3)).unwrap();
+    assert_eq!((files, frame.issued_at), (torn.clone(), at(NOW)));
+    // The signature in the file does not cover the list: somebody may have put it there.
+    let planted = torn.json.replace(&key(3).public_key().to_string(), &key(4).public_key().to_string());
+    assert_ne!(planted, torn.json);
+    assert_eq!(mend(planted.as_bytes(), &key(1), &rules, &revokes(3)), None);
+    assert_eq!(mend(torn.json.as_bytes(), &key(1), &rules, &Revocations::default()), None);
+    // Another publisher's, another community's, and no capsule.
+    assert_eq!(
+        mend(
+            torn.json.as_bytes(),
+            &key(2),
+            &CapsuleRules::new(Trust::Key(key(2).public_key()), &community),
+            &revokes(3)
+        ),
+        None
+    );
+    let other = Community::new("testnet").unwrap();
+    assert_eq!(
+        mend(torn.json.as_bytes(), &key(1), &CapsuleRules::new(Trust::Key(key(1).public_key()), &other), &revokes(3)),
+        None
+    );
+    assert_eq!(
+        mend(torn.json.as_bytes().split_last().unwrap().1, &key(1), &rules, &revokes(3)).map(|(_, frame)| frame.peers),
+        Some(0)
+    );
+    assert_eq!(mend(b"{}", &key(1), &rules, &revokes(3)), None);
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, CapsuleError};
@@ -17,18 +16,17 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::environment::{self, Environment};
 use crate::failure::{Cause, Exit, Failure};
-use crate::fetch::DEFAULT_TIMEOUT;
 use crate::files;
 use crate::keys;
 use crate::outcome::Outcome;
-use crate::reader::{CapsuleParts, Reader, read_root};
+use crate::reader::{CapsuleParts, Reader, TimeoutArguments, read_root};
 use crate::refusal::{Refusal, Unfinished};
 use crate::settings::{SettingsError, private_key};
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::tickets::TicketArguments;
-use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, capsule_refused};
-use crate::values::{parse_duration, parse_public_key, parse_time};
+use crate::trust::{Judge, JudgeError, NewestSeenArguments, TrustArguments, Trusted, capsule_refused};
+use crate::values::parse_public_key;
 
 const COSIGN_HELP: &str = "\
 Examples:
@@ -61,8 +59,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
   RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
-  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
-                                     in seconds since 1970
+  SOURCE_DATE_EPOCH                  the time to judge at, in seconds since 1970,
+                                     instead of the clock's
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
   SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
@@ -84,26 +82,17 @@ pub(crate) struct CosignArguments {
     /// File with the private key: PKCS#8 in PEM, or the base64 of its DER.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// The root that says who publishes: a file. Its successors are looked for beside the capsule.
-    #[arg(long, value_name = "FILE", conflicts_with = "public_keys")]
-    pub(crate) root: Option<PathBuf>,
-    /// Without a root: the publishers' public keys, or files with them; comma-separated, or given again.
-    #[arg(long = "public-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
-    pub(crate) public_keys: Vec<String>,
-    /// Believe the root alone, and do not look for its successors beside the capsule.
-    #[arg(long)]
-    pub(crate) no_successors: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
     #[command(flatten)]
     pub(crate) tickets: TicketArguments,
     /// Directory to write to, for a URL; made if it is not there. [default for a file: beside it]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// `issuedAt` of the newest capsule seen, in milliseconds since 1970: an older one is refused.
-    #[arg(long, value_name = "MS", value_parser = parse_time)]
-    pub(crate) newest_seen: Option<UnixMillis>,
-    /// Longest time to spend on each file, where they are fetched. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) newest_seen: NewestSeenArguments,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -131,11 +120,11 @@ enum Publishers {
 
 impl Publishers {
     fn new(arguments: &CosignArguments, environment: &Environment) -> Result<Self, Failure> {
-        if let Some(path) = &arguments.root {
+        if let Some(path) = &arguments.trust.root {
             return Ok(Self::Root(read_root(path)?.1));
         }
         let mut keys = BTreeSet::new();
-        for key in &arguments.public_keys {
+        for key in &arguments.trust.public_keys {
             keys.insert(keys::public_key(key)?);
         }
         if keys.is_empty() {
@@ -190,16 +179,16 @@ pub(crate) fn cosign(
         (Source::File(path), None) => path.clone(),
         (Source::Url(_), None) => return Err(CosignError::NoOut.into()),
     };
-    let trust =
-        TrustArguments { public_key: None, root: arguments.root.clone(), no_successors: arguments.no_successors };
     // Replaced below by each of the publishers in turn: the threshold need not be met yet.
     let trusted = match &publishers {
         Publishers::Root(root) => Trusted::Root(root.clone()),
         Publishers::Keys(_) => Trusted::Key(key.public_key()),
     };
-    let judge =
-        Judge { newest_seen: arguments.newest_seen, ..Judge::new(trusted, &trust, &arguments.tickets, environment)? };
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let judge = Judge {
+        newest_seen: arguments.newest_seen.newest_seen,
+        ..Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?
+    };
+    let reader = Reader::new(arguments.timeout.duration())?;
     let mut work = Work { arguments, source, target, key, reader, now: clock.now()?, publishers, judge };
     match work.run(clock) {
         Ok(outcome) => Ok(outcome),

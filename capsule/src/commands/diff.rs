@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::key::PublicKey;
@@ -15,12 +14,10 @@ use serde_json::{Value, json};
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::DEFAULT_TIMEOUT;
 use crate::outcome::Outcome;
-use crate::reader::Reader;
+use crate::reader::{Reader, TimeoutArguments};
 use crate::source::Source;
 use crate::text;
-use crate::values::parse_duration;
 
 const DIFF_HELP: &str = "\
 Examples:
@@ -57,9 +54,8 @@ pub(crate) struct DiffArguments {
     /// The newer capsule: a file, or an http(s) URL.
     #[arg(value_name = "B")]
     pub(crate) new: String,
-    /// Longest time to spend on each file, where they are fetched. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -173,7 +169,7 @@ fn revoked(old: &Side, new: &Side, list: &str) -> Lists {
 
 /// Runs the command.
 pub(crate) fn diff(arguments: &DiffArguments, clock: &Clock) -> Result<Outcome, Failure> {
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let reader = Reader::new(arguments.timeout.duration())?;
     let (old, new) = (Side::read(&arguments.old, &reader)?, Side::read(&arguments.new, &reader)?);
     let now = clock.now()?;
     Ok(if arguments.json {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, TicketStatus};
@@ -16,16 +15,14 @@ use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Exit, Failure};
-use crate::fetch::DEFAULT_TIMEOUT;
 use crate::outcome::Outcome;
-use crate::reader::Reader;
+use crate::reader::{Reader, TimeoutArguments};
 use crate::source::Source;
 use crate::text;
 use crate::tickets::TicketArguments;
 use crate::trust::{
     CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
 };
-use crate::values::parse_duration;
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -46,8 +43,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
   RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
-  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
-                                     in seconds since 1970
+  SOURCE_DATE_EPOCH                  the time to judge at, in seconds since 1970,
+                                     instead of the clock's
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
   SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
@@ -69,9 +66,8 @@ pub(crate) struct ExplainArguments {
     pub(crate) trust: TrustArguments,
     #[command(flatten)]
     pub(crate) tickets: TicketArguments,
-    /// Longest time to spend on each file, where they are fetched. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -137,7 +133,7 @@ pub(crate) fn explain(
     clock: &Clock,
 ) -> Result<Outcome, Failure> {
     let source = Source::new(&arguments.capsule);
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let reader = Reader::new(arguments.timeout.duration())?;
     let Some(trusted) = Trusted::given(&arguments.trust)? else {
         let claims = Claims::of(&source, &reader.read(&source, CAPSULE_MAX_BYTES)?)?;
         return Ok(outcome(arguments, &Explanation { source, claims, verified: None, now: clock.now()? }));

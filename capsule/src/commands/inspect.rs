@@ -1,7 +1,6 @@
 //! `capsule inspect`: shows what a file says of itself. Nothing is checked, and nothing is hidden because it is wrong.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
@@ -12,11 +11,11 @@ use serde_json::{Value, json};
 use crate::claims::{ClaimedOrigins, Claims};
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::{DEFAULT_TIMEOUT, Fetcher};
+use crate::fetch::Fetcher;
 use crate::outcome::Outcome;
+use crate::reader::TimeoutArguments;
 use crate::source::Source;
 use crate::text;
-use crate::values::parse_duration;
 
 const INSPECT_HELP: &str = "\
 Examples:
@@ -48,9 +47,8 @@ pub(crate) struct InspectArguments {
     /// The capsule: a file, or an http(s) URL. Redirects are not followed.
     #[arg(value_name = "FILE_OR_URL")]
     pub(crate) capsule: String,
-    /// Longest time to spend on fetching. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -63,7 +61,7 @@ const KNOWN: [&str; 9] =
 /// Runs the command.
 pub(crate) fn inspect(arguments: &InspectArguments, clock: &Clock) -> Result<Outcome, Failure> {
     let source = Source::new(&arguments.capsule);
-    let bytes = source.read(CAPSULE_MAX_BYTES, &Fetcher::new()?, arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?.bytes;
+    let bytes = source.read(CAPSULE_MAX_BYTES, &Fetcher::new()?, arguments.timeout.duration())?.bytes;
     let claims = Claims::of(&source, &bytes)?;
     let now = clock.now()?;
     Ok(if arguments.json {

@@ -13,3 +13,4 @@ pub(crate) mod root;
 pub(crate) mod ticket;
 pub(crate) mod verify;
 pub(crate) mod watch;
+pub(crate) mod who;

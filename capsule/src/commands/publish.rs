@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::publication::{HOW, Interruptions, Pace, PublicationArguments, PublishSettings, Publisher, VARIABLES};
-use crate::values::parse_duration;
+use crate::values::parse_cadence;
 
 const PUBLISH_HELP: &str = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
   RENDEZVOUS_CAPSULE_PRIVATE_KEY=\"$(cat capsule-key.pem)\" \\
     capsule publish --beacon https://a.example.org --json
   capsule publish --key capsule-key.pem --beacon https://a.example.org \\
-    --cadence 5m --host github-pages
+    --cadence github-actions --host github-pages --lifetime 2h
       refuses a --lifetime that readers of that host would see end too early
   capsule publish --key capsule-key.pem --beacon https://a.example.org \\
     --include node.json --probe my-server=https://my-server.example.org/healthz
@@ -52,8 +52,8 @@ fn help() -> String {
 pub(crate) struct PublishArguments {
     #[command(flatten)]
     pub(crate) publication: PublicationArguments,
-    /// How often the program is run: refuse a --lifetime that is too short for it.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    /// How often the program is run: refuse a --lifetime that is too short for it. `github-actions` is 30m, as observed.
+    #[arg(long, value_name = "DURATION", value_parser = parse_cadence)]
     pub(crate) cadence: Option<Duration>,
     /// This is the key's last capsule: --revoked has the key itself. It is written however few peers there are.
     #[arg(long)]
@@ -72,7 +72,7 @@ pub(crate) fn publish(
 ) -> Result<Outcome, Failure> {
     clock.check_signing()?;
     let pace = Pace::Once { cadence: arguments.cadence, farewell: arguments.farewell };
-    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, pace, environment)?)?;
+    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, pace, environment)?, log)?;
     let report = publisher.round(|| clock.now(), Interruptions::Held, log)?;
     let exit = report.exit();
     Ok(if arguments.json { Outcome::json(&report, exit) } else { Outcome::text(report.to_text(), exit) })

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, TicketStatus};
@@ -11,23 +10,21 @@ use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
 use rendezvous_protocol::ticket::PeerData;
-use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
-use crate::fetch::DEFAULT_TIMEOUT;
 use crate::files::read_file;
 use crate::outcome::Outcome;
-use crate::reader::Reader;
+use crate::reader::{Reader, TimeoutArguments};
 use crate::source::{Source, SourceError};
 use crate::text;
 use crate::tickets::TicketArguments;
 use crate::trust::{
-    CapsuleVerdict, Judge, JudgeError, TrustArguments, Trusted, capsule_refused, publishers_line, root_line,
+    CapsuleVerdict, Judge, JudgeError, NewestSeenArguments, TrustArguments, Trusted, capsule_refused, publishers_line,
+    root_line,
 };
-use crate::values::{parse_duration, parse_time};
 
 const VERIFY_HELP: &str = "\
 Examples:
@@ -52,8 +49,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_COMMUNITY               --community
   RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
   RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
-  SOURCE_DATE_EPOCH                  the time to judge at instead of the clock's,
-                                     in seconds since 1970
+  SOURCE_DATE_EPOCH                  the time to judge at, in seconds since 1970,
+                                     instead of the clock's
   ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
                                       requests, except to hosts in NO_PROXY
   SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
@@ -86,12 +83,10 @@ pub(crate) struct VerifyArguments {
     /// What the reader remembers as revoked, beside what the capsule itself revokes: a file like revoked.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) revoked: Option<PathBuf>,
-    /// `issuedAt` of the newest capsule seen, in milliseconds since 1970: an older one is refused.
-    #[arg(long, value_name = "MS", value_parser = parse_time)]
-    pub(crate) newest_seen: Option<UnixMillis>,
-    /// Longest time to spend on each file, where they are fetched. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) newest_seen: NewestSeenArguments,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Print one line of JSON, with every peer.
     #[arg(long)]
     pub(crate) json: bool,
@@ -116,13 +111,13 @@ pub(crate) fn verify(
     let trusted = Trusted::new(&arguments.trust, environment)?;
     let revoked = arguments.revoked.as_deref().map(read_revocations).transpose()?;
     let judge = Judge {
-        newest_seen: arguments.newest_seen,
+        newest_seen: arguments.newest_seen.newest_seen,
         revoked,
         ..Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?
     };
     let capsule = Source::new(&arguments.capsule);
     let signature = arguments.signature.as_deref().map(Source::new);
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let reader = Reader::new(arguments.timeout.duration())?;
     let (refusal, trusted) = match judge.judge(&reader, &capsule, signature.as_ref(), clock) {
         Ok(verdict) => match &verdict.result {
             Ok(good) if arguments.json => {

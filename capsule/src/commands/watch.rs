@@ -12,6 +12,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rendezvous_protocol::success_rate::{Alert, LEAST_PER_CENT, SuccessRate, WINDOW};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_protocol::watch::Watch;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::clock::{Clock, ClockError};
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::random_byte;
+use crate::hook::{FailureNotice, OnFailureArguments};
 use crate::host::Host;
 use crate::log::Log;
 use crate::outcome::{Outcome, print_event};
@@ -49,8 +51,12 @@ Publishes for ever, each time as `capsule publish` does, with all its options.
   --run fails is tried again like that too.
   --revoked and --include are read again for each round.
   Shows one line that changes where the standard error is a terminal; else it
-  says a line there when something changes. With --json it prints a line a
-  round.
+  says a line there when something changes, and one an hour while nothing does.
+  With --json it prints a line a round.
+  Counts the part of the last 15 minutes in which the last round had published.
+  When that falls below 80 % it says so, and runs --on-failure COMMAND, once for
+  each time, with the variables CAPSULE_SUMMARY, CAPSULE_COMMUNITY and
+  CAPSULE_SUCCESS_PERCENT.
   On SIGTERM or SIGINT it ends at once; a write that is under way, and --run
   after it, it lets end. A second one ends it in the middle of that.";
 
@@ -73,10 +79,15 @@ pub(crate) struct WatchArguments {
     pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) publication: PublicationArguments,
+    #[command(flatten)]
+    pub(crate) on_failure: OnFailureArguments,
     /// Print a line of JSON for each round.
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// How often something is said while nothing changes: who reads the log sees that it still runs.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How often the line in the terminal is drawn again.
 const REDRAW_EVERY: Duration = Duration::from_secs(1);
@@ -103,7 +114,8 @@ pub(crate) fn watch(
 ) -> Result<Outcome, Failure> {
     clock.check_signing()?;
     let every = arguments.every;
-    let publisher = Publisher::new(PublishSettings::new(&arguments.publication, Pace::Every(every), environment)?)?;
+    let settings = PublishSettings::new(&arguments.publication, Pace::Every(every), environment)?;
+    let publisher = Publisher::new(settings, log)?;
     let (sender, events) = channel();
     let gate = Arc::new(Gate::default());
     let (stop, closing) = (sender.clone(), Arc::clone(&gate));
@@ -120,6 +132,7 @@ pub(crate) fn watch(
         publisher.settings.key.public_key(),
     ));
     let lifetime = publisher.settings.lifetime;
+    let community = publisher.settings.tickets.community.to_string();
     let rounds = Rounds {
         publisher: Arc::new(publisher),
         gate,
@@ -127,7 +140,8 @@ pub(crate) fn watch(
         sender,
     };
     let output = Output::new(arguments.json, *log);
-    Watcher { watch: Watch::new(every), rounds, events, lifetime, output }.run();
+    let alarm = Alarm { rate: SuccessRate::default(), command: arguments.on_failure.on_failure.clone(), community };
+    Watcher { watch: Watch::new(every), rounds, events, lifetime, output, alarm }.run();
     Ok(Outcome::text(String::new(), Exit::Good))
 }
 
@@ -196,6 +210,7 @@ struct Watcher {
     events: Receiver<Event>,
     lifetime: Duration,
     output: Output,
+    alarm: Alarm,
 }
 
 impl Watcher {
@@ -214,10 +229,14 @@ impl Watcher {
                 }
                 _ => self.watch.failed(now, random_byte()),
             };
-            self.output.say(
-                &Round { ended: &ended, next_in: next.saturating_sub(now), failures: self.watch.failures() },
-                &self.rounds.clocks,
-            );
+            let is_good = matches!(ended.as_ref(), Some(Ok(report)) if report.is_good());
+            let (alert, per_cent) = self.alarm.record(now, is_good);
+            let next_in = next.saturating_sub(now);
+            let round = Round { ended: &ended, next_in, failures: self.watch.failures(), alert, per_cent };
+            self.output.say(&round, &self.rounds.clocks);
+            if alert == Alert::Begins {
+                self.alarm.tell(round.line(), per_cent);
+            }
             let line = Line::new(&ended);
             loop {
                 let left = next.saturating_sub(self.rounds.clocks.steady());
@@ -251,6 +270,30 @@ impl Watcher {
     }
 }
 
+/// Counts failures, and tells somebody when they are too many.
+struct Alarm {
+    rate: SuccessRate,
+    command: Option<String>,
+    community: String,
+}
+
+impl Alarm {
+    /// What the rate is now, by the steady clock.
+    fn record(&mut self, now: Duration, is_good: bool) -> (Alert, Option<u64>) {
+        let now = UnixMillis::saturating(saturating_millis(now));
+        (self.rate.record(now, usize::from(is_good), 1), self.rate.per_cent(now))
+    }
+
+    /// In a thread of its own: the next round does not wait for it.
+    fn tell(&self, summary: String, per_cent: Option<u64>) {
+        let Some(command) = self.command.clone() else { return };
+        let notice = FailureNotice { summary, community: self.community.clone(), per_cent };
+        if Builder::new().spawn(move || notice.tell(&command)).is_err() {
+            Log::new(false).note(format_args!("error: --on-failure: there is no thread to run it in"));
+        }
+    }
+}
+
 /// Without what is below a second, which nobody reads.
 fn whole(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
@@ -261,6 +304,9 @@ struct Round<'a> {
     ended: &'a Ended,
     next_in: Duration,
     failures: u32,
+    alert: Alert,
+    /// The success rate, from the second round on.
+    per_cent: Option<u64>,
 }
 
 impl Round<'_> {
@@ -286,6 +332,17 @@ impl Round<'_> {
         format!("{line}{problems}; next in {}", text::duration(self.next_in))
     }
 
+    /// That the success rate fell, or has risen again.
+    fn alert_line(&self) -> Option<String> {
+        let rate =
+            format!("success rate of the last {}: {} %", text::compact(WINDOW), self.per_cent.unwrap_or_default());
+        match self.alert {
+            Alert::Begins => Some(format!("alert: {rate}, below {LEAST_PER_CENT} %")),
+            Alert::Ends => Some(format!("alert is over: {rate}")),
+            Alert::Off | Alert::Stays => None,
+        }
+    }
+
     fn json(&self, now: Option<UnixMillis>) -> Value {
         let mut object = match self.ended {
             Some(Ok(report)) => serde_json::to_value(report).unwrap_or_default(),
@@ -296,6 +353,8 @@ impl Round<'_> {
             object.insert("time".to_owned(), json!(now));
             object.insert("nextInMs".to_owned(), json!(saturating_millis(self.next_in)));
             object.insert("failures".to_owned(), json!(self.failures));
+            object.insert("successPercent".to_owned(), json!(self.per_cent));
+            object.insert("alert".to_owned(), json!(self.alert.is_on()));
         }
         object
     }
@@ -320,12 +379,31 @@ struct Output {
     log: Log,
     /// Whether there is a terminal with a line that is drawn again and again.
     draws: bool,
+    news: News,
+}
+
+/// What was said last, so that the same is not said in every round.
+#[derive(Default)]
+struct News {
     problems: Option<Vec<String>>,
+    said: Duration,
+}
+
+impl News {
+    /// Whether this is something new, or the last time that something was said is an hour ago.
+    fn is_due(&mut self, problems: Vec<String>, now: Duration) -> bool {
+        let is_new = self.problems.as_ref() != Some(&problems);
+        let is_due = is_new || now.saturating_sub(self.said) >= SIGN_OF_LIFE_EVERY;
+        if is_due {
+            *self = Self { problems: Some(problems), said: now };
+        }
+        is_due
+    }
 }
 
 impl Output {
     fn new(json: bool, log: Log) -> Self {
-        Self { json, log, draws: !json && !log.is_quiet() && io::stderr().is_terminal(), problems: None }
+        Self { json, log, draws: !json && !log.is_quiet() && io::stderr().is_terminal(), news: News::default() }
     }
 
     const fn is_drawing(&self) -> bool {
@@ -348,12 +426,14 @@ impl Output {
         if self.json {
             return print_event(&round.json(time.wall().ok()));
         }
-        let problems = round.problems();
-        if self.problems.as_ref() != Some(&problems) {
+        let date = || time.wall().map(text::date).unwrap_or_default();
+        if self.news.is_due(round.problems(), time.steady()) {
             self.erase();
-            let date = time.wall().map(text::date).unwrap_or_default();
-            self.log.note(format_args!("{date} {}", round.line()));
-            self.problems = Some(problems);
+            self.log.note(format_args!("{} {}", date(), round.line()));
+        }
+        if let Some(line) = round.alert_line() {
+            self.erase();
+            self.log.note(format_args!("{} {line}", date()));
         }
     }
 
@@ -366,5 +446,23 @@ impl Output {
         if self.draws {
             let _ = io::stderr().write_all(b"\r\x1b[2K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_said_at_once_and_what_is_not_once_an_hour() {
+        let mut news = News::default();
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let problem = || vec!["TIMED_OUT".to_owned()];
+        let said: Vec<_> = (0..=12).filter(|round| news.is_due(Vec::new(), minutes(round * 10))).collect();
+        assert_eq!(said, [0, 6, 12]);
+        assert!(news.is_due(problem(), minutes(121)));
+        assert!(!news.is_due(problem(), minutes(180)));
+        assert!(news.is_due(problem(), minutes(181)));
+        assert!(news.is_due(Vec::new(), minutes(182)));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 
-use super::files::{CAPSULE, Files, Held, SIGNATURE};
+use super::files::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
 use crate::failure::Cause;
 use crate::files::{self, FileError, read_file};
 use crate::source::SIGNATURE_MAX_BYTES;
@@ -52,6 +52,11 @@ impl Directory {
         self.0.join(name)
     }
 
+    /// Locks it, unless another run writes here.
+    pub(crate) fn try_lock(&self) -> Option<LockedDirectory<'_>> {
+        Some(LockedDirectory { directory: self, _handle: Some(files::try_lock(&self.0)?) })
+    }
+
     /// Waits until no other run writes here.
     pub(crate) fn lock(&self) -> LockedDirectory<'_> {
         LockedDirectory { directory: self, _handle: files::lock(&self.0) }
@@ -70,6 +75,14 @@ impl LockedDirectory<'_> {
     pub(crate) fn held(&self) -> Result<Held, DirectoryError> {
         let read = |name: &str, max_bytes| read_if_there(&self.directory.file(name), max_bytes);
         Ok(Held { json: read(CAPSULE, CAPSULE_MAX_BYTES)?, signature: read(SIGNATURE, SIGNATURE_MAX_BYTES)? })
+    }
+
+    /// Removes what a run that was killed left beside the files.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), DirectoryError> {
+        for name in [CAPSULE, SIGNATURE, MINISIG] {
+            files::remove_leftovers(&self.directory.file(name))?;
+        }
+        Ok(())
     }
 
     /// Replaces it.
@@ -92,7 +105,6 @@ mod tests {
     use rendezvous_protocol::capsule::CapsuleFiles;
 
     use super::*;
-    use crate::destination::files::MINISIG;
 
     fn files(content: &str) -> Files {
         let capsule = CapsuleFiles { json: content.to_owned(), signature: format!("{content} signed") };

@@ -10,6 +10,7 @@ use super::probe::{Probe, parse_probe};
 use crate::beacon::Beacon;
 use crate::destination::Address;
 use crate::host::Host;
+use crate::reader::TimeoutArguments;
 use crate::tickets::TicketArguments;
 use crate::values::{parse_beacon_count, parse_duration, parse_peer_count, parse_shares};
 
@@ -128,9 +129,8 @@ pub(crate) struct PublicationArguments {
     /// Where it is served from: refuse a --lifetime that is too short for its caches. [default: none]
     #[arg(long, value_name = "HOST", value_parser = Host::parse)]
     pub(crate) host: Option<Host>,
-    /// Longest time to spend on a beacon, all attempts together, and on each other request. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Command for the shell, to run whenever a capsule has been written.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) run: Option<String>,

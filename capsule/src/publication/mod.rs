@@ -17,9 +17,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rendezvous_protocol::capsule::{CapsuleRules, Contents, Trust, sign};
+use rendezvous_protocol::capsule::{CapsuleRules, Contents, Frame, Trust, sign};
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, REVOCATIONS_MAX_BYTES};
-use rendezvous_protocol::publication::{Composition, RoundFindings, compose_to_fit, held_capsule};
+use rendezvous_protocol::publication::{Composition, RoundFindings, compose_to_fit, held_capsule, mend};
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
 use rendezvous_protocol::ticket::TicketRules;
 use rendezvous_protocol::time::UnixMillis;
@@ -34,7 +34,7 @@ pub(crate) use self::report::RoundReport;
 pub(crate) use self::settings::{Pace, PublishSettings};
 use crate::beacon::Beacon;
 use crate::clock::ClockError;
-use crate::destination::{CAPSULE, Destination, Files, MINISIG, SIGNATURE};
+use crate::destination::{CAPSULE, Destination, Files, Held, MINISIG, SIGNATURE};
 use crate::failure::{Cause, Failure};
 use crate::fetch::Fetcher;
 use crate::files::read_file;
@@ -127,13 +127,51 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Makes what can be made before anybody is asked, and refuses what no round could do.
-    pub(crate) fn new(settings: PublishSettings) -> Result<Self, Failure> {
+    /// Makes what can be made before anybody is asked, mends what a run left that was killed, and refuses what no round
+    /// could do.
+    pub(crate) fn new(settings: PublishSettings, log: &Log) -> Result<Self, Failure> {
         let fetcher = Fetcher::new()?;
         let destination = Destination::open(&settings.target, &fetcher, settings.timeout)?;
         let publisher = Self { settings, destination, fetcher };
-        publisher.revocations()?;
+        let revocations = publisher.revocations()?;
+        publisher.tidy(&revocations, log)?;
         Ok(publisher)
+    }
+
+    /// Mends the directory. (A bucket is looked at when there is something to write.) Where another run writes there just
+    /// now, it is that one's business.
+    fn tidy(&self, revocations: &Revocations, log: &Log) -> Result<(), Failure> {
+        let Destination::Directory(directory) = &self.destination else { return Ok(()) };
+        let Some(locked) = directory.try_lock() else { return Ok(()) };
+        locked.remove_leftovers()?;
+        if let Some((files, _)) = self.mended(&locked.held()?, revocations) {
+            // Broken off between two files it is as torn as before.
+            locked.replace(&files)?;
+            log.note(format_args!(
+                "mended: {}, which had not its own signature beside it",
+                self.destination.file(CAPSULE)
+            ));
+        }
+        Ok(())
+    }
+
+    fn rules(&self) -> CapsuleRules<'_> {
+        let tickets = &self.settings.tickets;
+        CapsuleRules {
+            tickets: tickets.rules_in_capsule(),
+            ..CapsuleRules::new(Trust::Key(self.settings.key.public_key()), &tickets.community)
+        }
+    }
+
+    /// The files that should be there, where a run was killed between two of them, and what the capsule says.
+    fn mended(&self, held: &Held, revocations: &Revocations) -> Option<(Files, Frame)> {
+        let rules = self.rules();
+        if held_capsule(held.bytes()?, &rules, UnixMillis::saturating(0)).is_some() {
+            return None;
+        }
+        let (capsule, frame) = mend(held.json.as_deref()?, &self.settings.key, &rules, revocations)?;
+        let minisig = minisig::sign(&capsule.json, frame.issued_at, &self.settings.key);
+        Some((Files { capsule, minisig }, frame))
     }
 
     /// Makes one round. `clock` is read once, when all have answered.
@@ -227,16 +265,20 @@ impl Publisher {
                 None => return Ok((Ending::Stopped, None)),
             },
         };
-        let public_key = settings.key.public_key();
-        let rules = CapsuleRules {
-            tickets: settings.tickets.rules_in_capsule(),
-            ..CapsuleRules::new(Trust::Key(public_key), &settings.tickets.community)
-        };
         let held = locked.held()?;
-        let held = held.bytes().and_then(|files| held_capsule(files, &rules, contents.issued_at));
-        if let Some(held) = held
-            && let Err(reason) = settings.write.check_held(&found.counts, &held, public_key, contents.issued_at)
+        let mended = self.mended(&held, contents.revocations);
+        let frame = match &mended {
+            Some((_, frame)) => Some(frame.clone()),
+            None => held.bytes().and_then(|files| held_capsule(files, &self.rules(), contents.issued_at)),
+        };
+        let public_key = settings.key.public_key();
+        if let Some(frame) = frame
+            && let Err(reason) = settings.write.check_held(&found.counts, &frame, public_key, contents.issued_at)
         {
+            // It stays, and so readers should be able to take it.
+            if let Some((files, _)) = &mended {
+                locked.replace(files)?;
+            }
             return Ok((Ending::NotWritten(reason), None));
         }
         let capsule = sign(contents, &settings.key);

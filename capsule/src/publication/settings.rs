@@ -194,7 +194,7 @@ impl PublishSettings {
         }
         let lifetime = first(arguments.lifetime, environment, environment::LIFETIME_MS, parse_millis)?;
         let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME);
-        let timeout = first(arguments.timeout, environment, environment::TIMEOUT_MS, parse_millis)?;
+        let timeout = first(arguments.timeout.timeout, environment, environment::TIMEOUT_MS, parse_millis)?;
         let host = first(arguments.host, environment, environment::HOST, Host::parse)?;
         let revoked = arguments.revoked.clone().or_else(|| environment.value(environment::REVOKED).map(PathBuf::from));
         let run = arguments

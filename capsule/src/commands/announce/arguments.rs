@@ -8,6 +8,7 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 
 use crate::beacon::Beacon;
+use crate::reader::TimeoutArguments;
 use crate::values::{parse_community, parse_data, parse_duration, parse_peer_id, parse_user_id};
 
 const ANNOUNCE_HELP: &str = "\
@@ -93,9 +94,8 @@ pub(crate) struct AnnounceArguments {
     /// Announce no more often than this, also where a beacon asks for it. [default: as the beacon asks]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) interval: Option<Duration>,
-    /// Longest time to wait for the answer to one request. [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
     /// Announce once, print what each beacon says, and end without leaving.
     #[arg(long)]
     pub(crate) once: bool,

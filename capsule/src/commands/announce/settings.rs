@@ -53,7 +53,7 @@ impl AnnounceSettings {
             return Err(TicketLifetime { lifetime }.into());
         }
         let interval = first(arguments.interval, environment, environment::ANNOUNCE_INTERVAL_MS, parse_millis)?;
-        let timeout = first(arguments.timeout, environment, environment::ANNOUNCE_TIMEOUT_MS, parse_millis)?;
+        let timeout = first(arguments.timeout.timeout, environment, environment::ANNOUNCE_TIMEOUT_MS, parse_millis)?;
         Ok(Self {
             beacons,
             identity,

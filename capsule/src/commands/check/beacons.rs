@@ -1,9 +1,12 @@
 //! The health of one beacon.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::announcer::{Reply, Request, RequestOutcome, Verdict};
 use rendezvous_protocol::answer::read_answer;
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
@@ -12,6 +15,7 @@ use super::problem::HealthProblem;
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
 use crate::fetch::{Fetched, Fetcher};
+use crate::page::Page;
 use crate::text;
 use crate::tickets::TicketSettings;
 
@@ -32,12 +36,14 @@ pub(super) struct BeaconHealth {
     /// Good tickets in its list.
     pub(super) tickets: Option<usize>,
     pub(super) problems: Vec<HealthProblem>,
+    /// What may be as it should be.
+    pub(super) warnings: Vec<HealthProblem>,
 }
 
 impl BeaconHealth {
     fn with(beacon: &Beacon, problems: Vec<HealthProblem>) -> Self {
         let beacon = beacon.to_string();
-        Self { beacon, answered: false, health_ms: None, peers_ms: None, tickets: None, problems }
+        Self { beacon, answered: false, health_ms: None, peers_ms: None, tickets: None, problems, warnings: Vec::new() }
     }
 
     /// For a thread that came to no end.
@@ -54,17 +60,19 @@ impl BeaconHealth {
     }
 }
 
-/// Asks a beacon how it is, and for its list.
+/// Asks a beacon how it is, and for its list as a page would.
 pub(super) fn ask(
     beacon: &Beacon,
     tickets: &TicketSettings,
     fetcher: &Fetcher,
+    page: Page,
     timeout: Duration,
     clock: &Clock,
 ) -> BeaconHealth {
     let mut health = BeaconHealth::with(beacon, Vec::new());
     ask_health(&mut health, beacon, tickets, fetcher, timeout, clock);
-    ask_peers(&mut health, beacon, tickets, fetcher, timeout, clock);
+    ask_peers(&mut health, beacon, tickets, &fetcher.for_page(page.clone()), timeout, clock);
+    health.problems.extend(page.problem().map(HealthProblem::kept_from_pages));
     health
 }
 
@@ -126,7 +134,14 @@ fn ask_peers(
         Ok(body) => body,
         Err(error) => {
             health.answered |= error.is_answer();
-            health.problems.push(HealthProblem::new(error.code(), format!("/peers: {error}")));
+            let refusal =
+                if error.is_answer() { beacon.refusal(&tickets.community, fetcher, timeout / 2) } else { None };
+            health.problems.push(match refusal {
+                Some(refusal) if refusal.code == Code::CommunityUnknown.as_str() => {
+                    HealthProblem::new(&refusal.code, unknown_community(&tickets.community))
+                }
+                _ => HealthProblem::new(error.code(), format!("/peers: {error}")),
+            });
             return;
         }
     };
@@ -136,12 +151,30 @@ fn ask_peers(
         Ok(answer) => {
             health.peers_ms = Some(saturating_millis(took));
             health.tickets = Some(answer.listed.len());
+            if answer.listed.is_empty() {
+                health.warnings.push(HealthProblem::new("NO_PEERS", no_peers(&tickets.community, &answer.refused)));
+            }
         }
         Err(error) => {
             let hint = if looks_like_html(&body) { HTML_HINT } else { "" };
             health.problems.push(HealthProblem::new(error.code(), format!("/peers: {error}{hint}")));
         }
     }
+}
+
+fn unknown_community(community: &Community) -> String {
+    format!(
+        "/peers: it does not serve {community}. Is that how the community is spelt (--community)? Else it has to be in \
+         COMMUNITIES of that beacon"
+    )
+}
+
+fn no_peers(community: &Community, refused: &BTreeMap<&'static str, usize>) -> String {
+    let refused = match refused.values().sum::<usize>() {
+        0 => String::new(),
+        all => format!(", {} refused ({})", text::count(all, "ticket is", "tickets are"), text::counts(refused)),
+    };
+    format!("/peers: nobody is in {community}{refused}. Where somebody should be, is it spelt so (--community)?")
 }
 
 #[cfg(test)]

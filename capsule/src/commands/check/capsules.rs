@@ -14,6 +14,8 @@ use super::problem::HealthProblem;
 use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::fetch::FetchError;
+use crate::page::Page;
 use crate::reader::Reader;
 use crate::source::{Source, SourceError};
 use crate::text;
@@ -38,6 +40,8 @@ pub(super) struct CapsuleHealth {
     /// For all its files, and the roots beside it.
     pub(super) time_ms: u64,
     pub(super) problems: Vec<HealthProblem>,
+    /// What may be as it should be.
+    pub(super) warnings: Vec<HealthProblem>,
     #[serde(flatten)]
     pub(super) good: Option<Good>,
     /// Beacons that it names.
@@ -67,6 +71,7 @@ impl CapsuleHealth {
             fetched: false,
             time_ms: saturating_millis(took),
             problems: vec![problem],
+            warnings: Vec::new(),
             good: None,
             named_beacons: Vec::new(),
             revoked_beacons: Vec::new(),
@@ -85,10 +90,10 @@ pub(super) fn examine(
     source: &Source,
     arguments: &CheckArguments,
     judge: &Judge,
-    timeout: Duration,
+    page: &Page,
     clock: &Clock,
 ) -> Result<CapsuleHealth, Failure> {
-    let reader = Reader::new(timeout)?;
+    let reader = Reader::new(arguments.timeout.duration())?.for_page(page.clone());
     let begun = Instant::now();
     let verdict = match judge.judge(&reader, source, None, clock) {
         // Between two files it may have been replaced. Once more, and it is there.
@@ -99,10 +104,13 @@ pub(super) fn examine(
     };
     let took = begun.elapsed();
     let mut health = match &verdict {
-        Err(JudgeError::Source(SourceError::Fetch { url, error })) => {
+        // A mistyped address is not a host that is down: it fails below, as for every command.
+        Err(JudgeError::Source(SourceError::Fetch { url, error })) if !matches!(error, FetchError::BadUrl { .. }) => {
             let detail =
                 if *source == Source::Url(url.clone()) { error.to_string() } else { format!("{url}: {error}") };
-            return Ok(CapsuleHealth::unfetched(source, took, HealthProblem::new(error.code(), detail)));
+            let mut health = CapsuleHealth::unfetched(source, took, HealthProblem::new(error.code(), detail));
+            health.problems.extend(page.problem().map(HealthProblem::kept_from_pages));
+            return Ok(health);
         }
         _ => CapsuleHealth { fetched: true, problems: Vec::new(), ..CapsuleHealth::died(source) },
     };
@@ -127,6 +135,10 @@ pub(super) fn examine(
             let named = named.into_iter().flat_map(|origins| &origins.beacons);
             health.named_beacons = named.filter_map(|url| Beacon::parse(url).ok()).collect();
             health.revoked_beacons = capsule.revocations.beacons.iter().cloned().collect();
+            if capsule.peers.is_empty() {
+                let community = &judge.tickets.community;
+                health.warnings.push(HealthProblem::new("NO_PEERS", format!("nobody of {community} is in it")));
+            }
             health.good = Some(Good {
                 root_version: trusted.root_version(),
                 issued_at: capsule.issued_at,
@@ -137,6 +149,7 @@ pub(super) fn examine(
             });
         }
     }
+    health.problems.extend(page.problem().map(HealthProblem::kept_from_pages));
     Ok(health)
 }
 

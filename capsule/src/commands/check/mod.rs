@@ -5,13 +5,15 @@
 mod arguments;
 mod beacons;
 mod capsules;
+mod history;
 mod problem;
+mod prometheus;
 mod report;
 
 use std::collections::BTreeSet;
 use std::thread::Builder;
 
-pub(crate) use self::arguments::CheckArguments;
+pub(crate) use self::arguments::{CheckArguments, CheckFormat};
 use self::beacons::{BeaconHealth, ask};
 use self::capsules::{CapsuleHealth, examine};
 use self::report::HealthReport;
@@ -19,9 +21,10 @@ use crate::beacon::{BEACONS_MAX, Beacon};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Failure};
-use crate::fetch::{DEFAULT_TIMEOUT, Fetcher};
+use crate::fetch::Fetcher;
 use crate::log::Log;
 use crate::outcome::Outcome;
+use crate::page::Page;
 use crate::settings::beacons_if_any;
 use crate::source::Source;
 use crate::text;
@@ -56,7 +59,12 @@ pub(crate) fn check(
 ) -> Result<Outcome, Failure> {
     // None is not a mistake where there are capsules.
     let given = beacons_if_any(&arguments.beacons, environment)?;
-    let sources: Vec<_> = arguments.capsules.iter().map(|name| Source::new(name)).collect();
+    let mut sources: Vec<Source> = Vec::new();
+    for source in arguments.capsules.iter().map(|name| Source::new(name)) {
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
     match (sources.len(), given.len()) {
         (0, 0) => return Err(CheckError::Nothing.into()),
         (count, _) if count > CAPSULES_MAX => return Err(CheckError::TooManyCapsules { count }.into()),
@@ -66,23 +74,43 @@ pub(crate) fn check(
         "checking {}, and the beacons that they name",
         text::count(sources.len(), "capsule", "capsules")
     ));
-    let timeout = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    // What cannot be read is better known before anybody is asked.
+    if let Some(path) = &arguments.history {
+        history::read(path)?;
+    }
+    let page = || Page::new(arguments.origin.clone());
+    let timeout = arguments.timeout.duration();
     let (capsules, tickets) = if sources.is_empty() {
         (Vec::new(), TicketSettings::new(&arguments.tickets, environment)?)
     } else {
         let trusted = Trusted::new(&arguments.trust, environment)?;
         let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
-        let examine = |source: &Source| examine(source, arguments, &judge, timeout, clock);
+        let examine = |source: &Source| examine(source, arguments, &judge, &page(), clock);
         let capsules = at_once(&sources, examine, |source| Ok(CapsuleHealth::died(source)));
         (capsules.into_iter().collect::<Result<Vec<_>, _>>()?, judge.tickets)
     };
     let (asked, revoked) = choose(given, &capsules);
     let fetcher = Fetcher::new()?;
-    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, timeout, clock);
+    let ask = |beacon: &Beacon| ask(beacon, &tickets, &fetcher, page(), timeout, clock);
     let mut beacons = at_once(&asked, ask, BeaconHealth::died);
     beacons.extend(revoked.iter().map(BeaconHealth::revoked));
-    let report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()? };
-    Ok(report.outcome(arguments))
+    let mut report = HealthReport { capsules, beacons, community: tickets.community, now: clock.now()?, success: None };
+    if let Some(path) = &arguments.history {
+        let (good, all) = report.counts();
+        report.success = Some(history::record(path, report.now, good, all)?);
+    }
+    if let Some(command) = &arguments.on_failure.on_failure
+        && report.is_failure()
+    {
+        report.notice().tell(command);
+    }
+    let exit = report.exit();
+    Ok(match arguments.format() {
+        CheckFormat::Json => Outcome::json(&report.to_json(), exit),
+        CheckFormat::Text => Outcome::text(report.to_text(), exit),
+        CheckFormat::Prometheus => Outcome::text(prometheus::render(&report), exit),
+        CheckFormat::GithubIssue => Outcome::text(report.to_issue(), exit),
+    })
 }
 
 /// Whom to ask: the beacons that were given, and those that capsules name, as many as are asked at once. And which of

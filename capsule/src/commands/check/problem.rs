@@ -11,4 +11,9 @@ impl HealthProblem {
     pub(super) fn new(code: &str, detail: impl Into<String>) -> Self {
         Self { code: code.to_owned(), detail: detail.into() }
     }
+
+    /// For what browsers keep from pages.
+    pub(super) fn kept_from_pages(detail: String) -> Self {
+        Self::new("CORS_NOT_ALLOWED", detail)
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::key::PublicKey;
@@ -17,12 +16,10 @@ use super::report::{Signing, root_json, root_text};
 use super::signatures::signatures_refused;
 use crate::clock::Clock;
 use crate::failure::{Exit, Failure};
-use crate::fetch::DEFAULT_TIMEOUT;
 use crate::outcome::Outcome;
-use crate::reader::{Reader, WalkError, read_root, root_refused};
+use crate::reader::{Reader, TimeoutArguments, WalkError, read_root, root_refused};
 use crate::refusal::{Refusal, Unfinished};
 use crate::source::Source;
-use crate::values::parse_duration;
 
 const VERIFY_HELP: &str = "\
 Examples:
@@ -62,9 +59,8 @@ pub(crate) struct RootVerifyArguments {
     /// The root that is believed: then FILE_OR_URL is a directory.
     #[arg(long, value_name = "FILE")]
     pub(super) from: Option<PathBuf>,
-    /// Longest time to spend on each file, where they are fetched. [default: 20s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) timeout: TimeoutArguments,
     /// Print one line of JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -88,7 +84,7 @@ struct Walk {
 
 /// Runs the command.
 pub(super) fn verify(arguments: &RootVerifyArguments, clock: &Clock) -> Result<Outcome, Failure> {
-    let reader = Reader::new(arguments.timeout.unwrap_or(DEFAULT_TIMEOUT))?;
+    let reader = Reader::new(arguments.timeout.duration())?;
     let mut walk = Walk::default();
     let end = match &arguments.from {
         Some(from) => walk.look_for(&reader, from, &arguments.roots),

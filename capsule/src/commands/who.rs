@@ -1,0 +1,242 @@
+//! `capsule who`: who is online, by a capsule or by a beacon, with every signature checked.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use rendezvous_protocol::answer::{AnswerError, read_answer};
+use rendezvous_protocol::capsule::TicketStatus;
+use rendezvous_protocol::community::Community;
+use rendezvous_protocol::ticket::{PeerData, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
+use serde_json::{Value, json};
+
+use crate::beacon::{Beacon, BeaconInvalid, HTML_HINT, looks_like_html};
+use crate::clock::Clock;
+use crate::environment::Environment;
+use crate::failure::{Cause, Exit, Failure};
+use crate::fetch::Fetcher;
+use crate::outcome::Outcome;
+use crate::reader::{Reader, TimeoutArguments};
+use crate::refusal::Refusal;
+use crate::source::{Source, SourceError};
+use crate::text;
+use crate::tickets::{TicketArguments, TicketSettings};
+use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, capsule_refused};
+
+const WHO_HELP: &str = "\
+Examples:
+  capsule who https://beacon.example.org
+      whom the beacon lists
+  capsule who https://example.org/capsules/peers.json --root 1.root.json
+      who is in the capsule, once it is verified
+  capsule who public/capsules/peers.json --public-key KEY --json | jq .peers
+
+A file, and an address whose path ends in .json, is a capsule: it is verified as
+by `capsule verify`, and needs --public-key or --root. Any other address is a
+beacon's. Its list is signed by nobody; each ticket is, and is checked.
+Who has no good ticket is not shown, and counted by the reason.
+A name proves nothing: the key does. Several keys may claim one name.
+
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_CAPSULE_ROOT            --root; wins over the next one
+  RENDEZVOUS_CAPSULE_PUBLIC_KEY      --public-key, the key itself
+  RENDEZVOUS_COMMUNITY               --community
+  RENDEZVOUS_TRUSTED_TICKET_KEYS     --trusted-key, comma-separated
+  RENDEZVOUS_TICKET_MAX_LIFETIME_MS  --ticket-max-lifetime, in milliseconds
+  SOURCE_DATE_EPOCH                  the time to judge at, in seconds since 1970,
+                                     instead of the clock's
+  ALL_PROXY, HTTPS_PROXY, HTTP_PROXY  the first that is set is the proxy of all
+                                      requests, except to hosts in NO_PROXY
+  SSL_CERT_FILE, SSL_CERT_DIR         whom to believe instead of Mozilla's list
+
+Exit codes:
+  0  shown, also where nobody is there
+  1  refused: the capsule does not verify, or the answer is not a list of peers
+  2  usage: a wrong argument or variable, a file that cannot be read
+  3  could not reach: the address could not be fetched";
+
+/// Arguments of `who`.
+#[derive(Args, Debug)]
+#[command(after_long_help = WHO_HELP)]
+pub(crate) struct WhoArguments {
+    /// A beacon's address, or a capsule: a file, or an http(s) URL that ends in .json. Redirects are not followed.
+    #[arg(value_name = "FILE_OR_URL")]
+    pub(crate) place: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
+    #[command(flatten)]
+    pub(crate) tickets: TicketArguments,
+    #[command(flatten)]
+    pub(crate) timeout: TimeoutArguments,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Why nobody is asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WhoError {
+    /// Neither.
+    #[error("a capsule's address ends in .json, and this {0}")]
+    NotABeacon(BeaconInvalid),
+    /// There is nothing that they would be good for.
+    #[error(
+        "--public-key and --root are for a capsule, whose address ends in .json: a beacon's list is signed by nobody"
+    )]
+    TrustInABeacon,
+}
+
+impl Cause for WhoError {}
+
+/// Those who are there, and the others by code.
+struct Found {
+    source: String,
+    community: Community,
+    now: UnixMillis,
+    peers: Vec<(VerifiedTicket, TicketStatus)>,
+    refused: BTreeMap<&'static str, usize>,
+}
+
+/// Runs the command.
+pub(crate) fn who(arguments: &WhoArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
+    let source = Source::new(&arguments.place);
+    let found = if is_capsule(&source) {
+        in_capsule(&source, arguments, environment, clock)?
+    } else {
+        at_beacon(arguments, environment, clock)?
+    };
+    match found {
+        Ok(found) if arguments.json => Ok(Outcome::json(&found.to_json(), Exit::Good)),
+        Ok(found) => Ok(Outcome::text(found.to_text(), Exit::Good)),
+        Err(refusal) => Ok(clock.explain(refusal).outcome(arguments.json, json!({ "source": source.to_string() }))),
+    }
+}
+
+/// A file, or a file on a host.
+fn is_capsule(source: &Source) -> bool {
+    match source {
+        Source::File(_) => true,
+        Source::Url(url) => url.split(['?', '#']).next().is_some_and(|path| path.ends_with(".json")),
+    }
+}
+
+fn in_capsule(
+    source: &Source,
+    arguments: &WhoArguments,
+    environment: &Environment,
+    clock: &Clock,
+) -> Result<Result<Found, Refusal>, Failure> {
+    let trusted = Trusted::new(&arguments.trust, environment)?;
+    let judge = Judge::new(trusted, &arguments.trust, &arguments.tickets, environment)?;
+    let reader = Reader::new(arguments.timeout.duration())?;
+    match judge.judge(&reader, source, None, clock) {
+        Ok(verdict) => Ok(match verdict.result {
+            Ok(capsule) => Ok(Found {
+                source: source.to_string(),
+                community: judge.tickets.community,
+                now: verdict.now,
+                peers: capsule.peers,
+                refused: capsule.refused,
+            }),
+            Err(error) => Err(capsule_refused(source, &error)),
+        }),
+        Err(JudgeError::Root(refusal)) => Ok(Err(refusal)),
+        Err(JudgeError::Source(error)) => Err(error.into()),
+        Err(JudgeError::Clock(failure)) => Err(failure),
+    }
+}
+
+fn at_beacon(
+    arguments: &WhoArguments,
+    environment: &Environment,
+    clock: &Clock,
+) -> Result<Result<Found, Refusal>, Failure> {
+    let beacon = Beacon::parse(&arguments.place).map_err(WhoError::NotABeacon)?;
+    if arguments.trust.root.is_some() || !arguments.trust.public_keys.is_empty() {
+        return Err(WhoError::TrustInABeacon.into());
+    }
+    let tickets = TicketSettings::new(&arguments.tickets, environment)?;
+    let fetched = beacon.ask(&tickets.community, &Fetcher::new()?, arguments.timeout.duration());
+    let body = fetched.body.map_err(|error| SourceError::Fetch { url: beacon.to_string(), error })?;
+    let now = clock.now()?;
+    Ok(match read_answer(&body, &tickets.rules(), now) {
+        Ok(answer) => {
+            let status = |ticket: &VerifiedTicket| TicketStatus::of(ticket.payload(), now);
+            let peers = answer.listed.into_iter().map(|listed| (status(&listed.ticket), listed.ticket));
+            Ok(Found {
+                source: beacon.to_string(),
+                community: tickets.community.clone(),
+                now,
+                peers: peers.map(|(status, ticket)| (ticket, status)).collect(),
+                refused: answer.refused,
+            })
+        }
+        Err(error) => Err(not_a_list(&beacon, &error, &body)),
+    })
+}
+
+fn not_a_list(beacon: &Beacon, error: &AnswerError, body: &[u8]) -> Refusal {
+    let hint = if looks_like_html(body) { HTML_HINT } else { "" };
+    let reason = format!("{error}{hint}");
+    Refusal::new(
+        beacon,
+        error.code(),
+        &reason,
+        &"give the address of a beacon, or that of a capsule, which ends in .json",
+    )
+}
+
+impl Found {
+    fn to_text(&self) -> String {
+        let head = ["PEER", "USER", "STATUS", "UNTIL", "KEY", "DATA"].map(str::to_owned);
+        let row = |(ticket, status): &(VerifiedTicket, TicketStatus)| {
+            let payload = ticket.payload();
+            let status = match status {
+                TicketStatus::Live => "live",
+                TicketStatus::RecentlySeen => "recently seen",
+            };
+            [
+                payload.peer_id.as_str().to_owned(),
+                text::printable(payload.user_id.as_str()),
+                status.to_owned(),
+                text::distance(payload.expires_at, self.now),
+                ticket.public_key().to_string(),
+                payload.data.as_ref().map(|data| text::shortened(data.as_str())).unwrap_or_default(),
+            ]
+        };
+        let rows: Vec<_> = std::iter::once(head).chain(self.peers.iter().map(row)).collect();
+        let mut shown = if self.peers.is_empty() { String::new() } else { text::table(&rows) + "\n" };
+        let live = self.peers.iter().filter(|(_, status)| *status == TicketStatus::Live).count();
+        let recently = self.peers.len().saturating_sub(live);
+        let source = text::printable(&self.source);
+        shown
+            .push_str(&format!("{live} live and {recently} recently seen of {}, verified: {source}\n", self.community));
+        if !self.refused.is_empty() {
+            shown.push_str(&format!("not shown: {}\n", text::counts(&self.refused)));
+        }
+        shown
+    }
+
+    fn to_json(&self) -> Value {
+        let peer = |(ticket, status): &(VerifiedTicket, TicketStatus)| {
+            let payload = ticket.payload();
+            json!({
+                "peerId": payload.peer_id.as_str(),
+                "userId": payload.user_id.as_str(),
+                "data": payload.data.as_ref().map(PeerData::as_str),
+                "publicKey": ticket.public_key().to_string(),
+                "issuedAt": payload.issued_at,
+                "expiresAt": payload.expires_at,
+                "status": status.name(),
+            })
+        };
+        json!({
+            "ok": true,
+            "source": self.source,
+            "community": self.community.as_str(),
+            "now": self.now,
+            "refused": self.refused,
+            "peers": self.peers.iter().map(peer).collect::<Vec<_>>(),
+        })
+    }
+}
