@@ -1067,7 +1067,7 @@ describe("who", () => {
   test("shows whom a beacon lists, each by a good ticket, and counts the others", async (context) => {
     const [peer, other] = [newPeer(), newPeer()];
     const tickets = [
-      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet" }),
+      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet", data: "state=away" }),
       signTicket(other, { issuedAt: NOW - 600_000, community: "mainnet" }),
       { ...signTicket(other, { issuedAt: NOW, community: "mainnet" }), signature: signTicket(peer).signature },
     ];
@@ -1075,11 +1075,13 @@ describe("who", () => {
     const { code, stdout } = await capsule(["who", beacon.url]);
     assert.equal(code, 0);
     const [head, row, empty, ...last] = stdout.split("\n");
-    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY$/);
-    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(peer.publicKey), empty], [peer.peerId, true, ""]);
+    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY +DATA$/);
+    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(`${peer.publicKey}  state=away`), empty], [peer.peerId, true, ""]);
     assert.deepEqual(last, [`1 live and 0 recently seen of mainnet, verified: ${beacon.url}`, "not shown: 1 EXPIRED, 1 SIGNATURE_INVALID", ""]);
     const { result } = await json(["who", `${beacon.url}/`]);
-    assert.deepEqual(result.peers.map(({ peerId, publicKey, status }) => [peerId, publicKey, status]), [[peer.peerId, peer.publicKey, "live"]]);
+    assert.deepEqual(result.peers.map(({ peerId, data, publicKey, status }) => [peerId, data, publicKey, status]), [
+      [peer.peerId, "state=away", peer.publicKey, "live"],
+    ]);
   });
 
   test("verifies a capsule first", async (context) => {
