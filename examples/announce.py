@@ -12,7 +12,7 @@ import argparse, base64, json, os, pathlib, re, secrets, time, unicodedata, urll
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-LIFETIME_MS, CLOCK_SKEW_MS, ANSWER_MAX_BYTES = 180_000, 15_000, 256 * 1024
+LIFETIME_MS, CLOCK_SKEW_MS, ANSWER_MAX_BYTES = 180_000, 15_000, 512 * 1024
 P = 2**255 - 19
 ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 SMALL_ORDER = {0, 1, P - 1, P, P + 1, ORDER_8, P - ORDER_8}  # OpenSSL takes any message for signed by such a key.
@@ -43,17 +43,21 @@ def sign(seed, payload):
     return envelope | {"publicKey": base64_of(public_key), "signature": base64_of(signature)}
 
 
+def is_text(text, most):
+    return 1 <= len(text.encode()) <= most and not any(unicodedata.category(char) == "Cc" for char in text)
+
+
 def is_good(ticket, community, now):
     """Returns whether another peer's ticket is good now. A bad one costs only itself."""
     try:
         payload, key, signature = ticket["payload"], *(bytes_of(ticket[name]) for name in ("publicKey", "signature"))
-        user_id, begins, ends = payload["userId"], payload["issuedAt"], payload["expiresAt"]
+        begins, ends = payload["issuedAt"], payload["expiresAt"]
         if not all((
             len(ticket) == 5 and canonical([ticket["version"], ticket["algorithm"]]) == b'[1,"ed25519"]',
             all(type(payload[name]) is kind for name, kind in FIELDS.items()),
-            set(payload) <= {*FIELDS, "community"} and payload.get("community", community) == community,
+            set(payload) <= {*FIELDS, "community", "data"} and payload.get("community", community) == community,
             PEER_ID.fullmatch(payload["peerId"]) and 12 <= len(bytes_of(payload["nonce"])) <= 32,
-            1 <= len(user_id.encode()) <= 128 and not any(unicodedata.category(char) == "Cc" for char in user_id),
+            is_text(payload["userId"], 128) and is_text(payload.get("data", "none"), 512),
             0 <= begins <= now + CLOCK_SKEW_MS and now < ends < 2**53 and begins < ends <= begins + LIFETIME_MS,
             all(int.from_bytes(point, "little") % 2**255 not in SMALL_ORDER for point in (key, signature[:32])),
         )):
@@ -145,7 +149,7 @@ def main():
             failures = 0 if answer["ok"] else failures + 1
             peers = answer.get("peers") if isinstance(answer.get("peers"), list) else []
             for payload in (peer["payload"] for peer in peers[:200] if is_good(peer, options.community, clock())):
-                print("present:", json.dumps([payload["peerId"], payload["userId"]]), flush=True)
+                print("present:", json.dumps([payload["peerId"], payload["userId"], payload.get("data")]), flush=True)
             listed = answer["ok"] and answer.get("listed", True) is True
             print("listed" if listed else f"not listed: {json.dumps(answer.get('code', 'no place'))}", flush=True)
             if options.once:

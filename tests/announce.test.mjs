@@ -191,6 +191,7 @@ describe("a stable node", () => {
         RENDEZVOUS_COMMUNITY: community,
         RENDEZVOUS_ANNOUNCE_PEER_ID: "server 7",
         RENDEZVOUS_ANNOUNCE_USER_ID: "",
+        RENDEZVOUS_ANNOUNCE_DATA: 'state="☂"',
       },
       stdio: "ignore",
     });
@@ -199,8 +200,8 @@ describe("a stable node", () => {
       const { json } = await peers(beacon.url, { community });
       return json.peers.length > 0 && json.peers;
     });
-    const { peerId, userId, issuedAt, expiresAt } = ticket.payload;
-    assert.deepEqual([peerId, userId], ["server 7", "server 7"]);
+    const { peerId, userId, data, issuedAt, expiresAt } = ticket.payload;
+    assert.deepEqual([peerId, userId, data], ["server 7", "server 7", 'state="☂"']);
     assert.ok(expiresAt - issuedAt > LIFETIME_MS / 2 && expiresAt - issuedAt <= LIFETIME_MS, `${expiresAt - issuedAt} ms`);
     child.kill("SIGINT");
     assert.deepEqual(await once(child, "close"), [0, null]);
@@ -492,6 +493,11 @@ describe("says what is wrong, with exit code 2, and never what the key is:", () 
     "a key file that is not there": [[...complete, "--key", "nowhere.pem"], KEY, /nowhere\.pem cannot be read/],
     "a key that is none": [complete, { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_ANNOUNCE_PRIVATE_KEY is not a key/],
     "a peerId that cannot be": [[...complete.slice(0, 2), "--peer-id", "<b>"], KEY, /--peer-id.*printable ASCII/],
+    "data that cannot be": [
+      [...complete, "--data", "secret".repeat(86)],
+      KEY,
+      /must be 1 to 512 bytes of UTF-8 without control characters, and it has 516/,
+    ],
     "a userId that cannot be": [complete, { ...KEY, RENDEZVOUS_ANNOUNCE_USER_ID: "a\tb" }, /RENDEZVOUS_ANNOUNCE_USER_ID must be/],
     "a life that is too short": [[...complete, "--lifetime", "999ms"], KEY, /--lifetime to one from 1s to 1day/],
     "an interval that is none": [complete, { ...KEY, RENDEZVOUS_ANNOUNCE_INTERVAL_MS: "1s" }, /RENDEZVOUS_ANNOUNCE_INTERVAL_MS must be/],

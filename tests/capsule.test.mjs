@@ -112,6 +112,7 @@ describe("help", () => {
       "RENDEZVOUS_COMMUNITY",
       "RENDEZVOUS_ANNOUNCE_PEER_ID",
       "RENDEZVOUS_ANNOUNCE_USER_ID",
+      "RENDEZVOUS_ANNOUNCE_DATA",
       "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY",
       "RENDEZVOUS_ANNOUNCE_TTL_MS",
       "RENDEZVOUS_ANNOUNCE_INTERVAL_MS",
@@ -1247,7 +1248,8 @@ describe("inspect", () => {
   };
 
   test("shows what is claimed, and that nothing is checked", async () => {
-    const ticket = signTicket(newPeer({ userId: "Zoë" }), { issuedAt: 1_700_000_000_000 });
+    const data = `\u202e${"☂".repeat(50)}`;
+    const ticket = signTicket(newPeer({ userId: "Zoë" }), { issuedAt: 1_700_000_000_000, data });
     const path = await file({
       version: 1,
       community: "mainnet",
@@ -1265,7 +1267,7 @@ describe("inspect", () => {
     assert.match(stdout, /^issued +2023-11-14T22:13:20Z \(1m ago\)$/m);
     assert.match(stdout, /^expires +never$/m);
     assert.match(stdout, /^other fields +motd$/m);
-    assert.match(stdout, new RegExp(`^${ticket.payload.peerId} +Zoë +in 2m +`, "m"));
+    assert.match(stdout, new RegExp(`^${ticket.payload.peerId} +Zoë +in 2m +\\S+ +\\\\u\\{202e\\}☂{39}…$`, "m"));
     assert.match(stdout, /\(no ticket: signature must be the base64 of 64 bytes\)/);
     assert.match(stdout, /none of this is checked/);
 
@@ -1273,7 +1275,7 @@ describe("inspect", () => {
     assert.equal(json.verified, false);
     assert.equal(json.expiresAt, "never");
     assert.deepEqual(json.otherFields, ["motd"]);
-    assert.equal(json.peers[0].peerId, ticket.payload.peerId);
+    assert.deepEqual([json.peers[0].peerId, json.peers[0].data], [ticket.payload.peerId, data]);
     assert.ok(json.peers[1].error && json.peers[2].error);
   });
 

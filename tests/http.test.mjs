@@ -78,6 +78,32 @@ for (const host of HOSTS) describe(host.name, () => {
       assert.equal(list.json.since[1], since);
     });
 
+    test("data in a ticket reaches readers as it was signed; too much of it, and any in a goodbye, is refused", async () => {
+      const community = newCommunity();
+      const peer = newPeer({ peerId: "p".repeat(128), userId: '"'.repeat(128) });
+      const ticket = signTicket(peer, { community, data: '"'.repeat(512) });
+      assert.equal((await announce(url, ticket, { community })).json.listed, true);
+      assert.ok((await peers(url, { community })).text.includes(`"peers":[${canonical(ticket)}]`), "not the normal form");
+      // As writers have it that know only ASCII.
+      const data = "\u00e9".repeat(256);
+      const escaped = JSON.stringify(signTicket(newPeer(), { community, data })).replace(/[^ -~]/g, "\\u00e9");
+      const body = `{"ticket":${escaped},"community":"${community}"}`;
+      assert.equal((await call(url, "/announce", { method: "POST", body })).json.listed, true);
+      const list = await peers(url, { community });
+      assert.deepEqual(list.json.peers.map(({ payload }) => payload.data), [data, ticket.payload.data]);
+      for (const [path, fields] of [
+        ["/announce", { data: `${ticket.payload.data}"` }],
+        ["/announce", { data: "" }],
+        ["/announce", { data: "a\u0085b" }],
+        ["/leave", { data: "x", leave: true }],
+      ]) {
+        const refused = signTicket(newPeer(), { community, ...fields });
+        const reply = await call(url, path, { method: "POST", body: JSON.stringify({ ticket: refused, community }) });
+        assert.deepEqual([reply.status, reply.json.code], [400, "MALFORMED"], path);
+        assert.match(reply.json.detail, /^payload\.data must be /);
+      }
+    });
+
     test("the same ticket again gets the list, and uses up no limit", async () => {
       const community = newCommunity();
       const peer = newPeer();

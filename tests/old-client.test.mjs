@@ -93,6 +93,13 @@ for (const host of HOSTS) describe(host.name, () => {
     assert.deepEqual(client.answers, ["200", ...Array(3).fill("200 ANNOUNCE_TOO_SOON")]);
   });
 
+  test("an old client finds peers that say something of themselves", async (t) => {
+    const url = await beaconOf(host, t);
+    const other = newPeer();
+    assert.equal((await announce(url, signTicket(other, { data: "state=away" }))).json.listed, true);
+    await finds(new OldClient(url), [other.peerId]);
+  });
+
   test("an old client has a new key and its old peerId", async (t) => {
     const url = await beaconOf(host, t);
     const present = await others(url);

@@ -3,10 +3,10 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { createPublicKey } from "node:crypto";
+import { createPublicKey, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { copyFile, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -203,6 +203,28 @@ describe("under attack publish", () => {
     const { code, report, out } = await publish([one, two, short].map(({ url }) => url));
     assert.deepEqual([code, report.peers, report.limitedBy], [0, 26, undefined]);
     assert.ok(peerIds(await readCapsule(out)).includes(own.peerId));
+  });
+
+  test("stops at 1,048,576 bytes, leaves out of every share alike, and says how many", async (context) => {
+    const longest = () =>
+      signTicket(newPeer({ peerId: randomUUID().padEnd(128, "-"), userId: '"'.repeat(128) }), {
+        community: "mainnet",
+        data: '"'.repeat(512),
+      });
+    const lists = Array.from({ length: 3 }, () => Array.from({ length: 200 }, longest));
+    const urls = (await started(context, ...lists.map((list) => serveTickets(...list)))).map(({ url }) => url);
+    const { code, report, stderr, out } = await publish(urls, ["--max-peers", "1000"]);
+    assert.equal(code, 0, stderr);
+    const { peers, leftOut } = report;
+    assert.equal(peers + leftOut, 600);
+    const { size } = await stat(join(out, "peers.json"));
+    assert.ok(size <= 1_048_576 && size > 1_048_576 - 3 * 1_900, `${size} bytes`);
+    const { origins, peers: entries } = await readCapsule(out);
+    const shares = urls.map((_, at) => origins.peers.filter((listedBy) => listedBy.includes(at)).length);
+    assert.deepEqual(shares, Array.from(urls, () => peers / 3));
+    assert.ok(entries.every(({ payload }) => payload.data.length === 512));
+    const text = await capsule(["publish", "--max-peers", "1000", "--out", out, "--beacon", urls.join(",")], SIGNS);
+    assert.ok(text.stdout.includes(`left out for want of room: ${leftOut} peers. A capsule has at most 1048576 bytes`), text.stdout);
   });
 
   test("asks for 20 peers where the beacons list as many, unless told otherwise", async (context) => {

@@ -141,6 +141,7 @@ describe("help", () => {
         "RENDEZVOUS_COMMUNITY",
         "RENDEZVOUS_ANNOUNCE_PEER_ID",
         "RENDEZVOUS_ANNOUNCE_USER_ID",
+        "RENDEZVOUS_ANNOUNCE_DATA",
         "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY",
         "SOURCE_DATE_EPOCH",
       ],
@@ -598,17 +599,19 @@ describe("cosign", () => {
 describe("ticket", () => {
   test("is good in a capsule for a week, in its community only, and beacons have none of it", async () => {
     const ring = await keyring("node", "p");
-    const made = await ring.good(["ticket", "--key", "node.pem", "--peer-id", "my-server", "--community", "mainnet"]);
-    assert.deepEqual([made.file, made.expiresAt - made.issuedAt], ["ticket.json", 7 * DAY_MS]);
+    const data = "/dns4/my-server.example/udp/4001/quic-v1";
+    const named = ["--key", "node.pem", "--peer-id", "my-server", "--community", "mainnet"];
+    const made = await ring.good(["ticket", ...named, "--data", data]);
+    assert.deepEqual([made.file, made.expiresAt - made.issuedAt, made.data], ["ticket.json", 7 * DAY_MS, data]);
     const ticket = JSON.parse(await readFile(ring.path("ticket.json"), "utf8"));
     assert.deepEqual(
-      [ticket.payload.peerId, ticket.payload.userId, ticket.payload.community, ticket.publicKey],
-      ["my-server", "my-server", "mainnet", ring.keys.node.publicKey],
+      [ticket.payload.peerId, ticket.payload.userId, ticket.payload.data, ticket.payload.community, ticket.publicKey],
+      ["my-server", "my-server", data, "mainnet", ring.keys.node.publicKey],
     );
     const week = NOW + 6 * DAY_MS;
     await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [ticket], issuedAt: week });
-    const { live } = await ring.good(["verify", "peers.json", "--public-key", ring.keys.p.publicKey], at(week));
-    assert.equal(live, 1);
+    const { live, peers } = await ring.good(["verify", "peers.json", "--public-key", ring.keys.p.publicKey], at(week));
+    assert.deepEqual([live, peers[0].data], [1, data]);
     await writeCapsule(ring.path("peers.json"), ring.keys.p, { peers: [ticket], issuedAt: week, community: "testnet" });
     const elsewhere = ["verify", "peers.json", "--public-key", ring.keys.p.publicKey, "--community", "testnet"];
     assert.deepEqual((await ring.good(elsewhere, at(week))).refused, { COMMUNITY_MISMATCH: 1 });
@@ -1064,7 +1067,7 @@ describe("who", () => {
   test("shows whom a beacon lists, each by a good ticket, and counts the others", async (context) => {
     const [peer, other] = [newPeer(), newPeer()];
     const tickets = [
-      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet" }),
+      signTicket(peer, { issuedAt: NOW - 10_000, community: "mainnet", data: "state=away" }),
       signTicket(other, { issuedAt: NOW - 600_000, community: "mainnet" }),
       { ...signTicket(other, { issuedAt: NOW, community: "mainnet" }), signature: signTicket(peer).signature },
     ];
@@ -1072,11 +1075,13 @@ describe("who", () => {
     const { code, stdout } = await capsule(["who", beacon.url]);
     assert.equal(code, 0);
     const [head, row, empty, ...last] = stdout.split("\n");
-    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY$/);
-    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(peer.publicKey), empty], [peer.peerId, true, ""]);
+    assert.match(head, /^PEER +USER +STATUS +UNTIL +KEY +DATA$/);
+    assert.deepEqual([row.split(/ {2,}/)[0], row.endsWith(`${peer.publicKey}  state=away`), empty], [peer.peerId, true, ""]);
     assert.deepEqual(last, [`1 live and 0 recently seen of mainnet, verified: ${beacon.url}`, "not shown: 1 EXPIRED, 1 SIGNATURE_INVALID", ""]);
     const { result } = await json(["who", `${beacon.url}/`]);
-    assert.deepEqual(result.peers.map(({ peerId, publicKey, status }) => [peerId, publicKey, status]), [[peer.peerId, peer.publicKey, "live"]]);
+    assert.deepEqual(result.peers.map(({ peerId, data, publicKey, status }) => [peerId, data, publicKey, status]), [
+      [peer.peerId, "state=away", peer.publicKey, "live"],
+    ]);
   });
 
   test("verifies a capsule first", async (context) => {

@@ -31,6 +31,7 @@ fn original() -> String {
     let payload = Payload {
         peer_id: PeerId::new(ORIGINAL).unwrap(),
         user_id: UserId::new("somebody").unwrap(),
+        data: None,
         issued_at: NOW,
         expires_at: NOW.after(Duration::from_secs(180)),
         nonce: Nonce::new(vec![7; 16]).unwrap(),

@@ -20,6 +20,7 @@ fn steps(criterion: &mut Criterion) {
     let payload = Payload {
         peer_id: PeerId::new("0190f3a2-5b7c-7def-8a01-23456789abcd").unwrap(),
         user_id: UserId::new("somebody").unwrap(),
+        data: None,
         issued_at: NOW,
         expires_at: NOW.after(Duration::from_secs(180)),
         nonce: Nonce::new(vec![7; 16]).unwrap(),

@@ -54,6 +54,7 @@ pub(crate) fn ticket(series: u64, number: u64, now: UnixMillis, lifetime: Durati
     let payload = Payload {
         peer_id: PeerId::new(&format!("{series:016x}-{number:019x}")).ok_or_else(|| made_here("peerId"))?,
         user_id: UserId::new("somebody").ok_or_else(|| made_here("userId"))?,
+        data: None,
         issued_at: now,
         expires_at: now.after(lifetime),
         nonce: Nonce::new(nonce).ok_or_else(|| made_here("nonce"))?,

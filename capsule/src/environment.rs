@@ -50,6 +50,8 @@ pub(crate) const TICKET_MAX_LIFETIME_MS: &str = "RENDEZVOUS_TICKET_MAX_LIFETIME_
 pub(crate) const ANNOUNCE_PEER_ID: &str = "RENDEZVOUS_ANNOUNCE_PEER_ID";
 /// The user's name.
 pub(crate) const ANNOUNCE_USER_ID: &str = "RENDEZVOUS_ANNOUNCE_USER_ID";
+/// What the peer says about itself.
+pub(crate) const ANNOUNCE_DATA: &str = "RENDEZVOUS_ANNOUNCE_DATA";
 /// The private key itself that signs the peer's tickets.
 pub(crate) const ANNOUNCE_PRIVATE_KEY: &str = "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY";
 /// Life of the peer's tickets, in milliseconds.
@@ -63,7 +65,7 @@ pub(crate) const PASSPHRASE_FILE: &str = "RENDEZVOUS_PASSPHRASE_FILE";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -85,6 +87,7 @@ const NAMES: [&str; 27] = [
     TICKET_MAX_LIFETIME_MS,
     ANNOUNCE_PEER_ID,
     ANNOUNCE_USER_ID,
+    ANNOUNCE_DATA,
     ANNOUNCE_PRIVATE_KEY,
     ANNOUNCE_TTL_MS,
     ANNOUNCE_INTERVAL_MS,

@@ -9,6 +9,7 @@ pub(crate) fn ticket(peer: &str, seed: u8, issued_at: u64) -> Ticket {
     let payload = Payload {
         peer_id: PeerId::new(peer).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         issued_at: UnixMillis::saturating(issued_at),
         expires_at: UnixMillis::saturating(issued_at + 1_000),
         nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -5,13 +5,13 @@ use std::path::Path;
 use rendezvous_protocol::announcer::Identity;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PrivateKey;
-use rendezvous_protocol::ticket::{PeerId, UserId};
+use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 
 use crate::beacon::{BEACONS_MAX, Beacon};
 use crate::environment::{self, Environment, EnvironmentError};
 use crate::failure::{Cause, Failure};
 use crate::keys::{self, KeyFileError};
-use crate::values::{parse_community, parse_peer_id, parse_user_id};
+use crate::values::{parse_community, parse_data, parse_peer_id, parse_user_id};
 
 /// The community of those who name none.
 const DEFAULT_COMMUNITY: &str = "mainnet";
@@ -126,6 +126,7 @@ pub(crate) fn private_key(
 pub(crate) fn identity(
     peer_id: Option<&PeerId>,
     user_id: Option<&UserId>,
+    data: Option<&PeerData>,
     community: Community,
     key: Option<&Path>,
     environment: &Environment,
@@ -135,6 +136,7 @@ pub(crate) fn identity(
     let user_id = first(user_id.cloned(), environment, environment::ANNOUNCE_USER_ID, parse_user_id)?
         .or_else(|| UserId::new(peer_id.as_str()))
         .ok_or(SettingsError::NoPeerId)?;
+    let data = first(data.cloned(), environment, environment::ANNOUNCE_DATA, parse_data)?;
     let key = private_key(key, environment, environment::ANNOUNCE_PRIVATE_KEY)?.ok_or(SettingsError::NoTicketKey)?;
-    Ok(Identity { key, peer_id, user_id, community })
+    Ok(Identity { key, peer_id, user_id, data, community })
 }

@@ -78,6 +78,15 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// The beginning of what a stranger wrote, as [`printable`] shows it: a cell of a table.
+pub(crate) fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        None => printable(text),
+        Some((end, _)) => text.get(..end).map(printable).unwrap_or_default() + "…",
+    }
+}
+
 /// Lines whose cells stand below one another, two spaces apart.
 pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut widths: Vec<usize> = Vec::new();
@@ -138,6 +147,8 @@ mod tests {
     #[test]
     fn escape_sequences_and_reordering_are_shown_and_not_obeyed() {
         assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+        assert_eq!(shortened(&"é".repeat(40)), "é".repeat(40));
+        assert_eq!(shortened(&format!("\u{1b}{}", "é".repeat(40))), format!("\\u{{1b}}{}…", "é".repeat(39)));
         assert_eq!(printable("né \"x\" 'y' \\ 名"), "né \"x\" 'y' \\ 名");
     }
 

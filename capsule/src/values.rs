@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, ROLE_MAX_KEYS};
+use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, DATA_MAX_BYTES, ROLE_MAX_KEYS};
 use rendezvous_protocol::merge::Shares;
 use rendezvous_protocol::origin::Origin;
-use rendezvous_protocol::ticket::{PeerId, UserId};
+use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::beacon::BEACONS_MAX;
@@ -44,6 +44,13 @@ pub(crate) fn parse_peer_id(text: &str) -> Result<PeerId, String> {
 /// A user's name.
 pub(crate) fn parse_user_id(text: &str) -> Result<UserId, String> {
     UserId::new(text).ok_or_else(|| "must be 1 to 128 bytes of UTF-8 without control characters".to_owned())
+}
+
+/// What a peer says about itself.
+pub(crate) fn parse_data(text: &str) -> Result<PeerData, String> {
+    PeerData::new(text).ok_or_else(|| {
+        format!("must be 1 to {DATA_MAX_BYTES} bytes of UTF-8 without control characters, and it has {}", text.len())
+    })
 }
 
 /// A number of peers in a capsule.

@@ -166,6 +166,7 @@ fn ticket(peer_id: &str) -> String {
     let payload = Payload {
         peer_id: PeerId::new(peer_id).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         issued_at,
         expires_at: UnixMillis::saturating(issued_at.as_u64() + 180_000),
         nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -7,7 +7,7 @@ import { type Reason, isBeaconCode } from "./reason.js";
 import { demand, isTime, readObject } from "./ticket.js";
 
 /** Bytes of a beacon's whole answer. */
-export const ANSWER_MAX_BYTES = 256 * 1024;
+export const ANSWER_MAX_BYTES = 512 * 1024;
 /** Tickets that are looked at in one answer. */
 const ANSWER_MAX_TICKETS = 200;
 

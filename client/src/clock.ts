@@ -9,8 +9,11 @@
 
 import { CLOCK_SKEW_MS } from "./ticket.js";
 
-/** Clocks this close are the same: a round trip may take as long. */
-const TOLERANCE_MS = 5_000;
+/**
+ * Clocks this close are the same: a round trip may take as long. If the machine's own two part by more, it slept, or its
+ * clock was set; what a late timer missed is due anyway.
+ */
+export const TOLERANCE_MS = 5_000;
 /** Clocks this close can do with the same tickets, as beacons let clocks differ by a little more. */
 const SHARED_MS = 12_000;
 const MAX_CORRECTION_MS = 86_400_000;
@@ -28,6 +31,15 @@ export class Clock {
   /** Added to this machine's clock to have the community's. */
   offsetMs = 0;
   readonly #samples = new Map<string, number>();
+  /** How far this machine's wall clock was ahead of its steady one at the last look. */
+  #wallAheadMs = NaN;
+
+  /** Tells whether the two clocks of this machine have parted since the last look; not at the first. */
+  look(now: number, elapsed: number): boolean {
+    const movedMs = Math.abs(now - elapsed - this.#wallAheadMs);
+    this.#wallAheadMs = now - elapsed;
+    return movedMs > TOLERANCE_MS;
+  }
 
   /** @returns Whether the community's clock was moved. */
   observe(source: string, offsetMs: number): boolean {
@@ -55,6 +67,7 @@ export class Clock {
   reset(): void {
     this.#samples.clear();
     this.offsetMs = 0;
+    this.#wallAheadMs = NaN;
   }
 
   /**

@@ -11,8 +11,6 @@ export type Equation = (publicKey: Bytes, signature: Bytes, message: Bytes) => b
 /** The same with key and signature in base64, under the strict rule. Never rejects. */
 export type Verify = (publicKey: string, signature: unknown, message: Bytes) => Promise<boolean>;
 
-/** The prime of the field. */
-const P = 2n ** 255n - 19n;
 /**
  * The points of small order are (0, 1), (0, -1), those two with y = 0, and the four whose double is one of the latter.
  * By the law of addition those have x^2 = -y^2; with d = -121665/121666, -x^2 + y^2 = 1 + d x^2 y^2 becomes the factor
@@ -24,8 +22,8 @@ function isOfSmallOrder(point: Bytes): boolean {
     255,
     point.reduceRight((number, byte) => (number << 8n) | BigInt(byte), 0n),
   );
-  const square = y * y;
-  return (y * (square - 1n) * (121_665n * square * square - 243_332n * square + 121_666n)) % P === 0n;
+  const q = y * y - 1n;
+  return (y * q * ((121_665n * q - 2n) * q - 1n)) % (2n ** 255n - 19n) === 0n;
 }
 
 /** Puts the strict rule before `equation`. */

@@ -14,13 +14,14 @@ export interface Lock {
   release(): void;
 }
 
+/** The events of the window of that name. */
 export interface PageEvents {
-  /** The network, or the page, is back. */
-  wake(): void;
+  /** The network is back; or the page, which was not to be seen. */
+  online(): void;
   offline(): void;
   /** The page goes, perhaps to come back. */
-  hide(): void;
-  show(): void;
+  pagehide(): void;
+  pageshow(): void;
 }
 
 export interface Host {
@@ -57,11 +58,8 @@ export function defaultHost(): Host {
       // Node's global object is no EventTarget.
       const on = (target: EventTarget | undefined, type: string, listener: () => void) =>
         target?.addEventListener?.(type, listener, { signal });
-      on(scope, "online", events.wake);
-      on(scope, "offline", events.offline);
-      on(scope, "pagehide", events.hide);
-      on(scope, "pageshow", events.show);
-      on(scope.document, "visibilitychange", () => scope.document?.visibilityState === "visible" && events.wake());
+      for (const type in events) on(scope, type, events[type as keyof PageEvents]);
+      on(scope.document, "visibilitychange", () => scope.document?.hidden || events.online());
     },
     subtle: scope.crypto?.subtle,
   };

@@ -42,9 +42,9 @@ export function readJson(text: string): Json {
   return read(0);
 }
 
-/** As it would be read. */
-export function jsonOf(fields: Record<string, Json>): JsonObject {
-  return new Map(Object.entries(fields));
+/** As it would be read. What is undefined is left out. */
+export function jsonOf(fields: Record<string, Json | undefined>): JsonObject {
+  return new Map(Object.entries(fields).filter(([, value]) => value !== undefined) as [string, Json][]);
 }
 
 /**

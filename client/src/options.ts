@@ -4,7 +4,15 @@ import { base64, readPublicKey, readUrl } from "./bytes.js";
 import type { Publishers, Trust } from "./capsule.js";
 import type { IdentitySigner } from "./identity.js";
 import type { Root } from "./root.js";
-import { TICKET_MAX_LIFETIME_MS, isCommunity, isPeerId, isUserId } from "./ticket.js";
+import {
+  DATA_MAX_BYTES,
+  type Profile,
+  TICKET_MAX_LIFETIME_MS,
+  USER_ID_MAX_BYTES,
+  isCommunity,
+  isPeerId,
+  isText,
+} from "./ticket.js";
 
 export interface RendezvousOptions {
   /** Whom to find: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
@@ -15,7 +23,12 @@ export interface RendezvousOptions {
    */
   peerId: string;
   /** The application's name for the user, seen by everybody: 1 to 128 bytes of UTF-8. Default: the `peerId`. */
-  userId?: string;
+  userId?: string | undefined;
+  /**
+   * What this peer says of itself to everybody, in a form of the application's own: 1 to 512 bytes of UTF-8 without
+   * control characters. Verifiers of version 0.1.0 refuse tickets with it.
+   */
+  data?: string | undefined;
   /** URLs of beacons. */
   beacons?: readonly string[];
   /**
@@ -41,9 +54,6 @@ export interface RendezvousOptions {
 }
 
 export interface Settings {
-  community: string;
-  peerId: string;
-  userId: string;
   /** Beacons, then capsules. */
   sources: { url: string; trust?: Trust | (Trust & Publishers) }[];
   identity: CryptoKeyPair | IdentitySigner | undefined;
@@ -58,12 +68,18 @@ function demand(holds: unknown, option: string, rule: string): asserts holds {
 }
 
 /** @throws TypeError that names the option. */
-export function readOptions(options: RendezvousOptions): Settings {
-  const { community, peerId, userId = peerId, identity, trustedKeys } = options;
+export function readProfile({ community, peerId, userId = peerId, data }: RendezvousOptions): Profile {
   demand(isCommunity(community), "community", "1 to 64 of A-Z a-z 0-9 . _ -");
   demand(peerId != null, "peerId", "given: PeerJS has none before its event `open`");
   demand(isPeerId(peerId), "peerId", '1 to 128 of ASCII without " \\ < > &');
-  demand(isUserId(userId), "userId", "1 to 128 bytes");
+  demand(isText(userId, USER_ID_MAX_BYTES), "userId", "1 to 128 bytes");
+  demand(data === undefined || isText(data, DATA_MAX_BYTES), "data", "1 to 512 bytes");
+  return { community, peerId, userId, data };
+}
+
+/** @throws TypeError that names the option. */
+export function readOptions(options: RendezvousOptions): Settings {
+  const { community, identity, trustedKeys } = options;
   demand(
     !identity || "privateKey" in identity || identity.publicKey?.length === 32,
     "identity",
@@ -90,9 +106,6 @@ export function readOptions(options: RendezvousOptions): Settings {
   });
   demand(beacons.length + capsules.length, "beacons or capsules", "given");
   return {
-    community,
-    peerId,
-    userId,
     identity,
     sources: [...[...new Set(beacons)].map((url) => ({ url })), ...capsules],
     minActivePeers: number("minActivePeers", 3, 0, 1_000),

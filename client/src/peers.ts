@@ -30,6 +30,8 @@ export interface Peer {
   readonly peerId: string;
   /** The application's name for the user, as the peer itself says it: show it as text only. */
   readonly userId: string;
+  /** What the peer says of itself, in the application's own form; undefined if nothing. Anybody may say anything. */
+  readonly data: string | undefined;
   /** Base64 of the 32 bytes of the Ed25519 key that signed the ticket. */
   readonly publicKey: string;
   /** Whether live tickets of several keys claim this `peerId`. Let the peer prove its key before you believe which it is. */
@@ -63,7 +65,7 @@ export interface PeerChanges {
   readonly gone: Peer[];
   /** Announced again. */
   readonly renewed: Peer[];
-  /** With another key or `userId`, or the key is contested by others than before. */
+  /** With another key, `userId` or `data`, or the key is contested by others than before. */
   readonly changed: Peer[];
 }
 
@@ -163,7 +165,7 @@ export class Peers {
   readonly #own: string;
   readonly #random: () => number;
   /** This peer's key, as soon as it is known. */
-  ownKey: string | undefined;
+  declare ownKey: string | undefined;
   readonly #names = new Map<string, Name>();
   /** By peerId. */
   readonly #links = new Map<string, Link>();
@@ -175,7 +177,7 @@ export class Peers {
   /** Counts whatever may change the list or its order, but for time. */
   changes = 0;
   /** The claims in the list. */
-  #listed: Record<keyof PeerList, Claim[]> = { live: [], recentlySeen: [] };
+  #listed!: Record<keyof PeerList, Claim[]>;
   #all: PeerList = { live: [], recentlySeen: [] };
   /**
    * For which changes the list was made, and from when until when nothing in it ends or begins by itself, in milliseconds
@@ -364,7 +366,7 @@ export class Peers {
 
   /** The same object as the last time, if it says the same. */
   #peerOf(claim: Claim, live: boolean): Peer {
-    const { peerId, userId, publicKey, issuedAt, expiresAt, source } = claim;
+    const { peerId, userId, data, publicKey, issuedAt, expiresAt, source } = claim;
     const others = (this.#names.get(peerId) as Name).live.filter((other) => other !== claim);
     const otherKeys = others.map((other) => other.publicKey).sort();
     // Of one claim two tickets are never of one time.
@@ -374,6 +376,7 @@ export class Peers {
       claim.shown = {
         peerId,
         userId,
+        data,
         publicKey,
         contested: !!others[0],
         otherKeys,
@@ -507,7 +510,7 @@ export function changesBetween(before: PeerList, now: PeerList): PeerChanges {
   const byName = ({ live }: PeerList) => new Map(live.map((peer) => [peer.peerId, peer]));
   const [old, current] = [byName(before), byName(now)];
   const changes: PeerChanges = { appeared: [], gone: [], renewed: [], changed: [] };
-  const same = ({ publicKey, userId, otherKeys }: Peer) => JSON.stringify([publicKey, userId, otherKeys]);
+  const same = ({ userId, data, publicKey, otherKeys }: Peer) => JSON.stringify([userId, data, publicKey, otherKeys]);
   for (const [peerId, peer] of current) {
     const former = old.get(peerId);
     if (former === peer) continue;

@@ -15,20 +15,21 @@ import {
   type Trust,
   readCapsule,
 } from "./capsule.js";
-import { Clock, aheadOf } from "./clock.js";
+import { Clock, TOLERANCE_MS, aheadOf } from "./clock.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
 import { type Json, readJson } from "./json.js";
-import { type RendezvousOptions, type Settings, readOptions } from "./options.js";
+import { type RendezvousOptions, type Settings, readOptions, readProfile } from "./options.js";
 import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
 import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
-import { ClockJump, JUMP_MS, untilNext } from "./schedule.js";
+import { untilNext } from "./schedule.js";
 import { Source, type SourceStatus } from "./source.js";
 import type { Store } from "./store.js";
 import {
+  type Profile,
   Refusal,
   type Ticket,
   type TicketRules,
@@ -92,10 +93,13 @@ export interface Rendezvous {
 const FAREWELL_MS = 3_000;
 /** What a clock that was wrong explains. */
 const UNTIMELY = /^(NOT_YET_VALID|EXPIRED|STALE_TICKET)$/;
-/** Characters of a ticket that is handed over. The longest there is takes less than half, whatever its layout. */
+/** Characters of a ticket that is handed over. The longest there is takes less than half, in its normal form. */
 const TICKET_MAX_LENGTH = 4_096;
 /** Once when the beacon has told its time, and once when another one has agreed with it. */
 const MOST_REPEATS = 2;
+
+/** A claim, as a beacon is told to leave it out. */
+const claimOf = ({ peerId, publicKey }: Pick<Ticket, "peerId" | "publicKey">): string => `${peerId}:${publicKey}`;
 
 /** What a source had. */
 interface Found extends Tickets {
@@ -133,6 +137,8 @@ interface Run {
  */
 export class Rendezvous extends EventTarget {
   readonly #settings: Settings;
+  /** Tickets of another object are not announced any more. */
+  #profile: Profile;
   readonly #host: Host;
   readonly #sources: Source[];
   readonly #peers: Peers;
@@ -145,13 +151,12 @@ export class Rendezvous extends EventTarget {
   #stopped: Promise<void> = Promise.resolve();
   /** Held until the beacons know that this peer has left, or until it is back. */
   #lastLock: Lock | undefined;
-  /** This peer's claim, as a beacon is told to leave it out. */
+  /** This peer's {@link claimOf}. */
   #own!: string;
-  readonly #clockJump = new ClockJump();
   #timeToFirstPeerMs: number | undefined;
   #status: RendezvousStatus | undefined;
   /** What listeners to `change` know. */
-  #told: { peers: PeerList; status?: RendezvousStatus } = { peers: { live: [], recentlySeen: [] } };
+  #told: { peers: PeerList; status?: RendezvousStatus };
   #isTelling = false;
   /** What was last stored, by {@link Peers.changes}. */
   #saved = 0;
@@ -162,12 +167,14 @@ export class Rendezvous extends EventTarget {
   constructor(options: RendezvousOptions, host: Host);
   constructor(options: RendezvousOptions, host: Host = defaultHost()) {
     super();
+    this.#profile = readProfile(options);
     this.#settings = readOptions(options);
     this.#host = host;
-    const { peerId, sources } = this.#settings;
+    const { sources } = this.#settings;
     this.#sources = sources.map(({ url, trust }) => new Source(url, trust));
-    this.#peers = new Peers(peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
+    this.#peers = new Peers(this.#profile.peerId, (key) => this.#isRevoked("ticketKeys", key), host.random);
     this.#announcement = this.#newAnnouncement();
+    this.#told = { peers: this.peers() };
   }
 
   /**
@@ -207,6 +214,22 @@ export class Rendezvous extends EventTarget {
       this.#tell();
     }
     return this.#stopped;
+  }
+
+  /**
+   * Changes what this peer says of itself. Beacons hear of it as soon as they take another ticket, 45 seconds after the one
+   * before: of several changes in that time, the last.
+   *
+   * @param changes What is not in it stays as it is; what is undefined is as if it had never been given.
+   * @throws TypeError that names what is wrong. Then nothing changes.
+   */
+  update(changes: Pick<RendezvousOptions, "userId" | "data">): void {
+    const { community, peerId } = this.#profile;
+    const profile = readProfile({ ...this.#profile, ...changes, community, peerId });
+    if (JSON.stringify(profile) === JSON.stringify(this.#profile)) return;
+    this.#profile = profile;
+    for (const { schedule } of this.#sources) schedule.changed(this.#host.elapsed());
+    if (this.#run) this.#step(this.#run);
   }
 
   /**
@@ -263,7 +286,7 @@ export class Rendezvous extends EventTarget {
     const run = this.#run;
     await run?.started;
     if (!run?.identity) return undefined;
-    const made = this.#announcement.ticketFor(undefined, this.#now(), run.identity);
+    const made = this.#announcement.ticketFor(this.#profile, undefined, this.#now(), run.identity);
     return (await this.#within(made, run.stop.signal)).json;
   }
 
@@ -349,8 +372,7 @@ export class Rendezvous extends EventTarget {
   }
 
   #newAnnouncement(): Announcement {
-    const { community, peerId, userId, ticketLifetimeMs } = this.#settings;
-    return new Announcement({ community, peerId, userId }, ticketLifetimeMs);
+    return new Announcement(this.#settings.ticketLifetimeMs);
   }
 
   /** One for all beacons, but for those whose clocks need tickets of their own. */
@@ -374,10 +396,10 @@ export class Rendezvous extends EventTarget {
     if (!stopped.aborted) {
       this.#host.listen(
         {
-          wake: () => this.#wake(run),
+          online: () => this.#wake(run),
           offline: () => this.#sources.forEach(({ schedule }) => schedule.pause(this.#host.elapsed())),
-          hide: () => this.#leave(run),
-          show: () => this.#enter(run),
+          pagehide: () => this.#leave(run),
+          pageshow: () => this.#enter(run),
         },
         stopped,
       );
@@ -393,12 +415,12 @@ export class Rendezvous extends EventTarget {
     const identity = (this.#identity ??= await loadIdentity(this.#settings.identity, store, this.#host.subtle));
     if (run.stop.signal.aborted) return;
     run.identity = identity;
-    const ownKey = (this.#peers.ownKey = base64(identity.publicKey));
-    this.#own = encodeURIComponent(`${this.#settings.peerId}:${ownKey}`);
-    const { community, trustedKeys } = this.#settings;
+    const { community, peerId } = this.#profile;
+    const publicKey = (this.#peers.ownKey = base64(identity.publicKey));
+    this.#own = claimOf({ peerId, publicKey });
     const rules = (run.rules = {
       community,
-      trustedKeys,
+      trustedKeys: this.#settings.trustedKeys,
       verify: strict(identity.verify),
       isKnown: (ticket: Ticket) => this.#peers.has(ticket),
       isRevoked: this.#peers.isRevoked,
@@ -413,10 +435,9 @@ export class Rendezvous extends EventTarget {
   #enter(run: Run): void {
     if (run.presence || run.stop.signal.aborted) return;
     const presence = (run.presence = new AbortController());
-    this.#clockJump.reset();
     this.#clock.reset();
     for (const { schedule } of this.#sources) schedule.begin(this.#host.elapsed());
-    const { community, peerId } = this.#settings;
+    const { community, peerId } = this.#profile;
     this.#host.lock(`rendezvous-beacon:${community}:${peerId}`, presence.signal).then(
       (lock) => {
         if (presence.signal.aborted) return lock.release();
@@ -431,9 +452,7 @@ export class Rendezvous extends EventTarget {
   /** The page goes, at once. It may come back. */
   #leave(run: Run): void {
     if (!run.presence) return;
-    const { signal } = new AbortController();
-    for (const [source, body] of this.#farewells(run)) this.#leaveAt(source, body, signal).catch(() => {});
-    this.#end(run);
+    void this.#sayGoodbye(run);
     run.lock?.release();
     run.lock = undefined;
   }
@@ -445,9 +464,9 @@ export class Rendezvous extends EventTarget {
     for (const source of this.#sources) {
       source.visit?.abort();
       source.accepted = source.sent = undefined;
-      if (source.announcement) source.announcement.current = undefined;
     }
-    this.#announcement.current = undefined;
+    // The next ticket has to be newer than the goodbye: those that there are have had their time.
+    this.#profile = { ...this.#profile };
     this.#tell();
   }
 
@@ -455,9 +474,20 @@ export class Rendezvous extends EventTarget {
     const lock = (this.#lastLock = run.lock);
     const abort = new AbortController();
     const limited = (promise: Promise<unknown>) => this.#within(promise, abort.signal, FAREWELL_MS);
-    const sent = this.#farewells(run).map(([source, body]) => {
-      const told = this.#leaveAt(source, body, abort.signal);
-      return (source.goodbye = limited(told).catch(() => {}));
+    // Nobody is told if another page takes over.
+    const told = this.#sources.filter(
+      (source) => lock && !run.heir && (source.sent?.expiresAt as number) > this.#nowAt(source),
+    );
+    const sent = told.map((source) => {
+      // The newest: the beacon may have got more than it has answered.
+      const last = source.sent as CurrentTicket;
+      const { current = last } = this.#announcementFor(source);
+      const { farewell } = current.issuedAt < last.issuedAt ? last : current;
+      // Outlives the page. A string needs no preflight, for which there would be no time; `sendBeacon` would take cookies
+      // and the page along.
+      const init: RequestInit = { method: "POST", body: `{"ticket":${farewell}}`, keepalive: true };
+      const goodbye = this.#request(this.#url(source, "leave"), abort.signal, init);
+      return (source.goodbye = limited(goodbye).catch(() => {}));
     });
     this.#end(run);
     await Promise.allSettled([...sent, limited(Promise.resolve(run.saving))]);
@@ -465,29 +495,8 @@ export class Rendezvous extends EventTarget {
     lock?.release();
   }
 
-  /**
-   * Outlives the page. A string needs no preflight, for which there would be no time; `sendBeacon` would take cookies and
-   * the page along.
-   */
-  #leaveAt(source: Source, body: string, signal: AbortSignal): Promise<Reply> {
-    return this.#request(this.#url(source, "leave"), signal, { method: "POST", body, keepalive: true });
-  }
-
-  /** None if another page takes over. */
-  #farewells(run: Run): [Source, string][] {
-    const sent = this.#sources.filter(
-      (source) => run.lock && !run.heir && (source.sent?.expiresAt as number) > this.#nowAt(source),
-    );
-    return sent.map((source) => {
-      // The newest: the beacon may have got more than it has answered.
-      const last = source.sent as CurrentTicket;
-      const { current = last } = this.#announcementFor(source);
-      return [source, `{"ticket":${(current.issuedAt < last.issuedAt ? last : current).farewell}}`];
-    });
-  }
-
   #url(source: Source, path: string): string {
-    return `${source.url}/${path}?community=${this.#settings.community}`;
+    return `${source.url}/${path}?community=${this.#profile.community}`;
   }
 
   #request(url: string, signal: AbortSignal, init?: RequestInit, maxBytes = ANSWER_MAX_BYTES): Promise<Reply> {
@@ -510,7 +519,7 @@ export class Rendezvous extends EventTarget {
   #step(run: Run): void {
     if (!run.presence) return;
     const elapsed = this.#host.elapsed();
-    if (this.#clockJump.look(this.#host.now(), elapsed)) {
+    if (this.#clock.look(this.#host.now(), elapsed)) {
       this.#clock.reset();
       return this.#wake(run);
     }
@@ -595,7 +604,12 @@ export class Rendezvous extends EventTarget {
       await source.goodbye;
       signal.throwIfAborted();
       try {
-        const made = announcement.ticketFor(source.accepted, this.#nowAt(source), run.identity as Identity);
+        const made = announcement.ticketFor(
+          this.#profile,
+          source.accepted,
+          this.#nowAt(source),
+          run.identity as Identity,
+        );
         ticket = source.sent = await this.#within(made, signal);
       } catch {
         signal.throwIfAborted();
@@ -607,19 +621,19 @@ export class Rendezvous extends EventTarget {
     const sentAt = this.#host.now();
     const { status, body } = await (ticket
       ? this.#request(this.#url(source, "announce"), signal, { method: "POST", body: `{"ticket":${ticket.json}}` })
-      : this.#request(`${this.#url(source, "peers")}&exclude=${this.#own}`, signal));
+      : this.#request(`${this.#url(source, "peers")}&exclude=${encodeURIComponent(this.#own)}`, signal));
     signal.throwIfAborted();
-    const answer = readAnswer(status, body, this.#settings.community);
+    const answer = readAnswer(status, body, this.#profile.community);
     if (answer.serverTime !== undefined) {
       source.aheadMs = aheadOf(answer.serverTime, sentAt, this.#host.now());
       if (this.#clock.observe(source.url, source.aheadMs)) {
         // What was only said by the wrong time is asked for again at once.
-        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.schedule.forget();
+        for (const other of this.#sources) if (UNTIMELY.test(other.reason ?? "")) other.schedule.asked(-Infinity);
         this.#wake(run);
       }
     }
     const movedMs = Math.abs(this.#clock.offsetFor(source.aheadMs) - offsetMs);
-    if (repeats > 0 && ticket && UNTIMELY.test(answer.code ?? "") && movedMs > JUMP_MS) {
+    if (repeats > 0 && ticket && UNTIMELY.test(answer.code ?? "") && movedMs > TOLERANCE_MS) {
       // Unless another beacon has had it replaced.
       if (announcement.current === ticket) announcement.current = undefined;
       return this.#askBeacon(run, source, signal, repeats - 1);
@@ -630,12 +644,10 @@ export class Rendezvous extends EventTarget {
     signal.throwIfAborted();
     // Where another page announces, its claim is this one's.
     const isListed = ticket ? answer.listed : !run.lock || (source.accepted?.expiresAt as number) > this.#nowAt(source);
-    const found = dropDuplicates(listed, ({ peerId, publicKey }) => `${peerId}:${publicKey}`);
-    const isOwn = ({ peerId, publicKey }: Ticket) =>
-      peerId === this.#settings.peerId && publicKey === this.#peers.ownKey;
+    const found = dropDuplicates(listed, claimOf);
     // One of version 0.1.0 may list this peer to itself.
-    const hidesOwn = isListed && !found.tickets.some(isOwn);
-    const isComplete = answer.total === answer.tickets.length + (hidesOwn ? 1 : 0);
+    const hidesOwn = isListed && !found.tickets.some((ticket) => claimOf(ticket) === this.#own);
+    const isComplete = answer.total === answer.tickets.length + +hidesOwn;
     const code = unsigned ?? answer.code;
     return { ...found, isComplete, failed, code, retryAfterMs: answer.retryAfterMs };
   }
@@ -643,9 +655,12 @@ export class Rendezvous extends EventTarget {
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
     const { schedule, accepted } = source;
-    const leftMs = ticket ? ticket.renewBy - this.#nowAt(source) : 0;
-    if (!ticket || !schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random()))
-      return !answer.code;
+    if (!ticket) return !answer.code;
+    // A beacon has to have a newer one when a third of its life is left.
+    const leftMs = ticket.expiresAt - this.#settings.ticketLifetimeMs / 3 - this.#nowAt(source);
+    if (!schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random())) return !answer.code;
+    // It was on its way when that changed.
+    if (ticket.profile !== this.#profile) schedule.changed(this.#host.elapsed());
     // A ticket that was accepted before stays listed when a newer one is refused.
     if (!answer.code) source.accepted = answer.listed ? ticket : undefined;
     // Another page, or this one before its clock was set right, was ahead of it.
@@ -678,7 +693,7 @@ export class Rendezvous extends EventTarget {
 
   /** Obeys what capsules have revoked: those remembered, and the one just read. */
   async #remember(store: Store, source: Source, read = source.memory): Promise<Memory> {
-    const stored = await store.update(`capsule/${this.#settings.community}/${source.trust?.label}`, (value) => {
+    const stored = await store.update(`capsule/${this.#profile.community}/${source.trust?.label}`, (value) => {
       const held = readMemory(value);
       return read && (read.rootVersion - held.rootVersion || read.issuedAt - held.issuedAt) > 0 ? read : undefined;
     });
@@ -703,7 +718,7 @@ export class Rendezvous extends EventTarget {
     const run = this.#run;
     if (!run || this.#saved === this.#peers.changes) return;
     this.#saved = this.#peers.changes;
-    run.saving = this.#store?.update(`peers/${this.#settings.community}`, () => this.#peers.store());
+    run.saving = this.#store?.update(`peers/${this.#profile.community}`, () => this.#peers.store());
   }
 
   /** The peers of the last visit. The storage is believed no more than a beacon. */

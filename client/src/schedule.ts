@@ -5,8 +5,6 @@
 
 /** The longest time without a look at the clocks. */
 const TICK_MS = 10_000;
-/** Clocks that part by this much: the machine slept, or its clock was set. What a late timer missed is due anyway. */
-export const JUMP_MS = 5_000;
 /** How long beacons wait for the lock before they are asked for lists only. */
 const LOCK_PATIENCE_MS = 100;
 /** While the browser says that it is offline, which is not always right. */
@@ -21,6 +19,8 @@ const MIN_CAPSULE_PAUSE_MS = 30_000;
 const ASKED_PAUSE_MS = 3_000;
 /** How soon a source may be asked again, whatever it says. */
 const MIN_PAUSE_MS = 2_000;
+/** A beacon takes a new ticket this long after the one before. */
+export const ANNOUNCE_INTERVAL_MS = 45_000;
 /** What a beacon may ask for between two announces. */
 const MIN_ANNOUNCE_MS = 10_000;
 const USUAL_ANNOUNCE_MS = 60_000;
@@ -49,6 +49,8 @@ export class Schedule {
   #askedAt = -Infinity;
   /** When to announce again. */
   #renewAt = 0;
+  /** When the beacon takes another ticket, if it has one. */
+  #takesAt = Infinity;
   /** Whether it was asked again soon after it had said that an announce came too soon. */
   #hasInsisted = false;
   /** Lists asked for in a row while there were too few peers. */
@@ -76,16 +78,12 @@ export class Schedule {
     this.dueAt = Math.min(this.dueAt, Math.max(elapsed, this.#askedAt + ASKED_PAUSE_MS));
   }
 
-  /** The last answer counts for nothing, so that {@link hurry} need not wait. */
-  forget(): void {
-    this.#askedAt = -Infinity;
-  }
-
   /** The network is gone, as far as is known. */
   pause(elapsed: number): void {
     this.dueAt = elapsed + OFFLINE_PAUSE_MS;
   }
 
+  /** @param elapsed `-Infinity`: the last answer counts for nothing, so that {@link hurry} need not wait. */
   asked(elapsed: number): void {
     this.#askedAt = elapsed;
   }
@@ -114,12 +112,21 @@ export class Schedule {
     this.#hasInsisted = isTooSoon;
     const after = Math.min(pause * (1 + random / 10), leftMs);
     this.#renewAt = elapsed + Math.max(after, Math.min(pause, STALE_PAUSE_MS));
+    this.#takesAt = elapsed + Math.min(pause, ANNOUNCE_INTERVAL_MS);
     return true;
+  }
+
+  /** What tickets say has changed: announces as soon as the beacon takes another one. */
+  changed(elapsed: number): void {
+    const at = Math.max(elapsed, this.#takesAt);
+    this.#renewAt = Math.min(this.#renewAt, at);
+    // A beacon that fails is asked no sooner for that.
+    if (!this.failuresInARow) this.dueAt = Math.min(this.dueAt, at);
   }
 
   /** There is no ticket to announce with. */
   unsigned(elapsed: number): void {
-    this.#renewAt = elapsed + UNSIGNED_PAUSE_MS;
+    this.#renewAt = this.#takesAt = elapsed + UNSIGNED_PAUSE_MS;
   }
 
   /**
@@ -154,21 +161,4 @@ export class Schedule {
  */
 export function untilNext(elapsed: number, dueAt: number, listChangesAfterMs: number): number {
   return Math.min(TICK_MS, listChangesAfterMs, dueAt - elapsed);
-}
-
-/** Tells when the two clocks of a machine have parted. */
-export class ClockJump {
-  #aheadMs = NaN;
-
-  /** @returns Whether they have since the last look; not at the first. */
-  look(now: number, elapsed: number): boolean {
-    const moved = Math.abs(now - elapsed - this.#aheadMs);
-    this.#aheadMs = now - elapsed;
-    return moved > JUMP_MS;
-  }
-
-  /** The next look is the first. */
-  reset(): void {
-    this.#aheadMs = NaN;
-  }
 }

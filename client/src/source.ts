@@ -41,20 +41,21 @@ export interface SourceStatus {
 const LIES = /^(MALFORMED|UNSUPPORTED_|COMMUNITY_MISMATCH|LIFETIME_TOO_LONG|SIGNATURE_INVALID|DUPLICATE|TOO_LARGE)/;
 
 export class Source {
-  readonly schedule: Schedule;
+  declare readonly schedule: Schedule;
+  // Declared, and not defined as undefined one by one: what is not known yet is not there.
   /** Ends the request that is under way. */
-  visit: AbortController | undefined;
+  declare visit: AbortController | undefined;
   /** The ticket that this beacon is known to list, and the last one that it was sent. */
-  accepted: CurrentTicket | undefined;
-  sent: CurrentTicket | undefined;
+  declare accepted: CurrentTicket | undefined;
+  declare sent: CurrentTicket | undefined;
   /** Where this beacon's clock needs tickets of its own. */
-  announcement: Announcement | undefined;
+  declare announcement: Announcement | undefined;
   /** Settles when it knows that this peer has left, or was told in vain. */
-  goodbye: Promise<unknown> | undefined;
+  declare goodbye: Promise<unknown> | undefined;
   /** How far its clock is ahead of this machine's, in milliseconds. */
-  aheadMs: number | undefined;
+  declare aheadMs: number | undefined;
   /** What is remembered of capsules. */
-  memory: Memory | undefined;
+  declare memory: Memory | undefined;
 
   readonly #status: { -readonly [Field in keyof SourceStatus]: SourceStatus[Field] };
 

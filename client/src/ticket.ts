@@ -11,7 +11,8 @@ import { type Json, type JsonObject, canonical, jsonOf, readJson } from "./json.
 export const TICKET_MAX_LIFETIME_MS = 180_000;
 /** How far a time may lie in the verifier's future, in milliseconds: honest clocks differ. */
 export const CLOCK_SKEW_MS = 15_000;
-const USER_ID_MAX_BYTES = 128;
+export const USER_ID_MAX_BYTES = 128;
+export const DATA_MAX_BYTES = 512;
 const NONCE_MIN_BYTES = 12;
 const NONCE_MAX_BYTES = 32;
 
@@ -48,6 +49,7 @@ export function readObject(bytes: Bytes, code?: string): Fields {
 export interface Ticket {
   readonly peerId: string;
   readonly userId: string;
+  readonly data: string | undefined;
   readonly issuedAt: number;
   readonly expiresAt: number;
   /** Base64 of the 32 bytes. */
@@ -82,8 +84,8 @@ export function isPeerId(text: unknown): text is string {
 }
 
 /** Half of a surrogate pair has no UTF-8, and so no bytes that could have been signed. */
-export function isUserId(text: unknown): text is string {
-  return typeof text === "string" && /^[^\p{Cc}\p{Cs}]+$/u.test(text) && utf8(text).length <= USER_ID_MAX_BYTES;
+export function isText(text: unknown, maxBytes: number): text is string {
+  return typeof text === "string" && /^[^\p{Cc}\p{Cs}]+$/u.test(text) && utf8(text).length <= maxBytes;
 }
 
 export function isTime(value: unknown): value is number {
@@ -103,7 +105,7 @@ export function demandSupported(version: number, algorithm: string): void {
  */
 export function parseTicket(value: Json): Ticket {
   const { version, algorithm, publicKey, signature, payload } = fieldsOf(value);
-  const { peerId, userId, issuedAt, expiresAt, nonce, community } = fieldsOf(payload);
+  const { peerId, userId, data, issuedAt, expiresAt, nonce, community } = fieldsOf(payload);
   const nonceBytes = readBase64(nonce)?.length as number;
   demand(
     isTime(version) &&
@@ -111,7 +113,7 @@ export function parseTicket(value: Json): Ticket {
       readKey(publicKey) &&
       readBase64(signature)?.length === 64 &&
       isPeerId(peerId) &&
-      isUserId(userId) &&
+      isText(userId, USER_ID_MAX_BYTES) &&
       isTime(issuedAt) &&
       isTime(expiresAt) &&
       issuedAt < expiresAt &&
@@ -120,12 +122,13 @@ export function parseTicket(value: Json): Ticket {
       // All of these are there, so there are no others: a ticket to leave must never be taken for one that says "I am
       // here".
       (value as JsonObject).size === 5 &&
-      (payload as JsonObject).size === (isCommunity(community) ? 6 : 5),
+      (payload as JsonObject).size === 5 + +isCommunity(community) + +isText(data, DATA_MAX_BYTES),
   );
   demandSupported(version, algorithm);
   return {
     peerId,
     userId,
+    data: data as string | undefined,
     publicKey: publicKey as string,
     issuedAt,
     expiresAt,
@@ -225,19 +228,25 @@ export interface Signer {
   sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
+/** What all tickets of this peer's own say. */
+export interface Profile {
+  readonly community: string;
+  readonly peerId: string;
+  readonly userId: string;
+  /** Not in a ticket to leave. */
+  readonly data: string | undefined;
+}
+
 /** What a ticket of this peer's own says; the nonce is made for each. */
-export interface PayloadFields {
-  peerId: string;
-  userId: string;
-  community: string;
-  issuedAt: number;
-  expiresAt: number;
+export interface PayloadFields extends Profile {
+  readonly issuedAt: number;
+  readonly expiresAt: number;
 }
 
 /** Signs a ticket, to be listed or to leave, and gives its normal form. */
 export async function signTicket(fields: PayloadFields, leave: boolean, signer: Signer): Promise<string> {
   const nonce = base64(crypto.getRandomValues(new Uint8Array(NONCE_MIN_BYTES)));
-  const payload = jsonOf({ ...fields, nonce, ...(leave && { leave }) });
+  const payload = jsonOf({ ...fields, nonce, ...(leave && { leave, data: undefined }) });
   const signature = await signer.sign(utf8(canonical(payload)));
   return canonical(
     jsonOf({

@@ -624,7 +624,7 @@ describe("being listed", () => {
         const ann = client(world, host, options);
         await ann.start();
         await world.pass(5_000 + visitMs);
-        host.events("hide");
+        host.events("pagehide");
         await world.pass(150);
         for (const beacon of beacons) assert.equal(beacon.lists("ann"), false);
         const again = client(world, world.host({ clockErrorMs, store: host.store }), options);
@@ -635,20 +635,47 @@ describe("being listed", () => {
       }
   });
 
-  test("a goodbye that the next announce has overtaken costs two seconds; a second return at once has to wait", async () => {
-    const world = new World();
-    const beacon = new Beacon(world, "https://one.example");
+  /** A place to run in whose goodbyes take 800 ms. */
+  function slowToLeave(world) {
     const host = world.host();
-    const ann = client(world, host, { beacons: [beacon.origin] });
-    await ann.start();
-    await world.pass(5_000);
     const { fetch } = host;
     host.fetch = async (url, init) => {
       if (url.includes("/leave")) await new Promise((resolve) => world.setTimer(resolve, 800));
       return fetch(url, init);
     };
-    host.events("hide");
-    host.events("show");
+    return host;
+  }
+
+  test("a page that is shown again waits for its own goodbye, and is listed at once after it", async () => {
+    const world = new World();
+    const beacon = new Beacon(world, "https://one.example");
+    const host = slowToLeave(world);
+    const ann = client(world, host, { beacons: [beacon.origin] });
+    await ann.start();
+    await world.pass(5_000);
+    host.events("pagehide");
+    host.events("pageshow");
+    await world.pass(2_000);
+    assert.ok(beacon.lists("ann"));
+    assert.deepEqual(
+      beacon.log.map(({ path, code }) => [path, code]).slice(-2),
+      [["/leave", undefined], ["/announce", undefined]],
+    );
+    await stop(world, ann);
+  });
+
+  test("a goodbye that the next announce has overtaken costs two seconds; a second return at once has to wait", async () => {
+    const world = new World();
+    const beacon = new Beacon(world, "https://one.example");
+    const before = slowToLeave(world);
+    const gone = client(world, before, { beacons: [beacon.origin] });
+    await gone.start();
+    await world.pass(5_000);
+    before.events("pagehide");
+    // The page that is loaded anew knows of no goodbye.
+    const host = world.host({ store: before.store });
+    const ann = client(world, host, { beacons: [beacon.origin] });
+    await ann.start();
     await world.pass(700);
     assert.equal(beacon.log.at(-1).code, "ANNOUNCE_TOO_SOON");
     await world.pass(500);
@@ -656,12 +683,11 @@ describe("being listed", () => {
     assert.equal(beacon.lists("ann"), false);
     await world.pass(2_000);
     assert.ok(beacon.lists("ann"));
-    host.fetch = fetch;
 
     // The one return at once is used up.
-    host.events("hide");
+    host.events("pagehide");
     await world.pass(1_000);
-    host.events("show");
+    host.events("pageshow");
     await world.pass(10_000);
     assert.equal(beacon.lists("ann"), false);
     assert.equal(source(ann).reason, "ANNOUNCE_TOO_SOON");

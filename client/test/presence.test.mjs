@@ -212,7 +212,7 @@ describe("changes", () => {
     await stop();
   });
 
-  test("another userId or key is a change, no renewal", async () => {
+  test("another userId, other data or another key is a change, no renewal", async () => {
     const { world, beacons, ann, heard, stop } = setting();
     const [beacon] = beacons;
     const bob = newPeer({ peerId: "bob", userId: "one" });
@@ -221,9 +221,12 @@ describe("changes", () => {
     await world.pass(1_000);
     beacon.put(ticketOf(world, { ...bob, userId: "two" }, { issuedAt: world.now }));
     await world.pass(30_000);
-    beacon.put(ticketOf(world, newPeer({ peerId: "bob" })));
+    beacon.put(ticketOf(world, { ...bob, userId: "two" }, { issuedAt: world.now, data: "away" }));
     await world.pass(MINUTE);
-    assert.deepEqual(heard, ["appeared bob live", "changed bob live", "changed bob live"]);
+    assert.equal(ann.peers().live[0].data, "away");
+    beacon.put(ticketOf(world, newPeer({ peerId: "bob" })));
+    await world.pass(MINUTE + 30_000);
+    assert.deepEqual(heard, ["appeared bob live", "changed bob live", "changed bob live", "changed bob live"]);
     await stop();
   });
 

@@ -48,6 +48,7 @@ describe("finding each other", () => {
     assert.deepEqual(peer, {
       peerId: "ann",
       userId: "ann's",
+      data: undefined,
       publicKey: ticket.publicKey,
       contested: false,
       otherKeys: [],
@@ -542,7 +543,7 @@ describe("clocks, sleep and the network", () => {
     await world.pass(50_000);
     assert.ok(host.requests.length <= before + 1, "one may have been on its way");
     beacon.down = false;
-    host.events("wake");
+    host.events("online");
     await world.pass(200);
     assert.ok(beacon.lists("ann"));
     void ann.stop();
@@ -556,15 +557,15 @@ describe("clocks, sleep and the network", () => {
     const ann = client(host, { peerId: "ann", beacons: [beacon.origin] });
     await ann.start();
     await world.pass(50_000);
-    host.events("hide");
+    host.events("pagehide");
     const lastWords = () => host.requests.filter(({ url }) => url === `${beacon.origin}/leave?community=${COMMUNITY}`);
     assert.equal(lastWords().length, 1, "in the same turn");
-    host.events("hide");
+    host.events("pagehide");
     await world.pass(1_000);
     assert.equal(beacon.lists("ann"), false);
     assert.equal(world.timers, 0);
-    host.events("show");
-    host.events("show");
+    host.events("pageshow");
+    host.events("pageshow");
     await world.pass(MINUTE);
     assert.ok(beacon.lists("ann"));
     assert.equal(lastWords().length, 1);
@@ -593,7 +594,7 @@ describe("pages of one browser", () => {
       assert.deepEqual(listed(two), ["bob"]);
       assert.equal(hosts[1].requests.filter(({ method }) => method === "POST").length, 0);
       if (end === "stop") void one.stop();
-      else hosts[0].events("hide");
+      else hosts[0].events("pagehide");
       await world.pass(5 * MINUTE, () =>
         assert.ok(beacon.lists("ann"), `a gap: ${JSON.stringify(beacon.log)} ${world.elapsed}`),
       );
@@ -878,7 +879,7 @@ describe("lies", () => {
     await world.pass(10_000);
     for (let round = 0; round < 600; round++) {
       if (round % 15 === 0) renew();
-      host.events("wake");
+      host.events("online");
       await world.pass(3_500);
       assert.equal(ann.status().running, true);
       assert.ok(honest.lists("ann"), `round ${round}`);

@@ -71,8 +71,8 @@ test("the goodbye of a page that goes outlives it, and says nothing of who asks,
   const ann = new Rendezvous({ community: COMMUNITY, peerId: "ann", beacons: [beacon.origin] }, host);
   await ann.start();
   await world.pass(1_000);
-  host.events("hide");
-  host.events("show");
+  host.events("pagehide");
+  host.events("pageshow");
   await world.pass(5_000);
   void ann.stop();
   await world.pass(5_000);

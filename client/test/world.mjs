@@ -302,7 +302,10 @@ export class Beacon {
     const { payload } = ticket;
     const malformed =
       Object.keys(ticket).sort().join() !== "algorithm,payload,publicKey,signature,version" ||
-      Object.keys(payload).sort().join() !==
+      Object.keys(payload)
+        .filter((name) => name !== "data" || leave || this.version)
+        .sort()
+        .join() !==
         (leave
           ? "community,expiresAt,issuedAt,leave,nonce,peerId,userId"
           : "community,expiresAt,issuedAt,nonce,peerId,userId");

@@ -29,7 +29,8 @@ use crate::journal;
 use crate::live::{LiveMail, Mailbox};
 use crate::storage::{Change, Done, Order, Reader};
 
-/// Objects in the memory of a process. Full ones take about 200 kB each, so all together at most 820 MB.
+/// Objects in the memory of a process. Full ones take about 200 kB each, so all together 820 MB; where every ticket is
+/// the longest that there is, about 750 kB and 3 GB.
 const MOST_IN_MEMORY: usize = 4_096;
 
 /// An object that was not called for so long is dropped from memory: by then its tickets have expired.
@@ -468,6 +469,7 @@ mod tests {
             let payload = Payload {
                 peer_id: PeerId::new(peer).unwrap(),
                 user_id: UserId::new("user").unwrap(),
+                data: None,
                 issued_at,
                 expires_at: issued_at.after(self.lifetime),
                 nonce: Nonce::new(vec![0; 12]).unwrap(),

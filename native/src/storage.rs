@@ -43,7 +43,8 @@ const ERASE: &str = "DELETE FROM roster WHERE object = ?1";
 /// How long SQLite waits for another connection of this process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Changes in one transaction. A full roster is about 100 kB, so one takes 6 MB of the log.
+/// Changes in one transaction. A full roster is about 100 kB, so one takes 6 MB of the log; 500 kB and 32 MB, where all its
+/// tickets are the longest that there are.
 const BATCH: usize = 64;
 
 /// Why the state cannot be used.

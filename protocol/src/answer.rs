@@ -206,6 +206,7 @@ mod tests {
         let payload = Payload {
             peer_id: PeerId::new(peer).unwrap(),
             user_id: UserId::new("user").unwrap(),
+            data: None,
             issued_at,
             expires_at: issued_at.after(Duration::from_secs(180)),
             nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -185,21 +185,14 @@ pub struct Contents<'a> {
 ///
 /// One ticket a line, so that two capsules can be compared line by line.
 pub fn sign(contents: &Contents<'_>, key: &PrivateKey) -> CapsuleFiles {
-    let Contents { community, issued_at, lifetime, entries, .. } = contents;
-    let expires_at = issued_at.after(*lifetime);
-    let peers: Vec<&str> = entries.iter().map(|entry| entry.ticket.as_json()).collect();
+    let Contents { community, issued_at, .. } = contents;
+    let (expires_at, peers) = (contents.expires_at(), contents.tickets());
     // A ticket's normal form is its canonical JSON, and so is this: the keys are in order.
     let signed = format!(
         r#"{{"community":"{community}","expiresAt":{expires_at},"issuedAt":{issued_at},"peers":[{}],"version":{VERSION}}}"#,
         peers.join(",")
     );
-    let embedded = base64::encode(&key.sign(signed.as_bytes()));
-    let lines = if peers.is_empty() { String::new() } else { format!("\n{}\n", peers.join(",\n")) };
-    let further = contents.further_fields();
-    let json = format!(
-        "{{\"version\":{VERSION},\"community\":\"{community}\",\"issuedAt\":{issued_at},\"expiresAt\":{expires_at},\n\
-         \"peers\":[{lines}],\n{further}\"signature\":\"{embedded}\",\"algorithm\":\"{ALGORITHM}\"}}\n"
-    );
+    let json = contents.json_with(&key.sign(signed.as_bytes()));
     let signature = detached_signature(json.as_bytes(), key);
     CapsuleFiles { json, signature }
 }
@@ -210,6 +203,32 @@ pub(crate) fn detached_signature(json: &[u8], key: &PrivateKey) -> String {
 }
 
 impl Contents<'_> {
+    /// Returns how many bytes `peers.json` has. Readers refuse more than [`CAPSULE_MAX_BYTES`].
+    pub fn json_bytes(&self) -> usize {
+        // All signatures are equally long.
+        self.json_with(&[0; 64]).len()
+    }
+
+    fn expires_at(&self) -> UnixMillis {
+        self.issued_at.after(self.lifetime)
+    }
+
+    fn tickets(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.ticket.as_json()).collect()
+    }
+
+    /// Writes `peers.json` with this embedded signature.
+    fn json_with(&self, embedded: &[u8; 64]) -> String {
+        let Self { community, issued_at, .. } = self;
+        let (expires_at, peers) = (self.expires_at(), self.tickets());
+        let lines = if peers.is_empty() { String::new() } else { format!("\n{}\n", peers.join(",\n")) };
+        let (further, embedded) = (self.further_fields(), base64::encode(embedded));
+        format!(
+            "{{\"version\":{VERSION},\"community\":\"{community}\",\"issuedAt\":{issued_at},\"expiresAt\":{expires_at},\n\
+             \"peers\":[{lines}],\n{further}\"signature\":\"{embedded}\",\"algorithm\":\"{ALGORITHM}\"}}\n"
+        )
+    }
+
     /// Writes the fields that only the detached signature covers, a line each. A field that says nothing is left out.
     fn further_fields(&self) -> String {
         let mut fields = String::new();

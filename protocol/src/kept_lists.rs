@@ -104,6 +104,7 @@ mod tests {
             let payload = Payload {
                 peer_id: PeerId::new(&format!("peer-{number}")).unwrap(),
                 user_id: UserId::new("user").unwrap(),
+                data: None,
                 issued_at: at(0),
                 expires_at: at(180),
                 nonce: Nonce::new(vec![0; 12]).unwrap(),

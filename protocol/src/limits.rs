@@ -59,7 +59,7 @@ pub const RECENT_COMMUNITIES_AGE: Duration = Duration::from_secs(300);
 /// are 600 · 5 = 3,000 at most: those who invent communities do not push out what others ask for.
 pub const RECENT_COMMUNITIES: usize = 6_000;
 
-/// Tickets whose signatures one process remembers to be good, at about 500 bytes each.
+/// Tickets whose signatures one process remembers to be good, at about 500 bytes each, 2,000 at most.
 pub const SIGNATURE_CACHE_TICKETS: usize = 1_024;
 
 /// Bytes of a request body.
@@ -86,14 +86,22 @@ pub const PEER_ID_MAX_BYTES: usize = 128;
 /// Bytes of a `userId`, in UTF-8.
 pub const USER_ID_MAX_BYTES: usize = 128;
 
+/// Bytes of a ticket's `data`, in UTF-8.
+pub const DATA_MAX_BYTES: usize = 512;
+
+/// Bytes of a ticket in its normal form. The longest one has 1,842: `data` and `userId` of nothing but `"`, which is
+/// escaped, and every other field as long as it can be.
+pub const TICKET_MAX_BYTES: usize = 1_900;
+
 /// Fewest bytes of a nonce.
 pub const NONCE_MIN_BYTES: usize = 12;
 
 /// Most bytes of a nonce.
 pub const NONCE_MAX_BYTES: usize = 32;
 
-/// Bytes of a beacon's whole answer: 50 tickets of the largest size are about 50 KiB.
-pub const ANSWER_MAX_BYTES: usize = 256 * 1024;
+/// Bytes of a beacon's whole answer: 200 of the longest tickets, each with a time in `since`, are 200 · (1,842 + 15) =
+/// 371,400.
+pub const ANSWER_MAX_BYTES: usize = 512 * 1024;
 
 /// Tickets that are looked at in one beacon's answer.
 pub const ANSWER_MAX_TICKETS: usize = ROSTER_CAPACITY;

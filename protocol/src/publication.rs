@@ -118,6 +118,37 @@ pub fn compose(nodes: &Nodes, mut answers: Vec<Vec<Listed>>, limit: usize, share
     }
 }
 
+/// Composes at most `limit` entries, fewer where not all of them `fit` into a file. Returns also how many were left out for
+/// that. They go as with a smaller limit, and not from the end: dates and lengths are whatever is signed, and whoever
+/// lists the longest tickets must not push out others' peers.
+pub fn compose_to_fit(
+    nodes: &Nodes,
+    answers: &[Vec<Listed>],
+    limit: usize,
+    shares: Shares,
+    fit: impl Fn(&Composition) -> bool,
+) -> (Composition, usize) {
+    let compose_at_most = |limit| compose(nodes, answers.to_vec(), limit, shares);
+    let whole = compose_at_most(limit);
+    if fit(&whole) {
+        return (whole, 0);
+    }
+    let wanted = whole.entries.len();
+    let (mut fitting, mut too_many) = (nodes.tickets.len(), wanted);
+    let mut composed = compose_at_most(fitting);
+    while fitting + 1 < too_many {
+        let middle = usize::midpoint(fitting, too_many);
+        let attempt = compose_at_most(middle);
+        if fit(&attempt) {
+            (fitting, composed) = (middle, attempt);
+        } else {
+            too_many = middle;
+        }
+    }
+    let left_out = wanted.saturating_sub(composed.entries.len());
+    (composed, left_out)
+}
+
 /// Returns how many peers beacons list together, without the longest lists of fewer than half of those with a list: what a
 /// minority invents must not keep a capsule of the others from being written.
 fn listed_together(answers: &[Vec<Listed>]) -> usize {

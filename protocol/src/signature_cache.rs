@@ -72,6 +72,7 @@ mod tests {
         let payload = Payload {
             peer_id: PeerId::new(peer_id).unwrap(),
             user_id: UserId::new("user").unwrap(),
+            data: None,
             issued_at: NOW,
             expires_at: UnixMillis::saturating(NOW.as_u64() + 60_000),
             nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -15,8 +15,8 @@ use crate::code::Code;
 use crate::community::Community;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{
-    CAPSULE_TICKET_MAX_LIFETIME, CLOCK_SKEW, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES, TICKET_MAX_LIFETIME,
-    USER_ID_MAX_BYTES,
+    CAPSULE_TICKET_MAX_LIFETIME, CLOCK_SKEW, DATA_MAX_BYTES, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES,
+    TICKET_MAX_LIFETIME, USER_ID_MAX_BYTES,
 };
 use crate::object::{Object, present};
 use crate::time::{UnixMillis, saturating_millis};
@@ -115,14 +115,14 @@ pub enum Purpose {
 
 /// Holds the name of a peer: 1 to 128 bytes of printable ASCII without `"`, `\`, `<`, `>`, `&`, no space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(String);
+pub struct PeerId(Box<str>);
 
 impl PeerId {
     /// Takes a name that follows the rule above.
     pub fn new(text: &str) -> Option<Self> {
         let allowed = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
         let fits = (1..=PEER_ID_MAX_BYTES).contains(&text.len());
-        (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.to_owned()))
+        (fits && text.bytes().all(allowed) && text.trim_matches(' ').len() == text.len()).then(|| Self(text.into()))
     }
 
     /// Returns the name.
@@ -145,19 +145,39 @@ impl std::borrow::Borrow<str> for PeerId {
 
 /// Holds the application's name for the user: 1 to 128 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserId(String);
+pub struct UserId(Box<str>);
 
 impl UserId {
     /// Takes a name that follows the rule above.
     pub fn new(text: &str) -> Option<Self> {
-        let fits = (1..=USER_ID_MAX_BYTES).contains(&text.len());
-        (fits && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
+        is_text(text, USER_ID_MAX_BYTES).then(|| Self(text.into()))
     }
 
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Holds what the peer says about itself, in a form of the application's own: 1 to 512 bytes of UTF-8 without control
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerData(Box<str>);
+
+impl PeerData {
+    /// Takes a text that follows the rule above.
+    pub fn new(text: &str) -> Option<Self> {
+        is_text(text, DATA_MAX_BYTES).then(|| Self(text.into()))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_text(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Holds 12 to 32 bytes that make two tickets of one millisecond differ.
@@ -178,6 +198,8 @@ pub struct Payload {
     pub peer_id: PeerId,
     /// Its user.
     pub user_id: UserId,
+    /// What the peer says about itself. Absent in a ticket to leave.
+    pub data: Option<PeerData>,
     /// When the ticket begins. Moves forward from ticket to ticket of one peer.
     pub issued_at: UnixMillis,
     /// When the ticket ends: from this millisecond on it is good for nothing.
@@ -192,17 +214,18 @@ pub struct Payload {
 
 impl Payload {
     /// Writes the bytes that are signed: the payload as [`canonical`](crate::canonical::canonical) writes it, without
-    /// the way over a tree of values, because this is done for every request. Of all fields only `userId` may have
-    /// characters that are escaped.
+    /// the way over a tree of values, because this is done for every request. Of all fields only `data` and `userId` may
+    /// have characters that are escaped.
     pub fn signed_bytes(&self) -> String {
         let Self { issued_at, expires_at, .. } = self;
         let community = self.community.as_ref().map(|name| format!(r#""community":"{name}","#)).unwrap_or_default();
+        let data = self.data.as_ref().map(|data| format!(r#""data":{},"#, quoted(data.as_str()))).unwrap_or_default();
         let leave = if self.purpose == Purpose::Leave { r#""leave":true,"# } else { "" };
         let nonce = base64::encode(&self.nonce.0);
         let peer_id = self.peer_id.as_str();
         let user_id = quoted(self.user_id.as_str());
         format!(
-            r#"{{{community}"expiresAt":{expires_at},"issuedAt":{issued_at},{leave}"nonce":"{nonce}","peerId":"{peer_id}","userId":{user_id}}}"#
+            r#"{{{community}{data}"expiresAt":{expires_at},"issuedAt":{issued_at},{leave}"nonce":"{nonce}","peerId":"{peer_id}","userId":{user_id}}}"#
         )
     }
 }
@@ -261,6 +284,8 @@ struct PayloadFields {
     #[serde(default, deserialize_with = "present")]
     community: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    data: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     leave: Option<bool>,
 }
 
@@ -273,6 +298,9 @@ impl PayloadFields {
         if self.leave.is_some() != (purpose == Purpose::Leave) || self.leave == Some(false) {
             return Err(malformed("payload.leave must be true in a ticket to leave, and absent in any other"));
         }
+        if self.data.is_some() && purpose == Purpose::Leave {
+            return Err(malformed("payload.data must be absent in a ticket to leave"));
+        }
         if self.issued_at >= self.expires_at {
             return Err(malformed("payload.expiresAt must be later than payload.issuedAt"));
         }
@@ -284,6 +312,9 @@ impl PayloadFields {
             user_id: UserId::new(&self.user_id).ok_or_else(|| {
                 malformed("payload.userId must be 1 to 128 bytes of UTF-8 without control characters")
             })?,
+            data: self.data.as_deref().map(|data| PeerData::new(data).ok_or_else(|| {
+                malformed("payload.data must be 1 to 512 bytes of UTF-8 without control characters")
+            })).transpose()?,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
             nonce: base64::decode(&self.nonce)

@@ -22,7 +22,9 @@ use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::roster::{Counts, Departed, Departure, Excluded, Record, Roster, RosterLimits};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::snapshot::{Snapshot, SnapshotError};
-use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
+use rendezvous_protocol::ticket::{
+    Nonce, Payload, PeerData, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket,
+};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::{base64, limits};
 use serde_json::Value;
@@ -35,9 +37,13 @@ const PUBLIC_KEY: &str = "AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=";
 const SIGNED_BYTES: &str = r#"{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"}"#;
 const TICKET: &str = r#"{"algorithm":"ed25519","payload":{"expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"CGCXsm6UAcOyUREKPHqZIJfEvRpZB3KbCz3zE5BtALgfHwDPelbwca5RYubNV5aCmx5CUD7ANxypX/nooy+GCw==","version":1}"#;
 
-/// With both optional fields, and a name that has to be escaped.
+/// With `community` and `leave`, and a name that has to be escaped.
 const LEAVE_SIGNED_BYTES: &str = r#"{"community":"mainnet","expiresAt":1700000180000,"issuedAt":1700000000000,"leave":true,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"\"é\\/ 𝄞"}"#;
 const LEAVE_TICKET: &str = r#"{"algorithm":"ed25519","payload":{"community":"mainnet","expiresAt":1700000180000,"issuedAt":1700000000000,"leave":true,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"\"é\\/ 𝄞"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"TEMiFiBKXsGYsxxSPxJNnQ0d7zhHYbZQ1BigQcFab7sWJoMqjVvWKKwUOI1p4cvIg5AbLrNTSv7dvHXY5PY1DQ==","version":1}"#;
+
+/// The payload of the vector `data_after_community`, and its normal form.
+const DATA_SIGNED_BYTES: &str = r#"{"community":"mainnet","data":"x","expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"}"#;
+const DATA_TICKET: &str = r#"{"algorithm":"ed25519","payload":{"community":"mainnet","data":"x","expiresAt":1700000180000,"issuedAt":1700000000000,"nonce":"hfjbZu02ymbpkJK1","peerId":"peer-abc","userId":"user-1"},"publicKey":"AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=","signature":"4+ulSpj529zRGsqyNAU1sQ8Oqm+sq2HrABaUYy9y96INt+jys52G65x5qtXNFcduJr+OrHzvmAlnl6aXEX/fAQ==","version":1}"#;
 
 /// The capsule of [`TICKET`]. What is signed inside it is that of the vector `good`, and so is that signature.
 const CAPSULE: &str = r#"{"version":1,"community":"mainnet","issuedAt":1700000010000,"expiresAt":1700001810000,
@@ -78,6 +84,7 @@ fn plain() -> Payload {
     Payload {
         peer_id: PeerId::new("peer-abc").unwrap(),
         user_id: UserId::new("user-1").unwrap(),
+        data: None,
         issued_at: at(1_700_000_000_000),
         expires_at: at(1_700_000_180_000),
         nonce: Nonce::new(base64::decode("hfjbZu02ymbpkJK1").unwrap()).unwrap(),
@@ -95,6 +102,24 @@ fn leave() -> Payload {
     }
 }
 
+fn with_data() -> Payload {
+    Payload { community: Some(mainnet()), data: PeerData::new("x"), ..plain() }
+}
+
+/// Every field as long as it can be, and `data` and `userId` of a character that is escaped.
+fn longest() -> Payload {
+    Payload {
+        peer_id: PeerId::new(&"p".repeat(limits::PEER_ID_MAX_BYTES)).unwrap(),
+        user_id: UserId::new(&"\"".repeat(limits::USER_ID_MAX_BYTES)).unwrap(),
+        data: Some(PeerData::new(&"\"".repeat(limits::DATA_MAX_BYTES)).unwrap()),
+        issued_at: at(UnixMillis::MAX.as_u64() - 180_000),
+        expires_at: UnixMillis::MAX,
+        nonce: Nonce::new(vec![0; limits::NONCE_MAX_BYTES]).unwrap(),
+        community: Some(Community::new(&"c".repeat(limits::COMMUNITY_MAX_BYTES)).unwrap()),
+        purpose: Purpose::Presence,
+    }
+}
+
 fn verified(json: &str, purpose: Purpose) -> VerifiedTicket {
     Ticket::parse(json, purpose).unwrap().verify(&TicketRules::new(&mainnet()), at(1_700_000_000_000)).unwrap()
 }
@@ -103,6 +128,7 @@ fn verified(json: &str, purpose: Purpose) -> VerifiedTicket {
 fn the_signed_bytes_of_a_ticket_are_unchanged() {
     assert_eq!(plain().signed_bytes(), SIGNED_BYTES);
     assert_eq!(leave().signed_bytes(), LEAVE_SIGNED_BYTES);
+    assert_eq!(with_data().signed_bytes(), DATA_SIGNED_BYTES);
 }
 
 proptest! {
@@ -111,14 +137,17 @@ proptest! {
         peer_id in "[!-~]{1,40}".prop_filter_map("no peerId", |text| PeerId::new(&text)),
         user_id in "\\PC{1,32}".prop_filter_map("no userId", |text| UserId::new(&text)),
         community in proptest::option::of("[A-Za-z0-9._-]{1,64}".prop_map(|name| Community::new(&name).unwrap())),
+        data in data(),
         purpose in prop_oneof![Just(Purpose::Presence), Just(Purpose::Leave)],
     ) {
-        let payload = Payload { peer_id, user_id, community, purpose, ..plain() };
+        let data = data.filter(|_| purpose == Purpose::Presence);
+        let payload = Payload { peer_id, user_id, data, community, purpose, ..plain() };
         let bytes = payload.signed_bytes();
         let value: Value = serde_json::from_str(&bytes).unwrap();
         prop_assert_eq!(canonical(&value), bytes);
         prop_assert_eq!(value["peerId"].as_str(), Some(payload.peer_id.as_str()));
         prop_assert_eq!(value["userId"].as_str(), Some(payload.user_id.as_str()));
+        prop_assert_eq!(value["data"].as_str(), payload.data.as_ref().map(PeerData::as_str));
         prop_assert_eq!(value["community"].as_str(), payload.community.as_ref().map(Community::as_str));
     }
 }
@@ -129,18 +158,46 @@ fn the_normal_form_of_a_ticket_is_unchanged() {
     assert_eq!(Ticket::sign(leave(), &key()).to_json(), LEAVE_TICKET);
     assert_eq!(verified(TICKET, Purpose::Presence).as_json(), TICKET);
     assert_eq!(verified(LEAVE_TICKET, Purpose::Leave).as_json(), LEAVE_TICKET);
+    assert_eq!(Ticket::sign(with_data(), &key()).to_json(), DATA_TICKET);
+    assert_eq!(verified(DATA_TICKET, Purpose::Presence).as_json(), DATA_TICKET);
+}
+
+/// What is stored and sent by the hundred is bounded by this.
+#[test]
+fn the_longest_ticket_has_1842_bytes() {
+    let longest = Ticket::sign(longest(), &key()).to_json();
+    assert_eq!(longest.len(), 1_842);
+    assert!(longest.len() <= limits::TICKET_MAX_BYTES);
+}
+
+#[test]
+fn a_goodbye_has_no_data() {
+    let goodbye = Payload { data: PeerData::new("x"), ..leave() };
+    let error = Ticket::parse(&Ticket::sign(goodbye, &key()).to_json(), Purpose::Leave).unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string()),
+        ("MALFORMED", "payload.data must be absent in a ticket to leave".to_owned())
+    );
 }
 
 fn capsule_of(entries: &[Entry], beacons: &[BeaconUrl], revocations: &Revocations) -> CapsuleFiles {
-    let contents = Contents {
+    contents_of(entries, beacons, revocations, |contents| capsule::sign(contents, &key()))
+}
+
+fn contents_of<T>(
+    entries: &[Entry],
+    beacons: &[BeaconUrl],
+    revocations: &Revocations,
+    make: impl FnOnce(&Contents<'_>) -> T,
+) -> T {
+    make(&Contents {
         community: &mainnet(),
         issued_at: at(1_700_000_010_000),
         lifetime: Duration::from_secs(1_800),
         entries,
         beacons,
         revocations,
-    };
-    capsule::sign(&contents, &key())
+    })
 }
 
 fn entry() -> Entry {
@@ -151,6 +208,7 @@ fn entry() -> Entry {
 fn a_capsule_file_is_unchanged() {
     let files = capsule_of(&[entry()], &[], &Revocations::default());
     assert_eq!(files.json, CAPSULE);
+    assert_eq!(contents_of(&[entry()], &[], &Revocations::default(), |contents| contents.json_bytes()), CAPSULE.len());
     assert_eq!(files.signature, CAPSULE_SIGNATURE);
     assert!(files.json.contains(vector_signature()));
 }
@@ -385,6 +443,11 @@ fn escaped(text: &str, random: &mut impl FnMut() -> u32) -> String {
     json
 }
 
+fn data() -> impl Strategy<Value = Option<PeerData>> {
+    // At most 128 characters of at most 4 bytes.
+    prop::option::of("\\PC{1,128}".prop_map(|text| PeerData::new(&text).unwrap()))
+}
+
 fn payload() -> impl Strategy<Value = Payload> {
     (
         "[!#-%'-;=?-\\[\\]-~]([ !#-%'-;=?-\\[\\]-~]{0,126}[!#-%'-;=?-\\[\\]-~])?",
@@ -393,11 +456,13 @@ fn payload() -> impl Strategy<Value = Payload> {
         (0..(1_u64 << 53) - 1, 1..=u64::MAX),
         prop::collection::vec(any::<u8>(), limits::NONCE_MIN_BYTES..=limits::NONCE_MAX_BYTES),
         prop::option::of("[A-Za-z0-9._-]{1,64}"),
+        data(),
         prop::bool::ANY,
     )
-        .prop_map(|(peer_id, user_id, (issued_at, lifetime), nonce, community, leave)| Payload {
+        .prop_map(|(peer_id, user_id, (issued_at, lifetime), nonce, community, data, leave)| Payload {
             peer_id: PeerId::new(&peer_id).unwrap(),
             user_id: UserId::new(&user_id).unwrap(),
+            data: data.filter(|_| !leave),
             issued_at: at(issued_at),
             expires_at: UnixMillis::saturating(issued_at.saturating_add(lifetime)),
             nonce: Nonce::new(nonce).unwrap(),
@@ -407,6 +472,23 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 proptest! {
+    /// By the clause: 1 to 512 bytes of UTF-8, none of U+0000 to U+001F and U+007F to U+009F.
+    #[test]
+    fn data_is_any_text_of_512_bytes_without_control_characters(
+        text in prop_oneof![".{0,200}", "\\PC{0,600}", "[ -~]{505,520}", "[\u{80}-\u{ffff}]{160,260}"],
+    ) {
+        let has_control = text.chars().any(|one| matches!(u32::from(one), 0..=0x1f | 0x7f..=0x9f));
+        let fits = !text.is_empty() && text.len() <= 512 && !has_control;
+        prop_assert_eq!(PeerData::new(&text).is_some(), fits);
+        let mut fields: Value = serde_json::from_str(TICKET).unwrap();
+        fields["payload"]["data"] = text.clone().into();
+        let parsed = Ticket::parse(&fields.to_string(), Purpose::Presence);
+        match parsed {
+            Ok(ticket) => prop_assert_eq!(ticket.payload().data.as_ref().map(PeerData::as_str), Some(text.as_str())),
+            Err(error) => prop_assert!(!fits && error.code() == "MALFORMED", "{}", error),
+        }
+    }
+
     /// Whatever the layout, the order of keys and the escapes: one ticket has one normal form, and it is a ticket.
     #[test]
     fn a_ticket_has_one_normal_form(payload in payload(), seed: u32, signature in prop::array::uniform32(any::<u8>())) {

@@ -12,10 +12,11 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::merge::Shares;
 use rendezvous_protocol::publication::{
-    KEPT_PART, MIN_PEERS, NodeRefused, Nodes, NotWritten, RoundFindings, WriteRules, compose, held_capsule, mend,
+    Composition, KEPT_PART, MIN_PEERS, NodeRefused, Nodes, NotWritten, RoundFindings, WriteRules, compose,
+    compose_to_fit, held_capsule, mend,
 };
 use rendezvous_protocol::revocation::Revocations;
-use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
+use rendezvous_protocol::ticket::{Nonce, Payload, PeerData, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -32,6 +33,7 @@ fn ticket(peer: &str, seed: u8) -> VerifiedTicket {
     let payload = Payload {
         peer_id: PeerId::new(peer).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         issued_at: at(NOW),
         expires_at: at(NOW + 1_000),
         nonce: Nonce::new(vec![0; 12]).unwrap(),
@@ -76,6 +78,63 @@ fn nodes_come_first_in_their_order_and_cost_no_beacon_a_place() {
 }
 
 /// Peers that a minority invents do not make a capsule of the others too small; those of half of the beacons count.
+/// One whose ticket has this much data.
+fn listed_with_data(peer: &str, bytes: usize) -> Listed {
+    let payload = Payload { data: PeerData::new(&"x".repeat(bytes)), ..ticket(peer, 1).payload().clone() };
+    let json = Ticket::sign(payload, &key(1)).to_json();
+    Listed { ticket: VerifiedTicket::trusted(&json, Purpose::Presence).unwrap(), since: None }
+}
+
+fn bytes_of(composed: &Composition) -> usize {
+    composed.entries.iter().map(|entry| entry.ticket.as_json().len()).sum()
+}
+
+proptest! {
+    #[test]
+    fn what_does_not_fit_is_left_out_of_every_share_and_counted(
+        sizes in prop::collection::vec(prop::collection::vec(0_usize..=512, 1..12), 1..4),
+        nodes in 0_usize..3,
+        limit in 1_usize..20,
+        room in 0_usize..12_000,
+    ) {
+        let mut included = Nodes::new(limit);
+        for node in 0..nodes.min(limit) {
+            included.include(ticket(&format!("node-{node}"), 2), true).unwrap();
+        }
+        let of_beacon = |(beacon, sizes): (usize, &Vec<usize>)| -> Vec<Listed> {
+            let peer = |(at, bytes): (usize, &usize)| listed_with_data(&format!("peer-{beacon}-{at}"), *bytes);
+            sizes.iter().enumerate().map(peer).collect()
+        };
+        let answers: Vec<Vec<Listed>> = sizes.iter().enumerate().map(of_beacon).collect();
+        let fit = |composed: &Composition| bytes_of(composed) <= room;
+        let whole = compose(&included, answers.clone(), limit, Shares::Equal);
+        let (composed, left_out) = compose_to_fit(&included, &answers, limit, Shares::Equal, fit);
+        prop_assert_eq!(composed.entries.len() + left_out, whole.entries.len());
+        // Nodes are few, and the last to go.
+        prop_assert!(fit(&composed) || composed.entries.len() == nodes.min(limit));
+        prop_assert_eq!(left_out == 0, fit(&whole) || whole.entries.len() == nodes.min(limit));
+        // It is what a smaller limit gives, so that whatever holds for shares holds here.
+        let is_composed = |smaller| compose(&included, answers.clone(), smaller, Shares::Equal) == composed;
+        prop_assert!((composed.entries.len()..=limit).any(is_composed));
+    }
+}
+
+/// The usual case: one beacon lists nothing but the longest, and everybody is left out of alike.
+#[test]
+fn whoever_lists_the_longest_tickets_pushes_out_nobody_elses_peers() {
+    let list = |beacon: &str, bytes| (0..30).map(|at| listed_with_data(&format!("{beacon}-{at}"), bytes)).collect();
+    let answers: [Vec<Listed>; 2] = [list("honest", 1), list("other", 512)];
+    let room = 20_000;
+    let (composed, left_out) =
+        compose_to_fit(&Nodes::new(100), &answers, 100, Shares::Equal, |composed| bytes_of(composed) <= room);
+    let names = composed.entries.iter().map(|entry| entry.ticket.peer_id().as_str());
+    let honest = names.clone().filter(|name| name.starts_with("honest")).count();
+    let other = names.count() - honest;
+    assert_eq!((honest, honest + other + left_out), (other, 60));
+    // No more would have fitted.
+    assert!(bytes_of(&composed) > room - 2 * 1_000 && honest > 10, "{honest}");
+}
+
 #[test]
 fn the_longest_lists_of_a_minority_do_not_count() {
     let list = |from: usize, to: usize| (from..to).map(|peer| format!("peer-{peer}")).collect::<Vec<_>>();

@@ -308,6 +308,7 @@ fn ticket(number: u8) -> VerifiedTicket {
     let payload = Payload {
         peer_id: PeerId::new(&format!("peer-{number}")).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         issued_at: at(NOW),
         expires_at: at(NOW + 1),
         nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -1,5 +1,5 @@
-// Makes roots.json, trust.json and spellings.json, and the field `canonical` of tickets.json and capsules.json:
-// `node tests/vectors/make.mjs` writes them again.
+// Makes roots.json, trust.json and spellings.json, the cases of tickets.json whose names begin with `data_`, and the field
+// `canonical` of tickets.json and capsules.json: `node tests/vectors/make.mjs` writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
@@ -7,7 +7,7 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { canonical, rawPublicKey, signTicket } from "../ticket.mjs";
+import { canonical, rawPublicKey, readPrivateKey, signTicket } from "../ticket.mjs";
 
 const NOW = 1_700_000_000_000;
 const DAY = 86_400_000;
@@ -610,14 +610,68 @@ export function makeSpellings() {
   return cases;
 }
 
+/** Tickets with `data`, by the key `a`, in the layout of the other cases. */
+function makeData() {
+  const { publicKey, privateKey } = JSON.parse(readFileSync(new URL("keys.json", import.meta.url), "utf8")).a;
+  const peer = { peerId: "peer-abc", userId: "user-1", publicKey, privateKey: readPrivateKey(privateKey) };
+  const signed = (overrides) => signTicket(peer, { issuedAt: NOW, nonce: "hfjbZu02ymbpkJK1", ...overrides });
+  const cases = [];
+  const push = (name, expect, ticket, community = "mainnet") =>
+    cases.push({ name: `data_${name}`, expect, now: NOW + 1_000, community, ticket });
+  const text = (ticket) => JSON.stringify(ticket);
+  const good = (name, data, more = {}) => push(name, "ok", text(signed({ data, ...more })), more.community);
+  const bad = (name, data) => push(name, "MALFORMED", text(signed({ data })));
+
+  good("present", "state=away;/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooWQ");
+  good("after_community", "x", { community: "mainnet" });
+  good("of_json", '{"name":"Zo\\u00eb","n":1}');
+  good("needs_escapes", 'a"b\\c/d');
+  good("non_ascii", "Zoë ☂ 𝄞 \u2028\u2029");
+  good("of_a_letter_and_a_combining_mark", "e\u0301");
+  good("of_noncharacters", "\ufdd0\uffff\u{10ffff}");
+  good("of_private_use_and_format_characters", "\ue000\u00ad\u200b\u202e\ufeff");
+  good("of_one_space", " ");
+  good("of_512_bytes", "é".repeat(256));
+  good("longest_ticket", '"'.repeat(512), {
+    community: "c".repeat(64),
+    nonce: Buffer.alloc(32, 1).toString("base64"),
+    peerId: "p".repeat(128),
+    userId: '"'.repeat(128),
+  });
+  push("written_as_escapes", "ok", text(signed({ data: "é𝄞/" })).replace("é𝄞/", "\\u00E9\\ud834\\uDD1E\\/"));
+  bad("empty", "");
+  bad("of_513_bytes", "x".repeat(513));
+  bad("of_257_characters_in_514_bytes", "é".repeat(257));
+  bad("of_129_characters_in_516_bytes", "𝄞".repeat(129));
+  bad("null_character", "a\0b");
+  bad("line_feed", "a\nb");
+  bad("tab", "\t");
+  bad("delete_character", "a\u007fb");
+  bad("c1_control", "a\u0085b");
+  bad("last_c1_control", "\u009f");
+  push("lone_surrogate", "MALFORMED", text(signed({ data: "x" })).replace('"data":"x"', '"data":"\\udc00"'));
+  push("surrogates_in_the_wrong_order", "MALFORMED", text(signed({ data: "x" })).replace('"data":"x"', '"data":"\\udd1e\\ud834"'));
+  bad("null", null);
+  bad("number", 1);
+  bad("array", ["x"]);
+  bad("object", { x: "x" });
+  push("twice", "MALFORMED", text(signed({ data: "x" })).replace('"data":"x"', '"data":"x","data":"x"'));
+  push("in_the_envelope", "MALFORMED", text(signed({ envelope: { data: "x" } })));
+  push("in_a_leave", "MALFORMED", text(signed({ data: "x", leave: true })));
+  push("changed", "SIGNATURE_INVALID", text(signed({ data: "x" })).replace('"data":"x"', '"data":"y"'));
+  push("normalised_after_signing", "SIGNATURE_INVALID", text(signed({ data: "e\u0301" })).replace("e\u0301", "\u00e9"));
+  push("added_unsigned", "SIGNATURE_INVALID", text(signed({})).replace('"nonce"', '"data":"x","nonce"'));
+  push("signed_then_removed", "SIGNATURE_INVALID", text(signed({ data: "x" })).replace('"data":"x"', "").replace(/,(?=\})/, ""));
+  return cases;
+}
+
 /**
- * The cases of a file, each with the canonical JSON that its embedded signature is over, where it has the shape for it.
+ * The cases, each with the canonical JSON that its embedded signature is over, where it has the shape for it.
  *
- * @param {string} name
+ * @param {any[]} cases
  * @param {(vector: any) => unknown} signed
  */
-function withCanonical(name, signed) {
-  const cases = JSON.parse(readFileSync(new URL(name, import.meta.url), "utf8"));
+function withCanonical(cases, signed) {
   return cases.map(({ canonical: _, name, expect, now, community, ...rest }) => ({
     name,
     expect,
@@ -628,10 +682,16 @@ function withCanonical(name, signed) {
   }));
 }
 
-const withCanonicalPayloads = () => withCanonical("tickets.json", ({ ticket }) => JSON.parse(ticket).payload);
+/** @param {string} name */
+const casesIn = (name) => JSON.parse(readFileSync(new URL(name, import.meta.url), "utf8"));
+
+const withCanonicalPayloads = () => {
+  const others = casesIn("tickets.json").filter(({ name }) => !name.startsWith("data_"));
+  return withCanonical([...others, ...makeData()], ({ ticket }) => JSON.parse(ticket).payload);
+};
 
 const withCanonicalFields = () =>
-  withCanonical("capsules.json", ({ file }) => {
+  withCanonical(casesIn("capsules.json"), ({ file }) => {
     const { community, expiresAt, issuedAt, peers, version } = JSON.parse(file);
     return { community, expiresAt, issuedAt, peers, version };
   });

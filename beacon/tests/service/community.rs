@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rendezvous_protocol::limits::SNAPSHOT_LOSS;
+use rendezvous_protocol::limits::{
+    ANSWER_MAX_BYTES, DATA_MAX_BYTES, KEPT_LISTS_MAX_BYTES, NONCE_MAX_BYTES, PEER_ID_MAX_BYTES, ROSTER_CAPACITY,
+    SNAPSHOT_LOSS, TICKET_MAX_BYTES, USER_ID_MAX_BYTES,
+};
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::roster::Excluded;
 use rendezvous_protocol::secret::Secret;
-use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
+use rendezvous_protocol::ticket::{Nonce, PeerData, PeerId, Purpose, UserId, VerifiedTicket};
 use rendezvous_protocol::upkeep::{SNAPSHOT_BURST, SNAPSHOT_INTERVAL};
 use rendezvous_service::answer::{Answer, Content};
 use rendezvous_service::call::{Call, CallError, Handed};
@@ -196,6 +199,54 @@ fn what_cannot_be_read_is_said_and_left_aside() {
         );
         assert_eq!(listed(&mut object, 0).len(), 0);
     }
+}
+
+/// 2 MB are the most that a row of a Durable Object's SQLite may have.
+const ROW_MAX_BYTES: usize = 2_000_000;
+
+/// The longest ticket, and the longest goodbye, of the peer with this number.
+fn longest(number: usize, issued_at: u64, purpose: Purpose) -> String {
+    let [user_id, data] = [USER_ID_MAX_BYTES, DATA_MAX_BYTES].map(|most| "\"".repeat(most));
+    Peer("peer", number as u8).unsigned(issued_at, |payload| {
+        payload.peer_id = PeerId::new(&format!("{number:0PEER_ID_MAX_BYTES$}")).unwrap();
+        payload.user_id = UserId::new(&user_id).unwrap();
+        payload.data = PeerData::new(&data).filter(|_| purpose == Purpose::Presence);
+        payload.nonce = Nonce::new(vec![0; NONCE_MAX_BYTES]).unwrap();
+        payload.purpose = purpose;
+    })
+}
+
+#[test]
+fn a_full_roster_of_the_longest_tickets_fits_into_its_row_and_its_answers() {
+    let config = config(&[("ANSWER_LIMIT", "200")]);
+    let mut object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
+    let address = |number: usize| format!("{}.{}.1.1", 20 + number / 250, number % 250);
+    // As many as are listed, and as many as are remembered to have left.
+    for number in 0..2 * ROSTER_CAPACITY {
+        let ticket = longest(number, 0, Purpose::Presence);
+        assert!(ticket.len() <= TICKET_MAX_BYTES);
+        let (answer, _) = object.handle(at(1), call(&ticket, Purpose::Presence, &address(number)), 0);
+        assert_eq!((answer.status, &json(&answer)["listed"]), (200, &json!(true)), "{number}");
+        if number < ROSTER_CAPACITY {
+            let goodbye = longest(number, 1, Purpose::Leave);
+            let (answer, _) = object.handle(at(2), call(&goodbye, Purpose::Leave, &address(number)), 0);
+            assert_eq!(json(&answer)["left"], true, "{number}");
+        }
+    }
+    let row = object.unwritten(at(3)).unwrap();
+    assert!(row.len() < ROW_MAX_BYTES / 2, "{} bytes", row.len());
+    let (mut restored, _) = restore(3, false, stored(&row));
+    assert_eq!(listed(&mut restored, 3), listed(&mut object, 3));
+    assert_eq!(listed(&mut object, 3).len(), ROSTER_CAPACITY);
+
+    let last = longest(2 * ROSTER_CAPACITY - 1, 0, Purpose::Presence);
+    let (answer, _) = object.handle(at(3), call(&last, Purpose::Presence, &address(2 * ROSTER_CAPACITY - 1)), 0);
+    let peers = json(&answer)["peers"].as_array().map(Vec::len);
+    assert_eq!((answer.status, peers), (200, Some(ROSTER_CAPACITY - 1)));
+    assert!(answer.body.len() < ANSWER_MAX_BYTES, "{} bytes", answer.body.len());
+    let (list, _) = object.handle(at(3), Call::List, 0);
+    let list = PeerList::decode(&list.body).unwrap();
+    assert!(list.bytes() < KEPT_LISTS_MAX_BYTES / 4, "{} bytes", list.bytes());
 }
 
 #[test]

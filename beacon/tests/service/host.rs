@@ -71,6 +71,7 @@ impl Peer {
         let mut payload = Payload {
             peer_id: PeerId::new(self.0).unwrap(),
             user_id: UserId::new("user").unwrap(),
+            data: None,
             issued_at: at(issued_at),
             expires_at: at(issued_at + 180_000),
             nonce: Nonce::new(vec![0; 12]).unwrap(),

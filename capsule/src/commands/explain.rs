@@ -7,7 +7,7 @@ use clap::Args;
 use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, TICKET_MAX_LIFETIME};
-use rendezvous_protocol::ticket::{Payload, Ticket};
+use rendezvous_protocol::ticket::{Payload, PeerData, Ticket};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::{Value, json};
 
@@ -267,6 +267,7 @@ impl Explanation {
                     json!({
                         "peerId": payload.peer_id.as_str(),
                         "userId": payload.user_id.as_str(),
+                        "data": payload.data.as_ref().map(PeerData::as_str),
                         "publicKey": ticket.public_key().to_string(),
                         "issuedAt": payload.issued_at,
                         "expiresAt": payload.expires_at,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use clap::Args;
 use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
+use rendezvous_protocol::ticket::PeerData;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -107,7 +108,7 @@ fn to_text(claims: &Claims, source: &Source, now: UnixMillis) -> String {
     }
     let mut shown = text::fields(&fields);
     if let Some(peers) = claims.peers.as_ref().filter(|peers| !peers.is_empty()) {
-        let head = ["PEER", "USER", "EXPIRES", "KEY"].map(str::to_owned);
+        let head = ["PEER", "USER", "EXPIRES", "KEY", "DATA"].map(str::to_owned);
         let rows = peers.iter().map(|peer| match peer {
             Ok(ticket) => {
                 let payload = ticket.payload();
@@ -116,10 +117,12 @@ fn to_text(claims: &Claims, source: &Source, now: UnixMillis) -> String {
                     text::printable(payload.user_id.as_str()),
                     text::distance(payload.expires_at, now),
                     ticket.public_key().to_string(),
+                    payload.data.as_ref().map(|data| text::shortened(data.as_str())).unwrap_or_default(),
                 ]
             }
             Err(reason) => {
-                [format!("(no ticket: {})", text::printable(reason)), String::new(), String::new(), String::new()]
+                let none = String::new;
+                [format!("(no ticket: {})", text::printable(reason)), none(), none(), none(), none()]
             }
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
@@ -139,6 +142,7 @@ fn to_json(claims: &Claims, source: &Source) -> Value {
                 json!({
                     "peerId": payload.peer_id.as_str(),
                     "userId": payload.user_id.as_str(),
+                    "data": payload.data.as_ref().map(PeerData::as_str),
                     "publicKey": ticket.public_key().to_string(),
                     "issuedAt": payload.issued_at,
                     "expiresAt": payload.expires_at,

@@ -8,7 +8,9 @@ use clap::Args;
 use rendezvous_protocol::announcer::Identity;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, CAPSULE_TICKET_MAX_LIFETIME};
-use rendezvous_protocol::ticket::{Payload, PeerId, Purpose, Ticket, TicketError, TicketRules, UserId, VerifiedTicket};
+use rendezvous_protocol::ticket::{
+    Payload, PeerData, PeerId, Purpose, Ticket, TicketError, TicketRules, UserId, VerifiedTicket,
+};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
@@ -23,7 +25,7 @@ use crate::outcome::Outcome;
 use crate::settings::{community, identity};
 use crate::source::SourceError;
 use crate::text;
-use crate::values::{parse_community, parse_duration, parse_peer_id, parse_user_id};
+use crate::values::{parse_community, parse_data, parse_duration, parse_peer_id, parse_user_id};
 
 const TICKET_HELP: &str = "\
 Examples:
@@ -48,6 +50,7 @@ Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_COMMUNITY             --community
   RENDEZVOUS_ANNOUNCE_PEER_ID      --peer-id
   RENDEZVOUS_ANNOUNCE_USER_ID      --user-id
+  RENDEZVOUS_ANNOUNCE_DATA         --data
   RENDEZVOUS_ANNOUNCE_PRIVATE_KEY  the private key itself: PKCS#8 in PEM, or the
                                    base64 of its DER; --key FILE wins
   RENDEZVOUS_PASSPHRASE_FILE       --passphrase-file
@@ -72,6 +75,9 @@ pub(crate) struct MintArguments {
     /// Name of its user, as the application understands it. [default: the peerId]
     #[arg(long, value_name = "NAME", value_parser = parse_user_id)]
     pub(crate) user_id: Option<UserId>,
+    /// What the peer says about itself, in a form of the application's: up to 512 bytes. Everybody can read it.
+    #[arg(long, value_name = "TEXT", value_parser = parse_data)]
+    pub(crate) data: Option<PeerData>,
     /// Name of the community, the only one that the ticket is good for. [default: mainnet]
     #[arg(long, value_name = "NAME", value_parser = parse_community)]
     pub(crate) community: Option<Community>,
@@ -117,9 +123,9 @@ pub(crate) fn ticket(
     log: &Log,
 ) -> Result<Outcome, Failure> {
     let community = community(arguments.community.as_ref(), environment)?;
-    let MintArguments { peer_id, user_id, key, .. } = arguments;
-    let identity = identity(peer_id.as_ref(), user_id.as_ref(), community, key.as_deref(), environment)?;
-    let Identity { key, peer_id, user_id, community } = identity;
+    let MintArguments { peer_id, user_id, data, key, .. } = arguments;
+    let identity = identity(peer_id.as_ref(), user_id.as_ref(), data.as_ref(), community, key.as_deref(), environment)?;
+    let Identity { key, peer_id, user_id, data, community } = identity;
     let lifetime = arguments.lifetime;
     if lifetime > CAPSULE_TICKET_MAX_LIFETIME {
         return Err(MintError::TooLong { lifetime }.into());
@@ -133,6 +139,7 @@ pub(crate) fn ticket(
     let payload = Payload {
         peer_id,
         user_id,
+        data,
         issued_at: now,
         expires_at: now.after(lifetime),
         nonce: new_nonce()?,
@@ -160,6 +167,7 @@ pub(crate) fn ticket(
             "file": file,
             "peerId": payload.peer_id.as_str(),
             "userId": payload.user_id.as_str(),
+            "data": payload.data.as_ref().map(PeerData::as_str),
             "community": community.as_str(),
             "publicKey": public_key.to_string(),
             "issuedAt": payload.issued_at,
@@ -179,6 +187,7 @@ fn explanation(file: &str, ticket: &VerifiedTicket, now: UnixMillis) -> String {
         ("written", &file),
         ("peer", &payload.peer_id),
         ("user", &text::printable(payload.user_id.as_str())),
+        ("data", &payload.data.as_ref().map_or_else(|| "none".to_owned(), |data| text::printable(data.as_str()))),
         ("community", &community),
         ("key", &ticket.public_key()),
         ("until", &until),

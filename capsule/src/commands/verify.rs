@@ -9,6 +9,7 @@ use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
+use rendezvous_protocol::ticket::PeerData;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -215,6 +216,7 @@ fn good_json(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge
         json!({
             "peerId": payload.peer_id.as_str(),
             "userId": payload.user_id.as_str(),
+            "data": payload.data.as_ref().map(PeerData::as_str),
             "publicKey": ticket.public_key().to_string(),
             "issuedAt": payload.issued_at,
             "expiresAt": payload.expires_at,

@@ -6,7 +6,7 @@ use clap::Args;
 use rendezvous_protocol::answer::{AnswerError, read_answer};
 use rendezvous_protocol::capsule::TicketStatus;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::ticket::VerifiedTicket;
+use rendezvous_protocol::ticket::{PeerData, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -188,7 +188,7 @@ fn not_a_list(beacon: &Beacon, error: &AnswerError, body: &[u8]) -> Refusal {
 
 impl Found {
     fn to_text(&self) -> String {
-        let head = ["PEER", "USER", "STATUS", "UNTIL", "KEY"].map(str::to_owned);
+        let head = ["PEER", "USER", "STATUS", "UNTIL", "KEY", "DATA"].map(str::to_owned);
         let row = |(ticket, status): &(VerifiedTicket, TicketStatus)| {
             let payload = ticket.payload();
             let status = match status {
@@ -201,6 +201,7 @@ impl Found {
                 status.to_owned(),
                 text::distance(payload.expires_at, self.now),
                 ticket.public_key().to_string(),
+                payload.data.as_ref().map(|data| text::shortened(data.as_str())).unwrap_or_default(),
             ]
         };
         let rows: Vec<_> = std::iter::once(head).chain(self.peers.iter().map(row)).collect();
@@ -222,6 +223,7 @@ impl Found {
             json!({
                 "peerId": payload.peer_id.as_str(),
                 "userId": payload.user_id.as_str(),
+                "data": payload.data.as_ref().map(PeerData::as_str),
                 "publicKey": ticket.public_key().to_string(),
                 "issuedAt": payload.issued_at,
                 "expiresAt": payload.expires_at,

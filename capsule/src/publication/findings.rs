@@ -13,6 +13,8 @@ use crate::text;
 #[derive(Debug)]
 pub(super) struct Findings {
     pub(super) entries: Vec<Entry>,
+    /// How many more there would be if a capsule could be longer.
+    pub(super) left_out: usize,
     /// The beacons that the entries' `listed_by` are positions in.
     pub(super) sources: Vec<BeaconUrl>,
     pub(super) counts: RoundFindings,

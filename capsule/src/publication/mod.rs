@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rendezvous_protocol::capsule::{CapsuleRules, Contents, Frame, Trust, sign};
-use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
-use rendezvous_protocol::publication::{RoundFindings, compose, held_capsule, mend};
+use rendezvous_protocol::limits::{CAPSULE_MAX_BYTES, REVOCATIONS_MAX_BYTES};
+use rendezvous_protocol::publication::{Composition, RoundFindings, compose_to_fit, held_capsule, mend};
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
 use rendezvous_protocol::ticket::TicketRules;
 use rendezvous_protocol::time::UnixMillis;
@@ -184,15 +184,28 @@ impl Publisher {
         let settings = &self.settings;
         let revocations = self.revocations()?;
         let is_revoked = |beacon: &&Beacon| revocations.revokes(beacon.url());
-        let (left_out, beacons): (Vec<&Beacon>, Vec<&Beacon>) = settings.beacons.iter().partition(is_revoked);
+        let (not_asked, beacons): (Vec<&Beacon>, Vec<&Beacon>) = settings.beacons.iter().partition(is_revoked);
         let Asked { answers, tickets, probes } = ask_all(&beacons, settings, &self.fetcher, log);
         // Only now, so that what is judged is what will be signed: the tickets as they are when the capsule is issued.
         let now = clock()?;
         let rules = TicketRules { revoked_keys: Some(&revocations.ticket_keys), ..settings.tickets.rules() };
         let (reports, lists): (Vec<_>, Vec<_>) = judge_all(&beacons, answers, &rules, now).into_iter().unzip();
         let (nodes, node_reports) = judge_nodes(settings, tickets, probes, &rules, now);
-        let composed = compose(&nodes, lists, settings.write.max_peers, settings.shares);
-        let url = |position: usize| beacons.get(position).map(|beacon| beacon.url().clone());
+        let url = |position: &usize| beacons.get(*position).map(|beacon| beacon.url().clone());
+        let urls = |positions: &[usize]| positions.iter().filter_map(url).collect::<Vec<_>>();
+        let nothing = Contents {
+            community: &settings.tickets.community,
+            issued_at: now,
+            lifetime: settings.lifetime,
+            entries: &[],
+            beacons: &[],
+            revocations: &revocations,
+        };
+        let fits = |composed: &Composition| {
+            let contents = Contents { entries: &composed.entries, beacons: &urls(&composed.sources), ..nothing };
+            contents.json_bytes() <= CAPSULE_MAX_BYTES
+        };
+        let (composed, left_out) = compose_to_fit(&nodes, &lists, settings.write.max_peers, settings.shares, fits);
         let name = |position: usize| beacons.get(position).map(|beacon| beacon.to_string());
         let found = Findings {
             counts: RoundFindings {
@@ -202,22 +215,16 @@ impl Publisher {
                 peers: composed.entries.len(),
             },
             entries: composed.entries,
-            sources: composed.sources.into_iter().filter_map(url).collect(),
+            left_out,
+            sources: urls(&composed.sources),
             limited_by: composed.limited_by.and_then(|(position, peers)| Some((name(position)?, peers))),
             disagreements: findings::disagreements(&composed.disagreements, name),
             nodes: node_reports,
             beacons: reports,
         };
-        let contents = Contents {
-            community: &settings.tickets.community,
-            issued_at: now,
-            lifetime: settings.lifetime,
-            entries: &found.entries,
-            beacons: &found.sources,
-            revocations: &revocations,
-        };
+        let contents = Contents { entries: &found.entries, beacons: &found.sources, ..nothing };
         let ended = self.finish(&contents, &found, interruptions)?;
-        Ok(RoundReport::new(settings, &self.destination, now, found, &revocations, left_out, ended))
+        Ok(RoundReport::new(settings, &self.destination, now, found, &revocations, not_asked, ended))
     }
 
     /// Reads what is revoked, and whether that goes together with the key that is to sign.

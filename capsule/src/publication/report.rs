@@ -1,5 +1,6 @@
 //! What came of a round, for people and for scripts.
 
+use rendezvous_protocol::limits::CAPSULE_MAX_BYTES;
 use rendezvous_protocol::publication::NotWritten;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::time::UnixMillis;
@@ -27,6 +28,9 @@ pub(crate) struct RoundReport {
     community: String,
     public_key: String,
     peers: usize,
+    /// For want of room in the file.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     written: Option<Written>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +55,10 @@ pub(crate) struct RoundReport {
     capsule: String,
     #[serde(skip)]
     minimum: Minimum,
+}
+
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -119,6 +127,7 @@ impl RoundReport {
             community: settings.tickets.community.to_string(),
             public_key: settings.key.public_key().to_string(),
             peers: found.entries.len(),
+            left_out: found.left_out,
             written,
             run,
             beacons: found.beacons,
@@ -205,6 +214,12 @@ impl RoundReport {
             notes.push(format!(
                 "and {}, which --json has",
                 text::count(more, "disagreement more", "disagreements more")
+            ));
+        }
+        if self.left_out > 0 {
+            notes.push(format!(
+                "left out for want of room: {}. A capsule has at most {CAPSULE_MAX_BYTES} bytes, and tickets with data take more",
+                text::count(self.left_out, "peer", "peers"),
             ));
         }
         if let Some(LimitReport { beacon, peers }) = &self.limited_by {

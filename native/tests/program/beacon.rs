@@ -162,6 +162,7 @@ pub(crate) fn ticket(peer: &str, community: &str) -> String {
     let payload = Payload {
         peer_id: PeerId::new(peer).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         issued_at: UnixMillis::saturating(now),
         expires_at: UnixMillis::saturating(now + 180_000),
         nonce: Nonce::new(vec![0; 12]).unwrap(),

@@ -102,6 +102,7 @@ impl Beacon {
         let payload = Payload {
             peer_id: identity.peer_id.clone(),
             user_id: identity.user_id.clone(),
+            data: identity.data.clone().filter(|_| purpose == Purpose::Presence),
             issued_at,
             expires_at: issued_at.after(self.lifetime),
             nonce: nonce.clone(),

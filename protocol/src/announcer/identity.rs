@@ -2,7 +2,7 @@
 
 use crate::community::Community;
 use crate::key::PrivateKey;
-use crate::ticket::{PeerId, UserId};
+use crate::ticket::{PeerData, PeerId, UserId};
 
 /// Says who is to be announced.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Identity {
     pub peer_id: PeerId,
     /// The peer's user.
     pub user_id: UserId,
+    /// What the peer says about itself.
+    pub data: Option<PeerData>,
     /// The community. Every ticket names it, so that none can be carried elsewhere.
     pub community: Community,
 }

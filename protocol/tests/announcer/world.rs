@@ -31,6 +31,7 @@ pub(crate) fn identity() -> Identity {
         key: PrivateKey::from_seed(&[1; 32]),
         peer_id: PeerId::new(PEER).unwrap(),
         user_id: UserId::new("user").unwrap(),
+        data: None,
         community: Community::new("mainnet").unwrap(),
     }
 }

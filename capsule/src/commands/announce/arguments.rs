@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::ticket::{PeerId, UserId};
+use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 
 use crate::beacon::Beacon;
 use crate::reader::TimeoutArguments;
-use crate::values::{parse_community, parse_duration, parse_peer_id, parse_user_id};
+use crate::values::{parse_community, parse_data, parse_duration, parse_peer_id, parse_user_id};
 
 const ANNOUNCE_HELP: &str = "\
 Examples:
@@ -37,13 +37,15 @@ What it does:
   the next time within 45 s it waits for the rest of them.
 
 Other keys may claim the same peerId, and beacons list them all. Peers tell them
-apart by the key: keep it. Everything in a ticket, userId included, is public.
+apart by the key: keep it. Everything in a ticket is public, userId and data
+included. Beacons and readers of version 0.1.0 refuse a ticket with data.
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_BEACONS               --beacon, comma-separated
   RENDEZVOUS_COMMUNITY             --community
   RENDEZVOUS_ANNOUNCE_PEER_ID      --peer-id
   RENDEZVOUS_ANNOUNCE_USER_ID      --user-id
+  RENDEZVOUS_ANNOUNCE_DATA         --data
   RENDEZVOUS_ANNOUNCE_PRIVATE_KEY  the private key itself: PKCS#8 in PEM, or the
                                    base64 of its DER; --key FILE wins
   RENDEZVOUS_PASSPHRASE_FILE       --passphrase-file
@@ -83,6 +85,9 @@ pub(crate) struct AnnounceArguments {
     /// Name of its user, as the application understands it. [default: the peerId]
     #[arg(long, value_name = "NAME", value_parser = parse_user_id)]
     pub(crate) user_id: Option<UserId>,
+    /// What the peer says about itself, in a form of the application's: up to 512 bytes. Everybody can read it.
+    #[arg(long, value_name = "TEXT", value_parser = parse_data)]
+    pub(crate) data: Option<PeerData>,
     /// How long a ticket lives; shorter, where a beacon does not allow it. [default: 3m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) lifetime: Option<Duration>,

@@ -44,8 +44,9 @@ impl AnnounceSettings {
     pub(super) fn new(arguments: &AnnounceArguments, environment: &Environment) -> Result<Self, Failure> {
         let beacons = beacons(&arguments.beacons, environment)?;
         let community = community(arguments.community.as_ref(), environment)?;
-        let AnnounceArguments { peer_id, user_id, key, .. } = arguments;
-        let identity = identity(peer_id.as_ref(), user_id.as_ref(), community, key.as_deref(), environment)?;
+        let AnnounceArguments { peer_id, user_id, data, key, .. } = arguments;
+        let identity =
+            identity(peer_id.as_ref(), user_id.as_ref(), data.as_ref(), community, key.as_deref(), environment)?;
         let lifetime = first(arguments.lifetime, environment, environment::ANNOUNCE_TTL_MS, parse_millis)?
             .unwrap_or(TICKET_MAX_LIFETIME);
         if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime) {
@@ -93,8 +94,9 @@ mod tests {
         let key = private_key(1);
         let key = (environment::ANNOUNCE_PRIVATE_KEY, key.as_str());
         let settings = announce_settings("--beacon https://a.example --peer-id node", [key]).unwrap();
-        let Identity { peer_id, user_id, community, .. } = &settings.identity;
+        let Identity { peer_id, user_id, data, community, .. } = &settings.identity;
         assert_eq!([peer_id.as_str(), user_id.as_str(), community.as_str()], ["node", "node", "mainnet"]);
+        assert_eq!(*data, None);
         assert_eq!(settings.pacing, TicketPacing { lifetime: TICKET_MAX_LIFETIME, interval: Duration::ZERO });
         assert_eq!(settings.timeout, Duration::from_secs(10));
         for (arguments, variables, part) in [
@@ -118,20 +120,23 @@ mod tests {
             (environment::ANNOUNCE_PRIVATE_KEY, key.as_str()),
             (environment::ANNOUNCE_PEER_ID, "node"),
             (environment::ANNOUNCE_USER_ID, "Zo\u{eb}"),
+            (environment::ANNOUNCE_DATA, "state=away"),
             (environment::ANNOUNCE_TTL_MS, "60000"),
             (environment::ANNOUNCE_INTERVAL_MS, "50000"),
             (environment::ANNOUNCE_TIMEOUT_MS, "4000"),
         ];
-        let arguments = "--beacon https://b.example,https://c.example --community other --peer-id x --user-id y \
+        let arguments = "--beacon https://b.example,https://c.example --community other --peer-id x --user-id y --data z \
                          --lifetime 1s --interval 2s --timeout 3s";
-        for (arguments, beacons, names, seconds) in
-            [("", 1, ["testnet", "node", "Zo\u{eb}"], [60, 50, 4]), (arguments, 2, ["other", "x", "y"], [1, 2, 3])]
-        {
+        for (arguments, beacons, names, seconds) in [
+            ("", 1, ["testnet", "node", "Zo\u{eb}", "state=away"], [60, 50, 4]),
+            (arguments, 2, ["other", "x", "y", "z"], [1, 2, 3]),
+        ] {
             let AnnounceSettings { beacons: found, identity, pacing, timeout } =
                 announce_settings(arguments, variables).unwrap();
-            let Identity { community, peer_id, user_id, .. } = &identity;
+            let Identity { community, peer_id, user_id, data, .. } = &identity;
             assert_eq!(found.len(), beacons);
-            assert_eq!([community.as_str(), peer_id.as_str(), user_id.as_str()], names);
+            let data = data.as_ref().unwrap();
+            assert_eq!([community.as_str(), peer_id.as_str(), user_id.as_str(), data.as_str()], names);
             assert_eq!([pacing.lifetime, pacing.interval, timeout].map(|time| time.as_secs()), seconds);
         }
     }
