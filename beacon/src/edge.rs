@@ -153,7 +153,7 @@ pub struct Edge {
     platform: Platform,
     secret: Secret,
     requests: RateLimit,
-    /// Of `/admin`.
+    /// Limits requests of `/admin`.
     attempts: RateLimit,
     refusals: Refusals,
     live: Option<Live>,

@@ -1,8 +1,8 @@
-//! The command of the publisher's own that runs after each capsule that was published (`--run`): to upload it, to count
-//! it, to tell somebody.
+//! The commands of the publisher's own: one that runs after each capsule that was published (`--run`), to upload or to
+//! count it, and one that tells somebody of failures (`--on-failure`).
 //!
-//! It runs in a shell, learns from variables what there is, and has a time limit, at which it ends with everything that
-//! it started. What it prints goes to the standard error, because results of this program go to the standard output.
+//! Each runs in a shell, learns from variables what there is, and has a time limit, at which it ends with all that it
+//! started. What it prints goes to the standard error, because results of this program go to the standard output.
 //! The private keys that this program got in variables are not handed on.
 
 use std::io;

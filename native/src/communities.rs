@@ -2,8 +2,9 @@
 //!
 //! An object that nobody has called for a while is dropped from memory once everything of it is written, and restored
 //! when it is called or due. How many there are is bounded twice: at most [`MOST_IN_MEMORY`] objects of at most 200
-//! tickets each in a process, and a row goes when its alarm comes and nobody is left, so that rows are those of the
-//! communities that somebody was in during the last minutes. Who may invent communities, and how fast, is the service's.
+//! tickets each in a process, besides those with connections, and a row goes when its alarm comes and nobody is left, so
+//! that rows are those of the communities that somebody was in during the last minutes. Who may invent communities, and how
+//! fast, is the service's.
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +30,9 @@ use crate::journal;
 use crate::live::{LiveMail, Mailbox};
 use crate::storage::{Change, Done, Order, Reader};
 
-/// Objects in the memory of a process. Full ones take about 200 kB each, so all together 820 MB; where every ticket is
-/// the longest that there is, about 750 kB and 3 GB.
+/// Objects in the memory of a process, besides those with a connection of `GET /live`, which stay. Full ones take about
+/// 200 kB each, so all together 820 MB; where every ticket is the longest that there is, about 750 kB and 3 GB. The log of
+/// changes takes up to as much again, in an object that has had a connection.
 const MOST_IN_MEMORY: usize = 4_096;
 
 /// An object that was not called for so long is dropped from memory: by then its tickets have expired.
@@ -89,7 +91,7 @@ struct Present {
     next_change: Option<Change>,
     /// Whether the last change failed, so that memory has what the row has not.
     has_failed: bool,
-    /// Of the connections that the object knows.
+    /// Holds what waits for each connection that the object knows.
     mailboxes: HashMap<ConnectionId, Arc<Mailbox>>,
 }
 

@@ -151,7 +151,7 @@ pub const LIVE_CONNECTIONS: usize = 512;
 /// Connections of one household on `GET /live` (default).
 pub const LIVE_CONNECTIONS_PER_NETWORK: usize = 16;
 
-/// Opening a connection on `GET /live` counts as so many requests.
+/// A client may open one connection on `GET /live` for each so many requests that it may make.
 pub const LIVE_OPENING_REQUESTS: u32 = 10;
 
 /// Bytes of a message that a client sends.

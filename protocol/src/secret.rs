@@ -1,7 +1,8 @@
 //! The secret of one community's object: what nobody outside may predict, choose or recognise hangs on it.
 //!
-//! Everything is SipHash-2-4, a pseudo-random function, under one key of 16 random bytes that stays where it was made.
-//! The purpose is part of what is hashed, so that a value of one kind says nothing about a value of another.
+//! Hashes are SipHash-2-4, a pseudo-random function, under one key of 16 random bytes that stays where it was made. The
+//! purpose is part of what is hashed, so that a value of one kind says nothing about a value of another. `mix` has no key:
+//! it spreads out what is secret already.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -10,7 +11,7 @@ use siphasher::sip::SipHasher24;
 
 use crate::time::UnixMillis;
 
-/// Says what a value is used for.
+/// Says what a value is used for. Snapshots hold hashes, so the numbers never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum HashPurpose {

@@ -7,6 +7,7 @@ use crate::live::connection::Output;
 /// Writes an output as an event of an event stream (HTML, section 9.2), where it is one.
 pub fn stream_event(output: &Output) -> Option<String> {
     match output {
+        // A client that sends nothing is answered nothing, so the one text is `hello`.
         Output::Text(hello) => Some(format!("retry: 3000\n\nevent: hello\ndata: {hello}\n\n")),
         Output::Frame(frame) => {
             let Frame { previous, position, text, .. } = &**frame;

@@ -77,7 +77,7 @@ impl Drop for Counted {
     }
 }
 
-/// What an object remembers of a connection, until this is dropped: a client may go away at any time.
+/// Keeps a connection's place at its object until this is dropped: a client may go away at any time.
 struct Place {
     event_loop: Rc<EventLoop>,
     object: String,

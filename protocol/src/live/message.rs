@@ -64,7 +64,7 @@ pub struct BindMessage {
     pub sequence: Option<u64>,
 }
 
-/// Says why a message is not one: with the field, and never with what is in it.
+/// Says why a message cannot be read, to the client that sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// Not an object with a `t` that a client sends.
@@ -294,7 +294,7 @@ pub enum CloseCode {
     LiveFull,
     /// A newer connection is bound to the same claim.
     Replaced,
-    /// The client sent three messages that cannot be read.
+    /// The client sent too many messages that cannot be read.
     Malformed,
     /// The client's key is revoked, or not a trusted one.
     KeyRefused,

@@ -1,8 +1,8 @@
 //! Who gets a connection when there are more clients than connections.
 //!
 //! The path decides, as it does in the roster: a household, a site and a provider have a part each, and where all
-//! connections are taken the largest share pays for the newcomer. Of those who may have to go the viewers go first: a
-//! connection that is bound to a claim is a peer's.
+//! connections are taken the largest share pays for the newcomer. Only a viewer has to go: a connection that is bound to a
+//! listed claim is a peer's.
 
 use crate::live::places::Admission::{Admitted, Full, InPlaceOf};
 use crate::network::NetworkPath;
