@@ -151,7 +151,7 @@ pub const LIVE_CONNECTIONS: usize = 512;
 /// Connections of one household on `GET /live` (default).
 pub const LIVE_CONNECTIONS_PER_NETWORK: usize = 16;
 
-/// A client may open one connection on `GET /live` for each so many requests that it may make.
+/// A client may open one connection on `GET /live` for every so many requests of its rate limit.
 pub const LIVE_OPENING_REQUESTS: u32 = 10;
 
 /// Bytes of a message that a client sends.

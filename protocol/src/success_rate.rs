@@ -17,7 +17,7 @@ use crate::time::{UnixMillis, saturating_millis};
 /// The time that a rate is of.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// The least rate that is no reason for an alert, in per cent.
+/// The lowest rate, in per cent, that raises no alert.
 pub const LEAST_PER_CENT: u64 = 80;
 
 /// Outcomes that are remembered: more than one for each second of [`WINDOW`].

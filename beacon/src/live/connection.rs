@@ -112,9 +112,9 @@ pub struct Connection {
     claim: Option<Claim>,
     is_bound: bool,
     window: Window,
-    /// What was sent to the client comes to here.
+    /// How far the client comes with what it was sent.
     position: Option<Position>,
-    /// Whether frames were left, so that the client has to catch up.
+    /// Whether frames were skipped, so that the client has to catch up.
     is_behind: bool,
     /// Whether the object was asked for what the client missed.
     has_asked: bool,
@@ -261,7 +261,7 @@ impl Connection {
         self.ask_if_behind();
     }
 
-    /// Takes that frames were left because the host could not hold them until the client had read.
+    /// Takes that frames were skipped because the host could not hold them until the client had read.
     pub fn missed(&mut self) {
         // What the object was asked for may be among them.
         self.has_asked = false;

@@ -3,7 +3,7 @@
 //! Two halves that talk in values. [`Connection`] is where the client is: it limits and reads what the client sends, and
 //! counts what was not acknowledged. The object, of which [`CommunityObject`](crate::community::CommunityObject) is the
 //! face, knows which connections there are, and pushes one frame to all of them. A connection that cannot take a frame
-//! leaves it, and later asks for everything since its own position: so nothing queues up, wherever a client is slow.
+//! skips it, and later asks for everything since its own position: so nothing queues up, wherever a client is slow.
 
 mod call;
 mod connection;

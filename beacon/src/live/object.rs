@@ -88,7 +88,7 @@ pub(crate) struct LiveObject {
     viewers: Viewers,
     changes: Changes,
     rate: FrameRate,
-    /// What the last frame for all came to.
+    /// The position of the last frame for all.
     sent: Position,
     /// The oldest first.
     connections: Vec<Entry>,

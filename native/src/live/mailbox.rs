@@ -29,13 +29,14 @@ pub(crate) struct Mailbox {
 struct Held {
     pushed: VecDeque<Pushed>,
     frames: usize,
-    /// Whether frames were left.
+    /// Whether frames were dropped.
     has_missed: bool,
     close: Option<CloseCode>,
 }
 
 impl Mailbox {
-    /// Puts something in. Frames for which there is no room are left, and with them those that wait.
+    /// Puts something in. A frame for which there is no room is dropped, and so are those that wait: one answer with
+    /// everything since takes their place.
     pub(crate) fn put(&self, pushed: Pushed) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let is_frame = matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_));

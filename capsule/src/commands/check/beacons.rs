@@ -36,7 +36,7 @@ pub(super) struct BeaconHealth {
     /// Good tickets in its list.
     pub(super) tickets: Option<usize>,
     pub(super) problems: Vec<HealthProblem>,
-    /// What may be as it should be.
+    /// What does not make it unhealthy, because it may be intended.
     pub(super) warnings: Vec<HealthProblem>,
 }
 

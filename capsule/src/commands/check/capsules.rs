@@ -40,7 +40,7 @@ pub(super) struct CapsuleHealth {
     /// For all its files, and the roots beside it.
     pub(super) time_ms: u64,
     pub(super) problems: Vec<HealthProblem>,
-    /// What may be as it should be.
+    /// What does not make it unhealthy, because it may be intended.
     pub(super) warnings: Vec<HealthProblem>,
     #[serde(flatten)]
     pub(super) good: Option<Good>,
