@@ -257,7 +257,7 @@ for (const host of HOSTS.filter(({ hasLive }) => hasLive)) describe(host.name, (
   });
 
   test("where all connections are taken a newcomer gets a place of the largest share, and a full household none", async () => {
-    await withHost(host, { vars: { ...UNCACHED, LIVE_CONNECTIONS: "8", LIVE_CONNECTIONS_PER_NETWORK: "2" } }, async ({ url }) => {
+    await withHost(host, { vars: { ...UNCACHED, LIVE_CONNECTIONS: "8", LIVE_CONNECTIONS_PER_HOUSEHOLD: "2" } }, async ({ url }) => {
       const crowd = [];
       for (const address of ["10.200.0.1", "10.200.0.1", "10.201.0.1", "10.201.0.1", "10.202.0.1", "10.202.0.1", "10.203.0.1", "10.203.0.1"]) {
         crowd.push(await openLive(url, { address }));

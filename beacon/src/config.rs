@@ -124,7 +124,7 @@ pub const VARIABLES: [Variable; 29] = [
     Variable::new("CAPSULE_KEYS", Kind::List, ""),
     Variable::new("ADMIN_PASSWORD", Kind::Secret, ""),
     Variable::new("LIVE_CONNECTIONS", Kind::Number, "512"),
-    Variable::new("LIVE_CONNECTIONS_PER_NETWORK", Kind::Number, "16"),
+    Variable::new("LIVE_CONNECTIONS_PER_HOUSEHOLD", Kind::Number, "16"),
     Variable::new("LIVE_FRAMES", Kind::Number, "0"),
     Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
 ];
@@ -356,19 +356,24 @@ impl Config {
             listed_communities,
             live_limits: LiveLimits {
                 connections: variables.number("LIVE_CONNECTIONS", limits::LIVE_CONNECTIONS, 0, 32_768)?,
-                connections_per_network: variables.number(
-                    "LIVE_CONNECTIONS_PER_NETWORK",
-                    limits::LIVE_CONNECTIONS_PER_NETWORK,
+                connections_per_household: variables.number(
+                    "LIVE_CONNECTIONS_PER_HOUSEHOLD",
+                    limits::LIVE_CONNECTIONS_PER_HOUSEHOLD,
                     1,
                     32_768,
                 )?,
             },
             live_frames: Some(variables.number("LIVE_FRAMES", 0, 0, u32::MAX)?).filter(|frames| *frames > 0),
-            viewers: variables.one("LIVE_VIEWERS", "all", "all, or off for bound peers alone", |text| match text {
-                "all" => Some(Viewers::Everybody),
-                "off" => Some(Viewers::Bound),
-                _ => None,
-            })?,
+            viewers: variables.one(
+                "LIVE_VIEWERS",
+                "all",
+                "all, or bound for bound peers alone",
+                |text| match text {
+                    "all" => Some(Viewers::Everybody),
+                    "bound" => Some(Viewers::Bound),
+                    _ => None,
+                },
+            )?,
         })
     }
 
@@ -460,11 +465,12 @@ const NOTICE: [Rule; 8] = [
     ("OPERATOR_RULES", RULES, |text| is_plain(text, RULES_MAX_BYTES)),
     ("OTHER_BEACONS", ADDRESSES, are_addresses),
     ("CAPSULES", ADDRESSES, are_addresses),
-    ("CAPSULE_KEYS", PUBLIC_KEYS, |text| text.split(',').all(|key| PublicKey::from_text(key.trim()).is_ok())),
+    (CAPSULE_KEYS, PUBLIC_KEYS, |text| text.split(',').all(|key| PublicKey::from_text(key.trim()).is_ok())),
     (SHOW_PEERS, "on or off", |text| text == "on"),
     (ADMIN_PASSWORD, PASSWORD, is_password),
 ];
 
+const CAPSULE_KEYS: &str = "CAPSULE_KEYS";
 const SHOW_PEERS: &str = "SHOW_PEERS";
 const ADMIN_PASSWORD: &str = "ADMIN_PASSWORD";
 
@@ -542,6 +548,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                     "not shown".clone_into(&mut error.value);
                 }
                 return Err(error);
+            }
+            if variable == CAPSULE_KEYS {
+                // A key may come as PEM, which is several lines.
+                let keys = text.split(',').filter_map(|key| PublicKey::from_text(key.trim()).ok());
+                *text = keys.map(|key| key.to_string()).collect::<Vec<_>>().join(",");
             }
         }
         Ok(notice)

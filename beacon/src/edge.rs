@@ -362,7 +362,7 @@ impl Edge {
             survey.found(Some(summary));
         }
         Step::Answer(match survey.about {
-            About::Info => info::answer(now, &self.config, &survey),
+            About::Info => info::answer(now, &self.config, &survey, self.live.is_some()),
             About::Admin => admin::answer(now, &self.config, &self.refusals, &survey),
         })
     }

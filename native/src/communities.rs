@@ -21,7 +21,7 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::Call;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
-use rendezvous_service::live::{ConnectionId, LiveCall, Push, Pushed};
+use rendezvous_service::live::{ConnectionId, LiveCall, LiveFull, Push, Pushed};
 use rendezvous_service::problem::internal;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -151,6 +151,10 @@ impl Communities {
     pub(crate) fn take_live(&mut self, now: Moment, name: &str, id: ConnectionId, mail: LiveMail) {
         match mail {
             LiveMail::Open { opening, mailbox, answer } => {
+                if !self.may_pin(name) {
+                    let _ = answer.send(Err(LiveFull));
+                    return;
+                }
                 let Some((outcome, effects)) =
                     self.with_object(now, name, |object| object.open_live(now.unix, id, &opening))
                 else {
@@ -374,6 +378,16 @@ impl Communities {
         }
     }
 
+    /// Returns whether a connection may keep this object in memory: while there is one it cannot be dropped. Of all that
+    /// fit, half can be kept so, or whoever invents communities would take the memory of all.
+    fn may_pin(&mut self, name: &str) -> bool {
+        let is_pinned = |present: &Present| present.object.connections() > 0;
+        self.present(name).is_some_and(|present| is_pinned(present)) || {
+            let present = self.slots.values().filter_map(|slot| slot.present.as_ref());
+            present.filter(|present| is_pinned(present)).count() < self.most_in_memory.div_ceil(2)
+        }
+    }
+
     /// Drops the object that was not called for the longest time, if one can be dropped without a loss; else one whose
     /// row cannot be written; else none, for what is under way is written within seconds.
     fn make_room(&mut self) {
@@ -422,8 +436,10 @@ mod tests {
     use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
     use rendezvous_protocol::time::UnixMillis;
     use rendezvous_service::call::Handed;
+    use rendezvous_service::live::Opening;
     use rendezvous_service::note::{Details, Note};
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::storage::Storage;
@@ -486,6 +502,14 @@ mod tests {
                 ticket,
             };
             self.communities.call(self.at(after), community, Call::Ticket(Box::new(handed)))
+        }
+
+        fn open_live(&mut self, after: Duration, id: ConnectionId, community: &str) -> Result<(), LiveFull> {
+            let (answer, mut outcome) = oneshot::channel();
+            let opening = Opening { network: Client::default().hand_over(), since: None };
+            let now = self.at(after);
+            self.communities.take_live(now, community, id, LiveMail::Open { opening, mailbox: Arc::default(), answer });
+            outcome.try_recv().unwrap()
         }
 
         fn list(&mut self, after: Duration, community: &str) -> String {
@@ -584,6 +608,19 @@ mod tests {
         };
         assert_eq!((in_memory(&host, 95), in_memory(&host, 96), in_memory(&host, 99)), (false, true, true));
         assert_eq!(host.communities.deadlines.len(), 4);
+    }
+
+    #[test]
+    fn connections_keep_half_of_what_fits_in_memory_at_most() {
+        let mut host = Host::new(&[("COMMUNITIES", "*")], MOST_IN_MEMORY / 4);
+        let mut open =
+            |id: u64, community: &str| host.open_live(Duration::from_millis(id), ConnectionId(id), community);
+        assert_eq!([open(1, "a"), open(2, "b"), open(3, "a")], [Ok(()); 3]);
+        assert_eq!([open(4, "c"), open(5, "b")], [Err(LiveFull), Ok(())]);
+        for number in 0..10 {
+            host.announce(SECOND, &format!("c{number}"), "ann");
+            assert!(host.in_memory() <= 4);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -34,8 +34,8 @@ pub(crate) enum SettingsError {
     File { path: String, error: io::Error },
     #[error("{path} is longer than {FILE_MAX_BYTES} bytes")]
     TooLong { path: String },
-    #[error("{path} is not TOML: {error}")]
-    NotToml { path: String, error: toml::de::Error },
+    #[error("{path}, line {line}, is not TOML: {message}")]
+    NotToml { path: String, line: usize, message: String },
     #[error("{path}: {field} is not a setting{}", meant.map(|meant| format!(": {meant} is")).unwrap_or_default())]
     UnknownField { path: String, field: String, meant: Option<&'static str> },
     #[error("{path}: {field} is {found}: it must be {expected}")]
@@ -78,10 +78,17 @@ pub(crate) struct Settings {
 }
 
 /// A value, and who has set it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Set {
     value: String,
     source: Source,
+}
+
+impl fmt::Debug for Set {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value may be the password.
+        formatter.debug_struct("Set").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +238,15 @@ fn read(path: &Path) -> Result<String, SettingsError> {
 /// Returns the fields of a file as the texts of variables.
 fn read_fields(path: &str, text: &str) -> Result<Vec<(&'static str, String)>, SettingsError> {
     let path = || path.to_owned();
-    let table: Table = text.parse().map_err(|error| SettingsError::NotToml { path: path(), error })?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        // Not the line itself, which may be that of the password.
+        let before = error.span().and_then(|at| text.get(..at.start)).unwrap_or_default();
+        SettingsError::NotToml {
+            path: path(),
+            line: before.lines().count().max(1),
+            message: error.message().to_owned(),
+        }
+    })?;
     let mut fields = Vec::new();
     for (field, value) in table {
         let Some(Variable { name, kind, .. }) = variables().find(|variable| variable.name == field) else {

@@ -149,7 +149,7 @@ pub const FRESHNESS_MIN_SLACK: Duration = Duration::from_secs(60);
 pub const LIVE_CONNECTIONS: usize = 512;
 
 /// Connections of one household on `GET /live` (default).
-pub const LIVE_CONNECTIONS_PER_NETWORK: usize = 16;
+pub const LIVE_CONNECTIONS_PER_HOUSEHOLD: usize = 16;
 
 /// A client may open one connection on `GET /live` for every so many requests of its rate limit.
 pub const LIVE_OPENING_REQUESTS: u32 = 10;

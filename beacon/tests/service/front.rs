@@ -102,7 +102,7 @@ fn the_info_document_is_pinned_in_full() {
     let mut fields = json(&document);
     // Whoever builds it may say the commit.
     fields.as_object_mut().unwrap().remove("commit");
-    let door = |method: &str, path: &str| json!({ "method": method, "path": path });
+    let endpoint = |method: &str, path: &str| json!({ "method": method, "path": path });
     assert_eq!(
         fields,
         json!({
@@ -128,16 +128,23 @@ fn the_info_document_is_pinned_in_full() {
                 "networkRequestsPerMinute": 600,
                 "addressRequestsPerMinute": 150,
             },
-            "doors": [
-                door("POST", "/announce"),
-                door("POST", "/leave"),
-                door("GET", "/peers"),
-                door("GET", "/healthz"),
-                door("GET", "/"),
-                door("GET", INFO),
+            "endpoints": [
+                endpoint("POST", "/announce"),
+                endpoint("POST", "/leave"),
+                endpoint("GET", "/peers"),
+                endpoint("GET", "/healthz"),
+                endpoint("GET", "/"),
+                endpoint("GET", INFO),
             ],
         })
     );
+}
+
+#[test]
+fn a_key_that_comes_as_pem_is_told_in_base64() {
+    let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=\n-----END PUBLIC KEY-----\n";
+    let mut beacon = Beacon::new(&[("CAPSULE_KEYS", pem)]);
+    assert_eq!(json(&beacon.serve(&get(INFO)))["capsuleKeys"], json!(["A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="]));
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl World {
     fn new(variables: &[(&str, &str)]) -> Self {
         let mut all = variables.to_vec();
         all.extend([
-            ("LIVE_CONNECTIONS_PER_NETWORK", "64"),
+            ("LIVE_CONNECTIONS_PER_HOUSEHOLD", "64"),
             ("ADDRESS_REQUESTS_PER_MINUTE", "60000"),
             ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
         ]);
@@ -668,7 +668,7 @@ fn a_binding_that_another_beacon_hands_on_or_of_another_connection_or_of_who_is_
 
 #[test]
 fn where_viewers_are_off_only_a_bound_peer_sees_who_is_there() {
-    let mut world = World::new(&[("LIVE_VIEWERS", "off")]);
+    let mut world = World::new(&[("LIVE_VIEWERS", "bound")]);
     assert!(matches!(world.step("/live", Upgrade::None), Step::Answer(answer) if answer.status == 403));
     world.bring(&peer(1).ticket(0), Purpose::Presence, "10.1.0.1");
     let [ann, other] = [world.open(Viewer::default()), world.open(Viewer::default())];
@@ -748,7 +748,7 @@ fn frames_that_are_used_up_end_the_connection_and_the_next_one_goes_on_where_it_
 
 #[test]
 fn a_household_has_its_part_of_the_connections_and_the_rest_is_refused() {
-    let mut world = World::new(&[("LIVE_CONNECTIONS_PER_NETWORK", "3")]);
+    let mut world = World::new(&[("LIVE_CONNECTIONS_PER_HOUSEHOLD", "3")]);
     let ids: Vec<_> = (0..3).map(|_| world.open(Viewer::default())).collect();
     assert_eq!(world.try_open(Viewer::default()), Err(LiveFull));
     world.drop_client(ids[1]);

@@ -80,10 +80,20 @@ fn a_field_that_is_not_one_is_refused_and_a_near_miss_named() {
         ("ANSWERS = 5", "ANSWERS is not a setting\n"),
         ("[vars]\nANSWER_LIMIT = 5", "vars is not a setting\n"),
         ("ANSWER_LIMIT = 5\nANSWER_LIMIT = 6", "duplicate"),
-        ("ANSWER_LIMIT = ", "is not TOML"),
+        ("ANSWER_LIMIT = ", "line 1, is not TOML"),
     ] {
         assert!(refused(text, &[]).contains(named), "{text}: {}", refused(text, &[]));
     }
+}
+
+#[test]
+fn a_password_is_in_no_message() {
+    let broken = "# one\nADMIN_PASSWORD = \"sesame sesame sesame\"\"";
+    for text in [broken, "ADMIN_PASSWORD = \"sesame\"", "ADMIN_PASSWORD = [\"sesame\"]"] {
+        let error = refused(text, &[]);
+        assert!(!error.contains("sesame"), "{text}: {error}");
+    }
+    assert!(refused(broken, &[]).contains("line 2, is not TOML"), "{}", refused(broken, &[]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct LiveLimits {
     /// Connections of one community.
     pub connections: usize,
     /// Of these, of one household.
-    pub connections_per_network: usize,
+    pub connections_per_household: usize,
 }
 
 /// Says where a connection counts.
@@ -48,7 +48,7 @@ pub enum Admission {
 /// Decides whether a newcomer from `path` gets a connection beside those that there are, the oldest first.
 pub fn admit(seats: &[Seat], path: NetworkPath, limits: LiveLimits, now: UnixMillis, secret: &Secret) -> Admission {
     let count = |is_there: &dyn Fn(&NetworkPath) -> bool| seats.iter().filter(|seat| is_there(&seat.path)).count();
-    let of_household = limits.connections_per_network;
+    let of_household = limits.connections_per_household;
     if count(&|other| other.household == path.household) >= of_household
         || count(&|other| other.site == path.site) >= of_household.saturating_mul(HOUSEHOLDS_IN_A_SITE)
         || count(&|other| other.provider == path.provider) >= (limits.connections / PROVIDERS).max(of_household)
@@ -77,7 +77,7 @@ mod tests {
     use crate::network::{Client, read_address};
 
     const SECRET: Secret = Secret::from_bytes([3; 16]);
-    const LIMITS: LiveLimits = LiveLimits { connections: 64, connections_per_network: 4 };
+    const LIMITS: LiveLimits = LiveLimits { connections: 64, connections_per_household: 4 };
 
     fn path(address: &str) -> NetworkPath {
         let address = Some(read_address(address).unwrap());
