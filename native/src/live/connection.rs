@@ -150,10 +150,17 @@ impl Live {
             .write_buffer_size(0);
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
         let code = self.run_socket(&mut socket).await;
+        // What it was to be closed for counts, too, where the client did not let itself be told.
+        let untold = std::iter::from_fn(|| self.connection.next_output()).find_map(|output| match output {
+            Output::Close(code) => Some(code),
+            _ => None,
+        });
+        for code in code.into_iter().chain(untold) {
+            self.shared().with_edge(self.edge, |edge| edge.close_live(unix_now(), &self.connection, code));
+        }
         // The answer to the client's own close, if that is why.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
         if let Some(code) = code {
-            self.shared().with_edge(self.edge, |edge| edge.close_live(unix_now(), &self.connection, code));
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, close(&mut socket, code)).await;
         }
         drop(guard);
