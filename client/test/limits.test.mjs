@@ -13,6 +13,7 @@ const RATE = "a beacon's rate limit, which a client hears of as THROTTLED";
 const PACE = "a beacon says with each answer when to announce again; a client believes it within bounds of its own";
 const BODY = "what a beacon reads of a request; a client writes far less";
 const OTHERS = "for publishers and beacons alone";
+const LIVE = "of GET /live, which the client does not open";
 
 const WITHOUT = {
   ROSTER_CAPACITY: ROSTER,
@@ -41,6 +42,26 @@ const WITHOUT = {
   SNAPSHOT_LOSS: OTHERS,
   REVOCATIONS_MAX_BYTES: OTHERS,
   FRESHNESS_MIN_SLACK: OTHERS,
+  LIVE_CONNECTIONS: LIVE,
+  LIVE_CONNECTIONS_PER_HOUSEHOLD: LIVE,
+  LIVE_OPENING_REQUESTS: LIVE,
+  LIVE_CLIENT_MESSAGE_MAX_BYTES: LIVE,
+  LIVE_MESSAGE_MAX_BYTES: LIVE,
+  LIVE_ACK_BYTES: LIVE,
+  LIVE_ACK_TIMEOUT: LIVE,
+  LIVE_FRAME_INTERVAL: LIVE,
+  LIVE_FRAMES_AT_ONCE: LIVE,
+  LIVE_URGENT_WITHIN: LIVE,
+  LIVE_MESSAGES_AT_ONCE: LIVE,
+  LIVE_MESSAGE_INTERVAL: LIVE,
+  LIVE_SILENCE: LIVE,
+  LIVE_STREAM_PING: LIVE,
+  LIVE_STREAM_DURATION: LIVE,
+  LIVE_MALFORMED_MESSAGES: LIVE,
+  LIVE_PENALTY: LIVE,
+  LIVE_ID_MIN_BYTES: LIVE,
+  LIVE_ID_MAX_BYTES: LIVE,
+  LIVE_WORDS: LIVE,
 };
 
 /** @returns {Map<string, string>} Expressions by name. */
