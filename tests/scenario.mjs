@@ -20,9 +20,9 @@ const EARLY = 120;
 const LATE = 10;
 const AFTER_THE_CRASH = 120;
 /** Some of the early peers announce only this much presence: over by the time the killed beacon is back. */
-const BRIEF_MS = 14_000;
-/** What a crash may cost, and a little for the write itself. */
-const SAFE_AFTER_MS = 10_500;
+const BRIEF_MS = 26_000;
+/** What a crash may cost, and two seconds for timers of a busy machine. */
+const SAFE_AFTER_MS = 12_000;
 const AT_ONCE = 8;
 
 /** So that everything can be seen: whole rosters in every answer, and no pause for so many peers on one machine. */

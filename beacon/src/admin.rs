@@ -50,20 +50,20 @@ impl Refusals {
     }
 }
 
-/// Checks the headers `Sec-Fetch-Site` and `Authorization` of a request.
+/// Checks the header `Sec-Fetch-Site`.
 ///
 /// # Errors
-/// [`Problem::CrossSite`], then [`Problem::PasswordWrong`].
-pub(crate) fn check(
-    secret: &Secret,
-    password: &str,
-    fetch_site: Option<&str>,
-    authorization: Option<&str>,
-) -> Result<(), Problem> {
+/// [`Problem::CrossSite`].
+pub(crate) fn check_site(fetch_site: Option<&str>) -> Result<(), Problem> {
     // Programs send none. A browser that does not is one of before 2023, and reads no answer for a page of elsewhere.
-    if !matches!(fetch_site, None | Some("same-origin" | "none")) {
-        return Err(Problem::CrossSite);
-    }
+    if matches!(fetch_site, None | Some("same-origin" | "none")) { Ok(()) } else { Err(Problem::CrossSite) }
+}
+
+/// Checks the header `Authorization`.
+///
+/// # Errors
+/// [`Problem::PasswordWrong`].
+pub(crate) fn check(secret: &Secret, password: &str, authorization: Option<&str>) -> Result<(), Problem> {
     let right = base64::encode(&[b"admin:", password.as_bytes()].concat());
     let given = authorization.and_then(credentials).unwrap_or_default();
     // An empty text is not the right one: the user's name is in it.
@@ -126,7 +126,8 @@ mod tests {
         let config = Config::parse(|name| (name == "ADMIN_PASSWORD").then(|| PASSWORD.to_owned())).unwrap();
         let (secret, now) = (Secret::from_bytes([7; 16]), UnixMillis::saturating(0));
         let password = config.notice.admin_password().unwrap();
-        check(&secret, password, fetch_site, authorization)
+        check_site(fetch_site)
+            .and_then(|()| check(&secret, password, authorization))
             .map_or_else(|problem| refuse(now, &problem).status, |()| 200)
     }
 

@@ -19,7 +19,7 @@ use rendezvous_protocol::limits::{
     KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
 };
 use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
-use rendezvous_protocol::network::{Client, NetworkHash};
+use rendezvous_protocol::network::{Client, NetworkHash, RatePath};
 use rendezvous_protocol::origin::{Origin, is_foreign};
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit, RateLimited};
@@ -330,12 +330,13 @@ impl Edge {
         self.platform.doors() != Doors::Everybody && self.config.notice.admin_password().is_some()
     }
 
-    /// Begins `/admin`, whose every request is an attempt.
+    /// Begins `/admin`.
     fn admin(&mut self, now: UnixMillis, head: &Head<'_>, reads: bool) -> Step {
         let client = self.client(head);
-        let attempt = self.attempts.take(now, client.rate_path(&self.secret));
-        let problem = match attempt {
-            Ok(()) if reads => return Step::ReadHeaders(ReadHeaders { what: Wanting::Admin }),
+        let problem = match self.take_request(now, client) {
+            Ok(()) if reads => {
+                return Step::ReadHeaders(ReadHeaders { what: Wanting::Admin(client.rate_path(&self.secret)) });
+            }
             Ok(()) => Problem::MethodNotAllowed { allow: ADMIN },
             Err(limited) => Problem::RateLimited(limited),
         };
@@ -469,10 +470,11 @@ impl Edge {
         Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
     }
 
-    /// Returns the origins that are this beacon's beyond doubt: those that are configured, and on the own machine the one
-    /// that the client dialled. Any other `Host` is what whoever hands a challenge on writes there.
+    /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
+    /// that the client dialled, as `Host` has it. Whoever hands a challenge on from the same machine may write that there.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
-        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        let is_named = !self.config.external_urls.is_empty() || self.config.client_address_header.is_some();
+        let dialled = head.host.filter(|_| !is_named).and_then(|host| Origin::parse(&format!("http://{host}")));
         let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
         self.config.external_urls.iter().cloned().chain(dialled).collect()
     }
@@ -578,7 +580,8 @@ pub struct ReadHeaders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanting {
     PageOrInfo,
-    Admin,
+    /// From where the attempt counts.
+    Admin(RatePath),
 }
 
 impl ReadHeaders {
@@ -588,9 +591,13 @@ impl ReadHeaders {
         let as_json = prefers_json(&header("Accept").unwrap_or_default());
         let step = match (self.what, edge.config.notice.admin_password()) {
             (Wanting::PageOrInfo, _) if as_json => edge.survey(now, Survey::new(About::Info)),
-            (Wanting::Admin, Some(password)) => {
-                let (site, authorization) = (header("Sec-Fetch-Site"), header("Authorization"));
-                match admin::check(&edge.secret, password, site.as_deref(), authorization.as_deref()) {
+            (Wanting::Admin(path), Some(password)) => {
+                let authorization = header("Authorization");
+                // A page of elsewhere uses up no attempt, or it would keep out whoever has it open.
+                let outcome = admin::check_site(header("Sec-Fetch-Site").as_deref())
+                    .and_then(|()| edge.attempts.take(now, path).map_err(Problem::RateLimited))
+                    .and_then(|()| admin::check(&edge.secret, password, authorization.as_deref()));
+                match outcome {
                     Ok(()) if as_json => edge.survey(now, Survey::new(About::Admin)),
                     Ok(()) => Step::Asset(asset::ADMIN),
                     Err(problem) => Step::Answer(admin::refuse(now, &problem)),
@@ -598,7 +605,7 @@ impl ReadHeaders {
             }
             (Wanting::PageOrInfo, _) => Step::Asset(asset::PAGE),
             // A door that is not there is never come to.
-            (Wanting::Admin, None) => Step::Answer(plain(now, &Problem::NotFound)),
+            (Wanting::Admin(_), None) => Step::Answer(plain(now, &Problem::NotFound)),
         };
         edge.counted(step)
     }

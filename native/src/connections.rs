@@ -31,6 +31,9 @@ const NEXT_HEAD: Duration = Duration::from_secs(75);
 /// The same for both where more than half of the connections are taken.
 const SCARCE: Duration = Duration::from_secs(5);
 
+/// Time in which a client takes some of what was sent to it. One that does not is gone, or wants the memory.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// Bytes of a request's head. Browsers send less than two thousand.
 const HEAD_MAX_BYTES: usize = 16 * 1_024;
 
@@ -92,6 +95,9 @@ impl Connections {
     ) {
         // A connection that has broken already is not worth a word.
         let _ = stream.set_nodelay(true);
+        // What hyper waits for while it writes has no other end.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD.as_millis() as u32);
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
         let state = Rc::new(State {
             stage: Cell::new(Stage::First(Instant::now())),

@@ -101,6 +101,13 @@ struct Entry {
     bound: Option<Claim>,
 }
 
+impl Entry {
+    /// Returns whether the connection is bound to a claim that is listed.
+    fn is_peer(&self, roster: &Roster) -> bool {
+        self.bound.as_ref().is_some_and(|claim| roster.holds(&claim.peer_id, &claim.public_key))
+    }
+}
+
 impl LiveObject {
     /// Makes the half of an object that starts at `now` with this roster. No connection of an object before it is known.
     pub(crate) fn new(now: UnixMillis, limits: LiveLimits, viewers: Viewers, roster: &Roster) -> Self {
@@ -112,8 +119,9 @@ impl LiveObject {
         if self.connections.is_empty() { None } else { self.rate.changed(now, urgency) }
     }
 
-    fn sees(&self, entry: &Entry) -> bool {
-        self.viewers == Viewers::Everybody || entry.bound.is_some()
+    /// Returns whether a connection is sent who is present. A claim that is not listed any more is not a peer's.
+    fn sees(&self, entry: &Entry, roster: &Roster) -> bool {
+        self.viewers == Viewers::Everybody || entry.is_peer(roster)
     }
 }
 
@@ -131,10 +139,7 @@ impl LiveSide for LiveObject {
         since: Option<Position>,
         push: &mut Vec<Push>,
     ) -> Result<(), LiveFull> {
-        let seat = |entry: &Entry| Seat {
-            path: entry.path,
-            is_bound: entry.bound.as_ref().is_some_and(|claim| roster.holds(&claim.peer_id, &claim.public_key)),
-        };
+        let seat = |entry: &Entry| Seat { path: entry.path, is_bound: entry.is_peer(roster) };
         let seats: Vec<_> = self.connections.iter().map(seat).collect();
         match admit(&seats, path, self.limits, now, roster.secret()) {
             Admission::Admitted => {}
@@ -200,7 +205,7 @@ impl LiveSide for LiveObject {
         since: Option<Position>,
         push: &mut Vec<Push>,
     ) {
-        if self.connections.iter().any(|entry| entry.id == id && self.sees(entry)) {
+        if self.connections.iter().any(|entry| entry.id == id && self.sees(entry, roster)) {
             let frame = self.changes.frame(now, roster, since);
             push.push(Push { to: vec![id], what: Pushed::CaughtUp(Arc::new(frame)) });
         }
@@ -229,7 +234,8 @@ impl LiveSide for LiveObject {
         if !self.rate.take(now) {
             return;
         }
-        let to: Vec<_> = self.connections.iter().filter(|entry| self.sees(entry)).map(|entry| entry.id).collect();
+        let to: Vec<_> =
+            self.connections.iter().filter(|entry| self.sees(entry, roster)).map(|entry| entry.id).collect();
         if to.is_empty() {
             self.sent = self.changes.position();
             return;

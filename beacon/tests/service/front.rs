@@ -290,6 +290,10 @@ fn the_operator_reads_figures_and_nobody_else_does() {
 #[test]
 fn who_guesses_is_limited_by_path_and_nobody_else_is() {
     let mut beacon = Beacon::new(&[("ADMIN_PASSWORD", PASSWORD)]);
+    for _ in 0..20 {
+        let of_a_page = admin("wrong horse battery staple").with("Sec-Fetch-Site", "cross-site");
+        assert_eq!(beacon.serve(&of_a_page).status, 403, "a page of elsewhere uses up no attempt");
+    }
     for _ in 0..10 {
         assert_eq!(beacon.serve(&admin("wrong horse battery staple")).status, 401);
     }

@@ -653,9 +653,13 @@ fn a_binding_that_another_beacon_hands_on_or_of_another_connection_or_of_who_is_
     world.bring(&peer(1).ticket(0), Purpose::Presence, "10.1.0.1");
     let id = world.open(Viewer::default());
     let mut refused = |change: &dyn Fn(&mut Binding), number: u8, code: &str| {
-        bind(&mut world, id, peer(number), change);
+        bind(&mut world, id, peer(number), |binding| {
+            binding.audience = "https://beacon.example".to_owned();
+            change(binding);
+        });
         assert_eq!(world.last(id)["code"], code);
     };
+    refused(&|binding| binding.audience = "http://localhost".to_owned(), 1, "MISDIRECTED_REQUEST");
     refused(&|binding| binding.audience = "https://evil.example".to_owned(), 1, "MISDIRECTED_REQUEST");
     refused(&|binding| binding.audience = "http://beacon.example".to_owned(), 1, "MISDIRECTED_REQUEST");
     refused(&|binding| binding.challenge = [77; 16], 1, "SIGNATURE_INVALID");
@@ -682,6 +686,11 @@ fn where_viewers_are_off_only_a_bound_peer_sees_who_is_there() {
     world.wait(20_000);
     assert_eq!(world.clients[&ann].viewer.live(40_000).len(), 3);
     assert_eq!(world.clients[&other].viewer.frames, 0);
+    world.bring(&peer(1).goodbye(world.now), Purpose::Leave, "10.1.0.1");
+    let frames = world.clients[&ann].viewer.frames;
+    world.announce(4, 180_000);
+    world.wait(20_000);
+    assert_eq!(world.clients[&ann].viewer.frames, frames, "who has left is a peer no more");
 }
 
 #[test]
