@@ -473,7 +473,7 @@ impl Edge {
     /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
     /// that the client dialled, as `Host` has it. Whoever hands a challenge on from the same machine may write that there.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
-        let is_named = !self.config.external_urls.is_empty() || self.config.client_address_header.is_some();
+        let is_named = !self.config.external_urls.is_empty();
         let dialled = head.host.filter(|_| !is_named).and_then(|host| Origin::parse(&format!("http://{host}")));
         let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
         self.config.external_urls.iter().cloned().chain(dialled).collect()
