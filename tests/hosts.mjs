@@ -29,6 +29,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
  * @property {boolean} hasLive Whether it has `GET /live`.
  * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
+ * @property {number} warmUpMiB By how much more, where that was less than two minutes.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
  */
 
@@ -38,8 +39,9 @@ export const WORKER = {
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
   hasLive: false,
-  // A garbage collector lets rubbish lie as long as there is room.
+  // A garbage collector lets rubbish lie as long as there is room: about 500 MiB, which it takes 30,000 requests to fill.
   memoryGrowthMiB: 96,
+  warmUpMiB: 256,
   async start({ vars, state, log } = {}) {
     const { url, workerd, stop, crash } = await startBeacon({ vars, persist: state, log });
     return { url, adminUrl: url, pid: workerd.pid, stop, kill: crash };
@@ -53,6 +55,7 @@ export const NATIVE = {
   hasLive: true,
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
+  warmUpMiB: 0,
   async start({ vars, state, log = () => {} } = {}) {
     assert.ok(existsSync(PROGRAM), `${PROGRAM} is not there: cargo build --package rendezvous-native`);
     const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
