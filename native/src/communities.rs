@@ -2,9 +2,9 @@
 //!
 //! An object that nobody has called for a while is dropped from memory once everything of it is written, and restored
 //! when it is called or due. How many there are is bounded twice: at most [`MOST_IN_MEMORY`] objects of at most 200
-//! tickets each in a process, besides those with connections, and a row goes when its alarm comes and nobody is left, so
-//! that rows are those of the communities that somebody was in during the last minutes. Who may invent communities, and how
-//! fast, is the service's.
+//! tickets each in a process, of which connections keep half at most, and a row goes when its alarm comes and nobody is
+//! left, so that rows are those of the communities that somebody was in during the last minutes. Who may invent
+//! communities, and how fast, is the service's.
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,10 +30,10 @@ use crate::journal;
 use crate::live::{LiveMail, Mailbox};
 use crate::storage::{Change, Done, Order, Reader};
 
-/// Objects in the memory of a process, besides those with a connection of `GET /live`, which stay. Full ones take about
-/// 200 kB each, so all together 820 MB; where every ticket is the longest that there is, about 750 kB and 3 GB. The log of
-/// changes takes up to as much again, in an object that has had a connection.
-const MOST_IN_MEMORY: usize = 4_096;
+/// Objects in the memory of a process. Full ones take about 200 kB each, so all together 410 MB; where every ticket is the
+/// longest that there is, about 750 kB and 1.5 GB. The log of changes takes up to as much again, in an object that has had
+/// a connection.
+const MOST_IN_MEMORY: usize = 2_048;
 
 /// An object that was not called for so long is dropped from memory: by then its tickets have expired.
 const IDLE: Duration = TICKET_MAX_LIFETIME;
@@ -592,6 +592,17 @@ mod tests {
         host.communities = Communities::new(config, reader, orders, done, 1, stored);
         host.pass(TICKET_MAX_LIFETIME * 2);
         assert_eq!(host.reader.count(), Ok(0));
+    }
+
+    #[test]
+    fn the_pages_say_the_bound_that_there_is() {
+        let bound = format!("{},{:03}", MOST_IN_MEMORY / 1_000, MOST_IN_MEMORY % 1_000);
+        for (page, sentence) in [
+            (include_str!("../../README.md"), format!("of those in memory there are {bound} at most")),
+            (include_str!("../../contrib/rendezvous-beacon.service"), format!("{bound} full communities")),
+        ] {
+            assert!(page.contains(&sentence), "{sentence}");
+        }
     }
 
     #[test]
