@@ -35,7 +35,7 @@ const SCARCE: Duration = Duration::from_secs(5);
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head. Browsers send less than two thousand.
-const HEAD_MAX_BYTES: usize = 16 * 1_024;
+pub(crate) const HEAD_MAX_BYTES: usize = 16 * 1_024;
 
 /// Holds the connections of a loop.
 #[derive(Default)]

@@ -98,19 +98,15 @@ impl Shared {
         Client { address, autonomous_system: None }.rate_path(&self.secret).shard(self.edges.len())
     }
 
-    /// Lets an edge do something. One in which code has panicked may be in any state, and is replaced.
+    /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let edge = self.edges.get(index)?;
-        let mut locked = edge.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            let mut locked = poisoned.into_inner();
-            *locked = new_edge(&self.config, self.platform, self.secret);
-            edge.clear_poison();
-            locked
-        });
-        let (done, notes) = (work(&mut locked), locked.take_notes());
-        drop(locked);
-        journal::write(notes);
-        Some(done)
+        let make = || new_edge(&self.config, self.platform, self.secret);
+        Some(with_edge(self.edges.get(index)?, make, work))
+    }
+
+    /// Lets the edge of [`Shared::operator_edge`] do something.
+    pub(crate) fn with_operator_edge<T>(&self, edge: &Mutex<Edge>, work: impl FnOnce(&mut Edge) -> T) -> T {
+        with_edge(edge, || self.operator_edge(), work)
     }
 
     /// Calls an object where it is.
@@ -166,6 +162,20 @@ impl Shared {
     pub(crate) fn hand_over(&self, index: usize, mail: Mail) {
         self.send(index % self.loops.len().max(1), mail);
     }
+}
+
+/// Lets an edge do something. One in which code has panicked may be in any state, and is replaced.
+fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOnce(&mut Edge) -> T) -> T {
+    let mut locked = edge.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+        let mut locked = poisoned.into_inner();
+        *locked = make();
+        edge.clear_poison();
+        locked
+    });
+    let (done, notes) = (work(&mut locked), locked.take_notes());
+    drop(locked);
+    journal::write(notes);
+    done
 }
 
 fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {

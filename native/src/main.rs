@@ -21,6 +21,7 @@ mod page;
 mod request;
 mod serve;
 mod settings;
+mod side_listener;
 mod storage;
 mod thread;
 

@@ -1,6 +1,5 @@
 //! `GET /metrics`, on an address of its own: who may read it is for whoever chooses that address.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,44 +7,24 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::event_loop::{Mail, Shared};
 use crate::measurements;
+use crate::side_listener;
 use crate::storage::Storage;
-
-/// The most connections: whoever collects has one.
-const CONNECTIONS_MAX: usize = 16;
 
 /// Time between two requests of a connection, and for a head. Collectors come once or more a minute.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Serves what is measured, for as long as the program runs.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, storage: Arc<Storage>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Of one connection, or of the system, which the other listener says.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    side_listener::serve(listener, HEAD_TIMEOUT, move |request, _| {
         let (shared, storage) = (Arc::clone(&shared), Arc::clone(&storage));
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let (shared, storage) = (Arc::clone(&shared), Arc::clone(&storage));
-                async move { Ok::<_, Infallible>(respond(&request, &shared, &storage).await) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1_024);
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
-        });
-    }
+        async move { respond(&request, &shared, &storage).await }
+    })
+    .await;
 }
 
 async fn respond(request: &Request<Incoming>, shared: &Shared, storage: &Storage) -> Response<Full<Bytes>> {

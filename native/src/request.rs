@@ -12,8 +12,8 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
-    TRANSFER_ENCODING, UPGRADE,
+    AsHeaderName, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    InvalidHeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -88,7 +88,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
     };
     let edge = shared.edge_of(address);
     let first = {
-        let if_none_match = joined(&head.headers, IF_NONE_MATCH);
+        let if_none_match = header(&head.headers, IF_NONE_MATCH).unwrap_or_default();
         let read = Head {
             method: head.method.as_str(),
             url: head.uri.path_and_query().map_or("/", |url| url.as_str()),
@@ -108,9 +108,9 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             None => return Answered::Answer(internal(unix_now())),
             Some(Step::Answer(answer)) => return Answered::Answer(answer),
             Some(Step::Asset(asset)) => return Answered::Answer(asset.answer(page::content(asset.file).to_owned())),
-            Some(Step::ReadHeaders(read)) => {
-                shared.with_edge(edge, |edge| read.resume(edge, unix_now(), |name| header(&head.headers, name)))
-            }
+            Some(Step::ReadHeaders(read)) => shared.with_edge(edge, |edge| {
+                read.resume(edge, unix_now(), |name| header(&head.headers, name).map(Cow::into_owned))
+            }),
             Some(Step::OpenLive(open)) => {
                 return match Live::open(event_loop, edge, open).await {
                     Ok(live) => Answered::Live(Box::new(live)),
@@ -201,21 +201,14 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
     Some(origin.to_str().ok().filter(|origin| is_one && !origin.is_empty()).unwrap_or("null"))
 }
 
-/// Returns all the lines of a header that is a list as one. A line that is not text names nothing that is known here.
-fn joined(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
-    let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    match (lines.next(), lines.next()) {
-        (Some(first), Some(second)) => {
-            Cow::Owned([first, second].into_iter().chain(lines).collect::<Vec<_>>().join(", "))
-        }
-        (only, _) => Cow::Borrowed(only.unwrap_or_default()),
-    }
-}
-
-/// Returns a header, its lines as one. One that is not text is empty.
-pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default()).collect();
-    if lines.is_empty() { None } else { Some(lines.join(", ")) }
+/// Returns a header, its lines as one. A line that is not text is empty, which names nothing that is known here.
+pub(crate) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
+    let mut lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
+    let first = lines.next()?;
+    Some(match lines.next() {
+        Some(second) => Cow::Owned([first, second].into_iter().chain(lines).collect::<Vec<_>>().join(", ")),
+        None => Cow::Borrowed(first),
+    })
 }
 
 /// The headers of every answer with each kind of content. Made once: most of them are the same in all answers.
