@@ -98,11 +98,11 @@ impl MessageRate {
     /// Takes a message; `is_small` says that it is a ping or an acknowledgement. Returns whether it is within the limit.
     pub fn take(&mut self, now: UnixMillis, is_small: bool) -> bool {
         let thirds = if is_small { 1 } else { 3 };
-        let cost = MESSAGES.interval * thirds;
-        let missing = MESSAGES.missing(self.full_at.as_u64(), now.as_u64());
-        let fits = missing + cost <= MESSAGES.filling;
+        let bucket = TokenBucket { interval: MESSAGES.interval * thirds, ..MESSAGES };
+        let missing = bucket.missing(self.full_at.as_u64(), now.as_u64());
+        let fits = bucket.wait(missing) == 0;
         if fits {
-            self.full_at = UnixMillis::saturating(now.as_u64() + missing + cost);
+            self.full_at = UnixMillis::saturating(bucket.taken(missing, now.as_u64()));
         }
         fits
     }
