@@ -19,6 +19,7 @@ pub struct Config {
     /// The community of a request that names none.
     pub default_community: Community,
     communities: Communities,
+    known_communities: BTreeSet<Community>,
     /// The only origins whose pages may announce; all, where absent.
     pub origins: Option<BTreeSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
@@ -300,9 +301,16 @@ impl Config {
         {
             return Err(variables.error("LISTED_COMMUNITIES", LISTED));
         }
+        let mut known_communities = BTreeSet::new();
+        if let Communities::These(served) = &communities {
+            known_communities.clone_from(served);
+        } else {
+            known_communities.insert(default_community.clone());
+        }
         Ok(Self {
             default_community,
             communities,
+            known_communities,
             origins: variables.list(
                 "ORIGINS",
                 "origins such as https://app.example, separated by commas",
@@ -375,17 +383,15 @@ impl Config {
     }
 
     /// Returns the communities that are served and that the configuration names.
-    pub(crate) fn known_communities(&self) -> impl Iterator<Item = &Community> {
-        let (served, default) = match &self.communities {
-            Communities::These(served) => (Some(served), None),
-            Communities::DefaultAlone | Communities::All => (None, Some(&self.default_community)),
-        };
-        served.into_iter().flatten().chain(default)
+    pub(crate) const fn known_communities(&self) -> &BTreeSet<Community> {
+        &self.known_communities
     }
 
     /// Returns the communities that the configuration names, the default one among them.
     pub fn named_communities(&self) -> BTreeSet<Community> {
-        self.known_communities().chain([&self.default_community]).cloned().collect()
+        let mut named = self.known_communities.clone();
+        named.insert(self.default_community.clone());
+        named
     }
 
     /// Returns whether communities are served that nobody but their own peers has ever heard of.

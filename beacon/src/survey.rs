@@ -1,5 +1,7 @@
 //! A look at several communities, one after the other, for one answer about all of them.
 
+use std::collections::BTreeSet;
+
 use rendezvous_protocol::community::Community;
 
 use crate::config::Config;
@@ -38,18 +40,17 @@ impl Survey {
         Self { about, found: Vec::new() }
     }
 
-    fn communities<'a>(&self, config: &'a Config) -> impl Iterator<Item = &'a Community> + use<'a> {
-        let (listed, known) = match self.about {
-            About::Info => (Some(&config.listed_communities), None),
-            About::Admin => (None, Some(config.known_communities())),
-        };
-        listed.into_iter().flatten().chain(known.into_iter().flatten())
+    fn communities<'a>(&self, config: &'a Config) -> &'a BTreeSet<Community> {
+        match self.about {
+            About::Info => &config.listed_communities,
+            About::Admin => config.known_communities(),
+        }
     }
 
     /// Returns the community to look at next, if one is left.
     pub(crate) fn next(&self, config: &Config) -> Option<Community> {
         let is_left = self.found.len() < COMMUNITIES_MAX;
-        self.communities(config).nth(self.found.len()).filter(|_| is_left).cloned()
+        self.communities(config).iter().nth(self.found.len()).filter(|_| is_left).cloned()
     }
 
     /// Takes what was found out about that one.
@@ -62,11 +63,11 @@ impl Survey {
         &'a self,
         config: &'a Config,
     ) -> impl Iterator<Item = (&'a Community, &'a Option<Summary>)> {
-        self.communities(config).zip(&self.found)
+        self.communities(config).iter().zip(&self.found)
     }
 
     /// Returns how many communities were not looked at.
     pub(crate) fn omitted(&self, config: &Config) -> usize {
-        self.communities(config).count().saturating_sub(self.found.len())
+        self.communities(config).len().saturating_sub(self.found.len())
     }
 }
