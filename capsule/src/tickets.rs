@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::ticket::TicketRules;
+use rendezvous_protocol::ticket::{PeerData, TicketRules, VerifiedTicket};
+use serde_json::{Value, json};
 
 use crate::environment::{self, Environment, EnvironmentError};
 use crate::settings::{community, first};
@@ -67,4 +68,18 @@ impl TicketSettings {
             ..defaults
         }
     }
+}
+
+/// Tells scripts of a ticket and of how it stands, in a field of the name that the command has for it.
+pub(crate) fn ticket_json(ticket: &VerifiedTicket, (field, standing): (&str, &str)) -> Value {
+    let payload = ticket.payload();
+    json!({
+        "peerId": payload.peer_id.as_str(),
+        "userId": payload.user_id.as_str(),
+        "data": payload.data.as_ref().map(PeerData::as_str),
+        "publicKey": ticket.public_key().to_string(),
+        "issuedAt": payload.issued_at,
+        "expiresAt": payload.expires_at,
+        field: standing,
+    })
 }

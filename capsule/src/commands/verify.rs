@@ -9,7 +9,6 @@ use rendezvous_protocol::capsule::{Capsule, TicketStatus};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::REVOCATIONS_MAX_BYTES;
 use rendezvous_protocol::revocation::{RevocationError, Revocations};
-use rendezvous_protocol::ticket::PeerData;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -20,7 +19,7 @@ use crate::outcome::Outcome;
 use crate::reader::{Reader, TimeoutArguments};
 use crate::source::{Source, SourceError};
 use crate::text;
-use crate::tickets::TicketArguments;
+use crate::tickets::{TicketArguments, ticket_json};
 use crate::trust::{
     CapsuleVerdict, Judge, JudgeError, NewestSeenArguments, TrustArguments, Trusted, capsule_refused, publishers_line,
     root_line,
@@ -211,18 +210,7 @@ fn good_text(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge
 }
 
 fn good_json(source: &Source, capsule: &Capsule, verdict: &CapsuleVerdict, judge: &Judge) -> Value {
-    let peers = capsule.peers.iter().map(|(ticket, standing)| {
-        let payload = ticket.payload();
-        json!({
-            "peerId": payload.peer_id.as_str(),
-            "userId": payload.user_id.as_str(),
-            "data": payload.data.as_ref().map(PeerData::as_str),
-            "publicKey": ticket.public_key().to_string(),
-            "issuedAt": payload.issued_at,
-            "expiresAt": payload.expires_at,
-            "standing": standing.name(),
-        })
-    });
+    let peers = capsule.peers.iter().map(|(ticket, standing)| ticket_json(ticket, ("standing", standing.name())));
     json!({
         "ok": true,
         "capsule": source.to_string(),

@@ -6,7 +6,7 @@ use clap::Args;
 use rendezvous_protocol::answer::{AnswerError, read_answer};
 use rendezvous_protocol::capsule::TicketStatus;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::ticket::{PeerData, VerifiedTicket};
+use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::reader::{Reader, TimeoutArguments};
 use crate::refusal::Refusal;
 use crate::source::{Source, SourceError};
 use crate::text;
-use crate::tickets::{TicketArguments, TicketSettings};
+use crate::tickets::{TicketArguments, TicketSettings, ticket_json};
 use crate::trust::{Judge, JudgeError, TrustArguments, Trusted, capsule_refused};
 
 const WHO_HELP: &str = "\
@@ -218,18 +218,7 @@ impl Found {
     }
 
     fn to_json(&self) -> Value {
-        let peer = |(ticket, status): &(VerifiedTicket, TicketStatus)| {
-            let payload = ticket.payload();
-            json!({
-                "peerId": payload.peer_id.as_str(),
-                "userId": payload.user_id.as_str(),
-                "data": payload.data.as_ref().map(PeerData::as_str),
-                "publicKey": ticket.public_key().to_string(),
-                "issuedAt": payload.issued_at,
-                "expiresAt": payload.expires_at,
-                "status": status.name(),
-            })
-        };
+        let peer = |(ticket, status): &(VerifiedTicket, TicketStatus)| ticket_json(ticket, ("status", status.name()));
         json!({
             "ok": true,
             "source": self.source,
