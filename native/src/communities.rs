@@ -2,9 +2,9 @@
 //!
 //! An object that nobody has called for a while is dropped from memory once everything of it is written, and restored
 //! when it is called or due. How many there are is bounded twice: at most [`MOST_IN_MEMORY`] objects of at most 200
-//! tickets each in a process, of which connections keep half at most, and a row goes when its alarm comes and nobody is
-//! left, so that rows are those of the communities that somebody was in during the last minutes. Who may invent
-//! communities, and how fast, is the service's.
+//! tickets each in a process, of which connections keep half in communities that anybody may have invented; and a row goes
+//! when its alarm comes and nobody is left, so that rows are those of the communities that somebody was in during the last
+//! minutes. Who may invent communities, and how fast, is the service's.
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -270,8 +270,7 @@ impl Communities {
             journal::failure("request_failed", &format_args!("no randomness: {error}"));
             return None;
         }
-        // A spare object's name is not a community's, and there are none here.
-        let is_open = Community::new(name).is_ok_and(|community| self.config.is_open(&community));
+        let is_open = self.is_open(name);
         let restored = catch_unwind(AssertUnwindSafe(|| {
             CommunityObject::restore(now.unix, &self.config, is_open, found, Secret::from_bytes(secret))
         }));
@@ -378,14 +377,21 @@ impl Communities {
         }
     }
 
+    /// Returns whether anybody may have invented the community.
+    fn is_open(&self, name: &str) -> bool {
+        // A spare object's name is not a community's, and there are none here.
+        Community::new(name).is_ok_and(|community| self.config.is_open(&community))
+    }
+
     /// Returns whether a connection may keep this object in memory: while there is one it cannot be dropped. Of all that
-    /// fit, half can be kept so, or whoever invents communities would take the memory of all.
-    fn may_pin(&mut self, name: &str) -> bool {
-        let is_pinned = |present: &Present| present.object.connections() > 0;
-        self.present(name).is_some_and(|present| is_pinned(present)) || {
-            let present = self.slots.values().filter_map(|slot| slot.present.as_ref());
-            present.filter(|present| is_pinned(present)).count() < self.most_in_memory.div_ceil(2)
-        }
+    /// fit, half can be kept so by communities that anybody may have invented, or whoever invents them would take the memory
+    /// of all; those that the operator names are few, and always can.
+    fn may_pin(&self, name: &str) -> bool {
+        let has_connection =
+            |slot: &Slot| slot.present.as_ref().is_some_and(|present| present.object.connections() > 0);
+        let is_kept = self.slots.get(name).is_some_and(has_connection);
+        let kept = || self.slots.iter().filter(|(name, slot)| has_connection(slot) && self.is_open(name)).count();
+        is_kept || !self.is_open(name) || kept() < self.most_in_memory.div_ceil(2)
     }
 
     /// Drops the object that was not called for the longest time, if one can be dropped without a loss; else one whose
@@ -622,12 +628,13 @@ mod tests {
     }
 
     #[test]
-    fn connections_keep_half_of_what_fits_in_memory_at_most() {
+    fn connections_keep_half_of_what_fits_in_memory_at_most_to_invented_communities() {
         let mut host = Host::new(&[("COMMUNITIES", "*")], MOST_IN_MEMORY / 4);
         let mut open =
             |id: u64, community: &str| host.open_live(Duration::from_millis(id), ConnectionId(id), community);
         assert_eq!([open(1, "a"), open(2, "b"), open(3, "a")], [Ok(()); 3]);
         assert_eq!([open(4, "c"), open(5, "b")], [Err(LiveFull), Ok(())]);
+        assert_eq!(open(6, "mainnet"), Ok(()), "nobody has invented it");
         for number in 0..10 {
             host.announce(SECOND, &format!("c{number}"), "ann");
             assert!(host.in_memory() <= 4);
