@@ -14,7 +14,8 @@ use crate::limits::{
     LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES, LIVE_SIGNAL_DATA_MAX_BYTES,
     LIVE_SIGNAL_MESSAGE_MAX_BYTES,
 };
-use crate::live::signal::Signal;
+use crate::live::changes::Claim;
+use crate::live::signal::{Signal, SignalKind};
 use crate::object::{Object, present};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
@@ -150,6 +151,26 @@ struct BindFields {
     seq: Option<u64>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SignalFields<'a> {
+    #[serde(rename = "t")]
+    _t: serde::de::IgnoredAny,
+    id: String,
+    kind: String,
+    #[serde(default, deserialize_with = "present")]
+    re: Option<String>,
+    to: String,
+    to_key: String,
+    from: String,
+    from_key: String,
+    at: UnixMillis,
+    data: String,
+    signature: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    ticket: Option<&'a RawValue>,
+}
+
 impl<'a> ClientMessage<'a> {
     /// Reads a message.
     ///
@@ -171,13 +192,13 @@ impl<'a> ClientMessage<'a> {
             "announce" => ticket(text).map(Self::Announce),
             "leave" => ticket(text).map(Self::Leave),
             "bind" => bind(text).map(Self::Bind),
-            "signal" => Signal::parse(text).map(Box::new).map(Self::Signal),
+            "signal" => signal(text).map(Box::new).map(Self::Signal),
             _ => Err(MessageError::Unknown),
         }
     }
 }
 
-pub(super) fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
+fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
     let Object(fields) = serde_json::from_str(text).map_err(|error| MessageError::Fields(error.to_string()))?;
     Ok(fields)
 }
@@ -199,11 +220,48 @@ fn bind(text: &str) -> Result<BindMessage, MessageError> {
     })
 }
 
+fn signal(text: &str) -> Result<Signal<'_>, MessageError> {
+    let SignalFields { id, kind, re, to, to_key, from, from_key, at, data, signature, ticket, .. } = fields(text)?;
+    let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
+    let kind = match (kind.as_str(), re) {
+        ("offer", None) => SignalKind::Offer,
+        ("answer", Some(offer)) => SignalKind::Answer(offer),
+        ("candidate", Some(offer)) => SignalKind::Candidate(offer),
+        ("offer" | "answer" | "candidate", _) => return Err(MessageError::Re),
+        _ => return Err(MessageError::Kind),
+    };
+    if !is_id(&id) {
+        return Err(MessageError::Id);
+    }
+    if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
+        return Err(MessageError::Data);
+    }
+    let ticket = ticket.map(RawValue::get);
+    if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
+        return Err(MessageError::Ticket);
+    }
+    Ok(Signal {
+        id,
+        kind,
+        to: claim(&to, &to_key)?,
+        from: claim(&from, &from_key)?,
+        at,
+        data,
+        signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
+        ticket,
+    })
+}
+
+fn claim(peer_id: &str, public_key: &str) -> Result<Claim, MessageError> {
+    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?;
+    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(MessageError::PeerId)? })
+}
+
 fn check_id(id: Option<String>) -> Result<Option<String>, MessageError> {
     if id.as_deref().is_none_or(is_id) { Ok(id) } else { Err(MessageError::Id) }
 }
 
-pub(super) fn is_id(id: &str) -> bool {
+fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed)
 }
