@@ -5,13 +5,12 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::base64;
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::limits::{LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES};
-use crate::object::{Object, present};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -87,46 +86,10 @@ pub enum MessageError {
     Signature,
 }
 
-#[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(borrow)]
-    t: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AcknowledgeFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TicketFields<'a> {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    #[serde(borrow)]
-    ticket: &'a RawValue,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BindFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    audience: String,
-    peer_id: String,
-    public_key: String,
-    signature: String,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
+impl From<FieldError> for MessageError {
+    fn from(error: FieldError) -> Self {
+        Self::Fields(error.to_string())
+    }
 }
 
 impl<'a> ClientMessage<'a> {
@@ -138,43 +101,47 @@ impl<'a> ClientMessage<'a> {
         if text == PING {
             return Ok(Self::Ping);
         }
-        let Object(Tag { t }) = serde_json::from_str(text).map_err(|_| MessageError::Unknown)?;
-        match &*t {
-            "ack" => Ok(Self::Acknowledge(fields::<AcknowledgeFields>(text)?.seq)),
-            "announce" => ticket(text).map(Self::Announce),
-            "leave" => ticket(text).map(Self::Leave),
-            "bind" => bind(text).map(Self::Bind),
+        let mut fields = Fields::parse(text).map_err(|_| MessageError::Unknown)?;
+        let kind = fields.text("t").map_err(|_| MessageError::Unknown)?;
+        match &*kind {
+            "ack" => {
+                let sequence = fields.number("seq")?;
+                fields.end()?;
+                Ok(Self::Acknowledge(sequence))
+            }
+            "announce" => ticket(fields).map(Self::Announce),
+            "leave" => ticket(fields).map(Self::Leave),
+            "bind" => bind(fields).map(Self::Bind),
             _ => Err(MessageError::Unknown),
         }
     }
 }
 
-fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
-    let Object(fields) = serde_json::from_str(text).map_err(|error| MessageError::Fields(error.to_string()))?;
-    Ok(fields)
+fn ticket(mut fields: Fields<'_>) -> Result<TicketMessage<'_>, MessageError> {
+    let (id, ticket, sequence) = (fields.optional_text("id")?, fields.json("ticket")?, fields.optional_number("seq")?);
+    fields.end()?;
+    Ok(TicketMessage { id: check_id(id)?, ticket, sequence })
 }
 
-fn ticket(text: &str) -> Result<TicketMessage<'_>, MessageError> {
-    let TicketFields { id, ticket, seq, .. } = fields(text)?;
-    Ok(TicketMessage { id: check_id(id)?, ticket: ticket.get(), sequence: seq })
-}
-
-fn bind(text: &str) -> Result<BindMessage, MessageError> {
-    let BindFields { id, audience, peer_id, public_key, signature, seq, .. } = fields(text)?;
+fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
+    let (id, sequence) = (fields.optional_text("id")?, fields.optional_number("seq")?);
+    let (audience, peer_id) = (fields.text("audience")?, fields.text("peerId")?);
+    let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
+    fields.end()?;
     Ok(BindMessage {
         id: check_id(id)?,
-        audience,
+        audience: audience.into_owned(),
         peer_id: PeerId::new(&peer_id).ok_or(MessageError::PeerId)?,
         public_key: base64::decode_array(&public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?,
         signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
-        sequence: seq,
+        sequence,
     })
 }
 
-fn check_id(id: Option<String>) -> Result<Option<String>, MessageError> {
+fn check_id(id: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    let is_id = |id: &String| (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed);
-    if id.as_ref().is_none_or(is_id) { Ok(id) } else { Err(MessageError::Id) }
+    let is_id = |id: &str| (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed);
+    if id.as_deref().is_none_or(is_id) { Ok(id.map(Cow::into_owned)) } else { Err(MessageError::Id) }
 }
 
 /// Writes a message of the beacon.
