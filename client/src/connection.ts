@@ -175,6 +175,8 @@ interface Attempt {
   /** Since the last acknowledgement. */
   length: number;
   queued: number;
+  /** Whether this peer was announced again because the beacon had lost it. */
+  hasInsisted?: boolean;
   cancelBeat?: Cancel;
 }
 
@@ -529,8 +531,13 @@ export class Connection {
       await this.ask(id, JSON.stringify({ t: "bind", id, audience, peerId, publicKey: peers.ownKey, signature }));
       this.isBound = this.#attempt === attempt;
       this.onChange();
-    } catch {
-      // It is tried again when this peer has announced again.
+    } catch (error) {
+      // A beacon that was started again may have lost the last announces.
+      if (this.#attempt !== attempt || attempt.hasInsisted || (error as Error).message !== "NOT_LISTED") return;
+      attempt.hasInsisted = true;
+      this.source.accepted = undefined;
+      this.source.schedule.renew();
+      this.source.schedule.hurry(this.#host.elapsed());
     }
   }
 
