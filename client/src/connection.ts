@@ -485,7 +485,10 @@ export class Connection {
       if (this.transport === "polling") {
         if (t === "hello") this.#greet(attempt, message);
       } else if (t === "snapshot" || t === "delta") this.#enqueue(attempt, message, data.length);
-      else if (t === "signal") this.onSignal(data);
+      else if (t === "signal") {
+        this.onSignal(data);
+        this.#acknowledge(attempt, data.length);
+      }
       else this.#settle(message);
     } catch (error) {
       this.#broken(attempt, error);
@@ -582,18 +585,25 @@ export class Connection {
       if (!(await this.#apply(attempt, series.isSnapshot, [...series.words.values()]))) return;
       this.#since = position;
     }
+    this.#acknowledge(attempt, length);
+  }
+
+  #acknowledge(attempt: Attempt, length: number): void {
     attempt.length += length;
-    if (!attempt.socket || attempt.length < ACKNOWLEDGE_LENGTH) return;
+    if (!attempt.socket || !attempt.position || attempt.length < ACKNOWLEDGE_LENGTH) return;
     attempt.length = 0;
-    this.#send(attempt, `{"t":"ack","seq":${position.sequence}}`);
+    this.#send(attempt, `{"t":"ack","seq":${attempt.position.sequence}}`);
   }
 
   /** Hands over what a whole series of frames says. Returns whether it is still connected. */
   async #apply(attempt: Attempt, isSnapshot: boolean, words: Word[]): Promise<boolean> {
     const { source } = this;
     const { peers, take, run, now } = this.inside();
+    // The client has stopped, and the connection stays for the answer to its goodbye alone.
+    if (!run?.rules || run.presence?.signal.aborted !== false) return false;
+    const { rules } = run;
     const leaves = words.filter(({ kind }) => kind === "left").map(({ value }) => value);
-    const left = await Promise.all(leaves.map((value) => readLeave(value, run?.rules as TicketRules, now())));
+    const left = await Promise.all(leaves.map((value) => readLeave(value, rules, now())));
     if (this.#attempt !== attempt) return false;
     for (const ticket of left) if (ticket) peers.gone(ticket, undefined, ticket.issuedAt);
     for (const { kind, value } of words) {
