@@ -592,7 +592,11 @@ export class Connection {
     attempt.length += length;
     if (!attempt.socket || !attempt.position || attempt.length < ACKNOWLEDGE_LENGTH) return;
     attempt.length = 0;
-    this.#send(attempt, `{"t":"ack","seq":${attempt.position.sequence}}`);
+    try {
+      this.#send(attempt, `{"t":"ack","seq":${attempt.position.sequence}}`);
+    } catch {
+      // It has ended, and says so next.
+    }
   }
 
   /** Hands over what a whole series of frames says. Returns whether it is still connected. */

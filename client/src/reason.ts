@@ -49,7 +49,10 @@ export type LiveCode =
   | "LIVE_FULL"
   | "NOT_BOUND"
   | "NOT_LISTED"
+  | "PEER_ABSENT"
+  | "PEER_BUSY"
   | "REPLACED"
+  | "SIGNAL_TIME"
   | "SLOW"
   | "TOO_FAST"
   | "UPGRADE_REQUIRED";

@@ -20,7 +20,6 @@ const NOT_EXPLAINED = {
 };
 const ONLY_OURS = {
   NETWORK: "a request of this library's",
-  NOT_BOUND: "this library's state",
   NOT_RUNNING: "this library's state",
   OWN_PEER_ID: "this page's own name",
   PEER_ID_TAKEN: "what beacons of version 0.1.0 answer",

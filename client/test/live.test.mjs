@@ -261,6 +261,44 @@ describe("with a real beacon", () => {
     }
   });
 
+  test("a signal goes from one bound peer to the other, once for two beacons, as it is", async () => {
+    const community = newCommunity();
+    const second = await NATIVE.start({ vars: VARS });
+    const both = [beacon.url, second.url];
+    const [ann, bob] = ["ann", "bob"].map((peerId) => client(peerId, community, both));
+    try {
+      await Promise.all([ann.rendezvous.start(), bob.rendezvous.start()]);
+      for (const { rendezvous, connections } of [ann, bob])
+        await until(rendezvous, () => connections.status().every(({ bound }) => bound));
+      const heard = [];
+      bob.connections.onSignal((text) => heard.push(text));
+      const signal = (id, toKey) =>
+        JSON.stringify({
+          t: "signal",
+          id,
+          kind: "offer",
+          to: "bob",
+          toKey,
+          from: "ann",
+          fromKey: ann.rendezvous.publicKey,
+          at: Date.now(),
+          data: "☂".repeat(2_000),
+          signature: Buffer.alloc(64).toString("base64"),
+        });
+      const first = signal("signal-1", bob.rendezvous.publicKey);
+      await ann.connections.sendSignal("signal-1", first);
+      await eventually(async () => heard.length, (count) => count === 1);
+      await assert.rejects(ann.connections.sendSignal("signal-2", signal("signal-2", ann.rendezvous.publicKey)), { message: "PEER_ABSENT" });
+      const last = signal("signal-3", bob.rendezvous.publicKey);
+      await ann.connections.sendSignal("signal-3", last);
+      await eventually(async () => heard.length, (count) => count === 2);
+      assert.deepEqual(heard, [first, last]);
+    } finally {
+      await Promise.all([ann.rendezvous.stop(), bob.rendezvous.stop()]);
+      await second.stop();
+    }
+  });
+
   test("a newer connection of the same peer is not fought for", async () => {
     const community = newCommunity();
     const peer = newPeer({ peerId: "ann" });
