@@ -11,7 +11,7 @@ import type { Identity } from "./identity.js";
 import { type Json, type JsonObject, canonical, jsonOf, readJson } from "./json.js";
 import type { Peers } from "./peers.js";
 import type { Reason } from "./reason.js";
-import { PRIVATE } from "./request.js";
+import { PRIVATE, abortable } from "./request.js";
 import type { Source } from "./source.js";
 import {
   type Profile,
@@ -60,6 +60,8 @@ const QUEUE_MAX = 32;
 /** Units after which they are acknowledged: with the longest message after it, what waits is well below `ackBytes`. */
 const ACKNOWLEDGE_LENGTH = 16_384;
 const HELLO_PATIENCE_MS = 10_000;
+/** How long an application's own `verify` may take for the goodbyes of one frame. */
+const VERIFY_PATIENCE_MS = 5_000;
 const SILENCE_MS = 50_000;
 const PONG_PATIENCE_MS = 10_000;
 /** An event stream says something every 25 s. */
@@ -177,7 +179,10 @@ interface Attempt {
   queued: number;
   /** Whether this peer was announced again because the beacon had lost it. */
   hasInsisted?: boolean;
+  /** Of the timer that finds out whether it is alive. */
   cancelBeat?: Cancel;
+  /** Whether that was asked, and nothing came since. */
+  isAsked?: boolean;
 }
 
 export class Connection {
@@ -324,13 +329,15 @@ export class Connection {
     this.#beat(attempt as Attempt, SILENCE_MS);
   }
 
-  /** Looks whether it is alive, after a silence of this side's. */
+  /** Looks whether the socket is alive, after a silence of this side's: what nothing comes from is ended by the beacon. */
   #beat(attempt: Attempt, ms: number): void {
+    if (this.transport !== "socket") return;
     attempt.cancelBeat?.();
-    if (!attempt.socket || this.transport !== "socket") return;
+    attempt.isAsked = false;
     attempt.cancelBeat = this.#host.setTimer(() => {
-      attempt.socket?.send("ping");
+      attempt.isAsked = true;
       attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
+      attempt.socket?.send("ping");
     }, ms);
   }
 
@@ -474,7 +481,7 @@ export class Connection {
   #hear(attempt: Attempt, data: unknown): void {
     if (this.#attempt !== attempt) return;
     // Whatever comes shows that it is alive.
-    if (attempt.socket) this.#beat(attempt, SILENCE_MS);
+    if (attempt.isAsked) this.#beat(attempt, SILENCE_MS);
     if (data === "pong") return;
     try {
       demand(typeof data === "string");
@@ -607,7 +614,10 @@ export class Connection {
     if (!run?.rules || run.presence?.signal.aborted !== false) return false;
     const { rules } = run;
     const leaves = words.filter(({ kind }) => kind === "left").map(({ value }) => value);
-    const left = await Promise.all(leaves.map((value) => readLeave(value, rules, now())));
+    const verified = Promise.all(leaves.map((value) => readLeave(value, rules, now())));
+    // Without the peer's own word, a beacon's counts.
+    const limited = abortable(verified, attempt.end.signal, (expire) => this.#host.setTimer(expire, VERIFY_PATIENCE_MS));
+    const left = await limited.catch(() => []);
     if (this.#attempt !== attempt) return false;
     for (const ticket of left) if (ticket) peers.gone(ticket, undefined, ticket.issuedAt);
     for (const { kind, value } of words) {

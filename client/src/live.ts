@@ -7,6 +7,7 @@ import { BeaconError, Connection, type LiveSocket, type Transport } from "./conn
 import type { JsonObject } from "./json.js";
 import { type Reason, reasonOf } from "./reason.js";
 import type { Rendezvous } from "./rendezvous.js";
+import { abortable } from "./request.js";
 import { Refusal } from "./ticket.js";
 
 export interface LiveOptions {
@@ -107,13 +108,8 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
     return new Response(JSON.stringify({ ...said, ok, serverTime, peers: [] }));
   };
 
-  const within = async <T>(promise: Promise<T>, ms: number): Promise<T> => {
-    let cancel = (): void => {};
-    const late = new Promise<never>((_, reject) => {
-      cancel = host.setTimer(() => reject(new Refusal("TIMEOUT")), ms);
-    });
-    return Promise.race([promise, late]).finally(() => cancel());
-  };
+  const within = <T>(promise: Promise<T>, ms: number): Promise<T> =>
+    abortable(promise, stop.signal, (expire) => host.setTimer(expire, ms));
 
   /** Undefined where it is to go its usual way. */
   const answer = async (connection: Connection, path: string, init: RequestInit): Promise<Response | undefined> => {
@@ -149,7 +145,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
     const [, path] = (connection && /^\/(announce|leave|peers)\?/.exec(url.slice(connection.source.url.length))) ?? [];
     const { presence } = inside().run ?? {};
     const isOurs = connection && path && !stop.signal.aborted;
-    if (isOurs && presence) presence.signal.onabort = leave;
+    if (isOurs) presence?.signal.addEventListener("abort", leave);
     return (isOurs && (await answer(connection, path, init))) || ask(url, init);
   };
 
