@@ -11,8 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::base64;
@@ -21,13 +19,11 @@ use crate::code::Code;
 use crate::community::Community;
 use crate::key::PublicKey;
 use crate::limits::{
-    LIVE_SIGNAL_DATA_MAX_BYTES, LIVE_SIGNAL_REPLAY, LIVE_SIGNAL_SKEW, LIVE_SIGNAL_SKEW_RECEIVED,
-    LIVE_SIGNALS_REMEMBERED, LIVE_SIGNALS_REMEMBERED_OF_KEY,
+    LIVE_SIGNAL_REPLAY, LIVE_SIGNAL_SKEW, LIVE_SIGNAL_SKEW_RECEIVED, LIVE_SIGNALS_REMEMBERED,
+    LIVE_SIGNALS_REMEMBERED_OF_KEY,
 };
 use crate::live::Claim;
-use crate::live::message::{MessageError, fields, is_id};
-use crate::object::present;
-use crate::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules};
+use crate::ticket::{Purpose, Ticket, TicketError, TicketRules};
 use crate::time::UnixMillis;
 
 const DOMAIN: &str = "rendezvous-live-v1:signal";
@@ -84,60 +80,7 @@ pub struct Signal<'a> {
     pub ticket: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SignalFields<'a> {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    id: String,
-    kind: String,
-    #[serde(default, deserialize_with = "present")]
-    re: Option<String>,
-    to: String,
-    to_key: String,
-    from: String,
-    from_key: String,
-    at: UnixMillis,
-    data: String,
-    signature: String,
-    #[serde(borrow, default, deserialize_with = "present")]
-    ticket: Option<&'a RawValue>,
-}
-
-impl<'a> Signal<'a> {
-    /// Reads the fields of a message whose `t` is `signal`. Its length has been bounded.
-    pub(super) fn parse(text: &'a str) -> Result<Self, MessageError> {
-        let SignalFields { id, kind, re, to, to_key, from, from_key, at, data, signature, ticket, .. } = fields(text)?;
-        let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
-        let kind = match (kind.as_str(), re) {
-            ("offer", None) => SignalKind::Offer,
-            ("answer", Some(offer)) => SignalKind::Answer(offer),
-            ("candidate", Some(offer)) => SignalKind::Candidate(offer),
-            ("offer" | "answer" | "candidate", _) => return Err(MessageError::Re),
-            _ => return Err(MessageError::Kind),
-        };
-        if !is_id(&id) {
-            return Err(MessageError::Id);
-        }
-        if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
-            return Err(MessageError::Data);
-        }
-        let ticket = ticket.map(RawValue::get);
-        if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
-            return Err(MessageError::Ticket);
-        }
-        Ok(Self {
-            id,
-            kind,
-            to: claim(&to, &to_key)?,
-            from: claim(&from, &from_key)?,
-            at,
-            data,
-            signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
-            ticket,
-        })
-    }
-
+impl Signal<'_> {
     /// Writes the bytes that are signed: the domain, a line feed, and canonical JSON of `at`, `community`, `data`, `from`,
     /// `fromKey`, `id`, `kind`, `re` (not of an offer), `to` and `toKey`.
     pub fn signed_bytes(&self, community: &Community) -> String {
@@ -193,11 +136,6 @@ impl<'a> Signal<'a> {
         let ticket = ticket.verify(rules, now)?;
         if Claim::of(&ticket) == self.from { Ok(()) } else { Err(SignalError::NotListed) }
     }
-}
-
-fn claim(peer_id: &str, public_key: &str) -> Result<Claim, MessageError> {
-    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?;
-    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(MessageError::PeerId)? })
 }
 
 /// Holds what a receiver asks of a signal.
@@ -319,6 +257,7 @@ mod tests {
 
     use super::*;
     use crate::key::PrivateKey;
+    use crate::ticket::PeerId;
 
     fn at(millis: u64) -> UnixMillis {
         UnixMillis::saturating(1_700_000_000_000 + millis)
