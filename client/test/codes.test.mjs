@@ -12,17 +12,33 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule tells a client";
 const JUDGED = "what a reader finds wrong with a capsule, a root or a list: no beacon says so of itself";
 const LIVE = "of live presence, for which this library does not ask";
+const MAILBOX = "of mailboxes, for which this library does not ask";
 
 const NOT_EXPLAINED = {
   ANOTHER_PEER: LIVE,
   ANSWER_TOO_LARGE: PUBLISHER,
   BIND_REQUIRED: LIVE,
+  CONTENT_MISMATCH: MAILBOX,
   LIFETIME_TOO_SHORT: PUBLISHER,
   LIVE_FULL: LIVE,
+  MAILBOX_CLOSED: MAILBOX,
+  MAILBOX_FULL: MAILBOX,
+  MAILBOX_UNKNOWN: MAILBOX,
+  NOT_A_READER: MAILBOX,
   NOT_LISTED: LIVE,
+  NOT_THE_OWNER: MAILBOX,
+  PREKEYS_UNKNOWN: MAILBOX,
+  PROOF_REQUIRED: MAILBOX,
+  REPLAYED: MAILBOX,
+  SEQUENCE_TAKEN: MAILBOX,
   SINCE_INVALID: LIVE,
+  SIZE_NOT_A_BUCKET: MAILBOX,
+  SLOT_STRUCK_OFF: MAILBOX,
+  SLOT_UNKNOWN: MAILBOX,
+  STALE_REVISION: MAILBOX,
   TOO_FAST: LIVE,
   TOO_MANY: PUBLISHER,
+  UNACKNOWLEDGED_LIMIT: MAILBOX,
   UPGRADE_REQUIRED: LIVE,
 };
 const NOT_ANSWERED = {
