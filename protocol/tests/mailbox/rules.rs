@@ -349,6 +349,51 @@ fn a_closed_mailbox_says_so_for_a_month_and_is_remembered_for_three() {
 }
 
 #[test]
+fn a_crash_leaves_a_mailbox_open_or_closed_and_nothing_in_between() {
+    let mut relay = Relay::opened(&contacts([(0, 4), (1, 4)]), CLOSED_TO_STRANGERS);
+    for of in [0, 1] {
+        for sequence in 1..=3 {
+            leave(&mut relay, START, of, sequence).unwrap();
+        }
+        acknowledge(&mut relay, START, of, 1, &[]).unwrap();
+    }
+    ask(&mut relay, START, 0, 0);
+    let keys = prekeys(1, START, 0..3);
+    relay.call(|mailbox| mailbox.put_prekeys(START, &keys)).unwrap();
+    let open = relay.disk;
+    let lapsed = START.after(DAY * 90);
+    let signed = trusted(&Close { mailbox: address(), revision: 2 }, owner());
+    for now in [START, lapsed] {
+        let end =
+            |mailbox: &mut Mailbox| if now == START { mailbox.close(now, &signed) } else { Ok(mailbox.expire(now)) };
+        let mut restored = open.restore(START);
+        assert_eq!(end(&mut restored), Ok(()));
+        let writes = restored.take_changes().len();
+        assert_eq!(writes, 2 + 4 + 2 + 1 + 1, "closed and open, messages, slots, prekeys, leases");
+        for crash_after in 0..=writes {
+            let mut relay = Relay { mailbox: open.restore(START), disk: open.clone() };
+            let answer = relay.call_and_crash(START, crash_after, end);
+            if crash_after == 0 {
+                assert_eq!(relay.disk, open);
+                continue;
+            }
+            assert_eq!(answer, (crash_after == writes).then_some(Ok(())));
+            assert_eq!(relay.disk.rows.keys().collect::<Vec<_>>(), ["closed"], "{crash_after}");
+            assert!(relay.disk.messages.is_empty());
+            // Opened again, with a crash after each write, it has nothing of what was before.
+            for crash_after in 0..3 {
+                let disk = relay.disk.clone();
+                let mut relay = Relay { mailbox: disk.restore(now), disk };
+                let (card, policy) = (card(3, now, CLOSED_TO_STRANGERS), policy(3, now, &contacts([(0, 4)])));
+                relay.call_and_crash(now, crash_after, |mailbox| mailbox.put(now, card, policy, &origins(), SECRET));
+                let expected = if crash_after == 0 { "closed" } else { "open" };
+                assert_eq!(relay.disk.rows.keys().collect::<Vec<_>>(), [expected], "{crash_after}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_mailbox_that_nobody_collects_from_lapses() {
     let mut relay = Relay::opened(&contacts([(0, 2)]), CLOSED_TO_STRANGERS);
     ask(&mut relay, START.after(DAY), 0, 0);

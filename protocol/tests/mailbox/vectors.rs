@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rendezvous_protocol::base64;
+use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::mailbox::body::{
     self, ClaimBody, CollectBody, DepositBody, PutBody, parse_acks, parse_close, parse_prekeys, parse_slot,
@@ -176,9 +177,33 @@ fn a_record_of_one_kind_is_good_as_no_other_and_as_no_ticket() {
         for purpose in [Purpose::Presence, Purpose::Leave] {
             assert!(Ticket::parse(&case.json, purpose).is_err(), "{}", case.name);
         }
-        // Nothing else that is signed begins as records do: tickets and capsules with {, bindings with another domain.
+        // Nothing else that is signed begins as records do: tickets, capsules, roots and lists with {, bindings and prekeys
+        // with names of their own.
         let message = case.canonical.as_deref().unwrap();
         assert!(message.starts_with(&format!("rendezvous-mailbox-v1:{}\n{{", case.record)));
+    }
+}
+
+#[test]
+fn a_ticket_is_no_record_of_a_mailbox_whatever_it_says() {
+    let key = PrivateKey::from_seed(&[1; 32]);
+    // An owner key must not sign tickets. Were it to, and an envelope be made of one, it would be over other bytes.
+    let payload = serde_json::json!({ "mailbox": Address::of(&key.public_key()), "revision": 1 });
+    let mut envelope = serde_json::json!({
+        "algorithm": "ed25519", "payload": payload, "publicKey": key.public_key(), "signature": "", "version": 1,
+    });
+    let json = canonical(&envelope["payload"]);
+    let now = UnixMillis::saturating(0);
+    let purposes = kinds();
+    for (prefix, expect) in [
+        (String::new(), "SIGNATURE_INVALID"),
+        ("rendezvous-live-v1:bind\n".to_owned(), "SIGNATURE_INVALID"),
+        ("rendezvous-prekey-v1\n".to_owned(), "SIGNATURE_INVALID"),
+        ("rendezvous-mailbox-v1:close".to_owned(), "SIGNATURE_INVALID"),
+        ("rendezvous-mailbox-v1:close\n".to_owned(), "ok"),
+    ] {
+        envelope["signature"] = base64::encode(&key.sign(format!("{prefix}{json}").as_bytes())).into();
+        assert_eq!(purposes["close"](&envelope.to_string(), now, None), Ok(expect), "{prefix}");
     }
 }
 
