@@ -23,7 +23,7 @@ pub enum Code {
     CommunityUnknown,
     /// Other sealed bytes than those that were signed.
     ContentMismatch,
-    /// A ticket beside the one that stays.
+    /// A ticket beside the one that stays, or a signal that came before.
     Duplicate,
     /// Something that is over.
     Expired,
@@ -51,14 +51,20 @@ pub enum Code {
     MisdirectedRequest,
     /// A collect or an acknowledgement by a key that may not read the mailbox.
     NotAReader,
+    /// Something that only a connection that is bound to a listed claim may do.
+    NotBound,
     /// A path that does not exist.
     NotFound,
-    /// A binding to a claim that is not listed.
+    /// A binding to a claim that is not listed, or a signal of one.
     NotListed,
     /// A record by another key than the one that the mailbox is named after.
     NotTheOwner,
     /// Something from the reader's future.
     NotYetValid,
+    /// A signal to a claim that has no bound connection.
+    PeerAbsent,
+    /// A signal to a claim that is sent too many, or does not read.
+    PeerBusy,
     /// A claim where there are no prekeys.
     PrekeysUnknown,
     /// A stranger's message or claim without a good proof of work.
@@ -75,6 +81,8 @@ pub enum Code {
     RootOutOfSequence,
     /// A second message under one number.
     SequenceTaken,
+    /// A signal of another time than now.
+    SignalTime,
     /// A signature that does not fit, or is missing.
     SignatureInvalid,
     /// A `since` that is not a position.
@@ -111,7 +119,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 56] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -136,10 +144,13 @@ impl Code {
         Self::MethodNotAllowed,
         Self::MisdirectedRequest,
         Self::NotAReader,
+        Self::NotBound,
         Self::NotFound,
         Self::NotListed,
         Self::NotTheOwner,
         Self::NotYetValid,
+        Self::PeerAbsent,
+        Self::PeerBusy,
         Self::PrekeysUnknown,
         Self::ProofRequired,
         Self::Replayed,
@@ -148,6 +159,7 @@ impl Code {
         Self::RootExpired,
         Self::RootOutOfSequence,
         Self::SequenceTaken,
+        Self::SignalTime,
         Self::SignatureInvalid,
         Self::SinceInvalid,
         Self::SizeNotABucket,
@@ -193,10 +205,13 @@ impl Code {
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::MisdirectedRequest => "MISDIRECTED_REQUEST",
             Self::NotAReader => "NOT_A_READER",
+            Self::NotBound => "NOT_BOUND",
             Self::NotFound => "NOT_FOUND",
             Self::NotListed => "NOT_LISTED",
             Self::NotTheOwner => "NOT_THE_OWNER",
             Self::NotYetValid => "NOT_YET_VALID",
+            Self::PeerAbsent => "PEER_ABSENT",
+            Self::PeerBusy => "PEER_BUSY",
             Self::PrekeysUnknown => "PREKEYS_UNKNOWN",
             Self::ProofRequired => "PROOF_REQUIRED",
             Self::Replayed => "REPLAYED",
@@ -205,6 +220,7 @@ impl Code {
             Self::RootExpired => "ROOT_EXPIRED",
             Self::RootOutOfSequence => "ROOT_OUT_OF_SEQUENCE",
             Self::SequenceTaken => "SEQUENCE_TAKEN",
+            Self::SignalTime => "SIGNAL_TIME",
             Self::SignatureInvalid => "SIGNATURE_INVALID",
             Self::SinceInvalid => "SINCE_INVALID",
             Self::SizeNotABucket => "SIZE_NOT_A_BUCKET",

@@ -9,22 +9,23 @@ use std::sync::Arc;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{
-    LIVE_ACK_BYTES, LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SILENCE, LIVE_STREAM_DURATION,
-    LIVE_STREAM_PING,
+    LIVE_ACK_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION, LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::{
     AnnouncedMessage, BeaconMessage, BindMessage, Binding, CHALLENGE_BYTES, Claim, ClientMessage, CloseCode,
-    ErrorMessage, Frame, Hello, MessageRate, PONG, Position, TicketMessage, Window,
+    ErrorMessage, Frame, Hello, MessageError, MessageRate, PONG, Position, Signal, SignalRate, TicketMessage, Window,
 };
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::signature_cache::SignatureCache;
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
-use crate::live::call::{LiveCall, Pushed};
+use crate::live::call::{LiveCall, Pushed, SignalCall};
+use crate::turn::{IceServers, Issuer, TURN_LIFETIME};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) struct Opened {
     pub(crate) community: Community,
     /// Where the client's address is remembered if it has to be refused.
     pub(crate) address: NetworkHash,
+    /// Whose credentials for the relay these are counted as.
+    pub(crate) site: NetworkHash,
     /// Whether a page of an origin opens it that is not the community's.
     pub(crate) is_foreign: bool,
     /// The origins that a binding may be for.
@@ -56,6 +59,8 @@ pub(crate) struct Opened {
 pub struct Checks<'a> {
     pub(crate) config: &'a Config,
     pub(crate) signatures: &'a mut SignatureCache,
+    /// Issues credentials for the relay, where there is one.
+    pub(crate) turn: Option<&'a mut (dyn Issuer + 'static)>,
     /// Spreads announces out.
     pub(crate) random: u32,
 }
@@ -85,7 +90,7 @@ pub struct Verify(Waiting);
 #[derive(Debug)]
 enum Waiting {
     Ticket { id: Option<String>, ticket: Unverified },
-    Bind { id: Option<String>, binding: Binding },
+    Bind { id: Option<String>, binding: Binding, asked_at: UnixMillis },
 }
 
 impl Verify {
@@ -105,13 +110,18 @@ pub struct Connection {
     opened_at: UnixMillis,
     challenge: [u8; CHALLENGE_BYTES],
     messages: MessageRate,
+    signals: SignalRate,
     malformed: u32,
     heard_at: UnixMillis,
     pinged_at: UnixMillis,
     /// The claim that the connection is for, once a signature of it was seen.
     claim: Option<Claim>,
     is_bound: bool,
+    /// What opens the relay, to be said when the connection is bound.
+    ice_servers: Option<IceServers>,
     window: Window,
+    /// Whether the object takes the client to read.
+    is_said_to_read: bool,
     /// How far the client comes with what it was sent.
     position: Option<Position>,
     /// Whether frames were skipped, so that the client has to catch up.
@@ -141,12 +151,15 @@ impl Connection {
             opened_at: now,
             challenge,
             messages: MessageRate::default(),
+            signals: SignalRate::default(),
             malformed: 0,
             heard_at: now,
             pinged_at: now,
             claim: None,
             is_bound: false,
+            ice_servers: None,
             window: Window::default(),
+            is_said_to_read: true,
             is_behind: false,
             has_asked: false,
             frames: 0,
@@ -162,13 +175,10 @@ impl Connection {
     }
 
     /// Takes a text of the client, of at most
-    /// [`LIVE_CLIENT_MESSAGE_MAX_BYTES`](rendezvous_protocol::limits::LIVE_CLIENT_MESSAGE_MAX_BYTES).
+    /// [`LIVE_SIGNAL_MESSAGE_MAX_BYTES`](rendezvous_protocol::limits::LIVE_SIGNAL_MESSAGE_MAX_BYTES).
     pub fn receive(&mut self, checks: &mut Checks<'_>, now: UnixMillis, text: &str) {
         if self.is_closed {
             return;
-        }
-        if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES {
-            return self.close(CloseCode::TooLong);
         }
         self.heard_at = now;
         let message = ClientMessage::parse(text);
@@ -183,6 +193,8 @@ impl Connection {
             Ok(ClientMessage::Announce(message)) => self.take_ticket(checks, now, message, Purpose::Presence),
             Ok(ClientMessage::Leave(message)) => self.take_ticket(checks, now, message, Purpose::Leave),
             Ok(ClientMessage::Bind(message)) => self.bind(now, message),
+            Ok(ClientMessage::Signal(signal)) => self.signal(now, *signal, text),
+            Err(MessageError::TooLong) => self.close(CloseCode::TooLong),
             Err(error) => {
                 self.malformed += 1;
                 self.error(None, Code::Malformed, error.to_string());
@@ -191,7 +203,7 @@ impl Connection {
                 }
             }
         }
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes a ping or a pong of the WebSocket's own (RFC 6455, section 5.5), which counts as `ping` does.
@@ -225,10 +237,11 @@ impl Connection {
                 }
                 Err(error) => self.refuse_ticket(id.as_deref(), &error),
             },
-            Waiting::Bind { id, binding } if holds => {
+            Waiting::Bind { id, binding, asked_at } if holds => {
                 let Binding { peer_id, public_key, .. } = binding;
                 let claim = Claim { public_key, peer_id };
                 if self.is_for(&claim, id.as_deref()) {
+                    self.open_relay(checks, asked_at, &public_key);
                     let since = self.since();
                     self.outputs.push_back(Output::Ask(LiveCall::Bind { id, claim, since }));
                 }
@@ -247,8 +260,14 @@ impl Connection {
         }
         match pushed {
             Pushed::Reply(text) => self.outputs.push_back(Output::Text(text)),
-            Pushed::Bound(text) => {
+            Pushed::Bound(mut text) => {
                 self.is_bound = true;
+                if let Some(servers) = self.ice_servers.as_ref().filter(|servers| now < servers.ends_at)
+                    && text.pop().is_some()
+                {
+                    // In the place of the bracket at the end.
+                    text = format!("{text},\"iceServers\":{}}}", servers.json);
+                }
                 self.outputs.push_back(Output::Text(text));
             }
             Pushed::Frame(frame) => self.take_frame(now, frame, false),
@@ -256,9 +275,15 @@ impl Connection {
                 self.has_asked = false;
                 self.take_frame(now, frame, true);
             }
+            Pushed::Signal(text) => {
+                // Until the client acknowledges where it is, as after frames.
+                let sequence = self.since().map_or(0, |position| position.sequence);
+                self.window.sent(now, sequence, text.len());
+                self.outputs.push_back(Output::Text(text));
+            }
             Pushed::Close(code) => self.close(code),
         }
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes that frames were skipped because the host could not hold them until the client had read.
@@ -266,14 +291,14 @@ impl Connection {
         // What the object was asked for may be among them.
         self.has_asked = false;
         self.is_behind = true;
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes that everything that was sent has been read, where the host knows: of an event stream.
     pub fn read(&mut self, now: UnixMillis) {
         if self.opened.kind == Kind::Stream {
             self.window.acknowledge(now, u64::MAX);
-            self.ask_if_behind();
+            self.tell_object();
         }
     }
 
@@ -397,7 +422,21 @@ impl Connection {
         }
         let community = self.opened.community.clone();
         let binding = Binding { audience, challenge: self.challenge, community, peer_id, public_key, signature };
-        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding })));
+        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding, asked_at: now })));
+    }
+
+    /// Sees to it that there is something that opens the relay for half of its life at least, if this peer may have it: in a
+    /// community that the operator names, and not for a page of elsewhere.
+    fn open_relay(&mut self, checks: &mut Checks<'_>, now: UnixMillis, key: &PublicKey) {
+        let lasts = |servers: &IceServers| now.after(TURN_LIFETIME / 2) < servers.ends_at;
+        if self.opened.is_foreign
+            || !checks.config.names(&self.opened.community)
+            || self.ice_servers.as_ref().is_some_and(lasts)
+        {
+            return;
+        }
+        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, key));
+        self.ice_servers = issued.or_else(|| self.ice_servers.take());
     }
 
     fn take_frame(&mut self, now: UnixMillis, frame: Arc<Frame>, is_asked_for: bool) {
@@ -433,10 +472,44 @@ impl Connection {
         }
     }
 
-    fn ask_if_behind(&mut self) {
-        if self.is_behind && !self.has_asked && !self.is_closed && self.window.is_open() {
+    fn signal(&mut self, now: UnixMillis, signal: Signal<'_>, text: &str) {
+        let re = Some(signal.id.as_str());
+        if !self.is_bound {
+            let detail = "only a connection that is bound to a listed claim signals: announce, then bind";
+            return self.error(re, Code::NotBound, detail.to_owned());
+        }
+        if !self.is_for(&signal.from, re) {
+            return;
+        }
+        if !signal.is_timely(now) {
+            let detail = format!("at must be within {} s of {now}, the time here", LIVE_SIGNAL_SKEW.as_secs());
+            return self.error(re, Code::SignalTime, detail);
+        }
+        if let Err(wait) = self.signals.take(now) {
+            let detail = "too many signals on this connection".to_owned();
+            let retry_after_ms = Some(saturating_millis(wait));
+            let message = ErrorMessage { re, code: Code::TooFast.as_str(), detail, retry_after_ms };
+            return self.outputs.push_back(Output::Text(message.to_text()));
+        }
+        let Signal { id, from, to, .. } = signal;
+        let call = SignalCall { id, from, to, text: text.to_owned() };
+        self.outputs.push_back(Output::Ask(LiveCall::Signal(Box::new(call))));
+    }
+
+    /// Asks for what the client missed, and says whether it reads, where either has changed.
+    fn tell_object(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        let is_open = self.window.is_open();
+        if self.is_behind && !self.has_asked && is_open {
             self.has_asked = true;
             self.outputs.push_back(Output::Ask(LiveCall::CatchUp(self.since())));
+        }
+        // Who is not bound is sent no signals.
+        if self.is_bound && self.is_said_to_read != is_open {
+            self.is_said_to_read = is_open;
+            self.outputs.push_back(Output::Ask(LiveCall::Reads(is_open)));
         }
     }
 }

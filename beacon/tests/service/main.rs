@@ -7,3 +7,5 @@ mod edge;
 mod front;
 mod host;
 mod live;
+mod signals;
+mod turn;

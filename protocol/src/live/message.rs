@@ -5,13 +5,17 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::base64;
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
-use crate::limits::{LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES};
-use crate::object::{Object, present};
+use crate::limits::{
+    LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES, LIVE_SIGNAL_DATA_MAX_BYTES,
+    LIVE_SIGNAL_MESSAGE_MAX_BYTES,
+};
+use crate::live::changes::Claim;
+use crate::live::signal::{Signal, SignalKind};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -34,6 +38,8 @@ pub enum ClientMessage<'a> {
     Leave(TicketMessage<'a>),
     /// `{"t":"bind","id"?,"audience","peerId","publicKey","signature","seq"?}`.
     Bind(BindMessage),
+    /// `{"t":"signal","id","kind","re"?,"to","toKey","from","fromKey","at","data","signature","ticket"?}`.
+    Signal(Box<Signal<'a>>),
 }
 
 /// Holds a ticket that is to be listed, or to end what is listed.
@@ -68,8 +74,11 @@ pub struct BindMessage {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// Not an object with a `t` that a client sends.
-    #[error("a message is ping, or an object with t: announce, leave, bind or ack")]
+    #[error("a message is ping, or an object with t: announce, leave, bind, ack or signal")]
     Unknown,
+    /// More bytes than a message of its kind may have.
+    #[error("a message has at most {LIVE_CLIENT_MESSAGE_MAX_BYTES} bytes, a signal {LIVE_SIGNAL_MESSAGE_MAX_BYTES}")]
+    TooLong,
     /// A field is missing, one too many, or of another type.
     #[error("{0}")]
     Fields(String),
@@ -77,60 +86,36 @@ pub enum MessageError {
     #[error("id must be 8 to 32 of A-Z a-z 0-9 _ -")]
     Id,
     /// The name of the claim.
-    #[error("peerId is not a name that a ticket can have")]
+    #[error("peerId, to and from must be names that a ticket can have")]
     PeerId,
     /// The key of the claim.
-    #[error("publicKey must be the base64 of 32 bytes")]
+    #[error("publicKey, toKey and fromKey must be the base64 of 32 bytes")]
     PublicKey,
     /// The signature.
     #[error("signature must be the base64 of 64 bytes")]
     Signature,
+    /// What a signal is.
+    #[error("kind must be offer, answer or candidate")]
+    Kind,
+    /// Which offer a signal belongs to.
+    #[error("re must be the base64 of 32 bytes in an answer or a candidate, and absent in an offer")]
+    Re,
+    /// What a signal says.
+    #[error("data must be 1 to {LIVE_SIGNAL_DATA_MAX_BYTES} bytes")]
+    Data,
+    /// The sender's ticket.
+    #[error("ticket must be an object")]
+    Ticket,
 }
 
-#[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(borrow)]
-    t: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AcknowledgeFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TicketFields<'a> {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    #[serde(borrow)]
-    ticket: &'a RawValue,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BindFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    audience: String,
-    peer_id: String,
-    public_key: String,
-    signature: String,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
+impl From<FieldError> for MessageError {
+    fn from(error: FieldError) -> Self {
+        Self::Fields(error.to_string())
+    }
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads a message. The host has bounded its length.
+    /// Reads a message.
     ///
     /// # Errors
     /// See [`MessageError`].
@@ -138,43 +123,102 @@ impl<'a> ClientMessage<'a> {
         if text == PING {
             return Ok(Self::Ping);
         }
-        let Object(Tag { t }) = serde_json::from_str(text).map_err(|_| MessageError::Unknown)?;
-        match &*t {
-            "ack" => Ok(Self::Acknowledge(fields::<AcknowledgeFields>(text)?.seq)),
-            "announce" => ticket(text).map(Self::Announce),
-            "leave" => ticket(text).map(Self::Leave),
-            "bind" => bind(text).map(Self::Bind),
+        if text.len() > LIVE_SIGNAL_MESSAGE_MAX_BYTES {
+            return Err(MessageError::TooLong);
+        }
+        let tagged = Fields::parse(text).and_then(|mut fields| Ok((fields.text("t")?, fields)));
+        let (kind, mut fields) = match tagged {
+            Ok((kind, _)) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES && kind != "signal" => {
+                return Err(MessageError::TooLong);
+            }
+            Ok(tagged) => tagged,
+            Err(_) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES => return Err(MessageError::TooLong),
+            Err(_) => return Err(MessageError::Unknown),
+        };
+        match &*kind {
+            "ack" => {
+                let sequence = fields.number("seq")?;
+                fields.end()?;
+                Ok(Self::Acknowledge(sequence))
+            }
+            "announce" => ticket(fields).map(Self::Announce),
+            "leave" => ticket(fields).map(Self::Leave),
+            "bind" => bind(fields).map(Self::Bind),
+            "signal" => signal(fields).map(Box::new).map(Self::Signal),
             _ => Err(MessageError::Unknown),
         }
     }
 }
 
-fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
-    let Object(fields) = serde_json::from_str(text).map_err(|error| MessageError::Fields(error.to_string()))?;
-    Ok(fields)
+fn ticket(mut fields: Fields<'_>) -> Result<TicketMessage<'_>, MessageError> {
+    let (id, ticket, sequence) = (fields.optional_text("id")?, fields.json("ticket")?, fields.optional_number("seq")?);
+    fields.end()?;
+    Ok(TicketMessage { id: check_id(id)?, ticket, sequence })
 }
 
-fn ticket(text: &str) -> Result<TicketMessage<'_>, MessageError> {
-    let TicketFields { id, ticket, seq, .. } = fields(text)?;
-    Ok(TicketMessage { id: check_id(id)?, ticket: ticket.get(), sequence: seq })
-}
-
-fn bind(text: &str) -> Result<BindMessage, MessageError> {
-    let BindFields { id, audience, peer_id, public_key, signature, seq, .. } = fields(text)?;
+fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
+    let (id, sequence) = (fields.optional_text("id")?, fields.optional_number("seq")?);
+    let (audience, peer_id) = (fields.text("audience")?, fields.text("peerId")?);
+    let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
+    fields.end()?;
     Ok(BindMessage {
         id: check_id(id)?,
-        audience,
+        audience: audience.into_owned(),
         peer_id: PeerId::new(&peer_id).ok_or(MessageError::PeerId)?,
         public_key: base64::decode_array(&public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?,
         signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
-        sequence: seq,
+        sequence,
     })
 }
 
-fn check_id(id: Option<String>) -> Result<Option<String>, MessageError> {
+fn signal(mut fields: Fields<'_>) -> Result<Signal<'_>, MessageError> {
+    let (id, kind, re) = (fields.text("id")?, fields.text("kind")?, fields.optional_text("re")?);
+    let (to, to_key) = (fields.text("to")?, fields.text("toKey")?);
+    let (from, from_key) = (fields.text("from")?, fields.text("fromKey")?);
+    let (at, data, signature) = (fields.time("at")?, fields.text("data")?, fields.text("signature")?);
+    let ticket = fields.optional_json("ticket")?;
+    fields.end()?;
+    let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
+    let kind = match (&*kind, re) {
+        ("offer", None) => SignalKind::Offer,
+        ("answer", Some(offer)) => SignalKind::Answer(offer),
+        ("candidate", Some(offer)) => SignalKind::Candidate(offer),
+        ("offer" | "answer" | "candidate", _) => return Err(MessageError::Re),
+        _ => return Err(MessageError::Kind),
+    };
+    if !is_id(&id) {
+        return Err(MessageError::Id);
+    }
+    if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
+        return Err(MessageError::Data);
+    }
+    if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
+        return Err(MessageError::Ticket);
+    }
+    Ok(Signal {
+        id: id.into_owned(),
+        kind,
+        to: claim(&to, &to_key)?,
+        from: claim(&from, &from_key)?,
+        at,
+        data: data.into_owned(),
+        signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
+        ticket,
+    })
+}
+
+fn claim(peer_id: &str, public_key: &str) -> Result<Claim, MessageError> {
+    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?;
+    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(MessageError::PeerId)? })
+}
+
+fn check_id(id: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
+    if id.as_deref().is_none_or(is_id) { Ok(id.map(Cow::into_owned)) } else { Err(MessageError::Id) }
+}
+
+fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    let is_id = |id: &String| (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed);
-    if id.as_ref().is_none_or(is_id) { Ok(id) } else { Err(MessageError::Id) }
+    (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed)
 }
 
 /// Writes a message of the beacon.
@@ -253,6 +297,16 @@ pub struct BoundMessage<'a> {
 }
 
 impl BeaconMessage for BoundMessage<'_> {}
+
+/// The answer to a signal that was handed to the receiver's connection.
+#[derive(Debug, Serialize)]
+#[serde(tag = "t", rename = "delivered")]
+pub struct DeliveredMessage<'a> {
+    /// The `id` of the signal.
+    pub re: &'a str,
+}
+
+impl BeaconMessage for DeliveredMessage<'_> {}
 
 /// Says what is wrong with a message.
 #[derive(Debug, Serialize)]
@@ -413,6 +467,19 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_may_be_longer_than_any_other_message() {
+        let padded = |start: &str, bytes: usize| format!("{start}{}", " ".repeat(bytes - start.len()));
+        let ack = r#"{"t":"ack","seq":1}"#;
+        assert_eq!(ClientMessage::parse(&padded(ack, 4_096)), Ok(ClientMessage::Acknowledge(1)));
+        assert_eq!(ClientMessage::parse(&padded(ack, 4_097)), Err(MessageError::TooLong));
+        assert_eq!(ClientMessage::parse(&"a".repeat(4_096)), Err(MessageError::Unknown));
+        assert_eq!(ClientMessage::parse(&"a".repeat(4_097)), Err(MessageError::TooLong));
+        let signal = r#"{"t":"signal"}"#;
+        assert!(matches!(ClientMessage::parse(&padded(signal, 12_288)), Err(MessageError::Fields(_))));
+        assert_eq!(ClientMessage::parse(&padded(signal, 12_289)), Err(MessageError::TooLong));
+    }
+
+    #[test]
     fn messages_of_the_beacon_are_pinned() {
         let time = UnixMillis::saturating(1_700_000_000_000);
         let hello = Hello {
@@ -443,6 +510,7 @@ mod tests {
             ),
             (LeftMessage { re: None, left: true }.to_text(), r#"{"t":"left","left":true}"#),
             (BoundMessage { re: Some("abcdefgh") }.to_text(), r#"{"t":"bound","re":"abcdefgh"}"#),
+            (DeliveredMessage { re: "abcdefgh" }.to_text(), r#"{"t":"delivered","re":"abcdefgh"}"#),
             (error.to_text(), r#"{"t":"error","code":"TOO_FAST","detail":"too fast","retryAfterMs":1}"#),
         ] {
             assert_eq!(text, expected);

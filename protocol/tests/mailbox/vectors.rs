@@ -198,6 +198,7 @@ fn a_ticket_is_no_record_of_a_mailbox_whatever_it_says() {
     for (prefix, expect) in [
         (String::new(), "SIGNATURE_INVALID"),
         ("rendezvous-live-v1:bind\n".to_owned(), "SIGNATURE_INVALID"),
+        ("rendezvous-live-v1:signal\n".to_owned(), "SIGNATURE_INVALID"),
         ("rendezvous-prekey-v1\n".to_owned(), "SIGNATURE_INVALID"),
         ("rendezvous-mailbox-v1:close".to_owned(), "SIGNATURE_INVALID"),
         ("rendezvous-mailbox-v1:close\n".to_owned(), "ok"),
