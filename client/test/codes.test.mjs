@@ -34,17 +34,23 @@ const NOT_EXPLAINED = {
   TOO_MANY: PUBLISHER,
   UNACKNOWLEDGED_LIMIT: MAILBOX,
 };
+const CONNECTION = "a connection of this page's, of which no beacon knows";
 const ONLY_OURS = {
+  CONFIRMATION_INVALID: CONNECTION,
+  CONNECTION_FAILED: CONNECTION,
+  DESCRIPTION_INVALID: CONNECTION,
   NETWORK: "a request of this library's",
   NOT_RUNNING: "this library's state",
   OWN_PEER_ID: "this page's own name",
   PEER_ID_TAKEN: "what beacons of version 0.1.0 answer",
+  REFUSED: CONNECTION,
   REPLACED: "the reason of a close",
   REVOKED_BEACON: "a beacon that this library does not ask",
   SIGN_FAILED: "the application's signer",
   SLOW: "the reason of a close",
   TIMEOUT: "a request of this library's",
   TOO_LARGE: "a request of this library's",
+  UNSOLICITED: CONNECTION,
 };
 
 /** How `text` spells codes, each time that `pattern` matches. */
