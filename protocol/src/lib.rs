@@ -11,6 +11,7 @@ pub mod capsule;
 pub mod code;
 pub mod community;
 pub mod freshness;
+pub mod goop2;
 pub mod kept_lists;
 pub mod key;
 pub mod limits;

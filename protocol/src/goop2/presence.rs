@@ -1,0 +1,401 @@
+//! What goop2's peers say of themselves.
+//!
+//! Read leniently, as their own server does: unknown fields are ignored, `null` is absent. What names or vouches for a
+//! person (`email`, `verificationToken`, `verified`) is not even looked at, so it goes nowhere.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::goop2::address::keep_addresses;
+use crate::goop2::relay::Relay;
+use crate::key::PublicKey;
+use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES_READ, GUEST_CONTENT_MAX_BYTES, GUEST_FIELD_MAX_BYTES};
+use crate::object::Object;
+use crate::time::UnixMillis;
+
+/// Characters of the base58btc of an Ed25519 identity, which has 38 bytes.
+const GUEST_ID_CHARACTERS: usize = 52;
+
+/// What comes before the 32 bytes of the key: an identity multihash of 36 bytes, and libp2p's protobuf of an Ed25519 key
+/// (libp2p, peer ids).
+const IDENTITY_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+
+const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/// Holds the name of a guest: libp2p's peer id of an Ed25519 key that is a point, and not one of small order.
+///
+/// Who publishes a name need not have its key. libp2p's handshake asks for it when peers connect.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestId {
+    key: PublicKey,
+    text: Box<str>,
+}
+
+impl GuestId {
+    /// Takes the base58btc of an Ed25519 identity.
+    pub fn new(text: &str) -> Option<Self> {
+        let bytes = decode(text)?;
+        let key = PublicKey::from_bytes(*bytes.strip_prefix(&IDENTITY_PREFIX)?.first_chunk()?);
+        key.is_usable().then(|| Self { key, text: text.into() })
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the key in it.
+    pub const fn public_key(&self) -> PublicKey {
+        self.key
+    }
+}
+
+impl fmt::Display for GuestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for GuestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "GuestId({self})")
+    }
+}
+
+/// Decodes the base58btc of 38 bytes. The length is fixed, so every value has one text.
+fn decode(text: &str) -> Option<[u8; 38]> {
+    if text.len() != GUEST_ID_CHARACTERS {
+        return None;
+    }
+    let mut bytes = [0; 38];
+    for character in text.bytes() {
+        let digit = BASE58.iter().position(|known| *known == character)?;
+        let mut carry = u32::try_from(digit).ok()?;
+        for byte in bytes.iter_mut().rev() {
+            carry += u32::from(*byte) * 58;
+            *byte = (carry & 0xff) as u8;
+            carry >>= 8;
+        }
+        if carry > 0 {
+            return None;
+        }
+    }
+    Some(bytes)
+}
+
+/// Says what a message tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PresenceKind {
+    /// The peer is there.
+    Online,
+    /// The peer is there, and has changed.
+    Update,
+    /// The peer goes.
+    Offline,
+}
+
+impl PresenceKind {
+    /// Returns how the kind is spelt.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Update => "update",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// Says why a message cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PresenceError {
+    /// Not a JSON object with fields of the right types.
+    #[error("this is not the JSON of a presence message")]
+    NotJson,
+    /// Neither `online`, `update` nor `offline`: `punch` is the server's alone.
+    #[error("type must be online, update or offline")]
+    Kind,
+    /// Not a name that goop2 makes.
+    #[error("peerId must be the base58btc of an Ed25519 identity with a key that can sign")]
+    PeerId,
+    /// A text of too many bytes.
+    #[error("{field} has more than {most} bytes")]
+    TooLong {
+        /// Its name.
+        field: &'static str,
+        /// The most.
+        most: usize,
+    },
+    /// Too many addresses.
+    #[error("addrs has more than {GUEST_ADDRESSES_READ} addresses")]
+    TooManyAddresses,
+}
+
+/// Holds what a peer says of itself, of which none is proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceFields {
+    /// One line about the peer, at most 4,096 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub content: String,
+    /// The name of the peer's picture, at most 256 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub avatar_hash: String,
+    /// Whether the peer takes no calls.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub video_disabled: bool,
+    /// The name of the peer's template, at most 256 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub active_template: String,
+    /// Where the peer is reached, by the rules of section 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addrs: Vec<String>,
+    /// The key for messages between peers, at most 256 bytes. Without it they fall back to plain text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub public_key: String,
+    /// Whether the peer knows such messages.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encryption_supported: bool,
+    /// The version of the peer's program, at most 256 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub goop_client_version: String,
+}
+
+/// Holds a message of a peer, without what is not passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// What it tells.
+    pub kind: PresenceKind,
+    /// Whom it is about, by its own word.
+    pub id: GuestId,
+    /// What it says.
+    pub fields: PresenceFields,
+    /// When it was written, in milliseconds since the epoch by the peer's clock.
+    pub ts: i64,
+}
+
+impl Presence {
+    /// Reads a message, which the host has bounded to
+    /// [`GUEST_BODY_MAX_BYTES`](crate::limits::GUEST_BODY_MAX_BYTES). `publisher` is the address that it comes from:
+    /// only addresses that lead there, or to a circuit of `relay`, stay in it.
+    ///
+    /// # Errors
+    /// [`PresenceError`] names what is wrong first.
+    pub fn parse(text: &[u8], publisher: Option<IpAddr>, relay: Option<&Relay>) -> Result<Self, PresenceError> {
+        let Object(read) = serde_json::from_slice::<Object<Read>>(text).map_err(|_| PresenceError::NotJson)?;
+        let kind = match read.kind.as_str() {
+            "online" => PresenceKind::Online,
+            "update" => PresenceKind::Update,
+            "offline" => PresenceKind::Offline,
+            _ => return Err(PresenceError::Kind),
+        };
+        let id = GuestId::new(&read.peer_id).ok_or(PresenceError::PeerId)?;
+        let bounded = |field, text: Option<String>, most| match text.unwrap_or_default() {
+            text if text.len() > most => Err(PresenceError::TooLong { field, most }),
+            text => Ok(text),
+        };
+        let addresses = read.addrs.unwrap_or_default();
+        if addresses.len() > GUEST_ADDRESSES_READ {
+            return Err(PresenceError::TooManyAddresses);
+        }
+        if addresses.iter().any(|address| address.len() > GUEST_ADDRESS_MAX_BYTES) {
+            return Err(PresenceError::TooLong { field: "an address", most: GUEST_ADDRESS_MAX_BYTES });
+        }
+        let fields = PresenceFields {
+            content: bounded("content", read.content, GUEST_CONTENT_MAX_BYTES)?,
+            avatar_hash: bounded("avatarHash", read.avatar_hash, GUEST_FIELD_MAX_BYTES)?,
+            video_disabled: read.video_disabled.unwrap_or_default(),
+            active_template: bounded("activeTemplate", read.active_template, GUEST_FIELD_MAX_BYTES)?,
+            addrs: keep_addresses(addresses, publisher, &id, relay),
+            public_key: bounded("publicKey", read.public_key, GUEST_FIELD_MAX_BYTES)?,
+            encryption_supported: read.encryption_supported.unwrap_or_default(),
+            goop_client_version: bounded("goopClientVersion", read.goop_client_version, GUEST_FIELD_MAX_BYTES)?,
+        };
+        Ok(Self { kind, id, fields, ts: read.ts.unwrap_or_default() })
+    }
+
+    /// Returns the message that says that a guest is gone.
+    pub(crate) fn offline(now: UnixMillis, id: GuestId) -> Self {
+        let ts = i64::try_from(now.as_u64()).unwrap_or(i64::MAX);
+        Self { kind: PresenceKind::Offline, id, fields: PresenceFields::default(), ts }
+    }
+
+    /// Writes the message as it goes to other peers.
+    pub fn to_text(&self) -> String {
+        let Self { kind, id, fields, ts } = self;
+        let written = Written { kind: kind.as_str(), peer_id: id.as_str(), fields, ts: *ts };
+        // Texts and numbers can always be written.
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    #[serde(rename = "type")]
+    kind: String,
+    // As goop2's documentation has it, too.
+    #[serde(alias = "peerID")]
+    peer_id: String,
+    content: Option<String>,
+    avatar_hash: Option<String>,
+    video_disabled: Option<bool>,
+    active_template: Option<String>,
+    addrs: Option<Vec<String>>,
+    public_key: Option<String>,
+    encryption_supported: Option<bool>,
+    goop_client_version: Option<String>,
+    ts: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    peer_id: &'a str,
+    #[serde(flatten)]
+    fields: &'a PresenceFields,
+    ts: i64,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::key::PrivateKey;
+    use crate::limits::GUEST_BODY_MAX_BYTES;
+
+    /// Encodes as the alphabet's inventor described it: by long division.
+    fn encode(bytes: &[u8]) -> String {
+        let mut digits = Vec::new();
+        let mut number = bytes.to_vec();
+        while number.iter().any(|byte| *byte > 0) {
+            let mut remainder = 0_u32;
+            for byte in &mut number {
+                let value = remainder * 256 + u32::from(*byte);
+                *byte = (value / 58) as u8;
+                remainder = value % 58;
+            }
+            digits.push(BASE58[remainder as usize]);
+        }
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        digits.extend(std::iter::repeat_n(b'1', zeros));
+        digits.reverse();
+        String::from_utf8(digits).unwrap()
+    }
+
+    pub(crate) fn id_text(key: &[u8]) -> String {
+        encode(&[&IDENTITY_PREFIX, key].concat())
+    }
+
+    pub(crate) fn id(seed: u8) -> GuestId {
+        GuestId::new(&id_text(PrivateKey::from_seed(&[seed; 32]).public_key().as_bytes())).unwrap()
+    }
+
+    fn parse(text: &str) -> Result<Presence, PresenceError> {
+        assert!(text.len() <= GUEST_BODY_MAX_BYTES);
+        Presence::parse(text.as_bytes(), None, None)
+    }
+
+    #[test]
+    fn a_name_is_that_of_an_ed25519_key() {
+        // The key of RFC 8032, section 7.1, test 1, as go-libp2p names it.
+        let key = [
+            0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1,
+            0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
+        ];
+        let text = id_text(&key);
+        assert!(text.starts_with("12D3KooW"), "{text}");
+        let id = GuestId::new(&text).unwrap();
+        assert_eq!((id.public_key().as_bytes(), id.as_str()), (&key, text.as_str()));
+        for wrong in [
+            "",
+            "12D3KooW",
+            &text[1..],
+            &format!("1{text}"),
+            &format!("{text}1"),
+            &text.replace('D', "0"),
+            // The hash of an RSA key.
+            "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+            &encode(&[&[0x00, 0x24, 0x08, 0x02, 0x12, 0x20], &key[..]].concat()),
+        ] {
+            assert_eq!(GuestId::new(wrong), None, "{wrong}");
+        }
+        let small_order = [[0; 32], {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        }];
+        for key in small_order {
+            assert_eq!(GuestId::new(&id_text(&key)), None);
+        }
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        assert_eq!(GuestId::new(&id_text(&no_point)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_identity_has_one_text(key in any::<[u8; 32]>(), other in "[1-9A-HJ-NP-Za-km-z]{52}") {
+            let bytes = [&IDENTITY_PREFIX, &key[..]].concat();
+            prop_assert_eq!(decode(&encode(&bytes)).map(|bytes| bytes.to_vec()), Some(bytes));
+            if let Some(bytes) = decode(&other) && bytes.starts_with(&IDENTITY_PREFIX) {
+                prop_assert_eq!(encode(&bytes), other);
+            }
+        }
+
+        #[test]
+        fn whatever_is_sent_is_read_or_refused(text in ".{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn a_message_is_passed_on_without_what_names_or_vouches_for_a_person() {
+        let id = id(1);
+        let text = format!(
+            r#"{{"type":"online","peerId":"{id}","content":"Zoë's \"page\"","email":"zoe@a.example","avatarHash":"ab12",
+                "videoDisabled":true,"activeTemplate":"blog","target":"x","addrs":null,"verificationToken":"secret",
+                "publicKey":"a2V5","encryptionSupported":true,"goopClientVersion":"2.5.21","ts":1700000000000,
+                "verified":true,"unknown":[1]}}"#
+        );
+        let expected = format!(
+            r#"{{"type":"online","peerId":"{id}","content":"Zoë's \"page\"","avatarHash":"ab12","videoDisabled":true,"activeTemplate":"blog","publicKey":"a2V5","encryptionSupported":true,"goopClientVersion":"2.5.21","ts":1700000000000}}"#
+        );
+        assert_eq!(parse(&text).unwrap().to_text(), expected);
+        let shortest = format!(r#"{{"type":"update","peerID":"{id}"}}"#);
+        assert_eq!(parse(&shortest).unwrap().to_text(), format!(r#"{{"type":"update","peerId":"{id}","ts":0}}"#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let id = id(1);
+        let with = |fields: &str| parse(&format!(r#"{{"type":"online","peerId":"{id}",{fields}}}"#)).map(|_| ());
+        for text in ["", "[]", "online", r#"{"type":"online"}"#, r#"{"type":1,"peerId":"x"}"#] {
+            assert_eq!(parse(text), Err(PresenceError::NotJson), "{text}");
+        }
+        assert_eq!(with(r#""ts":"now""#), Err(PresenceError::NotJson));
+        assert_eq!(with(r#""peerId":"again""#), Err(PresenceError::NotJson));
+        for kind in ["punch", "Online", ""] {
+            assert_eq!(parse(&format!(r#"{{"type":"{kind}","peerId":"{id}"}}"#)), Err(PresenceError::Kind));
+        }
+        assert_eq!(parse(r#"{"type":"online","peerId":"peer"}"#), Err(PresenceError::PeerId));
+        for (field, most) in [
+            ("content", GUEST_CONTENT_MAX_BYTES),
+            ("avatarHash", GUEST_FIELD_MAX_BYTES),
+            ("activeTemplate", GUEST_FIELD_MAX_BYTES),
+            ("publicKey", GUEST_FIELD_MAX_BYTES),
+            ("goopClientVersion", GUEST_FIELD_MAX_BYTES),
+        ] {
+            let of = |length| with(&format!(r#""{field}":"{}""#, "x".repeat(length)));
+            assert_eq!((of(most), of(most + 1)), (Ok(()), Err(PresenceError::TooLong { field, most })));
+        }
+        let addresses = |count, length| with(&format!(r#""addrs":{:?}"#, vec!["x".repeat(length); count]));
+        assert_eq!(addresses(20, 256), Ok(()));
+        assert_eq!(addresses(21, 1), Err(PresenceError::TooManyAddresses));
+        assert!(matches!(addresses(1, 257), Err(PresenceError::TooLong { .. })));
+    }
+}
