@@ -114,8 +114,8 @@ impl Host {
                     }
                 })
             }
-            // This edge is not one with live presence.
-            Step::OpenLive(_) => Ok(respond::with(&internal(clock()))?.into()),
+            // This edge is not one with live presence, or with guests.
+            Step::OpenLive(_) | Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

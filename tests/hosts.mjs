@@ -28,6 +28,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
  * @property {boolean} hasLive Whether it has `GET /live`.
+ * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
  * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
  * @property {number} warmUpMiB By how much more, where that was less than two minutes.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
@@ -39,6 +40,7 @@ export const WORKER = {
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
   hasLive: false,
+  hasGoop2: false,
   // A garbage collector lets rubbish lie as long as there is room: about 500 MiB, which it takes 30,000 requests to fill.
   memoryGrowthMiB: 96,
   warmUpMiB: 256,
@@ -53,6 +55,7 @@ export const NATIVE = {
   name: "the native program",
   notes: [],
   hasLive: true,
+  hasGoop2: true,
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
   warmUpMiB: 0,

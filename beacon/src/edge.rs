@@ -37,6 +37,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
+use crate::goop2::{self, Door, GuestStep};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
@@ -107,6 +108,8 @@ pub enum Step {
     FetchList(FetchList),
     /// A connection that stays.
     OpenLive(Box<OpenLive>),
+    /// What a request of goop2's peers needs.
+    Guest(Box<GuestStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -138,6 +141,9 @@ struct Caller {
 /// Begins a connection.
 type Open = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
 
+/// Takes a request that comes by the door for goop2's peers.
+type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
@@ -157,6 +163,7 @@ pub struct Edge {
     attempts: RateLimit,
     refusals: Refusals,
     live: Option<Live>,
+    goop2: Option<(Door, TakeGuest)>,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -181,6 +188,7 @@ impl Edge {
             attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
             refusals: Refusals::default(),
             live: None,
+            goop2: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -204,6 +212,17 @@ impl Edge {
         Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
     }
 
+    /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
+    #[must_use]
+    pub fn with_goop2(self, door: Door) -> Self {
+        Self { goop2: Some((door, goop2::take)), ..self }
+    }
+
+    /// Returns the door for goop2's peers, if there is one.
+    pub(crate) fn door(&self) -> Option<&Door> {
+        self.goop2.as_ref().map(|(door, _)| door)
+    }
+
     /// Takes a request.
     pub fn receive(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
         let step = self.route(now, head);
@@ -216,6 +235,9 @@ impl Edge {
         let (path, query) = path_and_query(head.url);
         if self.platform.doors() == Doors::Operator && path != admin::PATH && Asset::at(path).is_none() {
             return Step::Answer(plain(now, &Problem::NotFound));
+        }
+        if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
+            return take(self, now, head, rest, query);
         }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
@@ -242,7 +264,7 @@ impl Edge {
     }
 
     /// Counts an answer that is a refusal. One that an object gives the object counts.
-    fn counted(&mut self, step: Step) -> Step {
+    pub(crate) fn counted(&mut self, step: Step) -> Step {
         if let Step::Answer(answer) = &step {
             self.refusals.count(answer.outcome);
         }
@@ -276,7 +298,7 @@ impl Edge {
         Step::Answer(internal(now))
     }
 
-    fn client(&mut self, head: &Head<'_>) -> Client {
+    pub(crate) fn client(&mut self, head: &Head<'_>) -> Client {
         let client = Client { address: head.address, autonomous_system: head.autonomous_system.parse().ok() };
         let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
@@ -303,7 +325,7 @@ impl Edge {
         client
     }
 
-    fn take_request(&mut self, now: UnixMillis, client: Client) -> Result<(), RateLimited> {
+    pub(crate) fn take_request(&mut self, now: UnixMillis, client: Client) -> Result<(), RateLimited> {
         self.requests.take(now, client.rate_path(&self.secret))
     }
 
@@ -952,7 +974,7 @@ fn health(now: UnixMillis) -> Answer {
     Answer::ok(&HealthFields { ok: true, version: env!("CARGO_PKG_VERSION"), server_time: now }, None)
 }
 
-fn preflight() -> Answer {
+pub(crate) fn preflight() -> Answer {
     Answer::empty(
         204,
         vec![

@@ -5,5 +5,6 @@
 mod community;
 mod edge;
 mod front;
+mod guests;
 mod host;
 mod live;

@@ -29,10 +29,10 @@ use crate::event_loop::{EventLoop, Shared};
 use crate::live::mailbox::{LiveMail, Mailbox};
 
 /// Time in which a client has to take what is written. It is that in which it has to acknowledge.
-const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
+pub(crate) const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
 
 /// Time in which a client has to answer a close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads what a request wants its connection to become (RFC 6455, section 4.2.1).
 pub(crate) fn upgrade_of(headers: &HeaderMap) -> Upgrade {
@@ -62,10 +62,10 @@ pub(crate) fn handshake(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Counts a connection for as long as its task runs.
-struct Counted(Rc<EventLoop>);
+pub(crate) struct Counted(Rc<EventLoop>);
 
 impl Counted {
-    fn new(event_loop: &Rc<EventLoop>) -> Self {
+    pub(crate) fn new(event_loop: &Rc<EventLoop>) -> Self {
         event_loop.live.count(1);
         Self(Rc::clone(event_loop))
     }
@@ -161,7 +161,7 @@ impl Live {
         // The answer to the client's own close, if that is why.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
         if let Some(code) = code {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, close(&mut socket, code)).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, close(&mut socket, code.as_u16(), code.reason())).await;
         }
         drop(guard);
     }
@@ -269,8 +269,8 @@ impl Live {
 }
 
 /// Says the end, and waits for the client to say so too, reading nothing else.
-async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: CloseCode) {
-    let frame = CloseFrame { code: code.as_u16().into(), reason: code.reason().into() };
+pub(crate) async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16, reason: &'static str) {
+    let frame = CloseFrame { code: code.into(), reason: reason.into() };
     if socket.send(Message::Close(Some(frame))).await.is_err() {
         return;
     }

@@ -157,6 +157,19 @@ impl Guests {
         Ok(Published::Present(text))
     }
 
+    /// Returns the socket of the guest, if there is one: whether the network at `path` may have another in its place.
+    ///
+    /// # Errors
+    /// [`NotListening`], if it may not.
+    pub fn socket(
+        &mut self,
+        now: UnixMillis,
+        id: &GuestId,
+        path: NetworkPath,
+    ) -> Result<Option<SocketId>, NotListening> {
+        self.own(now, id, path).map(|guest| guest.socket)
+    }
+
     /// Makes a socket from the network at `path` the guest's. Returns the one before it, which has nothing to say any more.
     ///
     /// # Errors
@@ -168,13 +181,7 @@ impl Guests {
         path: NetworkPath,
         socket: SocketId,
     ) -> Result<Option<SocketId>, NotListening> {
-        self.expire(now);
-        let guest = self.position(id).and_then(|position| self.guests.get_mut(position));
-        let guest = guest.ok_or(NotListening::Early)?;
-        if guest.path.household != path.household {
-            return Err(NotListening::Held);
-        }
-        Ok(guest.socket.replace(socket))
+        self.own(now, id, path).map(|guest| guest.socket.replace(socket))
     }
 
     /// Takes that a socket has ended. The guest goes with it, unless a newer one has taken its place.
@@ -233,6 +240,12 @@ impl Guests {
 
     fn position(&self, id: &GuestId) -> Option<usize> {
         self.guests.iter().position(|guest| guest.presence.id == *id)
+    }
+
+    fn own(&mut self, now: UnixMillis, id: &GuestId, path: NetworkPath) -> Result<&mut Guest, NotListening> {
+        self.expire(now);
+        let guest = self.guests.iter_mut().find(|guest| guest.presence.id == *id).ok_or(NotListening::Early)?;
+        if guest.path.household == path.household { Ok(guest) } else { Err(NotListening::Held) }
     }
 
     fn arrive(&mut self, now: UnixMillis, presence: Presence, path: NetworkPath) -> Result<Published, GuestRefused> {
