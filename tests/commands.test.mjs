@@ -101,7 +101,8 @@ describe("what no beacon knows is refused", () => {
     const named = /GOOP2_COMMUNITIES is a variable of the program for one machine alone/;
     const started = await finished(start(START, { environment: { GOOP2_COMMUNITIES: "mainnet" } }));
     assert.match(started.stderr, named);
-    const deployed = await finished(start([...DEPLOY, "--", "--var", "GOOP2_COMMUNITIES:mainnet"]));
+    const [npm, args] = DEPLOY;
+    const deployed = await finished(start([npm, [...args, "--var", "GOOP2_COMMUNITIES:mainnet"]]));
     assert.match(deployed.stderr, named);
     assert.deepEqual([started.code, deployed.code], [2, 2]);
   });
