@@ -8,3 +8,4 @@ mod front;
 mod guests;
 mod host;
 mod live;
+mod signals;
