@@ -185,6 +185,20 @@ for (const host of HOSTS.filter(({ hasGoop2 }) => hasGoop2)) describe(host.name,
     await Promise.all([viewer.close(), listener.end()]);
   });
 
+  test("a viewer of GET /live is told of guests, as unverified, if it asks", async () => {
+    const { community, door } = newDoor();
+    const guest = new Guest(door, { address: newAddress() });
+    await guest.publish();
+    const viewer = await openLive(url, { community, guests: "1", address: newAddress() });
+    const told = (live) => live.messages.findLast(({ t }) => t === "guests")?.guests;
+    await viewer.until((live) => told(live)?.length === 1);
+    assert.deepEqual(told(viewer), [{ peerId: guest.peerId, content: "hello", verified: false }]);
+    await guest.publish("offline");
+    await viewer.until((live) => told(live).length === 0);
+    assert.deepEqual(viewer.view.peerIds, []);
+    await viewer.close();
+  });
+
   test("a flood by a socket that ignores its end harms nobody else", async () => {
     const { door } = newDoor();
     const [guest, flooder] = [1, 2].map(() => new Guest(door, { address: newAddress() }));

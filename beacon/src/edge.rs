@@ -480,6 +480,10 @@ impl Edge {
         if let Err(limited) = self.admit(now, client, &community) {
             return self.rate_limited(now, limited, Some(community.as_str()));
         }
+        // An event stream is for frames alone.
+        let watches_guests = kind == Kind::Socket
+            && self.door().is_some_and(|door| door.opens(&community))
+            && parameter(query, "guests").as_deref() == Some("1");
         let opened = Opened {
             kind,
             address: path.address,
@@ -489,7 +493,11 @@ impl Edge {
             most_frames: self.config.live_frames,
             community,
         };
-        Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
+        Step::OpenLive(Box::new(OpenLive {
+            watches_guests,
+            opening: Opening { network: client.hand_over(), since },
+            opened,
+        }))
     }
 
     /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
@@ -754,6 +762,7 @@ impl Relay {
 /// Waits for whether an object has a place for a connection.
 #[derive(Debug)]
 pub struct OpenLive {
+    watches_guests: bool,
     opening: Opening,
     opened: Opened,
 }
@@ -762,6 +771,11 @@ impl OpenLive {
     /// Returns the object's name.
     pub fn object(&self) -> &str {
         self.opened.community.as_str()
+    }
+
+    /// Returns whether the client wants to know of the community's guests, too.
+    pub const fn watches_guests(&self) -> bool {
+        self.watches_guests
     }
 
     /// Returns what it is told.

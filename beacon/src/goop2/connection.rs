@@ -147,6 +147,8 @@ impl GuestConnection {
                     GuestOutput::Text(if is_stream { format!("data: {text}\n\n") } else { text.to_string() })
                 }));
             }
+            // Not for this kind of connection.
+            GuestPushed::Guests(_) => {}
             GuestPushed::Close(code) => self.close(code),
         }
     }

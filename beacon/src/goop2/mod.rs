@@ -14,4 +14,4 @@ pub use connection::{GuestConnection, GuestOutput};
 pub use door::{Door, VARIABLES};
 pub(crate) use request::take;
 pub use request::{AskRoom, GuestStep, OpenGuest, ReadPresence};
-pub use room::{GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, RoomCall};
+pub use room::{GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, GuestsTo, RoomCall};

@@ -3,10 +3,11 @@
 //! A call comes in, and what is to be sent to connections goes out. A connection that cannot take a message loses it: all
 //! are sent again within 15 s.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rendezvous_protocol::goop2::{
-    GuestId, GuestRefused, Guests, Presence, PresenceFields, PresenceKind, Published, SocketId,
+    GuestId, GuestRefused, Guests, Presence, PresenceFields, PresenceKind, Published, SocketId, viewers_messages,
 };
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{GUEST_CONNECTIONS, GUEST_CONNECTIONS_PER_HOUSEHOLD};
@@ -50,11 +51,22 @@ pub struct GuestOpening {
 #[derive(Clone, Debug)]
 pub struct GuestRefusal(pub(crate) Refusal);
 
+/// Says whom something is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestsTo {
+    /// One connection, of whatever kind.
+    One(ConnectionId),
+    /// Every connection that was opened here.
+    Listeners,
+    /// Every connection of `GET /live` that watches.
+    Viewers,
+}
+
 /// Holds what a room has for connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestPush {
-    /// Whom it is for; absent: everybody.
-    pub to: Option<ConnectionId>,
+    /// Whom it is for.
+    pub to: GuestsTo,
     /// What it is.
     pub what: GuestPushed,
 }
@@ -64,6 +76,8 @@ pub struct GuestPush {
 pub enum GuestPushed {
     /// Messages.
     Messages(Arc<[Arc<str>]>),
+    /// Messages for a connection of `GET /live`.
+    Guests(Arc<[String]>),
     /// The end.
     Close(CloseCode),
 }
@@ -77,17 +91,21 @@ pub struct GuestRoom {
     guests: Guests,
     /// The oldest first.
     connections: Vec<(ConnectionId, NetworkPath)>,
+    /// Connections of `GET /live` that watch.
+    viewers: BTreeSet<ConnectionId>,
+    /// Up to where they know.
+    told: u64,
 }
 
 impl GuestRoom {
     /// Makes an empty room. `secret` is secure randomness.
     pub fn new(secret: Secret) -> Self {
-        Self { guests: Guests::new(secret), connections: Vec::new() }
+        Self { guests: Guests::new(secret), connections: Vec::new(), viewers: BTreeSet::new(), told: 0 }
     }
 
     /// Returns whether nobody is there, and nobody listens.
     pub fn is_empty(&self) -> bool {
-        self.guests.is_empty() && self.connections.is_empty()
+        self.guests.is_empty() && self.connections.is_empty() && self.viewers.is_empty()
     }
 
     /// Answers a request. `is_listed` says whether a ticket of a key is listed: whoever signs is no guest.
@@ -127,7 +145,7 @@ impl GuestRoom {
         if outcome.is_ok() {
             let messages = self.guests.messages();
             if !messages.is_empty() {
-                effects.push(GuestPush { to: Some(id), what: GuestPushed::Messages(messages.into()) });
+                effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Messages(messages.into()) });
             }
         }
         self.tell(now, &mut effects);
@@ -157,10 +175,19 @@ impl GuestRoom {
                     Published::Gone => (!is_going).then(|| own.into()),
                 };
                 let echo = text.map(|text| GuestPushed::Messages(Arc::new([text])));
-                effects.extend(echo.map(|what| GuestPush { to: Some(id), what }));
+                effects.extend(echo.map(|what| GuestPush { to: GuestsTo::One(id), what }));
             }
         }
         self.tell(now, &mut effects);
+        effects
+    }
+
+    /// Tells a connection of `GET /live` who is there, now and whenever that changes.
+    pub fn watch(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
+        let mut effects = Vec::new();
+        self.tell(now, &mut effects);
+        self.viewers.insert(id);
+        effects.push(self.view(GuestsTo::One(id)));
         effects
     }
 
@@ -168,6 +195,7 @@ impl GuestRoom {
     pub fn closed(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
         let mut effects = Vec::new();
         self.connections.retain(|(known, _)| *known != id);
+        self.viewers.remove(&id);
         self.guests.closed(now, SocketId(id.0));
         self.tell(now, &mut effects);
         effects
@@ -240,15 +268,24 @@ impl GuestRoom {
 
     fn end(&mut self, id: ConnectionId, code: CloseCode, effects: &mut GuestEffects) {
         self.connections.retain(|(known, _)| *known != id);
-        effects.push(GuestPush { to: Some(id), what: GuestPushed::Close(code) });
+        effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Close(code) });
     }
 
     /// Sends everybody what is due.
     fn tell(&mut self, now: UnixMillis, effects: &mut GuestEffects) {
         let messages = self.guests.take_due(now);
         if !messages.is_empty() && !self.connections.is_empty() {
-            effects.push(GuestPush { to: None, what: GuestPushed::Messages(messages.into()) });
+            effects.push(GuestPush { to: GuestsTo::Listeners, what: GuestPushed::Messages(messages.into()) });
         }
+        let changes = self.guests.changes();
+        if std::mem::replace(&mut self.told, changes) != changes && !self.viewers.is_empty() {
+            effects.push(self.view(GuestsTo::Viewers));
+        }
+    }
+
+    fn view(&self, to: GuestsTo) -> GuestPush {
+        let messages = viewers_messages(self.guests.all().map(|(presence, ..)| presence));
+        GuestPush { to, what: GuestPushed::Guests(messages.into()) }
     }
 
     fn list(&self) -> Answer {

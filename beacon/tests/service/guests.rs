@@ -9,7 +9,9 @@ use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::edge::{Edge, Head, Step, Upgrade};
-use rendezvous_service::goop2::{Door, GuestConnection, GuestEffects, GuestOutput, GuestRoom, GuestStep, OpenGuest};
+use rendezvous_service::goop2::{
+    Door, GuestConnection, GuestEffects, GuestOutput, GuestPushed, GuestRoom, GuestStep, GuestsTo, OpenGuest,
+};
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
@@ -95,6 +97,8 @@ struct World {
     opened: u64,
     /// Whose hosts have no room for what is pushed.
     deaf: BTreeSet<ConnectionId>,
+    /// What viewers of `GET /live` were told.
+    views: Vec<(GuestsTo, Vec<String>)>,
     /// Whose tickets are listed.
     listed: BTreeSet<PublicKey>,
 }
@@ -114,7 +118,16 @@ impl World {
         let door = Door::parse(&config, variable).unwrap().unwrap();
         let edge = Edge::new(config, Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_goop2(door);
         let room = GuestRoom::new(Secret::from_bytes([2; 16]));
-        Self { now: 0, edge, room, clients: BTreeMap::new(), opened: 0, deaf: BTreeSet::new(), listed: BTreeSet::new() }
+        Self {
+            now: 0,
+            edge,
+            room,
+            clients: BTreeMap::new(),
+            opened: 0,
+            deaf: BTreeSet::new(),
+            views: Vec::new(),
+            listed: BTreeSet::new(),
+        }
     }
 
     fn step(&mut self, method: &str, path: &str, address: Option<IpAddr>, upgrade: Upgrade) -> Step {
@@ -213,7 +226,15 @@ impl World {
 
     fn carry_out(&mut self, effects: GuestEffects) {
         for push in effects {
-            let is_for = |id: &ConnectionId| push.to.is_none_or(|to| to == *id) && !self.deaf.contains(id);
+            let is_for = |id: &ConnectionId| match push.to {
+                GuestsTo::One(to) => to == *id,
+                GuestsTo::Listeners => !self.deaf.contains(id),
+                GuestsTo::Viewers => false,
+            };
+            if let GuestPushed::Guests(texts) = &push.what {
+                self.views.push((push.to, texts.to_vec()));
+                continue;
+            }
             let to: Vec<_> = self.clients.keys().copied().filter(is_for).collect();
             for id in to {
                 let now = at(self.now);
@@ -283,7 +304,7 @@ fn a_client_that_beats_every_five_seconds_stays_connected_and_known() {
     for second in 1..=60 {
         world.second();
         for (seed, socket) in &sockets {
-            if second % 5 == 0 {
+            if world.now.is_multiple_of(HEARTBEAT) {
                 world.send(*socket, &message("online", *seed, world.now).to_string());
             }
             let client = &world.clients[socket];
@@ -557,4 +578,53 @@ fn a_household_that_has_all_its_connections_loses_no_guest_by_another() {
     assert_eq!(world.socket(1, HOME), Err(429));
     world.second();
     assert_eq!(world.clients[&streams[0]].sees(), BTreeSet::from([name(1)]));
+}
+
+#[test]
+fn a_viewer_of_our_own_that_asks_for_guests_is_told_who_is_there_and_what_changes() {
+    let mut world = World::new();
+    let watch = |world: &mut World, id| {
+        let effects = world.room.watch(at(world.now), ConnectionId(id));
+        world.carry_out(effects);
+        std::mem::take(&mut world.views)
+    };
+    let empty = vec![r#"{"t":"guests","guests":[]}"#.to_owned()];
+    assert_eq!(watch(&mut world, 100), [(GuestsTo::One(ConnectionId(100)), empty.clone())]);
+    world.publish(&message("online", 1, 0), HOME);
+    let guest =
+        format!(r#"{{"t":"guests","guests":[{{"peerId":"{}","content":"peer 1","verified":false}}]}}"#, name(1));
+    let all = |text: &str| (GuestsTo::Viewers, vec![text.to_owned()]);
+    assert_eq!(std::mem::take(&mut world.views), [all(&guest)]);
+    for _ in 0..5 {
+        (0..5).for_each(|_| world.second());
+        world.publish(&message("online", 1, world.now), HOME);
+    }
+    assert_eq!(world.views, [], "nothing has changed");
+    assert_eq!(watch(&mut world, 101), [(GuestsTo::One(ConnectionId(101)), vec![guest])]);
+    world.publish(&message("offline", 1, 0), HOME);
+    assert_eq!(std::mem::take(&mut world.views), [all(&empty[0])]);
+    for id in [100, 101] {
+        let effects = world.room.closed(at(world.now), ConnectionId(id));
+        world.carry_out(effects);
+    }
+    assert!(world.room.is_empty());
+}
+
+#[test]
+fn guests_are_told_over_a_socket_where_there_is_a_door_and_to_whoever_asks() {
+    let World { edge, .. } = World::new();
+    let mut edge = edge.with_live();
+    for (url, upgrade, expected) in [
+        ("/live?community=friends&guests=1", Upgrade::WebSocket, true),
+        ("/live?community=friends", Upgrade::WebSocket, false),
+        ("/live?community=friends&guests=0", Upgrade::WebSocket, false),
+        ("/live?community=friends&guests=1", Upgrade::None, false),
+        ("/live?community=others&guests=1", Upgrade::WebSocket, false),
+    ] {
+        let head = Head { method: "GET", url, address: read_address(HOME), upgrade, ..Head::default() };
+        assert!(
+            matches!(edge.receive(at(0), &head), Step::OpenLive(open) if open.watches_guests() == expected),
+            "{url}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use rendezvous_protocol::goop2::Presence;
 use rendezvous_protocol::key::PublicKey;
@@ -9,12 +10,13 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::goop2::{
-    GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, RoomCall,
+    GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, GuestsTo, RoomCall,
 };
-use rendezvous_service::live::ConnectionId;
+use rendezvous_service::live::{ConnectionId, Pushed};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::journal;
+use crate::live::Mailbox;
 
 /// What the loop that owns a room is told.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) enum GuestMail {
     },
     /// The socket of a guest has brought a message.
     Tell { id: ConnectionId, presence: Box<Presence> },
+    /// A connection of `GET /live` is to be told of guests.
+    Watch { id: ConnectionId, mailbox: Arc<Mailbox> },
     /// A connection has ended.
     Closed { id: ConnectionId },
 }
@@ -43,6 +47,7 @@ pub(crate) struct Rooms {
 struct Room {
     room: GuestRoom,
     connections: HashMap<ConnectionId, mpsc::Sender<GuestPushed>>,
+    viewers: HashMap<ConnectionId, Arc<Mailbox>>,
 }
 
 impl Rooms {
@@ -65,9 +70,9 @@ impl Rooms {
                 return journal::failure("request_failed", &format_args!("no randomness: {error}"));
             }
             let room = GuestRoom::new(Secret::from_bytes(secret));
-            self.rooms.insert(name.to_owned(), Room { room, connections: HashMap::new() });
+            self.rooms.insert(name.to_owned(), Room { room, connections: HashMap::new(), viewers: HashMap::new() });
         }
-        self.with_room(name, |Room { room, connections }| match mail {
+        self.with_room(name, |Room { room, connections, viewers }| match mail {
             GuestMail::Ask { call, answer } => {
                 let (answered, effects) = room.handle(now, call, is_listed);
                 // Whoever asked may have gone away.
@@ -84,8 +89,13 @@ impl Rooms {
                 effects
             }
             GuestMail::Tell { id, presence } => room.receive(now, id, *presence, is_listed),
+            GuestMail::Watch { id, mailbox } => {
+                viewers.insert(id, mailbox);
+                room.watch(now, id)
+            }
             GuestMail::Closed { id } => {
                 connections.remove(&id);
+                viewers.remove(&id);
                 room.closed(now, id)
             }
         });
@@ -121,21 +131,29 @@ impl Rooms {
 impl Room {
     fn send(&mut self, effects: GuestEffects) {
         for GuestPush { to, what } in effects {
-            let Some(id) = to else {
-                for pushed in self.connections.values() {
-                    // A connection that has no room for it loses it.
+            match (to, what) {
+                (GuestsTo::One(id), GuestPushed::Close(code)) => {
+                    if let Some(pushed) = self.connections.remove(&id) {
+                        // One that has no room for it ends all the same.
+                        let _ = pushed.try_send(GuestPushed::Close(code));
+                    }
+                }
+                (GuestsTo::One(id), GuestPushed::Guests(texts)) => {
+                    self.viewers.get(&id).into_iter().for_each(|mailbox| put(mailbox, &texts));
+                }
+                (_, GuestPushed::Guests(texts)) => self.viewers.values().for_each(|mailbox| put(mailbox, &texts)),
+                // A connection that has no room for messages loses them.
+                (GuestsTo::One(id), what) => {
+                    let _ = self.connections.get(&id).map(|pushed| pushed.try_send(what));
+                }
+                (_, what) => self.connections.values().for_each(|pushed| {
                     let _ = pushed.try_send(what.clone());
-                }
-                continue;
-            };
-            if matches!(what, GuestPushed::Close(_)) {
-                if let Some(pushed) = self.connections.remove(&id) {
-                    // One that has no room for it ends all the same.
-                    let _ = pushed.try_send(what);
-                }
-            } else if let Some(pushed) = self.connections.get(&id) {
-                let _ = pushed.try_send(what);
+                }),
             }
         }
     }
+}
+
+fn put(mailbox: &Mailbox, texts: &[String]) {
+    texts.iter().for_each(|text| mailbox.put(Pushed::Reply(text.clone())));
 }

@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::unix_now;
 use crate::event_loop::{EventLoop, Shared};
+use crate::goop2::GuestMail;
 use crate::live::mailbox::{LiveMail, Mailbox};
 
 /// Time in which a client has to take what is written. It is that in which it has to acknowledge.
@@ -82,6 +83,8 @@ struct Place {
     event_loop: Rc<EventLoop>,
     object: String,
     id: ConnectionId,
+    /// Whether a room of guests knows the connection too.
+    watches_guests: bool,
 }
 
 impl Place {
@@ -93,6 +96,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.send(LiveMail::Call(LiveCall::Closed));
+        if self.watches_guests {
+            self.event_loop.send_guest(&self.object, GuestMail::Closed { id: self.id });
+        }
     }
 }
 
@@ -126,7 +132,8 @@ impl Live {
         }
         let counted = Counted::new(event_loop);
         let id = event_loop.live.next_id(event_loop.index());
-        let place = Place { event_loop: Rc::clone(event_loop), object: step.object().to_owned(), id };
+        let object = step.object().to_owned();
+        let place = Place { event_loop: Rc::clone(event_loop), object, id, watches_guests: step.watches_guests() };
         let mailbox = Arc::new(Mailbox::default());
         let (answer, admitted) = oneshot::channel();
         place.send(LiveMail::Open { opening: step.opening().clone(), mailbox: Arc::clone(&mailbox), answer });
@@ -134,6 +141,10 @@ impl Live {
             Ok(Ok(())) => {}
             Ok(Err(full)) => return Err((step, NotOpened::Full(full))),
             Err(_) => return Err((step, NotOpened::Failed("the object of the community has ended".to_owned()))),
+        }
+        if step.watches_guests() {
+            let mail = GuestMail::Watch { id, mailbox: Arc::clone(&mailbox) };
+            event_loop.send_guest(step.object(), mail);
         }
         let connection = step.admitted(unix_now(), challenge);
         Ok(Self { place, edge, connection, mailbox, _counted: counted })

@@ -76,6 +76,8 @@ pub struct Guests {
     /// Who has gone and the others do not know it.
     gone: BTreeSet<GuestId>,
     rate: FrameRate,
+    /// Counts how often changes were told.
+    changes: u64,
     /// When all are told anew; absent where there is none.
     repeat_at: Option<UnixMillis>,
 }
@@ -98,7 +100,14 @@ struct Guest {
 impl Guests {
     /// Makes a community without guests. `secret` hides networks and decides who has to go.
     pub fn new(secret: Secret) -> Self {
-        Self { secret, guests: Vec::new(), gone: BTreeSet::new(), rate: FrameRate::default(), repeat_at: None }
+        Self {
+            secret,
+            guests: Vec::new(),
+            gone: BTreeSet::new(),
+            rate: FrameRate::default(),
+            changes: 0,
+            repeat_at: None,
+        }
     }
 
     /// Returns the secret by which networks are hashed.
@@ -204,6 +213,7 @@ impl Guests {
         let mut messages = Vec::new();
         let is_repetition = self.repeat_at.is_some_and(|at| at <= now || at.since(now) > GUEST_REPETITION);
         if self.rate.take(now) {
+            self.changes += 1;
             let gone = std::mem::take(&mut self.gone);
             messages.extend(gone.into_iter().map(|id| Presence::offline(now, id).to_text().into()));
             let untold = self.guests.iter_mut().filter(|guest| guest.is_untold && !is_repetition);
@@ -220,6 +230,11 @@ impl Guests {
             self.repeat_at = (!self.is_empty()).then(|| now.after(GUEST_REPETITION));
         }
         messages
+    }
+
+    /// Returns a number that is another after each time that [`Guests::take_due`] has told of changes.
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Returns when [`Guests::take_due`] is to be called next, if ever.

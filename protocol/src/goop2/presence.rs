@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::goop2::address::keep_addresses;
 use crate::goop2::relay::Relay;
 use crate::key::PublicKey;
-use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES_READ, GUEST_CONTENT_MAX_BYTES, GUEST_FIELD_MAX_BYTES};
+use crate::limits::{
+    DATA_MAX_BYTES, GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES_READ, GUEST_CONTENT_MAX_BYTES, GUEST_FIELD_MAX_BYTES,
+    LIVE_MESSAGE_MAX_BYTES,
+};
 use crate::object::Object;
 use crate::time::UnixMillis;
 
@@ -230,6 +233,54 @@ impl Presence {
     }
 }
 
+/// Writes messages that tell viewers of `GET /live` of guests: all of these take the place of all before.
+pub fn viewers_messages<'a>(guests: impl Iterator<Item = &'a Presence>) -> Vec<String> {
+    let mut messages = vec![String::new()];
+    for Presence { id, fields, .. } in guests {
+        let told = Told {
+            peer_id: id.as_str(),
+            content: Some(fields.content.as_str()).filter(|text| !text.is_empty() && text.len() <= DATA_MAX_BYTES),
+            addrs: &fields.addrs,
+            public_key: &fields.public_key,
+            verified: false,
+        };
+        // Texts can always be written.
+        let told = serde_json::to_string(&told).unwrap_or_default();
+        match messages.last_mut() {
+            Some(last) if last.len() + told.len() + ENVELOPE_BYTES <= LIVE_MESSAGE_MAX_BYTES => {
+                if !last.is_empty() {
+                    last.push(',');
+                }
+                last.push_str(&told);
+            }
+            _ => messages.push(told),
+        }
+    }
+    let more = messages.len() - 1;
+    let write = |(position, guests): (usize, String)| {
+        let more = if position < more { ",\"more\":true" } else { "" };
+        format!("{{\"t\":\"guests\",\"guests\":[{guests}]{more}}}")
+    };
+    messages.into_iter().enumerate().map(write).collect()
+}
+
+/// Bytes around the guests of a message, and more.
+const ENVELOPE_BYTES: usize = 64;
+
+/// What a viewer is told of a guest.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    peer_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    addrs: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    public_key: &'a str,
+    verified: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Read {
@@ -314,7 +365,7 @@ pub(crate) mod tests {
         for wrong in [
             "",
             "12D3KooW",
-            &text[1..],
+            text.trim_start_matches('1'),
             &format!("1{text}"),
             &format!("{text}1"),
             &text.replace('D', "0"),
@@ -368,6 +419,31 @@ pub(crate) mod tests {
         assert_eq!(parse(&text).unwrap().to_text(), expected);
         let shortest = format!(r#"{{"type":"update","peerID":"{id}"}}"#);
         assert_eq!(parse(&shortest).unwrap().to_text(), format!(r#"{{"type":"update","peerId":"{id}","ts":0}}"#));
+    }
+
+    #[test]
+    fn viewers_are_told_of_guests_as_of_nobody_who_has_proved_anything() {
+        let guest = |seed, content: &str| {
+            let text =
+                format!(r#"{{"type":"online","peerId":"{}","content":"{content}","publicKey":"a2V5"}}"#, id(seed));
+            parse(&text).unwrap()
+        };
+        assert_eq!(viewers_messages([].iter()), [r#"{"t":"guests","guests":[]}"#]);
+        let (short, long) = (guest(1, "hello"), guest(2, &"x".repeat(DATA_MAX_BYTES + 1)));
+        let expected = format!(
+            r#"{{"t":"guests","guests":[{{"peerId":"{}","content":"hello","publicKey":"a2V5","verified":false}},{{"peerId":"{}","publicKey":"a2V5","verified":false}}]}}"#,
+            id(1),
+            id(2)
+        );
+        assert_eq!(viewers_messages([&short, &long].into_iter()), [expected]);
+        let all: Vec<_> = (0..200).map(|seed| guest(seed, &"x".repeat(DATA_MAX_BYTES))).collect();
+        let messages = viewers_messages(all.iter());
+        assert!(messages.len() > 1 && messages.iter().all(|text| text.len() <= LIVE_MESSAGE_MAX_BYTES));
+        let read: Vec<serde_json::Value> = messages.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        let told: usize = read.iter().map(|message| message["guests"].as_array().unwrap().len()).sum();
+        let more: Vec<_> = read.iter().map(|message| message["more"] == true).collect();
+        let expected: Vec<_> = (1..=read.len()).map(|position| position < read.len()).collect();
+        assert_eq!((told, more), (200, expected));
     }
 
     #[test]
