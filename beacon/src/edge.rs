@@ -37,7 +37,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
-use crate::goop2::{self, Door, GuestStep};
+use crate::goop2::{self, Asked, Door, GuestStep, ReadPresence, Routed};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
@@ -215,12 +215,7 @@ impl Edge {
     /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
-        Self { goop2: Some((door, goop2::take)), ..self }
-    }
-
-    /// Returns the door for goop2's peers, if there is one.
-    pub(crate) fn door(&self) -> Option<&Door> {
-        self.goop2.as_ref().map(|(door, _)| door)
+        Self { goop2: Some((door, Self::take_guest)), ..self }
     }
 
     /// Takes a request.
@@ -264,7 +259,7 @@ impl Edge {
     }
 
     /// Counts an answer that is a refusal. One that an object gives the object counts.
-    pub(crate) fn counted(&mut self, step: Step) -> Step {
+    fn counted(&mut self, step: Step) -> Step {
         if let Step::Answer(answer) = &step {
             self.refusals.count(answer.outcome);
         }
@@ -298,7 +293,7 @@ impl Edge {
         Step::Answer(internal(now))
     }
 
-    pub(crate) fn client(&mut self, head: &Head<'_>) -> Client {
+    fn client(&mut self, head: &Head<'_>) -> Client {
         let client = Client { address: head.address, autonomous_system: head.autonomous_system.parse().ok() };
         let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
@@ -325,7 +320,7 @@ impl Edge {
         client
     }
 
-    pub(crate) fn take_request(&mut self, now: UnixMillis, client: Client) -> Result<(), RateLimited> {
+    fn take_request(&mut self, now: UnixMillis, client: Client) -> Result<(), RateLimited> {
         self.requests.take(now, client.rate_path(&self.secret))
     }
 
@@ -444,6 +439,35 @@ impl Edge {
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
     }
 
+    /// Takes a request that comes by the door for goop2's peers.
+    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
+        let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        if head.method == "OPTIONS" {
+            return Step::Answer(preflight());
+        }
+        let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
+            Routed::Answer(answer) => Step::Answer(answer),
+            Routed::Wanted(wanted) => {
+                let client = self.client(head);
+                match self.take_request(now, client) {
+                    Ok(()) => Step::Guest(Box::new(wanted.of(client))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited)),
+                }
+            }
+        }
+    }
+
+    /// Goes on with the body of a guest's message, of at most
+    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES), or with why there is none.
+    pub fn read_presence(&mut self, read: ReadPresence, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = match read.resume(body) {
+            Ok(ask) => Step::Guest(Box::new(GuestStep::Ask(ask))),
+            Err(answer) => Step::Answer(answer),
+        };
+        self.counted(step)
+    }
+
     /// Begins `GET /live`.
     fn open_live(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
         let client = self.client(head);
@@ -482,7 +506,7 @@ impl Edge {
         }
         // An event stream is for frames alone.
         let watches_guests = kind == Kind::Socket
-            && self.door().is_some_and(|door| door.opens(&community))
+            && self.goop2.as_ref().is_some_and(|(door, _)| door.opens(&community))
             && parameter(query, "guests").as_deref() == Some("1");
         let opened = Opened {
             kind,
@@ -988,7 +1012,7 @@ fn health(now: UnixMillis) -> Answer {
     Answer::ok(&HealthFields { ok: true, version: env!("CARGO_PKG_VERSION"), server_time: now }, None)
 }
 
-pub(crate) fn preflight() -> Answer {
+fn preflight() -> Answer {
     Answer::empty(
         204,
         vec![

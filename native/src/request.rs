@@ -139,7 +139,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                         Some(body) => read_body(body, GUEST_BODY_MAX_BYTES).await,
                         None => Err(RequestError::BodyBrokenOff),
                     };
-                    shared.with_edge(edge, |edge| read.resume(edge, body))
+                    shared.with_edge(edge, |edge| edge.read_presence(read, body))
                 }
                 GuestStep::Ask(ask) => {
                     let community = ask.community().to_string();

@@ -12,6 +12,6 @@ mod room;
 
 pub use connection::{GuestConnection, GuestOutput};
 pub use door::{Door, VARIABLES};
-pub(crate) use request::take;
 pub use request::{AskRoom, GuestStep, OpenGuest, ReadPresence};
+pub(crate) use request::{Asked, Routed, route, too_many};
 pub use room::{GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, GuestsTo, RoomCall};

@@ -12,8 +12,8 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::edge::{Edge, Head, Step, Upgrade, preflight};
 use crate::goop2::connection::{GuestConnection, GuestKind};
+use crate::goop2::door::Door;
 use crate::goop2::refusal::{Refusal, text};
 use crate::goop2::room::{GuestOpening, GuestRefusal, RoomCall};
 use crate::query::parameter;
@@ -34,52 +34,89 @@ pub enum GuestStep {
     Open(OpenGuest),
 }
 
-/// Takes a request of which `rest` is the path after `/goop2/`.
-pub(crate) fn take(edge: &mut Edge, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
-    route(edge, now, head, rest, query).unwrap_or_else(|refusal| Step::Answer(refusal.answer()))
+/// Holds what a request under `/goop2/` says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    /// The path after `/goop2/`.
+    pub(crate) rest: &'a str,
+    pub(crate) query: &'a str,
+    /// Whether the connection is to become a WebSocket.
+    pub(crate) is_websocket: bool,
+    /// Whether a page sends it.
+    pub(crate) is_of_page: bool,
 }
 
-fn route(edge: &mut Edge, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Result<Step, Refusal> {
+/// Says what a request comes to.
+pub(crate) enum Routed {
+    /// An answer that costs nothing.
+    Answer(Answer),
+    /// Something that counts for the client's rate limit.
+    Wanted(Wanted),
+}
+
+/// Says what a client wants that is within its rate limit.
+pub(crate) struct Wanted {
+    community: Community,
+    relay: Option<Arc<Relay>>,
+    what: What,
+}
+
+enum What {
+    Publish,
+    List,
+    Open(GuestKind),
+}
+
+impl Wanted {
+    /// Returns the step of a client's request.
+    pub(crate) fn of(self, client: Client) -> GuestStep {
+        let Self { community, relay, what } = self;
+        let (address, network) = (client.address, client.hand_over());
+        match what {
+            What::Publish => GuestStep::ReadPresence(ReadPresence { community, address, network, relay }),
+            What::List => GuestStep::Ask(AskRoom { community, call: RoomCall::List }),
+            What::Open(kind) => GuestStep::Open(OpenGuest { community, kind, address, network, relay }),
+        }
+    }
+}
+
+/// Returns the answer to a client over its rate limit.
+pub(crate) fn too_many(limited: RateLimited) -> Answer {
+    Refusal::TooMany { retry_after: limited.retry_after() }.answer()
+}
+
+/// Takes a request.
+pub(crate) fn route(door: &Door, asked: Asked<'_>) -> Routed {
+    routed(door, asked).unwrap_or_else(|refusal| Routed::Answer(refusal.answer()))
+}
+
+fn routed(door: &Door, asked: Asked<'_>) -> Result<Routed, Refusal> {
+    let Asked { method, rest, query, is_websocket, is_of_page } = asked;
     let (name, path) = rest.split_once('/').ok_or(Refusal::NotFound)?;
-    let door = edge.door().ok_or(Refusal::NotFound)?;
     let community = Community::new(name).ok().filter(|community| door.opens(community)).ok_or(Refusal::NotFound)?;
-    let reads = matches!(head.method, "GET" | "HEAD");
-    let answer = match path {
-        _ if head.method == "OPTIONS" => preflight(),
+    let reads = matches!(method, "GET" | "HEAD");
+    let what = match path {
         // Any page in the world can make its visitors' browsers ask.
-        "publish" | "ws" if head.origin.is_some() => return Err(Refusal::OfPage),
-        "healthz" if reads => text(200, "ok"),
+        "publish" | "ws" if is_of_page => return Err(Refusal::OfPage),
+        "healthz" if reads => return Ok(Routed::Answer(text(200, "ok"))),
         "api/capabilities" if reads => {
-            Answer::ok(&Capabilities { relay: door.relay().is_some(), ..Capabilities::default() }, None)
+            let capabilities = Capabilities { relay: door.relay().is_some(), ..Capabilities::default() };
+            return Ok(Routed::Answer(Answer::ok(&capabilities, None)));
         }
         "relay" if reads => {
             let relay = door.relay().ok_or(Refusal::NotFound)?;
-            Answer::ok(&RelayFields { peer_id: relay.id().as_str(), addrs: relay.addresses() }, None)
+            let fields = RelayFields { peer_id: relay.id().as_str(), addrs: relay.addresses() };
+            return Ok(Routed::Answer(Answer::ok(&fields, None)));
         }
-        "publish" if head.method == "POST" => {
-            let relay = door.relay().cloned();
-            let client = admit(edge, now, head)?;
-            let (address, network) = (client.address, client.hand_over());
-            return Ok(step(GuestStep::ReadPresence(ReadPresence { community, address, network, relay })));
-        }
-        "peers.json" if reads => {
-            admit(edge, now, head)?;
-            return Ok(step(GuestStep::Ask(AskRoom { community, call: RoomCall::List })));
-        }
-        "events" | "ws" if head.method == "GET" => {
-            let relay = door.relay().cloned();
-            let client = admit(edge, now, head)?;
-            let kind = match (path, head.upgrade) {
-                ("events", _) => GuestKind::Stream,
-                (_, Upgrade::WebSocket) if parameter(query, "probe").as_deref() == Some("1") => GuestKind::Probe,
-                (_, Upgrade::WebSocket) => {
-                    let id = parameter(query, "peer_id").and_then(|id| GuestId::new(&id)).ok_or(Refusal::PeerId)?;
-                    GuestKind::Socket(id)
-                }
-                _ => return Err(Refusal::UpgradeRequired),
-            };
-            let (address, network) = (client.address, client.hand_over());
-            return Ok(step(GuestStep::Open(OpenGuest { community, kind, address, network, relay })));
+        "publish" if method == "POST" => What::Publish,
+        "peers.json" if reads => What::List,
+        "events" if method == "GET" => What::Open(GuestKind::Stream),
+        "ws" if method == "GET" && !is_websocket => return Err(Refusal::UpgradeRequired),
+        "ws" if method == "GET" && parameter(query, "probe").as_deref() == Some("1") => What::Open(GuestKind::Probe),
+        "ws" if method == "GET" => {
+            let id = parameter(query, "peer_id").and_then(|id| GuestId::new(&id)).ok_or(Refusal::PeerId)?;
+            What::Open(GuestKind::Socket(id))
         }
         "publish" => return Err(Refusal::MethodNotAllowed { allow: POST }),
         "healthz" | "api/capabilities" | "relay" | "peers.json" => {
@@ -88,19 +125,7 @@ fn route(edge: &mut Edge, now: UnixMillis, head: &Head<'_>, rest: &str, query: &
         "events" | "ws" => return Err(Refusal::MethodNotAllowed { allow: GET_ALONE }),
         _ => return Err(Refusal::NotFound),
     };
-    Ok(Step::Answer(answer))
-}
-
-fn step(step: GuestStep) -> Step {
-    Step::Guest(Box::new(step))
-}
-
-/// Counts a request, and returns who sends it.
-fn admit(edge: &mut Edge, now: UnixMillis, head: &Head<'_>) -> Result<Client, Refusal> {
-    let client = edge.client(head);
-    let limited = |limited: RateLimited| Refusal::TooMany { retry_after: limited.retry_after() };
-    edge.take_request(now, client).map_err(limited)?;
-    Ok(client)
+    Ok(Routed::Wanted(Wanted { community, relay: door.relay().cloned(), what }))
 }
 
 /// Waits for a message.
@@ -120,20 +145,13 @@ impl std::fmt::Debug for ReadPresence {
 }
 
 impl ReadPresence {
-    /// Goes on with the body, of at most
-    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES), or with why there is none.
-    pub fn resume(self, edge: &mut Edge, body: Result<Vec<u8>, RequestError>) -> Step {
+    /// Goes on with the body, or with why there is none.
+    pub(crate) fn resume(self, body: Result<Vec<u8>, RequestError>) -> Result<AskRoom, Answer> {
         let Self { community, address, network, relay } = self;
         let presence =
             body.map_err(Refusal::from).and_then(|body| Ok(Presence::parse(&body, address, relay.as_deref())?));
-        let next = match presence {
-            Ok(presence) => {
-                let call = RoomCall::Publish { presence: Box::new(presence), network };
-                step(GuestStep::Ask(AskRoom { community, call }))
-            }
-            Err(refusal) => Step::Answer(refusal.answer()),
-        };
-        edge.counted(next)
+        let presence = Box::new(presence.map_err(|refusal| refusal.answer())?);
+        Ok(AskRoom { community, call: RoomCall::Publish { presence, network } })
     }
 }
 

@@ -143,7 +143,7 @@ impl World {
             step = match step {
                 Step::Answer(answer) => return answer,
                 Step::Guest(guest) => match *guest {
-                    GuestStep::ReadPresence(read) => read.resume(&mut self.edge, body.clone()),
+                    GuestStep::ReadPresence(read) => self.edge.read_presence(read, body.clone()),
                     GuestStep::Ask(ask) => {
                         assert_eq!(ask.community().as_str(), "friends");
                         let listed = self.listed.clone();

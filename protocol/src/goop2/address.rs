@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::goop2::presence::GuestId;
+use crate::goop2::guest_id::GuestId;
 use crate::goop2::relay::Relay;
 use crate::limits::GUEST_ADDRESSES;
 
@@ -104,7 +104,7 @@ fn is_public(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::goop2::presence::tests::id;
+    use crate::goop2::guest_id::tests::id;
 
     fn kept(address: &str, publisher: &str) -> bool {
         let relay = Relay::new([format!("/ip4/203.0.113.9/tcp/4001/p2p/{}", id(9))]).unwrap();

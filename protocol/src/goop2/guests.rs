@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::goop2::presence::{GuestId, Presence, PresenceKind};
+use crate::goop2::guest_id::GuestId;
+use crate::goop2::presence::{Presence, PresenceKind};
 use crate::key::PublicKey;
 use crate::limits::{
     GUEST_MESSAGE_INTERVAL, GUEST_MESSAGES_AT_ONCE, GUEST_REPETITION, GUEST_SILENCE, GUESTS, GUESTS_PER_HOUSEHOLD,
@@ -316,7 +317,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::goop2::presence::tests::id;
+    use crate::goop2::guest_id::tests::id;
     use crate::network::{Client, read_address};
 
     const SECRET: Secret = Secret::from_bytes([3; 16]);

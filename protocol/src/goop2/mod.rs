@@ -7,10 +7,12 @@
 //! bound on everything, the network that a name was first published from, and addresses that lead to the publisher alone.
 
 mod address;
+mod guest_id;
 mod guests;
 mod presence;
 mod relay;
 
+pub use guest_id::GuestId;
 pub use guests::{GuestRefused, Guests, NotListening, Published, SocketId};
-pub use presence::{GuestId, Presence, PresenceError, PresenceFields, PresenceKind, viewers_messages};
+pub use presence::{Presence, PresenceError, PresenceFields, PresenceKind, viewers_messages};
 pub use relay::{Relay, RelayInvalid};

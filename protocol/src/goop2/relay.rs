@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::goop2::presence::GuestId;
+use crate::goop2::guest_id::GuestId;
 use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES};
 
 /// Holds a relay (libp2p, circuit relay v2) and where it is reached.
@@ -71,7 +71,7 @@ fn id_of(address: &str) -> Option<GuestId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::goop2::presence::tests::id;
+    use crate::goop2::guest_id::tests::id;
 
     #[test]
     fn a_relay_is_one_and_has_a_name_at_the_end_of_each_address() {
