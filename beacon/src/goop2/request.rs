@@ -1,5 +1,6 @@
 //! From a request under `/goop2/` to what it needs next.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -137,8 +138,8 @@ pub struct ReadPresence {
     relay: Option<Arc<Relay>>,
 }
 
-impl std::fmt::Debug for ReadPresence {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ReadPresence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the client's address, which is for nobody to read.
         formatter.debug_struct("ReadPresence").field("community", &self.community).finish_non_exhaustive()
     }
@@ -183,8 +184,8 @@ pub struct OpenGuest {
     relay: Option<Arc<Relay>>,
 }
 
-impl std::fmt::Debug for OpenGuest {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for OpenGuest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the client's address, which is for nobody to read.
         let mut fields = formatter.debug_struct("OpenGuest");
         fields.field("community", &self.community).field("kind", &self.kind).finish_non_exhaustive()
