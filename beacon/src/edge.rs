@@ -47,6 +47,7 @@ use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
+use crate::turn::{self, HmacSha1, Issuer};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -164,6 +165,8 @@ pub struct Edge {
     refusals: Refusals,
     live: Option<Live>,
     goop2: Option<(Door, TakeGuest)>,
+    /// Absent where there is no relay.
+    turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -189,6 +192,7 @@ impl Edge {
             refusals: Refusals::default(),
             live: None,
             goop2: None,
+            turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -216,6 +220,13 @@ impl Edge {
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
         Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
+    #[must_use]
+    pub fn with_turn(self, hmac: HmacSha1) -> Self {
+        let relay = turn::Relay::new(&self.config, self.platform.edges(), self.secret, hmac);
+        Self { turn: relay.map(|relay| Box::new(relay) as Box<dyn Issuer>), ..self }
     }
 
     /// Takes a request.
@@ -448,10 +459,10 @@ impl Edge {
         let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
         match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
             Routed::Answer(answer) => Step::Answer(answer),
-            Routed::Wanted(wanted) => {
+            Routed::Counted(request) => {
                 let client = self.client(head);
                 match self.take_request(now, client) {
-                    Ok(()) => Step::Guest(Box::new(wanted.of(client))),
+                    Ok(()) => Step::Guest(Box::new(request.of(client))),
                     Err(limited) => Step::Answer(goop2::too_many(limited)),
                 }
             }
@@ -511,6 +522,7 @@ impl Edge {
         let opened = Opened {
             kind,
             address: path.address,
+            site: path.site.unwrap_or(path.network),
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,
@@ -544,7 +556,8 @@ impl Edge {
 
     /// Returns what the messages of connections are checked by.
     pub fn checks(&mut self) -> Checks<'_> {
-        Checks { config: &self.config, signatures: &mut self.signatures, random: self.spread.next() }
+        let (turn, random) = (self.turn.as_deref_mut(), self.spread.next());
+        Checks { config: &self.config, signatures: &mut self.signatures, turn, random }
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
@@ -931,7 +944,7 @@ enum Wanted {
     Refusal { problem: Problem, caller: Caller },
 }
 
-impl Wanted {
+impl GuestRequest {
     fn answer(&self, now: UnixMillis, config: &Config, community: &Community, list: &mut PeerList) -> Answer {
         match self {
             Self::List { limit, exclude, known } => {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rendezvous_protocol::goop2::{GuestId, Presence, Relay};
+use rendezvous_protocol::goop2::{CircuitRelay, GuestId, Presence};
 use rendezvous_protocol::limits::{
     GUEST_BODY_MAX_BYTES, GUEST_MESSAGE_INTERVAL, GUEST_MESSAGES_AT_ONCE, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE,
     LIVE_MALFORMED_MESSAGES, LIVE_STREAM_PING,
@@ -60,7 +60,7 @@ pub struct GuestConnection {
     kind: GuestKind,
     /// Of the client: for the addresses in messages, and for nothing else.
     address: Option<IpAddr>,
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<CircuitRelay>>,
     /// When the bucket of messages is full.
     full_at: UnixMillis,
     malformed: u32,
@@ -79,7 +79,12 @@ impl fmt::Debug for GuestConnection {
 
 impl GuestConnection {
     /// Opens a connection that the room has admitted.
-    pub(crate) fn new(now: UnixMillis, kind: GuestKind, address: Option<IpAddr>, relay: Option<Arc<Relay>>) -> Self {
+    pub(crate) fn new(
+        now: UnixMillis,
+        kind: GuestKind,
+        address: Option<IpAddr>,
+        relay: Option<Arc<CircuitRelay>>,
+    ) -> Self {
         let first = match kind {
             GuestKind::Stream => Some(GuestOutput::Text(": ok\n\n".to_owned())),
             GuestKind::Probe => Some(GuestOutput::Close { code: 1000, reason: "probe-ok" }),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::goop2::Relay;
+use rendezvous_protocol::goop2::CircuitRelay;
 
 use crate::config::{Config, ConfigError, Kind, Variable};
 
@@ -24,7 +24,7 @@ const NO_DOOR: &str = "nothing where GOOP2_COMMUNITIES is: there is no door to t
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
     communities: BTreeSet<Community>,
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<CircuitRelay>>,
 }
 
 impl Door {
@@ -51,7 +51,8 @@ impl Door {
         let communities = communities.filter(|communities| communities.len() <= COMMUNITIES_MAX);
         let communities = communities.ok_or_else(|| error(COMMUNITIES, &names, SERVED))?;
         let relay = Some(addresses.as_str()).filter(|addresses| !addresses.is_empty()).map(|addresses| {
-            Relay::new(items(addresses)).map_err(|invalid| error(RELAY, addresses, &format!("such that {invalid}")))
+            CircuitRelay::new(items(addresses))
+                .map_err(|invalid| error(RELAY, addresses, &format!("such that {invalid}")))
         });
         Ok(Some(Self { communities, relay: relay.transpose()?.map(Arc::new) }))
     }
@@ -61,7 +62,7 @@ impl Door {
         self.communities.contains(community)
     }
 
-    pub(crate) const fn relay(&self) -> Option<&Arc<Relay>> {
+    pub(crate) const fn relay(&self) -> Option<&Arc<CircuitRelay>> {
         self.relay.as_ref()
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::goop2::{GuestId, Presence, Relay};
+use rendezvous_protocol::goop2::{CircuitRelay, GuestId, Presence};
 use rendezvous_protocol::network::{Client, HandedOver};
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
@@ -53,13 +53,13 @@ pub(crate) enum Routed {
     /// An answer that costs nothing.
     Answer(Answer),
     /// Something that counts for the client's rate limit.
-    Wanted(Wanted),
+    Counted(GuestRequest),
 }
 
 /// Says what a client wants that is within its rate limit.
-pub(crate) struct Wanted {
+pub(crate) struct GuestRequest {
     community: Community,
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<CircuitRelay>>,
     what: What,
 }
 
@@ -69,7 +69,7 @@ enum What {
     Open(GuestKind),
 }
 
-impl Wanted {
+impl GuestRequest {
     /// Returns the step of a client's request.
     pub(crate) fn of(self, client: Client) -> GuestStep {
         let Self { community, relay, what } = self;
@@ -126,7 +126,7 @@ fn routed(door: &Door, asked: Asked<'_>) -> Result<Routed, Refusal> {
         "events" | "ws" => return Err(Refusal::MethodNotAllowed { allow: GET_ALONE }),
         _ => return Err(Refusal::NotFound),
     };
-    Ok(Routed::Wanted(Wanted { community, relay: door.relay().cloned(), what }))
+    Ok(Routed::Counted(GuestRequest { community, relay: door.relay().cloned(), what }))
 }
 
 /// Waits for a message.
@@ -135,7 +135,7 @@ pub struct ReadPresence {
     /// Of the client: for the message's addresses, and for nothing else.
     address: Option<IpAddr>,
     network: HandedOver,
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<CircuitRelay>>,
 }
 
 impl fmt::Debug for ReadPresence {
@@ -181,7 +181,7 @@ pub struct OpenGuest {
     kind: GuestKind,
     address: Option<IpAddr>,
     network: HandedOver,
-    relay: Option<Arc<Relay>>,
+    relay: Option<Arc<CircuitRelay>>,
 }
 
 impl fmt::Debug for OpenGuest {

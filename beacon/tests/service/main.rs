@@ -9,3 +9,4 @@ mod guests;
 mod host;
 mod live;
 mod signals;
+mod turn;

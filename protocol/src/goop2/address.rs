@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use crate::goop2::guest_id::GuestId;
-use crate::goop2::relay::Relay;
+use crate::goop2::relay::CircuitRelay;
 use crate::limits::GUEST_ADDRESSES;
 
 /// What may follow a port: how libp2p speaks over it.
@@ -18,7 +18,7 @@ pub(super) fn keep_addresses(
     addresses: Vec<String>,
     publisher: Option<IpAddr>,
     own: &GuestId,
-    relay: Option<&Relay>,
+    relay: Option<&CircuitRelay>,
 ) -> Vec<String> {
     let mut kept = Vec::new();
     for address in addresses {
@@ -62,7 +62,7 @@ fn is_own(address: &str, publisher: Option<IpAddr>, own: &GuestId) -> bool {
 }
 
 /// Returns whether an address is a circuit to the guest by the relay.
-fn is_circuit(address: &str, own: &GuestId, relay: &Relay) -> bool {
+fn is_circuit(address: &str, own: &GuestId, relay: &CircuitRelay) -> bool {
     let by_name = format!("/p2p/{}", relay.id());
     let rest = relay
         .addresses()
@@ -107,7 +107,7 @@ mod tests {
     use crate::goop2::guest_id::tests::id;
 
     fn kept(address: &str, publisher: &str) -> bool {
-        let relay = Relay::new([format!("/ip4/203.0.113.9/tcp/4001/p2p/{}", id(9))]).unwrap();
+        let relay = CircuitRelay::new([format!("/ip4/203.0.113.9/tcp/4001/p2p/{}", id(9))]).unwrap();
         let publisher = Some(publisher.parse().unwrap());
         !keep_addresses(vec![address.to_owned()], publisher, &id(1), Some(&relay)).is_empty()
     }

@@ -15,4 +15,4 @@ mod relay;
 pub use guest_id::GuestId;
 pub use guests::{GuestRefused, Guests, NotListening, Published, SocketId};
 pub use presence::{Presence, PresenceError, PresenceFields, PresenceKind, viewers_messages};
-pub use relay::{Relay, RelayInvalid};
+pub use relay::{CircuitRelay, CircuitRelayInvalid};

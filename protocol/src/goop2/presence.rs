@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::goop2::address::keep_addresses;
 use crate::goop2::guest_id::GuestId;
-use crate::goop2::relay::Relay;
+use crate::goop2::relay::CircuitRelay;
 use crate::limits::{
     DATA_MAX_BYTES, GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES_READ, GUEST_CONTENT_MAX_BYTES, GUEST_FIELD_MAX_BYTES,
     LIVE_MESSAGE_MAX_BYTES,
@@ -114,7 +114,7 @@ impl Presence {
     ///
     /// # Errors
     /// [`PresenceError`] names what is wrong first.
-    pub fn parse(text: &[u8], publisher: Option<IpAddr>, relay: Option<&Relay>) -> Result<Self, PresenceError> {
+    pub fn parse(text: &[u8], publisher: Option<IpAddr>, relay: Option<&CircuitRelay>) -> Result<Self, PresenceError> {
         let Object(read) = serde_json::from_slice::<Object<Read>>(text).map_err(|_| PresenceError::NotJson)?;
         let kind = match read.kind.as_str() {
             "online" => PresenceKind::Online,

@@ -7,7 +7,7 @@ use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES};
 
 /// Holds a relay (libp2p, circuit relay v2) and where it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
+pub struct CircuitRelay {
     id: GuestId,
     /// Each ends in `/p2p/` and the relay's name.
     addresses: Vec<String>,
@@ -19,20 +19,20 @@ pub struct Relay {
     "a relay has up to {GUEST_ADDRESSES} addresses such as /ip4/203.0.113.9/tcp/4001/p2p/12D3KooW…, all with the same \
      name at the end"
 )]
-pub struct RelayInvalid;
+pub struct CircuitRelayInvalid;
 
-impl Relay {
+impl CircuitRelay {
     /// Takes the addresses of one relay.
     ///
     /// # Errors
-    /// [`RelayInvalid`].
-    pub fn new(addresses: impl IntoIterator<Item = String>) -> Result<Self, RelayInvalid> {
+    /// [`CircuitRelayInvalid`].
+    pub fn new(addresses: impl IntoIterator<Item = String>) -> Result<Self, CircuitRelayInvalid> {
         let addresses: Vec<_> = addresses.into_iter().collect();
         let ids: Option<Vec<_>> = addresses.iter().map(|address| id_of(address)).collect();
-        let mut ids = ids.ok_or(RelayInvalid)?.into_iter();
-        let id = ids.next().ok_or(RelayInvalid)?;
+        let mut ids = ids.ok_or(CircuitRelayInvalid)?.into_iter();
+        let id = ids.next().ok_or(CircuitRelayInvalid)?;
         if addresses.len() > GUEST_ADDRESSES || ids.any(|other| other != id) {
-            return Err(RelayInvalid);
+            return Err(CircuitRelayInvalid);
         }
         Ok(Self { id, addresses })
     }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_relay_is_one_and_has_a_name_at_the_end_of_each_address() {
         let (own, other) = (id(1), id(2));
-        let relay = |addresses: &[&str]| Relay::new(addresses.iter().map(|address| (*address).to_owned()));
+        let relay = |addresses: &[&str]| CircuitRelay::new(addresses.iter().map(|address| (*address).to_owned()));
         let right = [
             format!("/ip4/203.0.113.9/tcp/4001/p2p/{own}"),
             format!("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/{own}"),
@@ -96,10 +96,10 @@ mod tests {
             format!("/dns4/relay example/tcp/4001/p2p/{own}"),
             "/ip4/203.0.113.9/tcp/4001/p2p/relay".to_owned(),
         ] {
-            assert_eq!(relay(&[&wrong]), Err(RelayInvalid), "{wrong}");
+            assert_eq!(relay(&[&wrong]), Err(CircuitRelayInvalid), "{wrong}");
         }
-        assert_eq!(relay(&[]), Err(RelayInvalid));
-        assert_eq!(relay(&[&right[0], &format!("/ip4/203.0.113.9/tcp/4001/p2p/{other}")]), Err(RelayInvalid));
-        assert_eq!(relay(&[right[0].as_str(); GUEST_ADDRESSES + 1]), Err(RelayInvalid));
+        assert_eq!(relay(&[]), Err(CircuitRelayInvalid));
+        assert_eq!(relay(&[&right[0], &format!("/ip4/203.0.113.9/tcp/4001/p2p/{other}")]), Err(CircuitRelayInvalid));
+        assert_eq!(relay(&[right[0].as_str(); GUEST_ADDRESSES + 1]), Err(CircuitRelayInvalid));
     }
 }
