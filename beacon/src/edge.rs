@@ -944,7 +944,7 @@ enum Wanted {
     Refusal { problem: Problem, caller: Caller },
 }
 
-impl GuestRequest {
+impl Wanted {
     fn answer(&self, now: UnixMillis, config: &Config, community: &Community, list: &mut PeerList) -> Answer {
         match self {
             Self::List { limit, exclude, known } => {

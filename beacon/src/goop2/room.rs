@@ -204,7 +204,7 @@ impl GuestRoom {
     /// Does what is due: an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: UnixMillis, is_listed: impl Fn(&PublicKey) -> bool) -> GuestEffects {
         let mut effects = Vec::new();
-        if self.guests.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.is_due(now) {
             let keys: Vec<_> = self.guests.all().map(|(presence, ..)| presence.id.public_key()).collect();
             keys.iter().filter(|key| is_listed(key)).for_each(|key| self.guests.end(now, key));
             self.tell(now, &mut effects);
@@ -212,9 +212,9 @@ impl GuestRoom {
         effects
     }
 
-    /// Returns when [`GuestRoom::handle_timeout`] is to be called next, if ever.
-    pub fn next_deadline(&self) -> Option<UnixMillis> {
-        self.guests.next_deadline()
+    /// Returns whether [`GuestRoom::handle_timeout`] has something to do.
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.guests.is_due(now)
     }
 
     fn publish(

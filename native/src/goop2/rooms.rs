@@ -103,8 +103,8 @@ impl Rooms {
 
     /// Does what is due.
     pub(crate) fn handle_deadlines(&mut self, now: UnixMillis, is_listed: impl Fn(&str, &PublicKey) -> bool) {
-        let is_due = |room: &Room| room.room.next_deadline().is_some_and(|deadline| deadline <= now);
-        let due: Vec<_> = self.rooms.iter().filter(|(_, room)| is_due(room)).map(|(name, _)| name.clone()).collect();
+        let due = self.rooms.iter().filter(|(_, room)| room.room.is_due(now));
+        let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
         for name in due {
             self.with_room(&name, |room| room.room.handle_timeout(now, |key| is_listed(&name, key)));
         }

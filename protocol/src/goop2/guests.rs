@@ -244,6 +244,11 @@ impl Guests {
         silent.chain(self.repeat_at).chain(self.rate.due_at()).min()
     }
 
+    /// Returns whether [`Guests::take_due`] is to be called now. A clock that has jumped back puts nothing off.
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.next_deadline().is_some_and(|deadline| deadline <= now || deadline.since(now) > GUEST_SILENCE)
+    }
+
     /// Returns the messages for one that comes to listen.
     pub fn messages(&self) -> Vec<Arc<str>> {
         self.guests.iter().map(|guest| Arc::clone(&guest.text)).collect()
@@ -467,7 +472,9 @@ mod tests {
         let mut guests = Guests::new(SECRET);
         guests.publish(at(3_600_000), online(1), path("203.0.113.7")).unwrap();
         guests.take_due(at(3_600_000));
+        assert!(!guests.is_due(at(3_600_000)) && guests.is_due(at(0)));
         assert_eq!(guests.take_due(at(0)).len(), 1);
+        assert!(!guests.is_due(at(0)));
         assert!(guests.next_deadline().unwrap() <= at(15_000));
         guests.take_due(at(30_000));
         assert!(guests.is_empty());
