@@ -47,7 +47,7 @@ use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
-use crate::turn::{self, HmacSha1, Issuer};
+use crate::turn::{self, Issuer};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -222,10 +222,11 @@ impl Edge {
         Self { goop2: Some((door, Self::take_guest)), ..self }
     }
 
-    /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
+    /// Returns the same edge, of a host that carries connections of `GET /live`, and opens a relay to their peers if one is
+    /// configured.
     #[must_use]
-    pub fn with_turn(self, hmac: HmacSha1) -> Self {
-        let relay = turn::Relay::new(&self.config, self.platform.edges(), self.secret, hmac);
+    pub fn with_turn(self) -> Self {
+        let relay = turn::Relay::new(&self.config, self.platform.edges(), self.secret);
         Self { turn: relay.map(|relay| Box::new(relay) as Box<dyn Issuer>), ..self }
     }
 

@@ -32,4 +32,4 @@ pub mod problem;
 mod query;
 mod spare;
 mod survey;
-pub mod turn;
+mod turn;

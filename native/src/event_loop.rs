@@ -32,7 +32,6 @@ use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
 use crate::goop2::{GuestMail, Rooms};
-use crate::hmac::hmac_sha1;
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
 use crate::measurements::{LoopFigures, Measurements};
@@ -187,7 +186,7 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
 }
 
 fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
-    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live().with_turn(hmac_sha1);
+    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live().with_turn();
     match door {
         Some(door) => edge.with_goop2(door.clone()),
         None => edge,

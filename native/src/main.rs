@@ -13,7 +13,6 @@ mod connections;
 mod event_loop;
 mod failure;
 mod goop2;
-mod hmac;
 mod journal;
 mod live;
 mod measurements;

@@ -1,4 +1,4 @@
-//! The door for goop2's peers, under `/goop2/<community>/` (section 17 of the specification).
+//! The door for goop2's peers, under `/goop2/<community>/` (section 18 of the specification).
 //!
 //! Kept apart from everything else: guests are in a [`GuestRoom`] of their own, not in a roster, and nothing that they
 //! say gets into a list, a capsule or an answer of the beacon's own. [`Door`] is what the operator opens,

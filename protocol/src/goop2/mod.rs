@@ -1,6 +1,6 @@
 //! Guests: the peers of another system, goop2, for which a beacon may open a door.
 //!
-//! In scope: the messages of goop2's peers, which of their addresses are passed on, and who is a guest (section 17 of the
+//! In scope: the messages of goop2's peers, which of their addresses are passed on, and who is a guest (section 18 of the
 //! specification). Out of scope: connections and statuses, which are the service's.
 //!
 //! A guest signs nothing, so nothing of a guest is believed or gets into what is signed. What protects both sides is a

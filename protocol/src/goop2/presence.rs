@@ -80,7 +80,7 @@ pub struct PresenceFields {
     /// The name of the peer's template, at most 256 bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub active_template: String,
-    /// Where the peer is reached, by the rules of section 17.
+    /// Where the peer is reached, by the rules of section 18.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addrs: Vec<String>,
     /// The key for messages between peers, at most 256 bytes. Without it they fall back to plain text.
