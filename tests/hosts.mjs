@@ -38,7 +38,7 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
-  hasLive: false,
+  hasLive: true,
   // A garbage collector lets rubbish lie as long as there is room: about 500 MiB, which it takes 30,000 requests to fill.
   memoryGrowthMiB: 96,
   warmUpMiB: 256,

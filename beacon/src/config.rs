@@ -125,7 +125,7 @@ pub const VARIABLES: [Variable; 29] = [
     Variable::new("ADMIN_PASSWORD", Kind::Secret, ""),
     Variable::new("LIVE_CONNECTIONS", Kind::Number, "512"),
     Variable::new("LIVE_CONNECTIONS_PER_HOUSEHOLD", Kind::Number, "16"),
-    Variable::new("LIVE_FRAMES", Kind::Number, "0"),
+    Variable::new("LIVE_FRAMES", Kind::Number, ""),
     Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
 ];
 
@@ -363,7 +363,12 @@ impl Config {
                     32_768,
                 )?,
             },
-            live_frames: Some(variables.number("LIVE_FRAMES", 0, 0, u32::MAX)?).filter(|frames| *frames > 0),
+            live_frames: variables.one(
+                "LIVE_FRAMES",
+                "",
+                "a whole number, 0 for no end, or nothing for what suits the host",
+                |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
+            )?,
             viewers: variables.one(
                 "LIVE_VIEWERS",
                 "all",

@@ -226,6 +226,12 @@ impl Edge {
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
             "/live" => match &self.live {
+                Some(_) if head.method == "GET" && !self.platform.describes_headers() => {
+                    let Head { url, address, autonomous_system, .. } = *head;
+                    let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
+                    let what = Wanting::Live { url, address, autonomous_system };
+                    return Step::ReadHeaders(ReadHeaders { what });
+                }
                 Some(Live { open, .. }) if head.method == "GET" => return open(self, now, head, query),
                 Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
                 None => plain(now, &Problem::NotFound),
@@ -422,6 +428,19 @@ impl Edge {
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
     }
 
+    /// Begins `GET /live` where the host first had to be asked for headers. It sees to the handshake by itself.
+    fn describe_live(&mut self, now: UnixMillis, head: Head<'_>, header: impl Fn(&str) -> Option<String>) -> Step {
+        let [upgrade, last_event_id, origin, host] = ["Upgrade", "Last-Event-ID", "Origin", "Host"].map(header);
+        let upgrade = match upgrade.as_deref() {
+            None => Upgrade::None,
+            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Upgrade::WebSocket,
+            Some(_) => Upgrade::Other,
+        };
+        let (last_event_id, origin, host) = (last_event_id.as_deref(), origin.as_deref(), host.as_deref());
+        let (_, query) = path_and_query(head.url);
+        self.open_live(now, &Head { upgrade, last_event_id, origin, host, ..head }, query)
+    }
+
     /// Begins `GET /live`.
     fn open_live(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
         let client = self.client(head);
@@ -464,7 +483,7 @@ impl Edge {
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,
-            most_frames: self.config.live_frames,
+            most_frames: self.platform.live_frames(&self.config),
             community,
         };
         Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
@@ -577,17 +596,38 @@ pub struct ReadHeaders {
     what: Wanting,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanting {
     PageOrInfo,
     /// From where the attempt counts.
     Admin(RatePath),
+    /// What else the request's head has.
+    Live {
+        url: String,
+        address: Option<IpAddr>,
+        autonomous_system: String,
+    },
+}
+
+impl fmt::Debug for Wanting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the address, which is for nobody to read.
+        formatter.write_str(match self {
+            Self::PageOrInfo => "PageOrInfo",
+            Self::Admin(_) => "Admin",
+            Self::Live { .. } => "Live",
+        })
+    }
 }
 
 impl ReadHeaders {
     /// Goes on with the request's headers. One that stands there twice is given as one, with a comma between; one that is
     /// not text, as an empty one.
     pub fn resume(self, edge: &mut Edge, now: UnixMillis, header: impl Fn(&str) -> Option<String>) -> Step {
+        if let Wanting::Live { url, address, autonomous_system } = &self.what {
+            let step =
+                edge.describe_live(now, Head { url, address: *address, autonomous_system, ..Head::default() }, header);
+            return edge.counted(step);
+        }
         let as_json = prefers_json(&header("Accept").unwrap_or_default());
         let step = match (self.what, edge.config.notice.admin_password()) {
             (Wanting::PageOrInfo, _) if as_json => edge.survey(now, Survey::new(About::Info)),
@@ -605,7 +645,7 @@ impl ReadHeaders {
             }
             (Wanting::PageOrInfo, _) => Step::Asset(asset::PAGE),
             // A door that is not there is never come to.
-            (Wanting::Admin(_), None) => Step::Answer(plain(now, &Problem::NotFound)),
+            (Wanting::Admin(_) | Wanting::Live { .. }, _) => Step::Answer(plain(now, &Problem::NotFound)),
         };
         edge.counted(step)
     }
@@ -755,6 +795,12 @@ impl OpenLive {
     /// Opens the connection, for which there is a place. `challenge` is 16 bytes from a secure source of randomness.
     pub fn admitted(self, now: UnixMillis, challenge: [u8; CHALLENGE_BYTES]) -> Connection {
         Connection::new(now, self.opened, challenge)
+    }
+
+    /// Goes on where the object could not be asked.
+    pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
+        let step = edge.failed(now, error);
+        edge.counted(step)
     }
 
     /// Returns the answer where there is none.

@@ -139,14 +139,45 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
     pub fn encode(taken_at: UnixMillis, roster: &Roster) -> Result<String, SnapshotError> {
+        let departed = roster.departed().map(DepartedFields::new).collect();
+        Self::write(taken_at, roster, roster.records().collect(), departed)
+    }
+
+    /// Writes a snapshot of these records of a roster alone.
+    ///
+    /// # Errors
+    /// As [`Snapshot::encode`].
+    pub(crate) fn encode_records(
+        taken_at: UnixMillis,
+        roster: &Roster,
+        records: Vec<&Record>,
+    ) -> Result<String, SnapshotError> {
+        Self::write(taken_at, roster, records, Vec::new())
+    }
+
+    fn write(
+        taken_at: UnixMillis,
+        roster: &Roster,
+        records: Vec<&Record>,
+        departed: Vec<DepartedFields>,
+    ) -> Result<String, SnapshotError> {
         let fields = SnapshotFields {
             version: VERSION,
             taken_at,
             secret: base64::encode(roster.secret().as_bytes()),
-            records: roster.records().map(RecordFields::new).collect::<Result<_, _>>()?,
-            departed: roster.departed().map(DepartedFields::new).collect(),
+            records: records.into_iter().map(RecordFields::new).collect::<Result<_, _>>()?,
+            departed,
         };
         Ok(serde_json::to_string(&fields)?)
+    }
+
+    /// Reads the secret and the records, those that have ended too.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub(crate) fn decode_records(text: &str) -> Result<(Secret, Vec<Record>), SnapshotError> {
+        let (_, secret, records, _) = serde_json::from_str::<SnapshotFields<'_>>(text)?.read()?;
+        Ok((secret, records))
     }
 
     /// Reads a snapshot, less what has ended by `now`.

@@ -1,6 +1,6 @@
 //! How fast: frames to all viewers, messages of one client, and bytes that a client has not acknowledged.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::{
@@ -151,32 +151,29 @@ impl Window {
 #[derive(Debug)]
 pub struct Penalties {
     capacity: usize,
-    until: BTreeMap<NetworkHash, UnixMillis>,
+    /// The first to end first.
+    until: VecDeque<(NetworkHash, UnixMillis)>,
 }
 
 impl Penalties {
     /// Makes a memory of at most so many addresses.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, until: BTreeMap::new() }
+        Self { capacity, until: VecDeque::new() }
     }
 
     /// Refuses an address for [`LIVE_PENALTY`]. Where too many are refused, the one whose penalty ends first is let off.
     pub fn add(&mut self, now: UnixMillis, address: NetworkHash) {
+        self.until.retain(|(other, until)| *other != address && now < *until);
         if self.until.len() >= self.capacity {
-            self.until.retain(|_, until| now < *until);
-            let first = self.until.iter().min_by_key(|(_, until)| **until).map(|(address, _)| *address);
-            if self.until.len() >= self.capacity
-                && let Some(first) = first
-            {
-                self.until.remove(&first);
-            }
+            self.until.pop_front();
         }
-        self.until.insert(address, now.after(LIVE_PENALTY));
+        self.until.push_back((address, now.after(LIVE_PENALTY)));
     }
 
     /// Returns for how long an address is refused. A clock that jumped back refuses nobody for longer.
     pub fn remaining(&self, now: UnixMillis, address: NetworkHash) -> Option<Duration> {
-        let remaining = self.until.get(&address)?.since(now).min(LIVE_PENALTY);
+        let (_, until) = self.until.iter().find(|(other, _)| *other == address)?;
+        let remaining = until.since(now).min(LIVE_PENALTY);
         (saturating_millis(remaining) > 0).then_some(remaining)
     }
 }
