@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES};
+use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_SIGNAL_MESSAGE_MAX_BYTES};
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::edge::OpenLive;
@@ -56,7 +56,7 @@ pub(crate) fn serve(now: UnixMillis, open: Box<OpenLive>, opened: &Response) -> 
     let id = CONNECTIONS.with_borrow_mut(|connections| connections.insert(live));
     let served = TAKE.with(|take| {
         if is_socket {
-            return runtime::serve_socket(opened, take, id, LIVE_CLIENT_MESSAGE_MAX_BYTES);
+            return runtime::serve_socket(opened, take, id, LIVE_SIGNAL_MESSAGE_MAX_BYTES);
         }
         let patience_ms = u32::try_from(saturating_millis(LIVE_ACK_TIMEOUT)).unwrap_or(u32::MAX);
         runtime::serve_stream(

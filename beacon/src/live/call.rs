@@ -65,6 +65,10 @@ pub enum LiveCall {
         /// How far the client has come.
         since: Option<Position>,
     },
+    /// To hand a signal on.
+    Signal(Box<SignalCall>),
+    /// To hand on no signals to the connection while its client does not read (`false`), and to do so again (`true`).
+    Reads(bool),
     /// To tell what changed since this position, or everything.
     CatchUp(Option<Position>),
     /// To forget the connection, which has ended.
@@ -87,6 +91,12 @@ impl LiveCall {
                 Some(format!("B{}\n{}\n{public_key}\n{peer_id}", name(id), position_text(*since)))
             }
             Self::CatchUp(since) => Some(format!("C{}", position_text(*since))),
+            Self::Signal(signal) => {
+                let SignalCall { id, from, to, text } = &**signal;
+                let [from, to] = [from, to].map(|Claim { public_key, peer_id }| format!("{public_key}\n{peer_id}"));
+                Some(format!("S{id}\n{from}\n{to}\n{}", in_one_line(text)))
+            }
+            Self::Reads(reads) => Some(format!("R{}", u8::from(*reads))),
             Self::Closed => None,
         }
     }
@@ -106,15 +116,30 @@ impl LiveCall {
             "L" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Leave)?) }),
             "B" => {
                 let since = read_position(line("no position")?)?;
-                let public_key = base64::decode_array(line("no key")?).map(PublicKey::from_bytes);
-                let public_key = public_key.ok_or(CallError::Malformed("no key"))?;
-                let peer_id = PeerId::new(line("no name")?).ok_or(CallError::Malformed("no name"))?;
-                Ok(Self::Bind { id, claim: Claim { public_key, peer_id }, since })
+                Ok(Self::Bind { id, claim: read_claim(line("no key")?, line("no name")?)?, since })
             }
             "C" => Ok(Self::CatchUp(read_position(first)?)),
+            "S" => {
+                let from = read_claim(line("no key")?, line("no name")?)?;
+                let to = read_claim(line("no key")?, line("no name")?)?;
+                let (id, text) = (first.to_owned(), line("no signal")?.to_owned());
+                Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
+            }
+            "R" => Ok(Self::Reads(first == "1")),
             _ => Err(CallError::Unknown),
         }
     }
+}
+
+/// Returns a message of a client in one line. In its texts there is no line feed, and between them it is as good as a space.
+fn in_one_line(json: &str) -> String {
+    json.replace('\n', " ")
+}
+
+fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
+    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes);
+    let public_key = public_key.ok_or(CallError::Malformed("no key"))?;
+    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(CallError::Malformed("no name"))? })
 }
 
 fn position_text(position: Option<Position>) -> String {
@@ -124,6 +149,19 @@ fn position_text(position: Option<Position>) -> String {
 fn read_position(text: &str) -> Result<Option<Position>, CallError> {
     let position = Some(text).filter(|text| !text.is_empty());
     position.map(str::parse).transpose().map_err(|_| CallError::Malformed("no position"))
+}
+
+/// Holds a signal on its way from one connection to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalCall {
+    /// The `id` of the client's message.
+    pub id: String,
+    /// Whom it says that it is from.
+    pub from: Claim,
+    /// Whom it is for.
+    pub to: Claim,
+    /// The message as it came.
+    pub text: String,
 }
 
 /// Holds what an object has for connections.
@@ -142,6 +180,8 @@ pub enum Pushed {
     Reply(String),
     /// The connection is bound, and this message says so.
     Bound(String),
+    /// A signal of another peer's: the message as it came.
+    Signal(String),
     /// A frame that is sent to all viewers.
     Frame(Arc<Frame>),
     /// A frame that the connection asked for. Where there is more, it asks again.
@@ -160,6 +200,7 @@ impl Pushed {
         match self {
             Self::Reply(text) => Some(format!("R{text}")),
             Self::Bound(text) => Some(format!("B{text}")),
+            Self::Signal(text) => Some(format!("S{text}")),
             Self::Frame(pushed) => Some(frame('F', pushed)),
             Self::CaughtUp(pushed) => Some(frame('C', pushed)),
             Self::Close(_) => None,
@@ -176,6 +217,7 @@ impl Pushed {
         match letter {
             "R" => Ok(Self::Reply(rest.to_owned())),
             "B" => Ok(Self::Bound(rest.to_owned())),
+            "S" => Ok(Self::Signal(rest.to_owned())),
             "F" => read_frame(rest).map(Self::Frame),
             "C" => read_frame(rest).map(Self::CaughtUp),
             _ => Err(CallError::Unknown),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
-use rendezvous_protocol::live::{Binding, CloseCode, Frame};
+use rendezvous_protocol::live::{Binding, Claim, CloseCode, Frame};
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::roster::Excluded;
@@ -16,7 +16,7 @@ use rendezvous_service::call::{Call, Handed};
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::{Edge, Head, OpenLive, Step, Upgrade};
-use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, Pushed};
+use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Pushed, SignalCall};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
@@ -25,13 +25,13 @@ use crate::host::{Peer, at, config};
 static NAMES: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| (0..=255).map(|number| &*Box::leak(format!("peer-{number:03}").into_boxed_str())).collect());
 
-fn peer(number: u8) -> Peer {
+pub(crate) fn peer(number: u8) -> Peer {
     Peer(NAMES[usize::from(number)], number)
 }
 
 /// What a client holds, by the rules of the specification alone.
 #[derive(Debug, Default)]
-struct Viewer {
+pub(crate) struct Viewer {
     /// Tickets by claim.
     tickets: BTreeMap<(String, String), Value>,
     position: Option<String>,
@@ -97,21 +97,21 @@ impl Viewer {
     }
 }
 
-struct Connected {
+pub(crate) struct Connected {
     connection: Connection,
     viewer: Viewer,
     /// Pushed, and not taken by the connection.
     held: Option<Vec<Pushed>>,
-    acknowledges: bool,
+    pub(crate) acknowledges: bool,
 }
 
 /// An object, an edge, and clients with connections; a clock that is set.
-struct World {
-    now: u64,
+pub(crate) struct World {
+    pub(crate) now: u64,
     config: Config,
     edge: Edge,
-    object: CommunityObject,
-    clients: BTreeMap<ConnectionId, Connected>,
+    pub(crate) object: CommunityObject,
+    pub(crate) clients: BTreeMap<ConnectionId, Connected>,
     opened: u64,
     timers: Vec<u64>,
     /// What connections keep, where they outlive the object.
@@ -119,10 +119,12 @@ struct World {
     stored: Option<String>,
     rows: usize,
     wake_at: Option<u64>,
+    /// Of the clients that open connections.
+    pub(crate) address: String,
 }
 
 impl World {
-    fn new(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
         let mut all = variables.to_vec();
         all.extend([
             ("LIVE_CONNECTIONS_PER_HOUSEHOLD", "64"),
@@ -144,6 +146,7 @@ impl World {
             stored: None,
             rows: 0,
             wake_at: None,
+            address: "192.0.2.1".to_owned(),
         }
     }
 
@@ -186,7 +189,7 @@ impl World {
         let head = Head {
             method: "GET",
             url,
-            address: read_address("192.0.2.1"),
+            address: read_address(&self.address),
             upgrade,
             host: Some("localhost:8787"),
             ..Head::default()
@@ -216,12 +219,12 @@ impl World {
         Ok(id)
     }
 
-    fn open(&mut self, viewer: Viewer) -> ConnectionId {
+    pub(crate) fn open(&mut self, viewer: Viewer) -> ConnectionId {
         self.try_open(viewer).unwrap()
     }
 
     /// Ends a connection without a word, and returns what its client holds.
-    fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
+    pub(crate) fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
         let client = self.clients.remove(&id)?;
         self.attachments.as_mut().and_then(|attachments| attachments.remove(&id));
         let effects = self.object.handle_live(at(self.now), id, LiveCall::Closed, 0);
@@ -293,7 +296,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, text: &str) {
+    pub(crate) fn send(&mut self, id: ConnectionId, text: &str) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.connection.receive(&mut self.edge.checks(), at(self.now), text);
             self.run(id);
@@ -319,7 +322,7 @@ impl World {
         self.run(id);
     }
 
-    fn wait(&mut self, millis: u64) {
+    pub(crate) fn wait(&mut self, millis: u64) {
         let end = self.now + millis;
         while let Some(next) = self.timers.iter().copied().filter(|timer| *timer <= end).min() {
             self.timers.retain(|timer| *timer != next);
@@ -342,7 +345,7 @@ impl World {
         }
     }
 
-    fn bring(&mut self, ticket: &str, purpose: Purpose, address: &str) -> Outcome {
+    pub(crate) fn bring(&mut self, ticket: &str, purpose: Purpose, address: &str) -> Outcome {
         let client = Client { address: read_address(address), autonomous_system: None };
         let ticket = VerifiedTicket::trusted(ticket, purpose).unwrap();
         let handed = Handed { community: "mainnet".parse().unwrap(), network: client.hand_over(), ticket };
@@ -417,15 +420,15 @@ impl World {
         }
     }
 
-    fn messages(&self, id: ConnectionId) -> &[Value] {
+    pub(crate) fn messages(&self, id: ConnectionId) -> &[Value] {
         &self.clients[&id].viewer.messages
     }
 
-    fn last(&self, id: ConnectionId) -> Value {
+    pub(crate) fn last(&self, id: ConnectionId) -> Value {
         self.messages(id).last().cloned().unwrap_or_default()
     }
 
-    fn closed(&self, id: ConnectionId) -> Option<CloseCode> {
+    pub(crate) fn closed(&self, id: ConnectionId) -> Option<CloseCode> {
         self.clients[&id].viewer.closed
     }
 }
@@ -673,7 +676,7 @@ fn a_bound_connection_is_bound_after_a_hibernation_and_one_that_keeps_nothing_re
 #[test]
 fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_written() {
     let position = "0a1b2c3d-17".parse().unwrap();
-    let claim = rendezvous_protocol::live::Claim {
+    let claim = Claim {
         public_key: peer(1).key().public_key(),
         peer_id: rendezvous_protocol::ticket::PeerId::new("ann with space").unwrap(),
     };
@@ -690,9 +693,20 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
             LiveCall::Bind { id: None, claim: claim.clone(), since: Some(position) },
             format!("B\n0a1b2c3d-17\n{key}\nann with space"),
         ),
-        (LiveCall::Bind { id: None, claim, since: None }, format!("B\n\n{key}\nann with space")),
+        (LiveCall::Bind { id: None, claim: claim.clone(), since: None }, format!("B\n\n{key}\nann with space")),
         (LiveCall::CatchUp(Some(position)), "C0a1b2c3d-17".to_owned()),
         (LiveCall::CatchUp(None), "C".to_owned()),
+        (LiveCall::Reads(true), "R1".to_owned()),
+        (LiveCall::Reads(false), "R0".to_owned()),
+        (
+            LiveCall::Signal(Box::new(SignalCall {
+                id: "signal-1".to_owned(),
+                from: claim.clone(),
+                to: Claim { public_key: peer(2).key().public_key(), ..claim.clone() },
+                text: "{ }".to_owned(),
+            })),
+            format!("Ssignal-1\n{key}\nann with space\n{}\nann with space\n{{ }}", peer(2).key().public_key()),
+        ),
     ] {
         assert_eq!(call.to_text().as_ref(), Some(&text));
         assert_eq!(LiveCall::parse(&text), Ok(call));
@@ -707,6 +721,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     for (pushed, text) in [
         (Pushed::Reply("{}".to_owned()), "R{}"),
         (Pushed::Bound("{}".to_owned()), "B{}"),
+        (Pushed::Signal("{}".to_owned()), "S{}"),
         (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
         (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
     ] {
@@ -725,15 +740,15 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         assert!(Pushed::parse(line).is_err(), "{line}");
     }
 
-    let opening = rendezvous_service::live::Opening {
+    let opening = Opening {
         network: Client { address: read_address("192.0.2.1"), autonomous_system: None }.hand_over(),
         since: Some(position),
     };
     let path = opening.to_path();
     assert_eq!(path, format!("/live?{}&0a1b2c3d-17", opening.network.to_text()));
-    assert_eq!(rendezvous_service::live::Opening::parse(&format!("https://community{path}")), Some(Ok(opening)));
-    assert_eq!(rendezvous_service::live::Opening::parse("/listing"), None);
-    assert!(matches!(rendezvous_service::live::Opening::parse("/live?a"), Some(Err(_))));
+    assert_eq!(Opening::parse(&format!("https://community{path}")), Some(Ok(opening)));
+    assert_eq!(Opening::parse("/listing"), None);
+    assert!(matches!(Opening::parse("/live?a"), Some(Err(_))));
 }
 
 #[test]
@@ -908,7 +923,7 @@ fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_f
 }
 
 /// Sends a binding by this peer, signed with something changed.
-fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
+pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
     let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
     let mut binding = Binding {
         audience: "http://localhost:8787".to_owned(),
