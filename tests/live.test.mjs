@@ -167,6 +167,19 @@ for (const host of HOSTS) describe(host.name, () => {
     await viewer.close();
   });
 
+  test("a message of 30 MiB ends the connection that it came by, and no other", async () => {
+    const community = newCommunity();
+    const viewer = await openLive(url, { community, address: newAddress() });
+    const large = await openLive(url, { community, address: newAddress() });
+    large.send("a".repeat(30 * 1_048_576));
+    const { code } = await large.closed;
+    // The connection may break while most of the message is still on its way.
+    assert.ok(code === 1009 || code === 1006, String(code));
+    await announce(url, signTicket(newPeer({ peerId: "ann" }), { community }), { community });
+    await viewer.until(({ view }) => view.peerIds.includes("ann"));
+    await viewer.close();
+  });
+
   test("an event stream says the same, goes on after its last event, and is for viewers", async () => {
     const community = newCommunity();
     await announce(url, signTicket(newPeer({ peerId: "ann" }), { community }), { community });

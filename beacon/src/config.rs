@@ -602,7 +602,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 23);
+        assert_eq!(vars.len(), 28);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
