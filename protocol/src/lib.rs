@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod capsule;
 pub mod code;
 pub mod community;
+pub mod fields;
 pub mod freshness;
 pub mod kept_lists;
 pub mod key;

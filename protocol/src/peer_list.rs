@@ -12,13 +12,14 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::base64;
+use crate::fields::{FieldError, Fields};
 use crate::network::NetworkPath;
 use crate::roster::{Excluded, Record, Roster, Seed, choose};
-use crate::snapshot::{SnapshotError, read_path, read_ticket};
+use crate::snapshot::{SnapshotError, read_path, read_ticket, write_ticket};
 use crate::ticket::VerifiedTicket;
 use crate::time::UnixMillis;
 
@@ -75,21 +76,19 @@ pub struct PeerList {
     kept: Option<((usize, usize), Excerpt)>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct PeerListFields<'a> {
     tag: String,
     seed: u64,
-    #[serde(borrow)]
     records: Vec<ListedPeerFields<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ListedPeerFields<'a> {
     accepted_at: UnixMillis,
     since: UnixMillis,
     path: String,
-    #[serde(borrow)]
     ticket: &'a RawValue,
 }
 
@@ -105,7 +104,7 @@ impl PeerList {
             seed: roster.seed(now, None).as_u64(),
             records: roster.records().map(ListedPeerFields::new).collect::<Result<_, _>>()?,
         };
-        Ok(serde_json::to_string(&fields)?)
+        Ok(serde_json::to_string(&fields).map_err(FieldError::Json)?)
     }
 
     /// Reads what [`PeerList::encode`] wrote.
@@ -113,9 +112,14 @@ impl PeerList {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str) -> Result<Self, SnapshotError> {
-        let PeerListFields { tag, seed, records } = serde_json::from_str(text)?;
-        let records = records.iter().map(ListedPeerFields::read).collect::<Result<_, _>>()?;
-        Ok(Self { tag, seed: Seed::from_u64(seed), records, kept: None })
+        let mut fields = Fields::parse(text)?;
+        let (tag, seed) = (fields.text("tag")?.into_owned(), Seed::from_u64(fields.number("seed")?));
+        let items = fields.items("records")?;
+        let mut records = Vec::with_capacity(items.len());
+        for item in items {
+            records.push(ListedPeer::read(Fields::parse(item.get())?)?);
+        }
+        Ok(Self { tag, seed, records, kept: None })
     }
 
     /// Takes out what has ended by `now`.
@@ -175,12 +179,18 @@ impl<'a> ListedPeerFields<'a> {
             accepted_at: record.accepted_at,
             since: record.since,
             path: base64::encode(&record.counts.path.to_bytes()),
-            ticket: serde_json::from_str(record.ticket.as_json())?,
+            ticket: write_ticket(&record.ticket)?,
         })
     }
+}
 
-    fn read(&self) -> Result<ListedPeer, SnapshotError> {
-        let Self { accepted_at, since, ref path, ticket } = *self;
-        Ok(ListedPeer { ticket: read_ticket(ticket)?, accepted_at, since, path: read_path(path)? })
+impl ListedPeer {
+    fn read(mut fields: Fields<'_>) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            ticket: read_ticket(fields.json("ticket")?)?,
+            accepted_at: fields.time("acceptedAt")?,
+            since: fields.time("since")?,
+            path: read_path(&fields.text("path")?)?,
+        })
     }
 }

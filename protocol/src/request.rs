@@ -1,18 +1,15 @@
 //! What a beacon is asked: the parts of a request that no ticket carries.
 
+use std::borrow::Cow;
 use std::fmt::Display;
-
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use crate::base64;
 use crate::code::Code;
 use crate::community::{Community, CommunityInvalid};
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
 use crate::live::PositionInvalid;
-use crate::object::{Object, present};
 use crate::roster::Excluded;
 use crate::time::saturating_millis;
 
@@ -80,15 +77,6 @@ pub struct TicketBody<'a> {
     pub community: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TicketBodyFields<'a> {
-    #[serde(borrow)]
-    ticket: &'a RawValue,
-    #[serde(default, deserialize_with = "present")]
-    community: Option<String>,
-}
-
 impl<'a> TicketBody<'a> {
     /// Parses a body.
     ///
@@ -101,30 +89,22 @@ impl<'a> TicketBody<'a> {
         let malformed = |error: &dyn Display| RequestError::Malformed(format!("body: {error}"));
         // As text, like all other JSON, so that one parser will do.
         let body = str::from_utf8(body).map_err(|error| malformed(&error))?;
-        let Object(TicketBodyFields { ticket, community }) =
-            serde_json::from_str(body).map_err(|error| malformed(&error))?;
-        Ok(Self { ticket: ticket.get(), community })
+        Self::read(body).map_err(|error| malformed(&error))
     }
-}
 
-#[derive(Deserialize)]
-struct PayloadOf<'a> {
-    #[serde(borrow)]
-    payload: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct CommunityOf {
-    #[serde(rename = "community")]
-    _community: IgnoredAny,
+    fn read(body: &'a str) -> Result<Self, FieldError> {
+        let mut fields = Fields::parse(body)?;
+        let (ticket, community) = (fields.json("ticket")?, fields.optional_text("community")?);
+        fields.end()?;
+        Ok(Self { ticket, community: community.map(Cow::into_owned) })
+    }
 }
 
 /// Returns whether there is a field `community` in a ticket's payload, whatever else is wrong with the ticket. Clients
 /// that do not sign a community take every status but 2xx for an outage, and after three of those never come again.
 pub fn signs_community(ticket: &str) -> bool {
-    serde_json::from_str::<Object<PayloadOf<'_>>>(ticket)
-        .and_then(|Object(PayloadOf { payload })| serde_json::from_str::<Object<CommunityOf>>(payload.get()))
-        .is_ok()
+    let community = || Fields::parse(ticket)?.object("payload")?.json("community");
+    community().is_ok()
 }
 
 /// Settles which community a request is for: the query's, the body's, the default one, in this order.

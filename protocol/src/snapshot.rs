@@ -15,13 +15,13 @@
 //!
 //! Out of scope: checking signatures. A snapshot is read only from where this program alone writes.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::base64;
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::network::NetworkPath;
-use crate::object::present;
 use crate::roster::{Counts, Departed, Departure, Record, Roster, RosterLimits};
 use crate::secret::Secret;
 use crate::ticket::{PeerId, Purpose, VerifiedTicket};
@@ -34,7 +34,7 @@ const VERSION: u64 = 2;
 pub enum SnapshotError {
     /// Not the JSON of a snapshot.
     #[error("not a snapshot: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] FieldError),
     /// A layout that this version does not know.
     #[error("version {0} of snapshots is not known")]
     Version(u64),
@@ -52,36 +52,29 @@ pub struct Snapshot {
     pub roster: Roster,
 }
 
-#[derive(Deserialize)]
-struct VersionField {
-    version: u64,
-}
-
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SnapshotFields<'a> {
     version: u64,
     taken_at: UnixMillis,
     secret: String,
-    #[serde(borrow)]
     records: Vec<RecordFields<'a>>,
     departed: Vec<DepartedFields>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RecordFields<'a> {
     accepted_at: UnixMillis,
     since: UnixMillis,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     returned: bool,
     path: String,
     brought_at: UnixMillis,
-    #[serde(borrow)]
     ticket: &'a RawValue,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DepartedFields {
     peer_id: String,
@@ -90,47 +83,18 @@ struct DepartedFields {
     path: String,
     brought_at: UnixMillis,
     forget_at: UnixMillis,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<DepartureFields>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DepartureFields {
     accepted_at: UnixMillis,
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<UnixMillis>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     may_return: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FirstVersionFields<'a> {
-    taken_at: UnixMillis,
-    salt: String,
-    #[serde(borrow)]
-    records: Vec<FirstVersionRecordFields<'a>>,
-    departed: Vec<FirstVersionDepartedFields>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FirstVersionRecordFields<'a> {
-    accepted_at: UnixMillis,
-    network: String,
-    #[serde(borrow)]
-    ticket: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FirstVersionDepartedFields {
-    peer_id: String,
-    public_key: String,
-    issued_at: UnixMillis,
-    accepted_at: UnixMillis,
-    forget_at: UnixMillis,
 }
 
 impl Snapshot {
@@ -168,7 +132,7 @@ impl Snapshot {
             records: records.into_iter().map(RecordFields::new).collect::<Result<_, _>>()?,
             departed,
         };
-        Ok(serde_json::to_string(&fields)?)
+        Ok(serde_json::to_string(&fields).map_err(FieldError::Json)?)
     }
 
     /// Reads the secret and the records, those that have ended too.
@@ -185,23 +149,27 @@ impl Snapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
-        let (taken_at, secret, records, departed) = match serde_json::from_str::<VersionField>(text)?.version {
-            VERSION => serde_json::from_str::<SnapshotFields<'_>>(text)?.read()?,
-            1 => serde_json::from_str::<FirstVersionFields<'_>>(text)?.read()?,
+        let mut fields = Fields::parse(text)?;
+        let layout = match fields.number("version")? {
+            VERSION => Layout::Current,
+            1 => Layout::First,
             other => return Err(SnapshotError::Version(other)),
         };
+        let taken_at = fields.time("takenAt")?;
+        let name = if layout == Layout::First { "salt" } else { "secret" };
+        let secret = base64::decode_array(&fields.text(name)?).ok_or(SnapshotError::Field(name))?;
+        let records = read_items(&mut fields, "records", |fields| read_record(fields, layout))?;
+        let departed = read_items(&mut fields, "departed", |fields| read_departed(fields, layout))?;
+        let secret = Secret::from_bytes(secret);
         Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
     }
 }
 
-type Parts = (UnixMillis, Secret, Vec<Record>, Vec<Departed>);
-
-impl SnapshotFields<'_> {
-    fn read(&self) -> Result<Parts, SnapshotError> {
-        let records = self.records.iter().map(RecordFields::read).collect::<Result<_, _>>()?;
-        let departed = self.departed.iter().map(DepartedFields::read).collect::<Result<_, _>>()?;
-        Ok((self.taken_at, read_secret(&self.secret, "secret")?, records, departed))
-    }
+/// Says which version a snapshot has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    First,
+    Current,
 }
 
 impl<'a> RecordFields<'a> {
@@ -213,17 +181,7 @@ impl<'a> RecordFields<'a> {
             returned: *returned,
             path: base64::encode(&counts.path.to_bytes()),
             brought_at: counts.brought_at,
-            ticket: serde_json::from_str(ticket.as_json())?,
-        })
-    }
-
-    fn read(&self) -> Result<Record, SnapshotError> {
-        Ok(Record {
-            ticket: read_ticket(self.ticket)?,
-            accepted_at: self.accepted_at,
-            since: self.since,
-            returned: self.returned,
-            counts: read_counts(&self.path, self.brought_at)?,
+            ticket: write_ticket(ticket)?,
         })
     }
 }
@@ -244,58 +202,46 @@ impl DepartedFields {
             }),
         }
     }
-
-    fn read(&self) -> Result<Departed, SnapshotError> {
-        let last = self.last.as_ref();
-        Ok(Departed {
-            peer_id: read_peer_id(&self.peer_id)?,
-            public_key: read_public_key(&self.public_key)?,
-            issued_at: self.issued_at,
-            last: last.map(|last| Departure {
-                accepted_at: last.accepted_at,
-                since: last.since,
-                may_return: last.may_return,
-            }),
-            counts: read_counts(&self.path, self.brought_at)?,
-            forget_at: self.forget_at,
-        })
-    }
 }
 
-impl FirstVersionFields<'_> {
-    fn read(&self) -> Result<Parts, SnapshotError> {
-        let records = self.records.iter().map(FirstVersionRecordFields::read).collect::<Result<_, _>>()?;
-        let departed = self.departed.iter().map(FirstVersionDepartedFields::read).collect::<Result<_, _>>()?;
-        Ok((self.taken_at, read_secret(&self.salt, "salt")?, records, departed))
-    }
+fn read_items<T>(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    read: impl Fn(Fields<'_>) -> Result<T, SnapshotError>,
+) -> Result<Vec<T>, SnapshotError> {
+    fields.items(field)?.into_iter().map(|item| read(Fields::parse(item.get())?)).collect()
 }
 
-impl FirstVersionRecordFields<'_> {
-    fn read(&self) -> Result<Record, SnapshotError> {
-        let network: [u8; 8] = base64::decode_array(&self.network).ok_or(SnapshotError::Field("network"))?;
-        Ok(Record {
-            ticket: read_ticket(self.ticket)?,
-            accepted_at: self.accepted_at,
-            since: self.accepted_at,
-            returned: false,
-            counts: Counts { path: first_version_path(network), brought_at: self.accepted_at },
-        })
+fn read_record(mut fields: Fields<'_>, layout: Layout) -> Result<Record, SnapshotError> {
+    let ticket = read_ticket(fields.json("ticket")?)?;
+    let accepted_at = fields.time("acceptedAt")?;
+    if layout == Layout::First {
+        let network = base64::decode_array(&fields.text("network")?).ok_or(SnapshotError::Field("network"))?;
+        let counts = Counts { path: first_version_path(network), brought_at: accepted_at };
+        return Ok(Record { ticket, accepted_at, since: accepted_at, returned: false, counts });
     }
+    let (since, returned) = (fields.time("since")?, fields.optional_flag("returned")?.unwrap_or_default());
+    Ok(Record { ticket, accepted_at, since, returned, counts: read_counts(&mut fields)? })
 }
 
-impl FirstVersionDepartedFields {
-    fn read(&self) -> Result<Departed, SnapshotError> {
-        let Self { issued_at, accepted_at, forget_at, .. } = *self;
-        Ok(Departed {
-            peer_id: read_peer_id(&self.peer_id)?,
-            public_key: read_public_key(&self.public_key)?,
-            issued_at,
-            last: Some(Departure { accepted_at, since: None, may_return: true }),
-            // Where it counted was not kept: all such departures count together.
-            counts: Counts { path: first_version_path([0; 8]), brought_at: accepted_at },
-            forget_at,
-        })
-    }
+fn read_departed(mut fields: Fields<'_>, layout: Layout) -> Result<Departed, SnapshotError> {
+    let peer_id = PeerId::new(&fields.text("peerId")?).ok_or(SnapshotError::Field("peerId"))?;
+    let public_key = PublicKey::from_text(&fields.text("publicKey")?).map_err(|_| SnapshotError::Field("publicKey"))?;
+    let (issued_at, forget_at) = (fields.time("issuedAt")?, fields.time("forgetAt")?);
+    let (last, counts) = if layout == Layout::First {
+        let accepted_at = fields.time("acceptedAt")?;
+        // Where it counted was not kept: all such departures count together.
+        let counts = Counts { path: first_version_path([0; 8]), brought_at: accepted_at };
+        (Some(Departure { accepted_at, since: None, may_return: true }), counts)
+    } else {
+        (fields.optional_object("last")?.map(read_departure).transpose()?, read_counts(&mut fields)?)
+    };
+    Ok(Departed { peer_id, public_key, issued_at, last, counts, forget_at })
+}
+
+fn read_departure(mut fields: Fields<'_>) -> Result<Departure, FieldError> {
+    let (accepted_at, since) = (fields.time("acceptedAt")?, fields.optional_time("since")?);
+    Ok(Departure { accepted_at, since, may_return: fields.optional_flag("mayReturn")?.unwrap_or_default() })
 }
 
 fn first_version_path(network: [u8; 8]) -> NetworkPath {
@@ -304,26 +250,19 @@ fn first_version_path(network: [u8; 8]) -> NetworkPath {
     NetworkPath::from_bytes(bytes)
 }
 
-fn read_secret(text: &str, field: &'static str) -> Result<Secret, SnapshotError> {
-    base64::decode_array(text).map(Secret::from_bytes).ok_or(SnapshotError::Field(field))
-}
-
-fn read_counts(path: &str, brought_at: UnixMillis) -> Result<Counts, SnapshotError> {
-    Ok(Counts { path: read_path(path)?, brought_at })
+fn read_counts(fields: &mut Fields<'_>) -> Result<Counts, SnapshotError> {
+    Ok(Counts { path: read_path(&fields.text("path")?)?, brought_at: fields.time("broughtAt")? })
 }
 
 pub(crate) fn read_path(path: &str) -> Result<NetworkPath, SnapshotError> {
     base64::decode_array(path).map(NetworkPath::from_bytes).ok_or(SnapshotError::Field("path"))
 }
 
-pub(crate) fn read_ticket(json: &RawValue) -> Result<VerifiedTicket, SnapshotError> {
-    VerifiedTicket::trusted(json.get(), Purpose::Presence).map_err(|_| SnapshotError::Field("ticket"))
+pub(crate) fn read_ticket(json: &str) -> Result<VerifiedTicket, SnapshotError> {
+    VerifiedTicket::trusted(json, Purpose::Presence).map_err(|_| SnapshotError::Field("ticket"))
 }
 
-fn read_peer_id(text: &str) -> Result<PeerId, SnapshotError> {
-    PeerId::new(text).ok_or(SnapshotError::Field("peerId"))
-}
-
-fn read_public_key(text: &str) -> Result<PublicKey, SnapshotError> {
-    PublicKey::from_text(text).map_err(|_| SnapshotError::Field("publicKey"))
+/// Returns a ticket in its normal form, to be written as it stands.
+pub(crate) fn write_ticket(ticket: &VerifiedTicket) -> Result<&RawValue, FieldError> {
+    Ok(serde_json::from_str(ticket.as_json())?)
 }

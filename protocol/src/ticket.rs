@@ -7,18 +7,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::base64;
 use crate::canonical::quoted;
 use crate::code::Code;
 use crate::community::Community;
+use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{
     CAPSULE_TICKET_MAX_LIFETIME, CLOCK_SKEW, DATA_MAX_BYTES, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES,
     TICKET_MAX_LIFETIME, USER_ID_MAX_BYTES,
 };
-use crate::object::{Object, present};
 use crate::time::{UnixMillis, saturating_millis};
 
 const VERSION: u64 = 1;
@@ -263,66 +261,55 @@ impl<'a> TicketRules<'a> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EnvelopeFields {
-    version: u64,
-    algorithm: String,
-    public_key: String,
-    signature: String,
-    payload: Object<PayloadFields>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PayloadFields {
-    peer_id: String,
-    user_id: String,
-    issued_at: UnixMillis,
-    expires_at: UnixMillis,
-    nonce: String,
-    #[serde(default, deserialize_with = "present")]
-    community: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    data: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    leave: Option<bool>,
-}
-
 fn malformed(detail: &str) -> TicketError {
     TicketError::Malformed(detail.to_owned())
 }
 
-impl PayloadFields {
-    fn into_payload(self, purpose: Purpose) -> Result<Payload, TicketError> {
-        if self.leave.is_some() != (purpose == Purpose::Leave) || self.leave == Some(false) {
-            return Err(malformed("payload.leave must be true in a ticket to leave, and absent in any other"));
-        }
-        if self.data.is_some() && purpose == Purpose::Leave {
-            return Err(malformed("payload.data must be absent in a ticket to leave"));
-        }
-        if self.issued_at >= self.expires_at {
-            return Err(malformed("payload.expiresAt must be later than payload.issuedAt"));
-        }
-        let community = self.community.as_deref().map(Community::new).transpose();
-        Ok(Payload {
-            peer_id: PeerId::new(&self.peer_id).ok_or_else(|| {
-                malformed("payload.peerId must be 1 to 128 bytes of printable ASCII without \" \\ < > &, no space at either end")
-            })?,
-            user_id: UserId::new(&self.user_id).ok_or_else(|| {
-                malformed("payload.userId must be 1 to 128 bytes of UTF-8 without control characters")
-            })?,
-            data: self.data.as_deref().map(|data| PeerData::new(data).ok_or_else(|| {
-                malformed("payload.data must be 1 to 512 bytes of UTF-8 without control characters")
-            })).transpose()?,
-            issued_at: self.issued_at,
-            expires_at: self.expires_at,
-            nonce: base64::decode(&self.nonce)
-                .and_then(Nonce::new)
-                .ok_or_else(|| malformed("payload.nonce must be the base64 of 12 to 32 bytes"))?,
-            community: community.map_err(|error| TicketError::Malformed(format!("payload.community: {error}")))?,
-            purpose,
-        })
+fn read_payload(mut fields: Fields<'_>, purpose: Purpose) -> Result<Payload, TicketError> {
+    let community = fields.optional_text("community")?;
+    let data = fields.optional_text("data")?;
+    let (issued_at, expires_at) = (fields.time("issuedAt")?, fields.time("expiresAt")?);
+    let leave = fields.optional_flag("leave")?;
+    let (nonce, peer_id, user_id) = (fields.text("nonce")?, fields.text("peerId")?, fields.text("userId")?);
+    fields.end()?;
+    if leave.is_some() != (purpose == Purpose::Leave) || leave == Some(false) {
+        return Err(malformed("payload.leave must be true in a ticket to leave, and absent in any other"));
+    }
+    if data.is_some() && purpose == Purpose::Leave {
+        return Err(malformed("payload.data must be absent in a ticket to leave"));
+    }
+    if issued_at >= expires_at {
+        return Err(malformed("payload.expiresAt must be later than payload.issuedAt"));
+    }
+    let community = community.as_deref().map(Community::new).transpose();
+    Ok(Payload {
+        peer_id: PeerId::new(&peer_id).ok_or_else(|| {
+            malformed(
+                "payload.peerId must be 1 to 128 bytes of printable ASCII without \" \\ < > &, no space at either end",
+            )
+        })?,
+        user_id: UserId::new(&user_id)
+            .ok_or_else(|| malformed("payload.userId must be 1 to 128 bytes of UTF-8 without control characters"))?,
+        data: data
+            .as_deref()
+            .map(|data| {
+                PeerData::new(data)
+                    .ok_or_else(|| malformed("payload.data must be 1 to 512 bytes of UTF-8 without control characters"))
+            })
+            .transpose()?,
+        issued_at,
+        expires_at,
+        nonce: base64::decode(&nonce)
+            .and_then(Nonce::new)
+            .ok_or_else(|| malformed("payload.nonce must be the base64 of 12 to 32 bytes"))?,
+        community: community.map_err(|error| TicketError::Malformed(format!("payload.community: {error}")))?,
+        purpose,
+    })
+}
+
+impl From<FieldError> for TicketError {
+    fn from(error: FieldError) -> Self {
+        Self::Malformed(format!("ticket: {error}"))
     }
 }
 
@@ -332,17 +319,20 @@ impl Ticket {
     /// # Errors
     /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
     pub fn parse(json: &str, purpose: Purpose) -> Result<Self, TicketError> {
-        let Object(fields): Object<EnvelopeFields> =
-            serde_json::from_str(json).map_err(|error| TicketError::Malformed(format!("ticket: {error}")))?;
-        let public_key = base64::decode_array(&fields.public_key)
-            .ok_or_else(|| malformed("publicKey must be the base64 of 32 bytes"))?;
-        let signature = base64::decode_array(&fields.signature)
-            .ok_or_else(|| malformed("signature must be the base64 of 64 bytes"))?;
-        let payload = fields.payload.0.into_payload(purpose)?;
-        if fields.version != VERSION {
-            return Err(TicketError::UnsupportedVersion { found: fields.version });
+        let mut fields = Fields::parse(json)?;
+        let (version, algorithm) = (fields.number("version")?, fields.text("algorithm")?);
+        let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
+        let payload = fields.object("payload")?;
+        fields.end()?;
+        let public_key =
+            base64::decode_array(&public_key).ok_or_else(|| malformed("publicKey must be the base64 of 32 bytes"))?;
+        let signature =
+            base64::decode_array(&signature).ok_or_else(|| malformed("signature must be the base64 of 64 bytes"))?;
+        let payload = read_payload(payload, purpose)?;
+        if version != VERSION {
+            return Err(TicketError::UnsupportedVersion { found: version });
         }
-        if fields.algorithm != ALGORITHM {
+        if algorithm != ALGORITHM {
             return Err(TicketError::UnsupportedAlgorithm);
         }
         Ok(Self { payload, public_key: PublicKey::from_bytes(public_key), signature })

@@ -5,17 +5,16 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::base64;
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::limits::{
     LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES, LIVE_SIGNAL_DATA_MAX_BYTES,
     LIVE_SIGNAL_MESSAGE_MAX_BYTES,
 };
 use crate::live::signal::Signal;
-use crate::object::{Object, present};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -108,46 +107,10 @@ pub enum MessageError {
     Ticket,
 }
 
-#[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(borrow)]
-    t: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AcknowledgeFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TicketFields<'a> {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    #[serde(borrow)]
-    ticket: &'a RawValue,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BindFields {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<String>,
-    audience: String,
-    peer_id: String,
-    public_key: String,
-    signature: String,
-    #[serde(default, deserialize_with = "present")]
-    seq: Option<u64>,
+impl From<FieldError> for MessageError {
+    fn from(error: FieldError) -> Self {
+        Self::Fields(error.to_string())
+    }
 }
 
 impl<'a> ClientMessage<'a> {
@@ -162,45 +125,53 @@ impl<'a> ClientMessage<'a> {
         if text.len() > LIVE_SIGNAL_MESSAGE_MAX_BYTES {
             return Err(MessageError::TooLong);
         }
-        let tag = serde_json::from_str(text).map(|Object(Tag { t })| t).unwrap_or_default();
-        if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES && tag != "signal" {
-            return Err(MessageError::TooLong);
-        }
-        match &*tag {
-            "ack" => Ok(Self::Acknowledge(fields::<AcknowledgeFields>(text)?.seq)),
-            "announce" => ticket(text).map(Self::Announce),
-            "leave" => ticket(text).map(Self::Leave),
-            "bind" => bind(text).map(Self::Bind),
-            "signal" => Signal::parse(text).map(Box::new).map(Self::Signal),
+        let tagged = Fields::parse(text).and_then(|mut fields| Ok((fields.text("t")?, fields)));
+        let (kind, mut fields) = match tagged {
+            Ok((kind, _)) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES && kind != "signal" => {
+                return Err(MessageError::TooLong);
+            }
+            Ok(tagged) => tagged,
+            Err(_) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES => return Err(MessageError::TooLong),
+            Err(_) => return Err(MessageError::Unknown),
+        };
+        match &*kind {
+            "ack" => {
+                let sequence = fields.number("seq")?;
+                fields.end()?;
+                Ok(Self::Acknowledge(sequence))
+            }
+            "announce" => ticket(fields).map(Self::Announce),
+            "leave" => ticket(fields).map(Self::Leave),
+            "bind" => bind(fields).map(Self::Bind),
+            "signal" => Signal::parse(fields).map(Box::new).map(Self::Signal),
             _ => Err(MessageError::Unknown),
         }
     }
 }
 
-pub(super) fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
-    let Object(fields) = serde_json::from_str(text).map_err(|error| MessageError::Fields(error.to_string()))?;
-    Ok(fields)
+fn ticket(mut fields: Fields<'_>) -> Result<TicketMessage<'_>, MessageError> {
+    let (id, ticket, sequence) = (fields.optional_text("id")?, fields.json("ticket")?, fields.optional_number("seq")?);
+    fields.end()?;
+    Ok(TicketMessage { id: check_id(id)?, ticket, sequence })
 }
 
-fn ticket(text: &str) -> Result<TicketMessage<'_>, MessageError> {
-    let TicketFields { id, ticket, seq, .. } = fields(text)?;
-    Ok(TicketMessage { id: check_id(id)?, ticket: ticket.get(), sequence: seq })
-}
-
-fn bind(text: &str) -> Result<BindMessage, MessageError> {
-    let BindFields { id, audience, peer_id, public_key, signature, seq, .. } = fields(text)?;
+fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
+    let (id, sequence) = (fields.optional_text("id")?, fields.optional_number("seq")?);
+    let (audience, peer_id) = (fields.text("audience")?, fields.text("peerId")?);
+    let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
+    fields.end()?;
     Ok(BindMessage {
         id: check_id(id)?,
-        audience,
+        audience: audience.into_owned(),
         peer_id: PeerId::new(&peer_id).ok_or(MessageError::PeerId)?,
         public_key: base64::decode_array(&public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?,
         signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
-        sequence: seq,
+        sequence,
     })
 }
 
-fn check_id(id: Option<String>) -> Result<Option<String>, MessageError> {
-    if id.as_deref().is_none_or(is_id) { Ok(id) } else { Err(MessageError::Id) }
+fn check_id(id: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
+    if id.as_deref().is_none_or(is_id) { Ok(id.map(Cow::into_owned)) } else { Err(MessageError::Id) }
 }
 
 pub(super) fn is_id(id: &str) -> bool {

@@ -11,22 +11,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::base64;
 use crate::canonical::quoted;
 use crate::code::Code;
 use crate::community::Community;
+use crate::fields::Fields;
 use crate::key::PublicKey;
 use crate::limits::{
     LIVE_SIGNAL_DATA_MAX_BYTES, LIVE_SIGNAL_REPLAY, LIVE_SIGNAL_SKEW, LIVE_SIGNAL_SKEW_RECEIVED,
     LIVE_SIGNALS_REMEMBERED, LIVE_SIGNALS_REMEMBERED_OF_KEY,
 };
 use crate::live::Claim;
-use crate::live::message::{MessageError, fields, is_id};
-use crate::object::present;
+use crate::live::message::{MessageError, is_id};
 use crate::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules};
 use crate::time::UnixMillis;
 
@@ -84,32 +82,17 @@ pub struct Signal<'a> {
     pub ticket: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SignalFields<'a> {
-    #[serde(rename = "t")]
-    _t: serde::de::IgnoredAny,
-    id: String,
-    kind: String,
-    #[serde(default, deserialize_with = "present")]
-    re: Option<String>,
-    to: String,
-    to_key: String,
-    from: String,
-    from_key: String,
-    at: UnixMillis,
-    data: String,
-    signature: String,
-    #[serde(borrow, default, deserialize_with = "present")]
-    ticket: Option<&'a RawValue>,
-}
-
 impl<'a> Signal<'a> {
     /// Reads the fields of a message whose `t` is `signal`. Its length has been bounded.
-    pub(super) fn parse(text: &'a str) -> Result<Self, MessageError> {
-        let SignalFields { id, kind, re, to, to_key, from, from_key, at, data, signature, ticket, .. } = fields(text)?;
+    pub(super) fn parse(mut fields: Fields<'a>) -> Result<Self, MessageError> {
+        let (id, kind, re) = (fields.text("id")?, fields.text("kind")?, fields.optional_text("re")?);
+        let (to, to_key) = (fields.text("to")?, fields.text("toKey")?);
+        let (from, from_key) = (fields.text("from")?, fields.text("fromKey")?);
+        let (at, data, signature) = (fields.time("at")?, fields.text("data")?, fields.text("signature")?);
+        let ticket = fields.optional_json("ticket")?;
+        fields.end()?;
         let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
-        let kind = match (kind.as_str(), re) {
+        let kind = match (&*kind, re) {
             ("offer", None) => SignalKind::Offer,
             ("answer", Some(offer)) => SignalKind::Answer(offer),
             ("candidate", Some(offer)) => SignalKind::Candidate(offer),
@@ -122,17 +105,16 @@ impl<'a> Signal<'a> {
         if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
             return Err(MessageError::Data);
         }
-        let ticket = ticket.map(RawValue::get);
         if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
             return Err(MessageError::Ticket);
         }
         Ok(Self {
-            id,
+            id: id.into_owned(),
             kind,
             to: claim(&to, &to_key)?,
             from: claim(&from, &from_key)?,
             at,
-            data,
+            data: data.into_owned(),
             signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
             ticket,
         })

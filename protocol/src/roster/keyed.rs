@@ -1,5 +1,7 @@
 //! A number and a position in one word: what is sorted by numbers is sorted faster so.
 
+use crate::time::{UnixMillis, saturating_millis};
+
 /// The bits of a position. A roster is smaller than 2^16.
 const POSITION_BITS: u32 = 16;
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
@@ -15,6 +17,12 @@ impl Keyed {
     /// Keeps the upper 48 bits of a number, and a position below [`MOST`].
     pub(super) fn new(number: u64, position: usize) -> Self {
         Self(key(number) | u64::try_from(position).unwrap_or(POSITION).min(POSITION))
+    }
+
+    /// Keeps by how many milliseconds a time is after the earliest one, which 48 bits can say for 8,900 years.
+    pub(super) fn after(earliest: UnixMillis, time: UnixMillis, position: usize) -> Self {
+        let millis = saturating_millis(time.since(earliest)).min(u64::MAX >> POSITION_BITS);
+        Self::new(millis << POSITION_BITS, position)
     }
 
     /// Returns the number, its lower 16 bits being zero.

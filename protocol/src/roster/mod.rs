@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use draw::Seed;
 use draw::draw;
+use keyed::Keyed;
 use places::{Place, surplus};
 
 use crate::code::Code;
@@ -643,7 +644,7 @@ pub(crate) fn choose<T: Copy>(
     accepted_at: impl Fn(T) -> UnixMillis,
 ) -> Vec<T> {
     let positions = if records.len() <= limit {
-        freshest_first(records.iter().map(|record| accepted_at(*record)).collect())
+        freshest_first(&records.iter().map(|record| accepted_at(*record)).collect::<Vec<_>>())
     } else {
         let paths: Vec<_> = records.iter().map(|record| path(*record)).collect();
         draw(&paths, limit, seed)
@@ -652,8 +653,9 @@ pub(crate) fn choose<T: Copy>(
 }
 
 /// Returns the positions of these times, the latest time first; of equal ones the last.
-fn freshest_first(times: Vec<UnixMillis>) -> Vec<usize> {
-    let mut order: Vec<_> = times.into_iter().map(UnixMillis::as_u64).zip(0..).collect();
+fn freshest_first(times: &[UnixMillis]) -> Vec<usize> {
+    let Some(earliest) = times.iter().min() else { return Vec::new() };
+    let mut order: Vec<_> = (0..).zip(times).map(|(position, time)| Keyed::after(*earliest, *time, position)).collect();
     order.sort_unstable();
-    order.into_iter().rev().map(|(_, position)| position).collect()
+    order.into_iter().rev().map(Keyed::position).collect()
 }

@@ -69,13 +69,11 @@ pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret
     let all = (0..).zip(places);
     let mut shares: Vec<_> = all.map(|(position, place)| Keyed::new(place.share.0, position)).collect();
     shares.sort_unstable();
-    let mut firsts: Vec<_> = groups(&shares).filter_map(|share| share.first()).map(|first| first.position()).collect();
-    if quarter(capacity) < firsts.len() {
-        firsts.select_nth_unstable(quarter(capacity));
-        firsts.truncate(quarter(capacity));
-    }
+    let firsts = groups(&shares).filter_map(|share| share.first());
+    let mut firsts: Vec<_> = firsts.map(|first| Keyed::new(0, first.position())).collect();
+    firsts.sort_unstable();
     let mut safe = Safe(vec![false; places.len()]);
-    firsts.into_iter().for_each(|first| safe.add(first));
+    firsts.into_iter().take(quarter(capacity)).for_each(|first| safe.add(first.position()));
 
     let ranks = Ranks::new(places, now, secret);
     let mut members = ranks.heaviest(&shares, &safe);

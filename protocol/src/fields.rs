@@ -1,0 +1,278 @@
+//! The fields of a JSON object, each asked for by its name and its kind.
+//!
+//! One reader for every shape: what is derived for each by itself is more code than all the rest of it, and a Worker is
+//! uploaded whole. It reads one level. What is inside an array or an object stays the text that it came as.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::time::UnixMillis;
+
+/// Says why a text is not a JSON object of the shape that is asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FieldError {
+    /// Not JSON.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON of something else.
+    #[error("it is not a JSON object")]
+    NotObject,
+    /// A field is not there.
+    #[error("the field {0} is missing")]
+    Missing(&'static str),
+    /// A field is there more than once.
+    #[error("the field {0} is there twice")]
+    Twice(&'static str),
+    /// A field has a value of another kind.
+    #[error("the field {field} must be {expected}")]
+    Kind {
+        /// Its name.
+        field: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A field that the shape does not have.
+    #[error("there is no field {0}")]
+    Unknown(String),
+}
+
+/// Holds the fields of an object that nobody has asked for yet.
+pub(crate) struct Fields<'a>(Object<'a>);
+
+type Object<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+impl<'a> Fields<'a> {
+    /// Reads an object, and of its values only where they end.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, FieldError> {
+        match serde_json::from_str(text)? {
+            Json::Object(fields) => Ok(Self(fields)),
+            _ => Err(FieldError::NotObject),
+        }
+    }
+
+    /// Ends the reading of a shape that has no other fields than those that were asked for.
+    pub(crate) fn end(self) -> Result<(), FieldError> {
+        self.0.into_iter().next().map_or(Ok(()), |(name, _)| Err(FieldError::Unknown(name.into_owned())))
+    }
+
+    /// Takes the text of a value of any kind.
+    pub(crate) fn optional_json(&mut self, field: &'static str) -> Result<Option<&'a str>, FieldError> {
+        let Some(position) = self.0.iter().position(|(name, _)| name == field) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(position);
+        if self.0.iter().any(|(name, _)| name == field) { Err(FieldError::Twice(field)) } else { Ok(Some(value.get())) }
+    }
+
+    /// Takes the text of a value of any kind.
+    pub(crate) fn json(&mut self, field: &'static str) -> Result<&'a str, FieldError> {
+        self.optional_json(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes a text.
+    pub(crate) fn optional_text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
+        self.optional(field, "a text", |value| if let Json::Text(text) = value { Some(text) } else { None })
+    }
+
+    /// Takes a text.
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, FieldError> {
+        self.optional_text(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes a whole number below 2^64.
+    pub(crate) fn optional_number(&mut self, field: &'static str) -> Result<Option<u64>, FieldError> {
+        self.optional(
+            field,
+            "a whole number",
+            |value| if let Json::Number(number) = value { Some(number) } else { None },
+        )
+    }
+
+    /// Takes a whole number below 2^64.
+    pub(crate) fn number(&mut self, field: &'static str) -> Result<u64, FieldError> {
+        self.optional_number(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes a time.
+    pub(crate) fn optional_time(&mut self, field: &'static str) -> Result<Option<UnixMillis>, FieldError> {
+        let time = |millis| {
+            UnixMillis::new(millis).ok_or(FieldError::Kind { field, expected: "a time below 2^53 milliseconds" })
+        };
+        self.optional_number(field)?.map(time).transpose()
+    }
+
+    /// Takes a time.
+    pub(crate) fn time(&mut self, field: &'static str) -> Result<UnixMillis, FieldError> {
+        self.optional_time(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn optional_flag(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
+        self.optional(field, "true or false", |value| if let Json::Flag(flag) = value { Some(flag) } else { None })
+    }
+
+    /// Takes an object.
+    pub(crate) fn optional_object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
+        self.optional(
+            field,
+            "an object",
+            |value| if let Json::Object(fields) = value { Some(Self(fields)) } else { None },
+        )
+    }
+
+    /// Takes an object.
+    pub(crate) fn object(&mut self, field: &'static str) -> Result<Self, FieldError> {
+        self.optional_object(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes the texts of an array's items.
+    pub(crate) fn items(&mut self, field: &'static str) -> Result<Vec<&'a RawValue>, FieldError> {
+        let items =
+            self.optional(field, "an array", |value| if let Json::Array(items) = value { Some(items) } else { None });
+        items?.ok_or(FieldError::Missing(field))
+    }
+
+    fn optional<T>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        choose: impl FnOnce(Json<'a>) -> Option<T>,
+    ) -> Result<Option<T>, FieldError> {
+        let Some(text) = self.optional_json(field)? else { return Ok(None) };
+        choose(serde_json::from_str(text)?).map(Some).ok_or(FieldError::Kind { field, expected })
+    }
+}
+
+/// Holds a value of JSON, an array or an object as what is in it.
+enum Json<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+    Flag(bool),
+    Array(Vec<&'a RawValue>),
+    Object(Object<'a>),
+    /// No shape here has such a value: `null`, a number below zero or with a fraction.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Json<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+/// Takes whatever comes, so that nothing has to put into words what did.
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
+        Ok(Json::Flag(flag))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Json::Number(number))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        // Names are texts: a number, which serde lets be one, cannot come from JSON.
+        while let Some(name) = map.next_key()? {
+            let value = map.next_value()?;
+            if let Json::Text(name) = name {
+                fields.push((name, value));
+            }
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_read_as_itself_and_as_nothing_else() {
+        let text = r#"{"text":"a","escaped":"\u0061\n","number":18446744073709551615,"flag":true,"object":{"x":1},
+            "items":[1,"a"],"null":null,"negative":-1,"fraction":1.0,"large":18446744073709551616}"#;
+        let fields = || Fields::parse(text).unwrap();
+        for field in ["text", "escaped", "number", "flag", "object", "items", "null", "negative", "fraction", "large"] {
+            let kinds = [
+                fields().text(field).is_ok(),
+                fields().number(field).is_ok(),
+                fields().optional_flag(field).is_ok(),
+                fields().object(field).is_ok(),
+                fields().items(field).is_ok(),
+            ];
+            let expected = match field {
+                "text" | "escaped" => [true, false, false, false, false],
+                "number" => [false, true, false, false, false],
+                "flag" => [false, false, true, false, false],
+                "object" => [false, false, false, true, false],
+                "items" => [false, false, false, false, true],
+                _ => [false; 5],
+            };
+            assert_eq!(kinds, expected, "{field}");
+        }
+        assert_eq!(fields().text("escaped").unwrap(), "a\n");
+        assert_eq!(fields().number("number").unwrap(), u64::MAX);
+        assert_eq!(fields().json("items").unwrap(), r#"[1,"a"]"#);
+        assert_eq!(fields().optional_object("object").unwrap().unwrap().number("x").unwrap(), 1);
+    }
+
+    #[test]
+    fn a_field_is_there_once_and_every_field_is_asked_for() {
+        let absent = Fields::parse(r#"{}"#).unwrap().number("a").unwrap_err();
+        assert_eq!(absent.to_string(), "the field a is missing");
+        assert!(Fields::parse(r#"{}"#).unwrap().optional_number("a").unwrap().is_none());
+        let twice = Fields::parse(r#"{"a":1,"\u0061":1}"#).unwrap().optional_number("a").unwrap_err();
+        assert_eq!(twice.to_string(), "the field a is there twice");
+        let mut fields = Fields::parse(r#"{"b":1,"a":1}"#).unwrap();
+        assert_eq!(fields.number("a").unwrap(), 1);
+        assert_eq!(fields.end().unwrap_err().to_string(), "there is no field b");
+        let kind = Fields::parse(r#"{"a":9007199254740992}"#).unwrap().time("a").unwrap_err();
+        assert_eq!(kind.to_string(), "the field a must be a time below 2^53 milliseconds");
+    }
+
+    #[test]
+    fn nothing_but_one_object_is_read() {
+        for text in ["", "null", "1", r#""a""#, "[]", "{", "{} 1", r#"{"a":}"#, r#"{"a":1,}"#, r#"{1:1}"#, "\u{feff}{}"]
+        {
+            assert!(Fields::parse(text).is_err(), "{text}");
+        }
+        assert!(Fields::parse(" { } ").unwrap().end().is_ok());
+    }
+}
