@@ -42,7 +42,7 @@ pub(crate) fn with_known_edge(work: impl FnOnce(&mut Edge)) {
 }
 
 fn new_edge(env: &Env) -> Result<Edge, Failure> {
-    Ok(Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()).with_live())
+    Ok(Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()))
 }
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of

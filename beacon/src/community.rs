@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
 use crate::config::{Config, Viewers};
-use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, LiveSide, Opening, Push, Pushed};
+use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, Opening, Push, Pushed};
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
 
@@ -85,7 +85,7 @@ pub struct CommunityObject {
     write_failed: bool,
     config: LiveConfig,
     /// Absent until somebody opens a connection: a community without any pays nothing for it.
-    live: Option<Box<dyn LiveSide>>,
+    live: Option<Box<LiveObject>>,
 }
 
 /// Holds what of the configuration an object needs for connections.
@@ -160,7 +160,7 @@ impl CommunityObject {
                 ticket_max_lifetime: limits.ticket_max_lifetime,
                 is_kept,
             },
-            live: live.map(|live| Box::new(live) as Box<dyn LiveSide>),
+            live: live.map(Box::new),
         };
         if is_rescued {
             object.changed(now, &mut effects);

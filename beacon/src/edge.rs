@@ -135,13 +135,9 @@ struct Caller {
     signs_community: bool,
 }
 
-/// Begins a connection.
-type Open = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
-
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
-    open: Open,
     openings: RateLimit,
     penalties: Penalties,
 }
@@ -156,7 +152,7 @@ pub struct Edge {
     /// Limits requests of `/admin`.
     attempts: RateLimit,
     refusals: Refusals,
-    live: Option<Live>,
+    live: Live,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -171,6 +167,8 @@ impl Edge {
     /// Makes an edge that remembers nothing yet. `secret` and `seed` are random; only the secret has to be secure.
     /// Edges that share a process share the secret.
     pub fn new(config: Config, platform: Platform, secret: Secret, seed: u64) -> Self {
+        let [address, network] = [config.address_requests_per_minute, config.network_requests_per_minute]
+            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
         Self {
             secret,
             requests: RateLimit::new(
@@ -180,7 +178,10 @@ impl Edge {
             ),
             attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
             refusals: Refusals::default(),
-            live: None,
+            live: Live {
+                openings: RateLimit::new(address, network, RATE_LIMIT_NETWORKS),
+                penalties: Penalties::new(RATE_LIMIT_NETWORKS),
+            },
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -191,17 +192,6 @@ impl Edge {
             platform,
             config,
         }
-    }
-
-    /// Returns the same edge, of a host that carries connections of `GET /live`. Where a host does not, nothing of them is
-    /// reached, so that a Worker is not larger by them.
-    #[must_use]
-    pub fn with_live(self) -> Self {
-        let [address, network] = [self.config.address_requests_per_minute, self.config.network_requests_per_minute]
-            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
-        let openings = RateLimit::new(address, network, RATE_LIMIT_NETWORKS);
-        let penalties = Penalties::new(RATE_LIMIT_NETWORKS);
-        Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
     }
 
     /// Takes a request.
@@ -225,17 +215,14 @@ impl Edge {
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
-            "/live" => match &self.live {
-                Some(_) if head.method == "GET" && !self.platform.describes_headers() => {
-                    let Head { url, address, autonomous_system, .. } = *head;
-                    let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
-                    let what = Wanting::Live { url, address, autonomous_system };
-                    return Step::ReadHeaders(ReadHeaders { what });
-                }
-                Some(Live { open, .. }) if head.method == "GET" => return open(self, now, head, query),
-                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
-                None => plain(now, &Problem::NotFound),
-            },
+            "/live" if head.method == "GET" && !self.platform.describes_headers() => {
+                let Head { url, address, autonomous_system, .. } = *head;
+                let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
+                let what = Wanting::Live { url, address, autonomous_system };
+                return Step::ReadHeaders(ReadHeaders { what });
+            }
+            "/live" if head.method == "GET" => return self.open_live(now, head, query),
+            "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
             _ => match Asset::at(path) {
@@ -369,7 +356,7 @@ impl Edge {
             survey.found(Some(summary));
         }
         Step::Answer(match survey.about {
-            About::Info => info::answer(now, &self.config, &survey, self.live.is_some()),
+            About::Info => info::answer(now, &self.config, &survey),
             About::Admin => admin::answer(now, &self.config, &self.refusals, &survey),
         })
     }
@@ -446,15 +433,10 @@ impl Edge {
         let client = self.client(head);
         let community = parameter(query, "community");
         let path = client.rate_path(&self.secret);
-        let live = self.live.as_ref();
-        if let Some(retry_after) = live.and_then(|live| live.penalties.remaining(now, path.address)) {
+        if let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
             return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
         }
-        let limited = self.take_request(now, client).and_then(|()| match &mut self.live {
-            Some(live) => live.openings.take(now, path),
-            None => Ok(()),
-        });
-        if let Err(limited) = limited {
+        if let Err(limited) = self.take_request(now, client).and_then(|()| self.live.openings.take(now, path)) {
             return self.rate_limited(now, limited, community.as_deref());
         }
         let kind = match head.upgrade {
@@ -500,10 +482,8 @@ impl Edge {
 
     /// Takes that a connection has ended, and why.
     pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
-        if let Some(live) = &mut self.live
-            && code.is_penalised()
-        {
-            live.penalties.add(now, connection.address());
+        if code.is_penalised() {
+            self.live.penalties.add(now, connection.address());
         }
     }
 

@@ -135,20 +135,30 @@ impl Snapshot {
         Ok(serde_json::to_string(&fields).map_err(FieldError::Json)?)
     }
 
-    /// Reads the secret and the records, those that have ended too.
-    ///
-    /// # Errors
-    /// See [`SnapshotError`].
-    pub(crate) fn decode_records(text: &str) -> Result<(Secret, Vec<Record>), SnapshotError> {
-        let (_, secret, records, _) = serde_json::from_str::<SnapshotFields<'_>>(text)?.read()?;
-        Ok((secret, records))
-    }
-
     /// Reads a snapshot, less what has ended by `now`.
     ///
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
+        let Parts { taken_at, secret, records, departed } = Parts::decode(text)?;
+        Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
+    }
+}
+
+/// Holds what a snapshot is made of, what has ended too.
+pub(crate) struct Parts {
+    taken_at: UnixMillis,
+    pub(crate) secret: Secret,
+    pub(crate) records: Vec<Record>,
+    departed: Vec<Departed>,
+}
+
+impl Parts {
+    /// Reads a snapshot.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub(crate) fn decode(text: &str) -> Result<Self, SnapshotError> {
         let mut fields = Fields::parse(text)?;
         let layout = match fields.number("version")? {
             VERSION => Layout::Current,
@@ -160,8 +170,7 @@ impl Snapshot {
         let secret = base64::decode_array(&fields.text(name)?).ok_or(SnapshotError::Field(name))?;
         let records = read_items(&mut fields, "records", |fields| read_record(fields, layout))?;
         let departed = read_items(&mut fields, "departed", |fields| read_departed(fields, layout))?;
-        let secret = Secret::from_bytes(secret);
-        Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
+        Ok(Self { taken_at, secret: Secret::from_bytes(secret), records, departed })
     }
 }
 

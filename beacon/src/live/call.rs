@@ -94,7 +94,7 @@ impl LiveCall {
             Self::Signal(signal) => {
                 let SignalCall { id, from, to, text } = &**signal;
                 let [from, to] = [from, to].map(|Claim { public_key, peer_id }| format!("{public_key}\n{peer_id}"));
-                Some(format!("S{id}\n{from}\n{to}\n{}", in_one_line(text)))
+                Some(format!("S{id}\n{from}\n{to}\n{}", to_line(text)))
             }
             Self::Reads(reads) => Some(format!("R{}", u8::from(*reads))),
             Self::Closed => None,
@@ -122,7 +122,7 @@ impl LiveCall {
             "S" => {
                 let from = read_claim(line("no key")?, line("no name")?)?;
                 let to = read_claim(line("no key")?, line("no name")?)?;
-                let (id, text) = (first.to_owned(), line("no signal")?.to_owned());
+                let (id, text) = (first.to_owned(), from_line(line("no signal")?));
                 Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
             }
             "R" => Ok(Self::Reads(first == "1")),
@@ -131,9 +131,15 @@ impl LiveCall {
     }
 }
 
-/// Returns a message of a client in one line. In its texts there is no line feed, and between them it is as good as a space.
-fn in_one_line(json: &str) -> String {
-    json.replace('\n', " ")
+/// Takes the place of line feeds in a message that is a line. JSON that can be read has none.
+const VERTICAL_TAB: &str = "\u{b}";
+
+fn to_line(json: &str) -> String {
+    json.replace('\n', VERTICAL_TAB)
+}
+
+fn from_line(line: &str) -> String {
+    line.replace(VERTICAL_TAB, "\n")
 }
 
 fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
@@ -200,7 +206,7 @@ impl Pushed {
         match self {
             Self::Reply(text) => Some(format!("R{text}")),
             Self::Bound(text) => Some(format!("B{text}")),
-            Self::Signal(text) => Some(format!("S{text}")),
+            Self::Signal(text) => Some(format!("S{}", to_line(text))),
             Self::Frame(pushed) => Some(frame('F', pushed)),
             Self::CaughtUp(pushed) => Some(frame('C', pushed)),
             Self::Close(_) => None,
@@ -217,7 +223,7 @@ impl Pushed {
         match letter {
             "R" => Ok(Self::Reply(rest.to_owned())),
             "B" => Ok(Self::Bound(rest.to_owned())),
-            "S" => Ok(Self::Signal(rest.to_owned())),
+            "S" => Ok(Self::Signal(from_line(rest))),
             "F" => read_frame(rest).map(Self::Frame),
             "C" => read_frame(rest).map(Self::CaughtUp),
             _ => Err(CallError::Unknown),

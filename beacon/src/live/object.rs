@@ -1,6 +1,5 @@
 //! The object's half: which connections there are, and what is pushed to them.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,90 +17,6 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Viewers;
 use crate::live::call::{ConnectionId, LiveFull, Push, Pushed, SignalCall};
-
-/// Does what an object needs done for its connections. By a table of functions: a host that opens no connection does not
-/// carry the code of what it never does, and for a Worker every byte counts.
-pub(crate) trait LiveSide: Debug {
-    /// Returns how many connections there are.
-    fn len(&self) -> usize;
-
-    /// Opens a connection, and pushes what it missed.
-    fn open(
-        &mut self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        path: NetworkPath,
-        since: Option<Position>,
-        push: &mut Vec<Push>,
-    ) -> Result<(), LiveFull>;
-
-    /// Forgets a connection. What it keeps of the roster another one keeps from now on, if one can.
-    fn close(&mut self, roster: &Roster, id: ConnectionId);
-
-    /// Returns whether the connection is there, and where it counts.
-    fn path(&self, id: ConnectionId) -> Option<NetworkPath>;
-
-    /// Returns whether the connection is bound to this claim.
-    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool;
-
-    /// Lets a connection keep the record of a claim. Returns whether it does: where connections end with the process that
-    /// holds the roster, none keeps anything.
-    fn keep(&mut self, id: ConnectionId, claim: &Claim) -> bool;
-
-    /// Returns the connections whose attachments have changed since this was last called.
-    fn take_changed(&mut self) -> Vec<ConnectionId>;
-
-    /// Returns whether a record was given up by its connection since this was last called, and no other one keeps it.
-    fn take_given_up(&mut self) -> bool;
-
-    /// Writes what a connection keeps.
-    fn attachment(&self, now: UnixMillis, roster: &Roster, id: ConnectionId) -> Option<Result<String, SnapshotError>>;
-
-    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go. `asked` is the `id` of the
-    /// message, and how far the client has come.
-    fn bind(
-        &mut self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        claim: Claim,
-        asked: (Option<&str>, Option<Position>),
-        push: &mut Vec<Push>,
-    );
-
-    /// Hands a signal on to the connection of the claim that it is for, or pushes to its sender why not.
-    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>);
-
-    /// Notes whether the client of a connection reads.
-    fn reads(&mut self, id: ConnectionId, reads: bool);
-
-    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
-    fn catch_up(
-        &self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        since: Option<Position>,
-        push: &mut Vec<Push>,
-    );
-
-    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveSide::flush`] is to
-    /// be called, besides now.
-    fn put(
-        &mut self,
-        now: UnixMillis,
-        claim: Claim,
-        expires_at: UnixMillis,
-        displaced: Option<&Record>,
-    ) -> Option<Duration>;
-
-    /// Notes that a claim left. Returns after which time [`LiveSide::flush`] is to be called, besides now.
-    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration>;
-
-    /// Pushes what has changed to everybody, if that is due.
-    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>);
-}
 
 /// Holds the connections of one community, and what has changed for them.
 #[derive(Debug)]
@@ -297,12 +212,14 @@ impl LiveObject {
     }
 }
 
-impl LiveSide for LiveObject {
-    fn len(&self) -> usize {
+impl LiveObject {
+    /// Returns how many connections there are.
+    pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    fn open(
+    /// Opens a connection, and pushes what it missed.
+    pub(crate) fn open(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -332,7 +249,8 @@ impl LiveSide for LiveObject {
         Ok(())
     }
 
-    fn close(&mut self, roster: &Roster, id: ConnectionId) {
+    /// Forgets a connection. What it keeps of the roster another one keeps from now on, if one can.
+    pub(crate) fn close(&mut self, roster: &Roster, id: ConnectionId) {
         if let Some(position) = self.connections.iter().position(|entry| entry.id == id) {
             self.remove(roster, position);
         }
@@ -341,11 +259,14 @@ impl LiveSide for LiveObject {
         }
     }
 
-    fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
+    /// Returns whether the connection is there, and where it counts.
+    pub(crate) fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
         self.connections.iter().find(|entry| entry.id == id).map(|entry| entry.path)
     }
 
-    fn keep(&mut self, id: ConnectionId, claim: &Claim) -> bool {
+    /// Lets a connection keep the record of a claim. Returns whether it does: where connections end with the process that
+    /// holds the roster, none keeps anything.
+    pub(crate) fn keep(&mut self, id: ConnectionId, claim: &Claim) -> bool {
         if !self.is_kept || self.path(id).is_none() {
             return false;
         }
@@ -359,15 +280,23 @@ impl LiveSide for LiveObject {
         true
     }
 
-    fn take_changed(&mut self) -> Vec<ConnectionId> {
+    /// Returns the connections whose attachments have changed since this was last called.
+    pub(crate) fn take_changed(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.changed)
     }
 
-    fn take_given_up(&mut self) -> bool {
+    /// Returns whether a record was given up by its connection since this was last called, and no other one keeps it.
+    pub(crate) fn take_given_up(&mut self) -> bool {
         std::mem::take(&mut self.has_given_up)
     }
 
-    fn attachment(&self, now: UnixMillis, roster: &Roster, id: ConnectionId) -> Option<Result<String, SnapshotError>> {
+    /// Writes what a connection keeps.
+    pub(crate) fn attachment(
+        &self,
+        now: UnixMillis,
+        roster: &Roster,
+        id: ConnectionId,
+    ) -> Option<Result<String, SnapshotError>> {
         let entry = self.connections.iter().find(|entry| entry.id == id)?;
         let record =
             |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
@@ -376,11 +305,14 @@ impl LiveSide for LiveObject {
         Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), roster, &records))
     }
 
-    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
+    /// Returns whether the connection is bound to this claim.
+    pub(crate) fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
         self.connections.iter().any(|entry| entry.id == id && entry.bound.as_ref() == Some(claim))
     }
 
-    fn bind(
+    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go. `asked` is the `id` of the
+    /// message, and how far the client has come.
+    pub(crate) fn bind(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -404,7 +336,15 @@ impl LiveSide for LiveObject {
         }
     }
 
-    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>) {
+    /// Hands a signal on to the connection of the claim that it is for, or pushes to its sender why not.
+    pub(crate) fn signal(
+        &mut self,
+        now: UnixMillis,
+        roster: &Roster,
+        id: ConnectionId,
+        signal: SignalCall,
+        push: &mut Vec<Push>,
+    ) {
         let SignalCall { id: re, from, to, text } = signal;
         let reply = match self.deliver(now, roster, id, &from, &to) {
             Ok(receiver) => {
@@ -427,13 +367,15 @@ impl LiveSide for LiveObject {
         push.push(Push { to: vec![id], what: Pushed::Reply(reply) });
     }
 
-    fn reads(&mut self, id: ConnectionId, reads: bool) {
+    /// Notes whether the client of a connection reads.
+    pub(crate) fn reads(&mut self, id: ConnectionId, reads: bool) {
         if let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) {
             entry.reads = reads;
         }
     }
 
-    fn catch_up(
+    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
+    pub(crate) fn catch_up(
         &self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -447,7 +389,9 @@ impl LiveSide for LiveObject {
         }
     }
 
-    fn put(
+    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveObject::flush`] is to
+    /// be called, besides now.
+    pub(crate) fn put(
         &mut self,
         now: UnixMillis,
         claim: Claim,
@@ -463,13 +407,20 @@ impl LiveSide for LiveObject {
         self.changed(now, if is_new { Urgency::Urgent } else { Urgency::Renewal })
     }
 
-    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration> {
+    /// Notes that a claim left. Returns after which time [`LiveObject::flush`] is to be called, besides now.
+    pub(crate) fn left(
+        &mut self,
+        now: UnixMillis,
+        ticket: &VerifiedTicket,
+        max_lifetime: Duration,
+    ) -> Option<Duration> {
         self.changes.left(now, ticket, ticket.payload().issued_at.after(max_lifetime));
         self.give_up(&Claim::of(ticket));
         self.changed(now, Urgency::Urgent)
     }
 
-    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
+    /// Pushes what has changed to everybody, if that is due.
+    pub(crate) fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
         if !self.rate.take(now) {
             return;
         }

@@ -132,7 +132,7 @@ impl World {
             ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
         ]);
         let config = config(&all);
-        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_live();
+        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1);
         let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
         Self {
             now: 0,
@@ -703,9 +703,9 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
                 id: "signal-1".to_owned(),
                 from: claim.clone(),
                 to: Claim { public_key: peer(2).key().public_key(), ..claim.clone() },
-                text: "{ }".to_owned(),
+                text: "{\n}".to_owned(),
             })),
-            format!("Ssignal-1\n{key}\nann with space\n{}\nann with space\n{{ }}", peer(2).key().public_key()),
+            format!("Ssignal-1\n{key}\nann with space\n{}\nann with space\n{{\u{b}}}", peer(2).key().public_key()),
         ),
     ] {
         assert_eq!(call.to_text().as_ref(), Some(&text));
@@ -721,7 +721,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     for (pushed, text) in [
         (Pushed::Reply("{}".to_owned()), "R{}"),
         (Pushed::Bound("{}".to_owned()), "B{}"),
-        (Pushed::Signal("{}".to_owned()), "S{}"),
+        (Pushed::Signal("{\n}".to_owned()), "S{\u{b}}"),
         (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
         (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
     ] {
@@ -1071,16 +1071,31 @@ fn openings_have_a_rate_limit_of_their_own() {
 }
 
 #[test]
-fn another_upgrade_and_another_method_are_refused_and_a_host_without_connections_has_no_such_path() {
+fn another_upgrade_and_another_method_are_refused() {
     let mut world = World::new(&[]);
     let Step::Answer(answer) = world.step("/live", Upgrade::Other) else { panic!() };
     assert_eq!(answer.status, 426);
     assert!(answer.headers.contains(&("Sec-WebSocket-Version", "13".to_owned())));
     let post = Head { method: "POST", url: "/live", ..Head::default() };
     assert!(matches!(world.edge.receive(at(0), &post), Step::Answer(answer) if answer.status == 405));
-    let mut edge = Edge::new(world.config.clone(), Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
-    let get = Head { method: "GET", url: "/live", ..Head::default() };
-    assert!(matches!(edge.receive(at(0), &get), Step::Answer(answer) if answer.status == 404));
+}
+
+#[test]
+fn where_headers_are_not_described_the_host_is_asked_for_them() {
+    let config = config(&[("ORIGINS", "https://a.example")]);
+    let mut edge = Edge::new(config, Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
+    let mut open = |headers: &[(&str, &str)]| {
+        let get = Head { method: "GET", url: "/live?community=mainnet", ..Head::default() };
+        let Step::ReadHeaders(read) = edge.receive(at(0), &get) else { panic!("headers are read") };
+        read.resume(&mut edge, at(0), |name| {
+            headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let Step::OpenLive(socket) = open(&[("Upgrade", "WebSocket")]) else { panic!("a socket") };
+    assert!(socket.is_socket() && socket.opening().since.is_none());
+    let Step::OpenLive(stream) = open(&[("Last-Event-ID", "0000000f-5")]) else { panic!("an event stream") };
+    assert!(!stream.is_socket() && stream.opening().since.is_some());
+    assert!(matches!(open(&[("Upgrade", "h2c")]), Step::Answer(answer) if answer.status == 426));
 }
 
 #[test]

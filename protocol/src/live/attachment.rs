@@ -23,7 +23,7 @@ use crate::live::{Claim, LogHead, Position};
 use crate::network::NetworkPath;
 use crate::roster::{Record, Roster};
 use crate::secret::Secret;
-use crate::snapshot::{Snapshot, SnapshotError};
+use crate::snapshot::{Parts, Snapshot, SnapshotError};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -99,7 +99,7 @@ impl Attachment {
             "" => None,
             claim => Some(read_claim(claim).ok_or(AttachmentError::Line("claim"))?),
         };
-        let (secret, records) = Snapshot::decode_records(line("snapshot")?)?;
+        let Parts { secret, records, .. } = Parts::decode(line("snapshot")?)?;
         let sequences =
             sequences.filter(|sequences| sequences.len() == records.len()).ok_or(AttachmentError::Line("sequences"))?;
         Ok(Self {
