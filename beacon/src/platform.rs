@@ -104,6 +104,11 @@ impl Platform {
         self.describes_headers
     }
 
+    /// Returns how many edges share the process.
+    pub(crate) const fn edges(&self) -> u32 {
+        self.edges
+    }
+
     /// Returns how many new communities a minute one edge lets through: its part of what one process may, but never less
     /// than what a single site may name.
     pub(crate) fn new_communities_per_minute(&self) -> u32 {

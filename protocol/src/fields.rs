@@ -27,10 +27,12 @@ pub enum FieldError {
     #[error("the field {0} is there twice")]
     Twice(&'static str),
     /// A field has a value of another kind.
-    #[error("the field {field} must be {expected}")]
+    #[error("the field {field} is {found}, it must be {expected}")]
     Kind {
         /// Its name.
         field: &'static str,
+        /// What it is.
+        found: &'static str,
         /// What it must be.
         expected: &'static str,
     },
@@ -97,7 +99,11 @@ impl<'a> Fields<'a> {
     /// Takes a time.
     pub(crate) fn optional_time(&mut self, field: &'static str) -> Result<Option<UnixMillis>, FieldError> {
         let time = |millis| {
-            UnixMillis::new(millis).ok_or(FieldError::Kind { field, expected: "a time below 2^53 milliseconds" })
+            UnixMillis::new(millis).ok_or(FieldError::Kind {
+                field,
+                found: "a number from 2^53 on",
+                expected: "a time in milliseconds, below 2^53",
+            })
         };
         self.optional_number(field)?.map(time).transpose()
     }
@@ -140,7 +146,9 @@ impl<'a> Fields<'a> {
         choose: impl FnOnce(Json<'a>) -> Option<T>,
     ) -> Result<Option<T>, FieldError> {
         let Some(text) = self.optional_json(field)? else { return Ok(None) };
-        choose(serde_json::from_str(text)?).map(Some).ok_or(FieldError::Kind { field, expected })
+        let value: Json<'_> = serde_json::from_str(text)?;
+        let found = value.kind();
+        choose(value).map(Some).ok_or(FieldError::Kind { field, found, expected })
     }
 }
 
@@ -151,8 +159,23 @@ enum Json<'a> {
     Flag(bool),
     Array(Vec<&'a RawValue>),
     Object(Object<'a>),
-    /// No shape here has such a value: `null`, a number below zero or with a fraction.
-    Other,
+    // No shape here has these.
+    Null,
+    OtherNumber,
+}
+
+impl Json<'_> {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Number(_) => "a whole number",
+            Self::Flag(_) => "true or false",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+            Self::Null => "null",
+            Self::OtherNumber => "a number below zero, with a fraction or from 2^64 on",
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Json<'de> {
@@ -172,7 +195,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Json::Other)
+        Ok(Json::Null)
     }
 
     fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Self::Value, E> {
@@ -184,11 +207,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Json::Other)
+        Ok(Json::OtherNumber)
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Json::Other)
+        Ok(Json::OtherNumber)
     }
 
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -264,7 +287,20 @@ mod tests {
         assert_eq!(fields.number("a").unwrap(), 1);
         assert_eq!(fields.end().unwrap_err().to_string(), "there is no field b");
         let kind = Fields::parse(r#"{"a":9007199254740992}"#).unwrap().time("a").unwrap_err();
-        assert_eq!(kind.to_string(), "the field a must be a time below 2^53 milliseconds");
+        assert_eq!(
+            kind.to_string(),
+            "the field a is a number from 2^53 on, it must be a time in milliseconds, below 2^53"
+        );
+    }
+
+    #[test]
+    fn an_error_says_what_is_there_instead() {
+        for (value, found) in
+            [("null", "null"), ("-1", "a number below zero, with a fraction or from 2^64 on"), ("[]", "an array")]
+        {
+            let error = Fields::parse(&format!(r#"{{"a":{value}}}"#)).unwrap().text("a").unwrap_err();
+            assert_eq!(error.to_string(), format!("the field a is {found}, it must be a text"));
+        }
     }
 
     #[test]
