@@ -179,7 +179,7 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
 }
 
 fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live().with_turn()
+    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn()
 }
 
 /// A list that is on its way, and who waits for it.
