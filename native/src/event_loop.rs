@@ -186,7 +186,7 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
 }
 
 fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
-    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live().with_turn();
+    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
     match door {
         Some(door) => edge.with_goop2(door.clone()),
         None => edge,

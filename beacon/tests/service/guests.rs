@@ -612,8 +612,7 @@ fn a_viewer_of_our_own_that_asks_for_guests_is_told_who_is_there_and_what_change
 
 #[test]
 fn guests_are_told_over_a_socket_where_there_is_a_door_and_to_whoever_asks() {
-    let World { edge, .. } = World::new();
-    let mut edge = edge.with_live();
+    let World { mut edge, .. } = World::new();
     for (url, upgrade, expected) in [
         ("/live?community=friends&guests=1", Upgrade::WebSocket, true),
         ("/live?community=friends", Upgrade::WebSocket, false),
