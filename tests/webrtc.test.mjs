@@ -104,6 +104,7 @@ function startBeacon() {
 
 /** What carries signals in a page where this process is between it and the others. */
 const CARRIED_HERE = `{
+  iceServers: async () => [],
   sendSignal: async (id, text) => {
     const refusal = await carry(text);
     if (refusal) throw new Error(refusal);
