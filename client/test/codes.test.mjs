@@ -11,12 +11,28 @@ import { isCode } from "../build/internals.js";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule tells a client";
 const LIVE = "what this library never sends over a connection to a beacon";
+const MAILBOX = "of mailboxes, for which this library does not ask";
 
 const NOT_EXPLAINED = {
   ANSWER_TOO_LARGE: PUBLISHER,
+  CONTENT_MISMATCH: MAILBOX,
   LIFETIME_TOO_SHORT: PUBLISHER,
+  MAILBOX_CLOSED: MAILBOX,
+  MAILBOX_FULL: MAILBOX,
+  MAILBOX_UNKNOWN: MAILBOX,
+  NOT_A_READER: MAILBOX,
+  NOT_THE_OWNER: MAILBOX,
+  PREKEYS_UNKNOWN: MAILBOX,
+  PROOF_REQUIRED: MAILBOX,
+  REPLAYED: MAILBOX,
+  SEQUENCE_TAKEN: MAILBOX,
   SINCE_INVALID: LIVE,
+  SIZE_NOT_A_BUCKET: MAILBOX,
+  SLOT_STRUCK_OFF: MAILBOX,
+  SLOT_UNKNOWN: MAILBOX,
+  STALE_REVISION: MAILBOX,
   TOO_MANY: PUBLISHER,
+  UNACKNOWLEDGED_LIMIT: MAILBOX,
 };
 const CONNECTION = "a connection of this page's, of which no beacon knows";
 const ONLY_OURS = {
