@@ -1,10 +1,10 @@
 // A client of `GET /live`, by the rules of the specification alone: a WebSocket or an event stream, and what it holds.
 
 import assert from "node:assert/strict";
-import { sign } from "node:crypto";
+import { randomUUID, sign } from "node:crypto";
 import { once } from "node:events";
 import { ADDRESS_HEADER } from "./http.mjs";
-import { canonical } from "./ticket.mjs";
+import { canonical, signTicket } from "./ticket.mjs";
 
 const claimOf = (ticket) => `${ticket.payload.peerId} ${ticket.publicKey}`;
 
@@ -115,10 +115,50 @@ export class Live {
     return this.ask({ t: "bind", audience, peerId, publicKey, signature });
   }
 
+  /** Sends a signal, or the text of one, and waits for the answer to it. */
+  signal(signal) {
+    const { id } = typeof signal === "string" ? JSON.parse(signal) : signal;
+    const before = this.messages.length;
+    this.send(signal);
+    return this.until(() => this.messages.slice(before).find(({ re }) => re === id));
+  }
+
   async close() {
     this.socket.close();
     await this.closed;
   }
+}
+
+/**
+ * A signal that is good now, unless the overrides make it a bad one. Fields are signed as overridden.
+ *
+ * @param {import("./ticket.mjs").Peer} from
+ * @param {import("./ticket.mjs").Peer} to
+ * @param {{ community?: string } & Record<string, unknown>} [overrides]
+ */
+export function signSignal(from, to, { community = "mainnet", ...overrides } = {}) {
+  const fields = {
+    id: randomUUID().slice(0, 13),
+    kind: "offer",
+    to: to.peerId,
+    toKey: to.publicKey,
+    from: from.peerId,
+    fromKey: from.publicKey,
+    at: Date.now(),
+    data: "v=0",
+    ...overrides,
+  };
+  const signed = `rendezvous-live-v1:signal\n${canonical({ ...fields, community })}`;
+  return { t: "signal", ...fields, signature: sign(null, Buffer.from(signed), from.privateKey).toString("base64") };
+}
+
+/** Opens a socket of a peer that is listed and bound. */
+export async function joinLive(url, peer, { community = "mainnet", ...options }) {
+  const live = await openLive(url, { community, ...options });
+  const { listed } = await live.announce(signTicket(peer, { community }));
+  assert.ok(listed);
+  assert.equal((await live.bind(peer)).t, "bound");
+  return live;
 }
 
 /** Opens a socket, and waits until it holds what there is. */

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HOSTS, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER, announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
-import { Live, View, frameOf, openLive, upgradeRequest } from "./live.mjs";
+import { Live, View, frameOf, joinLive, openLive, signSignal, upgradeRequest } from "./live.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0", ANSWER_LIMIT: "200" };
@@ -252,6 +252,79 @@ for (const host of HOSTS.filter(({ hasLive }) => hasLive)) describe(host.name, (
     await Promise.all([...all, ...mine].map((live) => live.close()));
   });
 
+  test("two peers signal each other, and every signal comes as it was sent", async () => {
+    const community = newCommunity();
+    const [ann, bob] = [newPeer({ peerId: "ann" }), newPeer({ peerId: "bob" })];
+    const [a, b] = await Promise.all([ann, bob].map((peer) => joinLive(url, peer, { community, address: newAddress() })));
+    const texts = [];
+    for (const { socket } of [a, b]) socket.addEventListener("message", ({ data }) => data.includes('"signal"') && texts.push(data));
+    const data = `v=0\r\n${"é𝄞\"\\".repeat(900)}`;
+    const offer = JSON.stringify(signSignal(ann, bob, { community, data, id: "offer-0001" }), null, 1);
+    assert.deepEqual(await a.signal(offer), { t: "delivered", re: "offer-0001" });
+    const re = Buffer.alloc(32, 1).toString("base64");
+    const answer = JSON.stringify({ ...signSignal(bob, ann, { community, kind: "answer", re, id: "answer-001" }), ticket: signTicket(bob, { community }) });
+    assert.deepEqual(await b.signal(answer), { t: "delivered", re: "answer-001" });
+    const candidate = JSON.stringify(signSignal(ann, bob, { community, kind: "candidate", re, id: "candidate-1" }));
+    assert.deepEqual(await a.signal(candidate), { t: "delivered", re: "candidate-1" });
+    await b.until(() => texts.length === 3);
+    assert.deepEqual(texts.sort(), [offer, answer, candidate].sort());
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  test("a signal is refused by name: forged, handed on by another, too old, of nobody, to nobody, too long, too fast", async () => {
+    const community = newCommunity();
+    const [ann, bob, eve] = ["ann", "bob", "eve"].map((peerId) => newPeer({ peerId }));
+    const [a, b, e] = await Promise.all([ann, bob, eve].map((peer) => joinLive(url, peer, { community, address: newAddress() })));
+    const code = async (live, signal) => (await live.signal(signal)).code;
+    const genuine = signSignal(ann, bob, { community });
+    assert.equal(await code(e, genuine), "ANOTHER_PEER", "what ann signed, sent by eve");
+    assert.equal(await code(e, signSignal({ ...eve, publicKey: ann.publicKey }, bob, { community })), "ANOTHER_PEER");
+    assert.equal(await code(e, signSignal({ ...eve, peerId: "ann" }, bob, { community })), "ANOTHER_PEER");
+    assert.equal(await code(a, signSignal(ann, bob, { community, at: Date.now() - 31_000 })), "SIGNAL_TIME");
+    assert.equal(await code(a, signSignal(ann, bob, { community, at: Date.now() + 35_000 })), "SIGNAL_TIME");
+    assert.equal(await code(a, signSignal(ann, newPeer(), { community })), "PEER_ABSENT");
+    assert.equal(await code(a, signSignal(ann, { ...bob, publicKey: eve.publicKey }, { community })), "PEER_ABSENT", "another's key");
+    await b.close();
+    await eventually(() => code(a, signSignal(ann, bob, { community })), (found) => found === "PEER_ABSENT");
+
+    const unbound = await openLive(url, { community, address: newAddress() });
+    assert.equal(await code(unbound, signSignal(eve, ann, { community })), "NOT_BOUND");
+    await unbound.close();
+    assert.ok(a.messages.concat(e.messages).every(({ t }) => t !== "signal"), "nothing of it has come anywhere");
+
+    let sent = 0;
+    for (;;) {
+      const answer = await e.signal(signSignal(eve, bob, { community }));
+      if (answer.code === "TOO_FAST") {
+        assert.ok(answer.retryAfterMs > 0 && answer.retryAfterMs <= 3_000);
+        break;
+      }
+      assert.equal(answer.code, "PEER_ABSENT");
+      assert.ok((sent += 1) <= 12);
+    }
+    e.send(signSignal(eve, ann, { community, data: "x".repeat(12_000) }));
+    assert.deepEqual(await e.closed, { code: 1009, reason: "TOO_LONG" });
+    await a.close();
+  });
+
+  test("a flood of signals from one site takes nothing of what another site may send", async () => {
+    const community = newCommunity();
+    const bob = newPeer({ peerId: "bob" });
+    const b = await joinLive(url, bob, { community, address: newAddress() });
+    const site = newAddress().replace(/1$/, "");
+    const crowd = Array.from({ length: 6 }, () => newPeer());
+    const flood = await Promise.all(crowd.map((peer, number) => joinLive(url, peer, { community, address: `${site}${number + 1}` })));
+    const answers = await Promise.all(flood.flatMap((live, at) => Array.from({ length: 5 }, () => live.signal(signSignal(crowd[at], bob, { community })))));
+    const refused = answers.filter(({ code }) => code === "PEER_BUSY");
+    assert.ok(answers.length - refused.length <= 5 && refused.every(({ retryAfterMs }) => retryAfterMs > 0 && retryAfterMs <= 10_000), JSON.stringify(answers));
+    const ann = newPeer({ peerId: "ann" });
+    const a = await joinLive(url, ann, { community, address: newAddress() });
+    for (let times = 0; times < 4; times += 1) assert.equal((await a.signal(signSignal(ann, bob, { community }))).t, "delivered");
+    await b.until(({ messages }) => messages.filter(({ from }) => from === "ann").length === 4);
+    assert.equal(b.messages.filter(({ t }) => t === "signal").length, answers.length - refused.length + 4);
+    await Promise.all([a, b, ...flood].map((live) => live.close()));
+  });
+
   test("nothing unusual is in the log, and no address", () => {
     assert.deepEqual(log.filter((line) => !host.notes.some((note) => line.includes(note))), []);
   });
@@ -305,6 +378,29 @@ for (const host of HOSTS.filter(({ hasLive }) => hasLive)) describe(host.name, (
       assert.equal(closeCode(bytes), 4108);
       assert.ok(bytes.length > 262_144 && bytes.length < 262_144 + 65_536 + 4_096, `${bytes.length} bytes`);
       await viewer.close();
+    });
+  });
+
+  test("one that does not read is handed no signals, and is again once it does", async () => {
+    await withHost(host, { vars: UNCACHED }, async ({ url }) => {
+      const crowd = Array.from({ length: 160 }, (_, number) => newPeer({ peerId: `${String(number).padStart(3, "0")}${"p".repeat(125)}` }));
+      const largest = { userId: `"`.repeat(128), data: `"`.repeat(512), nonce: Buffer.alloc(32).toString("base64"), community: "mainnet" };
+      const answers = await Promise.all(crowd.map((peer, number) => announce(url, signTicket(peer, largest), { address: `10.${number}.0.1` })));
+      for (const { status } of answers) assert.equal(status, 200);
+      const [ann, bob] = [newPeer({ peerId: "ann" }), newPeer({ peerId: "bob" })];
+      await announce(url, signTicket(bob), { address: "10.231.0.1" });
+      const b = new Live(url, { address: "10.231.0.1", acknowledge: false });
+      await b.until(({ messages }) => messages.filter(({ position }) => position).length >= 5);
+      assert.equal((await b.bind(bob)).t, "bound");
+      const a = await joinLive(url, ann, { address: "10.230.0.1" });
+      const busy = await a.signal(signSignal(ann, bob));
+      assert.deepEqual([busy.code, busy.retryAfterMs], ["PEER_BUSY", 20_000]);
+      const { position } = b.messages.findLast(({ position }) => position);
+      b.send({ t: "ack", seq: Number(position.split("-")[1]) });
+      await b.until(({ view }) => view.isWhole);
+      assert.equal((await a.signal(signSignal(ann, bob))).t, "delivered");
+      await b.until(({ messages }) => messages.some(({ t }) => t === "signal"));
+      await Promise.all([a.close(), b.close()]);
     });
   });
 

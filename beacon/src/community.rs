@@ -229,6 +229,17 @@ impl CommunityObject {
                     effects.push.push(Push { to: vec![id], what: Pushed::Reply(message.to_text()) });
                 }
             }
+            LiveCall::Signal(signal) => {
+                self.roster.expire(now);
+                if let Some(live) = &mut self.live {
+                    live.signal(now, &self.roster, id, *signal, &mut effects.push);
+                }
+            }
+            LiveCall::Reads(reads) => {
+                if let Some(live) = &mut self.live {
+                    live.reads(id, reads);
+                }
+            }
             LiveCall::CatchUp(since) => {
                 if let Some(live) = &self.live {
                     live.catch_up(now, &mut self.roster, id, since, &mut effects.push);

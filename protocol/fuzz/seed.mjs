@@ -22,6 +22,10 @@ write(
   [...read("capsules.json"), ...read("trust.json")].map(({ name, file }) => [name, file]),
 );
 write(
+  "signal",
+  read("signals.json").flatMap(({ name, signal }) => (signal === undefined ? [] : [[name, signal]])),
+);
+write(
   "root",
   read("roots.json").flatMap(({ name, trusted, chain }) => [
     [`${name}_trusted`, trusted],

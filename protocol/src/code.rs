@@ -21,7 +21,7 @@ pub enum Code {
     CommunityMismatch,
     /// A community that is not served here.
     CommunityUnknown,
-    /// A ticket beside the one that stays.
+    /// A ticket beside the one that stays, or a signal that came before.
     Duplicate,
     /// Something that is over.
     Expired,
@@ -41,12 +41,18 @@ pub enum Code {
     MethodNotAllowed,
     /// A request for another host, or by a page that has no business with this one.
     MisdirectedRequest,
+    /// Something that only a connection that is bound to a listed claim may do.
+    NotBound,
     /// A path that does not exist.
     NotFound,
-    /// A binding to a claim that is not listed.
+    /// A binding to a claim that is not listed, or a signal of one.
     NotListed,
     /// Something from the reader's future.
     NotYetValid,
+    /// A signal to a claim that has no bound connection.
+    PeerAbsent,
+    /// A signal to a claim that is sent too many, or does not read.
+    PeerBusy,
     /// Something by a key that is revoked.
     RevokedPublicKey,
     /// A capsule older than one that was accepted.
@@ -55,6 +61,8 @@ pub enum Code {
     RootExpired,
     /// A root that is not the next one.
     RootOutOfSequence,
+    /// A signal of another time than now.
+    SignalTime,
     /// A signature that does not fit, or is missing.
     SignatureInvalid,
     /// A `since` that is not a position.
@@ -81,7 +89,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -101,13 +109,17 @@ impl Code {
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::MisdirectedRequest,
+        Self::NotBound,
         Self::NotFound,
         Self::NotListed,
         Self::NotYetValid,
+        Self::PeerAbsent,
+        Self::PeerBusy,
         Self::RevokedPublicKey,
         Self::Rollback,
         Self::RootExpired,
         Self::RootOutOfSequence,
+        Self::SignalTime,
         Self::SignatureInvalid,
         Self::SinceInvalid,
         Self::StaleTicket,
@@ -143,13 +155,17 @@ impl Code {
             Self::Malformed => "MALFORMED",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::MisdirectedRequest => "MISDIRECTED_REQUEST",
+            Self::NotBound => "NOT_BOUND",
             Self::NotFound => "NOT_FOUND",
             Self::NotListed => "NOT_LISTED",
             Self::NotYetValid => "NOT_YET_VALID",
+            Self::PeerAbsent => "PEER_ABSENT",
+            Self::PeerBusy => "PEER_BUSY",
             Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
             Self::Rollback => "ROLLBACK",
             Self::RootExpired => "ROOT_EXPIRED",
             Self::RootOutOfSequence => "ROOT_OUT_OF_SEQUENCE",
+            Self::SignalTime => "SIGNAL_TIME",
             Self::SignatureInvalid => "SIGNATURE_INVALID",
             Self::SinceInvalid => "SINCE_INVALID",
             Self::StaleTicket => "STALE_TICKET",

@@ -154,8 +154,55 @@ pub const LIVE_CONNECTIONS_PER_HOUSEHOLD: usize = 16;
 /// A client may open one connection on `GET /live` for every so many requests of its rate limit.
 pub const LIVE_OPENING_REQUESTS: u32 = 10;
 
-/// Bytes of a message that a client sends.
+/// Bytes of a message that a client sends, unless it is a signal.
 pub const LIVE_CLIENT_MESSAGE_MAX_BYTES: usize = BODY_MAX_BYTES;
+
+/// Bytes of a signal: its data, its sender's ticket, about 700 bytes of the rest, and room for escapes.
+pub const LIVE_SIGNAL_MESSAGE_MAX_BYTES: usize = 12_288;
+
+/// Bytes of a signal's data, in UTF-8. Browsers describe a data channel in some 400 bytes and their candidates, audio and
+/// video in 1,500 to 6,000.
+pub const LIVE_SIGNAL_DATA_MAX_BYTES: usize = 8_192;
+
+/// How far a signal's time may lie from a beacon's clock.
+pub const LIVE_SIGNAL_SKEW: Duration = Duration::from_secs(30);
+
+/// How far a signal's time may lie from its receiver's clock, which need not be the beacon's.
+pub const LIVE_SIGNAL_SKEW_RECEIVED: Duration = Duration::from_secs(45);
+
+/// How long a receiver remembers a signal: from [`LIVE_SIGNAL_SKEW_RECEIVED`] before its time until as long after.
+pub const LIVE_SIGNAL_REPLAY: Duration = Duration::from_secs(90);
+
+/// Signals that a receiver remembers, at about 100 bytes each.
+pub const LIVE_SIGNALS_REMEMBERED: usize = 1_024;
+
+/// The same of one key: an honest one sends 10 + 90 / 3 = 40 in that time.
+pub const LIVE_SIGNALS_REMEMBERED_OF_KEY: usize = 64;
+
+/// Signals that a client may send at once.
+pub const LIVE_SIGNALS_AT_ONCE: u64 = 10;
+
+/// Time in which a client gains one signal more.
+pub const LIVE_SIGNAL_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Signals that a peer may be sent at once, by everybody together.
+pub const LIVE_SIGNALS_RECEIVED_AT_ONCE: u64 = 20;
+
+/// Of these, those that only the first signal of a site may take.
+pub const LIVE_SIGNALS_FOR_NEW_SITES: u64 = LIVE_SIGNALS_RECEIVED_AT_ONCE / 4;
+
+/// Time in which a peer may be sent one signal more.
+pub const LIVE_SIGNAL_RECEIVED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Signals that the peers of one site may send to one peer at once. With [`LIVE_SIGNAL_OF_SITE_INTERVAL`] that is never a
+/// quarter of what everybody together may send.
+pub const LIVE_SIGNALS_OF_SITE_AT_ONCE: u64 = 4;
+
+/// Time in which a site gains one signal more to one peer.
+pub const LIVE_SIGNAL_OF_SITE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A site of which a peer was sent nothing for so long is new to it. Until then its bucket is full again.
+pub const LIVE_SIGNAL_SITE_FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Bytes of a message that a beacon sends.
 pub const LIVE_MESSAGE_MAX_BYTES: usize = 65_536;

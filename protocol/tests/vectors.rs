@@ -10,10 +10,11 @@ use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleRules, TicketStatus, Trust};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
+use rendezvous_protocol::live::{Claim, ClientMessage, Confirmation, SeenSignals, SignalError, SignalRules};
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::root_walk::{FoundFile, RootWalk};
-use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
+use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +24,7 @@ const TICKETS: &str = include_str!("../../tests/vectors/tickets.json");
 const CAPSULES: &str = include_str!("../../tests/vectors/capsules.json");
 const SPELLINGS: &str = include_str!("../../tests/vectors/spellings.json");
 const ROOTS: &str = include_str!("../../tests/vectors/roots.json");
+const SIGNALS: &str = include_str!("../../tests/vectors/signals.json");
 const TRUST: &str = include_str!("../../tests/vectors/trust.json");
 
 // Counted, so that a file that lost its cases cannot pass.
@@ -30,6 +32,8 @@ const TICKET_CASES: usize = 128;
 const CAPSULE_CASES: usize = 16;
 const ROOT_CASES: usize = 125;
 const TRUST_CASES: usize = 124;
+const SIGNAL_CASES: usize = 86;
+const CONFIRMATION_CASES: usize = 9;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,6 +152,56 @@ impl RevokedLists {
             beacons: self.beacons.clone(),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SignalOrConfirmation {
+    Signal(SignalCase),
+    Confirmation(ConfirmationCase),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalCase {
+    name: String,
+    expect: String,
+    now: UnixMillis,
+    community: String,
+    /// The receiver's claim.
+    own: (String, String),
+    /// The claims of which the receiver holds a ticket.
+    present: Vec<(String, String)>,
+    /// `id` and sender's key of what has come before.
+    seen: Vec<(String, String)>,
+    canonical: Option<String>,
+    /// Of the signed bytes, in base64.
+    sha256: Option<String>,
+    signal: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfirmationCase {
+    name: String,
+    expect: String,
+    canonical: String,
+    confirm: ConfirmationFields,
+    signature: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConfirmationFields {
+    answer: String,
+    community: String,
+    key: String,
+    offer: String,
+    peer_key: String,
+}
+
+fn claim((peer_id, key): &(String, String)) -> Claim {
+    Claim { public_key: PublicKey::from_text(key).unwrap(), peer_id: PeerId::new(peer_id).unwrap() }
 }
 
 fn texts(keys: &BTreeSet<PublicKey>) -> BTreeSet<String> {
@@ -299,6 +353,62 @@ fn every_ticket_has_the_expected_outcome() {
                 ..*case
             });
             if again.as_ref() == Ok(&ticket) { Ok(()) } else { Err(format!("its normal form gives {again:?}")) }
+        },
+    );
+}
+
+fn verify_signal(case: &SignalCase) -> Result<(), String> {
+    let community = Community::new(&case.community).unwrap();
+    let signal = match ClientMessage::parse(&case.signal) {
+        Ok(ClientMessage::Signal(signal)) => signal,
+        Ok(other) => return Err(format!("{other:?} is no signal")),
+        Err(_) => return check_outcome(&case.expect, "MALFORMED"),
+    };
+    if let (Some(canonical), Some(sha256)) = (&case.canonical, &case.sha256) {
+        // Of one that was changed on its way they are those of what its sender signed.
+        let is_as_signed = signal.signed_bytes(&community) == *canonical;
+        assert_eq!(is_as_signed, base64::encode(&signal.digest(&community)) == *sha256, "{}", case.name);
+        if !is_as_signed && case.expect != "SIGNATURE_INVALID" {
+            return Err(format!("it signs {}", signal.signed_bytes(&community)));
+        }
+    }
+    let (own, present) = (claim(&case.own), case.present.iter().map(claim).collect());
+    let mut seen = SeenSignals::default();
+    for (id, key) in &case.seen {
+        seen.insert(case.now, PublicKey::from_text(key).unwrap(), id).unwrap();
+    }
+    let rules = SignalRules { own: &own, present: &present, tickets: TicketRules::new(&community) };
+    let outcome = signal.verify(&rules, case.now, &mut seen);
+    check_outcome(&case.expect, outcome.as_ref().map_or_else(SignalError::code, |()| "ok"))?;
+    let again = signal.verify(&rules, case.now, &mut seen);
+    if outcome.is_err() || again == Err(SignalError::Duplicate) { Ok(()) } else { Err(format!("again: {again:?}")) }
+}
+
+fn verify_confirmation(case: &ConfirmationCase) -> Result<(), String> {
+    let ConfirmationFields { answer, community, key, offer, peer_key } = &case.confirm;
+    let [offer, answer] = [offer, answer].map(|text| base64::decode_array(text).unwrap());
+    let community = &Community::new(community).unwrap();
+    let [key, peer_key] = [key, peer_key].map(|text| PublicKey::from_text(text).unwrap());
+    let confirmation = Confirmation { community, offer, answer, key, peer_key };
+    assert_eq!(confirmation.signed_bytes(), case.canonical, "{}", case.name);
+    let fits = confirmation.verify_signature(&base64::decode_array(&case.signature).unwrap());
+    check_outcome(&case.expect, if fits { "ok" } else { "SIGNATURE_INVALID" })
+}
+
+#[test]
+fn every_signal_and_every_confirmation_has_the_expected_outcome() {
+    let cases: Vec<SignalOrConfirmation> = serde_json::from_str(SIGNALS).unwrap();
+    let confirmations = cases.iter().filter(|case| matches!(case, SignalOrConfirmation::Confirmation(_))).count();
+    assert_eq!((cases.len() - confirmations, confirmations), (SIGNAL_CASES, CONFIRMATION_CASES));
+    check(
+        &cases,
+        |case| match case {
+            SignalOrConfirmation::Signal(case) => &case.name,
+            SignalOrConfirmation::Confirmation(case) => &case.name,
+        },
+        |case| match case {
+            SignalOrConfirmation::Signal(case) => verify_signal(case),
+            SignalOrConfirmation::Confirmation(case) => verify_confirmation(case),
         },
     );
 }

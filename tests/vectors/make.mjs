@@ -1,10 +1,10 @@
-// Makes roots.json, trust.json and spellings.json, the cases of tickets.json whose names begin with `data_`, and the field
+// Makes roots.json, trust.json, spellings.json and signals.json, the cases of tickets.json whose names begin with `data_`, and the field
 // `canonical` of tickets.json and capsules.json: `node tests/vectors/make.mjs` writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
 
-import { createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { canonical, rawPublicKey, readPrivateKey, signTicket } from "../ticket.mjs";
@@ -665,6 +665,170 @@ function makeData() {
   return cases;
 }
 
+/** Cases of signals from one peer, `ann`, to another, `bob`, and of what both confirm. */
+export function makeSignals() {
+  const cases = [];
+  const [ann, bob, eve] = [t1, t2, t3].map((each, at) => ({ ...each, peerId: ["ann", "bob", "eve"][at] }));
+  const COMMUNITY = "mainnet";
+  const claim = ({ peerId, text }) => [peerId, text];
+  const hash = (text) => createHash("sha256").update(text).digest("base64");
+  const bytes = ({ at, community, data, from, fromKey, id, kind, re, to, toKey }) => {
+    const signed = { at, community, data, from, fromKey, id, kind, ...(re !== undefined && { re }), to, toKey };
+    return `rendezvous-live-v1:signal\n${canonical(signed)}`;
+  };
+  /** A signal as it is sent. What is overridden is signed so; what is in `after` is put in after signing. */
+  const make = (overrides = {}, { after = {}, by = ann, community = COMMUNITY } = {}) => {
+    const fields = {
+      id: "offer-0001",
+      kind: "offer",
+      to: bob.peerId,
+      toKey: bob.text,
+      from: ann.peerId,
+      fromKey: ann.text,
+      at: NOW,
+      data: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n",
+      ...overrides,
+    };
+    const text = bytes({ ...fields, community });
+    return { text, sent: { t: "signal", ...fields, signature: by.sign(text), ...after } };
+  };
+  const ticketOf = (peer, overrides = {}) => {
+    const fixed = { userId: "user", issuedAt: NOW - 1_000, nonce: Buffer.alloc(12, 1).toString("base64"), community: COMMUNITY };
+    return signTicket({ ...peer, publicKey: peer.text }, { ...fixed, ...overrides });
+  };
+  const offer = make();
+  const OFFER = hash(offer.text);
+  const answerFields = { id: "answer-001", kind: "answer", re: OFFER, to: ann.peerId, toKey: ann.text, from: bob.peerId, fromKey: bob.text };
+  const answer = make(answerFields, { by: bob });
+
+  /**
+   * @param {string} name
+   * @param {string} expect
+   * @param {{ text?: string, sent: object | string }} signal
+   */
+  const push = (name, expect, { text, sent }, { own = bob, present = [ann], seen = [], community = COMMUNITY, now = NOW } = {}) =>
+    cases.push({
+      name,
+      expect,
+      now,
+      community,
+      own: claim(own),
+      present: present.map(claim),
+      seen: seen.map(([id, { text }]) => [id, text]),
+      ...(expect === "MALFORMED" ? {} : { canonical: text, sha256: hash(text) }),
+      signal: typeof sent === "string" ? sent : JSON.stringify(sent),
+    });
+  const good = (name, signal, options) => push(name, "ok", signal, options);
+
+  good("offer", offer);
+  good("answer", answer, { own: ann, present: [bob] });
+  good("candidate_of_whoever_offered", make({ id: "candidate_1", kind: "candidate", re: OFFER, data: "candidate:1 1 UDP 1 192.0.2.1 9 typ host" }));
+  good("candidate_of_whoever_answers", make({ ...answerFields, id: "candidate-2", kind: "candidate", data: "x" }, { by: bob }), { own: ann, present: [bob] });
+  good("as_a_beacon_hands_it_on_in_another_order", { ...offer, sent: Object.fromEntries(Object.entries(offer.sent).reverse()) });
+  good("with_white_space", { ...offer, sent: JSON.stringify(offer.sent, null, " ") });
+  good("data_that_needs_escapes", make({ data: '"\\/\b\f\n\r\t\u0000\u001f\u007f\u2028é𝄞<>&' }));
+  const escaped = make({ data: "é𝄞/" });
+  good("data_written_as_escapes", { ...escaped, sent: JSON.stringify(escaped.sent).replace("é𝄞/", "\\u00E9\\ud834\\uDD1E\\/") });
+  good("data_of_8192_bytes", make({ data: "é".repeat(4_096) }));
+  good("shortest_id", make({ id: "aZ09_-aa" }));
+  good("longest_id", make({ id: "a".repeat(32) }));
+  good("45_s_old", make({ at: NOW - 45_000 }));
+  good("45_s_ahead", make({ at: NOW + 45_000 }));
+  good("sender_known_by_the_ticket_in_it", make({}, { after: { ticket: ticketOf(ann) } }), { present: [] });
+  good("ticket_that_is_not_needed", make({}, { after: { ticket: ticketOf(ann) } }));
+  good("same_id_of_another_sender_seen", offer, { seen: [[offer.sent.id, eve]] });
+  good("sender_with_the_receivers_name", make({ from: bob.peerId }), { present: [{ ...ann, peerId: bob.peerId }] });
+
+  const bad = (name, code, signal, options) => push(name, code, signal, options);
+  bad("for_another_name", "ANOTHER_PEER", make({ to: "bobby" }));
+  bad("for_another_key", "ANOTHER_PEER", make({ toKey: eve.text }));
+  bad("own_signal_handed_back", "ANOTHER_PEER", offer, { own: ann, present: [ann, bob] });
+  bad("receiver_changed_after_signing", "SIGNATURE_INVALID", make({ to: eve.peerId, toKey: eve.text }, { after: { to: bob.peerId, toKey: bob.text } }));
+  bad("signed_for_another_community", "SIGNATURE_INVALID", make({}, { community: "testnet" }));
+  bad("replayed_in_another_community", "SIGNATURE_INVALID", offer, { community: "testnet" });
+  bad("signed_by_another_key", "SIGNATURE_INVALID", make({}, { by: eve }));
+  bad("another_senders_name", "NOT_LISTED", make({ from: "annie" }));
+  bad("another_senders_key", "NOT_LISTED", make({ fromKey: eve.text }, { by: eve }));
+  bad("sender_not_present", "NOT_LISTED", offer, { present: [eve] });
+  bad("fingerprint_changed_on_the_way", "SIGNATURE_INVALID", make({ data: "a=fingerprint:sha-256 00" }, { after: { data: "a=fingerprint:sha-256 01" } }));
+  bad("id_changed_on_the_way", "SIGNATURE_INVALID", make({}, { after: { id: "offer-0002" } }));
+  bad("time_changed_on_the_way", "SIGNATURE_INVALID", make({}, { after: { at: NOW + 1 } }));
+  bad("answer_made_a_candidate", "SIGNATURE_INVALID", make(answerFields, { by: bob, after: { kind: "candidate" } }), { own: ann, present: [bob] });
+  bad("answer_to_another_offer", "SIGNATURE_INVALID", make(answerFields, { by: bob, after: { re: hash("") } }), { own: ann, present: [bob] });
+  bad("signed_as_a_ticket_is", "SIGNATURE_INVALID", make({}, { after: { signature: ann.sign(offer.text.split("\n")[1]) } }));
+  bad("signed_as_a_confirmation_is", "SIGNATURE_INVALID", make({}, { after: { signature: ann.sign(offer.text.replace(":signal", ":confirm")) } }));
+  bad("key_of_small_order", "SIGNATURE_INVALID", make({ fromKey: identity.text }, { after: { signature: identity.line().trim().split(" ")[1] } }), {
+    present: [{ ...identity, peerId: ann.peerId }],
+  });
+  bad("more_than_45_s_old", "SIGNAL_TIME", make({ at: NOW - 45_001 }));
+  bad("more_than_45_s_ahead", "SIGNAL_TIME", make({ at: NOW + 45_001 }));
+  bad("seen_before", "DUPLICATE", offer, { seen: [[offer.sent.id, ann]] });
+  bad("seen_before_with_other_data", "DUPLICATE", make({ data: "other" }), { seen: [[offer.sent.id, ann]] });
+  const withTicket = (ticket) => make({}, { after: { ticket } });
+  bad("ticket_of_another", "NOT_LISTED", withTicket(ticketOf(eve)), { present: [] });
+  bad("ticket_of_another_name", "NOT_LISTED", withTicket(ticketOf({ ...ann, peerId: "annie" })), { present: [] });
+  bad("ticket_that_has_ended", "EXPIRED", withTicket(ticketOf(ann, { issuedAt: NOW - 180_000 })), { present: [] });
+  bad("ticket_for_another_community", "COMMUNITY_MISMATCH", withTicket(ticketOf(ann, { community: "testnet" })), { present: [] });
+  bad("ticket_to_leave", "MALFORMED", withTicket(ticketOf(ann, { leave: true })), { present: [] });
+  bad("ticket_forged", "SIGNATURE_INVALID", withTicket({ ...ticketOf(ann), signature: ticketOf(eve).signature }), { present: [] });
+
+  const shape = (name, change) => bad(name, "MALFORMED", { sent: change(structuredClone(offer.sent)) });
+  for (const field of ["id", "kind", "to", "toKey", "from", "fromKey", "at", "data", "signature"])
+    shape(`without_${field}`, ({ [field]: _, ...rest }) => rest);
+  const set = (name, fields) => shape(name, (sent) => ({ ...sent, ...fields }));
+  set("unknown_field", { seq: 1 });
+  set("ticket_null", { ticket: null });
+  set("ticket_as_text", { ticket: "{}" });
+  set("id_of_7", { id: "a".repeat(7) });
+  set("id_of_33", { id: "a".repeat(33) });
+  set("id_with_a_space", { id: "offer 0001" });
+  set("id_null", { id: null });
+  set("kind_unknown", { kind: "hangup" });
+  set("kind_in_capitals", { kind: "Offer" });
+  set("offer_with_re", { re: OFFER });
+  set("offer_with_re_null", { re: null });
+  set("answer_without_re", { kind: "answer" });
+  set("candidate_without_re", { kind: "candidate" });
+  set("re_of_31_bytes", { kind: "answer", re: Buffer.alloc(31).toString("base64") });
+  set("re_in_base64url", { kind: "answer", re: Buffer.alloc(32, 255).toString("base64url") });
+  set("re_in_hexadecimal", { kind: "answer", re: "0".repeat(64) });
+  set("name_of_nothing", { to: "" });
+  set("name_that_no_ticket_has", { from: "a<b" });
+  set("key_of_31_bytes", { toKey: Buffer.alloc(31).toString("base64") });
+  set("key_without_padding", { fromKey: ann.text.slice(0, -1) });
+  set("signature_of_63_bytes", { signature: Buffer.alloc(63).toString("base64") });
+  set("time_as_text", { at: String(NOW) });
+  set("time_with_a_fraction", { at: NOW + 0.5 });
+  set("time_of_2_to_the_53", { at: 2 ** 53 });
+  set("data_of_nothing", { data: "" });
+  set("data_of_8193_bytes", { data: "x".repeat(8_193) });
+  set("data_of_8194_bytes_in_4097_characters", { data: "é".repeat(4_097) });
+  set("data_as_an_object", { data: {} });
+  shape("data_with_a_lone_surrogate", (sent) => JSON.stringify({ ...sent, data: "x" }).replace('"data":"x"', '"data":"\\ud834"'));
+  shape("field_twice", (sent) => JSON.stringify(sent).replace('"kind":', '"kind":"offer","kind":'));
+  shape("array", (sent) => JSON.stringify(Object.values(sent)));
+  shape("of_12289_bytes", (sent) => JSON.stringify(sent).padEnd(12_289, " "));
+
+  /** @param {{ key?: typeof ann, peer?: typeof bob, by?: typeof ann, changed?: object }} [options] */
+  const confirm = (name, expect, { key = ann, peer = bob, by = key, changed = {} } = {}) => {
+    const fields = { answer: hash(answer.text), community: COMMUNITY, key: key.text, offer: OFFER, peerKey: peer.text };
+    const signature = by.sign(`rendezvous-live-v1:confirm\n${canonical(fields)}`);
+    const said = { ...fields, ...changed };
+    const text = `rendezvous-live-v1:confirm\n${canonical(said)}`;
+    cases.push({ name, expect, canonical: text, confirm: said, signature });
+  };
+  confirm("confirmed_by_whoever_offered", "ok");
+  confirm("confirmed_by_whoever_answered", "ok", { key: bob, peer: ann });
+  confirm("confirmed_to_a_third_one", "SIGNATURE_INVALID", { changed: { peerKey: eve.text } });
+  confirm("confirmed_by_a_third_one", "SIGNATURE_INVALID", { by: eve });
+  confirm("confirmation_handed_back", "SIGNATURE_INVALID", { changed: { key: bob.text, peerKey: ann.text } });
+  confirm("confirmed_of_another_offer", "SIGNATURE_INVALID", { changed: { offer: hash("") } });
+  confirm("confirmed_of_another_answer", "SIGNATURE_INVALID", { changed: { answer: hash("") } });
+  confirm("confirmed_offer_and_answer_exchanged", "SIGNATURE_INVALID", { changed: { offer: hash(answer.text), answer: OFFER } });
+  confirm("confirmed_in_another_community", "SIGNATURE_INVALID", { changed: { community: "testnet" } });
+  return cases;
+}
+
 /**
  * The cases, each with the canonical JSON that its embedded signature is over, where it has the shape for it.
  *
@@ -702,6 +866,7 @@ export const files = () =>
     "roots.json": makeRoots(),
     "trust.json": makeTrust(),
     "spellings.json": makeSpellings(),
+    "signals.json": makeSignals(),
     "tickets.json": withCanonicalPayloads(),
     "capsules.json": withCanonicalFields(),
   }).map(([name, cases]) => [name, `${JSON.stringify(cases, null, 1)}\n`]);

@@ -38,10 +38,27 @@ pub enum LiveCall {
         /// How far the client has come.
         since: Option<Position>,
     },
+    /// To hand a signal on.
+    Signal(Box<SignalCall>),
+    /// To hand on no signals to the connection while its client does not read (`false`), and to do so again (`true`).
+    Reads(bool),
     /// To tell what changed since this position, or everything.
     CatchUp(Option<Position>),
     /// To forget the connection, which has ended.
     Closed,
+}
+
+/// Holds a signal on its way from one connection to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalCall {
+    /// The `id` of the client's message.
+    pub id: String,
+    /// Whom it says that it is from.
+    pub from: Claim,
+    /// Whom it is for.
+    pub to: Claim,
+    /// The message as it came.
+    pub text: String,
 }
 
 /// Holds what an object has for connections.
@@ -60,6 +77,8 @@ pub enum Pushed {
     Reply(String),
     /// The connection is bound, and this message says so.
     Bound(String),
+    /// A signal of another peer's: the message as it came.
+    Signal(String),
     /// A frame that is sent to all viewers.
     Frame(Arc<Frame>),
     /// A frame that the connection asked for. Where there is more, it asks again.

@@ -10,21 +10,20 @@ use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::{
-    LIVE_ACK_BYTES, LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SILENCE, LIVE_STREAM_DURATION,
-    LIVE_STREAM_PING,
+    LIVE_ACK_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION, LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::{
     AnnouncedMessage, BeaconMessage, BindMessage, Binding, CHALLENGE_BYTES, Claim, ClientMessage, CloseCode,
-    ErrorMessage, Frame, Hello, MessageRate, PONG, Position, TicketMessage, Window,
+    ErrorMessage, Frame, Hello, MessageError, MessageRate, PONG, Position, Signal, SignalRate, TicketMessage, Window,
 };
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::signature_cache::SignatureCache;
 use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, Unverified, VerifiedTicket};
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
-use crate::live::call::{LiveCall, Pushed};
+use crate::live::call::{LiveCall, Pushed, SignalCall};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +104,7 @@ pub struct Connection {
     opened_at: UnixMillis,
     challenge: [u8; CHALLENGE_BYTES],
     messages: MessageRate,
+    signals: SignalRate,
     malformed: u32,
     heard_at: UnixMillis,
     pinged_at: UnixMillis,
@@ -112,6 +112,8 @@ pub struct Connection {
     claim: Option<Claim>,
     is_bound: bool,
     window: Window,
+    /// Whether the object takes the client to read.
+    is_said_to_read: bool,
     /// How far the client comes with what it was sent.
     position: Option<Position>,
     /// Whether frames were skipped, so that the client has to catch up.
@@ -141,12 +143,14 @@ impl Connection {
             opened_at: now,
             challenge,
             messages: MessageRate::default(),
+            signals: SignalRate::default(),
             malformed: 0,
             heard_at: now,
             pinged_at: now,
             claim: None,
             is_bound: false,
             window: Window::default(),
+            is_said_to_read: true,
             is_behind: false,
             has_asked: false,
             frames: 0,
@@ -162,13 +166,10 @@ impl Connection {
     }
 
     /// Takes a text of the client, of at most
-    /// [`LIVE_CLIENT_MESSAGE_MAX_BYTES`](rendezvous_protocol::limits::LIVE_CLIENT_MESSAGE_MAX_BYTES).
+    /// [`LIVE_SIGNAL_MESSAGE_MAX_BYTES`](rendezvous_protocol::limits::LIVE_SIGNAL_MESSAGE_MAX_BYTES).
     pub fn receive(&mut self, checks: &mut Checks<'_>, now: UnixMillis, text: &str) {
         if self.is_closed {
             return;
-        }
-        if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES {
-            return self.close(CloseCode::TooLong);
         }
         self.heard_at = now;
         let message = ClientMessage::parse(text);
@@ -183,6 +184,8 @@ impl Connection {
             Ok(ClientMessage::Announce(message)) => self.take_ticket(checks, now, message, Purpose::Presence),
             Ok(ClientMessage::Leave(message)) => self.take_ticket(checks, now, message, Purpose::Leave),
             Ok(ClientMessage::Bind(message)) => self.bind(now, message),
+            Ok(ClientMessage::Signal(signal)) => self.signal(now, *signal, text),
+            Err(MessageError::TooLong) => self.close(CloseCode::TooLong),
             Err(error) => {
                 self.malformed += 1;
                 self.error(None, Code::Malformed, error.to_string());
@@ -191,7 +194,7 @@ impl Connection {
                 }
             }
         }
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes a ping or a pong of the WebSocket's own (RFC 6455, section 5.5), which counts as `ping` does.
@@ -256,9 +259,15 @@ impl Connection {
                 self.has_asked = false;
                 self.take_frame(now, frame, true);
             }
+            Pushed::Signal(text) => {
+                // Until the client acknowledges where it is, as after frames.
+                let sequence = self.since().map_or(0, |position| position.sequence);
+                self.window.sent(now, sequence, text.len());
+                self.outputs.push_back(Output::Text(text));
+            }
             Pushed::Close(code) => self.close(code),
         }
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes that frames were skipped because the host could not hold them until the client had read.
@@ -266,14 +275,14 @@ impl Connection {
         // What the object was asked for may be among them.
         self.has_asked = false;
         self.is_behind = true;
-        self.ask_if_behind();
+        self.tell_object();
     }
 
     /// Takes that everything that was sent has been read, where the host knows: of an event stream.
     pub fn read(&mut self, now: UnixMillis) {
         if self.opened.kind == Kind::Stream {
             self.window.acknowledge(now, u64::MAX);
-            self.ask_if_behind();
+            self.tell_object();
         }
     }
 
@@ -433,10 +442,44 @@ impl Connection {
         }
     }
 
-    fn ask_if_behind(&mut self) {
-        if self.is_behind && !self.has_asked && !self.is_closed && self.window.is_open() {
+    fn signal(&mut self, now: UnixMillis, signal: Signal<'_>, text: &str) {
+        let re = Some(signal.id.as_str());
+        if !self.is_bound {
+            let detail = "only a connection that is bound to a listed claim signals: announce, then bind";
+            return self.error(re, Code::NotBound, detail.to_owned());
+        }
+        if !self.is_for(&signal.from, re) {
+            return;
+        }
+        if !signal.is_timely(now) {
+            let detail = format!("at must be within {} s of {now}, the time here", LIVE_SIGNAL_SKEW.as_secs());
+            return self.error(re, Code::SignalTime, detail);
+        }
+        if let Err(wait) = self.signals.take(now) {
+            let detail = "too many signals on this connection".to_owned();
+            let retry_after_ms = Some(saturating_millis(wait));
+            let message = ErrorMessage { re, code: Code::TooFast.as_str(), detail, retry_after_ms };
+            return self.outputs.push_back(Output::Text(message.to_text()));
+        }
+        let Signal { id, from, to, .. } = signal;
+        let call = SignalCall { id, from, to, text: text.to_owned() };
+        self.outputs.push_back(Output::Ask(LiveCall::Signal(Box::new(call))));
+    }
+
+    /// Asks for what the client missed, and says whether it reads, where either has changed.
+    fn tell_object(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        let is_open = self.window.is_open();
+        if self.is_behind && !self.has_asked && is_open {
             self.has_asked = true;
             self.outputs.push_back(Output::Ask(LiveCall::CatchUp(self.since())));
+        }
+        // Who is not bound is sent no signals.
+        if self.is_bound && self.is_said_to_read != is_open {
+            self.is_said_to_read = is_open;
+            self.outputs.push_back(Output::Ask(LiveCall::Reads(is_open)));
         }
     }
 }

@@ -4,17 +4,19 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::limits::LIVE_ACK_TIMEOUT;
 use rendezvous_protocol::live::{
-    Admission, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, FrameRate, LiveLimits, Position, Seat, Urgency,
-    admit,
+    Admission, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage, FrameRate,
+    LiveLimits, Position, Seat, SignalBudget, Urgency, admit,
 };
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::roster::{Record, Roster};
 use rendezvous_protocol::ticket::VerifiedTicket;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Viewers;
-use crate::live::call::{ConnectionId, LiveFull, Push, Pushed};
+use crate::live::call::{ConnectionId, LiveFull, Push, Pushed, SignalCall};
 
 /// Does what an object needs done for its connections. By a table of functions: a host that opens no connection does not
 /// carry the code of what it never does, and for a Worker every byte counts.
@@ -53,6 +55,12 @@ pub(crate) trait LiveSide: Debug {
         asked: (Option<&str>, Option<Position>),
         push: &mut Vec<Push>,
     );
+
+    /// Hands a signal on to the connection of the claim that it is for, or pushes to its sender why not.
+    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>);
+
+    /// Notes whether the client of a connection reads.
+    fn reads(&mut self, id: ConnectionId, reads: bool);
 
     /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
     fn catch_up(
@@ -99,6 +107,10 @@ struct Entry {
     id: ConnectionId,
     path: NetworkPath,
     bound: Option<Claim>,
+    /// What it may be sent of signals.
+    signals: SignalBudget,
+    /// Whether its client reads what it is sent.
+    reads: bool,
 }
 
 impl Entry {
@@ -108,11 +120,47 @@ impl Entry {
     }
 }
 
+/// Says why a signal is not handed on.
+enum NotDelivered {
+    /// The sender is bound to no claim that is listed.
+    NotBound,
+    /// It says that it is from another claim than the sender's.
+    AnotherPeer,
+    /// Whom it is for is not listed, or has no bound connection.
+    Absent,
+    /// Whom it is for is sent too many signals, or does not read: after this time there may be room.
+    Busy(Duration),
+}
+
 impl LiveObject {
     /// Makes the half of an object that starts at `now` with this roster. No connection of an object before it is known.
     pub(crate) fn new(now: UnixMillis, limits: LiveLimits, viewers: Viewers, roster: &Roster) -> Self {
         let changes = Changes::new(roster.secret().live_epoch(now), now, roster);
         Self { limits, viewers, rate: FrameRate::default(), sent: changes.position(), changes, connections: Vec::new() }
+    }
+
+    /// Decides who is handed a signal, and takes it off what the receiver may be sent.
+    fn deliver(
+        &mut self,
+        now: UnixMillis,
+        roster: &Roster,
+        id: ConnectionId,
+        from: &Claim,
+        to: &Claim,
+    ) -> Result<ConnectionId, NotDelivered> {
+        let sender = self.connections.iter().find(|entry| entry.id == id && entry.is_peer(roster));
+        let sender = sender.ok_or(NotDelivered::NotBound)?;
+        if sender.bound.as_ref() != Some(from) {
+            return Err(NotDelivered::AnotherPeer);
+        }
+        let site = sender.path.site;
+        let receiver = self.connections.iter_mut().find(|entry| entry.bound.as_ref() == Some(to));
+        let receiver = receiver.filter(|entry| entry.is_peer(roster)).ok_or(NotDelivered::Absent)?;
+        if !receiver.reads {
+            return Err(NotDelivered::Busy(LIVE_ACK_TIMEOUT));
+        }
+        receiver.signals.take(now, site).map_err(NotDelivered::Busy)?;
+        Ok(receiver.id)
     }
 
     fn changed(&mut self, now: UnixMillis, urgency: Urgency) -> Option<Duration> {
@@ -152,7 +200,7 @@ impl LiveSide for LiveObject {
         if self.connections.is_empty() {
             self.sent = self.changes.position();
         }
-        self.connections.push(Entry { id, path, bound: None });
+        self.connections.push(Entry { id, path, bound: None, signals: SignalBudget::default(), reads: true });
         if self.viewers == Viewers::Everybody {
             self.catch_up(now, roster, id, since, push);
         }
@@ -194,6 +242,35 @@ impl LiveSide for LiveObject {
         push.push(Push { to: vec![id], what: Pushed::Bound(BoundMessage { re }.to_text()) });
         if is_first && self.viewers == Viewers::Bound {
             self.catch_up(now, roster, id, since, push);
+        }
+    }
+
+    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>) {
+        let SignalCall { id: re, from, to, text } = signal;
+        let reply = match self.deliver(now, roster, id, &from, &to) {
+            Ok(receiver) => {
+                push.push(Push { to: vec![receiver], what: Pushed::Signal(text) });
+                DeliveredMessage { re: &re }.to_text()
+            }
+            Err(refused) => {
+                let (code, detail, retry_after_ms) = match refused {
+                    NotDelivered::NotBound => (Code::NotBound, "the connection's claim is not listed: announce", None),
+                    NotDelivered::AnotherPeer => (Code::AnotherPeer, "the connection is bound to another claim", None),
+                    NotDelivered::Absent => (Code::PeerAbsent, "that peer has no bound connection here", None),
+                    NotDelivered::Busy(wait) => {
+                        let detail = "that peer is sent too many signals, or does not read";
+                        (Code::PeerBusy, detail, Some(saturating_millis(wait)))
+                    }
+                };
+                ErrorMessage { re: Some(&re), code: code.as_str(), detail: detail.to_owned(), retry_after_ms }.to_text()
+            }
+        };
+        push.push(Push { to: vec![id], what: Pushed::Reply(reply) });
+    }
+
+    fn reads(&mut self, id: ConnectionId, reads: bool) {
+        if let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) {
+            entry.reads = reads;
         }
     }
 

@@ -24,13 +24,13 @@ use crate::host::{Peer, at, config};
 static NAMES: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| (0..=255).map(|number| &*Box::leak(format!("peer-{number:03}").into_boxed_str())).collect());
 
-fn peer(number: u8) -> Peer {
+pub(crate) fn peer(number: u8) -> Peer {
     Peer(NAMES[usize::from(number)], number)
 }
 
 /// What a client holds, by the rules of the specification alone.
 #[derive(Debug, Default)]
-struct Viewer {
+pub(crate) struct Viewer {
     /// Tickets by claim.
     tickets: BTreeMap<(String, String), Value>,
     position: Option<String>,
@@ -96,27 +96,29 @@ impl Viewer {
     }
 }
 
-struct Connected {
+pub(crate) struct Connected {
     connection: Connection,
     viewer: Viewer,
     /// Pushed, and not taken by the connection.
     held: Option<Vec<Pushed>>,
-    acknowledges: bool,
+    pub(crate) acknowledges: bool,
 }
 
 /// An object, an edge, and clients with connections; a clock that is set.
-struct World {
-    now: u64,
+pub(crate) struct World {
+    pub(crate) now: u64,
     config: Config,
     edge: Edge,
-    object: CommunityObject,
-    clients: BTreeMap<ConnectionId, Connected>,
+    pub(crate) object: CommunityObject,
+    pub(crate) clients: BTreeMap<ConnectionId, Connected>,
     opened: u64,
     timers: Vec<u64>,
+    /// Of the clients that open connections.
+    pub(crate) address: String,
 }
 
 impl World {
-    fn new(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
         let mut all = variables.to_vec();
         all.extend([
             ("LIVE_CONNECTIONS_PER_HOUSEHOLD", "64"),
@@ -126,14 +128,23 @@ impl World {
         let config = config(&all);
         let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_live();
         let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
-        Self { now: 0, config, edge, object, clients: BTreeMap::new(), opened: 0, timers: Vec::new() }
+        Self {
+            now: 0,
+            config,
+            edge,
+            object,
+            clients: BTreeMap::new(),
+            opened: 0,
+            timers: Vec::new(),
+            address: "192.0.2.1".to_owned(),
+        }
     }
 
     fn step(&mut self, url: &str, upgrade: Upgrade) -> Step {
         let head = Head {
             method: "GET",
             url,
-            address: read_address("192.0.2.1"),
+            address: read_address(&self.address),
             upgrade,
             host: Some("localhost:8787"),
             ..Head::default()
@@ -163,12 +174,12 @@ impl World {
         Ok(id)
     }
 
-    fn open(&mut self, viewer: Viewer) -> ConnectionId {
+    pub(crate) fn open(&mut self, viewer: Viewer) -> ConnectionId {
         self.try_open(viewer).unwrap()
     }
 
     /// Ends a connection without a word, and returns what its client holds.
-    fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
+    pub(crate) fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
         let client = self.clients.remove(&id)?;
         let effects = self.object.handle_live(at(self.now), id, LiveCall::Closed, 0);
         self.carry_out(effects);
@@ -225,7 +236,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, text: &str) {
+    pub(crate) fn send(&mut self, id: ConnectionId, text: &str) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.connection.receive(&mut self.edge.checks(), at(self.now), text);
             self.run(id);
@@ -251,7 +262,7 @@ impl World {
         self.run(id);
     }
 
-    fn wait(&mut self, millis: u64) {
+    pub(crate) fn wait(&mut self, millis: u64) {
         let end = self.now + millis;
         while let Some(next) = self.timers.iter().copied().filter(|timer| *timer <= end).min() {
             self.timers.retain(|timer| *timer != next);
@@ -270,7 +281,7 @@ impl World {
         }
     }
 
-    fn bring(&mut self, ticket: &str, purpose: Purpose, address: &str) -> Outcome {
+    pub(crate) fn bring(&mut self, ticket: &str, purpose: Purpose, address: &str) -> Outcome {
         let client = Client { address: read_address(address), autonomous_system: None };
         let ticket = VerifiedTicket::trusted(ticket, purpose).unwrap();
         let handed = Handed { community: "mainnet".parse().unwrap(), network: client.hand_over(), ticket };
@@ -337,15 +348,15 @@ impl World {
         }
     }
 
-    fn messages(&self, id: ConnectionId) -> &[Value] {
+    pub(crate) fn messages(&self, id: ConnectionId) -> &[Value] {
         &self.clients[&id].viewer.messages
     }
 
-    fn last(&self, id: ConnectionId) -> Value {
+    pub(crate) fn last(&self, id: ConnectionId) -> Value {
         self.messages(id).last().cloned().unwrap_or_default()
     }
 
-    fn closed(&self, id: ConnectionId) -> Option<CloseCode> {
+    pub(crate) fn closed(&self, id: ConnectionId) -> Option<CloseCode> {
         self.clients[&id].viewer.closed
     }
 }
@@ -628,7 +639,7 @@ fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_f
 }
 
 /// Sends a binding by this peer, signed with something changed.
-fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
+pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
     let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
     let mut binding = Binding {
         audience: "http://localhost:8787".to_owned(),

@@ -7,3 +7,4 @@ mod edge;
 mod front;
 mod host;
 mod live;
+mod signals;

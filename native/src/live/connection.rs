@@ -13,7 +13,7 @@ use hyper::header::{
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES};
+use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_SIGNAL_MESSAGE_MAX_BYTES};
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_service::edge::{OpenLive, Upgrade};
 use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, stream_event};
@@ -144,8 +144,8 @@ impl Live {
         // A client that is gone before the answer has reached it.
         let Ok(upgraded) = upgrade.await else { return };
         let config = WebSocketConfig::default()
-            .max_message_size(Some(LIVE_CLIENT_MESSAGE_MAX_BYTES))
-            .max_frame_size(Some(LIVE_CLIENT_MESSAGE_MAX_BYTES))
+            .max_message_size(Some(LIVE_SIGNAL_MESSAGE_MAX_BYTES))
+            .max_frame_size(Some(LIVE_SIGNAL_MESSAGE_MAX_BYTES))
             .read_buffer_size(2 * LIVE_CLIENT_MESSAGE_MAX_BYTES)
             .write_buffer_size(0);
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;

@@ -15,7 +15,8 @@ use tokio::sync::{Notify, oneshot};
 /// Frames that a mailbox holds. A full roster of the largest tickets has six.
 const MAILBOX_FRAMES: usize = 16;
 
-/// What else a mailbox holds: answers, of which there is one for each message that was read.
+/// What else a mailbox holds: answers, of which there is one for each message that was read, and signals, of which there
+/// are 40 in the time in which a client has to read: 20 at once, and one in a second.
 const MAILBOX_REPLIES: usize = 64;
 
 /// What an object has for one connection, until the connection takes it.

@@ -10,7 +10,11 @@ use serde::Serialize;
 use crate::base64;
 use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
-use crate::limits::{LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES};
+use crate::limits::{
+    LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES, LIVE_SIGNAL_DATA_MAX_BYTES,
+    LIVE_SIGNAL_MESSAGE_MAX_BYTES,
+};
+use crate::live::signal::Signal;
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -33,6 +37,8 @@ pub enum ClientMessage<'a> {
     Leave(TicketMessage<'a>),
     /// `{"t":"bind","id"?,"audience","peerId","publicKey","signature","seq"?}`.
     Bind(BindMessage),
+    /// `{"t":"signal","id","kind","re"?,"to","toKey","from","fromKey","at","data","signature","ticket"?}`.
+    Signal(Box<Signal<'a>>),
 }
 
 /// Holds a ticket that is to be listed, or to end what is listed.
@@ -67,8 +73,11 @@ pub struct BindMessage {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// Not an object with a `t` that a client sends.
-    #[error("a message is ping, or an object with t: announce, leave, bind or ack")]
+    #[error("a message is ping, or an object with t: announce, leave, bind, ack or signal")]
     Unknown,
+    /// More bytes than a message of its kind may have.
+    #[error("a message has at most {LIVE_CLIENT_MESSAGE_MAX_BYTES} bytes, a signal {LIVE_SIGNAL_MESSAGE_MAX_BYTES}")]
+    TooLong,
     /// A field is missing, one too many, or of another type.
     #[error("{0}")]
     Fields(String),
@@ -76,14 +85,26 @@ pub enum MessageError {
     #[error("id must be 8 to 32 of A-Z a-z 0-9 _ -")]
     Id,
     /// The name of the claim.
-    #[error("peerId is not a name that a ticket can have")]
+    #[error("peerId, to and from must be names that a ticket can have")]
     PeerId,
     /// The key of the claim.
-    #[error("publicKey must be the base64 of 32 bytes")]
+    #[error("publicKey, toKey and fromKey must be the base64 of 32 bytes")]
     PublicKey,
     /// The signature.
     #[error("signature must be the base64 of 64 bytes")]
     Signature,
+    /// What a signal is.
+    #[error("kind must be offer, answer or candidate")]
+    Kind,
+    /// Which offer a signal belongs to.
+    #[error("re must be the base64 of 32 bytes in an answer or a candidate, and absent in an offer")]
+    Re,
+    /// What a signal says.
+    #[error("data must be 1 to {LIVE_SIGNAL_DATA_MAX_BYTES} bytes")]
+    Data,
+    /// The sender's ticket.
+    #[error("ticket must be an object")]
+    Ticket,
 }
 
 impl From<FieldError> for MessageError {
@@ -93,7 +114,7 @@ impl From<FieldError> for MessageError {
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads a message. The host has bounded its length.
+    /// Reads a message.
     ///
     /// # Errors
     /// See [`MessageError`].
@@ -101,8 +122,18 @@ impl<'a> ClientMessage<'a> {
         if text == PING {
             return Ok(Self::Ping);
         }
-        let mut fields = Fields::parse(text).map_err(|_| MessageError::Unknown)?;
-        let kind = fields.text("t").map_err(|_| MessageError::Unknown)?;
+        if text.len() > LIVE_SIGNAL_MESSAGE_MAX_BYTES {
+            return Err(MessageError::TooLong);
+        }
+        let tagged = Fields::parse(text).and_then(|mut fields| Ok((fields.text("t")?, fields)));
+        let (kind, mut fields) = match tagged {
+            Ok((kind, _)) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES && kind != "signal" => {
+                return Err(MessageError::TooLong);
+            }
+            Ok(tagged) => tagged,
+            Err(_) if text.len() > LIVE_CLIENT_MESSAGE_MAX_BYTES => return Err(MessageError::TooLong),
+            Err(_) => return Err(MessageError::Unknown),
+        };
         match &*kind {
             "ack" => {
                 let sequence = fields.number("seq")?;
@@ -112,6 +143,7 @@ impl<'a> ClientMessage<'a> {
             "announce" => ticket(fields).map(Self::Announce),
             "leave" => ticket(fields).map(Self::Leave),
             "bind" => bind(fields).map(Self::Bind),
+            "signal" => Signal::parse(fields).map(Box::new).map(Self::Signal),
             _ => Err(MessageError::Unknown),
         }
     }
@@ -139,9 +171,12 @@ fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
 }
 
 fn check_id(id: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    let is_id = |id: &str| (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed);
     if id.as_deref().is_none_or(is_id) { Ok(id.map(Cow::into_owned)) } else { Err(MessageError::Id) }
+}
+
+pub(super) fn is_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed)
 }
 
 /// Writes a message of the beacon.
@@ -220,6 +255,16 @@ pub struct BoundMessage<'a> {
 }
 
 impl BeaconMessage for BoundMessage<'_> {}
+
+/// The answer to a signal that was handed to the receiver's connection.
+#[derive(Debug, Serialize)]
+#[serde(tag = "t", rename = "delivered")]
+pub struct DeliveredMessage<'a> {
+    /// The `id` of the signal.
+    pub re: &'a str,
+}
+
+impl BeaconMessage for DeliveredMessage<'_> {}
 
 /// Says what is wrong with a message.
 #[derive(Debug, Serialize)]
@@ -380,6 +425,19 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_may_be_longer_than_any_other_message() {
+        let padded = |start: &str, bytes: usize| format!("{start}{}", " ".repeat(bytes - start.len()));
+        let ack = r#"{"t":"ack","seq":1}"#;
+        assert_eq!(ClientMessage::parse(&padded(ack, 4_096)), Ok(ClientMessage::Acknowledge(1)));
+        assert_eq!(ClientMessage::parse(&padded(ack, 4_097)), Err(MessageError::TooLong));
+        assert_eq!(ClientMessage::parse(&"a".repeat(4_096)), Err(MessageError::Unknown));
+        assert_eq!(ClientMessage::parse(&"a".repeat(4_097)), Err(MessageError::TooLong));
+        let signal = r#"{"t":"signal"}"#;
+        assert!(matches!(ClientMessage::parse(&padded(signal, 12_288)), Err(MessageError::Fields(_))));
+        assert_eq!(ClientMessage::parse(&padded(signal, 12_289)), Err(MessageError::TooLong));
+    }
+
+    #[test]
     fn messages_of_the_beacon_are_pinned() {
         let time = UnixMillis::saturating(1_700_000_000_000);
         let hello = Hello {
@@ -410,6 +468,7 @@ mod tests {
             ),
             (LeftMessage { re: None, left: true }.to_text(), r#"{"t":"left","left":true}"#),
             (BoundMessage { re: Some("abcdefgh") }.to_text(), r#"{"t":"bound","re":"abcdefgh"}"#),
+            (DeliveredMessage { re: "abcdefgh" }.to_text(), r#"{"t":"delivered","re":"abcdefgh"}"#),
             (error.to_text(), r#"{"t":"error","code":"TOO_FAST","detail":"too fast","retryAfterMs":1}"#),
         ] {
             assert_eq!(text, expected);

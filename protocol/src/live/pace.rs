@@ -1,11 +1,14 @@
-//! How fast: frames to all viewers, messages of one client, and bytes that a client has not acknowledged.
+//! How fast: frames to all viewers, messages and signals of one client, signals to one peer, and bytes that a client has
+//! not acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::limits::{
     LIVE_ACK_BYTES, LIVE_ACK_TIMEOUT, LIVE_FRAME_INTERVAL, LIVE_FRAMES_AT_ONCE, LIVE_MESSAGE_INTERVAL,
-    LIVE_MESSAGES_AT_ONCE, LIVE_PENALTY, LIVE_URGENT_WITHIN,
+    LIVE_MESSAGES_AT_ONCE, LIVE_PENALTY, LIVE_SIGNAL_INTERVAL, LIVE_SIGNAL_OF_SITE_INTERVAL,
+    LIVE_SIGNAL_RECEIVED_INTERVAL, LIVE_SIGNAL_SITE_FORGOTTEN, LIVE_SIGNALS_AT_ONCE, LIVE_SIGNALS_FOR_NEW_SITES,
+    LIVE_SIGNALS_OF_SITE_AT_ONCE, LIVE_SIGNALS_RECEIVED_AT_ONCE, LIVE_URGENT_WITHIN,
 };
 use crate::network::NetworkHash;
 use crate::time::{UnixMillis, saturating_millis};
@@ -99,12 +102,102 @@ impl MessageRate {
     pub fn take(&mut self, now: UnixMillis, is_small: bool) -> bool {
         let thirds = if is_small { 1 } else { 3 };
         let bucket = TokenBucket { interval: MESSAGES.interval * thirds, ..MESSAGES };
-        let missing = bucket.missing(self.full_at.as_u64(), now.as_u64());
+        let missing = missing(bucket, &mut self.full_at, now);
         let fits = bucket.wait(missing) == 0;
         if fits {
             self.full_at = UnixMillis::saturating(bucket.taken(missing, now.as_u64()));
         }
         fits
+    }
+}
+
+/// Returns how long it takes until a bucket is full. Where the clock jumped back that is counted from now on.
+fn missing(bucket: TokenBucket, full_at: &mut UnixMillis, now: UnixMillis) -> u64 {
+    let missing = bucket.missing(full_at.as_u64(), now.as_u64());
+    *full_at = (*full_at).min(now.after(Duration::from_millis(missing)));
+    missing
+}
+
+const fn bucket(interval: Duration, tokens: u64) -> TokenBucket {
+    let interval = interval.as_millis() as u64;
+    TokenBucket { interval, filling: interval * tokens }
+}
+
+const SIGNALS: TokenBucket = bucket(LIVE_SIGNAL_INTERVAL, LIVE_SIGNALS_AT_ONCE);
+const SIGNALS_RECEIVED: TokenBucket = bucket(LIVE_SIGNAL_RECEIVED_INTERVAL, LIVE_SIGNALS_RECEIVED_AT_ONCE);
+const SIGNALS_OF_SITE: TokenBucket = bucket(LIVE_SIGNAL_OF_SITE_INTERVAL, LIVE_SIGNALS_OF_SITE_AT_ONCE);
+
+/// Limits the signals that one connection sends.
+#[derive(Debug)]
+pub struct SignalRate {
+    full_at: UnixMillis,
+}
+
+impl Default for SignalRate {
+    fn default() -> Self {
+        Self { full_at: UnixMillis::saturating(0) }
+    }
+}
+
+impl SignalRate {
+    /// Takes a signal, or nothing and returns after which time there is one to take.
+    ///
+    /// # Errors
+    /// That time.
+    pub fn take(&mut self, now: UnixMillis) -> Result<(), Duration> {
+        let missing = missing(SIGNALS, &mut self.full_at, now);
+        let wait = SIGNALS.wait(missing);
+        if wait > 0 {
+            return Err(Duration::from_millis(wait));
+        }
+        self.full_at = UnixMillis::saturating(SIGNALS.taken(missing, now.as_u64()));
+        Ok(())
+    }
+}
+
+/// Limits the signals that one peer is sent, and deals them out to the sites that they come from.
+///
+/// A site has a bucket of its own, less than a quarter of the whole, and the last quarter of the whole is for sites that
+/// are new to the peer: sites that keep sending take nothing of it. Only sites whose signals were sent on are remembered,
+/// 20 + 60 at most.
+#[derive(Debug)]
+pub struct SignalBudget {
+    full_at: UnixMillis,
+    sites: BTreeMap<NetworkHash, SiteSignals>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SiteSignals {
+    full_at: UnixMillis,
+    heard_at: UnixMillis,
+}
+
+impl Default for SignalBudget {
+    fn default() -> Self {
+        Self { full_at: UnixMillis::saturating(0), sites: BTreeMap::new() }
+    }
+}
+
+impl SignalBudget {
+    /// Takes a signal that comes from a site, or nothing and returns after which time there is one to take.
+    ///
+    /// # Errors
+    /// That time.
+    pub fn take(&mut self, now: UnixMillis, site: NetworkHash) -> Result<(), Duration> {
+        // One that was heard in the future, of a clock that jumped back, would be remembered for too long.
+        self.sites.retain(|_, site| site.heard_at <= now && now.since(site.heard_at) < LIVE_SIGNAL_SITE_FORGOTTEN);
+        let all = missing(SIGNALS_RECEIVED, &mut self.full_at, now);
+        let of_site = self.sites.get_mut(&site).map(|site| missing(SIGNALS_OF_SITE, &mut site.full_at, now));
+        let kept = if of_site.is_some() { SIGNALS_RECEIVED.interval * LIVE_SIGNALS_FOR_NEW_SITES } else { 0 };
+        let of_site = of_site.unwrap_or_default();
+        let wait = SIGNALS_RECEIVED.wait(all.saturating_add(kept)).max(SIGNALS_OF_SITE.wait(of_site));
+        if wait > 0 {
+            return Err(Duration::from_millis(wait));
+        }
+        self.full_at = UnixMillis::saturating(SIGNALS_RECEIVED.taken(all, now.as_u64()));
+        let full_at = UnixMillis::saturating(SIGNALS_OF_SITE.taken(of_site, now.as_u64()));
+        self.sites.insert(site, SiteSignals { full_at, heard_at: now });
+        Ok(())
     }
 }
 
@@ -259,6 +352,106 @@ mod tests {
         assert_eq!(full(&mut rate, 2_000, false), 1);
         assert_eq!(full(&mut rate, 1_000_000, true), 90);
         assert_eq!(full(&mut rate, 1_000_700, true), 1);
+    }
+
+    fn site(number: u8) -> NetworkHash {
+        NetworkHash::from_bytes([number; 8])
+    }
+
+    /// How many signals of a site go through at once.
+    fn through(budget: &mut SignalBudget, now: u64, number: u8) -> usize {
+        (0..).take_while(|_| budget.take(at(now), site(number)).is_ok()).count()
+    }
+
+    #[test]
+    fn ten_signals_go_at_once_then_one_in_three_seconds() {
+        let mut rate = SignalRate::default();
+        assert_eq!((0..).take_while(|_| rate.take(at(0)).is_ok()).count(), 10);
+        assert_eq!(rate.take(at(1_000)), Err(Duration::from_secs(2)));
+        assert_eq!((rate.take(at(3_000)), rate.take(at(3_000))), (Ok(()), Err(Duration::from_secs(3))));
+    }
+
+    #[test]
+    fn a_site_has_four_signals_at_once_and_leaves_others_theirs() {
+        let mut budget = SignalBudget::default();
+        assert_eq!(through(&mut budget, 0, 1), 4);
+        assert_eq!(budget.take(at(0), site(1)), Err(Duration::from_secs(10)));
+        assert_eq!([2, 3, 4].map(|number| through(&mut budget, 0, number)), [4, 4, 3]);
+        assert_eq!(budget.take(at(0), site(4)), Err(Duration::from_secs(1)), "what is left is for who is new");
+        assert_eq!([5, 6, 7, 8, 9].map(|number| through(&mut budget, 0, number)), [1; 5]);
+        assert_eq!(budget.take(at(0), site(10)), Err(Duration::from_secs(1)));
+        assert_eq!(budget.take(at(1_000), site(10)), Ok(()));
+    }
+
+    #[test]
+    fn sites_that_keep_sending_take_nothing_of_what_is_for_who_is_new() {
+        let mut budget = SignalBudget::default();
+        for second in 0..600_u64 {
+            let now = second * 1_000;
+            if second >= 60 && second.is_multiple_of(10) {
+                let honest = u8::try_from(200 + second / 10 % 6).unwrap();
+                assert_eq!(budget.take(at(now), site(honest)), Ok(()), "heard a minute ago, at {second} s");
+            }
+            // Ten sites, which together may take more than there is, try as often as they like.
+            for number in (0..10).chain(0..10) {
+                let _ = budget.take(at(now + 500), site(number));
+            }
+        }
+    }
+
+    #[test]
+    fn sites_are_remembered_for_a_minute_and_are_bounded() {
+        let mut budget = SignalBudget::default();
+        let mut most = 0;
+        for second in 0..300_u64 {
+            for number in 0..40_u64 {
+                let site = NetworkHash::from_bytes((second * 40 + number).to_be_bytes());
+                let _ = budget.take(at(second * 1_000), site);
+            }
+            most = most.max(budget.sites.len());
+        }
+        assert!((60..=80).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_forgets_sites_and_locks_nobody_out() {
+        let mut budget = SignalBudget::default();
+        assert_eq!(through(&mut budget, 1_000_000, 1), 4);
+        assert_eq!(budget.take(at(0), site(1)), Err(Duration::from_secs(1)), "the whole is empty at most");
+        assert_eq!(budget.take(at(1_000), site(1)), Ok(()));
+        assert_eq!(budget.sites.len(), 1);
+    }
+
+    proptest! {
+        /// The model counts tokens, in milliseconds of filling.
+        #[test]
+        fn signals_are_dealt_out_as_counting_says(
+            steps in prop::collection::vec((prop_oneof![Just(0_u64), 0_u64..4_000, 0_u64..80_000], 0_u8..12), 1..200),
+        ) {
+            let mut budget = SignalBudget::default();
+            let (mut now, mut whole) = (0_u64, 20_000_u64);
+            // What each site has left, and when it was heard last.
+            let mut sites = BTreeMap::<u8, (u64, u64)>::new();
+            let mut sent = BTreeMap::<u8, u64>::new();
+            for (pause, number) in steps {
+                now += pause;
+                whole = (whole + pause).min(20_000);
+                sites.values_mut().for_each(|(left, _)| *left = (*left + pause).min(40_000));
+                sites.retain(|_, (_, heard)| now - *heard < 60_000);
+                let (left, kept) = sites.get(&number).map_or((40_000, 0), |(left, _)| (*left, 5_000));
+                let wait = (1_000_u64 + kept).saturating_sub(whole).max(10_000_u64.saturating_sub(left));
+                let expected = if wait == 0 { Ok(()) } else { Err(Duration::from_millis(wait)) };
+                prop_assert_eq!(budget.take(at(now), site(number)), expected);
+                if wait == 0 {
+                    whole -= 1_000;
+                    sites.insert(number, (left - 10_000, now));
+                    let of_site = sent.entry(number).or_default();
+                    *of_site += 1;
+                    prop_assert!(*of_site * 4_000 <= 20_000 + now, "a quarter of what all may send");
+                }
+                prop_assert_eq!(budget.sites.len(), sites.len());
+            }
+        }
     }
 
     #[test]
