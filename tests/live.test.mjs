@@ -292,16 +292,11 @@ for (const host of HOSTS.filter(({ hasLive }) => hasLive)) describe(host.name, (
     await unbound.close();
     assert.ok(a.messages.concat(e.messages).every(({ t }) => t !== "signal"), "nothing of it has come anywhere");
 
-    let sent = 0;
-    for (;;) {
-      const answer = await e.signal(signSignal(eve, bob, { community }));
-      if (answer.code === "TOO_FAST") {
-        assert.ok(answer.retryAfterMs > 0 && answer.retryAfterMs <= 3_000);
-        break;
-      }
-      assert.equal(answer.code, "PEER_ABSENT");
-      assert.ok((sent += 1) <= 12);
-    }
+    const burst = Array.from({ length: 14 }, () => signSignal(eve, bob, { community }));
+    for (const signal of burst) e.send(signal);
+    await e.until(({ messages }) => burst.every(({ id }) => messages.some(({ re }) => re === id)));
+    const tooFast = e.messages.filter(({ code }) => code === "TOO_FAST");
+    assert.ok(tooFast.length > 0 && tooFast.every(({ retryAfterMs }) => retryAfterMs > 0 && retryAfterMs <= 3_000));
     e.send(signSignal(eve, ann, { community, data: "x".repeat(12_000) }));
     assert.deepEqual(await e.closed, { code: 1009, reason: "TOO_LONG" });
     await a.close();
@@ -314,9 +309,13 @@ for (const host of HOSTS.filter(({ hasLive }) => hasLive)) describe(host.name, (
     const site = newAddress().replace(/1$/, "");
     const crowd = Array.from({ length: 6 }, () => newPeer());
     const flood = await Promise.all(crowd.map((peer, number) => joinLive(url, peer, { community, address: `${site}${number + 1}` })));
-    const answers = await Promise.all(flood.flatMap((live, at) => Array.from({ length: 5 }, () => live.signal(signSignal(crowd[at], bob, { community })))));
+    const start = Date.now();
+    const answers = [];
+    for (const [at, live] of flood.entries())
+      for (let times = 0; times < 5; times += 1) answers.push(await live.signal(signSignal(crowd[at], bob, { community })));
     const refused = answers.filter(({ code }) => code === "PEER_BUSY");
-    assert.ok(answers.length - refused.length <= 5 && refused.every(({ retryAfterMs }) => retryAfterMs > 0 && retryAfterMs <= 10_000), JSON.stringify(answers));
+    assert.ok(answers.length - refused.length <= 4 + Math.ceil((Date.now() - start) / 10_000), JSON.stringify(answers));
+    assert.ok(refused.length > 0 && refused.every(({ retryAfterMs }) => retryAfterMs > 0 && retryAfterMs <= 10_000));
     const ann = newPeer({ peerId: "ann" });
     const a = await joinLive(url, ann, { community, address: newAddress() });
     for (let times = 0; times < 4; times += 1) assert.equal((await a.signal(signSignal(ann, bob, { community }))).t, "delivered");

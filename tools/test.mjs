@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { buildWorker } from "./build.mjs";
 import { ensureChromium } from "./chromium.mjs";
+import { ensureCoturn } from "./coturn.mjs";
 import { ensureMinisign } from "./minisign.mjs";
 import { Failure, ROOT, elapsed, execute, interruption, main, readOptions, step } from "./steps.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
@@ -155,6 +156,7 @@ async function runClient(count) {
 async function runSystemTests(count) {
   await ensureChromium();
   await ensureMinisign();
+  await ensureCoturn();
   await runNodeTests(suitesIn("tests"), count);
 }
 

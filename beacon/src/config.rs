@@ -52,9 +52,12 @@ pub struct Config {
     pub live_frames: Option<u32>,
     /// Who is sent who is present.
     pub viewers: Viewers,
+    /// Credentials for the relay in a day, counted in UTC.
+    pub(crate) turn_per_day: u32,
 }
 
-/// Holds what the operator tells everybody, and the password of who is told more.
+/// Holds what the operator tells everybody, the password of who is told more, and the relay of peers with the secret that
+/// opens it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Notice([String; NOTICE.len()]);
 
@@ -63,26 +66,33 @@ impl Notice {
     /// commas, in which nothing needs an escape in JSON: other beacons for the same communities, capsules, and the public
     /// keys in base64 that sign these. Each is empty where nothing is said.
     pub(crate) fn texts(&self) -> [&str; 6] {
-        let Self([name, contact, rules, beacons, capsules, capsule_keys, _, _]) = self;
+        let Self([name, contact, rules, beacons, capsules, capsule_keys, _, _, _, _]) = self;
         [name, contact, rules, beacons, capsules, capsule_keys]
     }
 
     /// Returns whether the page shows who is present in the listed communities.
     pub(crate) fn shows_peers(&self) -> bool {
-        let Self([.., shows_peers, _]) = self;
+        let Self([.., shows_peers, _, _, _]) = self;
         shows_peers == "on"
     }
 
     /// Returns the password of `/admin`, which is not there without one.
     pub fn admin_password(&self) -> Option<&str> {
-        let Self([.., password]) = self;
+        let Self([.., password, _, _]) = self;
         Some(password.as_str()).filter(|password| !password.is_empty())
+    }
+
+    /// Returns the addresses of the relay, separated by commas, in which nothing needs an escape in JSON, and the secret that
+    /// it shares.
+    pub(crate) fn turn(&self) -> Option<(&str, &str)> {
+        let Self([.., urls, secret]) = self;
+        (!urls.is_empty()).then_some((urls, secret))
     }
 }
 
 impl std::fmt::Debug for Notice {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the password: it is for nobody to read.
+        // Without the password and the secret: they are for nobody to read.
         formatter.debug_tuple("Notice").field(&self.texts()).finish_non_exhaustive()
     }
 }
@@ -97,7 +107,7 @@ pub enum Viewers {
 }
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 29] = [
+pub const VARIABLES: [Variable; 32] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -127,6 +137,9 @@ pub const VARIABLES: [Variable; 29] = [
     Variable::new("LIVE_CONNECTIONS_PER_HOUSEHOLD", Kind::Number, "16"),
     Variable::new("LIVE_FRAMES", Kind::Number, "0"),
     Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
+    Variable::new("TURN_URLS", Kind::List, ""),
+    Variable::new("TURN_SECRET", Kind::Secret, ""),
+    Variable::new("TURN_PER_DAY", Kind::Number, "1000"),
 ];
 
 const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
@@ -136,6 +149,12 @@ const NAME: &str = "a line of at most 100 bytes";
 const CONTACT: &str = "an address such as https://a.example or name@a.example";
 const RULES: &str = "an address such as https://a.example, or a text of at most 2000 bytes";
 const PASSWORD: &str = "of 16 to 200 printable ASCII characters, or not be set";
+
+const RELAYS: &str = "at most 8 addresses such as turn:turn.example:3478?transport=udp, separated by commas";
+const WITH_RELAYS: &str = "set where the other of TURN_URLS and TURN_SECRET is";
+
+/// The most addresses in `TURN_URLS`.
+const RELAYS_MAX: usize = 8;
 
 /// The most communities that are listed: a reader of the info document may cost each of them a call of its object.
 const LISTED_MAX: usize = 16;
@@ -374,6 +393,7 @@ impl Config {
                     _ => None,
                 },
             )?,
+            turn_per_day: variables.number("TURN_PER_DAY", 1_000, 1, 1_000_000)?,
         })
     }
 
@@ -392,6 +412,11 @@ impl Config {
         let mut named = self.known_communities.clone();
         named.insert(self.default_community.clone());
         named
+    }
+
+    /// Returns whether the operator names the community in `COMMUNITIES`.
+    pub(crate) fn names(&self, community: &Community) -> bool {
+        matches!(&self.communities, Communities::These(named) if named.contains(community))
     }
 
     /// Returns whether communities are served that nobody but their own peers has ever heard of.
@@ -453,11 +478,21 @@ fn is_mail_address(text: &str) -> bool {
         && text.bytes().filter(|byte| *byte == b'@').count() == 1
 }
 
+/// Returns whether a text is an address of a relay, or of a server that tells addresses (RFC 7064, RFC 7065).
+fn is_relay(text: &str) -> bool {
+    let (address, transport) = text.split_once('?').unwrap_or((text, "transport=udp"));
+    let host = ["turn:", "turns:", "stun:", "stuns:"].into_iter().find_map(|scheme| address.strip_prefix(scheme));
+    text.len() <= ADDRESS_MAX_BYTES
+        && host.is_some_and(|host| !host.is_empty())
+        && address.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+        && matches!(transport, "transport=udp" | "transport=tcp")
+}
+
 /// Names a variable, says what it has to be, and whether a text that is not empty is that.
 type Rule = (&'static str, &'static str, fn(&str) -> bool);
 
 /// The variables of what people are told.
-const NOTICE: [Rule; 8] = [
+const NOTICE: [Rule; 10] = [
     ("OPERATOR_NAME", NAME, |text| is_plain(text, NAME_MAX_BYTES) && !text.contains('\n')),
     ("OPERATOR_CONTACT", CONTACT, |text| is_web_address(text) || is_mail_address(text)),
     ("OPERATOR_RULES", RULES, |text| is_plain(text, RULES_MAX_BYTES)),
@@ -466,11 +501,17 @@ const NOTICE: [Rule; 8] = [
     (CAPSULE_KEYS, PUBLIC_KEYS, |text| text.split(',').all(|key| PublicKey::from_text(key.trim()).is_ok())),
     (SHOW_PEERS, "on or off", |text| text == "on"),
     (ADMIN_PASSWORD, PASSWORD, is_password),
+    (TURN_URLS, RELAYS, |text| {
+        text.split(',').count() <= RELAYS_MAX && text.split(',').all(|url| is_relay(url.trim()))
+    }),
+    (TURN_SECRET, PASSWORD, is_password),
 ];
 
 const CAPSULE_KEYS: &str = "CAPSULE_KEYS";
 const SHOW_PEERS: &str = "SHOW_PEERS";
 const ADMIN_PASSWORD: &str = "ADMIN_PASSWORD";
+const TURN_URLS: &str = "TURN_URLS";
+const TURN_SECRET: &str = "TURN_SECRET";
 
 fn are_addresses(text: &str) -> bool {
     text.split(',').count() <= ADDRESSES_MAX && text.split(',').all(|address| is_web_address(address.trim()))
@@ -541,7 +582,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             }
             if !text.is_empty() && !is_right(text) {
                 let mut error = self.error(variable, expected);
-                if variable == ADMIN_PASSWORD {
+                if [ADMIN_PASSWORD, TURN_SECRET].contains(&variable) {
                     // Whoever reads the log need not be who may read the password.
                     "not shown".clone_into(&mut error.value);
                 }
@@ -553,7 +594,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                 *text = keys.map(|key| key.to_string()).collect::<Vec<_>>().join(",");
             }
         }
-        Ok(notice)
+        let Notice([.., urls, secret]) = &notice;
+        match (urls.is_empty(), secret.is_empty()) {
+            (true, false) => Err(self.error(TURN_URLS, WITH_RELAYS)),
+            (false, true) => Err(self.error(TURN_SECRET, WITH_RELAYS)),
+            _ => Ok(notice),
+        }
     }
 
     fn number<T>(&self, variable: &'static str, default: T, least: T, most: T) -> Result<T, ConfigError>
@@ -763,6 +809,28 @@ mod tests {
             assert_eq!(error.variable, "ADMIN_PASSWORD");
             assert!(!error.to_string().contains(password), "{error}");
         }
+    }
+
+    #[test]
+    fn a_relay_has_addresses_and_a_secret_or_is_refused_by_name_and_nothing_prints_the_secret() {
+        let secret = ("TURN_SECRET", "north west south east");
+        assert_eq!(parse(&[]).unwrap().notice.turn(), None);
+        for urls in ["turn:a.example", "turns:a.example:5349?transport=tcp, stun:[2001:db8::1]:3478"] {
+            let config = parse(&[("TURN_URLS", urls), secret]).unwrap();
+            assert_eq!(config.notice.turn(), Some((urls, secret.1)));
+            assert!(!format!("{config:?}").contains("north"));
+        }
+        let many = ["turn:a.example"; 9].join(",");
+        for urls in ["https://a.example", "turn:", "turn:a b", "turn:a?transport=x", "turn:a,", "turn:a\"", &many] {
+            let error = parse(&[("TURN_URLS", urls), secret]).unwrap_err();
+            assert_eq!((error.variable, error.value.as_str()), ("TURN_URLS", urls));
+        }
+        let missing = |variables: &[(&str, &str)]| parse(variables).unwrap_err();
+        assert_eq!(missing(&[secret]).variable, "TURN_URLS");
+        let error = missing(&[("TURN_URLS", "turn:a.example")]);
+        assert_eq!((error.variable, error.expected.as_str()), ("TURN_SECRET", WITH_RELAYS));
+        let error = missing(&[("TURN_URLS", "turn:a.example"), ("TURN_SECRET", "hunter2")]);
+        assert!(error.variable == "TURN_SECRET" && !error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -46,6 +46,7 @@ use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
+use crate::turn::{self, HmacSha1, Issuer};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -157,6 +158,8 @@ pub struct Edge {
     attempts: RateLimit,
     refusals: Refusals,
     live: Option<Live>,
+    /// Absent where there is no relay.
+    turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
     lists: KeptLists,
     signatures: SignatureCache,
@@ -181,6 +184,7 @@ impl Edge {
             attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
             refusals: Refusals::default(),
             live: None,
+            turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
@@ -202,6 +206,13 @@ impl Edge {
         let openings = RateLimit::new(address, network, RATE_LIMIT_NETWORKS);
         let penalties = Penalties::new(RATE_LIMIT_NETWORKS);
         Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
+    }
+
+    /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
+    #[must_use]
+    pub fn with_turn(self, hmac: HmacSha1) -> Self {
+        let relay = turn::Relay::new(&self.config, self.platform.edges(), self.secret, hmac);
+        Self { turn: relay.map(|relay| Box::new(relay) as Box<dyn Issuer>), ..self }
     }
 
     /// Takes a request.
@@ -461,6 +472,7 @@ impl Edge {
         let opened = Opened {
             kind,
             address: path.address,
+            site: path.site.unwrap_or(path.network),
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,
@@ -490,7 +502,8 @@ impl Edge {
 
     /// Returns what the messages of connections are checked by.
     pub fn checks(&mut self) -> Checks<'_> {
-        Checks { config: &self.config, signatures: &mut self.signatures, random: self.spread.next() }
+        let (turn, random) = (self.turn.as_deref_mut(), self.spread.next());
+        Checks { config: &self.config, signatures: &mut self.signatures, turn, random }
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {

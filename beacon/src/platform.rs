@@ -75,6 +75,11 @@ impl Platform {
         matches!(self.address_source, AddressSource::Header(own) if own.eq_ignore_ascii_case(name))
     }
 
+    /// Returns how many edges share the process.
+    pub(crate) const fn edges(&self) -> u32 {
+        self.edges
+    }
+
     /// Returns how many new communities a minute one edge lets through: its part of what one process may, but never less
     /// than what a single site may name.
     pub(crate) fn new_communities_per_minute(&self) -> u32 {

@@ -3,7 +3,7 @@
 
 import type { Bytes } from "./bytes.js";
 import type { Json } from "./json.js";
-import { type Reason, isBeaconCode } from "./reason.js";
+import { type Reason, isCode } from "./reason.js";
 import { demand, isTime, readObject } from "./ticket.js";
 
 /** Bytes of a beacon's whole answer. */
@@ -33,7 +33,7 @@ export interface Answer {
 export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   // What is not JSON may be a proxy's page for the status.
   const fields = readObject(body, status === 200 ? undefined : `HTTP_${status}`);
-  const { ok, code, community, listed, peers, since } = fields;
+  const { ok, code, community, listed = true, peers, since } = fields;
   demand((community ?? asked) === asked, "COMMUNITY_MISMATCH");
   demand(status !== 200 || (typeof ok === "boolean" && Array.isArray(peers)));
   const isGood = status === 200 && ok;
@@ -41,8 +41,8 @@ export function readAnswer(status: number, body: Bytes, asked: string): Answer {
   return {
     // The times, as far as they are some.
     ...Object.fromEntries(Object.entries(fields).filter(([, value]) => isTime(value))),
-    code: isGood ? undefined : isBeaconCode(code) ? code : `HTTP_${status}`,
-    listed: listed === undefined || listed === true,
+    code: isGood ? undefined : isCode(code) ? code : `HTTP_${status}`,
+    listed: listed === true,
     tickets: tickets.slice(0, ANSWER_MAX_TICKETS),
     since: Array.isArray(since) && since.length === tickets.length && since.every(isTime) ? since : [],
   };

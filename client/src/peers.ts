@@ -85,6 +85,8 @@ interface Claim extends Ticket {
   /** Milliseconds since the Unix epoch, 0 for never. */
   connectedAt: number;
   failedAt: number;
+  /** `issuedAt` of the peer's own word that it has left: no older ticket counts any more. */
+  leftAt?: number;
   /** `issuedAt` when it was last handed out, -1 for not yet. */
   offered: number;
   offeredLive: boolean;
@@ -123,7 +125,7 @@ interface Listing {
    * The end of the last of the tickets that it gave, or 0 if it has said since that the peer is gone. What is remembered
    * is not a source: 0.
    */
-  readonly until: number;
+  until: number;
   /** When it gave the last of them. */
   readonly heardAt: number;
   /** Since when it lists the claim, as it says. */
@@ -142,7 +144,7 @@ interface Name {
 }
 
 /** How old a list may be that comes from a cache on the way: what was heard since is newer. */
-const LIST_MAX_AGE_MS = 10_000;
+export const LIST_MAX_AGE_MS = 10_000;
 /** The source of what is remembered of the last visit. */
 export const CACHE = "cache";
 /** The source of what peers have handed over themselves. It has no vote on names: everybody can be one of them. */
@@ -218,9 +220,9 @@ export class Peers {
    * This peer's own peerId is never handed out, whoever claims it: who dials it reaches itself. Another key's claim to it
    * is counted as `OWN_PEER_ID`.
    *
-   * @param isComplete Whether the source lists no others: those that it gave before are gone, as far as it goes.
+   * @param goneAfterMs Those that the source gave so long ago, and does not give now, are gone, as far as it goes.
    */
-  merge({ tickets, refused }: Tickets, source: string, now: number, isComplete = false): void {
+  merge({ tickets, refused }: Tickets, source: string, now: number, goneAfterMs = Infinity): void {
     const listed = new Set<Claim>();
     this.#answers++;
     this.changes++;
@@ -234,22 +236,37 @@ export class Peers {
       let name = this.#names.get(peerId);
       if (!name) this.#names.set(peerId, (name = { claims: new Map(), chosenAt: now, live: [] }));
       let claim = name.claims.get(publicKey);
+      if (issuedAt <= (claim?.leftAt as number)) continue;
       if (!claim) {
         const connectedAt = this.#links.get(peerId)?.publicKey === publicKey ? now : 0;
         const place = this.#answers + this.#random();
         const history = { connectedAt, failedAt: 0, offered: -1, offeredLive: false, retry: true, place };
         name.claims.set(publicKey, (claim = { ...ticket, ...history, source, listings: new Map() }));
       } else if (issuedAt > claim.issuedAt) Object.assign(claim, ticket, { source });
-      const until = source === CACHE ? 0 : Math.max(expiresAt, claim.listings.get(source)?.until ?? 0);
-      claim.listings.set(source, { until, since, heardAt: now });
+      const before = claim.listings.get(source);
+      const until = source === CACHE ? 0 : Math.max(expiresAt, before?.until ?? 0);
+      claim.listings.set(source, { until, since: since ?? before?.since, heardAt: now });
       listed.add(claim);
     }
-    for (const claim of isComplete ? this.#claims() : []) {
+    for (const claim of this.#claims()) {
       const listing = claim.listings.get(source);
-      if (listing && !listed.has(claim) && now - listing.heardAt > LIST_MAX_AGE_MS)
-        claim.listings.set(source, { ...listing, until: 0 });
+      if (listing && !listed.has(claim) && now - listing.heardAt > goneAfterMs) listing.until = 0;
     }
     this.#forget(source, now);
+  }
+
+  /**
+   * Notes that a claim is gone.
+   *
+   * @param source As far as this one goes. Undefined: by a ticket of its own, in which it leaves.
+   * @param leftAt That ticket's `issuedAt`.
+   */
+  gone(claim: Pick<Ticket, "peerId" | "publicKey">, source: string | undefined, leftAt = 0): void {
+    const held = this.#claimOf(claim);
+    if (!held || (leftAt && leftAt <= held.issuedAt)) return;
+    this.changes++;
+    held.leftAt = Math.max(held.leftAt ?? 0, leftAt);
+    for (const [name, listing] of held.listings) if (leftAt || name === source) listing.until = 0;
   }
 
   /**

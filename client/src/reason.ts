@@ -1,33 +1,30 @@
 // Why something was refused or could not be had: the codes of the protocol and of this library.
 
-/** What a beacon can answer. */
-const BEACON_CODES = [
-  "ANNOUNCE_TOO_SOON",
-  "BODY_TIMEOUT",
-  "BODY_TOO_LARGE",
-  "COMMUNITY_INVALID",
-  "COMMUNITY_MISMATCH",
-  "COMMUNITY_UNKNOWN",
-  "EXPIRED",
-  "INTERNAL",
-  "LIFETIME_TOO_LONG",
-  "LIMIT_INVALID",
-  "MALFORMED",
-  "METHOD_NOT_ALLOWED",
-  "MISDIRECTED_REQUEST",
-  "NOT_FOUND",
-  "NOT_YET_VALID",
-  "PEER_ID_TAKEN",
-  "REVOKED_PUBLIC_KEY",
-  "SIGNATURE_INVALID",
-  "STALE_TICKET",
-  "THROTTLED",
-  "UNSUPPORTED_ALGORITHM",
-  "UNSUPPORTED_VERSION",
-  "UNTRUSTED_PUBLIC_KEY",
-] as const;
-
-type BeaconCode = (typeof BEACON_CODES)[number];
+/** What a beacon of this version can answer. */
+type BeaconCode =
+  | "ANNOUNCE_TOO_SOON"
+  | "BODY_TIMEOUT"
+  | "BODY_TOO_LARGE"
+  | "COMMUNITY_INVALID"
+  | "COMMUNITY_MISMATCH"
+  | "COMMUNITY_UNKNOWN"
+  | "EXPIRED"
+  | "INTERNAL"
+  | "LIFETIME_TOO_LONG"
+  | "LIMIT_INVALID"
+  | "MALFORMED"
+  | "METHOD_NOT_ALLOWED"
+  | "MISDIRECTED_REQUEST"
+  | "NOT_FOUND"
+  | "NOT_YET_VALID"
+  | "PEER_ID_TAKEN"
+  | "REVOKED_PUBLIC_KEY"
+  | "SIGNATURE_INVALID"
+  | "STALE_TICKET"
+  | "THROTTLED"
+  | "UNSUPPORTED_ALGORITHM"
+  | "UNSUPPORTED_VERSION"
+  | "UNTRUSTED_PUBLIC_KEY";
 
 /** A code of the protocol's or of this library's. */
 export type Code =
@@ -45,11 +42,27 @@ export type Code =
   | "TIMEOUT"
   | "TOO_LARGE";
 
-/** Code of what was wrong, or the status of an answer without a code. */
-export type Reason = Code | `HTTP_${number}`;
+/** Why a beacon does not push, or has not taken what was sent over a connection. */
+export type LiveCode =
+  | "ANOTHER_PEER"
+  | "BIND_REQUIRED"
+  | "LIVE_FULL"
+  | "NOT_BOUND"
+  | "NOT_LISTED"
+  | "PEER_ABSENT"
+  | "PEER_BUSY"
+  | "REPLACED"
+  | "SIGNAL_TIME"
+  | "SLOW"
+  | "TOO_FAST"
+  | "UPGRADE_REQUIRED";
 
-export function isBeaconCode(text: unknown): text is BeaconCode {
-  return BEACON_CODES.includes(text as BeaconCode);
+/** Code of what was wrong, which may be one of a later version's, or the status of an answer without a code. */
+export type Reason = Code | LiveCode | `HTTP_${number}` | (string & {});
+
+/** Whether a beacon's word has the form of a code. None looks like the status of an answer. */
+export function isCode(text: unknown): text is string {
+  return typeof text === "string" && /^[A-Z_]{1,64}$/.test(text);
 }
 
 /** Gives what a refusal of this library's says; of other errors, as `fetch` has them, `NETWORK`. */

@@ -16,12 +16,13 @@ import {
   readCapsule,
 } from "./capsule.js";
 import { Clock, TOLERANCE_MS, aheadOf } from "./clock.js";
+import type { Inside } from "./connection.js";
 import { strict } from "./ed25519.js";
 import { type Cancel, type Host, type Lock, defaultHost } from "./host.js";
 import { type Identity, loadIdentity } from "./identity.js";
 import { type Json, readJson } from "./json.js";
 import { type RendezvousOptions, type Settings, readOptions, readProfile } from "./options.js";
-import { CACHE, HANDED, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
+import { CACHE, HANDED, LIST_MAX_AGE_MS, type PeerChanges, type PeerList, Peers, type StoredPeer, changesBetween } from "./peers.js";
 import { type Reason, reasonOf } from "./reason.js";
 import { type Memory, readMemory } from "./revocation.js";
 import { type Reply, abortable, request } from "./request.js";
@@ -107,8 +108,8 @@ interface Found extends Tickets {
   code?: Reason | undefined;
   failed?: boolean;
   retryAfterMs?: number | undefined;
-  /** Whether there are no others at this source. */
-  isComplete?: boolean;
+  /** See {@link Peers.merge}. */
+  goneAfterMs?: number | undefined;
   /** Of a capsule, from its `issuedAt` to its `expiresAt`. */
   lifeMs?: number;
 }
@@ -254,15 +255,13 @@ export class Rendezvous extends EventTarget {
    */
   connected(peerId: string, publicKey?: string, { inbound }: { inbound?: boolean } = {}): void {
     this.#peers.connected(peerId, this.#now(), publicKey, inbound);
-    this.#save();
-    this.#tell();
+    this.#keep();
   }
 
   /** Reports that a peer could not be connected to, or that its connection is closed. */
   failed(peerId: string): void {
     this.#peers.failed(peerId, this.#now());
-    this.#save();
-    this.#tell();
+    this.#keep();
     if (this.#run && this.#isShort()) this.#hurry();
   }
 
@@ -306,16 +305,37 @@ export class Rendezvous extends EventTarget {
     } catch {
       // No JSON is not a ticket.
     }
-    const { signal } = run.stop;
-    const verified = this.#within(verifyTickets([value], run.rules, this.#now()), signal);
-    const found = await verified.catch(() => undefined);
-    if (signal.aborted) return "NOT_RUNNING";
-    if (!found) return "TIMEOUT";
-    this.#peers.merge(found, HANDED, this.#now());
+    const found = await this.#take([value], HANDED).catch(() => undefined);
+    if (run.stop.signal.aborted) return "NOT_RUNNING";
+    return found ? (Object.keys(found.refused)[0] as Reason | undefined) : "TIMEOUT";
+  }
+
+  /** Takes tickets that nobody was asked for. Rejects, and takes none, if it is stopped meanwhile, or that takes too long. */
+  readonly #take: Inside["take"] = async (values, source, goneAfterMs) => {
+    const run = this.#run as Run;
+    const verified = verifyTickets(values, run.rules as TicketRules, this.#now());
+    const found = await this.#within(verified, run.stop.signal);
+    this.#merge(run, found, source, goneAfterMs);
+    return found;
+  };
+
+  #merge(run: Run, found: Tickets, source: string, goneAfterMs?: number): void {
+    this.#peers.merge(found, source, this.#now(), goneAfterMs);
     this.#offer(run);
-    this.#save();
-    this.#tell();
-    return Object.keys(found.refused)[0] as Reason | undefined;
+    this.#keep();
+  }
+
+  /** @internal What `rendezvous-beacon/live` works on. */
+  get inside(): Inside {
+    return {
+      sources: this.#sources,
+      peers: this.#peers,
+      host: this.#host,
+      run: this.#run,
+      profile: this.#profile,
+      take: this.#take,
+      now: this.#now,
+    };
   }
 
   /** All peers that are known now, best first. The same object until something has changed. Needs no `this`. */
@@ -362,12 +382,10 @@ export class Rendezvous extends EventTarget {
   }
 
   /** The community's time. */
-  #now(): number {
-    return Math.round(this.#host.now() + this.#clock.offsetMs);
-  }
+  readonly #now = (): number => this.#nowAt({});
 
   /** The time by which tickets for a beacon are dated. */
-  #nowAt({ aheadMs }: Source): number {
+  #nowAt({ aheadMs }: Partial<Source>): number {
     return Math.round(this.#host.now() + this.#clock.offsetFor(aheadMs));
   }
 
@@ -556,9 +574,7 @@ export class Rendezvous extends EventTarget {
       const { trust } = source;
       const asked = trust ? this.#readCapsule(run, source, trust, signal) : this.#askBeacon(run, source, signal);
       const found = await this.#within(asked, signal, this.#settings.timeoutMs);
-      this.#peers.merge(found, source.url, this.#now(), found.isComplete);
-      this.#offer(run);
-      this.#save();
+      this.#merge(run, found, source.url, found.goneAfterMs);
       if (found.failed) this.#fail(source, found.code as Reason, found.retryAfterMs ?? 0);
       else {
         const elapsed = this.#host.elapsed();
@@ -647,18 +663,17 @@ export class Rendezvous extends EventTarget {
     const found = dropDuplicates(listed, claimOf);
     // One of version 0.1.0 may list this peer to itself.
     const hidesOwn = isListed && !found.tickets.some((ticket) => claimOf(ticket) === this.#own);
-    const isComplete = answer.total === answer.tickets.length + +hidesOwn;
+    const goneAfterMs = answer.total === answer.tickets.length + +hidesOwn ? LIST_MAX_AGE_MS : undefined;
     const code = unsigned ?? answer.code;
-    return { ...found, isComplete, failed, code, retryAfterMs: answer.retryAfterMs };
+    return { ...found, goneAfterMs, failed, code, retryAfterMs: answer.retryAfterMs };
   }
 
   /** Draws the conclusions of an answer for the next announce. Returns whether the beacon did what it is for. */
   #settle(source: Source, ticket: CurrentTicket | undefined, answer: Answer): boolean {
     const { schedule, accepted } = source;
-    if (!ticket) return !answer.code;
     // A beacon has to have a newer one when a third of its life is left.
-    const leftMs = ticket.expiresAt - this.#settings.ticketLifetimeMs / 3 - this.#nowAt(source);
-    if (!schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random())) return !answer.code;
+    const leftMs = (ticket?.expiresAt as number) - this.#settings.ticketLifetimeMs / 3 - this.#nowAt(source);
+    if (!ticket || !schedule.announced(answer, leftMs, !!accepted, this.#host.elapsed(), this.#host.random())) return !answer.code;
     // It was on its way when that changed.
     if (ticket.profile !== this.#profile) schedule.changed(this.#host.elapsed());
     // A ticket that was accepted before stays listed when a newer one is refused.
@@ -714,7 +729,9 @@ export class Rendezvous extends EventTarget {
     this.dispatchEvent(new CustomEvent("peers", { detail }));
   }
 
-  #save(): void {
+  /** Stores what has become of peers, and says so. */
+  #keep(): void {
+    this.#tell();
     const run = this.#run;
     if (!run || this.#saved === this.#peers.changes) return;
     this.#saved = this.#peers.changes;

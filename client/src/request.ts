@@ -40,7 +40,7 @@ export function abortable<T>(
  * What all requests have: nobody needs to know who asks, so no cookies, no page. A list from a cache would tell an old
  * time. And a source has no right to send those who ask it to others, with the tickets that they carry.
  */
-const PRIVATE: RequestInit = {
+export const PRIVATE: RequestInit = {
   credentials: "omit",
   referrerPolicy: "no-referrer",
   cache: "no-store",
@@ -57,7 +57,7 @@ export async function request(
 ): Promise<Reply> {
   const response = await fetch(url, { ...PRIVATE, signal, ...init });
   const reader = response.body?.getReader();
-  let body: Bytes = new Uint8Array(reader ? new ArrayBuffer(0) : await response.arrayBuffer());
+  let body: Bytes = new Uint8Array(reader ? [] : await response.arrayBuffer());
   if (reader) {
     const chunks: Bytes[] = [];
     let length = 0;

@@ -1,49 +1,32 @@
-// The codes of the client are those of the protocol: each code of protocol/src/code.rs is one that a beacon's answer is read
-// with, and has an explanation, or it is said here why not.
+// The codes of the client are those of the protocol: each code of protocol/src/code.rs has the form by which a beacon's
+// answer is read, and an explanation, or it is said here why not.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { explain } from "../dist/index.js";
-import { isBeaconCode } from "../build/internals.js";
+import { isCode } from "../build/internals.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule tells a client";
-const JUDGED = "what a reader finds wrong with a capsule, a root or a list: no beacon says so of itself";
-const LIVE = "of live presence, for which this library does not ask";
+const LIVE = "what this library never sends over a connection to a beacon";
 
 const NOT_EXPLAINED = {
-  ANOTHER_PEER: LIVE,
   ANSWER_TOO_LARGE: PUBLISHER,
-  BIND_REQUIRED: LIVE,
   LIFETIME_TOO_SHORT: PUBLISHER,
-  LIVE_FULL: LIVE,
-  NOT_BOUND: LIVE,
-  NOT_LISTED: LIVE,
-  PEER_ABSENT: LIVE,
-  PEER_BUSY: LIVE,
-  SIGNAL_TIME: LIVE,
   SINCE_INVALID: LIVE,
-  TOO_FAST: LIVE,
   TOO_MANY: PUBLISHER,
-  UPGRADE_REQUIRED: LIVE,
-};
-const NOT_ANSWERED = {
-  ...NOT_EXPLAINED,
-  DUPLICATE: JUDGED,
-  ROLLBACK: JUDGED,
-  ROOT_EXPIRED: JUDGED,
-  ROOT_OUT_OF_SEQUENCE: JUDGED,
-  THRESHOLD_NOT_MET: JUDGED,
 };
 const ONLY_OURS = {
   NETWORK: "a request of this library's",
   NOT_RUNNING: "this library's state",
   OWN_PEER_ID: "this page's own name",
   PEER_ID_TAKEN: "what beacons of version 0.1.0 answer",
+  REPLACED: "the reason of a close",
   REVOKED_BEACON: "a beacon that this library does not ask",
   SIGN_FAILED: "the application's signer",
+  SLOW: "the reason of a close",
   TIMEOUT: "a request of this library's",
   TOO_LARGE: "a request of this library's",
 };
@@ -63,11 +46,9 @@ test("every code of the protocol's is explained, or it is said why not", () => {
   for (const code of explained) assert.doesNotMatch(explain(code), /status/, code);
 });
 
-test("every code that a beacon answers is read as itself", () => {
-  assert.deepEqual(
-    rust.filter((code) => !isBeaconCode(code)),
-    Object.keys(NOT_ANSWERED).filter((code) => rust.includes(code)).sort(),
-  );
+test("every code is read as itself, and nothing else as one", () => {
+  assert.deepEqual(rust.filter((code) => !isCode(code)), []);
+  for (const other of ["", "ok", "HTTP_200", "A".repeat(65), "NO CODE", ["EXPIRED"], 5, null, undefined]) assert.equal(isCode(other), false, String(other));
 });
 
 test("every code beside the protocol's is one that this library knows from elsewhere", () => {

@@ -181,13 +181,13 @@ test("a peerId that is not there yet says where PeerJS's comes from", () => {
     });
 });
 
-test("every reason has an explanation, and what a beacon invents is none", async () => {
+test("every reason has an explanation, also a code of a later version, and what is no code is none", async () => {
   const { world, beacon, begin } = setting();
   assert.match(entry.explain("ANNOUNCE_TOO_SOON"), /later/);
   assert.match(entry.explain("HTTP_503"), /status 503/);
   for (const [code, expected] of [
     ["THROTTLED", "THROTTLED"],
-    ["OF_MY_OWN", "HTTP_400"],
+    ["OF_A_LATER_VERSION", "OF_A_LATER_VERSION"],
     ["toString", "HTTP_400"],
     ["HTTP_200", "HTTP_400"],
     [5, "HTTP_400"],

@@ -99,7 +99,7 @@ describe("absence", () => {
     const peers = new Peers("ann", () => false, () => 0.5);
     const facts = { peerId: "bob", userId: "u", publicKey: "k", issuedAt: 1_000_000, expiresAt: 1_180_000 };
     const hear = (tickets, now) => {
-      peers.merge({ tickets, refused: {} }, "one", now, true);
+      peers.merge({ tickets, refused: {} }, "one", now, 10_000);
       return peers.all(now).live.length;
     };
     assert.equal(hear([{ ...facts, facts, json: "bob" }], 1_000_000), 1);

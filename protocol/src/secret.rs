@@ -9,6 +9,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
+use crate::key::PublicKey;
 use crate::time::UnixMillis;
 
 /// Says what a value is used for. Snapshots hold hashes, so the numbers never change.
@@ -25,6 +26,8 @@ pub(crate) enum HashPurpose {
     Comparison = 5,
     /// The epoch of a log of changes.
     Live = 6,
+    /// What stands for a key where nobody is to recognise it.
+    Pseudonym = 7,
 }
 
 /// Mixes a number that nobody outside knows into one that looks unlike it: the output function of SplitMix64, a
@@ -71,6 +74,11 @@ impl Secret {
     /// Returns the epoch of the log of changes that began at `since`.
     pub fn live_epoch(&self, since: UnixMillis) -> u32 {
         (self.hash(HashPurpose::Live, &[&since.as_u64().to_be_bytes()]) >> 32) as u32
+    }
+
+    /// Returns a number that stands for a key, and by which nobody recognises the key who does not have this secret.
+    pub fn pseudonym(&self, key: &PublicKey) -> u64 {
+        self.hash(HashPurpose::Pseudonym, &[key.as_bytes()])
     }
 
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{
     LIVE_ACK_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION, LIVE_STREAM_PING,
 };
@@ -24,6 +25,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
 use crate::live::call::{LiveCall, Pushed, SignalCall};
+use crate::turn::{IceServers, Issuer, TURN_LIFETIME};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) struct Opened {
     pub(crate) community: Community,
     /// Where the client's address is remembered if it has to be refused.
     pub(crate) address: NetworkHash,
+    /// Whose credentials for the relay these are counted as.
+    pub(crate) site: NetworkHash,
     /// Whether a page of an origin opens it that is not the community's.
     pub(crate) is_foreign: bool,
     /// The origins that a binding may be for.
@@ -55,6 +59,8 @@ pub(crate) struct Opened {
 pub struct Checks<'a> {
     pub(crate) config: &'a Config,
     pub(crate) signatures: &'a mut SignatureCache,
+    /// Issues credentials for the relay, where there is one.
+    pub(crate) turn: Option<&'a mut (dyn Issuer + 'static)>,
     /// Spreads announces out.
     pub(crate) random: u32,
 }
@@ -84,7 +90,7 @@ pub struct Verify(Waiting);
 #[derive(Debug)]
 enum Waiting {
     Ticket { id: Option<String>, ticket: Unverified },
-    Bind { id: Option<String>, binding: Binding },
+    Bind { id: Option<String>, binding: Binding, asked_at: UnixMillis },
 }
 
 impl Verify {
@@ -111,6 +117,8 @@ pub struct Connection {
     /// The claim that the connection is for, once a signature of it was seen.
     claim: Option<Claim>,
     is_bound: bool,
+    /// What opens the relay, to be said when the connection is bound.
+    ice_servers: Option<IceServers>,
     window: Window,
     /// Whether the object takes the client to read.
     is_said_to_read: bool,
@@ -149,6 +157,7 @@ impl Connection {
             pinged_at: now,
             claim: None,
             is_bound: false,
+            ice_servers: None,
             window: Window::default(),
             is_said_to_read: true,
             is_behind: false,
@@ -228,10 +237,11 @@ impl Connection {
                 }
                 Err(error) => self.refuse_ticket(id.as_deref(), &error),
             },
-            Waiting::Bind { id, binding } if holds => {
+            Waiting::Bind { id, binding, asked_at } if holds => {
                 let Binding { peer_id, public_key, .. } = binding;
                 let claim = Claim { public_key, peer_id };
                 if self.is_for(&claim, id.as_deref()) {
+                    self.open_relay(checks, asked_at, &public_key);
                     let since = self.since();
                     self.outputs.push_back(Output::Ask(LiveCall::Bind { id, claim, since }));
                 }
@@ -250,8 +260,14 @@ impl Connection {
         }
         match pushed {
             Pushed::Reply(text) => self.outputs.push_back(Output::Text(text)),
-            Pushed::Bound(text) => {
+            Pushed::Bound(mut text) => {
                 self.is_bound = true;
+                if let Some(servers) = self.ice_servers.as_ref().filter(|servers| now < servers.ends_at)
+                    && text.pop().is_some()
+                {
+                    // In the place of the bracket at the end.
+                    text = format!("{text},\"iceServers\":{}}}", servers.json);
+                }
                 self.outputs.push_back(Output::Text(text));
             }
             Pushed::Frame(frame) => self.take_frame(now, frame, false),
@@ -406,7 +422,21 @@ impl Connection {
         }
         let community = self.opened.community.clone();
         let binding = Binding { audience, challenge: self.challenge, community, peer_id, public_key, signature };
-        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding })));
+        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding, asked_at: now })));
+    }
+
+    /// Sees to it that there is something that opens the relay for half of its life at least, if this peer may have it: in a
+    /// community that the operator names, and not for a page of elsewhere.
+    fn open_relay(&mut self, checks: &mut Checks<'_>, now: UnixMillis, key: &PublicKey) {
+        let lasts = |servers: &IceServers| now.after(TURN_LIFETIME / 2) < servers.ends_at;
+        if self.opened.is_foreign
+            || !checks.config.names(&self.opened.community)
+            || self.ice_servers.as_ref().is_some_and(lasts)
+        {
+            return;
+        }
+        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, key));
+        self.ice_servers = issued.or_else(|| self.ice_servers.take());
     }
 
     fn take_frame(&mut self, now: UnixMillis, frame: Arc<Frame>, is_asked_for: bool) {

@@ -126,7 +126,9 @@ impl World {
             ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
         ]);
         let config = config(&all);
-        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_live();
+        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1)
+            .with_live()
+            .with_turn(|_, _| [5; 20]);
         let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
         Self {
             now: 0,

@@ -8,3 +8,4 @@ mod front;
 mod host;
 mod live;
 mod signals;
+mod turn;

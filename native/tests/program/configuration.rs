@@ -54,7 +54,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         let (code, second, error) = printed(&first, &[]);
         assert_eq!((code, error.as_str()), (Some(0), ""));
         assert_eq!(values(&first), values(&second));
-        assert_eq!(values(&first).len(), 35);
+        assert_eq!(values(&first).len(), 38);
     }
 }
 
@@ -156,6 +156,25 @@ fn a_file_that_cannot_be_read_is_an_error() {
         assert_eq!((code, output.as_str()), (Some(2), ""));
         assert!(error.contains(named), "{error}");
     }
+}
+
+#[test]
+fn the_relay_and_its_secret_go_together_and_the_secret_is_not_printed() {
+    let urls = ("TURN_URLS", "turn:turn.example");
+    for (variables, named) in [
+        (&[urls][..], "TURN_SECRET is \"\""),
+        (&[("TURN_SECRET", "north west south east")], "TURN_URLS is \"\""),
+        (&[urls, ("TURN_SECRET", "north")], "TURN_SECRET is \"not shown\""),
+    ] {
+        let error = refused("", variables);
+        assert!(error.contains(named) && !error.contains("north"), "{error}");
+    }
+    let (code, output, error) = printed("", &[urls, ("TURN_SECRET", "north west south east")]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(
+        output.contains("\n# TURN_SECRET, not shown, # the environment\n") && !output.contains("north"),
+        "{output}"
+    );
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::limits::{
     LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_ID_MAX_BYTES, LIVE_ID_MIN_BYTES, LIVE_SIGNAL_DATA_MAX_BYTES,
     LIVE_SIGNAL_MESSAGE_MAX_BYTES,
 };
-use crate::live::signal::Signal;
+use crate::live::changes::Claim;
+use crate::live::signal::{Signal, SignalKind};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
@@ -143,7 +144,7 @@ impl<'a> ClientMessage<'a> {
             "announce" => ticket(fields).map(Self::Announce),
             "leave" => ticket(fields).map(Self::Leave),
             "bind" => bind(fields).map(Self::Bind),
-            "signal" => Signal::parse(fields).map(Box::new).map(Self::Signal),
+            "signal" => signal(fields).map(Box::new).map(Self::Signal),
             _ => Err(MessageError::Unknown),
         }
     }
@@ -170,11 +171,52 @@ fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
     })
 }
 
+fn signal(mut fields: Fields<'_>) -> Result<Signal<'_>, MessageError> {
+    let (id, kind, re) = (fields.text("id")?, fields.text("kind")?, fields.optional_text("re")?);
+    let (to, to_key) = (fields.text("to")?, fields.text("toKey")?);
+    let (from, from_key) = (fields.text("from")?, fields.text("fromKey")?);
+    let (at, data, signature) = (fields.time("at")?, fields.text("data")?, fields.text("signature")?);
+    let ticket = fields.optional_json("ticket")?;
+    fields.end()?;
+    let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
+    let kind = match (&*kind, re) {
+        ("offer", None) => SignalKind::Offer,
+        ("answer", Some(offer)) => SignalKind::Answer(offer),
+        ("candidate", Some(offer)) => SignalKind::Candidate(offer),
+        ("offer" | "answer" | "candidate", _) => return Err(MessageError::Re),
+        _ => return Err(MessageError::Kind),
+    };
+    if !is_id(&id) {
+        return Err(MessageError::Id);
+    }
+    if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
+        return Err(MessageError::Data);
+    }
+    if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
+        return Err(MessageError::Ticket);
+    }
+    Ok(Signal {
+        id: id.into_owned(),
+        kind,
+        to: claim(&to, &to_key)?,
+        from: claim(&from, &from_key)?,
+        at,
+        data: data.into_owned(),
+        signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
+        ticket,
+    })
+}
+
+fn claim(peer_id: &str, public_key: &str) -> Result<Claim, MessageError> {
+    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?;
+    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(MessageError::PeerId)? })
+}
+
 fn check_id(id: Option<Cow<'_, str>>) -> Result<Option<String>, MessageError> {
     if id.as_deref().is_none_or(is_id) { Ok(id.map(Cow::into_owned)) } else { Err(MessageError::Id) }
 }
 
-pub(super) fn is_id(id: &str) -> bool {
+fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (LIVE_ID_MIN_BYTES..=LIVE_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(allowed)
 }

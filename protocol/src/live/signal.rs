@@ -17,15 +17,13 @@ use crate::base64;
 use crate::canonical::quoted;
 use crate::code::Code;
 use crate::community::Community;
-use crate::fields::Fields;
 use crate::key::PublicKey;
 use crate::limits::{
-    LIVE_SIGNAL_DATA_MAX_BYTES, LIVE_SIGNAL_REPLAY, LIVE_SIGNAL_SKEW, LIVE_SIGNAL_SKEW_RECEIVED,
-    LIVE_SIGNALS_REMEMBERED, LIVE_SIGNALS_REMEMBERED_OF_KEY,
+    LIVE_SIGNAL_REPLAY, LIVE_SIGNAL_SKEW, LIVE_SIGNAL_SKEW_RECEIVED, LIVE_SIGNALS_REMEMBERED,
+    LIVE_SIGNALS_REMEMBERED_OF_KEY,
 };
 use crate::live::Claim;
-use crate::live::message::{MessageError, is_id};
-use crate::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules};
+use crate::ticket::{Purpose, Ticket, TicketError, TicketRules};
 use crate::time::UnixMillis;
 
 const DOMAIN: &str = "rendezvous-live-v1:signal";
@@ -82,44 +80,7 @@ pub struct Signal<'a> {
     pub ticket: Option<&'a str>,
 }
 
-impl<'a> Signal<'a> {
-    /// Reads the fields of a message whose `t` is `signal`. Its length has been bounded.
-    pub(super) fn parse(mut fields: Fields<'a>) -> Result<Self, MessageError> {
-        let (id, kind, re) = (fields.text("id")?, fields.text("kind")?, fields.optional_text("re")?);
-        let (to, to_key) = (fields.text("to")?, fields.text("toKey")?);
-        let (from, from_key) = (fields.text("from")?, fields.text("fromKey")?);
-        let (at, data, signature) = (fields.time("at")?, fields.text("data")?, fields.text("signature")?);
-        let ticket = fields.optional_json("ticket")?;
-        fields.end()?;
-        let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
-        let kind = match (&*kind, re) {
-            ("offer", None) => SignalKind::Offer,
-            ("answer", Some(offer)) => SignalKind::Answer(offer),
-            ("candidate", Some(offer)) => SignalKind::Candidate(offer),
-            ("offer" | "answer" | "candidate", _) => return Err(MessageError::Re),
-            _ => return Err(MessageError::Kind),
-        };
-        if !is_id(&id) {
-            return Err(MessageError::Id);
-        }
-        if !(1..=LIVE_SIGNAL_DATA_MAX_BYTES).contains(&data.len()) {
-            return Err(MessageError::Data);
-        }
-        if ticket.is_some_and(|ticket| !ticket.starts_with('{')) {
-            return Err(MessageError::Ticket);
-        }
-        Ok(Self {
-            id: id.into_owned(),
-            kind,
-            to: claim(&to, &to_key)?,
-            from: claim(&from, &from_key)?,
-            at,
-            data: data.into_owned(),
-            signature: base64::decode_array(&signature).ok_or(MessageError::Signature)?,
-            ticket,
-        })
-    }
-
+impl Signal<'_> {
     /// Writes the bytes that are signed: the domain, a line feed, and canonical JSON of `at`, `community`, `data`, `from`,
     /// `fromKey`, `id`, `kind`, `re` (not of an offer), `to` and `toKey`.
     pub fn signed_bytes(&self, community: &Community) -> String {
@@ -175,11 +136,6 @@ impl<'a> Signal<'a> {
         let ticket = ticket.verify(rules, now)?;
         if Claim::of(&ticket) == self.from { Ok(()) } else { Err(SignalError::NotListed) }
     }
-}
-
-fn claim(peer_id: &str, public_key: &str) -> Result<Claim, MessageError> {
-    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes).ok_or(MessageError::PublicKey)?;
-    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(MessageError::PeerId)? })
 }
 
 /// Holds what a receiver asks of a signal.
@@ -301,6 +257,7 @@ mod tests {
 
     use super::*;
     use crate::key::PrivateKey;
+    use crate::ticket::PeerId;
 
     fn at(millis: u64) -> UnixMillis {
         UnixMillis::saturating(1_700_000_000_000 + millis)

@@ -1,0 +1,214 @@
+//! Credentials for a relay (TURN, RFC 8656), for peers whose networks let no direct connection through.
+//!
+//! They are those of coturn's `use-auth-secret`: the user name is the second in which they end and a name, the password the
+//! HMAC-SHA1 (RFC 2104) of that under a secret that the relay shares. The relay asks nobody. In scope: who gets them,
+//! how many there are, and for how long they are good. Out of scope: what the relay lets their holders do. It has
+//! quotas of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rendezvous_protocol::base64;
+use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::network::NetworkHash;
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::token_bucket::TokenBucket;
+
+use crate::config::Config;
+
+/// How long credentials are good for.
+pub(crate) const TURN_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Credentials that the peers of one site may have at once, and in an hour.
+const SITE: TokenBucket = TokenBucket { interval: HOUR / 4, filling: HOUR };
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+/// Computes the HMAC-SHA1 of a message under a key.
+pub type HmacSha1 = fn(key: &[u8], message: &[u8]) -> [u8; 20];
+
+/// Holds credentials as a client hands them to its browser.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct IceServers {
+    /// When they end.
+    pub(crate) ends_at: UnixMillis,
+    /// A JSON array of one `RTCIceServer` (W3C WebRTC, section 4.2.4).
+    pub(crate) json: String,
+}
+
+impl fmt::Debug for IceServers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without what opens the relay.
+        formatter.debug_struct("IceServers").field("ends_at", &self.ends_at).finish_non_exhaustive()
+    }
+}
+
+/// Issues credentials. By a table of functions: a host that has no relay does not carry the code.
+pub(crate) trait Issuer: fmt::Debug + Send {
+    /// Issues credentials to whoever has shown to have this key, and counts them for a site. None, where there are no more
+    /// for the site or for today.
+    fn issue(&mut self, now: UnixMillis, site: NetworkHash, key: &PublicKey) -> Option<IceServers>;
+}
+
+/// Issues the credentials of one relay.
+pub(crate) struct Relay {
+    /// As a JSON array.
+    urls: String,
+    secret: String,
+    hmac: HmacSha1,
+    /// What makes a user name of a key, which the relay is not to recognise.
+    pseudonyms: Secret,
+    per_day: u32,
+    day: u64,
+    issued_today: u32,
+    /// When the bucket of each site is full again.
+    sites: BTreeMap<NetworkHash, u64>,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the secret.
+        formatter.debug_struct("Relay").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Makes the issuer of the relay that is configured, if one is. `edges` share what may be issued in a day.
+    pub(crate) fn new(config: &Config, edges: u32, pseudonyms: Secret, hmac: HmacSha1) -> Option<Self> {
+        let (urls, secret) = config.notice.turn()?;
+        // Nothing in them needs an escape.
+        let urls: Vec<_> = urls.split(',').map(|url| format!("\"{}\"", url.trim())).collect();
+        Some(Self {
+            urls: format!("[{}]", urls.join(",")),
+            secret: secret.to_owned(),
+            hmac,
+            pseudonyms,
+            per_day: config.turn_per_day.div_ceil(edges.max(1)),
+            day: 0,
+            issued_today: 0,
+            sites: BTreeMap::new(),
+        })
+    }
+
+    /// Takes one from what a site and a day have left.
+    fn take(&mut self, now: u64, site: NetworkHash) -> bool {
+        let day = now / DAY;
+        if day > self.day {
+            (self.day, self.issued_today) = (day, 0);
+        }
+        self.sites.retain(|_, full_at| now < *full_at);
+        let missing = SITE.missing(self.sites.get(&site).copied().unwrap_or_default(), now);
+        if self.issued_today >= self.per_day || SITE.wait(missing) > 0 {
+            return false;
+        }
+        self.issued_today += 1;
+        self.sites.insert(site, SITE.taken(missing, now));
+        true
+    }
+}
+
+impl Issuer for Relay {
+    fn issue(&mut self, now: UnixMillis, site: NetworkHash, key: &PublicKey) -> Option<IceServers> {
+        if !self.take(now.as_u64(), site) {
+            return None;
+        }
+        let ends_at = now.after(TURN_LIFETIME);
+        let username = format!("{}:{:016x}", ends_at.as_u64() / 1_000, self.pseudonyms.pseudonym(key));
+        let credential = base64::encode(&(self.hmac)(self.secret.as_bytes(), username.as_bytes()));
+        let urls = &self.urls;
+        let json = format!("[{{\"urls\":{urls},\"username\":\"{username}\",\"credential\":\"{credential}\"}}]");
+        Some(IceServers { ends_at, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const URLS: &str = "turn:turn.example:3478?transport=udp, turns:turn.example:5349";
+    const SECRET: &str = "north west south east";
+
+    /// Not HMAC, so that what is put in shows.
+    fn shown(key: &[u8], message: &[u8]) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes.iter_mut().zip(key.iter().zip(message)).for_each(|(byte, (key, message))| *byte = key ^ message);
+        bytes
+    }
+
+    fn relay(per_day: &str, edges: u32) -> Relay {
+        let variables = [("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
+        Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16]), shown).unwrap()
+    }
+
+    fn at(millis: u64) -> UnixMillis {
+        UnixMillis::saturating(1_700_000_000_000 + millis)
+    }
+
+    fn site(number: u32) -> NetworkHash {
+        NetworkHash::from_bytes(u64::from(number).to_be_bytes())
+    }
+
+    const KEY: PublicKey = PublicKey::from_bytes([7; 32]);
+
+    #[test]
+    fn credentials_are_those_of_coturn_and_say_nothing_of_the_key_or_the_secret() {
+        let mut relay = relay("1000", 1);
+        let issued = relay.issue(at(0), site(1), &KEY).unwrap();
+        let pseudonym = Secret::from_bytes([1; 16]).pseudonym(&KEY);
+        let username = format!("1700000600:{pseudonym:016x}");
+        let credential = base64::encode(&shown(SECRET.as_bytes(), username.as_bytes()));
+        let urls = r#"["turn:turn.example:3478?transport=udp","turns:turn.example:5349"]"#;
+        let expected = format!(r#"[{{"urls":{urls},"username":"{username}","credential":"{credential}"}}]"#);
+        assert_eq!((issued.ends_at, issued.json.as_str()), (at(600_000), expected.as_str()));
+        let debug = format!("{relay:?} {issued:?}");
+        assert!(!debug.contains("north") && !debug.contains(&credential), "{debug}");
+        let other = relay.issue(at(0), site(1), &PublicKey::from_bytes([8; 32])).unwrap();
+        assert_ne!(issued.json, other.json);
+    }
+
+    #[test]
+    fn without_a_relay_there_is_no_issuer() {
+        let config = Config::parse(|_| None).unwrap();
+        assert!(Relay::new(&config, 1, Secret::from_bytes([1; 16]), shown).is_none());
+    }
+
+    #[test]
+    fn edges_share_a_day() {
+        let mut relay = relay("10", 4);
+        assert_eq!((0..100).filter(|number| relay.issue(at(0), site(*number), &KEY).is_some()).count(), 3);
+    }
+
+    proptest! {
+        /// The model counts what each site and each day had.
+        #[test]
+        fn a_site_has_four_an_hour_and_a_day_has_its_number(
+            steps in prop::collection::vec((0_u64..2_000_000, 0_u32..6), 1..300),
+        ) {
+            let mut relay = relay("40", 1);
+            let mut now = 0;
+            let mut issued: Vec<(u64, u32)> = Vec::new();
+            let mut left = BTreeMap::<u32, u64>::new();
+            for (pause, number) in steps {
+                now += pause;
+                left.values_mut().for_each(|left| *left = (*left + pause).min(HOUR));
+                let day = at(now).as_u64() / DAY;
+                let today = issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day).count();
+                let of_site = left.entry(number).or_insert(HOUR);
+                let expected = today < 40 && *of_site >= HOUR / 4;
+                if expected {
+                    *of_site -= HOUR / 4;
+                    issued.push((now, number));
+                }
+                prop_assert_eq!(relay.issue(at(now), site(number), &KEY).is_some(), expected);
+                prop_assert!(relay.sites.len() <= 6);
+            }
+        }
+    }
+}

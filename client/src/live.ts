@@ -1,0 +1,205 @@
+// Presence that is pushed: who comes and goes is known within a second, over a connection to each beacon that offers one.
+//
+// The client goes on as it is: what it asks of a beacon is answered here while that beacon tells by itself, and goes its
+// usual way else. So there is one list of peers, one schedule and one state, whichever way a beacon is reached.
+
+import { BeaconError, Connection, type LiveSocket, type Transport } from "./connection.js";
+import type { JsonObject } from "./json.js";
+import { type Reason, reasonOf } from "./reason.js";
+import type { Rendezvous } from "./rendezvous.js";
+import { abortable } from "./request.js";
+import { Refusal } from "./ticket.js";
+
+export interface LiveOptions {
+  /**
+   * Makes WebSockets. Default: the global one, which Node has from version 22 on. Without any, or with `null`, beacons tell
+   * over event streams, and no signals are carried.
+   */
+  WebSocket?: (new (url: string) => LiveSocket) | null;
+}
+
+/** How one beacon tells who is there. */
+export interface LiveStatus {
+  readonly url: string;
+  /** `polling`: it is asked, as without `live`, until a connection is possible. */
+  readonly transport: Transport;
+  /** Whether it has bound the connection to this peer, so that signals can be sent and come. */
+  readonly bound: boolean;
+  /** Why it is asked; undefined where it pushes, or was not dialled yet. */
+  readonly reason: Reason | undefined;
+}
+
+/** What carries signals between two present peers. */
+export interface SignalCarrier {
+  /**
+   * Sends a signal through every bound connection.
+   *
+   * @param id The signal's.
+   * @param text The signal as it goes over the wire.
+   * @returns Settles when one beacon has delivered it. Rejects with an error whose message is a code: that of the last
+   *   refusal, `NOT_BOUND` where no connection is bound, or `TIMEOUT` after 10 s.
+   */
+  sendSignal(id: string, text: string): Promise<void>;
+  /**
+   * Hands over each signal that comes, unverified. The same text comes once, however many beacons deliver it. Whether two
+   * that differ are one signal is for whoever verifies them: a beacon could else keep one back by forging another.
+   *
+   * @returns Ends that.
+   */
+  onSignal(listener: (text: string) => void): () => void;
+}
+
+export interface Live extends SignalCarrier {
+  /** Each beacon, as in the options of `rendezvous`. The event `status` of `rendezvous` says when it may have changed. */
+  status(): readonly LiveStatus[];
+  /** Closes all connections: beacons are asked again. The peers stay. */
+  stop(): void;
+}
+
+/** How long the first announce waits for a connection that it could go over. */
+const PATIENCE_MS = 1_500;
+/** How long a goodbye waits for its answer before it goes as a request. */
+const LEAVE_PATIENCE_MS = 1_000;
+const SIGNAL_PATIENCE_MS = 10_000;
+/** UTF-16 units of a signal. */
+const SIGNAL_MAX_LENGTH = 12_288;
+/** What a beacon may hand over of signals at once, and how long until it may hand over one more. */
+const SIGNALS_AT_ONCE = 20;
+const SIGNAL_INTERVAL_MS = 1_000;
+/** Signals that are remembered. */
+const SIGNALS_KNOWN = 64;
+
+/**
+ * Connects a client to its beacons, so that they tell it who comes and goes.
+ *
+ * @param rendezvous Running or not. Connections are there between its `start()` and `stop()`.
+ */
+export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket }: LiveOptions = {}): Live {
+  const inside = () => rendezvous.inside;
+  const { host, sources } = inside();
+  const ask = host.fetch;
+  const stop = new AbortController();
+  const newSocket = WebSocket ? (url: string): LiveSocket => new WebSocket(url) : undefined;
+  const listeners = new Set<(text: string) => void>();
+  const known = new Set<string>();
+
+  const tell = () => rendezvous.dispatchEvent(new Event("status"));
+  /** @returns What takes a beacon's signals, as many as one may send. */
+  const signals = () => {
+    let spentUntil = 0;
+    return (text: string): void => {
+      const now = host.elapsed();
+      if (text.length > SIGNAL_MAX_LENGTH || spentUntil - now > (SIGNALS_AT_ONCE - 1) * SIGNAL_INTERVAL_MS) return;
+      spentUntil = Math.max(spentUntil, now) + SIGNAL_INTERVAL_MS;
+      if (known.has(text)) return;
+      known.add(text);
+      const [oldest] = known;
+      if (known.size > SIGNALS_KNOWN) known.delete(oldest as string);
+      for (const listener of [...listeners]) listener(text);
+    };
+  };
+  const beacons = sources.filter(({ trust }) => !trust);
+  const connections = beacons.map((source) => new Connection(source, inside, newSocket, tell, signals()));
+
+  /** An answer as the beacon gives it to a request, without a list: that is told by itself. */
+  const reply = (connection: Connection, ok: boolean, answer?: JsonObject): Response => {
+    const { serverTime } = connection;
+    const said = answer && Object.fromEntries(answer);
+    return new Response(JSON.stringify({ ...said, ok, serverTime, peers: [] }));
+  };
+
+  const within = <T>(promise: Promise<T>, ms: number): Promise<T> =>
+    abortable(promise, stop.signal, (expire) => host.setTimer(expire, ms));
+
+  /** Undefined where it is to go its usual way. */
+  const answer = async (connection: Connection, path: string, init: RequestInit): Promise<Response | undefined> => {
+    const body = init.body as string;
+    if (path === "leave") {
+      // A page that goes has no time for an answer: its goodbye is a request that outlives it.
+      if (connection.transport !== "socket" || rendezvous.status().running) return undefined;
+      const left = within(connection.carry("leave", body), LEAVE_PATIENCE_MS);
+      return left.then((said) => reply(connection, true, said)).catch(() => undefined);
+    }
+    // This machine slept, or its clock was set: a new connection tells the time.
+    if (connection.transport !== "polling" && connection.serverTime === undefined) connection.close();
+    connection.open();
+    if (path === "peers") {
+      // Only a list says which of several keys a beacon has listed longer.
+      const isTold = connection.isWhole && !rendezvous.peers().live.some(({ contested }) => contested);
+      return isTold ? reply(connection, true) : undefined;
+    }
+    await connection.settled(PATIENCE_MS);
+    init.signal?.throwIfAborted();
+    if (connection.transport !== "socket") return undefined;
+    try {
+      return reply(connection, true, await connection.carry("announce", body));
+    } catch (error) {
+      init.signal?.throwIfAborted();
+      // The same ticket is the same announce, whichever way it comes.
+      return error instanceof BeaconError ? reply(connection, false, error.answer) : undefined;
+    }
+  };
+
+  host.fetch = async (url, init) => {
+    const connection = connections.find(({ source }) => url.startsWith(`${source.url}/`));
+    const [, path] = (connection && /^\/(announce|leave|peers)\?/.exec(url.slice(connection.source.url.length))) ?? [];
+    const { presence } = inside().run ?? {};
+    const isOurs = connection && path && !stop.signal.aborted;
+    if (isOurs) presence?.signal.addEventListener("abort", leave);
+    return (isOurs && (await answer(connection, path, init))) || ask(url, init);
+  };
+
+  /** The client has stopped, or its page goes: what is still to be said is said first. */
+  const leave = (): void => {
+    const close = (connection: Connection): void => {
+      // It may have been started again meanwhile.
+      if (!inside().run?.presence) connection.close();
+    };
+    for (const connection of connections) void connection.idle(LEAVE_PATIENCE_MS).then(() => close(connection));
+  };
+
+  host.listen(
+    {
+      online: () => connections.forEach((connection) => connection.hurry()),
+      offline() {},
+      pagehide: () => connections.forEach((connection) => connection.close()),
+      pageshow() {},
+    },
+    stop.signal,
+  );
+  rendezvous.addEventListener(
+    "status",
+    () => {
+      for (const connection of connections) if (connection.source.reason === "REVOKED_BEACON") connection.close();
+    },
+    { signal: stop.signal },
+  );
+
+  return {
+    status: () =>
+      connections.map(({ source: { url }, transport, isBound, reason }) => ({ url, transport, bound: isBound, reason })),
+    stop() {
+      stop.abort();
+      for (const connection of connections) connection.close();
+    },
+    async sendSignal(id, text) {
+      const bound = connections.filter(({ isBound }) => isBound);
+      if (!bound[0]) throw new Refusal("NOT_BOUND");
+      let last: Reason = "NETWORK";
+      const sent = bound.map((connection) =>
+        connection.ask(id, text).catch((error: unknown) => {
+          last = reasonOf(error);
+          throw error;
+        }),
+      );
+      const delivered = Promise.any(sent).catch(() => {
+        throw new Refusal(last);
+      });
+      await within(delivered, SIGNAL_PATIENCE_MS);
+    },
+    onSignal(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
