@@ -17,6 +17,8 @@ const CLIENT = dirname(fileURLToPath(import.meta.url));
 const MAX_GZIP_BYTES = 12 * 1024;
 /** Of what comes on top with `live`. */
 const LIVE_MAX_GZIP_BYTES = 6 * 1024;
+/** Of what comes on top of both with `webrtc`. */
+const WEBRTC_MAX_GZIP_BYTES = 5 * 1024;
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {
@@ -43,7 +45,7 @@ const bundle = async (options) => {
     writeFileSync(file, contents);
   }
 };
-const ENTRY_POINTS = ["index", "live", "peerjs", "root"].map((name) => `src/${name}.ts`);
+const ENTRY_POINTS = ["index", "live", "peerjs", "root", "simple-peer", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
 await bundle({ entryPoints: ENTRY_POINTS, outdir: "dist", sourcemap: true });
 await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
 compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
@@ -55,6 +57,7 @@ const paths = (extension) => ({
   "rendezvous-beacon/live": [`./dist/live.${extension}`],
   "rendezvous-beacon/peerjs": [`./dist/peerjs.${extension}`],
   "rendezvous-beacon/root": [`./dist/root.${extension}`],
+  "rendezvous-beacon/webrtc": [`./dist/webrtc.${extension}`],
 });
 const extended = { extends: "../example/tsconfig.json", include: ["../example"] };
 writeFileSync(tsconfig, JSON.stringify({ ...extended, compilerOptions: { rootDir: CLIENT, paths: paths("d.ts") } }));
@@ -62,19 +65,26 @@ compile("--project", tsconfig);
 const tsconfigRaw = { compilerOptions: { strict: true, baseUrl: made, paths: paths("js") } };
 await bundle({ entryPoints: ["example/example.ts"], outdir: "dist", format: "iife", minify: true, tsconfigRaw });
 
-/** As an application gets it that imports these names. */
-const weigh = async (file, names) => {
-  const stdin = { contents: `export ${names} from "./dist/${file}"`, resolveDir: made };
+/** As an application gets it that imports these names from these files. */
+const weigh = async (...imports) => {
+  const lines = imports.map(([file, names]) => `export ${names} from "./dist/${file}";`);
+  const stdin = { contents: lines.join("\n"), resolveDir: made };
   const [{ contents }] = (await build({ ...common, stdin, minify: true, outdir: "." })).outputFiles;
   const compressed = gzipSync(contents, { level: 9 }).length;
-  console.log(`client/dist/${file}, ${names}: ${contents.length} bytes minified, ${compressed} with gzip`);
+  const named = imports.map(([file, names]) => `${file}, ${names}`).join("; ");
+  console.log(`client/dist: ${named}: ${contents.length} bytes minified, ${compressed} with gzip`);
   return compressed;
 };
-const weight = await weigh("index.js", "{ Rendezvous, RendezvousError }");
-for (const file of ["index.js", "peerjs.js", "root.js"]) await weigh(file, "*");
-const weightOfLive = await weigh("live.js", "*");
-if (weight > MAX_GZIP_BYTES || weightOfLive > LIVE_MAX_GZIP_BYTES) {
-  console.error(`The client may have at most ${MAX_GZIP_BYTES} bytes with gzip, and live ${LIVE_MAX_GZIP_BYTES} more.`);
+const CORE = ["index.js", "{ Rendezvous, RendezvousError }"];
+const LIVE = ["live.js", "{ live }"];
+const weight = await weigh(CORE);
+for (const file of ["index.js", "peerjs.js", "root.js"]) await weigh([file, "*"]);
+const weightOfLive = await weigh(LIVE);
+const weightOfWebRtc = (await weigh(CORE, LIVE, ["webrtc.js", "{ Connections }"])) - (await weigh(CORE, LIVE));
+for (const file of ["simple-peer.js", "y-webrtc.js"]) await weigh([file, "*"]);
+if (weight > MAX_GZIP_BYTES || weightOfLive > LIVE_MAX_GZIP_BYTES || weightOfWebRtc > WEBRTC_MAX_GZIP_BYTES) {
+  const most = [MAX_GZIP_BYTES, LIVE_MAX_GZIP_BYTES, WEBRTC_MAX_GZIP_BYTES].join(", ");
+  console.error(`The client, live, and webrtc on top of both may have at most ${most} bytes with gzip.`);
   process.exit(1);
 }
 

@@ -17,7 +17,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import { startBeacon } from "../tools/beacon.mjs";
-import { ADVICE, findChromium } from "../tools/chromium.mjs";
+import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs";
 import { servePages } from "../tools/pages.mjs";
 import { startSignalling } from "../tools/signalling.mjs";
 import { ROOT } from "../tools/steps.mjs";
@@ -29,19 +29,6 @@ import { newPeer, signTicket } from "./ticket.mjs";
 const COMMUNITY = "browsers";
 /** For whatever is waited for: it ends as soon as that is there. */
 const PATIENCE_MS = 30_000;
-
-const ARGUMENTS = [
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  // Data channels on this machine, also where it has no network that they could take, or none with multicast, by which
-  // the names that stand for local addresses are looked up.
-  "--allow-loopback-in-peer-connection",
-  "--disable-features=WebRtcHideLocalIpsWithMdns",
-];
 
 let scratch, signalling, pages, beacon, resident;
 /** What must not happen in any page. */
@@ -77,7 +64,7 @@ after(async () => {
  */
 async function visit(query, { profile, address = `${pages.url}/client/example/`, viewport } = {}) {
   profile ??= await mkdtemp(join(scratch, "profile-"));
-  const browser = await chromium.launchPersistentContext(profile, { executablePath: findChromium(), args: ARGUMENTS, viewport });
+  const browser = await chromium.launchPersistentContext(profile, { executablePath: findChromium(), args: CHROMIUM_ARGUMENTS, viewport });
   const stop = () => browser.close();
   running.push({ stop });
   browser.setDefaultTimeout(PATIENCE_MS);
@@ -420,7 +407,7 @@ describe("npm start", () => {
 
 test("the lines in client/README.md are all that it takes", async () => {
   const readme = await readFile(join(ROOT, "client/README.md"), "utf8");
-  const [client, adapter] = [...readme.matchAll(/^```[jt]s\n(.*?)^```$/gms)].map(([, code]) => code);
+  const [, client, adapter] = [...readme.matchAll(/^```[jt]s\n(.*?)^```$/gms)].map(([, code]) => code);
   assert.ok(client.trim().split("\n").length <= 10);
   const own = await startBeacon({ vars: { COMMUNITIES: "*" }, staysAwake: true });
   running.push(own);

@@ -30,4 +30,4 @@ pub mod problem;
 mod query;
 mod spare;
 mod survey;
-pub mod turn;
+mod turn;

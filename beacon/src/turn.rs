@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::token_bucket::TokenBucket;
+use sha1::Sha1;
 
 use crate::config::Config;
 
@@ -26,9 +28,6 @@ const SITE: TokenBucket = TokenBucket { interval: HOUR / 4, filling: HOUR };
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
-
-/// Computes the HMAC-SHA1 of a message under a key.
-pub type HmacSha1 = fn(key: &[u8], message: &[u8]) -> [u8; 20];
 
 /// Holds credentials as a client hands them to its browser.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +57,6 @@ pub(crate) struct Relay {
     /// As a JSON array.
     urls: String,
     secret: String,
-    hmac: HmacSha1,
     /// What makes a user name of a key, which the relay is not to recognise.
     pseudonyms: Secret,
     per_day: u32,
@@ -77,14 +75,13 @@ impl fmt::Debug for Relay {
 
 impl Relay {
     /// Makes the issuer of the relay that is configured, if one is. `edges` share what may be issued in a day.
-    pub(crate) fn new(config: &Config, edges: u32, pseudonyms: Secret, hmac: HmacSha1) -> Option<Self> {
+    pub(crate) fn new(config: &Config, edges: u32, pseudonyms: Secret) -> Option<Self> {
         let (urls, secret) = config.notice.turn()?;
         // Nothing in them needs an escape.
         let urls: Vec<_> = urls.split(',').map(|url| format!("\"{}\"", url.trim())).collect();
         Some(Self {
             urls: format!("[{}]", urls.join(",")),
             secret: secret.to_owned(),
-            hmac,
             pseudonyms,
             per_day: config.turn_per_day.div_ceil(edges.max(1)),
             day: 0,
@@ -117,11 +114,19 @@ impl Issuer for Relay {
         }
         let ends_at = now.after(TURN_LIFETIME);
         let username = format!("{}:{:016x}", ends_at.as_u64() / 1_000, self.pseudonyms.pseudonym(key));
-        let credential = base64::encode(&(self.hmac)(self.secret.as_bytes(), username.as_bytes()));
+        let credential = base64::encode(&hmac_sha1(self.secret.as_bytes(), username.as_bytes()));
         let urls = &self.urls;
         let json = format!("[{{\"urls\":{urls},\"username\":\"{username}\",\"credential\":\"{credential}\"}}]");
         Some(IceServers { ends_at, json })
     }
+}
+
+/// Computes the HMAC-SHA1 of a message.
+fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
+    // Keys of any length are taken. What is returned otherwise opens nothing.
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(key) else { return [0; 20] };
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -133,18 +138,24 @@ mod tests {
     const URLS: &str = "turn:turn.example:3478?transport=udp, turns:turn.example:5349";
     const SECRET: &str = "north west south east";
 
-    /// Not HMAC, so that what is put in shows.
-    fn shown(key: &[u8], message: &[u8]) -> [u8; 20] {
-        let mut bytes = [0; 20];
-        bytes.iter_mut().zip(key.iter().zip(message)).for_each(|(byte, (key, message))| *byte = key ^ message);
-        bytes
+    /// The second and the sixth case of RFC 2202, section 3.
+    #[test]
+    fn the_password_is_the_hmac_of_rfc_2202() {
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        for (key, message, expected) in [
+            (&b"Jefe"[..], &b"what do ya want for nothing?"[..], "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+            (&[0xaa; 80], long, "aa4ae5e15272d00e95705637ce8a3b55ed402112"),
+        ] {
+            let hex: String = hmac_sha1(key, message).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected);
+        }
     }
 
     fn relay(per_day: &str, edges: u32) -> Relay {
         let variables = [("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
-        Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16]), shown).unwrap()
+        Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16])).unwrap()
     }
 
     fn at(millis: u64) -> UnixMillis {
@@ -163,7 +174,7 @@ mod tests {
         let issued = relay.issue(at(0), site(1), &KEY).unwrap();
         let pseudonym = Secret::from_bytes([1; 16]).pseudonym(&KEY);
         let username = format!("1700000600:{pseudonym:016x}");
-        let credential = base64::encode(&shown(SECRET.as_bytes(), username.as_bytes()));
+        let credential = base64::encode(&hmac_sha1(SECRET.as_bytes(), username.as_bytes()));
         let urls = r#"["turn:turn.example:3478?transport=udp","turns:turn.example:5349"]"#;
         let expected = format!(r#"[{{"urls":{urls},"username":"{username}","credential":"{credential}"}}]"#);
         assert_eq!((issued.ends_at, issued.json.as_str()), (at(600_000), expected.as_str()));
@@ -176,7 +187,7 @@ mod tests {
     #[test]
     fn without_a_relay_there_is_no_issuer() {
         let config = Config::parse(|_| None).unwrap();
-        assert!(Relay::new(&config, 1, Secret::from_bytes([1; 16]), shown).is_none());
+        assert!(Relay::new(&config, 1, Secret::from_bytes([1; 16])).is_none());
     }
 
     #[test]

@@ -220,14 +220,17 @@ export class Connection {
     readonly onSignal: (text: string) => void,
   ) {}
 
+  get #isStopped(): boolean {
+    return this.inside().run?.presence?.signal.aborted !== false;
+  }
+
   get #host(): Host {
     return this.inside().host;
   }
 
   /** Dials, unless it is connected, or has to wait. */
   open(): void {
-    const { presence } = this.inside().run ?? {};
-    if (this.#attempt || !presence || presence.signal.aborted) return;
+    if (this.#attempt || this.#isStopped) return;
     const waitMs = this.#dialAt - this.#host.elapsed();
     this.#cancelDial?.();
     if (waitMs > 0) {
@@ -356,7 +359,8 @@ export class Connection {
     };
     try {
       const socket = (attempt.socket = newSocket(this.#url("ws")));
-      socket.onerror = () => {};
+      // Chromium closes nothing that a policy has kept from opening.
+      socket.onerror = () => attempt.challenge || instead();
       // A code of the protocol's is an answer, also before the first message.
       socket.onclose = ({ code }) => (attempt.challenge || code > 4_000 ? this.#lost(attempt, code) : instead());
       socket.onmessage = ({ data }) => this.#hear(attempt, data);
@@ -610,8 +614,8 @@ export class Connection {
   async #apply(attempt: Attempt, isSnapshot: boolean, words: Word[]): Promise<boolean> {
     const { source } = this;
     const { peers, take, run, now } = this.inside();
-    // The client has stopped, and the connection stays for the answer to its goodbye alone.
-    if (!run?.rules || run.presence?.signal.aborted !== false) return false;
+    // The client may have stopped, and the connection stays for the answer to its goodbye alone.
+    if (this.#isStopped || !run?.rules) return false;
     const { rules } = run;
     const leaves = words.filter(({ kind }) => kind === "left").map(({ value }) => value);
     const verified = Promise.all(leaves.map((value) => readLeave(value, rules, now())));
@@ -629,8 +633,8 @@ export class Connection {
     try {
       found = await take(puts, source.url, isSnapshot ? AT_ONCE_MS : undefined);
     } catch {
-      // An own `verify` that takes too long: it is tried again from where this began.
-      this.#lost(attempt, 1006);
+      // An own `verify` takes too long: it is tried again from where this began.
+      if (!this.#isStopped) this.#lost(attempt, 1006);
       return false;
     }
     source.succeeded(this.#host.now(), this.#latencyMs as number, undefined, found.refused);

@@ -57,8 +57,16 @@ export type LiveCode =
   | "TOO_FAST"
   | "UPGRADE_REQUIRED";
 
+/** Why a signal was refused, or a connection was not made. */
+export type SignalCode =
+  | "CONFIRMATION_INVALID"
+  | "CONNECTION_FAILED"
+  | "DESCRIPTION_INVALID"
+  | "REFUSED"
+  | "UNSOLICITED";
+
 /** Code of what was wrong, which may be one of a later version's, or the status of an answer without a code. */
-export type Reason = Code | LiveCode | `HTTP_${number}` | (string & {});
+export type Reason = Code | LiveCode | SignalCode | `HTTP_${number}` | (string & {});
 
 /** Whether a beacon's word has the form of a code. None looks like the status of an answer. */
 export function isCode(text: unknown): text is string {

@@ -17,4 +17,5 @@ export * from "../src/root.js";
 export * from "../src/rendezvous.js";
 export * from "../src/identity.js";
 export * from "../src/schedule.js";
+export * from "../src/signal.js";
 export * from "../src/store.js";

@@ -2,14 +2,14 @@
 // module runs in a browser: hand it the parsed files and the built internals.
 
 /** Counted, so that a file that lost its cases cannot pass. */
-export const CASES = { tickets: 128, capsules: 16, roots: 125, trust: 124 };
+export const CASES = { tickets: 128, capsules: 16, roots: 125, trust: 124, signals: 95 };
 
 /**
  * @param {Record<keyof typeof CASES, any[]>} files
  * @param {typeof import("../build/internals.js")} internals
  * @returns {Promise<string[]>} What is wrong, a line each.
  */
-export async function checkVectors({ tickets, capsules, roots, trust }, internals) {
+export async function checkVectors({ tickets, capsules, roots, trust, signals }, internals) {
   const { Root, readCapsule, readJson, parseTicket, verifyTicket, strict, webCryptoVerify, utf8 } = internals;
   const verify = strict(webCryptoVerify(crypto.subtle));
   const ticketRules = { verify, isRevoked: () => false, maxLifetimeMs: internals.TICKET_MAX_LIFETIME_MS };
@@ -28,7 +28,7 @@ export async function checkVectors({ tickets, capsules, roots, trust }, internal
   const expectThat = (name, expect, found) => {
     if (!expect.split("|").includes(found)) wrong.push(`${name}: expected ${expect}, got ${found}`);
   };
-  for (const [name, cases] of Object.entries({ tickets, capsules, roots, trust }))
+  for (const [name, cases] of Object.entries({ tickets, capsules, roots, trust, signals }))
     if (cases.length !== CASES[name]) wrong.push(`${cases.length} cases of ${name}`);
 
   for (const { name, expect, now, community, allow, ticket } of tickets) {
@@ -122,6 +122,41 @@ export async function checkVectors({ tickets, capsules, roots, trust }, internal
       const store = internals.memoryStore();
       const newest = await new Root(trusted).publishers({ readFile, store, rules: { verify }, now });
       return newest.rootVersion === rootVersion ? "ok" : `root ${newest.rootVersion}`;
+    });
+    expectThat(name, expect, found);
+  }
+  for (const { name, expect, canonical, confirm, signature } of signals.filter(({ confirm }) => confirm)) {
+    const bytes = internals.confirmationBytes(confirm.community, confirm);
+    const isGood = await verify(confirm.key, signature, bytes);
+    expectThat(name, expect, internals.readUtf8(bytes) !== canonical ? "changed" : isGood ? "ok" : "SIGNATURE_INVALID");
+  }
+  for (const vector of signals.filter(({ signal }) => signal !== undefined)) {
+    const { name, expect, now, community, own, present, seen, canonical, sha256, signal } = vector;
+    const claimOf = ([peerId, publicKey]) => `${peerId}:${publicKey}`;
+    const claims = new Set(present.map(claimOf));
+    const known = new internals.SeenSignals();
+    for (const [id, fromKey] of seen) known.take({ id, fromKey }, now);
+    const rules = {
+      community,
+      own: { peerId: own[0], publicKey: own[1] },
+      verify,
+      isPresent: ({ peerId, publicKey }) => claims.has(claimOf([peerId, publicKey])),
+      addTicket: async (text) => {
+        const { tickets, refused } = await internals.verifyTickets([readJson(text)], { ...ticketRules, community }, now);
+        for (const { peerId, publicKey } of tickets) claims.add(claimOf([peerId, publicKey]));
+        return Object.keys(refused)[0];
+      },
+      now: () => now,
+      seen: known,
+    };
+    const found = await outcome(async () => {
+      const read = internals.readSignal(signal);
+      const bytes = await internals.verifySignal(read, rules);
+      if (internals.readUtf8(bytes) !== canonical) return "other bytes were signed";
+      if ((await internals.digestOf(bytes)) !== sha256) return "another digest";
+      // A good one comes back out of the text in which this library sends it.
+      const again = internals.readSignal(internals.writeSignal(read));
+      return JSON.stringify(again) === JSON.stringify(read) ? "ok" : "changed in its own text";
     });
     expectThat(name, expect, found);
   }

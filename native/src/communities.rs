@@ -261,7 +261,7 @@ impl Communities {
         if self.in_memory >= self.most_in_memory {
             self.make_room();
         }
-        let found = Found { stored: self.reader.read(name), rescued: None };
+        let found = Found { stored: self.reader.read(name), rescued: None, connections: None };
         if matches!(found.stored, Ok(Some(_))) {
             self.counts.restored += 1;
         }
@@ -297,7 +297,7 @@ impl Communities {
     }
 
     fn carry_out(&mut self, now: Moment, name: &str, effects: Effects) {
-        let Effects { write, erase, wake_at, timer, push_after, push, notes } = effects;
+        let Effects { write, erase, wake_at, timer, push_after, attach: _, push, notes } = effects;
         journal::write(notes);
         self.push(name, push);
         let timers = [timer, push_after];

@@ -29,7 +29,6 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
-use crate::hmac::hmac_sha1;
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
 use crate::measurements::{LoopFigures, Measurements};
@@ -180,7 +179,7 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
 }
 
 fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_live().with_turn(hmac_sha1)
+    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn()
 }
 
 /// A list that is on its way, and who waits for it.

@@ -12,7 +12,6 @@ mod communities;
 mod connections;
 mod event_loop;
 mod failure;
-mod hmac;
 mod journal;
 mod live;
 mod measurements;

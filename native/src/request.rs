@@ -12,8 +12,8 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    AsHeaderName, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
-    InvalidHeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+    AsHeaderName, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -22,6 +22,7 @@ use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::edge::{Head, Step};
+use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
 
@@ -154,10 +155,10 @@ fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Right(body));
     let headers = response.headers_mut();
     *headers = headers_of(Content::Nothing);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    // Else a proxy would collect events until it has enough of them.
-    headers.insert("X-Accel-Buffering", HeaderValue::from_static("no"));
+    for (name, value) in STREAM_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 

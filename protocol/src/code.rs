@@ -21,6 +21,8 @@ pub enum Code {
     CommunityMismatch,
     /// A community that is not served here.
     CommunityUnknown,
+    /// Other sealed bytes than those that were signed.
+    ContentMismatch,
     /// A ticket beside the one that stays, or a signal that came before.
     Duplicate,
     /// Something that is over.
@@ -35,24 +37,40 @@ pub enum Code {
     LimitInvalid,
     /// A connection too many, of a network or in all.
     LiveFull,
+    /// A mailbox that its owner has closed.
+    MailboxClosed,
+    /// A message for which a mailbox has no room.
+    MailboxFull,
+    /// A mailbox that is not open here.
+    MailboxUnknown,
     /// Something of another shape than the specification has.
     Malformed,
     /// A method that a path does not take.
     MethodNotAllowed,
     /// A request for another host, or by a page that has no business with this one.
     MisdirectedRequest,
+    /// A collect or an acknowledgement by a key that may not read the mailbox.
+    NotAReader,
     /// Something that only a connection that is bound to a listed claim may do.
     NotBound,
     /// A path that does not exist.
     NotFound,
     /// A binding to a claim that is not listed, or a signal of one.
     NotListed,
+    /// A record by another key than the one that the mailbox is named after.
+    NotTheOwner,
     /// Something from the reader's future.
     NotYetValid,
     /// A signal to a claim that has no bound connection.
     PeerAbsent,
     /// A signal to a claim that is sent too many, or does not read.
     PeerBusy,
+    /// A claim where there are no prekeys.
+    PrekeysUnknown,
+    /// A stranger's message or claim without a good proof of work.
+    ProofRequired,
+    /// A request that was served before.
+    Replayed,
     /// Something by a key that is revoked.
     RevokedPublicKey,
     /// A capsule older than one that was accepted.
@@ -61,12 +79,22 @@ pub enum Code {
     RootExpired,
     /// A root that is not the next one.
     RootOutOfSequence,
+    /// A second message under one number.
+    SequenceTaken,
     /// A signal of another time than now.
     SignalTime,
     /// A signature that does not fit, or is missing.
     SignatureInvalid,
     /// A `since` that is not a position.
     SinceInvalid,
+    /// Sealed bytes of a length that none have.
+    SizeNotABucket,
+    /// A slot key that was struck off, and is never listed again.
+    SlotStruckOff,
+    /// A slot key that is not listed.
+    SlotUnknown,
+    /// A record whose revision does not exceed those before it.
+    StaleRevision,
     /// A ticket that is not newer than the one that is known.
     StaleTicket,
     /// Something that too few have signed.
@@ -77,6 +105,8 @@ pub enum Code {
     TooFast,
     /// A ticket that is not looked at, because there are too many.
     TooMany,
+    /// A message for which the recipient has to acknowledge others first.
+    UnacknowledgedLimit,
     /// Another algorithm than `ed25519`.
     UnsupportedAlgorithm,
     /// Another version than 1.
@@ -89,7 +119,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 56] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -99,6 +129,7 @@ impl Code {
         Self::CommunityInvalid,
         Self::CommunityMismatch,
         Self::CommunityUnknown,
+        Self::ContentMismatch,
         Self::Duplicate,
         Self::Expired,
         Self::Internal,
@@ -106,27 +137,41 @@ impl Code {
         Self::LifetimeTooShort,
         Self::LimitInvalid,
         Self::LiveFull,
+        Self::MailboxClosed,
+        Self::MailboxFull,
+        Self::MailboxUnknown,
         Self::Malformed,
         Self::MethodNotAllowed,
         Self::MisdirectedRequest,
+        Self::NotAReader,
         Self::NotBound,
         Self::NotFound,
         Self::NotListed,
+        Self::NotTheOwner,
         Self::NotYetValid,
         Self::PeerAbsent,
         Self::PeerBusy,
+        Self::PrekeysUnknown,
+        Self::ProofRequired,
+        Self::Replayed,
         Self::RevokedPublicKey,
         Self::Rollback,
         Self::RootExpired,
         Self::RootOutOfSequence,
+        Self::SequenceTaken,
         Self::SignalTime,
         Self::SignatureInvalid,
         Self::SinceInvalid,
+        Self::SizeNotABucket,
+        Self::SlotStruckOff,
+        Self::SlotUnknown,
+        Self::StaleRevision,
         Self::StaleTicket,
         Self::ThresholdNotMet,
         Self::Throttled,
         Self::TooFast,
         Self::TooMany,
+        Self::UnacknowledgedLimit,
         Self::UnsupportedAlgorithm,
         Self::UnsupportedVersion,
         Self::UntrustedPublicKey,
@@ -145,6 +190,7 @@ impl Code {
             Self::CommunityInvalid => "COMMUNITY_INVALID",
             Self::CommunityMismatch => "COMMUNITY_MISMATCH",
             Self::CommunityUnknown => "COMMUNITY_UNKNOWN",
+            Self::ContentMismatch => "CONTENT_MISMATCH",
             Self::Duplicate => "DUPLICATE",
             Self::Expired => "EXPIRED",
             Self::Internal => "INTERNAL",
@@ -152,27 +198,41 @@ impl Code {
             Self::LifetimeTooShort => "LIFETIME_TOO_SHORT",
             Self::LimitInvalid => "LIMIT_INVALID",
             Self::LiveFull => "LIVE_FULL",
+            Self::MailboxClosed => "MAILBOX_CLOSED",
+            Self::MailboxFull => "MAILBOX_FULL",
+            Self::MailboxUnknown => "MAILBOX_UNKNOWN",
             Self::Malformed => "MALFORMED",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::MisdirectedRequest => "MISDIRECTED_REQUEST",
+            Self::NotAReader => "NOT_A_READER",
             Self::NotBound => "NOT_BOUND",
             Self::NotFound => "NOT_FOUND",
             Self::NotListed => "NOT_LISTED",
+            Self::NotTheOwner => "NOT_THE_OWNER",
             Self::NotYetValid => "NOT_YET_VALID",
             Self::PeerAbsent => "PEER_ABSENT",
             Self::PeerBusy => "PEER_BUSY",
+            Self::PrekeysUnknown => "PREKEYS_UNKNOWN",
+            Self::ProofRequired => "PROOF_REQUIRED",
+            Self::Replayed => "REPLAYED",
             Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
             Self::Rollback => "ROLLBACK",
             Self::RootExpired => "ROOT_EXPIRED",
             Self::RootOutOfSequence => "ROOT_OUT_OF_SEQUENCE",
+            Self::SequenceTaken => "SEQUENCE_TAKEN",
             Self::SignalTime => "SIGNAL_TIME",
             Self::SignatureInvalid => "SIGNATURE_INVALID",
             Self::SinceInvalid => "SINCE_INVALID",
+            Self::SizeNotABucket => "SIZE_NOT_A_BUCKET",
+            Self::SlotStruckOff => "SLOT_STRUCK_OFF",
+            Self::SlotUnknown => "SLOT_UNKNOWN",
+            Self::StaleRevision => "STALE_REVISION",
             Self::StaleTicket => "STALE_TICKET",
             Self::ThresholdNotMet => "THRESHOLD_NOT_MET",
             Self::Throttled => "THROTTLED",
             Self::TooFast => "TOO_FAST",
             Self::TooMany => "TOO_MANY",
+            Self::UnacknowledgedLimit => "UNACKNOWLEDGED_LIMIT",
             Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
             Self::UnsupportedVersion => "UNSUPPORTED_VERSION",
             Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",

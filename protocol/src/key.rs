@@ -5,11 +5,15 @@
 //! accepts every message for the identity key: whoever publishes that key could be impersonated, and could impersonate,
 //! at will.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
 
 use crate::base64;
 
@@ -253,6 +257,20 @@ fn has_small_order(point: &[u8; 32]) -> bool {
 impl fmt::Display for PublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&base64::encode(&self.0))
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    /// Reads the base64 of the 32 bytes, the form that signed formats have, and no other.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        base64::decode_array(&text).map(Self).ok_or_else(|| de::Error::custom("a public key is the base64 of 32 bytes"))
     }
 }
 

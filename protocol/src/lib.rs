@@ -16,6 +16,7 @@ pub mod kept_lists;
 pub mod key;
 pub mod limits;
 pub mod live;
+pub mod mailbox;
 pub mod merge;
 pub mod network;
 mod object;

@@ -1,0 +1,122 @@
+//! The values of which records are made: bytes in base64, and the address of a mailbox.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::base64;
+use crate::key::PublicKey;
+
+/// Holds exactly `N` bytes, base64 on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes<const N: usize>(pub [u8; N]);
+
+/// Holds the name of sealed bytes: their SHA-256.
+pub type ContentId = Bytes<32>;
+
+impl<const N: usize> fmt::Display for Bytes<N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&base64::encode(&self.0))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Bytes<N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Bytes({self})")
+    }
+}
+
+impl<const N: usize> Serialize for Bytes<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        base64::decode_array(&text)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format_args!("not the base64 of {N} bytes")))
+    }
+}
+
+impl ContentId {
+    /// Names sealed bytes.
+    pub fn of(sealed: &[u8]) -> Self {
+        Self(sha256(&[sealed]))
+    }
+}
+
+/// Hashes `parts`, one after the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
+}
+
+/// Holds the address of a mailbox, which is made of its owner's key: 64 characters of lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address([u8; 32]);
+
+impl Address {
+    /// Returns the address of the owner's mailbox.
+    pub fn of(owner: &PublicKey) -> Self {
+        Self(sha256(&[b"rendezvous-mailbox-v1\0", owner.as_bytes()]))
+    }
+}
+
+/// Says that a text is not an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the address of a mailbox is 64 characters of 0-9 a-f")]
+pub struct AddressInvalid;
+
+impl FromStr for Address {
+    type Err = AddressInvalid;
+
+    fn from_str(text: &str) -> Result<Self, AddressInvalid> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let mut address = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != address.len() || !rest.is_empty() {
+            return Err(AddressInvalid);
+        }
+        for (byte, [high, low]) in address.iter_mut().zip(pairs) {
+            let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return Err(AddressInvalid) };
+            *byte = high << 4 | low;
+        }
+        Ok(Self(address))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Address({self})")
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
