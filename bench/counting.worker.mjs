@@ -30,6 +30,19 @@ export class Community {
     return this.meter.during(() => this.inner.fetch(request));
   }
 
+  webSocketMessage(socket, message) {
+    this.meter.counts.socketMessages += 1;
+    return this.meter.during(() => this.inner.webSocketMessage(socket, message));
+  }
+
+  webSocketClose(socket) {
+    return this.meter.during(() => this.inner.webSocketClose(socket));
+  }
+
+  webSocketError(socket) {
+    return this.meter.during(() => this.inner.webSocketError(socket));
+  }
+
   async alarm() {
     // An alarm is billed as a request too.
     this.meter.counts.alarms += 1;
@@ -46,6 +59,7 @@ class Meter {
   constructor(name) {
     this.counts = counters.communities[name] ??= {
       objectRequests: 0,
+      socketMessages: 0,
       alarms: 0,
       alarmsSet: 0,
       rowsRead: 0,

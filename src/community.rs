@@ -1,10 +1,14 @@
 //! The Durable Object of a community: carries out its effects.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::answer::Answer;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
+use rendezvous_service::live::{ConnectionId, LiveCall, Opening, Push, Pushed};
+use rendezvous_service::problem::internal;
 use worker::js_sys::{self, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::DurableObjectState;
@@ -48,9 +52,35 @@ impl Community {
         let url = request.url();
         #[cfg(feature = "fault-injection")]
         crate::faults::panic_if_asked(&url);
+        if let Some(opening) = Opening::parse(&url) {
+            return match opening.map_err(Failure::from).and_then(|opening| core.open(now, &opening)) {
+                Ok(response) => Ok(response),
+                Err(failure) => respond::with_failure(now, &failure),
+            };
+        }
         let (answer, effects) = core.object.borrow_mut().receive(now, &url, random());
         core.carry_out(effects);
         respond::counted_with(&answer)
+    }
+
+    /// Takes a message of a connection of `GET /live`.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub fn web_socket_message(&self, socket: &web_sys::WebSocket, message: &JsValue) {
+        self.take(socket, Some(message));
+    }
+
+    /// Takes that a connection of `GET /live` has ended.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn web_socket_close(&self, socket: &web_sys::WebSocket) {
+        self.take(socket, None);
+        // A runtime that does not answer a close by itself waits for this; else there is nothing left to close.
+        let _ = socket.close();
+    }
+
+    /// Takes that a connection of `GET /live` has broken.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn web_socket_error(&self, socket: &web_sys::WebSocket) {
+        self.take(socket, None);
     }
 
     /// Tidies up, when the time that was set has come.
@@ -62,6 +92,25 @@ impl Community {
 }
 
 impl Community {
+    /// Takes a message of a connection, or its end.
+    fn take(&self, socket: &web_sys::WebSocket, message: Option<&JsValue>) {
+        let take = || {
+            let core = self.core.as_ref().map_err(Clone::clone)?;
+            let id = connection_id(&runtime::connection_of(core.state.as_raw(), socket)?)?;
+            let call = match message {
+                Some(message) => LiveCall::parse(&message.as_string().unwrap_or_default())?,
+                None => LiveCall::Closed,
+            };
+            core.take(id, call);
+            Ok::<_, Failure>(())
+        };
+        if let Err(failure) = take() {
+            journal::failure("request_failed", &failure);
+            let code = CloseCode::Internal;
+            let _ = socket.close_with_code_and_reason(code.as_u16(), code.reason());
+        }
+    }
+
     async fn tidy_up(&self) -> Result<(), Failure> {
         let core = self.core.as_ref().map_err(Clone::clone)?;
         let mut effects = core.object.borrow_mut().handle_alarm(clock());
@@ -84,6 +133,8 @@ struct Core {
     state: State,
     sql: SqlStorage,
     object: Rc<RefCell<CommunityObject>>,
+    /// The connection that was opened last.
+    last_id: Cell<ConnectionId>,
 }
 
 impl Core {
@@ -92,24 +143,69 @@ impl Core {
         let sql = state.storage().sql();
         let identifier = state.id().to_string();
         let stored = read_snapshot(&sql).map_err(|error| Failure::from(error).to_string());
-        let found = Found { stored, rescued: rescue::take(&identifier) };
+        let connections = connections(&state)?;
+        let last_id = Cell::new(connections.iter().map(|(id, _)| *id).max().unwrap_or(ConnectionId(0)));
+        let found = Found { stored, rescued: rescue::take(&identifier), connections: Some(connections) };
         // The default community's object is the one that nobody can have invented.
         let is_open =
             config.serves_all() && runtime::object_identifier(env, config.default_community.as_str())? != identifier;
         let (object, effects) = CommunityObject::restore(clock(), config, is_open, found, random_secret()?);
         let object = Rc::new(RefCell::new(object));
         rescue::register(identifier, &object);
-        let core = Rc::new(Self { state, sql, object });
+        let core = Rc::new(Self { state, sql, object, last_id });
         core.carry_out(effects);
         Ok(core)
     }
 
+    /// Opens a connection, and answers with a socket to it; with 503 where there is no place.
+    fn open(self: &Rc<Self>, now: UnixMillis, opening: &Opening) -> Result<web_sys::Response, Failure> {
+        let ConnectionId(last) = self.last_id.get();
+        let id = ConnectionId(now.as_u64().max(last + 1));
+        self.last_id.set(id);
+        let (outcome, effects) = self.object.borrow_mut().open_live(now, id, opening);
+        let response = match outcome {
+            Ok(()) => runtime::accept_socket(self.state.as_raw(), &tag(id)),
+            Err(_) => respond::with(&Answer { status: 503, ..internal(now) }),
+        };
+        if response.is_err() {
+            self.take(id, LiveCall::Closed);
+        }
+        self.carry_out(effects);
+        Ok(response?)
+    }
+
+    fn take(self: &Rc<Self>, id: ConnectionId, call: LiveCall) {
+        let effects = self.object.borrow_mut().handle_live(clock(), id, call, random());
+        self.carry_out(effects);
+    }
+
+    /// Gives connections what they are to keep, and what there is for them.
+    fn push(&self, attach: Vec<ConnectionId>, push: Vec<Push>) -> Result<(), JsValue> {
+        let state = self.state.as_raw();
+        for id in attach {
+            if let Some(text) = self.object.borrow().attachment(clock(), id) {
+                runtime::attach(state, &tag(id), &text)?;
+            }
+        }
+        for Push { to, what } in push {
+            let to = to.into_iter().map(tag).collect::<Vec<_>>().join(",");
+            match (&what, what.to_text()) {
+                (_, Some(text)) => runtime::push(state, &to, &text)?,
+                (Pushed::Close(code), None) => runtime::close_sockets(state, &to, code.as_u16(), code.reason())?,
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Does what the object wants done, but for erasing, which waits.
     fn carry_out(self: &Rc<Self>, effects: Effects) {
-        // Nobody opens a connection of `GET /live` here.
-        let Effects { write, erase: _, wake_at, timer, push_after: _, push: _, notes } = effects;
+        let Effects { write, erase: _, wake_at, timer, push_after, attach, push, notes } = effects;
         journal::write(notes);
-        if let Some(delay) = timer {
+        if let Err(error) = self.push(attach, push) {
+            journal::failure("push_failed", &Failure::from(error));
+        }
+        for delay in [timer, push_after].into_iter().flatten() {
             let core = Rc::clone(self);
             self.state.wait_until(async move {
                 Delay::from(delay).await;
@@ -130,6 +226,26 @@ impl Core {
             });
         }
     }
+}
+
+/// Returns the connections that are still there, each with what it keeps.
+fn connections(state: &State) -> Result<Vec<(ConnectionId, String)>, JsValue> {
+    let mut texts = runtime::attachments(state.as_raw())?.into_iter();
+    let mut connections = Vec::new();
+    while let (Some(id), Some(text)) = (texts.next(), texts.next()) {
+        connections.push((connection_id(&id)?, text));
+    }
+    Ok(connections)
+}
+
+/// Reads what [`tag`] wrote.
+fn connection_id(tag: &str) -> Result<ConnectionId, JsValue> {
+    tag.parse().map(ConnectionId).map_err(|_| JsValue::from("the name of a socket is not a number"))
+}
+
+/// Returns the tag by which the runtime knows a connection's socket.
+fn tag(ConnectionId(id): ConnectionId) -> String {
+    id.to_string()
 }
 
 async fn set_alarm(storage: &Storage, at: UnixMillis) -> worker::Result<()> {

@@ -9,16 +9,17 @@ use rendezvous_protocol::ticket::Unverified;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
+use rendezvous_service::live::LiveFull;
 use rendezvous_service::platform::{AddressSource, Platform};
 use rendezvous_service::problem::internal;
 use worker::Env;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
-use worker::web_sys::Request;
+use worker::web_sys::{Request, Response};
 
 use crate::environment::{Failure, clock, config, random, random_secret};
 use crate::waiting::{after, answered};
-use crate::{journal, respond, runtime};
+use crate::{journal, live, respond, runtime};
 
 thread_local! {
     static EDGE: RefCell<Option<Edge>> = const { RefCell::new(None) };
@@ -34,6 +35,11 @@ fn with_edge(env: &Env, work: impl FnOnce(&mut Edge) -> Step) -> Result<Step, Fa
         journal::write(edge.take_notes());
         Ok(step)
     })
+}
+
+/// Does something with the edge where there is one, as there is once a request has been taken.
+pub(crate) fn with_known_edge(work: impl FnOnce(&mut Edge)) {
+    EDGE.with_borrow_mut(|edge| edge.as_mut().map(work));
 }
 
 fn new_edge(env: &Env) -> Result<Edge, Failure> {
@@ -114,8 +120,26 @@ impl Host {
                     }
                 })
             }
-            // This edge is not one with live presence.
-            Step::OpenLive(_) => Ok(respond::with(&internal(clock()))?.into()),
+            Step::OpenLive(open) => {
+                let answer = runtime::open_live(&self.env, open.object(), &open.opening().to_path())?;
+                after(&answer, move |now, answer| {
+                    let answer = answer.map_err(object_error).and_then(|answer| {
+                        let answer: Response = answer.unchecked_into();
+                        match answer.status() {
+                            101 => Ok(Some(answer)),
+                            503 => Ok(None),
+                            status => Err(ObjectError::Status { status }),
+                        }
+                    });
+                    match answer {
+                        Ok(Some(opened)) => Ok(live::serve(now, open, &opened)?.into()),
+                        Ok(None) => Ok(respond::with(&open.refused(now, LiveFull))?.into()),
+                        Err(error) => self.go_on(now, |edge| open.failed(edge, now, &error)),
+                    }
+                })
+            }
+            // This edge is not one with guests.
+            Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

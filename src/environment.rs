@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::call::CallError;
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
 use worker::Env;
 use worker::js_sys::{Array, Date, Math, Number, Reflect};
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Runtime(String),
     #[error("no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
+    #[error("{0}")]
+    Call(#[from] CallError),
 }
 
 impl From<worker::Error> for Failure {

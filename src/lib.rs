@@ -9,6 +9,7 @@ mod environment;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod journal;
+mod live;
 mod rescue;
 mod respond;
 mod runtime;

@@ -35,14 +35,20 @@ pub(crate) fn counted_with(answer: &Answer) -> Result<Response, JsValue> {
     hand_over(answer, runtime::respond_counted)
 }
 
+/// Returns the headers of an answer without a body.
+pub(crate) fn bare_headers() -> Result<Headers, JsValue> {
+    shared_headers(Content::Nothing)
+}
+
+/// Writes headers as lines, a name and then its value.
+pub(crate) fn lines(headers: &[(&str, &str)]) -> String {
+    headers.iter().flat_map(|(name, value)| [name, "\n", value, "\n"]).collect()
+}
+
 /// Lets the runtime answer with a file.
 pub(crate) fn with_asset(env: &Env, asset: Asset) -> Result<Promise, JsValue> {
     let answer = asset.answer(String::new());
-    let mut lines = String::new();
-    for (name, value) in answer.content.headers() {
-        lines.extend([name, "\n", value, "\n"]);
-    }
-    lines.push_str(&answer.header_lines());
+    let lines = lines(answer.content.headers()) + &answer.header_lines();
     runtime::respond_with_asset(env, asset.file, &lines)
 }
 

@@ -200,3 +200,283 @@ function forget(object, list) {
 export function objectIdentifier(env, object) {
   return env.COMMUNITY.idFromName(object).toString();
 }
+
+/**
+ * Opens a connection of `GET /live` at an object. Returns a promise of its answer, which has a WebSocket if its status is
+ * 101.
+ *
+ * @param {{ COMMUNITY: DurableObjectNamespace }} env
+ * @param {string} object Its name.
+ * @param {string} what A path and a query.
+ */
+export function openLive(env, object, what) {
+  return env.COMMUNITY.getByName(object).fetch(`https://community${what}`, { headers: { Upgrade: "websocket" } });
+}
+
+/** What has happened to a connection: the numbers of `live.rs`. */
+const OPENED = 0;
+const TEXT = 1;
+const BINARY = 2;
+const TOO_LONG = 3;
+const PUSHED = 4;
+const OBJECT_ENDED = 5;
+const VERIFIED = 6;
+const READ = 7;
+const DUE = 8;
+const GONE = 9;
+
+/** The code of a connection that the beacon has failed. */
+const INTERNAL = 1011;
+
+/** Codes that stand for the absence of one, and that nobody may send (RFC 6455, section 7.4.1). */
+const ABSENT = new Set([1005, 1006, 1015]);
+
+function close(socket, code, reason) {
+  try {
+    if (ABSENT.has(code)) socket.close();
+    else socket.close(code, reason);
+  } catch {
+    // It is closed.
+  }
+}
+
+/** Stands between a client and an object, from one socket to the other. What is done with an event `take` says. */
+class Relay {
+  #object;
+  #take;
+  #connection;
+  #hasEnded = false;
+  /** What is handed on as it comes: all but the first line of what the object pushed last. */
+  #pushed = "";
+  /** The signatures are verified one after the other, because that is how their order stays that of the messages. */
+  #verified = Promise.resolve();
+  #dueAt = Infinity;
+  #timer;
+
+  /**
+   * @param {WebSocket} object
+   * @param {(relay: Relay, connection: number, event: number, value: unknown, now: number) => number} take
+   * @param {number} connection
+   */
+  constructor(object, take, connection) {
+    this.#object = object;
+    this.#take = take;
+    this.#connection = connection;
+  }
+
+  start() {
+    this.happened(OPENED);
+    this.#object.accept();
+    this.#object.addEventListener("message", ({ data }) => {
+      const end = data.indexOf("\n");
+      this.#pushed = data.slice(end + 1);
+      this.happened(PUSHED, end < 0 ? data : data.slice(0, end));
+    });
+    this.#object.addEventListener("close", ({ code }) => this.happened(OBJECT_ENDED, code));
+    this.#object.addEventListener("error", () => this.happened(OBJECT_ENDED, INTERNAL));
+  }
+
+  happened(event, value) {
+    if (this.#hasEnded) return;
+    try {
+      // Memory in which code has panicked may be in any state.
+      if (globalThis.__worker_init_state.criticalError) throw new Error("code has panicked");
+      const dueAt = this.#take(this, this.#connection, event, value, Date.now());
+      if (dueAt < this.#dueAt && !this.#hasEnded) this.#wait(dueAt);
+    } catch {
+      this.end(INTERNAL, "INTERNAL");
+    }
+  }
+
+  #wait(dueAt) {
+    clearTimeout(this.#timer);
+    this.#dueAt = dueAt;
+    this.#timer = setTimeout(() => {
+      this.#dueAt = Infinity;
+      this.happened(DUE);
+    }, dueAt - Date.now());
+  }
+
+  /** The client has gone. */
+  gone() {
+    this.happened(GONE);
+    this.#close();
+  }
+
+  pass(before, after) {
+    this.send(before + this.#pushed + after);
+  }
+
+  ask(text) {
+    this.#object.send(text);
+  }
+
+  verify(bytes) {
+    // In WebAssembly's memory, which may change meanwhile.
+    const copy = bytes.slice();
+    this.#verified = this.#verified
+      .then(() => verifyEd25519(copy))
+      .then((holds) => this.happened(VERIFIED, holds), () => this.happened(OBJECT_ENDED, INTERNAL));
+  }
+
+  end(code, reason) {
+    if (this.#hasEnded) return;
+    this.#close();
+    this.closeClient(code, reason);
+  }
+
+  #close() {
+    this.#hasEnded = true;
+    clearTimeout(this.#timer);
+    close(this.#object, 1000);
+  }
+}
+
+class SocketRelay extends Relay {
+  #client;
+  #end = new AbortController();
+
+  constructor(object, take, connection, client, most) {
+    super(object, take, connection);
+    this.#client = client;
+    const listen = (type, listener) => client.addEventListener(type, listener, { signal: this.#end.signal });
+    listen("message", ({ data }) => {
+      if (typeof data !== "string") this.happened(BINARY);
+      // No text has fewer bytes than this has units.
+      else if (data.length > most) this.happened(TOO_LONG);
+      else this.happened(TEXT, data);
+    });
+    listen("close", ({ code, reason }) => {
+      close(client, code, reason);
+      this.gone();
+    });
+    listen("error", () => this.gone());
+    client.accept();
+  }
+
+  send(text) {
+    this.#client.send(text);
+  }
+
+  closeClient(code, reason) {
+    this.#end.abort();
+    close(this.#client, code, reason);
+  }
+}
+
+const encoder = new TextEncoder();
+
+class StreamRelay extends Relay {
+  #writer;
+  #unread = 0;
+  #patienceMs;
+
+  constructor(object, take, connection, writer, patienceMs) {
+    super(object, take, connection);
+    this.#writer = writer;
+    this.#patienceMs = patienceMs;
+    writer.closed.catch(() => this.gone());
+  }
+
+  send(event) {
+    this.#unread += 1;
+    this.#writer.write(encoder.encode(event)).then(
+      () => {
+        this.#unread -= 1;
+        if (this.#unread === 0) this.happened(READ);
+      },
+      () => this.gone(),
+    );
+  }
+
+  closeClient() {
+    const timer = setTimeout(() => this.#writer.abort().catch(() => {}), this.#patienceMs);
+    const end = () => clearTimeout(timer);
+    this.#writer.close().then(end, end);
+  }
+}
+
+/**
+ * Serves a WebSocket. Returns the answer that makes one of the client's connection.
+ *
+ * @param {Response} opened The object's answer.
+ * @param {(relay: Relay, connection: number, event: number, value: unknown, now: number) => number} take Takes what
+ *   happens, and returns when it wants to be called next at the latest.
+ * @param {number} connection Which one it is.
+ * @param {number} most The bytes of a message of the client.
+ */
+export function serveSocket(opened, take, connection, most) {
+  const { 0: client, 1: server } = new WebSocketPair();
+  new SocketRelay(opened.webSocket, take, connection, server, most).start();
+  return new Response(null, { status: 101, webSocket: client });
+}
+
+/**
+ * Serves an event stream. Returns the answer with it.
+ *
+ * @param {Response} opened
+ * @param {(relay: Relay, connection: number, event: number, value: unknown, now: number) => number} take
+ * @param {number} connection
+ * @param {Headers} headers
+ * @param {string} more Headers of this answer alone: a name and its value, a line each.
+ * @param {number} patienceMs How long the client may take to read what is written when the stream ends.
+ */
+export function serveStream(opened, take, connection, headers, more, patienceMs) {
+  const { readable, writable } = new IdentityTransformStream();
+  new StreamRelay(opened.webSocket, take, connection, writable.getWriter(), patienceMs).start();
+  return new Response(readable, { headers: withLines(headers, more) });
+}
+
+/**
+ * Accepts a socket of an object that may hibernate while it is open. Returns the answer with its other end.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} connection Its name.
+ */
+export function acceptSocket(state, connection) {
+  const { 0: client, 1: server } = new WebSocketPair();
+  state.acceptWebSocket(server, [connection]);
+  return new Response(null, { status: 101, webSocket: client });
+}
+
+/** Returns the name of a socket. */
+export function connectionOf(state, socket) {
+  return state.getTags(socket)[0];
+}
+
+/** Returns what every socket keeps that is open: its name, and a text, one after the other. */
+export function attachments(state) {
+  const open = state.getWebSockets().filter(({ readyState }) => readyState === WebSocket.OPEN);
+  return open.flatMap((socket) => [connectionOf(state, socket), socket.deserializeAttachment() ?? ""]);
+}
+
+/** Lets a socket keep a text. */
+export function attach(state, connection, text) {
+  for (const socket of state.getWebSockets(connection)) socket.serializeAttachment(text);
+}
+
+/**
+ * Sends a text to sockets.
+ *
+ * @param {DurableObjectState} state
+ * @param {string} connections Their names, with commas between.
+ * @param {string} text
+ */
+export function push(state, connections, text) {
+  for (const connection of connections.split(",")) {
+    for (const socket of state.getWebSockets(connection)) {
+      try {
+        socket.send(text);
+      } catch {
+        // It is closed, and says so by itself.
+      }
+    }
+  }
+}
+
+/** Closes sockets, named as those of {@link push} are. */
+export function closeSockets(state, connections, code, reason) {
+  for (const connection of connections.split(",")) {
+    for (const socket of state.getWebSockets(connection)) close(socket, code, reason);
+  }
+}

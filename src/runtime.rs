@@ -3,13 +3,79 @@
 use worker::Env;
 use worker::js_sys::Promise;
 use worker::wasm_bindgen::prelude::*;
-use worker::web_sys::{Headers, Request, Response};
+use worker::web_sys::{Headers, Request, Response, WebSocket};
+use worker::worker_sys::DurableObjectState;
 
 /// Goes on: who waited, what came of it, whether that is an error, and the time in milliseconds.
 pub(crate) type Resume = dyn FnMut(usize, JsValue, bool, f64) -> Result<JsValue, JsValue>;
 
+/// Takes an event of a connection: the relay, which connection, what has happened, its value, and the time in milliseconds.
+pub(crate) type Take = dyn FnMut(Relay, usize, u32, JsValue, f64) -> Result<f64, JsValue>;
+
 #[wasm_bindgen(module = "/src/runtime.js")]
 extern "C" {
+    /// What stands between the client and the object of one connection.
+    pub(crate) type Relay;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn send(this: &Relay, text: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn pass(this: &Relay, before: &str, after: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn ask(this: &Relay, text: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn verify(this: &Relay, bytes: &[u8]) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method)]
+    pub(crate) fn end(this: &Relay, code: u16, reason: &str);
+
+    #[wasm_bindgen(catch, js_name = openLive)]
+    pub(crate) fn open_live(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = serveSocket)]
+    pub(crate) fn serve_socket(
+        opened: &Response,
+        take: &Closure<Take>,
+        connection: usize,
+        most: usize,
+    ) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = serveStream)]
+    pub(crate) fn serve_stream(
+        opened: &Response,
+        take: &Closure<Take>,
+        connection: usize,
+        headers: &Headers,
+        more: &str,
+        patience_ms: u32,
+    ) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = acceptSocket)]
+    pub(crate) fn accept_socket(state: &DurableObjectState, connection: &str) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = connectionOf)]
+    pub(crate) fn connection_of(state: &DurableObjectState, socket: &WebSocket) -> Result<String, JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(crate) fn attachments(state: &DurableObjectState) -> Result<Vec<String>, JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(crate) fn attach(state: &DurableObjectState, connection: &str, text: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(crate) fn push(state: &DurableObjectState, connections: &str, text: &str) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(catch, js_name = closeSockets)]
+    pub(crate) fn close_sockets(
+        state: &DurableObjectState,
+        connections: &str,
+        code: u16,
+        reason: &str,
+    ) -> Result<(), JsValue>;
+
     #[wasm_bindgen(catch, js_name = describeRequest)]
     pub(crate) fn describe_request(request: &Request, address_header: Option<&str>) -> Result<String, JsValue>;
 

@@ -27,7 +27,10 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
- * @property {boolean} hasLive Whether it has `GET /live`.
+ * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
+ * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
+ * @property {boolean} [runtimeRefuses] Whether a WebSocket's handshake that is not whole never comes to the beacon.
+ * @property {{ code: number, reason: string }} lastWord How connections of `GET /live` end when its operator ends it.
  * @property {number} memoryGrowthMiB By how much its memory may grow under load that it has been under for a while.
  * @property {number} warmUpMiB By how much more, where that was less than two minutes.
  * @property {(options?: HostOptions) => Promise<RunningHost>} start
@@ -38,7 +41,10 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
-  hasLive: false,
+  hasGoop2: false,
+  liveFrames: 200,
+  runtimeRefuses: true,
+  lastWord: { code: 1006, reason: "" },
   // A garbage collector lets rubbish lie as long as there is room: about 500 MiB, which it takes 30,000 requests to fill.
   memoryGrowthMiB: 96,
   warmUpMiB: 256,
@@ -52,7 +58,8 @@ export const WORKER = {
 export const NATIVE = {
   name: "the native program",
   notes: [],
-  hasLive: true,
+  hasGoop2: true,
+  lastWord: { code: 1001, reason: "GOING_AWAY" },
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
   warmUpMiB: 0,

@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
-use rendezvous_protocol::live::{AnnouncedMessage, BeaconMessage, Claim, ErrorMessage, LeftMessage, LiveLimits};
+use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::live::{
+    AnnouncedMessage, Attachment, BeaconMessage, Claim, CloseCode, ErrorMessage, LeftMessage, LiveLimits,
+};
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
@@ -21,7 +24,7 @@ use serde::Serialize;
 use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
 use crate::config::{Config, Viewers};
-use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, LiveSide, Opening, Push, Pushed};
+use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, Opening, Push, Pushed};
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
 
@@ -41,6 +44,8 @@ pub struct Effects {
     pub timer: Option<Duration>,
     /// The time after which [`CommunityObject::handle_timer`] is to be called for what waits to be pushed, besides `timer`.
     pub push_after: Option<Duration>,
+    /// Connections that are to keep what [`CommunityObject::attachment`] says now, where they outlive the object.
+    pub attach: Vec<ConnectionId>,
     /// What there is for connections of `GET /live`, in this order.
     pub push: Vec<Push>,
     /// Lines for the log.
@@ -54,12 +59,15 @@ pub struct Found {
     pub stored: Result<Option<String>, String>,
     /// The text that was saved out of a process that panicked, and is not in storage.
     pub rescued: Option<String>,
+    /// The connections of `GET /live` that are still there, each with what it keeps. Absent where connections end with
+    /// the process, and keep nothing.
+    pub connections: Option<Vec<(ConnectionId, String)>>,
 }
 
 impl Found {
     /// Makes what is found where nothing was ever stored.
     pub const fn nothing() -> Self {
-        Self { stored: Ok(None), rescued: None }
+        Self { stored: Ok(None), rescued: None, connections: None }
     }
 }
 
@@ -72,11 +80,13 @@ pub struct CommunityObject {
     started_at: UnixMillis,
     roster: Roster,
     upkeep: Upkeep,
+    /// Whether there is something in storage.
+    is_stored: bool,
     /// Whether the last write failed, and that is in the log.
     write_failed: bool,
     config: LiveConfig,
     /// Absent until somebody opens a connection: a community without any pays nothing for it.
-    live: Option<Box<dyn LiveSide>>,
+    live: Option<Box<LiveObject>>,
 }
 
 /// Holds what of the configuration an object needs for connections.
@@ -85,6 +95,8 @@ struct LiveConfig {
     limits: LiveLimits,
     viewers: Viewers,
     ticket_max_lifetime: Duration,
+    /// Whether connections keep what the object needs to be made anew.
+    is_kept: bool,
 }
 
 impl CommunityObject {
@@ -102,6 +114,7 @@ impl CommunityObject {
                 None
             }
         };
+        let is_stored = !matches!(found.stored, Ok(None));
         let stored = found.stored.unwrap_or_else(|error| {
             notes.push(Note::failure("storage_unreadable", &error));
             None
@@ -110,6 +123,8 @@ impl CommunityObject {
         let rescued = decode(found.rescued, notes)
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
+        let is_kept = found.connections.is_some();
+        let (attached, secret) = attachments(found.connections, secret, notes, &mut effects.push);
         // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
         let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
         let is_rescued = rescued.is_some();
@@ -121,6 +136,16 @@ impl CommunityObject {
             }
             None => Roster::new(limits, secret),
         };
+        let (attached, foreign): (Vec<_>, Vec<_>) =
+            attached.into_iter().partition(|(_, attachment)| attachment.secret == *roster.secret());
+        let foreign: Vec<_> = foreign.into_iter().map(|(id, _)| id).collect();
+        if !foreign.is_empty() {
+            effects.push.push(Push { to: foreign, what: Pushed::Close(CloseCode::Internal) });
+        }
+        let records = attached.iter().flat_map(|(_, attachment)| &attachment.records);
+        let records: Vec<_> = records.map(|(_, record)| record.clone()).collect();
+        let roster = if records.is_empty() { roster } else { roster.with_records(now, records) };
+        let live = LiveObject::restore(now, config.live_limits, config.viewers, &roster, attached);
         let mut object = Self {
             pacing: config.pacing,
             answer_limit: config.answer_limit,
@@ -128,18 +153,21 @@ impl CommunityObject {
             started_at: now,
             roster,
             upkeep,
+            is_stored,
             write_failed: false,
             config: LiveConfig {
                 limits: config.live_limits,
                 viewers: config.viewers,
                 ticket_max_lifetime: limits.ticket_max_lifetime,
+                is_kept,
             },
-            live: None,
+            live: live.map(Box::new),
         };
         if is_rescued {
             object.changed(now, &mut effects);
             object.write_if_due(now, &mut effects);
         }
+        object.push_if_due(now, &mut effects);
         (object, effects)
     }
 
@@ -183,12 +211,12 @@ impl CommunityObject {
     ) -> (Result<(), LiveFull>, Effects) {
         let mut effects = Effects::default();
         let path = opening.network.hashed(self.roster.secret());
-        let LiveConfig { limits, viewers, .. } = self.config;
+        let LiveConfig { limits, viewers, is_kept, .. } = self.config;
         let roster = &mut self.roster;
         let live = self.live.get_or_insert_with(|| {
             // Of the time before the log.
             roster.take_displaced();
-            Box::new(LiveObject::new(now, limits, viewers, roster))
+            Box::new(LiveObject::new(now, limits, viewers, roster, is_kept))
         });
         let outcome = live.open(now, &mut self.roster, id, path, opening.since, &mut effects.push);
         self.conclude(now, &mut effects);
@@ -247,12 +275,18 @@ impl CommunityObject {
             }
             LiveCall::Closed => {
                 if let Some(live) = &mut self.live {
-                    live.close(id);
+                    live.close(&self.roster, id);
                 }
             }
         }
         self.conclude(now, &mut effects);
         effects
+    }
+
+    /// Writes what a connection is to keep, for as long as it lasts, so that the object can be made anew.
+    pub fn attachment(&self, now: UnixMillis, id: ConnectionId) -> Option<String> {
+        // A ticket in a roster is in its normal form, and can always be written.
+        self.live.as_ref()?.attachment(now, &self.roster, id)?.ok()
     }
 
     /// Returns how many connections of `GET /live` there are.
@@ -276,6 +310,7 @@ impl CommunityObject {
         if let Some(cause) = self.not_worth_keeping(now) {
             self.upkeep.drop_write();
             effects.write = None;
+            self.is_stored = false;
             let cause = Some(cause.to_owned());
             effects.erase = Some(Note::info("roster_deleted", Details { cause, ..Details::default() }));
         } else {
@@ -294,6 +329,12 @@ impl CommunityObject {
     /// Returns how many are listed, those whose tickets have expired since the last call too.
     pub fn live(&self) -> usize {
         self.roster.len()
+    }
+
+    /// Returns whether a ticket of this key is listed.
+    pub fn lists(&self, now: UnixMillis, key: &PublicKey) -> bool {
+        let mut records = self.roster.records();
+        records.any(|record| record.ticket.public_key() == *key && now < record.ticket.payload().expires_at)
     }
 
     /// Returns whether there are changes that are to be written and are not yet.
@@ -368,7 +409,8 @@ impl CommunityObject {
                     announce_after_ms: self.pacing.live_announce_after_millis(random),
                     bound: self.live.as_ref().is_some_and(|live| live.is_bound(id, &claim)),
                 };
-                (message.to_text(), announced == Announced::Accepted)
+                let is_kept = message.accepted && self.live.as_mut().is_some_and(|live| live.keep(id, &claim));
+                (message.to_text(), message.accepted && !is_kept)
             }
             Err(refused) => {
                 let retry_after_ms = match refused {
@@ -451,11 +493,14 @@ impl CommunityObject {
     /// Sees to it that a change is written in time.
     fn changed(&mut self, now: UnixMillis, effects: &mut Effects) {
         self.weigh();
-        effects.timer = self.upkeep.changed(now);
+        effects.timer = effects.timer.or(self.upkeep.changed(now));
     }
 
     /// Does what is due after every call.
     fn conclude(&mut self, now: UnixMillis, effects: &mut Effects) {
+        if self.live.as_mut().is_some_and(|live| live.take_given_up()) {
+            self.changed(now, effects);
+        }
         self.write_if_due(now, effects);
         self.push_if_due(now, effects);
         effects.wake_at = self.next_alarm(now);
@@ -464,12 +509,15 @@ impl CommunityObject {
     fn push_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {
         if let Some(live) = &mut self.live {
             live.flush(now, &mut self.roster, &mut effects.push);
+            effects.attach = live.take_changed();
         }
     }
 
     fn next_alarm(&mut self, now: UnixMillis) -> Option<UnixMillis> {
         self.weigh();
-        self.upkeep.next_alarm(now, self.roster.next_deadline())
+        // An alarm tidies storage up. What connections keep ends with them.
+        let deadline = self.roster.next_deadline().filter(|_| self.is_stored || self.upkeep.has_unwritten());
+        self.upkeep.next_alarm(now, deadline)
     }
 
     fn write_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {
@@ -478,10 +526,43 @@ impl CommunityObject {
             return;
         }
         match Snapshot::encode(now, &self.roster) {
-            Ok(state) => effects.write = Some(state),
+            Ok(state) => {
+                self.is_stored = true;
+                effects.write = Some(state);
+            }
             Err(error) => effects.notes.extend(self.written(Err(error.to_string()))),
         }
     }
+}
+
+/// Connections, each with what it keeps.
+type Attached = Vec<(ConnectionId, Attachment)>;
+
+/// Reads what connections keep, and closes those of which it cannot be read. Returns the secret of a roster of which nothing
+/// else is left, too: theirs, if there are any.
+fn attachments(
+    connections: Option<Vec<(ConnectionId, String)>>,
+    secret: Secret,
+    notes: &mut Vec<Note>,
+    push: &mut Vec<Push>,
+) -> (Attached, Secret) {
+    let (mut attached, mut unreadable) = (Vec::new(), Vec::new());
+    for (id, text) in connections.unwrap_or_default() {
+        match Attachment::decode(&text) {
+            Ok(attachment) => attached.push((id, attachment)),
+            Err(error) => {
+                if unreadable.is_empty() {
+                    notes.push(Note::failure("attachment_unreadable", &error));
+                }
+                unreadable.push(id);
+            }
+        }
+    }
+    if !unreadable.is_empty() {
+        push.push(Push { to: unreadable, what: Pushed::Close(CloseCode::Internal) });
+    }
+    let secret = attached.first().map_or(secret, |(_, attachment)| attachment.secret);
+    (attached, secret)
 }
 
 #[derive(Serialize)]

@@ -135,7 +135,7 @@ pub const VARIABLES: [Variable; 32] = [
     Variable::new("ADMIN_PASSWORD", Kind::Secret, ""),
     Variable::new("LIVE_CONNECTIONS", Kind::Number, "512"),
     Variable::new("LIVE_CONNECTIONS_PER_HOUSEHOLD", Kind::Number, "16"),
-    Variable::new("LIVE_FRAMES", Kind::Number, "0"),
+    Variable::new("LIVE_FRAMES", Kind::Number, ""),
     Variable::new("LIVE_VIEWERS", Kind::Text, "all"),
     Variable::new("TURN_URLS", Kind::List, ""),
     Variable::new("TURN_SECRET", Kind::Secret, ""),
@@ -382,7 +382,12 @@ impl Config {
                     32_768,
                 )?,
             },
-            live_frames: Some(variables.number("LIVE_FRAMES", 0, 0, u32::MAX)?).filter(|frames| *frames > 0),
+            live_frames: variables.one(
+                "LIVE_FRAMES",
+                "",
+                "a whole number, 0 for no end, or nothing for what suits the host",
+                |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
+            )?,
             viewers: variables.one(
                 "LIVE_VIEWERS",
                 "all",
@@ -643,7 +648,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 23);
+        assert_eq!(vars.len(), 28);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 

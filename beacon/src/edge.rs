@@ -37,6 +37,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
+use crate::goop2::{self, Asked, Door, GuestStep, ReadPresence, Routed};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
@@ -108,6 +109,8 @@ pub enum Step {
     FetchList(FetchList),
     /// A connection that stays.
     OpenLive(Box<OpenLive>),
+    /// What a request of goop2's peers needs.
+    Guest(Box<GuestStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -136,13 +139,12 @@ struct Caller {
     signs_community: bool,
 }
 
-/// Begins a connection.
-type Open = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
+/// Takes a request that comes by the door for goop2's peers.
+type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
-    open: Open,
     openings: RateLimit,
     penalties: Penalties,
 }
@@ -157,7 +159,8 @@ pub struct Edge {
     /// Limits requests of `/admin`.
     attempts: RateLimit,
     refusals: Refusals,
-    live: Option<Live>,
+    live: Live,
+    goop2: Option<(Door, TakeGuest)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -174,6 +177,8 @@ impl Edge {
     /// Makes an edge that remembers nothing yet. `secret` and `seed` are random; only the secret has to be secure.
     /// Edges that share a process share the secret.
     pub fn new(config: Config, platform: Platform, secret: Secret, seed: u64) -> Self {
+        let [address, network] = [config.address_requests_per_minute, config.network_requests_per_minute]
+            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
         Self {
             secret,
             requests: RateLimit::new(
@@ -183,7 +188,11 @@ impl Edge {
             ),
             attempts: RateLimit::new(admin::ATTEMPTS_PER_ADDRESS, admin::ATTEMPTS_PER_NETWORK, RATE_LIMIT_NETWORKS),
             refusals: Refusals::default(),
-            live: None,
+            live: Live {
+                openings: RateLimit::new(address, network, RATE_LIMIT_NETWORKS),
+                penalties: Penalties::new(RATE_LIMIT_NETWORKS),
+            },
+            goop2: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -197,19 +206,13 @@ impl Edge {
         }
     }
 
-    /// Returns the same edge, of a host that carries connections of `GET /live`. Where a host does not, nothing of them is
-    /// reached, so that a Worker is not larger by them.
+    /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
     #[must_use]
-    pub fn with_live(self) -> Self {
-        let [address, network] = [self.config.address_requests_per_minute, self.config.network_requests_per_minute]
-            .map(|requests| (requests / LIVE_OPENING_REQUESTS).max(1));
-        let openings = RateLimit::new(address, network, RATE_LIMIT_NETWORKS);
-        let penalties = Penalties::new(RATE_LIMIT_NETWORKS);
-        Self { live: Some(Live { open: Self::open_live, openings, penalties }), ..self }
+    pub fn with_goop2(self, door: Door) -> Self {
+        Self { goop2: Some((door, Self::take_guest)), ..self }
     }
 
-    /// Returns the same edge, of a host that carries connections of `GET /live`, and opens a relay to their peers if one is
-    /// configured.
+    /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
     #[must_use]
     pub fn with_turn(self) -> Self {
         let relay = turn::Relay::new(&self.config, self.platform.edges(), self.secret);
@@ -229,6 +232,9 @@ impl Edge {
         if self.platform.doors() == Doors::Operator && path != admin::PATH && Asset::at(path).is_none() {
             return Step::Answer(plain(now, &Problem::NotFound));
         }
+        if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
+            return take(self, now, head, rest, query);
+        }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
             _ if head.method == "OPTIONS" => preflight(),
@@ -237,11 +243,14 @@ impl Edge {
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
-            "/live" => match &self.live {
-                Some(Live { open, .. }) if head.method == "GET" => return open(self, now, head, query),
-                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
-                None => plain(now, &Problem::NotFound),
-            },
+            "/live" if head.method == "GET" && !self.platform.describes_headers() => {
+                let Head { url, address, autonomous_system, .. } = *head;
+                let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
+                let what = Wanting::Live { url, address, autonomous_system };
+                return Step::ReadHeaders(ReadHeaders { what });
+            }
+            "/live" if head.method == "GET" => return self.open_live(now, head, query),
+            "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
             _ => match Asset::at(path) {
@@ -375,7 +384,7 @@ impl Edge {
             survey.found(Some(summary));
         }
         Step::Answer(match survey.about {
-            About::Info => info::answer(now, &self.config, &survey, self.live.is_some()),
+            About::Info => info::answer(now, &self.config, &survey),
             About::Admin => admin::answer(now, &self.config, &self.refusals, &survey),
         })
     }
@@ -434,20 +443,57 @@ impl Edge {
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
     }
 
+    /// Takes a request that comes by the door for goop2's peers.
+    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
+        let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        if head.method == "OPTIONS" {
+            return Step::Answer(preflight());
+        }
+        let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
+            Routed::Answer(answer) => Step::Answer(answer),
+            Routed::Counted(request) => {
+                let client = self.client(head);
+                match self.take_request(now, client) {
+                    Ok(()) => Step::Guest(Box::new(request.of(client))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited)),
+                }
+            }
+        }
+    }
+
+    /// Goes on with the body of a guest's message, of at most
+    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES), or with why there is none.
+    pub fn read_presence(&mut self, read: ReadPresence, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = match read.resume(body) {
+            Ok(ask) => Step::Guest(Box::new(GuestStep::Ask(ask))),
+            Err(answer) => Step::Answer(answer),
+        };
+        self.counted(step)
+    }
+
+    /// Begins `GET /live` where the host first had to be asked for headers. It sees to the handshake by itself.
+    fn describe_live(&mut self, now: UnixMillis, head: Head<'_>, header: impl Fn(&str) -> Option<String>) -> Step {
+        let [upgrade, last_event_id, origin, host] = ["Upgrade", "Last-Event-ID", "Origin", "Host"].map(header);
+        let upgrade = match upgrade.as_deref() {
+            None => Upgrade::None,
+            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Upgrade::WebSocket,
+            Some(_) => Upgrade::Other,
+        };
+        let (last_event_id, origin, host) = (last_event_id.as_deref(), origin.as_deref(), host.as_deref());
+        let (_, query) = path_and_query(head.url);
+        self.open_live(now, &Head { upgrade, last_event_id, origin, host, ..head }, query)
+    }
+
     /// Begins `GET /live`.
     fn open_live(&mut self, now: UnixMillis, head: &Head<'_>, query: &str) -> Step {
         let client = self.client(head);
         let community = parameter(query, "community");
         let path = client.rate_path(&self.secret);
-        let live = self.live.as_ref();
-        if let Some(retry_after) = live.and_then(|live| live.penalties.remaining(now, path.address)) {
+        if let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
             return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
         }
-        let limited = self.take_request(now, client).and_then(|()| match &mut self.live {
-            Some(live) => live.openings.take(now, path),
-            None => Ok(()),
-        });
-        if let Err(limited) = limited {
+        if let Err(limited) = self.take_request(now, client).and_then(|()| self.live.openings.take(now, path)) {
             return self.rate_limited(now, limited, community.as_deref());
         }
         let kind = match head.upgrade {
@@ -470,6 +516,10 @@ impl Edge {
         if let Err(limited) = self.admit(now, client, &community) {
             return self.rate_limited(now, limited, Some(community.as_str()));
         }
+        // An event stream is for frames alone.
+        let watches_guests = kind == Kind::Socket
+            && self.goop2.as_ref().is_some_and(|(door, _)| door.opens(&community))
+            && parameter(query, "guests").as_deref() == Some("1");
         let opened = Opened {
             kind,
             address: path.address,
@@ -477,10 +527,14 @@ impl Edge {
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,
-            most_frames: self.config.live_frames,
+            most_frames: self.platform.live_frames(&self.config),
             community,
         };
-        Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
+        Step::OpenLive(Box::new(OpenLive {
+            watches_guests,
+            opening: Opening { network: client.hand_over(), since },
+            opened,
+        }))
     }
 
     /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
@@ -494,10 +548,8 @@ impl Edge {
 
     /// Takes that a connection has ended, and why.
     pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
-        if let Some(live) = &mut self.live
-            && code.is_penalised()
-        {
-            live.penalties.add(now, connection.address());
+        if code.is_penalised() {
+            self.live.penalties.add(now, connection.address());
         }
     }
 
@@ -591,17 +643,38 @@ pub struct ReadHeaders {
     what: Wanting,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanting {
     PageOrInfo,
     /// From where the attempt counts.
     Admin(RatePath),
+    /// What else the request's head has.
+    Live {
+        url: String,
+        address: Option<IpAddr>,
+        autonomous_system: String,
+    },
+}
+
+impl fmt::Debug for Wanting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the address, which is for nobody to read.
+        formatter.write_str(match self {
+            Self::PageOrInfo => "PageOrInfo",
+            Self::Admin(_) => "Admin",
+            Self::Live { .. } => "Live",
+        })
+    }
 }
 
 impl ReadHeaders {
     /// Goes on with the request's headers. One that stands there twice is given as one, with a comma between; one that is
     /// not text, as an empty one.
     pub fn resume(self, edge: &mut Edge, now: UnixMillis, header: impl Fn(&str) -> Option<String>) -> Step {
+        if let Wanting::Live { url, address, autonomous_system } = &self.what {
+            let step =
+                edge.describe_live(now, Head { url, address: *address, autonomous_system, ..Head::default() }, header);
+            return edge.counted(step);
+        }
         let as_json = prefers_json(&header("Accept").unwrap_or_default());
         let step = match (self.what, edge.config.notice.admin_password()) {
             (Wanting::PageOrInfo, _) if as_json => edge.survey(now, Survey::new(About::Info)),
@@ -619,7 +692,7 @@ impl ReadHeaders {
             }
             (Wanting::PageOrInfo, _) => Step::Asset(asset::PAGE),
             // A door that is not there is never come to.
-            (Wanting::Admin(_), None) => Step::Answer(plain(now, &Problem::NotFound)),
+            (Wanting::Admin(_) | Wanting::Live { .. }, _) => Step::Answer(plain(now, &Problem::NotFound)),
         };
         edge.counted(step)
     }
@@ -746,6 +819,7 @@ impl Relay {
 /// Waits for whether an object has a place for a connection.
 #[derive(Debug)]
 pub struct OpenLive {
+    watches_guests: bool,
     opening: Opening,
     opened: Opened,
 }
@@ -754,6 +828,11 @@ impl OpenLive {
     /// Returns the object's name.
     pub fn object(&self) -> &str {
         self.opened.community.as_str()
+    }
+
+    /// Returns whether the client wants to know of the community's guests, too.
+    pub const fn watches_guests(&self) -> bool {
+        self.watches_guests
     }
 
     /// Returns what it is told.
@@ -769,6 +848,12 @@ impl OpenLive {
     /// Opens the connection, for which there is a place. `challenge` is 16 bytes from a secure source of randomness.
     pub fn admitted(self, now: UnixMillis, challenge: [u8; CHALLENGE_BYTES]) -> Connection {
         Connection::new(now, self.opened, challenge)
+    }
+
+    /// Goes on where the object could not be asked.
+    pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
+        let step = edge.failed(now, error);
+        edge.counted(step)
     }
 
     /// Returns the answer where there is none.

@@ -24,8 +24,8 @@ pub(crate) fn count_max_age(config: &Config, live: usize) -> Duration {
     config.peers_max_age * if live == 0 { 60 } else { 12 }
 }
 
-/// Makes the answer from what was found out about the listed communities. `has_live` says whether there is `GET /live`.
-pub(crate) fn answer(now: UnixMillis, config: &Config, survey: &Survey, has_live: bool) -> Answer {
+/// Makes the answer from what was found out about the listed communities.
+pub(crate) fn answer(now: UnixMillis, config: &Config, survey: &Survey) -> Answer {
     let [name, contact, rules, beacons, capsules, capsule_keys] = config.notice.texts();
     let mut operator = String::new();
     for (field, value) in [("name", name), ("contact", contact), ("rules", rules)] {
@@ -64,7 +64,8 @@ pub(crate) fn answer(now: UnixMillis, config: &Config, survey: &Survey, has_live
             r#""peersMaxAgeMs":{},"answerPeers":{},"rosterPeers":{},"bodyBytes":{},"networkRequestsPerMinute":{},"#,
             r#""addressRequestsPerMinute":{}}},"#,
             r#""endpoints":[{{"method":"POST","path":"/announce"}},{{"method":"POST","path":"/leave"}},"#,
-            r#"{{"method":"GET","path":"/peers"}},{}{{"method":"GET","path":"/healthz"}},{{"method":"GET","path":"/"}},"#,
+            r#"{{"method":"GET","path":"/peers"}},{{"method":"GET","path":"/live"}},"#,
+            r#"{{"method":"GET","path":"/healthz"}},{{"method":"GET","path":"/"}},"#,
             r#"{{"method":"GET","path":"/.well-known/rendezvous-beacon"}}]}}"#
         ),
         env!("CARGO_PKG_VERSION"),
@@ -86,7 +87,6 @@ pub(crate) fn answer(now: UnixMillis, config: &Config, survey: &Survey, has_live
         BODY_MAX_BYTES,
         config.network_requests_per_minute,
         config.address_requests_per_minute,
-        if has_live { r#"{"method":"GET","path":"/live"},"# } else { "" },
     );
     // The page is at one of its addresses, too.
     let headers =

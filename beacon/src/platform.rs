@@ -34,17 +34,35 @@ pub struct Platform {
     /// How many edges share the process.
     edges: u32,
     doors: Doors,
+    /// Frames after which a connection of `GET /live` ends, unless the configuration says otherwise. 0: it does not.
+    live_frames: u32,
+    /// Whether requests are described to the edge with every header that it may ask for.
+    describes_headers: bool,
 }
+
+/// The free plan gives each run of a Worker 10 ms of processor time, and a connection is one run: 15 to 30 µs a frame.
+const FRAMES_OF_A_RUN: u32 = 200;
 
 impl Platform {
     /// Is Cloudflare Workers: a header has the client's address, the runtime knows the autonomous system, an isolate has
     /// one edge.
-    pub const CLOUDFLARE: Self =
-        Self { address_source: AddressSource::Header("CF-Connecting-IP"), edges: 1, doors: Doors::All };
+    pub const CLOUDFLARE: Self = Self {
+        address_source: AddressSource::Header("CF-Connecting-IP"),
+        edges: 1,
+        doors: Doors::All,
+        live_frames: FRAMES_OF_A_RUN,
+        describes_headers: false,
+    };
 
     /// Makes the platform of a program that listens by itself, and in which so many edges share clients out among them.
     pub fn of_program(edges: u32) -> Self {
-        Self { address_source: AddressSource::Connection, edges: edges.max(1), doors: Doors::Everybody }
+        Self {
+            address_source: AddressSource::Connection,
+            edges: edges.max(1),
+            doors: Doors::Everybody,
+            live_frames: 0,
+            describes_headers: true,
+        }
     }
 
     /// Returns the platform of the edge of that program which serves the operator, at an address of its own.
@@ -73,6 +91,17 @@ impl Platform {
 
     fn is_own_header(&self, name: &str) -> bool {
         matches!(self.address_source, AddressSource::Header(own) if own.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns after how many frames a connection of `GET /live` ends, if it does.
+    pub(crate) fn live_frames(&self, config: &Config) -> Option<u32> {
+        Some(config.live_frames.unwrap_or(self.live_frames)).filter(|frames| *frames > 0)
+    }
+
+    /// Returns whether requests are described with every header that may matter, or the host is to be asked for those of
+    /// which few requests have need.
+    pub(crate) const fn describes_headers(&self) -> bool {
+        self.describes_headers
     }
 
     /// Returns how many edges share the process.
@@ -115,6 +144,16 @@ mod tests {
             let owned = |(source, says): (&str, bool)| (source.to_owned(), says);
             assert_eq!(source(&Platform::CLOUDFLARE, header), owned(on_cloudflare));
             assert_eq!(source(&Platform::of_program(1), header), owned(in_a_program));
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_after_as_many_frames_as_the_configuration_says_or_suit_the_host() {
+        for (value, on_cloudflare, in_a_program) in [("", Some(200), None), ("0", None, None), ("7", Some(7), Some(7))]
+        {
+            let config = config(&[("LIVE_FRAMES", value)]);
+            assert_eq!(Platform::CLOUDFLARE.live_frames(&config), on_cloudflare, "{value}");
+            assert_eq!(Platform::of_program(1).live_frames(&config), in_a_program, "{value}");
         }
     }
 

@@ -103,12 +103,34 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
     pub fn encode(taken_at: UnixMillis, roster: &Roster) -> Result<String, SnapshotError> {
+        let departed = roster.departed().map(DepartedFields::new).collect();
+        Self::write(taken_at, roster, roster.records().collect(), departed)
+    }
+
+    /// Writes a snapshot of these records of a roster alone.
+    ///
+    /// # Errors
+    /// As [`Snapshot::encode`].
+    pub(crate) fn encode_records(
+        taken_at: UnixMillis,
+        roster: &Roster,
+        records: Vec<&Record>,
+    ) -> Result<String, SnapshotError> {
+        Self::write(taken_at, roster, records, Vec::new())
+    }
+
+    fn write(
+        taken_at: UnixMillis,
+        roster: &Roster,
+        records: Vec<&Record>,
+        departed: Vec<DepartedFields>,
+    ) -> Result<String, SnapshotError> {
         let fields = SnapshotFields {
             version: VERSION,
             taken_at,
             secret: base64::encode(roster.secret().as_bytes()),
-            records: roster.records().map(RecordFields::new).collect::<Result<_, _>>()?,
-            departed: roster.departed().map(DepartedFields::new).collect(),
+            records: records.into_iter().map(RecordFields::new).collect::<Result<_, _>>()?,
+            departed,
         };
         Ok(serde_json::to_string(&fields).map_err(FieldError::Json)?)
     }
@@ -118,6 +140,25 @@ impl Snapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(text: &str, limits: RosterLimits, now: UnixMillis) -> Result<Self, SnapshotError> {
+        let Parts { taken_at, secret, records, departed } = Parts::decode(text)?;
+        Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
+    }
+}
+
+/// Holds what a snapshot is made of, what has ended too.
+pub(crate) struct Parts {
+    taken_at: UnixMillis,
+    pub(crate) secret: Secret,
+    pub(crate) records: Vec<Record>,
+    departed: Vec<Departed>,
+}
+
+impl Parts {
+    /// Reads a snapshot.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub(crate) fn decode(text: &str) -> Result<Self, SnapshotError> {
         let mut fields = Fields::parse(text)?;
         let layout = match fields.number("version")? {
             VERSION => Layout::Current,
@@ -129,8 +170,7 @@ impl Snapshot {
         let secret = base64::decode_array(&fields.text(name)?).ok_or(SnapshotError::Field(name))?;
         let records = read_items(&mut fields, "records", |fields| read_record(fields, layout))?;
         let departed = read_items(&mut fields, "departed", |fields| read_departed(fields, layout))?;
-        let secret = Secret::from_bytes(secret);
-        Ok(Self { taken_at, roster: Roster::restore(limits, secret, now, records, departed) })
+        Ok(Self { taken_at, secret: Secret::from_bytes(secret), records, departed })
     }
 }
 

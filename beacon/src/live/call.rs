@@ -1,10 +1,20 @@
-//! What goes between a connection and its object.
+//! What goes between a connection and its object, and what it is as text where the two are not in one process.
+//!
+//! A text begins with a letter for what it is. Its first line is what the other side reads; after that is a message for the
+//! client, which is handed on as it came.
 
 use std::sync::Arc;
 
+use rendezvous_protocol::base64;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::live::{Claim, CloseCode, Frame, Position};
 use rendezvous_protocol::network::HandedOver;
-use rendezvous_protocol::ticket::VerifiedTicket;
+use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
+
+use crate::call::CallError;
+use crate::query::path_and_query;
+
+const OPEN: &str = "/live";
 
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +27,23 @@ pub struct Opening {
     pub network: HandedOver,
     /// How far the client has come, on a connection before.
     pub since: Option<Position>,
+}
+
+impl Opening {
+    /// Writes the opening as a path and a query: where the client counts, and the position.
+    pub fn to_path(&self) -> String {
+        format!("{OPEN}?{}&{}", self.network.to_text(), position_text(self.since))
+    }
+
+    /// Reads a URL that ends in what [`Opening::to_path`] wrote. Absent is what is another call.
+    pub fn parse(url: &str) -> Option<Result<Self, CallError>> {
+        let (path, query) = path_and_query(url);
+        (path == OPEN).then(|| {
+            let (network, since) = query.split_once('&').ok_or(CallError::Malformed("not two parts"))?;
+            let network = HandedOver::from_text(network).ok_or(CallError::Malformed("no network"))?;
+            Ok(Self { network, since: read_position(since)? })
+        })
+    }
 }
 
 /// Says what a connection asks of its object.
@@ -46,6 +73,88 @@ pub enum LiveCall {
     CatchUp(Option<Position>),
     /// To forget the connection, which has ended.
     Closed,
+}
+
+impl LiveCall {
+    /// Writes the call as text. [`LiveCall::Closed`] has none: a connection that has ended says so by itself.
+    pub fn to_text(&self) -> Option<String> {
+        let name = |id: &Option<String>| id.clone().unwrap_or_default();
+        match self {
+            Self::Ticket { id, ticket } => {
+                let letter = match ticket.payload().purpose {
+                    Purpose::Presence => 'P',
+                    Purpose::Leave => 'L',
+                };
+                Some(format!("{letter}{}\n{}", name(id), ticket.as_json()))
+            }
+            Self::Bind { id, claim: Claim { public_key, peer_id }, since } => {
+                Some(format!("B{}\n{}\n{public_key}\n{peer_id}", name(id), position_text(*since)))
+            }
+            Self::CatchUp(since) => Some(format!("C{}", position_text(*since))),
+            Self::Signal(signal) => {
+                let SignalCall { id, from, to, text } = &**signal;
+                let [from, to] = [from, to].map(|Claim { public_key, peer_id }| format!("{public_key}\n{peer_id}"));
+                Some(format!("S{id}\n{from}\n{to}\n{}", to_line(text)))
+            }
+            Self::Reads(reads) => Some(format!("R{}", u8::from(*reads))),
+            Self::Closed => None,
+        }
+    }
+
+    /// Reads what [`LiveCall::to_text`] wrote.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn parse(text: &str) -> Result<Self, CallError> {
+        let mut lines = text.split('\n');
+        let (letter, first) = lines.next().and_then(|line| line.split_at_checked(1)).ok_or(CallError::Unknown)?;
+        let id = Some(first.to_owned()).filter(|id| !id.is_empty());
+        let mut line = |cause| lines.next().ok_or(CallError::Malformed(cause));
+        let mut ticket = |purpose| VerifiedTicket::trusted(line("no ticket")?, purpose).map_err(CallError::from);
+        match letter {
+            "P" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Presence)?) }),
+            "L" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Leave)?) }),
+            "B" => {
+                let since = read_position(line("no position")?)?;
+                Ok(Self::Bind { id, claim: read_claim(line("no key")?, line("no name")?)?, since })
+            }
+            "C" => Ok(Self::CatchUp(read_position(first)?)),
+            "S" => {
+                let from = read_claim(line("no key")?, line("no name")?)?;
+                let to = read_claim(line("no key")?, line("no name")?)?;
+                let (id, text) = (first.to_owned(), from_line(line("no signal")?));
+                Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
+            }
+            "R" => Ok(Self::Reads(first == "1")),
+            _ => Err(CallError::Unknown),
+        }
+    }
+}
+
+/// Takes the place of line feeds in a message that is a line. JSON that can be read has none.
+const VERTICAL_TAB: &str = "\u{b}";
+
+fn to_line(json: &str) -> String {
+    json.replace('\n', VERTICAL_TAB)
+}
+
+fn from_line(line: &str) -> String {
+    line.replace(VERTICAL_TAB, "\n")
+}
+
+fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
+    let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes);
+    let public_key = public_key.ok_or(CallError::Malformed("no key"))?;
+    Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(CallError::Malformed("no name"))? })
+}
+
+fn position_text(position: Option<Position>) -> String {
+    position.map(|position| position.to_string()).unwrap_or_default()
+}
+
+fn read_position(text: &str) -> Result<Option<Position>, CallError> {
+    let position = Some(text).filter(|text| !text.is_empty());
+    position.map(str::parse).transpose().map_err(|_| CallError::Malformed("no position"))
 }
 
 /// Holds a signal on its way from one connection to another.
@@ -85,6 +194,51 @@ pub enum Pushed {
     CaughtUp(Arc<Frame>),
     /// The end.
     Close(CloseCode),
+}
+
+impl Pushed {
+    /// Writes what it is as text. [`Pushed::Close`] has none: it is the end of what goes between the two.
+    pub fn to_text(&self) -> Option<String> {
+        let frame = |letter: char, frame: &Frame| {
+            let Frame { previous, position, more, bytes, text } = frame;
+            format!("{letter}{} {position} {} {bytes}\n{text}", position_text(*previous), u8::from(*more))
+        };
+        match self {
+            Self::Reply(text) => Some(format!("R{text}")),
+            Self::Bound(text) => Some(format!("B{text}")),
+            Self::Signal(text) => Some(format!("S{}", to_line(text))),
+            Self::Frame(pushed) => Some(frame('F', pushed)),
+            Self::CaughtUp(pushed) => Some(frame('C', pushed)),
+            Self::Close(_) => None,
+        }
+    }
+
+    /// Reads the first line of what [`Pushed::to_text`] wrote. The text of a frame, which is the other line, stays with the
+    /// host.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn parse(line: &str) -> Result<Self, CallError> {
+        let (letter, rest) = line.split_at_checked(1).ok_or(CallError::Unknown)?;
+        match letter {
+            "R" => Ok(Self::Reply(rest.to_owned())),
+            "B" => Ok(Self::Bound(rest.to_owned())),
+            "S" => Ok(Self::Signal(from_line(rest))),
+            "F" => read_frame(rest).map(Self::Frame),
+            "C" => read_frame(rest).map(Self::CaughtUp),
+            _ => Err(CallError::Unknown),
+        }
+    }
+}
+
+fn read_frame(line: &str) -> Result<Arc<Frame>, CallError> {
+    let mut parts = line.split(' ');
+    let mut part = || parts.next().ok_or(CallError::Malformed("not four parts of a frame"));
+    let previous = read_position(part()?)?;
+    let position = read_position(part()?)?.ok_or(CallError::Malformed("no position"))?;
+    let more = part()? == "1";
+    let bytes = part()?.parse().map_err(|_| CallError::Malformed("no length"))?;
+    Ok(Arc::new(Frame { previous, position, more, bytes, text: String::new() }))
 }
 
 /// Says that there is no place for a connection.

@@ -94,6 +94,19 @@ enum Waiting {
 }
 
 impl Verify {
+    /// Returns the key, the signature and what is signed, one after the other, for a host that has something faster.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match &self.0 {
+            Waiting::Ticket { ticket, .. } => {
+                [ticket.public_key().as_bytes().as_slice(), ticket.signature(), ticket.message()].concat()
+            }
+            Waiting::Bind { binding, .. } => {
+                let signed = binding.signed_bytes();
+                [binding.public_key.as_bytes().as_slice(), &binding.signature, signed.as_bytes()].concat()
+            }
+        }
+    }
+
     /// Verifies the signature, for a host that has nothing faster.
     pub fn verify_signature(&self) -> bool {
         match &self.0 {
@@ -246,10 +259,7 @@ impl Connection {
                     self.outputs.push_back(Output::Ask(LiveCall::Bind { id, claim, since }));
                 }
             }
-            Waiting::Bind { id, .. } => {
-                let detail = "the signature does not fit challenge, audience, community, peerId and publicKey";
-                self.error(id.as_deref(), Code::SignatureInvalid, detail.to_owned());
-            }
+            Waiting::Bind { id, .. } => self.refuse_binding(id.as_deref()),
         }
     }
 
@@ -420,6 +430,10 @@ impl Connection {
             let detail = "audience is not an origin of this beacon; its operator lists them in EXTERNAL_URLS";
             return self.error(id.as_deref(), Code::MisdirectedRequest, detail.to_owned());
         }
+        // What the plain equation leaves open: see `Unverified`.
+        if !public_key.may_have_made(&signature) {
+            return self.refuse_binding(id.as_deref());
+        }
         let community = self.opened.community.clone();
         let binding = Binding { audience, challenge: self.challenge, community, peer_id, public_key, signature };
         self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding, asked_at: now })));
@@ -437,6 +451,11 @@ impl Connection {
         }
         let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, key));
         self.ice_servers = issued.or_else(|| self.ice_servers.take());
+    }
+
+    fn refuse_binding(&mut self, re: Option<&str>) {
+        let detail = "the signature does not fit challenge, audience, community, peerId and publicKey";
+        self.error(re, Code::SignatureInvalid, detail.to_owned());
     }
 
     fn take_frame(&mut self, now: UnixMillis, frame: Arc<Frame>, is_asked_for: bool) {
@@ -464,7 +483,7 @@ impl Connection {
             self.is_behind = false;
         }
         self.position = Some(frame.position);
-        self.window.sent(now, frame.position.sequence, frame.text.len());
+        self.window.sent(now, frame.position.sequence, frame.bytes);
         self.outputs.push_back(Output::Frame(frame));
         self.frames = self.frames.saturating_add(1);
         if self.opened.most_frames.is_some_and(|most| self.frames >= most) {
@@ -502,14 +521,14 @@ impl Connection {
             return;
         }
         let is_open = self.window.is_open();
-        if self.is_behind && !self.has_asked && is_open {
-            self.has_asked = true;
-            self.outputs.push_back(Output::Ask(LiveCall::CatchUp(self.since())));
-        }
         // Who is not bound is sent no signals.
         if self.is_bound && self.is_said_to_read != is_open {
             self.is_said_to_read = is_open;
             self.outputs.push_back(Output::Ask(LiveCall::Reads(is_open)));
+        }
+        if self.is_behind && !self.has_asked && is_open {
+            self.has_asked = true;
+            self.outputs.push_back(Output::Ask(LiveCall::CatchUp(self.since())));
         }
     }
 }

@@ -14,5 +14,5 @@ mod object;
 pub use call::{ConnectionId, LiveCall, LiveFull, Opening, Push, Pushed, SignalCall};
 pub use connection::{Checks, Connection, Output, Verify};
 pub(crate) use connection::{Kind, Opened};
-pub use event_stream::stream_event;
-pub(crate) use object::{LiveObject, LiveSide};
+pub use event_stream::{FRAME_EVENT_END, STREAM_HEADERS, frame_event_start, stream_event};
+pub(crate) use object::LiveObject;

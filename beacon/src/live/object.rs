@@ -1,93 +1,22 @@
 //! The object's half: which connections there are, and what is pushed to them.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
-use rendezvous_protocol::limits::LIVE_ACK_TIMEOUT;
+use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_RECORDS_KEPT};
 use rendezvous_protocol::live::{
-    Admission, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage, FrameRate,
-    LiveLimits, Position, Seat, SignalBudget, Urgency, admit,
+    Admission, Attachment, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage,
+    FrameRate, LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
 };
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::roster::{Record, Roster};
+use rendezvous_protocol::snapshot::SnapshotError;
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Viewers;
 use crate::live::call::{ConnectionId, LiveFull, Push, Pushed, SignalCall};
-
-/// Does what an object needs done for its connections. By a table of functions: a host that opens no connection does not
-/// carry the code of what it never does, and for a Worker every byte counts.
-pub(crate) trait LiveSide: Debug {
-    /// Returns how many connections there are.
-    fn len(&self) -> usize;
-
-    /// Opens a connection, and pushes what it missed.
-    fn open(
-        &mut self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        path: NetworkPath,
-        since: Option<Position>,
-        push: &mut Vec<Push>,
-    ) -> Result<(), LiveFull>;
-
-    /// Forgets a connection.
-    fn close(&mut self, id: ConnectionId);
-
-    /// Returns whether the connection is there, and where it counts.
-    fn path(&self, id: ConnectionId) -> Option<NetworkPath>;
-
-    /// Returns whether the connection is bound to this claim.
-    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool;
-
-    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go. `asked` is the `id` of the
-    /// message, and how far the client has come.
-    fn bind(
-        &mut self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        claim: Claim,
-        asked: (Option<&str>, Option<Position>),
-        push: &mut Vec<Push>,
-    );
-
-    /// Hands a signal on to the connection of the claim that it is for, or pushes to its sender why not.
-    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>);
-
-    /// Notes whether the client of a connection reads.
-    fn reads(&mut self, id: ConnectionId, reads: bool);
-
-    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
-    fn catch_up(
-        &self,
-        now: UnixMillis,
-        roster: &mut Roster,
-        id: ConnectionId,
-        since: Option<Position>,
-        push: &mut Vec<Push>,
-    );
-
-    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveSide::flush`] is to
-    /// be called, besides now.
-    fn put(
-        &mut self,
-        now: UnixMillis,
-        claim: Claim,
-        expires_at: UnixMillis,
-        displaced: Option<&Record>,
-    ) -> Option<Duration>;
-
-    /// Notes that a claim left. Returns after which time [`LiveSide::flush`] is to be called, besides now.
-    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration>;
-
-    /// Pushes what has changed to everybody, if that is due.
-    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>);
-}
 
 /// Holds the connections of one community, and what has changed for them.
 #[derive(Debug)]
@@ -100,6 +29,11 @@ pub(crate) struct LiveObject {
     sent: Position,
     /// The oldest first.
     connections: Vec<Entry>,
+    /// Whether connections keep what the object needs to be made anew.
+    is_kept: bool,
+    /// Connections whose attachments have changed.
+    changed: Vec<ConnectionId>,
+    has_given_up: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +41,8 @@ struct Entry {
     id: ConnectionId,
     path: NetworkPath,
     bound: Option<Claim>,
+    /// Whose records the connection keeps: that of its own claim, and up to two of connections that have ended.
+    keeps: Vec<Claim>,
     /// What it may be sent of signals.
     signals: SignalBudget,
     /// Whether its client reads what it is sent.
@@ -114,6 +50,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn new(id: ConnectionId, path: NetworkPath, bound: Option<Claim>, keeps: Vec<Claim>) -> Self {
+        Self { id, path, bound, keeps, signals: SignalBudget::default(), reads: true }
+    }
+
     /// Returns whether the connection is bound to a claim that is listed.
     fn is_peer(&self, roster: &Roster) -> bool {
         self.bound.as_ref().is_some_and(|claim| roster.holds(&claim.peer_id, &claim.public_key))
@@ -134,9 +74,108 @@ enum NotDelivered {
 
 impl LiveObject {
     /// Makes the half of an object that starts at `now` with this roster. No connection of an object before it is known.
-    pub(crate) fn new(now: UnixMillis, limits: LiveLimits, viewers: Viewers, roster: &Roster) -> Self {
+    /// `is_kept` says whether connections outlive the object, and keep a text for it.
+    pub(crate) fn new(now: UnixMillis, limits: LiveLimits, viewers: Viewers, roster: &Roster, is_kept: bool) -> Self {
         let changes = Changes::new(roster.secret().live_epoch(now), now, roster);
-        Self { limits, viewers, rate: FrameRate::default(), sent: changes.position(), changes, connections: Vec::new() }
+        Self::of(limits, viewers, changes, is_kept)
+    }
+
+    /// Makes the half of an object that was forgotten while it had these connections. What was waiting to be sent, because
+    /// the object has panicked, is due.
+    pub(crate) fn restore(
+        now: UnixMillis,
+        limits: LiveLimits,
+        viewers: Viewers,
+        roster: &Roster,
+        found: Vec<(ConnectionId, Attachment)>,
+    ) -> Option<Self> {
+        let newest = found.iter().map(|(_, attachment)| attachment.head);
+        let newest = newest.max_by_key(|head| (head.position.sequence, head.sent))?;
+        let floor = found.iter().map(|(_, attachment)| attachment.head.floor).fold(newest.floor, u64::max);
+        let known = |record: &Record| {
+            let all = found.iter().flat_map(|(_, attachment)| &attachment.records);
+            all.filter(|(_, kept)| kept.ticket == record.ticket).map(|(sequence, _)| *sequence).max()
+        };
+        let changes = Changes::restore(LogHead { floor, ..newest }, roster, known);
+        let mut object = Self::of(limits, viewers, changes, true);
+        for (id, Attachment { path, bound, records, .. }) in found {
+            let keeps = records.iter().map(|(_, record)| Claim::of(&record.ticket)).collect();
+            let position = object.connections.partition_point(|entry| entry.id < id);
+            object.connections.insert(position, Entry::new(id, path, bound, keeps));
+        }
+        object.sent.sequence = newest.sent;
+        if newest.sent < newest.position.sequence {
+            // The bucket is full, so that it is due at once.
+            object.rate.changed(now, Urgency::Urgent);
+        }
+        Some(object)
+    }
+
+    fn of(limits: LiveLimits, viewers: Viewers, changes: Changes, is_kept: bool) -> Self {
+        Self {
+            limits,
+            viewers,
+            rate: FrameRate::default(),
+            sent: changes.position(),
+            changes,
+            connections: Vec::new(),
+            is_kept,
+            changed: Vec::new(),
+            has_given_up: false,
+        }
+    }
+
+    /// Notes that the attachment of a connection has changed.
+    fn attach(&mut self, id: ConnectionId) {
+        if self.is_kept && !self.changed.contains(&id) {
+            self.changed.push(id);
+        }
+    }
+
+    /// Notes that the log of changes has: the oldest connection keeps how far it has come.
+    fn attach_head(&mut self) {
+        if let Some(oldest) = self.connections.first().map(|entry| entry.id) {
+            self.attach(oldest);
+        }
+    }
+
+    /// Notes that a claim is not listed any more.
+    fn give_up(&mut self, claim: &Claim) {
+        for entry in &mut self.connections {
+            if let Some(position) = entry.keeps.iter().position(|kept| kept == claim) {
+                entry.keeps.remove(position);
+                self.changed.push(entry.id);
+            }
+        }
+        self.attach_head();
+    }
+
+    /// Takes a connection off, and lets others keep what it kept. There are connections that come back every half an hour:
+    /// a row for each would be most of a day's rows.
+    fn remove(&mut self, roster: &Roster, position: usize) -> ConnectionId {
+        let gone = self.connections.remove(position);
+        self.changed.retain(|changed| *changed != gone.id);
+        for claim in gone.keeps {
+            if !roster.holds(&claim.peer_id, &claim.public_key) {
+                continue;
+            }
+            let keeps = |entry: &&mut Entry| entry.keeps.contains(&claim);
+            let keeper = match self.connections.iter_mut().find(keeps) {
+                Some(keeper) => Some(keeper),
+                // With room for its own, which may be still to come.
+                None => self.connections.iter_mut().find(|entry| entry.keeps.len() + 1 < LIVE_RECORDS_KEPT),
+            };
+            match keeper {
+                Some(keeper) => {
+                    keeper.keeps.retain(|kept| *kept != claim);
+                    keeper.keeps.push(claim);
+                    self.changed.push(keeper.id);
+                }
+                None => self.has_given_up = true,
+            }
+        }
+        self.attach_head();
+        gone.id
     }
 
     /// Decides who is handed a signal, and takes it off what the receiver may be sent.
@@ -173,12 +212,14 @@ impl LiveObject {
     }
 }
 
-impl LiveSide for LiveObject {
-    fn len(&self) -> usize {
+impl LiveObject {
+    /// Returns how many connections there are.
+    pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    fn open(
+    /// Opens a connection, and pushes what it missed.
+    pub(crate) fn open(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -192,37 +233,86 @@ impl LiveSide for LiveObject {
         match admit(&seats, path, self.limits, now, roster.secret()) {
             Admission::Admitted => {}
             Admission::InPlaceOf(position) => {
-                let gone = self.connections.remove(position);
-                push.push(Push { to: vec![gone.id], what: Pushed::Close(CloseCode::LiveFull) });
+                let gone = self.remove(roster, position);
+                push.push(Push { to: vec![gone], what: Pushed::Close(CloseCode::LiveFull) });
             }
             Admission::Full => return Err(LiveFull),
         }
         if self.connections.is_empty() {
             self.sent = self.changes.position();
         }
-        self.connections.push(Entry { id, path, bound: None, signals: SignalBudget::default(), reads: true });
+        self.connections.push(Entry::new(id, path, None, Vec::new()));
+        self.attach(id);
         if self.viewers == Viewers::Everybody {
             self.catch_up(now, roster, id, since, push);
         }
         Ok(())
     }
 
-    fn close(&mut self, id: ConnectionId) {
-        self.connections.retain(|entry| entry.id != id);
+    /// Forgets a connection. What it keeps of the roster another one keeps from now on, if one can.
+    pub(crate) fn close(&mut self, roster: &Roster, id: ConnectionId) {
+        if let Some(position) = self.connections.iter().position(|entry| entry.id == id) {
+            self.remove(roster, position);
+        }
         if self.connections.is_empty() {
             self.rate.stop();
         }
     }
 
-    fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
+    /// Returns whether the connection is there, and where it counts.
+    pub(crate) fn path(&self, id: ConnectionId) -> Option<NetworkPath> {
         self.connections.iter().find(|entry| entry.id == id).map(|entry| entry.path)
     }
 
-    fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
+    /// Lets a connection keep the record of a claim. Returns whether it does: where connections end with the process that
+    /// holds the roster, none keeps anything.
+    pub(crate) fn keep(&mut self, id: ConnectionId, claim: &Claim) -> bool {
+        if !self.is_kept || self.path(id).is_none() {
+            return false;
+        }
+        for entry in &mut self.connections {
+            entry.keeps.retain(|kept| kept != claim);
+            if entry.id == id {
+                entry.keeps.push(claim.clone());
+            }
+        }
+        self.attach(id);
+        true
+    }
+
+    /// Returns the connections whose attachments have changed since this was last called.
+    pub(crate) fn take_changed(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Returns whether a record was given up by its connection since this was last called, and no other one keeps it.
+    pub(crate) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.has_given_up)
+    }
+
+    /// Writes what a connection keeps.
+    pub(crate) fn attachment(
+        &self,
+        now: UnixMillis,
+        roster: &Roster,
+        id: ConnectionId,
+    ) -> Option<Result<String, SnapshotError>> {
+        let entry = self.connections.iter().find(|entry| entry.id == id)?;
+        let record =
+            |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
+        let records: Vec<_> = entry.keeps.iter().filter_map(record).collect();
+        let head = self.changes.head(now, self.sent);
+        Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), roster, &records))
+    }
+
+    /// Returns whether the connection is bound to this claim.
+    pub(crate) fn is_bound(&self, id: ConnectionId, claim: &Claim) -> bool {
         self.connections.iter().any(|entry| entry.id == id && entry.bound.as_ref() == Some(claim))
     }
 
-    fn bind(
+    /// Binds a connection to a claim that is listed. Another one that is bound to it has to go. `asked` is the `id` of the
+    /// message, and how far the client has come.
+    pub(crate) fn bind(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -234,18 +324,27 @@ impl LiveSide for LiveObject {
         let (re, since) = asked;
         let older = self.connections.iter().position(|entry| entry.id != id && entry.bound.as_ref() == Some(&claim));
         if let Some(position) = older {
-            let gone = self.connections.remove(position);
-            push.push(Push { to: vec![gone.id], what: Pushed::Close(CloseCode::Replaced) });
+            let gone = self.remove(roster, position);
+            push.push(Push { to: vec![gone], what: Pushed::Close(CloseCode::Replaced) });
         }
         let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) else { return };
         let is_first = entry.bound.replace(claim).is_none();
+        self.attach(id);
         push.push(Push { to: vec![id], what: Pushed::Bound(BoundMessage { re }.to_text()) });
         if is_first && self.viewers == Viewers::Bound {
             self.catch_up(now, roster, id, since, push);
         }
     }
 
-    fn signal(&mut self, now: UnixMillis, roster: &Roster, id: ConnectionId, signal: SignalCall, push: &mut Vec<Push>) {
+    /// Hands a signal on to the connection of the claim that it is for, or pushes to its sender why not.
+    pub(crate) fn signal(
+        &mut self,
+        now: UnixMillis,
+        roster: &Roster,
+        id: ConnectionId,
+        signal: SignalCall,
+        push: &mut Vec<Push>,
+    ) {
         let SignalCall { id: re, from, to, text } = signal;
         let reply = match self.deliver(now, roster, id, &from, &to) {
             Ok(receiver) => {
@@ -268,13 +367,15 @@ impl LiveSide for LiveObject {
         push.push(Push { to: vec![id], what: Pushed::Reply(reply) });
     }
 
-    fn reads(&mut self, id: ConnectionId, reads: bool) {
+    /// Notes whether the client of a connection reads.
+    pub(crate) fn reads(&mut self, id: ConnectionId, reads: bool) {
         if let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) {
             entry.reads = reads;
         }
     }
 
-    fn catch_up(
+    /// Pushes to one connection what changed since a position, or everything. Whoever may not see it gets nothing.
+    pub(crate) fn catch_up(
         &self,
         now: UnixMillis,
         roster: &mut Roster,
@@ -288,7 +389,9 @@ impl LiveSide for LiveObject {
         }
     }
 
-    fn put(
+    /// Notes that a ticket is listed, and whose record had to go for it. Returns after which time [`LiveObject::flush`] is to
+    /// be called, besides now.
+    pub(crate) fn put(
         &mut self,
         now: UnixMillis,
         claim: Claim,
@@ -297,20 +400,31 @@ impl LiveSide for LiveObject {
     ) -> Option<Duration> {
         if let Some(displaced) = displaced {
             self.changes.out(now, displaced);
+            self.give_up(&Claim::of(&displaced.ticket));
         }
         let is_new = self.changes.put(now, claim, expires_at);
+        self.attach_head();
         self.changed(now, if is_new { Urgency::Urgent } else { Urgency::Renewal })
     }
 
-    fn left(&mut self, now: UnixMillis, ticket: &VerifiedTicket, max_lifetime: Duration) -> Option<Duration> {
+    /// Notes that a claim left. Returns after which time [`LiveObject::flush`] is to be called, besides now.
+    pub(crate) fn left(
+        &mut self,
+        now: UnixMillis,
+        ticket: &VerifiedTicket,
+        max_lifetime: Duration,
+    ) -> Option<Duration> {
         self.changes.left(now, ticket, ticket.payload().issued_at.after(max_lifetime));
+        self.give_up(&Claim::of(ticket));
         self.changed(now, Urgency::Urgent)
     }
 
-    fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
+    /// Pushes what has changed to everybody, if that is due.
+    pub(crate) fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
         if !self.rate.take(now) {
             return;
         }
+        self.attach_head();
         let to: Vec<_> =
             self.connections.iter().filter(|entry| self.sees(entry, roster)).map(|entry| entry.id).collect();
         if to.is_empty() {

@@ -46,7 +46,7 @@ fn new(is_open: bool) -> CommunityObject {
 }
 
 fn stored(text: &str) -> Found {
-    Found { stored: Ok(Some(text.to_owned())), rescued: None }
+    Found { stored: Ok(Some(text.to_owned())), ..Found::nothing() }
 }
 
 fn call(ticket: &str, purpose: Purpose, address: &str) -> Call {
@@ -95,6 +95,7 @@ fn what_changes_after_a_quiet_time_is_written_before_the_answer_goes_out() {
         wake_at: Some(at(180_000)),
         timer: None,
         push_after: None,
+        attach: Vec::new(),
         push: Vec::new(),
         notes: Vec::new(),
     };
@@ -186,7 +187,7 @@ fn a_write_that_fails_is_said_once_until_one_succeeds() {
 
 #[test]
 fn what_cannot_be_read_is_said_and_left_aside() {
-    let unreadable = Found { stored: Err("no such table".to_owned()), rescued: None };
+    let unreadable = Found { stored: Err("no such table".to_owned()), ..Found::nothing() };
     let (mut object, effects) = restore(0, false, unreadable);
     assert_eq!(effects.notes, [Note::failure("storage_unreadable", &"no such table")]);
     assert!(announce(&mut object, 0, peer(0)).1.write.is_some(), "it mends itself");
@@ -278,7 +279,7 @@ fn of_an_open_community_in_one_site_nothing_is_stored_and_nothing_wakes_it() {
     }
     let rescued = object.unwritten(at(1));
     assert!(rescued.is_some(), "what is not worth a row is worth this");
-    let (mut restored, effects) = restore(1, true, Found { stored: Ok(None), rescued });
+    let (mut restored, effects) = restore(1, true, Found { rescued, ..Found::nothing() });
     let notes = vec![Note::info("roster_restored", Details { peers: Some(3), ..Details::default() })];
     assert_eq!(effects, Effects { notes, ..Effects::default() });
     assert_eq!(listed(&mut restored, 1).len(), 3);
@@ -306,7 +307,7 @@ fn a_rescued_roster_is_written_unless_storage_has_a_later_one() {
     let rescued = object.unwritten(at(5)).unwrap();
     let late = object.handle_timer(at(20_000)).write.unwrap();
 
-    let found = Found { stored: Ok(Some(early)), rescued: Some(rescued.clone()) };
+    let found = Found { stored: Ok(Some(early)), rescued: Some(rescued.clone()), ..Found::nothing() };
     let (mut restored, effects) = restore(6, false, found);
     assert_eq!(listed(&mut restored, 6).len(), 2);
     // Storage was written at 0, which may have emptied the bucket.
@@ -314,10 +315,10 @@ fn a_rescued_roster_is_written_unless_storage_has_a_later_one() {
     let notes = vec![Note::info("roster_restored", Details { peers: Some(2), ..Details::default() })];
     assert_eq!(effects, Effects { timer: Some(timer), notes, ..Effects::default() });
 
-    let found = Found { stored: Ok(None), rescued: Some(rescued.clone()) };
+    let found = Found { rescued: Some(rescued.clone()), ..Found::nothing() };
     assert!(restore(6, false, found).1.write.is_some(), "at once, where nothing was written yet");
 
-    let found = Found { stored: Ok(Some(late)), rescued: Some(rescued) };
+    let found = Found { stored: Ok(Some(late)), rescued: Some(rescued), ..Found::nothing() };
     let (mut restored, effects) = restore(20_001, false, found);
     assert_eq!((listed(&mut restored, 20_001).len(), effects.write, effects.timer), (2, None, None));
 }
@@ -429,7 +430,7 @@ proptest! {
                 }
                 Event::Kill { .. } => {
                     host.timers.clear();
-                    let (restored, effects) = restore(now, false, Found { stored: Ok(host.stored.clone()), rescued: None });
+                    let (restored, effects) = restore(now, false, Found { stored: Ok(host.stored.clone()), ..Found::nothing() });
                     object = restored;
                     host.carry_out(now, effects);
                     let is_live = |ticket: &String| {
@@ -445,7 +446,7 @@ proptest! {
                 Event::Panic { .. } => {
                     host.timers.clear();
                     let before = listed(&mut object, now);
-                    let found = Found { stored: Ok(host.stored.clone()), rescued: object.unwritten(at(now)) };
+                    let found = Found { stored: Ok(host.stored.clone()), rescued: object.unwritten(at(now)), ..Found::nothing() };
                     let (restored, effects) = restore(now, false, found);
                     object = restored;
                     host.carry_out(now, effects);

@@ -1,21 +1,22 @@
 //! Live presence: viewers on connections that break, stall and resume, against the list that everybody gets.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
-use rendezvous_protocol::live::{Binding, CloseCode, Frame};
+use rendezvous_protocol::live::{Binding, Claim, CloseCode, Frame};
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::roster::Excluded;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
+use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Outcome;
 use rendezvous_service::call::{Call, Handed};
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::{Edge, Head, OpenLive, Step, Upgrade};
-use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, Pushed};
+use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Pushed, SignalCall};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
@@ -113,6 +114,11 @@ pub(crate) struct World {
     pub(crate) clients: BTreeMap<ConnectionId, Connected>,
     opened: u64,
     timers: Vec<u64>,
+    /// What connections keep, where they outlive the object.
+    attachments: Option<BTreeMap<ConnectionId, String>>,
+    stored: Option<String>,
+    rows: usize,
+    wake_at: Option<u64>,
     /// Of the clients that open connections.
     pub(crate) address: String,
 }
@@ -126,8 +132,7 @@ impl World {
             ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
         ]);
         let config = config(&all);
-        let edge =
-            Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_live().with_turn();
+        let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_turn();
         let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
         Self {
             now: 0,
@@ -137,8 +142,47 @@ impl World {
             clients: BTreeMap::new(),
             opened: 0,
             timers: Vec::new(),
+            attachments: None,
+            stored: None,
+            rows: 0,
+            wake_at: None,
             address: "192.0.2.1".to_owned(),
         }
+    }
+
+    /// One on a platform that hibernates objects.
+    fn hibernating(variables: &[(&str, &str)]) -> Self {
+        let mut world = Self { attachments: Some(BTreeMap::new()), ..Self::new(variables) };
+        let found = Found { connections: Some(Vec::new()), ..Found::nothing() };
+        world.object = CommunityObject::restore(at(0), &world.config, false, found, Secret::from_bytes([9; 16])).0;
+        world
+    }
+
+    /// Makes the object anew, of what is in storage and what connections keep; while something waits there is no
+    /// hibernation.
+    fn hibernate(&mut self) {
+        if self.timers.is_empty() {
+            self.make_anew(None);
+        }
+    }
+
+    /// The object panics between two events.
+    fn panic(&mut self) {
+        let rescued = self.object.unwritten(at(self.now));
+        self.timers.clear();
+        self.make_anew(rescued);
+    }
+
+    fn make_anew(&mut self, rescued: Option<String>) {
+        // An object does not start in the millisecond in which the one before it was called.
+        self.now += 1;
+        let connections = self.attachments.clone().map(|attachments| attachments.into_iter().collect());
+        let found = Found { stored: Ok(self.stored.clone()), rescued, connections };
+        let secret = Secret::from_bytes([8; 16]);
+        let (object, effects) = CommunityObject::restore(at(self.now), &self.config, false, found, secret);
+        self.object = object;
+        assert_eq!(self.object.connections(), self.attachments.as_ref().map_or(0, BTreeMap::len));
+        self.carry_out(effects);
     }
 
     fn step(&mut self, url: &str, upgrade: Upgrade) -> Step {
@@ -182,6 +226,7 @@ impl World {
     /// Ends a connection without a word, and returns what its client holds.
     pub(crate) fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
         let client = self.clients.remove(&id)?;
+        self.attachments.as_mut().and_then(|attachments| attachments.remove(&id));
         let effects = self.object.handle_live(at(self.now), id, LiveCall::Closed, 0);
         self.carry_out(effects);
         Some(client.viewer)
@@ -190,8 +235,22 @@ impl World {
     fn carry_out(&mut self, effects: Effects) {
         let timers = [effects.timer, effects.push_after].into_iter().flatten();
         self.timers.extend(timers.map(|after| self.now + u64::try_from(after.as_millis()).unwrap()));
+        self.rows += usize::from(effects.write.is_some());
+        self.stored = effects.write.or(self.stored.take()).filter(|_| effects.erase.is_none());
+        let millis = |at: UnixMillis| at.as_u64() - crate::host::at(0).as_u64();
+        self.wake_at = effects.wake_at.map(millis).or(self.wake_at);
+        if let Some(attachments) = &mut self.attachments {
+            for id in effects.attach {
+                let Some(text) = self.object.attachment(at(self.now), id) else { continue };
+                assert!(text.len() <= 8_192, "{} bytes", text.len());
+                attachments.insert(id, text);
+            }
+        }
         for push in effects.push {
             for id in push.to {
+                if let (Some(attachments), Pushed::Close(_)) = (&mut self.attachments, &push.what) {
+                    attachments.remove(&id);
+                }
                 let Some(client) = self.clients.get_mut(&id) else { continue };
                 match &mut client.held {
                     Some(held) => held.push(push.what.clone()),
@@ -272,6 +331,10 @@ impl World {
             self.carry_out(effects);
         }
         self.now = end;
+        if self.wake_at.take_if(|at| *at <= end).is_some() {
+            let effects = self.object.handle_alarm(at(end));
+            self.carry_out(effects);
+        }
         let ids: Vec<_> = self.clients.keys().copied().collect();
         for id in ids {
             let client = self.clients.get_mut(&id).unwrap();
@@ -302,13 +365,21 @@ impl World {
         self.bring(&ticket, Purpose::Leave, &format!("10.{number}.0.1"));
     }
 
+    /// Hands a ticket to the object as a connection does.
+    fn ask_ticket(&mut self, id: ConnectionId, ticket: &str, purpose: Purpose) {
+        let ticket = Box::new(VerifiedTicket::trusted(ticket, purpose).unwrap());
+        let call = LiveCall::Ticket { id: None, ticket };
+        let effects = self.object.handle_live(at(self.now), id, LiveCall::parse(&call.to_text().unwrap()).unwrap(), 0);
+        self.carry_out(effects);
+    }
+
     /// The process of the object ends and begins anew; every connection ends with it.
     fn restart(&mut self) {
         // A process does not start in the millisecond in which the one before it ended.
         self.now += 1;
         let ids: Vec<_> = self.clients.keys().copied().collect();
         let viewers: Vec<_> = ids.into_iter().filter_map(|id| Some(self.clients.remove(&id)?.viewer)).collect();
-        let found = Found { stored: Ok(None), rescued: self.object.unwritten(at(self.now)) };
+        let found = Found { rescued: self.object.unwritten(at(self.now)), ..Found::nothing() };
         let is_saved = found.rescued.is_some();
         let secret = Secret::from_bytes([9; 16]);
         if is_saved {
@@ -374,6 +445,10 @@ enum Act {
     GoOn(usize),
     Deaf(usize),
     Restart,
+    AnnounceOver(usize, u8, u64),
+    LeaveOver(usize),
+    Hibernate,
+    Panic,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -391,9 +466,21 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Acts of a platform that hibernates objects, where peers announce over their connections, too.
+fn hibernating_act() -> impl Strategy<Value = Act> {
+    let plain = act().prop_map(|act| if matches!(act, Act::Restart) { Act::Hibernate } else { act });
+    prop_oneof![
+        12 => plain,
+        6 => (0_usize..6, 0_u8..12, prop_oneof![Just(180_000_u64), 1_000_u64..60_000])
+            .prop_map(|(slot, peer, life)| Act::AnnounceOver(slot, peer, life)),
+        2 => (0_usize..6).prop_map(Act::LeaveOver),
+        8 => Just(Act::Hibernate),
+        1 => Just(Act::Panic),
+    ]
+}
+
 /// Plays a history. With a `crowd` the roster is full, and every newcomer takes somebody's place.
-fn play(crowd: bool, acts: Vec<Act>) {
-    let mut world = World::new(&[]);
+fn play(mut world: World, crowd: bool, acts: Vec<Act>) {
     world.open(Viewer::default());
     if crowd {
         // Two in each site, so that some can go.
@@ -441,6 +528,22 @@ fn play(crowd: bool, acts: Vec<Act>) {
                 }
             }
             Act::Restart => world.restart(),
+            Act::AnnounceOver(slot, number, lifetime) => {
+                if let Some(id) = id(slot, &world) {
+                    let ticket =
+                        peer(number).unsigned(world.now, |payload| payload.expires_at = at(world.now + lifetime));
+                    world.ask_ticket(id, &ticket, Purpose::Presence);
+                }
+            }
+            Act::LeaveOver(slot) => {
+                if let Some(id) = id(slot, &world) {
+                    let number = u8::try_from(slot).unwrap();
+                    let ticket = peer(number).unsigned(world.now, |payload| payload.purpose = Purpose::Leave);
+                    world.ask_ticket(id, &ticket, Purpose::Leave);
+                }
+            }
+            Act::Hibernate => world.hibernate(),
+            Act::Panic => world.panic(),
             Act::Open => {}
         }
     }
@@ -455,7 +558,7 @@ proptest! {
 
     #[test]
     fn a_viewer_holds_what_the_list_has_after_any_history(acts in prop::collection::vec(act(), 0..60)) {
-        play(false, acts);
+        play(World::new(&[]), false, acts);
     }
 }
 
@@ -464,8 +567,188 @@ proptest! {
 
     #[test]
     fn and_where_newcomers_take_the_places_of_others(acts in prop::collection::vec(act(), 0..40)) {
-        play(true, acts);
+        play(World::new(&[]), true, acts);
     }
+
+    #[test]
+    fn and_where_newcomers_take_the_places_of_others_while_the_object_hibernates(
+        acts in prop::collection::vec(hibernating_act(), 0..40),
+    ) {
+        play(World::hibernating(&[]), true, acts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn and_where_the_object_hibernates_in_the_midst_of_it(acts in prop::collection::vec(hibernating_act(), 0..80)) {
+        play(World::hibernating(&[]), false, acts);
+    }
+}
+
+#[test]
+fn peers_that_announce_over_their_connections_need_no_row_and_no_timer_and_a_goodbye_has_its_row_at_once() {
+    let mut world = World::hibernating(&[]);
+    let ids: Vec<_> = (0..40).map(|_| world.open(Viewer::default())).collect();
+    for round in 0..4_u64 {
+        for (number, id) in (0..).zip(&ids) {
+            let ticket = peer(number).ticket(world.now);
+            world.ask_ticket(*id, &ticket, Purpose::Presence);
+            world.wait(if round == 0 { 1_000 } else { 3_750 });
+            world.hibernate();
+        }
+    }
+    assert_eq!((world.rows, &world.stored, world.wake_at), (0, &None, None));
+    assert_eq!(world.list().len(), 40);
+
+    // Connections end and begin again, as they do where each has so many frames: nobody's record is lost by that.
+    for id in &ids[..20] {
+        let viewer = world.drop_client(*id).unwrap();
+        world.hibernate();
+        world.open(viewer);
+        world.hibernate();
+    }
+    assert_eq!((world.rows, world.list().len()), (0, 40));
+
+    world.ask_ticket(ids[30], &peer(30).goodbye(world.now), Purpose::Leave);
+    assert_eq!(world.rows, 1, "a goodbye outlives hibernation");
+    assert!(world.wake_at.is_some(), "and is tidied up");
+    world.hibernate();
+    assert_eq!(world.list().len(), 39);
+    world.assert_all_see_the_list();
+
+    // With the last connection goes what it keeps: a row has it from then on.
+    let rest: Vec<_> = world.clients.keys().copied().collect();
+    for id in rest {
+        world.drop_client(id);
+    }
+    world.wait(10_000);
+    world.hibernate();
+    assert_eq!(world.list().len(), 39);
+    assert!(world.rows <= 10, "{} rows", world.rows);
+}
+
+#[test]
+fn who_resumes_after_a_hibernation_gets_what_changed_and_who_missed_a_departure_everything() {
+    let mut world = World::hibernating(&[]);
+    let [ann, bob, viewer] =
+        [world.open(Viewer::default()), world.open(Viewer::default()), world.open(Viewer::default())];
+    world.ask_ticket(ann, &peer(1).ticket(0), Purpose::Presence);
+    let known = world.clients[&viewer].viewer.position.clone();
+    world.wait(1_000);
+    world.ask_ticket(bob, &peer(2).ticket(1_000), Purpose::Presence);
+    world.drop_client(viewer);
+    world.hibernate();
+    let resumed = world.open(Viewer { position: known.clone(), ..Viewer::default() });
+    assert_eq!(world.clients[&resumed].viewer.live(world.now).len(), 1, "the one of two that is new");
+    world.wait(1_000);
+    world.ask_ticket(ann, &peer(1).goodbye(2_000), Purpose::Leave);
+    world.hibernate();
+    let resumed = world.open(Viewer { position: known, ..Viewer::default() });
+    let message = &world.clients[&resumed].viewer;
+    assert_eq!(message.live(world.now).len(), 1);
+    world.assert_all_see_the_list();
+}
+
+#[test]
+fn a_bound_connection_is_bound_after_a_hibernation_and_one_that_keeps_nothing_readable_is_closed() {
+    let mut world = World::hibernating(&[]);
+    let [ann, other, broken] =
+        [world.open(Viewer::default()), world.open(Viewer::default()), world.open(Viewer::default())];
+    world.ask_ticket(ann, &peer(1).ticket(0), Purpose::Presence);
+    bind(&mut world, ann, peer(1), |_| {});
+    world.hibernate();
+    bind(&mut world, other, peer(1), |_| {});
+    assert_eq!(world.closed(ann), Some(CloseCode::Replaced));
+
+    let attachments = world.attachments.as_mut().unwrap();
+    attachments.insert(broken, "?".to_owned());
+    let connections = Some(attachments.clone().into_iter().collect());
+    let found = Found { stored: Ok(None), rescued: None, connections };
+    let (object, effects) = CommunityObject::restore(at(1), &world.config, false, found, Secret::from_bytes([8; 16]));
+    assert_eq!(effects.notes[0].event, "attachment_unreadable");
+    let [push] = &effects.push[..] else { panic!("{:?}", effects.push) };
+    assert_eq!((&push.to, &push.what), (&vec![broken], &Pushed::Close(CloseCode::Internal)));
+    assert_eq!(object.connections(), 1);
+}
+
+#[test]
+fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_written() {
+    let position = "0a1b2c3d-17".parse().unwrap();
+    let claim = Claim {
+        public_key: peer(1).key().public_key(),
+        peer_id: rendezvous_protocol::ticket::PeerId::new("ann with space").unwrap(),
+    };
+    let key = claim.public_key;
+    let (presence, goodbye) = (peer(1).ticket(0), peer(1).goodbye(0));
+    let ticket = |json: &str, purpose| Box::new(VerifiedTicket::trusted(json, purpose).unwrap());
+    for (call, text) in [
+        (
+            LiveCall::Ticket { id: Some("announce-1".to_owned()), ticket: ticket(&presence, Purpose::Presence) },
+            format!("Pannounce-1\n{presence}"),
+        ),
+        (LiveCall::Ticket { id: None, ticket: ticket(&goodbye, Purpose::Leave) }, format!("L\n{goodbye}")),
+        (
+            LiveCall::Bind { id: None, claim: claim.clone(), since: Some(position) },
+            format!("B\n0a1b2c3d-17\n{key}\nann with space"),
+        ),
+        (LiveCall::Bind { id: None, claim: claim.clone(), since: None }, format!("B\n\n{key}\nann with space")),
+        (LiveCall::CatchUp(Some(position)), "C0a1b2c3d-17".to_owned()),
+        (LiveCall::CatchUp(None), "C".to_owned()),
+        (LiveCall::Reads(true), "R1".to_owned()),
+        (LiveCall::Reads(false), "R0".to_owned()),
+        (
+            LiveCall::Signal(Box::new(SignalCall {
+                id: "signal-1".to_owned(),
+                from: claim.clone(),
+                to: Claim { public_key: peer(2).key().public_key(), ..claim.clone() },
+                text: "{\n}".to_owned(),
+            })),
+            format!("Ssignal-1\n{key}\nann with space\n{}\nann with space\n{{\u{b}}}", peer(2).key().public_key()),
+        ),
+    ] {
+        assert_eq!(call.to_text().as_ref(), Some(&text));
+        assert_eq!(LiveCall::parse(&text), Ok(call));
+    }
+    assert_eq!(LiveCall::Closed.to_text(), None);
+    for text in ["", "X", "é", "P", "P\n{}", "B\n\nkey", "C5", "B\n5\nkey\nann"] {
+        assert!(LiveCall::parse(text).is_err(), "{text}");
+    }
+
+    let delta = Arc::new(Frame { previous: Some(position), position, more: true, bytes: 2, text: "{}".to_owned() });
+    let snapshot = Arc::new(Frame { previous: None, more: false, ..(*delta).clone() });
+    for (pushed, text) in [
+        (Pushed::Reply("{}".to_owned()), "R{}"),
+        (Pushed::Bound("{}".to_owned()), "B{}"),
+        (Pushed::Signal("{\n}".to_owned()), "S{\u{b}}"),
+        (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
+        (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
+    ] {
+        assert_eq!(pushed.to_text().as_deref(), Some(text));
+        let line = text.split('\n').next().unwrap();
+        let beside = |frame: &Frame| Arc::new(Frame { text: String::new(), ..frame.clone() });
+        let expected = match &pushed {
+            Pushed::Frame(frame) => Pushed::Frame(beside(frame)),
+            Pushed::CaughtUp(frame) => Pushed::CaughtUp(beside(frame)),
+            other => other.clone(),
+        };
+        assert_eq!(Pushed::parse(line), Ok(expected));
+    }
+    assert_eq!(Pushed::Close(CloseCode::Again).to_text(), None);
+    for line in ["", "X", "F", "F  1 2", "F 0a1b2c3d-17 1", "F 0a1b2c3d-17 1 x"] {
+        assert!(Pushed::parse(line).is_err(), "{line}");
+    }
+
+    let opening = Opening {
+        network: Client { address: read_address("192.0.2.1"), autonomous_system: None }.hand_over(),
+        since: Some(position),
+    };
+    let path = opening.to_path();
+    assert_eq!(path, format!("/live?{}&0a1b2c3d-17", opening.network.to_text()));
+    assert_eq!(Opening::parse(&format!("https://community{path}")), Some(Ok(opening)));
+    assert_eq!(Opening::parse("/listing"), None);
+    assert!(matches!(Opening::parse("/live?a"), Some(Err(_))));
 }
 
 #[test]
@@ -788,16 +1071,31 @@ fn openings_have_a_rate_limit_of_their_own() {
 }
 
 #[test]
-fn another_upgrade_and_another_method_are_refused_and_a_host_without_connections_has_no_such_path() {
+fn another_upgrade_and_another_method_are_refused() {
     let mut world = World::new(&[]);
     let Step::Answer(answer) = world.step("/live", Upgrade::Other) else { panic!() };
     assert_eq!(answer.status, 426);
     assert!(answer.headers.contains(&("Sec-WebSocket-Version", "13".to_owned())));
     let post = Head { method: "POST", url: "/live", ..Head::default() };
     assert!(matches!(world.edge.receive(at(0), &post), Step::Answer(answer) if answer.status == 405));
-    let mut edge = Edge::new(world.config.clone(), Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
-    let get = Head { method: "GET", url: "/live", ..Head::default() };
-    assert!(matches!(edge.receive(at(0), &get), Step::Answer(answer) if answer.status == 404));
+}
+
+#[test]
+fn where_headers_are_not_described_the_host_is_asked_for_them() {
+    let config = config(&[("ORIGINS", "https://a.example")]);
+    let mut edge = Edge::new(config, Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
+    let mut open = |headers: &[(&str, &str)]| {
+        let get = Head { method: "GET", url: "/live?community=mainnet", ..Head::default() };
+        let Step::ReadHeaders(read) = edge.receive(at(0), &get) else { panic!("headers are read") };
+        read.resume(&mut edge, at(0), |name| {
+            headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let Step::OpenLive(socket) = open(&[("Upgrade", "WebSocket")]) else { panic!("a socket") };
+    assert!(socket.is_socket() && socket.opening().since.is_none());
+    let Step::OpenLive(stream) = open(&[("Last-Event-ID", "0000000f-5")]) else { panic!("an event stream") };
+    assert!(!stream.is_socket() && stream.opening().since.is_some());
+    assert!(matches!(open(&[("Upgrade", "h2c")]), Step::Answer(answer) if answer.status == 426));
 }
 
 #[test]

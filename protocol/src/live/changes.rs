@@ -5,15 +5,10 @@
 //! are the time in milliseconds, or one more than the last. A word is forgotten when no ticket that it is about can be
 //! good any more: whoever missed it holds nothing that it would change.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-use serde_json::value::RawValue;
-
 use crate::key::PublicKey;
-use crate::limits::{LIVE_MESSAGE_MAX_BYTES, LIVE_WORDS};
+use crate::limits::{CLOCK_SKEW, LIVE_MESSAGE_MAX_BYTES, LIVE_WORDS, TICKET_MAX_LIFETIME};
 use crate::live::Position;
-use crate::roster::{Record, Roster};
+use crate::roster::{Departed, Record, Roster};
 use crate::ticket::{PeerId, VerifiedTicket};
 use crate::time::UnixMillis;
 
@@ -36,11 +31,19 @@ impl Claim {
 /// Holds the last word about a claim.
 #[derive(Debug)]
 struct Word {
+    claim: Claim,
     sequence: u64,
     kind: Kind,
     /// From then on no ticket of the claim can be good that a viewer was ever sent: not only the last one, because an
     /// older one may end later.
     forget_at: UnixMillis,
+}
+
+impl Word {
+    /// Returns whether the word is that a claim is listed, with a ticket that has not ended.
+    fn is_put(&self, now: UnixMillis) -> bool {
+        matches!(self.kind, Kind::Put(ends_at) if ends_at > now)
+    }
 }
 
 #[derive(Debug)]
@@ -62,8 +65,21 @@ pub struct Frame {
     pub position: Position,
     /// Whether there are more changes after those that found room.
     pub more: bool,
-    /// The message.
+    /// Bytes of the message.
+    pub bytes: usize,
+    /// The message; empty where it lies beside the frame, because it is handed on as it came.
     pub text: String,
+}
+
+/// Holds how far a log has come, so that it can go on where its object has been forgotten meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// The position of whoever knows everything.
+    pub position: Position,
+    /// The number of the last change that all who could be were sent.
+    pub sent: u64,
+    /// Whoever has come less far may miss a word that is not about somebody listed.
+    pub floor: u64,
 }
 
 /// Holds the changes of one roster.
@@ -73,23 +89,55 @@ pub struct Changes {
     last: u64,
     /// What came before may have been forgotten early.
     floor: u64,
-    words: BTreeMap<Claim, Word>,
+    /// Two numbers that say the same: whoever has come to the first has everything up to the second.
+    alias: (u64, u64),
+    /// The oldest first.
+    words: Vec<Word>,
     most_words: usize,
 }
 
 impl Changes {
-    /// Makes the log of a roster as it stands: everybody listed is new, in the order in which the tickets were accepted.
-    /// A position of another epoch is unknown, so whoever restores a roster gives another one.
+    /// Makes the log of a roster as it stands: everybody listed is new. A position of another epoch is unknown, so whoever
+    /// restores a roster alone gives another one.
     pub fn new(epoch: u32, now: UnixMillis, roster: &Roster) -> Self {
-        let mut changes =
-            Self { epoch, last: 0, floor: 0, words: BTreeMap::new(), most_words: LIVE_WORDS.max(2 * roster.len()) };
-        let mut records: Vec<_> = roster.records().collect();
-        records.sort_by_key(|record| record.accepted_at);
-        for record in records {
-            changes.put(record.accepted_at, Claim::of(&record.ticket), record.ticket.payload().expires_at);
+        let position = Position { epoch, sequence: now.as_u64() };
+        Self::restore(LogHead { position, sent: position.sequence, floor: 0 }, roster, |_| None)
+    }
+
+    /// Goes on with a log of which the words about those who are listed are left. `known` tells the sequence number of a
+    /// record; one of which it tells none counts as the newest, because whoever has it may take it again.
+    pub fn restore(head: LogHead, roster: &Roster, known: impl Fn(&Record) -> Option<u64>) -> Self {
+        let LogHead { position: Position { epoch, sequence: last }, floor, .. } = head;
+        // A ticket that has ended may have done so before an older one that a viewer holds.
+        let has_expired = |departed: &Departed| departed.last.is_some_and(|last| last.since.is_none());
+        let floor = if roster.departed().any(has_expired) { last } else { floor.min(last) };
+        let most_words = LIVE_WORDS.max(2 * roster.len());
+        let mut changes = Self { epoch, last, floor, alias: (last, last), words: Vec::new(), most_words };
+        for record in roster.records() {
+            let ends_at = record.ticket.payload().expires_at;
+            let sequence = known(record).filter(|sequence| *sequence <= last).unwrap_or_else(|| {
+                changes.last += 1;
+                changes.last
+            });
+            let older_end = record.accepted_at.after(TICKET_MAX_LIFETIME).after(CLOCK_SKEW);
+            let (claim, forget_at) = (Claim::of(&record.ticket), ends_at.max(older_end));
+            let position = changes.words.partition_point(|word| word.sequence < sequence);
+            changes.words.insert(position, Word { claim, sequence, kind: Kind::Put(ends_at), forget_at });
         }
-        changes.last = changes.last.max(now.as_u64());
+        // Whoever has come to where the log had has all of them.
+        changes.alias.1 = changes.last;
         changes
+    }
+
+    /// Returns how far the log has come, of which everything up to `sent` was sent.
+    pub fn head(&self, now: UnixMillis, sent: Position) -> LogHead {
+        let of_others = self.words.iter().filter(|word| !word.is_put(now)).map(|word| word.sequence);
+        LogHead { position: self.position(), sent: sent.sequence, floor: of_others.fold(self.floor, u64::max) }
+    }
+
+    /// Returns the number of the last change of a claim, if there is a word about it.
+    pub fn sequence_of(&self, claim: &Claim) -> Option<u64> {
+        self.words.iter().find(|word| word.claim == *claim).map(|word| word.sequence)
     }
 
     /// Returns the position of whoever knows everything.
@@ -100,7 +148,7 @@ impl Changes {
     /// Notes that a claim is listed with a new ticket, which ends at `expires_at`. Returns whether it was not listed before.
     pub fn put(&mut self, now: UnixMillis, claim: Claim, expires_at: UnixMillis) -> bool {
         let before = self.note(now, claim, Kind::Put(expires_at), expires_at);
-        !before.is_some_and(|word| matches!(word.kind, Kind::Put(ends_at) if ends_at > now))
+        !before.is_some_and(|word| word.is_put(now))
     }
 
     /// Notes that a claim left by `ticket`. `forget_at` is when no older ticket of the claim can be good.
@@ -123,133 +171,99 @@ impl Changes {
     pub fn frame(&self, now: UnixMillis, roster: &mut Roster, since: Option<Position>) -> Frame {
         roster.expire(now);
         let since = since.filter(|since| self.knows(*since));
-        let after = since.map(|since| since.sequence);
-        let total = roster.len();
-        let mut entries: Vec<(u64, Entry<'_>)> = roster
-            .records()
-            .filter_map(|record| {
-                let word = self.words.get(&Claim::of(&record.ticket))?;
-                Some((word.sequence, Entry::Put(record.ticket.as_json())))
-            })
-            .filter(|(sequence, _)| after.is_none_or(|after| *sequence > after))
-            .collect();
-        if let Some(after) = after {
-            let later = self.words.iter().filter(|(_, word)| word.sequence > after);
-            entries.extend(later.filter_map(|(claim, word)| match &word.kind {
-                // Whoever missed it may hold an older ticket that has not ended.
-                Kind::Put(ends_at) if *ends_at <= now => Some((word.sequence, Entry::Out(claim))),
-                Kind::Put(_) => None,
-                Kind::Left(json) => Some((word.sequence, Entry::Left(json))),
-                Kind::Out => Some((word.sequence, Entry::Out(claim))),
-            }));
-        }
-        entries.sort_unstable_by_key(|(sequence, _)| *sequence);
-
-        let (mut bytes, mut taken) = (ENVELOPE_BYTES, 0);
-        for (_, entry) in &entries {
-            bytes += entry.bytes();
-            if bytes > LIVE_MESSAGE_MAX_BYTES {
+        let after =
+            since.map(|Position { sequence, .. }| if sequence == self.alias.0 { self.alias.1 } else { sequence });
+        let mut lists = Lists::default();
+        let mut position = None;
+        let mut more = false;
+        for word in self.words.iter().filter(|word| after.is_none_or(|after| word.sequence > after)) {
+            let Claim { public_key, peer_id } = &word.claim;
+            let fits = match (&word.kind, roster.record(peer_id, public_key)) {
+                (Kind::Put(_), Some(record)) => lists.add(Field::Put, record.ticket.as_json()),
+                // A snapshot has nobody who is not listed.
+                _ if after.is_none() => continue,
+                (Kind::Left(json), _) => lists.add(Field::Left, json),
+                // Neither a name nor a key has a character that is escaped. Whoever missed a ticket that has ended may
+                // hold an older one that has not.
+                (Kind::Put(_) | Kind::Out, _) => lists.add(Field::Out, &format!("[\"{peer_id}\",\"{public_key}\"]")),
+            };
+            if !fits {
+                more = true;
                 break;
             }
-            taken += 1;
+            position = Some(word.sequence);
         }
-        let more = taken < entries.len();
-        entries.truncate(taken);
-        let sequence = entries.last().filter(|_| more).map_or(self.last, |(sequence, _)| *sequence);
+        let sequence = position.filter(|_| more).unwrap_or(self.last);
         let position = Position { epoch: self.epoch, sequence };
-        let text = write(since, position, more, total, entries.into_iter().map(|(_, entry)| entry));
-        Frame { previous: since, position, more, text }
+        let text = lists.write(since, position, more, roster.len());
+        Frame { previous: since, position, more, bytes: text.len(), text }
     }
 
     /// Returns the word that this one takes the place of.
     fn note(&mut self, now: UnixMillis, claim: Claim, kind: Kind, forget_at: UnixMillis) -> Option<Word> {
         self.last = (self.last + 1).max(now.as_u64());
-        let sequence = self.last;
-        let forget_at = self.words.get(&claim).map_or(forget_at, |before| before.forget_at.max(forget_at));
-        let before = self.words.insert(claim, Word { sequence, kind, forget_at });
-        if self.words.len() <= self.most_words {
-            return before;
-        }
-        self.words.retain(|_, word| word.forget_at > now);
+        let before = self.words.iter().position(|word| word.claim == claim).map(|position| self.words.remove(position));
+        let forget_at = before.as_ref().map_or(forget_at, |before| before.forget_at.max(forget_at));
+        self.words.push(Word { claim, sequence: self.last, kind, forget_at });
         if self.words.len() > self.most_words {
+            self.words.retain(|word| word.forget_at > now);
+        }
+        if self.words.len() > self.most_words
             // Those who are listed are bounded by the roster; of the rest the oldest goes.
-            let gone = self.words.iter().filter(|(_, word)| !matches!(word.kind, Kind::Put(ends_at) if ends_at > now));
-            let oldest = gone.min_by_key(|(_, word)| word.sequence).map(|(claim, word)| (claim.clone(), word.sequence));
-            if let Some((claim, sequence)) = oldest {
-                self.words.remove(&claim);
-                self.floor = self.floor.max(sequence);
-            }
+            && let Some(oldest) = self.words.iter().position(|word| !word.is_put(now))
+        {
+            self.floor = self.floor.max(self.words.remove(oldest).sequence);
         }
         before
     }
 }
 
-/// One change, borrowed from where it is kept.
-enum Entry<'a> {
-    Put(&'a str),
-    Left(&'a str),
-    Out(&'a Claim),
+/// The lists of a message, in the order in which it has them.
+#[derive(Clone, Copy)]
+enum Field {
+    Put,
+    Left,
+    Out,
 }
 
 /// Bytes of a message around its entries, and more.
 const ENVELOPE_BYTES: usize = 256;
 
-impl Entry<'_> {
-    /// Returns how many bytes the entry takes, with a comma.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Put(json) | Self::Left(json) => json.len() + 1,
-            // Two texts in an array: a key has 44 bytes, and neither has a character that is escaped.
-            Self::Out(claim) => claim.peer_id.as_str().len() + 44 + 8,
+/// Holds the entries of a message, as they are in it.
+#[derive(Default)]
+struct Lists {
+    texts: [String; 3],
+}
+
+impl Lists {
+    /// Adds an entry, which is JSON. Returns whether there is room for it.
+    fn add(&mut self, field: Field, entry: &str) -> bool {
+        let bytes: usize = self.texts.iter().map(String::len).sum();
+        let fits = ENVELOPE_BYTES + bytes + entry.len() < LIVE_MESSAGE_MAX_BYTES;
+        if let (true, Some(text)) = (fits, self.texts.get_mut(field as usize)) {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(entry);
         }
+        fits
     }
-}
 
-#[derive(Serialize)]
-struct SnapshotFields<'a> {
-    t: &'static str,
-    position: Position,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    more: bool,
-    total: usize,
-    peers: Vec<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct DeltaFields<'a> {
-    t: &'static str,
-    previous: Position,
-    position: Position,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    more: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    put: Vec<&'a RawValue>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left: Vec<&'a RawValue>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    out: Vec<(&'a str, String)>,
-}
-
-fn write<'a>(
-    since: Option<Position>,
-    position: Position,
-    more: bool,
-    total: usize,
-    entries: impl Iterator<Item = Entry<'a>>,
-) -> String {
-    let (mut put, mut left, mut out) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in entries {
-        match entry {
-            // Tickets are in their normal form, which is JSON.
-            Entry::Put(json) => put.extend(serde_json::from_str::<&RawValue>(json)),
-            Entry::Left(json) => left.extend(serde_json::from_str::<&RawValue>(json)),
-            Entry::Out(claim) => out.push((claim.peer_id.as_str(), claim.public_key.to_string())),
+    fn write(&self, since: Option<Position>, position: Position, more: bool, total: usize) -> String {
+        let [put, left, out] = &self.texts;
+        let more = if more { ",\"more\":true" } else { "" };
+        let Some(previous) = since else {
+            return format!(
+                "{{\"t\":\"snapshot\",\"position\":\"{position}\"{more},\"total\":{total},\"peers\":[{put}]}}"
+            );
+        };
+        let mut text = format!("{{\"t\":\"delta\",\"previous\":\"{previous}\",\"position\":\"{position}\"{more}");
+        for (name, list) in [("put", put), ("left", left), ("out", out)] {
+            if !list.is_empty() {
+                text.extend([",\"", name, "\":[", list, "]"]);
+            }
         }
+        text.push('}');
+        text
     }
-    let text = match since {
-        None => serde_json::to_string(&SnapshotFields { t: "snapshot", position, more, total, peers: put }),
-        Some(previous) => serde_json::to_string(&DeltaFields { t: "delta", previous, position, more, put, left, out }),
-    };
-    // Texts, numbers and what is JSON already can always be written.
-    text.unwrap_or_default()
 }

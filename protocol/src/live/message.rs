@@ -355,6 +355,25 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    const ALL: [Self; 11] = [
+        Self::GoingAway,
+        Self::Unsupported,
+        Self::TooLong,
+        Self::Internal,
+        Self::Again,
+        Self::Slow,
+        Self::TooFast,
+        Self::LiveFull,
+        Self::Replaced,
+        Self::Malformed,
+        Self::KeyRefused,
+    ];
+
+    /// Returns the code with this number; [`CloseCode::Internal`] where none has it.
+    pub fn from_u16(number: u16) -> Self {
+        Self::ALL.into_iter().find(|code| code.as_u16() == number).unwrap_or(Self::Internal)
+    }
+
     /// Returns the number (RFC 6455, section 7.4).
     pub const fn as_u16(self) -> u16 {
         match self {

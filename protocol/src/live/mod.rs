@@ -8,6 +8,7 @@
 //! A viewer holds a set of tickets and a [`Position`]. Every ticket ends by itself, so an expiry needs no message; whoever
 //! leaves is taken off by its own signed goodbye; what a beacon says by itself (`out`) is a hint.
 
+mod attachment;
 mod binding;
 mod changes;
 mod message;
@@ -16,8 +17,9 @@ mod places;
 mod position;
 mod signal;
 
+pub use attachment::{Attachment, AttachmentError};
 pub use binding::{Binding, CHALLENGE_BYTES};
-pub use changes::{Changes, Claim, Frame};
+pub use changes::{Changes, Claim, Frame, LogHead};
 pub use message::{
     AnnouncedMessage, BeaconMessage, BindMessage, BoundMessage, ClientMessage, CloseCode, DeliveredMessage,
     ErrorMessage, Hello, LeftMessage, MessageError, PING, PONG, TicketMessage,

@@ -1,7 +1,7 @@
 //! How fast: frames to all viewers, messages and signals of one client, signals to one peer, and bytes that a client has
 //! not acknowledged.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::{
@@ -67,6 +67,11 @@ impl FrameRate {
             self.full_at = UnixMillis::saturating(FRAMES.taken(self.missing(now), now.as_u64()));
         }
         due
+    }
+
+    /// Returns when [`FrameRate::take`] is to be called next, if anything has changed.
+    pub const fn due_at(&self) -> Option<UnixMillis> {
+        self.due_at
     }
 
     /// Notes that nobody is there to be sent anything.
@@ -163,18 +168,19 @@ impl SignalRate {
 #[derive(Debug)]
 pub struct SignalBudget {
     full_at: UnixMillis,
-    sites: BTreeMap<NetworkHash, SiteSignals>,
+    sites: Vec<SiteSignals>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct SiteSignals {
+    site: NetworkHash,
     full_at: UnixMillis,
     heard_at: UnixMillis,
 }
 
 impl Default for SignalBudget {
     fn default() -> Self {
-        Self { full_at: UnixMillis::saturating(0), sites: BTreeMap::new() }
+        Self { full_at: UnixMillis::saturating(0), sites: Vec::new() }
     }
 }
 
@@ -185,9 +191,10 @@ impl SignalBudget {
     /// That time.
     pub fn take(&mut self, now: UnixMillis, site: NetworkHash) -> Result<(), Duration> {
         // One that was heard in the future, of a clock that jumped back, would be remembered for too long.
-        self.sites.retain(|_, site| site.heard_at <= now && now.since(site.heard_at) < LIVE_SIGNAL_SITE_FORGOTTEN);
+        self.sites.retain(|site| site.heard_at <= now && now.since(site.heard_at) < LIVE_SIGNAL_SITE_FORGOTTEN);
         let all = missing(SIGNALS_RECEIVED, &mut self.full_at, now);
-        let of_site = self.sites.get_mut(&site).map(|site| missing(SIGNALS_OF_SITE, &mut site.full_at, now));
+        let known = self.sites.iter_mut().find(|known| known.site == site);
+        let of_site = known.map(|known| missing(SIGNALS_OF_SITE, &mut known.full_at, now));
         let kept = if of_site.is_some() { SIGNALS_RECEIVED.interval * LIVE_SIGNALS_FOR_NEW_SITES } else { 0 };
         let of_site = of_site.unwrap_or_default();
         let wait = SIGNALS_RECEIVED.wait(all.saturating_add(kept)).max(SIGNALS_OF_SITE.wait(of_site));
@@ -196,7 +203,8 @@ impl SignalBudget {
         }
         self.full_at = UnixMillis::saturating(SIGNALS_RECEIVED.taken(all, now.as_u64()));
         let full_at = UnixMillis::saturating(SIGNALS_OF_SITE.taken(of_site, now.as_u64()));
-        self.sites.insert(site, SiteSignals { full_at, heard_at: now });
+        self.sites.retain(|known| known.site != site);
+        self.sites.push(SiteSignals { site, full_at, heard_at: now });
         Ok(())
     }
 }
@@ -244,38 +252,37 @@ impl Window {
 #[derive(Debug)]
 pub struct Penalties {
     capacity: usize,
-    until: BTreeMap<NetworkHash, UnixMillis>,
+    /// The first to end first.
+    until: VecDeque<(NetworkHash, UnixMillis)>,
 }
 
 impl Penalties {
     /// Makes a memory of at most so many addresses.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, until: BTreeMap::new() }
+        Self { capacity, until: VecDeque::new() }
     }
 
     /// Refuses an address for [`LIVE_PENALTY`]. Where too many are refused, the one whose penalty ends first is let off.
     pub fn add(&mut self, now: UnixMillis, address: NetworkHash) {
+        self.until.retain(|(other, until)| *other != address && now < *until);
         if self.until.len() >= self.capacity {
-            self.until.retain(|_, until| now < *until);
-            let first = self.until.iter().min_by_key(|(_, until)| **until).map(|(address, _)| *address);
-            if self.until.len() >= self.capacity
-                && let Some(first) = first
-            {
-                self.until.remove(&first);
-            }
+            self.until.pop_front();
         }
-        self.until.insert(address, now.after(LIVE_PENALTY));
+        self.until.push_back((address, now.after(LIVE_PENALTY)));
     }
 
     /// Returns for how long an address is refused. A clock that jumped back refuses nobody for longer.
     pub fn remaining(&self, now: UnixMillis, address: NetworkHash) -> Option<Duration> {
-        let remaining = self.until.get(&address)?.since(now).min(LIVE_PENALTY);
+        let (_, until) = self.until.iter().find(|(other, _)| *other == address)?;
+        let remaining = until.since(now).min(LIVE_PENALTY);
         (saturating_millis(remaining) > 0).then_some(remaining)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -10,6 +10,7 @@
 //! host keeps them with a message's row, and hands them over by its number.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -278,6 +279,24 @@ const fn start_of_day(day: u64) -> UnixMillis {
 }
 
 impl Open {
+    fn new(card: Verified<Card>, policy: Verified<Policy>, above: u64, secret: Secret, today: u64) -> Self {
+        Self {
+            card,
+            policy,
+            above,
+            struck_off: Vec::new(),
+            secret,
+            collected_on: today,
+            collect_days: 0,
+            slots: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            next_number: 1,
+            leases: Vec::new(),
+            prekeys: None,
+            nonces: VecDeque::new(),
+        }
+    }
+
     fn card_counts(&self, now: UnixMillis) -> bool {
         self.card.payload().expires_at > now
     }
@@ -373,6 +392,18 @@ impl Open {
         changes.extend(numbers.iter().map(|number| Change::EraseMessage { number: *number }));
     }
 
+    /// Checks that the slot has not left its messages of a day: those that wait and those that do not any more.
+    fn check_deposits_of_today(&self, now: UnixMillis, key: PublicKey, limit: u8) -> Result<(), Refused> {
+        let today = day_of(now);
+        let gone = self.slots.get(&key).filter(|slot| slot.day >= today).map_or(0, |slot| slot.deposits);
+        let held = self.of_slot(key).filter(|message| day_of(message.received_at) >= today).count();
+        if gone.saturating_add(held as u64) < DEPOSITS_PER_DAY * u64::from(limit) {
+            return Ok(());
+        }
+        let retry_after: Duration = start_of_day(today + 1).since(now);
+        Err(Refused::TooManyDeposits { retry_after })
+    }
+
     /// Checks that there is room for a contact's message.
     fn check_room(&self, key: PublicKey, size: u32) -> Result<(), Refused> {
         let size = u64::from(size);
@@ -405,6 +436,50 @@ impl Open {
     }
 }
 
+/// Holds what rows say, before it is known which of them count.
+#[derive(Default)]
+struct Stored {
+    open: Option<Box<Open>>,
+    closed: Option<ClosedRow>,
+    leases: Vec<Lease>,
+    prekeys: Option<Pool>,
+    slots: BTreeMap<PublicKey, Slot>,
+}
+
+impl Stored {
+    fn read(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let wrong = |error: serde_json::Error| error.to_string();
+        match name {
+            row::OPEN => {
+                let row: OpenRow<'_> = serde_json::from_str(text).map_err(wrong)?;
+                let card = Verified::trusted(&row.card).map_err(|error| error.to_string())?;
+                let policy = Verified::trusted(&row.policy).map_err(|error| error.to_string())?;
+                let secret = Secret::from_bytes(row.secret.0);
+                let mut open = Open::new(card, policy, row.above, secret, row.collected_on);
+                open.collect_days = row.collect_days;
+                open.struck_off = row.struck_off.into_owned();
+                self.open = Some(Box::new(open));
+            }
+            row::CLOSED => self.closed = Some(serde_json::from_str(text).map_err(wrong)?),
+            row::LEASES => self.leases = serde_json::from_str(text).map_err(wrong)?,
+            row::PREKEYS => self.prekeys = Some(serde_json::from_str(text).map_err(wrong)?),
+            _ => {
+                let key = name.strip_prefix(row::SLOT).ok_or("no row has this name")?;
+                let key = PublicKey::from_text(key).map_err(|error| error.to_string())?;
+                let SlotRow { ack, day, deposits, refused, refused_since, window } =
+                    serde_json::from_str(text).map_err(wrong)?;
+                if !window.is_sound() {
+                    return Err("its sequences are none that a window has".to_owned());
+                }
+                let ack = ack.map(|ack| Verified::trusted(&ack).map_err(|error| error.to_string())).transpose()?;
+                self.slots
+                    .insert(key, Slot { window: window.into_owned(), ack, day, deposits, refused, refused_since });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Mailbox {
     /// Makes a mailbox of the rows that the changes of an earlier one have left. Of no rows it makes one that does not
     /// exist. What a crash has left half done is finished: [`Mailbox::take_changes`] says what that takes.
@@ -417,16 +492,13 @@ impl Mailbox {
         rows: impl IntoIterator<Item = (String, String)>,
         messages: impl IntoIterator<Item = (u64, String)>,
     ) -> Result<Self, RestoreError> {
-        let mut open = None;
-        let mut closed: Option<ClosedRow> = None;
-        let (mut leases, mut prekeys) = (Vec::<Lease>::new(), None);
-        let mut slots = BTreeMap::new();
+        let mut stored = Stored::default();
         let mut names = Vec::new();
         for (name, text) in rows {
-            read_row(&name, &text, &mut open, &mut closed, &mut leases, &mut prekeys, &mut slots)
-                .map_err(|reason| RestoreError::Row { name: name.clone(), reason })?;
+            stored.read(&name, &text).map_err(|reason| RestoreError::Row { name: name.clone(), reason })?;
             names.push(name);
         }
+        let Stored { open, closed, leases, prekeys, slots } = stored;
         let mut held = BTreeMap::new();
         for (number, text) in messages {
             let mut message: Message = serde_json::from_str(&text)
@@ -443,6 +515,8 @@ impl Mailbox {
                     mailbox.changes.push(erase(row::CLOSED));
                 }
                 let numbers = || leases.iter().flat_map(|lease| lease.numbers.iter()).chain(held.keys());
+                // Days of a clock that was ahead do not keep a mailbox for longer.
+                open.collected_on = open.collected_on.min(day_of(now));
                 open.next_number = numbers().max().map_or(1, |number| number.saturating_add(1));
                 open.leases = leases;
                 open.prekeys = prekeys;
@@ -710,7 +784,7 @@ impl Mailbox {
         let address = self.address;
         let (open, changes) = self.open(now)?;
         open.may_read(now, address, &ack.public_key())?;
-        let Ack { missing, slot: key, through, .. } = ack.payload();
+        let Ack { missing, slot: key, .. } = ack.payload();
         let mut changed = BTreeSet::new();
         if let Some(limit) = open.listed_limit(key) {
             if missing.len() > usize::from(limit) {
@@ -721,12 +795,8 @@ impl Mailbox {
                 (slot.refused, slot.refused_since) = (0, None);
                 changed.insert(*key);
                 // Which of two is kept must not hang on which came first.
-                let reach = |ack: &Ack| (ack.through, std::cmp::Reverse(ack.missing.len()));
-                if slot
-                    .ack
-                    .as_ref()
-                    .is_none_or(|kept| reach(kept.payload()) < (*through, std::cmp::Reverse(missing.len())))
-                {
+                let reach = |ack: &Ack| (ack.through, Reverse(ack.missing.len()));
+                if slot.ack.as_ref().is_none_or(|kept| reach(kept.payload()) < reach(ack.payload())) {
                     slot.ack = Some(ack.clone());
                 }
             }
@@ -906,76 +976,4 @@ impl Mailbox {
         self.end(ClosedRow { closed_at: now, lapsed: false, revision });
         Ok(())
     }
-}
-
-impl Open {
-    fn new(card: Verified<Card>, policy: Verified<Policy>, above: u64, secret: Secret, today: u64) -> Self {
-        Self {
-            card,
-            policy,
-            above,
-            struck_off: Vec::new(),
-            secret,
-            collected_on: today,
-            collect_days: 0,
-            slots: BTreeMap::new(),
-            messages: BTreeMap::new(),
-            next_number: 1,
-            leases: Vec::new(),
-            prekeys: None,
-            nonces: VecDeque::new(),
-        }
-    }
-
-    /// Checks that the slot has not left its messages of a day: those that wait and those that do not any more.
-    fn check_deposits_of_today(&self, now: UnixMillis, key: PublicKey, limit: u8) -> Result<(), Refused> {
-        let today = day_of(now);
-        let gone = self.slots.get(&key).filter(|slot| slot.day >= today).map_or(0, |slot| slot.deposits);
-        let held = self.of_slot(key).filter(|message| day_of(message.received_at) >= today).count();
-        if gone.saturating_add(held as u64) < DEPOSITS_PER_DAY * u64::from(limit) {
-            return Ok(());
-        }
-        let retry_after: Duration = start_of_day(today + 1).since(now);
-        Err(Refused::TooManyDeposits { retry_after })
-    }
-}
-
-/// Reads one row to where it belongs.
-fn read_row(
-    name: &str,
-    text: &str,
-    open: &mut Option<Box<Open>>,
-    closed: &mut Option<ClosedRow>,
-    leases: &mut Vec<Lease>,
-    prekeys: &mut Option<Pool>,
-    slots: &mut BTreeMap<PublicKey, Slot>,
-) -> Result<(), String> {
-    let wrong = |error: serde_json::Error| error.to_string();
-    match name {
-        row::OPEN => {
-            let row: OpenRow<'_> = serde_json::from_str(text).map_err(wrong)?;
-            let card = Verified::trusted(&row.card).map_err(|error| error.to_string())?;
-            let policy = Verified::trusted(&row.policy).map_err(|error| error.to_string())?;
-            let secret = Secret::from_bytes(row.secret.0);
-            let mut opened = Open::new(card, policy, row.above, secret, row.collected_on);
-            opened.collect_days = row.collect_days;
-            opened.struck_off = row.struck_off.into_owned();
-            *open = Some(Box::new(opened));
-        }
-        row::CLOSED => *closed = Some(serde_json::from_str(text).map_err(wrong)?),
-        row::LEASES => *leases = serde_json::from_str(text).map_err(wrong)?,
-        row::PREKEYS => *prekeys = Some(serde_json::from_str(text).map_err(wrong)?),
-        _ => {
-            let key = name.strip_prefix(row::SLOT).ok_or("no row has this name")?;
-            let key = PublicKey::from_text(key).map_err(|error| error.to_string())?;
-            let SlotRow { ack, day, deposits, refused, refused_since, window } =
-                serde_json::from_str(text).map_err(wrong)?;
-            if !window.is_sound() {
-                return Err("its sequences are none that a window has".to_owned());
-            }
-            let ack = ack.map(|ack| Verified::trusted(&ack).map_err(|error| error.to_string())).transpose()?;
-            slots.insert(key, Slot { window: window.into_owned(), ack, day, deposits, refused, refused_since });
-        }
-    }
-    Ok(())
 }

@@ -259,6 +259,30 @@ impl Roster {
         roster
     }
 
+    /// Returns the same roster with what else is known to have been in it: of two records of a claim the one with the newer
+    /// ticket counts, and none whose claim left later (rule 2).
+    #[must_use]
+    pub fn with_records(self, now: UnixMillis, others: Vec<Record>) -> Self {
+        let Self { limits, secret, mut records, departed, .. } = self;
+        let is_of = |ticket: &VerifiedTicket, key: &PublicKey, peer_id: &PeerId| {
+            ticket.public_key() == *key && ticket.peer_id() == peer_id
+        };
+        for other in others {
+            let (ticket, issued_at) = (&other.ticket, other.ticket.payload().issued_at);
+            if departed.iter().any(|gone| gone.issued_at >= issued_at && is_of(ticket, &gone.public_key, &gone.peer_id))
+            {
+                continue;
+            }
+            let is_same = |record: &&mut Record| is_of(ticket, &record.ticket.public_key(), record.ticket.peer_id());
+            match records.iter_mut().find(is_same) {
+                Some(record) if record.ticket.payload().issued_at >= issued_at => {}
+                Some(record) => *record = other,
+                None => records.push(other),
+            }
+        }
+        Self::restore(limits, secret, now, records, departed)
+    }
+
     /// Takes a ticket by which a peer says that it is here, brought from `path`.
     ///
     /// # Errors
@@ -451,6 +475,11 @@ impl Roster {
     /// Returns whether this claim is listed, or was when the roster last was given the time.
     pub fn holds(&self, peer_id: &PeerId, public_key: &PublicKey) -> bool {
         self.position(peer_id, public_key).is_some()
+    }
+
+    /// Returns the record of this claim, if it is listed.
+    pub fn record(&self, peer_id: &PeerId, public_key: &PublicKey) -> Option<&Record> {
+        self.records.get(self.position(peer_id, public_key)?)
     }
 
     /// Returns a number that goes up with every change of what an answer can hold.

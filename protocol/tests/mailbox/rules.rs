@@ -364,8 +364,13 @@ fn a_crash_leaves_a_mailbox_open_or_closed_and_nothing_in_between() {
     let lapsed = START.after(DAY * 90);
     let signed = trusted(&Close { mailbox: address(), revision: 2 }, owner());
     for now in [START, lapsed] {
-        let end =
-            |mailbox: &mut Mailbox| if now == START { mailbox.close(now, &signed) } else { Ok(mailbox.expire(now)) };
+        let end = |mailbox: &mut Mailbox| {
+            if now == START {
+                return mailbox.close(now, &signed);
+            }
+            mailbox.expire(now);
+            Ok(())
+        };
         let mut restored = open.restore(START);
         assert_eq!(end(&mut restored), Ok(()));
         let writes = restored.take_changes().len();

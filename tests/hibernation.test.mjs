@@ -1,0 +1,140 @@
+// Connections of `GET /live` on the Worker while their object hibernates, and what they keep for it. What any client sees:
+// live.test.mjs.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
+import { buildWorker } from "../tools/build.mjs";
+import { announce, call, eventually, peerIds, peers } from "./http.mjs";
+import { openLive } from "./live.mjs";
+import { newPeer, signTicket } from "./ticket.mjs";
+
+const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0", ANSWER_LIMIT: "200" };
+const COMMUNITY = "mainnet";
+
+/** An object that nothing has come to for so long hibernates. */
+const HIBERNATES_AFTER_MS = 12_000;
+
+/** The beacon with everything counted that happens to its objects. */
+async function startCounted(vars) {
+  const wrappers = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) => ({
+    type: "ESModule",
+    path: fileURLToPath(new URL(`../bench/${file}`, import.meta.url)),
+  }));
+  const worker = await workerOptions(await buildWorker(), { ...UNCACHED, ...vars });
+  const log = [];
+  const { url, miniflare, stop } = await startWorkerd({
+    ...worker,
+    modules: [...wrappers, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: ({ message }) => void log.push(message),
+  });
+  const counts = async () => (await call(url, "/counters")).json.communities[COMMUNITY];
+  const hibernate = async () => {
+    const { name } = await readConfiguration();
+    // An older runtime does it by itself, in its own time.
+    if (miniflare.unsafeEvictDurableObject === undefined) return delay(HIBERNATES_AFTER_MS);
+    await miniflare.unsafeEvictDurableObject(name, "Community", { name: COMMUNITY, webSockets: "hibernate" });
+  };
+  return { url, log, counts, hibernate, stop };
+}
+
+const address = (number) => `10.${Math.trunc(number / 200)}.${number % 200}.1`;
+
+/** Opens so many sockets, with a peer on each that announces over it. */
+async function openPeers(url, count) {
+  const opened = Array.from({ length: count }, async (_, number) => {
+    const live = await openLive(url, { address: address(number) });
+    const peer = newPeer({ peerId: `peer-${String(number).padStart(3, "0")}` });
+    assert.equal((await live.announce(signTicket(peer))).accepted, true);
+    return { live, peer };
+  });
+  return Promise.all(opened);
+}
+
+test("a hundred peers on sockets cost no row and no alarm, and an object that hibernates loses none of them", async () => {
+  const { url, log, counts, hibernate, stop } = await startCounted({});
+  try {
+    const all = await openPeers(url, 100);
+    const names = all.map(({ peer }) => peer.peerId);
+    const viewer = await openLive(url, { address: "10.9.0.1" });
+    // What a burst has left to send is sent within ten seconds; after that no timer is left.
+    for (const { live } of all) await live.until(({ view }) => view.peerIds.length === 100, 15_000);
+    const before = await counts();
+    assert.deepEqual([before.starts, before.rowsWritten, before.alarmsSet, before.socketMessages], [1, 0, 0, 100]);
+
+    await hibernate();
+    viewer.send("ping");
+    await viewer.until(({ messages }) => messages.includes("pong"));
+    assert.equal((await counts()).starts, 1, "a ping is answered where the client is");
+    assert.deepEqual(peerIds(await peers(url, { limit: 200 })).sort(), names);
+    assert.equal((await counts()).starts, 2);
+
+    await hibernate();
+    const [{ live: first, peer: left }] = all;
+    const goodbye = signTicket(left, { leave: true, issuedAt: Date.now() + 1 });
+    assert.equal((await first.leave(goodbye)).left, true);
+    await viewer.until(({ view }) => view.peerIds.join() === names.slice(1).join());
+    assert.ok((await counts()).rowsWritten > 0, "a goodbye outlives hibernation");
+
+    await hibernate();
+    const late = newPeer({ peerId: "zoe" });
+    await announce(url, signTicket(late), { address: "10.9.1.1" });
+    for (const { live } of all) await live.until(({ view }) => view.peerIds.includes("zoe"), 15_000);
+    assert.deepEqual(viewer.view.peerIds, [...names.slice(1), "zoe"]);
+    for (const { messages } of [viewer, ...all.map(({ live }) => live)]) {
+      assert.equal(messages.filter(({ t }) => t === "snapshot").length, 1, "what came after the first list is what changed");
+    }
+    assert.equal((await counts()).starts, 4);
+
+    // Where a position is from before a hibernation, what changed since is told, if nobody left meanwhile.
+    const since = viewer.view.position;
+    await viewer.close();
+    await hibernate();
+    const resumed = await openLive(url, { since, address: "10.9.0.1" });
+    assert.equal(resumed.messages[1].t, "delta");
+    await Promise.all([resumed, ...all.map(({ live }) => live)].map((live) => live.close()));
+    await eventually(() => peers(url, { limit: 200 }), (reply) => reply.json.total === 100);
+    await hibernate();
+    assert.equal((await peers(url, { limit: 200 })).json.total, 100, "whose connection has ended is listed as long as its ticket says");
+    assert.deepEqual(log.filter((line) => /"level":"error"|panicked/.test(line)), []);
+  } finally {
+    await stop();
+  }
+});
+
+test("the last connection's peer is in storage when it has ended", async () => {
+  const { url, counts, hibernate, stop } = await startCounted({});
+  try {
+    const [{ live }] = await openPeers(url, 1);
+    assert.equal((await counts()).rowsWritten, 0);
+    await live.close();
+    await eventually(counts, ({ rowsWritten }) => rowsWritten > 0);
+    await hibernate();
+    assert.equal((await peers(url)).json.total, 1);
+  } finally {
+    await stop();
+  }
+});
+
+test("a panic ends the connections of the isolate, and loses nobody", async () => {
+  const buildDir = await buildWorker({ outDir: "target/worker-fault-injection", features: ["fault-injection"] });
+  const beacon = await startBeacon({ buildDir, vars: UNCACHED });
+  try {
+    const { url } = beacon;
+    const all = await openPeers(url, 20);
+    assert.equal((await call(url, "/panic?in=object")).status, 500);
+    assert.equal((await peers(url, { limit: 200 })).json.total, 20);
+    for (const { live } of all) live.send("ping");
+    for (const { live } of all) assert.deepEqual(await live.closed, { code: 1011, reason: "INTERNAL" });
+    assert.equal((await peers(url, { limit: 200 })).json.total, 20);
+    const back = await openLive(url, { address: "10.9.0.1" });
+    assert.equal(back.view.peerIds.length, 20);
+    await back.close();
+  } finally {
+    await beacon.stop();
+  }
+});
