@@ -8,6 +8,7 @@ import { communities } from "./parts/communities.mjs";
 import { cost } from "./parts/cost.mjs";
 import { hosts } from "./parts/hosts.mjs";
 import { herd, latency } from "./parts/latency.mjs";
+import { live } from "./parts/live.mjs";
 import { load } from "./parts/load.mjs";
 import { native } from "./parts/native.mjs";
 import { object } from "./parts/object.mjs";
@@ -37,7 +38,7 @@ import { buildWorkers } from "./workers.mjs";
  */
 
 /** @type {Part[]} */
-const PARTS = [load, object, communities, native, hosts, capsule, size, latency, herd, soak, cost];
+const PARTS = [load, object, communities, native, hosts, live, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some forty minutes.

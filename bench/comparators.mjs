@@ -40,6 +40,28 @@ const RUN_BITTORRENT_TRACKER = `
 const [, file, port, host] = process.argv;
 const { default: Server } = await import(file);
 new Server({ http: true, udp: false, ws: false, stats: false }).listen(Number(port), host);`;
+const wsPackage = join(ROOT, "node_modules/ws/wrapper.mjs");
+/** What it is sent by POST goes to every socket, as the one frame that `ws` makes of it for all. */
+const RUN_WS = `
+const [, file, port, host] = process.argv;
+const { createServer } = await import("node:http");
+const { WebSocketServer } = await import(file);
+const server = createServer((request, response) => {
+  const chunks = [];
+  request.on("data", (chunk) => chunks.push(chunk)).on("end", () => {
+    const data = Buffer.concat(chunks);
+    for (const client of sockets.clients) if (client.path === request.url) client.send(data, { binary: false });
+    response.end();
+  });
+});
+const sockets = new WebSocketServer({ server, perMessageDeflate: false });
+sockets.on("connection", (client, { url }) => {
+  client.path = url;
+  client.on("message", () => {});
+});
+server.listen(Number(port), host);`;
+const NCHAN = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+const findNchan = () => (existsSync(NCHAN) ? NCHAN : undefined);
 const findBittorrentTracker = () => (existsSync(bittorrentTracker) ? bittorrentTracker : undefined);
 
 /** Installs what can be installed without questions. What cannot be is left out of the table, which says so. */
@@ -47,6 +69,7 @@ export async function installComparators() {
   const takes = "under a minute, once";
   const wanted = [
     ["nginx-light", findNginx],
+    ["libnginx-mod-nchan", findNchan],
     ["redis-server", findRedis],
     ["opentracker", findOpentracker],
   ];
@@ -92,6 +115,46 @@ http {
     );
     return start(program, ["-e", "stderr", "-c", join(directory, "nginx.conf")], port);
   });
+}
+
+/**
+ * nginx with nchan, which hands what is sent to `/CHANNEL` by POST to every socket there, keeping nothing.
+ *
+ * @returns {Promise<Comparator | undefined>}
+ */
+export async function startNchan() {
+  const [program, module_] = [findNginx(), findNchan()];
+  if (program === undefined || module_ === undefined) return undefined;
+  return withDirectory(async (directory) => {
+    const port = await freePort();
+    const temporary = ["client_body", "proxy", "fastcgi", "scgi", "uwsgi"].map((kind) => `${kind}_temp_path ${directory};`);
+    await writeFile(
+      join(directory, "nginx.conf"),
+      `load_module ${module_};
+daemon off; master_process off; pid ${directory}/pid; error_log stderr crit;
+${process.getuid?.() === 0 ? "user root;" : ""}
+events { worker_connections 4096; }
+http {
+  access_log off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 600s; ${temporary.join(" ")}
+  server {
+    listen ${HOST}:${port} backlog=1024;
+    location ~ ^/(.+)$ { nchan_pubsub; nchan_channel_id $1; nchan_store_messages off; }
+  }
+}`,
+    );
+    return start(program, ["-e", "stderr", "-c", join(directory, "nginx.conf")], port);
+  });
+}
+
+/**
+ * The package `ws`, on Node's own HTTP server: a relay of what is sent to a path by POST to every socket of that path.
+ *
+ * @returns {Promise<Comparator | undefined>}
+ */
+export async function startWs() {
+  if (!existsSync(wsPackage)) return undefined;
+  const port = await freePort();
+  return start(process.execPath, ["--input-type=module", "--eval", RUN_WS, wsPackage, String(port), HOST], port);
 }
 
 /**

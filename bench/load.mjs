@@ -4,6 +4,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Failure, ROOT, interruption } from "../tools/steps.mjs";
 import { pinned } from "./machine.mjs";
@@ -96,6 +97,43 @@ export async function startNative({ quick, role, args }) {
     nextLine,
     /** @param {string} text */
     say: (text) => child.stdin.write(`${text}\n`),
+    async stop() {
+      child.stdin.end();
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    },
+  };
+}
+
+/**
+ * Starts clients that hold sockets, and waits until all are open.
+ *
+ * @param {{ kind: "viewers" | "peers", count: number, places: { url: string, path: string }[], everyMs?: number }} options
+ *   See sockets.mjs.
+ */
+export async function startSockets(options) {
+  const file = fileURLToPath(new URL("sockets.mjs", import.meta.url));
+  const [command, args] = await pinned("load", process.execPath, [file, JSON.stringify(options)]);
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], signal: interruption });
+  child.on("error", () => {});
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const nextLine = async () => {
+    const { value, done } = await lines.next();
+    if (done) throw new Failure(`the clients that hold sockets at ${options.places[0].url} ended`);
+    return value;
+  };
+  await nextLine();
+  return {
+    /**
+     * Counts messages and their bytes on the wire; of peers, how many newcomers all others have seen, and how long that
+     * took in milliseconds.
+     *
+     * @param {number} seconds
+     * @returns {Promise<{ frames: number, received: number, sent: number, seen: number, p50?: number, p99?: number }>}
+     */
+    async count(seconds) {
+      child.stdin.write(`${seconds}\n`);
+      return JSON.parse(await nextLine());
+    },
     async stop() {
       child.stdin.end();
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");

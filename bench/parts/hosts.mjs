@@ -1,12 +1,7 @@
 // The program for one machine: against its own parts, against the Worker, and against other people's servers.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startNative } from "../../tools/native.mjs";
-import { ROOT } from "../../tools/steps.mjs";
 import {
   installComparators,
   startBittorrentTracker,
@@ -16,8 +11,9 @@ import {
   startRedis,
 } from "../comparators.mjs";
 import { drive, runParts, startNative as startResponder } from "../load.mjs";
-import { pinned, privateBytes, turn } from "../machine.mjs";
+import { privateBytes, turn } from "../machine.mjs";
 import { compare, inTurns, median } from "../measurement.mjs";
+import { startProgram } from "../programs.mjs";
 import { startBaseline, startSubject } from "../workers.mjs";
 import { fill } from "./load.mjs";
 
@@ -64,26 +60,6 @@ export const hosts = {
     return [...(await announces(context)), ...(await lists(context)), ...(await memory(context))];
   },
 };
-
-/**
- * The program, on the core of the servers.
- *
- * @param {import("../bench.mjs").Context} context
- * @param {Record<string, string>} [variables]
- */
-async function startProgram({ quick }, variables = {}) {
-  const state = await mkdtemp(join(tmpdir(), "rendezvous-bench-"));
-  const environment = { CLIENT_ADDRESS_HEADER: "cf-connecting-ip", COMMUNITIES: "*", ...variables, PORT: "0", STATE: state };
-  const program = join(ROOT, "target", quick ? "debug" : "native", "rendezvous-beacon");
-  const remove = () => rm(state, { recursive: true, force: true });
-  try {
-    const server = await startNative({ environment, command: await pinned("server", program, ["serve"]) });
-    return { url: server.url, pid: server.child.pid, stop: () => server.stop().finally(remove) };
-  } catch (error) {
-    await remove();
-    throw error;
-  }
-}
 
 /**
  * hyper alone, with answers that have as many bytes as those of the program, in the headers too.

@@ -1,0 +1,28 @@
+// The program for one machine, as its operator would start it.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startNative } from "../tools/native.mjs";
+import { ROOT } from "../tools/steps.mjs";
+import { pinned } from "./machine.mjs";
+
+/**
+ * The program, on the core of the servers.
+ *
+ * @param {import("./bench.mjs").Context} context
+ * @param {Record<string, string>} [variables]
+ */
+export async function startProgram({ quick }, variables = {}) {
+  const state = await mkdtemp(join(tmpdir(), "rendezvous-bench-"));
+  const environment = { CLIENT_ADDRESS_HEADER: "cf-connecting-ip", COMMUNITIES: "*", ...variables, PORT: "0", STATE: state };
+  const program = join(ROOT, "target", quick ? "debug" : "native", "rendezvous-beacon");
+  const remove = () => rm(state, { recursive: true, force: true });
+  try {
+    const server = await startNative({ environment, command: await pinned("server", program, ["serve"]) });
+    return { url: server.url, pid: server.child.pid, stop: () => server.stop().finally(remove) };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
