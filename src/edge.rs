@@ -11,6 +11,7 @@ use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::live::LiveFull;
 use rendezvous_service::platform::{AddressSource, Platform};
+use rendezvous_service::problem::internal;
 use worker::Env;
 use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
@@ -137,6 +138,8 @@ impl Host {
                     }
                 })
             }
+            // This edge is not one with guests.
+            Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

@@ -65,6 +65,7 @@ describe("what no beacon knows is refused", () => {
   test("everything that is wrong is named at once, in every environment", async () => {
     const wrong = [
       ['SOMETHING = "else"', "[vars]: SOMETHING is not a variable of the beacon.\n"],
+      ['GOOP2_COMMUNITIES = "mainnet"', "[vars]: GOOP2_COMMUNITIES is a variable of the program for one machine alone."],
       ["COMMUNITIES = true", "[vars]: COMMUNITIES is true. It must be a text with commas, or a list of texts without."],
       ["ORIGINS = { origin = 1 }", '[vars]: ORIGINS is {"origin":1}. It must be'],
       ["REVOKED_TICKET_KEYS = [1]", "[vars]: REVOKED_TICKET_KEYS is [1]. It must be"],
@@ -94,6 +95,16 @@ describe("what no beacon knows is refused", () => {
     assert.match(stderr, /^The environment has TRUSTED_TICKET_KEY: did you mean TRUSTED_TICKET_KEYS\?$/m);
     assert.doesNotMatch(stderr, /AAAA|COMMUNITY_HALL|environment has KEYS/);
     assert.equal(code, 2);
+  });
+
+  test("the door that only the program for one machine has, by npm start and npm run deploy", async () => {
+    const named = /GOOP2_COMMUNITIES is a variable of the program for one machine alone/;
+    const started = await finished(start(START, { environment: { GOOP2_COMMUNITIES: "mainnet" } }));
+    assert.match(started.stderr, named);
+    const [npm, args] = DEPLOY;
+    const deployed = await finished(start([npm, [...args, "--var", "GOOP2_COMMUNITIES:mainnet"]]));
+    assert.match(deployed.stderr, named);
+    assert.deepEqual([started.code, deployed.code], [2, 2]);
   });
 
   test("an unknown name on the command line by npm run deploy", async () => {

@@ -27,6 +27,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
+ * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
  * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
  * @property {boolean} [runtimeRefuses] Whether a WebSocket's handshake that is not whole never comes to the beacon.
  * @property {{ code: number, reason: string }} lastWord How connections of `GET /live` end when its operator ends it.
@@ -40,6 +41,7 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
+  hasGoop2: false,
   liveFrames: 200,
   runtimeRefuses: true,
   lastWord: { code: 1006, reason: "" },
@@ -56,6 +58,7 @@ export const WORKER = {
 export const NATIVE = {
   name: "the native program",
   notes: [],
+  hasGoop2: true,
   lastWord: { code: 1001, reason: "GOING_AWAY" },
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,

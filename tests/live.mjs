@@ -42,10 +42,10 @@ export class View {
 export class Live {
   /**
    * @param {string} url Where a beacon answers.
-   * @param {{ community?: string, since?: string, address?: string, origin?: string, acknowledge?: boolean }} [options]
+   * @param {{ community?: string, since?: string, guests?: string, address?: string, origin?: string, acknowledge?: boolean }} [options]
    */
-  constructor(url, { community, since, address = "127.0.0.1", origin, acknowledge = true } = {}) {
-    const query = new URLSearchParams(Object.entries({ community, since }).filter(([, value]) => value !== undefined));
+  constructor(url, { community, since, guests, address = "127.0.0.1", origin, acknowledge = true } = {}) {
+    const query = new URLSearchParams(Object.entries({ community, since, guests }).filter(([, value]) => value !== undefined));
     const headers = { [ADDRESS_HEADER]: address, ...(origin && { Origin: origin }) };
     this.view = new View();
     this.view.position = since;

@@ -1,5 +1,5 @@
 // The relay for real: coturn, opened by what a beacon gives to a bound peer, between two connections in Chromium that may use
-// nothing else. Only on the program for one machine: it alone has GET /live.
+// nothing else. Only on the program for one machine: it alone opens a relay.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,6 +10,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { ADVICE as CHROMIUM_ADVICE, findChromium } from "../tools/chromium.mjs";
 import { ADVICE, findCoturn } from "../tools/coturn.mjs";
+import { servePages } from "../tools/pages.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
 import { openLive } from "./live.mjs";
@@ -20,7 +21,7 @@ const COMMUNITY = "relayed";
 
 /** Started last, stopped first. */
 const running = [];
-let url, page, address;
+let url, browser, page, address;
 
 /** A port that nobody has now. */
 async function freePort() {
@@ -72,7 +73,7 @@ before(async () => {
   running.push(beacon);
   url = beacon.url;
   const args = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--allow-loopback-in-peer-connection"];
-  const browser = await chromium.launch({ executablePath, args });
+  browser = await chromium.launch({ executablePath, args });
   running.push({ stop: () => browser.close() });
   page = await browser.newPage();
 });
@@ -158,6 +159,43 @@ test("two peers connect over the relay alone, by what the beacon gives each", as
   }
   assert.notEqual(servers[0][0].username, servers[1][0].username);
   assert.deepEqual(await relay(servers), { heard: "over the relay", kinds: ["relay", "relay"], errors: [] });
+});
+
+test("two clients connect over the relay that the beacon names, if they say so", async () => {
+  const pages = await servePages();
+  running.push(pages);
+  const clients = await Promise.all(["ann", "bob"].map(async (peerId) => {
+    const page = await browser.newPage();
+    await page.goto(`${pages.url}/client/example/example.css`);
+    await page.evaluate(async ([peerId, community, beacon]) => {
+      const load = (name) => import(`/client/dist/${name}.js`);
+      const [{ Rendezvous }, { live }, { Connections }] = await Promise.all(["index", "live", "webrtc"].map(load));
+      const identity = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+      window.rendezvous = new Rendezvous({ community, peerId, beacons: [beacon], identity });
+      window.carrier = live(rendezvous);
+      window.connect = (peerId, options) => {
+        window.connections?.stop();
+        window.connections = new Connections(rendezvous, carrier, { relayOnly: true, timeoutMs: 5_000, ...options });
+        const peer = rendezvous.peers().live.find((live) => live.peerId === peerId);
+        return peer && connections.connect(peer).then(({ readyState }) => readyState, ({ reason }) => reason);
+      };
+      await rendezvous.start();
+    }, [peerId, COMMUNITY, url]);
+    return page;
+  }));
+  const [ann, bob] = clients;
+  for (const [page, other] of [[ann, "bob"], [bob, "ann"]]) {
+    await page.waitForFunction((other) => carrier.status()[0].bound && rendezvous.peers().live.some(({ peerId }) => peerId === other), other);
+  }
+  const call = async (options) => {
+    await ann.evaluate((options) => void connect(undefined, options), options);
+    return bob.evaluate((options) => connect("ann", options), options);
+  };
+  assert.equal(await call({ iceServers: "beacon" }), "open");
+  await ann.waitForFunction(() => connections.open.length === 1);
+  // What a beacon names is not used without that word.
+  assert.equal(await call({}), "TIMEOUT");
+  await Promise.all(clients.map((page) => page.close()));
 });
 
 test("credentials open nothing once they have ended, nor with another secret", async () => {

@@ -104,6 +104,7 @@ function startBeacon() {
 
 /** What carries signals in a page where this process is between it and the others. */
 const CARRIED_HERE = `{
+  iceServers: async () => [],
   sendSignal: async (id, text) => {
     const refusal = await carry(text);
     if (refusal) throw new Error(refusal);
@@ -321,9 +322,10 @@ describe("with beacons and nothing else", () => {
     await closeAll(ann, bob);
   });
 
-  test("the first lines of client/README.md are all that it takes", async () => {
-    const readme = await readFile(join(ROOT, "client/README.md"), "utf8");
-    const [, lines] = /^```ts\n(.*?)^```$/ms.exec(readme);
+  test("the first lines of README.md are all that it takes", async () => {
+    const files = ["README.md", "client/README.md"].map((name) => readFile(join(ROOT, name), "utf8"));
+    const [lines, same] = (await Promise.all(files)).map((readme) => /^```ts\n(.*?)^```$/ms.exec(readme)[1]);
+    assert.equal(lines, same);
     assert.equal(lines.trimEnd().split("\n").length, 10);
     const { code } = await transform(lines.replace("https://beacon.example", beacon.url), { loader: "ts" });
     const said = [];

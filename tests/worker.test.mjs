@@ -14,6 +14,7 @@ import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
+import { openLive, upgradeRequest } from "./live.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 /** Lists straight from the object. */
@@ -128,6 +129,23 @@ test("the port of npm start says itself where a request comes from, unless somet
       assert.equal(reply.json.accepted, true);
     } finally {
       await believing.stop();
+    }
+  });
+});
+
+test("the port of npm start passes WebSockets on, and what refuses them", async () => {
+  await withBeacon({ vars: { ...UNCACHED, CLIENT_ADDRESS_HEADER: "CF-Connecting-IP" } }, async ({ url: target }) => {
+    const front = await startFront({ host: "127.0.0.1", port: 0, target });
+    try {
+      const live = await openLive(front.url);
+      await announce(target, signTicket(newPeer({ peerId: "ann" })));
+      await live.until(({ view }) => view.peerIds.join() === "ann");
+      await live.close();
+      const refused = await raw(front.url, upgradeRequest(front.url, "/live?community=!", { Connection: "Upgrade, close" }));
+      assert.match(refused, /^HTTP\/1.1 400 /);
+      assert.ok(refused.includes("COMMUNITY_INVALID"), refused);
+    } finally {
+      await front.stop();
     }
   });
 });

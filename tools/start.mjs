@@ -13,7 +13,7 @@ import { buildNative, startNative } from "./native.mjs";
 import { Failure, ROOT, interruption, main, readOptions } from "./steps.mjs";
 import { supervise } from "./supervisor.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
-import { NAMES, requireKnownVariables, requireNoNearMiss } from "./variables.mjs";
+import { NAMES, NATIVE_NAMES, requireKnownNames, requireKnownVariables, requireNoNearMiss } from "./variables.mjs";
 
 const USAGE = `npm start [-- --only beacon] [-- --native]: two beacons on this machine, a capsule of what they list, written
 anew every ${CAPSULE_PERIOD_S} s, and the example page of the client, which does not depend on any one of them: its buttons kill a
@@ -41,7 +41,8 @@ await main(
   async () => {
     const { native, only } = readOptions(USAGE, { native: { type: "boolean", default: false }, only: { type: "string" } });
     if (only !== undefined && only !== "beacon") throw new Failure(`--only ${only}: it must be "beacon".\n\n${USAGE}`, 2);
-    requireNoNearMiss(process.env, ["HOST", "PORT", "STATE", "EXAMPLE_PORT"]);
+    requireNoNearMiss(process.env, ["HOST", "PORT", "STATE", "EXAMPLE_PORT", ...NATIVE_NAMES]);
+    if (!native) requireKnownNames("The environment", NATIVE_NAMES.filter((name) => process.env[name]));
     const host = process.env.HOST || "127.0.0.1";
     const port = parsePort("PORT", "8787");
     const examplePort = parsePort("EXAMPLE_PORT", "8790");

@@ -17,6 +17,11 @@ const KINDS = Object.fromEntries(
 );
 export const NAMES = Object.keys(KINDS);
 
+/** What the program for one machine alone has, as the file that reads it says: the Worker has no door for goop2's peers. */
+export const NATIVE_NAMES = [
+  ...readFileSync(join(ROOT, "beacon/src/goop2/door.rs"), "utf8").matchAll(/^const \w+: &str = "(GOOP2_\w+)";/gm),
+].map(([, name]) => name);
+
 /**
  * Refuses a wrangler.toml with a variable that no beacon knows, or with a value of a kind that it never takes, in any of
  * its environments.
@@ -68,6 +73,9 @@ function refuse(problems) {
  */
 function problemsOf(source, vars = {}) {
   return Object.entries(vars).flatMap(([name, value]) => {
+    if (NATIVE_NAMES.includes(name)) {
+      return [`${source}: ${name} is a variable of the program for one machine alone. The Worker has no door for goop2's peers.`];
+    }
     if (!NAMES.includes(name)) {
       const meant = nearMiss(name, NAMES);
       return [`${source}: ${name} is not a variable of the beacon${meant ? `. Did you mean ${meant}?` : "."}`];

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::live::{
     AnnouncedMessage, Attachment, BeaconMessage, Claim, CloseCode, ErrorMessage, LeftMessage, LiveLimits,
 };
@@ -328,6 +329,12 @@ impl CommunityObject {
     /// Returns how many are listed, those whose tickets have expired since the last call too.
     pub fn live(&self) -> usize {
         self.roster.len()
+    }
+
+    /// Returns whether a ticket of this key is listed.
+    pub fn lists(&self, now: UnixMillis, key: &PublicKey) -> bool {
+        let mut records = self.roster.records();
+        records.any(|record| record.ticket.public_key() == *key && now < record.ticket.payload().expires_at)
     }
 
     /// Returns whether there are changes that are to be written and are not yet.

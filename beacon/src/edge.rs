@@ -37,6 +37,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
+use crate::goop2::{self, Asked, Door, GuestStep, ReadPresence, Routed};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
 use crate::note::{Details, Note};
@@ -108,6 +109,8 @@ pub enum Step {
     FetchList(FetchList),
     /// A connection that stays.
     OpenLive(Box<OpenLive>),
+    /// What a request of goop2's peers needs.
+    Guest(Box<GuestStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -136,6 +139,9 @@ struct Caller {
     signs_community: bool,
 }
 
+/// Takes a request that comes by the door for goop2's peers.
+type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
@@ -154,6 +160,7 @@ pub struct Edge {
     attempts: RateLimit,
     refusals: Refusals,
     live: Live,
+    goop2: Option<(Door, TakeGuest)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -185,6 +192,7 @@ impl Edge {
                 openings: RateLimit::new(address, network, RATE_LIMIT_NETWORKS),
                 penalties: Penalties::new(RATE_LIMIT_NETWORKS),
             },
+            goop2: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -196,6 +204,12 @@ impl Edge {
             platform,
             config,
         }
+    }
+
+    /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
+    #[must_use]
+    pub fn with_goop2(self, door: Door) -> Self {
+        Self { goop2: Some((door, Self::take_guest)), ..self }
     }
 
     /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
@@ -217,6 +231,9 @@ impl Edge {
         let (path, query) = path_and_query(head.url);
         if self.platform.doors() == Doors::Operator && path != admin::PATH && Asset::at(path).is_none() {
             return Step::Answer(plain(now, &Problem::NotFound));
+        }
+        if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
+            return take(self, now, head, rest, query);
         }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
@@ -426,6 +443,35 @@ impl Edge {
         self.answer_from_list(now, community, Wanted::List { limit, exclude, known: head.if_none_match.to_owned() })
     }
 
+    /// Takes a request that comes by the door for goop2's peers.
+    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
+        let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        if head.method == "OPTIONS" {
+            return Step::Answer(preflight());
+        }
+        let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
+            Routed::Answer(answer) => Step::Answer(answer),
+            Routed::Counted(request) => {
+                let client = self.client(head);
+                match self.take_request(now, client) {
+                    Ok(()) => Step::Guest(Box::new(request.of(client))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited)),
+                }
+            }
+        }
+    }
+
+    /// Goes on with the body of a guest's message, of at most
+    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES), or with why there is none.
+    pub fn read_presence(&mut self, read: ReadPresence, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = match read.resume(body) {
+            Ok(ask) => Step::Guest(Box::new(GuestStep::Ask(ask))),
+            Err(answer) => Step::Answer(answer),
+        };
+        self.counted(step)
+    }
+
     /// Begins `GET /live` where the host first had to be asked for headers. It sees to the handshake by itself.
     fn describe_live(&mut self, now: UnixMillis, head: Head<'_>, header: impl Fn(&str) -> Option<String>) -> Step {
         let [upgrade, last_event_id, origin, host] = ["Upgrade", "Last-Event-ID", "Origin", "Host"].map(header);
@@ -470,6 +516,10 @@ impl Edge {
         if let Err(limited) = self.admit(now, client, &community) {
             return self.rate_limited(now, limited, Some(community.as_str()));
         }
+        // An event stream is for frames alone.
+        let watches_guests = kind == Kind::Socket
+            && self.goop2.as_ref().is_some_and(|(door, _)| door.opens(&community))
+            && parameter(query, "guests").as_deref() == Some("1");
         let opened = Opened {
             kind,
             address: path.address,
@@ -480,7 +530,11 @@ impl Edge {
             most_frames: self.platform.live_frames(&self.config),
             community,
         };
-        Step::OpenLive(Box::new(OpenLive { opening: Opening { network: client.hand_over(), since }, opened }))
+        Step::OpenLive(Box::new(OpenLive {
+            watches_guests,
+            opening: Opening { network: client.hand_over(), since },
+            opened,
+        }))
     }
 
     /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
@@ -765,6 +819,7 @@ impl Relay {
 /// Waits for whether an object has a place for a connection.
 #[derive(Debug)]
 pub struct OpenLive {
+    watches_guests: bool,
     opening: Opening,
     opened: Opened,
 }
@@ -773,6 +828,11 @@ impl OpenLive {
     /// Returns the object's name.
     pub fn object(&self) -> &str {
         self.opened.community.as_str()
+    }
+
+    /// Returns whether the client wants to know of the community's guests, too.
+    pub const fn watches_guests(&self) -> bool {
+        self.watches_guests
     }
 
     /// Returns what it is told.

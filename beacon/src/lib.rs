@@ -9,6 +9,7 @@
 //! - [`live::Connection`] is one client of `GET /live`, for as long as it stays.
 //! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
+//! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -21,6 +22,7 @@ pub mod call;
 pub mod community;
 pub mod config;
 pub mod edge;
+pub mod goop2;
 mod info;
 pub mod live;
 pub mod note;

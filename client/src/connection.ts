@@ -51,6 +51,8 @@ export interface LiveSocket {
 /** How a beacon tells: over a WebSocket, an event stream, or when it is asked. */
 export type Transport = "socket" | "stream" | "polling";
 
+/** For so long a relay opens at least as long again with what the beacon has given, in milliseconds. */
+const RELAY_FRESH_MS = 300_000;
 /** UTF-16 units of one message; none has more bytes. */
 const MESSAGE_MAX_LENGTH = 65_536;
 /** Claims that one series of frames speaks of: a whole roster that goes, and another one that comes. */
@@ -198,6 +200,8 @@ export class Connection {
   #aheadMs = 0;
   #wallAheadMs = 0;
   #attempt: Attempt | undefined;
+  #relay: Json | undefined;
+  #boundAt = 0;
   #since: Position | undefined;
   #failures = 0;
   /** When the next may be dialled, by the steady clock. */
@@ -528,10 +532,16 @@ export class Connection {
     this.onChange();
   }
 
+  /** The ICE servers that the beacon names to this peer, in its own words. Those that may end soon are asked for again. */
+  async relay(): Promise<Json | undefined> {
+    if (this.#relay && this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS) await this.#bind(this.#attempt, true);
+    return this.isBound ? this.#relay : undefined;
+  }
+
   /** Never rejects: without it nobody can signal, and that is all. */
-  async #bind(attempt: Attempt | undefined): Promise<void> {
+  async #bind(attempt: Attempt | undefined, isAgain = false): Promise<void> {
     const { peers, profile, run } = this.inside();
-    if (!attempt?.challenge || this.isBound || !run?.identity) return;
+    if (!attempt?.challenge || this.isBound !== isAgain || !run?.identity) return;
     const { community, peerId } = profile;
     const { challenge } = attempt;
     // With the name of this beacon in it, so that it is of no use at another one.
@@ -539,10 +549,12 @@ export class Connection {
     const signed = canonical(jsonOf({ audience, challenge, community, peerId }));
     try {
       const bytes = await run.identity.sign(utf8(`rendezvous-live-v1:bind\n${signed}`));
-      if (this.#attempt !== attempt || this.isBound) return;
+      if (this.#attempt !== attempt || this.isBound !== isAgain) return;
       const id = this.#newId();
       const signature = btoa(String.fromCharCode(...bytes));
-      await this.ask(id, JSON.stringify({ t: "bind", id, audience, peerId, publicKey: peers.ownKey, signature }));
+      const body = { t: "bind", id, audience, peerId, publicKey: peers.ownKey, signature };
+      this.#relay = (await this.ask(id, JSON.stringify(body))).get("iceServers");
+      this.#boundAt = this.#host.elapsed();
       this.isBound = this.#attempt === attempt;
       this.onChange();
     } catch (error) {

@@ -8,6 +8,7 @@
 
 import { type Bytes, base64 } from "./bytes.js";
 import type { Identity } from "./identity.js";
+import { type Json, canonical } from "./json.js";
 import type { SignalCarrier } from "./live.js";
 import type { Peer, PeerList } from "./peers.js";
 import { type Reason, reasonOf } from "./reason.js";
@@ -28,11 +29,6 @@ import {
   writeSignal,
 } from "./signal.js";
 import { Refusal, type TicketRules, count, demand } from "./ticket.js";
-
-/** What carries signals, and may know of ICE servers that the beacons name. */
-export interface Carrier extends SignalCarrier {
-  readonly iceServers?: readonly RTCIceServer[] | undefined;
-}
 
 export interface ConnectionsOptions<Channel> {
   /** Gets each connection, dialled or accepted, once it is open and confirmed; one that it replaces is closed. */
@@ -194,6 +190,8 @@ const ABSENCES_MAX = 2;
 const PENDING_MAX = 4;
 /** Strangers who wait for that. */
 const WAITING_MAX = 16;
+/** ICE servers that are taken of a beacon, and URLs of each. */
+const ICE_SERVERS_MAX = 4;
 /** Signals that wait to be verified. */
 const UNREAD_MAX = 64;
 
@@ -204,7 +202,7 @@ const isSmaller = (key: string, other: string): boolean => atob(key) < atob(othe
 
 export class Connections<Channel> {
   readonly #rendezvous: Rendezvous;
-  readonly #carrier: Carrier;
+  readonly #carrier: SignalCarrier;
   readonly #options: ConnectionsOptions<Channel>;
   readonly #createEndpoint: CreateEndpoint<Channel>;
   readonly #timeoutMs: number;
@@ -228,7 +226,7 @@ export class Connections<Channel> {
 
   constructor(
     rendezvous: Rendezvous,
-    carrier: Carrier,
+    carrier: SignalCarrier,
     options: ConnectionsOptions<Channel>,
     createEndpoint: CreateEndpoint<Channel>,
   ) {
@@ -373,9 +371,13 @@ export class Connections<Channel> {
     this.#goOn();
   }
 
-  #createEndpointFor(attempt: Attempt<Channel>): Endpoint<Channel> {
-    const { iceServers = [], relayOnly = false } = this.#options;
-    const named = iceServers === "beacon" ? (this.#carrier.iceServers ?? []) : iceServers;
+  async #iceServers(): Promise<readonly RTCIceServer[]> {
+    const { iceServers = [] } = this.#options;
+    return iceServers === "beacon" ? readIceServers(await this.#carrier.iceServers()) : iceServers;
+  }
+
+  #createEndpointFor(attempt: Attempt<Channel>, iceServers: readonly RTCIceServer[]): Endpoint<Channel> {
+    const { relayOnly = false } = this.#options;
     const given = attempt.endpoint;
     delete attempt.endpoint;
     given?.close();
@@ -392,7 +394,7 @@ export class Connections<Channel> {
         onConfirmation: (data) => void this.#conclude(attempt, endpoint, confirmed, data),
         onClose: () => this.#closed(attempt, endpoint),
       },
-      { iceServers: named, relayOnly, peer: attempt },
+      { iceServers, relayOnly, peer: attempt },
     );
     return (attempt.endpoint = endpoint);
   }
@@ -451,7 +453,10 @@ export class Connections<Channel> {
   async #call(attempt: Attempt<Channel>): Promise<void> {
     let endpoint: Endpoint<Channel> | undefined;
     try {
-      endpoint = this.#createEndpointFor(attempt);
+      const iceServers = await this.#iceServers();
+      // It may have given way to the peer's meanwhile.
+      if (!this.#isCurrent(attempt) || attempt.inbound) return;
+      endpoint = this.#createEndpointFor(attempt, iceServers);
       const offer = await endpoint.describe();
       if (!this.#isCurrent(attempt, endpoint)) return;
       await this.#send(attempt, "offer", offer, (digest) => this.#isCurrent(attempt, endpoint) && (attempt.offer = digest));
@@ -471,7 +476,9 @@ export class Connections<Channel> {
       attempt.candidates = candidates + late.length;
       delete attempt.answer;
       delete attempt.theirs;
-      endpoint = this.#createEndpointFor(attempt);
+      const iceServers = await this.#iceServers();
+      if (!this.#isCurrent(attempt) || attempt.offer !== digest) return;
+      endpoint = this.#createEndpointFor(attempt, iceServers);
       endpoint.addCandidates(late);
       const answer = await endpoint.describe(sdp);
       if (!this.#isCurrent(attempt, endpoint)) return;
@@ -666,6 +673,19 @@ export class Connections<Channel> {
     }
     this.#goOn();
   }
+}
+
+/** ICE servers as beacons name them, a few of each, as far as they can be read: what is wrong costs itself. */
+function readIceServers(named: unknown[]): RTCIceServer[] {
+  return named.flatMap((value) => {
+    const servers: unknown = JSON.parse(canonical((value as Json) ?? null));
+    return (Array.isArray(servers) ? servers.slice(0, ICE_SERVERS_MAX) : []).flatMap((server) => {
+      const { urls, username, credential } = Object(server);
+      const list = [urls].flat();
+      const isGood = list.length <= ICE_SERVERS_MAX && list.every((url) => /^(stun|turn)s?:[ -~]{1,255}$/.test(url));
+      return isGood ? [{ urls, ...(username && { username: `${username}`, credential: `${credential}` }) }] : [];
+    });
+  });
 }
 
 /** A code of a beacon's or this library's; of anything else, that WebRTC did not do what it should. */

@@ -47,6 +47,8 @@ export interface SignalCarrier {
    * @returns Ends that.
    */
   onSignal(listener: (text: string) => void): () => void;
+  /** Gives what beacons say of ICE servers for this peer, unread. Never rejects. */
+  iceServers(): Promise<unknown[]>;
 }
 
 export interface Live extends SignalCarrier {
@@ -197,6 +199,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
       });
       await within(delivered, SIGNAL_PATIENCE_MS);
     },
+    iceServers: () => Promise.all(connections.map((connection) => connection.relay())),
     onSignal(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

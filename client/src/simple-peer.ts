@@ -2,7 +2,6 @@
 // sides confirm their keys before an application gets the peer.
 
 import {
-  type Carrier,
   type Connection as ConnectionTo,
   Connections as ConnectionsBy,
   type ConnectionsOptions,
@@ -12,12 +11,14 @@ import {
   GATHERING_MS,
   Inbox,
 } from "./connections.js";
+import type { SignalCarrier } from "./live.js";
 import type { Rendezvous } from "./rendezvous.js";
 import { trimDescription } from "./signal.js";
 import { Refusal } from "./ticket.js";
 
 export { ConnectionError } from "./connections.js";
-export type { Carrier, ConnectionsStatus } from "./connections.js";
+export type { ConnectionsStatus } from "./connections.js";
+export type { SignalCarrier } from "./live.js";
 export type { Claim } from "./signal.js";
 
 /** What is needed of simple-peer's `Peer`. */
@@ -53,7 +54,7 @@ export class Connections<Peer extends SimplePeer> extends ConnectionsBy<Peer> {
    */
   constructor(
     rendezvous: Rendezvous,
-    carrier: Carrier,
+    carrier: SignalCarrier,
     SimplePeer: new (options: any) => Peer,
     options: SimplePeerOptions<Peer> = {},
   ) {

@@ -1,7 +1,6 @@
 // Data channels between present peers, by the platform's own WebRTC: an entry point of its own.
 
 import {
-  type Carrier,
   GATHERING_MS,
   Inbox,
   type Connection as ConnectionTo,
@@ -11,12 +10,14 @@ import {
   type EndpointEvents,
   type EndpointOptions,
 } from "./connections.js";
+import type { SignalCarrier } from "./live.js";
 import type { Rendezvous } from "./rendezvous.js";
 import { CANDIDATES_MAX, isUseful, readDescription, trimDescription } from "./signal.js";
 import { Refusal } from "./ticket.js";
 
 export { ConnectionError } from "./connections.js";
-export type { Carrier, ConnectionsStatus } from "./connections.js";
+export type { ConnectionsStatus } from "./connections.js";
+export type { SignalCarrier } from "./live.js";
 export type { Claim } from "./signal.js";
 
 export type WebRtcOptions = ConnectionsOptions<RTCDataChannel>;
@@ -31,7 +32,7 @@ const BATCH_MS = 300;
  */
 export class Connections extends ConnectionsBy<RTCDataChannel> {
   /** @param carrier The client of live presence: it carries the signals. */
-  constructor(rendezvous: Rendezvous, carrier: Carrier, options: WebRtcOptions = {}) {
+  constructor(rendezvous: Rendezvous, carrier: SignalCarrier, options: WebRtcOptions = {}) {
     super(rendezvous, carrier, options, (events, endpointOptions) => new NativeEndpoint(events, endpointOptions));
   }
 }

@@ -1,11 +1,12 @@
 // y-webrtc without signalling servers: an entry point of its own. Its provider gets connections to the peers that
 // `rendezvous` finds, each to a peer that has proved its key.
 
-import { type Carrier, Connections as ConnectionsBy, type ConnectionsOptions } from "./connections.js";
+import { Connections as ConnectionsBy, type ConnectionsOptions } from "./connections.js";
+import type { SignalCarrier } from "./live.js";
 import type { Rendezvous } from "./rendezvous.js";
 import { type SimplePeer, SimplePeerEndpoint } from "./simple-peer.js";
 
-export type { Carrier } from "./connections.js";
+export type { SignalCarrier } from "./live.js";
 
 /** What is needed of y-webrtc's `WebrtcConn`. */
 export interface YWebrtcConnection {
@@ -40,7 +41,7 @@ const SILENT = { send() {} };
  */
 export async function connectProvider(
   rendezvous: Rendezvous,
-  carrier: Carrier,
+  carrier: SignalCarrier,
   provider: YWebrtcProvider,
   { WebrtcConn, accept = () => true, ...options }: ConnectProviderOptions,
 ): Promise<() => void> {

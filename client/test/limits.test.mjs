@@ -13,6 +13,7 @@ const RATE = "a beacon's rate limit, which a client hears of as THROTTLED";
 const PACE = "a beacon says with each answer when to announce again; a client believes it within bounds of its own";
 const BODY = "what a beacon reads of a request; a client writes far less";
 const OTHERS = "for publishers and beacons alone";
+const GUEST = "of the door for goop2's peers, which are not this client's";
 const LIVE = "of GET /live, which the client does not open";
 
 const SIGNAL = "a beacon's limit of signals, which a client hears of as SIGNAL_TIME, TOO_FAST or PEER_BUSY";
@@ -73,6 +74,22 @@ const WITHOUT = {
   LIVE_ID_MIN_BYTES: LIVE,
   LIVE_ID_MAX_BYTES: LIVE,
   LIVE_WORDS: LIVE,
+  GUESTS: GUEST,
+  GUESTS_PER_HOUSEHOLD: GUEST,
+  GUEST_CONNECTIONS: GUEST,
+  GUEST_CONNECTIONS_PER_HOUSEHOLD: GUEST,
+  GUEST_BODY_MAX_BYTES: GUEST,
+  GUEST_CONTENT_MAX_BYTES: GUEST,
+  GUEST_FIELD_MAX_BYTES: GUEST,
+  GUEST_ADDRESSES_READ: GUEST,
+  GUEST_ADDRESSES: GUEST,
+  GUEST_ADDRESS_MAX_BYTES: GUEST,
+  GUEST_MESSAGE_INTERVAL: GUEST,
+  GUEST_MESSAGES_AT_ONCE: GUEST,
+  GUEST_SILENCE: GUEST,
+  GUEST_REPETITION: GUEST,
+  GUEST_SOCKET_PING: GUEST,
+  GUEST_SOCKET_SILENCE: GUEST,
 };
 
 /** @returns {Map<string, string>} Expressions by name. */

@@ -70,6 +70,11 @@ Limits:
   LIVE_FRAMES, LIVE_VIEWERS
                            see contrib/rendezvous-beacon.toml
 
+goop2's peers, which sign nothing:
+  GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)
+  GOOP2_RELAY              the relay's addresses, each with /p2p/NAME at its end
+                           (none)
+
 Examples:
   PORT=0 rendezvous-beacon serve
       any free port; the first line of the log has its number

@@ -14,9 +14,11 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::call::Call;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
@@ -183,6 +185,12 @@ impl Communities {
                 }
             }
         }
+    }
+
+    /// Returns whether a ticket of this key is listed in a community. One whose object is not in memory lists nobody.
+    pub(crate) fn lists(&self, now: UnixMillis, name: &str, key: &PublicKey) -> bool {
+        let present = self.slots.get(name).and_then(|slot| slot.present.as_ref());
+        present.is_some_and(|present| present.object.lists(now, key))
     }
 
     /// Does what is due.
@@ -440,7 +448,6 @@ mod tests {
     use rendezvous_protocol::key::PrivateKey;
     use rendezvous_protocol::network::Client;
     use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
-    use rendezvous_protocol::time::UnixMillis;
     use rendezvous_service::call::Handed;
     use rendezvous_service::live::Opening;
     use rendezvous_service::note::{Details, Note};

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::network::Client;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::admin::Refusals;
@@ -19,6 +20,7 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
+use rendezvous_service::goop2::{Door, RoomCall};
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
@@ -29,6 +31,7 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
+use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
 use crate::measurements::{LoopFigures, Measurements};
@@ -41,6 +44,8 @@ pub(crate) enum Mail {
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
     /// Something of a connection of `GET /live`, for an object that the loop owns.
     Live { object: String, id: ConnectionId, mail: LiveMail },
+    /// Something for a room that the loop owns.
+    Guest { community: String, mail: GuestMail },
     /// What the loop has counted is wanted.
     Figures(oneshot::Sender<LoopFigures>),
     /// Connections are to end when their requests are answered. Said back when all have.
@@ -52,6 +57,7 @@ pub(crate) enum Mail {
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    door: Option<Door>,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -67,6 +73,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
+        door: Option<Door>,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -74,9 +81,9 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, platform, secret))).collect();
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, door.as_ref(), platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+        Self { config, door, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.
@@ -100,7 +107,7 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let make = || new_edge(&self.config, self.platform, self.secret);
+        let make = || new_edge(&self.config, self.door.as_ref(), self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -127,7 +134,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
     }
 
     fn send(&self, index: usize, mail: Mail) -> bool {
@@ -178,8 +185,12 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, platform: Platform, secret: Secret) -> Edge {
-    Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn()
+fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
+    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
+    match door {
+        Some(door) => edge.with_goop2(door.clone()),
+        None => edge,
+    }
 }
 
 /// A list that is on its way, and who waits for it.
@@ -192,6 +203,7 @@ pub(crate) struct EventLoop {
     pub(crate) communities: RefCell<Communities>,
     pub(crate) connections: Connections,
     pub(crate) live: LiveTasks,
+    rooms: RefCell<Rooms>,
     pub(crate) measurements: RefCell<Measurements>,
     lists: RefCell<HashMap<String, Waiting>>,
 }
@@ -205,6 +217,7 @@ impl EventLoop {
             communities: RefCell::new(communities),
             connections: Connections::default(),
             live: LiveTasks::default(),
+            rooms: RefCell::default(),
             measurements: RefCell::default(),
             lists: RefCell::default(),
         }
@@ -244,6 +257,36 @@ impl EventLoop {
             // A loop that has ended has no connections any more.
             self.shared.send(owner, Mail::Live { object: object.to_owned(), id, mail });
         }
+    }
+
+    /// Tells a room something, here or where it is.
+    pub(crate) fn send_guest(&self, community: &str, mail: GuestMail) {
+        let owner = self.shared.owner(community);
+        if owner == self.index {
+            self.take_guest(Moment::now(), community, mail);
+        } else {
+            // A loop that has ended has no rooms any more.
+            self.shared.send(owner, Mail::Guest { community: community.to_owned(), mail });
+        }
+    }
+
+    /// Takes what a room is told that the loop owns.
+    pub(crate) fn take_guest(&self, now: Moment, community: &str, mail: GuestMail) {
+        let is_listed = |key: &PublicKey| self.communities.borrow().lists(now.unix, community, key);
+        self.rooms.borrow_mut().take(now.unix, community, mail, is_listed);
+    }
+
+    /// Asks a room, here or where it is.
+    pub(crate) async fn ask_room(&self, community: &str, call: RoomCall) -> Result<Answer, ObjectError> {
+        let (answer, answered) = oneshot::channel();
+        self.send_guest(community, GuestMail::Ask { call, answer });
+        answered.await.map_err(|_| ObjectError::Runtime("the room of the community's guests has ended".to_owned()))
+    }
+
+    /// Does what is due in the rooms that the loop owns.
+    pub(crate) fn handle_guests(&self, now: Moment) {
+        let is_listed = |name: &str, key: &PublicKey| self.communities.borrow().lists(now.unix, name, key);
+        self.rooms.borrow_mut().handle_deadlines(now.unix, is_listed);
     }
 
     /// Fetches an object's list, or waits for one that is on its way to another request.

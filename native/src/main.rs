@@ -12,6 +12,7 @@ mod communities;
 mod connections;
 mod event_loop;
 mod failure;
+mod goop2;
 mod journal;
 mod live;
 mod measurements;

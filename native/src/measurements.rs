@@ -128,7 +128,7 @@ pub(crate) fn write(all: &[LoopFigures], named: &BTreeSet<Community>, rows: Opti
         text.single("rendezvous_rows", "gauge", "Communities in the state.", rows);
     }
     text.single("rendezvous_connections", "gauge", "Connections that are open.", connections);
-    text.single("rendezvous_live_connections", "gauge", "Of these, such of GET /live.", live_connections);
+    text.single("rendezvous_live_connections", "gauge", "Of these, such of GET /live and of guests.", live_connections);
     text.family("rendezvous_request_seconds", "histogram", "Time from the head of a request to its answer.");
     for (path, histogram) in PATHS.iter().zip(&total.seconds) {
         let name = "rendezvous_request_seconds";

@@ -56,7 +56,9 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
                 shared.with_operator_edge(edge, |edge| fetch.resume(edge, unix_now(), || list))
             }
             // An edge for the operator asks for nothing else.
-            Step::ReadBody(_) | Step::Verify(_) | Step::Relay(_) | Step::OpenLive(_) => return internal(unix_now()),
+            Step::ReadBody(_) | Step::Verify(_) | Step::Relay(_) | Step::OpenLive(_) | Step::Guest(_) => {
+                return internal(unix_now());
+            }
         };
     }
 }

@@ -17,11 +17,12 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
-use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::edge::{Head, Step};
+use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
@@ -30,6 +31,7 @@ use crate::admission::Admitted;
 use crate::clock::unix_now;
 use crate::connections::ResponseBody;
 use crate::event_loop::EventLoop;
+use crate::goop2::GuestTask;
 use crate::journal;
 use crate::live::{self, Live, NotOpened};
 use crate::page;
@@ -54,12 +56,14 @@ pub(crate) async fn respond(
         (Answered::Answer(answer), _) => to_response(answer).map(Either::Left),
         (Answered::Live(live), Some(upgrade)) => {
             tokio::task::spawn_local(live.serve_socket(upgrade, admitted));
-            let mut response = Response::new(Either::Left(Full::default()));
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            *response.headers_mut() = live::handshake(&head.headers);
-            response
+            switching_protocols(&head.headers)
         }
         (Answered::Live(live), None) => event_stream(live.serve_stream(admitted)),
+        (Answered::Guest(guest), Some(upgrade)) if guest.is_socket() => {
+            tokio::task::spawn_local(guest.serve_socket(upgrade, admitted));
+            switching_protocols(&head.headers)
+        }
+        (Answered::Guest(guest), _) => event_stream(guest.serve_stream(admitted)),
     };
     // A length beside chunks is dropped by hyper. Whatever another reader of this connection takes for the rest of the
     // body, or for the next request, is not read as either (RFC 9112, section 6.1).
@@ -73,6 +77,7 @@ pub(crate) async fn respond(
 enum Answered {
     Answer(Answer),
     Live(Box<Live>),
+    Guest(Box<GuestTask>),
 }
 
 async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answered {
@@ -124,11 +129,34 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             }
             Some(Step::ReadBody(read)) => {
                 let body = match body.take() {
-                    Some(body) => read_body(body).await,
+                    Some(body) => read_body(body, BODY_MAX_BYTES).await,
                     None => Err(RequestError::BodyBrokenOff),
                 };
                 shared.with_edge(edge, |edge| read.resume(edge, unix_now(), body))
             }
+            Some(Step::Guest(guest)) => match *guest {
+                GuestStep::ReadPresence(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, GUEST_BODY_MAX_BYTES).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_presence(read, body))
+                }
+                GuestStep::Ask(ask) => {
+                    let community = ask.community().to_string();
+                    let answer = event_loop.ask_room(&community, ask.into_call()).await;
+                    return Answered::Answer(answer.unwrap_or_else(|error| {
+                        journal::failure("request_failed", &error);
+                        internal(unix_now())
+                    }));
+                }
+                GuestStep::Open(open) => {
+                    return match GuestTask::open(event_loop, open).await {
+                        Ok(guest) => Answered::Guest(Box::new(guest)),
+                        Err(answer) => Answered::Answer(answer),
+                    };
+                }
+            },
             Some(Step::Verify(verify)) => {
                 // Not in the lock: this is most of the work.
                 let holds = verify.ticket().verify_signature();
@@ -150,6 +178,14 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
     }
 }
 
+/// Makes the answer after which a connection is a WebSocket.
+fn switching_protocols(headers: &HeaderMap) -> Response<ResponseBody> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = live::handshake(headers);
+    response
+}
+
 /// Makes the answer that is an event stream. Its connection ends with it.
 fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Right(body));
@@ -162,15 +198,15 @@ fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
     response
 }
 
-/// Reads the body, keeping at most [`BODY_MAX_BYTES`].
-async fn read_body(mut body: Incoming) -> Result<Vec<u8>, RequestError> {
+/// Reads the body, keeping at most so many bytes.
+async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestError> {
     let read = async {
         let (mut kept, mut length) = (Vec::new(), 0_usize);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| RequestError::BodyBrokenOff)?;
             let Some(data) = frame.data_ref() else { continue };
             length = length.saturating_add(data.len());
-            if length <= BODY_MAX_BYTES {
+            if length <= most {
                 kept.extend_from_slice(data);
             } else if length > BODY_MAX_READ_BYTES {
                 // A client that is still sending when the answer comes sees a broken connection, not the answer. So what
@@ -178,7 +214,7 @@ async fn read_body(mut body: Incoming) -> Result<Vec<u8>, RequestError> {
                 break;
             }
         }
-        if length <= BODY_MAX_BYTES { Ok(kept) } else { Err(RequestError::BodyTooLarge) }
+        if length <= most { Ok(kept) } else { Err(RequestError::BodyTooLarge) }
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(RequestError::BodyTimeout))
 }

@@ -109,7 +109,7 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared = Shared::new(config, names, edges, secret, loops.into(), most_connections());
+        let shared = Shared::new(config, settings.door.clone(), names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_service::goop2::{self, Door};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
@@ -66,6 +67,8 @@ impl SettingsError {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    /// The door for goop2's peers, if one is opened.
+    pub(crate) door: Option<Door>,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -99,7 +102,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES)
 }
 
 impl Settings {
@@ -141,6 +144,7 @@ impl Settings {
         };
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse(text).map_err(in_error)?;
+        let door = Door::parse(&config, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -179,6 +183,7 @@ impl Settings {
         };
         Ok(Self {
             config,
+            door,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

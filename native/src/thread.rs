@@ -81,6 +81,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 Some(Mail::Live { object, id, mail }) => {
                     this.communities.borrow_mut().take_live(Moment::now(), &object, id, mail);
                 }
+                Some(Mail::Guest { community, mail }) => this.take_guest(Moment::now(), &community, mail),
                 Some(Mail::Figures(figures)) => {
                     let _ = figures.send(this.figures());
                 }
@@ -95,6 +96,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
             _ = ticks.tick() => {
                 let now = Moment::now();
                 this.communities.borrow_mut().handle_deadlines(now);
+                this.handle_guests(now);
                 if sweep_at <= now.instant {
                     sweep_at = now.instant + SWEEP;
                     this.connections.close_idle(now.instant, this.shared.admission.is_scarce());

@@ -21,6 +21,12 @@ write(
   "capsule",
   [...read("capsules.json"), ...read("trust.json")].map(({ name, file }) => [name, file]),
 );
+const guest = { type: "online", peerId: "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X", ts: 1_700_000_000_000 };
+const addrs = ["/ip4/203.0.113.7/tcp/4001", "/ip4/203.0.113.7/udp/4001/quic-v1/webtransport/certhash/uEiA", "/dns4/a.example/tcp/443"];
+write("presence", [
+  ["shortest", JSON.stringify(guest)],
+  ["full", JSON.stringify({ ...guest, content: "a", avatarHash: "b", videoDisabled: true, activeTemplate: "c", addrs, publicKey: "d", encryptionSupported: true, goopClientVersion: "e" })],
+]);
 write(
   "signal",
   read("signals.json").flatMap(({ name, signal }) => (signal === undefined ? [] : [[name, signal]])),

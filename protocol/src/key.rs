@@ -122,6 +122,12 @@ impl PublicKey {
         !has_small_order(&self.0) && signature.first_chunk().is_some_and(|r| !has_small_order(r))
     }
 
+    /// Returns whether the bytes are a point of the curve, and not one of small order: whether there can be a private key
+    /// for them that is of use.
+    pub(crate) fn is_usable(&self) -> bool {
+        !has_small_order(&self.0) && VerifyingKey::from_bytes(&self.0).is_ok()
+    }
+
     /// Checks `signature` over `message` under the strict rule of this module.
     ///
     /// # Errors

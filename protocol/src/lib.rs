@@ -12,6 +12,7 @@ pub mod code;
 pub mod community;
 pub mod fields;
 pub mod freshness;
+pub mod goop2;
 pub mod kept_lists;
 pub mod key;
 pub mod limits;

@@ -256,3 +256,51 @@ pub const LIVE_WORDS: usize = 2 * ROSTER_CAPACITY;
 /// Records that one connection keeps for its object, its own one among them: the largest takes 2,100 bytes, and of the
 /// 16,384 that Cloudflare gives a connection half are used.
 pub const LIVE_RECORDS_KEPT: usize = 3;
+
+/// Guests of one community.
+pub const GUESTS: usize = 64;
+
+/// Of these, guests of one household. A site has twice that, a provider a quarter of all.
+pub const GUESTS_PER_HOUSEHOLD: usize = 4;
+
+/// Connections of one community's guests: two of each, because a client opens the next before the last has ended.
+pub const GUEST_CONNECTIONS: usize = 2 * GUESTS;
+
+/// Of these, connections of one household.
+pub const GUEST_CONNECTIONS_PER_HOUSEHOLD: usize = 2 * GUESTS_PER_HOUSEHOLD;
+
+/// Bytes of a guest's message.
+pub const GUEST_BODY_MAX_BYTES: usize = 16_384;
+
+/// Bytes of what a guest says of itself in one line.
+pub const GUEST_CONTENT_MAX_BYTES: usize = 4_096;
+
+/// Bytes of each other text of a guest.
+pub const GUEST_FIELD_MAX_BYTES: usize = 256;
+
+/// Addresses in a guest's message.
+pub const GUEST_ADDRESSES_READ: usize = 20;
+
+/// Addresses of a guest that are passed on.
+pub const GUEST_ADDRESSES: usize = 8;
+
+/// Bytes of an address of a guest.
+pub const GUEST_ADDRESS_MAX_BYTES: usize = 256;
+
+/// Time in which a guest gains one message more: 60 a minute.
+pub const GUEST_MESSAGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Messages that a guest may send at once.
+pub const GUEST_MESSAGES_AT_ONCE: u64 = 60;
+
+/// A guest of whom nothing is heard for so long is gone.
+pub const GUEST_SILENCE: Duration = Duration::from_secs(30);
+
+/// How often a guest is told to the others anew: they forget one of whom they hear nothing for 20 s.
+pub const GUEST_REPETITION: Duration = Duration::from_secs(15);
+
+/// A guest's socket to which nothing was sent for so long is sent a ping.
+pub const GUEST_SOCKET_PING: Duration = Duration::from_secs(5);
+
+/// A guest's socket from which nothing comes for so long ends.
+pub const GUEST_SOCKET_SILENCE: Duration = Duration::from_secs(15);

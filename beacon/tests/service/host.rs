@@ -234,7 +234,7 @@ impl Beacon {
                     });
                     fetch.resume(&mut self.edge, at(self.now), || list)
                 }
-                Step::OpenLive(open) => panic!("not a request that is answered: {open:?}"),
+                other @ (Step::OpenLive(_) | Step::Guest(_)) => panic!("not a request that is answered: {other:?}"),
             };
         };
         self.notes.extend(self.edge.take_notes());

@@ -5,6 +5,7 @@
 mod community;
 mod edge;
 mod front;
+mod guests;
 mod host;
 mod live;
 mod signals;

@@ -26,13 +26,14 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::unix_now;
 use crate::event_loop::{EventLoop, Shared};
+use crate::goop2::GuestMail;
 use crate::live::mailbox::{LiveMail, Mailbox};
 
 /// Time in which a client has to take what is written. It is that in which it has to acknowledge.
-const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
+pub(crate) const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
 
 /// Time in which a client has to answer a close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads what a request wants its connection to become (RFC 6455, section 4.2.1).
 pub(crate) fn upgrade_of(headers: &HeaderMap) -> Upgrade {
@@ -62,10 +63,10 @@ pub(crate) fn handshake(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Counts a connection for as long as its task runs.
-struct Counted(Rc<EventLoop>);
+pub(crate) struct Counted(Rc<EventLoop>);
 
 impl Counted {
-    fn new(event_loop: &Rc<EventLoop>) -> Self {
+    pub(crate) fn new(event_loop: &Rc<EventLoop>) -> Self {
         event_loop.live.count(1);
         Self(Rc::clone(event_loop))
     }
@@ -82,6 +83,8 @@ struct Place {
     event_loop: Rc<EventLoop>,
     object: String,
     id: ConnectionId,
+    /// Whether a room of guests knows the connection too.
+    watches_guests: bool,
 }
 
 impl Place {
@@ -93,6 +96,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.send(LiveMail::Call(LiveCall::Closed));
+        if self.watches_guests {
+            self.event_loop.send_guest(&self.object, GuestMail::Closed { id: self.id });
+        }
     }
 }
 
@@ -126,7 +132,8 @@ impl Live {
         }
         let counted = Counted::new(event_loop);
         let id = event_loop.live.next_id(event_loop.index());
-        let place = Place { event_loop: Rc::clone(event_loop), object: step.object().to_owned(), id };
+        let object = step.object().to_owned();
+        let place = Place { event_loop: Rc::clone(event_loop), object, id, watches_guests: step.watches_guests() };
         let mailbox = Arc::new(Mailbox::default());
         let (answer, admitted) = oneshot::channel();
         place.send(LiveMail::Open { opening: step.opening().clone(), mailbox: Arc::clone(&mailbox), answer });
@@ -134,6 +141,10 @@ impl Live {
             Ok(Ok(())) => {}
             Ok(Err(full)) => return Err((step, NotOpened::Full(full))),
             Err(_) => return Err((step, NotOpened::Failed("the object of the community has ended".to_owned()))),
+        }
+        if step.watches_guests() {
+            let mail = GuestMail::Watch { id, mailbox: Arc::clone(&mailbox) };
+            event_loop.send_guest(step.object(), mail);
         }
         let connection = step.admitted(unix_now(), challenge);
         Ok(Self { place, edge, connection, mailbox, _counted: counted })
@@ -161,7 +172,7 @@ impl Live {
         // The answer to the client's own close, if that is why.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
         if let Some(code) = code {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, close(&mut socket, code)).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, close(&mut socket, code.as_u16(), code.reason())).await;
         }
         drop(guard);
     }
@@ -269,8 +280,8 @@ impl Live {
 }
 
 /// Says the end, and waits for the client to say so too, reading nothing else.
-async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: CloseCode) {
-    let frame = CloseFrame { code: code.as_u16().into(), reason: code.reason().into() };
+pub(crate) async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16, reason: &'static str) {
+    let frame = CloseFrame { code: code.into(), reason: reason.into() };
     if socket.send(Message::Close(Some(frame))).await.is_err() {
         return;
     }

@@ -4,6 +4,6 @@ mod connection;
 mod mailbox;
 mod tasks;
 
-pub(crate) use connection::{Live, NotOpened, handshake, upgrade_of};
+pub(crate) use connection::{CLOSE_TIMEOUT, Counted, Live, NotOpened, WRITE_TIMEOUT, close, handshake, upgrade_of};
 pub(crate) use mailbox::{LiveMail, Mailbox};
 pub(crate) use tasks::LiveTasks;

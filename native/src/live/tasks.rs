@@ -1,4 +1,4 @@
-//! How many connections of `GET /live` one event loop has, and their common end.
+//! How many connections of `GET /live`, and of goop2's door, one event loop has, and their common end.
 
 use std::cell::Cell;
 
@@ -27,7 +27,7 @@ impl LiveTasks {
     }
 
     /// Waits until they are asked to.
-    pub(super) async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         let drained = self.drain.notified();
         if !self.is_draining.get() {
             drained.await;
@@ -40,7 +40,7 @@ impl LiveTasks {
     }
 
     /// Returns a number that no other connection of the process has.
-    pub(super) fn next_id(&self, loop_index: usize) -> ConnectionId {
+    pub(crate) fn next_id(&self, loop_index: usize) -> ConnectionId {
         let number = self.opened.get();
         self.opened.set(number.wrapping_add(1));
         ConnectionId(u64::try_from(loop_index).unwrap_or_default() << 32 | u64::from(number))

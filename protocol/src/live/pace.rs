@@ -69,6 +69,11 @@ impl FrameRate {
         due
     }
 
+    /// Returns when [`FrameRate::take`] is to be called next, if anything has changed.
+    pub const fn due_at(&self) -> Option<UnixMillis> {
+        self.due_at
+    }
+
     /// Notes that nobody is there to be sent anything.
     pub const fn stop(&mut self) {
         self.due_at = None;
