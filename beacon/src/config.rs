@@ -1,6 +1,5 @@
 //! The operator's variables, read once into one typed value.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
@@ -11,6 +10,7 @@ use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::TicketRules;
 
 /// Holds everything that an operator decides.
@@ -19,13 +19,13 @@ pub struct Config {
     /// The community of a request that names none.
     pub default_community: Community,
     communities: Communities,
-    known_communities: BTreeSet<Community>,
+    known_communities: SortedSet<Community>,
     /// The only origins whose pages may announce; all, where absent.
-    pub origins: Option<BTreeSet<Origin>>,
+    pub origins: Option<SortedSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
-    trusted_keys: Option<BTreeSet<PublicKey>>,
+    trusted_keys: Option<SortedSet<PublicKey>>,
     /// Keys whose tickets are refused; none, where absent.
-    revoked_keys: Option<BTreeSet<PublicKey>>,
+    revoked_keys: Option<SortedSet<PublicKey>>,
     ticket_max_lifetime: Duration,
     announce_interval: Duration,
     /// When a peer is asked to announce again.
@@ -45,7 +45,7 @@ pub struct Config {
     /// What the operator tells everybody.
     pub notice: Notice,
     /// The communities of which the page and the info document speak. No other one is ever named there.
-    pub listed_communities: BTreeSet<Community>,
+    pub listed_communities: SortedSet<Community>,
     /// How many connections there may be on `GET /live`.
     pub live_limits: LiveLimits,
     /// Frames after which a connection ends, so that its client opens another one; absent, it does not.
@@ -242,7 +242,7 @@ pub fn near_miss(name: &str, known: impl IntoIterator<Item = &'static str>) -> O
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Communities {
     DefaultAlone,
-    These(BTreeSet<Community>),
+    These(SortedSet<Community>),
     All,
 }
 
@@ -320,7 +320,7 @@ impl Config {
         {
             return Err(variables.error("LISTED_COMMUNITIES", LISTED));
         }
-        let mut known_communities = BTreeSet::new();
+        let mut known_communities = SortedSet::new();
         if let Communities::These(served) = &communities {
             known_communities.clone_from(served);
         } else {
@@ -408,12 +408,12 @@ impl Config {
     }
 
     /// Returns the communities that are served and that the configuration names.
-    pub(crate) const fn known_communities(&self) -> &BTreeSet<Community> {
+    pub(crate) const fn known_communities(&self) -> &SortedSet<Community> {
         &self.known_communities
     }
 
     /// Returns the communities that the configuration names, the default one among them.
-    pub fn named_communities(&self) -> BTreeSet<Community> {
+    pub fn named_communities(&self) -> SortedSet<Community> {
         let mut named = self.known_communities.clone();
         named.insert(self.default_community.clone());
         named
@@ -533,11 +533,11 @@ fn is_plain(text: &str, max_bytes: usize) -> bool {
 
 /// Reads a comma-separated list; none, where it is empty.
 #[expect(clippy::option_option, reason = "a list that cannot be read is not a list that is not there")]
-fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
+fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<SortedSet<T>>> {
     if text.is_empty() {
         return Some(None);
     }
-    let mut items = BTreeSet::new();
+    let mut items = SortedSet::new();
     for item in text.split(',') {
         // One by one, because collecting them would sort them first, by 5 kB of code for each kind.
         items.insert(parse(item.trim())?);
@@ -565,11 +565,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         variable: &'static str,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<BTreeSet<T>>, ConfigError> {
+    ) -> Result<Option<SortedSet<T>>, ConfigError> {
         self.one(variable, "", expected, |text| list(text, parse))
     }
 
-    fn keys(&self, variable: &'static str) -> Result<Option<BTreeSet<PublicKey>>, ConfigError> {
+    fn keys(&self, variable: &'static str) -> Result<Option<SortedSet<PublicKey>>, ConfigError> {
         self.list(variable, PUBLIC_KEYS, |text| PublicKey::from_text(text).ok())
     }
 
@@ -630,6 +630,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -659,7 +661,7 @@ mod tests {
         assert!(!config.serves(&Community::new("c").unwrap()));
         let config = parse(&[("ORIGINS", "https://a.example, HTTPS://B.example:443")]).unwrap();
         let expected = ["https://a.example", "https://b.example"].map(|origin| Origin::parse(origin).unwrap());
-        assert_eq!(config.origins, Some(BTreeSet::from(expected)));
+        assert_eq!(config.origins, Some(SortedSet::from_iter(expected)));
         assert_eq!(parse(&[]).unwrap().origins, None);
     }
 

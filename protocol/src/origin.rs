@@ -4,7 +4,7 @@
 //! browser sends no such header, or any: this keeps pages of others from lending their visitors' networks, and nothing
 //! else.
 
-use std::collections::BTreeSet;
+use crate::sorted_set::SortedSet;
 
 /// Holds an origin (RFC 6454): a scheme, a host, and a port unless it is the scheme's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ impl Origin {
 /// Returns whether a page of another origin than those `allowed` sent a request with this `Origin` header. Where
 /// nothing is said of origins none is foreign, and neither is a request without the header. `null`, which browsers send
 /// for a page that hides its origin, is.
-pub fn is_foreign(allowed: Option<&BTreeSet<Origin>>, header: Option<&str>) -> bool {
+pub fn is_foreign(allowed: Option<&SortedSet<Origin>>, header: Option<&str>) -> bool {
     match (allowed, header) {
         (Some(allowed), Some(header)) => !Origin::parse(header).is_some_and(|origin| allowed.contains(&origin)),
         _ => false,
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_page_of_another_origin_is_foreign() {
-        let allowed: BTreeSet<_> =
+        let allowed: SortedSet<_> =
             ["https://a.example", "https://b.example:8443"].into_iter().filter_map(Origin::parse).collect();
         for (header, expected) in [
             (None, false),
