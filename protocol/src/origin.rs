@@ -13,7 +13,8 @@ pub struct Origin(String);
 impl Origin {
     /// Reads `scheme://host` or `scheme://host:port`, in any case, and nothing more: no path, no wildcard, no user.
     pub fn parse(text: &str) -> Option<Self> {
-        let (scheme, authority) = text.split_once("://")?;
+        let (scheme, rest) = text.split_once(':')?;
+        let authority = rest.strip_prefix("//")?;
         let mut letters = scheme.bytes();
         let is_scheme = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
             && letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
@@ -53,7 +54,7 @@ impl Origin {
 
     /// Returns the host, an IPv6 address in brackets.
     pub fn host(&self) -> &str {
-        let authority = self.0.split_once("://").map_or("", |(_, authority)| authority);
+        let authority = self.0.split_once(':').map_or("", |(_, rest)| rest.trim_start_matches('/'));
         match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => host,
             _ => authority,
