@@ -17,7 +17,7 @@ use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Request, Response};
 
-use crate::environment::{Failure, clock, config, random, random_secret};
+use crate::environment::{Failure, clock, config, millis, random, random_secret};
 use crate::waiting::{after, answered};
 use crate::{journal, live, respond, runtime};
 
@@ -150,10 +150,6 @@ impl Host {
     }
 }
 
-fn millis(millis: u64) -> u32 {
-    u32::try_from(millis).unwrap_or(u32::MAX)
-}
-
 fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
     if body.is_null() {
         return Err(RequestError::BodyBrokenOff);
@@ -185,6 +181,6 @@ fn object_error(error: JsValue) -> ObjectError {
     // Properties of the runtime's errors about objects.
     let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
     let is_busy = is("retryable") || is("overloaded");
-    let text = worker::Error::from(error).to_string();
+    let text = runtime::describe(&error);
     if is_busy { ObjectError::Busy(text) } else { ObjectError::Runtime(text) }
 }
