@@ -15,7 +15,7 @@ use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Request, Response};
 
-use crate::environment::{Failure, clock, config};
+use crate::environment::{Failure, clock, config, millis};
 use crate::isolate::with_edge;
 use crate::waiting::{after, answered};
 use crate::{live, respond, runtime};
@@ -124,10 +124,6 @@ impl Host {
     }
 }
 
-fn millis(millis: u64) -> u32 {
-    u32::try_from(millis).unwrap_or(u32::MAX)
-}
-
 fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
     if body.is_null() {
         return Err(RequestError::BodyBrokenOff);
@@ -159,6 +155,6 @@ fn object_error(error: JsValue) -> ObjectError {
     // Properties of the runtime's errors about objects.
     let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
     let is_busy = is("retryable") || is("overloaded");
-    let text = worker::Error::from(error).to_string();
+    let text = runtime::describe(&error);
     if is_busy { ObjectError::Busy(text) } else { ObjectError::Runtime(text) }
 }
