@@ -23,11 +23,10 @@ use crate::config::Config;
 /// How long credentials are good for.
 pub(crate) const TURN_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Credentials that the peers of one site may have at once, and in an hour.
-const SITE: TokenBucket = TokenBucket { interval: HOUR / 4, filling: HOUR };
+/// Credentials that the peers of one site may have: 4 at once, then one in 15 minutes.
+const SITE: TokenBucket = TokenBucket::new(Duration::from_secs(15 * 60), 4);
 
-const HOUR: u64 = 3_600_000;
-const DAY: u64 = 24 * HOUR;
+const DAY: u64 = 24 * 3_600_000;
 
 /// Holds credentials as a client hands them to its browser.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,16 +92,15 @@ impl Relay {
     /// Takes one from what a site and a day have left.
     fn take(&mut self, now: u64, site: NetworkHash) -> bool {
         let day = now / DAY;
-        if day > self.day {
+        // A clock that goes back over midnight gives no second day; one that goes back further was wrong.
+        if day > self.day || day.saturating_add(1) < self.day {
             (self.day, self.issued_today) = (day, 0);
         }
-        self.sites.retain(|_, full_at| now < *full_at);
-        let missing = SITE.missing(self.sites.get(&site).copied().unwrap_or_default(), now);
-        if self.issued_today >= self.per_day || SITE.wait(missing) > 0 {
+        self.sites.retain(|_, full_at| SITE.settle(full_at, now) > 0);
+        if self.issued_today >= self.per_day || SITE.take(self.sites.entry(site).or_insert(0), now).is_err() {
             return false;
         }
         self.issued_today += 1;
-        self.sites.insert(site, SITE.taken(missing, now));
         true
     }
 }
@@ -166,6 +164,7 @@ mod tests {
         NetworkHash::from_bytes(u64::from(number).to_be_bytes())
     }
 
+    const QUARTER: u64 = 15 * 60 * 1_000;
     const KEY: PublicKey = PublicKey::from_bytes([7; 32]);
 
     #[test]
@@ -196,10 +195,28 @@ mod tests {
         assert_eq!((0..100).filter(|number| relay.issue(at(0), site(*number), &KEY).is_some()).count(), 3);
     }
 
+    #[test]
+    fn a_clock_that_jumps_back_locks_nobody_out_and_gives_no_second_day_at_midnight() {
+        const HOUR: u64 = 4 * QUARTER;
+        let mut relay = relay("5", 1);
+        let issue = |relay: &mut Relay, millis: u64, number: u32| relay.issue(at(millis), site(number), &KEY).is_some();
+        let served = |relay: &mut Relay, millis: u64| (0..9).filter(|_| issue(relay, millis, 1)).count();
+        // 22:13 UTC, a year ahead.
+        let ahead = 365 * DAY;
+        assert_eq!(served(&mut relay, ahead), 4);
+        assert_eq!(served(&mut relay, 0), 0);
+        assert_eq!(served(&mut relay, QUARTER), 1);
+        assert!((2..9).filter(|number| issue(&mut relay, QUARTER, *number)).count() == 4, "the day has begun anew");
+        assert!(!issue(&mut relay, QUARTER, 9));
+        assert!(issue(&mut relay, 2 * HOUR, 10), "it is past midnight");
+        assert!((11..19).filter(|number| issue(&mut relay, HOUR, *number)).count() == 4, "and back");
+        assert!((20..29).all(|number| !issue(&mut relay, 2 * HOUR, number)), "and past it again");
+    }
+
     proptest! {
         /// The model counts what each site and each day had.
         #[test]
-        fn a_site_has_four_an_hour_and_a_day_has_its_number(
+        fn a_site_has_four_at_once_then_one_in_fifteen_minutes_and_a_day_has_its_number(
             steps in prop::collection::vec((0_u64..2_000_000, 0_u32..6), 1..300),
         ) {
             let mut relay = relay("40", 1);
@@ -208,13 +225,13 @@ mod tests {
             let mut left = BTreeMap::<u32, u64>::new();
             for (pause, number) in steps {
                 now += pause;
-                left.values_mut().for_each(|left| *left = (*left + pause).min(HOUR));
+                left.values_mut().for_each(|left| *left = (*left + pause).min(4 * QUARTER));
                 let day = at(now).as_u64() / DAY;
                 let today = issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day).count();
-                let of_site = left.entry(number).or_insert(HOUR);
-                let expected = today < 40 && *of_site >= HOUR / 4;
+                let of_site = left.entry(number).or_insert(4 * QUARTER);
+                let expected = today < 40 && *of_site >= QUARTER;
                 if expected {
-                    *of_site -= HOUR / 4;
+                    *of_site -= QUARTER;
                     issued.push((now, number));
                 }
                 prop_assert_eq!(relay.issue(at(now), site(number), &KEY).is_some(), expected);
