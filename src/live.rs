@@ -86,10 +86,10 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
             }
             event::BINARY => connection.refuse(CloseCode::Unsupported),
             event::TOO_LONG => connection.refuse(CloseCode::TooLong),
-            event::PUSHED => connection.take(now, pushed(&value)),
+            event::PUSHED => with_known_edge(|edge| connection.take(&mut edge.checks(), now, pushed(&value))),
             event::OBJECT_ENDED => {
                 let code = CloseCode::from_u16(value.as_f64().unwrap_or_default() as u16);
-                connection.take(now, Pushed::Close(code));
+                with_known_edge(|edge| connection.take(&mut edge.checks(), now, Pushed::Close(code)));
             }
             event::VERIFIED => {
                 if let Some(verify) = verifying.pop_front() {

@@ -78,17 +78,16 @@ pub enum LiveCall {
 impl LiveCall {
     /// Writes the call as text. [`LiveCall::Closed`] has none: a connection that has ended says so by itself.
     pub fn to_text(&self) -> Option<String> {
-        let name = |id: &Option<String>| id.clone().unwrap_or_default();
         match self {
             Self::Ticket { id, ticket } => {
                 let letter = match ticket.payload().purpose {
                     Purpose::Presence => 'P',
                     Purpose::Leave => 'L',
                 };
-                Some(format!("{letter}{}\n{}", name(id), ticket.as_json()))
+                Some(format!("{letter}{}\n{}", id_text(id), ticket.as_json()))
             }
             Self::Bind { id, claim: Claim { public_key, peer_id }, since } => {
-                Some(format!("B{}\n{}\n{public_key}\n{peer_id}", name(id), position_text(*since)))
+                Some(format!("B{}\n{}\n{public_key}\n{peer_id}", id_text(id), position_text(*since)))
             }
             Self::CatchUp(since) => Some(format!("C{}", position_text(*since))),
             Self::Signal(signal) => {
@@ -108,7 +107,7 @@ impl LiveCall {
     pub fn parse(text: &str) -> Result<Self, CallError> {
         let mut lines = text.split('\n');
         let (letter, first) = lines.next().and_then(|line| line.split_at_checked(1)).ok_or(CallError::Unknown)?;
-        let id = Some(first.to_owned()).filter(|id| !id.is_empty());
+        let id = read_id(first);
         let mut line = |cause| lines.next().ok_or(CallError::Malformed(cause));
         let mut ticket = |purpose| VerifiedTicket::trusted(line("no ticket")?, purpose).map_err(CallError::from);
         match letter {
@@ -152,6 +151,14 @@ fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
     Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(CallError::Malformed("no name"))? })
 }
 
+fn id_text(id: &Option<String>) -> &str {
+    id.as_deref().unwrap_or_default()
+}
+
+fn read_id(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|id| !id.is_empty())
+}
+
 fn position_text(position: Option<Position>) -> String {
     position.map(|position| position.to_string()).unwrap_or_default()
 }
@@ -188,8 +195,8 @@ pub struct Push {
 pub enum Pushed {
     /// A message, whatever else is sent.
     Reply(String),
-    /// The connection is bound, and this message says so.
-    Bound(String),
+    /// The connection is bound, as the message with this `id` asked.
+    Bound(Option<String>),
     /// A signal of another peer's: the message as it came.
     Signal(String),
     /// A frame that is sent to all viewers.
@@ -209,7 +216,7 @@ impl Pushed {
         };
         match self {
             Self::Reply(text) => Some(format!("R{text}")),
-            Self::Bound(text) => Some(format!("B{text}")),
+            Self::Bound(re) => Some(format!("B{}", id_text(re))),
             Self::Signal(text) => Some(format!("S{}", to_line(text))),
             Self::Frame(pushed) => Some(frame('F', pushed)),
             Self::CaughtUp(pushed) => Some(frame('C', pushed)),
@@ -226,7 +233,7 @@ impl Pushed {
         let (letter, rest) = line.split_at_checked(1).ok_or(CallError::Unknown)?;
         match letter {
             "R" => Ok(Self::Reply(rest.to_owned())),
-            "B" => Ok(Self::Bound(rest.to_owned())),
+            "B" => Ok(Self::Bound(read_id(rest))),
             "S" => Ok(Self::Signal(from_line(rest))),
             "F" => read_frame(rest).map(Self::Frame),
             "C" => read_frame(rest).map(Self::CaughtUp),

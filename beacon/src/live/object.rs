@@ -6,8 +6,8 @@ use std::time::Duration;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_RECORDS_KEPT};
 use rendezvous_protocol::live::{
-    Admission, Attachment, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage,
-    FrameRate, LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
+    Admission, Attachment, BeaconMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage, FrameRate,
+    LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
 };
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::roster::{Record, Roster};
@@ -330,7 +330,7 @@ impl LiveObject {
         let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) else { return };
         let is_first = entry.bound.replace(claim).is_none();
         self.attach(id);
-        push.push(Push { to: vec![id], what: Pushed::Bound(BoundMessage { re }.to_text()) });
+        push.push(Push { to: vec![id], what: Pushed::Bound(re.map(str::to_owned)) });
         if is_first && self.viewers == Viewers::Bound {
             self.catch_up(now, roster, id, since, push);
         }

@@ -255,7 +255,7 @@ impl World {
                 match &mut client.held {
                     Some(held) => held.push(push.what.clone()),
                     None => {
-                        client.connection.take(at(self.now), push.what.clone());
+                        client.connection.take(&mut self.edge.checks(), at(self.now), push.what.clone());
                         self.run(id);
                     }
                 }
@@ -315,7 +315,7 @@ impl World {
         let Some(held) = client.held.take() else { return };
         for pushed in held {
             if !matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_)) {
-                client.connection.take(at(self.now), pushed);
+                client.connection.take(&mut self.edge.checks(), at(self.now), pushed);
             }
         }
         client.connection.missed();
@@ -720,7 +720,8 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     let snapshot = Arc::new(Frame { previous: None, more: false, ..(*delta).clone() });
     for (pushed, text) in [
         (Pushed::Reply("{}".to_owned()), "R{}"),
-        (Pushed::Bound("{}".to_owned()), "B{}"),
+        (Pushed::Bound(Some("abcdefgh".to_owned())), "Babcdefgh"),
+        (Pushed::Bound(None), "B"),
         (Pushed::Signal("{\n}".to_owned()), "S{\u{b}}"),
         (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
         (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
