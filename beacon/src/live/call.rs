@@ -11,10 +11,14 @@ use rendezvous_protocol::live::{Claim, CloseCode, Frame, Position};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 
-use crate::call::CallError;
+use crate::call::{CallError, ObjectError};
+use crate::problem::LIVE_FULL;
 use crate::query::path_and_query;
 
 const OPEN: &str = "/live";
+
+/// The status of an answer with a socket (RFC 6455, section 1.3).
+const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +47,18 @@ impl Opening {
             let network = HandedOver::from_text(network).ok_or(CallError::Malformed("no network"))?;
             Ok(Self { network, since: read_position(since)? })
         })
+    }
+
+    /// Reads the status with which an object answers an opening: whether there is a place.
+    ///
+    /// # Errors
+    /// [`ObjectError::Status`], if it is neither.
+    pub const fn outcome(status: u16) -> Result<Result<(), LiveFull>, ObjectError> {
+        match status {
+            SWITCHING_PROTOCOLS => Ok(Ok(())),
+            LIVE_FULL => Ok(Err(LiveFull)),
+            status => Err(ObjectError::Status { status }),
+        }
     }
 }
 
@@ -110,7 +126,7 @@ impl LiveCall {
         let id = read_id(first);
         let mut line = |cause| lines.next().ok_or(CallError::Malformed(cause));
         let mut ticket = |purpose| VerifiedTicket::trusted(line("no ticket")?, purpose).map_err(CallError::from);
-        match letter {
+        let call = match letter {
             "P" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Presence)?) }),
             "L" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Leave)?) }),
             "B" => {
@@ -124,9 +140,10 @@ impl LiveCall {
                 let (id, text) = (first.to_owned(), from_line(line("no signal")?));
                 Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
             }
-            "R" => Ok(Self::Reads(first == "1")),
+            "R" => Ok(Self::Reads(read_flag(first)?)),
             _ => Err(CallError::Unknown),
-        }
+        };
+        if lines.next().is_none() { call } else { Err(CallError::Malformed("a line too many")) }
     }
 }
 
@@ -242,13 +259,24 @@ impl Pushed {
     }
 }
 
+fn read_flag(text: &str) -> Result<bool, CallError> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(CallError::Malformed("neither 0 nor 1")),
+    }
+}
+
 fn read_frame(line: &str) -> Result<Arc<Frame>, CallError> {
     let mut parts = line.split(' ');
     let mut part = || parts.next().ok_or(CallError::Malformed("not four parts of a frame"));
     let previous = read_position(part()?)?;
     let position = read_position(part()?)?.ok_or(CallError::Malformed("no position"))?;
-    let more = part()? == "1";
+    let more = read_flag(part()?)?;
     let bytes = part()?.parse().map_err(|_| CallError::Malformed("no length"))?;
+    if parts.next().is_some() {
+        return Err(CallError::Malformed("not four parts of a frame"));
+    }
     Ok(Arc::new(Frame { previous, position, more, bytes, text: String::new() }))
 }
 

@@ -45,13 +45,20 @@ struct Entry {
     keeps: Vec<Claim>,
     /// What it may be sent of signals.
     signals: SignalBudget,
-    /// Whether its client reads what it is sent.
+    /// Whether its client reads what it is sent. An object that is made anew takes it to read: whoever acknowledges nothing
+    /// is closed after [`LIVE_ACK_TIMEOUT`], and is sent no more until then than `signals` has.
     reads: bool,
 }
 
 impl Entry {
     fn new(id: ConnectionId, path: NetworkPath, bound: Option<Claim>, keeps: Vec<Claim>) -> Self {
         Self { id, path, bound, keeps, signals: SignalBudget::default(), reads: true }
+    }
+
+    /// Returns whether the connection can keep another's record, beside its own, which may be still to come.
+    fn has_room(&self) -> bool {
+        let others = self.keeps.iter().filter(|kept| self.bound.as_ref() != Some(*kept));
+        others.count() + 1 < LIVE_RECORDS_KEPT
     }
 
     /// Returns whether the connection is bound to a claim that is listed.
@@ -141,12 +148,12 @@ impl LiveObject {
 
     /// Notes that a claim is not listed any more.
     fn give_up(&mut self, claim: &Claim) {
-        for entry in &mut self.connections {
-            if let Some(position) = entry.keeps.iter().position(|kept| kept == claim) {
-                entry.keeps.remove(position);
-                self.changed.push(entry.id);
-            }
+        let mut keepers = Vec::new();
+        for entry in self.connections.iter_mut().filter(|entry| entry.keeps.contains(claim)) {
+            entry.keeps.retain(|kept| kept != claim);
+            keepers.push(entry.id);
         }
+        keepers.into_iter().for_each(|id| self.attach(id));
         self.attach_head();
     }
 
@@ -162,14 +169,14 @@ impl LiveObject {
             let keeps = |entry: &&mut Entry| entry.keeps.contains(&claim);
             let keeper = match self.connections.iter_mut().find(keeps) {
                 Some(keeper) => Some(keeper),
-                // With room for its own, which may be still to come.
-                None => self.connections.iter_mut().find(|entry| entry.keeps.len() + 1 < LIVE_RECORDS_KEPT),
+                None => self.connections.iter_mut().find(|entry| entry.has_room()),
             };
             match keeper {
                 Some(keeper) => {
                     keeper.keeps.retain(|kept| *kept != claim);
                     keeper.keeps.push(claim);
-                    self.changed.push(keeper.id);
+                    let id = keeper.id;
+                    self.attach(id);
                 }
                 None => self.has_given_up = true,
             }
@@ -296,13 +303,13 @@ impl LiveObject {
         now: UnixMillis,
         roster: &Roster,
         id: ConnectionId,
-    ) -> Option<Result<String, SnapshotError>> {
-        let entry = self.connections.iter().find(|entry| entry.id == id)?;
+    ) -> Result<Option<String>, SnapshotError> {
+        let Some(entry) = self.connections.iter().find(|entry| entry.id == id) else { return Ok(None) };
         let record =
             |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
         let records: Vec<_> = entry.keeps.iter().filter_map(record).collect();
         let head = self.changes.head(now, self.sent);
-        Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), roster, &records))
+        Attachment::encode(now, entry.path, head, entry.bound.as_ref(), roster, &records).map(Some)
     }
 
     /// Returns whether the connection is bound to this claim.
