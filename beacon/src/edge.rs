@@ -8,7 +8,6 @@
 //! The fairness of rosters does not depend on it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -169,7 +168,7 @@ pub struct Edge {
     spares: SpareObjects,
     spread: Spread,
     /// The events of which one note is enough: they will not be otherwise for the next request.
-    said: BTreeSet<&'static str>,
+    said: Vec<&'static str>,
     notes: Vec<Note>,
 }
 
@@ -199,7 +198,7 @@ impl Edge {
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
             spares: SpareObjects::default(),
             spread: Spread(seed),
-            said: BTreeSet::new(),
+            said: Vec::new(),
             notes: Vec::new(),
             platform,
             config,
@@ -286,7 +285,8 @@ impl Edge {
     }
 
     fn note_once(&mut self, note: Note) {
-        if self.said.insert(note.event) {
+        if !self.said.contains(&note.event) {
+            self.said.push(note.event);
             self.notes.push(note);
         }
     }
@@ -302,7 +302,7 @@ impl Edge {
         let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
             const EVENT: &str = "client_address_unreadable";
-            if !self.said.contains(EVENT) {
+            if !self.said.contains(&EVENT) {
                 // Not what it holds: that may be most of an address.
                 let cause = match source {
                     AddressSource::Header(header) => format!(
@@ -316,7 +316,7 @@ impl Edge {
             }
         } else if self.platform.says_autonomous_system(&self.config) && client.autonomous_system.is_none() {
             const EVENT: &str = "autonomous_system_unknown";
-            if !self.said.contains(EVENT) {
+            if !self.said.contains(&EVENT) {
                 let cause = Some("an IPv4 /16 or an IPv6 /29 counts as a provider".to_owned());
                 self.note_once(Note::info(EVENT, Details { cause, ..Details::default() }));
             }

@@ -7,11 +7,9 @@
 pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
     let (before, query) = url.split_once('?').unwrap_or((url, ""));
-    let host_at = match before.find("://") {
-        Some(scheme_ends) if !before.starts_with('/') => scheme_ends + "://".len(),
-        _ => 0,
-    };
-    let path = before.get(host_at..).and_then(|rest| rest.get(rest.find('/')?..));
+    let absolute = before.split_once(':').filter(|_| !before.starts_with('/'));
+    let rest = absolute.and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(before);
+    let path = rest.find('/').and_then(|path_at| rest.get(path_at..));
     (path.unwrap_or("/"), query)
 }
 

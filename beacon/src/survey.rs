@@ -1,8 +1,7 @@
 //! A look at several communities, one after the other, for one answer about all of them.
 
-use std::collections::BTreeSet;
-
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::sorted_set::SortedSet;
 
 use crate::config::Config;
 
@@ -43,7 +42,7 @@ impl Survey {
         Self { about, found: Vec::new() }
     }
 
-    fn communities<'a>(&self, config: &'a Config) -> &'a BTreeSet<Community> {
+    fn communities<'a>(&self, config: &'a Config) -> &'a SortedSet<Community> {
         match self.about {
             About::Info => &config.listed_communities,
             About::Admin => config.known_communities(),

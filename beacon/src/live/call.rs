@@ -138,14 +138,18 @@ impl LiveCall {
 }
 
 /// Takes the place of line feeds in a message that is a line. JSON that can be read has none.
-const VERTICAL_TAB: &str = "\u{b}";
+const VERTICAL_TAB: char = '\u{b}';
 
 fn to_line(json: &str) -> String {
-    json.replace('\n', VERTICAL_TAB)
+    replaced(json, '\n', VERTICAL_TAB)
 }
 
 fn from_line(line: &str) -> String {
-    line.replace(VERTICAL_TAB, "\n")
+    replaced(line, VERTICAL_TAB, '\n')
+}
+
+fn replaced(text: &str, from: char, to: char) -> String {
+    text.chars().map(|character| if character == from { to } else { character }).collect()
 }
 
 fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
