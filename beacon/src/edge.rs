@@ -542,7 +542,7 @@ impl Edge {
     /// machine, as `Host` has it, where only somebody on that machine could.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
         if !self.config.external_urls.is_empty() {
-            return self.config.external_urls.iter().cloned().collect();
+            return self.config.external_urls.clone();
         }
         if self.platform.routes_by_name()
             && let Some(origin) = secure_origin(head.url)
