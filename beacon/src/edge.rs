@@ -43,7 +43,7 @@ use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
-use crate::query::{matches, parameter, path_and_query, prefers_json};
+use crate::query::{matches, parameter, path_and_query, prefers_json, secure_origin};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 use crate::turn::{self, Issuer};
@@ -537,13 +537,20 @@ impl Edge {
         }))
     }
 
-    /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
-    /// that the client dialled, as `Host` has it. Whoever hands a challenge on from the same machine may write that there.
+    /// Returns the origins that are this beacon's: those that are configured. Where none are, the one that the client
+    /// dialled, if nobody can have written another one there: on a platform that routes by name over TLS, or on the own
+    /// machine, as `Host` has it, where only somebody on that machine could.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
-        let is_named = !self.config.external_urls.is_empty();
-        let dialled = head.host.filter(|_| !is_named).and_then(|host| Origin::parse(&format!("http://{host}")));
-        let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
-        self.config.external_urls.iter().cloned().chain(dialled).collect()
+        if !self.config.external_urls.is_empty() {
+            return self.config.external_urls.clone();
+        }
+        if self.platform.routes_by_name()
+            && let Some(origin) = secure_origin(head.url)
+        {
+            return vec![origin];
+        }
+        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
     }
 
     /// Takes that a connection has ended, and why.

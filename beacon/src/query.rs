@@ -1,5 +1,7 @@
 //! URLs and header values, taken apart.
 
+use rendezvous_protocol::origin::Origin;
+
 /// Returns the path and the query of a URL that is absolute, or a path and a query alone.
 ///
 /// It takes apart what the host has already normalised, so that a Worker does without half of the `url` crate and its
@@ -11,6 +13,13 @@ pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let rest = absolute.and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(before);
     let path = rest.find('/').and_then(|path_at| rest.get(path_at..));
     (path.unwrap_or("/"), query)
+}
+
+/// Returns the origin of a URL, if that is an absolute one of `https`.
+pub(crate) fn secure_origin(url: &str) -> Option<Origin> {
+    const SCHEME: &str = "https://";
+    let host = url.strip_prefix(SCHEME)?.split(['/', '?', '#']).next()?;
+    Origin::parse(&format!("{SCHEME}{host}"))
 }
 
 /// Returns the first parameter of this name, decoded.

@@ -947,12 +947,11 @@ fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_f
     assert_eq!(world.last(other)["code"], "ANOTHER_PEER");
 }
 
-/// Sends a binding by this peer, signed with something changed.
-pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
-    let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
+/// Writes a binding by this peer, signed with something changed.
+fn binding_message(peer: Peer, challenge: &[u8; 16], change: impl FnOnce(&mut Binding)) -> String {
     let mut binding = Binding {
         audience: "http://localhost:8787".to_owned(),
-        challenge: rendezvous_protocol::base64::decode_array(&challenge).unwrap(),
+        challenge: *challenge,
         community: "mainnet".parse().unwrap(),
         peer_id: rendezvous_protocol::ticket::PeerId::new(peer.0).unwrap(),
         public_key: peer.key().public_key(),
@@ -964,7 +963,14 @@ pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl
         "t": "bind", "audience": binding.audience, "peerId": binding.peer_id.as_str(),
         "publicKey": binding.public_key.to_string(), "signature": signature,
     });
-    world.send(id, &message.to_string());
+    message.to_string()
+}
+
+/// Sends a binding by this peer, signed with something changed.
+pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
+    let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
+    let challenge = rendezvous_protocol::base64::decode_array(&challenge).unwrap();
+    world.send(id, &binding_message(peer, &challenge, change));
 }
 
 #[test]
@@ -988,6 +994,47 @@ fn a_binding_that_another_beacon_hands_on_or_of_another_connection_or_of_who_is_
     let id = world.open(Viewer::default());
     bind(&mut world, id, peer(1), |binding| binding.audience = "https://beacon.example".to_owned());
     assert_eq!(world.last(id), json!({"t": "bound"}));
+}
+
+#[test]
+fn where_requests_come_by_name_over_tls_that_name_is_the_beacons_unless_others_are_configured() {
+    for (variables, url, audience, is_own) in [
+        (&[][..], "https://beacon.example/live?community=mainnet", "https://beacon.example", true),
+        (&[], "https://beacon.example:8443/live?community=mainnet", "https://beacon.example:8443", true),
+        (&[], "https://beacon.example/live?community=mainnet", "https://evil.example", false),
+        (&[], "http://beacon.example/live?community=mainnet", "http://beacon.example", false),
+        (&[], "http://127.0.0.1:8787/live?community=mainnet", "http://127.0.0.1:8787", true),
+        (
+            &[("EXTERNAL_URLS", "https://beacon.example")],
+            "https://other.example/live?community=mainnet",
+            "https://other.example",
+            false,
+        ),
+        (
+            &[("EXTERNAL_URLS", "https://beacon.example")],
+            "https://other.example/live?community=mainnet",
+            "https://beacon.example",
+            true,
+        ),
+    ] {
+        let config = config(variables);
+        let mut edge = Edge::new(config, Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
+        let host = url.split('/').nth(2).unwrap();
+        let head = Head { method: "GET", url, address: read_address("192.0.2.1"), ..Head::default() };
+        let Step::ReadHeaders(read) = edge.receive(at(0), &head) else { panic!("{url}") };
+        let header = |name: &str| match name {
+            "Upgrade" => Some("websocket".to_owned()),
+            "Host" => Some(host.to_owned()),
+            _ => None,
+        };
+        let Step::OpenLive(open) = read.resume(&mut edge, at(0), header) else { panic!("{url}") };
+        let mut connection = open.admitted(at(0), [7; 16]);
+        assert!(matches!(connection.next_output(), Some(Output::Text(hello)) if hello.contains("hello")));
+        let message = binding_message(peer(1), &[7; 16], |binding| binding.audience = audience.to_owned());
+        connection.receive(&mut edge.checks(), at(0), &message);
+        let is_verified = matches!(connection.next_output(), Some(Output::Verify(_)));
+        assert_eq!(is_verified, is_own, "{url} for {audience}");
+    }
 }
 
 #[test]
