@@ -4,6 +4,7 @@
 // far as this beacon goes, as where it gives a whole list without it; by the peer's own ticket to leave, it counts for all.
 // Whatever a beacon sends is bounded before it is read, and every wait that it names is clamped.
 
+import type { CurrentTicket } from "./announcement.js";
 import { readBase64, utf8 } from "./bytes.js";
 import { aheadOf } from "./clock.js";
 import type { Cancel, Host } from "./host.js";
@@ -179,6 +180,8 @@ interface Attempt {
   /** Since the last acknowledgement. */
   length: number;
   queued: number;
+  /** The listed ticket for which it was last to be bound. */
+  boundBy?: CurrentTicket | undefined;
   /** Whether this peer was announced again because the beacon had lost it. */
   hasInsisted?: boolean;
   /** Of the timer that finds out whether it is alive. */
@@ -312,11 +315,9 @@ export class Connection {
   }
 
   /** Announces or leaves with the body of the request that says the same. */
-  async carry(t: "announce" | "leave", body: string): Promise<JsonObject> {
+  carry(t: "announce" | "leave", body: string): Promise<JsonObject> {
     const id = this.#newId();
-    const answer = await this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`);
-    if (t === "announce" && answer.get("listed") === true) void this.#bind(this.#attempt);
-    return answer;
+    return this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`);
   }
 
   #newId(): string {
@@ -361,6 +362,8 @@ export class Connection {
     // A page may not open one, by its policy; or the beacon is not to be had by one.
     const instead = (): void => {
       if (this.#attempt !== attempt) return;
+      // One was bound here: the beacon is down, and a stream, over which nobody can signal, would last if it came back now.
+      if (this.#boundAt) return this.#lost(attempt, 1006);
       attempt.cancelBeat?.();
       this.#drop(attempt);
       void this.#readStream(attempt);
@@ -530,7 +533,7 @@ export class Connection {
       attempt.challenge = challenge as string;
       this.transport = "socket";
       this.#beat(attempt);
-      if ((this.source.accepted?.expiresAt as number) > now) void this.#bind(attempt);
+      this.bind();
     } else this.transport = "stream";
     this.#wake();
     this.onChange();
@@ -540,6 +543,15 @@ export class Connection {
   async relay(): Promise<Json | undefined> {
     if (this.#relay && this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS) await this.#bind(this.#attempt, true);
     return this.isBound ? this.#relay : undefined;
+  }
+
+  /** Binds it, once for each ticket that the beacon has listed, whichever way it took that. */
+  bind(): void {
+    const attempt = this.#attempt;
+    const { accepted } = this.source;
+    if (!attempt?.challenge || attempt.boundBy === accepted) return;
+    attempt.boundBy = accepted;
+    if (accepted) void this.#bind(attempt);
   }
 
   /** Never rejects: without it nobody can signal, and that is all. */
@@ -565,7 +577,7 @@ export class Connection {
       // A beacon that was started again may have lost the last announces.
       if (this.#attempt !== attempt || attempt.hasInsisted || (error as Error).message !== "NOT_LISTED") return;
       attempt.hasInsisted = true;
-      this.source.accepted = undefined;
+      this.source.accepted = attempt.boundBy = undefined;
       this.source.schedule.renew();
       this.source.schedule.hurry(this.#host.elapsed());
     }
