@@ -41,7 +41,7 @@ import { buildWorkers } from "./workers.mjs";
 const PARTS = [load, object, communities, native, hosts, live, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
-const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some forty minutes.
+const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some fifty minutes.
 bench/README.md says how to read the table.
 
   --only TEXT    the parts with TEXT in their names: ${NAMES}

@@ -4,17 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rendezvous_protocol::live::CloseCode;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::answer::Answer;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::live::{ConnectionId, LiveCall, Opening, Push, Pushed};
 use rendezvous_service::problem::internal;
-use worker::js_sys::{self, Reflect};
+use worker::js_sys::{Array, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
-use worker::worker_sys::DurableObjectState;
-use worker::{Delay, Env, ScheduledTime, SqlStorage, State, Storage, web_sys};
+use worker::worker_sys::{DurableObjectState, SqlStorage};
+use worker::{Env, web_sys};
 
-use crate::environment::{Failure, clock, config, random, random_secret};
+use crate::environment::{Failure, clock, config, millis, random, random_secret};
+use crate::waiting::after;
 use crate::{journal, rescue, respond, runtime};
 
 /// One row, so that a snapshot is written, and billed, as one.
@@ -28,18 +29,20 @@ const WRITE_SNAPSHOT: &str =
 
 /// The Durable Object. Its name is the community's.
 ///
-/// It is exported as it stands, not by `worker`'s macro, which makes its own of every request and of every answer.
+/// It is exported as it stands, not by `worker`'s macro, which makes its own of every request and of every answer. And it
+/// calls the runtime by its own functions: what `worker` makes of them brings an executor of futures along, and words for
+/// the errors of products that a beacon has nothing to do with.
 #[wasm_bindgen]
 pub struct Community {
     core: Result<Rc<Core>, Failure>,
 }
 
-#[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures, js_sys = worker::js_sys)]
+#[wasm_bindgen]
 impl Community {
     /// Makes the object. The runtime calls this, and the other two.
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> Self {
-        Self { core: Core::load(State::from(state), &env) }
+        Self { core: Core::load(state, &env) }
     }
 
     /// Answers one call of the Worker. Nothing in it waits, so no other event comes between.
@@ -83,11 +86,12 @@ impl Community {
         self.take(socket, None);
     }
 
-    /// Tidies up, when the time that was set has come.
-    pub async fn alarm(&self) {
-        if let Err(failure) = self.tidy_up().await {
+    /// Tidies up, when the time that was set has come. Returns a promise where there is something to wait for.
+    pub fn alarm(&self) -> JsValue {
+        self.tidy_up().unwrap_or_else(|failure| {
             journal::failure("alarm_failed", &failure);
-        }
+            JsValue::UNDEFINED
+        })
     }
 }
 
@@ -96,7 +100,7 @@ impl Community {
     fn take(&self, socket: &web_sys::WebSocket, message: Option<&JsValue>) {
         let take = || {
             let core = self.core.as_ref().map_err(Clone::clone)?;
-            let id = connection_id(&runtime::connection_of(core.state.as_raw(), socket)?)?;
+            let id = connection_id(&runtime::connection_of(&core.state, socket)?)?;
             let call = match message {
                 Some(message) => LiveCall::parse(&message.as_string().unwrap_or_default())?,
                 None => LiveCall::Closed,
@@ -111,26 +115,26 @@ impl Community {
         }
     }
 
-    async fn tidy_up(&self) -> Result<(), Failure> {
+    fn tidy_up(&self) -> Result<JsValue, Failure> {
         let core = self.core.as_ref().map_err(Clone::clone)?;
         let mut effects = core.object.borrow_mut().handle_alarm(clock());
-        let (erase, wake_at) = (effects.erase.take(), effects.wake_at.take());
+        let erase = effects.erase.take();
         core.carry_out(effects);
-        if let Some(note) = erase {
-            // Announces wait behind this write. The next one creates the table anew.
-            core.state.storage().delete_all().await?;
-            journal::write([note]);
-        }
-        if let Some(at) = wake_at {
-            set_alarm(&core.state.storage(), at).await?;
-        }
-        Ok(())
+        let Some(note) = erase else { return Ok(JsValue::UNDEFINED) };
+        // Announces wait behind this write. The next one creates the table anew.
+        after(&core.state.storage()?.delete_all()?, |_, erased| {
+            match erased {
+                Ok(_) => journal::write([note]),
+                Err(error) => journal::failure("alarm_failed", &Failure::from(error)),
+            }
+            Ok(JsValue::UNDEFINED)
+        })
     }
 }
 
 /// Holds what outlives one event: the object itself and a timer share it.
 struct Core {
-    state: State,
+    state: DurableObjectState,
     sql: SqlStorage,
     object: Rc<RefCell<CommunityObject>>,
     /// The connection that was opened last.
@@ -138,10 +142,10 @@ struct Core {
 }
 
 impl Core {
-    fn load(state: State, env: &Env) -> Result<Rc<Self>, Failure> {
+    fn load(state: DurableObjectState, env: &Env) -> Result<Rc<Self>, Failure> {
         let config = config(env)?;
-        let sql = state.storage().sql();
-        let identifier = state.id().to_string();
+        let sql = state.storage()?.sql();
+        let identifier = state.id()?.to_string()?;
         let stored = read_snapshot(&sql).map_err(|error| Failure::from(error).to_string());
         let connections = connections(&state)?;
         let last_id = Cell::new(connections.iter().map(|(id, _)| *id).max().unwrap_or(ConnectionId(0)));
@@ -164,7 +168,7 @@ impl Core {
         self.last_id.set(id);
         let (outcome, effects) = self.object.borrow_mut().open_live(now, id, opening);
         let response = match outcome {
-            Ok(()) => runtime::accept_socket(self.state.as_raw(), &tag(id)),
+            Ok(()) => runtime::accept_socket(&self.state, &tag(id)),
             Err(_) => respond::with(&Answer { status: 503, ..internal(now) }),
         };
         if response.is_err() {
@@ -181,7 +185,7 @@ impl Core {
 
     /// Gives connections what they are to keep, and what there is for them.
     fn push(&self, attach: Vec<ConnectionId>, push: Vec<Push>) -> Result<(), JsValue> {
-        let state = self.state.as_raw();
+        let state = &self.state;
         for id in attach {
             if let Some(text) = self.object.borrow().attachment(clock(), id) {
                 runtime::attach(state, &tag(id), &text)?;
@@ -207,9 +211,8 @@ impl Core {
         }
         for delay in [timer, push_after].into_iter().flatten() {
             let core = Rc::clone(self);
-            self.state.wait_until(async move {
-                Delay::from(delay).await;
-                let effects = core.object.borrow_mut().handle_timer(clock());
+            self.go_on_after(&runtime::delay(millis(saturating_millis(delay))), move |now, _| {
+                let effects = core.object.borrow_mut().handle_timer(now);
                 core.carry_out(effects);
             });
         }
@@ -218,19 +221,33 @@ impl Core {
             journal::write(self.object.borrow_mut().written(outcome));
         }
         if let Some(at) = wake_at {
-            let storage = self.state.storage();
-            self.state.wait_until(async move {
-                if let Err(error) = set_alarm(&storage, at).await {
-                    journal::alarm_not_set(&error);
-                }
-            });
+            match runtime::set_alarm(&self.state, at.as_u64() as f64) {
+                Ok(set) => self.go_on_after(&set, |_, outcome| {
+                    if let Err(error) = outcome {
+                        journal::alarm_not_set(&Failure::from(error));
+                    }
+                }),
+                Err(error) => journal::alarm_not_set(&Failure::from(error)),
+            }
+        }
+    }
+
+    /// Does something when a promise has come to something, and keeps the object until then.
+    fn go_on_after(&self, promise: &Promise, next: impl FnOnce(UnixMillis, Result<JsValue, JsValue>) + 'static) {
+        let next = move |now, outcome| {
+            next(now, outcome);
+            Ok(JsValue::UNDEFINED)
+        };
+        let kept = after(promise, next).and_then(|done| Ok(self.state.wait_until(done.unchecked_ref())?));
+        if let Err(failure) = kept {
+            journal::failure("request_failed", &failure);
         }
     }
 }
 
 /// Returns the connections that are still there, each with what it keeps.
-fn connections(state: &State) -> Result<Vec<(ConnectionId, String)>, JsValue> {
-    let mut texts = runtime::attachments(state.as_raw())?.into_iter();
+fn connections(state: &DurableObjectState) -> Result<Vec<(ConnectionId, String)>, JsValue> {
+    let mut texts = runtime::attachments(state)?.into_iter();
     let mut connections = Vec::new();
     while let (Some(id), Some(text)) = (texts.next(), texts.next()) {
         connections.push((connection_id(&id)?, text));
@@ -248,19 +265,14 @@ fn tag(ConnectionId(id): ConnectionId) -> String {
     id.to_string()
 }
 
-async fn set_alarm(storage: &Storage, at: UnixMillis) -> worker::Result<()> {
-    let date = js_sys::Date::new(&(at.as_u64() as f64).into());
-    storage.set_alarm(ScheduledTime::new(date)).await
-}
-
-fn write_snapshot(sql: &SqlStorage, state: &str) -> worker::Result<()> {
+fn write_snapshot(sql: &SqlStorage, state: &str) -> Result<(), JsValue> {
     let write = || {
-        sql.exec(CREATE_TABLE, None)?;
-        sql.exec(WRITE_SNAPSHOT, vec![state.into()])
+        sql.exec(CREATE_TABLE, Array::new())?;
+        sql.exec(WRITE_SNAPSHOT, Array::of1(&state.into()))
     };
     if write().is_err() {
         // A table of another shape is of no use to anybody.
-        sql.exec(DROP_TABLE, None)?;
+        sql.exec(DROP_TABLE, Array::new())?;
         write()?;
     }
     Ok(())
@@ -279,9 +291,7 @@ fn read_snapshot(sql: &SqlStorage) -> Result<Option<String>, JsValue> {
     state.map(Some).ok_or_else(|| JsValue::from("the row of the snapshot is not text"))
 }
 
-/// Returns the first row, undefined where there is none. `SqlCursor` would bring a deserialiser of JavaScript's values
-/// along for one text.
+/// Returns the first row, undefined where there is none.
 fn first_row(sql: &SqlStorage, query: &str) -> Result<JsValue, JsValue> {
-    let sql: &worker::worker_sys::SqlStorage = sql.as_ref().unchecked_ref();
-    Ok(sql.exec(query, js_sys::Array::new())?.to_array().get(0))
+    Ok(sql.exec(query, Array::new())?.to_array().get(0))
 }

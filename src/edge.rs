@@ -1,7 +1,5 @@
 //! The Worker: carries out the steps of a request.
 
-use std::cell::RefCell;
-
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
@@ -17,34 +15,10 @@ use worker::js_sys::{Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Request, Response};
 
-use crate::environment::{Failure, clock, config, random, random_secret};
+use crate::environment::{Failure, clock, config, millis};
+use crate::isolate::with_edge;
 use crate::waiting::{after, answered};
-use crate::{journal, live, respond, runtime};
-
-thread_local! {
-    static EDGE: RefCell<Option<Edge>> = const { RefCell::new(None) };
-}
-
-fn with_edge(env: &Env, work: impl FnOnce(&mut Edge) -> Step) -> Result<Step, Failure> {
-    EDGE.with_borrow_mut(|edge| {
-        let edge = match edge {
-            Some(edge) => edge,
-            None => edge.insert(new_edge(env)?),
-        };
-        let step = work(edge);
-        journal::write(edge.take_notes());
-        Ok(step)
-    })
-}
-
-/// Does something with the edge where there is one, as there is once a request has been taken.
-pub(crate) fn with_known_edge(work: impl FnOnce(&mut Edge)) {
-    EDGE.with_borrow_mut(|edge| edge.as_mut().map(work));
-}
-
-fn new_edge(env: &Env) -> Result<Edge, Failure> {
-    Ok(Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()))
-}
+use crate::{live, respond, runtime};
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
@@ -132,7 +106,7 @@ impl Host {
                         }
                     });
                     match answer {
-                        Ok(Some(opened)) => Ok(live::serve(now, open, &opened)?.into()),
+                        Ok(Some(opened)) => Ok(live::serve(now, *open, &opened)?.into()),
                         Ok(None) => Ok(respond::with(&open.refused(now, LiveFull))?.into()),
                         Err(error) => self.go_on(now, |edge| open.failed(edge, now, &error)),
                     }
@@ -148,10 +122,6 @@ impl Host {
             }
         }
     }
-}
-
-fn millis(millis: u64) -> u32 {
-    u32::try_from(millis).unwrap_or(u32::MAX)
 }
 
 fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
@@ -185,6 +155,6 @@ fn object_error(error: JsValue) -> ObjectError {
     // Properties of the runtime's errors about objects.
     let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
     let is_busy = is("retryable") || is("overloaded");
-    let text = worker::Error::from(error).to_string();
+    let text = runtime::describe(&error);
     if is_busy { ObjectError::Busy(text) } else { ObjectError::Runtime(text) }
 }

@@ -10,6 +10,8 @@ use worker::Env;
 use worker::js_sys::{Array, Date, Math, Number, Reflect};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 
+use crate::runtime;
+
 /// Says why the beacon could not do its work. It goes to the log; the client learns `INTERNAL`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -23,15 +25,9 @@ pub(crate) enum Failure {
     Call(#[from] CallError),
 }
 
-impl From<worker::Error> for Failure {
-    fn from(error: worker::Error) -> Self {
-        Self::Runtime(error.to_string())
-    }
-}
-
 impl From<JsValue> for Failure {
     fn from(error: JsValue) -> Self {
-        worker::Error::from(error).into()
+        Self::Runtime(runtime::describe(&error))
     }
 }
 
@@ -73,6 +69,11 @@ pub(crate) fn random_secret() -> Result<Secret, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(Secret::from_bytes(bytes))
+}
+
+/// Returns milliseconds as the runtime's timers take them.
+pub(crate) fn millis(millis: u64) -> u32 {
+    u32::try_from(millis).unwrap_or(u32::MAX)
 }
 
 /// Returns a random number that somebody may guess.

@@ -8,6 +8,7 @@ mod edge;
 mod environment;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod isolate;
 mod journal;
 mod live;
 mod rescue;

@@ -18,8 +18,9 @@ use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
 use crate::environment::Failure;
+use crate::isolate::with_known_edge;
 use crate::runtime::{self, Relay};
-use crate::{edge, journal, respond};
+use crate::{journal, respond};
 
 /// What has happened to a connection: the numbers that `runtime.js` gives these events.
 mod event {
@@ -47,7 +48,7 @@ thread_local! {
 }
 
 /// Serves a connection for which the object has a place; `opened` is its answer. Returns the answer to the client.
-pub(crate) fn serve(now: UnixMillis, open: Box<OpenLive>, opened: &Response) -> Result<Response, Failure> {
+pub(crate) fn serve(now: UnixMillis, open: OpenLive, opened: &Response) -> Result<Response, Failure> {
     let mut challenge = [0; 16];
     getrandom::fill(&mut challenge)?;
     let is_socket = open.is_socket();
@@ -81,7 +82,7 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
             event::OPENED => {}
             event::TEXT => {
                 let text = value.as_string().unwrap_or_default();
-                edge::with_known_edge(|edge| connection.receive(&mut edge.checks(), now, &text));
+                with_known_edge(|edge| connection.receive(&mut edge.checks(), now, &text));
             }
             event::BINARY => connection.refuse(CloseCode::Unsupported),
             event::TOO_LONG => connection.refuse(CloseCode::TooLong),
@@ -92,7 +93,7 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
             }
             event::VERIFIED => {
                 if let Some(verify) = verifying.pop_front() {
-                    edge::with_known_edge(|edge| connection.verified(&mut edge.checks(), verify, value.is_truthy()));
+                    with_known_edge(|edge| connection.verified(&mut edge.checks(), verify, value.is_truthy()));
                 }
             }
             event::READ => connection.read(now),
@@ -106,7 +107,7 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
         match carry_out(&relay, live) {
             Ok(None) => Ok(live.connection.next_deadline().as_u64() as f64),
             Ok(Some(code)) => {
-                edge::with_known_edge(|edge| edge.close_live(now, &live.connection, code));
+                with_known_edge(|edge| edge.close_live(now, &live.connection, code));
                 relay.end(code.as_u16(), code.reason());
                 connections.remove(id);
                 Ok(f64::INFINITY)

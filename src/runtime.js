@@ -128,6 +128,26 @@ export function settle(promise, resume, waiting) {
   );
 }
 
+/** Returns what an error, or whatever else was thrown, says. */
+export function describe(error) {
+  return String(error);
+}
+
+/** Returns a promise that is kept after so many milliseconds. */
+export function delay(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * Lets the runtime call an object's `alarm` at a time in milliseconds. Returns a promise.
+ *
+ * @param {DurableObjectState} state
+ * @param {number} at
+ */
+export function setAlarm(state, at) {
+  return state.storage.setAlarm(at);
+}
+
 /**
  * Verifies a signature by this key over this message. Returns a promise of whether it fits.
  *

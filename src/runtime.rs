@@ -120,6 +120,13 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = objectIdentifier)]
     pub(crate) fn object_identifier(env: &Env, object: &str) -> Result<String, JsValue>;
 
+    pub(crate) fn describe(error: &JsValue) -> String;
+
+    pub(crate) fn delay(ms: u32) -> Promise;
+
+    #[wasm_bindgen(catch, js_name = setAlarm)]
+    pub(crate) fn set_alarm(state: &DurableObjectState, at: f64) -> Result<Promise, JsValue>;
+
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(promise: &Promise, resume: &Closure<Resume>, waiting: usize) -> Result<JsValue, JsValue>;
 }

@@ -1,5 +1,5 @@
 // The relay for real: coturn, opened by what a beacon gives to a bound peer, between two connections in Chromium that may use
-// nothing else. Only on the program for one machine: it alone has GET /live.
+// nothing else. Only on the program for one machine: it alone opens a relay.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -1,6 +1,5 @@
 //! The operator's variables, read once into one typed value.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
@@ -11,6 +10,7 @@ use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::TicketRules;
 
 /// Holds everything that an operator decides.
@@ -19,13 +19,13 @@ pub struct Config {
     /// The community of a request that names none.
     pub default_community: Community,
     communities: Communities,
-    known_communities: BTreeSet<Community>,
+    known_communities: SortedSet<Community>,
     /// The only origins whose pages may announce; all, where absent.
-    pub origins: Option<BTreeSet<Origin>>,
+    pub origins: Option<SortedSet<Origin>>,
     /// The only keys whose tickets are accepted; all, where absent.
-    trusted_keys: Option<BTreeSet<PublicKey>>,
+    trusted_keys: Option<SortedSet<PublicKey>>,
     /// Keys whose tickets are refused; none, where absent.
-    revoked_keys: Option<BTreeSet<PublicKey>>,
+    revoked_keys: Option<SortedSet<PublicKey>>,
     ticket_max_lifetime: Duration,
     announce_interval: Duration,
     /// When a peer is asked to announce again.
@@ -45,7 +45,7 @@ pub struct Config {
     /// What the operator tells everybody.
     pub notice: Notice,
     /// The communities of which the page and the info document speak. No other one is ever named there.
-    pub listed_communities: BTreeSet<Community>,
+    pub listed_communities: SortedSet<Community>,
     /// How many connections there may be on `GET /live`.
     pub live_limits: LiveLimits,
     /// Frames after which a connection ends, so that its client opens another one; absent, it does not.
@@ -242,7 +242,7 @@ pub fn near_miss(name: &str, known: impl IntoIterator<Item = &'static str>) -> O
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Communities {
     DefaultAlone,
-    These(BTreeSet<Community>),
+    These(SortedSet<Community>),
     All,
 }
 
@@ -276,26 +276,16 @@ impl Config {
     pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
         let notice = variables.notice()?;
-        let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", limits::ANNOUNCE_INTERVAL, 0, DAY)?;
-        let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", limits::TICKET_MAX_LIFETIME, 1, DAY)?;
+        let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", 0, DAY)?;
+        let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", 1, DAY)?;
         // A peer that does as it is asked must neither come too soon nor after its ticket has ended.
-        let earliest =
-            variables.millis("ANNOUNCE_AFTER_MIN_MS", limits::ANNOUNCE_AFTER_MIN, whole(announce_interval), DAY)?;
-        let latest = variables.millis(
-            "ANNOUNCE_AFTER_MAX_MS",
-            limits::ANNOUNCE_AFTER_MAX,
-            whole(earliest),
-            whole(ticket_max_lifetime),
-        )?;
+        let earliest = variables.millis("ANNOUNCE_AFTER_MIN_MS", whole(announce_interval), DAY)?;
+        let latest = variables.millis("ANNOUNCE_AFTER_MAX_MS", whole(earliest), whole(ticket_max_lifetime))?;
         let default_community =
-            variables.one("DEFAULT_COMMUNITY", "mainnet", "1 to 64 of A-Z a-z 0-9 . _ -", |text| {
-                Community::new(text).ok()
-            })?;
-        let network_requests_per_minute =
-            variables.number("NETWORK_REQUESTS_PER_MINUTE", limits::NETWORK_REQUESTS_PER_MINUTE, 1, 60_000_000)?;
+            variables.one("DEFAULT_COMMUNITY", "1 to 64 of A-Z a-z 0-9 . _ -", |text| Community::new(text).ok())?;
+        let network_requests_per_minute = variables.number("NETWORK_REQUESTS_PER_MINUTE", 1, 60_000_000)?;
         let address_requests_per_minute = variables.one(
             "ADDRESS_REQUESTS_PER_MINUTE",
-            "",
             &format!("a whole number up to NETWORK_REQUESTS_PER_MINUTE, {network_requests_per_minute}, or nothing"),
             |text| match text {
                 "" | "0" => Some(RateLimit::address_share(network_requests_per_minute)),
@@ -303,24 +293,22 @@ impl Config {
             },
         )?;
         let community = |name: &str| Community::new(name).ok();
-        let communities = variables.one(
-            "COMMUNITIES",
-            "",
-            "names of communities, separated by commas, or * alone for all",
-            |text| match text {
-                "*" => Some(Communities::All),
-                names => {
-                    list(names, community).map(|names| names.map_or(Communities::DefaultAlone, Communities::These))
+        let communities =
+            variables.one("COMMUNITIES", "names of communities, separated by commas, or * alone for all", |text| {
+                match text {
+                    "*" => Some(Communities::All),
+                    names => {
+                        list(names, community).map(|names| names.map_or(Communities::DefaultAlone, Communities::These))
+                    }
                 }
-            },
-        )?;
+            })?;
         let listed_communities = variables.list("LISTED_COMMUNITIES", LISTED, community)?.unwrap_or_default();
         if listed_communities.len() > LISTED_MAX
             || !listed_communities.iter().all(|community| communities.serve(community, &default_community))
         {
             return Err(variables.error("LISTED_COMMUNITIES", LISTED));
         }
-        let mut known_communities = BTreeSet::new();
+        let mut known_communities = SortedSet::new();
         if let Communities::These(served) = &communities {
             known_communities.clone_from(served);
         } else {
@@ -343,28 +331,21 @@ impl Config {
                 earliest,
                 latest,
                 ticket_max_lifetime,
-                announces_per_day: Some(variables.number("ANNOUNCES_PER_DAY", 0, 0, u32::MAX)?)
+                announces_per_day: Some(variables.number("ANNOUNCES_PER_DAY", 0, u32::MAX.into())?)
                     .filter(|per_day| *per_day > 0),
             },
-            answer_limit: variables.number("ANSWER_LIMIT", limits::ANSWER_LIMIT, 1, limits::ROSTER_CAPACITY)?,
-            peers_max_age: Duration::from_secs(variables.number(
-                "PEERS_MAX_AGE_SECONDS",
-                limits::PEERS_MAX_AGE.as_secs(),
-                0,
-                60,
-            )?),
+            answer_limit: variables.number("ANSWER_LIMIT", 1, limits::ROSTER_CAPACITY as u64)?,
+            peers_max_age: variables.number("PEERS_MAX_AGE_SECONDS", 0, 60).map(Duration::from_secs)?,
             network_requests_per_minute,
             address_requests_per_minute,
             client_address_header: Some(variables.one(
                 "CLIENT_ADDRESS_HEADER",
-                "",
                 "the name of a header, or nothing",
                 |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| text.to_owned()),
             )?)
             .filter(|name| !name.is_empty()),
             external_urls: variables.one(
                 "EXTERNAL_URLS",
-                "",
                 "addresses of this beacon such as https://beacon.example, separated by commas and without a path",
                 |text| match text {
                     "" => Some(Vec::new()),
@@ -374,31 +355,20 @@ impl Config {
             notice,
             listed_communities,
             live_limits: LiveLimits {
-                connections: variables.number("LIVE_CONNECTIONS", limits::LIVE_CONNECTIONS, 0, 32_768)?,
-                connections_per_household: variables.number(
-                    "LIVE_CONNECTIONS_PER_HOUSEHOLD",
-                    limits::LIVE_CONNECTIONS_PER_HOUSEHOLD,
-                    1,
-                    32_768,
-                )?,
+                connections: variables.number("LIVE_CONNECTIONS", 0, 32_768)?,
+                connections_per_household: variables.number("LIVE_CONNECTIONS_PER_HOUSEHOLD", 1, 32_768)?,
             },
             live_frames: variables.one(
                 "LIVE_FRAMES",
-                "",
                 "a whole number, 0 for no end, or nothing for what suits the host",
                 |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
             )?,
-            viewers: variables.one(
-                "LIVE_VIEWERS",
-                "all",
-                "all, or bound for bound peers alone",
-                |text| match text {
-                    "all" => Some(Viewers::Everybody),
-                    "bound" => Some(Viewers::Bound),
-                    _ => None,
-                },
-            )?,
-            turn_per_day: variables.number("TURN_PER_DAY", 1_000, 1, 1_000_000)?,
+            viewers: variables.one("LIVE_VIEWERS", "all, or bound for bound peers alone", |text| match text {
+                "all" => Some(Viewers::Everybody),
+                "bound" => Some(Viewers::Bound),
+                _ => None,
+            })?,
+            turn_per_day: variables.number("TURN_PER_DAY", 1, 1_000_000)?,
         })
     }
 
@@ -408,12 +378,12 @@ impl Config {
     }
 
     /// Returns the communities that are served and that the configuration names.
-    pub(crate) const fn known_communities(&self) -> &BTreeSet<Community> {
+    pub(crate) const fn known_communities(&self) -> &SortedSet<Community> {
         &self.known_communities
     }
 
     /// Returns the communities that the configuration names, the default one among them.
-    pub fn named_communities(&self) -> BTreeSet<Community> {
+    pub fn named_communities(&self) -> SortedSet<Community> {
         let mut named = self.known_communities.clone();
         named.insert(self.default_community.clone());
         named
@@ -533,30 +503,28 @@ fn is_plain(text: &str, max_bytes: usize) -> bool {
 
 /// Reads a comma-separated list; none, where it is empty.
 #[expect(clippy::option_option, reason = "a list that cannot be read is not a list that is not there")]
-fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<BTreeSet<T>>> {
+fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<SortedSet<T>>> {
     if text.is_empty() {
         return Some(None);
     }
-    let mut items = BTreeSet::new();
-    for item in text.split(',') {
-        // One by one, because collecting them would sort them first, by 5 kB of code for each kind.
-        items.insert(parse(item.trim())?);
-    }
-    Some(Some(items))
+    text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
 }
 
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn text(&self, variable: &'static str) -> String {
+        let default = || VARIABLES.iter().find(|known| known.name == variable).map(|known| known.default.to_owned());
+        (self.0)(variable).or_else(default).unwrap_or_default()
+    }
+
     fn one<T>(
         &self,
         variable: &'static str,
-        default: &str,
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let value = (self.0)(variable).unwrap_or_else(|| default.to_owned());
-        parse(value.trim()).ok_or_else(|| ConfigError { variable, value, expected: expected.to_owned() })
+        parse(self.text(variable).trim()).ok_or_else(|| self.error(variable, expected))
     }
 
     /// Reads a comma-separated list; none, where it is empty.
@@ -565,23 +533,22 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         variable: &'static str,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<BTreeSet<T>>, ConfigError> {
-        self.one(variable, "", expected, |text| list(text, parse))
+    ) -> Result<Option<SortedSet<T>>, ConfigError> {
+        self.one(variable, expected, |text| list(text, parse))
     }
 
-    fn keys(&self, variable: &'static str) -> Result<Option<BTreeSet<PublicKey>>, ConfigError> {
+    fn keys(&self, variable: &'static str) -> Result<Option<SortedSet<PublicKey>>, ConfigError> {
         self.list(variable, PUBLIC_KEYS, |text| PublicKey::from_text(text).ok())
     }
 
-    fn error(&self, variable: &'static str, expected: &'static str) -> ConfigError {
-        ConfigError { variable, value: (self.0)(variable).unwrap_or_default(), expected: expected.to_owned() }
+    fn error(&self, variable: &'static str, expected: &str) -> ConfigError {
+        ConfigError { variable, value: self.text(variable), expected: expected.to_owned() }
     }
 
     fn notice(&self) -> Result<Notice, ConfigError> {
         let mut notice = Notice::default();
         for (text, (variable, expected, is_right)) in notice.0.iter_mut().zip(NOTICE) {
-            let value = (self.0)(variable).unwrap_or_default();
-            value.trim().clone_into(text);
+            self.text(variable).trim().clone_into(text);
             if variable == SHOW_PEERS && text == "off" {
                 text.clear();
             }
@@ -607,29 +574,21 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
-    fn number<T>(&self, variable: &'static str, default: T, least: T, most: T) -> Result<T, ConfigError>
-    where
-        T: std::str::FromStr + std::fmt::Display + PartialOrd,
-    {
-        let expected = format!("a whole number from {least} to {most}");
-        self.one(variable, &default.to_string(), &expected, |text| {
-            text.parse().ok().filter(|number| (&least..=&most).contains(&number))
-        })
+    fn number<T: TryFrom<u64>>(&self, variable: &'static str, least: u64, most: u64) -> Result<T, ConfigError> {
+        let number = self.text(variable).trim().parse().ok().filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| self.error(variable, &format!("a whole number from {least} to {most}")))
     }
 
-    fn millis(
-        &self,
-        variable: &'static str,
-        default: Duration,
-        least: u64,
-        most: u64,
-    ) -> Result<Duration, ConfigError> {
-        self.number(variable, whole(default), least, most).map(Duration::from_millis)
+    fn millis(&self, variable: &'static str, least: u64, most: u64) -> Result<Duration, ConfigError> {
+        self.number(variable, least, most).map(Duration::from_millis)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -659,7 +618,7 @@ mod tests {
         assert!(!config.serves(&Community::new("c").unwrap()));
         let config = parse(&[("ORIGINS", "https://a.example, HTTPS://B.example:443")]).unwrap();
         let expected = ["https://a.example", "https://b.example"].map(|origin| Origin::parse(origin).unwrap());
-        assert_eq!(config.origins, Some(BTreeSet::from(expected)));
+        assert_eq!(config.origins, Some(SortedSet::from_iter(expected)));
         assert_eq!(parse(&[]).unwrap().origins, None);
     }
 
@@ -690,9 +649,17 @@ mod tests {
     }
 
     #[test]
-    fn the_described_defaults_are_the_defaults_and_all_that_is_shipped_is_described() {
-        let described = VARIABLES.map(|variable| (variable.name, variable.default));
-        assert_eq!(parse(&described).unwrap(), parse(&[]).unwrap());
+    fn the_defaults_are_the_limits_and_all_that_is_asked_for_is_described() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.announce_interval, config.answer_limit), (limits::ANNOUNCE_INTERVAL, limits::ANSWER_LIMIT));
+        assert_eq!(config.ticket_max_lifetime, limits::TICKET_MAX_LIFETIME);
+        assert_eq!(config.pacing.earliest, limits::ANNOUNCE_AFTER_MIN);
+        assert_eq!(config.pacing.latest, limits::ANNOUNCE_AFTER_MAX);
+        assert_eq!(config.peers_max_age, limits::PEERS_MAX_AGE);
+        assert_eq!(config.network_requests_per_minute, limits::NETWORK_REQUESTS_PER_MINUTE);
+        let LiveLimits { connections, connections_per_household } = config.live_limits;
+        assert_eq!(connections, limits::LIVE_CONNECTIONS);
+        assert_eq!(connections_per_household, limits::LIVE_CONNECTIONS_PER_HOUSEHOLD);
         let asked = std::cell::RefCell::new(BTreeSet::new());
         Config::parse(|name| {
             asked.borrow_mut().insert(name.to_owned());

@@ -8,7 +8,6 @@
 //! The fairness of rosters does not depend on it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -44,7 +43,7 @@ use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
-use crate::query::{matches, parameter, path_and_query, prefers_json};
+use crate::query::{matches, parameter, path_and_query, prefers_json, secure_origin};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 use crate::turn::{self, Issuer};
@@ -169,7 +168,7 @@ pub struct Edge {
     spares: SpareObjects,
     spread: Spread,
     /// The events of which one note is enough: they will not be otherwise for the next request.
-    said: BTreeSet<&'static str>,
+    said: Vec<&'static str>,
     notes: Vec<Note>,
 }
 
@@ -199,7 +198,7 @@ impl Edge {
             signatures: SignatureCache::new(SIGNATURE_CACHE_TICKETS),
             spares: SpareObjects::default(),
             spread: Spread(seed),
-            said: BTreeSet::new(),
+            said: Vec::new(),
             notes: Vec::new(),
             platform,
             config,
@@ -286,7 +285,8 @@ impl Edge {
     }
 
     fn note_once(&mut self, note: Note) {
-        if self.said.insert(note.event) {
+        if !self.said.contains(&note.event) {
+            self.said.push(note.event);
             self.notes.push(note);
         }
     }
@@ -302,7 +302,7 @@ impl Edge {
         let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
             const EVENT: &str = "client_address_unreadable";
-            if !self.said.contains(EVENT) {
+            if !self.said.contains(&EVENT) {
                 // Not what it holds: that may be most of an address.
                 let cause = match source {
                     AddressSource::Header(header) => format!(
@@ -316,7 +316,7 @@ impl Edge {
             }
         } else if self.platform.says_autonomous_system(&self.config) && client.autonomous_system.is_none() {
             const EVENT: &str = "autonomous_system_unknown";
-            if !self.said.contains(EVENT) {
+            if !self.said.contains(&EVENT) {
                 let cause = Some("an IPv4 /16 or an IPv6 /29 counts as a provider".to_owned());
                 self.note_once(Note::info(EVENT, Details { cause, ..Details::default() }));
             }
@@ -532,18 +532,25 @@ impl Edge {
         };
         Step::OpenLive(Box::new(OpenLive {
             watches_guests,
-            opening: Opening { network: client.hand_over(), since },
+            opening: Opening { network: client.hand_over(), since, is_stream: kind == Kind::Stream },
             opened,
         }))
     }
 
-    /// Returns the origins that are this beacon's: those that are configured; where none are, on the own machine the one
-    /// that the client dialled, as `Host` has it. Whoever hands a challenge on from the same machine may write that there.
+    /// Returns the origins that are this beacon's: those that are configured. Where none are, the one that the client
+    /// dialled, if nobody can have written another one there: on a platform that routes by name over TLS, or on the own
+    /// machine, as `Host` has it, where only somebody on that machine could.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
-        let is_named = !self.config.external_urls.is_empty();
-        let dialled = head.host.filter(|_| !is_named).and_then(|host| Origin::parse(&format!("http://{host}")));
-        let dialled = dialled.filter(|origin| is_own_machine(origin.host(), false));
-        self.config.external_urls.iter().cloned().chain(dialled).collect()
+        if !self.config.external_urls.is_empty() {
+            return self.config.external_urls.clone();
+        }
+        if self.platform.routes_by_name()
+            && let Some(origin) = secure_origin(head.url)
+        {
+            return vec![origin];
+        }
+        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
     }
 
     /// Takes that a connection has ended, and why.
@@ -1010,7 +1017,9 @@ impl Wanted {
 fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {
     list.expire(now);
     let mut networks = [0; 3];
+    let mut of_itself = &list.figures().trend;
     if about == About::Admin {
+        of_itself = &list.figures().activity;
         // Of few, and seldom: a set would be more code than it saves time.
         let mut seen: [Vec<NetworkHash>; 3] = Default::default();
         for path in list.paths() {
@@ -1022,7 +1031,7 @@ fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {
         }
         networks = seen.map(|seen| seen.len());
     }
-    Summary { live: list.total(), networks }
+    Summary { live: list.total(), networks, of_itself: of_itself.clone() }
 }
 
 fn refusal(

@@ -38,6 +38,8 @@ pub struct Platform {
     live_frames: u32,
     /// Whether requests are described to the edge with every header that it may ask for.
     describes_headers: bool,
+    /// Whether a request over TLS comes by a name that is the beacon's own, whatever its sender writes there.
+    routes_by_name: bool,
 }
 
 /// The free plan gives each run of a Worker 10 ms of processor time, and a connection is one run: 15 to 30 µs a frame.
@@ -52,6 +54,7 @@ impl Platform {
         doors: Doors::All,
         live_frames: FRAMES_OF_A_RUN,
         describes_headers: false,
+        routes_by_name: true,
     };
 
     /// Makes the platform of a program that listens by itself, and in which so many edges share clients out among them.
@@ -62,6 +65,7 @@ impl Platform {
             doors: Doors::Everybody,
             live_frames: 0,
             describes_headers: true,
+            routes_by_name: false,
         }
     }
 
@@ -107,6 +111,11 @@ impl Platform {
     /// Returns how many edges share the process.
     pub(crate) const fn edges(&self) -> u32 {
         self.edges
+    }
+
+    /// Returns whether the host of an `https` URL is one of the beacon's own names.
+    pub(crate) const fn routes_by_name(&self) -> bool {
+        self.routes_by_name
     }
 
     /// Returns how many new communities a minute one edge lets through: its part of what one process may, but never less

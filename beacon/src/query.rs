@@ -1,5 +1,7 @@
 //! URLs and header values, taken apart.
 
+use rendezvous_protocol::origin::Origin;
+
 /// Returns the path and the query of a URL that is absolute, or a path and a query alone.
 ///
 /// It takes apart what the host has already normalised, so that a Worker does without half of the `url` crate and its
@@ -7,12 +9,17 @@
 pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
     let (before, query) = url.split_once('?').unwrap_or((url, ""));
-    let host_at = match before.find("://") {
-        Some(scheme_ends) if !before.starts_with('/') => scheme_ends + "://".len(),
-        _ => 0,
-    };
-    let path = before.get(host_at..).and_then(|rest| rest.get(rest.find('/')?..));
+    let absolute = before.split_once(':').filter(|_| !before.starts_with('/'));
+    let rest = absolute.and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(before);
+    let path = rest.find('/').and_then(|path_at| rest.get(path_at..));
     (path.unwrap_or("/"), query)
+}
+
+/// Returns the origin of a URL, if that is an absolute one of `https`.
+pub(crate) fn secure_origin(url: &str) -> Option<Origin> {
+    const SCHEME: &str = "https://";
+    let host = url.strip_prefix(SCHEME)?.split(['/', '?', '#']).next()?;
+    Origin::parse(&format!("{SCHEME}{host}"))
 }
 
 /// Returns the first parameter of this name, decoded.

@@ -5,7 +5,6 @@
 //! every process. An object that is only busy, or has panicked, is asked once more; one that has answered, whatever it
 //! says, is not.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
@@ -40,14 +39,18 @@ impl Attempt {
 /// Holds the communities that are in a spare object.
 #[derive(Debug, Default)]
 pub(crate) struct SpareObjects {
-    until: BTreeMap<Community, UnixMillis>,
+    until: Vec<(Community, UnixMillis)>,
 }
 
 impl SpareObjects {
     /// Returns the first attempt for a community.
     pub(crate) fn first(&self, now: UnixMillis, community: &Community) -> Attempt {
-        let is_spare = self.until.get(community).is_some_and(|until| now < *until && until.since(now) <= SPARE_FOR);
-        if is_spare { Attempt::Spare } else { Attempt::Own }
+        let is_spare = |until: UnixMillis| now < until && until.since(now) <= SPARE_FOR;
+        if self.until.iter().any(|(known, until)| known == community && is_spare(*until)) {
+            Attempt::Spare
+        } else {
+            Attempt::Own
+        }
     }
 
     /// Returns the attempt after one that has failed, if there is another. The spare object is the first for a while
@@ -62,10 +65,11 @@ impl SpareObjects {
         match failed {
             Attempt::Own if matches!(error, ObjectError::Runtime(_) | ObjectError::Busy(_)) => Some(Attempt::OwnAgain),
             Attempt::OwnAgain if matches!(error, ObjectError::Runtime(_)) => {
+                self.until.retain(|(known, _)| known != community);
                 if self.until.len() >= MOST {
                     self.until.clear();
                 }
-                self.until.insert(community.clone(), now.after(SPARE_FOR));
+                self.until.push((community.clone(), now.after(SPARE_FOR)));
                 Some(Attempt::Spare)
             }
             // Whatever has answered is there.

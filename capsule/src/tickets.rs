@@ -1,11 +1,11 @@
 //! What is asked of tickets.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::{PeerData, TicketRules, VerifiedTicket};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) struct TicketArguments {
 pub(crate) struct TicketSettings {
     /// Whose they are, and the capsule.
     pub(crate) community: Community,
-    trusted_keys: Option<BTreeSet<PublicKey>>,
+    trusted_keys: Option<SortedSet<PublicKey>>,
     max_lifetime: Option<Duration>,
 }
 
@@ -47,7 +47,7 @@ impl TicketSettings {
         };
         let max_lifetime =
             first(arguments.ticket_max_lifetime, environment, environment::TICKET_MAX_LIFETIME_MS, parse_millis)?;
-        let trusted_keys = Some(trusted_keys.into_iter().collect()).filter(|keys: &BTreeSet<_>| !keys.is_empty());
+        let trusted_keys = Some(trusted_keys.into_iter().collect()).filter(|keys: &SortedSet<_>| !keys.is_empty());
         Ok(Self { community, trusted_keys, max_lifetime })
     }
 

@@ -14,7 +14,7 @@ const PACE = "a beacon says with each answer when to announce again; a client be
 const BODY = "what a beacon reads of a request; a client writes far less";
 const OTHERS = "for publishers and beacons alone";
 const GUEST = "of the door for goop2's peers, which are not this client's";
-const LIVE = "of GET /live, which the client does not open";
+const LIVE = "of the beacon's side of GET /live";
 
 const SIGNAL = "a beacon's limit of signals, which a client hears of as SIGNAL_TIME, TOO_FAST or PEER_BUSY";
 
@@ -45,6 +45,7 @@ const WITHOUT = {
   SNAPSHOT_LOSS: OTHERS,
   REVOCATIONS_MAX_BYTES: OTHERS,
   FRESHNESS_MIN_SLACK: OTHERS,
+  LIVE_RECORDS_KEPT: LIVE,
   LIVE_CONNECTIONS: LIVE,
   LIVE_CONNECTIONS_PER_HOUSEHOLD: LIVE,
   LIVE_OPENING_REQUESTS: LIVE,
@@ -61,6 +62,7 @@ const WITHOUT = {
   LIVE_STREAM_PING: LIVE,
   LIVE_STREAM_DURATION: LIVE,
   LIVE_MALFORMED_MESSAGES: LIVE,
+  LIVE_RECORDS_KEPT: LIVE,
   LIVE_PENALTY: LIVE,
   LIVE_SIGNAL_SKEW: SIGNAL,
   LIVE_SIGNALS_AT_ONCE: SIGNAL,

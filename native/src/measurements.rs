@@ -3,11 +3,12 @@
 //! Each event loop counts by itself, and all are added up when somebody asks: a registry that all share would be locked
 //! for every announce. No address is counted, and no community has a label that the configuration does not name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_service::answer::Outcome;
 
 use crate::communities::Counts;
@@ -91,7 +92,12 @@ pub(crate) struct LoopFigures {
 }
 
 /// Writes what all event loops know. `rows` is absent where the database cannot be read.
-pub(crate) fn write(all: &[LoopFigures], named: &BTreeSet<Community>, rows: Option<u64>, connections: usize) -> String {
+pub(crate) fn write(
+    all: &[LoopFigures],
+    named: &SortedSet<Community>,
+    rows: Option<u64>,
+    connections: usize,
+) -> String {
     let mut total = Measurements::default();
     let mut counts = Counts::default();
     let mut live: BTreeMap<&str, usize> = named.iter().map(|community| (community.as_str(), 0)).collect();
@@ -178,7 +184,7 @@ mod tests {
             live_connections: 1,
             live: live.iter().map(|(name, live)| ((*name).to_owned(), *live)).collect(),
         };
-        let named = ["a", "b"].map(|name| Community::new(name).unwrap()).into();
+        let named = ["a", "b"].map(|name| Community::new(name).unwrap()).into_iter().collect();
         let text = write(&[figures(&[("a", 3), ("invented", 4)]), figures(&[("other", 5)])], &named, Some(7), 2);
         for line in [
             "rendezvous_live{community=\"a\"} 3",

@@ -469,9 +469,9 @@ impl Capsule {
     /// The first rule that the capsule breaks. A bad ticket in it is not an error.
     pub fn verify(files: CapsuleBytes<'_>, rules: &CapsuleRules<'_>, now: UnixMillis) -> Result<Self, CapsuleError> {
         let (fields, publishers, revocations) = check_all_but_tickets(files, rules, now)?;
-        let mut revoked_keys = revocations.ticket_keys.clone();
-        revoked_keys.extend(rules.tickets.revoked_keys.into_iter().flatten());
-        revoked_keys.extend(rules.revoked.into_iter().flat_map(|revoked| &revoked.ticket_keys));
+        let remembered = rules.revoked.into_iter().flat_map(|revoked| &revoked.ticket_keys);
+        let own = rules.tickets.revoked_keys.into_iter().flatten();
+        let revoked_keys = revocations.ticket_keys.iter().chain(remembered).chain(own).copied().collect();
         let tickets = TicketRules { revoked_keys: Some(&revoked_keys), ..rules.tickets };
         let CapsuleFields { issued_at, expires_at, peers, origins, .. } = fields;
         let checked = check_tickets(&peers, &tickets, issued_at);

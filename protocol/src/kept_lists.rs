@@ -4,14 +4,14 @@
 //! `exclude`. Memory is bounded by bytes, not by entries: a list of 200 peers takes a hundred times what a list of two
 //! does. The list that was fetched first goes first.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::community::Community;
 use crate::peer_list::PeerList;
 use crate::time::UnixMillis;
 
-/// What an entry takes besides its list: two copies of the community's name, and its place in two trees.
+/// Bytes that are counted for an entry besides its list: more than its name and its place take, so that there are not too
+/// many of them to look through.
 const ENTRY_BYTES: usize = 512;
 
 /// Keeps lists by community.
@@ -19,50 +19,53 @@ const ENTRY_BYTES: usize = 512;
 pub struct KeptLists {
     max_bytes: usize,
     bytes: usize,
-    lists: BTreeMap<Community, KeptList>,
-    by_time: BTreeSet<(UnixMillis, Community)>,
+    /// In the order of communities.
+    lists: Vec<KeptList>,
 }
 
 #[derive(Debug)]
 struct KeptList {
+    community: Community,
     fetched_at: UnixMillis,
     bytes: usize,
-    list: PeerList,
+    list: Box<PeerList>,
 }
 
 impl KeptLists {
     /// Makes an empty store of at most about `max_bytes`.
     pub const fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, bytes: 0, lists: BTreeMap::new(), by_time: BTreeSet::new() }
+        Self { max_bytes, bytes: 0, lists: Vec::new() }
     }
 
     /// Returns the community's list, if it was fetched less than `max_age` ago.
     pub fn fresh(&mut self, now: UnixMillis, community: &Community, max_age: Duration) -> Option<&mut PeerList> {
-        let kept = self.lists.get_mut(community)?;
+        let kept = self.get_mut(community)?;
         // One that was fetched before the clock jumped back may be of any age.
-        (kept.fetched_at <= now && now.since(kept.fetched_at) < max_age).then_some(&mut kept.list)
+        (kept.fetched_at <= now && now.since(kept.fetched_at) < max_age).then_some(&mut *kept.list)
     }
 
     /// Returns the community's list, however old it is.
     pub fn any(&mut self, community: &Community) -> Option<&mut PeerList> {
-        self.lists.get_mut(community).map(|kept| &mut kept.list)
+        self.get_mut(community).map(|kept| &mut *kept.list)
     }
 
     /// Keeps a list that was fetched now, in the place of the one before. One that is too large by itself is not kept.
     pub fn keep(&mut self, now: UnixMillis, community: Community, list: PeerList) {
-        self.forget(&community);
+        if let Ok(known) = self.position(&community) {
+            self.forget(known);
+        }
         let bytes = list.bytes() + ENTRY_BYTES;
         if bytes > self.max_bytes {
             return;
         }
         while self.bytes + bytes > self.max_bytes
-            && let Some((_, oldest)) = self.by_time.first().cloned()
+            && let Some((oldest, _)) = self.lists.iter().enumerate().min_by_key(|(_, kept)| kept.fetched_at)
         {
-            self.forget(&oldest);
+            self.forget(oldest);
         }
         self.bytes += bytes;
-        self.by_time.insert((now, community.clone()));
-        self.lists.insert(community, KeptList { fetched_at: now, bytes, list });
+        let (Ok(position) | Err(position)) = self.position(&community);
+        self.lists.insert(position, KeptList { community, fetched_at: now, bytes, list: Box::new(list) });
     }
 
     /// Returns about how many bytes are kept.
@@ -70,11 +73,18 @@ impl KeptLists {
         self.bytes
     }
 
-    fn forget(&mut self, community: &Community) {
-        if let Some(KeptList { fetched_at, bytes, .. }) = self.lists.remove(community) {
-            self.bytes -= bytes;
-            self.by_time.remove(&(fetched_at, community.clone()));
-        }
+    /// Returns where a community's list is, or where it belongs.
+    fn position(&self, community: &Community) -> Result<usize, usize> {
+        self.lists.binary_search_by(|kept| kept.community.cmp(community))
+    }
+
+    fn get_mut(&mut self, community: &Community) -> Option<&mut KeptList> {
+        let position = self.position(community).ok()?;
+        self.lists.get_mut(position)
+    }
+
+    fn forget(&mut self, position: usize) {
+        self.bytes -= self.lists.remove(position).bytes;
     }
 }
 
@@ -85,6 +95,7 @@ mod tests {
     use super::*;
     use crate::key::PrivateKey;
     use crate::network::Client;
+    use crate::peer_list::ObjectFigures;
     use crate::roster::{Excluded, Roster, RosterLimits};
     use crate::secret::Secret;
     use crate::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
@@ -119,7 +130,8 @@ mod tests {
     }
 
     fn list(peers: usize) -> PeerList {
-        PeerList::decode(&PeerList::encode(&mut roster(peers), at(0), at(0)).unwrap()).unwrap()
+        PeerList::decode(&PeerList::encode(&mut roster(peers), at(0), at(0), &ObjectFigures::default()).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -153,7 +165,8 @@ mod tests {
     fn while_all_peers_fit_the_tag_stays_when_the_seed_changes_and_else_it_does_not() {
         let (mut few, mut many) = (roster(3), roster(60));
         let tag = |roster: &mut Roster, now| {
-            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(0)).unwrap()).unwrap();
+            let mut list =
+                PeerList::decode(&PeerList::encode(roster, now, at(0), &ObjectFigures::default()).unwrap()).unwrap();
             (list.tag(50), list.answer(50, Excluded::Nobody).peers.clone())
         };
         assert_eq!(tag(&mut few, at(1)), tag(&mut few, at(100)));
@@ -179,7 +192,7 @@ mod tests {
                     model.remove(0);
                 }
                 prop_assert_eq!(subject.bytes(), model.iter().map(|(_, peers)| lists[*peers]).sum::<usize>());
-                prop_assert_eq!(subject.by_time.len(), subject.lists.len());
+                prop_assert!(subject.lists.is_sorted_by_key(|kept| &kept.community));
                 for number in 0..6 {
                     let expected = model.iter().find(|(other, _)| *other == number).map(|(_, peers)| *peers);
                     prop_assert_eq!(subject.any(&community(number)).map(|list| list.total()), expected);

@@ -90,7 +90,7 @@ impl PublicKey {
     /// [`KeyError`]. Bytes that are not a point of the curve are a key in either form.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let spki = |der: &[u8]| der.strip_prefix(&SPKI_PREFIX).and_then(|bytes| bytes.try_into().ok());
-        if text.contains(PEM_BEGIN) {
+        if split_around(text, PEM_BEGIN).is_some() {
             let der = one_block(text, PUBLIC_LABEL)?;
             return spki(&der).map(Self).ok_or_else(|| other_algorithm(&der).unwrap_or(KeyError::PublicKey));
         }
@@ -162,8 +162,23 @@ const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 /// Takes out of base64 what tools put in: white space, a byte order mark before it, and line ends that are written out
 /// as `\n`, as files of variables have them.
 fn compact(text: &str) -> String {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\\n", "").replace("\\r", "");
-    text.chars().filter(|character| !character.is_ascii_whitespace()).collect()
+    let mut compact = String::new();
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text).chars();
+    while let Some(character) = rest.next() {
+        if character == '\\' && rest.as_str().starts_with(['n', 'r']) {
+            rest.next();
+        } else if !character.is_ascii_whitespace() {
+            compact.push(character);
+        }
+    }
+    compact
+}
+
+/// Returns what is before the first mark in a text, and what is after. Keys are short and seldom read: the standard library's
+/// search, which is fast in texts of any length, is several kilobytes of a Worker's upload.
+fn split_around<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
+    let at = text.as_bytes().windows(mark.len()).position(|window| window == mark.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + mark.len()..)?))
 }
 
 /// Returns the labels and the bodies of all blocks of PEM in a text, the last one without a body where its end is
@@ -171,9 +186,9 @@ fn compact(text: &str) -> String {
 fn blocks(text: &str) -> Vec<(&str, Option<&str>)> {
     let mut blocks = Vec::new();
     let mut rest = text;
-    while let Some((label, after)) = rest.split_once(PEM_BEGIN).and_then(|(_, rest)| rest.split_once("-----")) {
+    while let Some((label, after)) = split_around(rest, PEM_BEGIN).and_then(|(_, rest)| split_around(rest, "-----")) {
         let end = format!("-----END {label}-----");
-        let Some((body, after)) = after.split_once(end.as_str()) else {
+        let Some((body, after)) = split_around(after, &end) else {
             blocks.push((label, None));
             break;
         };
@@ -301,7 +316,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`].
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
-        if text.contains(PEM_BEGIN) {
+        if split_around(text, PEM_BEGIN).is_some() {
             return Self::from_der(&one_block(text, PRIVATE_LABEL)?);
         }
         let compact = compact(text);

@@ -41,7 +41,7 @@ pub const ADDRESSES_IN_A_NETWORK: u32 = 4;
 /// An IPv6 /48 may make so many times the requests of a /56, of which it has 256.
 pub const NETWORKS_IN_A_SITE: u32 = 4;
 
-/// Addresses, networks and sites, each, whose rate one process remembers, at about 100 bytes each.
+/// Addresses, networks and sites, each, whose rate one process remembers, at 16 bytes each.
 pub const RATE_LIMIT_NETWORKS: usize = 4_096;
 
 /// Communities a minute that one network may name and that one process has not seen lately. A page has one; each that

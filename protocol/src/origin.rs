@@ -4,7 +4,7 @@
 //! browser sends no such header, or any: this keeps pages of others from lending their visitors' networks, and nothing
 //! else.
 
-use std::collections::BTreeSet;
+use crate::sorted_set::SortedSet;
 
 /// Holds an origin (RFC 6454): a scheme, a host, and a port unless it is the scheme's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +13,8 @@ pub struct Origin(String);
 impl Origin {
     /// Reads `scheme://host` or `scheme://host:port`, in any case, and nothing more: no path, no wildcard, no user.
     pub fn parse(text: &str) -> Option<Self> {
-        let (scheme, authority) = text.split_once("://")?;
+        let (scheme, rest) = text.split_once(':')?;
+        let authority = rest.strip_prefix("//")?;
         let mut letters = scheme.bytes();
         let is_scheme = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
             && letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
@@ -53,7 +54,7 @@ impl Origin {
 
     /// Returns the host, an IPv6 address in brackets.
     pub fn host(&self) -> &str {
-        let authority = self.0.split_once("://").map_or("", |(_, authority)| authority);
+        let authority = self.0.split_once(':').map_or("", |(_, rest)| rest.trim_start_matches('/'));
         match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => host,
             _ => authority,
@@ -64,7 +65,7 @@ impl Origin {
 /// Returns whether a page of another origin than those `allowed` sent a request with this `Origin` header. Where
 /// nothing is said of origins none is foreign, and neither is a request without the header. `null`, which browsers send
 /// for a page that hides its origin, is.
-pub fn is_foreign(allowed: Option<&BTreeSet<Origin>>, header: Option<&str>) -> bool {
+pub fn is_foreign(allowed: Option<&SortedSet<Origin>>, header: Option<&str>) -> bool {
     match (allowed, header) {
         (Some(allowed), Some(header)) => !Origin::parse(header).is_some_and(|origin| allowed.contains(&origin)),
         _ => false,
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_page_of_another_origin_is_foreign() {
-        let allowed: BTreeSet<_> =
+        let allowed: SortedSet<_> =
             ["https://a.example", "https://b.example:8443"].into_iter().filter_map(Origin::parse).collect();
         for (header, expected) in [
             (None, false),

@@ -2,12 +2,11 @@
 //!
 //! A token bucket for each network in the form of the generic cell rate algorithm (ITU-T I.371): one point in time a
 //! network, the moment at which its bucket will be full again. Memory is bounded at each level by itself, so that a
-//! flood of the cheapest networks makes nobody forget the others: a network whose bucket is full is forgotten, for it
-//! is the same as one never seen, and when too many are remembered the one nearest to full goes.
+//! flood of the cheapest networks makes nobody forget the others: when too many are remembered the one whose bucket is
+//! nearest to full goes. One whose bucket is full is the same as one never seen.
 //!
 //! A request is taken from the buckets of its address, its network and its site, or from none of them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::community::Community;
@@ -16,6 +15,7 @@ use crate::limits::{
     RECENT_COMMUNITIES_AGE,
 };
 use crate::network::{NetworkHash, RatePath};
+use crate::sorted_set::SortedSet;
 use crate::time::{UnixMillis, saturating_millis};
 use crate::token_bucket::TokenBucket;
 
@@ -100,7 +100,7 @@ pub struct NewCommunities {
     sites: Buckets,
     process: Buckets,
     /// Those seen since `since`, and in the time before.
-    recent: [BTreeSet<Community>; 2],
+    recent: [SortedSet<Community>; 2],
     since: UnixMillis,
 }
 
@@ -113,7 +113,7 @@ impl NewCommunities {
             networks: Buckets::new(per_network, capacity),
             sites: Buckets::new(per_network.saturating_mul(NETWORKS_IN_A_SITE), capacity),
             process: Buckets::new(per_minute, 1),
-            recent: [BTreeSet::new(), BTreeSet::new()],
+            recent: [SortedSet::new(), SortedSet::new()],
             since: UnixMillis::saturating(0),
         }
     }
@@ -128,7 +128,7 @@ impl NewCommunities {
             let [latest, before] = &mut self.recent;
             *before = std::mem::take(latest);
             if now < self.since || elapsed >= RECENT_COMMUNITIES_AGE.saturating_mul(2) {
-                before.clear();
+                *before = SortedSet::new();
             }
             self.since = now;
         }
@@ -156,7 +156,7 @@ impl NewCommunities {
 
     /// Returns how many communities are remembered.
     pub fn remembered(&self) -> usize {
-        self.recent.iter().map(BTreeSet::len).sum()
+        self.recent.iter().map(SortedSet::len).sum()
     }
 }
 
@@ -191,10 +191,8 @@ struct Buckets {
     /// In microseconds, so that large limits keep their precision.
     bucket: TokenBucket,
     capacity: usize,
-    full_at: BTreeMap<NetworkHash, u64>,
-    /// Index for eviction. Each network appears once, under a lower bound of its `full_at`; `forget_nearest` corrects
-    /// an entry when it reaches the front.
-    by_time: BTreeSet<(u64, NetworkHash)>,
+    /// When the bucket of each network is full again, in the order of networks.
+    full_at: Vec<(NetworkHash, u64)>,
 }
 
 impl Buckets {
@@ -202,15 +200,14 @@ impl Buckets {
         Self {
             bucket: TokenBucket { interval: window_micros() / u64::from(per_minute.max(1)), filling: window_micros() },
             capacity: capacity.max(1),
-            full_at: BTreeMap::new(),
-            by_time: BTreeSet::new(),
+            full_at: Vec::new(),
         }
     }
 
     /// Returns when the bucket is full again if one is taken now, and for how many microseconds there is none to take.
     fn look(&mut self, now: u64, network: NetworkHash) -> (u64, u64) {
-        while self.forget_nearest(now) {}
-        let missing = self.full_at.get_mut(&network).map_or(0, |full_at| {
+        let known = self.position(network).ok().and_then(|position| self.full_at.get_mut(position));
+        let missing = known.map_or(0, |(_, full_at)| {
             let missing = self.bucket.missing(*full_at, now);
             *full_at = now.saturating_add(missing);
             missing
@@ -219,34 +216,30 @@ impl Buckets {
     }
 
     fn set(&mut self, network: NetworkHash, full_at: u64) {
-        if let Some(known) = self.full_at.get_mut(&network) {
-            *known = full_at;
-            return;
+        if self.full_at.len() >= self.capacity && self.position(network).is_err() {
+            self.forget_nearest();
         }
-        if self.full_at.len() >= self.capacity {
-            self.forget_nearest(u64::MAX);
-        }
-        self.full_at.insert(network, full_at);
-        self.by_time.insert((full_at, network));
-    }
-
-    /// Forgets the network whose bucket is nearest to full, if it is full by `by`. Returns whether it was.
-    fn forget_nearest(&mut self, by: u64) -> bool {
-        while let Some((noted, network)) = self.by_time.first().copied()
-            && noted <= by
-        {
-            self.by_time.pop_first();
-            match self.full_at.get(&network) {
-                Some(full_at) if *full_at > noted => {
-                    self.by_time.insert((*full_at, network));
-                }
-                _ => {
-                    self.full_at.remove(&network);
-                    return true;
+        match self.position(network) {
+            Ok(position) => {
+                if let Some((_, known)) = self.full_at.get_mut(position) {
+                    *known = full_at;
                 }
             }
+            Err(position) => self.full_at.insert(position, (network, full_at)),
         }
-        false
+    }
+
+    /// Returns where a network is, or where it belongs.
+    fn position(&self, network: NetworkHash) -> Result<usize, usize> {
+        self.full_at.binary_search_by_key(&network, |(network, _)| *network)
+    }
+
+    /// Forgets the network whose bucket is nearest to full.
+    fn forget_nearest(&mut self) {
+        let nearest = self.full_at.iter().enumerate().min_by_key(|(_, (_, full_at))| *full_at);
+        if let Some((position, _)) = nearest {
+            self.full_at.remove(position);
+        }
     }
 }
 
@@ -333,7 +326,7 @@ mod tests {
             assert!(limit.addresses.full_at.len() <= 64);
         }
         limit.take(at(0), here).unwrap_err();
-        assert_eq!(limit.networks.by_time.len(), limit.networks.full_at.len());
+        assert!(limit.addresses.full_at.is_sorted_by_key(|(network, _)| *network));
     }
 
     #[test]

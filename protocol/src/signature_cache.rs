@@ -5,7 +5,7 @@
 //! ever remembered, so that nobody can put a bad one here; memory is bounded, the oldest goes first, and whoever fills it
 //! with good tickets gains only that others' signatures are checked once more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::ticket::{Unverified, VerifiedTicket};
 
@@ -13,44 +13,44 @@ use crate::ticket::{Unverified, VerifiedTicket};
 #[derive(Debug)]
 pub struct SignatureCache {
     capacity: usize,
-    /// Normal forms by the start of the signature. Only the holder of a key can make two signatures with one start, and
-    /// then but one of the two is remembered.
-    by_signature: BTreeMap<u64, Box<str>>,
-    oldest_first: VecDeque<u64>,
+    /// Normal forms, each after the start of its signature, the oldest first. Only the holder of a key can make two
+    /// signatures with one start, and then but one of the two is remembered.
+    tickets: VecDeque<(u64, Box<str>)>,
 }
 
 impl SignatureCache {
     /// Makes a cache of at most `capacity` tickets.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, by_signature: BTreeMap::new(), oldest_first: VecDeque::new() }
+        Self { capacity, tickets: VecDeque::new() }
     }
 
     /// Returns whether this very ticket was found good.
     pub fn contains(&self, ticket: &Unverified) -> bool {
-        self.by_signature.get(&start(ticket.signature())).is_some_and(|known| **known == *ticket.as_json())
+        let signature = start(ticket.signature());
+        self.tickets.iter().any(|(known, json)| *known == signature && **json == *ticket.as_json())
     }
 
     /// Remembers a ticket that was found good.
     pub fn insert(&mut self, ticket: &VerifiedTicket) {
         let signature = start(ticket.signature());
-        if self.by_signature.insert(signature, ticket.as_json().into()).is_none() {
-            self.oldest_first.push_back(signature);
+        if let Some((_, json)) = self.tickets.iter_mut().find(|(known, _)| *known == signature) {
+            *json = ticket.as_json().into();
+            return;
         }
-        if self.oldest_first.len() > self.capacity
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.by_signature.remove(&oldest);
+        self.tickets.push_back((signature, ticket.as_json().into()));
+        if self.tickets.len() > self.capacity {
+            self.tickets.pop_front();
         }
     }
 
     /// Returns how many tickets are remembered.
     pub fn len(&self) -> usize {
-        self.by_signature.len()
+        self.tickets.len()
     }
 
     /// Returns whether none is.
     pub fn is_empty(&self) -> bool {
-        self.by_signature.is_empty()
+        self.tickets.is_empty()
     }
 }
 

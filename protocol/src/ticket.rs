@@ -3,7 +3,6 @@
 //! Parsing settles the shape, [`Ticket::verify`] everything that depends on the verifier: its clock, the community it
 //! asked for, its rules, the signature. Only a [`VerifiedTicket`] can enter a roster or a capsule.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::limits::{
     CAPSULE_TICKET_MAX_LIFETIME, CLOCK_SKEW, DATA_MAX_BYTES, NONCE_MAX_BYTES, NONCE_MIN_BYTES, PEER_ID_MAX_BYTES,
     TICKET_MAX_LIFETIME, USER_ID_MAX_BYTES,
 };
+use crate::sorted_set::SortedSet;
 use crate::time::{UnixMillis, saturating_millis};
 
 const VERSION: u64 = 1;
@@ -244,9 +244,9 @@ pub struct TicketRules<'a> {
     /// The longest life allowed.
     pub max_lifetime: Duration,
     /// The only keys allowed; any, where absent.
-    pub trusted_keys: Option<&'a BTreeSet<PublicKey>>,
+    pub trusted_keys: Option<&'a SortedSet<PublicKey>>,
     /// Keys that are refused, trusted or not; none, where absent.
-    pub revoked_keys: Option<&'a BTreeSet<PublicKey>>,
+    pub revoked_keys: Option<&'a SortedSet<PublicKey>>,
 }
 
 impl<'a> TicketRules<'a> {

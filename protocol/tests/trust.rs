@@ -294,7 +294,7 @@ fn origins_stay_with_their_tickets() {
     let bytes =
         CapsuleBytes { json: files.json.as_bytes(), signature: Some(files.signature.as_bytes()), cosignatures: None };
     // One by what the reader remembers, one by its own rules.
-    let (remembered, own) = (BTreeSet::from([20]), public_keys(&BTreeSet::from([22])));
+    let (remembered, own) = (BTreeSet::from([20]), public_keys(&BTreeSet::from([22])).into_iter().collect());
     let remembered = Revocations { ticket_keys: public_keys(&remembered), ..Revocations::default() };
     let rules = CapsuleRules::new(Trust::Key(key(2).public_key()), &community);
     let tickets = TicketRules { revoked_keys: Some(&own), ..rules.tickets };

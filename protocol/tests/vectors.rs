@@ -14,6 +14,7 @@ use rendezvous_protocol::live::{Claim, ClientMessage, Confirmation, SeenSignals,
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::root_walk::{FoundFile, RootWalk};
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
@@ -227,7 +228,7 @@ fn check_outcome(expect: &str, outcome: &str) -> Result<(), String> {
 
 fn verify_ticket(case: &TicketCase) -> Result<VerifiedTicket, TicketError> {
     let community = Community::new(&case.community).unwrap();
-    let trusted_keys: Option<BTreeSet<PublicKey>> =
+    let trusted_keys: Option<SortedSet<PublicKey>> =
         case.allow.as_ref().map(|keys| keys.iter().map(|key| PublicKey::from_text(key).unwrap()).collect());
     let rules = TicketRules { trusted_keys: trusted_keys.as_ref(), ..TicketRules::new(&community) };
     Ticket::parse(&case.ticket, Purpose::Presence)?.verify(&rules, case.now)

@@ -151,7 +151,7 @@ impl World {
     }
 
     /// One on a platform that hibernates objects.
-    fn hibernating(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn hibernating(variables: &[(&str, &str)]) -> Self {
         let mut world = Self { attachments: Some(BTreeMap::new()), ..Self::new(variables) };
         let found = Found { connections: Some(Vec::new()), ..Found::nothing() };
         world.object = CommunityObject::restore(at(0), &world.config, false, found, Secret::from_bytes([9; 16])).0;
@@ -160,10 +160,15 @@ impl World {
 
     /// Makes the object anew, of what is in storage and what connections keep; while something waits there is no
     /// hibernation.
-    fn hibernate(&mut self) {
-        if self.timers.is_empty() {
+    pub(crate) fn hibernate(&mut self) {
+        if self.timers.is_empty() && self.is_hibernating() {
             self.make_anew(None);
         }
+    }
+
+    /// Whether connections outlive the object.
+    pub(crate) fn is_hibernating(&self) -> bool {
+        self.attachments.is_some()
     }
 
     /// The object panics between two events.
@@ -205,15 +210,20 @@ impl World {
     }
 
     fn try_open(&mut self, viewer: Viewer) -> Result<ConnectionId, LiveFull> {
+        self.open_as(viewer, Upgrade::WebSocket)
+    }
+
+    pub(crate) fn open_as(&mut self, viewer: Viewer, upgrade: Upgrade) -> Result<ConnectionId, LiveFull> {
         let since = viewer.position.as_ref().map(|position| format!("&since={position}")).unwrap_or_default();
-        let open = self.open_step(&format!("/live?community=mainnet{since}"), Upgrade::WebSocket);
+        let open = self.open_step(&format!("/live?community=mainnet{since}"), upgrade);
         assert_eq!(open.object(), "mainnet");
         self.opened += 1;
         let id = ConnectionId(self.opened);
         let (outcome, effects) = self.object.open_live(at(self.now), id, open.opening());
         outcome?;
         let connection = open.admitted(at(self.now), [u8::try_from(self.opened).unwrap_or_default(); 16]);
-        self.clients.insert(id, Connected { connection, viewer, held: None, acknowledges: true });
+        self.clients
+            .insert(id, Connected { connection, viewer, held: None, acknowledges: upgrade == Upgrade::WebSocket });
         self.run(id);
         self.carry_out(effects);
         Ok(id)
@@ -354,7 +364,7 @@ impl World {
         answer.outcome
     }
 
-    fn announce(&mut self, number: u8, lifetime: u64) -> Outcome {
+    pub(crate) fn announce(&mut self, number: u8, lifetime: u64) -> Outcome {
         let now = self.now;
         let ticket = peer(number).unsigned(now, |payload| payload.expires_at = at(now + lifetime));
         self.bring(&ticket, Purpose::Presence, &format!("10.{number}.0.1"))
@@ -418,6 +428,15 @@ impl World {
             let live = client.viewer.live(now);
             assert!(live == list, "{:?}\n{:?}", live.keys().collect::<Vec<_>>(), list.keys().collect::<Vec<_>>());
         }
+    }
+
+    pub(crate) fn frames(&self, id: ConnectionId) -> usize {
+        self.clients[&id].viewer.frames
+    }
+
+    /// How many rows were written.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(crate) fn messages(&self, id: ConnectionId) -> &[Value] {
@@ -743,10 +762,16 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     let opening = Opening {
         network: Client { address: read_address("192.0.2.1"), autonomous_system: None }.hand_over(),
         since: Some(position),
+        is_stream: false,
     };
     let path = opening.to_path();
     assert_eq!(path, format!("/live?{}&0a1b2c3d-17", opening.network.to_text()));
-    assert_eq!(Opening::parse(&format!("https://community{path}")), Some(Ok(opening)));
+    let stream = Opening { is_stream: true, ..opening.clone() };
+    assert_eq!(stream.to_path(), format!("{path}&stream"));
+    for opening in [opening.clone(), stream, Opening { since: None, is_stream: true, ..opening }] {
+        assert_eq!(Opening::parse(&format!("https://community{}", opening.to_path())), Some(Ok(opening)));
+    }
+    assert!(matches!(Opening::parse(&format!("{path}&other")), Some(Err(_))));
     assert_eq!(Opening::parse("/listing"), None);
     assert!(matches!(Opening::parse("/live?a"), Some(Err(_))));
 }
@@ -922,12 +947,11 @@ fn a_connection_announces_binds_and_leaves_and_the_answer_comes_before_its_own_f
     assert_eq!(world.last(other)["code"], "ANOTHER_PEER");
 }
 
-/// Sends a binding by this peer, signed with something changed.
-pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
-    let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
+/// Writes a binding by this peer, signed with something changed.
+fn binding_message(peer: Peer, challenge: &[u8; 16], change: impl FnOnce(&mut Binding)) -> String {
     let mut binding = Binding {
         audience: "http://localhost:8787".to_owned(),
-        challenge: rendezvous_protocol::base64::decode_array(&challenge).unwrap(),
+        challenge: *challenge,
         community: "mainnet".parse().unwrap(),
         peer_id: rendezvous_protocol::ticket::PeerId::new(peer.0).unwrap(),
         public_key: peer.key().public_key(),
@@ -939,7 +963,14 @@ pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl
         "t": "bind", "audience": binding.audience, "peerId": binding.peer_id.as_str(),
         "publicKey": binding.public_key.to_string(), "signature": signature,
     });
-    world.send(id, &message.to_string());
+    message.to_string()
+}
+
+/// Sends a binding by this peer, signed with something changed.
+pub(crate) fn bind(world: &mut World, id: ConnectionId, peer: Peer, change: impl FnOnce(&mut Binding)) {
+    let challenge = world.messages(id)[0]["challenge"].as_str().unwrap().to_owned();
+    let challenge = rendezvous_protocol::base64::decode_array(&challenge).unwrap();
+    world.send(id, &binding_message(peer, &challenge, change));
 }
 
 #[test]
@@ -963,6 +994,47 @@ fn a_binding_that_another_beacon_hands_on_or_of_another_connection_or_of_who_is_
     let id = world.open(Viewer::default());
     bind(&mut world, id, peer(1), |binding| binding.audience = "https://beacon.example".to_owned());
     assert_eq!(world.last(id), json!({"t": "bound"}));
+}
+
+#[test]
+fn where_requests_come_by_name_over_tls_that_name_is_the_beacons_unless_others_are_configured() {
+    for (variables, url, audience, is_own) in [
+        (&[][..], "https://beacon.example/live?community=mainnet", "https://beacon.example", true),
+        (&[], "https://beacon.example:8443/live?community=mainnet", "https://beacon.example:8443", true),
+        (&[], "https://beacon.example/live?community=mainnet", "https://evil.example", false),
+        (&[], "http://beacon.example/live?community=mainnet", "http://beacon.example", false),
+        (&[], "http://127.0.0.1:8787/live?community=mainnet", "http://127.0.0.1:8787", true),
+        (
+            &[("EXTERNAL_URLS", "https://beacon.example")],
+            "https://other.example/live?community=mainnet",
+            "https://other.example",
+            false,
+        ),
+        (
+            &[("EXTERNAL_URLS", "https://beacon.example")],
+            "https://other.example/live?community=mainnet",
+            "https://beacon.example",
+            true,
+        ),
+    ] {
+        let config = config(variables);
+        let mut edge = Edge::new(config, Platform::CLOUDFLARE, Secret::from_bytes([1; 16]), 1);
+        let host = url.split('/').nth(2).unwrap();
+        let head = Head { method: "GET", url, address: read_address("192.0.2.1"), ..Head::default() };
+        let Step::ReadHeaders(read) = edge.receive(at(0), &head) else { panic!("{url}") };
+        let header = |name: &str| match name {
+            "Upgrade" => Some("websocket".to_owned()),
+            "Host" => Some(host.to_owned()),
+            _ => None,
+        };
+        let Step::OpenLive(open) = read.resume(&mut edge, at(0), header) else { panic!("{url}") };
+        let mut connection = open.admitted(at(0), [7; 16]);
+        assert!(matches!(connection.next_output(), Some(Output::Text(hello)) if hello.contains("hello")));
+        let message = binding_message(peer(1), &[7; 16], |binding| binding.audience = audience.to_owned());
+        connection.receive(&mut edge.checks(), at(0), &message);
+        let is_verified = matches!(connection.next_output(), Some(Output::Verify(_)));
+        assert_eq!(is_verified, is_own, "{url} for {audience}");
+    }
 }
 
 #[test]

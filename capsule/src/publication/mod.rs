@@ -188,7 +188,8 @@ impl Publisher {
         let Asked { answers, tickets, probes } = ask_all(&beacons, settings, &self.fetcher, log);
         // Only now, so that what is judged is what will be signed: the tickets as they are when the capsule is issued.
         let now = clock()?;
-        let rules = TicketRules { revoked_keys: Some(&revocations.ticket_keys), ..settings.tickets.rules() };
+        let revoked_keys = revocations.ticket_keys.iter().copied().collect();
+        let rules = TicketRules { revoked_keys: Some(&revoked_keys), ..settings.tickets.rules() };
         let (reports, lists): (Vec<_>, Vec<_>) = judge_all(&beacons, answers, &rules, now).into_iter().unzip();
         let (nodes, node_reports) = judge_nodes(settings, tickets, probes, &rules, now);
         let url = |position: &usize| beacons.get(*position).map(|beacon| beacon.url().clone());

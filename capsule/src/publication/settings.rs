@@ -287,11 +287,10 @@ fn signing_key(arguments: &PublicationArguments, environment: &Environment) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use clap::Parser as _;
     use rendezvous_protocol::key::PublicKey;
     use rendezvous_protocol::limits::TICKET_MAX_LIFETIME;
+    use rendezvous_protocol::sorted_set::SortedSet;
 
     use super::*;
     use crate::values::parse_duration;
@@ -362,7 +361,7 @@ mod tests {
         let rules = settings.tickets.rules();
         assert_eq!(
             (rules.max_lifetime, rules.trusted_keys),
-            (Duration::from_secs(6), Some(&BTreeSet::from([public_key])))
+            (Duration::from_secs(6), Some(&SortedSet::from_iter([public_key])))
         );
     }
 
@@ -402,7 +401,7 @@ mod tests {
         let rules = settings.tickets.rules();
         assert_eq!(
             (rules.max_lifetime, rules.trusted_keys),
-            (Duration::from_secs(6), Some(&BTreeSet::from([trusted])))
+            (Duration::from_secs(6), Some(&SortedSet::from_iter([trusted])))
         );
     }
 
