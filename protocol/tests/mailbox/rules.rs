@@ -237,6 +237,8 @@ fn acknowledgements_of_slots_that_are_not_listed_are_not_kept() {
     assert_eq!(relay.disk.rows.keys().collect::<Vec<_>>(), ["open"]);
     let question = question(7, START);
     assert_eq!(relay.call(|mailbox| mailbox.slot(START, &question)), Err(Refused::SlotUnknown));
+    // So the very same request comes in again.
+    assert_eq!(code(&leave(&mut relay, START, 7, 1)), "ok");
 }
 
 #[test]
