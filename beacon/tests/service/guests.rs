@@ -517,6 +517,8 @@ fn every_path_answers_as_goop2s_own_does() {
     ] {
         assert_eq!(world.serve("POST", "/publish", HOME, body).status, status);
     }
+    let too_large = world.serve("POST", "/publish", HOME, Err(RequestError::BodyTooLarge));
+    assert_eq!(too_large.body, "the body is longer than 16384 bytes");
     let elsewhere = |world: &mut World, url: &str| {
         let head = Head { method: "GET", url, address: read_address(HOME), ..Head::default() };
         match world.edge.receive(at(0), &head) {
