@@ -368,6 +368,42 @@ fn a_socket_comes_after_a_message_and_its_end_is_the_guests_unless_there_is_a_ne
 }
 
 #[test]
+fn a_guest_has_one_socket_though_it_went_in_between() {
+    let mut world = World::new();
+    let listener = world.stream(ELSEWHERE).unwrap();
+    world.publish(&message("online", 1, 0), HOME);
+    let older = world.socket(1, HOME).unwrap();
+    world.publish(&message("offline", 1, 1), HOME);
+    world.publish(&message("online", 1, 2), HOME);
+    let newer = world.socket(1, HOME).unwrap();
+    assert_eq!(world.clients[&older].closed, Some((4209, "REPLACED")));
+    world.cut(older);
+    world.second();
+    assert_eq!(world.clients[&newer].closed, None);
+    assert_eq!(world.clients[&listener].sees(), BTreeSet::from([name(1)]));
+}
+
+#[test]
+fn where_all_connections_are_taken_no_guest_has_to_go() {
+    let mut world = World::new();
+    let home = |number: u8| format!("{}.1.0.1", 20 + number);
+    let sockets: Vec<_> = (0..20)
+        .map(|number| {
+            assert_eq!(world.publish(&message("online", 1 + number, 0), &home(number)), 204);
+            world.socket(1 + number, &home(number)).unwrap()
+        })
+        .collect();
+    // Pages of elsewhere, in as many networks as it takes, and more than there are places.
+    let streams = (0..160_u8).filter(|number| world.stream(&format!("{}.2.0.1", 60 + number)).is_ok()).count();
+    assert!(streams > 108, "{streams}");
+    let ended = world.clients.values().filter(|client| client.closed == Some((4153, "LIVE_FULL"))).count();
+    assert_eq!(sockets.len() + streams - ended, 128);
+    assert!(sockets.iter().all(|socket| world.clients[socket].closed.is_none()));
+    let rows: Value = serde_json::from_str(&world.get("/peers.json").body).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 20);
+}
+
+#[test]
 fn nobody_ends_or_changes_a_guest_from_elsewhere() {
     let mut world = World::new();
     let listener = world.stream(HOME).unwrap();
