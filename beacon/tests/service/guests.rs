@@ -265,6 +265,7 @@ impl World {
                     self.carry_out(effects);
                 }
                 GuestOutput::Close { code, reason } => {
+                    self.edge.close_guest(at(now), &client.connection);
                     client.closed = Some((code, reason));
                     let effects = self.room.closed(at(now), id);
                     self.carry_out(effects);
@@ -510,6 +511,42 @@ fn what_a_socket_may_send_is_bounded() {
     let malformed = closed_by(&|world, socket| (0..3).for_each(|_| world.send(socket, "{}")));
     assert_eq!(malformed, Some((4500, "MALFORMED")));
     assert_eq!(closed_by(&|world, socket| world.send(socket, &"x".repeat(16_385))), Some((1009, "TOO_LONG")));
+}
+
+#[test]
+fn whoever_was_closed_for_what_it_sent_waits_before_it_opens_another() {
+    let mut world = World::new();
+    for seed in [1, 2] {
+        world.publish(&message("online", seed, 0), HOME);
+    }
+    let socket = world.socket(1, HOME).unwrap();
+    (0..3).for_each(|_| world.send(socket, "{}"));
+    assert_eq!(world.clients[&socket].closed, Some((4500, "MALFORMED")));
+    assert_eq!((world.socket(2, HOME), world.stream(HOME)), (Err(429), Err(429)));
+    let head = Head {
+        method: "GET",
+        url: "/live?community=friends",
+        address: read_address(HOME),
+        upgrade: Upgrade::WebSocket,
+        ..Head::default()
+    };
+    let answer = world.edge.receive(at(0), &head);
+    assert!(matches!(answer, Step::Answer(answer) if answer.status == 429), "one wait for both doors");
+    assert_eq!(world.publish(&message("online", 2, 0), HOME), 204, "to publish opens nothing");
+    assert!(world.stream(ELSEWHERE).is_ok());
+    world.now = 60_000;
+    assert!(world.stream(HOME).is_ok());
+    // What ends without a fault of the client's is no reason to wait.
+    let quiet = World::new().open("/ws?probe=1", HOME, Upgrade::WebSocket);
+    assert!(quiet.is_ok() && world.open("/ws?probe=1", HOME, Upgrade::WebSocket).is_ok());
+}
+
+#[test]
+fn openings_cost_ten_times_what_a_request_does() {
+    let mut world = World::new();
+    let probes = (0..100).filter(|_| world.open("/ws?probe=1", HOME, Upgrade::WebSocket).is_ok()).count();
+    assert_eq!(probes, 60, "of 600 requests a minute");
+    assert_eq!((world.stream(HOME), world.get("/peers.json").status), (Err(429), 200));
 }
 
 #[test]
