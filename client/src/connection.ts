@@ -4,6 +4,7 @@
 // far as this beacon goes, as where it gives a whole list without it; by the peer's own ticket to leave, it counts for all.
 // Whatever a beacon sends is bounded before it is read, and every wait that it names is clamped.
 
+import type { CurrentTicket } from "./announcement.js";
 import { readBase64, utf8 } from "./bytes.js";
 import { aheadOf } from "./clock.js";
 import type { Cancel, Host } from "./host.js";
@@ -179,6 +180,8 @@ interface Attempt {
   /** Since the last acknowledgement. */
   length: number;
   queued: number;
+  /** The listed ticket for which it was last to be bound. */
+  boundBy?: CurrentTicket | undefined;
   /** Whether this peer was announced again because the beacon had lost it. */
   hasInsisted?: boolean;
   /** Of the timer that finds out whether it is alive. */
@@ -255,7 +258,7 @@ export class Connection {
 
   /** The network is back, perhaps: forgets a wait that was about it, and tries what may be dead. */
   hurry(): void {
-    if (this.#attempt) return this.#beat(this.#attempt, 0);
+    if (this.#attempt) return this.#probe(this.#attempt);
     if (this.reason !== "NETWORK") return;
     this.#dialAt = Math.min(this.#dialAt, this.#host.elapsed() + this.#host.random() * 1_000);
     this.open();
@@ -312,11 +315,9 @@ export class Connection {
   }
 
   /** Announces or leaves with the body of the request that says the same. */
-  async carry(t: "announce" | "leave", body: string): Promise<JsonObject> {
+  carry(t: "announce" | "leave", body: string): Promise<JsonObject> {
     const id = this.#newId();
-    const answer = await this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`);
-    if (t === "announce" && answer.get("listed") === true) void this.#bind(this.#attempt);
-    return answer;
+    return this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`);
   }
 
   #newId(): string {
@@ -333,19 +334,23 @@ export class Connection {
   /** @throws Where there is no socket that takes it. */
   #send(attempt: Attempt | undefined, text: string): void {
     (attempt?.socket as LiveSocket).send(text);
-    this.#beat(attempt as Attempt, SILENCE_MS);
+    // What was asked by a ping waits for its answer, whatever else is sent.
+    if (!attempt?.isAsked) this.#beat(attempt as Attempt);
   }
 
   /** Looks whether the socket is alive, after a silence of this side's: what nothing comes from is ended by the beacon. */
-  #beat(attempt: Attempt, ms: number): void {
-    if (this.transport !== "socket") return;
+  #beat(attempt: Attempt): void {
     attempt.cancelBeat?.();
     attempt.isAsked = false;
-    attempt.cancelBeat = this.#host.setTimer(() => {
-      attempt.isAsked = true;
-      attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
-      attempt.socket?.send("ping");
-    }, ms);
+    attempt.cancelBeat = this.#host.setTimer(() => this.#probe(attempt), SILENCE_MS);
+  }
+
+  #probe(attempt: Attempt): void {
+    if (this.transport !== "socket" || attempt.isAsked) return;
+    attempt.cancelBeat?.();
+    attempt.isAsked = true;
+    attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
+    attempt.socket?.send("ping");
   }
 
   #url(scheme: string): string {
@@ -357,6 +362,8 @@ export class Connection {
     // A page may not open one, by its policy; or the beacon is not to be had by one.
     const instead = (): void => {
       if (this.#attempt !== attempt) return;
+      // One was bound here: the beacon is down, and a stream, over which nobody can signal, would last if it came back now.
+      if (this.#boundAt) return this.#lost(attempt, 1006);
       attempt.cancelBeat?.();
       this.#drop(attempt);
       void this.#readStream(attempt);
@@ -489,7 +496,7 @@ export class Connection {
   #hear(attempt: Attempt, data: unknown): void {
     if (this.#attempt !== attempt) return;
     // Whatever comes shows that it is alive.
-    if (attempt.isAsked) this.#beat(attempt, SILENCE_MS);
+    if (attempt.isAsked) this.#beat(attempt);
     if (data === "pong") return;
     try {
       demand(typeof data === "string");
@@ -525,8 +532,8 @@ export class Connection {
     if (attempt.socket) {
       attempt.challenge = challenge as string;
       this.transport = "socket";
-      this.#beat(attempt, SILENCE_MS);
-      if ((this.source.accepted?.expiresAt as number) > now) void this.#bind(attempt);
+      this.#beat(attempt);
+      this.bind();
     } else this.transport = "stream";
     this.#wake();
     this.onChange();
@@ -536,6 +543,15 @@ export class Connection {
   async relay(): Promise<Json | undefined> {
     if (this.#relay && this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS) await this.#bind(this.#attempt, true);
     return this.isBound ? this.#relay : undefined;
+  }
+
+  /** Binds it, once for each ticket that the beacon has listed, whichever way it took that. */
+  bind(): void {
+    const attempt = this.#attempt;
+    const { accepted } = this.source;
+    if (!attempt?.challenge || attempt.boundBy === accepted) return;
+    attempt.boundBy = accepted;
+    if (accepted) void this.#bind(attempt);
   }
 
   /** Never rejects: without it nobody can signal, and that is all. */
@@ -561,7 +577,7 @@ export class Connection {
       // A beacon that was started again may have lost the last announces.
       if (this.#attempt !== attempt || attempt.hasInsisted || (error as Error).message !== "NOT_LISTED") return;
       attempt.hasInsisted = true;
-      this.source.accepted = undefined;
+      this.source.accepted = attempt.boundBy = undefined;
       this.source.schedule.renew();
       this.source.schedule.hurry(this.#host.elapsed());
     }
