@@ -36,7 +36,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
-use crate::goop2::{self, Asked, Door, GuestStep, ReadPresence, Routed};
+use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence, Routed};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::note::{Details, Note};
@@ -454,9 +454,18 @@ impl Edge {
             Routed::Answer(answer) => Step::Answer(answer),
             Routed::Counted(request) => {
                 let client = self.client(head);
-                match self.take_request(now, client) {
-                    Ok(()) => Step::Guest(Box::new(request.of(client))),
-                    Err(limited) => Step::Answer(goop2::too_many(limited)),
+                let path = client.rate_path(&self.secret);
+                let is_opening = request.opens();
+                if is_opening && let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
+                    return Step::Answer(goop2::too_many(retry_after));
+                }
+                let mut taken = self.take_request(now, client);
+                if is_opening {
+                    taken = taken.and_then(|()| self.live.openings.take(now, path));
+                }
+                match taken {
+                    Ok(()) => Step::Guest(Box::new(request.of(client, path.address))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited.retry_after())),
                 }
             }
         }
@@ -557,6 +566,13 @@ impl Edge {
     pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
         if code.is_penalised() {
             self.live.penalties.add(now, connection.address());
+        }
+    }
+
+    /// Takes that a connection of goop2's door has ended.
+    pub fn close_guest(&mut self, now: UnixMillis, connection: &GuestConnection) {
+        if connection.closed_by().is_some_and(CloseCode::is_penalised) {
+            self.live.penalties.add(now, connection.address_hash());
         }
     }
 

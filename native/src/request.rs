@@ -151,7 +151,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }));
                 }
                 GuestStep::Open(open) => {
-                    return match GuestTask::open(event_loop, open).await {
+                    return match GuestTask::open(event_loop, edge, open).await {
                         Ok(guest) => Answered::Guest(Box::new(guest)),
                         Err(answer) => Answered::Answer(answer),
                     };
