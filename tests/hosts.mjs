@@ -14,6 +14,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
 /**
  * @typedef {object} HostOptions
  * @property {Record<string, string>} [vars] The operator's variables; others have their defaults.
+ * @property {number} [port] By default one that is free.
  * @property {string} [state] The directory that keeps the state from run to run. By default it ends with the run.
  * @property {(line: string) => void} [log] Gets the service's log, line by line.
  *
@@ -48,8 +49,8 @@ export const WORKER = {
   // A garbage collector lets rubbish lie as long as there is room: about 500 MiB, which it takes 30,000 requests to fill.
   memoryGrowthMiB: 96,
   warmUpMiB: 256,
-  async start({ vars, state, log } = {}) {
-    const { url, workerd, stop, crash } = await startBeacon({ vars, persist: state, log });
+  async start({ vars, port, state, log } = {}) {
+    const { url, workerd, stop, crash } = await startBeacon({ vars, port, persist: state, log });
     return { url, adminUrl: url, pid: workerd.pid, stop, kill: crash };
   },
 };
@@ -63,11 +64,11 @@ export const NATIVE = {
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,
   warmUpMiB: 0,
-  async start({ vars, state, log = () => {} } = {}) {
+  async start({ vars, port = 0, state, log = () => {} } = {}) {
     assert.ok(existsSync(PROGRAM), `${PROGRAM} is not there: cargo build --package rendezvous-native`);
     const own = state ?? (await mkdtemp(join(tmpdir(), "native-test-")));
     const admin = vars?.ADMIN_PASSWORD === undefined ? {} : { ADMIN_ADDRESS: "127.0.0.1:0" };
-    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, ...admin, PORT: "0", STATE: own };
+    const environment = { CLIENT_ADDRESS_HEADER: ADDRESS_HEADER, ...vars, ...admin, PORT: String(port), STATE: own };
     let adminUrl;
     const hear = (line) => {
       const found = line.match(/"event":"admin_listening","details":{"url":"(.*)\/admin"}/);

@@ -255,7 +255,7 @@ export class Connection {
 
   /** The network is back, perhaps: forgets a wait that was about it, and tries what may be dead. */
   hurry(): void {
-    if (this.#attempt) return this.#beat(this.#attempt, 0);
+    if (this.#attempt) return this.#probe(this.#attempt);
     if (this.reason !== "NETWORK") return;
     this.#dialAt = Math.min(this.#dialAt, this.#host.elapsed() + this.#host.random() * 1_000);
     this.open();
@@ -333,19 +333,23 @@ export class Connection {
   /** @throws Where there is no socket that takes it. */
   #send(attempt: Attempt | undefined, text: string): void {
     (attempt?.socket as LiveSocket).send(text);
-    this.#beat(attempt as Attempt, SILENCE_MS);
+    // What was asked by a ping waits for its answer, whatever else is sent.
+    if (!attempt?.isAsked) this.#beat(attempt as Attempt);
   }
 
   /** Looks whether the socket is alive, after a silence of this side's: what nothing comes from is ended by the beacon. */
-  #beat(attempt: Attempt, ms: number): void {
-    if (this.transport !== "socket") return;
+  #beat(attempt: Attempt): void {
     attempt.cancelBeat?.();
     attempt.isAsked = false;
-    attempt.cancelBeat = this.#host.setTimer(() => {
-      attempt.isAsked = true;
-      attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
-      attempt.socket?.send("ping");
-    }, ms);
+    attempt.cancelBeat = this.#host.setTimer(() => this.#probe(attempt), SILENCE_MS);
+  }
+
+  #probe(attempt: Attempt): void {
+    if (this.transport !== "socket" || attempt.isAsked) return;
+    attempt.cancelBeat?.();
+    attempt.isAsked = true;
+    attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
+    attempt.socket?.send("ping");
   }
 
   #url(scheme: string): string {
@@ -489,7 +493,7 @@ export class Connection {
   #hear(attempt: Attempt, data: unknown): void {
     if (this.#attempt !== attempt) return;
     // Whatever comes shows that it is alive.
-    if (attempt.isAsked) this.#beat(attempt, SILENCE_MS);
+    if (attempt.isAsked) this.#beat(attempt);
     if (data === "pong") return;
     try {
       demand(typeof data === "string");
@@ -525,7 +529,7 @@ export class Connection {
     if (attempt.socket) {
       attempt.challenge = challenge as string;
       this.transport = "socket";
-      this.#beat(attempt, SILENCE_MS);
+      this.#beat(attempt);
       if ((this.source.accepted?.expiresAt as number) > now) void this.#bind(attempt);
     } else this.transport = "stream";
     this.#wake();

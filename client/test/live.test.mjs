@@ -1,4 +1,4 @@
-// `rendezvous-beacon/live` against the native program, and against beacons that do what no beacon should.
+// `rendezvous-beacon/live` against both hosts, and against beacons that do what no beacon should.
 
 import assert from "node:assert/strict";
 import { sign } from "node:crypto";
@@ -12,17 +12,17 @@ import { after, before, describe, test } from "node:test";
 import { Rendezvous as FromPackage } from "rendezvous-beacon";
 import { live as liveFromPackage } from "rendezvous-beacon/live";
 import { Rendezvous, defaultHost, live, waitAfterClose, waitAfterRefusal } from "../build/internals.js";
-import { NATIVE } from "../../tests/hosts.mjs";
+import { HOSTS, NATIVE } from "../../tests/hosts.mjs";
 import { announce, call, eventually, peerIds, peers } from "../../tests/http.mjs";
 import { openLive } from "../../tests/live.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
-import { startNative } from "../../tools/native.mjs";
 import { seeded } from "./world.mjs";
 
 const VARS = {
   PEERS_MAX_AGE_SECONDS: "0",
   ANSWER_LIMIT: "200",
-  COMMUNITIES: "*",
+  // By name: of one that anybody may invent the Worker stores nothing while all its peers are in one site.
+  COMMUNITIES: ["lies", ...Array.from({ length: 40 }, (_, number) => `live-${number + 1}`)].join(),
   ANNOUNCE_INTERVAL_MS: "0",
   NETWORK_REQUESTS_PER_MINUTE: "6000",
   ADDRESS_REQUESTS_PER_MINUTE: "6000",
@@ -48,9 +48,9 @@ async function until(rendezvous, isExpected, withinMs = 10_000) {
 }
 
 /** A client whose requests are noted, and its connections. */
-function client(peerId, community, beacons, { liveOptions, ...options } = {}) {
+function client(peerId, community, beacons, { liveOptions, random, ...options } = {}) {
   const requests = [];
-  const own = defaultHost();
+  const own = { ...defaultHost(), ...(random && { random }) };
   const fetch = (url, init) => {
     requests.push(`${init.method ?? "GET"} ${new URL(url).pathname}`);
     return own.fetch(url, init);
@@ -106,10 +106,10 @@ async function startProxy(target, { status, upgrades = true } = {}) {
   });
 }
 
-describe("with a real beacon", () => {
+for (const host of HOSTS) describe(host.name, () => {
   let beacon;
   before(async () => {
-    beacon = await NATIVE.start({ vars: VARS });
+    beacon = await host.start({ vars: VARS });
   });
   after(() => beacon.stop());
 
@@ -160,36 +160,49 @@ describe("with a real beacon", () => {
     await Promise.all(clients.map((rendezvous) => rendezvous.stop()));
   });
 
-  test("what a viewer holds is what the list has, after any history, over a socket and over a stream", async () => {
+  test("what a viewer holds is what the list has, after any history, over a socket, over a stream, and with breaks", async () => {
     const community = newCommunity();
     const random = seeded(15);
-    const viewers = [{}, { liveOptions: { WebSocket: null } }].map((options, at) => client(`viewer-${at}`, community, [beacon.url], options));
-    for (const { rendezvous } of viewers) await rendezvous.start();
-    for (const { rendezvous } of viewers) await until(rendezvous, () => rendezvous.status().announced);
-    const crowd = Array.from({ length: 12 }, (_, at) => newPeer({ peerId: `peer-${at % 9}` }));
-    let issuedAt = Date.now() - 5_000;
-    for (let round = 0; round < 6; round += 1) {
-      for (let change = 0; change < 8; change += 1) {
-        const peer = crowd[Math.floor(random() * crowd.length)];
-        const leave = random() < 0.4;
-        const ticket = signTicket(peer, { community, issuedAt: (issuedAt += 1), leave });
-        await call(beacon.url, leave ? "/leave" : "/announce", { json: { ticket, community } });
+    const proxy = await startProxy(beacon.url);
+    const viewers = [
+      { url: beacon.url },
+      { url: beacon.url, liveOptions: { WebSocket: null } },
+      // It breaks in every round, and is opened again after the shortest wait.
+      { url: proxy.url, random: () => 0 },
+    ].map(({ url, ...options }, at) => client(`viewer-${at}`, community, [url], options));
+    try {
+      for (const { rendezvous } of viewers) await rendezvous.start();
+      for (const { rendezvous } of viewers) await until(rendezvous, () => rendezvous.status().announced);
+      const crowd = Array.from({ length: 12 }, (_, at) => newPeer({ peerId: `peer-${at % 9}` }));
+      let issuedAt = Date.now() - 5_000;
+      for (let round = 0; round < 6; round += 1) {
+        for (let change = 0; change < 8; change += 1) {
+          const peer = crowd[Math.floor(random() * crowd.length)];
+          const leave = random() < 0.4;
+          const ticket = signTicket(peer, { community, issuedAt: (issuedAt += 1), ...(leave && { leave }) });
+          const { json } = await call(beacon.url, leave ? "/leave" : "/announce", { json: { ticket, community } });
+          assert.equal(json.ok, true, json.code);
+          if (change === 4) proxy.cut();
+        }
+        const claims = (list) => list.map(({ peerId, publicKey }) => `${peerId} ${publicKey}`).sort();
+        const listed = (await peers(beacon.url, { community, limit: 200 })).json.peers.map(({ publicKey, payload: { peerId } }) => ({ peerId, publicKey }));
+        for (const { rendezvous } of viewers) {
+          const expected = claims(listed.filter(({ publicKey }) => publicKey !== rendezvous.publicKey));
+          const held = () =>
+            claims(rendezvous.peers().live.flatMap(({ peerId, publicKey, otherKeys }) => [publicKey, ...otherKeys].map((key) => ({ peerId, publicKey: key }))));
+          await until(rendezvous, () => held().join() === expected.join());
+        }
+        // One comes back in the midst of it.
+        if (round === 3) {
+          await viewers[0].rendezvous.stop();
+          await viewers[0].rendezvous.start();
+          await until(viewers[0].rendezvous, () => viewers[0].rendezvous.status().announced);
+        }
       }
-      const claims = (list) => list.map(({ peerId, publicKey }) => `${peerId} ${publicKey}`).sort();
-      const listed = (await peers(beacon.url, { community, limit: 200 })).json.peers.map(({ publicKey, payload: { peerId } }) => ({ peerId, publicKey }));
-      for (const { rendezvous } of viewers) {
-        const expected = claims(listed.filter(({ publicKey }) => publicKey !== rendezvous.publicKey));
-        const held = () =>
-          claims(rendezvous.peers().live.flatMap(({ peerId, publicKey, otherKeys }) => [publicKey, ...otherKeys].map((key) => ({ peerId, publicKey: key }))));
-        await until(rendezvous, () => held().join() === expected.join());
-      }
-      // One comes back in the midst of it.
-      if (round === 3) {
-        await viewers[0].rendezvous.stop();
-        await viewers[0].rendezvous.start();
-      }
+    } finally {
+      await Promise.all(viewers.map(({ rendezvous }) => rendezvous.stop()));
+      proxy.stop();
     }
-    for (const { rendezvous } of viewers) await rendezvous.stop();
   });
 
   test("where there is none, it is asked as before; and over a stream where no socket passes", async () => {
@@ -246,8 +259,55 @@ describe("with a real beacon", () => {
     }
   });
 
+  test("a connection whose frames are used up is opened anew, again and again, and nothing is lost", async () => {
+    const own = await host.start({ vars: { ...VARS, LIVE_FRAMES: "7" } });
+    const community = newCommunity();
+    const opened = [];
+    const closed = [];
+    class Counted extends WebSocket {
+      constructor(url) {
+        super(url);
+        opened.push(new URL(url).searchParams.get("since"));
+        this.addEventListener("close", ({ code }) => closed.push(code));
+      }
+    }
+    // The shortest waits: how long they are is looked at elsewhere.
+    const ann = client("ann", community, [own.url], { liveOptions: { WebSocket: Counted }, random: () => 0 });
+    const present = [];
+    let issuedAt = Date.now() - 5_000;
+    const say = (peer, leave) => {
+      const ticket = signTicket(peer, { community, issuedAt: (issuedAt += 1), leave });
+      return call(own.url, leave ? "/leave" : "/announce", { json: { ticket, community } });
+    };
+    try {
+      await ann.rendezvous.start();
+      await until(ann.rendezvous, () => ann.connections.status()[0].bound);
+      // What comes after the last frame of a connection is said while there is none.
+      for (let round = 0; opened.length < 4; round += 1) {
+        assert.ok(round < 100, `still ${opened.length} connections`);
+        for (const name of ["one", "other"]) {
+          const peer = newPeer({ peerId: `${name}-${round}` });
+          await say(peer);
+          present.push(peer);
+        }
+        await say(present[round], true);
+        const expected = present.slice(round + 1).map(({ peerId }) => peerId).sort().join();
+        await until(ann.rendezvous, () => idsOf(ann.rendezvous.peers()).join() === expected, 30_000);
+      }
+      await until(ann.rendezvous, () => ann.connections.status()[0].bound);
+    } finally {
+      await ann.rendezvous.stop();
+      await own.stop();
+    }
+    assert.deepEqual(closed.slice(0, 3), [4100, 4100, 4100]);
+    const [first, ...later] = opened;
+    assert.equal(first, null);
+    for (const since of later) assert.match(since, /^[0-9a-f]{8}-\d+$/);
+    assert.equal(ann.requests.filter((asked) => asked === "GET /live").length, 0, "never over a stream");
+  });
+
   test("a beacon that tells bound peers alone tells whoever has bound its socket", async () => {
-    const own = await NATIVE.start({ vars: { ...VARS, LIVE_VIEWERS: "bound" } });
+    const own = await host.start({ vars: { ...VARS, LIVE_VIEWERS: "bound" } });
     const community = newCommunity();
     const [ann, bob] = ["ann", "bob"].map((peerId) => client(peerId, community, [own.url]));
     try {
@@ -263,7 +323,7 @@ describe("with a real beacon", () => {
 
   test("a signal goes from one bound peer to the other, once for two beacons, as it is", async () => {
     const community = newCommunity();
-    const second = await NATIVE.start({ vars: VARS });
+    const second = await host.start({ vars: VARS });
     const both = [beacon.url, second.url];
     const [ann, bob] = ["ann", "bob"].map((peerId) => client(peerId, community, both));
     try {
@@ -313,36 +373,35 @@ describe("with a real beacon", () => {
     await ann.rendezvous.stop();
     await newer.close();
   });
-});
 
-test("a beacon that is killed and comes back is found again, and another one carries on meanwhile", async () => {
-  const community = newCommunity();
-  const state = await mkdtemp(join(tmpdir(), "live-test-"));
-  const start = (port) => startNative({ environment: { ...VARS, PORT: port, STATE: state } });
-  const other = await NATIVE.start({ vars: VARS });
-  let beacon = await start("0");
-  const { url } = beacon;
-  const ann = client("ann", community, [url, other.url]);
-  const bob = client("bob", community, [url, other.url]);
-  const areBound = ({ connections }) => connections.status().every(({ bound }) => bound);
-  try {
-    await Promise.all([ann.rendezvous.start(), bob.rendezvous.start()]);
-    for (const one of [ann, bob]) await until(one.rendezvous, () => areBound(one) && one.rendezvous.peers().live.length === 1);
-    beacon.child.kill("SIGKILL");
-    await beacon.stop();
-    await until(ann.rendezvous, () => ann.transports()[0] === "polling");
-    assert.deepEqual(idsOf(ann.rendezvous.peers()), ["bob"], "one that is down takes nobody away");
-    await announce(other.url, signTicket(newPeer({ peerId: "cid" }), { community }), { community });
-    await until(ann.rendezvous, () => idsOf(ann.rendezvous.peers()).join() === "bob,cid");
-    beacon = await start(new URL(url).port);
-    for (const one of [ann, bob]) await until(one.rendezvous, () => areBound(one), 60_000);
-    await bob.rendezvous.stop();
-    await until(ann.rendezvous, () => idsOf(ann.rendezvous.peers()).join() === "cid");
-  } finally {
-    await Promise.all([ann.rendezvous.stop(), bob.rendezvous.stop()]);
-    await Promise.all([beacon.stop(), other.stop()]);
-    await rm(state, { recursive: true, force: true });
-  }
+  test("a beacon that is killed and comes back is found again, and another one carries on meanwhile", async () => {
+    const community = newCommunity();
+    const state = await mkdtemp(join(tmpdir(), "live-test-"));
+    const start = (port) => host.start({ vars: VARS, state, port });
+    const other = await host.start({ vars: VARS });
+    let own = await start(0);
+    const { url } = own;
+    const ann = client("ann", community, [url, other.url]);
+    const bob = client("bob", community, [url, other.url]);
+    const areBound = ({ connections }) => connections.status().every(({ bound }) => bound);
+    try {
+      await Promise.all([ann.rendezvous.start(), bob.rendezvous.start()]);
+      for (const one of [ann, bob]) await until(one.rendezvous, () => areBound(one) && one.rendezvous.peers().live.length === 1);
+      await own.kill();
+      await until(ann.rendezvous, () => ann.transports()[0] === "polling");
+      assert.deepEqual(idsOf(ann.rendezvous.peers()), ["bob"], "one that is down takes nobody away");
+      await announce(other.url, signTicket(newPeer({ peerId: "cid" }), { community }), { community });
+      await until(ann.rendezvous, () => idsOf(ann.rendezvous.peers()).join() === "bob,cid");
+      own = await start(Number(new URL(url).port));
+      for (const one of [ann, bob]) await until(one.rendezvous, () => areBound(one), 60_000);
+      await bob.rendezvous.stop();
+      await until(ann.rendezvous, () => idsOf(ann.rendezvous.peers()).join() === "cid");
+    } finally {
+      await Promise.all([ann.rendezvous.stop(), bob.rendezvous.stop()]);
+      await Promise.all([own.stop(), other.stop()]);
+      await rm(state, { recursive: true, force: true });
+    }
+  });
 });
 
 describe("a beacon that lies", () => {

@@ -1,12 +1,14 @@
 // A world without waiting: one simulated clock, beacons and static hosts in memory, and places to run clients in.
 //
 // The beacons follow the roster's rules from their specification (protocol/README.md, section 4), as far as one peer
-// can see them. Nothing of the Rust code, and nothing of the client's.
+// can see them, and those of live presence (section 15). Nothing of the Rust code, and nothing of the client's.
 
 import { verify as verifySignature, createPublicKey, sign } from "node:crypto";
 import { canonical } from "../../tests/ticket.mjs";
 
 export const START = 1_700_000_000_000;
+/** From one end of a socket to the other. */
+const LINE_MS = 20;
 
 /** Deterministic numbers from 0 up to 1. */
 export function seeded(seed) {
@@ -27,6 +29,7 @@ export class World {
   #timers = new Map();
   #names = 0;
   #servers = new Map();
+  #listeners = new Map();
   #locks = new Map();
 
   constructor(seed = 1) {
@@ -95,9 +98,54 @@ export class World {
     this.now += ms;
   }
 
-  /** @param answer Given method, URL and body; gives [status, body] or throws. */
+  /** @param answer Given method, URL, body and signal; gives [status, body, its type, more headers] or throws. */
   serve(origin, answer) {
     this.#servers.set(origin, answer);
+  }
+
+  /**
+   * @param accept Given the URL and the beacon's end of a new socket: `say` and `close` come after what was said before,
+   *   `cut` is noticed with all that was under way lost. Sets `hear` and `closed`. Returns whether there is one.
+   */
+  listenForSockets(origin, accept) {
+    this.#listeners.set(origin, accept);
+  }
+
+  /** As much of a WebSocket as clients use. */
+  get WebSocket() {
+    const world = this;
+    return class {
+      onmessage = null;
+      onclose = null;
+      onerror = null;
+      #end = { isOpen: true, hear() {}, closed() {} };
+
+      constructor(url) {
+        const end = this.#end;
+        const later = (work) => world.setTimer(() => end.isOpen && work(), LINE_MS);
+        const close = (code) => {
+          end.isOpen = false;
+          this.onclose?.({ code });
+        };
+        end.say = (text) => later(() => this.onmessage?.({ data: text }));
+        end.close = (code) => later(() => close(code));
+        end.cut = () => {
+          end.isOpen = false;
+          world.setTimer(() => close(1006), LINE_MS);
+        };
+        const accept = world.#listeners.get(new URL(url).origin.replace(/^ws/, "http"));
+        later(() => accept?.(new URL(url), end) || close(1006));
+      }
+
+      send(text) {
+        world.setTimer(() => this.#end.isOpen && this.#end.hear(text), LINE_MS);
+      }
+
+      close() {
+        this.#end.isOpen = false;
+        this.#end.closed();
+      }
+    };
   }
 
   /** A place to run a client in. */
@@ -143,8 +191,8 @@ export class World {
     });
     const server = this.#servers.get(origin);
     if (!server) throw new TypeError("fetch failed");
-    const [status, body, type] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
-    return new Response(body, { status, headers: type && { "Content-Type": type } });
+    const [status, body, type, headers] = await server(init.method ?? "GET", new URL(url), init.body, init.signal);
+    return new Response(body, { status, headers: { ...(type && { "Content-Type": type }), ...headers } });
   }
 
   #lock(name, signal) {
@@ -335,6 +383,241 @@ export class Beacon {
     if (!isReturn && waited < this.intervalMs)
       return { status: 429, code: "ANNOUNCE_TOO_SOON", retryAfterMs: this.intervalMs - waited };
     return undefined;
+  }
+}
+
+/** Changes within this time are told together. */
+const PACE_MS = 100;
+const STREAM_PING_MS = 25_000;
+/** From one message to the next, so that connections break in the midst of a series. */
+const MESSAGE_MS = 10;
+
+/** A beacon that tells, over sockets and streams. It believes every binding. */
+export class LiveBeacon extends Beacon {
+  /** Every connection that was dialled: when, since which position, whether it is a socket. */
+  dials = [];
+  /** What came over sockets: when, and the text. */
+  heard = [];
+  /** Nothing passes, either way, and nothing says so. */
+  mute = false;
+  /** What connections are refused with: status, and what `Retry-After` has. */
+  refuses = undefined;
+  /** After how many frames a connection ends. */
+  frames = Infinity;
+  /** Words in a frame: more are told in a series. */
+  frameWords = 200;
+  #epoch = 1;
+  #sequence = 0;
+  /** The last of them has the present number. */
+  #changes = [];
+  #viewers = new Set();
+  #cancelTelling;
+
+  constructor(world, origin, options) {
+    super(world, origin, options);
+    world.serve(origin, (method, url, body, signal) =>
+      url.pathname === "/live" ? this.#stream(url, signal) : this.answer(method, url, body),
+    );
+    world.listenForSockets(origin, (url, end) => this.#socket(url, end));
+  }
+
+  get viewers() {
+    return this.#viewers.size;
+  }
+
+  put(ticket, since) {
+    super.put(ticket, since);
+    this.#changed(claimOf(ticket), { put: ticket });
+  }
+
+  leave(ticket) {
+    const left = super.leave(ticket);
+    if (left) this.#changed(claimOf(ticket), { left: ticket });
+    return left;
+  }
+
+  /** Takes a record for room. */
+  drop(ticket) {
+    const out = [ticket.payload.peerId, ticket.publicKey];
+    if (this.records.delete(claimOf(ticket))) this.#changed(claimOf(ticket), { out });
+  }
+
+  /** Of older positions it gives everything. */
+  forgetChanges() {
+    this.#changes = [];
+  }
+
+  /** Every connection breaks, with what is under way. */
+  cut() {
+    for (const viewer of this.#viewers) {
+      viewer.isGone = true;
+      viewer.cut();
+    }
+    this.#viewers.clear();
+  }
+
+  /** It is killed, and back with its roster. */
+  restart() {
+    this.cut();
+    this.#epoch++;
+    this.#sequence = 0;
+    this.#changes = [];
+  }
+
+  /** Ends every connection with what a socket would be closed with. */
+  end(code) {
+    for (const viewer of this.#viewers) this.#then(viewer, () => viewer.end(code));
+    this.#viewers.clear();
+  }
+
+  /** After what was said to a viewer before, unless it has gone meanwhile. */
+  #then(viewer, work) {
+    viewer.busyUntil = Math.max(viewer.busyUntil ?? 0, this.world.elapsed) + MESSAGE_MS;
+    this.world.setTimer(() => viewer.isGone || work(), viewer.busyUntil - this.world.elapsed);
+  }
+
+  #say(viewer, message) {
+    this.#then(viewer, () => this.mute || viewer.say(message));
+  }
+
+  #position(sequence = this.#sequence) {
+    return `${this.#epoch.toString(16).padStart(8, "0")}-${sequence}`;
+  }
+
+  #changed(claim, word) {
+    this.#changes.push({ sequence: ++this.#sequence, claim, ...word });
+    this.#cancelTelling ??= this.world.setTimer(() => {
+      this.#cancelTelling = undefined;
+      for (const viewer of this.#viewers) this.#tell(viewer);
+    }, PACE_MS);
+  }
+
+  #hello(viewer, more) {
+    this.#viewers.add(viewer);
+    const { searchParams } = viewer.url;
+    this.#say(viewer, { t: "hello", version: 1, community: searchParams.get("community"), serverTime: this.now(), ...more });
+    const since = searchParams.get("since");
+    const [epoch, sequence] = since?.split("-") ?? [];
+    viewer.sequence = Number(sequence);
+    const isKnown = since && epoch === this.#position().split("-")[0] && viewer.sequence <= this.#sequence;
+    if (isKnown) this.#tell(viewer, true);
+    else this.#tellAll(viewer);
+  }
+
+  #tell(viewer, isFirst = false) {
+    const missed = this.#sequence - viewer.sequence;
+    if (missed > this.#changes.length) return this.#tellAll(viewer);
+    const changes = this.#changes.slice(this.#changes.length - missed);
+    const lastWords = new Map(changes.map((change) => [change.claim, change]));
+    if (missed > 0 || isFirst) this.#series(viewer, changes.filter((change) => lastWords.get(change.claim) === change), false);
+  }
+
+  #tellAll(viewer) {
+    this.#series(viewer, this.present().map(({ ticket }) => ({ put: ticket })), true);
+  }
+
+  #series(viewer, words, isSnapshot) {
+    for (let at = 0; at === 0 || at < words.length; at += this.frameWords) {
+      if (!this.#viewers.has(viewer)) return;
+      const more = at + this.frameWords < words.length || undefined;
+      // Of a whole list no part has a place in the log.
+      const sequence = more && !isSnapshot ? words[at + this.frameWords - 1].sequence : this.#sequence;
+      const position = this.#position(sequence);
+      const isWhole = isSnapshot && at === 0;
+      const list = (kind) => {
+        const values = words.slice(at, at + this.frameWords).flatMap((word) => (word[kind] ? [word[kind]] : []));
+        return values.length > 0 ? values : undefined;
+      };
+      if (isWhole) this.#say(viewer, { t: "snapshot", position, total: words.length, peers: list("put") ?? [], more });
+      else {
+        const previous = this.#position(isSnapshot ? sequence : viewer.sequence);
+        this.#say(viewer, { t: "delta", previous, position, put: list("put"), left: list("left"), out: list("out"), more });
+      }
+      viewer.sequence = sequence;
+      if (++viewer.told < this.frames) continue;
+      this.#viewers.delete(viewer);
+      this.#then(viewer, () => viewer.end(4100));
+    }
+  }
+
+  #dialled(url, isSocket) {
+    this.dials.push({ at: this.world.elapsed, since: url.searchParams.get("since"), isSocket });
+  }
+
+  #socket(url, end) {
+    this.#dialled(url, true);
+    if (this.mute) return true;
+    if (this.down || this.refuses) return false;
+    const viewer = {
+      url,
+      told: 0,
+      say: (message) => end.say(typeof message === "string" ? message : JSON.stringify(message)),
+      cut: end.cut,
+      end: end.close,
+    };
+    end.closed = () => this.#left(viewer);
+    end.hear = (text) => {
+      if (this.mute || !this.#viewers.has(viewer)) return;
+      this.heard.push({ at: this.world.elapsed, text });
+      const answer = this.#reply(url, text);
+      if (answer) this.#say(viewer, answer);
+    };
+    this.#hello(viewer, { challenge: Buffer.alloc(16, this.dials.length).toString("base64"), ackBytes: 262_144 });
+    return true;
+  }
+
+  #left(viewer) {
+    viewer.isGone = true;
+    this.#viewers.delete(viewer);
+  }
+
+  /** The answer to what came over a socket, if there is one. */
+  #reply(url, text) {
+    if (text === "ping") return "pong";
+    const { t, id: re, ticket } = JSON.parse(text);
+    if (t === "bind") return { t: "bound", re };
+    if (t === "ack") return undefined;
+    const refusal = this.refusal(ticket, t === "leave", url.searchParams.get("community"));
+    if (refusal) return { t: "error", re, ...refusal };
+    if (t === "leave") return { t: "left", re, left: this.leave(ticket) };
+    const { expiresAt } = ticket.payload;
+    return { t: "announced", re, ...this.announce(ticket), expiresAt, announceAfterMs: 150_000, bound: false };
+  }
+
+  #stream(url, signal) {
+    this.#dialled(url, false);
+    if (this.down || this.mute) throw new TypeError("fetch failed");
+    if (this.refuses) return [this.refuses.status, "{}", "application/json", { "Retry-After": this.refuses.retryAfter }];
+    let controller;
+    let cancelPing;
+    const body = new ReadableStream({ start: (own) => (controller = own) });
+    const write = (text) => controller.enqueue(Buffer.from(text));
+    const finish = (work) => {
+      cancelPing();
+      this.#left(viewer);
+      work();
+    };
+    const ping = () => {
+      if (!this.mute) write(": ping\n\n");
+      cancelPing = this.world.setTimer(ping, STREAM_PING_MS);
+    };
+    const viewer = {
+      url,
+      told: 0,
+      say(message) {
+        const id = message.position ? `id: ${message.position}\n` : "";
+        write(`event: ${message.t}\n${id}data: ${JSON.stringify(message)}\n\n`);
+      },
+      cut: () => finish(() => controller.error(new TypeError("network error"))),
+      end() {
+        write("event: again\n\n");
+        finish(() => controller.close());
+      },
+    };
+    signal?.addEventListener("abort", () => viewer.isGone || finish(() => controller.error(signal.reason)));
+    ping();
+    this.#hello(viewer);
+    return [200, body, "text/event-stream"];
   }
 }
 
