@@ -10,6 +10,9 @@ function row(name, ...figures) {
   return made;
 }
 
+/** The time of day in UTC, as days are counted. */
+const timeOfDay = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 16);
+
 async function show() {
   byId("again").disabled = true;
   try {
@@ -21,6 +24,12 @@ async function show() {
       ...communities.map(({ name, live = "–", households = "–", sites = "–", providers = "–" }) =>
         row(name, live, households, sites, providers),
       ),
+    );
+    byId("activity").replaceChildren(
+      ...communities.map(({ name, activity = {} }) => {
+        const { sockets = "–", bound = "–", streams = "–", frames = "–", rows = "–", alarms = "–", since } = activity;
+        return row(name, sockets, bound, streams, frames, rows, alarms, since === undefined ? "–" : timeOfDay(since));
+      }),
     );
     const codes = Object.entries(refused).sort(([, one], [, other]) => other - one);
     byId("refused").replaceChildren(...codes.map(([code, count]) => row(code, count)));

@@ -7,10 +7,10 @@ const INFO = "/.well-known/rendezvous-beacon";
 /** Between two looks at the counts, which are up to a minute old where the beacon's defaults are kept. */
 const COUNTS_EVERY_MS = 60_000;
 const EVENTS_MAX = 12;
-/** Counts in a trend: those that the page itself has seen, which cost nobody anything. */
-const TREND_COUNTS = 240;
-/** Fewer are not a line yet. */
-const TREND_COUNTS_MIN = 3;
+/** How far back a trend goes. */
+const TREND_MS = 3_600_000;
+/** Corners of its line. */
+const TREND_POINTS = 240;
 
 const byId = (id) => document.getElementById(id);
 
@@ -51,22 +51,28 @@ function picture(publicKey) {
   return svg("svg", { viewBox: "-1 -1 7 7", class: "picture", "aria-hidden": "true" }, ...cells);
 }
 
-/** A line from the oldest count to the newest. */
-function trendLine(counts) {
-  const [width, height, least, most] = [240, 44, Math.min(...counts), Math.max(...counts, 1)];
-  const at = counts.map((count, index) => [
-    (index * width) / Math.max(counts.length - 1, 1),
-    height - 3 - (count / most) * (height - 8),
+/** A line from the oldest count to the newest, and what it says. */
+function trendFigure(counts) {
+  const [width, height, until] = [240, 44, counts.at(-1).at];
+  const from = Math.max(counts[0].at, until - TREND_MS);
+  const [least, most] = [Math.min, Math.max].map((choose) => choose(...counts.map(({ live }) => live)));
+  const corners = counts.map(({ at, live }) => [
+    (Math.max(at - from, 0) * width) / Math.max(until - from, 1),
+    height - 3 - (live / Math.max(most, 1)) * (height - 8),
   ]);
-  const points = at.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
-  const label = `Since you opened this page: from ${least} to ${Math.max(...counts)} online.`;
-  return svg(
+  const points = corners.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
+  const line = svg(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "trend", role: "img", "aria-label": label },
+    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "trend", "aria-hidden": "true" },
     svg("polygon", { points: `0,${height} ${points} ${width},${height}` }),
     svg("polyline", { points }),
   );
+  const range = least === most ? `${most}` : `${least} to ${most}`;
+  const text = `${range} since ${clockTime(new Date(from - clockOffsetMs))}`;
+  return element("figure", {}, line, element("figcaption", { className: "soft", textContent: text }));
 }
+
+const clockTime = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 
 /** Only what a browser may safely go to becomes a link. */
 function linked(text) {
@@ -141,7 +147,7 @@ const cards = new Map();
 /** The claim of this very page, where it is announced. */
 let ownKey;
 
-function communityCard({ name }, showsPeers) {
+function communityCard({ name, trend: told }, showsPeers) {
   const count = element("strong", { className: "count", textContent: "–" });
   const unit = element("span", { className: "soft" });
   const trend = element("div", { className: "trend-place" });
@@ -155,12 +161,19 @@ function communityCard({ name }, showsPeers) {
   const top = element("div", { className: "numbers" }, element("p", {}, count, " ", unit), trend);
   const card = element("article", { className: "card" }, heading, top, place, empty);
   let shown = new Map();
-  const counts = [];
+  /** What the beacon has counted, and after that what the page itself has seen. */
+  const counts = (told?.live ?? []).map((live, index, { length }) => ({ at: told.until - (length - 1 - index) * told.everyMs, live }));
 
-  function showCount(live) {
-    if (live !== undefined) counts.push(live);
-    if (counts.length > TREND_COUNTS) counts.shift();
-    if (counts.length >= TREND_COUNTS_MIN) trend.replaceChildren(trendLine(counts));
+  function noteCount(live, at) {
+    const [before, last] = counts.slice(-2);
+    if (before?.live === live && last?.live === live) last.at = at;
+    else counts.push({ at, live });
+    while (counts.length > 2 && (counts.length > TREND_POINTS || counts[1].at < at - TREND_MS)) counts.shift();
+  }
+
+  function showCount(live, at) {
+    if (live !== undefined) noteCount(live, at);
+    if (counts.length > 1) trend.replaceChildren(trendFigure(counts));
     count.textContent = live ?? "–";
     unit.textContent = live === undefined ? "does not answer" : "online";
     card.classList.toggle("quiet-card", live === 0);
@@ -171,7 +184,7 @@ function communityCard({ name }, showsPeers) {
     card,
     showCount,
     showPeople({ people: all, total, serverTime }) {
-      showCount(total);
+      showCount(total, serverTime);
       // Rows stay the same elements, so that nobody's place in the list, or focus, is lost.
       const rows = new Map(all.map((person) => [person.key, shown.get(person.key) ?? personRow(person)]));
       all.forEach((person) => rows.get(person.key).update(person, serverTime));
@@ -212,7 +225,7 @@ function showEvents(community, { joined, left }) {
       {},
       picture(publicKey),
       element("span", {}, element("strong", { textContent: userId }), ` ${what} ${community}`),
-      element("time", { className: "soft", textContent: new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) }),
+      element("time", { className: "soft", textContent: clockTime(new Date()) }),
     ),
   );
   if (said.length === 0) return;
@@ -385,8 +398,8 @@ function watchersOf({ limits }) {
   };
 }
 
-function showCounts({ communities }) {
-  for (const { name, live } of communities) cards.get(name)?.showCount(live);
+function showCounts({ communities, serverTime }) {
+  for (const { name, live } of communities) cards.get(name)?.showCount(live, serverTime);
 }
 
 async function start() {

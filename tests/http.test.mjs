@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HOSTS, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER, announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
+import { joinLive, openLive } from "./live.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 /** Lists straight from the object. */
@@ -826,7 +827,7 @@ for (const host of HOSTS) describe(host.name, () => {
       const document = await call(beacon.url, INFO);
       for (const { status, headers, json, text } of [byAccept, document]) {
         assert.deepEqual([status, headers.get("Access-Control-Allow-Origin")], [200, "*"]);
-        assert.deepEqual(json.communities, [{ name: "mainnet", live: 1 }]);
+        assert.deepEqual(json.communities.map(({ name, live }) => [name, live]), [["mainnet", 1]]);
         assert.deepEqual(json.operator, { name: "Zoë & friends" });
         assert.doesNotMatch(text, /hidden|127\.0\.0\.1/);
       }
@@ -847,6 +848,38 @@ for (const host of HOSTS) describe(host.name, () => {
       assert.deepEqual(figures.json.communities.map(({ name }) => name), ["hidden", "mainnet"]);
       assert.ok(figures.json.refused.PASSWORD_WRONG >= 2, figures.text);
       assert.doesNotMatch(figures.text, /127\.0\.0\.1|peer-/);
+    });
+
+    test("/admin tells connections by kind, and what a community has written and sent today", async () => {
+      await withHost(host, { vars }, async ({ url, adminUrl }) => {
+        const startedAt = Date.now();
+        const abort = new AbortController();
+        const answer = await fetch(`${url}/live`, { headers: { [ADDRESS_HEADER]: "192.0.2.1" }, signal: abort.signal });
+        const viewer = await openLive(url, { address: "192.0.2.2" });
+        const ann = newPeer();
+        const peer = await joinLive(url, ann, { address: "192.0.2.3" });
+        assert.equal((await announce(url, signTicket(newPeer()), { address: "192.0.2.4" })).json.accepted, true);
+        let streamed = "";
+        const isWhole = ({ view }) => view.peerIds.length === 2;
+        await Promise.all([viewer.until(isWhole), peer.until(isWhole)]);
+        for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
+          streamed += text;
+          if (streamed.includes(`id: ${viewer.view.position}\n`)) break;
+        }
+        const framesOf = ({ messages }) => messages.filter(({ position }) => position !== undefined).length;
+        const frames = framesOf(viewer) + framesOf(peer) + streamed.match(/^id: /gm).length;
+
+        const { json, text } = await call(adminUrl, "/admin", { headers: { ...basic(PASSWORD), Accept: "application/json" } });
+        const [hidden, { activity }] = json.communities;
+        const { since, rows, alarms, ...counts } = activity;
+        assert.deepEqual(counts, { sockets: 2, bound: 1, streams: 1, frames }, streamed);
+        assert.ok(rows >= 1 && alarms >= 1, text);
+        assert.ok(since >= startedAt - 60_000 || since % 86_400_000 === 0, text);
+        assert.deepEqual({ ...hidden.activity, since: 0 }, { sockets: 0, bound: 0, streams: 0, since: 0, rows: 0, alarms: 0, frames: 0 });
+        assert.doesNotMatch(text, new RegExp(`192\\.0\\.2|${ann.peerId}`));
+        await Promise.all([viewer.close(), peer.close()]);
+        abort.abort();
+      });
     });
 
     test("who guesses at /admin is limited, and everything else goes on", async () => {

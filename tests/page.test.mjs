@@ -39,8 +39,9 @@ for (const host of HOSTS) describe(host.name, () => {
   });
   after(() => beacon.stop());
 
-  async function open(options) {
+  async function open({ prepare, ...options } = {}) {
     const page = await browser.newPage(options);
+    await prepare?.(page);
     page.setDefaultTimeout(PATIENCE_MS);
     page.on("pageerror", (error) => mishaps.push(String(error)));
     page.on("console", (message) => message.type() === "error" && mishaps.push(message.text()));
@@ -66,6 +67,29 @@ for (const host of HOSTS) describe(host.name, () => {
     await page.getByRole("log").getByText("a guest left mainnet").waitFor();
     assert.equal(await page.locator("img:not([src='/icon.svg'])").count(), 0);
     assert.equal(await page.title(), `Who is online? · ${HOSTILE}`);
+    await page.close();
+    assert.deepEqual(mishaps, []);
+  });
+
+  test("it draws the last hour as the beacon has counted it, and goes on with what it sees", async () => {
+    // The beacon's own counts take five minutes each.
+    const until = Date.now() - 60_000;
+    const trend = { until, everyMs: 300_000, live: [9, 7, 4, 3, 0, 0, 1, 2, 5, 6, 8, 8] };
+    const prepare = (page) => page.route("**/.well-known/rendezvous-beacon", async (route) => {
+      const response = await route.fetch();
+      const info = await response.json();
+      Object.assign(info.communities.find(({ name }) => name === "chess"), { trend });
+      await route.fulfill({ response, json: info });
+    });
+    const page = await open({ prepare });
+    const card = page.locator("article", { has: page.getByRole("heading", { name: "chess" }) });
+    const [from] = await page.evaluate((at) => [new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })], until - 11 * 300_000);
+    await card.getByText(`0 to 9 since ${from}`, { exact: true }).waitFor();
+    const corners = (await card.locator("polyline").getAttribute("points")).split(" ").map((corner) => corner.split(",").map(Number));
+    assert.ok(corners.length >= 13, "what was counted, and what is seen now");
+    assert.deepEqual([corners[0][0], corners.at(-1)[0]], [0, 240]);
+    const [heights, expected] = [corners.slice(0, 12).map(([, y]) => y), trend.live.map((live) => 41 - (live / 9) * 36)];
+    heights.forEach((height, index) => assert.ok(Math.abs(height - expected[index]) < 0.1, `${heights}`));
     await page.close();
     assert.deepEqual(mishaps, []);
   });

@@ -333,7 +333,7 @@ describe("with beacons and nothing else", () => {
       browsers.map(async (browser, at) => {
         const page = await openBlank(browser);
         page.on("console", (message) => said.push([at, message.text()]));
-        await page.addScriptTag({ type: "module", content: code.replace("my-app", "mainnet") });
+        await page.addScriptTag({ type: "module", content: code });
         return page;
       }),
     );

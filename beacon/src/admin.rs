@@ -94,11 +94,14 @@ pub(crate) fn answer(now: UnixMillis, config: &Config, refusals: &Refusals, surv
     }
     for (community, summary) in survey.summaries(config) {
         let _ = write!(communities, "{}{{\"name\":\"{community}\"", comma(&communities));
-        if let Some(Summary { live, networks: [providers, sites, households] }) = summary {
+        if let Some(Summary { live, networks: [providers, sites, households], of_itself }) = summary {
             let _ = write!(
                 communities,
                 r#","live":{live},"providers":{providers},"sites":{sites},"households":{households}"#
             );
+            if !of_itself.is_empty() {
+                let _ = write!(communities, ",\"activity\":{of_itself}");
+            }
         }
         communities.push('}');
     }

@@ -21,6 +21,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_protocol::upkeep::Upkeep;
 use serde::Serialize;
 
+use crate::activity::Activity;
 use crate::answer::{AnnounceFields, Answer, Outcome};
 use crate::call::{Call, Handed};
 use crate::config::{Config, Viewers};
@@ -85,6 +86,7 @@ pub struct CommunityObject {
     /// Whether the last write failed, and that is in the log.
     write_failed: bool,
     config: LiveConfig,
+    activity: Activity,
     /// Absent until somebody opens a connection: a community without any pays nothing for it.
     live: Option<Box<LiveObject>>,
 }
@@ -161,6 +163,7 @@ impl CommunityObject {
                 ticket_max_lifetime: limits.ticket_max_lifetime,
                 is_kept,
             },
+            activity: Activity::new(now),
             live: live.map(Box::new),
         };
         if is_rescued {
@@ -168,6 +171,7 @@ impl CommunityObject {
             object.write_if_due(now, &mut effects);
         }
         object.push_if_due(now, &mut effects);
+        object.activity.count(&effects);
         (object, effects)
     }
 
@@ -185,6 +189,7 @@ impl CommunityObject {
     /// Answers a call.
     pub fn handle(&mut self, now: UnixMillis, call: Call, random: u32) -> (Answer, Effects) {
         let mut effects = Effects::default();
+        self.activity.advance(now, &self.roster);
         let (answer, changed) = match call {
             Call::List => (self.list(now, &mut effects), false),
             Call::Ticket(handed) => match handed.ticket.payload().purpose {
@@ -210,6 +215,7 @@ impl CommunityObject {
         opening: &Opening,
     ) -> (Result<(), LiveFull>, Effects) {
         let mut effects = Effects::default();
+        self.activity.advance(now, &self.roster);
         let path = opening.network.hashed(self.roster.secret());
         let LiveConfig { limits, viewers, is_kept, .. } = self.config;
         let roster = &mut self.roster;
@@ -218,7 +224,7 @@ impl CommunityObject {
             roster.take_displaced();
             Box::new(LiveObject::new(now, limits, viewers, roster, is_kept))
         });
-        let outcome = live.open(now, &mut self.roster, id, path, opening.since, &mut effects.push);
+        let outcome = live.open(now, &mut self.roster, id, path, opening, &mut effects.push);
         self.conclude(now, &mut effects);
         (outcome, effects)
     }
@@ -226,6 +232,7 @@ impl CommunityObject {
     /// Answers a connection of `GET /live`, by what is pushed. `random` is as in [`CommunityObject::receive`].
     pub fn handle_live(&mut self, now: UnixMillis, id: ConnectionId, call: LiveCall, random: u32) -> Effects {
         let mut effects = Effects::default();
+        self.activity.advance(now, &self.roster);
         let Some(path) = self.live.as_ref().and_then(|live| live.path(id)) else { return effects };
         match call {
             LiveCall::Ticket { id: re, ticket } => {
@@ -297,14 +304,17 @@ impl CommunityObject {
     /// Writes and pushes what is due, if anything is: an early or repeated call does nothing.
     pub fn handle_timer(&mut self, now: UnixMillis) -> Effects {
         let mut effects = Effects::default();
+        self.activity.advance(now, &self.roster);
         self.write_if_due(now, &mut effects);
         self.push_if_due(now, &mut effects);
+        self.activity.count(&effects);
         effects
     }
 
     /// Tidies up. Nothing that has expired is ever listed, tidied up or not.
     pub fn handle_alarm(&mut self, now: UnixMillis) -> Effects {
         let mut effects = Effects::default();
+        self.activity.advance(now, &self.roster);
         self.upkeep.alarmed();
         self.write_if_due(now, &mut effects);
         if let Some(cause) = self.not_worth_keeping(now) {
@@ -316,6 +326,7 @@ impl CommunityObject {
         } else {
             effects.wake_at = self.next_alarm(now);
         }
+        self.activity.count(&effects);
         effects
     }
 
@@ -458,7 +469,9 @@ impl CommunityObject {
     }
 
     fn list(&mut self, now: UnixMillis, effects: &mut Effects) -> Answer {
-        match PeerList::encode(&mut self.roster, now, self.started_at) {
+        let connections = self.live.as_ref().map(|live| live.counts()).unwrap_or_default();
+        let figures = self.activity.figures(connections);
+        match PeerList::encode(&mut self.roster, now, self.started_at, &figures) {
             Ok(body) => Answer::of_json(body),
             Err(error) => {
                 effects.notes.push(Note::failure("request_failed", &error));
@@ -504,6 +517,7 @@ impl CommunityObject {
         self.write_if_due(now, effects);
         self.push_if_due(now, effects);
         effects.wake_at = self.next_alarm(now);
+        self.activity.count(effects);
     }
 
     fn push_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {

@@ -507,12 +507,7 @@ fn list<T: Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<
     if text.is_empty() {
         return Some(None);
     }
-    let mut items = SortedSet::new();
-    for item in text.split(',') {
-        // One by one, because collecting them would sort them first, by 5 kB of code for each kind.
-        items.insert(parse(item.trim())?);
-    }
-    Some(Some(items))
+    text.split(',').map(|item| parse(item.trim())).collect::<Option<_>>().map(Some)
 }
 
 struct Variables<F>(F);

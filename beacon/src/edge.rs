@@ -532,7 +532,7 @@ impl Edge {
         };
         Step::OpenLive(Box::new(OpenLive {
             watches_guests,
-            opening: Opening { network: client.hand_over(), since },
+            opening: Opening { network: client.hand_over(), since, is_stream: kind == Kind::Stream },
             opened,
         }))
     }
@@ -542,7 +542,7 @@ impl Edge {
     /// machine, as `Host` has it, where only somebody on that machine could.
     fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
         if !self.config.external_urls.is_empty() {
-            return self.config.external_urls.iter().cloned().collect();
+            return self.config.external_urls.clone();
         }
         if self.platform.routes_by_name()
             && let Some(origin) = secure_origin(head.url)
@@ -1017,7 +1017,9 @@ impl Wanted {
 fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {
     list.expire(now);
     let mut networks = [0; 3];
+    let mut of_itself = &list.figures().trend;
     if about == About::Admin {
+        of_itself = &list.figures().activity;
         // Of few, and seldom: a set would be more code than it saves time.
         let mut seen: [Vec<NetworkHash>; 3] = Default::default();
         for path in list.paths() {
@@ -1029,7 +1031,7 @@ fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {
         }
         networks = seen.map(|seen| seen.len());
     }
-    Summary { live: list.total(), networks }
+    Summary { live: list.total(), networks, of_itself: of_itself.clone() }
 }
 
 fn refusal(

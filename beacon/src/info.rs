@@ -39,6 +39,9 @@ pub(crate) fn answer(now: UnixMillis, config: &Config, survey: &Survey) -> Answe
         let _ = write!(communities, "{}{{\"name\":\"{community}\"", comma(&communities));
         if let Some(summary) = summary {
             let _ = write!(communities, ",\"live\":{}", summary.live);
+            if !summary.of_itself.is_empty() {
+                let _ = write!(communities, ",\"trend\":{}", summary.of_itself);
+            }
         }
         communities.push('}');
     }

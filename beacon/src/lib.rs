@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activity;
 pub mod admin;
 pub mod answer;
 pub mod asset;

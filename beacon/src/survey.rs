@@ -26,12 +26,15 @@ pub(crate) struct Survey {
 }
 
 /// Holds figures of a list. None of them says who anybody is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// How many are present.
     pub(crate) live: usize,
     /// In how many providers, sites and households they count. Zero where nobody asks.
     pub(crate) networks: [usize; 3],
+    /// What the object says of itself, as JSON: its trend for the info document, what it had to do for `/admin`. Empty where
+    /// it does not say.
+    pub(crate) of_itself: String,
 }
 
 impl Survey {

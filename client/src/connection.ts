@@ -4,6 +4,7 @@
 // far as this beacon goes, as where it gives a whole list without it; by the peer's own ticket to leave, it counts for all.
 // Whatever a beacon sends is bounded before it is read, and every wait that it names is clamped.
 
+import type { CurrentTicket } from "./announcement.js";
 import { readBase64, utf8 } from "./bytes.js";
 import { aheadOf } from "./clock.js";
 import type { Cancel, Host } from "./host.js";
@@ -178,6 +179,8 @@ interface Attempt {
   /** Since the last acknowledgement. */
   length: number;
   queued: number;
+  /** The listed ticket for which it was last to be bound. */
+  boundBy?: CurrentTicket | undefined;
   /** Whether this peer was announced again because the beacon had lost it. */
   hasInsisted?: boolean;
   /** Of the timer that finds out whether it is alive. */
@@ -211,7 +214,8 @@ export class Connection {
   #queue: Promise<unknown> = Promise.resolve();
   /** What settles those that wait for an answer, by `id`. */
   readonly #questions = new Map<string, (outcome: JsonObject | Refusal) => void>();
-  #asked = 0;
+  /** The last `id`: one has 8 characters at least. */
+  #asked = 10_000_000;
   readonly #waiting = new Set<() => void>();
 
   readonly #inside: () => Inside;
@@ -330,15 +334,9 @@ export class Connection {
   }
 
   /** Announces or leaves with the body of the request that says the same. */
-  async carry(t: "announce" | "leave", body: string, patienceMs: number): Promise<JsonObject> {
-    const id = this.#newId();
-    const answer = await this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`, patienceMs);
-    if (answer.get("listed") === true) void this.#bind(this.#attempt);
-    return answer;
-  }
-
-  #newId(): string {
-    return String(++this.#asked).padStart(8, "0");
+  carry(t: "announce" | "leave", body: string, patienceMs: number): Promise<JsonObject> {
+    const id = `${++this.#asked}`;
+    return this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`, patienceMs);
   }
 
   /** What answers nothing is passed over. */
@@ -384,6 +382,8 @@ export class Connection {
     // A page may not open one, by its policy; or the beacon is not to be had by one.
     const instead = (): void => {
       if (this.#attempt !== attempt) return;
+      // One was bound here: the beacon is down, and a stream, over which nobody can signal, would last if it came back now.
+      if (this.#boundAt) return this.#lost(attempt, 1006);
       this.#drop(attempt);
       void this.#readStream(attempt);
     };
@@ -473,8 +473,7 @@ export class Connection {
   #broken(attempt: Attempt, error: unknown): void {
     if (this.#attempt !== attempt) return;
     this.#since = undefined;
-    const { name, message } = error as Error;
-    this.#again(HOUR_MS, name === "Refusal" ? message : "MALFORMED");
+    this.#again(HOUR_MS, error instanceof Refusal ? error.message : "MALFORMED");
   }
 
   #again(waitMs: number, reason: Reason): void {
@@ -545,7 +544,7 @@ export class Connection {
       attempt.challenge = challenge as string;
       this.transport = "socket";
       this.#beat(attempt);
-      if ((this.source.accepted?.expiresAt as number) > serverTime) void this.#bind(attempt);
+      this.bind();
     } else this.transport = "stream";
     this.#wake();
     this.#onChange();
@@ -557,14 +556,23 @@ export class Connection {
    */
   async relay(): Promise<Json | undefined> {
     if (this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS)
-      await (this.#rebinding ??= this.#bind(this.#attempt, true).finally(() => (this.#rebinding = undefined)));
+      await (this.#rebinding ??= this.#bind(this.#attempt as Attempt, true).finally(() => (this.#rebinding = undefined)));
     return this.isBound ? this.#relay : undefined;
   }
 
+  /** Binds it, once for each ticket that the beacon has listed, whichever way it took that. */
+  bind(): void {
+    const attempt = this.#attempt;
+    const { accepted } = this.source;
+    if (!attempt?.challenge || attempt.boundBy === accepted) return;
+    attempt.boundBy = accepted;
+    if (accepted) void this.#bind(attempt);
+  }
+
   /** Never rejects: without it nobody can signal, and that is all. */
-  async #bind(attempt: Attempt | undefined, isAgain = false): Promise<void> {
+  async #bind(attempt: Attempt, isAgain = false): Promise<void> {
     const { peers, profile, run } = this.#inside();
-    if (!attempt?.challenge || this.isBound !== isAgain || !run?.identity) return;
+    if (this.isBound !== isAgain || !run?.identity) return;
     const { community, peerId } = profile;
     const { challenge } = attempt;
     // With the name of this beacon in it, so that it is of no use at another one.
@@ -573,7 +581,7 @@ export class Connection {
     try {
       const bytes = await run.identity.sign(utf8(`rendezvous-live-v1:bind\n${signed}`));
       if (this.#attempt !== attempt || this.isBound !== isAgain) return;
-      const id = this.#newId();
+      const id = `${++this.#asked}`;
       const signature = btoa(String.fromCharCode(...bytes));
       const body = { t: "bind", id, audience, peerId, publicKey: peers.ownKey, signature };
       this.#relay = (await this.ask(id, JSON.stringify(body), isAgain ? RELAY_PATIENCE_MS : undefined)).get("iceServers");
@@ -588,7 +596,7 @@ export class Connection {
       // A beacon that was started again may have lost the last announces.
       if (attempt.hasInsisted || this.reason !== "NOT_LISTED") return;
       attempt.hasInsisted = true;
-      this.source.accepted = undefined;
+      this.source.accepted = attempt.boundBy = undefined;
       this.source.schedule.renew();
       this.source.schedule.hurry(this.#host.elapsed());
     }
@@ -661,7 +669,7 @@ export class Connection {
     cancel();
     if (this.#attempt !== attempt) return false;
     for (const ticket of left) if (ticket) peers.gone(ticket, undefined, ticket.issuedAt);
-    for (const value of said(/^(left|out)/)) {
+    for (const value of said(/^[lo]/)) {
       const [peerId, publicKey] = claimIn(value);
       peers.gone({ peerId, publicKey }, source.url);
     }

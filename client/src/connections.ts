@@ -586,7 +586,7 @@ export class Connections<Channel> {
   #dropWaiting(): void {
     const offers = [...this.#waiting.values()].reverse();
     const shareOf = ({ peer }: Offer): number => offers.filter((offer) => offer.peer.source === peer.source).length;
-    const [last] = [...offers].sort((one, other) => shareOf(other) - shareOf(one));
+    const [last] = offers.sort((one, other) => shareOf(other) - shareOf(one));
     if (last) this.#waiting.delete(nameOf(last.peer));
     count(this.#refused, "TOO_FAST");
   }
@@ -706,7 +706,7 @@ function readIceServers(named: unknown[]): RTCIceServer[] {
 /** A code of a beacon's or this library's; of anything else, that WebRTC did not do what it should. */
 function codeOf(error: unknown): Reason {
   const code = reasonOf(error);
-  const { name, message } = error as Error;
-  return code === "NETWORK" ? (name === "Error" && isCode(message) ? message : "CONNECTION_FAILED") : code;
+  const { message } = error as Error;
+  return code !== "NETWORK" ? code : isCode(message) ? message : "CONNECTION_FAILED";
 }
 

@@ -188,7 +188,10 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
   rendezvous.addEventListener(
     "status",
     () => {
-      for (const connection of connections) if (connection.source.reason === "REVOKED_BEACON") connection.close();
+      for (const connection of connections) {
+        if (connection.source.reason === "REVOKED_BEACON") connection.close();
+        connection.bind();
+      }
     },
     { signal: stop.signal },
   );

@@ -404,6 +404,8 @@ export class LiveBeacon extends Beacon {
   refuses = undefined;
   /** After how many frames a connection ends. */
   frames = Infinity;
+  /** How long it takes to greet who has opened a socket. */
+  greetingMs = 0;
   /** Words in a frame: more are told in a series. */
   frameWords = 200;
   #epoch = 1;
@@ -562,7 +564,8 @@ export class LiveBeacon extends Beacon {
       const answer = this.#reply(url, text);
       if (answer) this.#say(viewer, answer);
     };
-    this.#hello(viewer, { challenge: Buffer.alloc(16, this.dials.length).toString("base64"), ackBytes: 262_144 });
+    const challenge = Buffer.alloc(16, this.dials.length).toString("base64");
+    this.world.setTimer(() => viewer.isGone || this.#hello(viewer, { challenge, ackBytes: 262_144 }), this.greetingMs);
     return true;
   }
 

@@ -95,6 +95,7 @@ mod tests {
     use super::*;
     use crate::key::PrivateKey;
     use crate::network::Client;
+    use crate::peer_list::ObjectFigures;
     use crate::roster::{Excluded, Roster, RosterLimits};
     use crate::secret::Secret;
     use crate::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
@@ -129,7 +130,8 @@ mod tests {
     }
 
     fn list(peers: usize) -> PeerList {
-        PeerList::decode(&PeerList::encode(&mut roster(peers), at(0), at(0)).unwrap()).unwrap()
+        PeerList::decode(&PeerList::encode(&mut roster(peers), at(0), at(0), &ObjectFigures::default()).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -163,7 +165,8 @@ mod tests {
     fn while_all_peers_fit_the_tag_stays_when_the_seed_changes_and_else_it_does_not() {
         let (mut few, mut many) = (roster(3), roster(60));
         let tag = |roster: &mut Roster, now| {
-            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(0)).unwrap()).unwrap();
+            let mut list =
+                PeerList::decode(&PeerList::encode(roster, now, at(0), &ObjectFigures::default()).unwrap()).unwrap();
             (list.tag(50), list.answer(50, Excluded::Nobody).peers.clone())
         };
         assert_eq!(tag(&mut few, at(1)), tag(&mut few, at(100)));

@@ -6,8 +6,10 @@
 //! JSON, times in milliseconds, bytes in base64, tickets in their normal form:
 //!
 //! ```json
-//! {"tag":"","seed":0,"records":[{"acceptedAt":0,"since":0,"path":"<24 bytes>","ticket":{}}]}
+//! {"tag":"","seed":0,"records":[{"acceptedAt":0,"since":0,"path":"<24 bytes>","ticket":{}}],"trend":{},"activity":{}}
 //! ```
+//!
+//! Out of scope: `trend` and `activity`. They are for people, and are handed on as they came.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -55,6 +57,15 @@ impl Excerpt {
     }
 }
 
+/// Holds what an object says of itself for people: two JSON objects, each empty where there is nothing to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectFigures {
+    /// How many were present, for everybody.
+    pub trend: String,
+    /// What the object has to do, for the operator.
+    pub activity: String,
+}
+
 /// Holds a peer that is listed.
 #[derive(Debug)]
 struct ListedPeer {
@@ -72,6 +83,7 @@ pub struct PeerList {
     seed: Seed,
     /// The longest present first.
     records: Vec<ListedPeer>,
+    figures: ObjectFigures,
     /// The answer that most readers get, and of which limit and how many records it is.
     kept: Option<((usize, usize), Excerpt)>,
 }
@@ -97,14 +109,27 @@ impl PeerList {
     ///
     /// # Errors
     /// [`SnapshotError::Json`] if a ticket is not in its normal form, which none in a roster is.
-    pub fn encode(roster: &mut Roster, now: UnixMillis, started_at: UnixMillis) -> Result<String, SnapshotError> {
+    pub fn encode(
+        roster: &mut Roster,
+        now: UnixMillis,
+        started_at: UnixMillis,
+        figures: &ObjectFigures,
+    ) -> Result<String, SnapshotError> {
         roster.expire(now);
         let fields = PeerListFields {
             tag: format!("{started_at}-{}", roster.revision()),
             seed: roster.seed(now, None).as_u64(),
             records: roster.records().map(ListedPeerFields::new).collect::<Result<_, _>>()?,
         };
-        Ok(serde_json::to_string(&fields).map_err(FieldError::Json)?)
+        let mut text = serde_json::to_string(&fields).map_err(FieldError::Json)?;
+        for (field, json) in [("trend", &figures.trend), ("activity", &figures.activity)] {
+            if !json.is_empty() {
+                text.pop();
+                // Writing to a string cannot fail.
+                let _ = write!(text, ",\"{field}\":{json}}}");
+            }
+        }
+        Ok(text)
     }
 
     /// Reads what [`PeerList::encode`] wrote.
@@ -114,12 +139,14 @@ impl PeerList {
     pub fn decode(text: &str) -> Result<Self, SnapshotError> {
         let mut fields = Fields::parse(text)?;
         let (tag, seed) = (fields.text("tag")?.into_owned(), Seed::from_u64(fields.number("seed")?));
+        let mut figure = |field| Ok::<_, FieldError>(fields.optional_json(field)?.unwrap_or_default().to_owned());
+        let figures = ObjectFigures { trend: figure("trend")?, activity: figure("activity")? };
         let items = fields.items("records")?;
         let mut records = Vec::with_capacity(items.len());
         for item in items {
             records.push(ListedPeer::read(Fields::parse(item.get())?)?);
         }
-        Ok(Self { tag, seed, records, kept: None })
+        Ok(Self { tag, seed, records, figures, kept: None })
     }
 
     /// Takes out what has ended by `now`.
@@ -135,6 +162,11 @@ impl PeerList {
     /// Returns where each peer counts.
     pub fn paths(&self) -> impl Iterator<Item = NetworkPath> {
         self.records.iter().map(|record| record.path)
+    }
+
+    /// Returns what the object says of itself.
+    pub const fn figures(&self) -> &ObjectFigures {
+        &self.figures
     }
 
     /// Returns a tag that differs wherever answers of at most `limit` peers may. While all fit, it says nothing of when
@@ -163,7 +195,12 @@ impl PeerList {
     pub fn bytes(&self) -> usize {
         let tickets: usize = self.records.iter().map(|record| record.ticket.as_json().len()).sum();
         // A ticket is kept as text and parsed; an answer is a part of the texts once more.
-        size_of::<Self>() + self.records.len() * 2 * size_of::<ListedPeer>() + 2 * tickets
+        let ObjectFigures { trend, activity } = &self.figures;
+        size_of::<Self>()
+            + trend.len()
+            + activity.len()
+            + self.records.len() * 2 * size_of::<ListedPeer>()
+            + 2 * tickets
     }
 
     fn choose(&self, limit: usize, excluded: Excluded<'_>) -> Excerpt {

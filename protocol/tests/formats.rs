@@ -17,7 +17,7 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::merge::Entry;
 use rendezvous_protocol::network::{Client, NetworkPath};
-use rendezvous_protocol::peer_list::PeerList;
+use rendezvous_protocol::peer_list::{ObjectFigures, PeerList};
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::roster::{Counts, Departed, Departure, Excluded, Record, Roster, RosterLimits};
 use rendezvous_protocol::secret::Secret;
@@ -359,7 +359,7 @@ fn a_snapshot_with_a_broken_field_is_refused_by_its_name() {
 #[test]
 fn a_listing_is_unchanged_and_read() {
     let now = at(1_700_000_003_000);
-    let text = PeerList::encode(&mut roster(), now, at(1_700_000_002_000)).unwrap();
+    let text = PeerList::encode(&mut roster(), now, at(1_700_000_002_000), &ObjectFigures::default()).unwrap();
     assert_eq!(text, LISTING);
     let mut list = PeerList::decode(&text).unwrap();
     list.expire(now);
@@ -370,6 +370,22 @@ fn a_listing_is_unchanged_and_read() {
     list.expire(at(1_700_000_180_000));
     assert_eq!((list.total(), list.tag(1)), (0, "1700000002000-0-0".to_owned()));
     assert_eq!(list.answer(50, Excluded::Nobody).peers, "");
+    assert_eq!(*list.figures(), ObjectFigures::default());
+}
+
+#[test]
+fn what_an_object_says_of_itself_comes_with_its_listing_as_it_is() {
+    let [trend, activity] = [r#"{"live":[0,2]}"#, r#"{ "rows": 1 }"#].map(str::to_owned);
+    for figures in [
+        ObjectFigures { trend: trend.clone(), activity: activity.clone() },
+        ObjectFigures { trend: String::new(), activity: activity.clone() },
+        ObjectFigures { trend, activity: String::new() },
+    ] {
+        let text = PeerList::encode(&mut roster(), at(1_700_000_003_000), at(1_700_000_002_000), &figures).unwrap();
+        assert!(text.starts_with(LISTING.strip_suffix('}').unwrap()), "{text}");
+        let list = PeerList::decode(&text).unwrap();
+        assert_eq!((list.total(), list.figures()), (1, &figures));
+    }
 }
 
 /// While all fit, a tag says nothing of when the list was made; once they are drawn, it says of which draw it is.
@@ -380,7 +396,10 @@ fn the_tag_of_a_listing_has_the_seed_in_it_only_where_there_is_a_draw() {
     let other = verified(&Ticket::sign(other, &key()).to_json(), Purpose::Presence);
     roster.announce(at(1_700_000_003_000), other, path()).unwrap();
     let mut tags = |now| {
-        let list = PeerList::decode(&PeerList::encode(&mut roster, at(now), at(1_700_000_002_000)).unwrap()).unwrap();
+        let list = PeerList::decode(
+            &PeerList::encode(&mut roster, at(now), at(1_700_000_002_000), &ObjectFigures::default()).unwrap(),
+        )
+        .unwrap();
         (list.tag(2), list.tag(1))
     };
     let (first, again, later) = (tags(1_700_000_003_000), tags(1_700_000_004_999), tags(1_700_000_005_000));

@@ -16,6 +16,8 @@ use crate::query::path_and_query;
 
 const OPEN: &str = "/live";
 
+const STREAM: &str = "&stream";
+
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -27,12 +29,15 @@ pub struct Opening {
     pub network: HandedOver,
     /// How far the client has come, on a connection before.
     pub since: Option<Position>,
+    /// Whether the client reads an event stream.
+    pub is_stream: bool,
 }
 
 impl Opening {
-    /// Writes the opening as a path and a query: where the client counts, and the position.
+    /// Writes the opening as a path and a query: where the client counts, the position, and whether it is a stream's.
     pub fn to_path(&self) -> String {
-        format!("{OPEN}?{}&{}", self.network.to_text(), position_text(self.since))
+        let stream = if self.is_stream { STREAM } else { "" };
+        format!("{OPEN}?{}&{}{stream}", self.network.to_text(), position_text(self.since))
     }
 
     /// Reads a URL that ends in what [`Opening::to_path`] wrote. Absent is what is another call.
@@ -41,7 +46,8 @@ impl Opening {
         (path == OPEN).then(|| {
             let (network, since) = query.split_once('&').ok_or(CallError::Malformed("not two parts"))?;
             let network = HandedOver::from_text(network).ok_or(CallError::Malformed("no network"))?;
-            Ok(Self { network, since: read_position(since)? })
+            let of_stream = since.strip_suffix(STREAM);
+            Ok(Self { network, since: read_position(of_stream.unwrap_or(since))?, is_stream: of_stream.is_some() })
         })
     }
 }

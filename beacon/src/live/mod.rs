@@ -15,4 +15,4 @@ pub use call::{ConnectionId, LiveCall, LiveFull, Opening, Push, Pushed, SignalCa
 pub use connection::{Checks, Connection, Output, Verify};
 pub(crate) use connection::{Kind, Opened};
 pub use event_stream::{FRAME_EVENT_END, STREAM_HEADERS, frame_event_start, stream_event};
-pub(crate) use object::LiveObject;
+pub(crate) use object::{ConnectionCounts, LiveObject};

@@ -16,7 +16,7 @@ use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Viewers;
-use crate::live::call::{ConnectionId, LiveFull, Push, Pushed, SignalCall};
+use crate::live::call::{ConnectionId, LiveFull, Opening, Push, Pushed, SignalCall};
 
 /// Holds the connections of one community, and what has changed for them.
 #[derive(Debug)]
@@ -36,6 +36,17 @@ pub(crate) struct LiveObject {
     has_given_up: bool,
 }
 
+/// Holds how many connections there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConnectionCounts {
+    /// WebSockets, those that are bound too.
+    pub(crate) sockets: usize,
+    /// Of these, such as are bound to a claim.
+    pub(crate) bound: usize,
+    /// Event streams.
+    pub(crate) streams: usize,
+}
+
 #[derive(Debug)]
 struct Entry {
     id: ConnectionId,
@@ -43,6 +54,7 @@ struct Entry {
     bound: Option<Claim>,
     /// Whose records the connection keeps: that of its own claim, and up to two of connections that have ended.
     keeps: Vec<Claim>,
+    is_stream: bool,
     /// What it may be sent of signals.
     signals: SignalBudget,
     /// Whether its client reads what it is sent.
@@ -50,8 +62,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(id: ConnectionId, path: NetworkPath, bound: Option<Claim>, keeps: Vec<Claim>) -> Self {
-        Self { id, path, bound, keeps, signals: SignalBudget::default(), reads: true }
+    fn new(id: ConnectionId, path: NetworkPath, is_stream: bool) -> Self {
+        let (bound, keeps, signals) = (None, Vec::new(), SignalBudget::default());
+        Self { id, path, bound, keeps, is_stream, signals, reads: true }
     }
 
     /// Returns whether the connection is bound to a claim that is listed.
@@ -98,10 +111,10 @@ impl LiveObject {
         };
         let changes = Changes::restore(LogHead { floor, ..newest }, roster, known);
         let mut object = Self::of(limits, viewers, changes, true);
-        for (id, Attachment { path, bound, records, .. }) in found {
+        for (id, Attachment { path, bound, is_stream, records, .. }) in found {
             let keeps = records.iter().map(|(_, record)| Claim::of(&record.ticket)).collect();
             let position = object.connections.partition_point(|entry| entry.id < id);
-            object.connections.insert(position, Entry::new(id, path, bound, keeps));
+            object.connections.insert(position, Entry { bound, keeps, ..Entry::new(id, path, is_stream) });
         }
         object.sent.sequence = newest.sent;
         if newest.sent < newest.position.sequence {
@@ -218,14 +231,25 @@ impl LiveObject {
         self.connections.len()
     }
 
-    /// Opens a connection, and pushes what it missed.
+    /// Returns how many connections of each kind there are.
+    pub(crate) fn counts(&self) -> ConnectionCounts {
+        let mut counts = ConnectionCounts::default();
+        for entry in &self.connections {
+            counts.sockets += usize::from(!entry.is_stream);
+            counts.bound += usize::from(entry.bound.is_some());
+            counts.streams += usize::from(entry.is_stream);
+        }
+        counts
+    }
+
+    /// Opens a connection at `path`, and pushes what it missed.
     pub(crate) fn open(
         &mut self,
         now: UnixMillis,
         roster: &mut Roster,
         id: ConnectionId,
         path: NetworkPath,
-        since: Option<Position>,
+        opening: &Opening,
         push: &mut Vec<Push>,
     ) -> Result<(), LiveFull> {
         let seat = |entry: &Entry| Seat { path: entry.path, is_bound: entry.is_peer(roster) };
@@ -241,10 +265,10 @@ impl LiveObject {
         if self.connections.is_empty() {
             self.sent = self.changes.position();
         }
-        self.connections.push(Entry::new(id, path, None, Vec::new()));
+        self.connections.push(Entry::new(id, path, opening.is_stream));
         self.attach(id);
         if self.viewers == Viewers::Everybody {
-            self.catch_up(now, roster, id, since, push);
+            self.catch_up(now, roster, id, opening.since, push);
         }
         Ok(())
     }
@@ -302,7 +326,7 @@ impl LiveObject {
             |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
         let records: Vec<_> = entry.keeps.iter().filter_map(record).collect();
         let head = self.changes.head(now, self.sent);
-        Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), roster, &records))
+        Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), entry.is_stream, roster, &records))
     }
 
     /// Returns whether the connection is bound to this claim.

@@ -132,6 +132,7 @@ fn the_info_document_is_pinned_in_full() {
                 endpoint("POST", "/announce"),
                 endpoint("POST", "/leave"),
                 endpoint("GET", "/peers"),
+                endpoint("GET", "/live"),
                 endpoint("GET", "/healthz"),
                 endpoint("GET", "/"),
                 endpoint("GET", INFO),
@@ -158,6 +159,23 @@ fn a_community_that_is_not_listed_is_never_named() {
     let document = silent.serve(&get(INFO));
     assert_eq!((live(&document), silent.asked.len()), (json!({}), 0));
     assert!(!document.body.contains("mainnet"));
+}
+
+#[test]
+fn a_trend_is_told_of_listed_communities_as_the_object_tells_it() {
+    let mut beacon = Beacon::new(&[SERVED, LISTED, ("ADMIN_PASSWORD", PASSWORD)]);
+    for community in ["mainnet", "hidden"] {
+        beacon.serve(&get(&format!("/peers?community={community}")));
+    }
+    // After the second of two whole five minutes; Ann is not there at the first.
+    beacon.now = 399_999;
+    beacon.serve(&announce(&ANN.ticket(399_999)));
+    beacon.now = 400_000;
+    let document = json(&beacon.serve(&get(INFO)));
+    let trend = json!({ "until": 1_700_000_400_000_u64, "everyMs": 300_000, "live": [0, 1] });
+    assert_eq!(document["communities"][0], json!({ "name": "mainnet", "live": 1, "trend": trend }));
+    assert_eq!(document["communities"][1], json!({ "name": "other", "live": 0 }), "its object starts now");
+    assert!(!beacon.serve(&admin(PASSWORD).with("Accept", "application/json")).body.contains("trend"));
 }
 
 #[test]
@@ -277,7 +295,13 @@ fn the_operator_reads_figures_and_nobody_else_does() {
         fields["communities"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(named, ["hidden", "mainnet", "other"]);
     let mainnet = &fields["communities"][1];
-    assert_eq!(mainnet, &json!({ "name": "mainnet", "live": 2, "providers": 2, "sites": 2, "households": 2 }));
+    let activity = json!({
+        "sockets": 0, "bound": 0, "streams": 0, "since": 1_700_000_000_000_u64, "rows": 1, "alarms": 1, "frames": 0,
+    });
+    assert_eq!(
+        mainnet,
+        &json!({ "name": "mainnet", "live": 2, "providers": 2, "sites": 2, "households": 2, "activity": activity })
+    );
     assert_eq!((&fields["refused"]["MALFORMED"], &fields["refused"]["PASSWORD_WRONG"]), (&json!(1), &json!(2)));
     let page = beacon.serve(&admin(PASSWORD).with("Sec-Fetch-Site", "same-origin"));
     assert_eq!((page.status, header(&page, "Content-Type")), (200, Some("text/html; charset=utf-8")));

@@ -151,7 +151,7 @@ impl World {
     }
 
     /// One on a platform that hibernates objects.
-    fn hibernating(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn hibernating(variables: &[(&str, &str)]) -> Self {
         let mut world = Self { attachments: Some(BTreeMap::new()), ..Self::new(variables) };
         let found = Found { connections: Some(Vec::new()), ..Found::nothing() };
         world.object = CommunityObject::restore(at(0), &world.config, false, found, Secret::from_bytes([9; 16])).0;
@@ -160,10 +160,15 @@ impl World {
 
     /// Makes the object anew, of what is in storage and what connections keep; while something waits there is no
     /// hibernation.
-    fn hibernate(&mut self) {
-        if self.timers.is_empty() {
+    pub(crate) fn hibernate(&mut self) {
+        if self.timers.is_empty() && self.is_hibernating() {
             self.make_anew(None);
         }
+    }
+
+    /// Whether connections outlive the object.
+    pub(crate) fn is_hibernating(&self) -> bool {
+        self.attachments.is_some()
     }
 
     /// The object panics between two events.
@@ -205,15 +210,20 @@ impl World {
     }
 
     fn try_open(&mut self, viewer: Viewer) -> Result<ConnectionId, LiveFull> {
+        self.open_as(viewer, Upgrade::WebSocket)
+    }
+
+    pub(crate) fn open_as(&mut self, viewer: Viewer, upgrade: Upgrade) -> Result<ConnectionId, LiveFull> {
         let since = viewer.position.as_ref().map(|position| format!("&since={position}")).unwrap_or_default();
-        let open = self.open_step(&format!("/live?community=mainnet{since}"), Upgrade::WebSocket);
+        let open = self.open_step(&format!("/live?community=mainnet{since}"), upgrade);
         assert_eq!(open.object(), "mainnet");
         self.opened += 1;
         let id = ConnectionId(self.opened);
         let (outcome, effects) = self.object.open_live(at(self.now), id, open.opening());
         outcome?;
         let connection = open.admitted(at(self.now), [u8::try_from(self.opened).unwrap_or_default(); 16]);
-        self.clients.insert(id, Connected { connection, viewer, held: None, acknowledges: true });
+        self.clients
+            .insert(id, Connected { connection, viewer, held: None, acknowledges: upgrade == Upgrade::WebSocket });
         self.run(id);
         self.carry_out(effects);
         Ok(id)
@@ -354,7 +364,7 @@ impl World {
         answer.outcome
     }
 
-    fn announce(&mut self, number: u8, lifetime: u64) -> Outcome {
+    pub(crate) fn announce(&mut self, number: u8, lifetime: u64) -> Outcome {
         let now = self.now;
         let ticket = peer(number).unsigned(now, |payload| payload.expires_at = at(now + lifetime));
         self.bring(&ticket, Purpose::Presence, &format!("10.{number}.0.1"))
@@ -418,6 +428,15 @@ impl World {
             let live = client.viewer.live(now);
             assert!(live == list, "{:?}\n{:?}", live.keys().collect::<Vec<_>>(), list.keys().collect::<Vec<_>>());
         }
+    }
+
+    pub(crate) fn frames(&self, id: ConnectionId) -> usize {
+        self.clients[&id].viewer.frames
+    }
+
+    /// How many rows were written.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(crate) fn messages(&self, id: ConnectionId) -> &[Value] {
@@ -743,10 +762,16 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     let opening = Opening {
         network: Client { address: read_address("192.0.2.1"), autonomous_system: None }.hand_over(),
         since: Some(position),
+        is_stream: false,
     };
     let path = opening.to_path();
     assert_eq!(path, format!("/live?{}&0a1b2c3d-17", opening.network.to_text()));
-    assert_eq!(Opening::parse(&format!("https://community{path}")), Some(Ok(opening)));
+    let stream = Opening { is_stream: true, ..opening.clone() };
+    assert_eq!(stream.to_path(), format!("{path}&stream"));
+    for opening in [opening.clone(), stream, Opening { since: None, is_stream: true, ..opening }] {
+        assert_eq!(Opening::parse(&format!("https://community{}", opening.to_path())), Some(Ok(opening)));
+    }
+    assert!(matches!(Opening::parse(&format!("{path}&other")), Some(Err(_))));
     assert_eq!(Opening::parse("/listing"), None);
     assert!(matches!(Opening::parse("/live?a"), Some(Err(_))));
 }

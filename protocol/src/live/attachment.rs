@@ -5,12 +5,12 @@
 //! is a snapshot in the layout of storage, with the records that this connection keeps:
 //!
 //! ```abnf
-//! attachment = path LF position LF sent LF floor LF sequences LF [ claim ] LF snapshot    ; at most 8,192 bytes
+//! attachment = path LF position LF sent LF floor LF sequences LF [ claim / "stream" ] LF snapshot ; at most 8,192 bytes
 //! path       = base64                       ; 24 bytes, where the connection counts
 //! sent       = 1*DIGIT                      ; as that of the log of changes, and so is the next
 //! floor      = 1*DIGIT
 //! sequences  = *( 1*DIGIT "," )             ; of the records, in their order
-//! claim      = base64 SP peer-id            ; what the connection is bound to: the key, and the name
+//! claim      = base64 SP peer-id            ; what the connection is bound to: the key, and the name. No event stream is
 //! ```
 //!
 //! Out of scope: which connection keeps which record. That is the service's.
@@ -27,6 +27,9 @@ use crate::snapshot::{Parts, Snapshot, SnapshotError};
 use crate::ticket::PeerId;
 use crate::time::UnixMillis;
 
+/// Stands where a claim would.
+const STREAM: &str = "stream";
+
 /// Holds what one connection keeps.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Attachment {
@@ -36,6 +39,8 @@ pub struct Attachment {
     pub head: LogHead,
     /// What the connection is bound to.
     pub bound: Option<Claim>,
+    /// Whether its client reads an event stream.
+    pub is_stream: bool,
     /// The secret by which the roster hashes.
     pub secret: Secret,
     /// Records, each with the number of its last change.
@@ -64,6 +69,7 @@ impl Attachment {
         path: NetworkPath,
         head: LogHead,
         bound: Option<&Claim>,
+        is_stream: bool,
         roster: &Roster,
         records: &[(u64, &Record)],
     ) -> Result<String, SnapshotError> {
@@ -76,6 +82,8 @@ impl Attachment {
         lines.push('\n');
         if let Some(Claim { public_key, peer_id }) = bound {
             let _ = write!(lines, "{public_key} {peer_id}");
+        } else if is_stream {
+            lines += STREAM;
         }
         lines.push('\n');
         lines += &Snapshot::encode_records(now, roster, records.iter().map(|(_, record)| *record).collect())?;
@@ -95,8 +103,9 @@ impl Attachment {
         let floor = line("floor")?.parse().ok();
         let sequences = line("sequences")?.split_terminator(',').map(|sequence| sequence.parse().ok());
         let sequences: Option<Vec<u64>> = sequences.collect();
-        let bound = match line("claim")? {
-            "" => None,
+        let claim = line("claim")?;
+        let bound = match claim {
+            "" | STREAM => None,
             claim => Some(read_claim(claim).ok_or(AttachmentError::Line("claim"))?),
         };
         let Parts { secret, records, .. } = Parts::decode(line("snapshot")?)?;
@@ -110,6 +119,7 @@ impl Attachment {
                 floor: floor.ok_or(AttachmentError::Line("floor"))?,
             },
             bound,
+            is_stream: claim == STREAM,
             secret,
             records: sequences.into_iter().zip(records).collect(),
         })
@@ -170,7 +180,7 @@ mod tests {
         let record = roster.records().next().unwrap();
         let bound = Claim::of(&record.ticket);
         let key = bound.public_key;
-        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), &roster, &[(12, record)]).unwrap();
+        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, &[(12, record)]).unwrap();
         let expected = format!(
             "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD\n0a1b2c3d-1700000000001\n18\n17\n12,\n{key} ann\n\
              {{\"version\":2,\"takenAt\":1700000000001,\"secret\":\"CQkJCQkJCQkJCQkJCQkJCQ==\",\"records\":[\
@@ -181,12 +191,17 @@ mod tests {
         assert_eq!(text, expected);
         let read = Attachment::decode(&text).unwrap();
         let records = vec![(12, record.clone())];
-        let kept =
-            Attachment { path: path(3), head: HEAD, bound: Some(bound), secret: Secret::from_bytes([9; 16]), records };
+        let secret = Secret::from_bytes([9; 16]);
+        let kept = Attachment { path: path(3), head: HEAD, bound: Some(bound), is_stream: false, secret, records };
         assert_eq!(read, kept);
 
-        let viewer = Attachment::encode(at(1), path(3), HEAD, None, &roster, &[]).unwrap();
-        assert_eq!(Attachment::decode(&viewer).unwrap(), Attachment { bound: None, records: Vec::new(), ..kept });
+        let mut viewer = Attachment { bound: None, records: Vec::new(), ..kept };
+        for is_stream in [false, true] {
+            let text = Attachment::encode(at(1), path(3), HEAD, None, is_stream, &roster, &[]).unwrap();
+            assert_eq!(text.split('\n').nth(5), Some(if is_stream { "stream" } else { "" }));
+            viewer.is_stream = is_stream;
+            assert_eq!(Attachment::decode(&text).unwrap(), viewer);
+        }
         for line in 0..7 {
             let broken: Vec<_> =
                 text.split('\n').enumerate().map(|(at, text)| if at == line { "?" } else { text }).collect();
@@ -208,7 +223,7 @@ mod tests {
         let roster = roster((0..LIVE_RECORDS_KEPT).map(largest));
         let records: Vec<_> = roster.records().map(|record| (u64::MAX, record)).collect();
         let bound = Claim::of(&records[0].1.ticket);
-        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), &roster, &records).unwrap();
+        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, &records).unwrap();
         assert!(text.len() <= 8_192, "{} bytes", text.len());
         assert_eq!(Attachment::decode(&text).unwrap().records.len(), LIVE_RECORDS_KEPT);
     }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{ANNOUNCE_INTERVAL, CLOCK_SKEW, TICKET_MAX_LIFETIME};
 use rendezvous_protocol::network::NetworkPath;
-use rendezvous_protocol::peer_list::{Excerpt, PeerList};
+use rendezvous_protocol::peer_list::{Excerpt, ObjectFigures, PeerList};
 use rendezvous_protocol::roster::{Announced, Excluded, Left, Record, Refused, Roster, RosterLimits};
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
@@ -530,7 +530,7 @@ proptest! {
     #[test]
     fn a_listing_gives_the_same_answers(capacity in 1..=20_usize, script in script(SMALL), limit in 1..8_usize) {
         play(limits(capacity), &script, |roster, now, _, _| {
-            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(START)).unwrap()).unwrap();
+            let mut list = PeerList::decode(&PeerList::encode(roster, now, at(START), &ObjectFigures::default()).unwrap()).unwrap();
             prop_assert_eq!(list.total(), roster.len());
             let seed = roster.seed(now, None);
             let everyone = everyone(roster, now);
