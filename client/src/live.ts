@@ -87,7 +87,7 @@ const connected = new WeakSet<Rendezvous>();
  * @throws TypeError for a client that has been connected, until that is stopped.
  */
 export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket }: LiveOptions = {}): Live {
-  if (connected.has(rendezvous)) throw new TypeError("is live already");
+  if (connected.has(rendezvous)) throw new TypeError("live already");
   connected.add(rendezvous);
   const inside = () => rendezvous.inside;
   const { host, sources } = inside();
@@ -155,8 +155,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
       init.signal?.throwIfAborted();
       if (error instanceof BeaconError) return reply(connection, false, error.answer);
       // A socket that answers nothing may be dead. The same ticket is the same announce, whichever way it comes.
-      connection.close();
-      connection.open();
+      connection.askNow();
       return undefined;
     }
   };
