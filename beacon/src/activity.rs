@@ -10,9 +10,8 @@ use rendezvous_protocol::peer_list::ObjectFigures;
 use rendezvous_protocol::roster::Roster;
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::community::Effects;
 use crate::info::comma;
-use crate::live::{ConnectionCounts, Pushed};
+use crate::live::{ConnectionCounts, Push, Pushed};
 
 /// Milliseconds between two counts of a trend: five minutes. They are counted at whole ones, as UTC has them.
 const TREND_INTERVAL: u64 = 300_000;
@@ -65,11 +64,11 @@ impl Activity {
         }
     }
 
-    /// Counts what a host is to do.
-    pub(crate) fn count(&mut self, effects: &Effects) {
-        self.rows += u64::from(effects.write.is_some());
-        self.alarms += u64::from(effects.wake_at.is_some());
-        for push in &effects.push {
+    /// Counts what a host is to do: whether to write a row, whether to set an alarm, and what to push.
+    pub(crate) fn count(&mut self, writes: bool, sets_alarm: bool, pushes: &[Push]) {
+        self.rows += u64::from(writes);
+        self.alarms += u64::from(sets_alarm);
+        for push in pushes {
             if matches!(push.what, Pushed::Frame(_) | Pushed::CaughtUp(_)) {
                 self.frames += push.to.len() as u64;
             }

@@ -171,7 +171,7 @@ impl CommunityObject {
             object.write_if_due(now, &mut effects);
         }
         object.push_if_due(now, &mut effects);
-        object.activity.count(&effects);
+        object.count(&effects);
         (object, effects)
     }
 
@@ -307,7 +307,7 @@ impl CommunityObject {
         self.activity.advance(now, &self.roster);
         self.write_if_due(now, &mut effects);
         self.push_if_due(now, &mut effects);
-        self.activity.count(&effects);
+        self.count(&effects);
         effects
     }
 
@@ -326,7 +326,7 @@ impl CommunityObject {
         } else {
             effects.wake_at = self.next_alarm(now);
         }
-        self.activity.count(&effects);
+        self.count(&effects);
         effects
     }
 
@@ -517,7 +517,11 @@ impl CommunityObject {
         self.write_if_due(now, effects);
         self.push_if_due(now, effects);
         effects.wake_at = self.next_alarm(now);
-        self.activity.count(effects);
+        self.count(effects);
+    }
+
+    fn count(&mut self, effects: &Effects) {
+        self.activity.count(effects.write.is_some(), effects.wake_at.is_some(), &effects.push);
     }
 
     fn push_if_due(&mut self, now: UnixMillis, effects: &mut Effects) {
