@@ -102,7 +102,7 @@ impl Host {
                         Ok(Opening::outcome(answer.status())?.map(|()| answer))
                     });
                     match answer {
-                        Ok(Ok(opened)) => Ok(live::serve(now, *open, &opened)?.into()),
+                        Ok(Ok(opened)) => Ok(live::serve(now, &self.request, *open, &opened)?.into()),
                         Ok(Err(full)) => Ok(respond::with(&full.answer(now))?.into()),
                         Err(error) => self.go_on(now, |edge| open.failed(edge, now, &error)),
                     }

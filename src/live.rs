@@ -15,7 +15,7 @@ use rendezvous_service::live::{
 };
 use slab::Slab;
 use worker::wasm_bindgen::prelude::*;
-use worker::web_sys::Response;
+use worker::web_sys::{Request, Response};
 
 use crate::environment::Failure;
 use crate::isolate::with_known_edge;
@@ -49,8 +49,14 @@ thread_local! {
     static TAKE: Closure<runtime::Take> = Closure::new(take);
 }
 
-/// Serves a connection for which the object has a place; `opened` is its answer. Returns the answer to the client.
-pub(crate) fn serve(now: UnixMillis, open: OpenLive, opened: &Response) -> Result<Response, Failure> {
+/// Serves a connection for which the object has a place; `opened` is its answer. Returns the answer to the client,
+/// who asked for it by `request`.
+pub(crate) fn serve(
+    now: UnixMillis,
+    request: &Request,
+    open: OpenLive,
+    opened: &Response,
+) -> Result<Response, Failure> {
     let mut challenge = [0; 16];
     getrandom::fill(&mut challenge)?;
     let is_socket = open.is_socket();
@@ -69,6 +75,7 @@ pub(crate) fn serve(now: UnixMillis, open: OpenLive, opened: &Response) -> Resul
             &respond::bare_headers()?,
             &respond::lines(&STREAM_HEADERS),
             patience_ms,
+            request,
         )
     });
     if served.is_err() {

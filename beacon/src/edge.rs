@@ -484,6 +484,8 @@ impl Edge {
     /// Begins `GET /live` where the host first had to be asked for headers. It sees to the handshake by itself.
     fn describe_live(&mut self, now: UnixMillis, head: Head<'_>, header: impl Fn(&str) -> Option<String>) -> Step {
         let [upgrade, last_event_id, origin, host] = ["Upgrade", "Last-Event-ID", "Origin", "Host"].map(header);
+        // As with announces: what names no origin is not a page of the community's.
+        let origin = origin.map(|origin| if origin.is_empty() { "null".to_owned() } else { origin });
         let upgrade = match upgrade.as_deref() {
             None => Upgrade::None,
             Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Upgrade::WebSocket,

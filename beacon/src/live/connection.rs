@@ -10,7 +10,8 @@ use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::{
-    LIVE_ACK_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION, LIVE_STREAM_PING,
+    LIVE_ACK_BYTES, LIVE_FIRST_SILENCE, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION,
+    LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::{
     AnnouncedMessage, BeaconMessage, BindMessage, Binding, BoundMessage, CHALLENGE_BYTES, Claim, ClientMessage,
@@ -126,6 +127,8 @@ pub struct Connection {
     signals: SignalRate,
     malformed: u32,
     heard_at: UnixMillis,
+    /// Whether anything has come from the client.
+    has_heard: bool,
     pinged_at: UnixMillis,
     /// The claim that the connection is for, once a signature of it was seen.
     claim: Option<Claim>,
@@ -167,6 +170,7 @@ impl Connection {
             signals: SignalRate::default(),
             malformed: 0,
             heard_at: now,
+            has_heard: false,
             pinged_at: now,
             claim: None,
             is_bound: false,
@@ -193,7 +197,7 @@ impl Connection {
         if self.is_closed {
             return;
         }
-        self.heard_at = now;
+        (self.heard_at, self.has_heard) = (now, true);
         let message = ClientMessage::parse(text);
         let is_small = matches!(message, Ok(ClientMessage::Ping | ClientMessage::Acknowledge(_)));
         if !self.messages.take(now, is_small) {
@@ -221,7 +225,7 @@ impl Connection {
 
     /// Takes a ping or a pong of the WebSocket's own (RFC 6455, section 5.5), which counts as `ping` does.
     pub fn receive_control(&mut self, now: UnixMillis) {
-        self.heard_at = now;
+        (self.heard_at, self.has_heard) = (now, true);
         if !self.is_closed && !self.messages.take(now, true) {
             self.close(CloseCode::TooFast);
         }
@@ -311,10 +315,15 @@ impl Connection {
     /// Returns when [`Connection::handle_timeout`] is to be called.
     pub fn next_deadline(&self) -> UnixMillis {
         let end = match self.opened.kind {
-            Kind::Socket => self.heard_at.after(LIVE_SILENCE),
+            Kind::Socket => self.silent_at(),
             Kind::Stream => self.opened_at.after(LIVE_STREAM_DURATION).min(self.pinged_at.after(LIVE_STREAM_PING)),
         };
         self.window.slow_at().map_or(end, |slow_at| slow_at.min(end))
+    }
+
+    /// Returns when the client has been silent for too long.
+    fn silent_at(&self) -> UnixMillis {
+        self.heard_at.after(if self.has_heard { LIVE_SILENCE } else { LIVE_FIRST_SILENCE })
     }
 
     /// Does what is due: an early or repeated call does nothing.
@@ -327,7 +336,7 @@ impl Connection {
         }
         match self.opened.kind {
             Kind::Socket => {
-                if self.heard_at.after(LIVE_SILENCE) <= now {
+                if self.silent_at() <= now {
                     self.close(CloseCode::Again);
                 }
             }

@@ -175,8 +175,13 @@ impl LiveObject {
     fn remove(&mut self, roster: &Roster, position: usize) -> ConnectionId {
         let gone = self.connections.remove(position);
         self.changed.retain(|changed| *changed != gone.id);
+        let is_held = |claim: &Claim| roster.holds(&claim.peer_id, &claim.public_key);
+        for entry in &mut self.connections {
+            // An expiry tells nobody. What has ended takes the room of nothing that has not.
+            entry.keeps.retain(is_held);
+        }
         for claim in gone.keeps {
-            if !roster.holds(&claim.peer_id, &claim.public_key) {
+            if !is_held(&claim) {
                 continue;
             }
             let keeps = |entry: &&mut Entry| entry.keeps.contains(&claim);
