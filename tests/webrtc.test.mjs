@@ -4,7 +4,7 @@
 // Where a test has to come between two pages, as somebody on the way could, signals go through this process.
 
 import assert from "node:assert/strict";
-import { createHash, sign } from "node:crypto";
+import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -383,6 +383,25 @@ describe("with beacons and nothing else", () => {
     await closeAll(ann, bob);
   });
 
+  test("two pages of one browser, with one key, call each other at once", async () => {
+    const community = newCommunity();
+    const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+    const [jwk, spki] = [privateKey.export({ format: "jwk" }), publicKey.export({ format: "jwk" })].map((key) => JSON.stringify(key));
+    const identity = `identity: {
+      privateKey: await crypto.subtle.importKey("jwk", ${jwk}, "Ed25519", false, ["sign"]),
+      publicKey: await crypto.subtle.importKey("jwk", ${spki}, "Ed25519", true, ["verify"]),
+    },`;
+    const ann = await open("ann", community, { rendezvous: identity });
+    const bob = await open("bob", community, { rendezvous: identity, browser: 1 });
+    assert.equal(ann.publicKey, bob.publicKey);
+    for (const page of [ann, bob]) await bound(page, 1);
+    await Promise.all([ann.knows("bob"), bob.knows("ann")]);
+    assert.deepEqual(await Promise.all([ann.connect("bob"), bob.connect("ann")]), ["open", "open"]);
+    for (const page of [ann, bob]) await page.page.waitForFunction(() => connections.open.length === 1);
+    await talk(ann, bob);
+    await closeAll(ann, bob);
+  });
+
   test("a peer that is listed and has no connection is absent", async () => {
     const community = newCommunity();
     const ann = await open("ann", community);
@@ -499,8 +518,8 @@ describe("with somebody on the way", () => {
     const way = new Way();
     const [ann, bob] = await openPair(community, { way, options: "timeoutMs: 3_000," });
     way.onSignal = () => [];
-    way.refusal = "TOO_FAST";
-    assert.equal(await bob.connect("ann"), "TOO_FAST");
+    way.refusal = "ANOTHER_PEER";
+    assert.equal(await bob.connect("ann"), "ANOTHER_PEER");
     const [offer] = way.sent;
     const mallory = newPeer({ peerId: "mallory" });
     const resigned = (changes, signer = mallory) => JSON.parse(signSignal({ ...offer, ...changes }, signer, community).text);
@@ -543,14 +562,98 @@ describe("with somebody on the way", () => {
     await closeAll(ann, bob);
   });
 
-  test("a signal for which the peer has no room now is sent again, and only once more", async () => {
+  for (const refusal of ["PEER_BUSY", "TOO_FAST"])
+    test(`a signal that is refused with ${refusal} is sent again, and only once more`, async () => {
+      const way = new Way();
+      const [ann, bob] = await openPair(newCommunity(), { way });
+      way.onSignal = (_, text) => (way.sent.length === 1 || way.sent.length === 3 ? [] : [text]);
+      way.refusal = refusal;
+      assert.equal(await bob.connect("ann"), "open");
+      assert.deepEqual(way.kinds(), ["bob offer", "bob offer", "ann answer", "ann answer"]);
+      assert.equal(way.sent[0].id, way.sent[1].id);
+      assert.equal(way.sent[2].id, way.sent[3].id);
+      await closeAll(ann, bob);
+    });
+
+  test("of many peers eight are dialled at a time, and nobody is held for dead of whom too much was asked", async () => {
+    const community = newCommunity();
     const way = new Way();
-    const [ann, bob] = await openPair(newCommunity(), { way });
-    way.onSignal = (_, text) => (way.sent.length === 1 ? [] : [text]);
-    way.refusal = "PEER_BUSY";
+    way.onSignal = () => [];
+    way.refusal = "TOO_FAST";
+    const crowd = Array.from({ length: 12 }, (_, at) => newPeer({ peerId: `crowd-${at}` }));
+    for (const [at, peer] of crowd.entries()) await announce(beacon.url, signTicket(peer, { community }), { community, address: `10.${at}.0.1` });
+    const ann = await open("ann", community, { way, options: "limit: 16, timeoutMs: 2_000," });
+    for (const { peerId } of crowd) await ann.knows(peerId);
+    await way.has(8);
+    assert.equal((await ann.status()).pending, 8);
+    await ann.page.waitForFunction(() => connections.status().failures.TOO_FAST >= 8);
+    // Those are tried again.
+    await way.has(16);
+    await ann.close();
+  });
+
+  test("a server that no browser takes costs no connection", async () => {
+    const way = new Way();
+    const [ann, bob] = await openPair(newCommunity(), { way, options: 'iceServers: "beacon",' });
+    const urls = ["turn:x", "stun:127.0.0.1:99999", "stun:127.0.0.1?transport=udp", "turn:127.0.0.1?transport=tls", "stun:", "http://x", ""];
+    const named = urls.flatMap((urls) => [{ urls }, { urls: [urls], username: "", credential: "" }, { urls, username: "a", credential: 5 }]);
+    for (const page of [ann, bob])
+      await page.page.evaluate((named) => {
+        // A few of each beacon's are taken.
+        const wrong = named.map((server) => [server]);
+        carrier.iceServers = async () => [...wrong, [{ urls: [] }, {}, null, 5], undefined, {}, [{ urls: "stun:127.0.0.1:9" }]];
+        const Real = RTCPeerConnection;
+        window.RTCPeerConnection = class extends Real {
+          constructor(configuration) {
+            super(configuration);
+            window.iceServers = configuration.iceServers;
+          }
+        };
+      }, named);
     assert.equal(await bob.connect("ann"), "open");
-    assert.deepEqual(way.kinds(), ["bob offer", "bob offer", "ann answer"]);
-    assert.equal(way.sent[0].id, way.sent[1].id);
+    assert.deepEqual(await bob.page.evaluate(() => iceServers), [{ urls: "stun:127.0.0.1:9" }]);
+    await closeAll(ann, bob);
+  });
+
+  test("a caller is asked about once, and answered by the last offer", async () => {
+    const community = newCommunity();
+    const way = new Way();
+    const options = "accept: (peer) => new Promise((resolve) => (window.asked ??= []).push(resolve)),";
+    const [ann, bob] = await openPair(community, { way, options });
+    const caller = newPeer({ peerId: "caller" });
+    const data = await bob.page.evaluate(async () => {
+      const connection = new RTCPeerConnection();
+      connection.createDataChannel("rendezvous-beacon", { negotiated: true, id: 0 });
+      return (await connection.createOffer()).sdp;
+    });
+    const signal = { t: "signal", kind: "offer", to: "ann", toKey: ann.publicKey, data };
+    const offers = [1, 2].map((at) => signSignal({ ...signal, id: `call-number-${at}`, at: Date.now() }, caller, community));
+    for (const { text } of offers) await ann.deliver(text);
+    await ann.deliver("{}");
+    await ann.page.waitForFunction(() => connections.status().refusedSignals.MALFORMED === 1);
+    assert.equal(await ann.page.evaluate(() => asked.length), 1);
+    await ann.page.evaluate(() => asked[0](true));
+    await way.has(1);
+    assert.deepEqual([way.sent[0].kind, way.sent[0].re], ["answer", offers[1].digest]);
+    await closeAll(ann, bob);
+  });
+
+  test("all that a peer sends at once is there, and a peer of connections that stop is connected no more", async () => {
+    const way = new Way();
+    const options = `onConnection: ({ channel }) => Array.from({ length: 500 }, (_, at) => channel.send(String(at))),`;
+    const [ann, bob] = await openPair(newCommunity(), { way, options });
+    const heard = await bob.page.evaluate(async () => {
+      const channel = await connections.connect(rendezvous.peers().live[0]);
+      return new Promise((resolve) => {
+        const heard = [];
+        channel.onmessage = ({ data }) => heard.push(data) === 500 && resolve(heard);
+      });
+    });
+    assert.deepEqual(heard, Array.from({ length: 500 }, (_, at) => String(at)));
+    const lost = () => bob.page.evaluate(() => rendezvous.status().outcomes.lost);
+    assert.equal(await lost(), 0);
+    await bob.page.evaluate(() => connections.stop());
+    assert.equal(await lost(), 1);
     await closeAll(ann, bob);
   });
 

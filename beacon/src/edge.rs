@@ -38,7 +38,7 @@ use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence, Routed};
 use crate::info;
-use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
+use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
@@ -877,11 +877,6 @@ impl OpenLive {
     pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
         let step = edge.failed(now, error);
         edge.counted(step)
-    }
-
-    /// Returns the answer where there is none.
-    pub fn refused(&self, now: UnixMillis, full: LiveFull) -> Answer {
-        plain(now, &Problem::LiveFull(full))
     }
 }
 

@@ -16,6 +16,8 @@ use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::token_bucket::TokenBucket;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use sha1::Sha1;
 
 use crate::config::Config;
@@ -29,12 +31,20 @@ const SITE: TokenBucket = TokenBucket::new(Duration::from_secs(15 * 60), 4);
 const DAY: u64 = 24 * 3_600_000;
 
 /// Holds credentials as a client hands them to its browser.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct IceServers {
     /// When they end.
     pub(crate) ends_at: UnixMillis,
-    /// A JSON array of one `RTCIceServer` (W3C WebRTC, section 4.2.4).
-    pub(crate) json: String,
+    /// A JSON array of one [`IceServer`].
+    pub(crate) json: Box<RawValue>,
+}
+
+/// The `RTCIceServer` of W3C WebRTC, section 4.2.4.
+#[derive(Serialize)]
+struct IceServer<'a> {
+    urls: &'a [String],
+    username: &'a str,
+    credential: &'a str,
 }
 
 impl fmt::Debug for IceServers {
@@ -53,8 +63,7 @@ pub(crate) trait Issuer: fmt::Debug + Send {
 
 /// Issues the credentials of one relay.
 pub(crate) struct Relay {
-    /// As a JSON array.
-    urls: String,
+    urls: Vec<String>,
     secret: String,
     /// What makes a user name of a key, which the relay is not to recognise.
     pseudonyms: Secret,
@@ -76,10 +85,8 @@ impl Relay {
     /// Makes the issuer of the relay that is configured, if one is. `edges` share what may be issued in a day.
     pub(crate) fn new(config: &Config, edges: u32, pseudonyms: Secret) -> Option<Self> {
         let (urls, secret) = config.notice.turn()?;
-        // Nothing in them needs an escape.
-        let urls: Vec<_> = urls.split(',').map(|url| format!("\"{}\"", url.trim())).collect();
         Some(Self {
-            urls: format!("[{}]", urls.join(",")),
+            urls: urls.split(',').map(|url| url.trim().to_owned()).collect(),
             secret: secret.to_owned(),
             pseudonyms,
             per_day: config.turn_per_day.div_ceil(edges.max(1)),
@@ -113,8 +120,9 @@ impl Issuer for Relay {
         let ends_at = now.after(TURN_LIFETIME);
         let username = format!("{}:{:016x}", ends_at.as_u64() / 1_000, self.pseudonyms.pseudonym(key));
         let credential = base64::encode(&hmac_sha1(self.secret.as_bytes(), username.as_bytes()));
-        let urls = &self.urls;
-        let json = format!("[{{\"urls\":{urls},\"username\":\"{username}\",\"credential\":\"{credential}\"}}]");
+        let server = IceServer { urls: &self.urls, username: &username, credential: &credential };
+        // Texts can always be written.
+        let json = to_raw_value(&[server]).ok()?;
         Some(IceServers { ends_at, json })
     }
 }
@@ -150,7 +158,8 @@ mod tests {
     }
 
     fn relay(per_day: &str, edges: u32) -> Relay {
-        let variables = [("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
+        let variables =
+            [("COMMUNITIES", "mainnet"), ("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
         Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16])).unwrap()
@@ -176,11 +185,11 @@ mod tests {
         let credential = base64::encode(&hmac_sha1(SECRET.as_bytes(), username.as_bytes()));
         let urls = r#"["turn:turn.example:3478?transport=udp","turns:turn.example:5349"]"#;
         let expected = format!(r#"[{{"urls":{urls},"username":"{username}","credential":"{credential}"}}]"#);
-        assert_eq!((issued.ends_at, issued.json.as_str()), (at(600_000), expected.as_str()));
+        assert_eq!((issued.ends_at, issued.json.get()), (at(600_000), expected.as_str()));
         let debug = format!("{relay:?} {issued:?}");
         assert!(!debug.contains("north") && !debug.contains(&credential), "{debug}");
         let other = relay.issue(at(0), site(1), &PublicKey::from_bytes([8; 32])).unwrap();
-        assert_ne!(issued.json, other.json);
+        assert_ne!(issued.json.get(), other.json.get());
     }
 
     #[test]

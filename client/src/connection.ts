@@ -11,8 +11,8 @@ import type { Cancel, Host } from "./host.js";
 import type { Identity } from "./identity.js";
 import { type Json, type JsonObject, canonical, jsonOf, readJson } from "./json.js";
 import type { Peers } from "./peers.js";
-import type { Reason } from "./reason.js";
-import { PRIVATE, abortable } from "./request.js";
+import { type Reason, isCode, reasonOf } from "./reason.js";
+import { PRIVATE } from "./request.js";
 import type { Source } from "./source.js";
 import {
   type Profile,
@@ -63,6 +63,10 @@ const QUEUE_MAX = 32;
 /** Units after which they are acknowledged: with the longest message after it, what waits is well below `ackBytes`. */
 const ACKNOWLEDGE_LENGTH = 16_384;
 const HELLO_PATIENCE_MS = 10_000;
+/** How long an answer is waited for, where nobody says otherwise. */
+const ANSWER_PATIENCE_MS = 10_000;
+/** How long a call waits for a beacon to name its relay anew. */
+const RELAY_PATIENCE_MS = 2_000;
 /** How long an application's own `verify` may take for the goodbyes of one frame. */
 const VERIFY_PATIENCE_MS = 5_000;
 const SILENCE_MS = 50_000;
@@ -158,14 +162,9 @@ function claimIn(ticket: Json): [string, string] {
 
 /** The last word of a series of frames about a claim. */
 interface Word {
-  readonly kind: "put" | "left" | "out";
+  /** Where it stands in a frame. */
+  readonly field: "peers" | "put" | "left" | "out";
   readonly value: Json;
-}
-
-/** What waits for an answer. */
-interface Question {
-  resolve(answer: JsonObject): void;
-  reject(error: Refusal): void;
 }
 
 /** What there is from dialling to the end. */
@@ -195,7 +194,7 @@ export class Connection {
   isBound = false;
   /** Whether what this beacon says is whole, and nothing is missing. */
   isWhole = false;
-  /** Why there is none, or none over a socket. */
+  /** Why there is none, or none over a socket, or why that is not bound. */
   reason: Reason | undefined;
   /** Milliseconds from dialling to the beacon's first message. */
   #latencyMs: number | undefined;
@@ -204,6 +203,7 @@ export class Connection {
   #wallAheadMs = 0;
   #attempt: Attempt | undefined;
   #relay: Json | undefined;
+  #rebinding: Promise<void> | undefined;
   #boundAt = 0;
   #since: Position | undefined;
   #failures = 0;
@@ -212,27 +212,41 @@ export class Connection {
   #cancelDial: Cancel | undefined;
   #series: { isSnapshot: boolean; words: Map<string, Word> } | undefined;
   #queue: Promise<unknown> = Promise.resolve();
-  readonly #questions = new Map<string, Question>();
-  #asked = 0;
+  /** What settles those that wait for an answer, by `id`. */
+  readonly #questions = new Map<string, (outcome: JsonObject | Refusal) => void>();
+  /** The last `id`: one has 8 characters at least. */
+  #asked = 10_000_000;
   readonly #waiting = new Set<() => void>();
 
+  readonly #inside: () => Inside;
+  readonly #newSocket: ((url: string) => LiveSocket) | undefined;
+  readonly #onChange: () => void;
+  readonly #onSignal: (text: string) => void;
+
+  /**
+   * @param newSocket Opens a WebSocket; undefined where there are none.
+   * @param onChange Something of what is public here has changed.
+   * @param onSignal Gets each signal as it came.
+   */
   constructor(
     readonly source: Source,
-    readonly inside: () => Inside,
-    /** Opens a WebSocket; undefined where there are none. */
-    readonly newSocket: ((url: string) => LiveSocket) | undefined,
-    /** Something of what is public here has changed. */
-    readonly onChange: () => void,
-    /** Gets each signal as it came. */
-    readonly onSignal: (text: string) => void,
-  ) {}
+    inside: () => Inside,
+    newSocket: ((url: string) => LiveSocket) | undefined,
+    onChange: () => void,
+    onSignal: (text: string) => void,
+  ) {
+    this.#inside = inside;
+    this.#newSocket = newSocket;
+    this.#onChange = onChange;
+    this.#onSignal = onSignal;
+  }
 
   get #isStopped(): boolean {
-    return this.inside().run?.presence?.signal.aborted !== false;
+    return this.#inside().run?.presence?.signal.aborted !== false;
   }
 
   get #host(): Host {
-    return this.inside().host;
+    return this.#inside().host;
   }
 
   /** Dials, unless it is connected, or has to wait. */
@@ -252,12 +266,12 @@ export class Connection {
       queued: 0,
     };
     this.#attempt = attempt;
-    if (this.newSocket) this.#dialSocket(attempt, this.newSocket);
+    if (this.#newSocket) this.#dialSocket(attempt, this.#newSocket);
     else void this.#readStream(attempt);
   }
 
   /** The network is back, perhaps: forgets a wait that was about it, and tries what may be dead. */
-  hurry(): void {
+  askNow(): void {
     if (this.#attempt) return this.#probe(this.#attempt);
     if (this.reason !== "NETWORK") return;
     this.#dialAt = Math.min(this.#dialAt, this.#host.elapsed() + this.#host.random() * 1_000);
@@ -301,33 +315,35 @@ export class Connection {
   /**
    * Sends a message with an `id`, and settles with the answer to it.
    *
-   * @throws Refusal with the code of the beacon's error, or `NETWORK` where the connection ended.
+   * @throws Refusal with the code of the beacon's error, `NETWORK` where the connection ended, or `TIMEOUT`.
    */
-  ask(id: string, text: string): Promise<JsonObject> {
+  ask(id: string, text: string, patienceMs = ANSWER_PATIENCE_MS): Promise<JsonObject> {
     return new Promise((resolve, reject) => {
-      this.#questions.set(id, { resolve, reject });
+      const cancel = this.#host.setTimer(() => this.#answer(id, new Refusal("TIMEOUT")), patienceMs);
+      this.#questions.set(id, (outcome) => {
+        cancel();
+        if (outcome instanceof Map) resolve(outcome);
+        else reject(outcome);
+      });
       try {
         this.#send(this.#attempt, text);
       } catch {
-        this.#answer(id, (question) => question.reject(new Refusal("NETWORK")));
+        this.#answer(id, new Refusal("NETWORK"));
       }
     });
   }
 
   /** Announces or leaves with the body of the request that says the same. */
-  carry(t: "announce" | "leave", body: string): Promise<JsonObject> {
-    const id = this.#newId();
-    return this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`);
+  carry(t: "announce" | "leave", body: string, patienceMs: number): Promise<JsonObject> {
+    const id = `${++this.#asked}`;
+    return this.ask(id, `{"t":"${t}","id":"${id}",${body.slice(1)}`, patienceMs);
   }
 
-  #newId(): string {
-    return String(++this.#asked).padStart(8, "0");
-  }
-
-  #answer(id: string, settle: (question: Question) => void): void {
-    const question = this.#questions.get(id);
+  /** What answers nothing is passed over. */
+  #answer(id: string, outcome: JsonObject | Refusal): void {
+    const settle = this.#questions.get(id);
     this.#questions.delete(id);
-    if (question) settle(question);
+    settle?.(outcome);
     if (this.#questions.size === 0) this.#wake();
   }
 
@@ -340,22 +356,26 @@ export class Connection {
 
   /** Looks whether the socket is alive, after a silence of this side's: what nothing comes from is ended by the beacon. */
   #beat(attempt: Attempt): void {
-    attempt.cancelBeat?.();
     attempt.isAsked = false;
-    attempt.cancelBeat = this.#host.setTimer(() => this.#probe(attempt), SILENCE_MS);
+    this.#limit(attempt, SILENCE_MS, () => this.#probe(attempt));
+  }
+
+  /** Sets the timer of what is to happen next, in the place of the one before. */
+  #limit(attempt: Attempt, ms: number, expire: () => void): void {
+    attempt.cancelBeat?.();
+    attempt.cancelBeat = this.#host.setTimer(expire, ms);
   }
 
   #probe(attempt: Attempt): void {
     if (this.transport !== "socket" || attempt.isAsked) return;
-    attempt.cancelBeat?.();
     attempt.isAsked = true;
-    attempt.cancelBeat = this.#host.setTimer(() => this.#lost(attempt, 1006), PONG_PATIENCE_MS);
+    this.#limit(attempt, PONG_PATIENCE_MS, () => this.#lost(attempt, 1006));
     attempt.socket?.send("ping");
   }
 
   #url(scheme: string): string {
     const since = this.#since ? `&since=${this.#since.text}` : "";
-    return `${this.source.url.replace(/^http/, scheme)}/live?community=${this.inside().profile.community}${since}`;
+    return `${this.source.url.replace(/^http/, scheme)}/live?community=${this.#inside().profile.community}${since}`;
   }
 
   #dialSocket(attempt: Attempt, newSocket: (url: string) => LiveSocket): void {
@@ -364,7 +384,6 @@ export class Connection {
       if (this.#attempt !== attempt) return;
       // One was bound here: the beacon is down, and a stream, over which nobody can signal, would last if it came back now.
       if (this.#boundAt) return this.#lost(attempt, 1006);
-      attempt.cancelBeat?.();
       this.#drop(attempt);
       void this.#readStream(attempt);
     };
@@ -375,7 +394,7 @@ export class Connection {
       // A code of the protocol's is an answer, also before the first message.
       socket.onclose = ({ code }) => (attempt.challenge || code > 4_000 ? this.#lost(attempt, code) : instead());
       socket.onmessage = ({ data }) => this.#hear(attempt, data);
-      attempt.cancelBeat = this.#host.setTimer(instead, HELLO_PATIENCE_MS);
+      this.#limit(attempt, HELLO_PATIENCE_MS, instead);
     } catch {
       instead();
     }
@@ -385,7 +404,8 @@ export class Connection {
   #drop(attempt: Attempt): void {
     const { socket } = attempt;
     if (!socket) return;
-    socket.onclose = socket.onmessage = null;
+    // A listener stays, without which some throw what is an event for others.
+    socket.onclose = socket.onmessage = socket.onerror = () => {};
     delete attempt.socket;
     try {
       socket.close(1000);
@@ -396,10 +416,7 @@ export class Connection {
 
   async #readStream(attempt: Attempt): Promise<void> {
     const { signal } = attempt.end;
-    const wake = (): void => {
-      attempt.cancelBeat?.();
-      attempt.cancelBeat = this.#host.setTimer(() => attempt.end.abort(), STREAM_SILENCE_MS);
-    };
+    const wake = (): void => this.#limit(attempt, STREAM_SILENCE_MS, () => attempt.end.abort());
     let code = 1006;
     try {
       wake();
@@ -407,15 +424,8 @@ export class Connection {
       const response = await this.#host.fetch(this.#url("http"), { ...PRIVATE, headers, signal });
       const { status } = response;
       const isStream = status === 200 && /^text\/event-stream/.test(response.headers.get("Content-Type") ?? "");
-      if (!isStream) {
-        void response.body?.cancel();
-        return this.#refused(attempt, status === 200 ? 404 : status, Number(response.headers.get("Retry-After")) * 1_000);
-      }
       // React Native reads no stream: it asks, as if the beacon had none.
-      if (!response.body) {
-        attempt.end.abort();
-        return this.#refused(attempt, 404, 0);
-      }
+      if (!isStream || !response.body) return this.#refused(attempt, status === 200 ? 404 : status, response.headers.get("Retry-After"));
       const reader = response.body.getReader();
       const decoder = new TextDecoder();
       let text = "";
@@ -432,17 +442,19 @@ export class Connection {
           if (data && code !== 4100) this.#hear(attempt, data);
         }
       }
-    } catch {
+    } catch (error) {
+      if (error instanceof Refusal) return this.#broken(attempt, error);
       // It has ended.
     }
     this.#lost(attempt, code);
   }
 
-  #refused(attempt: Attempt, status: number, retryAfterMs: number): void {
+  /** @param retryAfter In seconds. */
+  #refused(attempt: Attempt, status: number, retryAfter: string | null): void {
     if (this.#attempt !== attempt) return;
     // What else the request had to offer is right: it is the position that this beacon does not take.
     if (status === 400) this.#since = undefined;
-    const waitMs = waitAfterRefusal(status, retryAfterMs, this.#failures++, this.#host.random());
+    const waitMs = waitAfterRefusal(status, Number(retryAfter) * 1_000, this.#failures++, this.#host.random());
     this.#again(waitMs, REFUSALS[status] ?? `HTTP_${status}`);
   }
 
@@ -461,8 +473,7 @@ export class Connection {
   #broken(attempt: Attempt, error: unknown): void {
     if (this.#attempt !== attempt) return;
     this.#since = undefined;
-    const { name, message } = error as Error;
-    this.#again(HOUR_MS, name === "Refusal" ? message : "MALFORMED");
+    this.#again(HOUR_MS, error instanceof Refusal ? error.message : "MALFORMED");
   }
 
   #again(waitMs: number, reason: Reason): void {
@@ -483,9 +494,9 @@ export class Connection {
       this.#drop(attempt);
       attempt.end.abort();
     }
-    for (const id of [...this.#questions.keys()]) this.#answer(id, ({ reject }) => reject(new Refusal("NETWORK")));
+    for (const id of [...this.#questions.keys()]) this.#answer(id, new Refusal("NETWORK"));
     this.#wake();
-    this.onChange();
+    this.#onChange();
   }
 
   #wake(): void {
@@ -508,7 +519,7 @@ export class Connection {
         if (t === "hello") this.#greet(attempt, message);
       } else if (t === "snapshot" || t === "delta") this.#enqueue(attempt, message, data.length);
       else if (t === "signal") {
-        this.onSignal(data);
+        this.#onSignal(data);
         this.#acknowledge(attempt, data.length);
       }
       else this.#settle(message);
@@ -518,15 +529,15 @@ export class Connection {
   }
 
   #greet(attempt: Attempt, hello: JsonObject): void {
-    const { host, profile } = this.inside();
+    const { profile } = this.#inside();
     const serverTime = hello.get("serverTime");
     const challenge = hello.get("challenge");
     demand(hello.get("version") === 1, "UNSUPPORTED_VERSION");
     demand(hello.get("community") === profile.community, "COMMUNITY_MISMATCH");
     demand(isTime(serverTime) && (!attempt.socket || readBase64(challenge)?.length === 16));
-    const now = host.now();
+    const now = this.#host.now();
     this.#aheadMs = aheadOf(serverTime, attempt.dialledAt, now);
-    this.#wallAheadMs = now - host.elapsed();
+    this.#wallAheadMs = now - this.#host.elapsed();
     this.#latencyMs = now - attempt.dialledAt;
     this.reason = undefined;
     if (attempt.socket) {
@@ -536,12 +547,16 @@ export class Connection {
       this.bind();
     } else this.transport = "stream";
     this.#wake();
-    this.onChange();
+    this.#onChange();
   }
 
-  /** The ICE servers that the beacon names to this peer, in its own words. Those that may end soon are asked for again. */
+  /**
+   * The ICE servers that the beacon names to this peer, in its own words. Those that may end soon are asked for again, once
+   * for all who wait for them, and the old ones stand in for those that do not come.
+   */
   async relay(): Promise<Json | undefined> {
-    if (this.#relay && this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS) await this.#bind(this.#attempt, true);
+    if (this.#host.elapsed() - this.#boundAt > RELAY_FRESH_MS)
+      await (this.#rebinding ??= this.#bind(this.#attempt as Attempt, true).finally(() => (this.#rebinding = undefined)));
     return this.isBound ? this.#relay : undefined;
   }
 
@@ -555,9 +570,9 @@ export class Connection {
   }
 
   /** Never rejects: without it nobody can signal, and that is all. */
-  async #bind(attempt: Attempt | undefined, isAgain = false): Promise<void> {
-    const { peers, profile, run } = this.inside();
-    if (!attempt?.challenge || this.isBound !== isAgain || !run?.identity) return;
+  async #bind(attempt: Attempt, isAgain = false): Promise<void> {
+    const { peers, profile, run } = this.#inside();
+    if (this.isBound !== isAgain || !run?.identity) return;
     const { community, peerId } = profile;
     const { challenge } = attempt;
     // With the name of this beacon in it, so that it is of no use at another one.
@@ -566,16 +581,20 @@ export class Connection {
     try {
       const bytes = await run.identity.sign(utf8(`rendezvous-live-v1:bind\n${signed}`));
       if (this.#attempt !== attempt || this.isBound !== isAgain) return;
-      const id = this.#newId();
+      const id = `${++this.#asked}`;
       const signature = btoa(String.fromCharCode(...bytes));
       const body = { t: "bind", id, audience, peerId, publicKey: peers.ownKey, signature };
-      this.#relay = (await this.ask(id, JSON.stringify(body))).get("iceServers");
+      this.#relay = (await this.ask(id, JSON.stringify(body), isAgain ? RELAY_PATIENCE_MS : undefined)).get("iceServers");
       this.#boundAt = this.#host.elapsed();
-      this.isBound = this.#attempt === attempt;
-      this.onChange();
+      this.isBound = true;
+      this.reason = undefined;
+      this.#onChange();
     } catch (error) {
+      if (this.#attempt !== attempt || isAgain) return;
+      this.reason = reasonOf(error);
+      this.#onChange();
       // A beacon that was started again may have lost the last announces.
-      if (this.#attempt !== attempt || attempt.hasInsisted || (error as Error).message !== "NOT_LISTED") return;
+      if (attempt.hasInsisted || this.reason !== "NOT_LISTED") return;
       attempt.hasInsisted = true;
       this.source.accepted = attempt.boundBy = undefined;
       this.source.schedule.renew();
@@ -584,12 +603,8 @@ export class Connection {
   }
 
   #settle(message: JsonObject): void {
-    const re = message.get("re");
-    if (typeof re !== "string") return;
     const code = message.get("code");
-    if (message.get("t") === "error")
-      this.#answer(re, ({ reject }) => reject(new BeaconError(typeof code === "string" ? code : "INTERNAL", message)));
-    else this.#answer(re, ({ resolve }) => resolve(message));
+    this.#answer(message.get("re") as string, message.get("t") === "error" ? new BeaconError(isCode(code) ? code : "INTERNAL", message) : message);
   }
 
   /** Frames are taken one after the other: the tickets of one may take a while to verify. */
@@ -616,8 +631,8 @@ export class Connection {
     attempt.position = position;
     if (isSnapshot) this.#series = { isSnapshot, words: new Map() };
     const series = (this.#series ??= { isSnapshot, words: new Map() });
-    for (const [kind, field] of [["put", "peers"], ["put", "put"], ["left", "left"], ["out", "out"]] as const)
-      for (const value of listOf(frame.get(field))) series.words.set(claimIn(value).join(), { kind, value });
+    for (const field of ["peers", "put", "left", "out"] as const)
+      for (const value of listOf(frame.get(field))) series.words.set(claimIn(value).join(), { field, value });
     demand(series.words.size <= WORDS_MAX, "TOO_LARGE");
     if (frame.get("more") !== true) {
       this.#series = undefined;
@@ -641,35 +656,38 @@ export class Connection {
   /** Hands over what a whole series of frames says. Returns whether it is still connected. */
   async #apply(attempt: Attempt, isSnapshot: boolean, words: Word[]): Promise<boolean> {
     const { source } = this;
-    const { peers, take, run, now } = this.inside();
+    const { peers, take, run, now } = this.#inside();
     // The client may have stopped, and the connection stays for the answer to its goodbye alone.
     if (this.#isStopped || !run?.rules) return false;
     const { rules } = run;
-    const leaves = words.filter(({ kind }) => kind === "left").map(({ value }) => value);
-    const verified = Promise.all(leaves.map((value) => readLeave(value, rules, now())));
+    const said = (fields: RegExp): Json[] => words.filter(({ field }) => fields.test(field)).map(({ value }) => value);
+    const verified = Promise.all(said(/left/).map((value) => readLeave(value, rules, now())));
+    let cancel!: Cancel;
     // Without the peer's own word, a beacon's counts.
-    const limited = abortable(verified, attempt.end.signal, (expire) => this.#host.setTimer(expire, VERIFY_PATIENCE_MS));
-    const left = await limited.catch(() => []);
+    const late = new Promise<[]>((resolve) => (cancel = this.#host.setTimer(() => resolve([]), VERIFY_PATIENCE_MS)));
+    const left = await Promise.race([verified, late]);
+    cancel();
     if (this.#attempt !== attempt) return false;
     for (const ticket of left) if (ticket) peers.gone(ticket, undefined, ticket.issuedAt);
-    for (const { kind, value } of words) {
+    for (const value of said(/^[lo]/)) {
       const [peerId, publicKey] = claimIn(value);
-      if (kind !== "put") peers.gone({ peerId, publicKey }, source.url);
+      peers.gone({ peerId, publicKey }, source.url);
     }
-    const puts = words.filter(({ kind }) => kind === "put").map(({ value }) => value);
     let found: Tickets;
     try {
-      found = await take(puts, source.url, isSnapshot ? AT_ONCE_MS : undefined);
+      found = await take(said(/^p/), source.url, isSnapshot ? AT_ONCE_MS : undefined);
     } catch {
       // An own `verify` takes too long: it is tried again from where this began.
       if (!this.#isStopped) this.#lost(attempt, 1006);
       return false;
     }
-    source.succeeded(this.#host.now(), this.#latencyMs as number, undefined, found.refused);
+    // A list does not say that this peer is listed now, if it was refused.
+    const reason = source.accepted ? undefined : source.reason;
+    source.succeeded(this.#host.now(), this.#latencyMs as number, reason, found.refused);
     if (this.#attempt !== attempt) return false;
     this.#failures = 0;
     this.isWhole = true;
-    this.onChange();
+    this.#onChange();
     return true;
   }
 }

@@ -11,7 +11,7 @@ import type { Identity } from "./identity.js";
 import { type Json, canonical } from "./json.js";
 import type { SignalCarrier } from "./live.js";
 import type { Peer, PeerList } from "./peers.js";
-import { type Reason, reasonOf } from "./reason.js";
+import { type Reason, isCode, reasonOf } from "./reason.js";
 import type { Rendezvous } from "./rendezvous.js";
 import {
   CANDIDATES_MAX,
@@ -116,9 +116,9 @@ export interface Endpoint<Channel> {
 
 /** How long a description waits for all its candidates, in milliseconds. */
 export const GATHERING_MS = 1_000;
-/** What may come behind the first message before an application listens. */
-const HELD_MAX_MESSAGES = 64;
+/** What may come behind the first message before an application listens, and what each message counts beside its own bytes. */
 const HELD_MAX_BYTES = 1_048_576;
+const HELD_MESSAGE_BYTES = 256;
 
 /** What comes on a channel before an application has it: the other's confirmation, and some messages behind it. */
 export class Inbox<Data extends string | { readonly byteLength: number }> {
@@ -138,12 +138,20 @@ export class Inbox<Data extends string | { readonly byteLength: number }> {
       this.#isConfirmed = true;
       return this.#onConfirmation(data);
     }
-    this.#bytes += typeof data === "string" ? data.length : data.byteLength;
-    if (this.held.push(data) > HELD_MAX_MESSAGES || this.#bytes > HELD_MAX_BYTES) this.#onOverflow();
+    this.#bytes += HELD_MESSAGE_BYTES + (typeof data === "string" ? data.length : data.byteLength);
+    this.held.push(data);
+    if (this.#bytes > HELD_MAX_BYTES) this.#onOverflow();
   }
 }
 
 export type CreateEndpoint<Channel> = (events: EndpointEvents, options: EndpointOptions) => Endpoint<Channel>;
+
+interface Session {
+  readonly community: string;
+  readonly own: Claim;
+  readonly identity: Identity;
+  readonly rules: TicketRules;
+}
 
 /** An offer that was verified. */
 interface Offer {
@@ -181,24 +189,29 @@ interface Attempt<Channel> extends Claim {
 
 /**
  * How long a signal waits before it is sent again, in milliseconds: until this page, or a peer that has just announced, is
- * bound; and while a peer is sent too much.
+ * bound; and while a peer is sent, or this one sends, too much.
  */
-const PASSING = { NOT_BOUND: 250, PEER_ABSENT: 1_000, PEER_BUSY: 3_000 };
+const PASSING: Readonly<Record<string, number>> = { NOT_BOUND: 250, PEER_ABSENT: 1_000, PEER_BUSY: 3_000, TOO_FAST: 3_000 };
 /** How often a peer may be absent that may still come: one without a connection never does. */
 const ABSENCES_MAX = 2;
+/** Those on their way that were asked for, from which on nobody is dialled without a word: beacons take ten offers at once. */
+const DIALLED_MAX = 8;
 /** Strangers whose connections are on their way. */
 const PENDING_MAX = 4;
 /** Strangers who wait for that. */
 const WAITING_MAX = 16;
 /** ICE servers that are taken of a beacon, and URLs of each. */
 const ICE_SERVERS_MAX = 4;
+/** What every browser takes: for one URL that it does not take it refuses them all. STUN servers are asked for nothing. */
+const ICE_URL =
+  /^(?:stun|(turn))s?:(?:\w[\w.-]{0,252}|\[[\da-fA-F:.]{2,45}\])(?::([1-9]\d{0,4}))?(\?transport=(?:udp|tcp))?$/;
 /** Signals that wait to be verified. */
 const UNREAD_MAX = 64;
 
 const nameOf = ({ peerId, publicKey }: Claim): string => `${peerId}:${publicKey}`;
 
-/** The order of keys is that of their bytes, which their base64 does not have. */
-const isSmaller = (key: string, other: string): boolean => atob(key) < atob(other);
+/** The order of keys is that of their bytes, which their base64 does not have; claims of one key are in that of their names. */
+const orderOf = ({ peerId, publicKey }: Claim): string => atob(publicKey) + peerId;
 
 export class Connections<Channel> {
   readonly #rendezvous: Rendezvous;
@@ -251,7 +264,7 @@ export class Connections<Channel> {
 
   /** Those that are open and confirmed. */
   get open(): Connection<Channel>[] {
-    return [...this.#open.values()].map(({ peerId, publicKey, channel, inbound }) => ({ peerId, publicKey, channel, inbound }));
+    return [...this.#open.values()].map(({ endpoint: _, ...connection }) => connection);
   }
 
   /** What became of all others, since the beginning. */
@@ -277,19 +290,27 @@ export class Connections<Channel> {
       const offer = this.#waiting.get(name);
       this.#waiting.delete(name);
       attempt = this.#begin(claim, !!offer);
-      if (offer) void this.#answer(attempt, offer);
-      else void this.#call(attempt);
+      if (offer) this.#answer(attempt, offer);
+      else void this.#describe(attempt);
     }
     if (!attempt.isAsked) this.#rendezvous.dialling(peerId);
     attempt.isAsked = true;
     return attempt.promise;
   }
 
-  /** Who this page is, and whom it believes; undefined while the client does not run. */
-  get #session(): { community: string; peerId: string; identity: Identity; rules: TicketRules } | undefined {
-    const { profile, run } = this.#rendezvous.inside;
+  /** Who this page is, and whom it believes; undefined while the client, or this, does not run. */
+  get #session(): Session | undefined {
+    const { profile: { community, peerId }, run } = this.#rendezvous.inside;
     const { identity, rules } = run ?? {};
-    return identity && rules && { ...profile, identity, rules };
+    if (this.#isStopped || !identity || !rules) return undefined;
+    return { community, own: { peerId, publicKey: base64(identity.publicKey) }, identity, rules };
+  }
+
+  /** @throws Refusal `NOT_RUNNING`. */
+  get #running(): Session {
+    const session = this.#session;
+    demand(session, "NOT_RUNNING");
+    return session;
   }
 
   /** Dials whom `rendezvous` has found, best first, while there is room. */
@@ -298,8 +319,9 @@ export class Connections<Channel> {
     const attempts = [...this.#attempts.values()];
     const open = [...this.#open.values()];
     const held = new Set([...attempts, ...open].map(({ peerId }) => peerId));
-    let room = limit - attempts.filter(({ isAsked }) => isAsked).length - open.filter(({ inbound }) => !inbound).length;
-    for (const peer of this.#session && !this.#isStopped ? this.#rendezvous.peers().live : []) {
+    const asked = attempts.filter(({ isAsked }) => isAsked).length;
+    let room = Math.min(DIALLED_MAX, limit - open.filter(({ inbound }) => !inbound).length) - asked;
+    for (const peer of this.#session ? this.#rendezvous.peers().live : []) {
       if (room <= 0) return;
       if (this.#tried.has(peer.peerId) || held.has(peer.peerId)) continue;
       this.#tried.add(peer.peerId);
@@ -335,7 +357,7 @@ export class Connections<Channel> {
   /** Why nobody of this key may be connected; undefined if they may. */
   #refusalOf(publicKey: string): Reason | undefined {
     const session = this.#session;
-    if (this.#isStopped || !session) return "NOT_RUNNING";
+    if (!session) return "NOT_RUNNING";
     const { isRevoked, trustedKeys } = session.rules;
     if (isRevoked(publicKey)) return "REVOKED_PUBLIC_KEY";
     return trustedKeys?.has(publicKey) ?? true ? undefined : "UNTRUSTED_PUBLIC_KEY";
@@ -349,8 +371,7 @@ export class Connections<Channel> {
     promise.catch(() => {});
     const expire = (): void => this.#fail(attempt, attempt.obstacle ?? "TIMEOUT");
     const timer = setTimeout(expire, this.#timeoutMs);
-    const begun = { inbound, isAsked: false, candidates: 0, timer, promise, resolve, reject };
-    const attempt: Attempt<Channel> = { ...claim, ...begun };
+    const attempt: Attempt<Channel> = { ...claim, inbound, isAsked: false, candidates: 0, timer, promise, resolve, reject };
     this.#attempts.set(nameOf(claim), attempt);
     return attempt;
   }
@@ -366,8 +387,10 @@ export class Connections<Channel> {
     count(this.#failures, reason);
     attempt.endpoint?.close();
     attempt.reject(new ConnectionError(reason));
+    // That this page has sent too much says nothing of the peer.
+    if (reason === "TOO_FAST") this.#tried.delete(attempt.peerId);
     // What was not asked for says nothing: anybody may call.
-    if (attempt.isAsked && !this.#open.has(nameOf(attempt))) this.#rendezvous.failed(attempt.peerId);
+    else if (attempt.isAsked && !this.#open.has(nameOf(attempt))) this.#rendezvous.failed(attempt.peerId);
     this.#goOn();
   }
 
@@ -406,14 +429,12 @@ export class Connections<Channel> {
     data: string,
     tell: (digest: string) => void = () => {},
   ): Promise<void> {
-    const session = this.#session;
-    demand(session, "NOT_RUNNING");
-    const { community, peerId: from, identity } = session;
+    const { community, own } = this.#running;
     const at = this.#rendezvous.inside.now();
-    const id = base64(crypto.getRandomValues(new Uint8Array(18))).replace(/[+/]/g, "-");
-    const fromKey = base64(identity.publicKey);
+    // As long as it may be.
+    const id = crypto.randomUUID().slice(4);
     const re = kind === "offer" ? undefined : attempt.offer;
-    const fields = { id, kind, re, to: attempt.peerId, toKey: attempt.publicKey, from, fromKey, at, data };
+    const fields = { id, kind, re, to: attempt.peerId, toKey: attempt.publicKey, from: own.peerId, fromKey: own.publicKey, at, data };
     const bytes = signalBytes(community, fields);
     tell(await digestOf(bytes));
     // Whoever has not heard of this peer yet hears of it now; whoever has can do without.
@@ -431,7 +452,7 @@ export class Connections<Channel> {
         return await this.#carrier.sendSignal(id, text);
       } catch (error) {
         const code = codeOf(error);
-        const waitMs = Object.hasOwn(PASSING, code) ? PASSING[code as keyof typeof PASSING] : 0;
+        const waitMs = PASSING[code];
         if (!waitMs || (code === "PEER_ABSENT" && ++absences > ABSENCES_MAX)) throw error;
         attempt.obstacle = code;
         await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -441,50 +462,41 @@ export class Connections<Channel> {
   }
 
   async #sign(bytes: Bytes): Promise<string> {
-    const session = this.#session;
-    demand(session, "NOT_RUNNING");
+    const { identity } = this.#running;
     try {
-      return base64(await session.identity.sign(bytes));
+      return base64(await identity.sign(bytes));
     } catch {
       throw new Refusal("SIGN_FAILED");
     }
   }
 
-  async #call(attempt: Attempt<Channel>): Promise<void> {
-    let endpoint: Endpoint<Channel> | undefined;
-    try {
-      const iceServers = await this.#iceServers();
-      // It may have given way to the peer's meanwhile.
-      if (!this.#isCurrent(attempt) || attempt.inbound) return;
-      endpoint = this.#createEndpointFor(attempt, iceServers);
-      const offer = await endpoint.describe();
-      if (!this.#isCurrent(attempt, endpoint)) return;
-      await this.#send(attempt, "offer", offer, (digest) => this.#isCurrent(attempt, endpoint) && (attempt.offer = digest));
-    } catch (error) {
-      // Answered meanwhile, it has come by another way; or the peer's own offer stands in for this one.
-      if (!this.#isCurrent(attempt, endpoint) || attempt.answer !== undefined) return;
-      if (attempt.theirs) void this.#answer(attempt, attempt.theirs);
-      else this.#fail(attempt, codeOf(error));
-    }
+  #answer(attempt: Attempt<Channel>, offer: Offer): void {
+    attempt.inbound = true;
+    attempt.offer = offer.digest;
+    attempt.candidates = offer.candidates + offer.late.length;
+    delete attempt.answer;
+    delete attempt.theirs;
+    void this.#describe(attempt, offer);
   }
 
-  async #answer(attempt: Attempt<Channel>, { digest, sdp, candidates, late }: Offer): Promise<void> {
+  /** Sends an answer to an offer, or this page's own offer. */
+  async #describe(attempt: Attempt<Channel>, offer?: Offer): Promise<void> {
+    const kind = offer ? "answer" : "offer";
     let endpoint: Endpoint<Channel> | undefined;
     try {
-      attempt.inbound = true;
-      attempt.offer = digest;
-      attempt.candidates = candidates + late.length;
-      delete attempt.answer;
-      delete attempt.theirs;
       const iceServers = await this.#iceServers();
-      if (!this.#isCurrent(attempt) || attempt.offer !== digest) return;
+      // It may have given way to another offer meanwhile.
+      if (!this.#isCurrent(attempt) || attempt.offer !== offer?.digest) return;
       endpoint = this.#createEndpointFor(attempt, iceServers);
-      endpoint.addCandidates(late);
-      const answer = await endpoint.describe(sdp);
+      endpoint.addCandidates(offer?.late ?? []);
+      const description = await endpoint.describe(offer?.sdp);
       if (!this.#isCurrent(attempt, endpoint)) return;
-      await this.#send(attempt, "answer", answer, (digest) => this.#isCurrent(attempt, endpoint) && (attempt.answer = digest));
+      await this.#send(attempt, kind, description, (digest) => this.#isCurrent(attempt, endpoint) && (attempt[kind] = digest));
     } catch (error) {
-      if (this.#isCurrent(attempt, endpoint)) this.#fail(attempt, codeOf(error));
+      // Answered meanwhile, an offer has come by another way; or the peer's own stands in for it.
+      if (!this.#isCurrent(attempt, endpoint) || (!offer && attempt.answer !== undefined)) return;
+      if (attempt.theirs) this.#answer(attempt, attempt.theirs);
+      else this.#fail(attempt, codeOf(error));
     }
   }
 
@@ -504,12 +516,10 @@ export class Connections<Channel> {
 
   async #take(text: string): Promise<void> {
     const signal = readSignal(text);
-    const session = this.#session;
-    demand(session && !this.#isStopped, "NOT_RUNNING");
-    const { community, peerId, identity, rules } = session;
+    const { community, own, rules } = this.#running;
     const bytes = await verifySignal(signal, {
       community,
-      own: { peerId, publicKey: base64(identity.publicKey) },
+      own,
       verify: rules.verify,
       isPresent: (claim) => !!this.#peerOf(claim),
       addTicket: (ticket) => this.#rendezvous.add(ticket),
@@ -517,7 +527,7 @@ export class Connections<Channel> {
       seen: this.#seen,
     });
     const claim = { peerId: signal.from, publicKey: signal.fromKey };
-    if (signal.kind === "offer") return this.#takeOffer(claim, signal, await digestOf(bytes));
+    if (signal.kind === "offer") return this.#takeOffer(own, claim, signal, await digestOf(bytes));
     const attempt = this.#attempts.get(nameOf(claim));
     const isOfAttempt = attempt?.endpoint && attempt.offer === signal.re;
     if (signal.kind === "candidate") {
@@ -548,7 +558,7 @@ export class Connections<Channel> {
     return { ...peer, publicKey, otherKeys, userId: peerId, data: undefined };
   }
 
-  #takeOffer(claim: Claim, { data, at }: Signal, digest: string): void {
+  #takeOffer(own: Claim, claim: Claim, { data, at }: Signal, digest: string): void {
     const { sdp, candidates } = readDescription(data);
     const peer = this.#peerOf(claim);
     demand(peer, "NOT_LISTED");
@@ -556,10 +566,14 @@ export class Connections<Channel> {
     const name = nameOf(claim);
     const attempt = this.#attempts.get(name);
     if (attempt && (attempt.isAsked || attempt.endpoint)) {
-      const { publicKey: own = "" } = this.#rendezvous;
-      // Of two offers that cross, that of the smaller key stands. A peer that calls again has given its last one up.
-      if (attempt.inbound || !isSmaller(own, claim.publicKey)) void this.#answer(attempt, offer);
+      // Of two offers that cross, that of the smaller claim stands. A peer that calls again has given its last one up.
+      if (attempt.inbound || orderOf(own) > orderOf(claim)) this.#answer(attempt, offer);
       else attempt.theirs = offer;
+      return;
+    }
+    // Whether it may come in is being asked already.
+    if (attempt) {
+      attempt.theirs = offer;
       return;
     }
     this.#waiting.delete(name);
@@ -570,12 +584,10 @@ export class Connections<Channel> {
 
   /** The newest of the source that has most of those who wait goes. */
   #dropWaiting(): void {
-    const bySource = new Map<string, string[]>();
-    for (const [name, { peer }] of this.#waiting) {
-      bySource.set(peer.source, [...(bySource.get(peer.source) ?? []), name]);
-    }
-    const [most = []] = [...bySource.values()].sort((one, other) => other.length - one.length);
-    this.#waiting.delete(most.at(-1) ?? "");
+    const offers = [...this.#waiting.values()].reverse();
+    const shareOf = ({ peer }: Offer): number => offers.filter((offer) => offer.peer.source === peer.source).length;
+    const [last] = offers.sort((one, other) => shareOf(other) - shareOf(one));
+    if (last) this.#waiting.delete(nameOf(last.peer));
     count(this.#refused, "TOO_FAST");
   }
 
@@ -614,8 +626,8 @@ export class Connections<Channel> {
       // It has not said yes.
     }
     // This page may have called meanwhile.
-    if (!this.#isCurrent(attempt) || attempt.endpoint) return;
-    if (isAccepted || attempt.isAsked) void this.#answer(attempt, offer);
+    if (!this.#isCurrent(attempt) || attempt.offer) return;
+    if (isAccepted || attempt.isAsked) this.#answer(attempt, attempt.theirs ?? offer);
     else this.#fail(attempt, "REFUSED");
   }
 
@@ -629,11 +641,9 @@ export class Connections<Channel> {
   }
 
   #confirmation({ publicKey, offer = "", answer = "" }: Attempt<Channel>, isOwn: boolean): Bytes {
-    const session = this.#session;
-    demand(session, "NOT_RUNNING");
-    const own = base64(session.identity.publicKey);
-    const [key, peerKey] = isOwn ? [own, publicKey] : [publicKey, own];
-    return confirmationBytes(session.community, { offer, answer, key, peerKey });
+    const { community, own } = this.#running;
+    const [key, peerKey] = isOwn ? [own.publicKey, publicKey] : [publicKey, own.publicKey];
+    return confirmationBytes(community, { offer, answer, key, peerKey });
   }
 
   /** @param confirmed Settles when this page's own confirmation is sent: whoever gets the channel may send at once. */
@@ -643,9 +653,9 @@ export class Connections<Channel> {
     confirmed: Promise<void>,
     data: unknown,
   ): Promise<void> {
+    await confirmed;
     const session = this.#session;
     if (!session || !this.#isCurrent(attempt, endpoint)) return;
-    await confirmed;
     const { peerId, publicKey, inbound, isAsked } = attempt;
     const isRight = await session.rules.verify(publicKey, data, this.#confirmation(attempt, false));
     if (!this.#isCurrent(attempt, endpoint)) return;
@@ -659,8 +669,8 @@ export class Connections<Channel> {
     replaced?.endpoint.close();
     this.#rendezvous.connected(peerId, publicKey, { inbound: connection.inbound });
     attempt.resolve(connection.channel);
-    this.#options.onConnection?.(connection);
     this.#admit();
+    this.#options.onConnection?.(connection);
   }
 
   #closed(attempt: Attempt<Channel>, endpoint: Endpoint<Channel>): void {
@@ -668,7 +678,7 @@ export class Connections<Channel> {
     const name = nameOf(attempt);
     if (this.#open.get(name)?.endpoint !== endpoint) return;
     this.#open.delete(name);
-    if (!this.#isStopped && ![...this.#open.values()].some(({ peerId }) => peerId === attempt.peerId)) {
+    if (![...this.#open.values()].some(({ peerId }) => peerId === attempt.peerId)) {
       this.#rendezvous.failed(attempt.peerId);
     }
     this.#goOn();
@@ -682,8 +692,13 @@ function readIceServers(named: unknown[]): RTCIceServer[] {
     return (Array.isArray(servers) ? servers.slice(0, ICE_SERVERS_MAX) : []).flatMap((server) => {
       const { urls, username, credential } = Object(server);
       const list = [urls].flat();
-      const isGood = list.length <= ICE_SERVERS_MAX && list.every((url) => /^(stun|turn)s?:[ -~]{1,255}$/.test(url));
-      return isGood ? [{ urls, ...(username && { username: `${username}`, credential: `${credential}` }) }] : [];
+      const isGiven = [username, credential].every((text) => /^"[ -~]{1,500}"$/.test(JSON.stringify(text)));
+      const isGood = (url: string): boolean => {
+        const [isUrl, isTurn, port = 1, transport] = ICE_URL.exec(url) ?? [];
+        return !!isUrl && +port <= 65_535 && (isTurn ? isGiven : !transport);
+      };
+      if (!list[0] || list.length > ICE_SERVERS_MAX || !list.every(isGood)) return [];
+      return [{ urls, ...(isGiven && { username, credential }) }];
     });
   });
 }
@@ -691,7 +706,7 @@ function readIceServers(named: unknown[]): RTCIceServer[] {
 /** A code of a beacon's or this library's; of anything else, that WebRTC did not do what it should. */
 function codeOf(error: unknown): Reason {
   const code = reasonOf(error);
-  const { name, message } = error as Error;
-  return code === "NETWORK" ? (name === "Error" && /^[A-Z_]+$/.test(message) ? (message as Reason) : "CONNECTION_FAILED") : code;
+  const { message } = error as Error;
+  return code !== "NETWORK" ? code : isCode(message) ? message : "CONNECTION_FAILED";
 }
 

@@ -70,6 +70,8 @@ export class SimplePeerEndpoint<Peer extends SimplePeer> implements Endpoint<Pee
   readonly #create: (peerOptions: object) => Peer;
   readonly #inbox: Inbox<string | Uint8Array>;
   #peer: Peer | undefined;
+  /** Candidates that came before there was a peer. */
+  #early: string[] = [];
   /** What listens to the peer already, and is not to hear from it until both sides have confirmed. */
   #listeners: ((data: unknown) => void)[] = [];
   /** What was sent on it meanwhile. */
@@ -108,6 +110,7 @@ export class SimplePeerEndpoint<Peer extends SimplePeer> implements Endpoint<Pee
       peer.on("close", () => reject(new Refusal("CONNECTION_FAILED")));
     });
     if (offer !== undefined) peer.signal({ type: "offer", sdp: offer });
+    this.addCandidates(this.#early);
     return described;
   }
 
@@ -116,7 +119,8 @@ export class SimplePeerEndpoint<Peer extends SimplePeer> implements Endpoint<Pee
   }
 
   addCandidates(candidates: string[]): void {
-    for (const candidate of candidates) this.#peer?.signal({ candidate: { candidate, sdpMLineIndex: 0 } });
+    if (!this.#peer) this.#early.push(...candidates);
+    else for (const candidate of candidates) this.#peer.signal({ candidate: { candidate, sdpMLineIndex: 0 } });
   }
 
   #send(data: unknown): void {

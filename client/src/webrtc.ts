@@ -56,7 +56,7 @@ class NativeEndpoint implements Endpoint<RTCDataChannel> {
     this.#inbox = new Inbox<string | ArrayBuffer>(events.onConfirmation, () => this.close());
     this.#described = new Promise((resolve) => (this.#setDescribed = resolve));
     const connection = new RTCPeerConnection({
-      iceServers: [...iceServers],
+      iceServers: iceServers as RTCIceServer[],
       iceTransportPolicy: relayOnly ? "relay" : "all",
     });
     this.#connection = connection;

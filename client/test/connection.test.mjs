@@ -49,7 +49,7 @@ async function setting({ seed = 1, isStream = false, frameWords = 200, frames = 
     await world.pass(5 * SECOND);
     assert.deepEqual([beacon.viewers, world.timers], [0, 0]);
   };
-  return { world, beacon, place, ann, status, ticketOf, held, listed, redialled, start, stop };
+  return { world, beacon, place, ann, connections, status, ticketOf, held, listed, redialled, start, stop };
 }
 
 describe("a connection on which nothing happens", () => {
@@ -153,6 +153,138 @@ test("a peer whose announce did not wait for the socket is bound when both are t
     assert.equal(beacon.heard.filter(({ text }) => text.includes('"bind"')).length, 1);
     await stop();
   }
+});
+
+describe("a beacon that is silent", () => {
+  test("about an announce gets it as a request within seconds, and one that answers nothing a new connection", async () => {
+    const { world, beacon, ann, status, stop } = await setting();
+    beacon.overrides.set("announce", undefined);
+    const log = beacon.log.length;
+    for (let passed = 0; passed < 5 * MINUTE; passed += SECOND) {
+      await world.pass(SECOND);
+      assert.equal(ann.status().announced, true);
+    }
+    assert.ok(beacon.log.slice(log).filter(({ path }) => path === "/announce").length >= 2);
+    assert.deepEqual([status().transport, beacon.dials.length], ["socket", 1]);
+    // A socket that died just after it was last heard of.
+    beacon.overrides.clear();
+    const announces = () => beacon.heard.filter(({ text }) => text.startsWith('{"t":"announce"')).length;
+    const before = announces();
+    for (let passed = 0; announces() === before && passed < 5 * MINUTE; passed += SECOND) await world.pass(SECOND);
+    await world.pass(45 * SECOND);
+    beacon.mute = true;
+    for (let passed = 0; status().transport === "socket" && passed < MINUTE; passed += SECOND) await world.pass(SECOND);
+    assert.deepEqual([status().transport, ann.status().announced], ["polling", true]);
+    await stop();
+  });
+
+  test("about its relay keeps nobody waiting for more than 2 s, and is asked once for all", async () => {
+    const { world, beacon, connections, stop } = await setting();
+    await world.pass(6 * MINUTE);
+    const given = async (afterMs) => {
+      let all;
+      void Promise.all([connections.iceServers(), connections.iceServers()]).then((servers) => (all = JSON.stringify(servers)));
+      await world.pass(afterMs);
+      return all;
+    };
+    const binds = () => beacon.heard.filter(({ text }) => text.startsWith('{"t":"bind"')).length;
+    const before = binds();
+    beacon.overrides.set("bind", undefined);
+    assert.equal(await given(2_100), "[[null],[null]]");
+    assert.equal(binds(), before + 1);
+    // One that had no relay at first may have one now.
+    beacon.overrides.set("bind", { t: "bound", iceServers: [{ urls: "stun:stun.example" }] });
+    await world.pass(6 * MINUTE);
+    await given(SECOND);
+    // JSON objects are maps here.
+    assert.deepEqual([...(await connections.iceServers())[0][0]], [["urls", "stun:stun.example"]]);
+    assert.equal(binds(), before + 2);
+    await stop();
+  });
+
+  test("about a signal has it given up after 10 s", async () => {
+    const { world, beacon, connections, stop } = await setting();
+    beacon.overrides.set("signal", undefined);
+    let refusal;
+    connections.sendSignal("signal-1", '{"t":"signal","id":"signal-1"}').catch(({ message }) => (refusal = message));
+    await world.pass(9_900);
+    assert.equal(refusal, undefined);
+    await world.pass(200);
+    assert.equal(refusal, "TIMEOUT");
+    await stop();
+  });
+});
+
+describe("what a beacon refuses is told", () => {
+  test("a binding, until there is one", async () => {
+    const { world, beacon, status, stop } = await setting();
+    beacon.overrides.set("bind", { t: "error", code: "MISDIRECTED_REQUEST" });
+    beacon.cut();
+    await world.pass(30 * SECOND);
+    assert.deepEqual([status().transport, status().bound, status().reason], ["socket", false, "MISDIRECTED_REQUEST"]);
+    beacon.overrides.clear();
+    await world.pass(3 * MINUTE);
+    assert.deepEqual([status().bound, status().reason], [true, undefined]);
+    await stop();
+  });
+
+  test("a signal, by a code and no other text", async () => {
+    const { world, beacon, connections, stop } = await setting();
+    const refusals = [];
+    for (const [at, code] of ["PEER_BUSY", "no code", "X".repeat(65), 5, undefined, { code: "TOO_FAST" }].entries()) {
+      beacon.overrides.set("signal", { t: "error", code });
+      const id = `signal-${at}`;
+      connections.sendSignal(id, JSON.stringify({ t: "signal", id })).catch(({ message }) => refusals.push(message));
+      await world.pass(SECOND);
+    }
+    assert.deepEqual(refusals, ["PEER_BUSY", ...Array(5).fill("INTERNAL")]);
+    await stop();
+  });
+
+  test("an announce, whatever it tells of others", async () => {
+    const world = new World(1);
+    const beacon = new LiveBeacon(world, "https://beacon.example", { intervalMs: 0 });
+    beacon.overrides.set("announce", { t: "error", code: "UNTRUSTED_PUBLIC_KEY" });
+    const ann = new Rendezvous({ community: COMMUNITY, peerId: "ann", beacons: [beacon.origin] }, world.host());
+    live(ann, { WebSocket: world.WebSocket });
+    await ann.start();
+    await world.pass(3 * SECOND);
+    beacon.put(signTicket(newPeer({ peerId: "bob" }), { community: COMMUNITY, issuedAt: world.now }));
+    await world.pass(SECOND);
+    assert.equal(ann.peers().live.length, 1);
+    assert.equal(ann.status().sources[0].reason, "UNTRUSTED_PUBLIC_KEY");
+    void ann.stop();
+    await world.pass(5 * SECOND);
+  });
+});
+
+test("a socket that does not open is given up once, and closing it is no second failure", async () => {
+  const world = new World(1);
+  const beacon = new LiveBeacon(world, "https://beacon.example", { intervalMs: 0 });
+  class Hanging {
+    send() {}
+    // As browsers do, of one that has not opened.
+    close() {
+      this.onerror?.({});
+      this.onclose?.({ code: 1006 });
+    }
+  }
+  const ann = new Rendezvous({ community: COMMUNITY, peerId: "ann", beacons: [beacon.origin] }, world.host());
+  const connections = live(ann, { WebSocket: Hanging });
+  await ann.start();
+  await world.pass(20 * SECOND);
+  assert.equal(connections.status()[0].transport, "stream");
+  assert.equal(beacon.dials.length, 1);
+  void ann.stop();
+  await world.pass(5 * SECOND);
+});
+
+test("a client is live once, and again after that was stopped", () => {
+  const rendezvous = new Rendezvous({ community: COMMUNITY, peerId: "ann", beacons: ["https://beacon.example"] }, new World(1).host());
+  const connections = live(rendezvous);
+  assert.throws(() => live(rendezvous), { name: "TypeError", message: "live already" });
+  connections.stop();
+  live(rendezvous).stop();
 });
 
 test("a machine that slept opens a new connection at its next look at the clock, and knows what it slept through", async () => {

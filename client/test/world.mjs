@@ -406,6 +406,8 @@ export class LiveBeacon extends Beacon {
   frames = Infinity;
   /** How long it takes to greet who has opened a socket. */
   greetingMs = 0;
+  /** What it answers over a socket in the place of its own answer, by the type of what it is asked; undefined is no answer. */
+  overrides = new Map();
   /** Words in a frame: more are told in a series. */
   frameWords = 200;
   #epoch = 1;
@@ -578,6 +580,7 @@ export class LiveBeacon extends Beacon {
   #reply(url, text) {
     if (text === "ping") return "pong";
     const { t, id: re, ticket } = JSON.parse(text);
+    if (this.overrides.has(t)) return this.overrides.get(t) && { re, ...this.overrides.get(t) };
     if (t === "bind") return { t: "bound", re };
     if (t === "ack") return undefined;
     const refusal = this.refusal(ticket, t === "leave", url.searchParams.get("community"));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::live::{Connection, LiveCall, LiveFull, Opening, Pushed};
+use rendezvous_service::live::{Checks, Connection, LiveCall, LiveFull, Opening, Pushed};
 use tokio::sync::{Notify, oneshot};
 
 /// Frames that a mailbox holds. A full roster of the largest tickets has six.
@@ -73,10 +73,10 @@ impl Mailbox {
     }
 
     /// Empties the mailbox into a connection.
-    pub(super) fn empty_into(&self, connection: &mut Connection, now: UnixMillis) {
+    pub(super) fn empty_into(&self, checks: &mut Checks<'_>, connection: &mut Connection, now: UnixMillis) {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         for pushed in held.pushed {
-            connection.take(now, pushed);
+            connection.take(checks, now, pushed);
         }
         if held.has_missed {
             connection.missed();
@@ -86,7 +86,7 @@ impl Mailbox {
             connection.take(now, Pushed::Signal(text.clone()));
         }
         if let Some(code) = held.close {
-            connection.take(now, Pushed::Close(code));
+            connection.take(checks, now, Pushed::Close(code));
         }
     }
 

@@ -120,7 +120,7 @@ impl SignalRate {
 ///
 /// A site has a bucket of its own, less than a quarter of the whole, and the last quarter of the whole is for sites that
 /// are new to the peer: sites that keep sending take nothing of it. Only sites whose signals were sent on are remembered,
-/// 20 + 60 at most.
+/// 20 + 60 at most. It lasts as long as the object that holds it: one that was forgotten begins with a full one.
 #[derive(Debug, Default)]
 pub struct SignalBudget {
     full_at: u64,
