@@ -108,8 +108,7 @@ impl GuestConnection {
         self.outputs.pop_front()
     }
 
-    /// Takes a text of the client, of at most
-    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES).
+    /// Takes a text of the client, of at most [`GUEST_BODY_MAX_BYTES`].
     pub fn receive(&mut self, now: UnixMillis, text: &str) {
         if text.len() > GUEST_BODY_MAX_BYTES {
             return self.close(CloseCode::TooLong);

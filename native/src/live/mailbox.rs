@@ -83,7 +83,7 @@ impl Mailbox {
         }
         for text in held.guests.iter().flat_map(|texts| texts.iter()) {
             // In the window it is what a signal is.
-            connection.take(now, Pushed::Signal(text.clone()));
+            connection.take(checks, now, Pushed::Signal(text.clone()));
         }
         if let Some(code) = held.close {
             connection.take(checks, now, Pushed::Close(code));
@@ -152,10 +152,11 @@ mod tests {
             mailbox.put_guests([format!("{number}, first"), format!("{number}, last")].into());
         }
         mailbox.put(Pushed::Reply("reply".to_owned()));
-        let mut connection = connection(&mut edge());
-        mailbox.empty_into(&mut connection, at(0));
+        let mut edge = edge();
+        let mut connection = connection(&mut edge);
+        mailbox.empty_into(&mut edge.checks(), &mut connection, at(0));
         assert_eq!(texts(&mut connection), ["reply", "999, first", "999, last"]);
-        mailbox.empty_into(&mut connection, at(0));
+        mailbox.empty_into(&mut edge.checks(), &mut connection, at(0));
         assert_eq!(texts(&mut connection), [""; 0]);
     }
 
@@ -164,13 +165,13 @@ mod tests {
         let (mailbox, mut edge) = (Mailbox::default(), edge());
         let mut connection = connection(&mut edge);
         let view: Arc<[String]> = [" ".repeat(LIVE_ACK_BYTES / 4)].into();
-        let tell = |connection: &mut Connection, now| {
+        let tell = |edge: &mut Edge, connection: &mut Connection, now| {
             mailbox.put_guests(Arc::clone(&view));
-            mailbox.empty_into(connection, now);
+            mailbox.empty_into(&mut edge.checks(), connection, now);
         };
-        (0..4).for_each(|_| tell(&mut connection, at(1_000)));
+        (0..4).for_each(|_| tell(&mut edge, &mut connection, at(1_000)));
         connection.receive(&mut edge.checks(), at(2_000), r#"{"t":"ack","seq":0}"#);
-        (0..4).for_each(|_| tell(&mut connection, at(3_000)));
+        (0..4).for_each(|_| tell(&mut edge, &mut connection, at(3_000)));
         assert_eq!(texts(&mut connection).len(), 8);
         let slow_at = at(3_000).after(LIVE_ACK_TIMEOUT);
         assert_eq!(connection.next_deadline(), slow_at);
