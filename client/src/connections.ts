@@ -565,7 +565,7 @@ export class Connections<Channel> {
     const offer: Offer = { digest, sdp, at, peer, candidates: candidates.length, late: [] };
     const name = nameOf(claim);
     const attempt = this.#attempts.get(name);
-    if (attempt && (attempt.isAsked || attempt.endpoint)) {
+    if (attempt && (attempt.isAsked || attempt.offer)) {
       // Of two offers that cross, that of the smaller claim stands. A peer that calls again has given its last one up.
       if (attempt.inbound || orderOf(own) > orderOf(claim)) this.#answer(attempt, offer);
       else attempt.theirs = offer;
