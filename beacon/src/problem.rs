@@ -12,13 +12,31 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
 use crate::answer::{Answer, Content, Outcome};
-use crate::live::LiveFull;
+use crate::call::ObjectError;
+use crate::live::{LiveFull, Opening};
 
 /// After this time a connection may have a place.
 const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// The status of an answer with a socket (RFC 6455, section 1.3).
+const SWITCHING_PROTOCOLS: u16 = 101;
+
 /// The status where a connection has no place. An object says so to the edge by this.
-pub(crate) const LIVE_FULL: u16 = 503;
+const LIVE_FULL: u16 = 503;
+
+impl Opening {
+    /// Reads the status with which an object answers an opening: whether there is a place.
+    ///
+    /// # Errors
+    /// [`ObjectError::Status`], if it is neither.
+    pub const fn outcome(status: u16) -> Result<Result<(), LiveFull>, ObjectError> {
+        match status {
+            SWITCHING_PROTOCOLS => Ok(Ok(())),
+            LIVE_FULL => Ok(Err(LiveFull)),
+            status => Err(ObjectError::Status { status }),
+        }
+    }
+}
 
 impl LiveFull {
     /// Answers that there is no place.

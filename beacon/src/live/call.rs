@@ -11,16 +11,12 @@ use rendezvous_protocol::live::{Claim, CloseCode, Frame, Position};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 
-use crate::call::{CallError, ObjectError};
-use crate::problem::LIVE_FULL;
+use crate::call::CallError;
 use crate::query::path_and_query;
 
 const OPEN: &str = "/live";
 
 const STREAM: &str = "&stream";
-
-/// The status of an answer with a socket (RFC 6455, section 1.3).
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,18 +49,6 @@ impl Opening {
             let of_stream = since.strip_suffix(STREAM);
             Ok(Self { network, since: read_position(of_stream.unwrap_or(since))?, is_stream: of_stream.is_some() })
         })
-    }
-
-    /// Reads the status with which an object answers an opening: whether there is a place.
-    ///
-    /// # Errors
-    /// [`ObjectError::Status`], if it is neither.
-    pub const fn outcome(status: u16) -> Result<Result<(), LiveFull>, ObjectError> {
-        match status {
-            SWITCHING_PROTOCOLS => Ok(Ok(())),
-            LIVE_FULL => Ok(Err(LiveFull)),
-            status => Err(ObjectError::Status { status }),
-        }
     }
 }
 

@@ -6,12 +6,10 @@
 
 use std::net::IpAddr;
 
+use crate::goop2::endpoint::{Endpoint, Host};
 use crate::goop2::guest_id::GuestId;
 use crate::goop2::relay::CircuitRelay;
 use crate::limits::GUEST_ADDRESSES;
-
-/// What may follow a port: how libp2p speaks over it.
-const PROTOCOLS: [&str; 7] = ["quic", "quic-v1", "tls", "webrtc-direct", "webtransport", "ws", "wss"];
 
 /// Keeps those of a guest's addresses that may be passed on, the first few of them.
 pub(super) fn keep_addresses(
@@ -39,54 +37,6 @@ fn is_own(address: &str, publisher: Option<IpAddr>, own: &GuestId) -> bool {
     })
 }
 
-/// Holds what an address of a port says: `/ip4/203.0.113.7/udp/4001/quic-v1`, with `/p2p/` and a name at the end or not.
-pub(super) struct Endpoint<'a> {
-    pub(super) host: Host,
-    /// Who is there, where the address says so.
-    pub(super) peer: Option<&'a str>,
-}
-
-/// Says where a port is.
-pub(super) enum Host {
-    Ip(IpAddr),
-    /// At a name of the DNS.
-    Name,
-}
-
-impl<'a> Endpoint<'a> {
-    /// Reads an address of a port. It is absent where the text is none.
-    pub(super) fn read(address: &'a str) -> Option<Self> {
-        let mut parts = address.strip_prefix('/')?.split('/');
-        let (family, host, transport, port) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let host = match family {
-            "ip4" => Host::Ip(IpAddr::V4(host.parse().ok()?)),
-            "ip6" => Host::Ip(IpAddr::V6(host.parse().ok()?)),
-            "dns" | "dns4" | "dns6" if is_name(host) => Host::Name,
-            _ => return None,
-        };
-        if !matches!(transport, "tcp" | "udp") || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return None;
-        }
-        while let Some(part) = parts.next() {
-            match part {
-                "certhash" => parts.next().filter(|hash| is_multibase(hash)).map(|_| ())?,
-                // Nothing comes after it.
-                "p2p" => {
-                    let peer = Some(parts.next()?);
-                    return parts.next().is_none().then_some(Self { host, peer });
-                }
-                protocol if PROTOCOLS.contains(&protocol) => {}
-                _ => return None,
-            }
-        }
-        Some(Self { host, peer: None })
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
-}
-
 /// Returns whether an address is a circuit to the guest by the relay.
 fn is_circuit(address: &str, own: &GuestId, relay: &CircuitRelay) -> bool {
     let by_name = format!("/p2p/{}", relay.id());
@@ -101,10 +51,6 @@ fn is_circuit(address: &str, own: &GuestId, relay: &CircuitRelay) -> bool {
         Some(rest) => rest.strip_prefix("/p2p/") == Some(own.as_str()),
         None => false,
     }
-}
-
-fn is_multibase(text: &str) -> bool {
-    text.starts_with('u') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Returns whether an address means the same machine to everybody.

@@ -7,6 +7,7 @@
 //! bound on everything, the network that a name was first published from, and addresses that lead to the publisher alone.
 
 mod address;
+mod endpoint;
 mod guest_id;
 mod guests;
 mod presence;

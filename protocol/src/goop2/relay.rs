@@ -1,6 +1,6 @@
 //! The relay that the operator names: guests that cannot be reached directly are reached by circuits through it.
 
-use crate::goop2::address::Endpoint;
+use crate::goop2::endpoint::Endpoint;
 use crate::goop2::guest_id::GuestId;
 use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES};
 
