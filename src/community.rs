@@ -5,10 +5,8 @@ use std::rc::Rc;
 
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
-use rendezvous_service::answer::Answer;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::live::{ConnectionId, LiveCall, Opening, Push, Pushed};
-use rendezvous_service::problem::internal;
 use worker::js_sys::{Array, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::{DurableObjectState, SqlStorage};
@@ -161,7 +159,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Opens a connection, and answers with a socket to it; with 503 where there is no place.
+    /// Opens a connection, and answers with a socket to it, or that there is no place.
     fn open(self: &Rc<Self>, now: UnixMillis, opening: &Opening) -> Result<web_sys::Response, Failure> {
         let ConnectionId(last) = self.last_id.get();
         let id = ConnectionId(now.as_u64().max(last + 1));
@@ -169,7 +167,7 @@ impl Core {
         let (outcome, effects) = self.object.borrow_mut().open_live(now, id, opening);
         let response = match outcome {
             Ok(()) => runtime::accept_socket(&self.state, &tag(id)),
-            Err(_) => respond::with(&Answer { status: 503, ..internal(now) }),
+            Err(full) => respond::with(&full.answer(now)),
         };
         if response.is_err() {
             self.take(id, LiveCall::Closed);
@@ -183,31 +181,38 @@ impl Core {
         self.carry_out(effects);
     }
 
-    /// Gives connections what they are to keep, and what there is for them.
-    fn push(&self, attach: Vec<ConnectionId>, push: Vec<Push>) -> Result<(), JsValue> {
-        let state = &self.state;
-        for id in attach {
-            if let Some(text) = self.object.borrow().attachment(clock(), id) {
-                runtime::attach(state, &tag(id), &text)?;
-            }
-        }
-        for Push { to, what } in push {
-            let to = to.into_iter().map(tag).collect::<Vec<_>>().join(",");
-            match (&what, what.to_text()) {
-                (_, Some(text)) => runtime::push(state, &to, &text)?,
-                (Pushed::Close(code), None) => runtime::close_sockets(state, &to, code.as_u16(), code.reason())?,
-                (_, None) => {}
-            }
+    /// Gives a connection what it is to keep.
+    fn attach(&self, id: ConnectionId) -> Result<(), Failure> {
+        if let Some(text) = self.object.borrow().attachment(clock(), id)? {
+            runtime::attach(&self.state, &tag(id), &text)?;
         }
         Ok(())
+    }
+
+    /// Gives connections what there is for them.
+    fn push(&self, Push { to, what }: Push) -> Result<(), JsValue> {
+        let to = to.into_iter().map(tag).collect::<Vec<_>>().join(",");
+        match (&what, what.to_text()) {
+            (_, Some(text)) => runtime::push(&self.state, &to, &text),
+            (Pushed::Close(code), None) => runtime::close_sockets(&self.state, &to, code.as_u16(), code.reason()),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Does what the object wants done, but for erasing, which waits.
     fn carry_out(self: &Rc<Self>, effects: Effects) {
         let Effects { write, erase: _, wake_at, timer, push_after, attach, push, notes } = effects;
         journal::write(notes);
-        if let Err(error) = self.push(attach, push) {
-            journal::failure("push_failed", &Failure::from(error));
+        // One that fails takes nothing from the others.
+        for id in attach {
+            if let Err(failure) = self.attach(id) {
+                journal::failure("attachment_not_kept", &failure);
+            }
+        }
+        for push in push {
+            if let Err(error) = self.push(push) {
+                journal::failure("push_failed", &Failure::from(error));
+            }
         }
         for delay in [timer, push_after].into_iter().flatten() {
             let core = Rc::clone(self);

@@ -7,7 +7,7 @@ use rendezvous_protocol::ticket::Unverified;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
-use rendezvous_service::live::LiveFull;
+use rendezvous_service::live::Opening;
 use rendezvous_service::platform::{AddressSource, Platform};
 use rendezvous_service::problem::internal;
 use worker::Env;
@@ -99,15 +99,11 @@ impl Host {
                 after(&answer, move |now, answer| {
                     let answer = answer.map_err(object_error).and_then(|answer| {
                         let answer: Response = answer.unchecked_into();
-                        match answer.status() {
-                            101 => Ok(Some(answer)),
-                            503 => Ok(None),
-                            status => Err(ObjectError::Status { status }),
-                        }
+                        Ok(Opening::outcome(answer.status())?.map(|()| answer))
                     });
                     match answer {
-                        Ok(Some(opened)) => Ok(live::serve(now, *open, &opened)?.into()),
-                        Ok(None) => Ok(respond::with(&open.refused(now, LiveFull))?.into()),
+                        Ok(Ok(opened)) => Ok(live::serve(now, &self.request, *open, &opened)?.into()),
+                        Ok(Err(full)) => Ok(respond::with(&full.answer(now))?.into()),
                         Err(error) => self.go_on(now, |edge| open.failed(edge, now, &error)),
                     }
                 })

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_service::call::CallError;
+use rendezvous_service::call::{CallError, ObjectError};
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
 use worker::Env;
 use worker::js_sys::{Array, Date, Math, Number, Reflect};
@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Randomness(#[from] getrandom::Error),
     #[error("{0}")]
     Call(#[from] CallError),
+    #[error("{0}")]
+    Object(#[from] ObjectError),
 }
 
 impl From<JsValue> for Failure {

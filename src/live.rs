@@ -15,7 +15,7 @@ use rendezvous_service::live::{
 };
 use slab::Slab;
 use worker::wasm_bindgen::prelude::*;
-use worker::web_sys::Response;
+use worker::web_sys::{Request, Response};
 
 use crate::environment::Failure;
 use crate::isolate::with_known_edge;
@@ -33,6 +33,8 @@ mod event {
     pub(super) const VERIFIED: u32 = 6;
     pub(super) const READ: u32 = 7;
     pub(super) const DUE: u32 = 8;
+    /// The client has gone.
+    pub(super) const GONE: u32 = 9;
 }
 
 struct Live {
@@ -47,8 +49,14 @@ thread_local! {
     static TAKE: Closure<runtime::Take> = Closure::new(take);
 }
 
-/// Serves a connection for which the object has a place; `opened` is its answer. Returns the answer to the client.
-pub(crate) fn serve(now: UnixMillis, open: OpenLive, opened: &Response) -> Result<Response, Failure> {
+/// Serves a connection for which the object has a place; `opened` is its answer. Returns the answer to the client,
+/// who asked for it by `request`.
+pub(crate) fn serve(
+    now: UnixMillis,
+    request: &Request,
+    open: OpenLive,
+    opened: &Response,
+) -> Result<Response, Failure> {
     let mut challenge = [0; 16];
     getrandom::fill(&mut challenge)?;
     let is_socket = open.is_socket();
@@ -67,8 +75,13 @@ pub(crate) fn serve(now: UnixMillis, open: OpenLive, opened: &Response) -> Resul
             &respond::bare_headers()?,
             &respond::lines(&STREAM_HEADERS),
             patience_ms,
+            request,
         )
     });
+    if served.is_err() {
+        // Unless it has ended meanwhile.
+        CONNECTIONS.with_borrow_mut(|connections| connections.try_remove(id));
+    }
     Ok(served?)
 }
 
@@ -86,10 +99,10 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
             }
             event::BINARY => connection.refuse(CloseCode::Unsupported),
             event::TOO_LONG => connection.refuse(CloseCode::TooLong),
-            event::PUSHED => connection.take(now, pushed(&value)),
+            event::PUSHED => with_known_edge(|edge| connection.take(&mut edge.checks(), now, pushed(&value))),
             event::OBJECT_ENDED => {
                 let code = CloseCode::from_u16(value.as_f64().unwrap_or_default() as u16);
-                connection.take(now, Pushed::Close(code));
+                with_known_edge(|edge| connection.take(&mut edge.checks(), now, Pushed::Close(code)));
             }
             event::VERIFIED => {
                 if let Some(verify) = verifying.pop_front() {
@@ -98,10 +111,13 @@ fn take(relay: Relay, id: usize, what: u32, value: JsValue, now: f64) -> Result<
             }
             event::READ => connection.read(now),
             event::DUE => connection.handle_timeout(now),
-            // The client has gone.
-            _ => {
+            event::GONE => {
                 connections.remove(id);
                 return Ok(f64::INFINITY);
+            }
+            _ => {
+                connections.remove(id);
+                return Err("there is no such event".into());
             }
         }
         match carry_out(&relay, live) {

@@ -440,10 +440,13 @@ export function serveSocket(opened, take, connection, most) {
  * @param {Headers} headers
  * @param {string} more Headers of this answer alone: a name and its value, a line each.
  * @param {number} patienceMs How long the client may take to read what is written when the stream ends.
+ * @param {Request} request Says when the client is gone, which the stream does not before the next write.
  */
-export function serveStream(opened, take, connection, headers, more, patienceMs) {
+export function serveStream(opened, take, connection, headers, more, patienceMs, request) {
   const { readable, writable } = new IdentityTransformStream();
-  new StreamRelay(opened.webSocket, take, connection, writable.getWriter(), patienceMs).start();
+  const relay = new StreamRelay(opened.webSocket, take, connection, writable.getWriter(), patienceMs);
+  request.signal.addEventListener("abort", () => relay.gone());
+  relay.start();
   return new Response(readable, { headers: withLines(headers, more) });
 }
 

@@ -51,6 +51,7 @@ extern "C" {
         headers: &Headers,
         more: &str,
         patience_ms: u32,
+        request: &Request,
     ) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch, js_name = acceptSocket)]

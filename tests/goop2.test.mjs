@@ -13,7 +13,7 @@ import { signTicket } from "./ticket.mjs";
 
 const RELAY = "/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
 const NAMES = Array.from({ length: 20 }, (_, number) => `door-${number + 1}`);
-const VARS = { COMMUNITIES: ["mainnet", ...NAMES].join(), GOOP2_COMMUNITIES: NAMES.slice(0, 16).join(), GOOP2_RELAY: RELAY, PEERS_MAX_AGE_SECONDS: "0" };
+const VARS = { COMMUNITIES: ["mainnet", ...NAMES].join(), GOOP2_COMMUNITIES: NAMES.slice(0, 16).join(), GOOP2_RELAY: RELAY, PEERS_MAX_AGE_SECONDS: "0", ADDRESS_REQUESTS_PER_MINUTE: "600" };
 
 let addresses = 0;
 /** A public address of a network that no other test knows. */
@@ -218,6 +218,7 @@ for (const host of HOSTS.filter(({ hasGoop2 }) => hasGoop2)) describe(host.name,
     await guest.until((messages) => messages.some(({ content }) => content === "still heard"));
     await guest.until((messages) => messages.some(({ type, peerId }) => type === "offline" && peerId === flooder.peerId));
     await ended;
+    await assert.rejects(flooder.open(), "its address has to wait");
     guest.socket.close();
   });
 

@@ -208,7 +208,7 @@ test("credentials open nothing once they have ended, nor with another secret", a
   }
 });
 
-test("the fifth of a site in an hour is given none", async () => {
+test("the fifth of a site at once is given none", async () => {
   const given = [];
   for (let household = 1; household <= 5; household += 1) given.push(await iceServers(`10.3.0.${household}`));
   assert.deepEqual(given.map((servers) => servers !== undefined), [true, true, true, true, false]);

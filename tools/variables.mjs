@@ -15,12 +15,20 @@ const KINDS = Object.fromEntries(
     ...readFileSync(join(ROOT, "beacon/src/config.rs"), "utf8").matchAll(/^ {4}Variable::new\("([A-Z_]+)", Kind::(\w+),/gm),
   ].map(([, name, kind]) => [name, kind]),
 );
-export const NAMES = Object.keys(KINDS);
 
-/** What the program for one machine alone has, as the file that reads it says: the Worker has no door for goop2's peers. */
+/**
+ * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers, and
+ * issues no credentials for a relay.
+ */
 export const NATIVE_NAMES = [
-  ...readFileSync(join(ROOT, "beacon/src/goop2/door.rs"), "utf8").matchAll(/^const \w+: &str = "(GOOP2_\w+)";/gm),
-].map(([, name]) => name);
+  ...[
+    ...readFileSync(join(ROOT, "beacon/src/goop2/door.rs"), "utf8").matchAll(/^const \w+: &str = "(GOOP2_\w+)";/gm),
+  ].map(([, name]) => name),
+  ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
+];
+
+/** What both hosts have. */
+export const NAMES = Object.keys(KINDS).filter((name) => !NATIVE_NAMES.includes(name));
 
 /**
  * Refuses a wrangler.toml with a variable that no beacon knows, or with a value of a kind that it never takes, in any of
@@ -74,7 +82,7 @@ function refuse(problems) {
 function problemsOf(source, vars = {}) {
   return Object.entries(vars).flatMap(([name, value]) => {
     if (NATIVE_NAMES.includes(name)) {
-      return [`${source}: ${name} is a variable of the program for one machine alone. The Worker has no door for goop2's peers.`];
+      return [`${source}: ${name} is a variable of the program for one machine alone.`];
     }
     if (!NAMES.includes(name)) {
       const meant = nearMiss(name, NAMES);
@@ -96,7 +104,7 @@ function problemsOf(source, vars = {}) {
  * @returns {string[]}
  */
 function secretsIn(source, vars = {}) {
-  const secrets = Object.keys(vars).filter((name) => KINDS[name] === "Secret");
+  const secrets = Object.keys(vars).filter((name) => KINDS[name] === "Secret" && NAMES.includes(name));
   return secrets.map((name) => `${source}: ${name} is a secret. Take it out, and run: npx wrangler secret put ${name}`);
 }
 

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::activity::Activity;
 use crate::answer::{AnnounceFields, Answer, Outcome};
-use crate::call::{Call, Handed};
+use crate::call::{Call, Handed, ObjectError};
 use crate::config::{Config, Viewers};
 use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, Opening, Push, Pushed};
 use crate::note::{Details, Note};
@@ -291,9 +291,12 @@ impl CommunityObject {
     }
 
     /// Writes what a connection is to keep, for as long as it lasts, so that the object can be made anew.
-    pub fn attachment(&self, now: UnixMillis, id: ConnectionId) -> Option<String> {
-        // A ticket in a roster is in its normal form, and can always be written.
-        self.live.as_ref()?.attachment(now, &self.roster, id)?.ok()
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`], if a record cannot be written.
+    pub fn attachment(&self, now: UnixMillis, id: ConnectionId) -> Result<Option<String>, ObjectError> {
+        let Some(live) = &self.live else { return Ok(None) };
+        Ok(live.attachment(now, &self.roster, id)?)
     }
 
     /// Returns how many connections of `GET /live` there are.

@@ -151,6 +151,7 @@ const RULES: &str = "an address such as https://a.example, or a text of at most 
 const PASSWORD: &str = "of 16 to 200 printable ASCII characters, or not be set";
 
 const RELAYS: &str = "at most 8 addresses such as turn:turn.example:3478?transport=udp, separated by commas";
+const RELAY_FOR_NOBODY: &str = "empty unless COMMUNITIES names communities, whose peers alone are given a relay";
 const WITH_RELAYS: &str = "set where the other of TURN_URLS and TURN_SECRET is";
 
 /// The most addresses in `TURN_URLS`.
@@ -302,6 +303,9 @@ impl Config {
                     }
                 }
             })?;
+        if notice.turn().is_some() && !matches!(communities, Communities::These(_)) {
+            return Err(variables.error(TURN_URLS, RELAY_FOR_NOBODY));
+        }
         let listed_communities = variables.list("LISTED_COMMUNITIES", LISTED, community)?.unwrap_or_default();
         if listed_communities.len() > LISTED_MAX
             || !listed_communities.iter().all(|community| communities.serve(community, &default_community))
@@ -786,9 +790,10 @@ mod tests {
     #[test]
     fn a_relay_has_addresses_and_a_secret_or_is_refused_by_name_and_nothing_prints_the_secret() {
         let secret = ("TURN_SECRET", "north west south east");
+        let named = ("COMMUNITIES", "mainnet");
         assert_eq!(parse(&[]).unwrap().notice.turn(), None);
         for urls in ["turn:a.example", "turns:a.example:5349?transport=tcp, stun:[2001:db8::1]:3478"] {
-            let config = parse(&[("TURN_URLS", urls), secret]).unwrap();
+            let config = parse(&[named, ("TURN_URLS", urls), secret]).unwrap();
             assert_eq!(config.notice.turn(), Some((urls, secret.1)));
             assert!(!format!("{config:?}").contains("north"));
         }
@@ -803,6 +808,10 @@ mod tests {
         assert_eq!((error.variable, error.expected.as_str()), ("TURN_SECRET", WITH_RELAYS));
         let error = missing(&[("TURN_URLS", "turn:a.example"), ("TURN_SECRET", "hunter2")]);
         assert!(error.variable == "TURN_SECRET" && !error.to_string().contains("hunter2"), "{error}");
+        for communities in ["", "*"] {
+            let error = missing(&[("COMMUNITIES", communities), ("TURN_URLS", "turn:a.example"), secret]);
+            assert_eq!((error.variable, error.expected.as_str()), ("TURN_URLS", RELAY_FOR_NOBODY));
+        }
     }
 
     #[test]

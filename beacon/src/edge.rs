@@ -36,9 +36,9 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, Viewers};
-use crate::goop2::{self, Asked, Door, GuestStep, ReadPresence, Routed};
+use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence, Routed};
 use crate::info;
-use crate::live::{Checks, Connection, Kind, LiveFull, Opened, Opening};
+use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
@@ -454,9 +454,18 @@ impl Edge {
             Routed::Answer(answer) => Step::Answer(answer),
             Routed::Counted(request) => {
                 let client = self.client(head);
-                match self.take_request(now, client) {
-                    Ok(()) => Step::Guest(Box::new(request.of(client))),
-                    Err(limited) => Step::Answer(goop2::too_many(limited)),
+                let path = client.rate_path(&self.secret);
+                let is_opening = request.opens();
+                if is_opening && let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
+                    return Step::Answer(goop2::too_many(retry_after));
+                }
+                let mut taken = self.take_request(now, client);
+                if is_opening {
+                    taken = taken.and_then(|()| self.live.openings.take(now, path));
+                }
+                match taken {
+                    Ok(()) => Step::Guest(Box::new(request.of(client, path.address))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited.retry_after())),
                 }
             }
         }
@@ -475,6 +484,8 @@ impl Edge {
     /// Begins `GET /live` where the host first had to be asked for headers. It sees to the handshake by itself.
     fn describe_live(&mut self, now: UnixMillis, head: Head<'_>, header: impl Fn(&str) -> Option<String>) -> Step {
         let [upgrade, last_event_id, origin, host] = ["Upgrade", "Last-Event-ID", "Origin", "Host"].map(header);
+        // As with announces: what names no origin is not a page of the community's.
+        let origin = origin.map(|origin| if origin.is_empty() { "null".to_owned() } else { origin });
         let upgrade = match upgrade.as_deref() {
             None => Upgrade::None,
             Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Upgrade::WebSocket,
@@ -557,6 +568,13 @@ impl Edge {
     pub fn close_live(&mut self, now: UnixMillis, connection: &Connection, code: CloseCode) {
         if code.is_penalised() {
             self.live.penalties.add(now, connection.address());
+        }
+    }
+
+    /// Takes that a connection of goop2's door has ended.
+    pub fn close_guest(&mut self, now: UnixMillis, connection: &GuestConnection) {
+        if connection.closed_by().is_some_and(CloseCode::is_penalised) {
+            self.live.penalties.add(now, connection.address_hash());
         }
     }
 
@@ -861,11 +879,6 @@ impl OpenLive {
     pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
         let step = edge.failed(now, error);
         edge.counted(step)
-    }
-
-    /// Returns the answer where there is none.
-    pub fn refused(&self, now: UnixMillis, full: LiveFull) -> Answer {
-        plain(now, &Problem::LiveFull(full))
     }
 }
 

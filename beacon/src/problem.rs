@@ -17,6 +17,16 @@ use crate::live::LiveFull;
 /// After this time a connection may have a place.
 const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// The status where a connection has no place. An object says so to the edge by this.
+pub(crate) const LIVE_FULL: u16 = 503;
+
+impl LiveFull {
+    /// Answers that there is no place.
+    pub fn answer(self, now: UnixMillis) -> Answer {
+        Problem::LiveFull(self).answer(now, &Excerpt::default())
+    }
+}
+
 /// Says why a request is not served.
 #[derive(Clone, Debug)]
 pub(crate) enum Problem {
@@ -108,7 +118,7 @@ impl Problem {
             | Self::LivePenalty { .. } => 429,
             Self::UpgradeRequired => 426,
             Self::BindRequired => 403,
-            Self::LiveFull(_) => 503,
+            Self::LiveFull(_) => LIVE_FULL,
             Self::MethodNotAllowed { .. } => 405,
             Self::Internal => 500,
         }

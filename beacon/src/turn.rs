@@ -16,6 +16,8 @@ use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::token_bucket::TokenBucket;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use sha1::Sha1;
 
 use crate::config::Config;
@@ -23,19 +25,26 @@ use crate::config::Config;
 /// How long credentials are good for.
 pub(crate) const TURN_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Credentials that the peers of one site may have at once, and in an hour.
-const SITE: TokenBucket = TokenBucket { interval: HOUR / 4, filling: HOUR };
+/// Credentials that the peers of one site may have: 4 at once, then one in 15 minutes.
+const SITE: TokenBucket = TokenBucket::new(Duration::from_secs(15 * 60), 4);
 
-const HOUR: u64 = 3_600_000;
-const DAY: u64 = 24 * HOUR;
+const DAY: u64 = 24 * 3_600_000;
 
 /// Holds credentials as a client hands them to its browser.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct IceServers {
     /// When they end.
     pub(crate) ends_at: UnixMillis,
-    /// A JSON array of one `RTCIceServer` (W3C WebRTC, section 4.2.4).
-    pub(crate) json: String,
+    /// A JSON array of one [`IceServer`].
+    pub(crate) json: Box<RawValue>,
+}
+
+/// The `RTCIceServer` of W3C WebRTC, section 4.2.4.
+#[derive(Serialize)]
+struct IceServer<'a> {
+    urls: &'a [String],
+    username: &'a str,
+    credential: &'a str,
 }
 
 impl fmt::Debug for IceServers {
@@ -54,8 +63,7 @@ pub(crate) trait Issuer: fmt::Debug + Send {
 
 /// Issues the credentials of one relay.
 pub(crate) struct Relay {
-    /// As a JSON array.
-    urls: String,
+    urls: Vec<String>,
     secret: String,
     /// What makes a user name of a key, which the relay is not to recognise.
     pseudonyms: Secret,
@@ -77,10 +85,8 @@ impl Relay {
     /// Makes the issuer of the relay that is configured, if one is. `edges` share what may be issued in a day.
     pub(crate) fn new(config: &Config, edges: u32, pseudonyms: Secret) -> Option<Self> {
         let (urls, secret) = config.notice.turn()?;
-        // Nothing in them needs an escape.
-        let urls: Vec<_> = urls.split(',').map(|url| format!("\"{}\"", url.trim())).collect();
         Some(Self {
-            urls: format!("[{}]", urls.join(",")),
+            urls: urls.split(',').map(|url| url.trim().to_owned()).collect(),
             secret: secret.to_owned(),
             pseudonyms,
             per_day: config.turn_per_day.div_ceil(edges.max(1)),
@@ -93,16 +99,15 @@ impl Relay {
     /// Takes one from what a site and a day have left.
     fn take(&mut self, now: u64, site: NetworkHash) -> bool {
         let day = now / DAY;
-        if day > self.day {
+        // A clock that goes back over midnight gives no second day; one that goes back further was wrong.
+        if day > self.day || day.saturating_add(1) < self.day {
             (self.day, self.issued_today) = (day, 0);
         }
-        self.sites.retain(|_, full_at| now < *full_at);
-        let missing = SITE.missing(self.sites.get(&site).copied().unwrap_or_default(), now);
-        if self.issued_today >= self.per_day || SITE.wait(missing) > 0 {
+        self.sites.retain(|_, full_at| SITE.settle(full_at, now) > 0);
+        if self.issued_today >= self.per_day || SITE.take(self.sites.entry(site).or_insert(0), now).is_err() {
             return false;
         }
         self.issued_today += 1;
-        self.sites.insert(site, SITE.taken(missing, now));
         true
     }
 }
@@ -115,8 +120,9 @@ impl Issuer for Relay {
         let ends_at = now.after(TURN_LIFETIME);
         let username = format!("{}:{:016x}", ends_at.as_u64() / 1_000, self.pseudonyms.pseudonym(key));
         let credential = base64::encode(&hmac_sha1(self.secret.as_bytes(), username.as_bytes()));
-        let urls = &self.urls;
-        let json = format!("[{{\"urls\":{urls},\"username\":\"{username}\",\"credential\":\"{credential}\"}}]");
+        let server = IceServer { urls: &self.urls, username: &username, credential: &credential };
+        // Texts can always be written.
+        let json = to_raw_value(&[server]).ok()?;
         Some(IceServers { ends_at, json })
     }
 }
@@ -152,7 +158,8 @@ mod tests {
     }
 
     fn relay(per_day: &str, edges: u32) -> Relay {
-        let variables = [("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
+        let variables =
+            [("COMMUNITIES", "mainnet"), ("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
         Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16])).unwrap()
@@ -166,6 +173,7 @@ mod tests {
         NetworkHash::from_bytes(u64::from(number).to_be_bytes())
     }
 
+    const QUARTER: u64 = 15 * 60 * 1_000;
     const KEY: PublicKey = PublicKey::from_bytes([7; 32]);
 
     #[test]
@@ -177,11 +185,11 @@ mod tests {
         let credential = base64::encode(&hmac_sha1(SECRET.as_bytes(), username.as_bytes()));
         let urls = r#"["turn:turn.example:3478?transport=udp","turns:turn.example:5349"]"#;
         let expected = format!(r#"[{{"urls":{urls},"username":"{username}","credential":"{credential}"}}]"#);
-        assert_eq!((issued.ends_at, issued.json.as_str()), (at(600_000), expected.as_str()));
+        assert_eq!((issued.ends_at, issued.json.get()), (at(600_000), expected.as_str()));
         let debug = format!("{relay:?} {issued:?}");
         assert!(!debug.contains("north") && !debug.contains(&credential), "{debug}");
         let other = relay.issue(at(0), site(1), &PublicKey::from_bytes([8; 32])).unwrap();
-        assert_ne!(issued.json, other.json);
+        assert_ne!(issued.json.get(), other.json.get());
     }
 
     #[test]
@@ -196,10 +204,28 @@ mod tests {
         assert_eq!((0..100).filter(|number| relay.issue(at(0), site(*number), &KEY).is_some()).count(), 3);
     }
 
+    #[test]
+    fn a_clock_that_jumps_back_locks_nobody_out_and_gives_no_second_day_at_midnight() {
+        const HOUR: u64 = 4 * QUARTER;
+        let mut relay = relay("5", 1);
+        let issue = |relay: &mut Relay, millis: u64, number: u32| relay.issue(at(millis), site(number), &KEY).is_some();
+        let served = |relay: &mut Relay, millis: u64| (0..9).filter(|_| issue(relay, millis, 1)).count();
+        // 22:13 UTC, a year ahead.
+        let ahead = 365 * DAY;
+        assert_eq!(served(&mut relay, ahead), 4);
+        assert_eq!(served(&mut relay, 0), 0);
+        assert_eq!(served(&mut relay, QUARTER), 1);
+        assert!((2..9).filter(|number| issue(&mut relay, QUARTER, *number)).count() == 4, "the day has begun anew");
+        assert!(!issue(&mut relay, QUARTER, 9));
+        assert!(issue(&mut relay, 2 * HOUR, 10), "it is past midnight");
+        assert!((11..19).filter(|number| issue(&mut relay, HOUR, *number)).count() == 4, "and back");
+        assert!((20..29).all(|number| !issue(&mut relay, 2 * HOUR, number)), "and past it again");
+    }
+
     proptest! {
         /// The model counts what each site and each day had.
         #[test]
-        fn a_site_has_four_an_hour_and_a_day_has_its_number(
+        fn a_site_has_four_at_once_then_one_in_fifteen_minutes_and_a_day_has_its_number(
             steps in prop::collection::vec((0_u64..2_000_000, 0_u32..6), 1..300),
         ) {
             let mut relay = relay("40", 1);
@@ -208,13 +234,13 @@ mod tests {
             let mut left = BTreeMap::<u32, u64>::new();
             for (pause, number) in steps {
                 now += pause;
-                left.values_mut().for_each(|left| *left = (*left + pause).min(HOUR));
+                left.values_mut().for_each(|left| *left = (*left + pause).min(4 * QUARTER));
                 let day = at(now).as_u64() / DAY;
                 let today = issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day).count();
-                let of_site = left.entry(number).or_insert(HOUR);
-                let expected = today < 40 && *of_site >= HOUR / 4;
+                let of_site = left.entry(number).or_insert(4 * QUARTER);
+                let expected = today < 40 && *of_site >= QUARTER;
                 if expected {
-                    *of_site -= HOUR / 4;
+                    *of_site -= QUARTER;
                     issued.push((now, number));
                 }
                 prop_assert_eq!(relay.issue(at(now), site(number), &KEY).is_some(), expected);

@@ -120,7 +120,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             Some(Step::OpenLive(open)) => {
                 return match Live::open(event_loop, edge, open).await {
                     Ok(live) => Answered::Live(Box::new(live)),
-                    Err((open, NotOpened::Full(full))) => Answered::Answer(open.refused(unix_now(), full)),
+                    Err((_, NotOpened::Full(full))) => Answered::Answer(full.answer(unix_now())),
                     Err((_, NotOpened::Failed(cause))) => {
                         journal::failure("request_failed", &cause);
                         Answered::Answer(internal(unix_now()))
@@ -151,7 +151,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }));
                 }
                 GuestStep::Open(open) => {
-                    return match GuestTask::open(event_loop, open).await {
+                    return match GuestTask::open(event_loop, edge, open).await {
                         Ok(guest) => Answered::Guest(Box::new(guest)),
                         Err(answer) => Answered::Answer(answer),
                     };

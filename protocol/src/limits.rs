@@ -231,6 +231,9 @@ pub const LIVE_MESSAGE_INTERVAL: Duration = Duration::from_secs(2);
 /// A socket from which nothing comes for so long ends. Clients send `ping` where they sent nothing for 50 s.
 pub const LIVE_SILENCE: Duration = Duration::from_secs(120);
 
+/// The same until something has come: a client may be gone before it knew that it was connected.
+pub const LIVE_FIRST_SILENCE: Duration = Duration::from_secs(60);
+
 /// How often an event stream says that it is there.
 pub const LIVE_STREAM_PING: Duration = Duration::from_secs(25);
 

@@ -207,11 +207,7 @@ impl Buckets {
     /// Returns when the bucket is full again if one is taken now, and for how many microseconds there is none to take.
     fn look(&mut self, now: u64, network: NetworkHash) -> (u64, u64) {
         let known = self.position(network).ok().and_then(|position| self.full_at.get_mut(position));
-        let missing = known.map_or(0, |(_, full_at)| {
-            let missing = self.bucket.missing(*full_at, now);
-            *full_at = now.saturating_add(missing);
-            missing
-        });
+        let missing = known.map_or(0, |(_, full_at)| self.bucket.settle(full_at, now));
         (self.bucket.taken(missing, now), self.bucket.wait(missing))
     }
 

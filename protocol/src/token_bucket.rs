@@ -1,6 +1,8 @@
 //! Token buckets, in the form of the generic cell rate algorithm (ITU-T I.371): all that a bucket remembers is the point
 //! in time at which it will be full again.
 
+use std::time::Duration;
+
 /// Says how a bucket fills. The unit of time is the caller's, and the same for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
@@ -11,8 +13,35 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Returns how long it takes until the bucket is full. It is never more than empty, and never more than full: a clock
-    /// that jumped back must neither lock anybody out nor give more.
+    /// Makes a bucket of so many tokens that gains one in each interval. It counts in milliseconds.
+    pub const fn new(interval: Duration, tokens: u64) -> Self {
+        let interval = interval.as_millis() as u64;
+        Self { interval, filling: interval * tokens }
+    }
+
+    /// Takes a token from a bucket that is full at `full_at`.
+    ///
+    /// # Errors
+    /// How long it takes until there is one. Then nothing is taken.
+    pub const fn take(self, full_at: &mut u64, now: u64) -> Result<(), u64> {
+        let missing = self.settle(full_at, now);
+        let wait = self.wait(missing);
+        if wait > 0 {
+            return Err(wait);
+        }
+        *full_at = self.taken(missing, now);
+        Ok(())
+    }
+
+    /// Returns how long it takes until the bucket is full, and counts that from now on: after a clock that jumped back, the
+    /// bucket fills by the clock as it is, not when the time has come again that it was.
+    pub const fn settle(self, full_at: &mut u64, now: u64) -> u64 {
+        let missing = self.missing(*full_at, now);
+        *full_at = now.saturating_add(missing);
+        missing
+    }
+
+    /// Returns how long it takes until the bucket is full. It is never more than empty, and never more than full.
     pub const fn missing(self, full_at: u64, now: u64) -> u64 {
         let missing = full_at.saturating_sub(now);
         if missing < self.filling { missing } else { self.filling }
@@ -52,19 +81,23 @@ mod tests {
                 let missing = bucket.missing(full_at, now);
                 prop_assert_eq!(missing, bucket.filling - level);
                 prop_assert_eq!(bucket.wait(missing), interval.saturating_sub(level));
-                if takes && bucket.wait(missing) == 0 {
-                    full_at = bucket.taken(missing, now);
-                    level -= interval;
+                if takes {
+                    let taken = bucket.take(&mut full_at, now);
+                    prop_assert_eq!(taken, if level >= interval { Ok(()) } else { Err(interval - level) });
+                    level -= if taken.is_ok() { interval } else { 0 };
                 }
             }
         }
     }
 
     #[test]
-    fn a_clock_that_jumps_back_leaves_the_bucket_empty_at_most() {
-        let bucket = TokenBucket { interval: 10, filling: 30 };
-        assert_eq!(bucket.missing(1_000_000, 5), 30);
-        assert_eq!(bucket.wait(30), 10);
-        assert_eq!(bucket.missing(5, 1_000_000), 0);
+    fn a_clock_that_jumps_back_leaves_the_bucket_empty_at_most_and_it_fills_again() {
+        let bucket = TokenBucket::new(Duration::from_millis(10), 3);
+        let mut full_at = 1_000_000;
+        assert_eq!(bucket.take(&mut full_at, 5), Err(10));
+        assert_eq!(bucket.take(&mut full_at, 14), Err(1));
+        assert_eq!(bucket.take(&mut full_at, 15), Ok(()));
+        assert_eq!(bucket.settle(&mut full_at, 15), 30);
+        assert_eq!(bucket.settle(&mut full_at, 1_000_000), 0);
     }
 }

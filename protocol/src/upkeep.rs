@@ -34,8 +34,7 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(BUCKET.interval);
 /// rows.
 pub const SNAPSHOT_BURST: u32 = 8;
 
-/// In milliseconds.
-const BUCKET: TokenBucket = TokenBucket { interval: 9_300, filling: 9_300 * SNAPSHOT_BURST as u64 };
+const BUCKET: TokenBucket = TokenBucket::new(Duration::from_millis(9_300), SNAPSHOT_BURST as u64);
 
 /// What is still missing when there is one row in the bucket.
 const MISSING_AFTER_ONE: u64 = BUCKET.filling - BUCKET.interval;

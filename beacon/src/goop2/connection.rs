@@ -8,22 +8,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rendezvous_protocol::goop2::{CircuitRelay, GuestId, Presence};
+use rendezvous_protocol::goop2::{CircuitRelay, GUEST_MESSAGES, GuestId, Presence};
 use rendezvous_protocol::limits::{
-    GUEST_BODY_MAX_BYTES, GUEST_MESSAGE_INTERVAL, GUEST_MESSAGES_AT_ONCE, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE,
-    LIVE_MALFORMED_MESSAGES, LIVE_STREAM_PING,
+    GUEST_BODY_MAX_BYTES, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE, LIVE_MALFORMED_MESSAGES, LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::CloseCode;
+use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::time::UnixMillis;
-use rendezvous_protocol::token_bucket::TokenBucket;
 
 use crate::goop2::room::GuestPushed;
-
-/// Messages that a socket may bring. Pongs count too.
-const MESSAGES: TokenBucket = TokenBucket {
-    interval: GUEST_MESSAGE_INTERVAL.as_millis() as u64,
-    filling: GUEST_MESSAGE_INTERVAL.as_millis() as u64 * GUEST_MESSAGES_AT_ONCE,
-};
 
 /// Says what a client reads from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,14 +53,18 @@ pub struct GuestConnection {
     kind: GuestKind,
     /// Of the client: for the addresses in messages, and for nothing else.
     address: Option<IpAddr>,
+    /// Where the client is remembered if it has to be refused.
+    address_hash: NetworkHash,
     relay: Option<Arc<CircuitRelay>>,
-    /// When the bucket of messages is full.
-    full_at: UnixMillis,
+    /// When the bucket of messages is full, in milliseconds as [`UnixMillis`]. Pongs count too.
+    full_at: u64,
     malformed: u32,
     heard_at: UnixMillis,
     sent_at: UnixMillis,
     outputs: VecDeque<GuestOutput>,
     is_closed: bool,
+    /// Absent where it is open, and for a probe.
+    closed_by: Option<CloseCode>,
 }
 
 impl fmt::Debug for GuestConnection {
@@ -83,6 +80,7 @@ impl GuestConnection {
         now: UnixMillis,
         kind: GuestKind,
         address: Option<IpAddr>,
+        address_hash: NetworkHash,
         relay: Option<Arc<CircuitRelay>>,
     ) -> Self {
         let first = match kind {
@@ -92,10 +90,12 @@ impl GuestConnection {
         };
         Self {
             is_closed: kind == GuestKind::Probe,
+            closed_by: None,
             kind,
             address,
+            address_hash,
             relay,
-            full_at: UnixMillis::saturating(0),
+            full_at: 0,
             malformed: 0,
             heard_at: now,
             sent_at: now,
@@ -108,8 +108,7 @@ impl GuestConnection {
         self.outputs.pop_front()
     }
 
-    /// Takes a text of the client, of at most
-    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES).
+    /// Takes a text of the client, of at most [`GUEST_BODY_MAX_BYTES`].
     pub fn receive(&mut self, now: UnixMillis, text: &str) {
         if text.len() > GUEST_BODY_MAX_BYTES {
             return self.close(CloseCode::TooLong);
@@ -198,24 +197,33 @@ impl GuestConnection {
         }
     }
 
+    /// Returns what the connection was closed for, if anything, whether or not the client has let itself be told.
+    pub(crate) const fn closed_by(&self) -> Option<CloseCode> {
+        self.closed_by
+    }
+
+    /// Returns the client's address, as it is remembered where one is refused.
+    pub(crate) const fn address_hash(&self) -> NetworkHash {
+        self.address_hash
+    }
+
     /// Notes that something was heard, and returns whether it is to be looked at.
     fn is_heard(&mut self, now: UnixMillis) -> bool {
         if self.is_closed {
             return false;
         }
         self.heard_at = now;
-        let missing = MESSAGES.missing(self.full_at.as_u64(), now.as_u64());
-        if MESSAGES.wait(missing) > 0 {
+        let is_taken = GUEST_MESSAGES.take(&mut self.full_at, now.as_u64()).is_ok();
+        if !is_taken {
             self.close(CloseCode::TooFast);
-            return false;
         }
-        self.full_at = UnixMillis::saturating(MESSAGES.taken(missing, now.as_u64()));
-        true
+        is_taken
     }
 
     fn close(&mut self, code: CloseCode) {
         if !self.is_closed {
             self.is_closed = true;
+            self.closed_by = Some(code);
             self.outputs.push_back(GuestOutput::Close { code: code.as_u16(), reason: code.reason() });
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::goop2::{GuestRefused, NotListening, PresenceError};
+use rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::saturating_millis;
 
@@ -17,8 +18,10 @@ const FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub(crate) enum Refusal {
     #[error("{0}")]
     Presence(#[from] PresenceError),
+    #[error("the body is longer than {GUEST_BODY_MAX_BYTES} bytes")]
+    BodyTooLarge,
     #[error("{0}")]
-    Body(#[from] RequestError),
+    Body(RequestError),
     #[error("{0}")]
     Guest(#[from] GuestRefused),
     #[error("{0}")]
@@ -42,12 +45,22 @@ pub(crate) enum Refusal {
     MethodNotAllowed { allow: &'static str },
 }
 
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        match error {
+            // It speaks of the limit of tickets.
+            RequestError::BodyTooLarge => Self::BodyTooLarge,
+            error => Self::Body(error),
+        }
+    }
+}
+
 impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::Presence(_) | Self::PeerId => 400,
             Self::Body(RequestError::BodyTimeout) => 408,
-            Self::Body(RequestError::BodyTooLarge) => 413,
+            Self::BodyTooLarge => 413,
             Self::Body(_) => 400,
             Self::OfPage => 403,
             Self::Guest(GuestRefused::Held) | Self::NotListening(NotListening::Held) => 409,
@@ -64,7 +77,7 @@ impl Refusal {
     /// Returns the code by which the operator's figures count the refusal.
     const fn code(&self) -> Code {
         match self {
-            Self::Presence(_) | Self::PeerId | Self::Body(_) => Code::Malformed,
+            Self::Presence(_) | Self::PeerId | Self::BodyTooLarge | Self::Body(_) => Code::Malformed,
             Self::Guest(GuestRefused::Held) | Self::NotListening(NotListening::Held) => Code::AnotherPeer,
             Self::NotListening(NotListening::Early) => Code::NotListed,
             Self::OfPage => Code::MisdirectedRequest,

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::goop2::{CircuitRelay, GuestId, Presence};
-use rendezvous_protocol::network::{Client, HandedOver};
-use rendezvous_protocol::rate_limit::RateLimited;
+use rendezvous_protocol::network::{Client, HandedOver, NetworkHash};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
@@ -70,21 +70,26 @@ enum What {
 }
 
 impl GuestRequest {
-    /// Returns the step of a client's request.
-    pub(crate) fn of(self, client: Client) -> GuestStep {
+    /// Returns whether this opens a connection, which counts as one of `GET /live` does.
+    pub(crate) const fn opens(&self) -> bool {
+        matches!(self.what, What::Open(_))
+    }
+
+    /// Returns the step of a client's request. By `address_hash` the client is remembered if it has to be refused.
+    pub(crate) fn of(self, client: Client, address_hash: NetworkHash) -> GuestStep {
         let Self { community, relay, what } = self;
         let (address, network) = (client.address, client.hand_over());
         match what {
             What::Publish => GuestStep::ReadPresence(ReadPresence { community, address, network, relay }),
             What::List => GuestStep::Ask(AskRoom { community, call: RoomCall::List }),
-            What::Open(kind) => GuestStep::Open(OpenGuest { community, kind, address, network, relay }),
+            What::Open(kind) => GuestStep::Open(OpenGuest { community, kind, address, address_hash, network, relay }),
         }
     }
 }
 
-/// Returns the answer to a client over its rate limit.
-pub(crate) fn too_many(limited: RateLimited) -> Answer {
-    Refusal::TooMany { retry_after: limited.retry_after() }.answer()
+/// Returns the answer to a client over its rate limit, or that has to wait.
+pub(crate) fn too_many(retry_after: Duration) -> Answer {
+    Refusal::TooMany { retry_after }.answer()
 }
 
 /// Takes a request.
@@ -180,6 +185,7 @@ pub struct OpenGuest {
     community: Community,
     kind: GuestKind,
     address: Option<IpAddr>,
+    address_hash: NetworkHash,
     network: HandedOver,
     relay: Option<Arc<CircuitRelay>>,
 }
@@ -215,7 +221,7 @@ impl OpenGuest {
 
     /// Opens the connection.
     pub fn admitted(self, now: UnixMillis) -> GuestConnection {
-        GuestConnection::new(now, self.kind, self.address, self.relay)
+        GuestConnection::new(now, self.kind, self.address, self.address_hash, self.relay)
     }
 }
 

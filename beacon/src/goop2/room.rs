@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rendezvous_protocol::goop2::{
-    GuestId, GuestRefused, Guests, Presence, PresenceFields, PresenceKind, Published, SocketId, viewers_messages,
+    GuestId, Guests, Presence, PresenceFields, PresenceKind, Published, SocketId, viewers_messages,
 };
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{GUEST_CONNECTIONS, GUEST_CONNECTIONS_PER_HOUSEHOLD};
@@ -90,11 +90,20 @@ pub type GuestEffects = Vec<GuestPush>;
 pub struct GuestRoom {
     guests: Guests,
     /// The oldest first.
-    connections: Vec<(ConnectionId, NetworkPath)>,
+    connections: Vec<Listener>,
     /// Connections of `GET /live` that watch.
     viewers: BTreeSet<ConnectionId>,
     /// Up to where they know.
     told: u64,
+}
+
+/// Holds what is known of a connection that was opened here.
+#[derive(Debug)]
+struct Listener {
+    id: ConnectionId,
+    path: NetworkPath,
+    /// Whose socket it is; absent where it only listens.
+    guest: Option<GuestId>,
 }
 
 impl GuestRoom {
@@ -119,7 +128,12 @@ impl GuestRoom {
         let answer = match call {
             RoomCall::Publish { presence, network } => {
                 let path = network.hashed(self.guests.secret());
-                match self.publish(now, *presence, path, is_listed) {
+                let published = if self.signs(now, &presence, is_listed) {
+                    Ok(Published::Gone)
+                } else {
+                    self.guests.publish(now, *presence, path)
+                };
+                match published {
                     Ok(_) => Answer::empty(204, Vec::new()),
                     Err(refused) => Refusal::from(refused).answer(),
                 }
@@ -152,7 +166,8 @@ impl GuestRoom {
         (outcome.map_err(GuestRefusal), effects)
     }
 
-    /// Takes a message of a guest's socket, which hears it again if it counts: so each side knows that the other is there.
+    /// Takes a message of a guest's socket. The socket hears it again if it counts, or would if whoever has the key did not
+    /// sign: so each side knows that the other is there.
     pub fn receive(
         &mut self,
         now: UnixMillis,
@@ -161,22 +176,23 @@ impl GuestRoom {
         is_listed: impl Fn(&PublicKey) -> bool,
     ) -> GuestEffects {
         let mut effects = Vec::new();
-        let path = self.connections.iter().find(|(known, _)| *known == id).map(|(_, path)| *path);
+        let path = self.connections.iter().find(|listener| listener.id == id).map(|listener| listener.path);
         if let Some(path) = path {
-            let (guest, own) = (presence.id.clone(), presence.to_text());
-            let is_going = presence.kind == PresenceKind::Offline;
-            if let Ok(published) = self.publish(now, presence, path, is_listed) {
-                let text = match published {
-                    Published::Present(text) => {
-                        // It may have been gone, and come back by this.
+            let echo = if self.signs(now, &presence, is_listed) {
+                (presence.kind != PresenceKind::Offline).then(|| presence.to_text().into())
+            } else {
+                let guest = presence.id.clone();
+                match self.guests.publish(now, presence, path) {
+                    Ok(Published::Present(text)) => {
+                        // It may have been gone, and come back by this. No other connection is this guest's.
                         let _ = self.guests.listen(now, &guest, path, SocketId(id.0));
                         Some(text)
                     }
-                    Published::Gone => (!is_going).then(|| own.into()),
-                };
-                let echo = text.map(|text| GuestPushed::Messages(Arc::new([text])));
-                effects.extend(echo.map(|what| GuestPush { to: GuestsTo::One(id), what }));
-            }
+                    Ok(Published::Gone) | Err(_) => None,
+                }
+            };
+            let echo = echo.map(|text| GuestPushed::Messages(Arc::new([text])));
+            effects.extend(echo.map(|what| GuestPush { to: GuestsTo::One(id), what }));
         }
         self.tell(now, &mut effects);
         effects
@@ -194,7 +210,7 @@ impl GuestRoom {
     /// Takes that a connection has ended.
     pub fn closed(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
         let mut effects = Vec::new();
-        self.connections.retain(|(known, _)| *known != id);
+        self.connections.retain(|listener| listener.id != id);
         self.viewers.remove(&id);
         self.guests.closed(now, SocketId(id.0));
         self.tell(now, &mut effects);
@@ -217,19 +233,14 @@ impl GuestRoom {
         self.guests.is_due(now)
     }
 
-    fn publish(
-        &mut self,
-        now: UnixMillis,
-        presence: Presence,
-        path: NetworkPath,
-        is_listed: impl Fn(&PublicKey) -> bool,
-    ) -> Result<Published, GuestRefused> {
+    /// Returns whether whoever has the key of the name signs, and then ends the guest.
+    fn signs(&mut self, now: UnixMillis, presence: &Presence, is_listed: impl Fn(&PublicKey) -> bool) -> bool {
         let key = presence.id.public_key();
-        if is_listed(&key) {
+        let signs = is_listed(&key);
+        if signs {
             self.guests.end(now, &key);
-            return Ok(Published::Gone);
         }
-        self.guests.publish(now, presence, path)
+        signs
     }
 
     fn admit(
@@ -240,34 +251,32 @@ impl GuestRoom {
         effects: &mut GuestEffects,
     ) -> Result<(), Refusal> {
         let path = opening.network.hashed(self.guests.secret());
-        let guest = opening.guest.as_ref();
-        // Its older socket makes room for this one.
-        let older = guest.map(|guest| self.guests.socket(now, guest, path)).transpose()?.flatten();
-        let older = older.map(|SocketId(older)| ConnectionId(older));
-        let others: Vec<_> = self.connections.iter().filter(|(id, _)| Some(*id) != older).copied().collect();
-        let seats: Vec<_> = others.iter().map(|(_, path)| Seat { path: *path, is_bound: false }).collect();
-        match admit(&seats, path, LIMITS, now, self.guests.secret()) {
-            Admission::Admitted => {}
-            Admission::InPlaceOf(position) => {
-                if let Some((gone, _)) = others.get(position) {
-                    self.guests.closed(now, SocketId(gone.0));
-                    self.end(*gone, CloseCode::LiveFull, effects);
-                }
-            }
-            Admission::Full => return Err(Refusal::ConnectionsFull),
+        if let Some(guest) = &opening.guest {
+            self.guests.may_listen(now, guest, path)?;
         }
-        if let Some(guest) = guest {
+        // Its older socket makes room for this one.
+        let is_older = |listener: &&Listener| listener.guest.is_some() && listener.guest == opening.guest;
+        let (older, others): (Vec<_>, Vec<_>) = self.connections.iter().partition(is_older);
+        let seat =
+            |listener: &&Listener| Seat { path: listener.path, is_bound: self.guests.holds(SocketId(listener.id.0)) };
+        let seats: Vec<_> = others.iter().map(seat).collect();
+        let gone = match admit(&seats, path, LIMITS, now, self.guests.secret()) {
+            Admission::Admitted => None,
+            Admission::InPlaceOf(position) => others.get(position).map(|listener| listener.id),
+            Admission::Full => return Err(Refusal::ConnectionsFull),
+        };
+        let older: Vec<_> = older.iter().map(|listener| listener.id).collect();
+        if let Some(guest) = &opening.guest {
             self.guests.listen(now, guest, path, SocketId(id.0))?;
         }
-        if let Some(older) = older {
-            self.end(older, CloseCode::Replaced, effects);
-        }
-        self.connections.push((id, path));
+        gone.into_iter().for_each(|gone| self.end(gone, CloseCode::LiveFull, effects));
+        older.into_iter().for_each(|older| self.end(older, CloseCode::Replaced, effects));
+        self.connections.push(Listener { id, path, guest: opening.guest.clone() });
         Ok(())
     }
 
     fn end(&mut self, id: ConnectionId, code: CloseCode, effects: &mut GuestEffects) {
-        self.connections.retain(|(known, _)| *known != id);
+        self.connections.retain(|listener| listener.id != id);
         effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Close(code) });
     }
 

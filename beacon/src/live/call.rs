@@ -11,12 +11,16 @@ use rendezvous_protocol::live::{Claim, CloseCode, Frame, Position};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 
-use crate::call::CallError;
+use crate::call::{CallError, ObjectError};
+use crate::problem::LIVE_FULL;
 use crate::query::path_and_query;
 
 const OPEN: &str = "/live";
 
 const STREAM: &str = "&stream";
+
+/// The status of an answer with a socket (RFC 6455, section 1.3).
+const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +53,18 @@ impl Opening {
             let of_stream = since.strip_suffix(STREAM);
             Ok(Self { network, since: read_position(of_stream.unwrap_or(since))?, is_stream: of_stream.is_some() })
         })
+    }
+
+    /// Reads the status with which an object answers an opening: whether there is a place.
+    ///
+    /// # Errors
+    /// [`ObjectError::Status`], if it is neither.
+    pub const fn outcome(status: u16) -> Result<Result<(), LiveFull>, ObjectError> {
+        match status {
+            SWITCHING_PROTOCOLS => Ok(Ok(())),
+            LIVE_FULL => Ok(Err(LiveFull)),
+            status => Err(ObjectError::Status { status }),
+        }
     }
 }
 
@@ -84,17 +100,16 @@ pub enum LiveCall {
 impl LiveCall {
     /// Writes the call as text. [`LiveCall::Closed`] has none: a connection that has ended says so by itself.
     pub fn to_text(&self) -> Option<String> {
-        let name = |id: &Option<String>| id.clone().unwrap_or_default();
         match self {
             Self::Ticket { id, ticket } => {
                 let letter = match ticket.payload().purpose {
                     Purpose::Presence => 'P',
                     Purpose::Leave => 'L',
                 };
-                Some(format!("{letter}{}\n{}", name(id), ticket.as_json()))
+                Some(format!("{letter}{}\n{}", id_text(id), ticket.as_json()))
             }
             Self::Bind { id, claim: Claim { public_key, peer_id }, since } => {
-                Some(format!("B{}\n{}\n{public_key}\n{peer_id}", name(id), position_text(*since)))
+                Some(format!("B{}\n{}\n{public_key}\n{peer_id}", id_text(id), position_text(*since)))
             }
             Self::CatchUp(since) => Some(format!("C{}", position_text(*since))),
             Self::Signal(signal) => {
@@ -114,10 +129,10 @@ impl LiveCall {
     pub fn parse(text: &str) -> Result<Self, CallError> {
         let mut lines = text.split('\n');
         let (letter, first) = lines.next().and_then(|line| line.split_at_checked(1)).ok_or(CallError::Unknown)?;
-        let id = Some(first.to_owned()).filter(|id| !id.is_empty());
+        let id = read_id(first);
         let mut line = |cause| lines.next().ok_or(CallError::Malformed(cause));
         let mut ticket = |purpose| VerifiedTicket::trusted(line("no ticket")?, purpose).map_err(CallError::from);
-        match letter {
+        let call = match letter {
             "P" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Presence)?) }),
             "L" => Ok(Self::Ticket { id, ticket: Box::new(ticket(Purpose::Leave)?) }),
             "B" => {
@@ -131,9 +146,10 @@ impl LiveCall {
                 let (id, text) = (first.to_owned(), from_line(line("no signal")?));
                 Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
             }
-            "R" => Ok(Self::Reads(first == "1")),
+            "R" => Ok(Self::Reads(read_flag(first)?)),
             _ => Err(CallError::Unknown),
-        }
+        };
+        if lines.next().is_none() { call } else { Err(CallError::Malformed("a line too many")) }
     }
 }
 
@@ -156,6 +172,14 @@ fn read_claim(public_key: &str, peer_id: &str) -> Result<Claim, CallError> {
     let public_key = base64::decode_array(public_key).map(PublicKey::from_bytes);
     let public_key = public_key.ok_or(CallError::Malformed("no key"))?;
     Ok(Claim { public_key, peer_id: PeerId::new(peer_id).ok_or(CallError::Malformed("no name"))? })
+}
+
+fn id_text(id: &Option<String>) -> &str {
+    id.as_deref().unwrap_or_default()
+}
+
+fn read_id(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|id| !id.is_empty())
 }
 
 fn position_text(position: Option<Position>) -> String {
@@ -194,8 +218,8 @@ pub struct Push {
 pub enum Pushed {
     /// A message, whatever else is sent.
     Reply(String),
-    /// The connection is bound, and this message says so.
-    Bound(String),
+    /// The connection is bound, as the message with this `id` asked.
+    Bound(Option<String>),
     /// A signal of another peer's: the message as it came.
     Signal(String),
     /// A frame that is sent to all viewers.
@@ -215,7 +239,7 @@ impl Pushed {
         };
         match self {
             Self::Reply(text) => Some(format!("R{text}")),
-            Self::Bound(text) => Some(format!("B{text}")),
+            Self::Bound(re) => Some(format!("B{}", id_text(re))),
             Self::Signal(text) => Some(format!("S{}", to_line(text))),
             Self::Frame(pushed) => Some(frame('F', pushed)),
             Self::CaughtUp(pushed) => Some(frame('C', pushed)),
@@ -232,7 +256,7 @@ impl Pushed {
         let (letter, rest) = line.split_at_checked(1).ok_or(CallError::Unknown)?;
         match letter {
             "R" => Ok(Self::Reply(rest.to_owned())),
-            "B" => Ok(Self::Bound(rest.to_owned())),
+            "B" => Ok(Self::Bound(read_id(rest))),
             "S" => Ok(Self::Signal(from_line(rest))),
             "F" => read_frame(rest).map(Self::Frame),
             "C" => read_frame(rest).map(Self::CaughtUp),
@@ -241,13 +265,24 @@ impl Pushed {
     }
 }
 
+fn read_flag(text: &str) -> Result<bool, CallError> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err(CallError::Malformed("neither 0 nor 1")),
+    }
+}
+
 fn read_frame(line: &str) -> Result<Arc<Frame>, CallError> {
     let mut parts = line.split(' ');
     let mut part = || parts.next().ok_or(CallError::Malformed("not four parts of a frame"));
     let previous = read_position(part()?)?;
     let position = read_position(part()?)?.ok_or(CallError::Malformed("no position"))?;
-    let more = part()? == "1";
+    let more = read_flag(part()?)?;
     let bytes = part()?.parse().map_err(|_| CallError::Malformed("no length"))?;
+    if parts.next().is_some() {
+        return Err(CallError::Malformed("not four parts of a frame"));
+    }
     Ok(Arc::new(Frame { previous, position, more, bytes, text: String::new() }))
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{
-    LIVE_ACK_BYTES, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION, LIVE_STREAM_PING,
+    LIVE_ACK_BYTES, LIVE_FIRST_SILENCE, LIVE_MALFORMED_MESSAGES, LIVE_SIGNAL_SKEW, LIVE_SILENCE, LIVE_STREAM_DURATION,
+    LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::{
-    AnnouncedMessage, BeaconMessage, BindMessage, Binding, CHALLENGE_BYTES, Claim, ClientMessage, CloseCode,
-    ErrorMessage, Frame, Hello, MessageError, MessageRate, PONG, Position, Signal, SignalRate, TicketMessage, Window,
+    AnnouncedMessage, BeaconMessage, BindMessage, Binding, BoundMessage, CHALLENGE_BYTES, Claim, ClientMessage,
+    CloseCode, ErrorMessage, Frame, Hello, MessageError, MessageRate, PONG, Position, Signal, SignalRate,
+    TicketMessage, Window,
 };
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::origin::Origin;
@@ -90,7 +91,7 @@ pub struct Verify(Waiting);
 #[derive(Debug)]
 enum Waiting {
     Ticket { id: Option<String>, ticket: Unverified },
-    Bind { id: Option<String>, binding: Binding, asked_at: UnixMillis },
+    Bind { id: Option<String>, binding: Binding },
 }
 
 impl Verify {
@@ -126,6 +127,8 @@ pub struct Connection {
     signals: SignalRate,
     malformed: u32,
     heard_at: UnixMillis,
+    /// Whether anything has come from the client.
+    has_heard: bool,
     pinged_at: UnixMillis,
     /// The claim that the connection is for, once a signature of it was seen.
     claim: Option<Claim>,
@@ -167,6 +170,7 @@ impl Connection {
             signals: SignalRate::default(),
             malformed: 0,
             heard_at: now,
+            has_heard: false,
             pinged_at: now,
             claim: None,
             is_bound: false,
@@ -193,7 +197,7 @@ impl Connection {
         if self.is_closed {
             return;
         }
-        self.heard_at = now;
+        (self.heard_at, self.has_heard) = (now, true);
         let message = ClientMessage::parse(text);
         let is_small = matches!(message, Ok(ClientMessage::Ping | ClientMessage::Acknowledge(_)));
         if !self.messages.take(now, is_small) {
@@ -221,7 +225,7 @@ impl Connection {
 
     /// Takes a ping or a pong of the WebSocket's own (RFC 6455, section 5.5), which counts as `ping` does.
     pub fn receive_control(&mut self, now: UnixMillis) {
-        self.heard_at = now;
+        (self.heard_at, self.has_heard) = (now, true);
         if !self.is_closed && !self.messages.take(now, true) {
             self.close(CloseCode::TooFast);
         }
@@ -250,11 +254,10 @@ impl Connection {
                 }
                 Err(error) => self.refuse_ticket(id.as_deref(), &error),
             },
-            Waiting::Bind { id, binding, asked_at } if holds => {
+            Waiting::Bind { id, binding } if holds => {
                 let Binding { peer_id, public_key, .. } = binding;
                 let claim = Claim { public_key, peer_id };
                 if self.is_for(&claim, id.as_deref()) {
-                    self.open_relay(checks, asked_at, &public_key);
                     let since = self.since();
                     self.outputs.push_back(Output::Ask(LiveCall::Bind { id, claim, since }));
                 }
@@ -264,21 +267,18 @@ impl Connection {
     }
 
     /// Takes what the object has for this connection.
-    pub fn take(&mut self, now: UnixMillis, pushed: Pushed) {
+    pub fn take(&mut self, checks: &mut Checks<'_>, now: UnixMillis, pushed: Pushed) {
         if self.is_closed {
             return;
         }
         match pushed {
             Pushed::Reply(text) => self.outputs.push_back(Output::Text(text)),
-            Pushed::Bound(mut text) => {
+            Pushed::Bound(re) => {
                 self.is_bound = true;
-                if let Some(servers) = self.ice_servers.as_ref().filter(|servers| now < servers.ends_at)
-                    && text.pop().is_some()
-                {
-                    // In the place of the bracket at the end.
-                    text = format!("{text},\"iceServers\":{}}}", servers.json);
-                }
-                self.outputs.push_back(Output::Text(text));
+                self.open_relay(checks, now);
+                let ice_servers = self.ice_servers.as_ref().map(|servers| &*servers.json);
+                let message = BoundMessage { re: re.as_deref(), ice_servers };
+                self.outputs.push_back(Output::Text(message.to_text()));
             }
             Pushed::Frame(frame) => self.take_frame(now, frame, false),
             Pushed::CaughtUp(frame) => {
@@ -315,10 +315,15 @@ impl Connection {
     /// Returns when [`Connection::handle_timeout`] is to be called.
     pub fn next_deadline(&self) -> UnixMillis {
         let end = match self.opened.kind {
-            Kind::Socket => self.heard_at.after(LIVE_SILENCE),
+            Kind::Socket => self.silent_at(),
             Kind::Stream => self.opened_at.after(LIVE_STREAM_DURATION).min(self.pinged_at.after(LIVE_STREAM_PING)),
         };
         self.window.slow_at().map_or(end, |slow_at| slow_at.min(end))
+    }
+
+    /// Returns when the client has been silent for too long.
+    fn silent_at(&self) -> UnixMillis {
+        self.heard_at.after(if self.has_heard { LIVE_SILENCE } else { LIVE_FIRST_SILENCE })
     }
 
     /// Does what is due: an early or repeated call does nothing.
@@ -331,7 +336,7 @@ impl Connection {
         }
         match self.opened.kind {
             Kind::Socket => {
-                if self.heard_at.after(LIVE_SILENCE) <= now {
+                if self.silent_at() <= now {
                     self.close(CloseCode::Again);
                 }
             }
@@ -436,12 +441,14 @@ impl Connection {
         }
         let community = self.opened.community.clone();
         let binding = Binding { audience, challenge: self.challenge, community, peer_id, public_key, signature };
-        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding, asked_at: now })));
+        self.outputs.push_back(Output::Verify(Verify(Waiting::Bind { id, binding })));
     }
 
     /// Sees to it that there is something that opens the relay for half of its life at least, if this peer may have it: in a
-    /// community that the operator names, and not for a page of elsewhere.
-    fn open_relay(&mut self, checks: &mut Checks<'_>, now: UnixMillis, key: &PublicKey) {
+    /// community that the operator names, and not for a page of elsewhere. Only a bound one is a peer: whoever is not listed
+    /// must not use up what there is.
+    fn open_relay(&mut self, checks: &mut Checks<'_>, now: UnixMillis) {
+        let Some(Claim { public_key, .. }) = &self.claim else { return };
         let lasts = |servers: &IceServers| now.after(TURN_LIFETIME / 2) < servers.ends_at;
         if self.opened.is_foreign
             || !checks.config.names(&self.opened.community)
@@ -449,8 +456,8 @@ impl Connection {
         {
             return;
         }
-        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, key));
-        self.ice_servers = issued.or_else(|| self.ice_servers.take());
+        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, public_key));
+        self.ice_servers = issued.or_else(|| self.ice_servers.take().filter(|servers| now < servers.ends_at));
     }
 
     fn refuse_binding(&mut self, re: Option<&str>) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_RECORDS_KEPT};
 use rendezvous_protocol::live::{
-    Admission, Attachment, BeaconMessage, BoundMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage,
-    FrameRate, LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
+    Admission, Attachment, BeaconMessage, Changes, Claim, CloseCode, DeliveredMessage, ErrorMessage, FrameRate,
+    LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
 };
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::roster::{Record, Roster};
@@ -57,7 +57,8 @@ struct Entry {
     is_stream: bool,
     /// What it may be sent of signals.
     signals: SignalBudget,
-    /// Whether its client reads what it is sent.
+    /// Whether its client reads what it is sent. An object that is made anew takes it to read: whoever acknowledges nothing
+    /// is closed after [`LIVE_ACK_TIMEOUT`], and is sent no more until then than `signals` has.
     reads: bool,
 }
 
@@ -65,6 +66,12 @@ impl Entry {
     fn new(id: ConnectionId, path: NetworkPath, is_stream: bool) -> Self {
         let (bound, keeps, signals) = (None, Vec::new(), SignalBudget::default());
         Self { id, path, bound, keeps, is_stream, signals, reads: true }
+    }
+
+    /// Returns whether the connection can keep another's record, beside its own, which may be still to come.
+    fn has_room(&self) -> bool {
+        let others = self.keeps.iter().filter(|kept| self.bound.as_ref() != Some(*kept));
+        others.count() + 1 < LIVE_RECORDS_KEPT
     }
 
     /// Returns whether the connection is bound to a claim that is listed.
@@ -154,12 +161,12 @@ impl LiveObject {
 
     /// Notes that a claim is not listed any more.
     fn give_up(&mut self, claim: &Claim) {
-        for entry in &mut self.connections {
-            if let Some(position) = entry.keeps.iter().position(|kept| kept == claim) {
-                entry.keeps.remove(position);
-                self.changed.push(entry.id);
-            }
+        let mut keepers = Vec::new();
+        for entry in self.connections.iter_mut().filter(|entry| entry.keeps.contains(claim)) {
+            entry.keeps.retain(|kept| kept != claim);
+            keepers.push(entry.id);
         }
+        keepers.into_iter().for_each(|id| self.attach(id));
         self.attach_head();
     }
 
@@ -168,21 +175,26 @@ impl LiveObject {
     fn remove(&mut self, roster: &Roster, position: usize) -> ConnectionId {
         let gone = self.connections.remove(position);
         self.changed.retain(|changed| *changed != gone.id);
+        let is_held = |claim: &Claim| roster.holds(&claim.peer_id, &claim.public_key);
+        for entry in &mut self.connections {
+            // An expiry tells nobody. What has ended takes the room of nothing that has not.
+            entry.keeps.retain(is_held);
+        }
         for claim in gone.keeps {
-            if !roster.holds(&claim.peer_id, &claim.public_key) {
+            if !is_held(&claim) {
                 continue;
             }
             let keeps = |entry: &&mut Entry| entry.keeps.contains(&claim);
             let keeper = match self.connections.iter_mut().find(keeps) {
                 Some(keeper) => Some(keeper),
-                // With room for its own, which may be still to come.
-                None => self.connections.iter_mut().find(|entry| entry.keeps.len() + 1 < LIVE_RECORDS_KEPT),
+                None => self.connections.iter_mut().find(|entry| entry.has_room()),
             };
             match keeper {
                 Some(keeper) => {
                     keeper.keeps.retain(|kept| *kept != claim);
                     keeper.keeps.push(claim);
-                    self.changed.push(keeper.id);
+                    let id = keeper.id;
+                    self.attach(id);
                 }
                 None => self.has_given_up = true,
             }
@@ -320,13 +332,13 @@ impl LiveObject {
         now: UnixMillis,
         roster: &Roster,
         id: ConnectionId,
-    ) -> Option<Result<String, SnapshotError>> {
-        let entry = self.connections.iter().find(|entry| entry.id == id)?;
+    ) -> Result<Option<String>, SnapshotError> {
+        let Some(entry) = self.connections.iter().find(|entry| entry.id == id) else { return Ok(None) };
         let record =
             |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
         let records: Vec<_> = entry.keeps.iter().filter_map(record).collect();
         let head = self.changes.head(now, self.sent);
-        Some(Attachment::encode(now, entry.path, head, entry.bound.as_ref(), entry.is_stream, roster, &records))
+        Attachment::encode(now, entry.path, head, entry.bound.as_ref(), entry.is_stream, roster, &records).map(Some)
     }
 
     /// Returns whether the connection is bound to this claim.
@@ -354,7 +366,7 @@ impl LiveObject {
         let Some(entry) = self.connections.iter_mut().find(|entry| entry.id == id) else { return };
         let is_first = entry.bound.replace(claim).is_none();
         self.attach(id);
-        push.push(Push { to: vec![id], what: Pushed::Bound(BoundMessage { re }.to_text()) });
+        push.push(Push { to: vec![id], what: Pushed::Bound(re.map(str::to_owned)) });
         if is_first && self.viewers == Viewers::Bound {
             self.catch_up(now, roster, id, since, push);
         }

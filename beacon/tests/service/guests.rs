@@ -265,6 +265,7 @@ impl World {
                     self.carry_out(effects);
                 }
                 GuestOutput::Close { code, reason } => {
+                    self.edge.close_guest(at(now), &client.connection);
                     client.closed = Some((code, reason));
                     let effects = self.room.closed(at(now), id);
                     self.carry_out(effects);
@@ -365,6 +366,42 @@ fn a_socket_comes_after_a_message_and_its_end_is_the_guests_unless_there_is_a_ne
     world.second();
     assert_eq!(world.clients[&listener].sees(), BTreeSet::new());
     assert_eq!(world.socket(1, HOME), Err(425), "it has gone with its socket");
+}
+
+#[test]
+fn a_guest_has_one_socket_though_it_went_in_between() {
+    let mut world = World::new();
+    let listener = world.stream(ELSEWHERE).unwrap();
+    world.publish(&message("online", 1, 0), HOME);
+    let older = world.socket(1, HOME).unwrap();
+    world.publish(&message("offline", 1, 1), HOME);
+    world.publish(&message("online", 1, 2), HOME);
+    let newer = world.socket(1, HOME).unwrap();
+    assert_eq!(world.clients[&older].closed, Some((4209, "REPLACED")));
+    world.cut(older);
+    world.second();
+    assert_eq!(world.clients[&newer].closed, None);
+    assert_eq!(world.clients[&listener].sees(), BTreeSet::from([name(1)]));
+}
+
+#[test]
+fn where_all_connections_are_taken_no_guest_has_to_go() {
+    let mut world = World::new();
+    let home = |number: u8| format!("{}.1.0.1", 20 + number);
+    let sockets: Vec<_> = (0..20)
+        .map(|number| {
+            assert_eq!(world.publish(&message("online", 1 + number, 0), &home(number)), 204);
+            world.socket(1 + number, &home(number)).unwrap()
+        })
+        .collect();
+    // Pages of elsewhere, in as many networks as it takes, and more than there are places.
+    let streams = (0..160_u8).filter(|number| world.stream(&format!("{}.2.0.1", 60 + number)).is_ok()).count();
+    assert!(streams > 108, "{streams}");
+    let ended = world.clients.values().filter(|client| client.closed == Some((4153, "LIVE_FULL"))).count();
+    assert_eq!(sockets.len() + streams - ended, 128);
+    assert!(sockets.iter().all(|socket| world.clients[socket].closed.is_none()));
+    let rows: Value = serde_json::from_str(&world.get("/peers.json").body).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 20);
 }
 
 #[test]
@@ -477,6 +514,42 @@ fn what_a_socket_may_send_is_bounded() {
 }
 
 #[test]
+fn whoever_was_closed_for_what_it_sent_waits_before_it_opens_another() {
+    let mut world = World::new();
+    for seed in [1, 2] {
+        world.publish(&message("online", seed, 0), HOME);
+    }
+    let socket = world.socket(1, HOME).unwrap();
+    (0..3).for_each(|_| world.send(socket, "{}"));
+    assert_eq!(world.clients[&socket].closed, Some((4500, "MALFORMED")));
+    assert_eq!((world.socket(2, HOME), world.stream(HOME)), (Err(429), Err(429)));
+    let head = Head {
+        method: "GET",
+        url: "/live?community=friends",
+        address: read_address(HOME),
+        upgrade: Upgrade::WebSocket,
+        ..Head::default()
+    };
+    let answer = world.edge.receive(at(0), &head);
+    assert!(matches!(answer, Step::Answer(answer) if answer.status == 429), "one wait for both doors");
+    assert_eq!(world.publish(&message("online", 2, 0), HOME), 204, "to publish opens nothing");
+    assert!(world.stream(ELSEWHERE).is_ok());
+    world.now = 60_000;
+    assert!(world.stream(HOME).is_ok());
+    // What ends without a fault of the client's is no reason to wait.
+    let quiet = World::new().open("/ws?probe=1", HOME, Upgrade::WebSocket);
+    assert!(quiet.is_ok() && world.open("/ws?probe=1", HOME, Upgrade::WebSocket).is_ok());
+}
+
+#[test]
+fn openings_cost_ten_times_what_a_request_does() {
+    let mut world = World::new();
+    let probes = (0..100).filter(|_| world.open("/ws?probe=1", HOME, Upgrade::WebSocket).is_ok()).count();
+    assert_eq!(probes, 60, "of 600 requests a minute");
+    assert_eq!((world.stream(HOME), world.get("/peers.json").status), (Err(429), 200));
+}
+
+#[test]
 fn a_probe_learns_that_there_are_sockets_and_takes_no_place() {
     let mut world = World::new();
     for _ in 0..50 {
@@ -517,6 +590,8 @@ fn every_path_answers_as_goop2s_own_does() {
     ] {
         assert_eq!(world.serve("POST", "/publish", HOME, body).status, status);
     }
+    let too_large = world.serve("POST", "/publish", HOME, Err(RequestError::BodyTooLarge));
+    assert_eq!(too_large.body, "the body is longer than 16384 bytes");
     let elsewhere = |world: &mut World, url: &str| {
         let head = Head { method: "GET", url, address: read_address(HOME), ..Head::default() };
         match world.edge.receive(at(0), &head) {

@@ -12,7 +12,7 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Outcome;
-use rendezvous_service::call::{Call, Handed};
+use rendezvous_service::call::{Call, Handed, ObjectError};
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::{Edge, Head, OpenLive, Step, Upgrade};
@@ -251,7 +251,7 @@ impl World {
         self.wake_at = effects.wake_at.map(millis).or(self.wake_at);
         if let Some(attachments) = &mut self.attachments {
             for id in effects.attach {
-                let Some(text) = self.object.attachment(at(self.now), id) else { continue };
+                let Some(text) = self.object.attachment(at(self.now), id).unwrap() else { continue };
                 assert!(text.len() <= 8_192, "{} bytes", text.len());
                 attachments.insert(id, text);
             }
@@ -265,7 +265,7 @@ impl World {
                 match &mut client.held {
                     Some(held) => held.push(push.what.clone()),
                     None => {
-                        client.connection.take(at(self.now), push.what.clone());
+                        client.connection.take(&mut self.edge.checks(), at(self.now), push.what.clone());
                         self.run(id);
                     }
                 }
@@ -325,7 +325,7 @@ impl World {
         let Some(held) = client.held.take() else { return };
         for pushed in held {
             if !matches!(pushed, Pushed::Frame(_) | Pushed::CaughtUp(_)) {
-                client.connection.take(at(self.now), pushed);
+                client.connection.take(&mut self.edge.checks(), at(self.now), pushed);
             }
         }
         client.connection.missed();
@@ -649,6 +649,27 @@ fn peers_that_announce_over_their_connections_need_no_row_and_no_timer_and_a_goo
 }
 
 #[test]
+fn a_connection_keeps_its_own_record_and_two_of_others_and_the_next_has_a_row() {
+    let mut world = World::hibernating(&[]);
+    let announced = |world: &mut World, number: u8| {
+        let id = world.open(Viewer::default());
+        let ticket = peer(number).ticket(world.now);
+        world.ask_ticket(id, &ticket, Purpose::Presence);
+        id
+    };
+    let keeper = announced(&mut world, 0);
+    bind(&mut world, keeper, peer(0), |_| {});
+    for (number, rows) in [(1, 0), (2, 0), (3, 1)] {
+        let id = announced(&mut world, number);
+        world.drop_client(id);
+        world.wait(10_000);
+        assert_eq!(world.rows, rows, "after {number}");
+        world.hibernate();
+        assert_eq!(world.list().len(), usize::from(number) + 1);
+    }
+}
+
+#[test]
 fn who_resumes_after_a_hibernation_gets_what_changed_and_who_missed_a_departure_everything() {
     let mut world = World::hibernating(&[]);
     let [ann, bob, viewer] =
@@ -731,7 +752,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         assert_eq!(LiveCall::parse(&text), Ok(call));
     }
     assert_eq!(LiveCall::Closed.to_text(), None);
-    for text in ["", "X", "é", "P", "P\n{}", "B\n\nkey", "C5", "B\n5\nkey\nann"] {
+    for text in ["", "X", "é", "P", "P\n{}", "B\n\nkey", "C5", "B\n5\nkey\nann", "R", "R2", "R1\n", "C\n"] {
         assert!(LiveCall::parse(text).is_err(), "{text}");
     }
 
@@ -739,7 +760,8 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     let snapshot = Arc::new(Frame { previous: None, more: false, ..(*delta).clone() });
     for (pushed, text) in [
         (Pushed::Reply("{}".to_owned()), "R{}"),
-        (Pushed::Bound("{}".to_owned()), "B{}"),
+        (Pushed::Bound(Some("abcdefgh".to_owned())), "Babcdefgh"),
+        (Pushed::Bound(None), "B"),
         (Pushed::Signal("{\n}".to_owned()), "S{\u{b}}"),
         (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
         (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
@@ -755,7 +777,8 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         assert_eq!(Pushed::parse(line), Ok(expected));
     }
     assert_eq!(Pushed::Close(CloseCode::Again).to_text(), None);
-    for line in ["", "X", "F", "F  1 2", "F 0a1b2c3d-17 1", "F 0a1b2c3d-17 1 x"] {
+    let frames = ["F", "F  1 2", "F 0a1b2c3d-17 1", "F 0a1b2c3d-17 1 x", "F 0a1b2c3d-17 2 3", "F 0a1b2c3d-17 1 2 3"];
+    for line in ["", "X"].into_iter().chain(frames) {
         assert!(Pushed::parse(line).is_err(), "{line}");
     }
 
@@ -774,6 +797,9 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     assert!(matches!(Opening::parse(&format!("{path}&other")), Some(Err(_))));
     assert_eq!(Opening::parse("/listing"), None);
     assert!(matches!(Opening::parse("/live?a"), Some(Err(_))));
+    let full = LiveFull.answer(at(0)).status;
+    assert_eq!([101, full].map(Opening::outcome), [Ok(Ok(())), Ok(Err(LiveFull))]);
+    assert_eq!(Opening::outcome(500), Err(ObjectError::Status { status: 500 }));
 }
 
 #[test]

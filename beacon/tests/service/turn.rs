@@ -50,10 +50,9 @@ fn a_bound_peer_of_a_named_community_is_given_what_opens_the_relay_and_nobody_el
     assert_eq!(servers, json!([{"urls": ["turn:a.example"], "username": username, "credential": credential}]));
     assert_eq!(base64::decode(credential).unwrap().len(), 20);
 
-    for variables in [&[][..], &[("COMMUNITIES", "*")]] {
-        let mut world = self::world(variables);
-        assert_eq!(join(&mut world, 1, "10.1.0.1").1, Value::Null, "{variables:?}");
-    }
+    // The community of these peers is another.
+    let mut world = self::world(&[("COMMUNITIES", "elsewhere,mainnet"), ("DEFAULT_COMMUNITY", "mainnet")]);
+    assert!(join(&mut world, 1, "10.1.0.1").1.is_array());
     assert_eq!(join(&mut World::new(&[NAMED]), 1, "10.1.0.1").1, Value::Null, "there is no relay");
 }
 
@@ -73,7 +72,19 @@ fn whoever_binds_again_has_the_same_for_half_of_its_life_and_then_another() {
 }
 
 #[test]
-fn a_site_has_four_an_hour_and_other_sites_have_theirs() {
+fn keys_that_are_not_listed_use_up_nothing() {
+    let mut world = world(&[NAMED]);
+    world.address = "10.1.0.1".to_owned();
+    for number in 20..28 {
+        let id = world.open(Viewer::default());
+        bind(&mut world, id, peer(number), |_| {});
+        assert_eq!(world.last(id)["code"], "NOT_LISTED");
+    }
+    assert!(join(&mut world, 1, "10.1.0.2").1.is_array());
+}
+
+#[test]
+fn a_site_has_four_at_once_and_other_sites_have_theirs() {
     let mut world = world(&[NAMED]);
     let given: Vec<_> = (1..8).map(|number| join(&mut world, number, &format!("10.1.0.{number}")).1).collect();
     assert_eq!(given.iter().filter(|servers| servers.is_array()).count(), 4);

@@ -43,6 +43,7 @@ impl Drop for Place {
 /// A connection for which the room has a place.
 pub(crate) struct GuestTask {
     event_loop: Rc<EventLoop>,
+    edge: usize,
     /// Absent for a probe, which ends at once.
     place: Option<Place>,
     is_socket: bool,
@@ -53,7 +54,7 @@ pub(crate) struct GuestTask {
 
 impl GuestTask {
     /// Asks the room for a place. If there is none, the answer says so to the client.
-    pub(crate) async fn open(event_loop: &Rc<EventLoop>, open: OpenGuest) -> Result<Self, Answer> {
+    pub(crate) async fn open(event_loop: &Rc<EventLoop>, edge: usize, open: OpenGuest) -> Result<Self, Answer> {
         let counted = Counted::new(event_loop);
         let (sender, pushed) = mpsc::channel(WAITING);
         let mut place = None;
@@ -72,7 +73,7 @@ impl GuestTask {
         }
         let is_socket = open.is_socket();
         let connection = open.admitted(unix_now());
-        Ok(Self { event_loop: Rc::clone(event_loop), place, is_socket, connection, pushed, _counted: counted })
+        Ok(Self { event_loop: Rc::clone(event_loop), edge, place, is_socket, connection, pushed, _counted: counted })
     }
 
     /// Returns whether the client reads from a WebSocket, not from an event stream.
@@ -91,6 +92,8 @@ impl GuestTask {
             .write_buffer_size(0);
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
         let end = self.run_socket(&mut socket).await;
+        let connection = &self.connection;
+        self.event_loop.shared.with_edge(self.edge, |edge| edge.close_guest(unix_now(), connection));
         // The answer to the client's own close, if that is why.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.flush()).await;
         // The guest goes now, not when the client has answered.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rendezvous_protocol::goop2::Presence;
 use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Answer;
@@ -59,8 +60,7 @@ impl Rooms {
         mail: GuestMail,
         is_listed: impl Fn(&PublicKey) -> bool,
     ) {
-        let is_first = !self.rooms.contains_key(name);
-        if is_first {
+        if !self.rooms.contains_key(name) {
             // Whoever has ended is in no room that is not there.
             if matches!(mail, GuestMail::Tell { .. } | GuestMail::Closed { .. }) {
                 return;
@@ -110,7 +110,8 @@ impl Rooms {
         }
     }
 
-    /// Lets a room do something, and sends what comes of it. A room that panics is dropped: its connections end with it.
+    /// Lets a room do something, and sends what comes of it. A room that panics is dropped, and all connections that it
+    /// knows end with it: whoever comes back is told by the next one.
     fn with_room(&mut self, name: &str, work: impl FnOnce(&mut Room) -> GuestEffects) {
         let Some(room) = self.rooms.get_mut(name) else { return };
         match catch_unwind(AssertUnwindSafe(|| work(room))) {
@@ -122,7 +123,8 @@ impl Rooms {
             }
             Err(_) => {
                 journal::failure("request_failed", &"the room of a community's guests has panicked, and starts anew");
-                self.rooms.remove(name);
+                let viewers = self.rooms.remove(name).map(|room| room.viewers).unwrap_or_default();
+                viewers.values().for_each(|mailbox| mailbox.put(Pushed::Close(CloseCode::Internal)));
             }
         }
     }
@@ -139,9 +141,11 @@ impl Room {
                     }
                 }
                 (GuestsTo::One(id), GuestPushed::Guests(texts)) => {
-                    self.viewers.get(&id).into_iter().for_each(|mailbox| put(mailbox, &texts));
+                    self.viewers.get(&id).into_iter().for_each(|mailbox| mailbox.put_guests(Arc::clone(&texts)));
                 }
-                (_, GuestPushed::Guests(texts)) => self.viewers.values().for_each(|mailbox| put(mailbox, &texts)),
+                (_, GuestPushed::Guests(texts)) => {
+                    self.viewers.values().for_each(|mailbox| mailbox.put_guests(Arc::clone(&texts)));
+                }
                 // A connection that has no room for messages loses them.
                 (GuestsTo::One(id), what) => {
                     let _ = self.connections.get(&id).map(|pushed| pushed.try_send(what));
@@ -154,6 +158,19 @@ impl Room {
     }
 }
 
-fn put(mailbox: &Mailbox, texts: &[String]) {
-    texts.iter().for_each(|text| mailbox.put(Pushed::Reply(text.clone())));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_that_panics_ends_the_connections_of_its_viewers() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut rooms = Rooms::default();
+        let mailbox = Arc::new(Mailbox::default());
+        let mail = GuestMail::Watch { id: ConnectionId(1), mailbox: Arc::clone(&mailbox) };
+        rooms.take(now, "friends", mail, |_| false);
+        rooms.with_room("friends", |_| panic!("on purpose"));
+        assert_eq!(mailbox.close(), Some(CloseCode::Internal));
+        assert!(rooms.rooms.is_empty());
+    }
 }

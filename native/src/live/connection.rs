@@ -15,7 +15,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_SIGNAL_MESSAGE_MAX_BYTES};
 use rendezvous_protocol::live::CloseCode;
-use rendezvous_service::edge::{OpenLive, Upgrade};
+use rendezvous_service::edge::{Edge, OpenLive, Upgrade};
 use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, stream_event};
 use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
@@ -206,11 +206,18 @@ impl Live {
             }
             tokio::select! {
                 message = socket.next() => self.receive(message?)?,
-                () = self.mailbox.filled() => self.mailbox.empty_into(&mut self.connection, unix_now()),
+                () = self.mailbox.filled() => self.empty_mailbox()?,
                 () = self.due() => self.connection.handle_timeout(unix_now()),
                 () = self.drained() => self.connection.drain(),
             }
         }
+    }
+
+    /// Takes what the object has for the connection. It is absent where there is no edge to go on with.
+    fn empty_mailbox(&mut self) -> Option<()> {
+        let Self { place, connection, mailbox, .. } = self;
+        let take = |edge: &mut Edge| mailbox.empty_into(&mut edge.checks(), connection, unix_now());
+        place.event_loop.shared.with_edge(self.edge, take)
     }
 
     /// Takes what was read. It is absent where there is nothing more to read.
@@ -257,7 +264,7 @@ impl Live {
                 }
             }
             tokio::select! {
-                () = self.mailbox.filled() => self.mailbox.empty_into(&mut self.connection, unix_now()),
+                () = self.mailbox.filled() => if self.empty_mailbox().is_none() { return },
                 () = self.due() => self.connection.handle_timeout(unix_now()),
                 () = self.drained() => self.connection.drain(),
             }

@@ -165,11 +165,13 @@ fn the_relay_and_its_secret_go_together_and_the_secret_is_not_printed() {
         (&[urls][..], "TURN_SECRET is \"\""),
         (&[("TURN_SECRET", "north west south east")], "TURN_URLS is \"\""),
         (&[urls, ("TURN_SECRET", "north")], "TURN_SECRET is \"not shown\""),
+        (&[urls, ("TURN_SECRET", "north west south east")], "It must be empty unless COMMUNITIES names communities"),
     ] {
         let error = refused("", variables);
         assert!(error.contains(named) && !error.contains("north"), "{error}");
     }
-    let (code, output, error) = printed("", &[urls, ("TURN_SECRET", "north west south east")]);
+    let (code, output, error) =
+        printed("", &[("COMMUNITIES", "mainnet"), urls, ("TURN_SECRET", "north west south east")]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert!(
         output.contains("\n# TURN_SECRET, not shown, # the environment\n") && !output.contains("north"),

@@ -32,33 +32,59 @@ pub(super) fn keep_addresses(
 
 /// Returns whether an address is a port of the publisher's own public address.
 fn is_own(address: &str, publisher: Option<IpAddr>, own: &GuestId) -> bool {
-    let mut parts = address.split('/');
-    let (Some(""), Some(family), Some(host), Some("tcp" | "udp"), Some(port)) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let host = match family {
-        "ip4" => host.parse().map(IpAddr::V4),
-        "ip6" => host.parse().map(IpAddr::V6),
-        _ => return false,
-    };
-    let is_host = host.is_ok_and(|host| publisher.map(|own| own.to_canonical()) == Some(host) && is_public(host));
-    if !is_host || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return false;
-    }
-    while let Some(part) = parts.next() {
-        let is_right = match part {
-            "certhash" => parts.next().is_some_and(is_multibase),
-            // Nothing comes after it.
-            "p2p" => return parts.next() == Some(own.as_str()) && parts.next().is_none(),
-            protocol => PROTOCOLS.contains(&protocol),
+    Endpoint::read(address).is_some_and(|Endpoint { host, peer }| {
+        let publisher = publisher.map(|publisher| publisher.to_canonical());
+        let is_host = matches!(host, Host::Ip(host) if publisher == Some(host) && is_public(host));
+        is_host && peer.is_none_or(|peer| peer == own.as_str())
+    })
+}
+
+/// Holds what an address of a port says: `/ip4/203.0.113.7/udp/4001/quic-v1`, with `/p2p/` and a name at the end or not.
+pub(super) struct Endpoint<'a> {
+    pub(super) host: Host,
+    /// Who is there, where the address says so.
+    pub(super) peer: Option<&'a str>,
+}
+
+/// Says where a port is.
+pub(super) enum Host {
+    Ip(IpAddr),
+    /// At a name of the DNS.
+    Name,
+}
+
+impl<'a> Endpoint<'a> {
+    /// Reads an address of a port. It is absent where the text is none.
+    pub(super) fn read(address: &'a str) -> Option<Self> {
+        let mut parts = address.strip_prefix('/')?.split('/');
+        let (family, host, transport, port) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let host = match family {
+            "ip4" => Host::Ip(IpAddr::V4(host.parse().ok()?)),
+            "ip6" => Host::Ip(IpAddr::V6(host.parse().ok()?)),
+            "dns" | "dns4" | "dns6" if is_name(host) => Host::Name,
+            _ => return None,
         };
-        if !is_right {
-            return false;
+        if !matches!(transport, "tcp" | "udp") || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return None;
         }
+        while let Some(part) = parts.next() {
+            match part {
+                "certhash" => parts.next().filter(|hash| is_multibase(hash)).map(|_| ())?,
+                // Nothing comes after it.
+                "p2p" => {
+                    let peer = Some(parts.next()?);
+                    return parts.next().is_none().then_some(Self { host, peer });
+                }
+                protocol if PROTOCOLS.contains(&protocol) => {}
+                _ => return None,
+            }
+        }
+        Some(Self { host, peer: None })
     }
-    true
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
 }
 
 /// Returns whether an address is a circuit to the guest by the relay.

@@ -4,7 +4,7 @@
 //! nothing that comes from elsewhere may change it or end it. Places are shared out as those of `GET /live` are. Changes
 //! are told at once while there is room in the bucket of frames, and everybody once in 15 s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +22,8 @@ use crate::token_bucket::TokenBucket;
 
 const LIMITS: LiveLimits = LiveLimits { connections: GUESTS, connections_per_household: GUESTS_PER_HOUSEHOLD };
 
-const MESSAGES: TokenBucket = TokenBucket {
-    interval: GUEST_MESSAGE_INTERVAL.as_millis() as u64,
-    filling: GUEST_MESSAGE_INTERVAL.as_millis() as u64 * GUEST_MESSAGES_AT_ONCE,
-};
+/// Limits the messages of a guest, and those that a socket brings.
+pub const GUEST_MESSAGES: TokenBucket = TokenBucket::new(GUEST_MESSAGE_INTERVAL, GUEST_MESSAGES_AT_ONCE);
 
 /// Names a socket of a guest, by a number that the host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +74,9 @@ pub struct Guests {
     guests: Vec<Guest>,
     /// Who has gone and the others do not know it.
     gone: BTreeSet<GuestId>,
+    /// The buckets of messages that guests have left behind, none of them full, the first to leave first: a guest that
+    /// goes and comes back sends no more for it.
+    left_behind: VecDeque<(GuestId, u64)>,
     rate: FrameRate,
     /// Counts how often changes were told.
     changes: u64,
@@ -93,8 +94,8 @@ struct Guest {
     text: Arc<str>,
     /// Whether the others do not know it yet.
     is_untold: bool,
-    /// When the bucket of messages is full.
-    full_at: UnixMillis,
+    /// When the bucket of messages is full, in milliseconds as [`UnixMillis`].
+    full_at: u64,
     socket: Option<SocketId>,
 }
 
@@ -105,6 +106,7 @@ impl Guests {
             secret,
             guests: Vec::new(),
             gone: BTreeSet::new(),
+            left_behind: VecDeque::new(),
             rate: FrameRate::default(),
             changes: 0,
             repeat_at: None,
@@ -114,11 +116,6 @@ impl Guests {
     /// Returns the secret by which networks are hashed.
     pub const fn secret(&self) -> &Secret {
         &self.secret
-    }
-
-    /// Returns how many guests there are.
-    pub fn len(&self) -> usize {
-        self.guests.len()
     }
 
     /// Returns whether there is none.
@@ -149,12 +146,7 @@ impl Guests {
             self.remove(now, position);
             return Ok(Published::Gone);
         }
-        let missing = MESSAGES.missing(guest.full_at.as_u64(), now.as_u64());
-        let wait = MESSAGES.wait(missing);
-        if wait > 0 {
-            return Err(GuestRefused::TooFast { retry_after: Duration::from_millis(wait) });
-        }
-        guest.full_at = UnixMillis::saturating(MESSAGES.taken(missing, now.as_u64()));
+        take_message(&mut guest.full_at, now)?;
         guest.heard_at = now;
         let is_changed = guest.presence.fields != presence.fields;
         guest.text = presence.to_text().into();
@@ -167,17 +159,17 @@ impl Guests {
         Ok(Published::Present(text))
     }
 
-    /// Returns the socket of the guest, if there is one: whether the network at `path` may have another in its place.
+    /// Checks that the network at `path` may listen as the guest.
     ///
     /// # Errors
     /// [`NotListening`], if it may not.
-    pub fn socket(
-        &mut self,
-        now: UnixMillis,
-        id: &GuestId,
-        path: NetworkPath,
-    ) -> Result<Option<SocketId>, NotListening> {
-        self.own(now, id, path).map(|guest| guest.socket)
+    pub fn may_listen(&mut self, now: UnixMillis, id: &GuestId, path: NetworkPath) -> Result<(), NotListening> {
+        self.own(now, id, path).map(|_| ())
+    }
+
+    /// Returns whether a socket is a guest's.
+    pub fn holds(&self, socket: SocketId) -> bool {
+        self.guests.iter().any(|guest| guest.socket == Some(socket))
     }
 
     /// Makes a socket from the network at `path` the guest's. Returns the one before it, which has nothing to say any more.
@@ -270,15 +262,18 @@ impl Guests {
     }
 
     fn arrive(&mut self, now: UnixMillis, presence: Presence, path: NetworkPath) -> Result<Published, GuestRefused> {
+        let left_behind = self.left_behind.iter().find(|(id, _)| *id == presence.id);
+        let mut full_at = left_behind.map_or(0, |(_, full_at)| *full_at);
+        take_message(&mut full_at, now)?;
         let seats: Vec<_> = self.guests.iter().map(|guest| Seat { path: guest.path, is_bound: false }).collect();
         match admit(&seats, path, LIMITS, now, &self.secret) {
             Admission::Admitted => {}
             Admission::InPlaceOf(position) => self.remove(now, position),
             Admission::Full => return Err(GuestRefused::Full),
         }
+        self.left_behind.retain(|(id, _)| *id != presence.id);
         self.gone.remove(&presence.id);
         let text: Arc<str> = presence.to_text().into();
-        let full_at = UnixMillis::saturating(MESSAGES.taken(0, now.as_u64()));
         self.guests.push(Guest {
             presence,
             path,
@@ -294,10 +289,15 @@ impl Guests {
     }
 
     fn remove(&mut self, now: UnixMillis, position: usize) {
-        let guest = self.guests.remove(position);
-        self.gone.insert(guest.presence.id);
+        let Guest { presence, full_at, .. } = self.guests.remove(position);
+        self.left_behind.retain_mut(|(_, full_at)| GUEST_MESSAGES.settle(full_at, now.as_u64()) > 0);
+        if self.left_behind.len() >= GUESTS {
+            self.left_behind.pop_front();
+        }
+        self.left_behind.push_back((presence.id.clone(), full_at));
+        self.gone.insert(presence.id);
         if self.gone.len() > GUESTS {
-            // Whoever is not told of one forgets it by itself.
+            // The smallest name, which is as good as any: whoever is not told of one forgets it by itself.
             self.gone.pop_first();
         }
         self.rate.changed(now, Urgency::Urgent);
@@ -313,6 +313,12 @@ impl Guests {
             }
         }
     }
+}
+
+/// Takes a message out of a bucket.
+fn take_message(full_at: &mut u64, now: UnixMillis) -> Result<(), GuestRefused> {
+    let taken = GUEST_MESSAGES.take(full_at, now.as_u64());
+    taken.map_err(|wait| GuestRefused::TooFast { retry_after: Duration::from_millis(wait) })
 }
 
 #[cfg(test)]
@@ -403,7 +409,7 @@ mod tests {
         for socket in (1..=19).map(SocketId) {
             guests.closed(at(1), socket);
         }
-        assert_eq!(guests.len(), 1);
+        assert_eq!(guests.guests.len(), 1);
         guests.closed(at(2), SocketId(20));
         assert!(guests.is_empty());
         let messages = guests.take_due(at(2));
@@ -441,6 +447,45 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_and_comes_back_sends_no_more_for_it() {
+        let mut guests = Guests::new(SECRET);
+        let home = path("203.0.113.7");
+        let offline = || presence(PresenceKind::Offline, 1, "");
+        for _ in 0..60 {
+            guests.publish(at(0), online(1), home).unwrap();
+            guests.publish(at(0), offline(), home).unwrap();
+        }
+        let too_fast = Err(GuestRefused::TooFast { retry_after: Duration::from_secs(1) });
+        assert_eq!(guests.publish(at(0), online(1), home), too_fast);
+        assert!(guests.is_empty(), "a message that is refused changes nothing");
+        assert!(guests.publish(at(0), online(2), home).is_ok(), "another guest has its own");
+        assert!(guests.publish(at(1_000), online(1), home).is_ok());
+        assert!(matches!(guests.publish(at(1_000), online(1), home), Err(GuestRefused::TooFast { .. })));
+        // Buckets that are full are forgotten, and of the others there is a bounded number.
+        guests.publish(at(1_000), offline(), home).unwrap();
+        guests.publish(at(62_000), online(3), home).unwrap();
+        guests.publish(at(62_000), presence(PresenceKind::Offline, 3, ""), home).unwrap();
+        assert_eq!(guests.left_behind.len(), 1);
+        for seed in 0..=200 {
+            guests.publish(at(62_000), online(seed), home).unwrap();
+            guests.publish(at(62_000), presence(PresenceKind::Offline, seed, ""), home).unwrap();
+        }
+        assert_eq!(guests.left_behind.len(), GUESTS);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_takes_no_messages_away() {
+        let mut guests = Guests::new(SECRET);
+        let home = path("203.0.113.7");
+        for _ in 0..60 {
+            guests.publish(at(3_600_000), online(1), home).unwrap();
+        }
+        let too_fast = Err(GuestRefused::TooFast { retry_after: Duration::from_secs(1) });
+        assert_eq!(guests.publish(at(0), online(1), home), too_fast, "empty at most");
+        assert!(guests.publish(at(1_000), online(1), home).is_ok());
+    }
+
+    #[test]
     fn a_household_has_four_and_where_all_are_taken_the_largest_network_pays() {
         let mut guests = Guests::new(SECRET);
         let arrivals = |guests: &mut Guests, from: u8, count: u8, address: &dyn Fn(u8) -> String| {
@@ -450,11 +495,11 @@ mod tests {
         assert_eq!(arrivals(&mut guests, 0, 10, &|_| "203.0.113.7".to_owned()), 4);
         assert_eq!(arrivals(&mut guests, 10, 60, &|number| format!("198.51.{number}.1")), 16, "one provider");
         assert_eq!(arrivals(&mut guests, 70, 44, &|number| format!("10.{number}.0.1")), 44);
-        assert_eq!(guests.len(), GUESTS);
+        assert_eq!(guests.guests.len(), GUESTS);
         // Newcomers of networks of their own: those who have most make room.
         assert_eq!(arrivals(&mut guests, 120, 6, &|number| format!("10.{number}.0.1")), 6);
         let of = |range: std::ops::Range<u8>| range.filter(|number| guests.position(&id(*number)).is_some()).count();
-        assert_eq!((guests.len(), of(70..130)), (GUESTS, 50), "whoever is alone in a network stays");
+        assert_eq!((guests.guests.len(), of(70..130)), (GUESTS, 50), "whoever is alone in a network stays");
     }
 
     #[test]
@@ -462,7 +507,7 @@ mod tests {
         let mut guests = Guests::new(SECRET);
         guests.publish(at(0), online(1), path("203.0.113.7")).unwrap();
         guests.end(at(1), &id(2).public_key());
-        assert_eq!(guests.len(), 1);
+        assert_eq!(guests.guests.len(), 1);
         guests.end(at(1), &id(1).public_key());
         assert!(guests.is_empty());
     }

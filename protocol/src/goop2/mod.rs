@@ -13,6 +13,6 @@ mod presence;
 mod relay;
 
 pub use guest_id::GuestId;
-pub use guests::{GuestRefused, Guests, NotListening, Published, SocketId};
+pub use guests::{GUEST_MESSAGES, GuestRefused, Guests, NotListening, Published, SocketId};
 pub use presence::{Presence, PresenceError, PresenceFields, PresenceKind, viewers_messages};
 pub use relay::{CircuitRelay, CircuitRelayInvalid};

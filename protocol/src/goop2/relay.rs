@@ -1,7 +1,6 @@
 //! The relay that the operator names: guests that cannot be reached directly are reached by circuits through it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
+use crate::goop2::address::Endpoint;
 use crate::goop2::guest_id::GuestId;
 use crate::limits::{GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES};
 
@@ -50,22 +49,8 @@ impl CircuitRelay {
 
 /// Returns the name at the end of an address of a relay, which the operator may give by a name of the DNS.
 fn id_of(address: &str) -> Option<GuestId> {
-    let (place, id) = address.rsplit_once("/p2p/")?;
-    let mut parts = place.strip_prefix('/')?.split('/');
-    let (family, host, transport, port) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_host = match family {
-        "ip4" => host.parse::<Ipv4Addr>().is_ok(),
-        "ip6" => host.parse::<Ipv6Addr>().is_ok(),
-        "dns" | "dns4" | "dns6" => {
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
-        }
-        _ => false,
-    };
-    let is_port = matches!(transport, "tcp" | "udp") && port.parse::<u16>().is_ok_and(|port| port > 0);
-    let is_more =
-        parts.all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
-    let fits = address.len() <= GUEST_ADDRESS_MAX_BYTES && !place.contains("/p2p");
-    (is_host && is_port && is_more && fits).then(|| GuestId::new(id))?
+    let Endpoint { peer, .. } = Endpoint::read(address).filter(|_| address.len() <= GUEST_ADDRESS_MAX_BYTES)?;
+    GuestId::new(peer?)
 }
 
 #[cfg(test)]
@@ -81,6 +66,7 @@ mod tests {
             format!("/ip4/203.0.113.9/tcp/4001/p2p/{own}"),
             format!("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/{own}"),
             format!("/dns4/relay.example/tcp/443/wss/p2p/{own}"),
+            format!("/ip4/203.0.113.9/udp/4001/webrtc-direct/certhash/uEiA_x-y/p2p/{own}"),
         ];
         let all = relay(&right.each_ref().map(String::as_str)).unwrap();
         assert_eq!((all.id(), all.addresses()), (&own, &right[..]));
@@ -94,6 +80,8 @@ mod tests {
             format!("/ip4/203.0.113.9/tcp/4001/p2p/{own}/p2p/{own}"),
             format!("ip4/203.0.113.9/tcp/4001/p2p/{own}"),
             format!("/dns4/relay example/tcp/4001/p2p/{own}"),
+            format!("/ip4/203.0.113.9/udp/4001/webrtc-direct/certhash/p2p/{own}"),
+            format!("/ip4/203.0.113.9/tcp/4001//p2p/{own}"),
             "/ip4/203.0.113.9/tcp/4001/p2p/relay".to_owned(),
         ] {
             assert_eq!(relay(&[&wrong]), Err(CircuitRelayInvalid), "{wrong}");

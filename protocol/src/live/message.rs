@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::base64;
 use crate::fields::{FieldError, Fields};
@@ -294,6 +295,9 @@ pub struct BoundMessage<'a> {
     /// The `id` of the message that this answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub re: Option<&'a str>,
+    /// What opens a relay, where there is one for the client: an array of `RTCIceServer` (W3C WebRTC, section 4.2.4).
+    #[serde(rename = "iceServers", skip_serializing_if = "Option::is_none")]
+    pub ice_servers: Option<&'a RawValue>,
 }
 
 impl BeaconMessage for BoundMessage<'_> {}
@@ -518,6 +522,7 @@ mod tests {
             bound: false,
         };
         let error = ErrorMessage { re: None, code: "TOO_FAST", detail: "too fast".to_owned(), retry_after_ms: Some(1) };
+        let servers = RawValue::from_string(r#"[{"urls":["turn:a.example"]}]"#.to_owned()).unwrap();
         for (text, expected) in [
             (
                 hello.to_text(),
@@ -528,7 +533,11 @@ mod tests {
                 r#"{"t":"announced","re":"abcdefgh","accepted":true,"listed":true,"expiresAt":1700000000000,"announceAfterMs":7,"bound":false}"#,
             ),
             (LeftMessage { re: None, left: true }.to_text(), r#"{"t":"left","left":true}"#),
-            (BoundMessage { re: Some("abcdefgh") }.to_text(), r#"{"t":"bound","re":"abcdefgh"}"#),
+            (BoundMessage { re: Some("abcdefgh"), ice_servers: None }.to_text(), r#"{"t":"bound","re":"abcdefgh"}"#),
+            (
+                BoundMessage { re: None, ice_servers: Some(&servers) }.to_text(),
+                r#"{"t":"bound","iceServers":[{"urls":["turn:a.example"]}]}"#,
+            ),
             (DeliveredMessage { re: "abcdefgh" }.to_text(), r#"{"t":"delivered","re":"abcdefgh"}"#),
             (error.to_text(), r#"{"t":"error","code":"TOO_FAST","detail":"too fast","retryAfterMs":1}"#),
         ] {

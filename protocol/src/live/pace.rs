@@ -14,10 +14,7 @@ use crate::network::NetworkHash;
 use crate::time::{UnixMillis, saturating_millis};
 use crate::token_bucket::TokenBucket;
 
-const FRAMES: TokenBucket = TokenBucket {
-    interval: LIVE_FRAME_INTERVAL.as_millis() as u64,
-    filling: LIVE_FRAME_INTERVAL.as_millis() as u64 * LIVE_FRAMES_AT_ONCE,
-};
+const FRAMES: TokenBucket = TokenBucket::new(LIVE_FRAME_INTERVAL, LIVE_FRAMES_AT_ONCE);
 
 /// Says how long a change may wait for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +27,11 @@ pub enum Urgency {
 
 /// Decides when what has changed is sent to all viewers: at once while there is a frame in the bucket, else later and
 /// together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameRate {
-    full_at: UnixMillis,
+    /// When the bucket is full again, in milliseconds as [`UnixMillis`].
+    full_at: u64,
     due_at: Option<UnixMillis>,
-}
-
-impl Default for FrameRate {
-    fn default() -> Self {
-        Self { full_at: UnixMillis::saturating(0), due_at: None }
-    }
 }
 
 impl FrameRate {
@@ -64,7 +56,8 @@ impl FrameRate {
         // A clock that has jumped back puts nothing off.
         let due = self.due_at.take_if(|at| *at <= now || at.since(now) > LIVE_FRAME_INTERVAL).is_some();
         if due {
-            self.full_at = UnixMillis::saturating(FRAMES.taken(self.missing(now), now.as_u64()));
+            // What is urgent may have more than there is.
+            self.full_at = FRAMES.taken(self.missing(now), now.as_u64());
         }
         due
     }
@@ -80,26 +73,18 @@ impl FrameRate {
     }
 
     fn missing(&self, now: UnixMillis) -> u64 {
-        FRAMES.missing(self.full_at.as_u64(), now.as_u64())
+        FRAMES.missing(self.full_at, now.as_u64())
     }
 }
 
 /// In thirds of a message, so that what is small counts a third.
-const MESSAGES: TokenBucket = TokenBucket {
-    interval: LIVE_MESSAGE_INTERVAL.as_millis() as u64 / 3,
-    filling: LIVE_MESSAGE_INTERVAL.as_millis() as u64 / 3 * 3 * LIVE_MESSAGES_AT_ONCE,
-};
+const MESSAGES: TokenBucket =
+    TokenBucket::new(Duration::from_millis(LIVE_MESSAGE_INTERVAL.as_millis() as u64 / 3), 3 * LIVE_MESSAGES_AT_ONCE);
 
 /// Limits the messages of one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MessageRate {
-    full_at: UnixMillis,
-}
-
-impl Default for MessageRate {
-    fn default() -> Self {
-        Self { full_at: UnixMillis::saturating(0) }
-    }
+    full_at: u64,
 }
 
 impl MessageRate {
@@ -107,41 +92,18 @@ impl MessageRate {
     pub fn take(&mut self, now: UnixMillis, is_small: bool) -> bool {
         let thirds = if is_small { 1 } else { 3 };
         let bucket = TokenBucket { interval: MESSAGES.interval * thirds, ..MESSAGES };
-        let missing = missing(bucket, &mut self.full_at, now);
-        let fits = bucket.wait(missing) == 0;
-        if fits {
-            self.full_at = UnixMillis::saturating(bucket.taken(missing, now.as_u64()));
-        }
-        fits
+        bucket.take(&mut self.full_at, now.as_u64()).is_ok()
     }
 }
 
-/// Returns how long it takes until a bucket is full. Where the clock jumped back that is counted from now on.
-fn missing(bucket: TokenBucket, full_at: &mut UnixMillis, now: UnixMillis) -> u64 {
-    let missing = bucket.missing(full_at.as_u64(), now.as_u64());
-    *full_at = (*full_at).min(now.after(Duration::from_millis(missing)));
-    missing
-}
-
-const fn bucket(interval: Duration, tokens: u64) -> TokenBucket {
-    let interval = interval.as_millis() as u64;
-    TokenBucket { interval, filling: interval * tokens }
-}
-
-const SIGNALS: TokenBucket = bucket(LIVE_SIGNAL_INTERVAL, LIVE_SIGNALS_AT_ONCE);
-const SIGNALS_RECEIVED: TokenBucket = bucket(LIVE_SIGNAL_RECEIVED_INTERVAL, LIVE_SIGNALS_RECEIVED_AT_ONCE);
-const SIGNALS_OF_SITE: TokenBucket = bucket(LIVE_SIGNAL_OF_SITE_INTERVAL, LIVE_SIGNALS_OF_SITE_AT_ONCE);
+const SIGNALS: TokenBucket = TokenBucket::new(LIVE_SIGNAL_INTERVAL, LIVE_SIGNALS_AT_ONCE);
+const SIGNALS_RECEIVED: TokenBucket = TokenBucket::new(LIVE_SIGNAL_RECEIVED_INTERVAL, LIVE_SIGNALS_RECEIVED_AT_ONCE);
+const SIGNALS_OF_SITE: TokenBucket = TokenBucket::new(LIVE_SIGNAL_OF_SITE_INTERVAL, LIVE_SIGNALS_OF_SITE_AT_ONCE);
 
 /// Limits the signals that one connection sends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SignalRate {
-    full_at: UnixMillis,
-}
-
-impl Default for SignalRate {
-    fn default() -> Self {
-        Self { full_at: UnixMillis::saturating(0) }
-    }
+    full_at: u64,
 }
 
 impl SignalRate {
@@ -150,13 +112,7 @@ impl SignalRate {
     /// # Errors
     /// That time.
     pub fn take(&mut self, now: UnixMillis) -> Result<(), Duration> {
-        let missing = missing(SIGNALS, &mut self.full_at, now);
-        let wait = SIGNALS.wait(missing);
-        if wait > 0 {
-            return Err(Duration::from_millis(wait));
-        }
-        self.full_at = UnixMillis::saturating(SIGNALS.taken(missing, now.as_u64()));
-        Ok(())
+        SIGNALS.take(&mut self.full_at, now.as_u64()).map_err(Duration::from_millis)
     }
 }
 
@@ -164,24 +120,18 @@ impl SignalRate {
 ///
 /// A site has a bucket of its own, less than a quarter of the whole, and the last quarter of the whole is for sites that
 /// are new to the peer: sites that keep sending take nothing of it. Only sites whose signals were sent on are remembered,
-/// 20 + 60 at most.
-#[derive(Debug)]
+/// 20 + 60 at most. It lasts as long as the object that holds it: one that was forgotten begins with a full one.
+#[derive(Debug, Default)]
 pub struct SignalBudget {
-    full_at: UnixMillis,
+    full_at: u64,
     sites: Vec<SiteSignals>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct SiteSignals {
     site: NetworkHash,
-    full_at: UnixMillis,
+    full_at: u64,
     heard_at: UnixMillis,
-}
-
-impl Default for SignalBudget {
-    fn default() -> Self {
-        Self { full_at: UnixMillis::saturating(0), sites: Vec::new() }
-    }
 }
 
 impl SignalBudget {
@@ -192,17 +142,17 @@ impl SignalBudget {
     pub fn take(&mut self, now: UnixMillis, site: NetworkHash) -> Result<(), Duration> {
         // One that was heard in the future, of a clock that jumped back, would be remembered for too long.
         self.sites.retain(|site| site.heard_at <= now && now.since(site.heard_at) < LIVE_SIGNAL_SITE_FORGOTTEN);
-        let all = missing(SIGNALS_RECEIVED, &mut self.full_at, now);
+        let all = SIGNALS_RECEIVED.settle(&mut self.full_at, now.as_u64());
         let known = self.sites.iter_mut().find(|known| known.site == site);
-        let of_site = known.map(|known| missing(SIGNALS_OF_SITE, &mut known.full_at, now));
+        let of_site = known.map(|known| SIGNALS_OF_SITE.settle(&mut known.full_at, now.as_u64()));
         let kept = if of_site.is_some() { SIGNALS_RECEIVED.interval * LIVE_SIGNALS_FOR_NEW_SITES } else { 0 };
         let of_site = of_site.unwrap_or_default();
         let wait = SIGNALS_RECEIVED.wait(all.saturating_add(kept)).max(SIGNALS_OF_SITE.wait(of_site));
         if wait > 0 {
             return Err(Duration::from_millis(wait));
         }
-        self.full_at = UnixMillis::saturating(SIGNALS_RECEIVED.taken(all, now.as_u64()));
-        let full_at = UnixMillis::saturating(SIGNALS_OF_SITE.taken(of_site, now.as_u64()));
+        self.full_at = SIGNALS_RECEIVED.taken(all, now.as_u64());
+        let full_at = SIGNALS_OF_SITE.taken(of_site, now.as_u64());
         self.sites.retain(|known| known.site != site);
         self.sites.push(SiteSignals { site, full_at, heard_at: now });
         Ok(())
@@ -272,9 +222,10 @@ impl Penalties {
     }
 
     /// Returns for how long an address is refused. A clock that jumped back refuses nobody for longer.
-    pub fn remaining(&self, now: UnixMillis, address: NetworkHash) -> Option<Duration> {
-        let (_, until) = self.until.iter().find(|(other, _)| *other == address)?;
-        let remaining = until.since(now).min(LIVE_PENALTY);
+    pub fn remaining(&mut self, now: UnixMillis, address: NetworkHash) -> Option<Duration> {
+        let (_, until) = self.until.iter_mut().find(|(other, _)| *other == address)?;
+        *until = (*until).min(now.after(LIVE_PENALTY));
+        let remaining = until.since(now);
         (saturating_millis(remaining) > 0).then_some(remaining)
     }
 }
@@ -488,5 +439,8 @@ mod tests {
         penalties.add(at(2), address(3));
         assert_eq!(penalties.remaining(at(3), address(1)), None, "the first to end makes room");
         assert!(penalties.remaining(at(3), address(2)).is_some() && penalties.remaining(at(3), address(3)).is_some());
+        penalties.add(at(9_000_000), address(4));
+        assert_eq!(penalties.remaining(at(0), address(4)), Some(LIVE_PENALTY), "of a clock that jumped back");
+        assert_eq!(penalties.remaining(at(60_000), address(4)), None);
     }
 }

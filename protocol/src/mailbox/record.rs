@@ -1,8 +1,9 @@
 //! What is signed about a mailbox. The fields of each record stand in the order in which canonical JSON has them.
 //!
-//! Two kinds. A **portable** record is good at every relay, and a replay of it changes nothing: [`Card`], [`Policy`],
-//! [`Deposit`], [`Ack`], [`Prekeys`], [`Close`]. A **bound** one is good at one relay and for a moment: [`Collect`],
-//! [`Claim`], [`SlotQuestion`], [`Live`].
+//! Two kinds. A **portable** record is good at every relay, and a replay of it changes nothing there: [`Card`], [`Policy`],
+//! [`Deposit`], [`Ack`], [`Prekeys`], [`Close`]. The one exception is a stranger's [`Deposit`], which comes in again once its
+//! message has gone: whoever reads it tells by its content id. A **bound** record is good at one relay and for a moment:
+//! [`Collect`], [`Claim`], [`SlotQuestion`], [`Live`].
 //!
 //! An owner key must never sign presence tickets, whose bytes begin with `{`; every record's begin with its purpose, so that
 //! none is another.

@@ -230,8 +230,12 @@ struct Slot {
 
 impl Slot {
     /// Notes that a message which came then does not wait any more.
-    fn note_gone(&mut self, received_at: UnixMillis) {
-        let day = day_of(received_at);
+    fn note_gone(&mut self, received_at: UnixMillis, today: u64) {
+        // What a clock counted that was ahead is no other day's.
+        if self.day > today {
+            (self.day, self.deposits) = (today, 0);
+        }
+        let day = day_of(received_at).min(today);
         if day > self.day {
             (self.day, self.deposits) = (day, 0);
         }
@@ -375,13 +379,20 @@ impl Open {
     }
 
     /// Takes the messages with these numbers away: first what is remembered of their slots, then the messages.
-    fn remove(&mut self, numbers: &[u64], ended: bool, changed: BTreeSet<PublicKey>, changes: &mut Vec<Change>) {
+    fn remove(
+        &mut self,
+        now: UnixMillis,
+        numbers: &[u64],
+        ended: bool,
+        changed: BTreeSet<PublicKey>,
+        changes: &mut Vec<Change>,
+    ) {
         let mut changed = changed;
         for number in numbers {
             let Some(message) = self.messages.remove(number) else { continue };
             if self.listed_limit(&message.slot).is_some() {
                 let slot = self.slots.entry(message.slot).or_default();
-                slot.note_gone(message.received_at);
+                slot.note_gone(message.received_at, day_of(now));
                 if ended {
                     slot.window.end(message.sequence);
                 }
@@ -395,7 +406,7 @@ impl Open {
     /// Checks that the slot has not left its messages of a day: those that wait and those that do not any more.
     fn check_deposits_of_today(&self, now: UnixMillis, key: PublicKey, limit: u8) -> Result<(), Refused> {
         let today = day_of(now);
-        let gone = self.slots.get(&key).filter(|slot| slot.day >= today).map_or(0, |slot| slot.deposits);
+        let gone = self.slots.get(&key).filter(|slot| slot.day == today).map_or(0, |slot| slot.deposits);
         let held = self.of_slot(key).filter(|message| day_of(message.received_at) >= today).count();
         if gone.saturating_add(held as u64) < DEPOSITS_PER_DAY * u64::from(limit) {
             return Ok(());
@@ -591,7 +602,7 @@ impl Mailbox {
                 }
                 let ended = open.messages.iter().filter(|(_, message)| message.ends_at <= now);
                 let ended: Vec<_> = ended.map(|(number, _)| *number).collect();
-                open.remove(&ended, true, BTreeSet::new(), &mut self.changes);
+                open.remove(now, &ended, true, BTreeSet::new(), &mut self.changes);
             }
         }
     }
@@ -767,7 +778,7 @@ impl Mailbox {
         let path = listed.is_none().then(|| Bytes(path.to_bytes()));
         let message = Message { content_id, ends_at, path, received_at: now, sequence, size, slot: key };
         // Room first: a crash in between, however often, leaves no more than the lane holds.
-        open.remove(&gone, false, BTreeSet::new(), changes);
+        open.remove(now, &gone, false, BTreeSet::new(), changes);
         changes.push(Change::PutMessage { number, row: row::text(&message) });
         open.messages.insert(number, message);
         Ok(Deposited::Accepted { number, unacknowledged: unacknowledged + 1, limit, ends_at })
@@ -804,7 +815,7 @@ impl Mailbox {
         let is_released = |message: &Message| message.slot == *key && ack.payload().covers(message.sequence);
         let released: Vec<_> =
             open.messages.iter().filter(|(_, message)| is_released(message)).map(|(number, _)| *number).collect();
-        open.remove(&released, false, changed, changes);
+        open.remove(now, &released, false, changed, changes);
         Ok(released.len())
     }
 

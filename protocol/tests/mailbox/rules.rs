@@ -209,6 +209,27 @@ fn a_slot_leaves_eight_times_its_limit_in_a_day() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_uses_up_no_other_day() {
+    let mut relay = Relay::opened(&contacts([(0, 1)]), CLOSED_TO_STRANGERS);
+    let ahead = START.after(DAY * 2);
+    let exchange = |relay: &mut Relay, now, sequence| {
+        let left = leave(relay, now, 0, sequence);
+        acknowledge(relay, now, 0, sequence, &[]).unwrap();
+        left
+    };
+    for sequence in 1..=8 {
+        exchange(&mut relay, ahead, sequence).unwrap();
+    }
+    assert_eq!(code(&leave(&mut relay, ahead, 0, 9)), "THROTTLED");
+    // Set right, the clock counts a day of its own, which is bounded as any other.
+    for sequence in 9..=16 {
+        relay.restart(START);
+        exchange(&mut relay, START, sequence).unwrap();
+    }
+    assert_eq!(leave(&mut relay, START, 0, 17), Err(Refused::TooManyDeposits { retry_after: DAY }));
+}
+
+#[test]
 fn acknowledgements_of_slots_that_are_not_listed_are_not_kept() {
     let mut relay = Relay::opened(&contacts([]), OPEN_TO_STRANGERS);
     leave(&mut relay, START, 7, 1).unwrap();
@@ -216,6 +237,8 @@ fn acknowledgements_of_slots_that_are_not_listed_are_not_kept() {
     assert_eq!(relay.disk.rows.keys().collect::<Vec<_>>(), ["open"]);
     let question = question(7, START);
     assert_eq!(relay.call(|mailbox| mailbox.slot(START, &question)), Err(Refused::SlotUnknown));
+    // So the very same request comes in again.
+    assert_eq!(code(&leave(&mut relay, START, 7, 1)), "ok");
 }
 
 #[test]
