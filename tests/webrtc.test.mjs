@@ -1,5 +1,5 @@
 // Data channels between pages, with nothing but beacons: `rendezvous-beacon/webrtc` in real Chromium, each page in a
-// browser and a profile of its own, against the native program.
+// browser and a profile of its own, against the native program; what a newcomer does first, against both hosts.
 //
 // Where a test has to come between two pages, as somebody on the way could, signals go through this process.
 
@@ -17,7 +17,7 @@ import { chromium } from "playwright-core";
 import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs";
 import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
-import { NATIVE } from "./hosts.mjs";
+import { HOSTS, NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
@@ -322,25 +322,33 @@ describe("with beacons and nothing else", () => {
     await closeAll(ann, bob);
   });
 
-  test("the first lines of README.md are all that it takes", async () => {
-    const files = ["README.md", "client/README.md"].map((name) => readFile(join(ROOT, name), "utf8"));
-    const [lines, same] = (await Promise.all(files)).map((readme) => /^```ts\n(.*?)^```$/ms.exec(readme)[1]);
-    assert.equal(lines, same);
-    assert.equal(lines.trimEnd().split("\n").length, 10);
-    const { code } = await transform(lines.replace("https://beacon.example", beacon.url), { loader: "ts" });
-    const said = [];
-    const visitors = await Promise.all(
-      browsers.map(async (browser, at) => {
-        const page = await openBlank(browser);
-        page.on("console", (message) => said.push([at, message.text()]));
-        await page.addScriptTag({ type: "module", content: code });
-        return page;
-      }),
-    );
-    await eventually(() => said.length, (count) => count === 2, PATIENCE_MS);
-    assert.deepEqual(said.sort(), [[0, "hello"], [1, "hello"]]);
-    await Promise.all(visitors.map((page) => page.close()));
-  });
+  for (const host of HOSTS) {
+    test(`the first lines of README.md are all that it takes, with ${host.name}`, async () => {
+      const files = ["README.md", "client/README.md"].map((name) => readFile(join(ROOT, name), "utf8"));
+      const [lines, same] = (await Promise.all(files)).map((readme) => /^```ts\n(.*?)^```$/ms.exec(readme)[1]);
+      assert.equal(lines, same);
+      assert.equal(lines.trimEnd().split("\n").length, 10);
+      // As it is delivered, but that the list of a moment ago may not be served.
+      const delivered = await host.start({ vars: { PEERS_MAX_AGE_SECONDS: "0" } });
+      try {
+        const { code } = await transform(lines.replace("https://beacon.example", delivered.url), { loader: "ts" });
+        const said = [];
+        const visitors = await Promise.all(
+          browsers.map(async (browser, at) => {
+            const page = await openBlank(browser);
+            page.on("console", (message) => said.push([at, message.text()]));
+            await page.addScriptTag({ type: "module", content: code });
+            return page;
+          }),
+        );
+        await eventually(() => said.length, (count) => count === 2, PATIENCE_MS);
+        assert.deepEqual(said.sort(), [[0, "hello"], [1, "hello"]]);
+        await Promise.all(visitors.map((page) => page.close()));
+      } finally {
+        await delivered.stop();
+      }
+    });
+  }
 
   test("through a second beacon, when the first is killed while they call", async (t) => {
     const community = newCommunity();
