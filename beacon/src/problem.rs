@@ -177,7 +177,9 @@ impl Problem {
                 "this beacon shows who is present to peers alone: open a WebSocket, announce, and bind it".to_owned()
             }
             Self::LiveFull(full) => format!("{full}; GET /peers has the list meanwhile"),
-            Self::NotFound => "there are POST /announce, POST /leave, GET /peers, GET /healthz and GET /".to_owned(),
+            Self::NotFound => {
+                "there are POST /announce, POST /leave, GET /peers, GET /live, GET /healthz and GET /".to_owned()
+            }
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::HostMissing => "a request names one host".to_owned(),
             Self::HostUnknown => {

@@ -165,7 +165,7 @@ fn the_relay_and_its_secret_go_together_and_the_secret_is_not_printed() {
         (&[urls][..], "TURN_SECRET is \"\""),
         (&[("TURN_SECRET", "north west south east")], "TURN_URLS is \"\""),
         (&[urls, ("TURN_SECRET", "north")], "TURN_SECRET is \"not shown\""),
-        (&[urls, ("TURN_SECRET", "north west south east")], "It must be empty unless COMMUNITIES names communities"),
+        (&[urls, ("TURN_SECRET", "north west south east")], "it must be empty unless COMMUNITIES names communities"),
     ] {
         let error = refused("", variables);
         assert!(error.contains(named) && !error.contains("north"), "{error}");
