@@ -17,7 +17,7 @@ use slab::Slab;
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Request, Response};
 
-use crate::environment::Failure;
+use crate::environment::{Failure, millis};
 use crate::isolate::with_known_edge;
 use crate::runtime::{self, Relay};
 use crate::{journal, respond};
@@ -67,7 +67,7 @@ pub(crate) fn serve(
         if is_socket {
             return runtime::serve_socket(opened, take, id, LIVE_SIGNAL_MESSAGE_MAX_BYTES);
         }
-        let patience_ms = u32::try_from(saturating_millis(LIVE_ACK_TIMEOUT)).unwrap_or(u32::MAX);
+        let patience_ms = millis(saturating_millis(LIVE_ACK_TIMEOUT));
         runtime::serve_stream(
             opened,
             take,

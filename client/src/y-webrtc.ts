@@ -36,8 +36,9 @@ const SILENT = { send() {} };
  * Keeps a provider connected to the peers of `rendezvous`, up to its `maxConns`: all of the community that are there, so a
  * community stands for a room. The provider is made with `signaling: []`.
  *
- * @returns Ends that, and closes the connections: to be called before the provider is destroyed. Rejects with a TypeError if the provider has a password: y-webrtc hides
- *   its signals with it, which these are not; `trustedKeys`, or `accept`, says who may be here.
+ * @returns Ends that, and closes the connections: to be called before the provider is destroyed. Rejects with a TypeError
+ *   if the provider has a password: y-webrtc hides its signals with it, which these are not; `trustedKeys`, or `accept`,
+ *   says who may be here.
  */
 export async function connectProvider(
   rendezvous: Rendezvous,

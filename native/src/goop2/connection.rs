@@ -6,8 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::channel::{Channel, Sender};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES;
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_service::answer::Answer;
@@ -15,14 +14,12 @@ use rendezvous_service::goop2::{GuestConnection, GuestOutput, GuestPushed, OpenG
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::problem::internal;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::unix_now;
 use crate::event_loop::EventLoop;
 use crate::goop2::rooms::GuestMail;
-use crate::live::{CLOSE_TIMEOUT, Counted, WRITE_TIMEOUT, close};
+use crate::live::{CLOSE_TIMEOUT, Counted, Socket, WRITE_TIMEOUT, body_of, close, socket_of};
 
 /// What waits for a connection that is writing. Each is what all are sent at once, shared with all other connections.
 const WAITING: usize = 16;
@@ -85,12 +82,7 @@ impl GuestTask {
     pub(crate) async fn serve_socket(mut self, upgrade: OnUpgrade, guard: impl Sized) {
         // A client that is gone before the answer has reached it.
         let Ok(upgraded) = upgrade.await else { return };
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(GUEST_BODY_MAX_BYTES))
-            .max_frame_size(Some(GUEST_BODY_MAX_BYTES))
-            .read_buffer_size(GUEST_BODY_MAX_BYTES)
-            .write_buffer_size(0);
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let mut socket = socket_of(upgraded, GUEST_BODY_MAX_BYTES, GUEST_BODY_MAX_BYTES).await;
         let end = self.run_socket(&mut socket).await;
         let connection = &self.connection;
         self.event_loop.shared.with_edge(self.edge, |edge| edge.close_guest(unix_now(), connection));
@@ -105,7 +97,7 @@ impl GuestTask {
     }
 
     /// Returns with what the socket is to be closed, unless it has ended by itself.
-    async fn run_socket(&mut self, socket: &mut WebSocketStream<TokioIo<Upgraded>>) -> Option<(u16, &'static str)> {
+    async fn run_socket(&mut self, socket: &mut Socket) -> Option<(u16, &'static str)> {
         loop {
             while let Some(output) = self.connection.next_output() {
                 let message = match output {
@@ -154,12 +146,7 @@ impl GuestTask {
 
     /// Serves an event stream until it ends, and returns its body at once. `guard` is kept until then.
     pub(crate) fn serve_stream(self, guard: impl Sized + 'static) -> Channel<Bytes, Infallible> {
-        let (sender, body) = Channel::new(1);
-        tokio::task::spawn_local(async move {
-            self.run_stream(sender).await;
-            drop(guard);
-        });
-        body
+        body_of(|sender| self.run_stream(sender), guard)
     }
 
     async fn run_stream(mut self, mut sender: Sender<Bytes, Infallible>) {

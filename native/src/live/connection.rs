@@ -154,12 +154,7 @@ impl Live {
     pub(crate) async fn serve_socket(mut self, upgrade: OnUpgrade, guard: impl Sized) {
         // A client that is gone before the answer has reached it.
         let Ok(upgraded) = upgrade.await else { return };
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(LIVE_SIGNAL_MESSAGE_MAX_BYTES))
-            .max_frame_size(Some(LIVE_SIGNAL_MESSAGE_MAX_BYTES))
-            .read_buffer_size(2 * LIVE_CLIENT_MESSAGE_MAX_BYTES)
-            .write_buffer_size(0);
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let mut socket = socket_of(upgraded, LIVE_SIGNAL_MESSAGE_MAX_BYTES, 2 * LIVE_CLIENT_MESSAGE_MAX_BYTES).await;
         let code = self.run_socket(&mut socket).await;
         // What it was to be closed for counts, too, where the client did not let itself be told.
         let untold = std::iter::from_fn(|| self.connection.next_output()).find_map(|output| match output {
@@ -178,7 +173,7 @@ impl Live {
     }
 
     /// Returns the code with which the socket is to be closed, unless it has ended by itself.
-    async fn run_socket(&mut self, socket: &mut WebSocketStream<TokioIo<Upgraded>>) -> Option<CloseCode> {
+    async fn run_socket(&mut self, socket: &mut Socket) -> Option<CloseCode> {
         loop {
             while let Some(output) = self.connection.next_output() {
                 let message = match output {
@@ -241,12 +236,7 @@ impl Live {
 
     /// Serves an event stream until it ends, and returns its body at once. `guard` is kept until then.
     pub(crate) fn serve_stream(self, guard: impl Sized + 'static) -> Channel<Bytes, Infallible> {
-        let (sender, body) = Channel::new(1);
-        tokio::task::spawn_local(async move {
-            self.run_stream(sender).await;
-            drop(guard);
-        });
-        body
+        body_of(|sender| self.run_stream(sender), guard)
     }
 
     async fn run_stream(mut self, mut sender: Sender<Bytes, Infallible>) {
@@ -286,8 +276,35 @@ impl Live {
     }
 }
 
+/// The beacon's end of a WebSocket.
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Makes a WebSocket of a connection. A message of more than `most` bytes is refused before it is whole.
+pub(crate) async fn socket_of(upgraded: Upgraded, most: usize, read_buffer: usize) -> Socket {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
+        .read_buffer_size(read_buffer)
+        .write_buffer_size(0);
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+}
+
+/// Returns the body of an event stream, which a task of its own writes. `guard` is kept until that has ended.
+pub(crate) fn body_of<Run: Future<Output = ()> + 'static>(
+    run: impl FnOnce(Sender<Bytes, Infallible>) -> Run,
+    guard: impl Sized + 'static,
+) -> Channel<Bytes, Infallible> {
+    let (sender, body) = Channel::new(1);
+    let run = run(sender);
+    tokio::task::spawn_local(async move {
+        run.await;
+        drop(guard);
+    });
+    body
+}
+
 /// Says the end, and waits for the client to say so too, reading nothing else.
-pub(crate) async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16, reason: &'static str) {
+pub(crate) async fn close(socket: &mut Socket, code: u16, reason: &'static str) {
     let frame = CloseFrame { code: code.into(), reason: reason.into() };
     if socket.send(Message::Close(Some(frame))).await.is_err() {
         return;

@@ -4,6 +4,8 @@ mod connection;
 mod mailbox;
 mod tasks;
 
-pub(crate) use connection::{CLOSE_TIMEOUT, Counted, Live, NotOpened, WRITE_TIMEOUT, close, handshake, upgrade_of};
+pub(crate) use connection::{
+    CLOSE_TIMEOUT, Counted, Live, NotOpened, Socket, WRITE_TIMEOUT, body_of, close, handshake, socket_of, upgrade_of,
+};
 pub(crate) use mailbox::{LiveMail, Mailbox};
 pub(crate) use tasks::LiveTasks;
