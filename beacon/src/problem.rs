@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
-use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid, ContentId};
+use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid};
 use rendezvous_protocol::mailbox::record::RecordError;
 use rendezvous_protocol::mailbox::refused::Refused as MailboxRefused;
 use rendezvous_protocol::peer_list::Excerpt;
@@ -14,7 +14,6 @@ use rendezvous_protocol::roster::Refused;
 use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::answer::{Answer, Content, Outcome};
 use crate::call::ObjectError;
@@ -287,20 +286,17 @@ impl Problem {
     /// Returns the answer to whoever asks about a mailbox, which has nothing to do with a community's list: RFC 9457, with
     /// what a client needs to know to go on.
     pub(crate) fn answer_about_mailbox(&self, now: UnixMillis) -> Answer {
-        let facts = if let Self::Mailbox(refused) = self { Facts::of(refused) } else { Facts::default() };
-        let fields = MailboxFields {
-            code: self.code(),
-            detail: self.detail(),
-            facts,
-            ok: false,
-            retry_after_ms: self.retry_after().map(saturating_millis),
-            server_time: now,
-            status: self.status(),
-            title: self.title(),
-            kind: "about:blank",
-        };
-        let answer = Answer::new(self.status(), Content::Problem, &fields, None);
-        answer.with_headers(self.headers()).with_outcome(Outcome::Refused(self.code()))
+        let facts = if let Self::Mailbox(refused) = self { facts(refused) } else { String::new() };
+        let (code, detail) = (self.code(), quoted(&self.detail()));
+        let retry_after = self.retry_after().map(|wait| format!(r#""retryAfterMs":{},"#, saturating_millis(wait)));
+        let retry_after = retry_after.unwrap_or_default();
+        let (status, title) = (self.status(), self.title());
+        // As text at once: a derived serialiser is more code.
+        let body = format!(
+            r#"{{"code":"{code}","detail":{detail},{facts}"ok":false,{retry_after}"serverTime":{now},"status":{status},"title":"{title}","type":"about:blank"}}"#
+        );
+        let answer = Answer { status, content: Content::Problem, ..Answer::of_json(body) };
+        answer.with_headers(self.headers()).with_outcome(Outcome::Refused(code))
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
@@ -402,74 +398,23 @@ const fn mailbox_status(refused: &MailboxRefused) -> u16 {
     }
 }
 
-/// The answer to whoever asks about a mailbox and is refused.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MailboxFields<'a> {
-    code: &'static str,
-    detail: String,
-    #[serde(flatten)]
-    facts: Facts<'a>,
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
-    server_time: UnixMillis,
-    status: u16,
-    title: &'static str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-}
-
-/// What a client needs to know of a refusal to go on.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Facts<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_id: Option<&'a ContentId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    day: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    difficulty: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<&'a [u64]>,
-    /// The record that stands, in its normal form.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot: Option<&'a PublicKey>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    standing: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    through: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unacknowledged: Option<usize>,
-}
-
-impl<'a> Facts<'a> {
-    fn of(refused: &'a MailboxRefused) -> Self {
-        let none = Self::default();
-        match refused {
-            MailboxRefused::StaleRevision { standing, record } => {
-                let record = record.as_deref().and_then(|record| serde_json::from_str(record).ok());
-                Self { standing: Some(*standing), record, ..none }
-            }
-            MailboxRefused::SlotStruckOff { key } => Self { slot: Some(key), ..none },
-            MailboxRefused::ProofRequired { difficulty, day } => {
-                Self { difficulty: Some(*difficulty), day: Some(*day), ..none }
-            }
-            MailboxRefused::UnacknowledgedLimit { unacknowledged, limit, through, missing } => Self {
-                unacknowledged: Some(*unacknowledged),
-                limit: Some(*limit),
-                through: Some(*through),
-                missing: Some(missing),
-                ..none
-            },
-            MailboxRefused::SequenceTaken { content_id } => Self { content_id: Some(content_id), ..none },
-            MailboxRefused::TooManyMissing { limit } => Self { limit: Some(*limit), ..none },
-            _ => none,
+/// Writes what a client needs to know of a refusal to go on: fields, each with a comma behind it.
+fn facts(refused: &MailboxRefused) -> String {
+    match refused {
+        MailboxRefused::StaleRevision { standing, record } => {
+            // In its normal form, which is JSON.
+            let record = record.as_ref().map(|record| format!(r#""record":{record},"#)).unwrap_or_default();
+            format!(r#""standing":{standing},{record}"#)
         }
+        MailboxRefused::SlotStruckOff { key } => format!(r#""slot":"{key}","#),
+        MailboxRefused::ProofRequired { difficulty, day } => format!(r#""difficulty":{difficulty},"day":{day},"#),
+        MailboxRefused::UnacknowledgedLimit { unacknowledged, limit, through, missing } => {
+            let missing = missing.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+            format!(r#""unacknowledged":{unacknowledged},"limit":{limit},"through":{through},"missing":[{missing}],"#)
+        }
+        MailboxRefused::SequenceTaken { content_id } => format!(r#""contentId":"{content_id}","#),
+        MailboxRefused::TooManyMissing { limit } => format!(r#""limit":{limit},"#),
+        _ => String::new(),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use rendezvous_protocol::base64;
+use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::LIVE_SILENCE;
@@ -20,7 +21,6 @@ use rendezvous_protocol::mailbox::state::{Listener, Mailbox};
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::time::UnixMillis;
-use serde::Serialize;
 
 use crate::call::CallError;
 use crate::live::ConnectionId;
@@ -78,16 +78,8 @@ pub enum News {
     Close(CloseCode),
 }
 
-#[derive(Serialize)]
-struct ErrorEvent<'a> {
-    event: &'static str,
-    code: &'a str,
-    detail: String,
-}
-
-fn error_event(code: &str, detail: String) -> String {
-    // Texts can always be written.
-    serde_json::to_string(&ErrorEvent { event: "error", code, detail }).unwrap_or_default()
+fn error_event(code: &str, detail: &str) -> String {
+    format!(r#"{{"event":"error","code":"{code}","detail":{}}}"#, quoted(detail))
 }
 
 /// Says what the host is to do next for a connection.
@@ -171,12 +163,12 @@ impl ListenerConnection {
         if text == PING {
             self.outputs.push_back(ListenerOutput::Text(PONG.to_owned()));
         } else if self.has_said {
-            self.fail(Code::Malformed.as_str(), "who listens says nothing more than ping".to_owned());
+            self.fail(Code::Malformed.as_str(), "who listens says nothing more than ping");
         } else {
             self.has_said = true;
             match self.read(now, text) {
                 Ok(verify) => self.outputs.push_back(ListenerOutput::Verify(verify)),
-                Err(error) => self.fail(error.code(), error.to_string()),
+                Err(error) => self.fail(error.code(), &error.to_string()),
             }
         }
     }
@@ -205,7 +197,7 @@ impl ListenerConnection {
         }
         match unverified.accept(holds) {
             Ok(verified) => self.outputs.push_back(ListenerOutput::Listen(ListenCall(Box::new(verified)))),
-            Err(error) => self.fail(error.code(), error.to_string()),
+            Err(error) => self.fail(error.code(), &error.to_string()),
         }
     }
 
@@ -262,7 +254,7 @@ impl ListenerConnection {
         is_taken
     }
 
-    fn fail(&mut self, code: &str, detail: String) {
+    fn fail(&mut self, code: &str, detail: &str) {
         self.outputs.push_back(ListenerOutput::Text(error_event(code, detail)));
         self.close(CloseCode::KeyRefused);
     }
@@ -371,7 +363,7 @@ impl Listeners {
 }
 
 fn refusal(refused: &Refused) -> News {
-    News::Text(error_event(refused.code(), refused.to_string()))
+    News::Text(error_event(refused.code(), &refused.to_string()))
 }
 
 fn pending(mailbox: &Mailbox) -> String {

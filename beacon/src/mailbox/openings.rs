@@ -112,7 +112,7 @@ impl Openings {
         }
         let gone: Vec<_> =
             self.places.iter().filter(|(_, place)| !place.counts(now)).map(|(address, _)| *address).collect();
-        gone.iter().for_each(|address| drop(self.places.remove(address)));
+        self.places.retain(|_, place| place.counts(now));
         let mut changes: Vec<_> = gone.into_iter().map(|address| (address, None)).collect();
         let site = Bytes(network.hashed(&self.secret).site.to_bytes());
         // The place of one that comes back is its own.

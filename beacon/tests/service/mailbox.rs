@@ -636,7 +636,7 @@ fn what_a_mailbox_refuses_says_what_its_sender_has_to_know() {
             body: format!(
                 concat!(
                     r#"{{"code":"UNACKNOWLEDGED_LIMIT","detail":"2 of at most 2 messages wait to be acknowledged","#,
-                    r#""limit":2,"missing":[],"through":0,"unacknowledged":2,"ok":false,"serverTime":{},"#,
+                    r#""unacknowledged":2,"limit":2,"through":0,"missing":[],"ok":false,"serverTime":{},"#,
                     r#""status":429,"title":"Too Many Requests","type":"about:blank"}}"#
                 ),
                 START
