@@ -16,6 +16,8 @@ mod relay;
 mod seal;
 mod sending;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod store;
 
 use std::process::ExitCode;
@@ -29,7 +31,7 @@ use rendezvous_capsule::log::Log;
 use rendezvous_capsule::program;
 
 use crate::command_line::{Arguments, Command, MailboxCommand};
-use crate::commands::contact::ContactCommand;
+use crate::commands::contact::{self as contacts, ContactCommand};
 use crate::commands::{ack, check, close, collect, deposit, invite, open, outbox, policy, readers, shell, show};
 use crate::ending::{Ending, Report};
 use crate::session::Session;
@@ -52,7 +54,10 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Command::Man(arguments) => shell::man(arguments, Arguments::command()),
         Command::Check(check) => check::check(check, &Fetcher::of_program(USER_AGENT)?, timeout(arguments)),
         Command::Mailbox(command) => {
-            let makes = matches!(command, MailboxCommand::Open(_));
+            let makes = |environment: &Environment| match command {
+                MailboxCommand::Open(arguments) => arguments.names_relays(environment),
+                _ => false,
+            };
             with_store(arguments, makes, |session| match command {
                 MailboxCommand::Open(arguments) => open::open(arguments, session),
                 MailboxCommand::Show(arguments) => show::show(arguments, session),
@@ -64,26 +69,33 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
                 MailboxCommand::Close(arguments) => close::close(arguments, session),
             })
         }
-        Command::Invite(command) => with_store(arguments, false, |session| invite::invite(command, session)),
-        Command::Contact(command) => {
-            let makes = matches!(command, ContactCommand::Add(_));
-            with_store(arguments, makes, |session| commands::contact::contact(command, session))
-        }
-        Command::Outbox(command) => with_store(arguments, false, |session| outbox::outbox(command, session)),
+        Command::Invite(command) => with_store(arguments, |_| false, |session| invite::invite(command, session)),
+        Command::Contact(command) => match command {
+            // First the invite: no key is made for one that is none.
+            ContactCommand::Add(add) => {
+                let invite = add.invite()?;
+                with_store(arguments, |_| true, |session| contacts::add(add, &invite, session))
+            }
+            ContactCommand::List(list) => with_store(arguments, |_| false, |session| contacts::list(list, session)),
+            ContactCommand::Remove(remove) => {
+                with_store(arguments, |_| false, |session| contacts::remove(remove, session))
+            }
+        },
+        Command::Outbox(command) => with_store(arguments, |_| false, |session| outbox::outbox(command, session)),
     }
 }
 
-/// Runs a command that works with the store, which is made if it `makes` one.
+/// Runs a command that works with the store, which is made if the command `makes` one.
 fn with_store(
     arguments: &Arguments,
-    makes: bool,
+    makes: impl FnOnce(&Environment) -> bool,
     run: impl FnOnce(&Session<'_>) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
     let Arguments { store, quiet, passphrase_file, .. } = arguments;
     let log = Log::new(*quiet);
     let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file.clone());
     let directory = store::directory(store.as_deref(), &environment)?;
-    let store = if makes {
+    let store = if makes(&environment) {
         let (store, is_new) = Store::open_or_make(directory, &environment, &log)?;
         if is_new {
             log.note(format_args!("made a key in {}: keep a copy of it", store.directory().display()));

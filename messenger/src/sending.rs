@@ -166,8 +166,25 @@ impl<'a> Sending<'a> {
         Ok(settled)
     }
 
+    /// Returns whether the recipient has a message.
+    pub(crate) fn has(&self, message: &Outgoing) -> bool {
+        self.contact.has(message.slot, message.sequence)
+    }
+
+    /// Returns what is known of a message now, or what was written anew in its place.
+    pub(crate) fn follow(&self, message: Outgoing) -> Outgoing {
+        let same = self.outgoing.iter().find(|it| it.content_id == message.content_id);
+        let anew = || self.outgoing.iter().rfind(|it| !self.has(&message) && !self.contact.is_invite(it.slot));
+        same.or_else(anew).cloned().unwrap_or(message)
+    }
+
     /// Writes a message down, numbered and sealed. It has not left yet.
-    pub(crate) fn write(&mut self, from: &PrivateKey, content: Vec<u8>, lifetime: Duration) -> Result<(), Failure> {
+    pub(crate) fn write(
+        &mut self,
+        from: &PrivateKey,
+        content: Vec<u8>,
+        lifetime: Duration,
+    ) -> Result<Outgoing, Failure> {
         if self.outgoing.len() >= OUTBOX_MAX {
             return Err(SendingError::OutboxFull { name: self.name.clone() }.into());
         }
@@ -182,13 +199,13 @@ impl<'a> Sending<'a> {
         content: Vec<u8>,
         waits: bool,
         life: (UnixMillis, UnixMillis),
-    ) -> Result<(), Failure> {
+    ) -> Result<Outgoing, Failure> {
         let outgoing = self.contact.write(&self.name, from, content, waits, life)?;
         // In this order: a number that stands in the outbox is used, whether or not it stands here too.
         self.session.store.set_outgoing(&outgoing.file(), &outgoing)?;
         self.save_contact()?;
-        self.outgoing.push(outgoing);
-        Ok(())
+        self.outgoing.push(outgoing.clone());
+        Ok(outgoing)
     }
 
     /// Leaves what waits at relays, as far as they take it.

@@ -90,7 +90,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
 #[derive(Debug)]
 pub(crate) struct Store {
     directory: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Returns where the store is: the argument, the variable, or the user's directory for data.
@@ -154,7 +154,16 @@ impl Store {
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        Ok(Self { directory, _lock: file })
+        Ok(Self { directory, lock: file })
+    }
+
+    /// Lets other runs use the store while this one does nothing but wait. What was read before is out of date afterwards.
+    pub(crate) fn unlocked<T>(&self, wait: impl FnOnce() -> T) -> Result<T, StoreError> {
+        let unusable = |error| StoreError::Unusable { path: self.directory.join(LOCK), error };
+        self.lock.unlock().map_err(unusable)?;
+        let waited = wait();
+        self.lock.lock().map_err(unusable)?;
+        Ok(waited)
     }
 
     /// Returns its directory.

@@ -139,10 +139,11 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
             session.log.note(format_args!("{failure}: trying again in {}", text::duration(every)));
         }
         run.flush();
-        if run.tally.is_stopped || run.wait(every) {
+        if run.tally.is_stopped || session.store.unlocked(|| run.wait(every))? {
             run.tally.is_stopped = true;
             break;
         }
+        run.mailbox = session.mailbox()?;
     }
     let Run { text, tally: Tally { new, left, is_stopped }, .. } = run;
     let ending = match (is_stopped, left) {
@@ -355,10 +356,16 @@ pub(super) fn acknowledge(
     for origin in &mailbox.relays {
         let relay = session.relay(origin)?;
         for acks in acks.chunks(ACKS_MAX) {
-            if let Err(error) = relay.acknowledge(address, acks) {
+            // The first that is refused keeps those after it from being looked at.
+            let told = match relay.acknowledge(address, acks) {
+                Err(RelayError::Refused { .. }) if acks.len() > 1 => {
+                    acks.iter().map(|ack| relay.acknowledge(address, std::slice::from_ref(ack))).collect()
+                }
+                told => vec![told],
+            };
+            for error in told.into_iter().filter_map(Result::err) {
                 session.log.note(format_args!("not acknowledged: {error}"));
                 problems.push(error);
-                break;
             }
         }
     }

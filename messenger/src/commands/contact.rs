@@ -127,31 +127,30 @@ enum ContactFailure {
 
 impl Cause for ContactFailure {}
 
-/// Runs the command.
-pub(crate) fn contact(command: &ContactCommand, session: &Session<'_>) -> Result<Report, Failure> {
-    match command {
-        ContactCommand::Add(arguments) => add(arguments, session),
-        ContactCommand::List(arguments) => list(arguments, session),
-        ContactCommand::Remove(arguments) => remove(arguments, session),
+impl AddArguments {
+    /// Reads the invite.
+    pub(crate) fn invite(&self) -> Result<Invite, Failure> {
+        let file = &self.file;
+        if file.to_string_lossy().starts_with(INVITE_SCHEME) {
+            return Err(ContactFailure::InviteAsArgument.into());
+        }
+        let bytes = read_file(file, 2 * INVITE_MAX_CHARS);
+        let bytes = bytes.map_err(|error| ContactFailure::Read { path: file.clone(), error })?;
+        let text = str::from_utf8(&bytes).map_err(|_| ContactFailure::Invite(InviteError::Scheme))?;
+        Ok(Invite::parse(text).map_err(ContactFailure::Invite)?)
     }
 }
 
-fn add(arguments: &AddArguments, session: &Session<'_>) -> Result<Report, Failure> {
-    let AddArguments { name, file, json } = arguments;
-    if file.to_string_lossy().starts_with(INVITE_SCHEME) {
-        return Err(ContactFailure::InviteAsArgument.into());
-    }
+/// Runs `contact add`.
+pub(crate) fn add(arguments: &AddArguments, invite: &Invite, session: &Session<'_>) -> Result<Report, Failure> {
+    let AddArguments { name, json, .. } = arguments;
     if session.store.contact::<Contact>(name)?.is_some() {
         return Err(ContactFailure::Exists { name: name.clone() }.into());
     }
-    let bytes = read_file(file, 2 * INVITE_MAX_CHARS);
-    let bytes = bytes.map_err(|error| ContactFailure::Read { path: file.clone(), error })?;
-    let text = str::from_utf8(&bytes).map_err(|_| ContactFailure::Invite(InviteError::Scheme))?;
-    let invite = Invite::parse(text).map_err(ContactFailure::Invite)?;
     if invite.owner() == session.owner_key()?.public_key() {
         return Err(ContactFailure::Own.into());
     }
-    let contact = Contact::new(&invite, random()?);
+    let contact = Contact::new(invite, random()?);
     session.store.set_contact(name, &contact)?;
     let value = json!({ "ok": true, "name": name, "mailbox": contact.mailbox(), "relays": contact.relays() });
     let mailbox = contact.mailbox();
@@ -159,7 +158,8 @@ fn add(arguments: &AddArguments, session: &Session<'_>) -> Result<Report, Failur
     Ok(Report::done(*json, &value, format!("{text}\nWrite: rendezvous mailbox deposit {name} FILE\n")))
 }
 
-fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<Report, Failure> {
+/// Runs `contact list`.
+pub(crate) fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let (mut rows, mut values): (Vec<Vec<String>>, Vec<Value>) = (Vec::new(), Vec::new());
     for name in session.store.contacts()? {
         let Some(contact) = session.store.contact::<Contact>(&name)? else { continue };
@@ -172,7 +172,8 @@ fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<Report, Fail
     Ok(Report::done(arguments.json, &json!({ "ok": true, "contacts": values }), text::table(&rows)))
 }
 
-fn remove(arguments: &RemoveArguments, session: &Session<'_>) -> Result<Report, Failure> {
+/// Runs `contact remove`.
+pub(crate) fn remove(arguments: &RemoveArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let RemoveArguments { name, json } = arguments;
     let waiting = Sending::load(session, name)?.outgoing;
     // The contact last, so that a run that is cut off can be made again.

@@ -12,9 +12,10 @@ use rendezvous_capsule::values::parse_duration;
 use rendezvous_protocol::mailbox::limits::{DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME};
 use serde_json::json;
 
+use crate::contact::Outgoing;
 use crate::ending::{Ending, Report};
 use crate::name::Name;
-use crate::sending::{Sending, Settled};
+use crate::sending::Sending;
 use crate::session::Session;
 
 /// Bytes that are read of a content; what is too long for a message is refused when it is sealed.
@@ -97,47 +98,35 @@ pub(crate) fn deposit(arguments: &DepositArguments, session: &Session<'_>) -> Re
         sending.ask_for_receipts()?;
         sending.settle()?;
     }
-    sending.write(&owner, content, *ttl)?;
-    // The message itself, or what is written anew in its place: the newest.
-    let content_id = |sending: &Sending<'_>| sending.outgoing.last().map(|outgoing| outgoing.content_id);
+    let mut message = sending.write(&owner, content, *ttl)?;
     sending.deliver(&owner)?;
-    let mut id = content_id(&sending);
-    let is_read = if let Some(wait) = wait {
+    sending.settle()?;
+    if let Some(wait) = wait {
         let begun = Instant::now();
         loop {
             sending.ask_for_receipts()?;
-            let Settled { read, ended } = sending.settle()?;
-            let is_it = |outgoing: &crate::contact::Outgoing| Some(outgoing.content_id) == id;
-            let is_read = read.iter().any(is_it);
+            sending.settle()?;
+            message = sending.follow(message);
             let left = wait.saturating_sub(begun.elapsed());
-            if is_read || ended.iter().any(is_it) || left.is_zero() {
-                break is_read;
+            if sending.has(&message) || message.expires_at <= session.now()? || left.is_zero() {
+                break;
             }
-            std::thread::sleep(ASK_EVERY.min(left));
+            session.store.unlocked(|| std::thread::sleep(ASK_EVERY.min(left)))?;
+            sending = Sending::load(session, name)?;
             sending.deliver(&owner)?;
-            id = id.filter(|id| sending.outgoing.iter().any(|it| it.content_id == *id)).or(content_id(&sending));
         }
-    } else {
-        // A relay may have said at once that the recipient has it.
-        let Settled { read, .. } = sending.settle()?;
-        read.iter().any(|outgoing| Some(outgoing.content_id) == id)
-    };
-    let outgoing = sending.outgoing.iter().find(|outgoing| Some(outgoing.content_id) == id);
-    let relays = outgoing.map(|outgoing| outgoing.taken.clone()).unwrap_or_default();
-    let problem = outgoing.and_then(|outgoing| outgoing.problem.clone());
-    let ends_at = outgoing.map(|outgoing| outgoing.expires_at);
-    let is_taken = is_read || !relays.is_empty();
+    }
+    let message = sending.follow(message);
+    let is_read = sending.has(&message);
+    let Outgoing { content_id, expires_at, taken, problem, .. } = message;
+    let is_taken = is_read || !taken.is_empty();
     let value = json!({
-        "ok": true, "contact": name, "contentId": id, "taken": is_taken, "read": is_read, "relays": relays,
-        "problem": problem, "endsAt": ends_at,
+        "ok": true, "contact": name, "contentId": content_id, "taken": is_taken, "read": is_read, "relays": taken,
+        "problem": problem, "endsAt": expires_at,
     });
     let text = match (is_read, is_taken) {
         (true, _) => format!("{name} has it\n"),
-        (_, true) => format!(
-            "left at {}{}\n",
-            relays.join(" "),
-            ends_at.map(|end| format!(", until {}", text::date(end))).unwrap_or_default()
-        ),
+        (_, true) => format!("left at {}, until {}\n", taken.join(" "), text::date(expires_at)),
         _ => format!("it waits in the outbox: {}\n", explain(problem.as_deref())),
     };
     let is_done = if wait.is_some() { is_read } else { is_taken };

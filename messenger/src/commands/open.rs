@@ -1,7 +1,7 @@
 //! `rendezvous mailbox open`: makes the own mailbox, and has relays hold it.
 
 use clap::Args;
-use rendezvous_capsule::environment::RELAYS;
+use rendezvous_capsule::environment::{Environment, RELAYS};
 use rendezvous_capsule::failure::{Cause, Exit, Failure};
 use rendezvous_capsule::text;
 use rendezvous_protocol::mailbox::bytes::Address;
@@ -39,6 +39,13 @@ pub(crate) struct OpenArguments {
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl OpenArguments {
+    /// Whether a relay is named, here or in the variable: without one no key is made for a mailbox.
+    pub(crate) fn names_relays(&self, environment: &Environment) -> bool {
+        !self.relay.is_empty() || environment.value(RELAYS).is_some()
+    }
 }
 
 /// Why no mailbox is opened.

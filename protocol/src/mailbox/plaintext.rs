@@ -3,7 +3,6 @@
 //! The relay sees a slot key and no more. Who writes stands here, under the seal, together with the place for which it was
 //! written: whoever receives a message cannot pass it on as if it had been written to somebody else.
 
-use super::bytes::Address;
 use super::sealed::{Place, SealedError, Suite};
 use crate::key::{PrivateKey, PublicKey};
 
@@ -117,11 +116,6 @@ impl Opened {
         }
         from.verify(&[DOMAIN, head, content].concat(), signature).map_err(|_| SealedError::Signature)?;
         Ok(Self { from, written: Written { introduces, content: written.to_vec() } })
-    }
-
-    /// Returns the mailbox of whoever wrote it.
-    pub fn mailbox_of_sender(&self) -> Address {
-        Address::of(&self.from)
     }
 }
 
