@@ -235,6 +235,7 @@ fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
 
 /// Reads the body, keeping at most so many bytes.
 async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestError> {
+    let most_read = most.saturating_mul(2).max(BODY_MAX_READ_BYTES);
     let read = async {
         let (mut kept, mut length) = (Vec::new(), 0_usize);
         while let Some(frame) = body.frame().await {
@@ -243,7 +244,7 @@ async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestEr
             length = length.saturating_add(data.len());
             if length <= most {
                 kept.extend_from_slice(data);
-            } else if length > BODY_MAX_READ_BYTES {
+            } else if length > most_read {
                 // A client that is still sending when the answer comes sees a broken connection, not the answer. So what
                 // is somewhat too long is read to its end.
                 break;

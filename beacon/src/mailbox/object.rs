@@ -174,7 +174,8 @@ impl Object {
                 (Some(name), salt)
             }
         };
-        if !is_stored && !(rows.is_empty() && found.messages.is_empty()) {
+        let has_more = !rows.is_empty() || !found.messages.is_empty();
+        if has_more && !is_stored {
             return Err(unreadable(OBJECT, &"there are other rows, and not this one"));
         }
         let Some(name) = name.or(stored) else { return Ok(None) };

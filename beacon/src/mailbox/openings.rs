@@ -146,3 +146,111 @@ fn row(place: &Place) -> String {
     // Texts and numbers can always be written.
     serde_json::to_string(place).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use rendezvous_protocol::key::PublicKey;
+    use rendezvous_protocol::network::Client;
+
+    use super::*;
+
+    const SECRET: Secret = Secret::from_bytes([1; 16]);
+    const START: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
+
+    #[derive(Clone, Debug)]
+    enum Deed {
+        Take { owner: u8, site: u8 },
+        Free { owner: u8 },
+        Wait { hours: u64 },
+    }
+
+    fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+        let deed = prop_oneof![
+            6 => (0_u8..30, 0_u8..3).prop_map(|(owner, site)| Deed::Take { owner, site }),
+            2 => (0_u8..30).prop_map(|owner| Deed::Free { owner }),
+            2 => prop_oneof![0_u64..30, 2_000_u64..2_400].prop_map(|hours| Deed::Wait { hours }),
+        ];
+        prop::collection::vec(deed, 1..120)
+    }
+
+    fn address(owner: u8) -> Address {
+        Address::of(&PublicKey::from_bytes([owner; 32]))
+    }
+
+    proptest! {
+        #[test]
+        fn there_are_never_more_places_than_there_may_be_nor_a_site_with_more_than_its_own_in_a_day(
+            deeds in deeds(),
+            most in 1_u32..25,
+        ) {
+            let mut openings = Openings { secret: SECRET, places: BTreeMap::new() };
+            let mut rows: BTreeMap<String, String> = BTreeMap::new();
+            // Who has a place and until when, and from where and when each was opened last.
+            let mut held: BTreeMap<u8, UnixMillis> = BTreeMap::new();
+            let mut opened: BTreeMap<u8, (u8, UnixMillis)> = BTreeMap::new();
+            let mut now = START;
+            for deed in deeds {
+                let (call, owner, site) = match deed {
+                    Deed::Wait { hours } => {
+                        now = now.after(Duration::from_secs(hours * 3_600));
+                        continue;
+                    }
+                    Deed::Take { owner, site } => {
+                        let address_of_site = Some([10, site, 0, 1].into());
+                        let network = Client { address: address_of_site, autonomous_system: None }.hand_over();
+                        (OpeningsCall::Take { address: address(owner), network }, owner, Some(site))
+                    }
+                    Deed::Free { owner } => (OpeningsCall::Free { address: address(owner) }, owner, None),
+                };
+                let (outcome, changes) = openings.handle(now, call, most);
+                for (address, row) in changes {
+                    match row {
+                        Some(row) => drop(rows.insert(address.to_string(), row)),
+                        None => drop(rows.remove(&address.to_string())),
+                    }
+                }
+                let restored = Openings::restore(SECRET, rows.clone()).unwrap();
+                prop_assert_eq!(&restored.places, &openings.places, "the rows are what is known");
+
+                let has_place = held.get(&owner).is_some_and(|until| now < *until);
+                match (site, outcome) {
+                    (None, outcome) => {
+                        prop_assert!(outcome.is_ok());
+                        held.remove(&owner);
+                    }
+                    (Some(site), Ok(())) => {
+                        let until = now.after(PLACE_LASTS);
+                        if !has_place {
+                            opened.insert(owner, (site, now));
+                        }
+                        if !has_place || held.get(&owner).is_some_and(|held| until.since(*held) >= RENEW_AFTER) {
+                            held.insert(owner, until);
+                        }
+                    }
+                    (Some(site), Err(problem)) => {
+                        prop_assert!(!has_place, "whoever has a place keeps it");
+                        let places = held.iter().filter(|(other, until)| **other != owner && now < **until).count();
+                        let is_of_today = |(other, (_, at)): &(&u8, &(u8, UnixMillis))| **other != owner && now < at.after(DAY);
+                        let of_today: Vec<_> = opened.iter().filter(is_of_today).map(|(_, (of, _))| *of).collect();
+                        let of_site = of_today.iter().filter(|of| **of == site).count();
+                        match problem {
+                            Problem::TooManyOpenings { retry_after } => {
+                                prop_assert!(of_site >= PER_SITE_AND_DAY && !retry_after.is_zero());
+                            }
+                            _ => prop_assert!(places + of_today.len() >= most as usize),
+                        }
+                    }
+                }
+                let places = held.values().filter(|until| now < **until).count();
+                prop_assert!(places <= most as usize && openings.places.len() <= most as usize);
+                for site in 0..3 {
+                    let of_site = opened.values().filter(|(of, at)| *of == site && now < at.after(DAY));
+                    prop_assert!(of_site.count() <= PER_SITE_AND_DAY);
+                }
+            }
+        }
+    }
+}

@@ -244,6 +244,19 @@ fn what_cannot_be_written_is_not_said_to_be_taken_in() {
 }
 
 #[test]
+fn a_body_is_as_long_as_a_message_may_be_and_one_that_is_longer_is_answered() {
+    let state = tempfile::tempdir().unwrap();
+    let beacon = start(state.path());
+    let mut client = beacon.connect();
+    for (length, expected) in
+        [(262_144, (400, "MALFORMED")), (262_145, (413, "BODY_TOO_LARGE")), (500_000, (413, "BODY_TOO_LARGE"))]
+    {
+        let answer = client.request("POST", &path("/messages"), &[], &" ".repeat(length));
+        assert_eq!(answer.problem(), (expected.0, expected.1.to_owned()), "{length}");
+    }
+}
+
+#[test]
 fn what_the_database_of_mail_looks_like_is_pinned() {
     let state = tempfile::tempdir().unwrap();
     let beacon = start(state.path());
