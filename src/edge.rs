@@ -108,8 +108,8 @@ impl Host {
                     }
                 })
             }
-            // This edge is not one with guests.
-            Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
+            // This edge is not one with guests, nor with mailboxes.
+            Step::Guest(_) | Step::Mailbox(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

@@ -23,7 +23,7 @@ use super::limits::{
 };
 use super::prekeys::{Claimed, Pool};
 use super::proof::{Proof, day_of};
-use super::record::{Ack, Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, SlotQuestion};
+use super::record::{Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, SlotQuestion};
 use super::refused::Refused;
 use super::row::{self, ClosedRow, Lease, Message, OpenRow, SlotRow};
 use super::window::Window;
@@ -164,6 +164,15 @@ pub struct Collected {
     pub one_time_keys: usize,
     /// The policy's revision.
     pub policy_revision: u64,
+}
+
+/// Says to whom the news of a mailbox are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The owner or a reader, who is told what waits.
+    Reader,
+    /// A slot, which is told what was acknowledged.
+    Slot,
 }
 
 /// Holds what a sender may know of its slot.
@@ -354,6 +363,14 @@ impl Open {
     fn requests(&self) -> impl Iterator<Item = (u64, &Message)> {
         let requests = self.messages.iter().filter(|(_, message)| self.is_request(message));
         requests.map(|(number, message)| (*number, message))
+    }
+
+    fn pending(&self) -> Pending {
+        Pending {
+            messages: self.messages.len(),
+            bytes: self.messages.values().map(|message| u64::from(message.size)).sum(),
+            requests: self.requests().count(),
+        }
     }
 
     const fn room(&self) -> u64 {
@@ -570,6 +587,38 @@ impl Mailbox {
     /// Returns whether nothing is known of the mailbox: its object may go.
     pub const fn is_absent(&self) -> bool {
         matches!(self.state, State::Absent)
+    }
+
+    /// Counts what waits.
+    pub fn pending(&self) -> Pending {
+        let State::Open(open) = &self.state else { return Pending::default() };
+        open.pending()
+    }
+
+    /// Returns whether this key is told news, and which. A card and a policy count only until they end.
+    pub fn listener(&self, now: UnixMillis, key: &PublicKey) -> Option<Listener> {
+        let State::Open(open) = &self.state else { return None };
+        if open.may_read(now, self.address, key).is_ok() {
+            return Some(Listener::Reader);
+        }
+        open.limit(key, now).map(|_| Listener::Slot)
+    }
+
+    /// Returns the acknowledgement of a slot's that reaches furthest, in its normal form.
+    pub fn receipt(&self, slot: &PublicKey) -> Option<&str> {
+        let State::Open(open) = &self.state else { return None };
+        open.slots.get(slot)?.ack.as_ref().map(|ack| ack.as_json())
+    }
+
+    /// Checks that whoever signed this is told news.
+    ///
+    /// # Errors
+    /// See [`Refused`]; [`Refused::SlotUnknown`] for a key that is neither a reader's nor listed.
+    pub fn listen(&mut self, now: UnixMillis, question: &Verified<Live>) -> Result<Listener, Refused> {
+        self.expire(now);
+        self.check_address(question)?;
+        self.open(now)?;
+        self.listener(now, &question.public_key()).ok_or(Refused::SlotUnknown)
     }
 
     /// Returns when [`Mailbox::expire`] next has something to do.
@@ -887,11 +936,7 @@ impl Mailbox {
             lease_until,
             more,
             refused: open.slots.iter().filter_map(refused).collect(),
-            pending: Pending {
-                messages: open.messages.len(),
-                bytes: open.messages.values().map(|message| u64::from(message.size)).sum(),
-                requests: open.requests().count(),
-            },
+            pending: open.pending(),
             one_time_keys: open.prekeys.as_ref().map_or(0, Pool::len),
             policy_revision: open.policy.payload().revision,
         })
