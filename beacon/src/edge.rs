@@ -46,7 +46,7 @@ use crate::problem::{Problem, internal};
 use crate::query::{matches, parameter, path_and_query, prefers_json, secure_origin};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
-use crate::turn::{self, Issuer};
+use crate::turn::{self, Issuer, Place};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -534,7 +534,10 @@ impl Edge {
         let opened = Opened {
             kind,
             address: path.address,
-            site: path.site.unwrap_or(path.network),
+            place: Place {
+                provider: client.hand_over().hashed(&self.secret).provider,
+                site: path.site.unwrap_or(path.network),
+            },
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,

@@ -26,7 +26,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
 use crate::live::call::{LiveCall, Pushed, SignalCall};
-use crate::turn::{IceServers, Issuer, TURN_LIFETIME};
+use crate::turn::{IceServers, Issuer, Place, TURN_LIFETIME};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub(crate) struct Opened {
     pub(crate) community: Community,
     /// Where the client's address is remembered if it has to be refused.
     pub(crate) address: NetworkHash,
-    /// Whose credentials for the relay these are counted as.
-    pub(crate) site: NetworkHash,
+    /// For whom credentials for the relay are counted.
+    pub(crate) place: Place,
     /// Whether a page of an origin opens it that is not the community's.
     pub(crate) is_foreign: bool,
     /// The origins that a binding may be for.
@@ -456,7 +456,7 @@ impl Connection {
         {
             return;
         }
-        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, public_key));
+        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.place, public_key));
         self.ice_servers = issued.or_else(|| self.ice_servers.take().filter(|servers| now < servers.ends_at));
     }
 
