@@ -5,6 +5,7 @@
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::mailbox::record::RecordError;
 use rendezvous_protocol::network::{Client, HandedOver};
 use rendezvous_protocol::snapshot::SnapshotError;
 use rendezvous_protocol::ticket::{Purpose, TicketError, VerifiedTicket};
@@ -47,6 +48,9 @@ pub enum CallError {
     /// The ticket is malformed.
     #[error("a ticket handed over was not a ticket: {0}")]
     Ticket(#[from] TicketError),
+    /// A record of a mailbox is malformed.
+    #[error("a record handed over was not a record: {0}")]
+    Record(RecordError),
 }
 
 impl Call {
@@ -110,8 +114,8 @@ pub enum ObjectError {
         /// The status.
         status: u16,
     },
-    /// Its answer is not a list.
-    #[error("a roster could not be written or read: {0}")]
+    /// Its answer is not a list, or its rows are not its own.
+    #[error("what is stored could not be written or read: {0}")]
     Unreadable(String),
 }
 

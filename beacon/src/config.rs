@@ -54,6 +54,30 @@ pub struct Config {
     pub viewers: Viewers,
     /// Credentials for the relay in a day, counted in UTC.
     pub(crate) turn_per_day: u32,
+    /// The doors by which messages come in for those who are not online.
+    pub(crate) doors: SortedSet<MailDoor>,
+    /// Mailboxes that there may be.
+    pub(crate) mailboxes: u32,
+}
+
+/// Names a door by which messages come in for those who are not online.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MailDoor {
+    /// Section 17 of the specification, under `/v1/`.
+    V1,
+}
+
+impl MailDoor {
+    /// Returns the door's name in `DOORS`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::V1].into_iter().find(|door| door.name() == name)
+    }
 }
 
 /// Holds what the operator tells everybody, the password of who is told more, and the relay of peers with the secret that
@@ -107,7 +131,7 @@ pub enum Viewers {
 }
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 32] = [
+pub const VARIABLES: [Variable; 34] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -140,6 +164,8 @@ pub const VARIABLES: [Variable; 32] = [
     Variable::new("TURN_URLS", Kind::List, ""),
     Variable::new("TURN_SECRET", Kind::Secret, ""),
     Variable::new("TURN_PER_DAY", Kind::Number, "1000"),
+    Variable::new("DOORS", Kind::List, "v1"),
+    Variable::new("MAILBOXES", Kind::Number, "1000"),
 ];
 
 const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
@@ -156,6 +182,9 @@ const WITH_RELAYS: &str = "set where the other of TURN_URLS and TURN_SECRET is";
 
 /// The most addresses in `TURN_URLS`.
 const RELAYS_MAX: usize = 8;
+
+/// The most mailboxes: the object that counts them reads a row of each when it wakes up.
+const MAILBOXES_MAX: u64 = 20_000;
 
 /// The most communities that are listed: a reader of the info document may cost each of them a call of its object.
 const LISTED_MAX: usize = 16;
@@ -373,6 +402,8 @@ impl Config {
                 _ => None,
             })?,
             turn_per_day: variables.number("TURN_PER_DAY", 1, 1_000_000)?,
+            doors: variables.list("DOORS", "v1, or nothing for no mailboxes", MailDoor::parse)?.unwrap_or_default(),
+            mailboxes: variables.number("MAILBOXES", 0, MAILBOXES_MAX)?,
         })
     }
 
@@ -611,8 +642,18 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 28);
+        assert_eq!(vars.len(), 30);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
+    }
+
+    #[test]
+    fn a_door_for_messages_is_open_unless_it_is_closed() {
+        for (value, expected) in [(None, &["v1"][..]), (Some("v1, v1"), &["v1"]), (Some(" "), &[])] {
+            let variables: Vec<_> = value.into_iter().map(|value| ("DOORS", value)).collect();
+            let doors = parse(&variables).unwrap().doors;
+            assert_eq!(doors.iter().map(|door| door.name()).collect::<Vec<_>>(), expected, "{value:?}");
+        }
+        assert_eq!(parse(&[]).unwrap().mailboxes, 1_000);
     }
 
     #[test]
@@ -867,6 +908,11 @@ mod tests {
             ("CAPSULES", "https://"),
             ("CAPSULES", "ftp://a.example/peers.json"),
             ("CAPSULE_KEYS", "AAAA"),
+            ("DOORS", "v2"),
+            ("DOORS", "v1,"),
+            ("DOORS", "V1"),
+            ("MAILBOXES", "20001"),
+            ("MAILBOXES", "many"),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!((error.variable, error.value.as_str()), (variable, value));

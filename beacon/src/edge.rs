@@ -35,15 +35,16 @@ use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
-use crate::config::{Config, Viewers};
-use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence, Routed};
+use crate::config::{Config, MailDoor, Viewers};
+use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
+use crate::mailbox::{self, Counted, ListenerConnection, MailboxStep, ReadRecords, Routed, VerifyRecords};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
-use crate::query::{matches, parameter, path_and_query, prefers_json, secure_origin};
+use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 use crate::turn::{self, Issuer, Place};
@@ -110,6 +111,8 @@ pub enum Step {
     OpenLive(Box<OpenLive>),
     /// What a request of goop2's peers needs.
     Guest(Box<GuestStep>),
+    /// What a request about a mailbox needs.
+    Mailbox(Box<MailboxStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -234,20 +237,20 @@ impl Edge {
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
         }
+        if let Some(rest) = path.strip_prefix("/v1/")
+            && self.config.doors.contains(&MailDoor::V1)
+        {
+            return self.take_mail(now, head, rest, self.platform.describes_headers());
+        }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
-            _ if head.method == "OPTIONS" => preflight(),
+            _ if head.method == "OPTIONS" => preflight("GET, POST, OPTIONS"),
             "/announce" if writes => return self.take_ticket(now, head, query, Purpose::Presence),
             "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
-            "/live" if head.method == "GET" && !self.platform.describes_headers() => {
-                let Head { url, address, autonomous_system, .. } = *head;
-                let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
-                let what = Wanting::Live { url, address, autonomous_system };
-                return Step::ReadHeaders(ReadHeaders { what });
-            }
+            "/live" if head.method == "GET" && !self.platform.describes_headers() => return ask_for_live_headers(head),
             "/live" if head.method == "GET" => return self.open_live(now, head, query),
             "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
@@ -447,12 +450,12 @@ impl Edge {
     fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
         let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
         if head.method == "OPTIONS" {
-            return Step::Answer(preflight());
+            return Step::Answer(preflight("GET, POST, OPTIONS"));
         }
         let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
         match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
-            Routed::Answer(answer) => Step::Answer(answer),
-            Routed::Counted(request) => {
+            goop2::Routed::Answer(answer) => Step::Answer(answer),
+            goop2::Routed::Counted(request) => {
                 let client = self.client(head);
                 let path = client.rate_path(&self.secret);
                 let is_opening = request.opens();
@@ -469,6 +472,64 @@ impl Edge {
                 }
             }
         }
+    }
+
+    /// Takes a request that comes by the door for mailboxes. `is_described` says whether its head has every header.
+    fn take_mail(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, is_described: bool) -> Step {
+        if head.method == "OPTIONS" {
+            return Step::Answer(preflight("GET, POST, PUT, OPTIONS"));
+        }
+        let request = match mailbox::route(head.method, rest) {
+            Routed::Counted(request) => request,
+            Routed::Refused(problem) => return Step::Answer(problem.answer_about_mailbox(now)),
+        };
+        let is_live = matches!(request, Counted::Live(_));
+        if is_live && !is_described {
+            return ask_for_live_headers(head);
+        }
+        let client = self.client(head);
+        let path = client.rate_path(&self.secret);
+        let mut taken = self.take_request(now, client).map_err(Problem::RateLimited);
+        if is_live {
+            taken = taken.and_then(|()| self.take_live_opening(now, head, path));
+        }
+        if let Err(problem) = taken {
+            return Step::Answer(problem.answer_about_mailbox(now));
+        }
+        let audiences = self.audiences(head);
+        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address))
+    }
+
+    /// Checks that another connection to a mailbox may be opened.
+    fn take_live_opening(&mut self, now: UnixMillis, head: &Head<'_>, path: RatePath) -> Result<(), Problem> {
+        if let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
+            return Err(Problem::LivePenalty { retry_after });
+        }
+        self.live.openings.take(now, path).map_err(Problem::RateLimited)?;
+        if head.upgrade == Upgrade::WebSocket { Ok(()) } else { Err(Problem::SocketRequired) }
+    }
+
+    /// Takes that a connection to a mailbox has ended, and why.
+    pub fn close_listener(&mut self, now: UnixMillis, connection: &ListenerConnection, code: CloseCode) {
+        if code.is_penalised() {
+            self.live.penalties.add(now, connection.address());
+        }
+    }
+
+    /// Goes on with the body of a request about a mailbox, of at most [`ReadRecords::most`] bytes, or with why there is none.
+    pub fn read_records(&mut self, now: UnixMillis, read: ReadRecords, body: Result<Vec<u8>, RequestError>) -> Step {
+        self.counted(mailbox_step(read.resume(now, body)))
+    }
+
+    /// Goes on with whether all signatures of a request about a mailbox fit.
+    pub fn records_verified(&mut self, now: UnixMillis, verify: VerifyRecords, fit: bool) -> Step {
+        self.counted(mailbox_step(verify.resume(now, fit)))
+    }
+
+    /// Goes on where an object of a mailbox has not answered.
+    pub fn mailbox_failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        self.counted(Step::Answer(Problem::Internal.answer_about_mailbox(now)))
     }
 
     /// Goes on with the body of a guest's message, of at most
@@ -492,8 +553,12 @@ impl Edge {
             Some(_) => Upgrade::Other,
         };
         let (last_event_id, origin, host) = (last_event_id.as_deref(), origin.as_deref(), host.as_deref());
-        let (_, query) = path_and_query(head.url);
-        self.open_live(now, &Head { upgrade, last_event_id, origin, host, ..head }, query)
+        let (path, query) = path_and_query(head.url);
+        let head = Head { upgrade, last_event_id, origin, host, ..head };
+        match path.strip_prefix("/v1/") {
+            Some(rest) => self.take_mail(now, &head, rest, true),
+            None => self.open_live(now, &head, query),
+        }
     }
 
     /// Begins `GET /live`.
@@ -559,11 +624,15 @@ impl Edge {
             return self.config.external_urls.clone();
         }
         if self.platform.routes_by_name()
-            && let Some(origin) = secure_origin(head.url)
+            && let Some(origin) = origin_of(head.url, "https://")
         {
             return vec![origin];
         }
-        let dialled = head.host.and_then(|host| Origin::parse(&format!("http://{host}")));
+        // Where the host gives an absolute URL, `Host` is in it.
+        let dialled = match head.host {
+            Some(host) => Origin::parse(&format!("http://{host}")),
+            None => origin_of(head.url, "http://"),
+        };
         dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
     }
 
@@ -699,8 +768,11 @@ impl ReadHeaders {
     /// not text, as an empty one.
     pub fn resume(self, edge: &mut Edge, now: UnixMillis, header: impl Fn(&str) -> Option<String>) -> Step {
         if let Wanting::Live { url, address, autonomous_system } = &self.what {
-            let step =
-                edge.describe_live(now, Head { url, address: *address, autonomous_system, ..Head::default() }, header);
+            let step = edge.describe_live(
+                now,
+                Head { method: "GET", url, address: *address, autonomous_system, ..Head::default() },
+                header,
+            );
             return edge.counted(step);
         }
         let as_json = prefers_json(&header("Accept").unwrap_or_default());
@@ -1072,15 +1144,26 @@ fn plain(now: UnixMillis, problem: &Problem) -> Answer {
     problem.answer(now, &Excerpt::default())
 }
 
+/// Asks the host for the headers of a request that opens a connection.
+fn ask_for_live_headers(head: &Head<'_>) -> Step {
+    let Head { url, address, autonomous_system, .. } = *head;
+    let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
+    Step::ReadHeaders(ReadHeaders { what: Wanting::Live { url, address, autonomous_system } })
+}
+
+fn mailbox_step(next: Result<MailboxStep, Answer>) -> Step {
+    next.map_or_else(Step::Answer, |step| Step::Mailbox(Box::new(step)))
+}
+
 fn health(now: UnixMillis) -> Answer {
     Answer::ok(&HealthFields { ok: true, version: env!("CARGO_PKG_VERSION"), server_time: now }, None)
 }
 
-fn preflight() -> Answer {
+fn preflight(methods: &str) -> Answer {
     Answer::empty(
         204,
         vec![
-            ("Access-Control-Allow-Methods", "GET, POST, OPTIONS".to_owned()),
+            ("Access-Control-Allow-Methods", methods.to_owned()),
             // Whatever header a page's monitoring adds. The asterisk does not cover Authorization.
             ("Access-Control-Allow-Headers", "*, Authorization".to_owned()),
             ("Access-Control-Max-Age", "86400".to_owned()),

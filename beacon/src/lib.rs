@@ -10,6 +10,7 @@
 //! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
+//! - [`mailbox::Object`] is the one place in the world where a mailbox is.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -26,6 +27,7 @@ pub mod edge;
 pub mod goop2;
 mod info;
 pub mod live;
+pub mod mailbox;
 pub mod note;
 pub mod own_names;
 pub mod platform;

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
+use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid};
+use rendezvous_protocol::mailbox::record::RecordError;
+use rendezvous_protocol::mailbox::refused::Refused as MailboxRefused;
 use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
@@ -17,6 +21,9 @@ use crate::live::{LiveFull, Opening};
 
 /// After this time a connection may have a place.
 const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// After this time there may be room in a mailbox.
+const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The status of an answer with a socket (RFC 6455, section 1.3).
 const SWITCHING_PROTOCOLS: u16 = 101;
@@ -58,6 +65,8 @@ pub(crate) enum Problem {
     RateLimited(RateLimited),
     /// An upgrade that is not the one of this path.
     UpgradeRequired,
+    /// A connection to a mailbox that is not a WebSocket.
+    SocketRequired,
     /// An event stream cannot be bound, and this beacon shows nothing to whoever is not.
     BindRequired,
     LiveFull(LiveFull),
@@ -80,6 +89,26 @@ pub(crate) enum Problem {
     CrossSite,
     /// No password, or another than the operator's.
     PasswordWrong,
+    /// A record of a mailbox that no object is asked about.
+    Record(RecordError),
+    /// What a path names is not a mailbox.
+    Address(AddressInvalid),
+    /// A record about another mailbox than the one in the path.
+    OtherMailbox {
+        /// The mailbox in the record.
+        found: Address,
+    },
+    /// What a mailbox refuses.
+    Mailbox(MailboxRefused),
+    /// A site has opened its mailboxes of a day.
+    TooManyOpenings {
+        retry_after: Duration,
+    },
+    /// There are as many mailboxes as there may be.
+    TooManyMailboxes {
+        most: u32,
+        retry_after: Duration,
+    },
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -87,6 +116,12 @@ pub(crate) enum Problem {
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         Self::Request(error)
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
     }
 }
 
@@ -102,7 +137,7 @@ impl Problem {
             Self::Ticket(error) => error.code(),
             Self::Refused { refused, .. } => refused.code(),
             Self::RateLimited(_) | Self::LivePenalty { .. } => Code::Throttled.as_str(),
-            Self::UpgradeRequired => Code::UpgradeRequired.as_str(),
+            Self::UpgradeRequired | Self::SocketRequired => Code::UpgradeRequired.as_str(),
             Self::BindRequired => Code::BindRequired.as_str(),
             Self::LiveFull(_) => Code::LiveFull.as_str(),
             Self::NotFound => Code::NotFound.as_str(),
@@ -112,6 +147,10 @@ impl Problem {
             // Not codes of the protocol: no client of the beacon ever gets these.
             Self::CrossSite => "CROSS_SITE",
             Self::PasswordWrong => "PASSWORD_WRONG",
+            Self::Record(error) => error.code(),
+            Self::Address(_) | Self::OtherMailbox { .. } => Code::Malformed.as_str(),
+            Self::Mailbox(refused) => refused.code(),
+            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } => Code::Throttled.as_str(),
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -134,10 +173,14 @@ impl Problem {
             Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. }
             | Self::RateLimited(_)
             | Self::LivePenalty { .. } => 429,
-            Self::UpgradeRequired => 426,
+            Self::UpgradeRequired | Self::SocketRequired => 426,
             Self::BindRequired => 403,
             Self::LiveFull(_) => LIVE_FULL,
             Self::MethodNotAllowed { .. } => 405,
+            Self::Record(error) => record_status(error),
+            Self::Address(_) | Self::OtherMailbox { .. } => 400,
+            Self::Mailbox(refused) => mailbox_status(refused),
+            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } => 429,
             Self::Internal => 500,
         }
     }
@@ -151,6 +194,7 @@ impl Problem {
             405 => "Method Not Allowed",
             408 => "Request Timeout",
             409 => "Conflict",
+            410 => "Gone",
             413 => "Content Too Large",
             421 => "Misdirected Request",
             426 => "Upgrade Required",
@@ -173,6 +217,7 @@ impl Problem {
             Self::UpgradeRequired => {
                 "this path takes an upgrade to a WebSocket of version 13, or none for an event stream".to_owned()
             }
+            Self::SocketRequired => "this path takes an upgrade to a WebSocket of version 13".to_owned(),
             Self::BindRequired => {
                 "this beacon shows who is present to peers alone: open a WebSocket, announce, and bind it".to_owned()
             }
@@ -190,6 +235,17 @@ impl Problem {
                 .to_owned(),
             Self::CrossSite => "a page of another site asks: open this address by itself".to_owned(),
             Self::PasswordWrong => "the user admin with the password of ADMIN_PASSWORD may read this".to_owned(),
+            Self::Record(error) => error.to_string(),
+            Self::Address(error) => error.to_string(),
+            Self::OtherMailbox { found } => format!("the record is about the mailbox {found}, not the one in the path"),
+            Self::Mailbox(refused) => refused.to_string(),
+            Self::TooManyOpenings { retry_after } => format!(
+                "too many mailboxes were opened from this network today, the next is opened in {} ms",
+                saturating_millis(*retry_after)
+            ),
+            Self::TooManyMailboxes { most, .. } => {
+                format!("this relay has its {most} mailboxes: open one at another, or ask its operator for a place")
+            }
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }
@@ -200,6 +256,10 @@ impl Problem {
             Self::RateLimited(limited) => Some(limited.retry_after()),
             Self::LivePenalty { retry_after } => Some(*retry_after),
             Self::LiveFull(_) => Some(LIVE_FULL_RETRY_AFTER),
+            Self::Mailbox(MailboxRefused::MailboxFull) => Some(MAILBOX_FULL_RETRY_AFTER),
+            Self::Mailbox(MailboxRefused::TooManyDeposits { retry_after })
+            | Self::TooManyOpenings { retry_after }
+            | Self::TooManyMailboxes { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -219,20 +279,40 @@ impl Problem {
             kind: Some("about:blank"),
             ..self.fields(now)
         };
+        let answer = Answer::new(self.status(), Content::Problem, &fields, Some(peers));
+        answer.with_headers(self.headers()).with_outcome(Outcome::Refused(self.code()))
+    }
+
+    /// Returns the answer to whoever asks about a mailbox, which has nothing to do with a community's list: RFC 9457, with
+    /// what a client needs to know to go on.
+    pub(crate) fn answer_about_mailbox(&self, now: UnixMillis) -> Answer {
+        let facts = if let Self::Mailbox(refused) = self { facts(refused) } else { String::new() };
+        let (code, detail) = (self.code(), quoted(&self.detail()));
+        let retry_after = self.retry_after().map(|wait| format!(r#""retryAfterMs":{},"#, saturating_millis(wait)));
+        let retry_after = retry_after.unwrap_or_default();
+        let (status, title) = (self.status(), self.title());
+        // As text at once: a derived serialiser is more code.
+        let body = format!(
+            r#"{{"code":"{code}","detail":{detail},{facts}"ok":false,{retry_after}"serverTime":{now},"status":{status},"title":"{title}","type":"about:blank"}}"#
+        );
+        let answer = Answer { status, content: Content::Problem, ..Answer::of_json(body) };
+        answer.with_headers(self.headers()).with_outcome(Outcome::Refused(code))
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         if let Some(retry_after) = self.retry_after() {
             headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
         }
         match self {
             Self::MethodNotAllowed { allow } => headers.push(("Allow", (*allow).to_owned())),
-            Self::UpgradeRequired => {
+            Self::UpgradeRequired | Self::SocketRequired => {
                 headers.push(("Upgrade", "websocket".to_owned()));
                 headers.push(("Sec-WebSocket-Version", "13".to_owned()));
             }
             _ => {}
         }
-        let answer = Answer::new(self.status(), Content::Problem, &fields, Some(peers)).with_headers(headers);
-        answer.with_outcome(Outcome::Refused(self.code()))
+        headers
     }
 
     fn fields(&self, now: UnixMillis) -> Fields {
@@ -277,6 +357,65 @@ struct Fields {
 struct Validation {
     ok: bool,
     reason: &'static str,
+}
+
+const fn record_status(error: &RecordError) -> u16 {
+    match error {
+        RecordError::BodyTooLarge => 413,
+        RecordError::Misdirected { .. } => 421,
+        RecordError::NotTheOwner | RecordError::SignatureInvalid => 403,
+        RecordError::Malformed(_)
+        | RecordError::UnsupportedVersion { .. }
+        | RecordError::UnsupportedAlgorithm
+        | RecordError::SizeNotABucket { .. }
+        | RecordError::ContentMismatch
+        | RecordError::LifetimeTooLong { .. }
+        | RecordError::LifetimeTooShort { .. }
+        | RecordError::NotYetValid { .. }
+        | RecordError::Expired { .. }
+        | RecordError::OtherDeposit => 400,
+    }
+}
+
+const fn mailbox_status(refused: &MailboxRefused) -> u16 {
+    match refused {
+        MailboxRefused::OtherMailbox
+        | MailboxRefused::TooManyMissing { .. }
+        | MailboxRefused::RequestTooLarge
+        | MailboxRefused::Expired => 400,
+        MailboxRefused::NotAReader | MailboxRefused::SlotUnknown | MailboxRefused::ProofRequired { .. } => 403,
+        MailboxRefused::MailboxUnknown | MailboxRefused::PrekeysUnknown => 404,
+        MailboxRefused::StaleRevision { .. }
+        | MailboxRefused::SlotStruckOff { .. }
+        | MailboxRefused::Replayed
+        | MailboxRefused::SequenceTaken { .. } => 409,
+        MailboxRefused::MailboxClosed => 410,
+        MailboxRefused::RelayNotListed => 421,
+        MailboxRefused::UnacknowledgedLimit { .. }
+        | MailboxRefused::TooManyDeposits { .. }
+        | MailboxRefused::MailboxFull
+        | MailboxRefused::StruckOffFull => 429,
+    }
+}
+
+/// Writes what a client needs to know of a refusal to go on: fields, each with a comma behind it.
+fn facts(refused: &MailboxRefused) -> String {
+    match refused {
+        MailboxRefused::StaleRevision { standing, record } => {
+            // In its normal form, which is JSON.
+            let record = record.as_ref().map(|record| format!(r#""record":{record},"#)).unwrap_or_default();
+            format!(r#""standing":{standing},{record}"#)
+        }
+        MailboxRefused::SlotStruckOff { key } => format!(r#""slot":"{key}","#),
+        MailboxRefused::ProofRequired { difficulty, day } => format!(r#""difficulty":{difficulty},"day":{day},"#),
+        MailboxRefused::UnacknowledgedLimit { unacknowledged, limit, through, missing } => {
+            let missing = missing.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+            format!(r#""unacknowledged":{unacknowledged},"limit":{limit},"through":{through},"missing":[{missing}],"#)
+        }
+        MailboxRefused::SequenceTaken { content_id } => format!(r#""contentId":"{content_id}","#),
+        MailboxRefused::TooManyMissing { limit } => format!(r#""limit":{limit},"#),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,10 @@ pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     (path.unwrap_or("/"), query)
 }
 
-/// Returns the origin of a URL, if that is an absolute one of `https`.
-pub(crate) fn secure_origin(url: &str) -> Option<Origin> {
-    const SCHEME: &str = "https://";
-    let host = url.strip_prefix(SCHEME)?.split(['/', '?', '#']).next()?;
-    Origin::parse(&format!("{SCHEME}{host}"))
+/// Returns the origin of a URL, if that is an absolute one of this scheme, such as `https://`.
+pub(crate) fn origin_of(url: &str, scheme: &str) -> Option<Origin> {
+    let host = url.strip_prefix(scheme)?.split(['/', '?', '#']).next()?;
+    Origin::parse(&format!("{scheme}{host}"))
 }
 
 /// Returns the first parameter of this name, decoded.

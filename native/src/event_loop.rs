@@ -22,9 +22,10 @@ use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
 use rendezvous_service::goop2::{Door, RoomCall};
 use rendezvous_service::live::ConnectionId;
+use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::admission::{Admission, Admitted};
@@ -34,6 +35,7 @@ use crate::connections::Connections;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
+use crate::mailboxes::{Asked, Mailboxes};
 use crate::measurements::{LoopFigures, Measurements};
 
 /// What a loop is sent.
@@ -42,6 +44,12 @@ pub(crate) enum Mail {
     Connection { stream: TcpStream, client: IpAddr, admitted: Admitted },
     /// A call of an object that the loop owns.
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
+    /// A call of an object of mailboxes that the loop owns.
+    AskMailbox { call: ObjectCall, asked: Asked },
+    /// A connection that listens at an object of mailboxes that the loop owns.
+    Listen { id: ConnectionId, call: ListenCall, news: mpsc::Sender<News> },
+    /// One that does so no more.
+    StopListening { object: ObjectName, id: ConnectionId },
     /// Something of a connection of `GET /live`, for an object that the loop owns.
     Live { object: String, id: ConnectionId, mail: LiveMail },
     /// Something for a room that the loop owns.
@@ -201,6 +209,7 @@ pub(crate) struct EventLoop {
     pub(crate) shared: Arc<Shared>,
     index: usize,
     pub(crate) communities: RefCell<Communities>,
+    pub(crate) mailboxes: RefCell<Mailboxes>,
     pub(crate) connections: Connections,
     pub(crate) live: LiveTasks,
     rooms: RefCell<Rooms>,
@@ -209,12 +218,13 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// Makes the loop that owns these communities.
-    pub(crate) fn new(shared: Arc<Shared>, index: usize, communities: Communities) -> Self {
+    /// Makes the loop that owns these communities and mailboxes.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, communities: Communities, mailboxes: Mailboxes) -> Self {
         Self {
             shared,
             index,
             communities: RefCell::new(communities),
+            mailboxes: RefCell::new(mailboxes),
             connections: Connections::default(),
             live: LiveTasks::default(),
             rooms: RefCell::default(),
@@ -241,6 +251,41 @@ impl EventLoop {
             return Ok(self.communities.borrow_mut().call(Moment::now(), &object, call));
         }
         self.shared.call(object, call).await
+    }
+
+    /// Calls an object of mailboxes, here or where it is, and waits until what it says is on disk.
+    pub(crate) async fn ask_mailbox(&self, call: ObjectCall) -> Result<Answer, ObjectError> {
+        let owner = self.shared.owner(&call.object().to_string());
+        let (asked, answer) = oneshot::channel();
+        if owner == self.index {
+            self.mailboxes.borrow_mut().call(Moment::now(), call, asked);
+        } else {
+            // A loop that has ended lets go of who asks.
+            self.shared.send(owner, Mail::AskMailbox { call, asked });
+        }
+        let ended = |_| "the event loop of the mailbox, or the thread that writes, has ended".to_owned();
+        answer.await.map_err(ended).flatten().map_err(ObjectError::Runtime)
+    }
+
+    /// Tells an object of mailboxes of a connection, here or where it is.
+    pub(crate) fn listen(&self, id: ConnectionId, call: ListenCall, news: mpsc::Sender<News>) {
+        let owner = self.shared.owner(&call.object().to_string());
+        if owner == self.index {
+            self.mailboxes.borrow_mut().listen(Moment::now(), id, &call, news);
+        } else {
+            // A loop that has ended lets go of the connection.
+            self.shared.send(owner, Mail::Listen { id, call, news });
+        }
+    }
+
+    /// Tells an object of mailboxes that a connection has ended, here or where it is.
+    pub(crate) fn stop_listening(&self, object: ObjectName, id: ConnectionId) {
+        let owner = self.shared.owner(&object.to_string());
+        if owner == self.index {
+            self.mailboxes.borrow_mut().stop_listening(object, id);
+        } else {
+            self.shared.send(owner, Mail::StopListening { object, id });
+        }
     }
 
     /// Returns which of all loops this is.

@@ -3,8 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::database::StorageError;
 use crate::settings::SettingsError;
-use crate::storage::StorageError;
 
 /// The exit codes. The help explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

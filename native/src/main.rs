@@ -1,7 +1,7 @@
 //! The `rendezvous-beacon` program: the beacon for one machine.
 //!
 //! A host of `rendezvous-service`, which decides what happens: here its steps and effects are carried out, by event
-//! loops that share the communities out among them, and by one SQLite database. What TLS needs is a proxy's work.
+//! loops that share communities and mailboxes out among them, and by SQLite databases. What TLS needs is a proxy's work.
 
 #![forbid(unsafe_code)]
 
@@ -10,11 +10,13 @@ mod arguments;
 mod clock;
 mod communities;
 mod connections;
+mod database;
 mod event_loop;
 mod failure;
 mod goop2;
 mod journal;
 mod live;
+mod mailboxes;
 mod measurements;
 mod metrics;
 mod operator;

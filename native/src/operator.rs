@@ -56,7 +56,12 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
                 shared.with_operator_edge(edge, |edge| fetch.resume(edge, unix_now(), || list))
             }
             // An edge for the operator asks for nothing else.
-            Step::ReadBody(_) | Step::Verify(_) | Step::Relay(_) | Step::OpenLive(_) | Step::Guest(_) => {
+            Step::ReadBody(_)
+            | Step::Verify(_)
+            | Step::Relay(_)
+            | Step::OpenLive(_)
+            | Step::Guest(_)
+            | Step::Mailbox(_) => {
                 return internal(unix_now());
             }
         };

@@ -24,6 +24,7 @@ use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
+use rendezvous_service::mailbox::MailboxStep;
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
 
@@ -34,6 +35,7 @@ use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
 use crate::journal;
 use crate::live::{self, Live, NotOpened};
+use crate::mailboxes::ListenerTask;
 use crate::page;
 
 /// Where an event stream that broke off is to go on (HTML, section 9.2.4).
@@ -59,6 +61,12 @@ pub(crate) async fn respond(
             switching_protocols(&head.headers)
         }
         (Answered::Live(live), None) => event_stream(live.serve_stream(admitted)),
+        (Answered::Listener(listener), Some(upgrade)) => {
+            tokio::task::spawn_local(listener.serve(upgrade, admitted));
+            switching_protocols(&head.headers)
+        }
+        // The service opens none without an upgrade.
+        (Answered::Listener(_), None) => to_response(internal(unix_now())).map(Either::Left),
         (Answered::Guest(guest), Some(upgrade)) if guest.is_socket() => {
             tokio::task::spawn_local(guest.serve_socket(upgrade, admitted));
             switching_protocols(&head.headers)
@@ -78,6 +86,7 @@ enum Answered {
     Answer(Answer),
     Live(Box<Live>),
     Guest(Box<GuestTask>),
+    Listener(Box<ListenerTask>),
 }
 
 async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answered {
@@ -157,6 +166,32 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     };
                 }
             },
+            Some(Step::Mailbox(mailbox)) => match *mailbox {
+                MailboxStep::ReadBody(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_records(unix_now(), read, body))
+                }
+                MailboxStep::Verify(verify) => {
+                    let fit = verify.verify_signatures();
+                    shared.with_edge(edge, |edge| edge.records_verified(unix_now(), verify, fit))
+                }
+                MailboxStep::Listen(open) => {
+                    return Answered::Listener(Box::new(ListenerTask::open(event_loop, edge, open)));
+                }
+                MailboxStep::Ask(ask) => {
+                    let (call, next) = ask.into_calls();
+                    match event_loop.ask_mailbox(call).await {
+                        Ok(answer) => match next.filter(|_| answer.status == 200) {
+                            Some(next) => Some(Step::Mailbox(Box::new(MailboxStep::Ask(next)))),
+                            None => return Answered::Answer(answer),
+                        },
+                        Err(error) => shared.with_edge(edge, |edge| edge.mailbox_failed(unix_now(), &error)),
+                    }
+                }
+            },
             Some(Step::Verify(verify)) => {
                 // Not in the lock: this is most of the work.
                 let holds = verify.ticket().verify_signature();
@@ -200,6 +235,7 @@ fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
 
 /// Reads the body, keeping at most so many bytes.
 async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestError> {
+    let most_read = most.saturating_mul(2).max(BODY_MAX_READ_BYTES);
     let read = async {
         let (mut kept, mut length) = (Vec::new(), 0_usize);
         while let Some(frame) = body.frame().await {
@@ -208,7 +244,7 @@ async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestEr
             length = length.saturating_add(data.len());
             if length <= most {
                 kept.extend_from_slice(data);
-            } else if length > BODY_MAX_READ_BYTES {
+            } else if length > most_read {
                 // A client that is still sending when the answer comes sees a broken connection, not the answer. So what
                 // is somewhat too long is read to its end.
                 break;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
+use rendezvous_service::mailbox::ObjectName;
 use rendezvous_service::note::{Details, Note};
 use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +20,7 @@ use crate::admission::Admitted;
 use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
+use crate::mailboxes::MailStorage;
 use crate::metrics;
 use crate::operator;
 use crate::settings::Settings;
@@ -31,7 +33,7 @@ const BACKLOG: u32 = 1_024;
 /// The most connections. One that waits takes about 12 kB.
 const CONNECTIONS_MAX: usize = 20_000;
 
-/// Open files that are not connections: the database, for each event loop, the log.
+/// Open files that are not connections: the databases, for each event loop, and their logs.
 const OTHER_FILES: usize = 128;
 
 /// Edges for each event loop, so that two loops seldom want the same one.
@@ -52,11 +54,12 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Failure> {
 async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
     let storage = Arc::new(Storage::open(&settings.state)?);
+    let mail = MailStorage::open(&settings.state)?;
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
-    let mut beacon = Beacon::start(&settings, &storage, address(&listener)?.ip())?;
+    let mut beacon = Beacon::start(&settings, &storage, &mail, address(&listener)?.ip())?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -95,12 +98,13 @@ struct Beacon {
     shared: Arc<Shared>,
     loops: Vec<JoinHandle<()>>,
     writer: JoinHandle<usize>,
+    mail_writer: JoinHandle<()>,
     /// Says when a loop has ended, which none does by itself.
     ended: UnboundedReceiver<()>,
 }
 
 impl Beacon {
-    fn start(settings: &Settings, storage: &Storage, listens_on: IpAddr) -> Result<Self, Failure> {
+    fn start(settings: &Settings, storage: &Storage, mail: &MailStorage, listens_on: IpAddr) -> Result<Self, Failure> {
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
@@ -118,24 +122,44 @@ impl Beacon {
                 of_owner.push(name);
             }
         }
+        let mut stored_mailboxes = vec![Vec::new(); threads];
+        for name in mail.names()? {
+            let of_owner = stored_mailboxes.get_mut(shared.owner(&name));
+            match (name.parse::<ObjectName>(), of_owner) {
+                (Ok(name), Some(of_owner)) => of_owner.push(name),
+                (Err(error), _) => journal::failure("mailbox_unreadable", &error),
+                (Ok(_), None) => {}
+            }
+        }
         let (orders, writer) = storage.start_writer()?;
+        let (mail_orders, mail_writer) = mail.start_writer()?;
         let (says_ended, ended) = unbounded_channel();
         let mut loops = Vec::new();
-        for (index, (mailbox, stored)) in mailboxes.into_iter().zip(stored).enumerate() {
-            let (orders, says_ended) = (orders.clone(), says_ended.clone());
-            let own = Own { reader: storage.reader()?, orders, stored, mailbox, says_ended };
+        let stored = stored.into_iter().zip(stored_mailboxes);
+        for (index, (mailbox, (stored, stored_mailboxes))) in mailboxes.into_iter().zip(stored).enumerate() {
+            let own = Own {
+                reader: storage.reader()?,
+                orders: orders.clone(),
+                stored,
+                mail_reader: mail.reader()?,
+                mail_orders: mail_orders.clone(),
+                stored_mailboxes,
+                mailbox,
+                says_ended: says_ended.clone(),
+            };
             loops.push(thread::start(Arc::clone(&shared), index, own).map_err(Failure::EventLoop)?);
         }
-        Ok(Self { shared, loops, writer, ended })
+        Ok(Self { shared, loops, writer, mail_writer, ended })
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
     fn end(self) -> Result<(), Failure> {
-        let Self { shared, loops, writer, ended: _ } = self;
+        let Self { shared, loops, writer, mail_writer, ended: _ } = self;
         shared.broadcast(|| Mail::End);
         for thread in loops {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
         }
+        mail_writer.join().map_err(|_| Failure::WriterEnded)?;
         match writer.join() {
             Ok(0) => Ok(()),
             Ok(communities) => Err(Failure::NotWritten { communities }),

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::limits::BODY_TIMEOUT;
+use rendezvous_service::mailbox::ObjectName;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -16,6 +17,7 @@ use crate::admission::Admitted;
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::event_loop::{EventLoop, Mail, Shared};
+use crate::mailboxes::{Committed, MailOrder, MailReader, Mailboxes};
 use crate::request;
 use crate::storage::{Done, Order, Reader};
 
@@ -36,6 +38,10 @@ pub(crate) struct Own {
     pub(crate) orders: std::sync::mpsc::Sender<Order>,
     /// The names of the objects that the loop owns and that have a row.
     pub(crate) stored: Vec<String>,
+    pub(crate) mail_reader: MailReader,
+    pub(crate) mail_orders: std::sync::mpsc::Sender<MailOrder>,
+    /// The names of the mailboxes that the loop owns.
+    pub(crate) stored_mailboxes: Vec<ObjectName>,
     pub(crate) mailbox: UnboundedReceiver<Mail>,
     /// Hears of it when the loop ends, however that comes about.
     pub(crate) says_ended: UnboundedSender<()>,
@@ -59,12 +65,14 @@ pub(crate) fn start(shared: Arc<Shared>, index: usize, own: Own) -> std::io::Res
 }
 
 async fn run(shared: Arc<Shared>, index: usize, own: Own) {
-    let Own { reader, orders, stored, mut mailbox, says_ended } = own;
+    let Own { reader, orders, stored, mail_reader, mail_orders, stored_mailboxes, mut mailbox, says_ended } = own;
     let _says_ended = SaysEnded(says_ended);
     let (done, mut all_done) = unbounded_channel::<Done>();
     let config = Arc::clone(&shared.config);
-    let communities = Communities::new(config, reader, orders, done, shared.loops(), stored);
-    let this = Rc::new(EventLoop::new(shared, index, communities));
+    let communities = Communities::new(Arc::clone(&config), reader, orders, done, shared.loops(), stored);
+    let (committed, mut all_committed) = unbounded_channel::<Committed>();
+    let mailboxes = Mailboxes::new(config, mail_reader, mail_orders, committed, shared.loops(), stored_mailboxes);
+    let this = Rc::new(EventLoop::new(shared, index, communities, mailboxes));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep_at = Instant::now() + SWEEP;
@@ -78,6 +86,11 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                     // Whoever asked may have gone away.
                     let _ = answer.send(called);
                 }
+                Some(Mail::AskMailbox { call, asked }) => this.mailboxes.borrow_mut().call(Moment::now(), call, asked),
+                Some(Mail::Listen { id, call, news }) => {
+                    this.mailboxes.borrow_mut().listen(Moment::now(), id, &call, news);
+                }
+                Some(Mail::StopListening { object, id }) => this.mailboxes.borrow_mut().stop_listening(object, id),
                 Some(Mail::Live { object, id, mail }) => {
                     this.communities.borrow_mut().take_live(Moment::now(), &object, id, mail);
                 }
@@ -93,9 +106,11 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 Some(Mail::End) | None => break,
             },
             Some(done) = all_done.recv() => this.communities.borrow_mut().changed(done),
+            Some(committed) = all_committed.recv() => this.mailboxes.borrow_mut().committed(committed),
             _ = ticks.tick() => {
                 let now = Moment::now();
                 this.communities.borrow_mut().handle_deadlines(now);
+                this.mailboxes.borrow_mut().handle_deadlines(now);
                 this.handle_guests(now);
                 if sweep_at <= now.instant {
                     sweep_at = now.instant + SWEEP;

@@ -234,7 +234,9 @@ impl Beacon {
                     });
                     fetch.resume(&mut self.edge, at(self.now), || list)
                 }
-                other @ (Step::OpenLive(_) | Step::Guest(_)) => panic!("not a request that is answered: {other:?}"),
+                other @ (Step::OpenLive(_) | Step::Guest(_) | Step::Mailbox(_)) => {
+                    panic!("not a request that is answered: {other:?}")
+                }
             };
         };
         self.notes.extend(self.edge.take_notes());

@@ -9,5 +9,6 @@ mod front;
 mod guests;
 mod host;
 mod live;
+mod mailbox;
 mod signals;
 mod turn;

@@ -13,4 +13,5 @@ mod beacon;
 mod configuration;
 mod hostile;
 mod life;
+mod mailboxes;
 mod start;

@@ -122,6 +122,15 @@ pub const NONCES_MAX: usize = 1_080;
 /// Slot keys struck off that one mailbox remembers, so that none is ever listed again.
 pub const STRUCK_OFF_MAX: usize = 4_096;
 
+/// Connections of readers on which the news of a mailbox are told. A slot has one.
+pub const LISTENING_READERS_MAX: usize = 8;
+
+/// Time in which a connection says, signed, who listens on it.
+pub const LISTENER_SILENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of a message that a client sends on such a connection.
+pub const LISTENER_MESSAGE_MAX_BYTES: usize = 2_048;
+
 /// Days after which a mailbox is deleted that nobody collects from.
 pub const LAPSES_AFTER_DAYS: u64 = 90;
 

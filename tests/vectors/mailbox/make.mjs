@@ -7,6 +7,7 @@ import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { canonical, rawPublicKey } from "../../ticket.mjs";
+import { makeInvites, makeSealed, makeSizes } from "./seals.mjs";
 
 const NOW = 1_700_000_040_000;
 const MINUTE = 60_000;
@@ -354,6 +355,8 @@ const makePrekeys = () => {
   }));
 };
 
+const world = { now: NOW, owner, addressOf, key, canonical };
+
 /** Each file's name, and its text. */
 export const files = () =>
   Object.entries({
@@ -361,6 +364,9 @@ export const files = () =>
     "mailbox/bodies.json": makeBodies(),
     "mailbox/proofs.json": makeProofs(),
     "mailbox/prekeys.json": makePrekeys(),
+    "mailbox/sealed.json": makeSealed(world),
+    "mailbox/sizes.json": makeSizes(),
+    "mailbox/invites.json": makeInvites(world),
   }).map(([name, cases]) => [name, `${JSON.stringify(cases, null, 1)}\n`]);
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
