@@ -226,6 +226,30 @@ describe("relays come and go", () => {
     }
   });
 
+  test("whenever a sender is killed, no number is used for two messages, and what was written down arrives", async () => {
+    const { alice, bob } = await newPair();
+    const texts = Array.from({ length: 6 }, (_, at) => `killed ${at}`);
+    for (const [at, text] of texts.entries()) {
+      const child = alice.start("mailbox", "deposit", "bob", "--quiet");
+      const ended = finished(child);
+      child.stdin.on("error", () => {}).end(text);
+      // Each at another moment, whichever that is on this machine.
+      setTimeout(() => child.kill("SIGKILL"), 10 * at);
+      await ended;
+    }
+    await leave(alice, "the last");
+    const { messages } = await alice.json(3, "", "outbox");
+    assert.deepEqual(messages.map(({ problem }) => problem), messages.map(() => null));
+    const { lines } = await bob.json(0, "", "mailbox", "collect", "--output", "inbox");
+    const places = lines.map(({ slot, sequence }) => `${slot} ${sequence}`);
+    assert.equal(new Set(places).size, places.length);
+    const read = lines.map(({ text }) => text);
+    assert.equal(read.at(-1), "the last");
+    assert.deepEqual(read.filter((text) => !texts.includes(text)), ["the last"]);
+    assert.equal(new Set(read).size, read.length);
+    assert.equal(lines.length, messages.length);
+  });
+
   test("one of two relays is enough for everything", async () => {
     const second = await NATIVE.start();
     const { alice, bob } = await newPair({ at: ([first]) => [second.url, first] });
@@ -253,11 +277,12 @@ describe("handing on", () => {
     assert.match(failed.stdout, /"left":1,"new":0/);
     await alice.json(3, "", "outbox");
     const script = join(bob.home, "on-message");
-    await writeFile(script, `#!/bin/sh\ncat >"$1"; printf '%s %s' "$RENDEZVOUS_CONTACT" "$RENDEZVOUS_SEQUENCE" >who\n`, { mode: 0o755 });
+    await writeFile(script, `#!/bin/sh\ncat >"$1"; printf '%s %s' "$RENDEZVOUS_CONTACT" "$RENDEZVOUS_SEQUENCE" >who\n"${MESSENGER}" mailbox show >shown\n`, { mode: 0o755 });
     const { code, stderr } = await bob.run("mailbox", "collect", "--json", "--exec", script, "got it");
     assert.equal(code, 0, stderr);
     assert.equal(await readFile(join(bob.home, "got it"), "utf8"), text);
     assert.equal(await readFile(join(bob.home, "who"), "utf8"), "alice 1");
+    assert.match(await readFile(join(bob.home, "shown"), "utf8"), /alice/, "the command may use the store");
     assert.deepEqual((await readdir(bob.home)).filter((name) => name === "made"), []);
     assert.equal((await alice.json(0, "", "outbox")).messages[0].state, "read");
   });

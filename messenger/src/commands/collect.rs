@@ -278,6 +278,10 @@ impl Run<'_> {
             Some(_) if is_shown_only => Ok(None),
             Some((from, content)) => self.hand_on(message, from, content)?,
         };
+        if self.arguments.exec.is_some() {
+            // Others could use the store meanwhile.
+            self.mailbox = self.session.mailbox()?;
+        }
         if self.arguments.json {
             print_event(&event(message, handed_on.as_ref()));
         } else {
@@ -329,8 +333,9 @@ impl Run<'_> {
             ("RENDEZVOUS_CONTENT_ID", message.content_id().to_string()),
         ];
         let limit = (self.arguments.exec_timeout, EXEC_TIMEOUT);
-        // A signal does not cut it short: it ends the run afterwards.
-        Ok(match run_program(program, arguments, &variables, content, limit, || false) {
+        // A signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
+        let run = || run_program(program, arguments, &variables, content, limit, || false);
+        Ok(match self.session.store.unlocked(run)? {
             Ran::Well => Ok(None),
             Ran::Badly { reason } => Err(format!("--exec: {reason}")),
         })
