@@ -54,6 +54,26 @@ export async function openStore(getFactory: () => IDBFactory | undefined): Promi
   };
 }
 
+/**
+ * Opens a store for what must not be lost: where there is IndexedDB, `update` rejects unless the value was stored, and
+ * nothing is kept in memory in its place.
+ *
+ * @param getFactory To ask is an error where a page may have none.
+ */
+export async function openDurableStore(getFactory: () => IDBFactory | undefined): Promise<Store> {
+  const factory = getFactory();
+  if (!factory) return memoryStore();
+  let database = await open(factory);
+  return {
+    update: (key, change) =>
+      updateIn(database, key, change).catch(async () => {
+        // Closed under this page, perhaps: by the browser, or for a later version.
+        database = await open(factory);
+        return updateIn(database, key, change);
+      }),
+  };
+}
+
 /** A promise that does not wait for ever. */
 function patiently<T>(begin: (resolve: (value: T) => void, reject: () => void) => void): Promise<T> {
   return new Promise<T>((resolve, reject) => {
