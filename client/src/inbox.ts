@@ -27,7 +27,7 @@ import {
 } from "./record.js";
 import { atEach, newNonce } from "./relay.js";
 import { SUITE, unseal } from "./sealed.js";
-import { Refusal, demand } from "./ticket.js";
+import { Refusal, demand, isTime } from "./ticket.js";
 
 const MINUTE_MS = 60_000;
 /** When a new sealing key takes the place of the last: early enough for a page that is opened once in two weeks. */
@@ -53,8 +53,8 @@ export interface Message {
   readonly text: string | undefined;
   /** Base64 of the SHA-256 of the sealed bytes: the same for sender and recipient. */
   readonly contentId: string;
-  /** When it was sent, by the sender's clock and to some minutes, in milliseconds since the Unix epoch. */
-  readonly sentAt: number;
+  /** When it came to a relay, by the relay's word and to the minute, in milliseconds since the Unix epoch. */
+  readonly receivedAt: number;
 }
 
 /** Why a message is not handed over. */
@@ -116,6 +116,8 @@ interface Deposited {
   readonly sequence: number;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** The relay's word. */
+  readonly receivedAt: number;
   readonly deposit: JsonObject;
 }
 
@@ -223,7 +225,7 @@ export class Inbox {
   /** Opens a message, hands it over, and stores that it has come. */
   async #take(deposited: Deposited, slot: Listed, handle: (message: Message) => unknown): Promise<void> {
     const { verify, host } = this.#sender;
-    const { sealed, contentId, sequence, issuedAt, deposit } = deposited;
+    const { sealed, contentId, sequence, receivedAt, deposit } = deposited;
     const place = { ...deposited, address: this.address };
     const { from, introduces, content } = await unseal(sealed, place, (await this.#read()).sealing, verify);
     demand((slot.from ?? from) === from, "ANOTHER_PEER");
@@ -235,7 +237,7 @@ export class Inbox {
     }
     await handle({
       ...{ from, address: await addressOf(from), bytes: content, text },
-      ...{ contentId, sentAt: issuedAt + DATED_BACK_MS },
+      ...{ contentId, receivedAt },
     });
     await this.#update((state) => ({
       ...state,
@@ -282,7 +284,9 @@ export class Inbox {
       demand(payload.mailbox === this.address && state.slots.some(({ key }) => key === slot));
       // However old it is: that it lives is the relay's concern.
       await verifySignature(record, verify);
-      return { ...(payload as unknown as Deposited), sealed, slot, deposit };
+      const receivedAt = (message as JsonObject).get("receivedAt");
+      demand(isTime(receivedAt));
+      return { ...(payload as unknown as Deposited), sealed, slot, deposit, receivedAt };
     });
     const good = (await Promise.allSettled(deposits)).flatMap((each) => (each.status === "fulfilled" ? each.value : []));
     return [good, more === true && messages.length > 0];

@@ -46,8 +46,9 @@ describe("a message", () => {
     assert.deepEqual([await states(contact), heard], [["waiting"], []]);
     const messages = [];
     assert.equal(await bob.collect((message) => void messages.push(message)), 1);
-    const [{ from, address, bytes, text, contentId, sentAt }] = messages;
-    assert.deepEqual([from, address, text, contentId, sentAt], [ann.publicKey, ann.address, "hello", receipt.contentId, relays[0].now]);
+    const [{ from, address, bytes, text, contentId, receivedAt }] = messages;
+    const minute = relays[0].now - (relays[0].now % 60_000);
+    assert.deepEqual([from, address, text, contentId, receivedAt], [ann.publicKey, ann.address, "hello", receipt.contentId, minute]);
     assert.deepEqual(bytes, new TextEncoder().encode("hello"));
     assert.deepEqual(await textsOf(bob), []);
     assert.deepEqual(relays.map(({ mailboxes }) => mailboxes.get(bob.address).messages.length), [0, 0]);
@@ -445,12 +446,13 @@ describe("a relay that lies", () => {
     await (await ann.contact(await carol.invite())).send("Carol's");
     const foreign = relays[0].mailboxes.get(carol.address).messages[0];
     const own = relays[0].mailboxes.get(bob.address).messages;
+    const undated = { deposit: own[1].deposit, sealed: own[1].sealed, receivedAt: "today" };
     const bad = [
       null, 7, {}, { deposit: own[0].deposit }, { ...own[0], sealed: "" },
       { deposit: own[0].deposit, sealed: own[1].sealed },
       { deposit: { ...own[0].deposit, payload: { ...own[0].deposit.payload, sequence: 3 } }, sealed: own[0].sealed },
       { deposit: { ...own[0].deposit, signature: own[1].deposit.signature }, sealed: own[0].sealed },
-      foreign,
+      foreign, undated,
     ];
     const unread = [];
     bob.addEventListener("unread", ({ detail }) => unread.push(detail.reason));
