@@ -36,7 +36,7 @@ const RENEWED_AFTER_MS = 15 * DAY_MS;
 const LATE_MS = DEPOSIT_MAX_LIFETIME_MS + DAY_MS;
 const COLLECT_MAX_MESSAGES = 100;
 /** Sealed bytes in one answer, so that it is no longer than what is read of one. */
-const COLLECT_MAX_BYTES = 512 * 1024;
+const COLLECTED_MAX_BYTES = 512 * 1024;
 /** Answers of one relay that are worked through before others have their turn. */
 const ROUNDS_MAX = 16;
 /** Acknowledgements in one request. */
@@ -268,7 +268,7 @@ export class Inbox {
     const state = await this.#read();
     const fields = {
       ...{ collector: collector ?? state.collector, mailbox: this.address },
-      ...{ limit: COLLECT_MAX_MESSAGES, maxBytes: COLLECT_MAX_BYTES },
+      ...{ limit: COLLECT_MAX_MESSAGES, maxBytes: COLLECTED_MAX_BYTES },
     };
     const asked = this.#sender.relay(origin).askSigned("collect", fields, owner);
     const { messages, more, policyRevision } = await asked.catch(async (error) => {
