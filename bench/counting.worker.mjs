@@ -1,12 +1,13 @@
-// The beacon's Worker and object with everything counted that Cloudflare counts. The beacon itself is the built one,
+// The beacon's Worker and objects with everything counted that Cloudflare counts. The beacon itself is the built one,
 // unchanged: it stands between two wrappers and notices neither.
 //
 // `GET /counters` answers with what has been counted so far.
 
 import { linearMemoryBytes } from "./linear-memory.worker.mjs";
-import beacon, { Community as Inner } from "../src/entry.js";
+import beacon, * as built from "../src/entry.js";
 
-const counters = { requests: 0, communities: {} };
+/** Of objects by their names, and all of a kind in one Worker. */
+const counters = { requests: 0, communities: {}, mailboxes: {} };
 
 export default {
   async fetch(request, env, ctx) {
@@ -18,36 +19,45 @@ export default {
   },
 };
 
-export class Community {
-  constructor(state, env) {
-    this.meter = new Meter(state.id.name);
-    this.inner = new Inner(countedState(state, this.meter), env);
-    this.meter.readCursors();
-  }
+export const Community = counted(built.Community, counters.communities);
+export const Mailbox = counted(built.Mailbox, counters.mailboxes);
 
-  async fetch(request) {
-    this.meter.counts.objectRequests += 1;
-    return this.meter.during(() => this.inner.fetch(request));
-  }
+/**
+ * @param {typeof built.Community} Inner
+ * @param {Record<string, object>} counts
+ */
+function counted(Inner, counts) {
+  return class {
+    constructor(state, env) {
+      this.meter = new Meter(counts, state.id.name);
+      this.inner = new Inner(countedState(state, this.meter), env);
+      this.meter.readCursors();
+    }
 
-  webSocketMessage(socket, message) {
-    this.meter.counts.socketMessages += 1;
-    return this.meter.during(() => this.inner.webSocketMessage(socket, message));
-  }
+    async fetch(request) {
+      this.meter.counts.objectRequests += 1;
+      return this.meter.during(() => this.inner.fetch(request));
+    }
 
-  webSocketClose(socket) {
-    return this.meter.during(() => this.inner.webSocketClose(socket));
-  }
+    webSocketMessage(socket, message) {
+      this.meter.counts.socketMessages += 1;
+      return this.meter.during(() => this.inner.webSocketMessage(socket, message));
+    }
 
-  webSocketError(socket) {
-    return this.meter.during(() => this.inner.webSocketError(socket));
-  }
+    webSocketClose(socket) {
+      return this.meter.during(() => this.inner.webSocketClose(socket));
+    }
 
-  async alarm() {
-    // An alarm is billed as a request too.
-    this.meter.counts.alarms += 1;
-    return this.meter.during(() => this.inner.alarm());
-  }
+    webSocketError(socket) {
+      return this.meter.during(() => this.inner.webSocketError(socket));
+    }
+
+    async alarm() {
+      // An alarm is billed as a request too.
+      this.meter.counts.alarms += 1;
+      return this.meter.during(() => this.inner.alarm());
+    }
+  };
 }
 
 /** Counts for one object. */
@@ -56,8 +66,12 @@ class Meter {
   #since = 0;
   #cursors = [];
 
-  constructor(name) {
-    this.counts = counters.communities[name] ??= {
+  /**
+   * @param {Record<string, object>} counts Of all objects of the kind.
+   * @param {string} name
+   */
+  constructor(counts, name) {
+    this.counts = counts[name] ??= {
       objectRequests: 0,
       socketMessages: 0,
       alarms: 0,

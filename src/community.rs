@@ -1,6 +1,6 @@
 //! The Durable Object of a community: carries out its effects.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use rendezvous_protocol::live::CloseCode;
@@ -13,8 +13,9 @@ use worker::worker_sys::{DurableObjectState, SqlStorage};
 use worker::{Env, web_sys};
 
 use crate::environment::{Failure, clock, config, millis, random, random_secret};
+use crate::sockets::LastId;
 use crate::waiting::after;
-use crate::{journal, rescue, respond, runtime};
+use crate::{journal, rescue, respond, runtime, sockets};
 
 /// One row, so that a snapshot is written, and billed, as one.
 const CREATE_TABLE: &str =
@@ -98,7 +99,7 @@ impl Community {
     fn take(&self, socket: &web_sys::WebSocket, message: Option<&JsValue>) {
         let take = || {
             let core = self.core.as_ref().map_err(Clone::clone)?;
-            let id = connection_id(&runtime::connection_of(&core.state, socket)?)?;
+            let id = sockets::connection_of(&core.state, socket)?;
             let call = match message {
                 Some(message) => LiveCall::parse(&message.as_string().unwrap_or_default())?,
                 None => LiveCall::Closed,
@@ -135,8 +136,7 @@ struct Core {
     state: DurableObjectState,
     sql: SqlStorage,
     object: Rc<RefCell<CommunityObject>>,
-    /// The connection that was opened last.
-    last_id: Cell<ConnectionId>,
+    last_id: LastId,
 }
 
 impl Core {
@@ -145,8 +145,8 @@ impl Core {
         let sql = state.storage()?.sql();
         let identifier = state.id()?.to_string()?;
         let stored = read_snapshot(&sql).map_err(|error| Failure::from(error).to_string());
-        let connections = connections(&state)?;
-        let last_id = Cell::new(connections.iter().map(|(id, _)| *id).max().unwrap_or(ConnectionId(0)));
+        let connections = sockets::connections(&state)?;
+        let last_id = LastId::of(&connections);
         let found = Found { stored, rescued: rescue::take(&identifier), connections: Some(connections) };
         // The default community's object is the one that nobody can have invented.
         let is_open =
@@ -161,12 +161,10 @@ impl Core {
 
     /// Opens a connection, and answers with a socket to it, or that there is no place.
     fn open(self: &Rc<Self>, now: UnixMillis, opening: &Opening) -> Result<web_sys::Response, Failure> {
-        let ConnectionId(last) = self.last_id.get();
-        let id = ConnectionId(now.as_u64().max(last + 1));
-        self.last_id.set(id);
+        let id = self.last_id.next(now);
         let (outcome, effects) = self.object.borrow_mut().open_live(now, id, opening);
         let response = match outcome {
-            Ok(()) => runtime::accept_socket(&self.state, &tag(id)),
+            Ok(()) => sockets::accept(&self.state, id),
             Err(full) => respond::with(&full.answer(now)),
         };
         if response.is_err() {
@@ -184,17 +182,16 @@ impl Core {
     /// Gives a connection what it is to keep.
     fn attach(&self, id: ConnectionId) -> Result<(), Failure> {
         if let Some(text) = self.object.borrow().attachment(clock(), id)? {
-            runtime::attach(&self.state, &tag(id), &text)?;
+            sockets::attach(&self.state, id, &text)?;
         }
         Ok(())
     }
 
     /// Gives connections what there is for them.
     fn push(&self, Push { to, what }: Push) -> Result<(), JsValue> {
-        let to = to.into_iter().map(tag).collect::<Vec<_>>().join(",");
         match (&what, what.to_text()) {
-            (_, Some(text)) => runtime::push(&self.state, &to, &text),
-            (Pushed::Close(code), None) => runtime::close_sockets(&self.state, &to, code.as_u16(), code.reason()),
+            (_, Some(text)) => sockets::push(&self.state, to, &text),
+            (Pushed::Close(code), None) => sockets::close(&self.state, to, *code),
             (_, None) => Ok(()),
         }
     }
@@ -248,26 +245,6 @@ impl Core {
             journal::failure("request_failed", &failure);
         }
     }
-}
-
-/// Returns the connections that are still there, each with what it keeps.
-fn connections(state: &DurableObjectState) -> Result<Vec<(ConnectionId, String)>, JsValue> {
-    let mut texts = runtime::attachments(state)?.into_iter();
-    let mut connections = Vec::new();
-    while let (Some(id), Some(text)) = (texts.next(), texts.next()) {
-        connections.push((connection_id(&id)?, text));
-    }
-    Ok(connections)
-}
-
-/// Reads what [`tag`] wrote.
-fn connection_id(tag: &str) -> Result<ConnectionId, JsValue> {
-    tag.parse().map(ConnectionId).map_err(|_| JsValue::from("the name of a socket is not a number"))
-}
-
-/// Returns the tag by which the runtime knows a connection's socket.
-fn tag(ConnectionId(id): ConnectionId) -> String {
-    id.to_string()
 }
 
 fn write_snapshot(sql: &SqlStorage, state: &str) -> Result<(), JsValue> {

@@ -8,6 +8,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::live::Opening;
+use rendezvous_service::mailbox::MailboxStep;
 use rendezvous_service::platform::{AddressSource, Platform};
 use rendezvous_service::problem::internal;
 use worker::Env;
@@ -18,7 +19,7 @@ use worker::web_sys::{Request, Response};
 use crate::environment::{Failure, clock, config, millis};
 use crate::isolate::with_edge;
 use crate::waiting::{after, answered};
-use crate::{live, respond, runtime};
+use crate::{listening, live, respond, runtime};
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
@@ -75,7 +76,7 @@ impl Host {
                 let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
                 let body = runtime::read_body(&self.request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES, timeout_ms)?;
                 after(&body, move |now, body| {
-                    let body = body_of(&body?);
+                    let body = body_of(&body?, BODY_MAX_BYTES);
                     self.go_on(now, |edge| read.resume(edge, now, body))
                 })
             }
@@ -108,8 +109,9 @@ impl Host {
                     }
                 })
             }
-            // This edge is not one with guests, nor with mailboxes.
-            Step::Guest(_) | Step::Mailbox(_) => Ok(respond::with(&internal(clock()))?.into()),
+            Step::Mailbox(step) => self.carry_out_mail(now, *step),
+            // This edge is not one with guests.
+            Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));
@@ -118,9 +120,44 @@ impl Host {
             }
         }
     }
+
+    fn carry_out_mail(self, now: UnixMillis, step: MailboxStep) -> Result<JsValue, Failure> {
+        match step {
+            MailboxStep::ReadBody(read) => {
+                let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
+                let most = read.most();
+                let body = runtime::read_body(&self.request, most, most + BODY_MAX_READ_BYTES, timeout_ms)?;
+                after(&body, move |now, body| {
+                    let body = body_of(&body?, most);
+                    self.go_on(now, |edge| edge.read_records(now, read, body))
+                })
+            }
+            MailboxStep::Verify(verify) => {
+                let signatures = verify.to_bytes().iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
+                after(&runtime::verify_all_ed25519(signatures)?, move |now, fit| {
+                    let fit = fit?.is_truthy();
+                    self.go_on(now, |edge| edge.records_verified(now, verify, fit))
+                })
+            }
+            MailboxStep::Listen(open) => Ok(listening::serve(now, &self.env, open)?.into()),
+            MailboxStep::Ask(ask) => {
+                let answer = runtime::ask_mailbox(&self.env, &ask.object().to_string(), &ask.call().to_text())?;
+                after(&answer, move |now, answer| match answer {
+                    Ok(answer) => match ask.next(answer.unchecked_ref::<Response>().status()) {
+                        Some(next) => self.carry_out_mail(now, MailboxStep::Ask(next)),
+                        None => Ok(answer),
+                    },
+                    Err(error) => {
+                        let error = object_error(error);
+                        self.go_on(now, |edge| edge.mailbox_failed(now, &error))
+                    }
+                })
+            }
+        }
+    }
 }
 
-fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
+fn body_of(body: &JsValue, most: usize) -> Result<Vec<u8>, RequestError> {
     if body.is_null() {
         return Err(RequestError::BodyBrokenOff);
     }
@@ -129,7 +166,7 @@ fn body_of(body: &JsValue) -> Result<Vec<u8>, RequestError> {
     }
     let body = Uint8Array::new(body);
     // Before it is copied: not every request has come over HTTP, which would have seen to its length.
-    if body.length() as usize <= BODY_MAX_BYTES { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) }
+    if body.length() as usize <= most { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) }
 }
 
 /// Returns a promise of whether the signature of a ticket is one of its key over its payload.

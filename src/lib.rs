@@ -1,4 +1,4 @@
-//! The edge beacon: a Cloudflare Worker, and one Durable Object for each community.
+//! The edge beacon: a Cloudflare Worker, and one Durable Object for each community and for each mailbox.
 //!
 //! A host of `rendezvous-service`, which decides what happens: here its steps and effects are carried out. The Worker
 //! runs at every edge and does what can be done anywhere. A community's object runs once in the world.
@@ -10,10 +10,13 @@ mod environment;
 mod faults;
 mod isolate;
 mod journal;
+mod listening;
 mod live;
+mod mailbox;
 mod rescue;
 mod respond;
 mod runtime;
+mod sockets;
 mod waiting;
 
 use worker::wasm_bindgen::prelude::*;

@@ -23,18 +23,18 @@ use crate::runtime::{self, Relay};
 use crate::{journal, respond};
 
 /// What has happened to a connection: the numbers that `runtime.js` gives these events.
-mod event {
-    pub(super) const OPENED: u32 = 0;
-    pub(super) const TEXT: u32 = 1;
-    pub(super) const BINARY: u32 = 2;
-    pub(super) const TOO_LONG: u32 = 3;
-    pub(super) const PUSHED: u32 = 4;
-    pub(super) const OBJECT_ENDED: u32 = 5;
-    pub(super) const VERIFIED: u32 = 6;
-    pub(super) const READ: u32 = 7;
-    pub(super) const DUE: u32 = 8;
+pub(crate) mod event {
+    pub(crate) const OPENED: u32 = 0;
+    pub(crate) const TEXT: u32 = 1;
+    pub(crate) const BINARY: u32 = 2;
+    pub(crate) const TOO_LONG: u32 = 3;
+    pub(crate) const PUSHED: u32 = 4;
+    pub(crate) const OBJECT_ENDED: u32 = 5;
+    pub(crate) const VERIFIED: u32 = 6;
+    pub(crate) const READ: u32 = 7;
+    pub(crate) const DUE: u32 = 8;
     /// The client has gone.
-    pub(super) const GONE: u32 = 9;
+    pub(crate) const GONE: u32 = 9;
 }
 
 struct Live {

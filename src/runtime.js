@@ -148,6 +148,16 @@ export function setAlarm(state, at) {
   return state.storage.setAlarm(at);
 }
 
+/** Returns the rows that a query finds: the texts of all their columns, one after the other. */
+export function readTexts(sql, query) {
+  return sql.exec(query).raw().toArray().flat().map(String);
+}
+
+/** Erases everything that an object has in storage, its alarm too. Returns a promise. */
+export function eraseAll(state) {
+  return Promise.all([state.storage.deleteAlarm(), state.storage.deleteAll()]);
+}
+
 /**
  * Verifies a signature by this key over this message. Returns a promise of whether it fits.
  *
@@ -162,6 +172,15 @@ export function verifyEd25519(bytes) {
 }
 
 /**
+ * Verifies some signatures. Returns a promise of whether all of them fit.
+ *
+ * @param {Uint8Array[]} all Of each what {@link verifyEd25519} takes, in JavaScript's memory.
+ */
+export function verifyAllEd25519(all) {
+  return Promise.all(all.map(verifyEd25519)).then((fit) => fit.every(Boolean));
+}
+
+/**
  * Calls an object. The host is of no consequence: the name picks the object.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
@@ -170,6 +189,17 @@ export function verifyEd25519(bytes) {
  */
 export function callObject(env, object, what) {
   return env.COMMUNITY.getByName(object).fetch(`https://community${what}`);
+}
+
+/**
+ * Asks the object of a mailbox. Here the text is a body: a message is more than a URL may be.
+ *
+ * @param {{ MAILBOX: DurableObjectNamespace }} env
+ * @param {string} object Its name.
+ * @param {string} call
+ */
+export function askMailbox(env, object, call) {
+  return env.MAILBOX.getByName(object).fetch("https://mailbox", { method: "POST", body: call });
 }
 
 /** The lists that are on their way, by the name of the object. */
@@ -233,6 +263,17 @@ export function openLive(env, object, what) {
   return env.COMMUNITY.getByName(object).fetch(`https://community${what}`, { headers: { Upgrade: "websocket" } });
 }
 
+/**
+ * Opens a connection at the object of a mailbox. Returns a promise of its answer, which has a WebSocket.
+ *
+ * @param {{ MAILBOX: DurableObjectNamespace }} env
+ * @param {string} object Its name.
+ * @param {string} what A path and a query.
+ */
+export function openListener(env, object, what) {
+  return env.MAILBOX.getByName(object).fetch(`https://mailbox${what}`, { headers: { Upgrade: "websocket" } });
+}
+
 /** What has happened to a connection: the numbers of `live.rs`. */
 const OPENED = 0;
 const TEXT = 1;
@@ -274,26 +315,42 @@ class Relay {
   #timer;
 
   /**
-   * @param {WebSocket} object
    * @param {(relay: Relay, connection: number, event: number, value: unknown, now: number) => number} take
    * @param {number} connection
    */
-  constructor(object, take, connection) {
-    this.#object = object;
+  constructor(take, connection) {
     this.#take = take;
     this.#connection = connection;
   }
 
-  start() {
+  /** @param {WebSocket} [object] Absent where the object is not asked yet. */
+  start(object) {
     this.happened(OPENED);
-    this.#object.accept();
-    this.#object.addEventListener("message", ({ data }) => {
+    if (object !== undefined) this.#hear(object);
+  }
+
+  /** @param {WebSocket} object */
+  #hear(object) {
+    this.#object = object;
+    object.accept();
+    object.addEventListener("message", ({ data }) => {
       const end = data.indexOf("\n");
       this.#pushed = data.slice(end + 1);
       this.happened(PUSHED, end < 0 ? data : data.slice(0, end));
     });
-    this.#object.addEventListener("close", ({ code }) => this.happened(OBJECT_ENDED, code));
-    this.#object.addEventListener("error", () => this.happened(OBJECT_ENDED, INTERNAL));
+    object.addEventListener("close", ({ code }) => this.happened(OBJECT_ENDED, code));
+    object.addEventListener("error", () => this.happened(OBJECT_ENDED, INTERNAL));
+  }
+
+  /** @param {Promise<Response>} opened The answer of an object that is asked only now. */
+  listenTo(opened) {
+    const fail = () => this.happened(OBJECT_ENDED, INTERNAL);
+    opened.then(({ webSocket }) => {
+      if (webSocket === null) return fail();
+      this.#hear(webSocket);
+      // The client has gone meanwhile.
+      if (this.#hasEnded) this.#close();
+    }).catch(fail);
   }
 
   happened(event, value) {
@@ -348,7 +405,7 @@ class Relay {
   #close() {
     this.#hasEnded = true;
     clearTimeout(this.#timer);
-    close(this.#object, 1000);
+    if (this.#object !== undefined) close(this.#object, 1000);
   }
 }
 
@@ -356,8 +413,8 @@ class SocketRelay extends Relay {
   #client;
   #end = new AbortController();
 
-  constructor(object, take, connection, client, most) {
-    super(object, take, connection);
+  constructor(take, connection, client, most) {
+    super(take, connection);
     this.#client = client;
     const listen = (type, listener) => client.addEventListener(type, listener, { signal: this.#end.signal });
     listen("message", ({ data }) => {
@@ -391,8 +448,8 @@ class StreamRelay extends Relay {
   #unread = 0;
   #patienceMs;
 
-  constructor(object, take, connection, writer, patienceMs) {
-    super(object, take, connection);
+  constructor(take, connection, writer, patienceMs) {
+    super(take, connection);
     this.#writer = writer;
     this.#patienceMs = patienceMs;
     writer.closed.catch(() => this.gone());
@@ -426,8 +483,17 @@ class StreamRelay extends Relay {
  * @param {number} most The bytes of a message of the client.
  */
 export function serveSocket(opened, take, connection, most) {
+  return serveClient(opened.webSocket, take, connection, most);
+}
+
+/** Serves a WebSocket of a client before its object is asked: see {@link Relay#listenTo}. The rest is as above. */
+export function serveListener(take, connection, most) {
+  return serveClient(undefined, take, connection, most);
+}
+
+function serveClient(object, take, connection, most) {
   const { 0: client, 1: server } = new WebSocketPair();
-  new SocketRelay(opened.webSocket, take, connection, server, most).start();
+  new SocketRelay(take, connection, server, most).start(object);
   return new Response(null, { status: 101, webSocket: client });
 }
 
@@ -444,9 +510,9 @@ export function serveSocket(opened, take, connection, most) {
  */
 export function serveStream(opened, take, connection, headers, more, patienceMs, request) {
   const { readable, writable } = new IdentityTransformStream();
-  const relay = new StreamRelay(opened.webSocket, take, connection, writable.getWriter(), patienceMs);
+  const relay = new StreamRelay(take, connection, writable.getWriter(), patienceMs);
   request.signal.addEventListener("abort", () => relay.gone());
-  relay.start();
+  relay.start(opened.webSocket);
   return new Response(readable, { headers: withLines(headers, more) });
 }
 

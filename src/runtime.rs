@@ -1,10 +1,10 @@
 //! The functions of `runtime.js`, where each is described.
 
 use worker::Env;
-use worker::js_sys::Promise;
+use worker::js_sys::{Promise, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Headers, Request, Response, WebSocket};
-use worker::worker_sys::DurableObjectState;
+use worker::worker_sys::{DurableObjectState, SqlStorage};
 
 /// Goes on: who waited, what came of it, whether that is an error, and the time in milliseconds.
 pub(crate) type Resume = dyn FnMut(usize, JsValue, bool, f64) -> Result<JsValue, JsValue>;
@@ -29,6 +29,9 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn verify(this: &Relay, bytes: &[u8]) -> Result<(), JsValue>;
 
+    #[wasm_bindgen(method, js_name = listenTo)]
+    pub(crate) fn listen_to(this: &Relay, opened: &Promise);
+
     #[wasm_bindgen(method)]
     pub(crate) fn end(this: &Relay, code: u16, reason: &str);
 
@@ -42,6 +45,12 @@ extern "C" {
         connection: usize,
         most: usize,
     ) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = openListener)]
+    pub(crate) fn open_listener(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = serveListener)]
+    pub(crate) fn serve_listener(take: &Closure<Take>, connection: usize, most: usize) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch, js_name = serveStream)]
     pub(crate) fn serve_stream(
@@ -106,8 +115,20 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = verifyEd25519)]
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 
+    #[wasm_bindgen(catch, js_name = verifyAllEd25519)]
+    pub(crate) fn verify_all_ed25519(all: Vec<Uint8Array>) -> Result<Promise, JsValue>;
+
     #[wasm_bindgen(catch, js_name = callObject)]
     pub(crate) fn call_object(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = askMailbox)]
+    pub(crate) fn ask_mailbox(env: &Env, object: &str, call: &str) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = readTexts)]
+    pub(crate) fn read_texts(sql: &SqlStorage, query: &str) -> Result<Vec<String>, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = eraseAll)]
+    pub(crate) fn erase_all(state: &DurableObjectState) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = fetchList)]
     pub(crate) fn fetch_list(

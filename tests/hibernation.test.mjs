@@ -1,5 +1,5 @@
-// Connections of `GET /live` on the Worker while their object hibernates, and what they keep for it. What any client sees:
-// live.test.mjs.
+// Connections on the Worker while their object hibernates, what they keep for it, and what objects write. What any client
+// sees: live.test.mjs and mailbox.test.mjs.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,6 +9,7 @@ import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../
 import { buildWorker } from "../tools/build.mjs";
 import { announce, call, eventually, peerIds, peers } from "./http.mjs";
 import { openLive } from "./live.mjs";
+import { Mailbox, RELAY } from "./mailbox.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0", ANSWER_LIMIT: "200" };
@@ -32,14 +33,16 @@ async function startCounted(vars) {
     port: 0,
     handleStructuredLogs: ({ message }) => void log.push(message),
   });
-  const counts = async () => (await call(url, "/counters")).json.communities[COMMUNITY];
-  const hibernate = async () => {
+  const read = async () => (await call(url, "/counters")).json;
+  const counts = async () => (await read()).communities[COMMUNITY];
+  const mailboxCounts = async (object) => (await read()).mailboxes[object];
+  const hibernate = async (className = "Community", object = COMMUNITY) => {
     const { name } = await readConfiguration();
     // An older runtime does it by itself, in its own time.
     if (miniflare.unsafeEvictDurableObject === undefined) return delay(HIBERNATES_AFTER_MS);
-    await miniflare.unsafeEvictDurableObject(name, "Community", { name: COMMUNITY, webSockets: "hibernate" });
+    await miniflare.unsafeEvictDurableObject(name, className, { name: object, webSockets: "hibernate" });
   };
-  return { url, log, counts, hibernate, stop };
+  return { url, log, counts, mailboxCounts, hibernate, stop };
 }
 
 const address = (number) => `10.${Math.trunc(number / 200)}.${number % 200}.1`;
@@ -115,6 +118,51 @@ test("the last connection's peer is in storage when it has ended", async () => {
     await eventually(counts, ({ rowsWritten }) => rowsWritten > 0);
     await hibernate();
     assert.equal((await peers(url)).json.total, 1);
+  } finally {
+    await stop();
+  }
+});
+
+test("a mailbox's object hibernates while somebody listens, and writes a row for what changes and none for what is asked", async () => {
+  const { url, log, mailboxCounts, hibernate, stop } = await startCounted({ EXTERNAL_URLS: RELAY });
+  try {
+    const slot = newPeer();
+    const unknown = new Mailbox(url);
+    const asked = [unknown.ask(""), unknown.collect(), unknown.deposit(unknown.message(slot, 1)), unknown.slot(slot)];
+    for (const { status } of await Promise.all(asked)) assert.equal(status, 404);
+    const { rowsWritten, alarmsSet } = await mailboxCounts(`v1:${unknown.address}`);
+    assert.deepEqual({ rowsWritten, alarmsSet }, { rowsWritten: 0, alarmsSet: 0 });
+
+    const mailbox = new Mailbox(url);
+    const object = `v1:${mailbox.address}`;
+    /** How many rows something writes, an alarm counted as one. */
+    const rowsOf = async (work) => {
+      const sum = async () => {
+        const counts = await mailboxCounts(object);
+        return counts.rowsWritten + counts.alarmsSet;
+      };
+      const before = await sum();
+      const { status, text } = await work();
+      assert.ok(status < 300, text);
+      return (await sum()) - before;
+    };
+    assert.equal((await mailbox.put([slot])).status, 201);
+    const reader = await mailbox.listen(mailbox.greeting(mailbox.reader));
+    await reader.until({ event: "messages", pending: 0 });
+    const { starts } = await mailboxCounts(object);
+    await hibernate("Mailbox", object);
+    assert.equal((await mailbox.deposit(mailbox.message(slot, 1))).status, 201);
+    await reader.until({ event: "messages", pending: 1 });
+    assert.equal((await mailboxCounts(object)).starts, starts + 1);
+
+    assert.equal(await rowsOf(() => mailbox.deposit(mailbox.message(slot, 2))), 1);
+    assert.equal(await rowsOf(() => mailbox.slot(slot)), 0);
+    assert.equal(await rowsOf(() => mailbox.collect()), 2, "the first of a day says so");
+    assert.equal(await rowsOf(() => mailbox.collect()), 0, "another has them");
+    assert.equal(await rowsOf(() => mailbox.acknowledge([mailbox.ack(slot, 2)])), 3);
+    assert.equal(await rowsOf(() => mailbox.collect()), 0);
+    await reader.close();
+    assert.deepEqual(log.filter((line) => /"level":"error"|panicked/.test(line)), []);
   } finally {
     await stop();
   }

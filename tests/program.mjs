@@ -1,4 +1,5 @@
-// The capsule program, as a binary. CAPSULE_BIN names it, target/debug/capsule by default.
+// The programs, as binaries. CAPSULE_BIN and MESSENGER_BIN name them, target/debug/capsule and target/debug/rendezvous by
+// default.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -9,12 +10,18 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 export const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
+export const MESSENGER = process.env.MESSENGER_BIN ?? join(ROOT, "target/debug/rendezvous");
 /** A run that takes longer hangs. */
 const RUN_LIMIT_MS = 60_000;
 
 /** Says what to do where it has not been built. */
 export function requireCapsule() {
   assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);
+}
+
+/** Says what to do where it has not been built. */
+export function requireMessenger() {
+  assert.ok(existsSync(MESSENGER), `${MESSENGER} is not there: cargo build --package rendezvous-messenger`);
 }
 
 /**

@@ -15,7 +15,7 @@ import { startFront } from "../tools/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
 import { openLive, upgradeRequest } from "./live.mjs";
-import { newPeer, signTicket } from "./ticket.mjs";
+import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 /** Lists straight from the object. */
 const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0" };
@@ -217,6 +217,7 @@ describe("readers who come while a list is fetched", () => {
   /** The beacon with an object whose calls are counted, and take as long as `GET /delay?ms=` says, or fail. */
   const SLOW = `
     import beacon, { Community as Inner } from "../src/entry.js";
+    export { Mailbox } from "../src/entry.js";
     const state = { calls: 0, ms: 0, fails: false };
     export default {
       fetch(request, env, ctx) {
@@ -297,38 +298,81 @@ describe("readers who come while a list is fetched", () => {
   });
 });
 
-describe("storage that cannot be read", () => {
-  /** In the place of the beacon, an object of the same class that does as it is told to the same storage. */
-  const SURGEON = `
-    export default { fetch: (request, env) => env.COMMUNITY.getByName("mainnet").fetch(request) };
-    export class Community {
-      constructor(state) { this.sql = state.storage.sql; }
-      async fetch(request) {
-        for (const statement of (await request.text()).split(";")) this.sql.exec(statement);
-        return new Response("done");
-      }
-    }`;
-
-  /** @param {string} persist @param {string} statements */
-  async function operate(persist, statements) {
-    const { modules, modulesRoot, ...worker } = await workerOptions(await buildWorker(), {});
-    const surgeon = await startWorkerd({
-      ...worker,
-      modules: [{ type: "ESModule", path: "surgeon.mjs", contents: SURGEON }],
-      durableObjectsPersist: persist,
-      host: "127.0.0.1",
-      port: 0,
-      handleStructuredLogs: () => {},
-    });
-    try {
-      assert.equal((await call(surgeon.url, "/", { method: "POST", body: statements })).text, "done");
-    } finally {
-      await surgeon.stop();
+/**
+ * In the place of the beacon, an object of the same class that does as it is told to the same storage: statements, with a
+ * line feed between two.
+ */
+const SURGEON = `
+  export default { fetch: (request, env) => env.COMMUNITY.getByName("mainnet").fetch(request) };
+  export class Community {
+    constructor(state) { this.sql = state.storage.sql; }
+    async fetch(request) {
+      for (const statement of (await request.text()).split("\\n")) this.sql.exec(statement);
+      return new Response("done");
     }
-  }
+  }`;
 
+/** @param {string} persist @param {string} statements */
+async function operate(persist, statements) {
+  const { modules, modulesRoot, durableObjects, ...worker } = await workerOptions(await buildWorker(), {});
+  const surgeon = await startWorkerd({
+    ...worker,
+    modules: [{ type: "ESModule", path: "surgeon.mjs", contents: SURGEON }],
+    durableObjects: { COMMUNITY: durableObjects.COMMUNITY },
+    durableObjectsPersist: persist,
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+  });
+  try {
+    assert.equal((await call(surgeon.url, "/", { method: "POST", body: statements })).text, "done");
+  } finally {
+    await surgeon.stop();
+  }
+}
+
+test("what a beacon of before mailboxes has stored is there", async () => {
+  const persist = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+  const [ann, bob] = [newPeer(), newPeer()];
+  const now = Date.now();
+  const record = (peer) => ({
+    acceptedAt: now,
+    since: now,
+    path: Buffer.alloc(24, 1).toString("base64"),
+    broughtAt: now,
+    ticket: JSON.parse(canonical(signTicket(peer, { issuedAt: now }))),
+  });
+  const departed = {
+    peerId: bob.peerId,
+    publicKey: bob.publicKey,
+    issuedAt: now,
+    path: Buffer.alloc(24, 2).toString("base64"),
+    broughtAt: now,
+    forgetAt: now + 180_000,
+  };
+  const state = {
+    version: 2,
+    takenAt: now,
+    secret: Buffer.alloc(16, 3).toString("base64"),
+    records: [record(ann)],
+    departed: [departed],
+  };
+  const table = "CREATE TABLE snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)";
+  try {
+    await operate(persist, `${table}\nINSERT INTO snapshot (id, state) VALUES (1, '${JSON.stringify(state)}')`);
+    await withBeacon({ persist, vars: UNCACHED }, async ({ url }, log) => {
+      assert.deepEqual(peerIds(await peers(url)), [ann.peerId]);
+      assert.equal((await announce(url, signTicket(bob, { issuedAt: now, community: "mainnet" }))).json.code, "STALE_TICKET");
+      assert.deepEqual(log.filter((line) => line.includes('"level":"error"')), []);
+    });
+  } finally {
+    await rm(persist, { recursive: true });
+  }
+});
+
+describe("storage that cannot be read", () => {
   /** More than SQLite lets pile up beside the file before it moves everything into it. */
-  const FILLER = ["CREATE TABLE filler (text)", ...Array(4).fill("INSERT INTO filler SELECT hex(randomblob(900000))")].join(";");
+  const FILLER = ["CREATE TABLE filler (text)", ...Array(4).fill("INSERT INTO filler SELECT hex(randomblob(900000))")].join("\n");
 
   /** The file of the only object there is, with all that belongs into it. */
   async function onlyFile(persist) {
@@ -342,7 +386,7 @@ describe("storage that cannot be read", () => {
   const cases = {
     "without its table": [(persist) => operate(persist, "DROP TABLE snapshot"), []],
     "another table": [
-      (persist) => operate(persist, "DROP TABLE snapshot;CREATE TABLE snapshot (one, two)"),
+      (persist) => operate(persist, "DROP TABLE snapshot\nCREATE TABLE snapshot (one, two)"),
       ["storage_unreadable"],
     ],
     "a row that is no snapshot": [(persist) => operate(persist, "UPDATE snapshot SET state = 'no'"), ["snapshot_unreadable"]],
@@ -492,6 +536,7 @@ test("wrangler deploy --dry-run takes the configuration as it is, and what it wo
       env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" },
     });
     assert.match(stdout, /env\.COMMUNITY \(Community/);
+    assert.match(stdout, /env\.MAILBOX \(Mailbox/);
     assert.match(stdout, /--dry-run: exiting now/);
 
     const files = await readdir(out);

@@ -50,12 +50,12 @@ const CHECKS = [
   { name: "Rust tests", run: runRustTests },
   { name: "Build of the Worker", run: () => buildWorker(), essential: true },
   {
-    name: "Build of the capsule and the native program",
-    run: () => cargo(["build", "--package", "rendezvous-capsule", "--package", "rendezvous-native", "--locked"]),
+    name: "Build of the programs",
+    run: () => cargo(["build", ...["capsule", "messenger", "native"].flatMap((name) => ["--package", `rendezvous-${name}`]), "--locked"]),
     essential: true,
   },
   { name: "Types, build and tests of the client", run: runClient },
-  { name: "Tests of both hosts, capsule and client", run: runSystemTests },
+  { name: "Tests of both hosts, programs and client", run: runSystemTests },
   {
     name: "The Worker on the workerd before",
     run: (count, long) => {

@@ -15,7 +15,7 @@ const SIGNED_SINCE: UnixMillis = UnixMillis::saturating(1_672_531_200_000);
 
 /// Where the time comes from. A command reads it once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Clock {
+pub enum Clock {
     /// The system's clock.
     System,
     /// Always this time.
@@ -24,7 +24,7 @@ pub(crate) enum Clock {
 
 /// A clock that tells no usable time.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClockError {
+pub enum ClockError {
     /// `SOURCE_DATE_EPOCH` has no time in it.
     #[error(transparent)]
     Variable(#[from] EnvironmentError),
@@ -49,7 +49,7 @@ impl Cause for ClockError {}
 impl Clock {
     /// The system's clock, unless `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>) sets
     /// another time.
-    pub(crate) fn new(environment: &Environment) -> Result<Self, ClockError> {
+    pub fn new(environment: &Environment) -> Result<Self, ClockError> {
         let fixed = environment.parsed(SOURCE_DATE_EPOCH, |text| {
             let seconds: Option<u64> = text.parse().ok();
             let millis = seconds.and_then(|seconds| seconds.checked_mul(1000)).and_then(UnixMillis::new);
@@ -91,7 +91,7 @@ impl Clock {
     }
 
     /// Reads it.
-    pub(crate) fn now(self) -> Result<UnixMillis, ClockError> {
+    pub fn now(self) -> Result<UnixMillis, ClockError> {
         match self {
             Self::Fixed(time) => Ok(time),
             Self::System => {

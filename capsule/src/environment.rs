@@ -1,4 +1,4 @@
-//! The environment variables, as an alternative to arguments. An argument always wins.
+//! The environment variables of this project's programs, as an alternative to arguments. An argument always wins.
 //!
 //! One that is empty, or nothing but white space, counts as not set: that is how CI systems pass what is not set.
 
@@ -9,63 +9,67 @@ use std::fmt::Display;
 use crate::failure::Cause;
 
 /// Comma-separated addresses of beacons.
-pub(crate) const BEACONS: &str = "RENDEZVOUS_BEACONS";
+pub const BEACONS: &str = "RENDEZVOUS_BEACONS";
 /// Name of the community.
-pub(crate) const COMMUNITY: &str = "RENDEZVOUS_COMMUNITY";
+pub const COMMUNITY: &str = "RENDEZVOUS_COMMUNITY";
 /// Directory that the capsule is written to.
-pub(crate) const OUTPUT: &str = "RENDEZVOUS_CAPSULE_OUTPUT";
+pub const OUTPUT: &str = "RENDEZVOUS_CAPSULE_OUTPUT";
 /// The private key itself.
-pub(crate) const PRIVATE_KEY: &str = "RENDEZVOUS_CAPSULE_PRIVATE_KEY";
+pub const PRIVATE_KEY: &str = "RENDEZVOUS_CAPSULE_PRIVATE_KEY";
 /// The public key that clients trust.
-pub(crate) const PUBLIC_KEY: &str = "RENDEZVOUS_CAPSULE_PUBLIC_KEY";
+pub const PUBLIC_KEY: &str = "RENDEZVOUS_CAPSULE_PUBLIC_KEY";
 /// The file with the root that readers were given.
-pub(crate) const ROOT: &str = "RENDEZVOUS_CAPSULE_ROOT";
+pub const ROOT: &str = "RENDEZVOUS_CAPSULE_ROOT";
 /// Fewest peers of a capsule.
-pub(crate) const MIN_PEERS: &str = "RENDEZVOUS_CAPSULE_MIN_PEERS";
+pub const MIN_PEERS: &str = "RENDEZVOUS_CAPSULE_MIN_PEERS";
 /// Most peers of a capsule.
-pub(crate) const MAX_PEERS: &str = "RENDEZVOUS_CAPSULE_MAX_PEERS";
+pub const MAX_PEERS: &str = "RENDEZVOUS_CAPSULE_MAX_PEERS";
 /// Life of a capsule, in milliseconds.
-pub(crate) const LIFETIME_MS: &str = "RENDEZVOUS_CAPSULE_TTL_MS";
+pub const LIFETIME_MS: &str = "RENDEZVOUS_CAPSULE_TTL_MS";
 /// Time for each beacon, in milliseconds.
-pub(crate) const TIMEOUT_MS: &str = "RENDEZVOUS_CAPSULE_TIMEOUT_MS";
+pub const TIMEOUT_MS: &str = "RENDEZVOUS_CAPSULE_TIMEOUT_MS";
 /// Address of the bucket that the capsule is written to.
-pub(crate) const BUCKET: &str = "RENDEZVOUS_CAPSULE_TO";
+pub const BUCKET: &str = "RENDEZVOUS_CAPSULE_TO";
 /// Fewest beacons with good tickets.
-pub(crate) const MIN_BEACONS: &str = "RENDEZVOUS_CAPSULE_MIN_BEACONS";
+pub const MIN_BEACONS: &str = "RENDEZVOUS_CAPSULE_MIN_BEACONS";
 /// What becomes of places that are left when every beacon has its share.
-pub(crate) const SHARES: &str = "RENDEZVOUS_CAPSULE_SHARES";
+pub const SHARES: &str = "RENDEZVOUS_CAPSULE_SHARES";
 /// Comma-separated files or addresses of tickets to put into the capsule.
-pub(crate) const INCLUDE: &str = "RENDEZVOUS_CAPSULE_INCLUDE";
+pub const INCLUDE: &str = "RENDEZVOUS_CAPSULE_INCLUDE";
 /// File with what is revoked.
-pub(crate) const REVOKED: &str = "RENDEZVOUS_CAPSULE_REVOKED";
+pub const REVOKED: &str = "RENDEZVOUS_CAPSULE_REVOKED";
 /// Where the capsule is served from.
-pub(crate) const HOST: &str = "RENDEZVOUS_CAPSULE_HOST";
+pub const HOST: &str = "RENDEZVOUS_CAPSULE_HOST";
 /// Time from one run to the next, in milliseconds.
-pub(crate) const CADENCE_MS: &str = "RENDEZVOUS_CAPSULE_CADENCE_MS";
+pub const CADENCE_MS: &str = "RENDEZVOUS_CAPSULE_CADENCE_MS";
 /// Comma-separated public keys, the only ones whose tickets are accepted.
-pub(crate) const TRUSTED_TICKET_KEYS: &str = "RENDEZVOUS_TRUSTED_TICKET_KEYS";
+pub const TRUSTED_TICKET_KEYS: &str = "RENDEZVOUS_TRUSTED_TICKET_KEYS";
 /// Longest life of a ticket, in milliseconds.
-pub(crate) const TICKET_MAX_LIFETIME_MS: &str = "RENDEZVOUS_TICKET_MAX_LIFETIME_MS";
+pub const TICKET_MAX_LIFETIME_MS: &str = "RENDEZVOUS_TICKET_MAX_LIFETIME_MS";
 /// The peer's name.
-pub(crate) const ANNOUNCE_PEER_ID: &str = "RENDEZVOUS_ANNOUNCE_PEER_ID";
+pub const ANNOUNCE_PEER_ID: &str = "RENDEZVOUS_ANNOUNCE_PEER_ID";
 /// The user's name.
-pub(crate) const ANNOUNCE_USER_ID: &str = "RENDEZVOUS_ANNOUNCE_USER_ID";
+pub const ANNOUNCE_USER_ID: &str = "RENDEZVOUS_ANNOUNCE_USER_ID";
 /// What the peer says about itself.
-pub(crate) const ANNOUNCE_DATA: &str = "RENDEZVOUS_ANNOUNCE_DATA";
+pub const ANNOUNCE_DATA: &str = "RENDEZVOUS_ANNOUNCE_DATA";
 /// The private key itself that signs the peer's tickets.
-pub(crate) const ANNOUNCE_PRIVATE_KEY: &str = "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY";
+pub const ANNOUNCE_PRIVATE_KEY: &str = "RENDEZVOUS_ANNOUNCE_PRIVATE_KEY";
 /// Life of the peer's tickets, in milliseconds.
-pub(crate) const ANNOUNCE_TTL_MS: &str = "RENDEZVOUS_ANNOUNCE_TTL_MS";
+pub const ANNOUNCE_TTL_MS: &str = "RENDEZVOUS_ANNOUNCE_TTL_MS";
 /// The least between two announces, in milliseconds.
-pub(crate) const ANNOUNCE_INTERVAL_MS: &str = "RENDEZVOUS_ANNOUNCE_INTERVAL_MS";
+pub const ANNOUNCE_INTERVAL_MS: &str = "RENDEZVOUS_ANNOUNCE_INTERVAL_MS";
 /// Time for each request, in milliseconds.
-pub(crate) const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
+pub const ANNOUNCE_TIMEOUT_MS: &str = "RENDEZVOUS_ANNOUNCE_TIMEOUT_MS";
 /// File with the passphrase of the private key.
-pub(crate) const PASSPHRASE_FILE: &str = "RENDEZVOUS_PASSPHRASE_FILE";
+pub const PASSPHRASE_FILE: &str = "RENDEZVOUS_PASSPHRASE_FILE";
+/// Directory with a mailbox and contacts.
+pub const STORE: &str = "RENDEZVOUS_STORE";
+/// Comma-separated origins of the relays that hold a mailbox.
+pub const RELAYS: &str = "RENDEZVOUS_RELAYS";
 /// The time to work at, in seconds since 1970, instead of the clock's.
-pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 30] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -93,6 +97,8 @@ const NAMES: [&str; 28] = [
     ANNOUNCE_INTERVAL_MS,
     ANNOUNCE_TIMEOUT_MS,
     PASSPHRASE_FILE,
+    STORE,
+    RELAYS,
     SOURCE_DATE_EPOCH,
 ];
 
@@ -104,7 +110,7 @@ const NEAR_MISS: usize = 2;
 
 /// A variable that is set to something it cannot be. Its value is never shown: it may be a secret in the wrong place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EnvironmentError {
+pub enum EnvironmentError {
     /// Not UTF-8.
     #[error("{name} is not valid UTF-8")]
     NotUnicode {
@@ -132,11 +138,11 @@ pub(crate) enum EnvironmentError {
 impl Cause for EnvironmentError {}
 
 /// The variables above that are set.
-pub(crate) struct Environment(BTreeMap<&'static str, String>);
+pub struct Environment(BTreeMap<&'static str, String>);
 
 impl Environment {
     /// That of this process.
-    pub(crate) fn of_process() -> Result<Self, EnvironmentError> {
+    pub fn of_process() -> Result<Self, EnvironmentError> {
         for (name, value) in std::env::vars_os() {
             let (Some(name), false) = (name.to_str(), value.is_empty()) else { continue };
             if let Some(meant) = near_miss(name) {
@@ -151,8 +157,13 @@ impl Environment {
         Ok(Self(values.map(read).collect::<Result<_, _>>()?))
     }
 
+    /// One in which nothing is set.
+    pub const fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// The same with another value for one variable, where there is one.
-    pub(crate) fn with(mut self, name: &'static str, value: Option<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: Option<String>) -> Self {
         if let Some(value) = value {
             self.0.insert(name, value);
         }
@@ -160,12 +171,12 @@ impl Environment {
     }
 
     /// The value of a variable without white space around it, if there is one.
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// The value of a variable as something else.
-    pub(crate) fn parsed<T, E: Display>(
+    pub fn parsed<T, E: Display>(
         &self,
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
@@ -177,7 +188,7 @@ impl Environment {
     }
 
     /// The items of a comma-separated variable, empty ones left out.
-    pub(crate) fn list<T, E: Display>(
+    pub fn list<T, E: Display>(
         &self,
         name: &'static str,
         parse: impl FnMut(&str) -> Result<T, E>,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// The exit codes. The help of every command explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// Done, or: the capsule is good.
     Good = 0,
     /// The capsule is refused, or there were too few good tickets to make one, or no beacon lists the peer.
@@ -29,7 +29,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error that can end a command.
-pub(crate) trait Cause: Error + Send + Sync + 'static {
+pub trait Cause: Error + Send + Sync + 'static {
     /// Returns the exit code for it.
     fn exit(&self) -> Exit {
         Exit::Usage
@@ -43,11 +43,11 @@ pub(crate) trait Cause: Error + Send + Sync + 'static {
 
 /// Why a command could not do its work.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The exit code.
-    pub(crate) exit: Exit,
+    pub exit: Exit,
     /// A name for scripts, where the cause has one.
-    pub(crate) code: Option<&'static str>,
+    pub code: Option<&'static str>,
     error: Box<dyn Error + Send + Sync>,
 }
 

@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 3;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Duration::from_secs(2) };
 
 /// The time for one address, all attempts together, where nobody says otherwise.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,7 +36,7 @@ const USER_AGENT: &str = concat!("rendezvous-capsule/", env!("CARGO_PKG_VERSION"
 
 /// Why nothing was fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     /// An address that cannot be fetched from.
     #[error("{reason}")]
     BadUrl {
@@ -80,7 +80,7 @@ fn come_back(retry_after: Option<Duration>) -> String {
 
 impl FetchError {
     /// A name for scripts.
-    pub(crate) const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::BadUrl { .. } => "BAD_URL",
             Self::Connection { .. } => "NO_CONNECTION",
@@ -92,7 +92,7 @@ impl FetchError {
     }
 
     /// Whether the server could be reached, and what it said is its considered answer. What may pass is not.
-    pub(crate) fn is_answer(&self) -> bool {
+    pub fn is_answer(&self) -> bool {
         match self {
             Self::Status { status, .. } => !status.is_server_error() && *status != StatusCode::TOO_MANY_REQUESTS,
             Self::Redirect { .. } => true,
@@ -133,7 +133,7 @@ pub(crate) struct Exchanged {
 
 /// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     network: Network,
     /// Goes to the host itself, whatever proxy there is.
     direct: Agent,
@@ -145,11 +145,22 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     /// Makes one as the variables of this process say. Those that cannot be obeyed are errors.
-    pub(crate) fn new() -> Result<Self, NetworkError> {
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn new() -> Result<Self, NetworkError> {
+        Self::of_program(USER_AGENT)
+    }
+
+    /// Makes one for a program of another name.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn of_program(user_agent: &str) -> Result<Self, NetworkError> {
         let network = Network::of_process()?;
         let agent = |proxy: Option<Proxy>| {
             Agent::config_builder()
-                .user_agent(USER_AGENT)
+                .user_agent(user_agent)
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_redirects_will_error(false)
@@ -211,7 +222,7 @@ impl Fetcher {
 
     /// Makes a request that somebody else has put together, and takes the answer whatever its status, redirects
     /// included: at most `max_bytes` in at most `limit`.
-    pub(crate) fn send(
+    pub fn send(
         &self,
         request: Request<Vec<u8>>,
         max_bytes: usize,
@@ -338,7 +349,7 @@ pub(crate) fn random_byte() -> u8 {
 }
 
 /// Takes an address to fetch from: `http` or `https`, a host, no user or password.
-pub(crate) fn parse_url(text: &str) -> Result<Uri, FetchError> {
+pub fn parse_url(text: &str) -> Result<Uri, FetchError> {
     let bad = |reason: &str| FetchError::BadUrl { reason: reason.to_owned() };
     let url: Uri = text.parse().map_err(|_| bad("it is no URL"))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {

@@ -14,7 +14,7 @@ use crate::secret;
 
 /// Why a file was not written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FileError {
+pub enum FileError {
     /// There is one of that name.
     #[error("{} is there already and is not overwritten: move it away, or choose another name with --out", secret::path(.path))]
     Exists {
@@ -45,10 +45,10 @@ impl Cause for FileError {}
 const TEMPORARY_RANDOM: usize = 6;
 
 /// The name that stands for the standard input, and for the standard output.
-pub(crate) const STANDARD: &str = "-";
+pub const STANDARD: &str = "-";
 
 /// Reads at most `max_bytes` of a file, and one more where there is more. `-` is the standard input.
-pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+pub fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
     let most = max_bytes as u64 + 1;
     let mut bytes = Vec::new();
     if path == Path::new(STANDARD) {
@@ -59,17 +59,33 @@ pub(crate) fn read_file(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    /// All whom the umask does not keep out: what is written is for others.
+    Everybody,
+    /// Its owner alone.
+    Owner,
+}
+
 /// Replaces the file, or makes it.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     replace_all([(path, content)])
+}
+
+/// The same, readable by its owner alone.
+pub fn replace_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let file = write_beside(path, content, Readers::Owner)?;
+    file.persist(path).map_err(|error| FileError::Write { path: path.to_owned(), error: error.error })?;
+    sync_directory_of(path)
 }
 
 /// Replaces the files of one directory, or makes them, in this order. All are written before the first is renamed, so
 /// that a full disk changes nothing.
-pub(crate) fn replace_all<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> Result<(), FileError> {
+pub fn replace_all<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> Result<(), FileError> {
     let mut written = Vec::new();
     for (path, content) in files {
-        written.push((write_beside(path, content)?, path));
+        written.push((write_beside(path, content, Readers::Everybody)?, path));
     }
     let last = written.last().map(|(_, path)| *path);
     for (file, path) in written {
@@ -79,8 +95,17 @@ pub(crate) fn replace_all<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8
 }
 
 /// Makes a file that is not there yet.
-pub(crate) fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let renamed = write_beside(path, content)?.persist_noclobber(path);
+pub fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    create_for(path, content, Readers::Everybody)
+}
+
+/// The same, readable by its owner alone.
+pub fn create_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    create_for(path, content, Readers::Owner)
+}
+
+fn create_for(path: &Path, content: &[u8], readers: Readers) -> Result<(), FileError> {
+    let renamed = write_beside(path, content, readers)?.persist_noclobber(path);
     renamed.map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
         _ => FileError::Write { path: path.to_owned(), error: error.error },
@@ -89,25 +114,25 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
 }
 
 /// Makes a directory, and those above it, where it is not there yet.
-pub(crate) fn create_directory(path: &Path) -> Result<(), FileError> {
+pub fn create_directory(path: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(path).map_err(|error| FileError::Directory { path: path.to_owned(), error })
 }
 
 /// Keeps other runs of this program that ask for the same lock waiting, until it is dropped: for files that are read,
 /// changed and replaced. Not every file system knows locks, and not every system opens a directory; without one, the
 /// last of two such runs wins, and of several files it may be one's first and the other's second.
-pub(crate) fn lock(directory: &Path) -> Option<File> {
+pub fn lock(directory: &Path) -> Option<File> {
     File::open(directory).and_then(|handle| handle.lock().map(|()| handle)).ok()
 }
 
 /// The same, unless another run has it.
-pub(crate) fn try_lock(directory: &Path) -> Option<File> {
+pub fn try_lock(directory: &Path) -> Option<File> {
     File::open(directory).ok().filter(|handle| handle.try_lock().is_ok())
 }
 
 /// Removes the temporary files of this file, which a run that was killed leaves. Only while it is locked: another run may
 /// be writing one.
-pub(crate) fn remove_leftovers(path: &Path) -> Result<(), FileError> {
+pub fn remove_leftovers(path: &Path) -> Result<(), FileError> {
     let directory = directory_of(path);
     let failed = |error| FileError::Write { path: directory.to_owned(), error };
     for entry in std::fs::read_dir(directory).map_err(failed)? {
@@ -131,7 +156,7 @@ fn is_temporary(of: &OsStr, name: &OsStr) -> bool {
 }
 
 /// The directory that a file is in.
-pub(crate) fn directory_of(path: &Path) -> &Path {
+pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -139,21 +164,26 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// The file's name with `suffix` added.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.to_owned().into_os_string();
     path.push(suffix);
     path.into()
 }
 
-fn write_beside(path: &Path, content: &[u8]) -> Result<NamedTempFile, FileError> {
+fn write_beside(path: &Path, content: &[u8], readers: Readers) -> Result<NamedTempFile, FileError> {
     let mut prefix = OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).rand_bytes(TEMPORARY_RANDOM);
-    // Temporary files are private by default, but what is written here is for others. (The umask still applies.)
+    // Temporary files are private by default. (The umask still applies.)
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(match readers {
+        Readers::Everybody => 0o666,
+        Readers::Owner => 0o600,
+    }));
+    #[cfg(not(unix))]
+    let _ = readers;
     builder
         .tempfile_in(directory_of(path))
         .and_then(|mut file| {
@@ -214,7 +244,7 @@ mod tests {
     fn only_what_a_killed_run_left_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("peers.json");
-        let killed = write_beside(&path, b"half").unwrap().keep().unwrap().1;
+        let killed = write_beside(&path, b"half", Readers::Everybody).unwrap().keep().unwrap().1;
         let others =
             ["peers.json", ".peers.json.sig.aBcD12", ".peers.json.1234567", ".peers.json.12-456", ".other.aBcD12"];
         for name in others {

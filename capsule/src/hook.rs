@@ -1,11 +1,14 @@
 //! The commands of the publisher's own: one that runs after each capsule that was published (`--run`), to upload or to
 //! count it, and one that tells somebody of failures (`--on-failure`).
 //!
-//! Each runs in a shell, learns from variables what there is, and has a time limit, at which it ends with all that it
+//! Another program's (`--exec` of `rendezvous`) gets something on its standard input, and runs without a shell.
+//!
+//! Each learns from variables what there is, and has a time limit, at which it ends with all that it
 //! started. What it prints goes to the standard error, because results of this program go to the standard output.
 //! The private keys that this program got in variables are not handed on.
 
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +25,7 @@ const ON_FAILURE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ran {
+pub enum Ran {
     /// It ended with exit code 0.
     Well,
     /// It did not.
@@ -34,13 +37,46 @@ pub(crate) enum Ran {
 
 /// Runs `command`, with `variables` added to the environment, for at most `limit`, or until `is_stopped`.
 pub(crate) fn run(command: &str, variables: &[(&str, String)], limit: Duration, is_stopped: impl Fn() -> bool) -> Ran {
-    match start(command, variables).and_then(|child| wait(child, limit, is_stopped)) {
-        Ok(Some(status)) if status.success() => Ran::Well,
-        Ok(Some(status)) => Ran::Badly { reason: format!("it ended with {status}") },
-        Ok(None) => {
-            Ran::Badly { reason: "it did not end in time and was ended (--run-timeout allows more)".to_owned() }
+    let ended = start(shell(command), variables, Stdio::null()).and_then(|child| wait(child, limit, is_stopped));
+    Ran::of(ended, "--run-timeout")
+}
+
+/// Runs a program without a shell, with `input` on its standard input and `variables` added to the environment, for at
+/// most `limit`, which the option `limit_option` sets, or until `is_stopped`.
+pub fn run_program(
+    program: &OsStr,
+    arguments: &[OsString],
+    variables: &[(&str, String)],
+    input: &[u8],
+    (limit, limit_option): (Duration, &str),
+    is_stopped: impl Fn() -> bool,
+) -> Ran {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let ended = start(command, variables, Stdio::piped()).and_then(|mut child| {
+        if let Some(mut stdin) = child.stdin.take() {
+            let input = input.to_vec();
+            // A program that does not read what it is given may still end well. Nobody waits for this thread: what the
+            // program has started may hold the pipe for ever.
+            std::thread::Builder::new().spawn(move || stdin.write_all(&input))?;
         }
-        Err(error) => Ran::Badly { reason: format!("it could not be run: {error}") },
+        wait(child, limit, is_stopped)
+    });
+    Ran::of(ended, limit_option)
+}
+
+impl Ran {
+    fn of(ended: io::Result<Option<ExitStatus>>, limit_option: &str) -> Self {
+        match ended {
+            Ok(Some(status)) if status.success() => Self::Well,
+            Ok(Some(status)) => Self::Badly { reason: format!("it ended with {status}") },
+            Ok(None) => {
+                Self::Badly { reason: format!("it did not end in time and was ended ({limit_option} allows more)") }
+            }
+            Err(error) => Self::Badly { reason: format!("it could not be run: {error}") },
+        }
     }
 }
 
@@ -81,27 +117,29 @@ impl FailureNotice {
     }
 }
 
-fn start(command: &str, variables: &[(&str, String)]) -> io::Result<Child> {
-    #[cfg(unix)]
-    let mut shell = {
-        use std::os::unix::process::CommandExt as _;
-        let mut shell = Command::new("/bin/sh");
-        // A group of its own, so that all of it can be ended, and so that a Ctrl-C in the terminal does not cut an
-        // upload in the middle.
-        shell.arg("-c").arg(command).process_group(0);
-        shell
-    };
-    #[cfg(not(unix))]
-    let mut shell = {
-        let mut shell = Command::new("cmd");
-        shell.arg("/C").arg(command);
-        shell
-    };
-    shell.env_remove(environment::PRIVATE_KEY).env_remove(environment::ANNOUNCE_PRIVATE_KEY);
+/// A group of its own, so that all of it can be ended, and so that a Ctrl-C in the terminal does not cut an upload in the
+/// middle.
+#[cfg(unix)]
+fn shell(command: &str) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).process_group(0);
+    shell
+}
+
+#[cfg(not(unix))]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("cmd");
+    shell.arg("/C").arg(command);
+    shell
+}
+
+fn start(mut command: Command, variables: &[(&str, String)], stdin: Stdio) -> io::Result<Child> {
+    command.env_remove(environment::PRIVATE_KEY).env_remove(environment::ANNOUNCE_PRIVATE_KEY);
     for (name, value) in variables {
-        shell.env(name, value);
+        command.env(name, value);
     }
-    shell.stdin(Stdio::null()).stdout(io::stderr()).spawn()
+    command.stdin(stdin).stdout(io::stderr()).spawn()
 }
 
 /// How it ended, or nothing if it was ended.
@@ -141,6 +179,23 @@ mod tests {
         assert_eq!(run("exit $((WHAT - 7))", &variables, LONG, || false), Ran::Well);
         let Ran::Badly { reason } = run("exit $WHAT", &variables, LONG, || false) else { panic!() };
         assert_eq!(reason, "it ended with exit status: 7");
+    }
+
+    #[test]
+    fn a_program_gets_its_input_and_arguments_as_they_are() {
+        let run = |program: &str, arguments: &[&str], input: &[u8]| {
+            let arguments: Vec<OsString> = arguments.iter().map(Into::into).collect();
+            run_program(program.as_ref(), &arguments, &[("WHAT", "7".to_owned())], input, (LONG, "--limit"), || false)
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("$(odd) name");
+        let name = path.to_str().unwrap();
+        assert_eq!(run("tee", &[name], b"one\0two"), Ran::Well);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\0two");
+        // More than a pipe holds, and nobody who reads it.
+        assert_eq!(run("true", &[], &vec![0; 1 << 20]), Ran::Well);
+        assert_eq!(run("sh", &["-c", "exit $WHAT"], b""), Ran::Badly { reason: "it ended with exit status: 7".into() });
+        assert!(matches!(run("no-such-program-anywhere", &[], b""), Ran::Badly { .. }));
     }
 
     #[test]

@@ -30,7 +30,7 @@ const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
 /// What can be wrong with a key that is, or should be, in a file.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyFileError {
+pub enum KeyFileError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {error}", secret::path(.path))]
     Read {
@@ -146,7 +146,7 @@ fn advice(error: KeyError, path: &Path) -> String {
 }
 
 /// Reads a private key from its file.
-pub(crate) fn read_private_key(path: &Path, environment: &Environment) -> Result<PrivateKey, KeyFileError> {
+pub fn read_private_key(path: &Path, environment: &Environment) -> Result<PrivateKey, KeyFileError> {
     let name = path.to_string_lossy();
     if is_secret(&name) {
         return Err(KeyFileError::SecretAsArgument);
@@ -163,7 +163,7 @@ pub(crate) fn read_private_key(path: &Path, environment: &Environment) -> Result
 }
 
 /// Reads a private key from a variable.
-pub(crate) fn private_key_in_variable(
+pub fn private_key_in_variable(
     name: &'static str,
     environment: &Environment,
 ) -> Result<Option<PrivateKey>, KeyFileError> {
@@ -207,7 +207,7 @@ fn passphrase_in_file(environment: &Environment) -> Result<Option<String>, KeyFi
 }
 
 /// The passphrase for a new key: from a file, or, where it is `offered`, from whoever sits at the terminal.
-pub(crate) fn new_passphrase(environment: &Environment, offered: bool) -> Result<Option<String>, KeyFileError> {
+pub fn new_passphrase(environment: &Environment, offered: bool) -> Result<Option<String>, KeyFileError> {
     if let Some(passphrase) = passphrase_in_file(environment)? {
         return Ok(Some(passphrase));
     }
@@ -223,7 +223,7 @@ pub(crate) fn new_passphrase(environment: &Environment, offered: bool) -> Result
 }
 
 /// The PEM of a private key, encrypted with scrypt and AES-256, which openssl reads.
-pub(crate) fn encrypt(key_pem: &str, passphrase: &str) -> Result<String, KeyFileError> {
+pub fn encrypt(key_pem: &str, passphrase: &str) -> Result<String, KeyFileError> {
     let (_, plain) = SecretDocument::from_pem(key_pem).map_err(|error| KeyFileError::Encryption(error.into()))?;
     let plain = PrivateKeyInfoRef::try_from(plain.as_bytes()).map_err(KeyFileError::Encryption)?;
     let encrypted = plain.encrypt(passphrase).map_err(KeyFileError::Encryption)?;
@@ -232,7 +232,7 @@ pub(crate) fn encrypt(key_pem: &str, passphrase: &str) -> Result<String, KeyFile
 }
 
 /// Takes a public key, or reads it from the file of that name.
-pub(crate) fn public_key(text_or_path: &str) -> Result<PublicKey, KeyFileError> {
+pub fn public_key(text_or_path: &str) -> Result<PublicKey, KeyFileError> {
     let error = match PublicKey::from_text(text_or_path) {
         Ok(key) => return Ok(key),
         Err(_) if is_secret(text_or_path) => return Err(KeyFileError::SecretAsArgument),
@@ -277,7 +277,7 @@ fn warn_of_others(path: &Path) {
 }
 
 /// Writes a private key to a new file that only its owner can read.
-pub(crate) fn create(path: &Path, key_pem: &str) -> Result<(), KeyFileError> {
+pub fn create(path: &Path, key_pem: &str) -> Result<(), KeyFileError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

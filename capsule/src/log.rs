@@ -7,23 +7,23 @@ use crate::secret::hide;
 
 /// Says on the standard error what is going on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Log {
+pub struct Log {
     quiet: bool,
 }
 
 impl Log {
     /// A log that says nothing if `quiet`.
-    pub(crate) const fn new(quiet: bool) -> Self {
+    pub const fn new(quiet: bool) -> Self {
         Self { quiet }
     }
 
     /// Whether it says nothing.
-    pub(crate) const fn is_quiet(self) -> bool {
+    pub const fn is_quiet(self) -> bool {
         self.quiet
     }
 
     /// Says one line. A standard error that is closed is not a reason to stop.
-    pub(crate) fn note(self, line: fmt::Arguments<'_>) {
+    pub fn note(self, line: fmt::Arguments<'_>) {
         if !self.quiet {
             // In one piece, because several threads say something at once.
             let _ = io::stderr().write_all(format!("{}\n", hide(&line.to_string())).as_bytes());

@@ -26,7 +26,7 @@ const CERTIFICATES_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A variable that cannot be obeyed. Its value is not shown: there may be a password in it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NetworkError {
+pub enum NetworkError {
     /// Not UTF-8.
     #[error("{name} is not valid UTF-8")]
     NotUnicode {

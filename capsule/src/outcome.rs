@@ -10,19 +10,19 @@ use crate::secret::hide;
 
 /// What a command says on the standard output, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     text: String,
     exit: Exit,
 }
 
 impl Outcome {
     /// Text for people.
-    pub(crate) const fn text(text: String, exit: Exit) -> Self {
+    pub const fn text(text: String, exit: Exit) -> Self {
         Self { text, exit }
     }
 
     /// One line of JSON for scripts.
-    pub(crate) fn json(value: &impl Serialize, exit: Exit) -> Self {
+    pub fn json(value: &impl Serialize, exit: Exit) -> Self {
         // What is serialised here has only strings as keys, so that it cannot fail.
         let text =
             serde_json::to_string(value).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
@@ -30,7 +30,7 @@ impl Outcome {
     }
 
     /// A failure, which has been explained on the standard error already.
-    pub(crate) fn failed(failure: &Failure, json: bool) -> Self {
+    pub fn failed(failure: &Failure, json: bool) -> Self {
         let exit = failure.exit;
         if json {
             let mut report = json!({ "ok": false, "error": hide(&failure.to_string()) });
@@ -45,7 +45,7 @@ impl Outcome {
 
     /// The same after something else.
     #[must_use]
-    pub(crate) fn preceded_by(mut self, mut text: String) -> Self {
+    pub fn preceded_by(mut self, mut text: String) -> Self {
         text.push_str(&self.text);
         self.text = text;
         self
@@ -55,7 +55,7 @@ impl Outcome {
     ///
     /// # Errors
     /// If that fails for another reason than a reader that has seen enough (`| head`).
-    pub(crate) fn print(self) -> io::Result<Exit> {
+    pub fn print(self) -> io::Result<Exit> {
         // What is refused may be something else than its name was meant for.
         let text = if self.exit == Exit::Good { self.text } else { hide(&self.text) };
         let mut stdout = io::stdout().lock();
@@ -67,7 +67,12 @@ impl Outcome {
 }
 
 /// Prints one line of JSON on the standard output while the command goes on. That nobody reads it is not a reason to stop.
-pub(crate) fn print_event(event: &serde_json::Value) {
+pub fn print_event(event: &serde_json::Value) {
+    print_text(&format!("{}\n", hide(&event.to_string())));
+}
+
+/// Prints text on the standard output while the command goes on. That nobody reads it is not a reason to stop.
+pub fn print_text(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(format!("{}\n", hide(&event.to_string())).as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,4 +1,4 @@
-//! What must never be shown: private keys, and user names and passwords in addresses.
+//! What must never be shown: private keys, invites, and user names and passwords in addresses.
 //!
 //! They are given in the wrong place by mistake (`--key "$(cat key.pem)"`, an address with a password), and then stand in
 //! the very error that says so, whoever words it: the argument parser, a library, or a file name that cannot be read.
@@ -6,10 +6,14 @@
 
 use std::path::Path;
 
+use rendezvous_protocol::mailbox::invite::INVITE_SCHEME;
+
 use crate::text;
 
 /// In the place of a key.
 const HIDDEN_KEY: &str = "(a key, which is not shown)";
+/// In the place of an invite.
+const HIDDEN_INVITE: &str = "(an invite, which is not shown)";
 /// In the place of a user's name and password.
 const HIDDEN_USER: &str = "(not shown)";
 
@@ -29,24 +33,27 @@ const PUBLIC_OPTIONS: [&str; 7] =
     ["--public-key", "--publisher-key", "--root-key", "--trusted-key", "--replacing", "--peer-id", "--user-id"];
 
 /// Takes out of a text what must not be shown, be it of any kind or one of this process's own arguments.
-pub(crate) fn hide(text: &str) -> String {
+pub fn hide(text: &str) -> String {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
     hide_all(text, &arguments)
 }
 
 /// Whether a private key in PEM is among this process's arguments.
-pub(crate) fn is_among_arguments() -> bool {
+pub fn is_among_arguments() -> bool {
     std::env::args_os().skip(1).any(|argument| argument.to_string_lossy().contains(PRIVATE_KEY))
 }
 
 /// Whether a text is, or has in it, what nobody but its owner should see.
-pub(crate) fn is_secret(text: &str) -> bool {
-    text.contains(PRIVATE_KEY) || base64_runs(text).any(is_private_der) || user_in(text).is_some()
+pub fn is_secret(text: &str) -> bool {
+    text.contains(PRIVATE_KEY)
+        || base64_runs(text).any(is_private_der)
+        || user_in(text).is_some()
+        || hide_invites(text) != text
 }
 
 /// Whether a text may be a key, private or public: 32 bytes in base64 or hexadecimal have no mark that tells them apart.
-pub(crate) fn looks_like_key(text: &str) -> bool {
+pub fn looks_like_key(text: &str) -> bool {
     let text = text.trim();
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
     let bare = text.trim_end_matches('=');
@@ -56,7 +63,7 @@ pub(crate) fn looks_like_key(text: &str) -> bool {
 }
 
 /// Returns the name of a file as it may be shown: one that may be a key is not.
-pub(crate) fn path(path: &Path) -> String {
+pub fn path(path: &Path) -> String {
     let name = path.to_string_lossy();
     if is_secret(&name) || looks_like_key(&name) {
         "(not shown: it may be a key)".to_owned()
@@ -84,7 +91,25 @@ fn hide_all(text: &str, arguments: &[String]) -> String {
         }
         before = argument;
     }
-    hide_users(&hide_keys(&hide_pem(&shown)))
+    hide_users(&hide_invites(&hide_keys(&hide_pem(&shown))))
+}
+
+/// From the scheme of each invite to the end of its base64url.
+fn hide_invites(text: &str) -> String {
+    let mut parts = text.split(INVITE_SCHEME);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_end = |character: char| !(character.is_ascii_alphanumeric() || matches!(character, '-' | '_'));
+        let (encoded, rest) = part.split_at(part.find(is_end).unwrap_or(part.len()));
+        if encoded.len() >= KEY_MIN_CHARS {
+            shown.push_str(HIDDEN_INVITE);
+        } else {
+            shown.push_str(INVITE_SCHEME);
+            shown.push_str(encoded);
+        }
+        shown.push_str(rest);
+    }
+    shown
 }
 
 /// From the beginning of each block with a private key to its end, or to the end of what it stands in.
@@ -123,7 +148,7 @@ fn hide_keys(text: &str) -> String {
 }
 
 /// Takes users and passwords out of addresses.
-pub(crate) fn hide_users(text: &str) -> String {
+pub fn hide_users(text: &str) -> String {
     let is_end = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '`' | '<' | '>' | ',');
     let mut shown = text.to_owned();
     for word in text.split(is_end) {
@@ -182,6 +207,20 @@ mod tests {
             ["-----BEGIN PUBLIC KEY-----", PUBLIC, "MIIX", "/MIIX/a/long/path/of/a/file/that/is/no/key/at/all.pem"]
         {
             assert_eq!(hide_all(text, &[]), text);
+        }
+    }
+
+    #[test]
+    fn invites_are_hidden_and_their_scheme_is_not() {
+        let invite = format!("rendezvous:{}", "eyJrIjoi_-".repeat(9));
+        assert_eq!(
+            hide_all(&format!("'{invite}' and {invite}"), &[]),
+            format!("'{HIDDEN_INVITE}' and {HIDDEN_INVITE}")
+        );
+        assert!(is_secret(&invite));
+        for text in ["an invite begins with rendezvous: and", "rendezvous:short", "rendezvous: mailbox"] {
+            assert_eq!(hide_all(text, &[]), text);
+            assert!(!is_secret(text));
         }
     }
 

@@ -12,13 +12,13 @@ const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 /// While this exists, SIGINT and SIGTERM do not end the program; when it goes, one that has come does.
 ///
 /// Made once, at the end of the program: the system's own handling of these signals is not put back, only imitated.
-pub(crate) struct HeldSignals {
+pub struct HeldSignals {
     received: Arc<AtomicUsize>,
 }
 
 impl HeldSignals {
     /// Begins to hold them.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let received = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
             flag::register_usize(signal, Arc::clone(&received), signal.unsigned_abs() as usize)?;
@@ -27,7 +27,7 @@ impl HeldSignals {
     }
 
     /// Whether one has come.
-    pub(crate) fn is_asked_to_end(&self) -> bool {
+    pub fn is_asked_to_end(&self) -> bool {
         self.received().is_some()
     }
 
@@ -47,7 +47,7 @@ impl Drop for HeldSignals {
 
 /// Calls `stop`, in a thread of its own, when the first SIGINT or SIGTERM comes. A second one ends the program at once,
 /// for those who do not want to wait.
-pub(crate) fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let asked = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
         // In this order, so that the first signal only sets what the second one finds.

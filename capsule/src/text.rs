@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 const YEAR_10000_SECONDS: u64 = 253_402_300_800;
 
 /// A date and time in UTC.
-pub(crate) fn date(time: UnixMillis) -> String {
+pub fn date(time: UnixMillis) -> String {
     let seconds = time.as_u64() / 1000;
     if seconds >= YEAR_10000_SECONDS {
         return format!("{time} ms after 1970");
@@ -20,12 +20,12 @@ pub(crate) fn date(time: UnixMillis) -> String {
 }
 
 /// How far away `time` is, in whole seconds.
-pub(crate) fn distance(time: UnixMillis, now: UnixMillis) -> String {
+pub fn distance(time: UnixMillis, now: UnixMillis) -> String {
     if time > now { format!("in {}", duration(time.since(now))) } else { format!("{} ago", duration(now.since(time))) }
 }
 
 /// A duration in whole seconds; in milliseconds where it is shorter than one.
-pub(crate) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let rounded = match duration.as_secs() {
         0 => Duration::from_millis(u64::from(duration.subsec_millis())),
         seconds => Duration::from_secs(seconds),
@@ -35,7 +35,7 @@ pub(crate) fn duration(duration: Duration) -> String {
 
 /// A duration as an argument takes it, without spaces: `1h30m`. Rounded up to whole seconds, so that a limit that is
 /// shown is one that holds.
-pub(crate) fn compact(duration: Duration) -> String {
+pub fn compact(duration: Duration) -> String {
     let up = u64::from(duration.subsec_nanos() > 0);
     in_days(Duration::from_secs(duration.as_secs().saturating_add(up))).replace(' ', "")
 }
@@ -55,18 +55,18 @@ fn in_days(duration: Duration) -> String {
 }
 
 /// `one` or `many`, after the number.
-pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Counts by code: `2 EXPIRED, 1 MALFORMED`.
-pub(crate) fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
+pub fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
     let parts: Vec<_> = counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
     parts.join(", ")
 }
 
 /// What a stranger wrote, with everything escaped that could move the cursor, change colours or reorder the line.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut shown = String::new();
     for character in text.chars() {
         match character {
@@ -79,7 +79,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// The beginning of what a stranger wrote, as [`printable`] shows it: a cell of a table.
-pub(crate) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     const MOST: usize = 40;
     match text.char_indices().nth(MOST) {
         None => printable(text),
@@ -88,7 +88,7 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 /// Lines whose cells stand below one another, two spaces apart.
-pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
+pub fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         for (column, cell) in row.as_ref().iter().enumerate() {
@@ -111,7 +111,7 @@ pub(crate) fn table<Row: AsRef<[String]>>(rows: &[Row]) -> String {
 }
 
 /// Lines of a name and what goes with it, the latter below one another.
-pub(crate) fn fields(fields: &[(&str, &dyn Display)]) -> String {
+pub fn fields(fields: &[(&str, &dyn Display)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for (name, value) in fields {

@@ -24,7 +24,7 @@ pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
 }
 
 /// A public key.
-pub(crate) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
+pub fn parse_public_key(text: &str) -> Result<PublicKey, String> {
     PublicKey::from_text(text).map_err(|error| format!("must have public keys: {error}"))
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixMillis, String> {
 }
 
 /// A duration with units.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     positive(humantime::parse_duration(text), "must be a duration above zero with its units, like 90s, 30m or 1h 15m")
 }
 

@@ -42,7 +42,7 @@ pub enum FieldError {
 }
 
 /// Holds the fields of an object that nobody has asked for yet.
-pub(crate) struct Fields<'a>(Object<'a>);
+pub struct Fields<'a>(Object<'a>);
 
 type Object<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
@@ -133,10 +133,47 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes the texts of an array's items.
+    pub(crate) fn optional_items(&mut self, field: &'static str) -> Result<Option<Vec<&'a RawValue>>, FieldError> {
+        self.optional(field, "an array", |value| if let Json::Array(items) = value { Some(items) } else { None })
+    }
+
+    /// Takes the texts of an array's items.
     pub(crate) fn items(&mut self, field: &'static str) -> Result<Vec<&'a RawValue>, FieldError> {
-        let items =
-            self.optional(field, "an array", |value| if let Json::Array(items) = value { Some(items) } else { None });
-        items?.ok_or(FieldError::Missing(field))
+        self.optional_items(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes an array of texts.
+    pub(crate) fn texts(&mut self, field: &'static str) -> Result<Vec<Cow<'a, str>>, FieldError> {
+        self.each(field, "an array of texts", |value| if let Json::Text(text) = value { Some(text) } else { None })
+    }
+
+    /// Takes an array of objects.
+    pub(crate) fn objects(&mut self, field: &'static str) -> Result<Vec<Self>, FieldError> {
+        self.each(field, "an array of objects", |value| {
+            if let Json::Object(fields) = value { Some(Self(fields)) } else { None }
+        })
+    }
+
+    /// Takes an array of whole numbers below 2^53.
+    pub(crate) fn wholes(&mut self, field: &'static str) -> Result<Vec<u64>, FieldError> {
+        self.each(field, "an array of whole numbers below 2^53", |value| match value {
+            Json::Number(number) => UnixMillis::new(number).map(UnixMillis::as_u64),
+            _ => None,
+        })
+    }
+
+    fn each<T>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        choose: fn(Json<'a>) -> Option<T>,
+    ) -> Result<Vec<T>, FieldError> {
+        let read = |item: &'a RawValue| {
+            let value: Json<'_> = serde_json::from_str(item.get())?;
+            let found = value.kind();
+            choose(value).ok_or(FieldError::Kind { field, found, expected })
+        };
+        self.items(field)?.into_iter().map(read).collect()
     }
 
     fn optional<T>(

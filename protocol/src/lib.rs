@@ -35,6 +35,7 @@ pub mod secret;
 pub mod signature_cache;
 pub mod signatures;
 pub mod snapshot;
+pub mod sorted_map;
 pub mod sorted_set;
 pub mod success_rate;
 pub mod ticket;

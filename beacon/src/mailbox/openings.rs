@@ -4,15 +4,15 @@
 //! message has ended, or until the owner closes it. A site opens [`PER_SITE_AND_DAY`] in a day. What is closed goes on
 //! counting for that day: else a site could open and close as many as it likes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rendezvous_protocol::base64;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
 use rendezvous_protocol::mailbox::limits::{DAY_SECONDS, DEPOSIT_MAX_LIFETIME, RECORD_MAX_LIFETIME};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::sorted_map::SortedMap;
 use rendezvous_protocol::time::UnixMillis;
-use serde::{Deserialize, Serialize};
 
 use crate::mailbox::call::OpeningsCall;
 use crate::problem::Problem;
@@ -32,12 +32,11 @@ const RENEW_AFTER: Duration = DAY;
 #[derive(Debug)]
 pub(crate) struct Openings {
     secret: Secret,
-    places: BTreeMap<Address, Place>,
+    places: SortedMap<Address, Place>,
 }
 
-/// Holds one place, as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// Holds one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     opened_at: UnixMillis,
     /// A salted hash of where it was opened.
@@ -47,6 +46,20 @@ struct Place {
 }
 
 impl Place {
+    /// Writes the place as it is stored: its three fields, in milliseconds and base64.
+    fn to_text(self) -> String {
+        let Self { opened_at, site, until } = self;
+        format!("{opened_at} {site} {until}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let time = |text: &str| text.parse().ok().and_then(UnixMillis::new);
+        let (opened_at, rest) = text.split_once(' ')?;
+        let (site, until) = rest.split_once(' ')?;
+        let site = Bytes(base64::decode_array(site)?);
+        Some(Self { opened_at: time(opened_at)?, site, until: time(until)? })
+    }
+
     /// Returns whether the place still counts for something.
     fn counts(&self, now: UnixMillis) -> bool {
         // One from a clock that was ahead lasts no longer than one from now.
@@ -67,10 +80,10 @@ impl Openings {
         secret: Secret,
         rows: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, (String, String)> {
-        let mut places = BTreeMap::new();
+        let mut places = SortedMap::new();
         for (name, text) in rows {
             let address = name.parse::<Address>().map_err(|error| (name.clone(), error.to_string()))?;
-            let place = serde_json::from_str(&text).map_err(|error| (name, error.to_string()))?;
+            let place = Place::parse(&text).ok_or_else(|| (name, "not a place".to_owned()))?;
             places.insert(address, place);
         }
         Ok(Self { secret, places })
@@ -107,8 +120,7 @@ impl Openings {
                 return (Ok(()), Vec::new());
             }
             place.until = until;
-            let row = row(place);
-            return (Ok(()), vec![(address, Some(row))]);
+            return (Ok(()), vec![(address, Some(place.to_text()))]);
         }
         let gone: Vec<_> =
             self.places.iter().filter(|(_, place)| !place.counts(now)).map(|(address, _)| *address).collect();
@@ -127,7 +139,7 @@ impl Openings {
         }
         let place = Place { opened_at: now, site, until };
         self.places.insert(address, place);
-        changes.push((address, Some(row(&place))));
+        changes.push((address, Some(place.to_text())));
         (Ok(()), changes)
     }
 
@@ -135,16 +147,11 @@ impl Openings {
         let Some(place) = self.places.get_mut(&address).filter(|place| now < place.until) else { return Vec::new() };
         place.until = now;
         if place.counts(now) {
-            return vec![(address, Some(row(place)))];
+            return vec![(address, Some(place.to_text()))];
         }
         self.places.remove(&address);
         vec![(address, None)]
     }
-}
-
-fn row(place: &Place) -> String {
-    // Texts and numbers can always be written.
-    serde_json::to_string(place).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -186,7 +193,7 @@ mod tests {
             deeds in deeds(),
             most in 1_u32..25,
         ) {
-            let mut openings = Openings { secret: SECRET, places: BTreeMap::new() };
+            let mut openings = Openings { secret: SECRET, places: SortedMap::new() };
             let mut rows: BTreeMap<String, String> = BTreeMap::new();
             // Who has a place and until when, and from where and when each was opened last.
             let mut held: BTreeMap<u8, UnixMillis> = BTreeMap::new();

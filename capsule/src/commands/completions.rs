@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::failure::{Exit, Failure};
-use crate::files;
+use crate::failure::Failure;
 use crate::outcome::Outcome;
+use crate::program;
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -46,22 +46,12 @@ pub(crate) struct ManArguments {
     pub(crate) out: PathBuf,
 }
 
-const PROGRAM: &str = "capsule";
-
 /// Runs `completions`.
-pub(crate) fn completions(arguments: &CompletionsArguments, mut program: clap::Command) -> Outcome {
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut program, PROGRAM, &mut script);
-    Outcome::text(String::from_utf8_lossy(&script).into_owned(), Exit::Good)
+pub(crate) fn completions(arguments: &CompletionsArguments, program: clap::Command) -> Outcome {
+    program::completions(arguments.shell, program)
 }
 
 /// Runs `man`.
 pub(crate) fn man(arguments: &ManArguments, program: clap::Command) -> Result<Outcome, Failure> {
-    let out = &arguments.out;
-    files::create_directory(out)?;
-    clap_mangen::generate_to(program, out).map_err(|error| files::FileError::Write { path: out.clone(), error })?;
-    Ok(Outcome::text(
-        format!("written: the pages of capsule and of each of its commands in {}\n", out.display()),
-        Exit::Good,
-    ))
+    Ok(program::manual(&arguments.out, program)?)
 }

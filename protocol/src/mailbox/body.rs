@@ -3,24 +3,35 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::envelope::{AckWithDeposit, Signed};
 use super::limits::{ACKS_MAX, BODY_MAX_BYTES};
 use super::proof::Proof;
-use super::record::{Card, Claim, Close, Collect, Deposit, Policy, Prekeys, RecordError, SlotQuestion, malformed};
+use super::record::{
+    Card, Claim, Close, Collect, Deposit, Policy, Prekeys, RecordError, SlotQuestion, malformed, read_all,
+};
 use crate::base64;
-use crate::object::{Object, present};
+use crate::fields::Fields;
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RecordError> {
+fn read(body: &[u8]) -> Result<Fields<'_>, RecordError> {
     if body.len() > BODY_MAX_BYTES {
         return Err(RecordError::BodyTooLarge);
     }
     let text = str::from_utf8(body).map_err(|_| malformed("body: not UTF-8"))?;
-    let Object(fields) =
-        serde_json::from_str(text).map_err(|error| RecordError::Malformed(format!("body: {error}")))?;
-    Ok(fields)
+    Ok(Fields::parse(text)?)
+}
+
+/// Reads a body of one record alone.
+fn read_one<'a>(body: &'a [u8], field: &'static str) -> Result<&'a str, RecordError> {
+    let mut fields = read(body)?;
+    let record = fields.json(field)?;
+    fields.end()?;
+    Ok(record)
+}
+
+fn read_proof(fields: &mut Fields<'_>) -> Result<Option<Proof>, RecordError> {
+    fields.optional_object("proof")?.map(|proof| read_all(proof, Proof::read)).transpose()
 }
 
 /// Holds what opens a mailbox or changes it: `{"card":{…},"policy":{…}}`.
@@ -32,23 +43,16 @@ pub struct PutBody {
     pub policy: Signed<Policy>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PutFields<'a> {
-    #[serde(borrow)]
-    card: &'a RawValue,
-    #[serde(borrow)]
-    policy: &'a RawValue,
-}
-
 impl PutBody {
     /// Parses a body.
     ///
     /// # Errors
     /// `BODY_TOO_LARGE`, and those of [`Signed::parse`].
     pub fn parse(body: &[u8]) -> Result<Self, RecordError> {
-        let PutFields { card, policy } = read(body)?;
-        Ok(Self { card: Signed::parse(card.get())?, policy: Signed::parse(policy.get())? })
+        let mut fields = read(body)?;
+        let (card, policy) = (fields.json("card")?, fields.json("policy")?);
+        fields.end()?;
+        Ok(Self { card: Signed::parse(card)?, policy: Signed::parse(policy)? })
     }
 }
 
@@ -63,28 +67,19 @@ pub struct DepositBody<'a> {
     pub proof: Option<Proof>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DepositFields<'a> {
-    #[serde(borrow)]
-    deposit: &'a RawValue,
-    #[serde(borrow)]
-    sealed: Cow<'a, str>,
-    #[serde(default, deserialize_with = "present")]
-    proof: Option<Object<Proof>>,
-}
-
 impl<'a> DepositBody<'a> {
     /// Parses a body, and checks that the deposit is of these sealed bytes.
     ///
     /// # Errors
     /// `BODY_TOO_LARGE`, those of [`Signed::parse`] and those of [`Deposit::check_sealed`].
     pub fn parse(body: &'a [u8]) -> Result<Self, RecordError> {
-        let DepositFields { deposit, sealed, proof } = read(body)?;
-        let deposit = Signed::<Deposit>::parse(deposit.get())?;
+        let mut fields = read(body)?;
+        let (deposit, sealed, proof) = (fields.json("deposit")?, fields.text("sealed")?, read_proof(&mut fields)?);
+        fields.end()?;
+        let deposit = Signed::<Deposit>::parse(deposit)?;
         let bytes = base64::decode(&sealed).ok_or_else(|| malformed("sealed must be base64"))?;
         deposit.payload().check_sealed(&bytes)?;
-        Ok(Self { deposit, sealed, proof: proof.map(|Object(proof)| proof) })
+        Ok(Self { deposit, sealed, proof })
     }
 }
 
@@ -97,31 +92,17 @@ pub struct CollectBody {
     pub acks: Vec<AckWithDeposit>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CollectFields<'a> {
-    #[serde(borrow)]
-    collect: &'a RawValue,
-    #[serde(default, borrow)]
-    acks: Vec<&'a RawValue>,
-}
-
 impl CollectBody {
     /// Parses a body.
     ///
     /// # Errors
     /// `BODY_TOO_LARGE`, and those of [`Signed::parse`] and [`AckWithDeposit::parse`].
     pub fn parse(body: &[u8]) -> Result<Self, RecordError> {
-        let CollectFields { collect, acks } = read(body)?;
-        Ok(Self { collect: Signed::parse(collect.get())?, acks: read_acks(&acks)? })
+        let mut fields = read(body)?;
+        let (collect, acks) = (fields.json("collect")?, fields.optional_items("acks")?.unwrap_or_default());
+        fields.end()?;
+        Ok(Self { collect: Signed::parse(collect)?, acks: read_acks(&acks)? })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AcksFields<'a> {
-    #[serde(borrow)]
-    acks: Vec<&'a RawValue>,
 }
 
 /// Parses the body of acknowledgements alone, `{"acks":[…]}`, which anybody may carry.
@@ -129,7 +110,9 @@ struct AcksFields<'a> {
 /// # Errors
 /// `BODY_TOO_LARGE`, and those of [`AckWithDeposit::parse`].
 pub fn parse_acks(body: &[u8]) -> Result<Vec<AckWithDeposit>, RecordError> {
-    let AcksFields { acks } = read(body)?;
+    let mut fields = read(body)?;
+    let acks = fields.items("acks")?;
+    fields.end()?;
     read_acks(&acks)
 }
 
@@ -140,38 +123,29 @@ fn read_acks(acks: &[&RawValue]) -> Result<Vec<AckWithDeposit>, RecordError> {
     acks.iter().map(|ack| AckWithDeposit::parse(ack.get())).collect()
 }
 
-macro_rules! body_of_one {
-    ($(#[$doc:meta])* $parse:ident, $name:ident, $fields:ident, $record:ident) => {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct $fields<'a> {
-            #[serde(borrow)]
-            $name: &'a RawValue,
-        }
-
-        $(#[$doc])*
-        ///
-        /// # Errors
-        /// `BODY_TOO_LARGE`, and those of [`Signed::parse`].
-        pub fn $parse(body: &[u8]) -> Result<Signed<$record>, RecordError> {
-            let $fields { $name } = read(body)?;
-            Signed::parse($name.get())
-        }
-    };
+/// Parses the body of a sender's question for its slot, `{"slot":{…}}`.
+///
+/// # Errors
+/// `BODY_TOO_LARGE`, and those of [`Signed::parse`].
+pub fn parse_slot(body: &[u8]) -> Result<Signed<SlotQuestion>, RecordError> {
+    Signed::parse(read_one(body, "slot")?)
 }
 
-body_of_one!(
-    /// Parses the body of a sender's question for its slot, `{"slot":{…}}`.
-    parse_slot, slot, SlotFields, SlotQuestion
-);
-body_of_one!(
-    /// Parses the body of new prekeys, `{"prekeys":{…}}`.
-    parse_prekeys, prekeys, PrekeysFields, Prekeys
-);
-body_of_one!(
-    /// Parses the body that closes a mailbox, `{"close":{…}}`.
-    parse_close, close, CloseFields, Close
-);
+/// Parses the body of new prekeys, `{"prekeys":{…}}`.
+///
+/// # Errors
+/// As [`parse_slot`].
+pub fn parse_prekeys(body: &[u8]) -> Result<Signed<Prekeys>, RecordError> {
+    Signed::parse(read_one(body, "prekeys")?)
+}
+
+/// Parses the body that closes a mailbox, `{"close":{…}}`.
+///
+/// # Errors
+/// As [`parse_slot`].
+pub fn parse_close(body: &[u8]) -> Result<Signed<Close>, RecordError> {
+    Signed::parse(read_one(body, "close")?)
+}
 
 /// Holds a question for a prekey: `{"claim":{…},"proof"?:{…}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,22 +156,15 @@ pub struct ClaimBody {
     pub proof: Option<Proof>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClaimFields<'a> {
-    #[serde(borrow)]
-    claim: &'a RawValue,
-    #[serde(default, deserialize_with = "present")]
-    proof: Option<Object<Proof>>,
-}
-
 impl ClaimBody {
     /// Parses a body.
     ///
     /// # Errors
     /// `BODY_TOO_LARGE`, and those of [`Signed::parse`].
     pub fn parse(body: &[u8]) -> Result<Self, RecordError> {
-        let ClaimFields { claim, proof } = read(body)?;
-        Ok(Self { claim: Signed::parse(claim.get())?, proof: proof.map(|Object(proof)| proof) })
+        let mut fields = read(body)?;
+        let (claim, proof) = (fields.json("claim")?, read_proof(&mut fields)?);
+        fields.end()?;
+        Ok(Self { claim: Signed::parse(claim)?, proof })
     }
 }

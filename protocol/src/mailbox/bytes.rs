@@ -68,6 +68,11 @@ impl Address {
     pub fn of(owner: &PublicKey) -> Self {
         Self(sha256(&[b"rendezvous-mailbox-v1\0", owner.as_bytes()]))
     }
+
+    /// Returns the 32 bytes that it stands for.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// Says that a text is not an address.

@@ -4,26 +4,38 @@
 //! The host verifies signatures, because a runtime's own code may be faster; the rest of the one acceptance rule
 //! ([`PublicKey::may_have_made`]) is checked here.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::fmt::Display;
 
 use super::bytes::Bytes;
-use super::record::{Ack, Deposit, Record, RecordError, RecordRules, malformed};
+use super::record::{Ack, Deposit, Record, RecordError, RecordRules, malformed, read_all, read_bytes, read_key};
+use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
-use crate::object::Object;
 
 /// Stands before the purpose, so that no record is a ticket, a capsule or anything else that is signed.
 const DOMAIN: &str = "rendezvous-mailbox-v1:";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EnvelopeFields<'a> {
-    algorithm: String,
-    #[serde(borrow)]
-    payload: &'a RawValue,
+/// Holds what stands around every payload.
+struct Envelope<'a> {
+    is_ed25519: bool,
+    payload: &'a str,
     public_key: PublicKey,
     signature: Bytes<64>,
     version: u64,
+}
+
+impl<'a> Envelope<'a> {
+    fn parse(json: &'a str) -> Result<Self, RecordError> {
+        let mut fields = Fields::parse(json)?;
+        let envelope = Self {
+            is_ed25519: fields.text("algorithm")? == "ed25519",
+            payload: fields.json("payload")?,
+            public_key: read_key(&mut fields, "publicKey")?,
+            signature: read_bytes(&mut fields, "signature")?,
+            version: fields.number("version")?,
+        };
+        fields.end()?;
+        Ok(envelope)
+    }
 }
 
 /// Holds a record of the right shape, of which nothing else is known.
@@ -36,7 +48,7 @@ pub struct Signed<T> {
     signature: Bytes<64>,
 }
 
-fn as_malformed(purpose: &str, error: &serde_json::Error) -> RecordError {
+fn in_record(purpose: &str, error: &dyn Display) -> RecordError {
     RecordError::Malformed(format!("{purpose}: {error}"))
 }
 
@@ -46,19 +58,20 @@ impl<T: Record> Signed<T> {
     /// # Errors
     /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
     pub fn parse(json: &str) -> Result<Self, RecordError> {
-        let Object(fields): Object<EnvelopeFields<'_>> =
-            serde_json::from_str(json).map_err(|error| as_malformed(T::PURPOSE, &error))?;
-        let Object(payload): Object<T> =
-            serde_json::from_str(fields.payload.get()).map_err(|error| as_malformed(T::PURPOSE, &error))?;
+        let envelope = Envelope::parse(json).map_err(|error| in_record(T::PURPOSE, &error))?;
+        let payload = Fields::parse(envelope.payload).map_err(RecordError::from);
+        let payload = payload.and_then(|fields| read_all(fields, T::read));
+        let payload = payload.map_err(|error| in_record(T::PURPOSE, &error))?;
         payload.check_shape()?;
-        if fields.version != 1 {
-            return Err(RecordError::UnsupportedVersion { found: fields.version });
+        let Envelope { is_ed25519, public_key, signature, version, .. } = envelope;
+        if version != 1 {
+            return Err(RecordError::UnsupportedVersion { found: version });
         }
-        if fields.algorithm != "ed25519" {
+        if !is_ed25519 {
             return Err(RecordError::UnsupportedAlgorithm);
         }
         let payload_json = canonical(&payload)?;
-        Ok(Self { payload, payload_json, public_key: fields.public_key, signature: fields.signature })
+        Ok(Self { payload, payload_json, public_key, signature })
     }
 
     /// Signs `payload`.
@@ -126,7 +139,7 @@ impl<T: Record> Signed<T> {
 
 /// The fields of every payload are declared in the order of canonical JSON; the tests of the vectors hold them to it.
 fn canonical<T: Record>(payload: &T) -> Result<String, RecordError> {
-    serde_json::to_string(payload).map_err(|error| as_malformed(T::PURPOSE, &error))
+    serde_json::to_string(payload).map_err(|error| in_record(T::PURPOSE, &error))
 }
 
 /// Holds a record of which everything is checked but the signature.
@@ -207,15 +220,6 @@ impl<T> Verified<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AckFields<'a> {
-    #[serde(borrow)]
-    ack: &'a RawValue,
-    #[serde(borrow)]
-    of: &'a RawValue,
-}
-
 /// Holds an acknowledgement as it travels: with the deposit that it reaches up to. Without that, one thief of a reader key
 /// could acknowledge what nobody ever sent, and a slot whose every sequence is acknowledged is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,9 +236,15 @@ impl AckWithDeposit {
     /// # Errors
     /// Those of [`Signed::parse`], and [`RecordError::OtherDeposit`].
     pub fn parse(json: &str) -> Result<Self, RecordError> {
-        let Object(AckFields { ack, of }) = serde_json::from_str(json)
+        let read = || {
+            let mut fields = Fields::parse(json)?;
+            let both = (fields.json("ack")?, fields.json("of")?);
+            fields.end()?;
+            Ok::<_, FieldError>(both)
+        };
+        let (ack, of) = read()
             .map_err(|_| malformed("an acknowledgement travels as {\"ack\":{…},\"of\":{…}}, of being a deposit"))?;
-        let (ack, of) = (Signed::<Ack>::parse(ack.get())?, Signed::<Deposit>::parse(of.get())?);
+        let (ack, of) = (Signed::<Ack>::parse(ack)?, Signed::<Deposit>::parse(of)?);
         let Ack { mailbox, slot, through, .. } = ack.payload;
         let is_it = of.payload.mailbox == mailbox && of.public_key == slot && of.payload.sequence == through;
         if is_it { Ok(Self { ack, of }) } else { Err(RecordError::OtherDeposit) }

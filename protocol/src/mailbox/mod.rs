@@ -4,18 +4,21 @@
 //! recipient's own signature. A relay cannot read, forge or widen anything: every rule hangs on records that their authors
 //! signed (`record.rs`, `envelope.rs`), and the cap of a sender is one that each relay checks alone (`window.rs`).
 //!
-//! In scope: the records and the requests that carry them, proof of work, and [`state::Mailbox`], the state machine of one
-//! mailbox at one relay. Out of scope: HTTP, the seal and what is in it, other systems' clients, how relays push to one
-//! another.
+//! In scope: the records and the requests that carry them, proof of work, [`state::Mailbox`], the state machine of one
+//! mailbox at one relay, the frame of sealed bytes and what is in it, and invites. Out of scope: HTTP, the cryptography of the
+//! seal, other systems' clients, how relays push to one another.
 
 pub mod body;
 pub mod bytes;
 pub mod envelope;
+pub mod invite;
 pub mod limits;
+pub mod plaintext;
 pub mod prekeys;
 pub mod proof;
 pub mod record;
 pub mod refused;
 mod row;
+pub mod sealed;
 pub mod state;
 pub mod window;

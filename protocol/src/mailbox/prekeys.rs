@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::bytes::Bytes;
 use super::envelope::Verified;
 use super::limits::{
     CLAIM_WINDOW, CLAIMS_MAX, CLAIMS_PER_KEY, CLAIMS_PER_SITE, ONE_TIME_KEYS_HELD, ONE_TIME_KEYS_SERVED,
 };
-use super::record::{Claim, Prekey, Prekeys};
+use super::record::{Claim, Prekey, Prekeys, RecordError, bytes_of, read_all, read_bytes, read_key, read_objects};
+use crate::fields::Fields;
 use crate::key::PublicKey;
 use crate::time::UnixMillis;
 
@@ -29,8 +30,8 @@ pub struct Claimed {
 }
 
 /// Holds the prekeys of one mailbox. It is stored as it serialises.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Pool {
     claims: VecDeque<Served>,
     curve25519: Bytes<32>,
@@ -46,8 +47,7 @@ pub(super) struct Pool {
 }
 
 /// Notes a claim that got a one-time key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Served {
     at: UnixMillis,
     key: PublicKey,
@@ -56,11 +56,36 @@ struct Served {
     site: Bytes<8>,
 }
 
+impl Served {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            at: fields.time("at")?,
+            key: read_key(fields, "key")?,
+            nonce: read_bytes(fields, "nonce")?,
+            site: read_bytes(fields, "site")?,
+        })
+    }
+}
+
 fn beginning(key: &Bytes<32>) -> Bytes<8> {
     Bytes(key.0.first_chunk().copied().unwrap_or_default())
 }
 
 impl Pool {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        let served = fields.texts("served")?;
+        Ok(Self {
+            claims: read_objects(fields, "claims", Served::read)?.into(),
+            curve25519: read_bytes(fields, "curve25519")?,
+            expires_at: fields.time("expiresAt")?,
+            fallback: read_all(fields.object("fallback")?, Prekey::read)?,
+            one_time: read_objects(fields, "oneTime", Prekey::read)?.into(),
+            revision: fields.number("revision")?,
+            served: served.iter().map(|key| bytes_of(key, "served")).collect::<Result<_, _>>()?,
+            signature: read_bytes(fields, "signature")?,
+        })
+    }
+
     /// Makes the pool of an owner's first prekeys.
     pub(super) fn new(record: &Verified<Prekeys>) -> Self {
         let Prekeys { curve25519, expires_at, fallback, revision, .. } = record.payload();

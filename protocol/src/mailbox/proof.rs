@@ -1,14 +1,13 @@
 //! Proof of work: what a stranger pays for a place in the request lane.
 
-use serde::Deserialize;
-
 use super::bytes::{Address, sha256};
 use super::limits::DAY_SECONDS;
+use super::record::RecordError;
+use crate::fields::Fields;
 use crate::time::UnixMillis;
 
 /// Holds a stranger's proof of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// The day on which it was found, in days since the Unix epoch.
     pub day: u64,
@@ -22,6 +21,10 @@ pub const fn day_of(time: UnixMillis) -> u64 {
 }
 
 impl Proof {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self { day: fields.number("day")?, solution: fields.number("solution")? })
+    }
+
     /// Returns whether the proof is of today or yesterday, for this mailbox and `subject` (a content id, or the nonce of a
     /// claim, in base64), and begins with `difficulty` zero bits.
     pub fn holds(&self, address: Address, subject: &str, difficulty: u8, now: UnixMillis) -> bool {

@@ -8,11 +8,10 @@
 //! An owner key must never sign presence tickets, whose bytes begin with `{`; every record's begin with its purpose, so that
 //! none is another.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::Serialize;
 
 use super::bytes::{Address, Bytes, ContentId};
 use super::limits::{
@@ -22,10 +21,11 @@ use super::limits::{
 };
 use crate::base64;
 use crate::code::Code;
+use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::limits::CLOCK_SKEW;
-use crate::object::Object;
 use crate::origin::Origin;
+use crate::sorted_set::SortedSet;
 use crate::time::{UnixMillis, saturating_millis};
 
 /// Says why a record, or a request that carries one, is refused before the mailbox is asked.
@@ -145,9 +145,15 @@ pub struct RecordRules<'a> {
 }
 
 /// Holds the payload of a signed envelope.
-pub trait Record: Serialize + DeserializeOwned {
+pub trait Record: Serialize + Sized {
     /// What stands after `rendezvous-mailbox-v1:` at the beginning of the signed bytes.
     const PURPOSE: &'static str;
+
+    /// Reads the record from the fields of its payload, which has no others.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`].
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError>;
 
     /// Returns the mailbox that the record is about.
     fn mailbox(&self) -> Address;
@@ -165,30 +171,81 @@ pub trait Record: Serialize + DeserializeOwned {
     fn check(&self, signer: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError>;
 }
 
-/// Deserialises an object that must not be an array.
-fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Object::deserialize(deserializer).map(|Object(value)| value)
+impl From<FieldError> for RecordError {
+    fn from(error: FieldError) -> Self {
+        Self::Malformed(error.to_string())
+    }
 }
 
-fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let values = Vec::<Object<T>>::deserialize(deserializer)?;
-    Ok(values.into_iter().map(|Object(value)| value).collect())
+/// Reads bytes in base64.
+pub(super) fn read_bytes<const N: usize>(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+) -> Result<Bytes<N>, RecordError> {
+    bytes_of(&fields.text(field)?, field)
 }
 
-/// Deserialises a whole number below 2^53, which every JSON reader has exactly.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let number = u64::deserialize(deserializer)?;
-    if number < 1 << 53 { Ok(number) } else { Err(de::Error::custom("a number must be below 2^53")) }
+pub(super) fn bytes_of<const N: usize>(text: &str, field: &'static str) -> Result<Bytes<N>, RecordError> {
+    let bytes = base64::decode_array(text).map(Bytes);
+    bytes.ok_or_else(|| RecordError::Malformed(format!("{field} must be the base64 of {N} bytes")))
 }
 
-fn wholes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
-    let numbers = Vec::<UnixMillis>::deserialize(deserializer)?;
-    Ok(numbers.into_iter().map(UnixMillis::as_u64).collect())
+pub(super) fn read_key(fields: &mut Fields<'_>, field: &'static str) -> Result<PublicKey, RecordError> {
+    read_bytes(fields, field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes))
+}
+
+fn read_address(fields: &mut Fields<'_>) -> Result<Address, RecordError> {
+    fields.text("mailbox")?.parse().map_err(|error| RecordError::Malformed(format!("mailbox: {error}")))
+}
+
+/// Reads a whole number below 2^53, which every JSON reader has exactly.
+pub(super) fn read_whole(fields: &mut Fields<'_>, field: &'static str) -> Result<u64, RecordError> {
+    Ok(fields.time(field)?.as_u64())
+}
+
+/// Reads a number that is small wherever it is right.
+pub(super) fn read_u32(fields: &mut Fields<'_>, field: &'static str) -> Result<u32, RecordError> {
+    let number = u32::try_from(fields.number(field)?);
+    number.map_err(|_| RecordError::Malformed(format!("{field} must be below 2^32")))
+}
+
+fn read_u8(fields: &mut Fields<'_>, field: &'static str) -> Result<u8, RecordError> {
+    let number = u8::try_from(fields.number(field)?);
+    number.map_err(|_| RecordError::Malformed(format!("{field} must be at most 255")))
+}
+
+fn read_keys(fields: &mut Fields<'_>, field: &'static str) -> Result<Vec<PublicKey>, RecordError> {
+    let key = |text: Cow<'_, str>| bytes_of(&text, field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes));
+    fields.texts(field)?.into_iter().map(key).collect()
+}
+
+/// Reads an array of objects.
+pub(super) fn read_objects<T>(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    read: fn(&mut Fields<'_>) -> Result<T, RecordError>,
+) -> Result<Vec<T>, RecordError> {
+    fields.objects(field)?.into_iter().map(|item| read_all(item, read)).collect()
+}
+
+/// Reads an object that has no other fields than those that are asked for.
+pub(super) fn read_all<'a, T>(
+    mut fields: Fields<'a>,
+    read: fn(&mut Fields<'a>) -> Result<T, RecordError>,
+) -> Result<T, RecordError> {
+    let value = read(&mut fields)?;
+    fields.end()?;
+    Ok(value)
 }
 
 fn are_distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
-    let mut seen = BTreeSet::new();
-    items.into_iter().all(|item| seen.insert(item))
+    let mut seen = SortedSet::new();
+    items.into_iter().all(|item| {
+        !seen.contains(&item) && {
+            seen.insert(item);
+            true
+        }
+    })
 }
 
 fn is_origin(text: &str) -> bool {
@@ -219,8 +276,8 @@ fn check_owner(mailbox: Address, signer: &PublicKey) -> Result<(), RecordError> 
 }
 
 /// Holds what everybody may know of a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Card {
     /// When the card ends.
     pub expires_at: UnixMillis,
@@ -233,19 +290,15 @@ pub struct Card {
     /// The origins of the relays that hold the mailbox, as browsers write them.
     pub relays: Vec<String>,
     /// What is asked of strangers.
-    #[serde(deserialize_with = "object")]
     pub requests: Requests,
     /// Goes up with every change.
-    #[serde(deserialize_with = "whole")]
     pub revision: u64,
     /// Keys to which messages are sealed.
-    #[serde(deserialize_with = "objects")]
     pub sealing: Vec<SealingKey>,
 }
 
 /// Says what is asked of strangers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Requests {
     /// The zero bits of their proof of work.
     pub difficulty: u8,
@@ -253,9 +306,16 @@ pub struct Requests {
     pub open: bool,
 }
 
+impl Requests {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        let open = fields.optional_flag("open")?.ok_or(FieldError::Missing("open"))?;
+        Ok(Self { difficulty: read_u8(fields, "difficulty")?, open })
+    }
+}
+
 /// Holds a key to which messages are sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SealingKey {
     /// When it ends.
     pub expires_at: UnixMillis,
@@ -265,8 +325,28 @@ pub struct SealingKey {
     pub suite: u8,
 }
 
+impl SealingKey {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        let (expires_at, key) = (fields.time("expiresAt")?, fields.text("key")?.into_owned());
+        Ok(Self { expires_at, key, suite: read_u8(fields, "suite")? })
+    }
+}
+
 impl Record for Card {
     const PURPOSE: &'static str = "card";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            expires_at: fields.time("expiresAt")?,
+            issued_at: fields.time("issuedAt")?,
+            mailbox: read_address(fields)?,
+            readers: read_keys(fields, "readers")?,
+            relays: fields.texts("relays")?.into_iter().map(Cow::into_owned).collect(),
+            requests: read_all(fields.object("requests")?, Requests::read)?,
+            revision: read_whole(fields, "revision")?,
+            sealing: read_objects(fields, "sealing", SealingKey::read)?,
+        })
+    }
 
     fn mailbox(&self) -> Address {
         self.mailbox
@@ -309,29 +389,25 @@ impl Record for Card {
 }
 
 /// Holds who may write: only the owner and the relays see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// Slot keys of those whom the owner knows.
-    #[serde(deserialize_with = "objects")]
     pub contacts: Vec<Contact>,
     /// When the policy ends.
     pub expires_at: UnixMillis,
     /// Slot keys that the owner gave away, for a time.
-    #[serde(deserialize_with = "objects")]
     pub invites: Vec<Invite>,
     /// When the policy begins.
     pub issued_at: UnixMillis,
     /// The mailbox.
     pub mailbox: Address,
     /// Goes up with every change.
-    #[serde(deserialize_with = "whole")]
     pub revision: u64,
 }
 
 /// Holds a slot that is there until it is struck off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Contact {
     /// The slot key.
     pub key: PublicKey,
@@ -339,9 +415,15 @@ pub struct Contact {
     pub limit: u8,
 }
 
+impl Contact {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self { key: read_key(fields, "key")?, limit: read_u8(fields, "limit")? })
+    }
+}
+
 /// Holds a slot that ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Invite {
     /// When it ends.
     pub expires_at: UnixMillis,
@@ -349,6 +431,13 @@ pub struct Invite {
     pub key: PublicKey,
     /// Messages that may wait.
     pub limit: u8,
+}
+
+impl Invite {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        let (expires_at, key) = (fields.time("expiresAt")?, read_key(fields, "key")?);
+        Ok(Self { expires_at, key, limit: read_u8(fields, "limit")? })
+    }
 }
 
 impl Policy {
@@ -361,6 +450,17 @@ impl Policy {
 
 impl Record for Policy {
     const PURPOSE: &'static str = "policy";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            contacts: read_objects(fields, "contacts", Contact::read)?,
+            expires_at: fields.time("expiresAt")?,
+            invites: read_objects(fields, "invites", Invite::read)?,
+            issued_at: fields.time("issuedAt")?,
+            mailbox: read_address(fields)?,
+            revision: read_whole(fields, "revision")?,
+        })
+    }
 
     fn mailbox(&self) -> Address {
         self.mailbox
@@ -388,8 +488,8 @@ impl Record for Policy {
 }
 
 /// Holds what a sender signs of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Deposit {
     /// The SHA-256 of the sealed bytes.
     pub content_id: ContentId,
@@ -400,7 +500,6 @@ pub struct Deposit {
     /// The mailbox.
     pub mailbox: Address,
     /// The number of the message in its slot, from 1 on.
-    #[serde(deserialize_with = "whole")]
     pub sequence: u64,
     /// The length of the sealed bytes.
     pub size: u32,
@@ -422,6 +521,17 @@ impl Deposit {
 impl Record for Deposit {
     const PURPOSE: &'static str = "deposit";
 
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            content_id: read_bytes(fields, "contentId")?,
+            expires_at: fields.time("expiresAt")?,
+            issued_at: fields.time("issuedAt")?,
+            mailbox: read_address(fields)?,
+            sequence: read_whole(fields, "sequence")?,
+            size: read_u32(fields, "size")?,
+        })
+    }
+
     fn mailbox(&self) -> Address {
         self.mailbox
     }
@@ -439,20 +549,17 @@ impl Record for Deposit {
 }
 
 /// Holds what a recipient has of a slot: everything up to `through` but what is `missing`. It is the sender's receipt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ack {
     /// When it was signed, in whole minutes.
     pub at: UnixMillis,
     /// The mailbox.
     pub mailbox: Address,
     /// Sequences below `through` that have not come, ascending.
-    #[serde(deserialize_with = "wholes")]
     pub missing: Vec<u64>,
     /// The slot key.
     pub slot: PublicKey,
     /// The highest sequence that has come.
-    #[serde(deserialize_with = "whole")]
     pub through: u64,
 }
 
@@ -465,6 +572,16 @@ impl Ack {
 
 impl Record for Ack {
     const PURPOSE: &'static str = "ack";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            at: fields.time("at")?,
+            mailbox: read_address(fields)?,
+            missing: fields.wholes("missing")?,
+            slot: read_key(fields, "slot")?,
+            through: read_whole(fields, "through")?,
+        })
+    }
 
     fn mailbox(&self) -> Address {
         self.mailbox
@@ -488,31 +605,27 @@ impl Record for Ack {
 }
 
 /// Holds keys by which a sender begins an Olm session with somebody who is not there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Prekeys {
     /// The identity key.
     pub curve25519: Bytes<32>,
     /// When the keys end.
     pub expires_at: UnixMillis,
     /// The key for when no other is left.
-    #[serde(deserialize_with = "object")]
     pub fallback: Prekey,
     /// When the keys begin.
     pub issued_at: UnixMillis,
     /// The mailbox.
     pub mailbox: Address,
     /// Keys that are each served once.
-    #[serde(deserialize_with = "objects")]
     pub one_time: Vec<Prekey>,
     /// Goes up with every change.
-    #[serde(deserialize_with = "whole")]
     pub revision: u64,
 }
 
 /// Holds one key, which is signed by itself, so that whoever claims it need not believe the relay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Prekey {
     /// The key's name among its owner's, 1 to 32 of `A-Z a-z 0-9 + / _ -`.
     pub id: String,
@@ -522,6 +635,17 @@ pub struct Prekey {
     pub signature: Bytes<64>,
     /// When the owner made it.
     pub since: UnixMillis,
+}
+
+impl Prekey {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            id: fields.text("id")?.into_owned(),
+            key: read_bytes(fields, "key")?,
+            signature: read_bytes(fields, "signature")?,
+            since: fields.time("since")?,
+        })
+    }
 }
 
 /// Says what a prekey is good for.
@@ -549,6 +673,18 @@ impl Prekeys {
 impl Record for Prekeys {
     const PURPOSE: &'static str = "prekeys";
 
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            curve25519: read_bytes(fields, "curve25519")?,
+            expires_at: fields.time("expiresAt")?,
+            fallback: read_all(fields.object("fallback")?, Prekey::read)?,
+            issued_at: fields.time("issuedAt")?,
+            mailbox: read_address(fields)?,
+            one_time: read_objects(fields, "oneTime", Prekey::read)?,
+            revision: read_whole(fields, "revision")?,
+        })
+    }
+
     fn mailbox(&self) -> Address {
         self.mailbox
     }
@@ -575,18 +711,20 @@ impl Record for Prekeys {
 }
 
 /// Holds the owner's word that a mailbox ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Close {
     /// The mailbox.
     pub mailbox: Address,
     /// Higher than every revision before it, so that one from the past closes nothing that came after.
-    #[serde(deserialize_with = "whole")]
     pub revision: u64,
 }
 
 impl Record for Close {
     const PURPOSE: &'static str = "close";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self { mailbox: read_address(fields)?, revision: read_whole(fields, "revision")? })
+    }
 
     fn mailbox(&self) -> Address {
         self.mailbox
@@ -614,8 +752,8 @@ fn check_bound(audience: &str, issued_at: UnixMillis, rules: &RecordRules<'_>) -
 }
 
 /// Asks for what waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Collect {
     /// The origin of the relay.
     pub audience: String,
@@ -628,7 +766,6 @@ pub struct Collect {
     /// The mailbox.
     pub mailbox: Address,
     /// Sealed bytes in the answer; but one message at least, if there is one.
-    #[serde(deserialize_with = "whole")]
     pub max_bytes: u64,
     /// Chosen at random.
     pub nonce: Bytes<16>,
@@ -636,6 +773,18 @@ pub struct Collect {
 
 impl Record for Collect {
     const PURPOSE: &'static str = "collect";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            audience: fields.text("audience")?.into_owned(),
+            collector: read_bytes(fields, "collector")?,
+            issued_at: fields.time("issuedAt")?,
+            limit: read_u32(fields, "limit")?,
+            mailbox: read_address(fields)?,
+            max_bytes: read_whole(fields, "maxBytes")?,
+            nonce: read_bytes(fields, "nonce")?,
+        })
+    }
 
     fn mailbox(&self) -> Address {
         self.mailbox
@@ -651,12 +800,31 @@ impl Record for Collect {
     }
 }
 
-/// Makes a record that says no more than who asks, of which relay and when.
+/// Holds what a record says that says no more than who asks, of which relay and when.
+struct Bound {
+    audience: String,
+    issued_at: UnixMillis,
+    mailbox: Address,
+    nonce: Bytes<16>,
+}
+
+impl Bound {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            audience: fields.text("audience")?.into_owned(),
+            issued_at: fields.time("issuedAt")?,
+            mailbox: read_address(fields)?,
+            nonce: read_bytes(fields, "nonce")?,
+        })
+    }
+}
+
+/// Makes such a record.
 macro_rules! bound_record {
     ($(#[$doc:meta])* $name:ident, $purpose:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(rename_all = "camelCase")]
         pub struct $name {
             /// The origin of the relay.
             pub audience: String,
@@ -670,6 +838,11 @@ macro_rules! bound_record {
 
         impl Record for $name {
             const PURPOSE: &'static str = $purpose;
+
+            fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+                let Bound { audience, issued_at, mailbox, nonce } = Bound::read(fields)?;
+                Ok(Self { audience, issued_at, mailbox, nonce })
+            }
 
             fn mailbox(&self) -> Address {
                 self.mailbox

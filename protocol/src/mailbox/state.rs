@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::bytes::{Address, Bytes};
@@ -23,15 +23,20 @@ use super::limits::{
 };
 use super::prekeys::{Claimed, Pool};
 use super::proof::{Proof, day_of};
-use super::record::{Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, SlotQuestion};
+use super::record::{
+    Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, RecordError, SlotQuestion, bytes_of,
+    malformed,
+};
 use super::refused::Refused;
-use super::row::{self, ClosedRow, Lease, Message, OpenRow, SlotRow};
+use super::row::{self, ClosedRow, Lease, LeasesRow, Message, OpenRow, SlotRow};
 use super::window::Window;
 use crate::key::PublicKey;
 use crate::network::{HandedOver, NetworkPath};
 use crate::origin::Origin;
 use crate::roster::surplus_of;
 use crate::secret::Secret;
+use crate::sorted_map::SortedMap;
+use crate::sorted_set::SortedSet;
 use crate::time::UnixMillis;
 
 /// Says what is to be written.
@@ -214,9 +219,9 @@ struct Open {
     collected_on: u64,
     collect_days: u64,
     /// Of listed slots alone.
-    slots: BTreeMap<PublicKey, Slot>,
+    slots: SortedMap<PublicKey, Slot>,
     /// By number, which is the order in which they came.
-    messages: BTreeMap<u64, Message>,
+    messages: SortedMap<u64, Message>,
     next_number: u64,
     leases: Vec<Lease>,
     prekeys: Option<Pool>,
@@ -301,8 +306,8 @@ impl Open {
             secret,
             collected_on: today,
             collect_days: 0,
-            slots: BTreeMap::new(),
-            messages: BTreeMap::new(),
+            slots: SortedMap::new(),
+            messages: SortedMap::new(),
             next_number: 1,
             leases: Vec::new(),
             prekeys: None,
@@ -401,14 +406,14 @@ impl Open {
         now: UnixMillis,
         numbers: &[u64],
         ended: bool,
-        changed: BTreeSet<PublicKey>,
+        changed: SortedSet<PublicKey>,
         changes: &mut Vec<Change>,
     ) {
         let mut changed = changed;
         for number in numbers {
             let Some(message) = self.messages.remove(number) else { continue };
             if self.listed_limit(&message.slot).is_some() {
-                let slot = self.slots.entry(message.slot).or_default();
+                let slot = self.slots.get_or_default(message.slot);
                 slot.note_gone(message.received_at, day_of(now));
                 if ended {
                     slot.window.end(message.sequence);
@@ -416,7 +421,7 @@ impl Open {
                 changed.insert(message.slot);
             }
         }
-        changes.extend(changed.into_iter().filter_map(|key| self.slots.get(&key).map(|slot| slot.put(key))));
+        changes.extend(changed.iter().filter_map(|key| self.slots.get(key).map(|slot| slot.put(*key))));
         changes.extend(numbers.iter().map(|number| Change::EraseMessage { number: *number }));
     }
 
@@ -471,37 +476,34 @@ struct Stored {
     closed: Option<ClosedRow>,
     leases: Vec<Lease>,
     prekeys: Option<Pool>,
-    slots: BTreeMap<PublicKey, Slot>,
+    slots: SortedMap<PublicKey, Slot>,
 }
 
 impl Stored {
-    fn read(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let wrong = |error: serde_json::Error| error.to_string();
+    fn read(&mut self, name: &str, text: &str) -> Result<(), RecordError> {
         match name {
             row::OPEN => {
-                let row: OpenRow<'_> = serde_json::from_str(text).map_err(wrong)?;
-                let card = Verified::trusted(&row.card).map_err(|error| error.to_string())?;
-                let policy = Verified::trusted(&row.policy).map_err(|error| error.to_string())?;
+                let row = row::read(text, OpenRow::read)?;
+                let (card, policy) = (Verified::trusted(&row.card)?, Verified::trusted(&row.policy)?);
                 let secret = Secret::from_bytes(row.secret.0);
                 let mut open = Open::new(card, policy, row.above, secret, row.collected_on);
                 open.collect_days = row.collect_days;
                 open.struck_off = row.struck_off.into_owned();
                 self.open = Some(Box::new(open));
             }
-            row::CLOSED => self.closed = Some(serde_json::from_str(text).map_err(wrong)?),
-            row::LEASES => self.leases = serde_json::from_str(text).map_err(wrong)?,
-            row::PREKEYS => self.prekeys = Some(serde_json::from_str(text).map_err(wrong)?),
+            row::CLOSED => self.closed = Some(row::read(text, ClosedRow::read)?),
+            row::LEASES => self.leases = row::read(text, LeasesRow::read)?.leases.into_owned(),
+            row::PREKEYS => self.prekeys = Some(row::read(text, Pool::read)?),
             _ => {
-                let key = name.strip_prefix(row::SLOT).ok_or("no row has this name")?;
-                let key = PublicKey::from_text(key).map_err(|error| error.to_string())?;
-                let SlotRow { ack, day, deposits, refused, refused_since, window } =
-                    serde_json::from_str(text).map_err(wrong)?;
+                let key = name.strip_prefix(row::SLOT).ok_or_else(|| malformed("no row has this name"))?;
+                let Bytes(key) = bytes_of(key, "slot")?;
+                let SlotRow { ack, day, deposits, refused, refused_since, window } = row::read(text, SlotRow::read)?;
                 if !window.is_sound() {
-                    return Err("its sequences are none that a window has".to_owned());
+                    return Err(malformed("its sequences are none that a window has"));
                 }
-                let ack = ack.map(|ack| Verified::trusted(&ack).map_err(|error| error.to_string())).transpose()?;
-                self.slots
-                    .insert(key, Slot { window: window.into_owned(), ack, day, deposits, refused, refused_since });
+                let ack = ack.map(|ack| Verified::trusted(&ack)).transpose()?;
+                let slot = Slot { window: window.into_owned(), ack, day, deposits, refused, refused_since };
+                self.slots.insert(PublicKey::from_bytes(key), slot);
             }
         }
         Ok(())
@@ -523,14 +525,15 @@ impl Mailbox {
         let mut stored = Stored::default();
         let mut names = Vec::new();
         for (name, text) in rows {
-            stored.read(&name, &text).map_err(|reason| RestoreError::Row { name: name.clone(), reason })?;
+            let read = stored.read(&name, &text);
+            read.map_err(|reason| RestoreError::Row { name: name.clone(), reason: reason.to_string() })?;
             names.push(name);
         }
         let Stored { open, closed, leases, prekeys, slots } = stored;
-        let mut held = BTreeMap::new();
+        let mut held = SortedMap::new();
         for (number, text) in messages {
-            let mut message: Message = serde_json::from_str(&text)
-                .map_err(|error| RestoreError::Message { number, reason: error.to_string() })?;
+            let mut message = row::read(&text, Message::read)
+                .map_err(|reason| RestoreError::Message { number, reason: reason.to_string() })?;
             // What came while the clock was ahead does not stay for ever.
             message.ends_at = message.ends_at.min(now.after(DEPOSIT_MAX_LIFETIME));
             held.insert(number, message);
@@ -651,7 +654,7 @@ impl Mailbox {
                 }
                 let ended = open.messages.iter().filter(|(_, message)| message.ends_at <= now);
                 let ended: Vec<_> = ended.map(|(number, _)| *number).collect();
-                open.remove(now, &ended, true, BTreeSet::new(), &mut self.changes);
+                open.remove(now, &ended, true, SortedSet::new(), &mut self.changes);
             }
         }
     }
@@ -727,7 +730,7 @@ impl Mailbox {
         if is_same_card && is_same_policy {
             return Ok(false);
         }
-        let listed: BTreeSet<_> = policy.payload().slots().map(|(key, ..)| key).collect();
+        let listed: SortedSet<_> = policy.payload().slots().map(|(key, ..)| key).collect();
         if let Some(key) = listed.iter().find(|key| open.struck_off.contains(&beginning(**key))) {
             return Err(Refused::SlotStruckOff { key: *key });
         }
@@ -805,7 +808,7 @@ impl Mailbox {
         // The window alone keeps the cap, but for a limit that was lowered.
         if !is_open || unacknowledged >= usize::from(limit) {
             if listed.is_some() {
-                open.slots.entry(key).or_default().note_refused(now);
+                open.slots.get_or_default(key).note_refused(now);
             }
             let (through, missing) = (window.gone().through(), window.gone().missing().to_vec());
             return Err(Refused::UnacknowledgedLimit { unacknowledged, limit, through, missing });
@@ -814,7 +817,7 @@ impl Mailbox {
         let gone = if listed.is_some() {
             open.check_deposits_of_today(now, key, limit)?;
             if let Err(refused) = open.check_room(key, size) {
-                open.slots.entry(key).or_default().note_refused(now);
+                open.slots.get_or_default(key).note_refused(now);
                 return Err(refused);
             }
             Vec::new()
@@ -827,7 +830,7 @@ impl Mailbox {
         let path = listed.is_none().then(|| Bytes(path.to_bytes()));
         let message = Message { content_id, ends_at, path, received_at: now, sequence, size, slot: key };
         // Room first: a crash in between, however often, leaves no more than the lane holds.
-        open.remove(now, &gone, false, BTreeSet::new(), changes);
+        open.remove(now, &gone, false, SortedSet::new(), changes);
         changes.push(Change::PutMessage { number, row: row::text(&message) });
         open.messages.insert(number, message);
         Ok(Deposited::Accepted { number, unacknowledged: unacknowledged + 1, limit, ends_at })
@@ -845,12 +848,12 @@ impl Mailbox {
         let (open, changes) = self.open(now)?;
         open.may_read(now, address, &ack.public_key())?;
         let Ack { missing, slot: key, .. } = ack.payload();
-        let mut changed = BTreeSet::new();
+        let mut changed = SortedSet::new();
         if let Some(limit) = open.listed_limit(key) {
             if missing.len() > usize::from(limit) {
                 return Err(Refused::TooManyMissing { limit });
             }
-            let slot = open.slots.entry(*key).or_default();
+            let slot = open.slots.get_or_default(*key);
             if slot.window.acknowledge(ack.payload()) {
                 (slot.refused, slot.refused_since) = (0, None);
                 changed.insert(*key);
@@ -899,7 +902,7 @@ impl Mailbox {
         // One from a clock that was ahead lasts no longer than one from now.
         open.leases.iter_mut().for_each(|lease| lease.until = lease.until.min(lease_until));
         open.leases.retain(|lease| lease.until > now);
-        let of_others: BTreeSet<u64> = open
+        let of_others: SortedSet<u64> = open
             .leases
             .iter()
             .filter(|lease| lease.collector != collector)
@@ -926,7 +929,10 @@ impl Mailbox {
             }
             open.leases.retain(|lease| !lease.numbers.is_empty());
             open.leases.push(Lease { collector, numbers, until: lease_until });
-            changes.push(Change::Put { name: row::LEASES.to_owned(), row: row::text(&open.leases) });
+            changes.push(Change::Put {
+                name: row::LEASES.to_owned(),
+                row: row::text(&LeasesRow { leases: Cow::Borrowed(&open.leases) }),
+            });
         }
         let refused = |(slot, of): (&PublicKey, &Slot)| {
             of.refused_since.map(|since| RefusedSlot { slot: *slot, count: of.refused, since })

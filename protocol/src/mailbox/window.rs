@@ -6,20 +6,25 @@
 //! acknowledgements come, and whatever other relays know, at most `limit` messages of a slot wait here; and acknowledgements
 //! are joined, so that order and repetition do not matter.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::limits::MISSING_MAX;
-use super::record::Ack;
+use super::record::{Ack, RecordError, read_all};
+use crate::fields::Fields;
 
 /// Holds a set of sequences: all from 1 to `through` but those `missing`, of which there are never more than
 /// [`MISSING_MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sequences {
     missing: Vec<u64>,
     through: u64,
 }
 
 impl Sequences {
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self { missing: fields.wholes("missing")?, through: fields.number("through")? })
+    }
+
     /// Returns the highest sequence of the set, 0 if there is none.
     pub const fn through(&self) -> u64 {
         self.through
@@ -72,14 +77,20 @@ impl Sequences {
 }
 
 /// Holds what one relay knows of a slot's sequences.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
     acknowledged: Sequences,
     gone: Sequences,
 }
 
 impl Window {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        Ok(Self {
+            acknowledged: read_all(fields.object("acknowledged")?, Sequences::read)?,
+            gone: read_all(fields.object("gone")?, Sequences::read)?,
+        })
+    }
+
     /// Returns what the recipient has acknowledged.
     pub const fn acknowledged(&self) -> &Sequences {
         &self.acknowledged

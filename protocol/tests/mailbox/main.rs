@@ -5,5 +5,6 @@
 mod model;
 mod properties;
 mod rules;
+mod sealed;
 mod vectors;
 mod world;

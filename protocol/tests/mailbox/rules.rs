@@ -497,19 +497,19 @@ fn rows_are_pinned() {
     assert_eq!(relay.disk.rows["open"], open);
     assert_eq!(
         relay.disk.rows["leases"],
-        r#"[{"collector":"BgYGBgYGBgYGBgYGBgYGBg==","numbers":[1,2,3],"until":1700006460000}]"#
+        r#"{"leases":[{"collector":"BgYGBgYGBgYGBgYGBgYGBg==","numbers":[1,2,3],"until":1700006460000}]}"#
     );
     assert_eq!(
         relay.disk.rows[&format!("slot {key}")],
         format!(
-            r#"{{"ack":{ack},"day":19676,"deposits":1,"refused":0,"refusedSince":null,"window":{{"acknowledged":{{"missing":[],"through":1}},"gone":{{"missing":[],"through":1}}}}}}"#
+            r#"{{"ack":{ack},"day":19676,"deposits":1,"refused":0,"window":{{"acknowledged":{{"missing":[],"through":1}},"gone":{{"missing":[],"through":1}}}}}}"#
         )
     );
     let id = content(0, 2, 0);
     assert_eq!(
         relay.disk.messages[&2],
         format!(
-            r#"{{"contentId":"{id}","endsAt":1700092800000,"path":null,"receivedAt":1700006400000,"sequence":2,"size":2048,"slot":"{key}"}}"#
+            r#"{{"contentId":"{id}","endsAt":1700092800000,"receivedAt":1700006400000,"sequence":2,"size":2048,"slot":"{key}"}}"#
         )
     );
     let prekeys = &relay.disk.rows["prekeys"];

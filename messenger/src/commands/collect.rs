@@ -1,0 +1,441 @@
+//! `rendezvous mailbox collect`: fetches what has come, hands it on, and only then acknowledges it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use clap::Args;
+use rendezvous_capsule::failure::{Cause, Exit, Failure};
+use rendezvous_capsule::files::{self, FileError, read_file};
+use rendezvous_capsule::hook::{Ran, run_program};
+use rendezvous_capsule::outcome::{print_event, print_text};
+use rendezvous_capsule::signals;
+use rendezvous_capsule::text;
+use rendezvous_capsule::values::parse_duration;
+use rendezvous_protocol::base64;
+use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
+use rendezvous_protocol::mailbox::envelope::Signed;
+use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES};
+use rendezvous_protocol::mailbox::record::Collect;
+use serde_json::{Value, json};
+
+use crate::collecting::{Judged, Message, judge};
+use crate::ending::{Ending, Report};
+use crate::own::{OwnError, OwnMailbox};
+use crate::relay::{Relay, RelayError};
+use crate::session::Session;
+use crate::store::random;
+
+/// Rounds at one relay in one run: 512 messages wait there at most.
+const ROUNDS_MAX: usize = 16;
+
+/// The name of the option that sets how long a command may take.
+const EXEC_TIMEOUT: &str = "--exec-timeout";
+
+const HELP: &str = "\
+Examples:
+  rendezvous mailbox collect
+      shows what waits, and leaves it there: rendezvous mailbox ack --all
+  rendezvous mailbox collect --output inbox
+      writes each message to inbox/NAME-NUMBER-ID, then acknowledges it
+  rendezvous mailbox collect --follow 30s --exec ./on-message
+      runs the command for each, with the message on its standard input, and
+      acknowledges it if it ends with exit code 0; else it comes again. Run
+      without a shell: what a message says is never part of a command line
+
+The command of --exec, which takes the rest of the line, gets RENDEZVOUS_FROM
+(the sender's key), RENDEZVOUS_CONTACT (your name for it, if you have one),
+RENDEZVOUS_SEQUENCE and RENDEZVOUS_CONTENT_ID. A message comes at least once,
+and may come twice after a crash: the content id tells.
+
+Exit codes:
+  1    no relay answered
+  3    something is left there: it cannot be read, or --exec failed
+  130  ended by a signal, after the message that was at hand
+
+Environment variables (an argument wins; an empty variable counts as not set):
+  RENDEZVOUS_STORE            --store
+  RENDEZVOUS_PASSPHRASE_FILE  --passphrase-file";
+
+/// Arguments of `collect`.
+#[derive(Args, Debug)]
+#[command(after_long_help = HELP)]
+pub(crate) struct CollectArguments {
+    /// Directory to write messages to; made if it is not there.
+    #[arg(long, value_name = "DIR", conflicts_with = "exec")]
+    output: Option<PathBuf>,
+    /// Program to run for each message, and its arguments.
+    #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true)]
+    exec: Option<Vec<OsString>>,
+    /// How long the command of --exec may take.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5m", requires = "exec")]
+    exec_timeout: Duration,
+    /// Go on for ever, and ask again after so long.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    follow: Option<Duration>,
+    /// Print one line of JSON for each message, and one at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Why a message is not handed on.
+#[derive(Debug, thiserror::Error)]
+enum HandOnError {
+    /// The signals cannot be held.
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
+    /// A file of that name with something else in it.
+    #[error("{} is there already, and is not this message: move it away", .path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Cause for HandOnError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// What one run has done.
+#[derive(Default)]
+struct Tally {
+    new: usize,
+    left: usize,
+    is_stopped: bool,
+}
+
+/// Runs the command.
+pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Result<Report, Failure> {
+    let (stop, stopped) = channel();
+    signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(HandOnError::Signals)?;
+    if let Some(directory) = &arguments.output {
+        files::create_directory(directory)?;
+    }
+    let mut run = Run {
+        arguments,
+        session,
+        owner: session.owner_key()?,
+        mailbox: session.mailbox()?,
+        stopped,
+        text: String::new(),
+        tally: Tally::default(),
+    };
+    loop {
+        let outcome = run.once();
+        let Some(every) = arguments.follow else {
+            outcome?;
+            break;
+        };
+        if let Err(failure) = outcome {
+            if failure.exit != Exit::Unreachable {
+                return Err(failure);
+            }
+            session.log.note(format_args!("{failure}: trying again in {}", text::duration(every)));
+        }
+        run.flush();
+        if run.tally.is_stopped || session.store.unlocked(|| run.wait(every))? {
+            run.tally.is_stopped = true;
+            break;
+        }
+        run.mailbox = session.mailbox()?;
+    }
+    let Run { text, tally: Tally { new, left, is_stopped }, .. } = run;
+    let ending = match (is_stopped, left) {
+        (true, _) => Ending::Interrupted,
+        (false, 0) => Ending::Done,
+        _ => Ending::Waiting,
+    };
+    let value = json!({ "ok": true, "new": new, "left": left });
+    let text = if new + left == 0 && arguments.follow.is_none() { "nothing new\n".to_owned() } else { text };
+    Ok(Report::new(arguments.json, &value, text, ending))
+}
+
+struct Run<'a> {
+    arguments: &'a CollectArguments,
+    session: &'a Session<'a>,
+    owner: PrivateKey,
+    mailbox: OwnMailbox,
+    /// Ends when a signal comes.
+    stopped: Receiver<()>,
+    text: String,
+    tally: Tally,
+}
+
+impl Run<'_> {
+    fn address(&self) -> Address {
+        Address::of(&self.owner.public_key())
+    }
+
+    /// Whether a signal has come.
+    fn is_stopped(&self) -> bool {
+        matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// Waits, and returns whether a signal has come.
+    fn wait(&self, time: Duration) -> bool {
+        matches!(self.stopped.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
+    }
+
+    /// Prints what was shown so far, where the run goes on.
+    fn flush(&mut self) {
+        if !self.arguments.json {
+            print_text(&std::mem::take(&mut self.text));
+        }
+    }
+
+    /// Asks every relay once.
+    fn once(&mut self) -> Result<(), Failure> {
+        self.session.renew_keys(&mut self.mailbox, self.session.now()?)?;
+        self.session.publish_and_say(&mut self.mailbox, &self.owner)?;
+        self.tally.left = 0;
+        let mut seen = BTreeSet::new();
+        let (mut answered, mut last) = (0, None);
+        for origin in self.mailbox.relays.clone() {
+            let relay = self.session.relay(&origin)?;
+            match self.empty(&relay, &mut seen)? {
+                Ok(()) => answered += 1,
+                Err(error) => {
+                    self.session.log.note(format_args!("{error}"));
+                    last = Some(error);
+                }
+            }
+            if self.tally.is_stopped {
+                break;
+            }
+        }
+        match last {
+            Some(error) if answered == 0 => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Collects from one relay until it has no more that is new.
+    fn empty(&mut self, relay: &Relay<'_>, seen: &mut BTreeSet<Bytes<32>>) -> Result<Result<(), RelayError>, Failure> {
+        for _ in 0..ROUNDS_MAX {
+            let answer = match relay.collect(self.address(), &self.question(relay)?) {
+                Ok(answer) => answer,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut slots = BTreeSet::new();
+            for handed_over in answer.messages.iter().take(COLLECT_MAX_MESSAGES as usize) {
+                if self.is_stopped() {
+                    self.tally.is_stopped = true;
+                    break;
+                }
+                match judge(handed_over, &self.mailbox, self.address(), self.session.now()?) {
+                    Ok(Judged::Known { slot }) => {
+                        slots.insert(slot);
+                    }
+                    Ok(Judged::New(message)) if !seen.insert(message.content_id()) => {}
+                    Ok(Judged::New(message)) => {
+                        if self.take(&message)? {
+                            slots.insert(message.slot());
+                        }
+                    }
+                    Err(error) => {
+                        self.tally.left += 1;
+                        self.session.log.note(format_args!("{}: a message is left there: {error}", relay.origin()));
+                    }
+                }
+            }
+            if !slots.is_empty() {
+                // Whoever wrote over an invite finds the other slot listed before it sees the receipt.
+                self.session.publish_and_say(&mut self.mailbox, &self.owner)?;
+                acknowledge(self.session, &mut self.mailbox, &self.owner, &slots)?;
+            }
+            if !answer.more || slots.is_empty() || self.tally.is_stopped {
+                break;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn question(&self, relay: &Relay<'_>) -> Result<String, Failure> {
+        let question = Collect {
+            audience: relay.origin().to_owned(),
+            collector: self.mailbox.collector,
+            issued_at: self.session.now()?,
+            limit: COLLECT_MAX_MESSAGES,
+            mailbox: self.address(),
+            max_bytes: COLLECT_MAX_BYTES,
+            nonce: Bytes(random()?),
+        };
+        Ok(Signed::sign(question, &self.owner).map_err(OwnError::from)?.to_json())
+    }
+
+    /// Hands a message on. Returns whether it may be acknowledged.
+    fn take(&mut self, message: &Message) -> Result<bool, Failure> {
+        let now = self.session.now()?;
+        let is_shown_only = self.arguments.output.is_none() && self.arguments.exec.is_none();
+        let handed_on = match message.opened() {
+            None => Err(message.unreadable.map(|reason| reason.to_string()).unwrap_or_default()),
+            Some(_) if is_shown_only => Ok(None),
+            Some((from, content)) => self.hand_on(message, from, content)?,
+        };
+        if self.arguments.exec.is_some() {
+            // Others could use the store meanwhile.
+            self.mailbox = self.session.mailbox()?;
+        }
+        if self.arguments.json {
+            print_event(&event(message, handed_on.as_ref()));
+        } else {
+            describe(&mut self.text, message, handed_on.as_ref(), is_shown_only);
+        }
+        match handed_on {
+            Ok(_) if !is_shown_only => {
+                self.tally.new += 1;
+                if self.mailbox.accept(&message.incoming, now)? {
+                    self.mailbox.revise(now);
+                }
+                self.session.store.set_mailbox(&self.mailbox)?;
+                Ok(true)
+            }
+            Ok(_) => {
+                self.tally.new += 1;
+                self.mailbox.note_shown(&message.incoming, now);
+                self.session.store.set_mailbox(&self.mailbox)?;
+                Ok(false)
+            }
+            Err(reason) => {
+                self.tally.left += 1;
+                self.session.log.note(format_args!("{} is left there: {reason}", message.content_id()));
+                self.mailbox.note_shown(&message.incoming, now);
+                self.session.store.set_mailbox(&self.mailbox)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes a message to its file, or runs the command for it. What keeps all messages from being handed on is a failure,
+    /// what keeps this one is a reason.
+    fn hand_on(
+        &self,
+        message: &Message,
+        from: PublicKey,
+        content: &[u8],
+    ) -> Result<Result<Option<PathBuf>, String>, Failure> {
+        if let Some(directory) = &self.arguments.output {
+            return Ok(Ok(Some(write(directory, message, content)?)));
+        }
+        let Some((program, arguments)) = self.arguments.exec.as_deref().and_then(<[OsString]>::split_first) else {
+            return Ok(Ok(None));
+        };
+        let variables = [
+            ("RENDEZVOUS_FROM", from.to_string()),
+            ("RENDEZVOUS_CONTACT", message.name.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("RENDEZVOUS_SEQUENCE", message.deposit().sequence.to_string()),
+            ("RENDEZVOUS_CONTENT_ID", message.content_id().to_string()),
+        ];
+        let limit = (self.arguments.exec_timeout, EXEC_TIMEOUT);
+        // A signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
+        let run = || run_program(program, arguments, &variables, content, limit, || false);
+        Ok(match self.session.store.unlocked(run)? {
+            Ran::Well => Ok(None),
+            Ran::Badly { reason } => Err(format!("--exec: {reason}")),
+        })
+    }
+}
+
+/// Sends the acknowledgements of these slots to all relays. A relay that cannot be told now hands the messages over again,
+/// and is told then.
+pub(super) fn acknowledge(
+    session: &Session<'_>,
+    mailbox: &mut OwnMailbox,
+    owner: &PrivateKey,
+    slots: &BTreeSet<PublicKey>,
+) -> Result<Vec<RelayError>, Failure> {
+    let address = Address::of(&owner.public_key());
+    let now = session.now()?;
+    let mut acks = Vec::new();
+    for slot in slots {
+        acks.extend(mailbox.acknowledgement(*slot, owner, address, now)?);
+    }
+    session.store.set_mailbox(mailbox)?;
+    let mut problems = Vec::new();
+    for origin in &mailbox.relays {
+        let relay = session.relay(origin)?;
+        for acks in acks.chunks(ACKS_MAX) {
+            // The first that is refused keeps those after it from being looked at.
+            let told = match relay.acknowledge(address, acks) {
+                Err(RelayError::Refused { .. }) if acks.len() > 1 => {
+                    acks.iter().map(|ack| relay.acknowledge(address, std::slice::from_ref(ack))).collect()
+                }
+                told => vec![told],
+            };
+            for error in told.into_iter().filter_map(Result::err) {
+                session.log.note(format_args!("not acknowledged: {error}"));
+                problems.push(error);
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Writes a message to a file of its own, or finds that an earlier run did.
+fn write(directory: &Path, message: &Message, content: &[u8]) -> Result<PathBuf, Failure> {
+    let name = message.name.as_ref().map_or_else(|| "stranger".to_owned(), ToString::to_string);
+    let id = message.content_id().0.first_chunk::<4>().map_or(0, |first| u32::from_be_bytes(*first));
+    let path = directory.join(format!("{name}-{}-{id:08x}", message.deposit().sequence));
+    match files::create_private(&path, content) {
+        Err(FileError::Exists { .. }) => {
+            let is_it = read_file(&path, content.len()).is_ok_and(|found| found == content);
+            if is_it { Ok(path) } else { Err(HandOnError::OtherFile { path }.into()) }
+        }
+        written => {
+            written?;
+            Ok(path)
+        }
+    }
+}
+
+fn event(message: &Message, handed_on: Result<&Option<PathBuf>, &String>) -> Value {
+    let (from, content) = message.opened().unzip();
+    let text = content.and_then(|content| std::str::from_utf8(content).ok());
+    json!({
+        "event": "message",
+        "contact": message.name,
+        "from": from,
+        "mailboxOfSender": from.map(|from| Address::of(&from)),
+        "slot": message.slot(),
+        "sequence": message.deposit().sequence,
+        "contentId": message.content_id(),
+        "receivedAt": message.received_at,
+        "expiresAt": message.deposit().expires_at,
+        "content": content.map(base64::encode),
+        "text": text,
+        "file": handed_on.ok(),
+        "error": handed_on.err(),
+        "code": message.unreadable.map(crate::collecting::Unreadable::code),
+    })
+}
+
+/// Shows a message to people: whatever a stranger wrote is escaped, line by line.
+fn describe(shown: &mut String, message: &Message, handed_on: Result<&Option<PathBuf>, &String>, with_content: bool) {
+    let Some((from, content)) = message.opened() else { return };
+    let name = message.name.as_ref().map_or_else(|| from.to_string(), ToString::to_string);
+    let came = message.received_at.map(|at| format!(", {}", text::date(at))).unwrap_or_default();
+    let id = message.content_id();
+    // Writing to a String does not fail.
+    let _ = match handed_on {
+        Ok(Some(path)) => writeln!(shown, "{name} {}{came}: {}", message.deposit().sequence, path.display()),
+        Ok(None) if !with_content => writeln!(shown, "{name} {}{came}: handed on", message.deposit().sequence),
+        Ok(None) => writeln!(shown, "{name} {}{came}, {id}", message.deposit().sequence),
+        Err(_) => Ok(()),
+    };
+    if with_content && handed_on.is_ok() {
+        match std::str::from_utf8(content) {
+            Ok(content) => content.lines().for_each(|line| {
+                let _ = writeln!(shown, "  {}", text::printable(line));
+            }),
+            Err(_) => {
+                let _ = writeln!(shown, "  ({} bytes that are not text: --output DIR writes them)", content.len());
+            }
+        }
+    }
+}

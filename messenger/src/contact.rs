@@ -1,0 +1,354 @@
+//! Somebody whose mailbox the user writes to: the slots, how far their numbers have come, and what the recipient has
+//! acknowledged. Decides, and does nothing else.
+
+use std::fmt;
+
+use rendezvous_capsule::failure::{Cause, Exit};
+use rendezvous_capsule::text;
+use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
+use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
+use rendezvous_protocol::mailbox::invite::Invite;
+use rendezvous_protocol::mailbox::plaintext::Written;
+use rendezvous_protocol::mailbox::record::{Ack, Card, Deposit, RecordError, RecordRules, SealingKey};
+use rendezvous_protocol::mailbox::sealed::{Place, Suite};
+use rendezvous_protocol::mailbox::window::Window;
+use rendezvous_protocol::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+use crate::own::Version;
+use crate::seal::{SealError, seal};
+
+/// Why nothing is written to somebody.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContactError {
+    /// Nobody has said what the recipient's keys are.
+    #[error(
+        "no relay has given the card of {name}'s mailbox yet, which has the key to seal to: try again when one answers"
+    )]
+    NoCard {
+        /// The recipient.
+        name: Name,
+    },
+    /// All keys are over.
+    #[error("the keys of {name}'s mailbox ended {}: ask them to run `rendezvous mailbox collect`, which makes new ones", text::date(*.ended_at))]
+    KeysEnded {
+        /// The recipient.
+        name: Name,
+        /// When the last one ended.
+        ended_at: UnixMillis,
+    },
+    /// A card without the better suite.
+    #[error(
+        "the card of {name}'s mailbox has only keys of suite 0, and had one of suite 1 before: nothing is sealed to them"
+    )]
+    SuiteFellBack {
+        /// The recipient.
+        name: Name,
+    },
+    /// A card of somebody else.
+    #[error("the card is that of another mailbox")]
+    OtherMailbox,
+    /// Numbers have an end.
+    #[error("all numbers of this slot are used up: ask for a new invite")]
+    NoNumberLeft,
+    /// An acknowledgement that does not count.
+    #[error("the acknowledgement is not by the owner or a reader of the mailbox, or not of this slot")]
+    AckInvalid,
+    /// A record that breaks a rule.
+    #[error("a record is refused: {0}")]
+    Record(#[from] RecordError),
+    /// The message cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl Cause for ContactError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoCard { .. } => Exit::Unreachable,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// A slot of somebody's mailbox, with its key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct OutSlot {
+    seed: Bytes<32>,
+    /// The number of the last message.
+    pub(crate) sequence: u64,
+    acknowledged: Window,
+}
+
+impl OutSlot {
+    fn new(seed: [u8; 32]) -> Self {
+        Self { seed: Bytes(seed), sequence: 0, acknowledged: Window::default() }
+    }
+
+    /// Returns the key.
+    pub(crate) fn key(&self) -> PrivateKey {
+        PrivateKey::from_seed(&self.seed.0)
+    }
+
+    /// Returns whether the recipient has that message.
+    pub(crate) fn has(&self, sequence: u64) -> bool {
+        self.acknowledged.acknowledged().contains(sequence)
+    }
+}
+
+/// Somebody whom the user writes to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Contact {
+    version: Version,
+    owner: PublicKey,
+    relays: Vec<String>,
+    /// The newest card that was seen.
+    card: Option<String>,
+    /// Whether a card had a key of suite 1: from then on nothing is sealed to one of suite 0.
+    saw_xwing: bool,
+    /// The slot of the invite, until the recipient has listed the other one.
+    invite: Option<OutSlot>,
+    /// Whether the recipient has listed the other one.
+    is_introduced: bool,
+    /// The slot whose key nobody else has had.
+    slot: OutSlot,
+}
+
+/// A message that waits for its recipient, or for a relay.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Outgoing {
+    version: Version,
+    /// To whom.
+    pub(crate) contact: Name,
+    /// The slot key.
+    pub(crate) slot: PublicKey,
+    /// The number.
+    pub(crate) sequence: u64,
+    /// When it ends.
+    pub(crate) expires_at: UnixMillis,
+    /// The name of its bytes.
+    pub(crate) content_id: ContentId,
+    /// The deposit, signed.
+    pub(crate) deposit: String,
+    /// The sealed bytes, in base64.
+    pub(crate) sealed: String,
+    /// What is inside, in base64, as long as it may have to be sealed again for the other slot.
+    pub(crate) content: Option<String>,
+    /// The relays that have taken it.
+    pub(crate) taken: Vec<String>,
+    /// What the last relay said that did not take it: the name of the refusal.
+    pub(crate) problem: Option<String>,
+}
+
+impl Outgoing {
+    /// Returns the name of its file.
+    pub(crate) fn file(&self) -> String {
+        let Self { contact, slot, sequence, .. } = self;
+        let slot = slot.as_bytes().first_chunk::<4>().copied().unwrap_or_default();
+        format!("{contact}.{:08x}.{sequence}.json", u32::from_be_bytes(slot))
+    }
+}
+
+impl Contact {
+    /// Makes one of an invite, and of 32 bytes from a secure source of randomness for the key of a slot of its own.
+    pub(crate) fn new(invite: &Invite, seed: [u8; 32]) -> Self {
+        Self {
+            version: Version,
+            owner: invite.owner(),
+            relays: invite.relays().iter().map(|relay| relay.as_str().to_owned()).collect(),
+            card: None,
+            saw_xwing: false,
+            invite: Some(OutSlot::new(*invite.seed())),
+            is_introduced: false,
+            slot: OutSlot::new(seed),
+        }
+    }
+
+    /// Returns the owner key of the recipient.
+    pub(crate) const fn owner(&self) -> PublicKey {
+        self.owner
+    }
+
+    /// Returns the mailbox.
+    pub(crate) fn mailbox(&self) -> Address {
+        Address::of(&self.owner)
+    }
+
+    /// Returns the newest card that was seen.
+    pub(crate) fn card(&self) -> Option<Card> {
+        let card = Verified::<Card>::trusted(self.card.as_deref()?).ok()?;
+        Some(card.payload().clone())
+    }
+
+    /// Returns the relays of the mailbox: those of the card, then those of the invite.
+    pub(crate) fn relays(&self) -> Vec<String> {
+        let mut relays = self.card().map(|card| card.relays).unwrap_or_default();
+        for relay in &self.relays {
+            if !relays.contains(relay) {
+                relays.push(relay.clone());
+            }
+        }
+        relays
+    }
+
+    /// Takes a card that a relay gave. Returns whether it is newer than the one that was seen before; an older one changes
+    /// nothing: a relay cannot turn time back.
+    pub(crate) fn take_card(&mut self, card: Signed<Card>, now: UnixMillis) -> Result<bool, ContactError> {
+        let card = card.verify(&RecordRules { now, audiences: &[] })?;
+        if card.payload().mailbox != self.mailbox() {
+            return Err(ContactError::OtherMailbox);
+        }
+        if self.card().is_some_and(|seen| seen.revision >= card.payload().revision) {
+            return Ok(false);
+        }
+        let is_xwing = |key: &SealingKey| key.suite == Suite::XWing.number();
+        self.saw_xwing = self.saw_xwing || card.payload().sealing.iter().any(is_xwing);
+        self.card = Some(card.as_json().to_owned());
+        Ok(true)
+    }
+
+    /// Returns the key to seal to: one that has not ended, of the best suite.
+    fn sealing_key(&self, name: &Name, now: UnixMillis) -> Result<SealingKey, ContactError> {
+        let card = self.card().ok_or_else(|| ContactError::NoCard { name: name.clone() })?;
+        let known = card.sealing.into_iter().filter(|key| Suite::from_number(key.suite).is_some());
+        let (good, ended): (Vec<_>, Vec<_>) = known.partition(|key| key.expires_at > now);
+        let best = good.into_iter().max_by_key(|key| (key.suite, key.expires_at));
+        match best {
+            Some(key) if self.saw_xwing && key.suite != Suite::XWing.number() => {
+                Err(ContactError::SuiteFellBack { name: name.clone() })
+            }
+            Some(key) => Ok(key),
+            None => {
+                let ended_at = ended.iter().map(|key| key.expires_at).max().unwrap_or(card.expires_at);
+                Err(ContactError::KeysEnded { name: name.clone(), ended_at })
+            }
+        }
+    }
+
+    /// Returns the slot over which the next message goes, and whether that is the invite's: until the recipient has listed
+    /// the other one, and as long as something `waits` over the invite, whose receipts go with it.
+    fn next_slot(&self, waits: bool) -> (&OutSlot, bool) {
+        match &self.invite {
+            Some(invite) if !self.is_introduced || waits => (invite, true),
+            _ => (&self.slot, false),
+        }
+    }
+
+    /// Returns all slots.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &OutSlot> {
+        self.invite.iter().chain([&self.slot])
+    }
+
+    fn slot_mut(&mut self, key: PublicKey) -> Option<&mut OutSlot> {
+        self.invite.iter_mut().chain([&mut self.slot]).find(|slot| slot.key().public_key() == key)
+    }
+
+    /// Returns whether the recipient has that message.
+    pub(crate) fn has(&self, slot: PublicKey, sequence: u64) -> bool {
+        self.slots().any(|it| it.key().public_key() == slot && it.has(sequence))
+    }
+
+    /// Returns whether the key is that of the invite.
+    pub(crate) fn is_invite(&self, key: PublicKey) -> bool {
+        self.invite.as_ref().is_some_and(|invite| invite.key().public_key() == key)
+    }
+
+    /// Returns the slot whose key nobody else has had.
+    pub(crate) const fn own_slot(&self) -> &OutSlot {
+        &self.slot
+    }
+
+    /// Notes that the recipient has listed that slot.
+    pub(crate) const fn note_introduced(&mut self) {
+        self.is_introduced = true;
+    }
+
+    /// Puts a message together: numbered, sealed, signed. `waits` says whether something waits over the invite. The number is used up, whatever becomes of the message: the
+    /// caller writes both down before anything leaves.
+    pub(crate) fn write(
+        &mut self,
+        name: &Name,
+        from: &PrivateKey,
+        content: Vec<u8>,
+        waits: bool,
+        (now, expires_at): (UnixMillis, UnixMillis),
+    ) -> Result<Outgoing, ContactError> {
+        let to = self.sealing_key(name, now)?;
+        let mailbox = self.mailbox();
+        let own = self.slot.key().public_key();
+        let (slot, is_invite) = self.next_slot(waits);
+        let (key, sequence) = (slot.key(), slot.sequence + 1);
+        if sequence >= 1 << 53 {
+            return Err(ContactError::NoNumberLeft);
+        }
+        let place = Place { mailbox, slot: key.public_key(), sequence, expires_at };
+        let kept = is_invite.then(|| rendezvous_protocol::base64::encode(&content));
+        let written = Written { introduces: is_invite.then_some(own), content };
+        let sealed = seal(&written, from, &place, &to)?;
+        let deposit = Deposit {
+            content_id: ContentId::of(&sealed),
+            expires_at,
+            issued_at: now,
+            mailbox,
+            sequence,
+            size: u32::try_from(sealed.len()).unwrap_or(u32::MAX),
+        };
+        let content_id = deposit.content_id;
+        let deposit = Signed::sign(deposit, &key)?.to_json();
+        if let Some(slot) = self.slot_mut(key.public_key()) {
+            slot.sequence = sequence;
+        }
+        Ok(Outgoing {
+            version: Version,
+            contact: name.clone(),
+            slot: key.public_key(),
+            sequence,
+            expires_at,
+            content_id,
+            deposit,
+            sealed: rendezvous_protocol::base64::encode(&sealed),
+            content: kept,
+            taken: Vec::new(),
+            problem: None,
+        })
+    }
+
+    /// Makes sure that no number is used twice: one that stands in the outbox is used, whether or not the run that put it
+    /// there came to write it down here.
+    pub(crate) fn note_used(&mut self, outgoing: &Outgoing) {
+        if let Some(slot) = self.slot_mut(outgoing.slot) {
+            slot.sequence = slot.sequence.max(outgoing.sequence);
+        }
+    }
+
+    /// Takes an acknowledgement that a relay gave. Returns whether it says anything new. It counts if it is by the owner or
+    /// by a reader of the newest card that was seen, and of what was sent.
+    pub(crate) fn take_ack(&mut self, ack: Signed<Ack>, now: UnixMillis) -> Result<bool, ContactError> {
+        let ack = ack.verify(&RecordRules { now, audiences: &[] })?;
+        let signer = ack.public_key();
+        let is_reader = self.card().is_some_and(|card| card.readers.contains(&signer));
+        if ack.payload().mailbox != self.mailbox() || !(signer == self.owner || is_reader) {
+            return Err(ContactError::AckInvalid);
+        }
+        let is_invite = self.is_invite(ack.payload().slot);
+        let slot = self.slot_mut(ack.payload().slot).ok_or(ContactError::AckInvalid)?;
+        if ack.payload().through > slot.sequence {
+            return Err(ContactError::AckInvalid);
+        }
+        let is_new = slot.acknowledged.acknowledge(ack.payload());
+        // The recipient lists the other slot before it acknowledges what introduced it.
+        self.is_introduced = self.is_introduced || is_invite;
+        Ok(is_new)
+    }
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Contact({})", self.mailbox())
+    }
+}

@@ -1,0 +1,127 @@
+//! What every command works with: the store, the clock, relays, and the records of the own mailbox on their way to them.
+
+use std::time::Duration;
+
+use rendezvous_capsule::clock::{Clock, ClockError};
+use rendezvous_capsule::environment::Environment;
+use rendezvous_capsule::failure::Failure;
+use rendezvous_capsule::fetch::Fetcher;
+use rendezvous_capsule::log::Log;
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::mailbox::bytes::Address;
+use rendezvous_protocol::mailbox::envelope::Signed;
+use rendezvous_protocol::mailbox::record::{Card, RecordRules};
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::own::OwnMailbox;
+use crate::relay::{Relay, RelayError};
+use crate::store::{Store, StoreError, random};
+
+/// How often records are signed anew because a relay has newer ones.
+const REVISIONS_MAX: usize = 3;
+
+/// What every command works with.
+pub(crate) struct Session<'a> {
+    /// The variables.
+    pub(crate) environment: &'a Environment,
+    /// What people read meanwhile.
+    pub(crate) log: &'a Log,
+    /// The directory.
+    pub(crate) store: Store,
+    fetcher: Fetcher,
+    timeout: Duration,
+}
+
+impl<'a> Session<'a> {
+    /// Begins one.
+    pub(crate) const fn new(
+        environment: &'a Environment,
+        log: &'a Log,
+        store: Store,
+        fetcher: Fetcher,
+        timeout: Duration,
+    ) -> Self {
+        Self { environment, log, store, fetcher, timeout }
+    }
+
+    /// Reads the clock.
+    pub(crate) fn now(&self) -> Result<UnixMillis, ClockError> {
+        Clock::System.now()
+    }
+
+    /// Reads the owner's key.
+    pub(crate) fn owner_key(&self) -> Result<PrivateKey, Failure> {
+        Ok(self.store.owner_key(self.environment)?)
+    }
+
+    /// Reads what is known of the own mailbox.
+    pub(crate) fn mailbox(&self) -> Result<OwnMailbox, Failure> {
+        Ok(self.store.mailbox()?.ok_or(StoreError::NoMailbox)?)
+    }
+
+    /// Returns the relay of that origin.
+    pub(crate) fn relay(&self, origin: &str) -> Result<Relay<'_>, RelayError> {
+        Relay::new(origin, &self.fetcher, self.timeout)
+    }
+
+    /// Makes new sealing keys where they are due, and with them a new revision.
+    pub(crate) fn renew_keys(&self, mailbox: &mut OwnMailbox, now: UnixMillis) -> Result<(), Failure> {
+        if mailbox.wants_sealing_keys(now) {
+            mailbox.add_sealing_keys(random()?, random()?, now);
+            mailbox.revise(now);
+            self.store.set_mailbox(mailbox)?;
+        }
+        Ok(())
+    }
+
+    /// Puts card and policy to all relays that do not have this revision. The mailbox has to be written down already.
+    /// Returns what went wrong at which: those get it the next time.
+    pub(crate) fn publish(&self, mailbox: &mut OwnMailbox, owner: &PrivateKey) -> Result<Vec<RelayError>, Failure> {
+        let address = Address::of(&owner.public_key());
+        let mut problems = Vec::new();
+        for _ in 0..REVISIONS_MAX {
+            problems.clear();
+            let mut newer = None;
+            let (card, policy) = (mailbox.card(owner)?.to_json(), mailbox.policy(owner)?.to_json());
+            for origin in mailbox.lagging() {
+                let relay = self.relay(&origin)?;
+                match relay.put(address, &card, &policy) {
+                    Ok(()) => {
+                        mailbox.note_published(&origin);
+                        self.store.set_mailbox(mailbox)?;
+                    }
+                    Err(error) => {
+                        if error.refusal() == Some(Code::StaleRevision) {
+                            newer = newer.max(self.revision_at(&relay, address)?);
+                        }
+                        problems.push(error);
+                    }
+                }
+            }
+            let Some(newer) = newer.filter(|newer| *newer >= mailbox.revision) else { break };
+            mailbox.exceed(newer, self.now()?);
+            self.store.set_mailbox(mailbox)?;
+        }
+        Ok(problems)
+    }
+
+    /// The revision of the card that a relay has, if it is the owner's.
+    fn revision_at(&self, relay: &Relay<'_>, address: Address) -> Result<Option<u64>, Failure> {
+        let now = self.now()?;
+        let card = relay.card(address).ok().and_then(|json| {
+            let card = Signed::<Card>::parse(&json).ok()?.verify(&RecordRules { now, audiences: &[] }).ok()?;
+            (card.payload().mailbox == address).then(|| card.payload().revision)
+        });
+        Ok(card)
+    }
+
+    /// Publishes, and says what went wrong. Returns whether every relay has the records.
+    pub(crate) fn publish_and_say(&self, mailbox: &mut OwnMailbox, owner: &PrivateKey) -> Result<bool, Failure> {
+        let problems = self.publish(mailbox, owner)?;
+        for problem in &problems {
+            self.log.note(format_args!("{problem}: it gets the mailbox's records with the next command"));
+        }
+        Ok(problems.is_empty())
+    }
+}

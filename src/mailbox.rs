@@ -1,0 +1,270 @@
+//! The Durable Object of a mailbox, or of the count of all mailboxes: carries out its effects.
+//!
+//! Everything that it holds is in storage before an answer goes out, so that a panic or a crash costs nothing but time.
+//! News goes to sockets that stay while the object hibernates, for clients whose end is in `listening.rs`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::config::Config;
+use rendezvous_service::mailbox::{Effects, Found, ListenCall, News, NewsPush, Object, ObjectCall, ObjectName, Write};
+use worker::js_sys::{Array, Reflect};
+use worker::wasm_bindgen::prelude::*;
+use worker::worker_sys::{DurableObjectState, SqlStorage};
+use worker::{Env, web_sys};
+
+use crate::environment::{Failure, clock, config, random_secret};
+use crate::sockets::LastId;
+use crate::waiting::{after, answered};
+use crate::{journal, respond, runtime, sockets};
+
+/// Two tables, each without a further index: a row that is written is billed as one.
+const CREATE_TABLES: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS rows (name TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, row TEXT NOT NULL, body TEXT NOT NULL)",
+];
+const HAS_TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('rows', 'messages')";
+const READ_ROWS: &str = "SELECT name, row FROM rows";
+const READ_MESSAGES: &str = "SELECT number, row FROM messages ORDER BY number";
+const READ_BODY: &str = "SELECT body FROM messages WHERE number = ?";
+const PUT: &str = "INSERT INTO rows (name, row) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET row = excluded.row";
+const ERASE: &str = "DELETE FROM rows WHERE name = ?";
+const PUT_MESSAGE: &str = "INSERT INTO messages (number, row, body) VALUES (?, ?, ?)";
+const ERASE_MESSAGE: &str = "DELETE FROM messages WHERE number = ?";
+
+/// The Durable Object. Its name says which it is. It is exported as the class `Community` is, for the same reasons.
+#[wasm_bindgen]
+pub struct Mailbox {
+    core: Result<Rc<Core>, Failure>,
+}
+
+#[wasm_bindgen]
+impl Mailbox {
+    /// Makes the object. The runtime calls this, and the others.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: DurableObjectState, env: Env) -> Self {
+        Self { core: Core::new(state, &env).map(Rc::new) }
+    }
+
+    /// Answers one call of the Worker. Returns a promise, because the call is in the request's body. Once that is there,
+    /// nothing waits, so no other event comes between.
+    pub fn fetch(&self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
+        let now = clock();
+        let take = || {
+            let core = Rc::clone(self.core.as_ref().map_err(Clone::clone)?);
+            if let Some(call) = ListenCall::parse(&request.url()) {
+                return core.listen(now, &call?);
+            }
+            after(&request.text()?, move |now, text| core.answer(now, &text?.as_string().unwrap_or_default()))
+        };
+        answered(now, take())
+    }
+
+    /// Takes that a connection has ended.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn web_socket_close(&self, socket: &web_sys::WebSocket) {
+        self.stop_listening(socket);
+        // As in the class `Community`.
+        let _ = socket.close();
+    }
+
+    /// Takes that a connection has broken.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn web_socket_error(&self, socket: &web_sys::WebSocket) {
+        self.stop_listening(socket);
+    }
+
+    /// Tidies up, when the time that was set has come.
+    pub fn alarm(&self) {
+        let outcome = self.core.as_ref().map_err(Clone::clone).and_then(|core| core.tidy_up(clock()));
+        if let Err(failure) = outcome {
+            journal::failure("alarm_failed", &failure);
+        }
+    }
+}
+
+impl Mailbox {
+    fn stop_listening(&self, socket: &web_sys::WebSocket) {
+        let stop = || {
+            let core = self.core.as_ref().map_err(Clone::clone)?;
+            let id = sockets::connection_of(&core.state, socket)?;
+            // One that is not in memory finds the connections that are there when it is made.
+            if let Some(object) = &mut *core.object.borrow_mut() {
+                object.stop_listening(id);
+            }
+            Ok::<_, Failure>(())
+        };
+        if let Err(failure) = stop() {
+            journal::failure("request_failed", &failure);
+        }
+    }
+}
+
+/// Holds what outlives one event.
+struct Core {
+    state: DurableObjectState,
+    sql: SqlStorage,
+    config: &'static Config,
+    /// Absent until it is asked for something, and after a write that failed: what is in storage is what it is.
+    object: RefCell<Option<Object>>,
+    has_tables: Cell<bool>,
+    last_id: LastId,
+}
+
+impl Core {
+    fn new(state: DurableObjectState, env: &Env) -> Result<Self, Failure> {
+        let sql = state.storage()?.sql();
+        let (has_tables, last_id) = (Cell::new(false), LastId::of(&sockets::connections(&state)?));
+        Ok(Self { state, sql, config: config(env)?, object: RefCell::default(), has_tables, last_id })
+    }
+
+    fn answer(&self, now: UnixMillis, text: &str) -> Result<JsValue, Failure> {
+        let call = ObjectCall::parse(text)?;
+        let answered = self.with_object(now, Some(call.object()), |object| object.handle(now, call))?;
+        let answer = answered.ok_or_else(Failure::nameless)?;
+        let answer = answer.join(|number| self.read_body(number))?;
+        Ok(respond::counted_with(&answer)?.into())
+    }
+
+    /// Opens a connection, and answers with a socket to it.
+    fn listen(&self, now: UnixMillis, call: &ListenCall) -> Result<JsValue, Failure> {
+        let id = self.last_id.next(now);
+        let accept = || {
+            let response = sockets::accept(&self.state, id)?;
+            sockets::attach(&self.state, id, &call.attachment())?;
+            Ok(response)
+        };
+        // Once the object is there: one that is made now would find the connection among those that it had before.
+        let opened = self.with_object(now, Some(call.object()), |object| match accept() {
+            Ok(response) => (Ok(response), object.listen(now, id, call)),
+            Err(error) => (Err::<_, JsValue>(error), Effects::default()),
+        })?;
+        Ok(opened.ok_or_else(Failure::nameless)??.into())
+    }
+
+    fn tidy_up(&self, now: UnixMillis) -> Result<(), Failure> {
+        self.with_object(now, None, |object| ((), object.handle_alarm(now)))?;
+        Ok(())
+    }
+
+    /// Does something with the object, which is made of what is in storage first where it is not there, and carries out
+    /// the effects. Absent where there is nothing in storage, and `name` does not say which object it would be.
+    fn with_object<T>(
+        &self,
+        now: UnixMillis,
+        name: Option<ObjectName>,
+        work: impl FnOnce(&mut Object) -> (T, Effects),
+    ) -> Result<Option<T>, Failure> {
+        let mut place = self.object.borrow_mut();
+        let mut object = match place.take() {
+            Some(object) => object,
+            None => match Object::restore(now, self.config, name, self.read()?, random_secret()?)? {
+                Some((object, effects)) => {
+                    self.carry_out(effects)?;
+                    object
+                }
+                None => return Ok(None),
+            },
+        };
+        let (result, effects) = work(&mut object);
+        self.carry_out(effects)?;
+        // Only now: an object that is ahead of storage would answer for what a crash undoes.
+        *place = Some(object);
+        Ok(Some(result))
+    }
+
+    /// Reads what is in storage. A mailbox that does not exist has no table, and is to have none: it costs nothing.
+    fn read(&self) -> Result<Found, Failure> {
+        let has_tables = !runtime::read_texts(&self.sql, HAS_TABLES)?.is_empty();
+        self.has_tables.set(has_tables);
+        let listeners = sockets::connections(&self.state)?;
+        if !has_tables {
+            return Ok(Found { listeners, ..Found::default() });
+        }
+        let mut messages = Vec::new();
+        for (number, row) in pairs(runtime::read_texts(&self.sql, READ_MESSAGES)?) {
+            let number = number.parse().map_err(|_| Failure::Runtime("a message has no number".to_owned()))?;
+            messages.push((number, row));
+        }
+        Ok(Found { rows: pairs(runtime::read_texts(&self.sql, READ_ROWS)?).collect(), messages, listeners })
+    }
+
+    fn read_body(&self, number: u64) -> Result<String, Failure> {
+        let row = self.sql.exec(READ_BODY, Array::of1(&number_value(number)))?.to_array().get(0);
+        let body = Reflect::get(&row, &"body".into()).ok().and_then(|body| body.as_string());
+        body.ok_or_else(|| Failure::Runtime(format!("the body of message {number} is not there")))
+    }
+
+    /// Does what the object wants done. The runtime makes one transaction of it, and holds the answer back until that is
+    /// durable.
+    fn carry_out(&self, effects: Effects) -> Result<(), Failure> {
+        let Effects { writes, wake_at, push } = effects;
+        for write in writes {
+            self.write(write)?;
+        }
+        for NewsPush { to, what } in push {
+            let pushed = match what {
+                News::Text(text) => sockets::push(&self.state, to, &text),
+                News::Close(code) => sockets::close(&self.state, to, code),
+            };
+            if let Err(error) = pushed {
+                journal::failure("push_failed", &Failure::from(error));
+            }
+        }
+        let Some(at) = wake_at else { return Ok(()) };
+        let set = runtime::set_alarm(&self.state, at.as_u64() as f64)?;
+        after(&set, |_, outcome| {
+            if let Err(error) = outcome {
+                journal::alarm_not_set(&Failure::from(error));
+            }
+            Ok(JsValue::UNDEFINED)
+        })?;
+        Ok(())
+    }
+
+    fn write(&self, write: Write) -> Result<(), Failure> {
+        if !matches!(write, Write::EraseAll) && !self.has_tables.replace(true) {
+            for table in CREATE_TABLES {
+                self.sql.exec(table, Array::new())?;
+            }
+        }
+        match write {
+            Write::Put { name, row } => self.sql.exec(PUT, Array::of2(&name.into(), &row.into()))?,
+            Write::Erase { name } => self.sql.exec(ERASE, Array::of1(&name.into()))?,
+            Write::PutMessage { number, row, body } => {
+                self.sql.exec(PUT_MESSAGE, Array::of3(&number_value(number), &row.into(), &body.into()))?
+            }
+            Write::EraseMessage { number } => self.sql.exec(ERASE_MESSAGE, Array::of1(&number_value(number)))?,
+            Write::EraseAll => {
+                self.has_tables.set(false);
+                let erased = runtime::erase_all(&self.state)?;
+                after(&erased, |_, outcome| {
+                    if let Err(error) = outcome {
+                        journal::failure("erase_failed", &Failure::from(error));
+                    }
+                    Ok(JsValue::UNDEFINED)
+                })?;
+                return Ok(());
+            }
+        };
+        Ok(())
+    }
+}
+
+impl Failure {
+    fn nameless() -> Self {
+        Self::Runtime("an object was called that does not know which it is".to_owned())
+    }
+}
+
+/// Returns a number as SQLite takes it from the runtime.
+fn number_value(number: u64) -> JsValue {
+    JsValue::from_f64(number as f64)
+}
+
+/// Returns texts two by two.
+fn pairs(texts: Vec<String>) -> impl Iterator<Item = (String, String)> {
+    let mut texts = texts.into_iter();
+    std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
+}
