@@ -2,6 +2,7 @@
 // machine: messages for a page that is closed.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,6 +14,7 @@ import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs"
 import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
+import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 
 /** For whatever is waited for: it ends as soon as that is there. */
 const PATIENCE_MS = 30_000;
@@ -22,6 +24,7 @@ const browsers = [];
 
 before(async () => {
   assert.ok(findChromium(), ADVICE);
+  requireMessenger();
   assert.ok(existsSync(join(ROOT, "client/dist/mailbox.js")), "the client is not built: npm run build --workspace client");
   scratch = await mkdtemp(join(tmpdir(), "mailbox-page-test-"));
   const launch = async (name) =>
@@ -163,6 +166,50 @@ describe("two pages", () => {
     assert.deepEqual([...new Set(kinds.map(([, name]) => name))].sort(), ["Ed25519", "X25519"]);
     assert.ok(kinds.every(([, , isExtractable]) => !isExtractable));
   });
+});
+
+test("a page and the program leave each other messages, and both know when theirs were read", async () => {
+  const origins = [relays[1].url];
+  const store = join(scratch, "program");
+  /** Runs the program with this on its standard input, and gives the lines that it prints. */
+  const run = async (input, ...args) => {
+    const child = spawn(MESSENGER, [...args, "--json"], { cwd: scratch, env: { RENDEZVOUS_STORE: store, PATH: process.env.PATH } });
+    child.stdin.on("error", () => {}).end(input);
+    const { stdout, stderr } = await finished(child);
+    assert.ok(stdout, stderr);
+    return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  };
+  await run("", "mailbox", "open", "--relay", origins[0]);
+  const [{ invite }] = await run("", "invite", "new", "page");
+  const page = await open(0, origins);
+  const send = (text) =>
+    page.evaluate(async ([invite, text]) => {
+      const contact = await mailbox.contact(invite);
+      return (await contact.send(text)).relays;
+    }, [invite, text]);
+  const states = () =>
+    page.evaluate(async (invite) => {
+      await mailbox.refresh();
+      return (await (await mailbox.contact(invite)).receipts()).map(({ state }) => state);
+    }, invite);
+  const inbox = join(scratch, "inbox");
+  const collected = async () => (await run("", "mailbox", "collect", "--output", inbox)).slice(0, -1).map(({ text }) => text);
+
+  // Over the invite, then over a slot that the page has made: the program strikes the invite off.
+  assert.deepEqual(await send("Grüße"), origins);
+  assert.deepEqual(await collected(), ["Grüße"]);
+  assert.deepEqual(await states(), ["read"]);
+  assert.deepEqual(await send("again"), origins);
+  assert.deepEqual(await collected(), ["again"]);
+  assert.deepEqual(await states(), ["read", "read"]);
+
+  await run(await page.evaluate(() => mailbox.invite()), "contact", "add", "page");
+  for (const text of ["and back", "over a slot of its own"]) {
+    await run(text, "mailbox", "deposit", "page");
+    assert.deepEqual(await collect(page), [text]);
+    const [{ messages }] = await run("", "outbox");
+    assert.deepEqual([...new Set(messages.map(({ state }) => state))], ["read"]);
+  }
 });
 
 test("every vector of mailboxes has the expected outcome in Chromium too", async () => {
