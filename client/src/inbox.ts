@@ -20,7 +20,6 @@ import {
   INVITE_LIMIT_MAX,
   RECORD_MAX_LIFETIME_MS,
   SEALING_KEY_MAX_LIFETIME_MS,
-  addressOf,
   readMessage,
   signRecord,
   verifySignature,
@@ -34,6 +33,8 @@ const MINUTE_MS = 60_000;
 const RENEWED_AFTER_MS = 15 * DAY_MS;
 /** Something sealed to a key, or written over an invite, may come so long after the end of that. */
 const LATE_MS = DEPOSIT_MAX_LIFETIME_MS + DAY_MS;
+/** As many as a relay remembers of those that were struck off: then it takes no policy that strikes off another. */
+const KNOWN_MAX = 4_096;
 const COLLECT_MAX_MESSAGES = 100;
 /** Sealed bytes in one answer, so that it is no longer than what is read of one. */
 const COLLECTED_MAX_BYTES = 512 * 1024;
@@ -46,8 +47,6 @@ const ACKS_MAX = 64;
 export interface Message {
   /** The owner key of the sender's mailbox, in base64: the sender has signed the message with it. */
   readonly from: string;
-  /** The address of the sender's mailbox. */
-  readonly address: string;
   readonly bytes: Uint8Array;
   /** The same as text; undefined where the bytes are not UTF-8. */
   readonly text: string | undefined;
@@ -63,13 +62,6 @@ export interface Unread {
   readonly reason: Reason;
   /** What `handle` has thrown, or why it cannot be read. */
   readonly error: unknown;
-}
-
-/** How one relay answered the last time. */
-export interface RelayStatus {
-  readonly origin: string;
-  /** Why it did not do what it was asked; undefined where it did, or was not asked yet. */
-  readonly reason: Reason | undefined;
 }
 
 interface SealingKey extends KemKeyPair {
@@ -102,6 +94,8 @@ interface InboxState {
   /** The newest first. */
   readonly sealing: readonly SealingKey[];
   readonly slots: readonly Listed[];
+  /** Slot keys that are listed, or were: none is listed again. */
+  readonly known: readonly string[];
   /** By origin: the revision that the relay has. */
   readonly published: Readonly<Record<string, number>>;
   /** Base64 of 16 bytes: the same for all pages, which take turns. */
@@ -135,8 +129,8 @@ export class Inbox {
     this.#sender = sender;
   }
 
-  status(): RelayStatus[] {
-    return this.relays.map((origin) => ({ origin, reason: this.#reasons.get(origin) }));
+  status(): ReadonlyMap<string, Reason> {
+    return new Map(this.#reasons);
   }
 
   /**
@@ -236,7 +230,7 @@ export class Inbox {
       // Bytes.
     }
     await handle({
-      ...{ from, address: await addressOf(from), bytes: content, text },
+      ...{ from, bytes: content, text },
       ...{ contentId, receivedAt },
     });
     await this.#update((state) => ({
@@ -248,9 +242,11 @@ export class Inbox {
       }),
     }));
     await this.#revise((state) => {
+      // Blocked by `handle`: what was struck off is never listed again.
+      if (!state.slots.some(({ key }) => key === slot.key)) return state;
       const contacts = state.slots.filter(({ expiresAt }) => expiresAt === undefined);
-      const isKnown = contacts.some(({ key, invite }) => key === introduces || invite === slot.key);
-      // Over an invite comes one contact.
+      // Over an invite comes one contact, and no relay takes a key twice, or one that was struck off.
+      const isKnown = state.known.includes(introduces as string) || contacts.some(({ invite }) => invite === slot.key);
       if (introduces !== undefined && slot.expiresAt !== undefined && !isKnown && contacts.length < CONTACTS_MAX) {
         const listed = { ...NOTHING_RECEIVED, key: introduces, limit: CONTACT_LIMIT_MAX, invite: slot.key, from };
         return { ...state, slots: [...state.slots, listed] };
@@ -295,7 +291,8 @@ export class Inbox {
   /** Tells every relay what has come of these slots. One that does not hear of it hands it over again. */
   async #acknowledge(keys: ReadonlySet<string>): Promise<void> {
     const { owner, host } = this.#sender;
-    const at = Math.floor(host.now() / MINUTE_MS) * MINUTE_MS;
+    const now = host.now();
+    const at = now - (now % MINUTE_MS);
     const { slots } = await this.#read();
     const acks: JsonObject[] = [];
     for (const { key, through, missing, last } of slots) {
@@ -339,6 +336,7 @@ export class Inbox {
       const before = await this.#read();
       const after = change(before);
       if (after === before) return;
+      const known = [...new Set([...before.known, ...after.slots.map(({ key }) => key)])].slice(-KNOWN_MAX);
       const issuedAt = host.now() - DATED_BACK_MS;
       // Above those of before storage was lost, too.
       const revision = Math.max(before.revision + 1, host.now());
@@ -354,10 +352,8 @@ export class Inbox {
       const card = await signRecord("card", { ...common, readers: [], relays, requests, sealing: [sealing] }, owner);
       const policy = await signRecord("policy", { ...common, contacts: listed(false), invites: listed(true) }, owner);
       const stored = await this.#update((state) =>
-        // Where there are no locks, another page may have been faster.
-        state.revision === before.revision
-          ? { ...after, revision, card, policy }
-          : undefined,
+        // Another page may have been faster. What has come meanwhile changes nothing of what was signed.
+        state.revision === before.revision ? { ...change(state), known, revision, card, policy } : undefined,
       );
       if (stored.card === card) return;
     }
@@ -389,7 +385,7 @@ export class Inbox {
   }
 
   async #update(change: (state: InboxState) => InboxState | undefined): Promise<InboxState> {
-    const first: InboxState = { revision: 0, renewAt: 0, sealing: [], slots: [], published: {}, collector: newNonce() };
+    const first: InboxState = { revision: 0, renewAt: 0, sealing: [], slots: [], known: [], published: {}, collector: newNonce() };
     const stored = await this.#sender.store.update(`mailbox ${this.address}`, (value) => {
       const state = value as InboxState | undefined;
       return change(state ?? first) ?? (state ? undefined : first);
