@@ -9,6 +9,9 @@ import beacon, * as built from "../src/entry.js";
 /** Of objects by their names, and all of a kind in one Worker. */
 const counters = { requests: 0, communities: {}, mailboxes: {} };
 
+/** An object to which nothing has come for so long hibernates, or is evicted. */
+const STAYS_MS = 10_000;
+
 export default {
   async fetch(request, env, ctx) {
     if (new URL(request.url).pathname === "/counters") {
@@ -45,10 +48,12 @@ function counted(Inner, counts) {
     }
 
     webSocketClose(socket) {
+      this.meter.counts.socketsClosed += 1;
       return this.meter.during(() => this.inner.webSocketClose(socket));
     }
 
     webSocketError(socket) {
+      this.meter.counts.socketsClosed += 1;
       return this.meter.during(() => this.inner.webSocketError(socket));
     }
 
@@ -74,24 +79,32 @@ class Meter {
     this.counts = counts[name] ??= {
       objectRequests: 0,
       socketMessages: 0,
+      socketsClosed: 0,
       alarms: 0,
       alarmsSet: 0,
       rowsRead: 0,
       rowsWritten: 0,
       storedBytes: 0,
-      activeMs: 0,
+      waitedMs: 0,
+      idleMs: 0,
       starts: 0,
     };
+    if (this.counts.starts > 0) this.counts.idleMs += STAYS_MS;
     this.counts.starts += 1;
   }
 
   /**
-   * Counts the time in which an object is active: it runs, or waits for something that keeps it from hibernating.
+   * Counts the time in which an object waits for something that keeps it from hibernating, such as a timer, and how long it
+   * is in memory between that. The time in which it runs is in neither: in an event the clock of the runtime stands still.
    *
    * @param {() => Promise<unknown>} work
    */
   async during(work) {
-    if (this.#running === 0) this.#since = Date.now();
+    if (this.#running === 0) {
+      const now = Date.now();
+      if (this.#since > 0) this.counts.idleMs += Math.min(now - this.#since, STAYS_MS);
+      this.#since = now;
+    }
     this.#running += 1;
     try {
       return await work();
@@ -99,7 +112,7 @@ class Meter {
       this.readCursors();
       this.#running -= 1;
       // So that a reader of the counters sees a part of what still goes on.
-      this.counts.activeMs += Date.now() - this.#since;
+      this.counts.waitedMs += Date.now() - this.#since;
       this.#since = Date.now();
     }
   }

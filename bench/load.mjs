@@ -107,8 +107,12 @@ export async function startNative({ quick, role, args }) {
 /**
  * Starts clients that hold sockets, and waits until all are open.
  *
- * @param {{ kind: "viewers" | "peers", count: number, places: { url: string, path: string }[], everyMs?: number }} options
- *   See sockets.mjs.
+ * @param {object} options See sockets.mjs.
+ * @param {"viewers" | "peers" | "residents"} options.kind
+ * @param {number} options.count Of viewers and residents, in each place.
+ * @param {{ url: string, path: string }[]} options.places
+ * @param {number} [options.everyMs]
+ * @param {number} [options.joinMs]
  */
 export async function startSockets(options) {
   const file = fileURLToPath(new URL("sockets.mjs", import.meta.url));

@@ -5,6 +5,7 @@ import { setMaxListeners } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { ADDRESS_HEADER } from "../tests/http.mjs";
+import { signBinding } from "../tests/live.mjs";
 import { newPeer, signTicket } from "../tests/ticket.mjs";
 
 /** Sockets that are being opened at one time. */
@@ -20,13 +21,18 @@ const awaited = new Map();
 /** @typedef {{ url: string, path: string }} Place Where a socket is opened. */
 
 let addresses = 0;
+/** Whether all residents are there. */
+let haveJoined = false;
 
-/** A client in a network of its own, of one of 64 providers. */
+/** A network of its own, of one of 64 providers. */
+function newAddress() {
+  addresses += 1;
+  return `10.${addresses % 64}.${(addresses >> 6) % 256}.1`;
+}
+
 class Client {
   /** @param {Place} place */
-  constructor({ url, path }) {
-    addresses += 1;
-    const address = `10.${addresses % 64}.${(addresses >> 6) % 256}.1`;
+  constructor({ url, path }, address = newAddress()) {
     this.socket = new WebSocket(url.replace("http", "ws") + path, { headers: { [ADDRESS_HEADER]: address } });
     this.opened = new Promise((resolve, reject) => {
       this.socket.addEventListener("open", resolve);
@@ -39,7 +45,12 @@ class Client {
     counted.frames += 1;
     counted.received += onTheWire(text, 0);
     const [, sequence] = text.match(/"position":"[^"]*-(\d+)"/) ?? [];
-    if (sequence !== undefined) this.send(`{"t":"ack","seq":${sequence}}`);
+    if (sequence !== undefined && this.owes(text.length)) this.send(`{"t":"ack","seq":${sequence}}`);
+  }
+
+  /** Whether a frame is acknowledged now. */
+  owes() {
+    return true;
   }
 
   send(text) {
@@ -98,6 +109,92 @@ class Present extends Client {
   }
 }
 
+/** Characters of frames after which the client library acknowledges them. */
+const ACKNOWLEDGED_LENGTH = 16_384;
+/** How a connection ends that has used up its frames. */
+const AGAIN = 4100;
+/** How long a client waits at most before it opens the next. */
+const AGAIN_WITHIN_MS = 5_000;
+
+/**
+ * A connection of a peer who stays: it announces as it is asked to, binds each of its connections, and opens another one
+ * where the last has used up its frames.
+ */
+class Resident extends Client {
+  /**
+   * @param {Place} place
+   * @param {Resident | number} before The connection that has ended; of the first one, which part of its frames is left, as
+   *   if the peer had been here before.
+   */
+  constructor(place, before) {
+    const left = typeof before === "number" ? before : undefined;
+    const { peer, address, position, renewAt } = left === undefined ? before : { peer: newPeer(), address: newAddress(), renewAt: 0 };
+    super({ url: place.url, path: position === undefined ? place.path : `${place.path}&since=${position}` }, address);
+    Object.assign(this, { place, peer, address, position, renewAt, left, isBound: false, hasEnded: false, frames: 0 });
+    this.community = new URL(place.path, place.url).searchParams.get("community");
+    this.bound = new Promise((resolve) => (this.joined = resolve));
+    this.socket.addEventListener("close", ({ code }) => this.goOn(code));
+  }
+
+  owes(length) {
+    this.unacknowledged = (this.unacknowledged ?? 0) + length;
+    const owes = this.unacknowledged >= ACKNOWLEDGED_LENGTH;
+    if (owes) this.unacknowledged = 0;
+    return owes;
+  }
+
+  take(text) {
+    super.take(text);
+    const { t, challenge, position, reconnectAfterFrames, announceAfterMs, code, retryAfterMs } = JSON.parse(text);
+    if (challenge !== undefined) {
+      this.challenge = challenge;
+      this.most = this.left === undefined ? Infinity : Math.ceil(this.left * reconnectAfterFrames);
+      if (this.left === undefined) this.bind();
+      this.renewIn(this.renewAt - performance.now());
+    }
+    if (t === "announced") {
+      this.renewIn(announceAfterMs);
+      if (this.left !== undefined && !this.isBound) this.bind();
+    }
+    if (t === "bound") {
+      this.isBound = true;
+      this.joined();
+    }
+    // The connection before ended while an announce was on its way.
+    if (code === "ANNOUNCE_TOO_SOON") this.renewIn(retryAfterMs);
+    else if (t === "error") throw new Error(text);
+    if (position === undefined) return;
+    this.position = position;
+    // While others come there are many more than usual.
+    if (haveJoined) this.frames += 1;
+    if (this.isBound && this.frames >= this.most) this.end();
+  }
+
+  renewIn(millis) {
+    clearTimeout(this.timer);
+    this.renewAt = performance.now() + millis;
+    const announce = () => this.send(JSON.stringify({ t: "announce", ticket: signTicket(this.peer, { community: this.community }) }));
+    this.timer = setTimeout(announce, Math.max(0, millis));
+  }
+
+  bind() {
+    const { challenge, community } = this;
+    this.send(JSON.stringify(signBinding(this.peer, { audience: this.place.url, challenge, community })));
+  }
+
+  end() {
+    this.hasEnded = true;
+    this.socket.close();
+  }
+
+  async goOn(code) {
+    clearTimeout(this.timer);
+    if (code !== AGAIN && !this.hasEnded) throw new Error(`the socket was closed: ${code}`);
+    await delay(Math.random() * AGAIN_WITHIN_MS);
+    new Resident(this.place, this);
+  }
+}
+
 /** @type {Set<Present>} */
 const present = new Set();
 
@@ -137,9 +234,17 @@ async function churn(place, everyMs) {
 
 const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 
-const { kind, places, count, everyMs } = JSON.parse(process.argv[2]);
+const { kind, places, count, everyMs, joinMs } = JSON.parse(process.argv[2]);
 if (kind === "viewers") {
   await open(count * places.length, (number) => new Client(places[number % places.length]));
+} else if (kind === "residents") {
+  const join = async (place, number) => {
+    await delay(Math.random() * joinMs);
+    // Evenly, so that of so many connections as many end in a short time as do all day.
+    await new Resident(place, (number + 0.5) / count).bound;
+  };
+  await Promise.all(places.flatMap((place) => Array.from({ length: count }, (_, number) => join(place, number))));
+  haveJoined = true;
 } else {
   for (const peer of await open(count, () => new Present(places[0]))) present.add(peer);
 }

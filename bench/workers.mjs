@@ -17,6 +17,7 @@ const BASELINE = {
 /** Of both, the first is the main module. */
 const DRIVER = ["bench/driver.worker.mjs", "src/runtime.js"];
 const FLOOR = join(ROOT, "bench/floor.worker.mjs");
+const RELAY = join(ROOT, "bench/relay.worker.mjs");
 const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) =>
   fileURLToPath(new URL(file, import.meta.url)),
 );
@@ -71,6 +72,18 @@ export async function startFloor({ answer }) {
   const { compatibility_date: compatibilityDate } = await readConfiguration();
   const modules = [{ type: "ESModule", path: FLOOR }];
   return startPinned([{ name: "floor", modulesRoot: ROOT, modules, compatibilityDate, bindings: { ANSWER: answer } }]);
+}
+
+/**
+ * A Worker and an object in plain JavaScript that pass on what they are sent: see relay.worker.mjs.
+ *
+ * @returns {Promise<Server>}
+ */
+export async function startRelay() {
+  const { compatibility_date: compatibilityDate, compatibility_flags: compatibilityFlags } = await readConfiguration();
+  const modules = [{ type: "ESModule", path: RELAY }];
+  const durableObjects = { ROOM: { className: "Room", useSQLite: true } };
+  return startPinned([{ name: "relay", modulesRoot: ROOT, modules, compatibilityDate, compatibilityFlags, durableObjects }]);
 }
 
 /**

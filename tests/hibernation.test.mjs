@@ -2,13 +2,15 @@
 // sees: live.test.mjs and mailbox.test.mjs.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
 import { buildWorker } from "../tools/build.mjs";
-import { announce, call, eventually, peerIds, peers } from "./http.mjs";
-import { openLive } from "./live.mjs";
+import { ADDRESS_HEADER, announce, call, eventually, peerIds, peers } from "./http.mjs";
+import { frameOf, openLive, upgradeRequest } from "./live.mjs";
 import { Mailbox, RELAY } from "./mailbox.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -64,10 +66,13 @@ test("a hundred peers on sockets cost no row and no alarm, and an object that hi
     const all = await openPeers(url, 100);
     const names = all.map(({ peer }) => peer.peerId);
     const viewer = await openLive(url, { address: "10.9.0.1" });
-    // What a burst has left to send is sent within ten seconds; after that no timer is left.
     for (const { live } of all) await live.until(({ view }) => view.peerIds.length === 100, 15_000);
     const before = await counts();
-    assert.deepEqual([before.starts, before.rowsWritten, before.alarmsSet, before.socketMessages], [1, 0, 0, 100]);
+    // What a burst has left waits for a second, or for ten.
+    assert.ok(before.waitedMs < 1_000, `the object was kept awake for ${before.waitedMs} ms`);
+    assert.deepEqual([before.starts, before.rowsWritten, before.alarmsSet], [1, 0, 0]);
+    // One for each peer, and those by which a frame is asked for that waits: at most one in a second.
+    assert.ok(before.socketMessages >= 100 && before.socketMessages < 120, `${before.socketMessages} messages`);
 
     await hibernate();
     viewer.send("ping");
@@ -118,6 +123,72 @@ test("the last connection's peer is in storage when it has ended", async () => {
     await eventually(counts, ({ rowsWritten }) => rowsWritten > 0);
     await hibernate();
     assert.equal((await peers(url)).json.total, 1);
+  } finally {
+    await stop();
+  }
+});
+
+/** Opens a connection by hand, for a client that does what no library would. */
+async function openRaw(url, head) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  socket.write(head);
+  await once(socket, "data");
+  return socket;
+}
+
+test("20,000 messages of one that ignores its end are thirty events of the object, and others announce meanwhile", async (t) => {
+  const { url, counts, stop } = await startCounted({});
+  try {
+    let others = 0;
+    /** How long announces of others take, one after the other. */
+    const announceOthers = async (isEnough) => {
+      const times = [];
+      while (!isEnough(times.length)) {
+        const started = performance.now();
+        const { status } = await announce(url, signTicket(newPeer()), { address: address((others += 1)) });
+        assert.equal(status, 200);
+        times.push(performance.now() - started);
+      }
+      return times.sort((one, other) => one - other);
+    };
+    const quiet = await announceOthers((count) => count === 100);
+
+    const socket = await openRaw(url, upgradeRequest(url, "/live", { [ADDRESS_HEADER]: "10.240.0.1" }));
+    socket.resume();
+    const frame = frameOf(JSON.stringify({ t: "announce", ticket: signTicket(newPeer()) }));
+    const frames = Buffer.concat(Array.from({ length: 1_000 }, () => frame));
+    const before = (await counts()).socketMessages;
+    let hasEnded = false;
+    const flood = (async () => {
+      for (let sent = 0; sent < 20 && !socket.destroyed; sent += 1) {
+        if (!socket.write(frames)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+      }
+      hasEnded = true;
+    })();
+    const flooded = await announceOthers((count) => hasEnded && count >= 100);
+    await flood;
+    socket.destroy();
+    const p99 = (times) => times[Math.floor(0.99 * times.length)].toFixed(1);
+    t.diagnostic(`p99 of an announce: ${p99(quiet)} ms, and ${p99(flooded)} ms of ${flooded.length} during the flood`);
+    const events = (await counts()).socketMessages - before;
+    assert.ok(events > 0 && events <= 30, `${events} events`);
+  } finally {
+    await stop();
+  }
+});
+
+test("an event stream whose client is cut without a word is gone from its object within a minute", async () => {
+  const { url, counts, stop } = await startCounted({});
+  try {
+    const head = `GET /live HTTP/1.1\r\nHost: ${new URL(url).host}\r\n${ADDRESS_HEADER}: 10.241.0.1\r\n\r\n`;
+    const cut = await openRaw(url, head);
+    const before = await counts();
+    assert.deepEqual([before.objectRequests, before.socketsClosed], [1, 0]);
+    cut.destroy();
+    await eventually(counts, ({ socketsClosed }) => socketsClosed === 1, 60_000);
   } finally {
     await stop();
   }

@@ -108,11 +108,9 @@ export class Live {
    * @param {import("./ticket.mjs").Peer} peer
    * @param {{ audience?: string, challenge?: string }} [overrides]
    */
-  bind({ peerId, publicKey, privateKey }, overrides = {}) {
+  bind(peer, overrides = {}) {
     const { audience, challenge } = { audience: this.url, challenge: this.messages[0].challenge, ...overrides };
-    const signed = `rendezvous-live-v1:bind\n${canonical({ audience, challenge, community: this.community, peerId })}`;
-    const signature = sign(null, Buffer.from(signed), privateKey).toString("base64");
-    return this.ask({ t: "bind", audience, peerId, publicKey, signature });
+    return this.ask(signBinding(peer, { audience, challenge, community: this.community }));
   }
 
   /** Sends a signal, or the text of one, and waits for the answer to it. */
@@ -127,6 +125,17 @@ export class Live {
     this.socket.close();
     await this.closed;
   }
+}
+
+/**
+ * The message that binds a connection.
+ *
+ * @param {import("./ticket.mjs").Peer} peer
+ * @param {{ audience: string, challenge: string, community: string }} connection
+ */
+export function signBinding({ peerId, publicKey, privateKey }, { audience, challenge, community }) {
+  const signed = `rendezvous-live-v1:bind\n${canonical({ audience, challenge, community, peerId })}`;
+  return { t: "bind", audience, peerId, publicKey, signature: sign(null, Buffer.from(signed), privateKey).toString("base64") };
 }
 
 /**

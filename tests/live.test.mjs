@@ -122,6 +122,11 @@ for (const host of HOSTS) describe(host.name, () => {
     await live.until(({ messages }) => messages.includes("pong"));
     live.socket.close(4_000, "done");
     assert.equal((await live.closed).code, 4_000);
+    for (const [code, answered] of [[undefined, 1005], [1000, 1000]]) {
+      const live = await openLive(url, { community: newCommunity(), address: newAddress() });
+      live.socket.close(code);
+      assert.equal((await live.closed).code, answered);
+    }
   });
 
   test("whoever sends what no client does is closed with the code for it, and refused for a minute", async () => {

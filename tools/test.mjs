@@ -66,6 +66,7 @@ const CHECKS = [
   // By themselves: the load of the one is nobody else's, and what the other measures is how long people wait.
   { name: "Crashes and load", run: (count, long) => runNodeTests(["tests/endurance.mjs"], count, long ? { LONG_TESTS: "1" } : {}) },
   { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
+  { name: "Simulation of live presence", run: (count) => runNodeTests(["tests/live-simulation.mjs"], count) },
   { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 

@@ -44,6 +44,7 @@ pub struct Effects {
     /// The time after which [`CommunityObject::handle_timer`] is to be called, for as long as the object stays.
     pub timer: Option<Duration>,
     /// The time after which [`CommunityObject::handle_timer`] is to be called for what waits to be pushed, besides `timer`.
+    /// Absent where connections outlive the object: one of them waits for it.
     pub push_after: Option<Duration>,
     /// Connections that are to keep what [`CommunityObject::attachment`] says now, where they outlive the object.
     pub attach: Vec<ConnectionId>,
@@ -278,6 +279,11 @@ impl CommunityObject {
             LiveCall::CatchUp(since) => {
                 if let Some(live) = &self.live {
                     live.catch_up(now, &mut self.roster, id, since, &mut effects.push);
+                }
+            }
+            LiveCall::FrameDue => {
+                if let Some(live) = &mut self.live {
+                    live.asked(id);
                 }
             }
             LiveCall::Closed => {

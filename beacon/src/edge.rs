@@ -47,7 +47,7 @@ use crate::problem::{Problem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
-use crate::turn::{self, Issuer};
+use crate::turn::{self, Issuer, Place};
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -599,7 +599,10 @@ impl Edge {
         let opened = Opened {
             kind,
             address: path.address,
-            site: path.site.unwrap_or(path.network),
+            place: Place {
+                provider: client.hand_over().hashed(&self.secret).provider,
+                site: path.site.unwrap_or(path.network),
+            },
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
             audiences: self.audiences(head),
             since,

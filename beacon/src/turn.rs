@@ -30,6 +30,9 @@ const SITE: TokenBucket = TokenBucket::new(Duration::from_secs(15 * 60), 4);
 
 const DAY: u64 = 24 * 3_600_000;
 
+/// The peers of one provider have at most this part of a day's credentials, so that its sites do not use up the day of all.
+const PROVIDERS_A_DAY: u32 = 8;
+
 /// Holds credentials as a client hands them to its browser.
 #[derive(Clone)]
 pub(crate) struct IceServers {
@@ -56,9 +59,18 @@ impl fmt::Debug for IceServers {
 
 /// Issues credentials. By a table of functions: a host that has no relay does not carry the code.
 pub(crate) trait Issuer: fmt::Debug + Send {
-    /// Issues credentials to whoever has shown to have this key, and counts them for a site. None, where there are no more
-    /// for the site or for today.
-    fn issue(&mut self, now: UnixMillis, site: NetworkHash, key: &PublicKey) -> Option<IceServers>;
+    /// Issues credentials to whoever has shown to have this key, and counts them for where it is. None, where there are no
+    /// more for the site, or today for the provider or for anybody.
+    fn issue(&mut self, now: UnixMillis, place: Place, key: &PublicKey) -> Option<IceServers>;
+}
+
+/// Says for whom credentials are counted, as hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The provider of a [`NetworkPath`](rendezvous_protocol::network::NetworkPath).
+    pub(crate) provider: NetworkHash,
+    /// An IPv4 /24 or an IPv6 /48.
+    pub(crate) site: NetworkHash,
 }
 
 /// Issues the credentials of one relay.
@@ -70,6 +82,8 @@ pub(crate) struct Relay {
     per_day: u32,
     day: u64,
     issued_today: u32,
+    /// Of these, those of each provider.
+    of_providers: BTreeMap<NetworkHash, u32>,
     /// When the bucket of each site is full again.
     sites: BTreeMap<NetworkHash, u64>,
 }
@@ -92,29 +106,36 @@ impl Relay {
             per_day: config.turn_per_day.div_ceil(edges.max(1)),
             day: 0,
             issued_today: 0,
+            of_providers: BTreeMap::new(),
             sites: BTreeMap::new(),
         })
     }
 
-    /// Takes one from what a site and a day have left.
-    fn take(&mut self, now: u64, site: NetworkHash) -> bool {
+    /// Takes one from what a site, a provider and a day have left.
+    fn take(&mut self, now: u64, Place { provider, site }: Place) -> bool {
         let day = now / DAY;
         // A clock that goes back over midnight gives no second day; one that goes back further was wrong.
         if day > self.day || day.saturating_add(1) < self.day {
             (self.day, self.issued_today) = (day, 0);
+            self.of_providers.clear();
+        }
+        let of_provider = self.of_providers.get(&provider).copied().unwrap_or_default();
+        if self.issued_today >= self.per_day || of_provider >= self.per_day.div_ceil(PROVIDERS_A_DAY) {
+            return false;
         }
         self.sites.retain(|_, full_at| SITE.settle(full_at, now) > 0);
-        if self.issued_today >= self.per_day || SITE.take(self.sites.entry(site).or_insert(0), now).is_err() {
+        if SITE.take(self.sites.entry(site).or_insert(0), now).is_err() {
             return false;
         }
         self.issued_today += 1;
+        self.of_providers.insert(provider, of_provider + 1);
         true
     }
 }
 
 impl Issuer for Relay {
-    fn issue(&mut self, now: UnixMillis, site: NetworkHash, key: &PublicKey) -> Option<IceServers> {
-        if !self.take(now.as_u64(), site) {
+    fn issue(&mut self, now: UnixMillis, place: Place, key: &PublicKey) -> Option<IceServers> {
+        if !self.take(now.as_u64(), place) {
             return None;
         }
         let ends_at = now.after(TURN_LIFETIME);
@@ -169,8 +190,15 @@ mod tests {
         UnixMillis::saturating(1_700_000_000_000 + millis)
     }
 
-    fn site(number: u32) -> NetworkHash {
-        NetworkHash::from_bytes(u64::from(number).to_be_bytes())
+    /// A site of a provider.
+    fn place(provider: u32, number: u32) -> Place {
+        let [provider, site] = [provider, number].map(|hash| NetworkHash::from_bytes(u64::from(hash).to_be_bytes()));
+        Place { provider, site }
+    }
+
+    /// A site of a provider that has no other one.
+    fn site(number: u32) -> Place {
+        place(number, number)
     }
 
     const QUARTER: u64 = 15 * 60 * 1_000;
@@ -199,6 +227,18 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_has_an_eighth_of_a_day_however_many_sites_it_has() {
+        let mut relay = relay("1000", 1);
+        let mut served = |millis: u64, provider: u32, sites: std::ops::Range<u32>| {
+            sites.filter(|number| relay.issue(at(millis), place(provider, *number), &KEY).is_some()).count()
+        };
+        assert_eq!(served(0, 1, 0..1_000), 125);
+        assert_eq!(served(0, 2, 1_000..1_004), 4, "the day is not used up for others");
+        assert_eq!(served(QUARTER, 1, 2_000..2_100), 0);
+        assert_eq!(served(DAY, 1, 0..1_000), 125, "the next day has begun");
+    }
+
+    #[test]
     fn edges_share_a_day() {
         let mut relay = relay("10", 4);
         assert_eq!((0..100).filter(|number| relay.issue(at(0), site(*number), &KEY).is_some()).count(), 3);
@@ -207,7 +247,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_back_locks_nobody_out_and_gives_no_second_day_at_midnight() {
         const HOUR: u64 = 4 * QUARTER;
-        let mut relay = relay("5", 1);
+        let mut relay = relay("40", 1);
         let issue = |relay: &mut Relay, millis: u64, number: u32| relay.issue(at(millis), site(number), &KEY).is_some();
         let served = |relay: &mut Relay, millis: u64| (0..9).filter(|_| issue(relay, millis, 1)).count();
         // 22:13 UTC, a year ahead.
@@ -215,18 +255,21 @@ mod tests {
         assert_eq!(served(&mut relay, ahead), 4);
         assert_eq!(served(&mut relay, 0), 0);
         assert_eq!(served(&mut relay, QUARTER), 1);
-        assert!((2..9).filter(|number| issue(&mut relay, QUARTER, *number)).count() == 4, "the day has begun anew");
-        assert!(!issue(&mut relay, QUARTER, 9));
-        assert!(issue(&mut relay, 2 * HOUR, 10), "it is past midnight");
-        assert!((11..19).filter(|number| issue(&mut relay, HOUR, *number)).count() == 4, "and back");
-        assert!((20..29).all(|number| !issue(&mut relay, 2 * HOUR, number)), "and past it again");
+        assert_eq!(
+            (100..199).filter(|number| issue(&mut relay, QUARTER, *number)).count(),
+            39,
+            "the day has begun anew"
+        );
+        assert!(issue(&mut relay, 2 * HOUR, 200), "it is past midnight");
+        assert_eq!((300..399).filter(|number| issue(&mut relay, HOUR, *number)).count(), 39, "and back");
+        assert!((400..499).all(|number| !issue(&mut relay, 2 * HOUR, number)), "and past it again");
     }
 
     proptest! {
-        /// The model counts what each site and each day had.
+        /// The model counts what each site, each provider and each day had.
         #[test]
-        fn a_site_has_four_at_once_then_one_in_fifteen_minutes_and_a_day_has_its_number(
-            steps in prop::collection::vec((0_u64..2_000_000, 0_u32..6), 1..300),
+        fn a_site_has_four_at_once_then_one_in_fifteen_minutes_and_a_provider_and_a_day_have_their_numbers(
+            steps in prop::collection::vec((0_u64..2_000_000, 0_u32..20), 1..300),
         ) {
             let mut relay = relay("40", 1);
             let mut now = 0;
@@ -236,15 +279,17 @@ mod tests {
                 now += pause;
                 left.values_mut().for_each(|left| *left = (*left + pause).min(4 * QUARTER));
                 let day = at(now).as_u64() / DAY;
-                let today = issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day).count();
+                let today = || issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day);
+                let of_provider = today().filter(|(_, other)| other % 10 == number % 10).count();
+                let has_left = today().count() < 40 && of_provider < 5;
                 let of_site = left.entry(number).or_insert(4 * QUARTER);
-                let expected = today < 40 && *of_site >= QUARTER;
+                let expected = has_left && *of_site >= QUARTER;
                 if expected {
                     *of_site -= QUARTER;
                     issued.push((now, number));
                 }
-                prop_assert_eq!(relay.issue(at(now), site(number), &KEY).is_some(), expected);
-                prop_assert!(relay.sites.len() <= 6);
+                prop_assert_eq!(relay.issue(at(now), place(number % 10, number), &KEY).is_some(), expected);
+                prop_assert!(relay.sites.len() <= 20 && relay.of_providers.len() <= 10);
             }
         }
     }

@@ -9,6 +9,7 @@ import { startSockets } from "../load.mjs";
 import { turn } from "../machine.mjs";
 import { compare, inTurns, median } from "../measurement.mjs";
 import { startProgram } from "../programs.mjs";
+import { startRelay, startSubject } from "../workers.mjs";
 
 const VIEWERS = 200;
 /** So many that the kernel's account of a turn is thousands of frames. */
@@ -25,16 +26,51 @@ export const live = {
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     if (!context.quick) await installComparators();
-    return [...(await fanOut(context)), ...(await presence(context))];
+    const { quick } = context;
+    const unread = (bytes) => "x".repeat(bytes);
+    const native = {
+      name: "native",
+      start: (variables) => startProgram(context, variables),
+      relays: quick
+        ? []
+        : [
+            { name: "ws", start: startWs, bodyOf: unread, goal: { atMost: 1.5 } },
+            { name: "nginx + nchan", start: startNchan, bodyOf: unread },
+          ],
+    };
+    const worker = {
+      name: "the Worker's",
+      start: (variables) => startSubject({ ...variables, LIVE_FRAMES: "0" }),
+      relays: [{ name: "a Worker and an object in JavaScript", start: startRelay, bodyOf: acknowledged, goal: { atMost: 1 / 0.85 } }],
+    };
+    return [...(await fanOut(context, native)), ...(await fanOut(context, worker)), ...(await presence(context))];
   },
 };
 
-/** @param {import("../bench.mjs").Context} context */
-async function fanOut(context) {
+/** A text of so many bytes that clients acknowledge, as they do a frame. */
+const acknowledged = (bytes) => JSON.stringify({ t: "delta", position: "00000000-1700000000000" }).padEnd(bytes);
+
+/**
+ * @typedef {object} Server
+ * @property {string} url
+ * @property {number} pid
+ * @property {() => Promise<unknown>} stop
+ */
+
+/**
+ * What one frame to one viewer takes, and the same bytes to the same sockets elsewhere.
+ *
+ * @param {import("../bench.mjs").Context} context
+ * @param {object} host
+ * @param {string} host.name
+ * @param {(variables: Record<string, string>) => Promise<Server>} host.start
+ * @param {{ name: string, start: () => Promise<Server | undefined>, bodyOf: (bytes: number) => string, goal?: object }[]} host.relays
+ */
+async function fanOut(context, { name, start, relays }) {
   const { quick, rounds, seconds, say } = context;
   const [viewers, communities] = quick ? [3, COMMUNITIES.slice(0, 1)] : [VIEWERS, COMMUNITIES];
   const length = quick ? 2 : Math.max(seconds, 10);
-  const row = `native frame to one of ${viewers} viewers, processor time`;
+  const row = `${name} frame to one of ${viewers} viewers, processor time`;
   say(row);
   /** @type {{ stop: () => Promise<unknown> }[]} */
   const running = [];
@@ -44,21 +80,18 @@ async function fanOut(context) {
   };
   try {
     const variables = { COMMUNITIES: communities.join() };
-    const watched = started(await startProgram(context, variables));
-    const alone = started(await startProgram(context, variables));
-    const [ws, nchan] = quick ? [] : [started(await startWs()), started(await startNchan())];
-    const watch = (server, path) => {
-      const places = communities.map((name) => ({ url: server?.url, path: path(name) }));
-      return server && startSockets({ kind: "viewers", count: viewers, places });
+    const watch = async (server, pathOf) => {
+      const places = communities.map((community) => ({ url: server.url, path: pathOf(community) }));
+      return started(await startSockets({ kind: "viewers", count: viewers, places }));
     };
-    const sockets = {
-      watched: started(await watch(watched, (name) => `/live?community=${name}`)),
-      ws: started(await watch(ws, (name) => `/${name}`)),
-      nchan: started(await watch(nchan, (name) => `/${name}`)),
-    };
-    const change = ({ url }) => (community) => announceNew(url, community);
-    let bytes = 0;
-    const pass = ({ url }) => (community) => fetch(`${url}/${community}`, { method: "POST", body: "x".repeat(bytes) });
+    const watched = started(await start(variables));
+    const alone = started(await start(variables));
+    const sockets = await watch(watched, (community) => `/live?community=${community}`);
+    const others = [];
+    for (const relay of relays) {
+      const server = started(await relay.start());
+      others.push({ ...relay, server, sockets: server && (await watch(server, (community) => `/${community}`)) });
+    }
 
     /** Does something to each community as often as frames are sent. */
     const every = async (work) => {
@@ -73,34 +106,39 @@ async function fanOut(context) {
         return counting;
       });
       assert.ok(result.frames > 0, `nobody was told anything by ${server.url}`);
-      return { ran, ...result, micros: ran / result.frames };
+      return { ran, ...result };
     };
-    // What the announces take by themselves, which a relay does not do.
-    const announces = async () => (await turn(alone.pid, () => every(change(alone)))).ran;
+    const change = ({ url }) => (community) => announceNew(url, community);
+    const pass = ({ url }, path, body) => (community) => fetch(`${url}/${path}${community}`, { method: "POST", body });
 
-    const first = await told(watched, sockets.watched, change(watched));
-    bytes = Math.round(first.received / first.frames);
-    const sides = {
-      native: async () => {
-        const [without, result] = [await announces(), await told(watched, sockets.watched, change(watched))];
-        return { ...result, micros: (result.ran - without) / result.frames };
-      },
-      ws: ws && (() => told(ws, sockets.ws, pass(ws))),
-      nchan: nchan && (() => told(nchan, sockets.nchan, pass(nchan))),
+    const first = await told(watched, sockets, change(watched));
+    const bytes = Math.round(first.received / first.frames);
+    /** What a frame takes, without what the same changes take where nobody watches. */
+    const micros = async (server, client, work, workAlone) => {
+      const without = await workAlone();
+      const { ran, frames, received } = await told(server, client, work);
+      return { micros: (ran - without) / frames, bytes: received / frames };
     };
-    const names = Object.keys(sides).filter((name) => sides[name] !== undefined);
-    const results = await inTurns(rounds, names.map((name) => sides[name]));
-    const of = Object.fromEntries(names.map((name, index) => [name, results[index].map(({ micros }) => micros)]));
+    const present = others.filter(({ server }) => server !== undefined);
+    const sides = [
+      () => micros(watched, sockets, change(watched), async () => (await turn(alone.pid, () => every(change(alone)))).ran),
+      ...present.map(({ server, sockets: client, bodyOf }) => () => {
+        const body = bodyOf(bytes);
+        const toNobody = async () => (await turn(server.pid, () => every(pass(server, "nobody-", body)))).ran;
+        return micros(server, client, pass(server, "", body), toNobody);
+      }),
+    ];
+    const [own, ...theirs] = await inTurns(rounds, sides);
     if (quick) return [];
-    const against = (name, what, goal) =>
-      of[name] === undefined
-        ? { row: `${row}, against ${what}: not installed, left out`, unit: "" }
-        : { row: `${row}, against ${what}`, unit: "µs", ...compare(of.native, of[name]), baselineName: "the same bytes", goal };
-    const frameBytes = median(results[0].map(({ received, frames }) => received / frames));
+    const values = (results) => results.map((result) => result.micros);
+    const valuesOf = new Map(present.map(({ name }, at) => [name, values(theirs[at])]));
     return [
-      against("ws", "ws", { atMost: 1.5 }),
-      against("nchan", "nginx + nchan"),
-      { row: "  … bytes of such a frame", unit: "bytes", subject: frameBytes },
+      ...others.map(({ name, goal }) =>
+        valuesOf.has(name)
+          ? { row: `${row}, against ${name}`, unit: "µs", ...compare(values(own), valuesOf.get(name)), baselineName: "the same bytes", goal }
+          : { row: `${row}, against ${name}: not installed, left out`, unit: "" },
+      ),
+      { row: "  … bytes of such a frame", unit: "bytes", subject: median(own.map((result) => result.bytes)) },
     ];
   } finally {
     for (const server of running.reverse()) await server.stop();

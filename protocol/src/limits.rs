@@ -219,6 +219,10 @@ pub const LIVE_FRAME_INTERVAL: Duration = Duration::from_secs(10);
 /// Frames that the bucket holds.
 pub const LIVE_FRAMES_AT_ONCE: u64 = 6;
 
+/// How long a frame of renewals may wait for the next event of its object once it may be sent, where waiting for itself would
+/// cost one. A ticket of 180 s is renewed 0.08 · 180 = 14.4 s before it ends, at the latest: 10 + 2 s after that all have it.
+pub const LIVE_RENEWAL_GRACE: Duration = Duration::from_secs(2);
+
 /// The longest that an arrival or a departure waits for a frame.
 pub const LIVE_URGENT_WITHIN: Duration = Duration::from_secs(1);
 

@@ -4,12 +4,14 @@
 //! client, which is handed on as it came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::live::{Claim, CloseCode, Frame, Position};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
+use rendezvous_protocol::time::saturating_millis;
 
 use crate::call::CallError;
 use crate::query::path_and_query;
@@ -77,6 +79,8 @@ pub enum LiveCall {
     Reads(bool),
     /// To tell what changed since this position, or everything.
     CatchUp(Option<Position>),
+    /// To send everybody the frame that waits: the time of [`Pushed::FrameWaits`] has passed, and none came.
+    FrameDue,
     /// To forget the connection, which has ended.
     Closed,
 }
@@ -102,6 +106,7 @@ impl LiveCall {
                 Some(format!("S{id}\n{from}\n{to}\n{}", to_line(text)))
             }
             Self::Reads(reads) => Some(format!("R{}", u8::from(*reads))),
+            Self::FrameDue => Some("D".to_owned()),
             Self::Closed => None,
         }
     }
@@ -131,6 +136,7 @@ impl LiveCall {
                 Ok(Self::Signal(Box::new(SignalCall { id, from, to, text })))
             }
             "R" => Ok(Self::Reads(read_flag(first)?)),
+            "D" if first.is_empty() => Ok(Self::FrameDue),
             _ => Err(CallError::Unknown),
         };
         if lines.next().is_none() { call } else { Err(CallError::Malformed("a line too many")) }
@@ -210,6 +216,9 @@ pub enum Pushed {
     Frame(Arc<Frame>),
     /// A frame that the connection asked for. Where there is more, it asks again.
     CaughtUp(Arc<Frame>),
+    /// Changes wait, and are sent to all after this time. Unless they are before, the connection then asks for that
+    /// ([`LiveCall::FrameDue`]).
+    FrameWaits(Duration),
     /// The end.
     Close(CloseCode),
 }
@@ -227,6 +236,7 @@ impl Pushed {
             Self::Signal(text) => Some(format!("S{}", to_line(text))),
             Self::Frame(pushed) => Some(frame('F', pushed)),
             Self::CaughtUp(pushed) => Some(frame('C', pushed)),
+            Self::FrameWaits(wait) => Some(format!("W{}", saturating_millis(*wait))),
             Self::Close(_) => None,
         }
     }
@@ -244,6 +254,10 @@ impl Pushed {
             "S" => Ok(Self::Signal(from_line(rest))),
             "F" => read_frame(rest).map(Self::Frame),
             "C" => read_frame(rest).map(Self::CaughtUp),
+            "W" => {
+                let millis = rest.parse().map_err(|_| CallError::Malformed("no time"))?;
+                Ok(Self::FrameWaits(Duration::from_millis(millis)))
+            }
             _ => Err(CallError::Unknown),
         }
     }

@@ -26,7 +26,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
 use crate::live::call::{LiveCall, Pushed, SignalCall};
-use crate::turn::{IceServers, Issuer, TURN_LIFETIME};
+use crate::turn::{IceServers, Issuer, Place, TURN_LIFETIME};
 
 /// Says what a client reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub(crate) struct Opened {
     pub(crate) community: Community,
     /// Where the client's address is remembered if it has to be refused.
     pub(crate) address: NetworkHash,
-    /// Whose credentials for the relay these are counted as.
-    pub(crate) site: NetworkHash,
+    /// For whom credentials for the relay are counted.
+    pub(crate) place: Place,
     /// Whether a page of an origin opens it that is not the community's.
     pub(crate) is_foreign: bool,
     /// The origins that a binding may be for.
@@ -144,6 +144,8 @@ pub struct Connection {
     is_behind: bool,
     /// Whether the object was asked for what the client missed.
     has_asked: bool,
+    /// When the object is to be asked for the frame that waits there.
+    ask_at: Option<UnixMillis>,
     frames: u32,
     outputs: VecDeque<Output>,
     is_closed: bool,
@@ -179,6 +181,7 @@ impl Connection {
             is_said_to_read: true,
             is_behind: false,
             has_asked: false,
+            ask_at: None,
             frames: 0,
             outputs,
             is_closed: false,
@@ -280,11 +283,15 @@ impl Connection {
                 let message = BoundMessage { re: re.as_deref(), ice_servers };
                 self.outputs.push_back(Output::Text(message.to_text()));
             }
-            Pushed::Frame(frame) => self.take_frame(now, frame, false),
+            Pushed::Frame(frame) => {
+                self.ask_at = None;
+                self.take_frame(now, frame, false);
+            }
             Pushed::CaughtUp(frame) => {
                 self.has_asked = false;
                 self.take_frame(now, frame, true);
             }
+            Pushed::FrameWaits(wait) => self.ask_at = Some(now.after(wait)),
             Pushed::Signal(text) => {
                 // Until the client acknowledges where it is, as after frames.
                 let sequence = self.since().map_or(0, |position| position.sequence);
@@ -318,7 +325,7 @@ impl Connection {
             Kind::Socket => self.silent_at(),
             Kind::Stream => self.opened_at.after(LIVE_STREAM_DURATION).min(self.pinged_at.after(LIVE_STREAM_PING)),
         };
-        self.window.slow_at().map_or(end, |slow_at| slow_at.min(end))
+        self.window.slow_at().into_iter().chain(self.ask_at).fold(end, UnixMillis::min)
     }
 
     /// Returns when the client has been silent for too long.
@@ -333,6 +340,9 @@ impl Connection {
         }
         if self.window.slow_at().is_some_and(|at| at <= now) {
             return self.close(CloseCode::Slow);
+        }
+        if self.ask_at.take_if(|at| *at <= now).is_some() {
+            self.outputs.push_back(Output::Ask(LiveCall::FrameDue));
         }
         match self.opened.kind {
             Kind::Socket => {
@@ -456,7 +466,7 @@ impl Connection {
         {
             return;
         }
-        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.site, public_key));
+        let issued = checks.turn.as_mut().and_then(|turn| turn.issue(now, self.opened.place, public_key));
         self.ice_servers = issued.or_else(|| self.ice_servers.take().filter(|servers| now < servers.ends_at));
     }
 

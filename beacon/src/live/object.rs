@@ -34,6 +34,8 @@ pub(crate) struct LiveObject {
     /// Connections whose attachments have changed.
     changed: Vec<ConnectionId>,
     has_given_up: bool,
+    /// Which connection asks for the frame that waits, and when.
+    asker: Option<(ConnectionId, UnixMillis)>,
 }
 
 /// Holds how many connections there are.
@@ -142,6 +144,7 @@ impl LiveObject {
             is_kept,
             changed: Vec::new(),
             has_given_up: false,
+            asker: None,
         }
     }
 
@@ -228,7 +231,25 @@ impl LiveObject {
     }
 
     fn changed(&mut self, now: UnixMillis, urgency: Urgency) -> Option<Duration> {
-        if self.connections.is_empty() { None } else { self.rate.changed(now, urgency) }
+        if self.connections.is_empty() {
+            return None;
+        }
+        // Where connections outlive the object, one of them asks.
+        self.rate.changed(now, urgency).filter(|_| !self.is_kept)
+    }
+
+    /// Sees to it that a frame that waits is asked for, unless something else comes before. A timer of the object's would keep it from
+    /// hibernating, in a full community all day, which is billed; where the connections are, waiting costs nothing.
+    fn arrange_to_be_asked(&mut self, now: UnixMillis, push: &mut Vec<Push>) {
+        let Some(latest_at) = self.rate.latest_at().filter(|_| self.is_kept) else { return };
+        let is_there = |id| self.connections.iter().any(|entry| entry.id == id);
+        if self.asker.is_some_and(|(id, at)| now < at && at <= latest_at && is_there(id)) {
+            return;
+        }
+        // The newest one: where connections end after so many frames, most are left to it.
+        let Some(newest) = self.connections.last().map(|entry| entry.id) else { return };
+        self.asker = Some((newest, latest_at));
+        push.push(Push { to: vec![newest], what: Pushed::FrameWaits(latest_at.since(now)) });
     }
 
     /// Returns whether a connection is sent who is present. A claim that is not listed any more is not a peer's.
@@ -314,6 +335,11 @@ impl LiveObject {
         }
         self.attach(id);
         true
+    }
+
+    /// Takes that a connection asks for the frame that waits. By the object's clock it may be early.
+    pub(crate) fn asked(&mut self, id: ConnectionId) {
+        self.asker.take_if(|(asker, _)| *asker == id);
     }
 
     /// Returns the connections whose attachments have changed since this was last called.
@@ -458,8 +484,9 @@ impl LiveObject {
     /// Pushes what has changed to everybody, if that is due.
     pub(crate) fn flush(&mut self, now: UnixMillis, roster: &mut Roster, push: &mut Vec<Push>) {
         if !self.rate.take(now) {
-            return;
+            return self.arrange_to_be_asked(now, push);
         }
+        self.asker = None;
         self.attach_head();
         let to: Vec<_> =
             self.connections.iter().filter(|entry| self.sees(entry, roster)).map(|entry| entry.id).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rendezvous_protocol::live::{Binding, Claim, CloseCode, Frame};
@@ -16,7 +17,9 @@ use rendezvous_service::call::{Call, Handed, ObjectError};
 use rendezvous_service::community::{CommunityObject, Effects, Found};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::{Edge, Head, OpenLive, Step, Upgrade};
-use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Pushed, SignalCall};
+use rendezvous_service::live::{
+    Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Push, Pushed, SignalCall,
+};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
@@ -236,10 +239,15 @@ impl World {
     /// Ends a connection without a word, and returns what its client holds.
     pub(crate) fn drop_client(&mut self, id: ConnectionId) -> Option<Viewer> {
         let client = self.clients.remove(&id)?;
+        self.ended(id);
+        Some(client.viewer)
+    }
+
+    /// The object hears that a connection has ended.
+    fn ended(&mut self, id: ConnectionId) {
         self.attachments.as_mut().and_then(|attachments| attachments.remove(&id));
         let effects = self.object.handle_live(at(self.now), id, LiveCall::Closed, 0);
         self.carry_out(effects);
-        Some(client.viewer)
     }
 
     fn carry_out(&mut self, effects: Effects) {
@@ -301,6 +309,7 @@ impl World {
                 Output::Close(code) => {
                     client.viewer.closed = Some(code);
                     self.edge.close_live(at(self.now), &client.connection, code);
+                    self.ended(id);
                 }
             }
         }
@@ -334,24 +343,28 @@ impl World {
 
     pub(crate) fn wait(&mut self, millis: u64) {
         let end = self.now + millis;
-        while let Some(next) = self.timers.iter().copied().filter(|timer| *timer <= end).min() {
-            self.timers.retain(|timer| *timer != next);
-            self.now = self.now.max(next);
-            let effects = self.object.handle_timer(at(self.now));
-            self.carry_out(effects);
+        loop {
+            let open = self.clients.iter().filter(|(_, client)| client.viewer.closed.is_none());
+            let deadlines = open.map(|(id, client)| (client.connection.next_deadline(), Some(*id)));
+            let timers = self.timers.iter().map(|timer| (at(*timer), None));
+            let Some((due, of)) = timers.chain(deadlines).min().filter(|(due, _)| *due <= at(end)) else { break };
+            self.now = self.now.max(due.as_u64() - at(0).as_u64());
+            match of {
+                Some(id) => {
+                    self.clients.get_mut(&id).unwrap().connection.handle_timeout(at(self.now));
+                    self.run(id);
+                }
+                None => {
+                    self.timers.retain(|timer| at(*timer) != due);
+                    let effects = self.object.handle_timer(at(self.now));
+                    self.carry_out(effects);
+                }
+            }
         }
         self.now = end;
         if self.wake_at.take_if(|at| *at <= end).is_some() {
             let effects = self.object.handle_alarm(at(end));
             self.carry_out(effects);
-        }
-        let ids: Vec<_> = self.clients.keys().copied().collect();
-        for id in ids {
-            let client = self.clients.get_mut(&id).unwrap();
-            if client.connection.next_deadline() <= at(self.now) {
-                client.connection.handle_timeout(at(self.now));
-                self.run(id);
-            }
         }
     }
 
@@ -418,7 +431,7 @@ impl World {
             self.clients.get_mut(id).unwrap().acknowledges = true;
             self.go_on(*id);
         }
-        self.wait(10_500);
+        self.wait(12_500);
         for id in &ids {
             self.send(*id, r#"{"t":"ack","seq":9007199254740991}"#);
         }
@@ -648,6 +661,72 @@ fn peers_that_announce_over_their_connections_need_no_row_and_no_timer_and_a_goo
     assert!(world.rows <= 10, "{} rows", world.rows);
 }
 
+/// How many tickets a client holds that were issued at this time or later.
+fn issued_since(world: &World, id: ConnectionId, since: u64) -> usize {
+    let live = world.clients[&id].viewer.live(world.now);
+    live.values().filter(|ticket| ticket["payload"]["issuedAt"].as_u64().unwrap() >= at(since).as_u64()).count()
+}
+
+#[test]
+fn what_waits_for_a_frame_keeps_no_object_awake_and_comes_in_time_whoever_was_to_ask_for_it() {
+    let mut world = World::hibernating(&[]);
+    let ids: Vec<_> = (0..12).map(|_| world.open(Viewer::default())).collect();
+    let announce_all = |world: &mut World| {
+        for (number, id) in (0..).zip(&ids) {
+            let ticket = peer(number).ticket(world.now);
+            world.ask_ticket(*id, &ticket, Purpose::Presence);
+        }
+    };
+    let [viewer, .., newest] = ids[..] else { panic!("{ids:?}") };
+    announce_all(&mut world);
+    assert_eq!(issued_since(&world, viewer, 0), 6, "as many as there are frames");
+    assert!(world.timers.is_empty());
+    world.wait(999);
+    assert_eq!(issued_since(&world, viewer, 0), 6);
+    world.wait(1);
+    assert_eq!(issued_since(&world, viewer, 0), 12, "who comes is seen within a second");
+
+    world.wait(70_000);
+    let renewed = world.now;
+    announce_all(&mut world);
+    assert_eq!(issued_since(&world, viewer, renewed), 6);
+    world.wait(5_000);
+    // Whoever was to ask goes.
+    world.drop_client(newest);
+    assert!(world.timers.is_empty());
+    world.wait(6_999);
+    assert_eq!(issued_since(&world, viewer, renewed), 6);
+    world.wait(1);
+    assert_eq!(issued_since(&world, viewer, renewed), 12, "a renewal is seen within twelve");
+
+    // Where something else comes, that is soon enough.
+    world.wait(70_000);
+    let renewed = world.now;
+    announce_all(&mut world);
+    world.wait(9_999);
+    assert_eq!(issued_since(&world, viewer, renewed), 6);
+    world.wait(1);
+    world.list();
+    assert_eq!(issued_since(&world, viewer, renewed), 11);
+    assert_eq!(world.rows, 0);
+}
+
+#[test]
+fn whoever_asks_for_a_frame_too_early_by_the_clock_of_the_object_asks_again() {
+    let mut world = World::hibernating(&[]);
+    let [ann, bob] = [world.open(Viewer::default()), world.open(Viewer::default())];
+    for round in 0..7 {
+        world.ask_ticket(ann, &peer(round).ticket(world.now), Purpose::Presence);
+    }
+    let early = world.object.handle_live(at(999), bob, LiveCall::FrameDue, 0);
+    let again = Push { to: vec![bob], what: Pushed::FrameWaits(Duration::from_millis(1)) };
+    assert_eq!((early.push, early.push_after), (vec![again], None));
+    let another = world.object.handle_live(at(999), ann, LiveCall::FrameDue, 0);
+    assert_eq!(another.push, [], "it was not the one to ask");
+    let due = world.object.handle_live(at(1_000), bob, LiveCall::FrameDue, 0);
+    assert!(matches!(&due.push[..], [Push { what: Pushed::Frame(_), .. }]), "{:?}", due.push);
+}
+
 #[test]
 fn a_connection_keeps_its_own_record_and_two_of_others_and_the_next_has_a_row() {
     let mut world = World::hibernating(&[]);
@@ -736,6 +815,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         (LiveCall::Bind { id: None, claim: claim.clone(), since: None }, format!("B\n\n{key}\nann with space")),
         (LiveCall::CatchUp(Some(position)), "C0a1b2c3d-17".to_owned()),
         (LiveCall::CatchUp(None), "C".to_owned()),
+        (LiveCall::FrameDue, "D".to_owned()),
         (LiveCall::Reads(true), "R1".to_owned()),
         (LiveCall::Reads(false), "R0".to_owned()),
         (
@@ -752,7 +832,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         assert_eq!(LiveCall::parse(&text), Ok(call));
     }
     assert_eq!(LiveCall::Closed.to_text(), None);
-    for text in ["", "X", "é", "P", "P\n{}", "B\n\nkey", "C5", "B\n5\nkey\nann", "R", "R2", "R1\n", "C\n"] {
+    for text in ["", "X", "é", "P", "P\n{}", "B\n\nkey", "C5", "B\n5\nkey\nann", "R", "R2", "R1\n", "C\n", "D1"] {
         assert!(LiveCall::parse(text).is_err(), "{text}");
     }
 
@@ -765,6 +845,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         (Pushed::Signal("{\n}".to_owned()), "S{\u{b}}"),
         (Pushed::Frame(delta), "F0a1b2c3d-17 0a1b2c3d-17 1 2\n{}"),
         (Pushed::CaughtUp(snapshot), "C 0a1b2c3d-17 0 2\n{}"),
+        (Pushed::FrameWaits(Duration::from_millis(9_999)), "W9999"),
     ] {
         assert_eq!(pushed.to_text().as_deref(), Some(text));
         let line = text.split('\n').next().unwrap();
@@ -778,7 +859,7 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
     }
     assert_eq!(Pushed::Close(CloseCode::Again).to_text(), None);
     let frames = ["F", "F  1 2", "F 0a1b2c3d-17 1", "F 0a1b2c3d-17 1 x", "F 0a1b2c3d-17 2 3", "F 0a1b2c3d-17 1 2 3"];
-    for line in ["", "X"].into_iter().chain(frames) {
+    for line in ["", "X", "W", "W-1"].into_iter().chain(frames) {
         assert!(Pushed::parse(line).is_err(), "{line}");
     }
 

@@ -84,6 +84,14 @@ fn keys_that_are_not_listed_use_up_nothing() {
 }
 
 #[test]
+fn a_provider_has_an_eighth_of_a_day() {
+    let mut world = world(&[NAMED, ("TURN_PER_DAY", "8")]);
+    let sites = ["10.1.0.1", "10.1.1.1", "10.2.0.1"];
+    let given: Vec<_> = (1..).zip(sites).map(|(number, site)| join(&mut world, number, site).1.is_array()).collect();
+    assert_eq!(given, [true, false, true]);
+}
+
+#[test]
 fn a_site_has_four_at_once_and_other_sites_have_theirs() {
     let mut world = world(&[NAMED]);
     let given: Vec<_> = (1..8).map(|number| join(&mut world, number, &format!("10.1.0.{number}")).1).collect();

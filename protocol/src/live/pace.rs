@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limits::{
     LIVE_ACK_BYTES, LIVE_ACK_TIMEOUT, LIVE_FRAME_INTERVAL, LIVE_FRAMES_AT_ONCE, LIVE_MESSAGE_INTERVAL,
-    LIVE_MESSAGES_AT_ONCE, LIVE_PENALTY, LIVE_SIGNAL_INTERVAL, LIVE_SIGNAL_OF_SITE_INTERVAL,
+    LIVE_MESSAGES_AT_ONCE, LIVE_PENALTY, LIVE_RENEWAL_GRACE, LIVE_SIGNAL_INTERVAL, LIVE_SIGNAL_OF_SITE_INTERVAL,
     LIVE_SIGNAL_RECEIVED_INTERVAL, LIVE_SIGNAL_SITE_FORGOTTEN, LIVE_SIGNALS_AT_ONCE, LIVE_SIGNALS_FOR_NEW_SITES,
     LIVE_SIGNALS_OF_SITE_AT_ONCE, LIVE_SIGNALS_RECEIVED_AT_ONCE, LIVE_URGENT_WITHIN,
 };
@@ -32,6 +32,7 @@ pub struct FrameRate {
     /// When the bucket is full again, in milliseconds as [`UnixMillis`].
     full_at: u64,
     due_at: Option<UnixMillis>,
+    latest_at: Option<UnixMillis>,
 }
 
 impl FrameRate {
@@ -39,11 +40,13 @@ impl FrameRate {
     /// returns one only where that is sooner than before.
     pub fn changed(&mut self, now: UnixMillis, urgency: Urgency) -> Option<Duration> {
         let wait = Duration::from_millis(FRAMES.wait(self.missing(now)));
-        let wait = match urgency {
-            Urgency::Urgent => wait.min(LIVE_URGENT_WITHIN),
-            Urgency::Renewal => wait,
+        let (wait, grace) = match urgency {
+            Urgency::Urgent => (wait.min(LIVE_URGENT_WITHIN), Duration::ZERO),
+            Urgency::Renewal => (wait, LIVE_RENEWAL_GRACE),
         };
         let due_at = now.after(wait);
+        let latest_at = due_at.after(grace);
+        self.latest_at = Some(self.latest_at.map_or(latest_at, |at| at.min(latest_at)));
         if self.due_at.is_some_and(|at| at <= due_at) {
             return None;
         }
@@ -56,6 +59,7 @@ impl FrameRate {
         // A clock that has jumped back puts nothing off.
         let due = self.due_at.take_if(|at| *at <= now || at.since(now) > LIVE_FRAME_INTERVAL).is_some();
         if due {
+            self.latest_at = None;
             // What is urgent may have more than there is.
             self.full_at = FRAMES.taken(self.missing(now), now.as_u64());
         }
@@ -67,9 +71,15 @@ impl FrameRate {
         self.due_at
     }
 
+    /// Returns by when [`FrameRate::take`] is to be called at the latest, if anything has changed: where a call for that
+    /// alone costs something, one that comes meanwhile does as well.
+    pub const fn latest_at(&self) -> Option<UnixMillis> {
+        self.latest_at
+    }
+
     /// Notes that nobody is there to be sent anything.
     pub const fn stop(&mut self) {
-        self.due_at = None;
+        (self.due_at, self.latest_at) = (None, None);
     }
 
     fn missing(&self, now: UnixMillis) -> u64 {
@@ -251,10 +261,13 @@ mod tests {
         }
         assert_eq!(rate.changed(at(0), Urgency::Renewal), Some(Duration::from_secs(10)));
         assert!(!rate.take(at(0)) && !rate.take(at(9_999)));
+        assert_eq!((rate.due_at(), rate.latest_at()), (Some(at(10_000)), Some(at(12_000))));
         assert_eq!(rate.changed(at(5_000), Urgency::Urgent), Some(Duration::from_secs(1)));
+        assert_eq!((rate.due_at(), rate.latest_at()), (Some(at(6_000)), Some(at(6_000))));
         assert_eq!(rate.changed(at(5_500), Urgency::Urgent), None, "a frame is due already");
         assert!(!rate.take(at(5_999)) && rate.take(at(6_000)));
         assert!(!rate.take(at(60_000)), "nothing has changed");
+        assert_eq!((rate.due_at(), rate.latest_at()), (None, None));
         assert_eq!(rate.changed(at(70_000), Urgency::Renewal), None);
         assert!(rate.take(at(70_000)));
     }
