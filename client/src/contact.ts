@@ -32,8 +32,8 @@ export const DATED_BACK_MS = 10 * 60_000;
 const WAITING_MAX = CONTACT_LIMIT_MAX;
 /** In characters, of all bodies that wait: about what a mailbox keeps of one slot. */
 const WAITING_MAX_LENGTH = 2 * 1024 * 1024;
-/** Messages that do not wait any more, and are still told of. */
-const SETTLED_MAX = 32;
+/** Of so many, the newest, is told what became of them. */
+const TOLD_MAX = 32;
 /** For how long a card is taken for the newest without asking for another. */
 const CARD_MAX_AGE_MS = 10 * 60_000;
 /** Slot keys of one mailbox: those of the last two invites, and what was made for each. */
@@ -191,7 +191,7 @@ export class Contact {
     });
   }
 
-  /** Gives what is known of the messages that wait, and of the last 32 that do not any more, the oldest first. */
+  /** Gives what is known of the messages that wait, and of the last 32, the oldest first. */
   async receipts(): Promise<Receipt[]> {
     return (await this.#read()).sent.map((sent) => this.#receiptOf(sent));
   }
@@ -234,15 +234,14 @@ export class Contact {
     return { ...outcome, settled: this.#waiting.get(outcome.contentId)?.settled ?? Promise.resolve(outcome) };
   }
 
-  /** Changes messages that wait, and forgets the oldest of those that do not any more. */
+  /** Changes messages that wait, and forgets old ones that do not any more. */
   #updateSent(change: (sent: Sent) => Partial<Sent>): Promise<ContactState> {
     return this.#update((state) => {
       const sent = state.sent.map((each) => {
         const next = isWaiting(each) ? { ...each, ...change(each) } : each;
         return isWaiting(next) ? next : { ...next, body: undefined };
       });
-      let tooMany = sent.filter((each) => !isWaiting(each)).length - SETTLED_MAX;
-      return { ...state, sent: sent.filter((each) => isWaiting(each) || --tooMany < 0) };
+      return { ...state, sent: sent.filter((each, at) => isWaiting(each) || at >= sent.length - TOLD_MAX) };
     });
   }
 

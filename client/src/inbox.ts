@@ -20,23 +20,24 @@ import {
   INVITE_LIMIT_MAX,
   RECORD_MAX_LIFETIME_MS,
   SEALING_KEY_MAX_LIFETIME_MS,
-  addressOf,
   readMessage,
   signRecord,
   verifySignature,
 } from "./record.js";
 import { atEach, newNonce } from "./relay.js";
 import { SUITE, unseal } from "./sealed.js";
-import { Refusal, demand } from "./ticket.js";
+import { Refusal, demand, isTime } from "./ticket.js";
 
 const MINUTE_MS = 60_000;
 /** When a new sealing key takes the place of the last: early enough for a page that is opened once in two weeks. */
 const RENEWED_AFTER_MS = 15 * DAY_MS;
 /** Something sealed to a key, or written over an invite, may come so long after the end of that. */
 const LATE_MS = DEPOSIT_MAX_LIFETIME_MS + DAY_MS;
+/** As many as a relay remembers of those that were struck off: then it takes no policy that strikes off another. */
+const KNOWN_MAX = 4_096;
 const COLLECT_MAX_MESSAGES = 100;
 /** Sealed bytes in one answer, so that it is no longer than what is read of one. */
-const COLLECT_MAX_BYTES = 512 * 1024;
+const COLLECTED_MAX_BYTES = 512 * 1024;
 /** Answers of one relay that are worked through before others have their turn. */
 const ROUNDS_MAX = 16;
 /** Acknowledgements in one request. */
@@ -46,15 +47,13 @@ const ACKS_MAX = 64;
 export interface Message {
   /** The owner key of the sender's mailbox, in base64: the sender has signed the message with it. */
   readonly from: string;
-  /** The address of the sender's mailbox. */
-  readonly address: string;
   readonly bytes: Uint8Array;
   /** The same as text; undefined where the bytes are not UTF-8. */
   readonly text: string | undefined;
   /** Base64 of the SHA-256 of the sealed bytes: the same for sender and recipient. */
   readonly contentId: string;
-  /** When it was sent, by the sender's clock and to some minutes, in milliseconds since the Unix epoch. */
-  readonly sentAt: number;
+  /** When it came to a relay, by the relay's word and to the minute, in milliseconds since the Unix epoch. */
+  readonly receivedAt: number;
 }
 
 /** Why a message is not handed over. */
@@ -63,13 +62,6 @@ export interface Unread {
   readonly reason: Reason;
   /** What `handle` has thrown, or why it cannot be read. */
   readonly error: unknown;
-}
-
-/** How one relay answered the last time. */
-export interface RelayStatus {
-  readonly origin: string;
-  /** Why it did not do what it was asked; undefined where it did, or was not asked yet. */
-  readonly reason: Reason | undefined;
 }
 
 interface SealingKey extends KemKeyPair {
@@ -102,6 +94,8 @@ interface InboxState {
   /** The newest first. */
   readonly sealing: readonly SealingKey[];
   readonly slots: readonly Listed[];
+  /** Slot keys that are listed, or were: none is listed again. */
+  readonly known: readonly string[];
   /** By origin: the revision that the relay has. */
   readonly published: Readonly<Record<string, number>>;
   /** Base64 of 16 bytes: the same for all pages, which take turns. */
@@ -116,6 +110,8 @@ interface Deposited {
   readonly sequence: number;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** The relay's word. */
+  readonly receivedAt: number;
   readonly deposit: JsonObject;
 }
 
@@ -133,8 +129,8 @@ export class Inbox {
     this.#sender = sender;
   }
 
-  status(): RelayStatus[] {
-    return this.relays.map((origin) => ({ origin, reason: this.#reasons.get(origin) }));
+  status(): ReadonlyMap<string, Reason> {
+    return new Map(this.#reasons);
   }
 
   /**
@@ -223,7 +219,7 @@ export class Inbox {
   /** Opens a message, hands it over, and stores that it has come. */
   async #take(deposited: Deposited, slot: Listed, handle: (message: Message) => unknown): Promise<void> {
     const { verify, host } = this.#sender;
-    const { sealed, contentId, sequence, issuedAt, deposit } = deposited;
+    const { sealed, contentId, sequence, receivedAt, deposit } = deposited;
     const place = { ...deposited, address: this.address };
     const { from, introduces, content } = await unseal(sealed, place, (await this.#read()).sealing, verify);
     demand((slot.from ?? from) === from, "ANOTHER_PEER");
@@ -234,8 +230,8 @@ export class Inbox {
       // Bytes.
     }
     await handle({
-      ...{ from, address: await addressOf(from), bytes: content, text },
-      ...{ contentId, sentAt: issuedAt + DATED_BACK_MS },
+      ...{ from, bytes: content, text },
+      ...{ contentId, receivedAt },
     });
     await this.#update((state) => ({
       ...state,
@@ -246,9 +242,11 @@ export class Inbox {
       }),
     }));
     await this.#revise((state) => {
+      // Blocked by `handle`: what was struck off is never listed again.
+      if (!state.slots.some(({ key }) => key === slot.key)) return state;
       const contacts = state.slots.filter(({ expiresAt }) => expiresAt === undefined);
-      const isKnown = contacts.some(({ key, invite }) => key === introduces || invite === slot.key);
-      // Over an invite comes one contact.
+      // Over an invite comes one contact, and no relay takes a key twice, or one that was struck off.
+      const isKnown = state.known.includes(introduces as string) || contacts.some(({ invite }) => invite === slot.key);
       if (introduces !== undefined && slot.expiresAt !== undefined && !isKnown && contacts.length < CONTACTS_MAX) {
         const listed = { ...NOTHING_RECEIVED, key: introduces, limit: CONTACT_LIMIT_MAX, invite: slot.key, from };
         return { ...state, slots: [...state.slots, listed] };
@@ -266,7 +264,7 @@ export class Inbox {
     const state = await this.#read();
     const fields = {
       ...{ collector: collector ?? state.collector, mailbox: this.address },
-      ...{ limit: COLLECT_MAX_MESSAGES, maxBytes: COLLECT_MAX_BYTES },
+      ...{ limit: COLLECT_MAX_MESSAGES, maxBytes: COLLECTED_MAX_BYTES },
     };
     const asked = this.#sender.relay(origin).askSigned("collect", fields, owner);
     const { messages, more, policyRevision } = await asked.catch(async (error) => {
@@ -282,7 +280,9 @@ export class Inbox {
       demand(payload.mailbox === this.address && state.slots.some(({ key }) => key === slot));
       // However old it is: that it lives is the relay's concern.
       await verifySignature(record, verify);
-      return { ...(payload as unknown as Deposited), sealed, slot, deposit };
+      const receivedAt = (message as JsonObject).get("receivedAt");
+      demand(isTime(receivedAt));
+      return { ...(payload as unknown as Deposited), sealed, slot, deposit, receivedAt };
     });
     const good = (await Promise.allSettled(deposits)).flatMap((each) => (each.status === "fulfilled" ? each.value : []));
     return [good, more === true && messages.length > 0];
@@ -291,7 +291,8 @@ export class Inbox {
   /** Tells every relay what has come of these slots. One that does not hear of it hands it over again. */
   async #acknowledge(keys: ReadonlySet<string>): Promise<void> {
     const { owner, host } = this.#sender;
-    const at = Math.floor(host.now() / MINUTE_MS) * MINUTE_MS;
+    const now = host.now();
+    const at = now - (now % MINUTE_MS);
     const { slots } = await this.#read();
     const acks: JsonObject[] = [];
     for (const { key, through, missing, last } of slots) {
@@ -335,6 +336,7 @@ export class Inbox {
       const before = await this.#read();
       const after = change(before);
       if (after === before) return;
+      const known = [...new Set([...before.known, ...after.slots.map(({ key }) => key)])].slice(-KNOWN_MAX);
       const issuedAt = host.now() - DATED_BACK_MS;
       // Above those of before storage was lost, too.
       const revision = Math.max(before.revision + 1, host.now());
@@ -350,10 +352,8 @@ export class Inbox {
       const card = await signRecord("card", { ...common, readers: [], relays, requests, sealing: [sealing] }, owner);
       const policy = await signRecord("policy", { ...common, contacts: listed(false), invites: listed(true) }, owner);
       const stored = await this.#update((state) =>
-        // Where there are no locks, another page may have been faster.
-        state.revision === before.revision
-          ? { ...after, revision, card, policy }
-          : undefined,
+        // Another page may have been faster. What has come meanwhile changes nothing of what was signed.
+        state.revision === before.revision ? { ...change(state), known, revision, card, policy } : undefined,
       );
       if (stored.card === card) return;
     }
@@ -385,7 +385,7 @@ export class Inbox {
   }
 
   async #update(change: (state: InboxState) => InboxState | undefined): Promise<InboxState> {
-    const first: InboxState = { revision: 0, renewAt: 0, sealing: [], slots: [], published: {}, collector: newNonce() };
+    const first: InboxState = { revision: 0, renewAt: 0, sealing: [], slots: [], known: [], published: {}, collector: newNonce() };
     const stored = await this.#sender.store.update(`mailbox ${this.address}`, (value) => {
       const state = value as InboxState | undefined;
       return change(state ?? first) ?? (state ? undefined : first);

@@ -7,15 +7,17 @@ import { base64 } from "./bytes.js";
 import { Contact, type Outcome, type Sender } from "./contact.js";
 import { strict, webCryptoVerify } from "./ed25519.js";
 import type { IdentitySigner } from "./identity.js";
-import { Inbox, type Message, type RelayStatus, type Unread } from "./inbox.js";
+import { Inbox, type Message, type Unread } from "./inbox.js";
 import { readInvite } from "./invite.js";
+import type { Reason } from "./reason.js";
 import { CONTACTS_MAX, DAY_MS, RELAYS_MAX, addressOf, isOrigin, list } from "./record.js";
 import { type MailboxHost, Relay, inTurn } from "./relay.js";
 import { type Store, openDurableStore } from "./store.js";
 import { Refusal, type Signer, demand } from "./ticket.js";
 
 export type { Contact, Outcome, Receipt, ReceiptState, SendOptions } from "./contact.js";
-export type { Message, RelayStatus, Unread } from "./inbox.js";
+export type { Message, Unread } from "./inbox.js";
+export type { Reason } from "./reason.js";
 export type { IdentitySigner } from "./identity.js";
 export type { Store } from "./store.js";
 
@@ -59,7 +61,7 @@ export interface Mailbox {
 
 const OWNER = "mailbox owner";
 const CONTACTS = "mailbox contacts";
-const RELAYS_WRONG = "relays: 1 to 4 URLs, none twice";
+const RELAYS_WRONG = "relays: 1 to 4 URLs";
 const INVITE_LIFETIME_MS = 30 * DAY_MS;
 const INVITE_MAX_LIFETIME_MS = 90 * DAY_MS;
 /** Between two looks at the relays, and up to as much again. */
@@ -168,7 +170,7 @@ export class Mailbox extends EventTarget {
     if (!(lifetimeMs > 0 && lifetimeMs <= INVITE_MAX_LIFETIME_MS))
       throw new TypeError("lifetimeMs: at most 90 days");
     if (!this.#inbox.relays[0]) throw new TypeError(RELAYS_WRONG);
-    return this.#alone(() => this.#inbox.invite(Math.floor(lifetimeMs)));
+    return this.#inbox.invite(Math.floor(lifetimeMs));
   }
 
   /**
@@ -205,12 +207,15 @@ export class Mailbox extends EventTarget {
   /**
    * Hands over what waits in this mailbox, one message after the other. Each is acknowledged when `handle` has dealt with
    * it, so that its sender knows; one for which it throws or rejects comes again with a later call. A page that ends in
-   * between gets a message twice.
+   * between gets a message twice. `handle` must not wait for another `collect`, which waits for this one.
    *
    * @returns How many were dealt with. Rejects with `STORE_FAILED` as the message.
    */
   collect(handle: (message: Message) => unknown): Promise<number> {
-    return this.#alone(() => this.#inbox.collect(handle, (unread) => this.#dispatch("unread", unread)));
+    const work = (): Promise<number> => this.#inbox.collect(handle, (unread) => this.#dispatch("unread", unread));
+    const locks = globalThis.navigator?.locks as LockManager | undefined;
+    // Of the pages of this browser one at a time. Where there are no locks, a message may be handed to several.
+    return this.#inTurn(async () => (locks ? ((await locks.request(`mailbox ${this.address}`, work)) as number) : work()));
   }
 
   /** Asks what became of the messages that were sent, and brings those that wait to relays that do not have them. */
@@ -253,20 +258,12 @@ export class Mailbox extends EventTarget {
 
   /** Takes everybody off the list who has written as `from`, an owner key in base64: relays take in no more of them. */
   block(from: string): Promise<void> {
-    return this.#alone(() => this.#inbox.block(from));
+    return this.#inbox.block(from);
   }
 
-  /** Gives how each relay of this mailbox has answered the last time. */
-  status(): readonly RelayStatus[] {
+  /** Gives by origin why relays of this mailbox have not done what they were asked the last time. */
+  status(): ReadonlyMap<string, Reason> {
     return this.#inbox.status();
-  }
-
-  /** Of the pages of this browser one at a time changes the mailbox, or empties it; where there are no locks, each does. */
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const locks = globalThis.navigator?.locks as LockManager | undefined;
-    return this.#inTurn(async () =>
-      locks ? ((await locks.request(`mailbox ${this.address}`, work)) as T) : work(),
-    );
   }
 
   #dispatch(type: string, detail: unknown): void {

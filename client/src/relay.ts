@@ -10,7 +10,7 @@ import { request } from "./request.js";
 import { type Fields, Refusal, type Signer, isTime, readObject } from "./ticket.js";
 
 /** Of an answer with messages: base64 of what is asked for and one message more, and what is signed around each. */
-const ANSWER_MAX_BYTES = 1024 * 1024;
+const RELAY_ANSWER_MAX_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
 /** What mailboxes need of the place that they run in. */
@@ -48,7 +48,7 @@ export class Relay {
     const url = `${origin}/v1/mailboxes/${address}${path}`;
     const cancel = host.setTimer(() => abort.abort(new Refusal("TIMEOUT")), TIMEOUT_MS);
     try {
-      const { status, body } = await request(host.fetch, url, abort.signal, ANSWER_MAX_BYTES, init);
+      const { status, body } = await request(host.fetch, url, abort.signal, RELAY_ANSWER_MAX_BYTES, init);
       const isGood = status < 300;
       const said = readObject(body, isGood ? undefined : `HTTP_${status}`);
       const { serverTime, code } = said;

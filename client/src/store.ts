@@ -4,7 +4,6 @@
 export interface Store {
   /**
    * Replaces the value of `key` by what `change` makes of it, in one step for all pages; `undefined` leaves it.
-   * Never rejects.
    *
    * @returns The value then stored.
    */
@@ -27,7 +26,11 @@ export function memoryStore(): Store {
   };
 }
 
-/** @param getFactory To ask is an error where a page may have none. */
+/**
+ * Opens a store that never rejects: what cannot be stored is kept in memory.
+ *
+ * @param getFactory To ask is an error where a page may have none.
+ */
 export async function openStore(getFactory: () => IDBFactory | undefined): Promise<Store> {
   const memory = memoryStore();
   const connect = async () => open(getFactory() as IDBFactory);

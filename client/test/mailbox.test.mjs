@@ -46,8 +46,9 @@ describe("a message", () => {
     assert.deepEqual([await states(contact), heard], [["waiting"], []]);
     const messages = [];
     assert.equal(await bob.collect((message) => void messages.push(message)), 1);
-    const [{ from, address, bytes, text, contentId, sentAt }] = messages;
-    assert.deepEqual([from, address, text, contentId, sentAt], [ann.publicKey, ann.address, "hello", receipt.contentId, relays[0].now]);
+    const [{ from, bytes, text, contentId, receivedAt }] = messages;
+    const minute = relays[0].now - (relays[0].now % 60_000);
+    assert.deepEqual([from, text, contentId, receivedAt], [ann.publicKey, "hello", receipt.contentId, minute]);
     assert.deepEqual(bytes, new TextEncoder().encode("hello"));
     assert.deepEqual(await textsOf(bob), []);
     assert.deepEqual(relays.map(({ mailboxes }) => mailboxes.get(bob.address).messages.length), [0, 0]);
@@ -260,7 +261,7 @@ describe("relays", () => {
     assert.deepEqual([...receipt.relays].sort(), ORIGINS.slice(1).sort());
     relays[1].isUp = false;
     assert.deepEqual(await textsOf(bob), ["hello"]);
-    assert.deepEqual(bob.status().map(({ reason }) => reason), ["NETWORK", "NETWORK", undefined]);
+    assert.deepEqual([...bob.status()].sort(), [[ORIGINS[0], "NETWORK"], [ORIGINS[1], "NETWORK"]]);
     await ann.refresh();
     assert.equal((await receipt.settled).state, "read");
     // The one that has slept hands it over again, and hears that it has come.
@@ -445,12 +446,13 @@ describe("a relay that lies", () => {
     await (await ann.contact(await carol.invite())).send("Carol's");
     const foreign = relays[0].mailboxes.get(carol.address).messages[0];
     const own = relays[0].mailboxes.get(bob.address).messages;
+    const undated = { deposit: own[1].deposit, sealed: own[1].sealed, receivedAt: "today" };
     const bad = [
       null, 7, {}, { deposit: own[0].deposit }, { ...own[0], sealed: "" },
       { deposit: own[0].deposit, sealed: own[1].sealed },
       { deposit: { ...own[0].deposit, payload: { ...own[0].deposit.payload, sequence: 3 } }, sealed: own[0].sealed },
       { deposit: { ...own[0].deposit, signature: own[1].deposit.signature }, sealed: own[0].sealed },
-      foreign,
+      foreign, undated,
     ];
     const unread = [];
     bob.addEventListener("unread", ({ detail }) => unread.push(detail.reason));
@@ -479,7 +481,7 @@ describe("a relay that lies", () => {
           await contact.send(`${at}`);
           assert.deepEqual(await textsOf(bob), [`${at}`], answer.slice(0, 50));
           await ann.refresh();
-          assert.ok(bob.status()[0].reason, answer.slice(0, 50));
+          assert.ok(bob.status().get(ORIGINS[0]), answer.slice(0, 50));
           assert.deepEqual([...new Set(await states(contact))], ["read"], answer.slice(0, 50));
         }
       }
@@ -536,6 +538,50 @@ describe("senders", () => {
     assert.deepEqual(unread, [[contentId, "SEAL_BROKEN"]]);
   });
 
+  test("cannot have a key listed that is listed already, or was struck off: no relay would take the policy", async () => {
+    const { world, bob, relays } = await setting({ count: 1 });
+    const invites = await Promise.all([bob.invite(), bob.invite()]);
+    const keys = await Promise.all(invites.map(async (invite) => (await slotKeyOf((await readInvite(invite)).seed)).publicKey));
+    /** As somebody who introduces whatever key it likes. */
+    const introduce = async (at, key) => {
+      const store = memoryStore();
+      const eve = await Mailbox.open({ store }, world.host());
+      const contact = await eve.contact(invites[at]);
+      await store.update(`mailbox contact ${bob.address}`, (state) => ({ ...state, slots: state.slots.map((slot, each) => (each === 1 ? { ...slot, publicKey: key } : slot)) }));
+      await contact.send("hello");
+      await textsOf(bob);
+      return eve.publicKey;
+    };
+    for (const key of [keys[0], keys[1]]) await introduce(0, key);
+    await bob.block(await introduce(1, "A".repeat(43) + "="));
+    assert.deepEqual([...bob.status()], []);
+    invites.push(await bob.invite());
+    for (const key of [keys[1], "A".repeat(43) + "="]) {
+      await introduce(2, key);
+      assert.deepEqual([...bob.status()], []);
+    }
+    await bob.invite();
+    assert.equal(relays[0].mailboxes.get(bob.address).policy.payload.contacts.length, 0);
+  });
+
+  test("can be answered and blocked while their message is dealt with", async () => {
+    const { ann, bob, contact, relays } = await setting();
+    await contact.send("who are you?");
+    await contact.send("never mind");
+    const invites = [];
+    await bob.collect(async ({ from, text }) => {
+      if (text === "never mind") await bob.block(from);
+      else invites.push(await bob.invite(), bob.invite());
+    });
+    assert.deepEqual((await Promise.all(invites)).map((invite) => invite.startsWith("rendezvous:")), [true, true]);
+    // The two new invites: Ann's slots are gone, with what had come over them.
+    assert.equal(relays[0].mailboxes.get(bob.address).listed.size, 2);
+    await ann.refresh();
+    await (await ann.contact(await invites[1])).send("and now?");
+    assert.deepEqual(await textsOf(bob), ["and now?"]);
+    assert.deepEqual([...bob.status()], []);
+  });
+
   test("that are blocked are heard no more", async () => {
     const { ann, bob, contact, relays } = await setting();
     await contact.send("one");
@@ -558,7 +604,7 @@ describe("senders", () => {
       await bob.collect((each) => void messages.push(each));
       return messages;
     })();
-    assert.equal(message.address, ann.address);
+    assert.equal(message.from, ann.publicKey);
     const back = await bob.contact(await annsRelays.invite());
     await back.send("an answer");
     assert.deepEqual(await textsOf(annsRelays), ["an answer"]);
@@ -570,7 +616,7 @@ describe("a mailbox", () => {
     for (const relays of [["nonsense"], ["ftp://relay.example"], Array(5).fill(0).map((_, at) => `https://r${at}.example`), ["https://a.example", "https://a.example/"]])
       await assert.rejects(Mailbox.open({ relays, store: memoryStore() }), { name: "TypeError", message: /^relays: / });
     const mailbox = await Mailbox.open({ relays: ["https://A.example:443/v1?x"], store: memoryStore() });
-    assert.deepEqual(mailbox.status(), [{ origin: "https://a.example", reason: undefined }]);
+    assert.deepEqual([...mailbox.status()], []);
     const none = await Mailbox.open({ store: memoryStore() });
     assert.throws(() => none.invite(), { name: "TypeError", message: /^relays: / });
     assert.equal(await none.collect(() => {}), 0);

@@ -88,6 +88,7 @@ export class MemoryRelay {
     const isSame = before && canonical(before.card) === canonical(body.card) && canonical(before.policy) === canonical(body.policy);
     if (before && !isSame && card.revision <= open("card", before.card).revision) refuse(409, "STALE_REVISION");
     const listed = new Map([...policy.contacts, ...policy.invites].map((slot) => [slot.key, slot]));
+    if (listed.size < policy.contacts.length + policy.invites.length) refuse(400, "MALFORMED");
     const struckOff = before?.struckOff ?? new Set();
     if ([...listed.keys()].some((key) => struckOff.has(key))) refuse(409, "SLOT_STRUCK_OFF");
     for (const key of before?.listed.keys() ?? []) {
