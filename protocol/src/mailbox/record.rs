@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bytes::{Address, Bytes, ContentId};
 use super::limits::{
@@ -298,7 +298,8 @@ pub struct Card {
 }
 
 /// Says what is asked of strangers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Requests {
     /// The zero bits of their proof of work.
     pub difficulty: u8,
