@@ -333,6 +333,13 @@ impl SealingKey {
     }
 }
 
+impl Card {
+    /// Returns whether the card names the relay with these origins.
+    pub fn names(&self, relay: &[Origin]) -> bool {
+        relay.iter().any(|origin| self.relays.iter().any(|named| named == origin.as_str()))
+    }
+}
+
 impl Record for Card {
     const PURPOSE: &'static str = "card";
 
