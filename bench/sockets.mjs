@@ -132,7 +132,9 @@ class Resident extends Client {
     super({ url: place.url, path: position === undefined ? place.path : `${place.path}&since=${position}` }, address);
     Object.assign(this, { place, peer, address, position, renewAt, left, isBound: false, hasEnded: false, frames: 0 });
     this.community = new URL(place.path, place.url).searchParams.get("community");
-    this.bound = new Promise((resolve) => (this.joined = resolve));
+    // Whichever of its connections is the first that is bound.
+    if (left === undefined) Object.assign(this, { bound: before.bound, joined: before.joined });
+    else this.bound = new Promise((resolve) => (this.joined = resolve));
     this.socket.addEventListener("close", ({ code }) => this.goOn(code));
   }
 

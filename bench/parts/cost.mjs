@@ -44,7 +44,8 @@ const QUICK_SIZES = {
     { size: 2, communities: 2 },
     { size: 5, communities: 1 },
   ],
-  sockets: [{ size: 3, communities: 2 }],
+  // The part `live` tries sockets.
+  sockets: [],
 };
 
 /** Names of what is billed, as in prices.json. */
