@@ -85,7 +85,7 @@ export class Mailbox {
    * @param {{ from?: string, audience?: string }} [options] `from` is the address of whoever asks, unless a call says
    *   otherwise; `audience` the relay's origin.
    */
-  constructor(url, { from, audience = RELAY } = {}) {
+  constructor(url, { from = "127.0.0.1", audience = RELAY } = {}) {
     Object.assign(this, { url, from, audience });
   }
 

@@ -536,8 +536,9 @@ describe("with somebody on the way", () => {
         { ...offer, data: offer.data.replace(/(?<=fingerprint:sha-256 )../, (byte) => (byte === "00" ? "01" : "00")) },
         { ...offer, at: offer.at + 1 },
         { ...resigned({}), from: "bob", fromKey: bob.publicKey },
-        JSON.parse(signSignal(offer, mallory, "mainnet").text),
       ],
+      // The ticket in it comes before the signature.
+      COMMUNITY_MISMATCH: [JSON.parse(signSignal(offer, mallory, "mainnet").text)],
       ANOTHER_PEER: [resigned({ to: "bob" }), resigned({ toKey: bob.publicKey })],
       NOT_LISTED: [{ ...resigned({}), ticket: undefined }, { ...resigned({}), ticket: offer.ticket }],
       SIGNAL_TIME: [resigned({ at: offer.at - 60_000 })],

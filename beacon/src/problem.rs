@@ -109,6 +109,11 @@ pub(crate) enum Problem {
         most: u32,
         retry_after: Duration,
     },
+    /// A provider has its part of them.
+    TooManyOfProvider {
+        share: usize,
+        retry_after: Duration,
+    },
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -150,7 +155,9 @@ impl Problem {
             Self::Record(error) => error.code(),
             Self::Address(_) | Self::OtherMailbox { .. } => Code::Malformed.as_str(),
             Self::Mailbox(refused) => refused.code(),
-            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } => Code::Throttled.as_str(),
+            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } | Self::TooManyOfProvider { .. } => {
+                Code::Throttled.as_str()
+            }
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -180,7 +187,7 @@ impl Problem {
             Self::Record(error) => record_status(error),
             Self::Address(_) | Self::OtherMailbox { .. } => 400,
             Self::Mailbox(refused) => mailbox_status(refused),
-            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } => 429,
+            Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } | Self::TooManyOfProvider { .. } => 429,
             Self::Internal => 500,
         }
     }
@@ -246,6 +253,11 @@ impl Problem {
             Self::TooManyMailboxes { most, .. } => {
                 format!("this relay has its {most} mailboxes: open one at another, or ask its operator for a place")
             }
+            Self::TooManyOfProvider { share, .. } => {
+                format!(
+                    "{share} mailboxes here are of this provider's customers, no more may be: open one at another relay"
+                )
+            }
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }
@@ -259,7 +271,8 @@ impl Problem {
             Self::Mailbox(MailboxRefused::MailboxFull) => Some(MAILBOX_FULL_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::TooManyDeposits { retry_after })
             | Self::TooManyOpenings { retry_after }
-            | Self::TooManyMailboxes { retry_after, .. } => Some(*retry_after),
+            | Self::TooManyMailboxes { retry_after, .. }
+            | Self::TooManyOfProvider { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

@@ -28,6 +28,28 @@ export function readBase64(text: unknown): Bytes | undefined {
   }
 }
 
+/** As {@link base64}, for bytes of any number. */
+export function longBase64(bytes: Uint8Array): string {
+  let text = "";
+  // A multiple of three has no padding.
+  for (let at = 0; at < bytes.length; at += 3_072) text += base64(bytes.subarray(at, at + 3_072));
+  return text;
+}
+
+export async function sha256(bytes: Bytes): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+export function concat(...parts: ArrayLike<number>[]): Bytes {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 /** A URL in the spelling of its standard, without fragment. */
 export function readUrl(text: unknown, base?: string): string | undefined {
   try {

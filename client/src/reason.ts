@@ -65,8 +65,36 @@ export type SignalCode =
   | "REFUSED"
   | "UNSOLICITED";
 
+/** Why a message was not left, not read or not handed over, or a relay did not do what it was asked. */
+export type MailboxCode =
+  | "BODY_MALFORMED"
+  | "BODY_MISDIRECTED"
+  | "CONTENT_MISMATCH"
+  | "HANDLER_FAILED"
+  | "LIFETIME_TOO_SHORT"
+  | "MAILBOX_CLOSED"
+  | "MAILBOX_FULL"
+  | "MAILBOX_UNKNOWN"
+  | "NOT_A_READER"
+  | "NOT_THE_OWNER"
+  | "NO_SEALING_KEY"
+  | "PADDING_INVALID"
+  | "PROOF_REQUIRED"
+  | "REPLAYED"
+  | "SEALING_KEY_UNKNOWN"
+  | "SEAL_BROKEN"
+  | "SEQUENCE_TAKEN"
+  | "SIZE_NOT_A_BUCKET"
+  | "SLOT_STRUCK_OFF"
+  | "SLOT_UNKNOWN"
+  | "STALE_REVISION"
+  | "STORE_FAILED"
+  | "SUITE_UNKNOWN"
+  | "TOO_MANY"
+  | "UNACKNOWLEDGED_LIMIT";
+
 /** Code of what was wrong, which may be one of a later version's, or the status of an answer without a code. */
-export type Reason = Code | LiveCode | SignalCode | `HTTP_${number}` | (string & {});
+export type Reason = Code | LiveCode | MailboxCode | SignalCode | `HTTP_${number}` | (string & {});
 
 /** Whether a beacon's word has the form of a code. None looks like the status of an answer. */
 export function isCode(text: unknown): text is string {

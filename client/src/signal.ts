@@ -161,17 +161,17 @@ export async function verifySignal(signal: Signal, rules: SignalRules): Promise<
   const isPresent = (): boolean => rules.isPresent({ peerId: signal.from, publicKey: signal.fromKey });
   demand(signal.to === own.peerId && signal.toKey === own.publicKey, "ANOTHER_PEER");
   demand(Math.abs(signal.at - rules.now()) <= LIVE_SIGNAL_SKEW_RECEIVED_MS, "SIGNAL_TIME");
-  demand(signal.ticket || isPresent(), "NOT_LISTED");
-  const bytes = signalBytes(community, signal);
-  demand(await rules.verify(signal.fromKey, signal.signature, bytes), "SIGNATURE_INVALID");
-  // Before the ticket is looked at: only whoever has the key can have one kept.
-  seen.take(signal, rules.now());
   if (!isPresent()) {
-    const reason = await rules.addTicket(signal.ticket as string);
+    demand(signal.ticket, "NOT_LISTED");
+    // Anybody may bring a good ticket: this peer keeps it whatever becomes of the signal.
+    const reason = await rules.addTicket(signal.ticket);
     demand(!reason, reason);
     // It may have been another's.
     demand(isPresent(), "NOT_LISTED");
   }
+  const bytes = signalBytes(community, signal);
+  demand(await rules.verify(signal.fromKey, signal.signature, bytes), "SIGNATURE_INVALID");
+  seen.take(signal, rules.now());
   return bytes;
 }
 

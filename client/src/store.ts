@@ -4,7 +4,6 @@
 export interface Store {
   /**
    * Replaces the value of `key` by what `change` makes of it, in one step for all pages; `undefined` leaves it.
-   * Never rejects.
    *
    * @returns The value then stored.
    */
@@ -27,7 +26,11 @@ export function memoryStore(): Store {
   };
 }
 
-/** @param getFactory To ask is an error where a page may have none. */
+/**
+ * Opens a store that never rejects: what cannot be stored is kept in memory.
+ *
+ * @param getFactory To ask is an error where a page may have none.
+ */
 export async function openStore(getFactory: () => IDBFactory | undefined): Promise<Store> {
   const memory = memoryStore();
   const connect = async () => open(getFactory() as IDBFactory);
@@ -51,6 +54,26 @@ export async function openStore(getFactory: () => IDBFactory | undefined): Promi
           return update(key, change);
         })
         .catch(() => memory.update(key, change)),
+  };
+}
+
+/**
+ * Opens a store for what must not be lost: where there is IndexedDB, `update` rejects unless the value was stored, and
+ * nothing is kept in memory in its place.
+ *
+ * @param getFactory To ask is an error where a page may have none.
+ */
+export async function openDurableStore(getFactory: () => IDBFactory | undefined): Promise<Store> {
+  const factory = getFactory();
+  if (!factory) return memoryStore();
+  let database = await open(factory);
+  return {
+    update: (key, change) =>
+      updateIn(database, key, change).catch(async () => {
+        // Closed under this page, perhaps: by the browser, or for a later version.
+        database = await open(factory);
+        return updateIn(database, key, change);
+      }),
   };
 }
 

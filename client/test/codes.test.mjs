@@ -11,43 +11,37 @@ import { isCode } from "../build/internals.js";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule tells a client";
 const LIVE = "what this library never sends over a connection to a beacon";
-const MAILBOX = "of mailboxes, for which this library does not ask";
+const MAILBOX = "of prekeys, for which this library does not ask";
 
 const NOT_EXPLAINED = {
   ANSWER_TOO_LARGE: PUBLISHER,
-  CONTENT_MISMATCH: MAILBOX,
-  LIFETIME_TOO_SHORT: PUBLISHER,
-  MAILBOX_CLOSED: MAILBOX,
-  MAILBOX_FULL: MAILBOX,
-  MAILBOX_UNKNOWN: MAILBOX,
-  NOT_A_READER: MAILBOX,
-  NOT_THE_OWNER: MAILBOX,
   PREKEYS_UNKNOWN: MAILBOX,
-  PROOF_REQUIRED: MAILBOX,
-  REPLAYED: MAILBOX,
-  SEQUENCE_TAKEN: MAILBOX,
   SINCE_INVALID: LIVE,
-  SIZE_NOT_A_BUCKET: MAILBOX,
-  SLOT_STRUCK_OFF: MAILBOX,
-  SLOT_UNKNOWN: MAILBOX,
-  STALE_REVISION: MAILBOX,
-  TOO_MANY: PUBLISHER,
-  UNACKNOWLEDGED_LIMIT: MAILBOX,
 };
+const MESSAGE = "a message that this library opens, or has not sent";
 const CONNECTION = "a connection of this page's, of which no beacon knows";
 const ONLY_OURS = {
+  BODY_MALFORMED: MESSAGE,
+  BODY_MISDIRECTED: MESSAGE,
   CONFIRMATION_INVALID: CONNECTION,
   CONNECTION_FAILED: CONNECTION,
   DESCRIPTION_INVALID: CONNECTION,
+  HANDLER_FAILED: MESSAGE,
   NETWORK: "a request of this library's",
   NOT_RUNNING: "this library's state",
+  NO_SEALING_KEY: MESSAGE,
   OWN_PEER_ID: "this page's own name",
+  PADDING_INVALID: MESSAGE,
   PEER_ID_TAKEN: "what beacons of version 0.1.0 answer",
   REFUSED: CONNECTION,
   REPLACED: "the reason of a close",
   REVOKED_BEACON: "a beacon that this library does not ask",
+  SEALING_KEY_UNKNOWN: MESSAGE,
+  SEAL_BROKEN: MESSAGE,
   SIGN_FAILED: "the application's signer",
   SLOW: "the reason of a close",
+  STORE_FAILED: MESSAGE,
+  SUITE_UNKNOWN: MESSAGE,
   TIMEOUT: "a request of this library's",
   TOO_LARGE: "a request of this library's",
   UNSOLICITED: CONNECTION,

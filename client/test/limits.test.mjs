@@ -1,5 +1,6 @@
 // The limits of the client are those of the protocol: each constant of protocol/src/limits.rs is compared with the one of
-// the same name in client/src, or it is said here why the client has none.
+// the same name in client/src, or it is said here why the client has none. Of mailboxes, most limits are a relay's alone: those
+// that the client has are compared.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -54,6 +55,7 @@ const WITHOUT = {
   LIVE_ACK_BYTES: LIVE,
   LIVE_ACK_TIMEOUT: LIVE,
   LIVE_FRAME_INTERVAL: LIVE,
+  LIVE_RENEWAL_GRACE: LIVE,
   LIVE_FRAMES_AT_ONCE: LIVE,
   LIVE_URGENT_WITHIN: LIVE,
   LIVE_MESSAGES_AT_ONCE: LIVE,
@@ -100,10 +102,8 @@ function constants(text, pattern) {
   return new Map([...text.matchAll(pattern)].map(([, name, expression]) => [name, expression]));
 }
 
-const rust = constants(
-  readFileSync(`${ROOT}/protocol/src/limits.rs`, "utf8"),
-  /^pub const ([A-Z\d_]+): (?:usize|u32|u64|Duration) = ([^;]+);/gm,
-);
+const RUST = /^pub const ([A-Z\d_]+): (?:usize|u8|u32|u64|Duration) = ([^;]+);/gm;
+const rust = constants(readFileSync(`${ROOT}/protocol/src/limits.rs`, "utf8"), RUST);
 const sources = readdirSync(`${ROOT}/client/src`).map((name) => readFileSync(`${ROOT}/client/src/${name}`, "utf8"));
 const client = constants(sources.join("\n"), /^(?:export )?const ([A-Z\d_]+) = ([^;]+);/gm);
 
@@ -135,6 +135,19 @@ test("every limit is the protocol's, or the client has no use for it", () => {
   }
   assert.ok(compared.length >= 16, compared.join());
   for (const name of Object.keys(WITHOUT)) assert.ok(rust.has(name), `${name} is no limit any more`);
+});
+
+test("every limit of mailboxes that the client has is the protocol's", () => {
+  const text = readFileSync(`${ROOT}/protocol/src/mailbox/limits.rs`, "utf8").replaceAll(/ as \w+/g, "");
+  const limits = constants(text, RUST);
+  const compared = [];
+  for (const [name, expression] of limits) {
+    const ours = expression.startsWith("Duration") ? `${name}_MS` : name;
+    if (!client.has(ours)) continue;
+    assert.equal(valueOf(client.get(ours), client), valueOf(expression, limits), name);
+    compared.push(name);
+  }
+  assert.ok(compared.length >= 17, compared.join());
 });
 
 test("those within a regular expression are, too", () => {

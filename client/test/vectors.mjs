@@ -2,7 +2,7 @@
 // module runs in a browser: hand it the parsed files and the built internals.
 
 /** Counted, so that a file that lost its cases cannot pass. */
-export const CASES = { tickets: 128, capsules: 16, roots: 125, trust: 124, signals: 95 };
+export const CASES = { tickets: 128, capsules: 16, roots: 125, trust: 124, signals: 97 };
 
 /**
  * @param {Record<keyof typeof CASES, any[]>} files

@@ -33,7 +33,7 @@ const TICKET_CASES: usize = 128;
 const CAPSULE_CASES: usize = 16;
 const ROOT_CASES: usize = 125;
 const TRUST_CASES: usize = 124;
-const SIGNAL_CASES: usize = 86;
+const SIGNAL_CASES: usize = 88;
 const CONFIRMATION_CASES: usize = 9;
 
 #[derive(Deserialize)]

@@ -771,6 +771,10 @@ export function makeSignals() {
   bad("ticket_for_another_community", "COMMUNITY_MISMATCH", withTicket(ticketOf(ann, { community: "testnet" })), { present: [] });
   bad("ticket_to_leave", "MALFORMED", withTicket(ticketOf(ann, { leave: true })), { present: [] });
   bad("ticket_forged", "SIGNATURE_INVALID", withTicket({ ...ticketOf(ann), signature: ticketOf(eve).signature }), { present: [] });
+  // Two faults each: whether the sender is present comes before the signature.
+  const bySomebodyElse = (ticket) => make({}, { by: eve, after: { ticket } });
+  bad("ticket_of_another_and_signed_by_another_key", "NOT_LISTED", bySomebodyElse(ticketOf(eve)), { present: [] });
+  bad("ticket_that_has_ended_and_signed_by_another_key", "EXPIRED", bySomebodyElse(ticketOf(ann, { issuedAt: NOW - 180_000 })), { present: [] });
 
   const shape = (name, change) => bad(name, "MALFORMED", { sent: change(structuredClone(offer.sent)) });
   for (const field of ["id", "kind", "to", "toKey", "from", "fromKey", "at", "data", "signature"])

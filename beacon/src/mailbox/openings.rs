@@ -2,14 +2,15 @@
 //!
 //! A mailbox has a place from when its owner puts records for it until none of these can count any more and the last
 //! message has ended, or until the owner closes it. A site opens [`PER_SITE_AND_DAY`] in a day. What is closed goes on
-//! counting for that day: else a site could open and close as many as it likes.
+//! counting for that day: else a site could open and close as many as it likes. Sites are cheap, an IPv6 provider has
+//! thousands, and a place lasts for months: so all sites of one provider together have a part of the places.
 
 use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
 use rendezvous_protocol::mailbox::limits::{DAY_SECONDS, DEPOSIT_MAX_LIFETIME, RECORD_MAX_LIFETIME};
-use rendezvous_protocol::network::HandedOver;
+use rendezvous_protocol::network::{HandedOver, NetworkPath};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::sorted_map::SortedMap;
 use rendezvous_protocol::time::UnixMillis;
@@ -19,6 +20,10 @@ use crate::problem::Problem;
 
 /// Mailboxes that one site, an IPv4 /24 or an IPv6 /48, opens in a day.
 const PER_SITE_AND_DAY: usize = 10;
+
+/// All sites of a provider have this part of the places, but never fewer than one site opens in a day: a provider alone
+/// keeps nobody else out.
+const PROVIDER_SHARE: usize = 4;
 
 const DAY: Duration = Duration::from_secs(DAY_SECONDS);
 
@@ -39,25 +44,27 @@ pub(crate) struct Openings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     opened_at: UnixMillis,
-    /// A salted hash of where it was opened.
+    /// Salted hashes of where it was opened.
+    provider: Bytes<8>,
     site: Bytes<8>,
     /// When the place ends.
     until: UnixMillis,
 }
 
 impl Place {
-    /// Writes the place as it is stored: its three fields, in milliseconds and base64.
+    /// Writes the place as it is stored: its fields, in milliseconds and base64.
     fn to_text(self) -> String {
-        let Self { opened_at, site, until } = self;
-        format!("{opened_at} {site} {until}")
+        let Self { opened_at, provider, site, until } = self;
+        format!("{opened_at} {provider} {site} {until}")
     }
 
     fn parse(text: &str) -> Option<Self> {
         let time = |text: &str| text.parse().ok().and_then(UnixMillis::new);
+        let hash = |text| base64::decode_array(text).map(Bytes);
         let (opened_at, rest) = text.split_once(' ')?;
+        let (provider, rest) = rest.split_once(' ')?;
         let (site, until) = rest.split_once(' ')?;
-        let site = Bytes(base64::decode_array(site)?);
-        Some(Self { opened_at: time(opened_at)?, site, until: time(until)? })
+        Some(Self { opened_at: time(opened_at)?, provider: hash(provider)?, site: hash(site)?, until: time(until)? })
     }
 
     /// Returns whether the place still counts for something.
@@ -126,7 +133,8 @@ impl Openings {
             self.places.iter().filter(|(_, place)| !place.counts(now)).map(|(address, _)| *address).collect();
         self.places.retain(|_, place| place.counts(now));
         let mut changes: Vec<_> = gone.into_iter().map(|address| (address, None)).collect();
-        let site = Bytes(network.hashed(&self.secret).site.to_bytes());
+        let NetworkPath { provider, site, .. } = network.hashed(&self.secret);
+        let (provider, site) = (Bytes(provider.to_bytes()), Bytes(site.to_bytes()));
         // The place of one that comes back is its own.
         let others = || self.places.iter().filter(|(other, _)| **other != address).map(|(_, place)| place);
         let of_site = || others().filter(|place| place.site == site && place.is_of_today(now));
@@ -137,7 +145,11 @@ impl Openings {
         if others().count() >= most as usize {
             return (Err(Problem::TooManyMailboxes { most, retry_after: DAY }), changes);
         }
-        let place = Place { opened_at: now, site, until };
+        let share = (most as usize / PROVIDER_SHARE).max(PER_SITE_AND_DAY);
+        if others().filter(|place| place.provider == provider).count() >= share {
+            return (Err(Problem::TooManyOfProvider { share, retry_after: DAY }), changes);
+        }
+        let place = Place { opened_at: now, provider, site, until };
         self.places.insert(address, place);
         changes.push((address, Some(place.to_text())));
         (Ok(()), changes)
@@ -176,7 +188,7 @@ mod tests {
 
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         let deed = prop_oneof![
-            6 => (0_u8..30, 0_u8..3).prop_map(|(owner, site)| Deed::Take { owner, site }),
+            6 => (0_u8..30, 0_u8..4).prop_map(|(owner, site)| Deed::Take { owner, site }),
             2 => (0_u8..30).prop_map(|owner| Deed::Free { owner }),
             2 => prop_oneof![0_u64..30, 2_000_u64..2_400].prop_map(|hours| Deed::Wait { hours }),
         ];
@@ -189,9 +201,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_are_never_more_places_than_there_may_be_nor_a_site_with_more_than_its_own_in_a_day(
+        fn there_are_never_more_places_than_there_may_be_nor_does_a_site_or_a_provider_have_more_than_its_own(
             deeds in deeds(),
-            most in 1_u32..25,
+            most in prop_oneof![1_u32..25, 40_u32..60],
         ) {
             let mut openings = Openings { secret: SECRET, places: SortedMap::new() };
             let mut rows: BTreeMap<String, String> = BTreeMap::new();
@@ -199,6 +211,9 @@ mod tests {
             let mut held: BTreeMap<u8, UnixMillis> = BTreeMap::new();
             let mut opened: BTreeMap<u8, (u8, UnixMillis)> = BTreeMap::new();
             let mut now = START;
+            let share = (most as usize / 4).max(10);
+            let provider_of = |site: u8| site / 2;
+            let client = |site: u8| Client { address: Some([10, provider_of(site), site, 1].into()), autonomous_system: None };
             for deed in deeds {
                 let (call, owner, site) = match deed {
                     Deed::Wait { hours } => {
@@ -206,8 +221,7 @@ mod tests {
                         continue;
                     }
                     Deed::Take { owner, site } => {
-                        let address_of_site = Some([10, site, 0, 1].into());
-                        let network = Client { address: address_of_site, autonomous_system: None }.hand_over();
+                        let network = client(site).hand_over();
                         (OpeningsCall::Take { address: address(owner), network }, owner, Some(site))
                     }
                     Deed::Free { owner } => (OpeningsCall::Free { address: address(owner) }, owner, None),
@@ -247,13 +261,26 @@ mod tests {
                             Problem::TooManyOpenings { retry_after } => {
                                 prop_assert!(of_site >= PER_SITE_AND_DAY && !retry_after.is_zero());
                             }
+                            Problem::TooManyOfProvider { .. } => {
+                                let is_of_provider = |other: &u8| provider_of(opened[other].0) == provider_of(site);
+                                let is_held = |(other, until): &(&u8, &UnixMillis)| **other != owner && now < **until;
+                                let of_provider = held.iter().filter(is_held).filter(|(other, _)| is_of_provider(other));
+                                let gone = opened.iter().filter(is_of_today).filter(|(other, _)| !held.contains_key(other));
+                                let gone = gone.filter(|(_, (of, _))| provider_of(*of) == provider_of(site));
+                                prop_assert!(of_provider.count() + gone.count() >= share);
+                            }
                             _ => prop_assert!(places + of_today.len() >= most as usize),
                         }
                     }
                 }
                 let places = held.values().filter(|until| now < **until).count();
                 prop_assert!(places <= most as usize && openings.places.len() <= most as usize);
-                for site in 0..3 {
+                for provider in 0..2 {
+                    let path = client(provider * 2).hand_over().hashed(&SECRET);
+                    let of_provider = openings.places.values().filter(|place| place.provider.0 == path.provider.to_bytes());
+                    prop_assert!(of_provider.count() <= share);
+                }
+                for site in 0..4 {
                     let of_site = opened.values().filter(|(of, at)| *of == site && now < at.after(DAY));
                     prop_assert!(of_site.count() <= PER_SITE_AND_DAY);
                 }

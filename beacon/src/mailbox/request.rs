@@ -16,6 +16,7 @@ use rendezvous_protocol::mailbox::proof::Proof;
 use rendezvous_protocol::mailbox::record::{
     Ack, Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, RecordRules, SlotQuestion,
 };
+use rendezvous_protocol::mailbox::refused::Refused;
 use rendezvous_protocol::network::{HandedOver, NetworkHash};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::request::RequestError;
@@ -284,10 +285,10 @@ impl VerifyRecords {
 
     /// Goes on with whether all of them fit.
     pub(crate) fn resume(self, now: UnixMillis, fit: bool) -> Result<MailboxStep, Answer> {
-        self.accept(fit).map(MailboxStep::Ask).map_err(|error| Problem::Record(error).answer_about_mailbox(now))
+        self.accept(fit).map(MailboxStep::Ask).map_err(|problem| problem.answer_about_mailbox(now))
     }
 
-    fn accept(self, fit: bool) -> Result<AskObject, RecordError> {
+    fn accept(self, fit: bool) -> Result<AskObject, Problem> {
         let Self { address, network, audiences, records } = self;
         let accept_acks = |acks: Vec<UnverifiedAck>| -> Result<Vec<Verified<Ack>>, RecordError> {
             acks.into_iter().map(|ack| ack.accept(fit)).collect()
@@ -297,6 +298,10 @@ impl VerifyRecords {
             Records::Put(records) => {
                 let (card, policy) = *records;
                 let (card, policy) = (Box::new(card.accept(fit)?), Box::new(policy.accept(fit)?));
+                // The mailbox says so too, but after a place has been taken for it.
+                if !card.payload().names(&audiences) {
+                    return Err(Problem::Mailbox(Refused::RelayNotListed));
+                }
                 first = Some(OpeningsCall::Take { address, network });
                 MailboxCall::Put { card, policy, origins: audiences }
             }
@@ -320,7 +325,7 @@ impl VerifyRecords {
         let calls =
             [first.map(ObjectCall::Openings), Some(ObjectCall::Mailbox(address, call)), last.map(ObjectCall::Openings)];
         let mut calls = calls.into_iter().flatten();
-        let Some(call) = calls.next() else { return Err(RecordError::SignatureInvalid) };
+        let Some(call) = calls.next() else { return Err(RecordError::SignatureInvalid.into()) };
         Ok(AskObject { call: Box::new(call), next: calls.next().map(Box::new) })
     }
 }

@@ -431,10 +431,10 @@ fn what_is_wrong_with_a_card_or_policy_is_said_before_an_object_is_asked() {
         assert_eq!(problem(&answer), refused(status, code));
         assert_eq!((relay.asked.len(), answer.outcome), (0, Outcome::Refused(code_of(code))));
     }
-    // This the mailbox says: the relay does not know before where it is.
+    // Not a place either: it would be held for months, and nobody could give it back.
     let elsewhere = put(1, |card| card.relays = vec!["https://other.example".to_owned()], |_| {});
     assert_eq!(problem(&relay.serve(&elsewhere)), refused(421, "MISDIRECTED_REQUEST"));
-    assert!(!relay.disks.contains_key(&ObjectName::Mailbox(address())) || *relay.disk() == Disk::default());
+    assert_eq!((relay.asked.len(), relay.disks.len()), (0, 0));
 }
 
 /// The signature in an envelope.
@@ -819,6 +819,24 @@ fn a_site_opens_ten_mailboxes_a_day_and_changes_them_as_it_likes() {
     assert_eq!(relay.serve(&other_mailbox(20, "198.51.100.1")).status, 201);
     relay.now = DAY;
     assert_eq!(relay.serve(&other_mailbox_at(DAY, 21, "192.0.2.1")).status, 201);
+}
+
+#[test]
+fn all_sites_of_a_provider_have_a_quarter_of_the_places_for_as_long_as_they_last() {
+    let mut relay = Relay::new(&[("MAILBOXES", "48")]);
+    for (seed, from) in (10..22).zip(std::iter::repeat_n("192.0.2.1", 6).chain(std::iter::repeat_n("192.0.3.1", 6))) {
+        assert_eq!(relay.serve(&other_mailbox(seed, from)).status, 201);
+    }
+    for day in [0, 1, 96] {
+        relay.now = day * DAY;
+        relay.restart();
+        let refusal = relay.serve(&other_mailbox_at(relay.now, 22, "192.0.4.1"));
+        assert_eq!(problem(&refusal), refused(429, "THROTTLED"));
+        assert!(json(&refusal)["detail"].as_str().unwrap().starts_with("12 mailboxes"), "{refusal:?}");
+    }
+    assert_eq!(relay.serve(&other_mailbox_at(relay.now, 23, "198.51.100.1")).status, 201);
+    relay.now = 97 * DAY;
+    assert_eq!(relay.serve(&other_mailbox_at(relay.now, 22, "192.0.4.1")).status, 201);
 }
 
 #[test]

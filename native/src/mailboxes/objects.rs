@@ -385,7 +385,9 @@ mod tests {
     use rendezvous_protocol::key::PrivateKey;
     use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
     use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
-    use rendezvous_protocol::mailbox::record::{Card, Collect, Contact, Deposit, Policy, Record, Requests, SealingKey};
+    use rendezvous_protocol::mailbox::record::{
+        Card, Collect, Contact, Deposit, Live, Policy, Record, Requests, SealingKey,
+    };
     use rendezvous_protocol::network::Client;
     use rendezvous_protocol::origin::Origin;
     use rendezvous_protocol::time::UnixMillis;
@@ -623,6 +625,32 @@ mod tests {
         }
         assert_eq!(host.storage.names().unwrap(), Vec::<String>::new());
         assert_eq!((host.mailboxes.slots.len(), host.mailboxes.deadlines.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_object_on_which_somebody_listens_stays_in_memory_and_whoever_does_not_read_is_let_go() {
+        let mut host = Host::new();
+        host.open();
+        let live = Live { audience: RELAY.to_owned(), issued_at: START, mailbox: address(), nonce: Bytes([0; 16]) };
+        let json = signed(live, &owner()).as_json().to_owned();
+        let call = ListenCall::parse(&format!("/listen?{}", base64::encode(json.as_bytes()))).unwrap().unwrap();
+        let (sender, mut news) = mpsc::channel(2);
+        let now = host.at(Duration::ZERO);
+        host.mailboxes.listen(now, ConnectionId(1), &call, sender);
+        host.call(deposit(1));
+        host.write(1);
+        host.mailboxes.handle_deadlines(host.at(IDLE));
+        assert_eq!(host.mailboxes.in_memory, 1);
+        // There is no room for a third.
+        host.call(deposit(2));
+        host.write(1);
+        let messages = |pending| Some(News::Text(format!(r#"{{"event":"messages","pending":{pending}}}"#)));
+        assert_eq!(
+            [news.blocking_recv(), news.blocking_recv(), news.blocking_recv()],
+            [messages(0), messages(1), None]
+        );
+        host.mailboxes.handle_deadlines(host.at(IDLE * 2));
+        assert_eq!(host.mailboxes.in_memory, 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bytes::{Address, Bytes, ContentId};
 use super::limits::{
@@ -298,7 +298,8 @@ pub struct Card {
 }
 
 /// Says what is asked of strangers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Requests {
     /// The zero bits of their proof of work.
     pub difficulty: u8,
@@ -329,6 +330,13 @@ impl SealingKey {
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         let (expires_at, key) = (fields.time("expiresAt")?, fields.text("key")?.into_owned());
         Ok(Self { expires_at, key, suite: read_u8(fields, "suite")? })
+    }
+}
+
+impl Card {
+    /// Returns whether the card names the relay with these origins.
+    pub fn names(&self, relay: &[Origin]) -> bool {
+        relay.iter().any(|origin| self.relays.iter().any(|named| named == origin.as_str()))
     }
 }
 

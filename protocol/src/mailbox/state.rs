@@ -702,8 +702,7 @@ impl Mailbox {
         self.expire(now);
         self.check_address(&card)?;
         self.check_address(&policy)?;
-        let relays = &card.payload().relays;
-        if !origins.iter().any(|origin| relays.iter().any(|relay| relay == origin.as_str())) {
+        if !card.payload().names(origins) {
             return Err(Refused::RelayNotListed);
         }
         let (new_card, new_policy) = (card.payload().revision, policy.payload().revision);

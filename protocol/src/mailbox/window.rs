@@ -6,7 +6,7 @@
 //! acknowledgements come, and whatever other relays know, at most `limit` messages of a slot wait here; and acknowledgements
 //! are joined, so that order and repetition do not matter.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::limits::MISSING_MAX;
 use super::record::{Ack, RecordError, read_all};
@@ -14,7 +14,8 @@ use crate::fields::Fields;
 
 /// Holds a set of sequences: all from 1 to `through` but those `missing`, of which there are never more than
 /// [`MISSING_MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sequences {
     missing: Vec<u64>,
     through: u64,
@@ -77,7 +78,8 @@ impl Sequences {
 }
 
 /// Holds what one relay knows of a slot's sequences.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Window {
     acknowledged: Sequences,
     gone: Sequences,
