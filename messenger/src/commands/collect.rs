@@ -192,6 +192,7 @@ impl Run<'_> {
     /// Asks every relay once.
     fn once(&mut self) -> Result<(), Failure> {
         self.session.renew_keys(&mut self.mailbox, self.session.now()?)?;
+        self.mailbox.settle(self.session.now()?);
         self.session.publish_and_say(&mut self.mailbox, &self.owner)?;
         self.tally.left = 0;
         let mut seen = BTreeSet::new();
@@ -232,6 +233,7 @@ impl Run<'_> {
                     Ok(Judged::Known { slot }) => {
                         slots.insert(slot);
                     }
+                    Ok(Judged::HandedOn) => {}
                     Ok(Judged::New(message)) if !seen.insert(message.content_id()) => {}
                     Ok(Judged::New(message)) => {
                         if self.take(&message)? {
