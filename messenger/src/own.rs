@@ -234,6 +234,9 @@ pub(crate) struct OwnMailbox {
     /// Slot keys that were struck off long ago: a relay refuses every policy that lists one again, so nobody introduces one.
     #[serde(default)]
     struck_off: Vec<PublicKey>,
+    /// Whether its owner has closed it: no command but `open` puts its records to relays again.
+    #[serde(default)]
+    pub(crate) is_closed: bool,
     /// By which a relay knows this reader again.
     pub(crate) collector: Bytes<16>,
 }
@@ -274,6 +277,7 @@ impl OwnMailbox {
             shown: Vec::new(),
             beyond: Vec::new(),
             struck_off: Vec::new(),
+            is_closed: false,
             collector: Bytes(collector),
         }
     }
