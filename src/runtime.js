@@ -48,16 +48,28 @@ export function readBody(request, most, mostRead, timeoutMs) {
 }
 
 async function readCounted(request, most, mostRead) {
-  const body = new Uint8Array(most + 1);
+  // Room for what has come, not for what may: whoever sends nothing more holds no more.
+  let body = new Uint8Array(0);
   let read = 0;
   for await (const chunk of request.body ?? []) {
-    body.set(chunk.subarray(0, Math.max(0, body.length - read)), Math.min(read, body.length));
+    const kept = chunk.subarray(0, Math.max(0, most + 1 - read));
+    if (kept.length > 0) {
+      const length = read + kept.length;
+      if (length > body.length) body = grown(body, Math.min(Math.max(length, 2 * body.length), most + 1));
+      body.set(kept, read);
+    }
     read += chunk.length;
     // A client that is still sending when the answer comes sees a broken connection, not the answer. A body that is
     // somewhat too long is therefore read to its end.
     if (read > mostRead) break;
   }
   return body.subarray(0, read);
+}
+
+function grown(bytes, length) {
+  const more = new Uint8Array(length);
+  more.set(bytes);
+  return more;
 }
 
 /**

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createPrivateKey, createPublicKey, randomBytes } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, randomBytes, sign } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, open, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,6 +84,21 @@ async function newPair({ at: choose = (urls) => urls, invite = [] } = {}) {
   const text = (await bob.json(0, "", "invite", "new", "alice", ...invite)).invite;
   await alice.json(0, text, "contact", "add", "bob");
   return { alice, bob, invite: text, mailbox: opened.mailbox };
+}
+
+/** Leaves bytes that are sealed to nobody, signed with the slot key of an invite. */
+async function depositGarbage(url, mailbox, seed, sequence) {
+  const key = createPrivateKey({ key: Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]), format: "der", type: "pkcs8" });
+  const publicKey = createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32).toString("base64");
+  const sealed = randomBytes(2_048);
+  const contentId = createHash("sha256").update(sealed).digest("base64");
+  const issuedAt = Date.now();
+  const payload = { contentId, expiresAt: issuedAt + 7_200_000, issuedAt, mailbox, sequence, size: sealed.length };
+  const signature = sign(null, Buffer.from(`rendezvous-mailbox-v1:deposit\n${JSON.stringify(payload)}`), key).toString("base64");
+  const deposit = { algorithm: "ed25519", payload, publicKey, signature, version: 1 };
+  const body = JSON.stringify({ deposit, sealed: sealed.toString("base64") });
+  const answer = await fetch(`${url}/v1/mailboxes/${mailbox}/messages`, { method: "POST", body });
+  assert.equal(answer.status, 201, await answer.text());
 }
 
 const leave = (user, text, ...args) => user.json(0, text, "mailbox", "deposit", "bob", ...args);
@@ -200,6 +216,13 @@ describe("a dead drop", () => {
     assert.deepEqual((await bob.json(0, "", "mailbox", "close", "--yes")).missing, []);
     const refused = await alice.json(3, "too late", "mailbox", "deposit", "bob").catch((error) => error);
     assert.match(String(refused.message ?? refused.problem), /no relay has given the card|MAILBOX_CLOSED/);
+    for (const command of [["collect"], ["policy"], ["ack", "--all"]]) {
+      const { code, stderr } = await bob.run("mailbox", ...command);
+      assert.equal(code, 2, "no other command opens it again");
+      assert.match(stderr, /the mailbox is closed: `rendezvous mailbox open`/);
+    }
+    for (const { url } of relays) assert.equal((await fetch(`${url}/v1/mailboxes/${mailbox}`)).status, 410);
+    assert.deepEqual((await bob.json(0, "", "mailbox", "close", "--yes")).missing, []);
     assert.equal((await bob.json(0, "", "mailbox", "open")).mailbox, mailbox);
     await leave(alice, "in time");
   });
@@ -295,6 +318,42 @@ describe("handing on", () => {
     assert.doesNotMatch(stdout, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
   });
 
+  test("what looks like a key is handed on as it is, and the JSON stays JSON", async () => {
+    const { alice, bob } = await newPair();
+    const texts = [`-----BEGIN PRIVATE KEY-----" x`, `MII${"A".repeat(64)}`, `rendezvous:${"e".repeat(64)}`, "at a:b@c"];
+    for (const text of texts) await leave(alice, text);
+    const certificate = Buffer.concat([Buffer.from([0x30, 0x82, 1, 0x22]), Buffer.alloc(200, 1)]);
+    await leave(alice, certificate);
+    const { lines } = await bob.json(0, "", "mailbox", "collect");
+    assert.deepEqual(lines.map(({ text }) => text).slice(0, 4), texts);
+    assert.equal(lines[4].content, certificate.toString("base64"));
+  });
+
+  test("a message that cannot be written to the standard output is an error", { skip: !existsSync("/dev/full") }, async () => {
+    const { alice, bob } = await newPair();
+    await leave(alice, "one");
+    const full = await open("/dev/full", "w");
+    const child = spawn(MESSENGER, ["mailbox", "collect", "--json"], { env: { RENDEZVOUS_STORE: bob.store }, stdio: ["ignore", full.fd, "ignore"] });
+    assert.deepEqual(await once(child, "close"), [2, null]);
+    await full.close();
+    assert.equal((await bob.json(0, "", "mailbox", "ack", "--all")).acknowledged.length, 0, "it was not shown");
+  });
+
+  test("what cannot be read keeps nothing after it from being collected", async () => {
+    const relay = await NATIVE.start({ vars: { NETWORK_REQUESTS_PER_MINUTE: "100000" } });
+    started.push(relay);
+    const { alice, bob, mailbox } = await newPair({ at: () => [relay.url] });
+    for (let number = 0; number < 13; number++) {
+      const { invite } = await bob.json(0, "", "invite", "new", `spam${number}`);
+      const seed = Buffer.from(JSON.parse(Buffer.from(invite.slice("rendezvous:".length), "base64url").toString()).k, "base64");
+      for (let sequence = 1; sequence <= 8; sequence++) await depositGarbage(relay.url, mailbox, seed, sequence);
+    }
+    await leave(alice, "one");
+    const { lines, left } = await bob.json(3, "", "mailbox", "collect", "--output", "inbox");
+    assert.equal(left, 104);
+    assert.deepEqual(lines.filter(({ error }) => error === null).map(({ text }) => text), ["one"]);
+  });
+
   test("--follow ends by a signal, after the message at hand, with 130", async () => {
     const { alice, bob } = await newPair();
     const script = join(bob.home, "slow");
@@ -316,18 +375,19 @@ describe("handing on", () => {
 
   test("a file that an earlier run wrote is the same message, another one is not overwritten", async () => {
     const { alice, bob } = await newPair();
-    const { contentId } = await leave(alice, "one");
-    const name = `alice-1-${Buffer.from(contentId, "base64").toString("hex").slice(0, 8)}`;
+    const file = ({ contentId }, at) => `alice-${at}-${Buffer.from(contentId, "base64").toString("hex").slice(0, 32)}`;
+    const name = file(await leave(alice, "one"), 1);
     const inbox = join(bob.home, "inbox");
     await bob.run("mailbox", "collect", "--output", inbox);
     assert.deepEqual(await readdir(inbox), [name]);
 
-    const next = await leave(alice, "two");
-    const other = `alice-1-${Buffer.from(next.contentId, "base64").toString("hex").slice(0, 8)}`;
-    for (const at of [1, 2]) await writeFile(join(inbox, other.replace("-1-", `-${at}-`)), "precious");
+    const taken = await leave(alice, "two");
+    const after = await leave(alice, "three");
+    for (const at of [1, 2]) await writeFile(join(inbox, file(taken, at)), "precious");
     const refused = await bob.run("mailbox", "collect", "--output", inbox);
-    assert.equal(refused.code, 2);
+    assert.equal(refused.code, 3, "it keeps that message alone from being written");
     assert.match(refused.stderr, /is there already, and is not this message/);
+    assert.ok((await readdir(inbox)).some((name) => [1, 2, 3].some((at) => name === file(after, at))));
   });
 });
 
@@ -374,6 +434,11 @@ describe("secrets and files", () => {
       assert.equal(code, 2, args.join(" "));
       assert.match(stderr, /--relay/);
     }
+    for (const named of [["ftp://relay.example"], ["https://relay.example/v1"], [1, 2, 3, 4, 5].map((at) => `https://r${at}.example`)]) {
+      const args = ["mailbox", "open", ...named.flatMap((relay) => ["--relay", relay])];
+      assert.equal((await user.run(...args)).code, 2, args.join(" "));
+      assert.equal(existsSync(user.store), false, "nothing is made for relays that are none");
+    }
     const { code, stderr } = await (await newUser({ RENDEZVOUS_RELAY: "https://relay.example" })).run("mailbox", "show");
     assert.equal(code, 2);
     assert.match(stderr, /RENDEZVOUS_RELAYS/);
@@ -393,6 +458,9 @@ describe("secrets and files", () => {
     ]) {
       assert.equal((await bob.run(...args)).code, 2, args.join(" "));
     }
+    await writeFile(join(bob.home, "taken"), "");
+    assert.equal((await bob.run("invite", "new", "carol", "--out", "taken")).code, 2);
+    await bob.json(0, "", "invite", "new", "carol", "--out", "free");
   });
 });
 
@@ -431,7 +499,7 @@ describe("the owner decides", () => {
 });
 
 /**
- * A relay that passes everything on, but for what `tamper` makes of an answer.
+ * A relay that passes everything on, but for what `tamper` makes of an answer; 429 is a refusal.
  *
  * @param {(answer: any, asked: { method: string, path: string, body: any }) => any} tamper
  */
@@ -447,7 +515,8 @@ async function lyingRelay(tamper) {
       for await (const part of got) parts.push(part);
       const said = JSON.parse(Buffer.concat(parts).toString());
       const told = tamper(said, { method: asked.method, path: asked.url, body: body.length ? JSON.parse(body.toString()) : undefined });
-      answer.writeHead(told === said ? got.statusCode : 200, { "Content-Type": "application/json" }).end(JSON.stringify(told));
+      if (told === 429) answer.writeHead(429, { "Content-Type": "application/problem+json" }).end('{"code":"THROTTLED"}');
+      else answer.writeHead(told === said ? got.statusCode : 200, { "Content-Type": "application/json" }).end(JSON.stringify(told));
     });
     passed.on("error", () => answer.destroy());
     passed.end(body);
@@ -568,6 +637,55 @@ describe("a relay that lies", () => {
       }
     });
   }
+});
+
+describe("a relay that refuses for a while", () => {
+  test("does not end --follow", async () => {
+    let refusals = 1;
+    const relay = await lyingRelay((answer, { path }) => (path.endsWith("/collect") && refusals-- > 0 ? 429 : answer));
+    try {
+      const { alice, bob } = await newPair({ at: () => [relay.url] });
+      await leave(alice, "one");
+      const child = bob.start("mailbox", "collect", "--follow", "100ms", "--output", "inbox");
+      const ended = finished(child);
+      await new Promise((resolve) => {
+        child.stdout.on("data", resolve);
+        child.on("close", resolve);
+      });
+      child.kill("SIGTERM");
+      const { code, stderr } = await ended;
+      assert.equal(code, 130, stderr);
+      assert.match(stderr, /refuses: THROTTLED/);
+      assert.deepEqual(await contents(join(bob.home, "inbox")), ["one"]);
+    } finally {
+      await relay.stop();
+    }
+  });
+});
+
+describe("a relay that is silent", () => {
+  test("is waited for once in a run, whatever waits for it", async () => {
+    const { alice, bob, invite } = await newPair({ at: ([first]) => [first] });
+    let asked = 0;
+    const silent = createServer(() => asked++);
+    silent.listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    try {
+      const fields = JSON.parse(Buffer.from(invite.slice("rendezvous:".length), "base64url").toString());
+      const both = { ...fields, r: [...fields.r, `http://127.0.0.1:${silent.address().port}`] };
+      await alice.json(0, "", "contact", "remove", "bob");
+      await alice.json(0, `rendezvous:${Buffer.from(JSON.stringify(both)).toString("base64url")}`, "contact", "add", "bob");
+      for (const text of ["one", "two", "three"]) await leave(alice, text, "--timeout", "1s");
+      asked = 0;
+      assert.equal((await alice.json(3, "", "outbox", "--timeout", "1s")).waiting, 3);
+      assert.equal(asked, 1);
+      await bob.json(0, "", "mailbox", "collect", "--output", "inbox");
+      assert.equal((await alice.json(0, "", "outbox", "--timeout", "1s")).waiting, 0);
+    } finally {
+      silent.closeAllConnections();
+      silent.close();
+    }
+  });
 });
 
 describe("check", () => {

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -10,6 +11,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
+import { readBody } from "../src/runtime.js";
 import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
@@ -210,6 +212,19 @@ test("COMMUNITIES=*: of an open community in one site nothing is stored, nothing
     assert.deepEqual(await counts("pair"), settled, "written again");
   } finally {
     await stop();
+  }
+});
+
+test("a body that says no length takes the room of what has come", async () => {
+  const [most, mostRead] = [262_144, 300_000];
+  for (const sizes of [[], [1], [100, 1, 60_000, 60_000], [200_000, 62_144], [262_144, 1], [290_000, 20_000]]) {
+    const parts = sizes.map((size) => randomBytes(size));
+    const sent = Buffer.concat(parts);
+    const body = new ReadableStream({ start: (stream) => (parts.forEach((part) => stream.enqueue(part)), stream.close()) });
+    const read = await readBody(new Request("http://beacon/", { method: "POST", body, duplex: "half" }), most, mostRead, 10_000);
+    const kept = Math.min(sent.length, most + 1);
+    assert.deepEqual(Buffer.from(read), sent.subarray(0, kept));
+    assert.ok(read.buffer.byteLength <= 2 * kept, `${read.buffer.byteLength} bytes for ${kept}`);
   }
 });
 

@@ -58,11 +58,7 @@ impl Outcome {
     pub fn print(self) -> io::Result<Exit> {
         // What is refused may be something else than its name was meant for.
         let text = if self.exit == Exit::Good { self.text } else { hide(&self.text) };
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(self.exit),
-        }
+        print_result(&text).map(|()| self.exit)
     }
 }
 
@@ -73,6 +69,17 @@ pub fn print_event(event: &serde_json::Value) {
 
 /// Prints text on the standard output while the command goes on. That nobody reads it is not a reason to stop.
 pub fn print_text(text: &str) {
+    let _ = print_result(text);
+}
+
+/// Prints a result, which is not hidden, on the standard output while the command goes on.
+///
+/// # Errors
+/// If that fails for another reason than a reader that has seen enough (`| head`).
+pub fn print_result(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -25,8 +25,8 @@ pub(crate) enum LeftThere {
     /// From nobody who may write.
     #[error("its slot is neither a contact's nor an invite's, and requests are closed")]
     SlotUnknown,
-    /// A number that no honest relay would take.
-    #[error("its number is outside the window of its slot")]
+    /// A number that is not its turn, and too many such.
+    #[error("its number is outside the window of its slot, and so are too many that came before")]
     OutsideWindow,
 }
 
@@ -74,6 +74,8 @@ pub(crate) enum Judged {
         /// Its slot.
         slot: PublicKey,
     },
+    /// Handed on before, and not to be acknowledged yet.
+    HandedOn,
 }
 
 impl Message {
@@ -123,7 +125,10 @@ pub(crate) fn judge(
     if slot.is_some_and(|slot| slot.has(sequence)) {
         return Ok(Judged::Known { slot: key });
     }
-    if !mailbox.is_within_window(key, sequence) {
+    if mailbox.is_beyond(key, sequence) {
+        return Ok(Judged::HandedOn);
+    }
+    if !mailbox.takes(key, sequence) {
         return Err(LeftThere::OutsideWindow);
     }
     let place = Place { mailbox: address, slot: key, sequence, expires_at };

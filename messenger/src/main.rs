@@ -56,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Command::Mailbox(command) => {
             let makes = |environment: &Environment| match command {
                 MailboxCommand::Open(arguments) => arguments.names_relays(environment),
-                _ => false,
+                _ => Ok(false),
             };
             with_store(arguments, makes, |session| match command {
                 MailboxCommand::Open(arguments) => open::open(arguments, session),
@@ -69,33 +69,33 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
                 MailboxCommand::Close(arguments) => close::close(arguments, session),
             })
         }
-        Command::Invite(command) => with_store(arguments, |_| false, |session| invite::invite(command, session)),
+        Command::Invite(command) => with_store(arguments, |_| Ok(false), |session| invite::invite(command, session)),
         Command::Contact(command) => match command {
             // First the invite: no key is made for one that is none.
             ContactCommand::Add(add) => {
                 let invite = add.invite()?;
-                with_store(arguments, |_| true, |session| contacts::add(add, &invite, session))
+                with_store(arguments, |_| Ok(true), |session| contacts::add(add, &invite, session))
             }
-            ContactCommand::List(list) => with_store(arguments, |_| false, |session| contacts::list(list, session)),
+            ContactCommand::List(list) => with_store(arguments, |_| Ok(false), |session| contacts::list(list, session)),
             ContactCommand::Remove(remove) => {
-                with_store(arguments, |_| false, |session| contacts::remove(remove, session))
+                with_store(arguments, |_| Ok(false), |session| contacts::remove(remove, session))
             }
         },
-        Command::Outbox(command) => with_store(arguments, |_| false, |session| outbox::outbox(command, session)),
+        Command::Outbox(command) => with_store(arguments, |_| Ok(false), |session| outbox::outbox(command, session)),
     }
 }
 
 /// Runs a command that works with the store, which is made if the command `makes` one.
 fn with_store(
     arguments: &Arguments,
-    makes: impl FnOnce(&Environment) -> bool,
+    makes: impl FnOnce(&Environment) -> Result<bool, Failure>,
     run: impl FnOnce(&Session<'_>) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
     let Arguments { store, quiet, passphrase_file, .. } = arguments;
     let log = Log::new(*quiet);
     let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file.clone());
     let directory = store::directory(store.as_deref(), &environment)?;
-    let store = if makes(&environment) {
+    let store = if makes(&environment)? {
         let (store, is_new) = Store::open_or_make(directory, &environment, &log)?;
         if is_new {
             log.note(format_args!("made a key in {}: keep a copy of it", store.directory().display()));

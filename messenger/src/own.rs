@@ -10,7 +10,7 @@ use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
 use rendezvous_protocol::mailbox::invite::InviteError;
 use rendezvous_protocol::mailbox::limits::{
     CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME, INVITE_LIMIT_MAX, INVITES_MAX, READERS_MAX,
-    RECORD_MAX_LIFETIME, REQUESTS_PER_KEY, SEALING_KEY_MAX_LIFETIME,
+    RECORD_MAX_LIFETIME, REQUESTS_PER_KEY, SEALING_KEY_MAX_LIFETIME, STRUCK_OFF_MAX,
 };
 use rendezvous_protocol::mailbox::plaintext::Opened;
 use rendezvous_protocol::mailbox::record::{Ack, Card, Close, Contact, Deposit, Invite, Policy, RecordError, Requests};
@@ -27,6 +27,9 @@ const FORMER_IS_REMEMBERED: Duration = DEPOSIT_MAX_LIFETIME.saturating_add(Durat
 
 /// Messages that were shown and are not acknowledged.
 const SHOWN_MAX: usize = 512;
+
+/// Messages beyond the windows of their slots that were handed on.
+const BEYOND_MAX: usize = 512;
 
 /// Strangers of whom something has come and is still remembered.
 const STRANGERS_MAX: usize = 64;
@@ -94,6 +97,12 @@ pub(crate) enum SlotKind {
     Invite {
         /// When it ends.
         expires_at: UnixMillis,
+    },
+    /// An invite that has ended. What waits of it came in time, and still introduces its sender.
+    #[serde(rename_all = "camelCase")]
+    EndedInvite {
+        /// Until when it is remembered.
+        until: UnixMillis,
     },
     /// Struck off. What waits of it is still read.
     #[serde(rename_all = "camelCase")]
@@ -177,6 +186,17 @@ impl Shown {
     }
 }
 
+/// A message that was handed on and cannot be acknowledged yet: what its relay had before it ended there unread, and is
+/// still missing here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Beyond {
+    slot: PublicKey,
+    sequence: u64,
+    issued_at: UnixMillis,
+    deposit: String,
+}
+
 /// A message as it came from a relay: the deposit is verified, and these are its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
@@ -209,6 +229,14 @@ pub(crate) struct OwnMailbox {
     pub(crate) expires_at: UnixMillis,
     published: Vec<Published>,
     shown: Vec<Shown>,
+    #[serde(default)]
+    beyond: Vec<Beyond>,
+    /// Slot keys that were struck off long ago: a relay refuses every policy that lists one again, so nobody introduces one.
+    #[serde(default)]
+    struck_off: Vec<PublicKey>,
+    /// Whether its owner has closed it: no command but `open` puts its records to relays again.
+    #[serde(default)]
+    pub(crate) is_closed: bool,
     /// By which a relay knows this reader again.
     pub(crate) collector: Bytes<16>,
 }
@@ -247,6 +275,9 @@ impl OwnMailbox {
             expires_at: now,
             published: Vec::new(),
             shown: Vec::new(),
+            beyond: Vec::new(),
+            struck_off: Vec::new(),
+            is_closed: false,
             collector: Bytes(collector),
         }
     }
@@ -258,7 +289,7 @@ impl OwnMailbox {
         self.expires_at = now.after(RECORD_MAX_LIFETIME);
         for slot in &mut self.slots {
             if matches!(slot.kind, SlotKind::Invite { expires_at } if expires_at <= now) {
-                slot.kind = SlotKind::Former { until: now.after(FORMER_IS_REMEMBERED) };
+                slot.kind = SlotKind::EndedInvite { until: now.after(FORMER_IS_REMEMBERED) };
             }
         }
         self.forget(now);
@@ -271,8 +302,11 @@ impl OwnMailbox {
     }
 
     fn forget(&mut self, now: UnixMillis) {
+        let is_over = |slot: &&Slot| matches!(slot.kind, SlotKind::Former { until } | SlotKind::EndedInvite { until } if until <= now);
+        self.struck_off.extend(self.slots.iter().filter(is_over).map(|slot| slot.key));
+        self.struck_off.drain(..self.struck_off.len().saturating_sub(STRUCK_OFF_MAX));
         self.slots.retain(|slot| match slot.kind {
-            SlotKind::Former { until } | SlotKind::Stranger { until } => until > now,
+            SlotKind::EndedInvite { until } | SlotKind::Former { until } | SlotKind::Stranger { until } => until > now,
             SlotKind::Contact | SlotKind::Invite { .. } => true,
         });
         // What is sealed to a key may wait until a deposit's life after the key's end.
@@ -294,8 +328,11 @@ impl OwnMailbox {
 
     /// Signs the card of this revision.
     pub(crate) fn card(&self, owner: &PrivateKey) -> Result<Signed<Card>, OwnError> {
-        // The newest pair.
-        let sealing = self.sealing.iter().take(2).map(SealingPrivateKey::to_card).collect::<Result<_, _>>()?;
+        // The newest pair. One that was made while the clock was ahead is listed for no longer than one from now.
+        let mut sealing: Vec<_> =
+            self.sealing.iter().take(2).map(SealingPrivateKey::to_card).collect::<Result<_, _>>()?;
+        let most = self.issued_at.after(SEALING_KEY_MAX_LIFETIME);
+        sealing.iter_mut().for_each(|key| key.expires_at = key.expires_at.min(most));
         let card = Card {
             expires_at: self.expires_at,
             issued_at: self.issued_at,
@@ -426,9 +463,39 @@ impl OwnMailbox {
             && self.slots.iter().filter(|slot| matches!(slot.kind, SlotKind::Stranger { .. })).count() < STRANGERS_MAX
     }
 
-    /// Returns whether a message may be taken in: its number is one that a relay that follows the rules hands over.
-    pub(crate) fn is_within_window(&self, key: PublicKey, sequence: u64) -> bool {
-        self.slot(key).map_or(sequence <= REQUESTS_PER_KEY.into(), |slot| slot.received.is_open(sequence, slot.limit))
+    /// Returns whether a message may be taken in: its number is open, or there is a place for one beyond the window, which a
+    /// relay hands over when what came before has ended there unread.
+    pub(crate) fn takes(&self, key: PublicKey, sequence: u64) -> bool {
+        let Some(slot) = self.slot(key) else { return sequence <= REQUESTS_PER_KEY.into() };
+        let of_slot = self.beyond.iter().filter(|beyond| beyond.slot == key).count();
+        let has_place = of_slot < slot.limit.into() && self.beyond.len() < BEYOND_MAX;
+        has_place || slot.received.is_open(sequence, slot.limit)
+    }
+
+    /// Returns whether a message was handed on that cannot be acknowledged yet.
+    pub(crate) fn is_beyond(&self, key: PublicKey, sequence: u64) -> bool {
+        self.beyond.iter().any(|beyond| beyond.slot == key && beyond.sequence == sequence)
+    }
+
+    /// Counts for come what was handed on beyond its slot's window, where the window has reached it, or where nothing that
+    /// is missing below it comes any more: a sender numbers its messages one after the other, and none lives longer than this.
+    pub(crate) fn settle(&mut self, now: UnixMillis) {
+        let mut all = std::mem::take(&mut self.beyond);
+        all.sort_by_key(|beyond| beyond.sequence);
+        for beyond in all {
+            let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == beyond.slot) else { continue };
+            if beyond.issued_at.after(DEPOSIT_MAX_LIFETIME) <= now {
+                slot.received.end_to(beyond.sequence);
+            }
+            if !slot.has(beyond.sequence) && !slot.received.is_open(beyond.sequence, slot.limit) {
+                self.beyond.push(beyond);
+                continue;
+            }
+            slot.received.end(beyond.sequence);
+            if slot.received.gone().through() == beyond.sequence {
+                slot.highest = Some(beyond.deposit);
+            }
+        }
     }
 
     /// Notes that a message was shown.
@@ -484,7 +551,8 @@ impl OwnMailbox {
         introduces: Option<PublicKey>,
         now: UnixMillis,
     ) -> Result<bool, OwnError> {
-        let Deposit { sequence, content_id, .. } = *deposit.payload();
+        let Deposit { sequence, content_id, issued_at, .. } = *deposit.payload();
+        self.settle(now);
         self.shown.retain(|shown| shown.content_id != content_id);
         let key = deposit.public_key();
         if self.slot(key).is_none() {
@@ -492,7 +560,7 @@ impl OwnMailbox {
             self.slots.push(Slot::new(key, None, REQUESTS_PER_KEY, kind));
         }
         let contacts = self.slots.iter().filter(|slot| slot.kind == SlotKind::Contact).count();
-        let is_known = |key: PublicKey| self.slots.iter().any(|slot| slot.key == key);
+        let is_known = |key: PublicKey| self.slots.iter().any(|slot| slot.key == key) || self.struck_off.contains(&key);
         let fresh = introduces.filter(|fresh| !is_known(*fresh) && contacts < CONTACTS_MAX);
         // Whoever writes over a slot of its own has seen the receipts of all that it wrote over the invite.
         let mut is_changed = false;
@@ -502,12 +570,17 @@ impl OwnMailbox {
             is_changed = true;
         }
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == key) else { return Ok(is_changed) };
-        slot.received.end(sequence);
-        if slot.received.gone().through() == sequence {
-            slot.highest = Some(deposit.as_json().to_owned());
+        if slot.received.is_open(sequence, slot.limit) {
+            slot.received.end(sequence);
+            if slot.received.gone().through() == sequence {
+                slot.highest = Some(deposit.as_json().to_owned());
+            }
+        } else if !slot.has(sequence) && !self.beyond.iter().any(|it| it.slot == key && it.sequence == sequence) {
+            self.beyond.push(Beyond { slot: key, sequence, issued_at, deposit: deposit.as_json().to_owned() });
         }
         slot.from = slot.from.or(from);
-        if let (true, None, Some(fresh)) = (slot.is_invite(), slot.introduced, fresh) {
+        let may_introduce = matches!(slot.kind, SlotKind::Invite { .. } | SlotKind::EndedInvite { .. });
+        if let (true, None, Some(fresh)) = (may_introduce, slot.introduced, fresh) {
             slot.introduced = Some(fresh);
             let mut contact = Slot::new(fresh, slot.name.clone(), CONTACT_LIMIT_MAX, SlotKind::Contact);
             contact.from = from;
@@ -545,5 +618,84 @@ impl OwnMailbox {
         };
         let ack = Signed::sign(ack, reader)?;
         Ok(Some(format!(r#"{{"ack":{},"of":{}}}"#, ack.to_json(), highest.as_json())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rendezvous_protocol::mailbox::plaintext::Written;
+    use rendezvous_protocol::mailbox::record::RecordRules;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn owner() -> PrivateKey {
+        PrivateKey::from_seed(&[1; 32])
+    }
+
+    fn opened(now: UnixMillis) -> OwnMailbox {
+        let mut mailbox = OwnMailbox::new([2; 16], now);
+        mailbox.relays = vec!["https://one.example".to_owned()];
+        mailbox.add_sealing_keys([3; 32], [4; 32], now);
+        mailbox.revise(now);
+        mailbox
+    }
+
+    /// What somebody has left over an invite, which introduces `fresh`.
+    fn introduction(invite: &PrivateKey, fresh: PublicKey, now: UnixMillis) -> Incoming {
+        let deposit = Deposit {
+            content_id: ContentId::of(b"sealed"),
+            expires_at: now.after(DAY),
+            issued_at: now,
+            mailbox: Address::of(&owner().public_key()),
+            sequence: 1,
+            size: 2_048,
+        };
+        let deposit = Signed::sign(deposit, invite).unwrap().verify(&RecordRules { now, audiences: &[] }).unwrap();
+        let written = Written { introduces: Some(fresh), content: Vec::new() };
+        let from = PrivateKey::from_seed(&[7; 32]).public_key();
+        Incoming { deposit, opened: Some(Opened { from, written }) }
+    }
+
+    #[test]
+    fn whoever_wrote_before_the_invite_ended_is_listed_after_it_has() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut mailbox = opened(now);
+        let [invite, fresh] = [5, 6].map(|seed| PrivateKey::from_seed(&[seed; 32]));
+        mailbox.add_invite(&"alice".parse().unwrap(), invite.public_key(), 1, now.after(DAY)).unwrap();
+        let incoming = introduction(&invite, fresh.public_key(), now);
+        let later = now.after(DAY);
+        mailbox.revise(later);
+        assert_eq!(mailbox.policy(&owner()).unwrap().payload().invites, []);
+        assert!(mailbox.accept(&incoming, later).unwrap());
+        let contacts = mailbox.policy(&owner()).unwrap().payload().contacts.clone();
+        assert_eq!(contacts.iter().map(|contact| contact.key).collect::<Vec<_>>(), [fresh.public_key()]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_leaves_a_card_that_relays_take() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut mailbox = opened(now.after(DAY));
+        mailbox.revise(now);
+        let card = mailbox.card(&owner()).unwrap();
+        card.verify(&RecordRules { now, audiences: &[] }).unwrap();
+    }
+
+    #[test]
+    fn nobody_introduces_a_key_that_was_struck_off_however_long_ago() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut mailbox = opened(now);
+        let (name, key) = ("alice".parse().unwrap(), |seed| PrivateKey::from_seed(&[seed; 32]));
+        mailbox.add_invite(&name, key(5).public_key(), 1, now.after(DAY)).unwrap();
+        mailbox.strike_off(&name, now).unwrap();
+        let now = now.after(FORMER_IS_REMEMBERED);
+        mailbox.add_invite(&name, key(6).public_key(), 1, now.after(DAY)).unwrap();
+        mailbox.revise(now);
+        assert_eq!(mailbox.slot(key(5).public_key()), None);
+
+        let incoming = introduction(&key(6), key(5).public_key(), now);
+        assert!(!mailbox.accept(&incoming, now).unwrap());
+        assert_eq!(mailbox.policy(&owner()).unwrap().payload().contacts, []);
     }
 }

@@ -1,8 +1,10 @@
 //! Messages on their way to one contact: written down first, left at two relays, and forgotten when the recipient has them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rendezvous_capsule::failure::{Cause, Exit, Failure};
+use rendezvous_capsule::fetch::FetchError;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PrivateKey;
@@ -63,6 +65,8 @@ pub(crate) struct Sending<'a> {
     contact: Contact,
     /// What waits, the oldest number of each slot first.
     pub(crate) outgoing: Vec<Outgoing>,
+    /// Relays that let a request run out of time. Each message and slot would wait for them anew, and all other runs too.
+    silent: BTreeSet<String>,
 }
 
 impl<'a> Sending<'a> {
@@ -76,7 +80,7 @@ impl<'a> Sending<'a> {
         }
         outgoing.sort_by_key(|outgoing| (!contact.is_invite(outgoing.slot), outgoing.sequence));
         outgoing.iter().for_each(|outgoing| contact.note_used(outgoing));
-        Ok(Self { session, name: name.clone(), contact, outgoing })
+        Ok(Self { session, name: name.clone(), contact, outgoing, silent: BTreeSet::new() })
     }
 
     fn save_contact(&self) -> Result<(), Failure> {
@@ -87,11 +91,18 @@ impl<'a> Sending<'a> {
         self.contact.relays().iter().map(|relay| self.session.relay(relay)).collect()
     }
 
+    fn note_silence(&mut self, relay: &Relay<'_>, error: &RelayError) {
+        if matches!(error, RelayError::Unreachable { error: FetchError::TimedOut, .. }) {
+            self.silent.insert(relay.origin().to_owned());
+        }
+    }
+
     /// Asks all relays for the card: the newest that any of them has is the one that counts.
     pub(crate) fn refresh_card(&mut self) -> Result<(), Failure> {
         let now = self.session.now()?;
         for relay in self.relays()? {
-            let taken = relay.card(self.contact.mailbox()).map_err(|error| error.to_string()).and_then(|json| {
+            let answer = relay.card(self.contact.mailbox()).inspect_err(|error| self.note_silence(&relay, error));
+            let taken = answer.map_err(|error| error.to_string()).and_then(|json| {
                 let card = Signed::parse(&json).map_err(|error| error.to_string())?;
                 self.contact.take_card(card, now).map_err(|error| format!("{}: {error}", relay.origin()))
             });
@@ -113,10 +124,16 @@ impl<'a> Sending<'a> {
                 if !self.outgoing.iter().any(|it| it.slot == slot && !self.contact.has(slot, it.sequence)) {
                     break;
                 }
+                if self.silent.contains(relay.origin()) {
+                    continue;
+                }
                 match self.receipt(&relay, &key)? {
                     Ok(Some(ack)) => self.take_ack(&ack, relay.origin())?,
                     Ok(None) => {}
-                    Err(error) => self.session.log.note(format_args!("no receipt: {error}")),
+                    Err(error) => {
+                        self.note_silence(&relay, &error);
+                        self.session.log.note(format_args!("no receipt: {error}"));
+                    }
                 }
             }
         }
@@ -228,8 +245,13 @@ impl<'a> Sending<'a> {
         {
             return Ok(());
         }
-        let answer = relay.deposit(self.contact.mailbox(), &outgoing.deposit, &outgoing.sealed);
         let (mut taken, mut problem) = (outgoing.taken.clone(), outgoing.problem.clone());
+        let answer = if self.silent.contains(relay.origin()) {
+            let relay = relay.origin().to_owned();
+            Err(RelayError::Unreachable { relay, error: FetchError::TimedOut })
+        } else {
+            relay.deposit(self.contact.mailbox(), &outgoing.deposit, &outgoing.sealed)
+        };
         match answer {
             Ok(answer) if answer.acknowledged => {
                 if let Some(ack) = answer.ack {
@@ -242,8 +264,11 @@ impl<'a> Sending<'a> {
             }
             Ok(answer) => problem = Some(if answer.ended { "EXPIRED" } else { "NOT_TAKEN" }.to_owned()),
             Err(error) => {
-                self.session.log.note(format_args!("{error}"));
                 problem = Some(error.name());
+                if !self.silent.contains(relay.origin()) {
+                    self.session.log.note(format_args!("{error}"));
+                }
+                self.note_silence(relay, &error);
             }
         }
         if let Some(outgoing) = self.outgoing.get_mut(at) {

@@ -55,9 +55,10 @@ impl<'a> Session<'a> {
         Ok(self.store.owner_key(self.environment)?)
     }
 
-    /// Reads what is known of the own mailbox.
+    /// Reads what is known of the own mailbox, which is open.
     pub(crate) fn mailbox(&self) -> Result<OwnMailbox, Failure> {
-        Ok(self.store.mailbox()?.ok_or(StoreError::NoMailbox)?)
+        let mailbox: OwnMailbox = self.store.mailbox()?.ok_or(StoreError::NoMailbox)?;
+        if mailbox.is_closed { Err(StoreError::MailboxClosed.into()) } else { Ok(mailbox) }
     }
 
     /// Returns the relay of that origin.

@@ -236,6 +236,7 @@ impl World {
         };
         let question = self.verified(Signed::sign(question, &self.owner).unwrap(), relay);
         let now = self.now;
+        self.own.settle(now);
         let Ok(collected) = self.relays[relay].mailbox.collect(now, &question) else { return };
         let mut slots: BTreeSet<PublicKey> = BTreeSet::new();
         for handed in collected.messages {
@@ -244,6 +245,7 @@ impl World {
             let handed = HandedOver { deposit, sealed, received_at: Some(handed.received_at.as_u64()) };
             match judge(&handed, &self.own, self.address(), now).unwrap() {
                 Judged::Known { slot } => slots.insert(slot),
+                Judged::HandedOn => false,
                 Judged::New(message) => {
                     assert_eq!(message.unreadable, None);
                     let (from, content) = message.opened().unwrap();
@@ -323,4 +325,34 @@ proptest! {
         let is_over = world.written <= 1 || !world.own.slots.iter().any(|slot| slot.is_invite());
         prop_assert!(is_over);
     }
+}
+
+#[test]
+fn what_ended_unread_keeps_nothing_later_from_being_read() {
+    let day = Duration::from_secs(86_400);
+    let mut world = World::new();
+    world.write();
+    world.finish();
+    world.own.set_limit(&"alice".parse().unwrap(), 4).unwrap();
+    world.own.revise(world.now);
+    (0..RELAYS.len()).for_each(|relay| world.publish(relay));
+    for _ in 0..4 {
+        world.write();
+    }
+    world.deliver(0, true);
+    world.now = world.now.after(day * 2);
+    world.outgoing.clear();
+    // Each is shown, once, and there is no receipt while something that is missing below may come.
+    for _ in 0..2 {
+        world.write();
+    }
+    world.finish();
+    assert_eq!(world.read.len(), 3);
+    assert_eq!(world.outgoing.len(), 2);
+    world.now = world.now.after(day * 7);
+    world.outgoing.clear();
+    world.write();
+    world.finish();
+    assert_eq!(world.read.len(), 4);
+    assert!(world.outgoing.is_empty(), "from then on there are receipts again");
 }

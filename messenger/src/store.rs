@@ -47,6 +47,9 @@ pub(crate) enum StoreError {
     /// No mailbox yet.
     #[error("no mailbox is open in this store: `rendezvous mailbox open --relay URL` opens one")]
     NoMailbox,
+    /// No mailbox any more.
+    #[error("the mailbox is closed: `rendezvous mailbox open` opens it again, under the same address")]
+    MailboxClosed,
     /// Not made, opened or listed.
     #[error("{} cannot be used: {error}", secret::path(.path))]
     Unusable {

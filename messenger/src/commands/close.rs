@@ -7,7 +7,9 @@ use rendezvous_protocol::mailbox::bytes::Address;
 use serde_json::json;
 
 use crate::ending::{Ending, Report};
+use crate::own::OwnMailbox;
 use crate::session::Session;
+use crate::store::StoreError;
 
 const HELP: &str = "\
 Examples:
@@ -46,7 +48,8 @@ pub(crate) fn close(arguments: &CloseArguments, session: &Session<'_>) -> Result
         return Err(NotMeant.into());
     }
     let owner = session.owner_key()?;
-    let mut mailbox = session.mailbox()?;
+    // Also one that was closed before, for a relay that could not be told then.
+    let mut mailbox: OwnMailbox = session.store.mailbox()?.ok_or(StoreError::NoMailbox)?;
     let (address, close) = (Address::of(&owner.public_key()), mailbox.close(&owner)?.to_json());
     let (mut closed, mut left, mut last) = (Vec::new(), Vec::new(), None);
     for origin in &mailbox.relays {
@@ -68,6 +71,7 @@ pub(crate) fn close(arguments: &CloseArguments, session: &Session<'_>) -> Result
     }
     // Whoever opens it again goes on above what closed it.
     mailbox.exceed(mailbox.revision + 1, session.now()?);
+    mailbox.is_closed = true;
     session.store.set_mailbox(&mailbox)?;
     let value = json!({ "ok": true, "mailbox": address, "closed": closed, "missing": left });
     let ending = if left.is_empty() { Ending::Done } else { Ending::Waiting };

@@ -11,7 +11,8 @@ use clap::Args;
 use rendezvous_capsule::failure::{Cause, Exit, Failure};
 use rendezvous_capsule::files::{self, FileError, read_file};
 use rendezvous_capsule::hook::{Ran, run_program};
-use rendezvous_capsule::outcome::{print_event, print_text};
+use rendezvous_capsule::outcome::{print_result, print_text};
+use rendezvous_capsule::secret::hide;
 use rendezvous_capsule::signals;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
@@ -88,12 +89,9 @@ enum HandOnError {
     /// The signals cannot be held.
     #[error("signals cannot be waited for: {0}")]
     Signals(std::io::Error),
-    /// A file of that name with something else in it.
-    #[error("{} is there already, and is not this message: move it away", .path.display())]
-    OtherFile {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The standard output is full, or broken.
+    #[error("a message could not be written to the standard output: {0}")]
+    Output(std::io::Error),
 }
 
 impl Cause for HandOnError {
@@ -133,7 +131,8 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
             break;
         };
         if let Err(failure) = outcome {
-            if failure.exit != Exit::Unreachable {
+            // A relay that refuses, because it is asked too often, say, may do better the next time; the own disk does not.
+            if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
                 return Err(failure);
             }
             session.log.note(format_args!("{failure}: trying again in {}", text::duration(every)));
@@ -193,6 +192,7 @@ impl Run<'_> {
     fn once(&mut self) -> Result<(), Failure> {
         self.session.renew_keys(&mut self.mailbox, self.session.now()?)?;
         self.session.publish_and_say(&mut self.mailbox, &self.owner)?;
+        self.mailbox.settle(self.session.now()?);
         self.tally.left = 0;
         let mut seen = BTreeSet::new();
         let (mut answered, mut last) = (0, None);
@@ -217,8 +217,9 @@ impl Run<'_> {
 
     /// Collects from one relay until it has no more that is new.
     fn empty(&mut self, relay: &Relay<'_>, seen: &mut BTreeSet<Bytes<32>>) -> Result<Result<(), RelayError>, Failure> {
+        let mut left_rounds = 0;
         for _ in 0..ROUNDS_MAX {
-            let answer = match relay.collect(self.address(), &self.question(relay)?) {
+            let answer = match relay.collect(self.address(), &self.question(relay, left_rounds)?) {
                 Ok(answer) => answer,
                 Err(error) => return Ok(Err(error)),
             };
@@ -232,6 +233,7 @@ impl Run<'_> {
                     Ok(Judged::Known { slot }) => {
                         slots.insert(slot);
                     }
+                    Ok(Judged::HandedOn) => {}
                     Ok(Judged::New(message)) if !seen.insert(message.content_id()) => {}
                     Ok(Judged::New(message)) => {
                         if self.take(&message)? {
@@ -249,17 +251,24 @@ impl Run<'_> {
                 self.session.publish_and_say(&mut self.mailbox, &self.owner)?;
                 acknowledge(self.session, &mut self.mailbox, &self.owner, &slots)?;
             }
-            if !answer.more || slots.is_empty() || self.tally.is_stopped {
+            if !answer.more || self.tally.is_stopped {
                 break;
             }
+            // What is left there would be handed over again, and keep what came after it from being seen: others ask for that.
+            left_rounds += u8::from(slots.is_empty());
         }
         Ok(Ok(()))
     }
 
-    fn question(&self, relay: &Relay<'_>) -> Result<String, Failure> {
+    /// Asks as the collector after `left_rounds` that have left all of their messages there: the same in every run, so that
+    /// each gets its own again.
+    fn question(&self, relay: &Relay<'_>, left_rounds: u8) -> Result<String, Failure> {
+        let mut collector = self.mailbox.collector;
+        let Bytes([first, ..]) = &mut collector;
+        *first = first.wrapping_add(left_rounds);
         let question = Collect {
             audience: relay.origin().to_owned(),
-            collector: self.mailbox.collector,
+            collector,
             issued_at: self.session.now()?,
             limit: COLLECT_MAX_MESSAGES,
             mailbox: self.address(),
@@ -283,7 +292,8 @@ impl Run<'_> {
             self.mailbox = self.session.mailbox()?;
         }
         if self.arguments.json {
-            print_event(&event(message, handed_on.as_ref()));
+            // As it is: what somebody wrote is a result, even where it looks like a key.
+            print_result(&format!("{}\n", event(message, handed_on.as_ref()))).map_err(HandOnError::Output)?;
         } else {
             describe(&mut self.text, message, handed_on.as_ref(), is_shown_only);
         }
@@ -321,7 +331,7 @@ impl Run<'_> {
         content: &[u8],
     ) -> Result<Result<Option<PathBuf>, String>, Failure> {
         if let Some(directory) = &self.arguments.output {
-            return Ok(Ok(Some(write(directory, message, content)?)));
+            return Ok(write(directory, message, content)?.map(Some));
         }
         let Some((program, arguments)) = self.arguments.exec.as_deref().and_then(<[OsString]>::split_first) else {
             return Ok(Ok(None));
@@ -377,19 +387,24 @@ pub(super) fn acknowledge(
     Ok(problems)
 }
 
-/// Writes a message to a file of its own, or finds that an earlier run did.
-fn write(directory: &Path, message: &Message, content: &[u8]) -> Result<PathBuf, Failure> {
+/// Octets of the content id in a file's name: so many that no sender finds two messages of one name.
+const ID_IN_NAME_BYTES: usize = 16;
+
+/// Writes a message to a file of its own, or finds that an earlier run did. A file of that name with something else in it
+/// keeps this message alone from being written.
+fn write(directory: &Path, message: &Message, content: &[u8]) -> Result<Result<PathBuf, String>, Failure> {
     let name = message.name.as_ref().map_or_else(|| "stranger".to_owned(), ToString::to_string);
-    let id = message.content_id().0.first_chunk::<4>().map_or(0, |first| u32::from_be_bytes(*first));
-    let path = directory.join(format!("{name}-{}-{id:08x}", message.deposit().sequence));
+    let id: String = message.content_id().0.iter().take(ID_IN_NAME_BYTES).map(|octet| format!("{octet:02x}")).collect();
+    let path = directory.join(format!("{name}-{}-{id}", message.deposit().sequence));
     match files::create_private(&path, content) {
         Err(FileError::Exists { .. }) => {
             let is_it = read_file(&path, content.len()).is_ok_and(|found| found == content);
-            if is_it { Ok(path) } else { Err(HandOnError::OtherFile { path }.into()) }
+            let other = || format!("{} is there already, and is not this message: move it away", path.display());
+            Ok(if is_it { Ok(path) } else { Err(other()) })
         }
         written => {
             written?;
-            Ok(path)
+            Ok(Ok(path))
         }
     }
 }
@@ -410,7 +425,7 @@ fn event(message: &Message, handed_on: Result<&Option<PathBuf>, &String>) -> Val
         "content": content.map(base64::encode),
         "text": text,
         "file": handed_on.ok(),
-        "error": handed_on.err(),
+        "error": handed_on.err().map(|reason| hide(reason)),
         "code": message.unreadable.map(crate::collecting::Unreadable::code),
     })
 }

@@ -155,10 +155,11 @@ fn new(arguments: &NewArguments, session: &Session<'_>) -> Result<Report, Failur
     let expires_at = now.after(*expires);
     mailbox.add_invite(name, PrivateKey::from_seed(&seed).public_key(), *limit, expires_at)?;
     mailbox.revise(now);
-    session.store.set_mailbox(&mailbox)?;
+    // First the file: where it cannot be written, there is no invite.
     if let Some(out) = out {
         files::create_private(out, format!("{text}\n").as_bytes())?;
     }
+    session.store.set_mailbox(&mailbox)?;
     let is_known = session.publish_and_say(&mut mailbox, &owner)?;
     let ending = if is_known { Ending::Done } else { Ending::Waiting };
     session.log.note(format_args!("good until {}, for {name} alone", text::date(expires_at)));

@@ -42,9 +42,10 @@ pub(crate) struct OpenArguments {
 }
 
 impl OpenArguments {
-    /// Whether a relay is named, here or in the variable: without one no key is made for a mailbox.
-    pub(crate) fn names_relays(&self, environment: &Environment) -> bool {
-        !self.relay.is_empty() || environment.value(RELAYS).is_some()
+    /// Whether a relay is named, here or in the variable: without one no key is made for a mailbox, nor for one at relays
+    /// that are none.
+    pub(crate) fn names_relays(&self, environment: &Environment) -> Result<bool, Failure> {
+        Ok(!relays(&self.relay, environment)?.is_empty())
     }
 }
 
@@ -78,18 +79,17 @@ pub(crate) fn open(arguments: &OpenArguments, session: &Session<'_>) -> Result<R
         Some(mailbox) => mailbox,
         None => OwnMailbox::new(random()?, now),
     };
-    let relays = relays(&arguments.relay, session)?;
+    let relays = relays(&arguments.relay, session.environment)?;
     if !relays.is_empty() {
         mailbox.relays = relays;
     }
-    match mailbox.relays.len() {
-        0 => return Err(OpenError::NoRelay.into()),
-        1..=RELAYS_MAX => {}
-        count => return Err(OpenError::TooManyRelays { count }.into()),
+    if mailbox.relays.is_empty() {
+        return Err(OpenError::NoRelay.into());
     }
     if mailbox.wants_sealing_keys(now) {
         mailbox.add_sealing_keys(random()?, random()?, now);
     }
+    mailbox.is_closed = false;
     mailbox.revise(now);
     session.store.set_mailbox(&mailbox)?;
     let mut problems = session.publish(&mut mailbox, &owner)?;
@@ -122,10 +122,10 @@ pub(crate) fn open(arguments: &OpenArguments, session: &Session<'_>) -> Result<R
 }
 
 /// The relays that are named, each once: the arguments, or the variable.
-fn relays(arguments: &[String], session: &Session<'_>) -> Result<Vec<String>, Failure> {
+fn relays(arguments: &[String], environment: &Environment) -> Result<Vec<String>, Failure> {
     let parse = |text: &str| parse_relay(text).map(|origin| origin.as_str().to_owned());
     let named = if arguments.is_empty() {
-        session.environment.list(RELAYS, parse)?
+        environment.list(RELAYS, parse)?
     } else {
         arguments.iter().map(|text| parse(text)).collect::<Result<_, RelayError>>()?
     };
@@ -135,5 +135,8 @@ fn relays(arguments: &[String], session: &Session<'_>) -> Result<Vec<String>, Fa
             relays.push(relay);
         }
     }
-    Ok(relays)
+    match relays.len() {
+        0..=RELAYS_MAX => Ok(relays),
+        count => Err(OpenError::TooManyRelays { count }.into()),
+    }
 }

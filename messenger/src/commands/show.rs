@@ -79,7 +79,7 @@ fn as_json(slot: &Slot) -> Option<Value> {
         SlotKind::Invite { expires_at } => {
             Some(json!({ "name": name, "slot": key, "limit": limit, "inviteEndsAt": expires_at }))
         }
-        SlotKind::Former { .. } | SlotKind::Stranger { .. } => None,
+        SlotKind::EndedInvite { .. } | SlotKind::Former { .. } | SlotKind::Stranger { .. } => None,
     }
 }
 

@@ -58,6 +58,12 @@ impl Sequences {
         }
     }
 
+    /// Adds all up to this sequence.
+    fn insert_to(&mut self, sequence: u64) {
+        self.missing.retain(|missing| *missing > sequence);
+        self.through = self.through.max(sequence);
+    }
+
     /// Adds what an acknowledgement covers.
     fn join(&mut self, ack: &Ack) {
         let before = self.through;
@@ -119,6 +125,11 @@ impl Window {
     /// Notes that the message with that sequence has ended here.
     pub fn end(&mut self, sequence: u64) {
         self.gone.insert(sequence);
+    }
+
+    /// Notes that nothing up to this sequence comes any more.
+    pub fn end_to(&mut self, sequence: u64) {
+        self.gone.insert_to(sequence);
     }
 
     /// Returns whether this is a window: what was stored is read by this.
