@@ -48,7 +48,7 @@ bench/README.md says how to read the table.
   --rounds N     turns of each side (5)
   --seconds N    of one turn (4)
   --json         the raw numbers, on stdout
-  --quick        everything but cost once and small: whether it works, never how fast it is`;
+  --quick        everything once and small: whether it works, never how fast it is`;
 
 await main(async () => {
   const values = readOptions(USAGE, {

@@ -120,13 +120,22 @@ export async function workerOptions(buildDir, vars, { staysAwake = false } = {})
   };
 }
 
+let lastStart = Promise.resolve();
+
 /**
- * Starts workerd, with whatever Workers. Not two at a time: see {@link startBeacon}.
+ * Starts workerd, with whatever Workers. One starts after the other: each takes for its own the first workerd that begins
+ * meanwhile.
  *
  * @param {import("miniflare").MiniflareOptions} options
  * @returns {Promise<Beacon>}
  */
-export async function startWorkerd(options) {
+export function startWorkerd(options) {
+  const started = lastStart.then(() => startAlone(options));
+  lastStart = started.catch(() => {});
+  return started;
+}
+
+async function startAlone(options) {
   const { Miniflare } = await import(chosenRuntime().miniflare);
   const children = [];
   const remember = ({ process: child }) => children.push(child);

@@ -22,6 +22,7 @@ const COMMUNITIES = [1, 100, 10_000];
  */
 const HTTP_SECONDS = { join: 60, window: 360 };
 const SOCKET_SECONDS = { join: 148, window: 148 };
+const QUICK_SECONDS = { join: 1, window: 11 };
 
 /**
  * Peers of a community, and how many such communities the average is of: in a small one, chance decides how long its
@@ -38,6 +39,13 @@ const SIZES = {
     { size: 200, communities: 1 },
   ],
 };
+const QUICK_SIZES = {
+  http: [
+    { size: 2, communities: 2 },
+    { size: 5, communities: 1 },
+  ],
+  sockets: [{ size: 3, communities: 2 }],
+};
 
 /** Names of what is billed, as in prices.json. */
 const BILLED = ["requests", "processorMs", "objectRequests", "gigabyteSeconds", "rowsRead", "rowsWritten", "storedGigabytes"];
@@ -51,10 +59,9 @@ export const cost = {
   name: "cost",
   /** @param {import("../bench.mjs").Context} context */
   async run({ quick, say }) {
-    // It has no short form: what an alarm or a connection that ends costs takes minutes to come.
-    if (quick) return [];
     const prices = JSON.parse(await readFile(new URL("../prices.json", import.meta.url), "utf8"));
-    const [sizes, http, sockets] = [SIZES, HTTP_SECONDS, SOCKET_SECONDS];
+    const sizes = quick ? QUICK_SIZES : SIZES;
+    const [http, sockets] = quick ? [QUICK_SECONDS, QUICK_SECONDS] : [HTTP_SECONDS, SOCKET_SECONDS];
     const described = Object.entries(sizes).map(
       ([how, all]) => `over ${how} ${all.map(({ size, communities }) => `${communities} of ${size} peers`).join(", ")}`,
     );
@@ -65,6 +72,7 @@ export const cost = {
       countHttp(sizes.http, http, prices, upkeep),
       ...sizes.sockets.map((one) => countSockets(one, sockets, prices, upkeep)),
     ]);
+    if (quick) return [];
     return [
       ...sizes.http.flatMap((one, at) => rowsOf(`a community of ${one.size}`, one.size, overHttp[at], prices, { rowsWritten: 10_000 })),
       ...sizes.sockets.flatMap(({ size }, at) => rowsOfSockets(size, overSockets[at], prices)),
