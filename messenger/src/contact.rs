@@ -14,7 +14,7 @@ use rendezvous_protocol::mailbox::record::{Ack, Card, Deposit, RecordError, Reco
 use rendezvous_protocol::mailbox::sealed::{Place, Suite};
 use rendezvous_protocol::mailbox::window::Window;
 use rendezvous_protocol::time::UnixMillis;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::Name;
 use crate::own::Version;
@@ -107,6 +107,7 @@ pub(crate) struct Contact {
     owner: PublicKey,
     relays: Vec<String>,
     /// The newest card that was seen.
+    #[serde(default, deserialize_with = "read_card")]
     card: Option<String>,
     /// Whether a card had a key of suite 1: from then on nothing is sealed to one of suite 0.
     saw_xwing: bool,
@@ -152,6 +153,15 @@ impl Outgoing {
         let slot = slot.as_bytes().first_chunk::<4>().copied().unwrap_or_default();
         format!("{contact}.{:08x}.{sequence}.json", u32::from_be_bytes(slot))
     }
+}
+
+/// Reads a stored card. One that cannot be read is not taken for none: an older one would be taken for the newest then.
+fn read_card<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let card = Option::<String>::deserialize(deserializer)?;
+    if let Some(card) = &card {
+        Verified::<Card>::trusted(card).map_err(serde::de::Error::custom)?;
+    }
+    Ok(card)
 }
 
 impl Contact {
@@ -350,5 +360,23 @@ impl Contact {
 impl fmt::Debug for Contact {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Contact({})", self.mailbox())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rendezvous_protocol::origin::Origin;
+
+    use super::*;
+
+    #[test]
+    fn a_stored_card_that_cannot_be_read_is_not_taken_for_none() {
+        let owner = PrivateKey::from_seed(&[4; 32]).public_key();
+        let relay = Origin::parse("https://relay.example").unwrap();
+        let invite = Invite::new([3; 32], owner, vec![relay]).unwrap();
+        let mut stored = serde_json::to_value(Contact::new(&invite, [5; 32])).unwrap();
+        assert!(serde_json::from_value::<Contact>(stored.clone()).is_ok());
+        stored["card"] = "{".into();
+        assert!(serde_json::from_value::<Contact>(stored).is_err());
     }
 }

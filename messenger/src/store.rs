@@ -112,7 +112,7 @@ pub(crate) fn directory(argument: Option<&Path>, environment: &Environment) -> R
 impl Store {
     /// Opens the store.
     pub(crate) fn open(directory: PathBuf, log: &Log) -> Result<Self, StoreError> {
-        if !directory.join(OWNER_KEY).exists() {
+        if !is_there(&directory.join(OWNER_KEY))? {
             return Err(StoreError::Absent { path: directory });
         }
         Self::lock(directory, log)
@@ -130,7 +130,7 @@ impl Store {
             make_directory(&store.directory.join(name))?;
         }
         let path = store.directory.join(OWNER_KEY);
-        if path.exists() {
+        if is_there(&path)? {
             return Ok((store, false));
         }
         let pem = PrivateKey::from_seed(&random()?).to_pem().map_err(StoreError::Key)?;
@@ -258,6 +258,11 @@ fn check_private(_path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Returns whether there is such a file. Where that cannot be told there may be one.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(|error| StoreError::Unusable { path: path.to_owned(), error })
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let content = |reason: String| StoreError::Content { path: path.to_owned(), reason };
     let bytes = match read_file(path, FILE_MAX_BYTES) {
@@ -355,5 +360,19 @@ mod tests {
         std::fs::write(store.directory().join(MAILBOX), "{").unwrap();
         let error = store.mailbox::<String>().unwrap_err().to_string();
         assert!(error.contains(MAILBOX), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_looked_for_is_not_taken_for_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        drop(opened(&path));
+        let key = path.join(OWNER_KEY);
+        std::fs::remove_file(&key).unwrap();
+        std::os::unix::fs::symlink(&key, &key).unwrap();
+        let error = Store::open(path.clone(), &Log::new(true)).unwrap_err();
+        assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+        let made = Store::open_or_make(path, &Environment::none(), &Log::new(true));
+        assert!(made.unwrap_err().to_string().contains(OWNER_KEY));
     }
 }
