@@ -23,3 +23,8 @@ pub(crate) fn unix_now() -> UnixMillis {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis::saturating(saturating_millis(since_epoch))
 }
+
+/// Waits until that time, by the calendar.
+pub(crate) async fn wait_until(deadline: UnixMillis) {
+    tokio::time::sleep(deadline.since(unix_now())).await;
+}

@@ -16,10 +16,10 @@ use rendezvous_service::problem::internal;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::clock::unix_now;
+use crate::clock::{unix_now, wait_until};
 use crate::event_loop::EventLoop;
 use crate::goop2::rooms::GuestMail;
-use crate::live::{CLOSE_TIMEOUT, Counted, Socket, WRITE_TIMEOUT, body_of, close, socket_of};
+use crate::live::{CLOSE_TIMEOUT, Counted, Received, Socket, WRITE_TIMEOUT, body_of, close, received, socket_of};
 
 /// What waits for a connection that is writing. Each is what all are sent at once, shared with all other connections.
 const WAITING: usize = 16;
@@ -120,7 +120,7 @@ impl GuestTask {
             tokio::select! {
                 message = socket.next() => self.receive(message?)?,
                 pushed = self.pushed.recv() => self.take(pushed),
-                () = due(&self.connection) => self.connection.handle_timeout(unix_now()),
+                () = wait_until(self.connection.next_deadline()) => self.connection.handle_timeout(unix_now()),
                 () = self.event_loop.live.drained() => self.connection.drain(),
             }
         }
@@ -128,13 +128,10 @@ impl GuestTask {
 
     /// Takes what was read. It is absent where there is nothing more to read.
     fn receive(&mut self, message: Result<Message, Error>) -> Option<()> {
-        match message {
-            Ok(Message::Text(text)) => self.connection.receive(unix_now(), text.as_str()),
-            Ok(Message::Binary(_)) => self.connection.refuse(CloseCode::Unsupported),
-            // tungstenite answers pings by itself.
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.connection.receive_control(unix_now()),
-            Err(Error::Capacity(_)) => self.connection.refuse(CloseCode::TooLong),
-            Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return None,
+        match received(message)? {
+            Received::Text(text) => self.connection.receive(unix_now(), text.as_str()),
+            Received::Control => self.connection.receive_control(unix_now()),
+            Received::Refused(code) => self.connection.refuse(code),
         }
         Some(())
     }
@@ -160,15 +157,9 @@ impl GuestTask {
             }
             tokio::select! {
                 pushed = self.pushed.recv() => self.take(pushed),
-                () = due(&self.connection) => self.connection.handle_timeout(unix_now()),
+                () = wait_until(self.connection.next_deadline()) => self.connection.handle_timeout(unix_now()),
                 () = self.event_loop.live.drained() => self.connection.drain(),
             }
         }
     }
-}
-
-/// Waits until a connection's next deadline.
-async fn due(connection: &GuestConnection) {
-    let wait = connection.next_deadline().since(unix_now());
-    tokio::time::sleep(wait).await;
 }

@@ -22,9 +22,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use crate::clock::unix_now;
+use crate::clock::{unix_now, wait_until};
 use crate::event_loop::{EventLoop, Shared};
 use crate::goop2::GuestMail;
 use crate::live::mailbox::{LiveMail, Mailbox};
@@ -34,6 +34,26 @@ pub(crate) const WRITE_TIMEOUT: Duration = LIVE_ACK_TIMEOUT;
 
 /// Time in which a client has to answer a close.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client has sent over a socket.
+pub(crate) enum Received {
+    Text(Utf8Bytes),
+    /// A ping or a pong, which tungstenite answers by itself.
+    Control,
+    /// What no connection takes, and the code with which it ends.
+    Refused(CloseCode),
+}
+
+/// Returns what was read from a socket. It is absent where there is nothing more to read.
+pub(crate) fn received(message: Result<Message, Error>) -> Option<Received> {
+    match message {
+        Ok(Message::Text(text)) => Some(Received::Text(text)),
+        Ok(Message::Binary(_)) => Some(Received::Refused(CloseCode::Unsupported)),
+        Ok(Message::Ping(_) | Message::Pong(_)) => Some(Received::Control),
+        Err(Error::Capacity(_)) => Some(Received::Refused(CloseCode::TooLong)),
+        Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => None,
+    }
+}
 
 /// Reads what a request wants its connection to become (RFC 6455, section 4.2.1).
 pub(crate) fn upgrade_of(headers: &HeaderMap) -> Upgrade {
@@ -202,7 +222,7 @@ impl Live {
             tokio::select! {
                 message = socket.next() => self.receive(message?)?,
                 () = self.mailbox.filled() => self.empty_mailbox()?,
-                () = self.due() => self.connection.handle_timeout(unix_now()),
+                () = wait_until(self.connection.next_deadline()) => self.connection.handle_timeout(unix_now()),
                 () = self.drained() => self.connection.drain(),
             }
         }
@@ -218,18 +238,14 @@ impl Live {
     /// Takes what was read. It is absent where there is nothing more to read.
     fn receive(&mut self, message: Result<Message, Error>) -> Option<()> {
         let now = unix_now();
-        match message {
-            Ok(Message::Text(text)) => {
+        match received(message)? {
+            Received::Text(text) => {
                 let connection = &mut self.connection;
                 let shared = &self.place.event_loop.shared;
                 shared.with_edge(self.edge, |edge| connection.receive(&mut edge.checks(), now, text.as_str()))?;
             }
-            Ok(Message::Binary(_)) => self.connection.refuse(CloseCode::Unsupported),
-            // tungstenite answers both by itself.
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.connection.receive_control(now),
-            Ok(Message::Close(_) | Message::Frame(_)) => return None,
-            Err(Error::Capacity(_)) => self.connection.refuse(CloseCode::TooLong),
-            Err(_) => return None,
+            Received::Control => self.connection.receive_control(now),
+            Received::Refused(code) => self.connection.refuse(code),
         }
         Some(())
     }
@@ -255,7 +271,7 @@ impl Live {
             }
             tokio::select! {
                 () = self.mailbox.filled() => if self.empty_mailbox().is_none() { return },
-                () = self.due() => self.connection.handle_timeout(unix_now()),
+                () = wait_until(self.connection.next_deadline()) => self.connection.handle_timeout(unix_now()),
                 () = self.drained() => self.connection.drain(),
             }
         }
@@ -263,12 +279,6 @@ impl Live {
 
     fn shared(&self) -> &Shared {
         &self.place.event_loop.shared
-    }
-
-    /// Waits until the connection's next deadline.
-    async fn due(&self) {
-        let wait = self.connection.next_deadline().since(unix_now());
-        tokio::time::sleep(wait).await;
     }
 
     async fn drained(&self) {

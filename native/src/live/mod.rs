@@ -5,7 +5,8 @@ mod mailbox;
 mod tasks;
 
 pub(crate) use connection::{
-    CLOSE_TIMEOUT, Counted, Live, NotOpened, Socket, WRITE_TIMEOUT, body_of, close, handshake, socket_of, upgrade_of,
+    CLOSE_TIMEOUT, Counted, Live, NotOpened, Received, Socket, WRITE_TIMEOUT, body_of, close, handshake, received,
+    socket_of, upgrade_of,
 };
 pub(crate) use mailbox::{LiveMail, Mailbox};
 pub(crate) use tasks::LiveTasks;

@@ -10,9 +10,9 @@ use rendezvous_service::mailbox::{ListenerConnection, ListenerOutput, News, Obje
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::clock::unix_now;
+use crate::clock::{unix_now, wait_until};
 use crate::event_loop::EventLoop;
-use crate::live::{CLOSE_TIMEOUT, Counted, Socket, WRITE_TIMEOUT, close, socket_of};
+use crate::live::{CLOSE_TIMEOUT, Counted, Received, Socket, WRITE_TIMEOUT, close, received, socket_of};
 
 /// News that wait for a connection that is writing. One that has more begins anew, and is told how things are.
 const WAITING: usize = 16;
@@ -108,7 +108,7 @@ impl ListenerTask {
             tokio::select! {
                 message = socket.next() => self.receive(message?)?,
                 news = self.news.recv() => self.connection.take(news.unwrap_or(News::Close(CloseCode::Again))),
-                () = due(&self.connection) => self.connection.handle_timeout(unix_now()),
+                () = wait_until(self.connection.next_deadline()) => self.connection.handle_timeout(unix_now()),
                 () = self.event_loop.live.drained() => self.connection.drain(),
             }
         }
@@ -116,20 +116,11 @@ impl ListenerTask {
 
     /// Takes what was read. It is absent where there is nothing more to read.
     fn receive(&mut self, message: Result<Message, Error>) -> Option<()> {
-        match message {
-            Ok(Message::Text(text)) => self.connection.receive(unix_now(), text.as_str()),
-            Ok(Message::Binary(_)) => self.connection.refuse(CloseCode::Unsupported),
-            // tungstenite answers pings by itself.
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.connection.receive_control(unix_now()),
-            Err(Error::Capacity(_)) => self.connection.refuse(CloseCode::TooLong),
-            Ok(Message::Close(_) | Message::Frame(_)) | Err(_) => return None,
+        match received(message)? {
+            Received::Text(text) => self.connection.receive(unix_now(), text.as_str()),
+            Received::Control => self.connection.receive_control(unix_now()),
+            Received::Refused(code) => self.connection.refuse(code),
         }
         Some(())
     }
-}
-
-/// Waits until a connection's next deadline.
-async fn due(connection: &ListenerConnection) {
-    let wait = connection.next_deadline().since(unix_now());
-    tokio::time::sleep(wait).await;
 }
