@@ -124,6 +124,16 @@ impl Model {
         "ok"
     }
 
+    /// This model with those messages gone that are gone `after` and wait no longer.
+    pub(crate) fn released_in_part(mut self, after: &Self, waiting: &[Waiting]) -> Self {
+        let kept: BTreeSet<_> = waiting.iter().map(|(.., content)| content).collect();
+        for (entry, after) in self.entries.iter_mut().zip(&after.entries) {
+            let id = content(entry.of, entry.sequence, entry.variant);
+            entry.waits = entry.waits && (after.waits || kept.contains(&id));
+        }
+        self
+    }
+
     /// Hands over what waits: slots and sequences.
     pub(crate) fn collect(&mut self, now: UnixMillis, collector: u8, limit: usize, max_bytes: u64) -> Vec<(u32, u64)> {
         self.expire(now);

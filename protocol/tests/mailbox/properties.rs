@@ -172,7 +172,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     /// Properties 1, 2, 4, 5 and 6, and of 9 what a script reaches: the machine does what the model does, and after a
-    /// crash between any two writes of a call it is as if the call had been made, or had not.
+    /// crash between any two writes of a call it is as if the call had been made, or had not; of what an
+    /// acknowledgement of a slot that is not listed frees, a part may have gone.
     #[test]
     fn the_mailbox_is_what_the_model_is(
         steps in prop::collection::vec((step(), prop::option::weighted(0.3, 0_usize..4)), 1..60),
@@ -198,6 +199,10 @@ proptest! {
                     model = match step {
                         // The day may have been noted; the lease comes last, so it was not.
                         Step::Collect { .. } => Model { days: noted_days(&relay, &model, &after), ..model },
+                        // Nothing is kept of a slot that is not listed: its messages go one by one.
+                        Step::Acknowledge { of, .. } if !model.contacts.contains_key(of) => {
+                            model.released_in_part(&after, &relay.waiting())
+                        }
                         _ if is_like(&relay, &after) => after,
                         _ => model,
                     };
@@ -417,6 +422,27 @@ proptest! {
         for relay in &relays {
             prop_assert!(relay.disk.messages.is_empty());
         }
+    }
+}
+
+/// An acknowledgement that was cut off after any of its erasures, which need no order and no row that goes before.
+#[test]
+fn an_acknowledgement_of_an_unlisted_slot_goes_on_after_a_crash() {
+    for crash_after in 0..=3 {
+        let mut relay = Relay::opened(&BTreeMap::from([(0, 3)]), CLOSED_TO_STRANGERS);
+        for sequence in 1..=3 {
+            let deposit = deposit(START, 0, sequence, 0, SEALED_BYTES[0], DAY);
+            relay.call(|mailbox| mailbox.deposit(START, &deposit, None, network(1, 1))).unwrap();
+        }
+        let (card, policy) = (card(1, START, CLOSED_TO_STRANGERS), policy(2, START, &BTreeMap::new()));
+        relay.call(|mailbox| mailbox.put(START, card, policy, &origins(), SECRET)).unwrap();
+        let ack = ack(reader(), 0, 3, &BTreeSet::new());
+        let answer = relay.call_and_crash(START, crash_after, |mailbox| mailbox.acknowledge(START, &ack));
+        assert_eq!(answer, (crash_after == 3).then_some(Ok(3)));
+        assert_eq!(relay.waiting().len(), 3 - crash_after);
+        // Whoever heard no answer asks again.
+        assert_eq!(relay.call(|mailbox| mailbox.acknowledge(START, &ack)), Ok(3 - crash_after));
+        assert!(relay.waiting().is_empty());
     }
 }
 
