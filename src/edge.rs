@@ -140,6 +140,8 @@ impl Host {
                 })
             }
             MailboxStep::Listen(open) => Ok(listening::serve(now, &self.env, open)?.into()),
+            // This relay is not one with peers.
+            MailboxStep::Replicate(_) => Ok(respond::with(&internal(clock()))?.into()),
             MailboxStep::Ask(ask) => {
                 let answer = runtime::ask_mailbox(&self.env, &ask.object().to_string(), &ask.call().to_text())?;
                 after(&answer, move |now, answer| match answer {

@@ -16,14 +16,17 @@ const KINDS = Object.fromEntries(
   ].map(([, name, kind]) => [name, kind]),
 );
 
+/** The files in which capabilities name the variables that the program for one machine alone has. */
+const NATIVE_FILES = ["beacon/src/goop2/door.rs", "beacon/src/mailbox/peers.rs"];
+
 /**
- * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers, and
- * issues no credentials for a relay.
+ * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers,
+ * pushes nothing to other relays, and issues no credentials for a relay.
  */
 export const NATIVE_NAMES = [
-  ...[
-    ...readFileSync(join(ROOT, "beacon/src/goop2/door.rs"), "utf8").matchAll(/^const \w+: &str = "(GOOP2_\w+)";/gm),
-  ].map(([, name]) => name),
+  ...NATIVE_FILES.flatMap((file) => [
+    ...readFileSync(join(ROOT, file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|RELAY)_\w+)";/gm),
+  ]).map(([, name]) => name),
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];
 

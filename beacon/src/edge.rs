@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
@@ -39,7 +40,9 @@ use crate::config::{Config, MailDoor, Viewers};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
-use crate::mailbox::{self, Counted, ListenerConnection, MailboxStep, ReadRecords, Routed, VerifyRecords};
+use crate::mailbox::{
+    self, Counted, ListenerConnection, MailboxStep, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
+};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
@@ -144,6 +147,9 @@ struct Caller {
 /// Takes a request that comes by the door for goop2's peers.
 type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a push of a peer.
+type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
@@ -163,6 +169,7 @@ pub struct Edge {
     refusals: Refusals,
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
+    replication: Option<(Arc<Peers>, TakePush)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -195,6 +202,7 @@ impl Edge {
                 penalties: Penalties::new(RATE_LIMIT_NETWORKS),
             },
             goop2: None,
+            replication: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -212,6 +220,12 @@ impl Edge {
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
         Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
+    #[must_use]
+    pub fn with_replication(self, peers: Arc<Peers>) -> Self {
+        Self { replication: Some((peers, Self::take_push)), ..self }
     }
 
     /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
@@ -236,6 +250,11 @@ impl Edge {
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
+        }
+        if let Some((_, take)) = &self.replication
+            && path == mailbox::REPLICATE
+        {
+            return take(self, now, head);
         }
         if let Some(rest) = path.strip_prefix("/v1/")
             && self.config.doors.contains(&MailDoor::V1)
@@ -497,7 +516,27 @@ impl Edge {
             return Step::Answer(problem.answer_about_mailbox(now));
         }
         let audiences = self.audiences(head);
-        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address))
+        let relay_key = self.replication.as_ref().map(|(peers, _)| peers.public_key());
+        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address, relay_key))
+    }
+
+    /// Takes a push of a peer. Who it is shows in the body, which its network has to pay for like any other.
+    fn take_push(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
+        let Some((peers, _)) = &self.replication else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        let peers = Arc::clone(peers);
+        if head.method != "POST" {
+            // Not for pages: there is no answer to a preflight.
+            let problem = Problem::MethodNotAllowed { allow: "POST" };
+            return Step::Answer(problem.answer_about_mailbox(now));
+        }
+        let client = self.client(head);
+        match self.take_request(now, client) {
+            Ok(()) => {
+                let read = ReadPush { peers, network: client.hand_over() };
+                Step::Mailbox(Box::new(MailboxStep::Replicate(read)))
+            }
+            Err(limited) => Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now)),
+        }
     }
 
     /// Checks that another connection to a mailbox may be opened.

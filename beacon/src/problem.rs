@@ -5,6 +5,7 @@ use std::time::Duration;
 use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid};
+use rendezvous_protocol::mailbox::limits::REPLICATE_MAX_BYTES;
 use rendezvous_protocol::mailbox::record::RecordError;
 use rendezvous_protocol::mailbox::refused::Refused as MailboxRefused;
 use rendezvous_protocol::peer_list::Excerpt;
@@ -114,6 +115,14 @@ pub(crate) enum Problem {
         share: usize,
         retry_after: Duration,
     },
+    /// A push of somebody who is not a peer.
+    PeerUnknown,
+    /// A peer has used up its budget.
+    PeerThrottled {
+        retry_after: Duration,
+    },
+    /// A push with too long a body.
+    PushTooLarge,
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -158,6 +167,9 @@ impl Problem {
             Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } | Self::TooManyOfProvider { .. } => {
                 Code::Throttled.as_str()
             }
+            Self::PeerUnknown => Code::UntrustedPublicKey.as_str(),
+            Self::PeerThrottled { .. } => Code::Throttled.as_str(),
+            Self::PushTooLarge => Code::BodyTooLarge.as_str(),
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -188,6 +200,9 @@ impl Problem {
             Self::Address(_) | Self::OtherMailbox { .. } => 400,
             Self::Mailbox(refused) => mailbox_status(refused),
             Self::TooManyOpenings { .. } | Self::TooManyMailboxes { .. } | Self::TooManyOfProvider { .. } => 429,
+            Self::PeerUnknown => 403,
+            Self::PeerThrottled { .. } => 429,
+            Self::PushTooLarge => 413,
             Self::Internal => 500,
         }
     }
@@ -258,6 +273,11 @@ impl Problem {
                     "{share} mailboxes here are of this provider's customers, no more may be: open one at another relay"
                 )
             }
+            Self::PeerUnknown => "the key is not that of a peer of this relay".to_owned(),
+            Self::PeerThrottled { retry_after } => {
+                format!("the peer pushes too often, the next push is taken in {} ms", saturating_millis(*retry_after))
+            }
+            Self::PushTooLarge => format!("the body is longer than {REPLICATE_MAX_BYTES} bytes"),
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }
@@ -266,7 +286,7 @@ impl Problem {
         match self {
             Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
             Self::RateLimited(limited) => Some(limited.retry_after()),
-            Self::LivePenalty { retry_after } => Some(*retry_after),
+            Self::LivePenalty { retry_after } | Self::PeerThrottled { retry_after } => Some(*retry_after),
             Self::LiveFull(_) => Some(LIVE_FULL_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::MailboxFull) => Some(MAILBOX_FULL_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::TooManyDeposits { retry_after })
@@ -382,6 +402,7 @@ const fn record_status(error: &RecordError) -> u16 {
         | RecordError::UnsupportedAlgorithm
         | RecordError::SizeNotABucket { .. }
         | RecordError::ContentMismatch
+        | RecordError::OtherItems
         | RecordError::LifetimeTooLong { .. }
         | RecordError::LifetimeTooShort { .. }
         | RecordError::NotYetValid { .. }

@@ -268,7 +268,7 @@ impl World {
             let Some(ack) = self.own.acknowledgement(slot, &self.owner, address, now).unwrap() else { continue };
             for relay in &mut self.relays {
                 let ack = AckWithDeposit::parse(&ack).unwrap().verify().unwrap();
-                relay.mailbox.acknowledge(now, &ack).unwrap();
+                relay.mailbox.acknowledge(now, ack.ack()).unwrap();
                 for change in relay.mailbox.take_changes() {
                     if let Change::EraseMessage { number } = change {
                         relay.messages.remove(&number);

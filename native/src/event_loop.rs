@@ -22,7 +22,7 @@ use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
 use rendezvous_service::goop2::{Door, RoomCall};
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName};
+use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName, PushCall};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -35,7 +35,7 @@ use crate::connections::Connections;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
-use crate::mailboxes::{Asked, Mailboxes};
+use crate::mailboxes::{Asked, Batch, Mailboxes, Replication};
 use crate::measurements::{LoopFigures, Measurements};
 
 /// What a loop is sent.
@@ -46,6 +46,12 @@ pub(crate) enum Mail {
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
     /// A call of an object of mailboxes that the loop owns.
     AskMailbox { call: ObjectCall, asked: Asked },
+    /// A push of a peer, for an object that the loop owns.
+    Replicate { call: PushCall, asked: Asked },
+    /// What a peer is pushed next of an object that the loop owns is wanted.
+    TakeBatch { object: ObjectName, peer: usize, asked: oneshot::Sender<Result<Batch, ()>> },
+    /// A peer has what these entries are of, or does not want it.
+    Settle { object: ObjectName, peer: usize, entries: Vec<u64> },
     /// A connection that listens at an object of mailboxes that the loop owns.
     Listen { id: ConnectionId, call: ListenCall, news: mpsc::Sender<News> },
     /// One that does so no more.
@@ -66,6 +72,8 @@ pub(crate) enum Mail {
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     door: Option<Door>,
+    /// Absent where there are no peers.
+    pub(crate) replication: Option<Replication>,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -82,6 +90,7 @@ impl Shared {
     pub(crate) fn new(
         config: Arc<Config>,
         door: Option<Door>,
+        replication: Option<Replication>,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -89,9 +98,10 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, door.as_ref(), platform, secret))).collect();
+        let make = || new_edge(&config, door.as_ref(), replication.as_ref(), platform, secret);
+        let edges = (0..edges).map(|_| Mutex::new(make())).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, door, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+        Self { config, door, replication, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.
@@ -115,7 +125,8 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let make = || new_edge(&self.config, self.door.as_ref(), self.platform, self.secret);
+        let (door, replication) = (self.door.as_ref(), self.replication.as_ref());
+        let make = || new_edge(&self.config, door, replication, self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -142,7 +153,12 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, None, None, self.platform.for_operator(), self.secret)
+    }
+
+    /// Sends the loop that owns an object something. One that has ended lets go of it.
+    pub(crate) fn send_to_owner(&self, object: ObjectName, mail: Mail) {
+        self.send(self.owner(&object.to_string()), mail);
     }
 
     fn send(&self, index: usize, mail: Mail) -> bool {
@@ -193,12 +209,21 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
-    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    match door {
-        Some(door) => edge.with_goop2(door.clone()),
-        None => edge,
+fn new_edge(
+    config: &Config,
+    door: Option<&Door>,
+    replication: Option<&Replication>,
+    platform: Platform,
+    secret: Secret,
+) -> Edge {
+    let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
+    if let Some(door) = door {
+        edge = edge.with_goop2(door.clone());
     }
+    if let Some(replication) = replication {
+        edge = edge.with_replication(Arc::clone(&replication.peers));
+    }
+    edge
 }
 
 /// A list that is on its way, and who waits for it.
@@ -240,6 +265,7 @@ impl EventLoop {
             measurements: self.measurements.borrow().clone(),
             counts: communities.counts(),
             live_connections: self.live.open(),
+            pushes: self.mailboxes.borrow().push_counts(),
             live: communities.live().map(|(name, live)| (name.to_owned(), live)).collect(),
         }
     }
@@ -262,6 +288,19 @@ impl EventLoop {
         } else {
             // A loop that has ended lets go of who asks.
             self.shared.send(owner, Mail::AskMailbox { call, asked });
+        }
+        let ended = |_| "the event loop of the mailbox, or the thread that writes, has ended".to_owned();
+        answer.await.map_err(ended).flatten().map_err(ObjectError::Runtime)
+    }
+
+    /// Brings an object of mailboxes a push, here or where it is, and waits until what it says is on disk.
+    pub(crate) async fn replicate(&self, call: PushCall) -> Result<Answer, ObjectError> {
+        let object = call.object();
+        let (asked, answer) = oneshot::channel();
+        if self.shared.owner(&object.to_string()) == self.index {
+            self.mailboxes.borrow_mut().replicate(Moment::now(), call, asked);
+        } else {
+            self.shared.send_to_owner(object, Mail::Replicate { call, asked });
         }
         let ended = |_| "the event loop of the mailbox, or the thread that writes, has ended".to_owned();
         answer.await.map_err(ended).flatten().map_err(ObjectError::Runtime)

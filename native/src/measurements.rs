@@ -12,6 +12,7 @@ use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_service::answer::Outcome;
 
 use crate::communities::Counts;
+use crate::mailboxes::PushFigures;
 
 /// Upper bounds of the buckets for the seconds of a request.
 const BOUNDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
@@ -87,16 +88,19 @@ pub(crate) struct LoopFigures {
     pub(crate) counts: Counts,
     /// Connections of `GET /live`.
     pub(crate) live_connections: usize,
+    /// What waits to be pushed to peers, and what has ended unpushed.
+    pub(crate) pushes: (usize, u64),
     /// The names of the objects in memory, and how many are listed in each.
     pub(crate) live: Vec<(String, usize)>,
 }
 
-/// Writes what all event loops know. `rows` is absent where the database cannot be read.
+/// Writes what all event loops know. `rows` is absent where the database cannot be read, `pushes` where there are no peers.
 pub(crate) fn write(
     all: &[LoopFigures],
     named: &SortedSet<Community>,
     rows: Option<u64>,
     connections: usize,
+    pushes: Option<PushFigures>,
 ) -> String {
     let mut total = Measurements::default();
     let mut counts = Counts::default();
@@ -135,6 +139,16 @@ pub(crate) fn write(
     }
     text.single("rendezvous_connections", "gauge", "Connections that are open.", connections);
     text.single("rendezvous_live_connections", "gauge", "Of these, such of GET /live and of guests.", live_connections);
+    if let Some(PushFigures { taken, rejected, failed }) = pushes {
+        let (waiting, ended) =
+            all.iter().fold((0, 0), |(waiting, ended), figures| (waiting + figures.pushes.0, ended + figures.pushes.1));
+        let name = |end: &str| format!("rendezvous_replication_{end}");
+        text.single(&name("push_ok_total"), "counter", "Records that peers have, or had.", taken);
+        text.single(&name("push_rejected_total"), "counter", "Records that peers refused.", rejected);
+        text.single(&name("push_error_total"), "counter", "Pushes that failed, and are made again.", failed);
+        text.single(&name("waiting"), "gauge", "Records that some peer does not have yet.", waiting);
+        text.single(&name("ended_total"), "counter", "Records that waited too long, and were given up.", ended);
+    }
     text.family("rendezvous_request_seconds", "histogram", "Time from the head of a request to its answer.");
     for (path, histogram) in PATHS.iter().zip(&total.seconds) {
         let name = "rendezvous_request_seconds";
@@ -182,10 +196,13 @@ mod tests {
             measurements: measurements.clone(),
             counts: Counts { evicted: 1, restored: 2 },
             live_connections: 1,
+            pushes: (3, 1),
             live: live.iter().map(|(name, live)| ((*name).to_owned(), *live)).collect(),
         };
+        let pushes = PushFigures { taken: 10, rejected: 11, failed: 12 };
         let named = ["a", "b"].map(|name| Community::new(name).unwrap()).into_iter().collect();
-        let text = write(&[figures(&[("a", 3), ("invented", 4)]), figures(&[("other", 5)])], &named, Some(7), 2);
+        let text =
+            write(&[figures(&[("a", 3), ("invented", 4)]), figures(&[("other", 5)])], &named, Some(7), 2, Some(pushes));
         for line in [
             "rendezvous_live{community=\"a\"} 3",
             "rendezvous_live{community=\"b\"} 0",
@@ -198,6 +215,11 @@ mod tests {
             "rendezvous_rows 7",
             "rendezvous_connections 2",
             "rendezvous_live_connections 2",
+            "rendezvous_replication_push_ok_total 10",
+            "rendezvous_replication_push_rejected_total 11",
+            "rendezvous_replication_push_error_total 12",
+            "rendezvous_replication_waiting 6",
+            "rendezvous_replication_ended_total 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0001\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.00025\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0005\"} 4",
@@ -209,6 +231,8 @@ mod tests {
             assert!(text.lines().any(|written| written == line), "{line} in\n{text}");
         }
         assert!(!text.contains("invented"));
-        assert!(!write(&[], &named, None, 0).contains("rendezvous_rows"), "what cannot be read is not none");
+        let nothing = write(&[], &named, None, 0, None);
+        assert!(!nothing.contains("rendezvous_rows"), "what cannot be read is not none");
+        assert!(!nothing.contains("replication"), "there are no peers");
     }
 }

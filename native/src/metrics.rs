@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::event_loop::{Mail, Shared};
+use crate::mailboxes::Replication;
 use crate::measurements;
 use crate::side_listener;
 use crate::storage::Storage;
@@ -47,5 +48,6 @@ async fn respond(request: &Request<Incoming>, shared: &Shared, storage: &Storage
 async fn all(shared: &Shared, storage: &Storage) -> String {
     let figures = shared.ask_all(Mail::Figures).await;
     let rows = storage.reader().ok().and_then(|reader| reader.count().ok());
-    measurements::write(&figures, &shared.config.named_communities(), rows, shared.admission.open())
+    let pushes = shared.replication.as_ref().map(Replication::figures);
+    measurements::write(&figures, &shared.config.named_communities(), rows, shared.admission.open(), pushes)
 }

@@ -24,7 +24,7 @@ use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
-use rendezvous_service::mailbox::MailboxStep;
+use rendezvous_service::mailbox::{MailboxStep, ReadPush};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
 
@@ -178,6 +178,13 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     let fit = verify.verify_signatures();
                     shared.with_edge(edge, |edge| edge.records_verified(unix_now(), verify, fit))
                 }
+                MailboxStep::Replicate(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    return Answered::Answer(replicate(event_loop, read, body).await);
+                }
                 MailboxStep::Listen(open) => {
                     return Answered::Listener(Box::new(ListenerTask::open(event_loop, edge, open)));
                 }
@@ -210,6 +217,24 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 shared.with_edge(edge, |edge| fetch.resume(edge, unix_now(), || (*list).clone()))
             }
         };
+    }
+}
+
+/// Answers a push of a peer.
+async fn replicate(event_loop: &EventLoop, read: ReadPush, body: Result<Vec<u8>, RequestError>) -> Answer {
+    let taken = read.resume(unix_now(), body).and_then(|verify| {
+        let fits = verify.verify_signature();
+        let Some(replication) = &event_loop.shared.replication else { return Err(internal(unix_now())) };
+        let items = replication.with_limits(|limits| verify.resume(unix_now(), fits, limits))?;
+        // Not in the lock: this is most of the work.
+        items.verify(unix_now())
+    });
+    match taken {
+        Err(answer) => answer,
+        Ok(call) => event_loop.replicate(call).await.unwrap_or_else(|error| {
+            journal::failure("request_failed", &error);
+            internal(unix_now())
+        }),
     }
 }
 

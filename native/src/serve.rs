@@ -20,7 +20,7 @@ use crate::admission::Admitted;
 use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
-use crate::mailboxes::MailStorage;
+use crate::mailboxes::{MailStorage, Replication, start_replication};
 use crate::metrics;
 use crate::operator;
 use crate::settings::Settings;
@@ -113,7 +113,17 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared = Shared::new(config, settings.door.clone(), names, edges, secret, loops.into(), most_connections());
+        let (replication, peers) = settings.peers.clone().map(Replication::new).unzip();
+        let shared = Shared::new(
+            config,
+            settings.door.clone(),
+            replication,
+            names,
+            edges,
+            secret,
+            loops.into(),
+            most_connections(),
+        );
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -131,12 +141,21 @@ impl Beacon {
                 (Ok(_), None) => {}
             }
         }
+        let mut pushes = vec![Vec::new(); threads];
+        if shared.replication.is_some() {
+            for (name, waiting) in mail.pushes()? {
+                // Of one whose name cannot be read the log says so already.
+                if let (Ok(object), Some(of_owner)) = (name.parse(), pushes.get_mut(shared.owner(&name))) {
+                    of_owner.push((object, waiting));
+                }
+            }
+        }
         let (orders, writer) = storage.start_writer()?;
         let (mail_orders, mail_writer) = mail.start_writer()?;
         let (says_ended, ended) = unbounded_channel();
         let mut loops = Vec::new();
-        let stored = stored.into_iter().zip(stored_mailboxes);
-        for (index, (mailbox, (stored, stored_mailboxes))) in mailboxes.into_iter().zip(stored).enumerate() {
+        let stored = stored.into_iter().zip(stored_mailboxes).zip(pushes);
+        for (index, (mailbox, ((stored, stored_mailboxes), pushes))) in mailboxes.into_iter().zip(stored).enumerate() {
             let own = Own {
                 reader: storage.reader()?,
                 orders: orders.clone(),
@@ -144,10 +163,14 @@ impl Beacon {
                 mail_reader: mail.reader()?,
                 mail_orders: mail_orders.clone(),
                 stored_mailboxes,
+                pushes,
                 mailbox,
                 says_ended: says_ended.clone(),
             };
             loops.push(thread::start(Arc::clone(&shared), index, own).map_err(Failure::EventLoop)?);
+        }
+        if let Some(peers) = peers {
+            start_replication(&shared, peers).map_err(Failure::EventLoop)?;
         }
         Ok(Self { shared, loops, writer, mail_writer, ended })
     }

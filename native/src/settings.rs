@@ -7,9 +7,11 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
 use rendezvous_service::goop2::{self, Door};
+use rendezvous_service::mailbox::{self, Peers};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
@@ -69,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// The door for goop2's peers, if one is opened.
     pub(crate) door: Option<Door>,
+    /// The relays that mailboxes are replicated to, if there are any.
+    pub(crate) peers: Option<Arc<Peers>>,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -102,7 +106,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(mailbox::VARIABLES)
 }
 
 impl Settings {
@@ -145,6 +149,7 @@ impl Settings {
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse(text).map_err(in_error)?;
         let door = Door::parse(&config, text).map_err(in_error)?;
+        let peers = Peers::parse(&config, text).map_err(in_error)?.map(Arc::new);
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -184,6 +189,7 @@ impl Settings {
         Ok(Self {
             config,
             door,
+            peers,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

@@ -42,6 +42,8 @@ pub(crate) struct Own {
     pub(crate) mail_orders: std::sync::mpsc::Sender<MailOrder>,
     /// The names of the mailboxes that the loop owns.
     pub(crate) stored_mailboxes: Vec<ObjectName>,
+    /// Those of them of which something is to be pushed, and how much.
+    pub(crate) pushes: Vec<(ObjectName, usize)>,
     pub(crate) mailbox: UnboundedReceiver<Mail>,
     /// Hears of it when the loop ends, however that comes about.
     pub(crate) says_ended: UnboundedSender<()>,
@@ -65,13 +67,18 @@ pub(crate) fn start(shared: Arc<Shared>, index: usize, own: Own) -> std::io::Res
 }
 
 async fn run(shared: Arc<Shared>, index: usize, own: Own) {
-    let Own { reader, orders, stored, mail_reader, mail_orders, stored_mailboxes, mut mailbox, says_ended } = own;
+    let Own { reader, orders, stored, mail_reader, mail_orders, stored_mailboxes, pushes, mut mailbox, says_ended } =
+        own;
     let _says_ended = SaysEnded(says_ended);
     let (done, mut all_done) = unbounded_channel::<Done>();
     let config = Arc::clone(&shared.config);
     let communities = Communities::new(Arc::clone(&config), reader, orders, done, shared.loops(), stored);
     let (committed, mut all_committed) = unbounded_channel::<Committed>();
-    let mailboxes = Mailboxes::new(config, mail_reader, mail_orders, committed, shared.loops(), stored_mailboxes);
+    let peers = shared.replication.as_ref().map(|replication| Arc::clone(&replication.peers));
+    let mut mailboxes = Mailboxes::new(config, mail_reader, mail_orders, committed, shared.loops(), stored_mailboxes);
+    if let Some(peers) = peers {
+        mailboxes.replicate_to(peers, pushes);
+    }
     let this = Rc::new(EventLoop::new(shared, index, communities, mailboxes));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,6 +94,17 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                     let _ = answer.send(called);
                 }
                 Some(Mail::AskMailbox { call, asked }) => this.mailboxes.borrow_mut().call(Moment::now(), call, asked),
+                Some(Mail::Replicate { call, asked }) => {
+                    this.mailboxes.borrow_mut().replicate(Moment::now(), call, asked);
+                }
+                Some(Mail::TakeBatch { object, peer, asked }) => {
+                    let batch = this.mailboxes.borrow_mut().batch(Moment::now(), object, peer);
+                    // The peer's thread waits for it, unless the program ends.
+                    let _ = asked.send(batch);
+                }
+                Some(Mail::Settle { object, peer, entries }) => {
+                    this.mailboxes.borrow_mut().settle(Moment::now(), object, peer, &entries);
+                }
                 Some(Mail::Listen { id, call, news }) => {
                     this.mailboxes.borrow_mut().listen(Moment::now(), id, &call, news);
                 }
@@ -116,6 +134,11 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                     sweep_at = now.instant + SWEEP;
                     this.connections.close_idle(now.instant, this.shared.admission.is_scarce());
                 }
+            }
+        }
+        if let Some(replication) = &this.shared.replication {
+            for (mailbox, peer) in this.mailboxes.borrow_mut().take_fresh() {
+                replication.wake(peer, mailbox);
             }
         }
         let is_empty = || this.connections.is_empty() && this.live.open() == 0;

@@ -41,5 +41,5 @@ write(
     ]),
   ]),
 );
-write("mailbox_record", read("mailbox/records.json").map(({ name, json }) => [name, json]));
+write("mailbox_record", [...read("mailbox/records.json"), ...read("mailbox/relay-records.json")].map(({ name, json }) => [name, json]));
 write("mailbox_body", read("mailbox/bodies.json").map(({ name, body }) => [name, body]));

@@ -3,14 +3,15 @@
 //! A text is lines. The first names the object, the second says what is asked and by what that is judged, and each further
 //! one is a record in its normal form, or the sealed bytes in base64: none of these has a line feed in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use rendezvous_protocol::mailbox::bytes::Address;
-use rendezvous_protocol::mailbox::envelope::Verified;
+use rendezvous_protocol::mailbox::envelope::{Verified, VerifiedAck};
 use rendezvous_protocol::mailbox::proof::Proof;
 use rendezvous_protocol::mailbox::record::{
-    Ack, Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, SlotQuestion,
+    Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, SlotQuestion,
 };
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::origin::Origin;
@@ -90,10 +91,10 @@ pub enum MailboxCall {
         /// The question.
         collect: Box<Verified<Collect>>,
         /// What came before.
-        acks: Vec<Verified<Ack>>,
+        acks: Vec<VerifiedAck>,
     },
     /// To take acknowledgements.
-    Acks(Vec<Verified<Ack>>),
+    Acks(Vec<VerifiedAck>),
     /// To say what became of a slot's messages.
     Slot(Box<Verified<SlotQuestion>>),
     /// To take prekeys.
@@ -164,32 +165,32 @@ impl ObjectCall {
             Self::Mailbox(_, call) => call,
         };
         let mut words = vec![call.verb().to_owned()];
-        let mut lines = Vec::new();
+        let mut lines: Vec<Cow<'_, str>> = Vec::new();
         match call {
             MailboxCall::Put { card, policy, origins } => {
                 words.extend(origins.iter().map(|origin| origin.as_str().to_owned()));
-                lines.extend([card.as_json(), policy.as_json()]);
+                lines.extend([card.as_json(), policy.as_json()].map(Cow::Borrowed));
             }
             MailboxCall::Card => {}
             MailboxCall::Deposit { deposit, sealed, proof, network } => {
                 words.extend([network.to_text(), proof_text(*proof)]);
-                lines.extend([deposit.as_json(), sealed.as_str()]);
+                lines.extend([deposit.as_json(), sealed.as_str()].map(Cow::Borrowed));
             }
             MailboxCall::Collect { collect, acks } => {
-                lines.push(collect.as_json());
-                lines.extend(acks.iter().map(|ack| ack.as_json()));
+                lines.push(collect.as_json().into());
+                lines.extend(acks.iter().map(|ack| ack.to_json().into()));
             }
-            MailboxCall::Acks(acks) => lines.extend(acks.iter().map(|ack| ack.as_json())),
-            MailboxCall::Slot(question) => lines.push(question.as_json()),
-            MailboxCall::Prekeys(prekeys) => lines.push(prekeys.as_json()),
+            MailboxCall::Acks(acks) => lines.extend(acks.iter().map(|ack| ack.to_json().into())),
+            MailboxCall::Slot(question) => lines.push(question.as_json().into()),
+            MailboxCall::Prekeys(prekeys) => lines.push(prekeys.as_json().into()),
             MailboxCall::Claim { claim, proof, network } => {
                 words.extend([network.to_text(), proof_text(*proof)]);
-                lines.push(claim.as_json());
+                lines.push(claim.as_json().into());
             }
-            MailboxCall::Close(close) => lines.push(close.as_json()),
+            MailboxCall::Close(close) => lines.push(close.as_json().into()),
         }
         let head = format!("{name}\n{}", words.join(" "));
-        std::iter::once(&*head).chain(lines).collect::<Vec<_>>().join("\n")
+        std::iter::once(Cow::Owned(head)).chain(lines).collect::<Vec<_>>().join("\n")
     }
 
     /// Reads what [`ObjectCall::to_text`] wrote.
@@ -264,8 +265,8 @@ fn record<T: Record>(line: &str) -> Result<Box<Verified<T>>, CallError> {
     Ok(Box::new(verified))
 }
 
-fn read_acks<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Verified<Ack>>, CallError> {
-    lines.map(|line| Verified::trusted(line).map_err(CallError::Record)).collect()
+fn read_acks<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<VerifiedAck>, CallError> {
+    lines.map(|line| VerifiedAck::trusted(line).map_err(CallError::Record)).collect()
 }
 
 fn read_address(text: &str) -> Result<Address, CallError> {

@@ -4,15 +4,19 @@
 //! a mailbox that does not exist: asking is free. A row of the object's own says which object it is, so that one which is
 //! only woken knows.
 
+use std::sync::Arc;
+
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::mailbox::bytes::Address;
-use rendezvous_protocol::mailbox::envelope::Verified;
+use rendezvous_protocol::mailbox::envelope::{Verified, VerifiedAck};
 use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::mailbox::prekeys::Claimed;
-use rendezvous_protocol::mailbox::record::{Ack, Deposit, Prekey};
+use rendezvous_protocol::mailbox::record::{Deposit, Prekey};
 use rendezvous_protocol::mailbox::refused::Refused;
 use rendezvous_protocol::mailbox::state::{Change, Collected, Deposited, Handed, Mailbox, RefusedSlot, SlotStatus};
+use rendezvous_protocol::network::HandedOver;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 
@@ -23,10 +27,16 @@ use crate::live::ConnectionId;
 use crate::mailbox::call::{MailboxCall, ObjectCall, ObjectName};
 use crate::mailbox::listening::{ListenCall, Listeners, NewsPush};
 use crate::mailbox::openings::Openings;
+use crate::mailbox::outbox::{Authored, BatchItem, Outbox, Outgoing};
+use crate::mailbox::peers::Peers;
+use crate::mailbox::replicate::{PushCall, PushedItem};
 use crate::problem::Problem;
 
 /// The row that says which object it is; of the count of mailboxes, with its secret behind a space.
 const OBJECT: &str = "object";
+
+/// How the names of rows begin that say what is still to be pushed to peers. A number follows.
+pub const PUSH_ROWS: &str = "push ";
 
 /// How long a card may be served from caches.
 const CARD_CACHE: &str = "public, max-age=60";
@@ -139,6 +149,10 @@ pub struct Object {
     is_stored: bool,
     /// The object is woken by then; absent where it is not known to be.
     woken_by: Option<UnixMillis>,
+    /// What is to be pushed, where there are peers.
+    outgoing: Option<Box<dyn Outgoing>>,
+    /// The rows of that, each with its number, until it is known whether there are.
+    pushes: Vec<(u64, String)>,
 }
 
 #[derive(Debug)]
@@ -165,6 +179,12 @@ impl Object {
         let (own, rows): (Vec<_>, Vec<_>) = found.rows.into_iter().partition(|(name, _)| name == OBJECT);
         let own = own.into_iter().next().map(|(_, text)| text);
         let is_stored = own.is_some();
+        let (pushes, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(name, _)| name.starts_with(PUSH_ROWS));
+        let number = |(name, row): (String, String)| {
+            let number = name.strip_prefix(PUSH_ROWS).and_then(|number| number.parse().ok());
+            number.map(|number| (number, row)).ok_or_else(|| unreadable(&name, &"it has no number"))
+        };
+        let pushes = pushes.into_iter().map(number).collect::<Result<Vec<_>, _>>()?;
         let (stored, salt) = match &own {
             None => (None, None),
             Some(text) => {
@@ -174,7 +194,7 @@ impl Object {
                 (Some(name), salt)
             }
         };
-        let has_more = !rows.is_empty() || !found.messages.is_empty();
+        let has_more = !rows.is_empty() || !pushes.is_empty() || !found.messages.is_empty();
         if has_more && !is_stored {
             return Err(unreadable(OBJECT, &"there are other rows, and not this one"));
         }
@@ -203,9 +223,10 @@ impl Object {
                 Kind::Openings(openings.map_err(|(name, reason)| unreadable(&name, &reason))?)
             }
         };
-        let mut object = Self { kind, secret, most_mailboxes: config.mailboxes, is_stored, woken_by: None };
+        let mut object =
+            Self { kind, secret, most_mailboxes: config.mailboxes, is_stored, woken_by: None, outgoing: None, pushes };
         object.woken_by = object.next_alarm();
-        let effects = object.conclude(Vec::new(), push);
+        let effects = object.conclude(now, Vec::new(), push);
         Ok(Some((object, effects)))
     }
 
@@ -231,7 +252,7 @@ impl Object {
         let Kind::Mailbox(_, mailbox, listeners) = &mut self.kind else { return Effects::default() };
         let push = listeners.open(now, mailbox, id, call);
         let writes = writes_of(mailbox, None);
-        self.conclude(writes, push)
+        self.conclude(now, writes, push)
     }
 
     /// Takes that a connection has ended.
@@ -261,19 +282,16 @@ impl Object {
         let secret = self.secret;
         match (&mut self.kind, call) {
             (Kind::Mailbox(own, mailbox, listeners), ObjectCall::Mailbox(address, call)) if *own == address => {
-                let mut news = Changed::default();
+                let mut news = Changed { is_pushed_on: self.outgoing.is_some(), ..Changed::default() };
                 let answer = ask_mailbox(mailbox, now, call, secret, &mut news);
                 let answer =
                     answer.unwrap_or_else(|refused| Problem::Mailbox(refused).answer_about_mailbox(now).into());
-                let writes = writes_of(mailbox, news.body);
-                let mut push = Vec::new();
-                if listeners.len() > 0 {
-                    push.extend(news.lists.then(|| listeners.end_others(now, mailbox)).flatten());
-                    push.extend(news.acknowledged.iter().filter_map(|slot| listeners.tell_slot(mailbox, slot)));
-                    let is_new = writes.iter().any(|write| matches!(write, Write::PutMessage { .. }));
-                    push.extend(is_new.then(|| listeners.tell_readers(now, mailbox)).flatten());
+                let writes = writes_of(mailbox, news.body.take());
+                let push = tell(listeners, mailbox, now, &news, &writes);
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.add(now, mailbox, news.authored);
                 }
-                (answer, self.conclude(writes, push))
+                (answer, self.conclude(now, writes, push))
             }
             (Kind::Openings(openings), ObjectCall::Openings(call)) => {
                 let (outcome, changes) = openings.handle(now, call, self.most_mailboxes);
@@ -289,7 +307,7 @@ impl Object {
                     )
                 };
                 let writes = changes.into_iter().map(write).collect();
-                (answer.into(), self.conclude(writes, Vec::new()))
+                (answer.into(), self.conclude(now, writes, Vec::new()))
             }
             // A host that asks another object than it means to.
             _ => (Problem::Internal.answer_about_mailbox(now).into(), Effects::default()),
@@ -303,16 +321,103 @@ impl Object {
         mailbox.expire(now);
         let writes = writes_of(mailbox, None);
         let push = listeners.end_others(now, mailbox).into_iter().collect();
-        self.conclude(writes, push)
+        self.conclude(now, writes, push)
+    }
+
+    /// Keeps what authors bring until these peers have it. Of a restored object this is called before anything else; what
+    /// is left to be pushed since before is then known too.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`], if any of that cannot be read.
+    pub fn replicate_to(&mut self, now: UnixMillis, peers: Arc<Peers>) -> Result<Effects, ObjectError> {
+        let Kind::Mailbox(..) = self.kind else { return Ok(Effects::default()) };
+        let outbox = Outbox::restore(peers, &std::mem::take(&mut self.pushes));
+        let outbox =
+            outbox.map_err(|number| ObjectError::Unreadable(format!("the row \"{PUSH_ROWS}{number}\": not a push")))?;
+        self.outgoing = Some(Box::new(outbox));
+        Ok(self.conclude(now, Vec::new(), Vec::new()))
+    }
+
+    /// Answers a push of a peer: of each item, what became of it.
+    pub fn replicate(&mut self, now: UnixMillis, call: PushCall) -> (ObjectAnswer, Effects) {
+        let Kind::Mailbox(own, mailbox, listeners) = &mut self.kind else {
+            return (Problem::Internal.answer_about_mailbox(now).into(), Effects::default());
+        };
+        let Some(peer) = call.peer().filter(|_| *own == call.mailbox) else {
+            return (Problem::Internal.answer_about_mailbox(now).into(), Effects::default());
+        };
+        if let Err(refused) = mailbox.check_peer(now, peer) {
+            let writes = writes_of(mailbox, None);
+            let answer = Problem::Mailbox(refused).answer_about_mailbox(now);
+            return (answer.into(), self.conclude(now, writes, Vec::new()));
+        }
+        let (mut writes, mut push) = (Vec::new(), Vec::new());
+        let mut results = Vec::new();
+        let own_origins = call.own().to_vec();
+        for item in call.items {
+            let mut news = Changed::default();
+            let taken = item.and_then(|item| {
+                take_item(mailbox, now, item, &own_origins, call.network, &mut news).map_err(|refused| refused.code())
+            });
+            let of_item = writes_of(mailbox, news.body.take());
+            push.extend(tell(listeners, mailbox, now, &news, &of_item));
+            writes.extend(of_item);
+            results.push(format!("\"{}\"", taken.unwrap_or_else(|code| code)));
+        }
+        let body = format!(r#"{{"ok":true,"results":[{}],"serverTime":{now}}}"#, results.join(","));
+        (Answer::of_json(body).into(), self.conclude(now, writes, push))
+    }
+
+    /// Returns what a peer is pushed next. There is nothing where it is empty.
+    pub fn batch(&self, peer: usize) -> Vec<BatchItem> {
+        match (&self.kind, &self.outgoing) {
+            (Kind::Mailbox(_, mailbox, _), Some(outgoing)) => outgoing.batch(mailbox, peer),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes that a peer has what these entries are of, or does not want it.
+    pub fn settle(&mut self, now: UnixMillis, peer: usize, entries: &[u64]) -> Effects {
+        let Some(outgoing) = &mut self.outgoing else { return Effects::default() };
+        outgoing.settle(peer, entries);
+        self.conclude(now, Vec::new(), Vec::new())
+    }
+
+    /// Returns the peers for which there is something since this was last called.
+    pub fn take_fresh(&mut self) -> Vec<usize> {
+        self.outgoing.as_mut().map(|outgoing| outgoing.take_fresh()).unwrap_or_default()
+    }
+
+    /// Counts what is to be pushed, to one peer or several.
+    pub fn waiting(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.waiting())
+    }
+
+    /// Returns how much of that has ended unpushed since this was last called.
+    pub fn take_ended(&mut self) -> u64 {
+        self.outgoing.as_mut().map_or(0, |outgoing| outgoing.take_ended())
     }
 
     /// Sees to it that storage says whose it is, and that the object is woken.
-    fn conclude(&mut self, mut writes: Vec<Write>, push: Vec<NewsPush>) -> Effects {
+    fn conclude(&mut self, now: UnixMillis, mut writes: Vec<Write>, push: Vec<NewsPush>) -> Effects {
         if let Kind::Mailbox(_, mailbox, _) = &mut self.kind {
             // What a crash has left half done.
             let more = writes_of(mailbox, None);
             writes.extend(more);
+            if let Some(outgoing) = &mut self.outgoing {
+                let write = |(number, row): (u64, Option<String>)| {
+                    let name = format!("{PUSH_ROWS}{number}");
+                    match row {
+                        Some(row) => Write::Put { name, row },
+                        None => Write::Erase { name },
+                    }
+                };
+                writes.extend(outgoing.take_changes(now, mailbox).into_iter().map(write));
+            }
             if mailbox.is_absent() {
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.forget();
+                }
                 let erases = std::mem::take(&mut self.is_stored);
                 self.woken_by = None;
                 let writes = erases.then_some(Write::EraseAll).into_iter().collect();
@@ -344,6 +449,68 @@ struct Changed {
     acknowledged: Vec<PublicKey>,
     /// Whether others may be listed now than before.
     lists: bool,
+    /// Whether peers want to know what authors bring.
+    is_pushed_on: bool,
+    /// What they have brought, if peers do.
+    authored: Vec<Authored>,
+}
+
+impl Changed {
+    fn bring(&mut self, authored: impl FnOnce() -> Authored) {
+        if self.is_pushed_on {
+            self.authored.push(authored());
+        }
+    }
+}
+
+/// Tells connections what they are to know of a change.
+fn tell(
+    listeners: &mut Listeners,
+    mailbox: &Mailbox,
+    now: UnixMillis,
+    news: &Changed,
+    writes: &[Write],
+) -> Vec<NewsPush> {
+    let mut push = Vec::new();
+    if listeners.len() > 0 {
+        push.extend(news.lists.then(|| listeners.end_others(now, mailbox)).flatten());
+        push.extend(news.acknowledged.iter().filter_map(|slot| listeners.tell_slot(mailbox, slot)));
+        let is_new = writes.iter().any(|write| matches!(write, Write::PutMessage { .. }));
+        push.extend(is_new.then(|| listeners.tell_readers(now, mailbox)).flatten());
+    }
+    push
+}
+
+/// Takes an item that a peer has pushed, by the rules by which its author could have brought it.
+fn take_item(
+    mailbox: &mut Mailbox,
+    now: UnixMillis,
+    item: PushedItem,
+    own: &[Origin],
+    network: HandedOver,
+    changed: &mut Changed,
+) -> Result<&'static str, Refused> {
+    let of_change = |is_new: bool| if is_new { "accepted" } else { "duplicate" };
+    match item {
+        PushedItem::Card(card) => {
+            changed.lists = true;
+            mailbox.put_card(now, *card, own).map(of_change)
+        }
+        PushedItem::Policy(policy) => {
+            changed.lists = true;
+            mailbox.put_policy(now, *policy, own).map(of_change)
+        }
+        PushedItem::Ack(ack) => acknowledge_one(mailbox, now, &ack, changed).map(|(_, is_new)| of_change(is_new)),
+        PushedItem::Deposit { deposit, sealed, proof } => Ok(match mailbox.deposit(now, &deposit, proof, network)? {
+            Deposited::Accepted { .. } => {
+                changed.body = Some(message_body(&deposit, &sealed));
+                "accepted"
+            }
+            Deposited::Duplicate { .. } => "duplicate",
+            Deposited::Acknowledged { .. } => "acknowledged",
+            Deposited::Ended => "ended",
+        }),
+    }
 }
 
 /// Returns at which time of the day a mailbox is woken, in milliseconds since midnight UTC.
@@ -375,7 +542,12 @@ fn ask_mailbox(
         MailboxCall::Put { card, policy, origins } => {
             changed.lists = true;
             let revisions = (card.payload().revision, policy.payload().revision);
+            let before = mailbox.change_count();
             let put = mailbox.put(now, *card, *policy, &origins, secret);
+            if put.is_ok() && mailbox.change_count() > before {
+                changed.bring(|| Authored::Card);
+                changed.bring(|| Authored::Policy);
+            }
             put.map(|is_new| put_answer(now, is_new, revisions).into())
         }
         MailboxCall::Card => mailbox.card(now).map(|card| {
@@ -384,8 +556,9 @@ fn ask_mailbox(
         }),
         MailboxCall::Deposit { deposit, sealed, proof, network } => {
             let deposited = mailbox.deposit(now, &deposit, proof, network)?;
-            if matches!(deposited, Deposited::Accepted { .. }) {
+            if let Deposited::Accepted { number, .. } = deposited {
                 changed.body = Some(message_body(&deposit, &sealed));
+                changed.bring(|| Authored::Deposit(number, proof));
             }
             Ok(deposit_answer(now, &deposit, deposited).into())
         }
@@ -448,18 +621,34 @@ fn deposit_answer(now: UnixMillis, deposit: &Verified<Deposit>, deposited: Depos
 fn acknowledge(
     mailbox: &mut Mailbox,
     now: UnixMillis,
-    acks: &[Verified<Ack>],
+    acks: &[VerifiedAck],
     changed: &mut Changed,
 ) -> Result<usize, Refused> {
     let mut all = 0;
     for ack in acks {
-        let released = mailbox.acknowledge(now, ack)?;
-        if released > 0 {
-            changed.acknowledged.push(ack.payload().slot);
+        let (released, is_new) = acknowledge_one(mailbox, now, ack, changed)?;
+        if is_new {
+            changed.bring(|| Authored::Ack(ack.clone()));
         }
         all += released;
     }
     Ok(all)
+}
+
+/// Takes an acknowledgement. Returns how many messages it released, and whether it said anything new.
+fn acknowledge_one(
+    mailbox: &mut Mailbox,
+    now: UnixMillis,
+    ack: &VerifiedAck,
+    changed: &mut Changed,
+) -> Result<(usize, bool), Refused> {
+    mailbox.expire(now);
+    let before = mailbox.change_count();
+    let released = mailbox.acknowledge(now, ack.ack())?;
+    if released > 0 {
+        changed.acknowledged.push(ack.ack().payload().slot);
+    }
+    Ok((released, mailbox.change_count() > before))
 }
 
 fn collect_answer(now: UnixMillis, collected: Collected, released: usize) -> ObjectAnswer {

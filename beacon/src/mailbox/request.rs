@@ -2,11 +2,12 @@
 //!
 //! Nothing here remembers anything. A request comes in when its network's rate limit has let it through.
 
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::mailbox::body::{
     ClaimBody, CollectBody, DepositBody, PutBody, parse_acks, parse_close, parse_prekeys, parse_slot,
 };
 use rendezvous_protocol::mailbox::bytes::Address;
-use rendezvous_protocol::mailbox::envelope::{AckWithDeposit, Signed, Unverified, UnverifiedAck, Verified};
+use rendezvous_protocol::mailbox::envelope::{AckWithDeposit, Signed, Unverified, UnverifiedAck, VerifiedAck};
 use rendezvous_protocol::mailbox::limits::{
     BODY_MAX_BYTES, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME, LEASE,
     MESSAGES_MAX, ONE_TIME_KEYS_HELD, RECORD_MAX_LIFETIME, REQUEST_MAX_BYTES, REQUEST_SKEW, REQUESTS_MAX, ROOM,
@@ -14,7 +15,7 @@ use rendezvous_protocol::mailbox::limits::{
 };
 use rendezvous_protocol::mailbox::proof::Proof;
 use rendezvous_protocol::mailbox::record::{
-    Ack, Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, RecordRules, SlotQuestion,
+    Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, RecordRules, SlotQuestion,
 };
 use rendezvous_protocol::mailbox::refused::Refused;
 use rendezvous_protocol::network::{HandedOver, NetworkHash};
@@ -26,6 +27,7 @@ use crate::answer::Answer;
 use crate::config::{Config, MailDoor};
 use crate::mailbox::call::{MailboxCall, ObjectCall, ObjectName, OpeningsCall};
 use crate::mailbox::listening::OpenListener;
+use crate::mailbox::replicate::ReadPush;
 use crate::problem::Problem;
 
 const GET: &str = "GET, HEAD, OPTIONS";
@@ -119,6 +121,8 @@ pub enum MailboxStep {
     Ask(AskObject),
     /// A WebSocket.
     Listen(OpenListener),
+    /// A push of a peer, where there are peers.
+    Replicate(ReadPush),
 }
 
 impl Counted {
@@ -130,9 +134,10 @@ impl Counted {
         network: HandedOver,
         audiences: Vec<Origin>,
         address_hash: NetworkHash,
+        relay_key: Option<PublicKey>,
     ) -> Result<MailboxStep, Answer> {
         match self {
-            Self::Relay => Err(relay(now, config, &audiences)),
+            Self::Relay => Err(relay(now, config, &audiences, relay_key)),
             Self::Card(address) => Ok(MailboxStep::Ask(AskObject::of(ObjectCall::Mailbox(address, MailboxCall::Card)))),
             Self::Live(mailbox) => Ok(MailboxStep::Listen(OpenListener { mailbox, audiences, address: address_hash })),
             Self::Records(address, what) => {
@@ -290,7 +295,7 @@ impl VerifyRecords {
 
     fn accept(self, fit: bool) -> Result<AskObject, Problem> {
         let Self { address, network, audiences, records } = self;
-        let accept_acks = |acks: Vec<UnverifiedAck>| -> Result<Vec<Verified<Ack>>, RecordError> {
+        let accept_acks = |acks: Vec<UnverifiedAck>| -> Result<Vec<VerifiedAck>, RecordError> {
             acks.into_iter().map(|ack| ack.accept(fit)).collect()
         };
         let (mut first, mut last) = (None, None);
@@ -369,8 +374,9 @@ impl AskObject {
     }
 }
 
-/// Answers `GET /v1/relay`.
-fn relay(now: UnixMillis, config: &Config, audiences: &[Origin]) -> Answer {
+/// Answers `GET /v1/relay`. `key` is that by which the relay pushes, if it has peers.
+fn relay(now: UnixMillis, config: &Config, audiences: &[Origin], key: Option<PublicKey>) -> Answer {
+    let key = key.map(|key| format!(r#""key":"{key}","#)).unwrap_or_default();
     // Nothing in an origin or a door's name needs an escape.
     let quote = |items: Vec<&str>| items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(",");
     let audiences = quote(audiences.iter().map(Origin::as_str).collect());
@@ -384,7 +390,7 @@ fn relay(now: UnixMillis, config: &Config, audiences: &[Origin]) -> Answer {
             r#"{{"ok":true,"audiences":[{}],"doors":[{}],"limits":{{"bodyBytes":{},"sealedBytes":[{}],"messages":{},"#,
             r#""bytesAtFirst":{},"bytes":{},"lifetimeMs":{},"shortestLifetimeMs":{},"recordLifetimeMs":{},"skewMs":{},"#,
             r#""leaseMs":{},"collectMessages":{},"collectBytes":{},"requests":{},"requestBytes":{},"oneTimeKeys":{}}},"#,
-            r#""serverTime":{}}}"#
+            r#"{}"serverTime":{}}}"#
         ),
         audiences,
         doors,
@@ -403,6 +409,7 @@ fn relay(now: UnixMillis, config: &Config, audiences: &[Origin]) -> Answer {
         REQUESTS_MAX,
         REQUEST_MAX_BYTES,
         ONE_TIME_KEYS_HELD,
+        key,
         now,
     ))
 }

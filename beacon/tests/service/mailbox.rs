@@ -33,39 +33,39 @@ use serde_json::{Value, json};
 use crate::host::{START, at, config, header, json, problem};
 
 const ORIGIN: &str = "https://beacon.example";
-const HOUR: u64 = 3_600_000;
-const DAY: u64 = 24 * HOUR;
+pub(crate) const HOUR: u64 = 3_600_000;
+pub(crate) const DAY: u64 = 24 * HOUR;
 
-fn owner() -> PrivateKey {
+pub(crate) fn owner() -> PrivateKey {
     PrivateKey::from_seed(&[1; 32])
 }
 
-fn reader() -> PrivateKey {
+pub(crate) fn reader() -> PrivateKey {
     PrivateKey::from_seed(&[2; 32])
 }
 
-fn slot() -> PrivateKey {
+pub(crate) fn slot() -> PrivateKey {
     PrivateKey::from_seed(&[3; 32])
 }
 
-fn stranger() -> PrivateKey {
+pub(crate) fn stranger() -> PrivateKey {
     PrivateKey::from_seed(&[4; 32])
 }
 
-fn address() -> Address {
+pub(crate) fn address() -> Address {
     Address::of(&owner().public_key())
 }
 
 /// What is stored of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Disk {
-    rows: BTreeMap<String, String>,
-    messages: BTreeMap<u64, (String, String)>,
+pub(crate) struct Disk {
+    pub(crate) rows: BTreeMap<String, String>,
+    pub(crate) messages: BTreeMap<u64, (String, String)>,
     wake_at: Option<UnixMillis>,
 }
 
 impl Disk {
-    fn found(&self) -> Found {
+    pub(crate) fn found(&self) -> Found {
         Found {
             rows: self.rows.clone().into_iter().collect(),
             messages: self.messages.iter().map(|(number, (row, _))| (*number, row.clone())).collect(),
@@ -73,7 +73,7 @@ impl Disk {
         }
     }
 
-    fn carry_out(&mut self, effects: &Effects) {
+    pub(crate) fn carry_out(&mut self, effects: &Effects) {
         for write in effects.writes.clone() {
             match write {
                 Write::Put { name, row } => drop(self.rows.insert(name, row)),
@@ -183,7 +183,7 @@ impl Relay {
                         },
                         Err(error) => self.edge.mailbox_failed(at(self.now), &error),
                     },
-                    MailboxStep::Listen(open) => panic!("not a request that is answered: {open:?}"),
+                    step => panic!("not a step of a request that is answered: {step:?}"),
                 },
                 other => panic!("not a step of a mailbox: {other:?}"),
             };
@@ -230,11 +230,11 @@ impl Relay {
     }
 }
 
-fn sign<T: Record>(payload: T, key: &PrivateKey) -> String {
+pub(crate) fn sign<T: Record>(payload: T, key: &PrivateKey) -> String {
     Signed::sign(payload, key).unwrap().to_json()
 }
 
-fn card(now: u64, revision: u64, change: impl FnOnce(&mut Card)) -> Card {
+pub(crate) fn card(now: u64, revision: u64, change: impl FnOnce(&mut Card)) -> Card {
     let mut card = Card {
         expires_at: at(now + 90 * DAY),
         issued_at: at(now),
@@ -249,7 +249,7 @@ fn card(now: u64, revision: u64, change: impl FnOnce(&mut Card)) -> Card {
     card
 }
 
-fn policy(now: u64, revision: u64, change: impl FnOnce(&mut Policy)) -> Policy {
+pub(crate) fn policy(now: u64, revision: u64, change: impl FnOnce(&mut Policy)) -> Policy {
     let mut policy = Policy {
         contacts: vec![Contact { key: slot().public_key(), limit: 2 }],
         expires_at: at(now + 90 * DAY),
@@ -268,11 +268,17 @@ fn put(revision: u64, of_card: impl FnOnce(&mut Card), of_policy: impl FnOnce(&m
     about("PUT", "", &format!(r#"{{"card":{card},"policy":{policy}}}"#))
 }
 
-fn sealed(content: u8) -> Vec<u8> {
+pub(crate) fn sealed(content: u8) -> Vec<u8> {
     vec![content; 2_048]
 }
 
-fn deposit_of(sealed: &[u8], now: u64, sequence: u64, change: impl FnOnce(&mut Deposit), key: &PrivateKey) -> String {
+pub(crate) fn deposit_of(
+    sealed: &[u8],
+    now: u64,
+    sequence: u64,
+    change: impl FnOnce(&mut Deposit),
+    key: &PrivateKey,
+) -> String {
     let mut deposit = Deposit {
         content_id: ContentId::of(sealed),
         expires_at: at(now + DAY),
@@ -296,7 +302,7 @@ fn leave(now: u64, sequence: u64, content: u8) -> Request {
     leave_of(&sealed, &deposit_of(&sealed, now, sequence, |_| {}, &slot()), "")
 }
 
-fn ack(now: u64, through: u64, change: impl FnOnce(&mut Ack), key: &PrivateKey) -> String {
+pub(crate) fn ack(now: u64, through: u64, change: impl FnOnce(&mut Ack), key: &PrivateKey) -> String {
     let at = UnixMillis::saturating((START + now) / 60_000 * 60_000);
     let mut ack = Ack { at, mailbox: address(), missing: Vec::new(), slot: slot().public_key(), through };
     change(&mut ack);
@@ -540,7 +546,7 @@ fn a_message_is_left_once_and_waits_for_its_reader() {
 }
 
 /// The envelope of the reader's acknowledgement.
-fn sign_ack(through: u64) -> String {
+pub(crate) fn sign_ack(through: u64) -> String {
     let at = UnixMillis::saturating(START / 60_000 * 60_000);
     sign(Ack { at, mailbox: address(), missing: Vec::new(), slot: slot().public_key(), through }, &reader())
 }

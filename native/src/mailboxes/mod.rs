@@ -2,8 +2,12 @@
 
 mod listening;
 mod objects;
+mod pushing;
+mod replication;
 mod storage;
 
 pub(crate) use listening::ListenerTask;
 pub(crate) use objects::{Asked, Mailboxes};
+pub(crate) use pushing::start as start_replication;
+pub(crate) use replication::{Batch, PushFigures, Replication};
 pub(crate) use storage::{Committed, MailOrder, MailReader, MailStorage};

@@ -11,18 +11,21 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::config::Config;
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{
-    Effects, ListenCall, News, NewsPush, Object, ObjectAnswer, ObjectCall, ObjectName, Write,
+    BatchText, Effects, ListenCall, News, NewsPush, Object, ObjectAnswer, ObjectCall, ObjectName, Peers, PushCall,
+    Write,
 };
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::journal;
+use crate::mailboxes::replication::Batch;
 use crate::mailboxes::storage::{Committed, MailOrder, MailReader};
 
 /// Objects in the memory of a process. One with 512 messages and 288 slots takes about 400 kB, most take a few.
@@ -47,6 +50,13 @@ pub(crate) struct Mailboxes {
     slots: HashMap<ObjectName, Slot>,
     in_memory: usize,
     deadlines: BTreeSet<(Instant, Due, ObjectName)>,
+    /// Absent where there are none.
+    peers: Option<Arc<Peers>>,
+    /// What waits to be pushed, of mailboxes of which anything does.
+    pushes: HashMap<ObjectName, usize>,
+    /// What is to be told to the threads of peers.
+    fresh: Vec<(Address, usize)>,
+    ended: u64,
     /// Of the object that was last made.
     life: u64,
 }
@@ -112,6 +122,10 @@ impl Mailboxes {
             slots: HashMap::new(),
             in_memory: 0,
             deadlines: BTreeSet::new(),
+            peers: None,
+            pushes: HashMap::new(),
+            fresh: Vec::new(),
+            ended: 0,
             life: 0,
         };
         let step = FIRST_ALARMS / u32::try_from(stored.len()).unwrap_or(u32::MAX).max(1);
@@ -123,10 +137,71 @@ impl Mailboxes {
         mailboxes
     }
 
+    /// Lets objects keep what authors bring until these peers have it. `waiting` are the objects of which something is left
+    /// to be pushed, and how much.
+    pub(crate) fn replicate_to(&mut self, peers: Arc<Peers>, waiting: Vec<(ObjectName, usize)>) {
+        for (name, _) in &waiting {
+            if let ObjectName::Mailbox(mailbox) = name {
+                self.fresh.extend((0..peers.len()).map(|peer| (*mailbox, peer)));
+            }
+        }
+        self.pushes = waiting.into_iter().collect();
+        self.peers = Some(peers);
+    }
+
+    /// Returns the mailboxes of which something is to be pushed since this was last called, each with a peer.
+    pub(crate) fn take_fresh(&mut self) -> Vec<(Address, usize)> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Counts what waits to be pushed, and what has ended unpushed.
+    pub(crate) fn push_counts(&self) -> (usize, u64) {
+        (self.pushes.values().sum(), self.ended)
+    }
+
     /// Calls an object, which is restored if it is not in memory. `asked` is told when what it says is on disk.
     pub(crate) fn call(&mut self, now: Moment, call: ObjectCall, asked: Asked) {
-        let name = call.object();
-        match self.with_object(now, name, |object| object.handle(now.unix, call)) {
+        self.ask(now, call.object(), asked, |object| object.handle(now.unix, call));
+    }
+
+    /// Brings an object a push of a peer. `asked` is told when what it says is on disk.
+    pub(crate) fn replicate(&mut self, now: Moment, call: PushCall, asked: Asked) {
+        self.ask(now, call.object(), asked, |object| object.replicate(now.unix, call));
+    }
+
+    /// Returns what a peer is pushed next. Why an object cannot say is in the log.
+    pub(crate) fn batch(&mut self, now: Moment, name: ObjectName, peer: usize) -> Result<Batch, ()> {
+        let read = self.with_object(now, name, |object| object.batch(peer)).and_then(|batch| {
+            let text = |what: BatchText| match what {
+                BatchText::Ready(text) => Ok(text),
+                BatchText::Message { number, rest } => {
+                    self.body(name, number).map(|body| ["{", &body, &rest, "}"].concat())
+                }
+            };
+            let (entries, texts): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.entry, item.what)).unzip();
+            Ok((entries, texts.into_iter().map(text).collect::<Result<_, _>>()?))
+        });
+        self.forget_if_unstored(name);
+        read.map_err(|cause| journal::failure("push_failed", &cause))
+    }
+
+    /// Takes that a peer has what these entries are of, or does not want it.
+    pub(crate) fn settle(&mut self, now: Moment, name: ObjectName, peer: usize, entries: &[u64]) {
+        match self.with_object(now, name, |object| object.settle(now.unix, peer, entries)) {
+            Ok(effects) => self.carry_out(now, name, effects, None),
+            // The peer is pushed the same again.
+            Err(cause) => journal::failure("push_failed", &cause),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        now: Moment,
+        name: ObjectName,
+        asked: Asked,
+        work: impl FnOnce(&mut Object) -> (ObjectAnswer, Effects),
+    ) {
+        match self.with_object(now, name, work) {
             Ok((answer, effects)) => {
                 let answer = self.join(name, answer);
                 if let Some(present) = self.present(name) {
@@ -226,7 +301,11 @@ impl Mailboxes {
         let restored =
             catch_unwind(AssertUnwindSafe(|| Object::restore(now.unix, &self.config, Some(name), found, secret)));
         let restored = restored.map_err(|_| "the object of a mailbox could not be restored".to_owned())?;
-        let Some((object, effects)) = restored.map_err(|error| error.to_string())? else { return Ok(()) };
+        let Some((mut object, effects)) = restored.map_err(|error| error.to_string())? else { return Ok(()) };
+        let more = match &self.peers {
+            Some(peers) => object.replicate_to(now.unix, Arc::clone(peers)).map_err(|error| error.to_string())?,
+            None => Effects::default(),
+        };
         self.life += 1;
         let look_at = now.instant + IDLE;
         let present = Present {
@@ -241,19 +320,52 @@ impl Mailboxes {
         self.slots.entry(name).or_default().present = Some(present);
         self.in_memory += 1;
         self.deadlines.insert((look_at, Due::Idle, name));
-        if effects != Effects::default() {
-            self.carry_out(now, name, effects, None);
+        for effects in [effects, more] {
+            if effects != Effects::default() {
+                self.carry_out(now, name, effects, None);
+            }
         }
         Ok(())
     }
 
     /// Puts the messages that are handed over into an answer.
     fn join(&self, name: ObjectName, answer: ObjectAnswer) -> Result<Answer, String> {
+        answer.join(|number| self.body(name, number))
+    }
+
+    /// Returns the body of a message, which may be under way.
+    fn body(&self, name: ObjectName, number: u64) -> Result<String, String> {
         let present = self.slots.get(&name).and_then(|slot| slot.present.as_ref());
-        answer.join(|number| match present.and_then(|present| present.body_under_way(number)) {
+        match present.and_then(|present| present.body_under_way(number)) {
             Some(body) => Ok(body.to_owned()),
             None => self.reader.body(name, number),
-        })
+        }
+    }
+
+    /// Lets go of an object that was only asked, and of which there is nothing.
+    fn forget_if_unstored(&mut self, name: ObjectName) {
+        let is_nothing =
+            self.present(name).is_some_and(|present| present.under_way.is_empty() && !present.object.is_stored());
+        if is_nothing {
+            self.drop_object(name);
+        }
+    }
+
+    /// Takes note of what an object has to push.
+    fn note_pushes(&mut self, name: ObjectName) {
+        if self.peers.is_none() {
+            return;
+        }
+        let Some(Present { object, .. }) = self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut()) else {
+            return;
+        };
+        let ObjectName::Mailbox(mailbox) = name else { return };
+        self.fresh.extend(object.take_fresh().into_iter().map(|peer| (mailbox, peer)));
+        self.ended += object.take_ended();
+        match object.waiting() {
+            0 => drop(self.pushes.remove(&name)),
+            waiting => drop(self.pushes.insert(name, waiting)),
+        }
     }
 
     /// Orders what is to be written, and sees to it that an answer goes out when that, and all before it, is on disk.
@@ -266,6 +378,7 @@ impl Mailboxes {
     ) {
         let Effects { writes, wake_at, push } = effects;
         self.push(name, push);
+        self.note_pushes(name);
         if let Some(at) = wake_at {
             self.set_alarm(name, now.instant + at.since(now.unix));
         }
@@ -383,7 +496,7 @@ mod tests {
 
     use rendezvous_protocol::base64;
     use rendezvous_protocol::key::PrivateKey;
-    use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
+    use rendezvous_protocol::mailbox::bytes::{Bytes, ContentId};
     use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
     use rendezvous_protocol::mailbox::record::{
         Card, Collect, Contact, Deposit, Live, Policy, Record, Requests, SealingKey,

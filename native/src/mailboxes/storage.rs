@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rendezvous_service::answer::Answer;
-use rendezvous_service::mailbox::{Found, ObjectName, Write};
+use rendezvous_service::mailbox::{Found, ObjectName, PUSH_ROWS, Write};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -41,6 +41,8 @@ const SCHEMA: Schema = Schema {
 };
 
 const NAMES: &str = "SELECT DISTINCT object FROM item";
+/// The names of the rows begin with [`PUSH_ROWS`].
+const PUSHES: &str = "SELECT object, count(*) FROM item WHERE substr(name, 1, length(?1)) = ?1 GROUP BY object";
 const READ_ROWS: &str = "SELECT name, row FROM item WHERE object = ?1";
 const READ_MESSAGES: &str = "SELECT number, row FROM message WHERE object = ?1";
 const READ_BODY: &str = "SELECT body FROM message WHERE object = ?1 AND number = ?2";
@@ -72,6 +74,16 @@ impl MailStorage {
             .prepare(NAMES)
             .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>, _>>());
         self.0.checked(names)
+    }
+
+    /// Returns the names of all objects of which something is to be pushed to peers, and how much.
+    pub(crate) fn pushes(&self) -> Result<Vec<(String, usize)>, StorageError> {
+        let connection = self.0.connect()?;
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs() as usize));
+        let pushes = connection
+            .prepare(PUSHES)
+            .and_then(|mut statement| statement.query_map([PUSH_ROWS], read)?.collect::<Result<Vec<_>, _>>());
+        self.0.checked(pushes)
     }
 
     /// Opens a connection that reads.

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use rendezvous_protocol::canonical::canonical;
 use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
 use rendezvous_protocol::mailbox::record::{
-    Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, SlotQuestion,
+    Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, Replicate, SlotQuestion,
 };
 use rendezvous_protocol_fuzz::key;
 use serde_json::Value;
@@ -48,6 +48,7 @@ fuzz_target!(|data: &[u8]| {
         parse::<Claim>(sent),
         parse::<SlotQuestion>(sent),
         parse::<Live>(sent),
+        parse::<Replicate>(sent),
     ];
     let mut messages: Vec<_> = messages.into_iter().flatten().collect();
     let count = messages.len();

@@ -262,7 +262,7 @@ impl AckWithDeposit {
     ///
     /// # Errors
     /// [`RecordError::SignatureInvalid`].
-    pub fn verify(self) -> Result<Verified<Ack>, RecordError> {
+    pub fn verify(self) -> Result<VerifiedAck, RecordError> {
         let unverified = self.check()?;
         let signatures_fit = unverified.ack.verify_signature() && unverified.of.verify_signature();
         unverified.accept(signatures_fit)
@@ -283,7 +283,37 @@ impl UnverifiedAck {
     ///
     /// # Errors
     /// [`RecordError::SignatureInvalid`], if not.
-    pub fn accept(self, signatures_fit: bool) -> Result<Verified<Ack>, RecordError> {
-        self.ack.accept(signatures_fit)
+    pub fn accept(self, signatures_fit: bool) -> Result<VerifiedAck, RecordError> {
+        Ok(VerifiedAck { ack: self.ack.accept(signatures_fit)?, of: self.of.accept(signatures_fit)? })
+    }
+}
+
+/// Holds an acknowledgement that was good when it was checked, and what it travels on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedAck {
+    ack: Verified<Ack>,
+    of: Verified<Deposit>,
+}
+
+impl VerifiedAck {
+    /// Takes back what this program verified earlier, as [`VerifiedAck::to_json`] wrote it. Never for input from anywhere
+    /// else: the signatures are not checked.
+    ///
+    /// # Errors
+    /// Those of [`AckWithDeposit::parse`].
+    pub fn trusted(json: &str) -> Result<Self, RecordError> {
+        let AckWithDeposit { ack, of } = AckWithDeposit::parse(json)?;
+        let (ack_json, of_json) = (ack.to_json(), of.to_json());
+        Ok(Self { ack: Verified { signed: ack, json: ack_json }, of: Verified { signed: of, json: of_json } })
+    }
+
+    /// Returns the acknowledgement.
+    pub const fn ack(&self) -> &Verified<Ack> {
+        &self.ack
+    }
+
+    /// Writes how it travels: `{"ack":{…},"of":{…}}`, on one line.
+    pub fn to_json(&self) -> String {
+        format!(r#"{{"ack":{},"of":{}}}"#, self.ack.as_json(), self.of.as_json())
     }
 }

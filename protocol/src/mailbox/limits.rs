@@ -77,6 +77,12 @@ pub const CLAIMS_MAX: usize = ONE_TIME_KEYS_HELD;
 /// Bytes of a prekey's identifier.
 pub const PREKEY_ID_MAX_BYTES: usize = 32;
 
+/// Records in one push of a peer.
+pub const REPLICATE_MAX_ITEMS: usize = 64;
+
+/// Bytes of the body of one push: of messages of the largest size it takes five.
+pub const REPLICATE_MAX_BYTES: usize = 1024 * 1024;
+
 /// Messages that wait in a mailbox.
 pub const MESSAGES_MAX: usize = 512;
 

@@ -5,8 +5,8 @@
 //! signed (`record.rs`, `envelope.rs`), and the cap of a sender is one that each relay checks alone (`window.rs`).
 //!
 //! In scope: the records and the requests that carry them, proof of work, [`state::Mailbox`], the state machine of one
-//! mailbox at one relay, the frame of sealed bytes and what is in it, and invites. Out of scope: HTTP, the cryptography of the
-//! seal, other systems' clients, how relays push to one another.
+//! mailbox at one relay, the frame of sealed bytes and what is in it, invites, and what a relay pushes to another. Out of
+//! scope: HTTP, the cryptography of the seal, other systems' clients, when relays push.
 
 pub mod body;
 pub mod bytes;
@@ -18,6 +18,7 @@ pub mod prekeys;
 pub mod proof;
 pub mod record;
 pub mod refused;
+pub mod replica;
 mod row;
 pub mod sealed;
 pub mod state;

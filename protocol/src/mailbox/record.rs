@@ -3,7 +3,7 @@
 //! Two kinds. A **portable** record is good at every relay, and a replay of it changes nothing there: [`Card`], [`Policy`],
 //! [`Deposit`], [`Ack`], [`Prekeys`], [`Close`]. The one exception is a stranger's [`Deposit`], which comes in again once its
 //! message has gone: whoever reads it tells by its content id. A **bound** record is good at one relay and for a moment:
-//! [`Collect`], [`Claim`], [`SlotQuestion`], [`Live`].
+//! [`Collect`], [`Claim`], [`SlotQuestion`], [`Live`], and [`Replicate`], which relays sign and nobody else.
 //!
 //! An owner key must never sign presence tickets, whose bytes begin with `{`; every record's begin with its purpose, so that
 //! none is another.
@@ -98,6 +98,9 @@ pub enum RecordError {
     /// Signed by a key that the mailbox is not named after.
     #[error("the key is not the owner's: it does not hash to the address of the mailbox")]
     NotTheOwner,
+    /// A push with other items than those that were signed.
+    #[error("items is not the SHA-256 of the items that are there")]
+    OtherItems,
     /// An acknowledgement with another deposit than the one that it reaches up to.
     #[error("of must be the deposit of the same mailbox and slot whose sequence is through")]
     OtherDeposit,
@@ -115,7 +118,7 @@ impl RecordError {
             Self::UnsupportedVersion { .. } => Code::UnsupportedVersion.as_str(),
             Self::UnsupportedAlgorithm => Code::UnsupportedAlgorithm.as_str(),
             Self::SizeNotABucket { .. } => Code::SizeNotABucket.as_str(),
-            Self::ContentMismatch => Code::ContentMismatch.as_str(),
+            Self::ContentMismatch | Self::OtherItems => Code::ContentMismatch.as_str(),
             Self::Misdirected { .. } => Code::MisdirectedRequest.as_str(),
             Self::LifetimeTooLong { .. } => Code::LifetimeTooLong.as_str(),
             Self::LifetimeTooShort { .. } => Code::LifetimeTooShort.as_str(),
@@ -879,3 +882,42 @@ bound_record!(
     /// Opens a connection on which news is told; signed by the owner, a reader or a slot key.
     Live, "live"
 );
+
+/// Says of a push which relay makes it, to which, and what is in it; signed by the key of the relay that pushes. What is
+/// pushed proves itself: this only says whose budget it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replicate {
+    /// The origin of the relay that is pushed to.
+    pub audience: String,
+    /// When it was signed.
+    pub issued_at: UnixMillis,
+    /// The SHA-256 of the text of the array of items, as it is in the body.
+    pub items: Bytes<32>,
+    /// The mailbox that all items are about.
+    pub mailbox: Address,
+    /// Chosen at random.
+    pub nonce: Bytes<16>,
+}
+
+impl Record for Replicate {
+    const PURPOSE: &'static str = "replicate";
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
+        let items = read_bytes(fields, "items")?;
+        let Bound { audience, issued_at, mailbox, nonce } = Bound::read(fields)?;
+        Ok(Self { audience, issued_at, items, mailbox, nonce })
+    }
+
+    fn mailbox(&self) -> Address {
+        self.mailbox
+    }
+
+    fn check_shape(&self) -> Result<(), RecordError> {
+        require(is_origin(&self.audience), "audience must be an origin as browsers write it")
+    }
+
+    fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
+        check_bound(&self.audience, self.issued_at, rules)
+    }
+}

@@ -592,6 +592,38 @@ impl Mailbox {
         matches!(self.state, State::Absent)
     }
 
+    /// Counts what is to be written since [`Mailbox::take_changes`] was last called.
+    pub const fn change_count(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Returns the card and the policy that stand, if the mailbox is open.
+    pub fn records(&self) -> Option<(&Verified<Card>, &Verified<Policy>)> {
+        let State::Open(open) = &self.state else { return None };
+        Some((&open.card, &open.policy))
+    }
+
+    /// Returns the length of the sealed bytes of a message that waits.
+    pub fn size_of(&self, number: u64) -> Option<u32> {
+        let State::Open(open) = &self.state else { return None };
+        open.messages.get(&number).map(|message| message.size)
+    }
+
+    /// Checks that the mailbox is open, and that its owner wants it at a relay with this origin too.
+    ///
+    /// # Errors
+    /// [`Refused::MailboxUnknown`] and [`Refused::MailboxClosed`]: a relay that the card does not name learns of a mailbox
+    /// no more than that.
+    pub fn check_peer(&mut self, now: UnixMillis, peer: &Origin) -> Result<(), Refused> {
+        self.expire(now);
+        let (open, _) = self.open(now)?;
+        if open.card_counts(now) && open.card.payload().names(std::slice::from_ref(peer)) {
+            Ok(())
+        } else {
+            Err(Refused::MailboxUnknown)
+        }
+    }
+
     /// Counts what waits.
     pub fn pending(&self) -> Pending {
         let State::Open(open) = &self.state else { return Pending::default() };
@@ -747,6 +779,37 @@ impl Mailbox {
             }
         }
         Ok(false)
+    }
+
+    /// Takes a newer card of a mailbox that is open, whose policy stands. Returns whether it is another one. `origins` are
+    /// the relay's own.
+    ///
+    /// # Errors
+    /// See [`Refused`]; then nothing has changed but what had ended.
+    pub fn put_card(&mut self, now: UnixMillis, card: Verified<Card>, origins: &[Origin]) -> Result<bool, Refused> {
+        self.expire(now);
+        let (open, _) = self.open(now)?;
+        let (policy, secret) = (open.policy.clone(), open.secret);
+        let is_another = card.as_json() != open.card.as_json();
+        self.put(now, card, policy, origins, secret).map(|_| is_another)
+    }
+
+    /// Takes a newer policy of a mailbox that is open, whose card stands. Returns whether it is another one. `origins` are
+    /// the relay's own.
+    ///
+    /// # Errors
+    /// See [`Refused`]; then nothing has changed but what had ended.
+    pub fn put_policy(
+        &mut self,
+        now: UnixMillis,
+        policy: Verified<Policy>,
+        origins: &[Origin],
+    ) -> Result<bool, Refused> {
+        self.expire(now);
+        let (open, _) = self.open(now)?;
+        let (card, secret) = (open.card.clone(), open.secret);
+        let is_another = policy.as_json() != open.policy.as_json();
+        self.put(now, card, policy, origins, secret).map(|_| is_another)
     }
 
     /// Returns the card, in its normal form.

@@ -14,7 +14,7 @@ use rendezvous_protocol::mailbox::limits::{ACKS_MAX, BODY_MAX_BYTES};
 use rendezvous_protocol::mailbox::proof::Proof;
 use rendezvous_protocol::mailbox::record::{
     Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekey, PrekeyKind, Prekeys, Record, RecordError,
-    RecordRules, SlotQuestion,
+    RecordRules, Replicate, SlotQuestion,
 };
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::ticket::{Purpose, Ticket};
@@ -23,12 +23,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const RECORDS: &str = include_str!("../../../tests/vectors/mailbox/records.json");
+const RELAY_RECORDS: &str = include_str!("../../../tests/vectors/mailbox/relay-records.json");
 const BODIES: &str = include_str!("../../../tests/vectors/mailbox/bodies.json");
 const PROOFS: &str = include_str!("../../../tests/vectors/mailbox/proofs.json");
 const PREKEYS: &str = include_str!("../../../tests/vectors/mailbox/prekeys.json");
 
 // Counted, so that a file that lost its cases cannot pass.
 const RECORD_CASES: usize = 529;
+const RELAY_RECORD_CASES: usize = 47;
 const BODY_CASES: usize = 39;
 const PROOF_CASES: usize = 11;
 const PREKEY_CASES: usize = 3;
@@ -145,13 +147,19 @@ fn kinds() -> BTreeMap<&'static str, Judge> {
         kind::<Claim>(),
         kind::<SlotQuestion>(),
         kind::<Live>(),
+        kind::<Replicate>(),
     ])
+}
+
+/// Those that clients read, and those of relays alone.
+fn record_cases() -> Vec<RecordCase> {
+    [RECORDS, RELAY_RECORDS].iter().flat_map(|file| serde_json::from_str::<Vec<_>>(file).unwrap()).collect()
 }
 
 #[test]
 fn every_record_has_the_expected_outcome() {
-    let cases: Vec<RecordCase> = serde_json::from_str(RECORDS).unwrap();
-    assert_eq!(cases.len(), RECORD_CASES);
+    let cases = record_cases();
+    assert_eq!(cases.len(), RECORD_CASES + RELAY_RECORD_CASES);
     let kinds = kinds();
     check(
         &cases,
@@ -165,7 +173,7 @@ fn every_record_has_the_expected_outcome() {
 
 #[test]
 fn a_record_of_one_kind_is_good_as_no_other_and_as_no_ticket() {
-    let cases: Vec<RecordCase> = serde_json::from_str(RECORDS).unwrap();
+    let cases = record_cases();
     let good: Vec<_> = cases.iter().filter(|case| case.name == format!("{}_good", case.record)).collect();
     let kinds = kinds();
     assert_eq!(good.len(), kinds.len());

@@ -88,9 +88,15 @@ const RECORDS = {
   slot: [slot, () => ({ ...bound })],
   live: [slot, () => ({ ...bound })],
 };
-const BOUND = ["collect", "claim", "slot", "live"];
+const BOUND = ["collect", "claim", "slot", "live", "replicate"];
 
-function makeRecords() {
+/** What relays sign. No client reads it. */
+const RELAY_RECORDS = {
+  replicate: [stranger, () => ({ ...bound, items: sha256('[{"card":{}}]').toString("base64") })],
+};
+
+/** The cases that every kind of these records has, and what makes more. */
+function makeCommon(records) {
   const cases = [];
   const text = (record) => (typeof record === "string" ? record : JSON.stringify(record));
   const push = (record, name, expect, json, now = NOW) =>
@@ -103,7 +109,7 @@ function makeRecords() {
       json: text(json),
     });
 
-  for (const [record, [signer, make]] of Object.entries(RECORDS)) {
+  for (const [record, [signer, make]] of Object.entries(records)) {
     const good = (overrides = {}, options) => seal(record, signer, { ...make(), ...overrides }, options);
     const json = JSON.stringify(good());
     push(record, "good", "ok", good());
@@ -165,6 +171,18 @@ function makeRecords() {
     }
   }
 
+  return { cases, push };
+}
+
+function makeRelayRecords() {
+  const { cases, push } = makeCommon(RELAY_RECORDS);
+  const [signer, make] = RELAY_RECORDS.replicate;
+  push("replicate", "items_of_31_bytes", "MALFORMED", seal("replicate", signer, { ...make(), items: bytes(31, 1) }));
+  return cases;
+}
+
+function makeRecords() {
+  const { cases, push } = makeCommon(RECORDS);
   const of = (record) => {
     const [signer, make] = RECORDS[record];
     return {
@@ -361,6 +379,7 @@ const world = { now: NOW, owner, addressOf, key, canonical };
 export const files = () =>
   Object.entries({
     "mailbox/records.json": makeRecords(),
+    "mailbox/relay-records.json": makeRelayRecords(),
     "mailbox/bodies.json": makeBodies(),
     "mailbox/proofs.json": makeProofs(),
     "mailbox/prekeys.json": makePrekeys(),
