@@ -628,7 +628,7 @@ fn acknowledge(
     for ack in acks {
         let (released, is_new) = acknowledge_one(mailbox, now, ack, changed)?;
         if is_new {
-            changed.bring(|| Authored::Ack(ack.clone()));
+            changed.bring(|| Authored::Ack(Box::new(ack.clone())));
         }
         all += released;
     }

@@ -39,7 +39,7 @@ pub(crate) enum Authored {
     /// A newer policy, or the first.
     Policy,
     /// An acknowledgement that says something new.
-    Ack(VerifiedAck),
+    Ack(Box<VerifiedAck>),
     /// A message, which has this number.
     Deposit(u64, Option<Proof>),
 }
@@ -410,7 +410,7 @@ mod tests {
         let (mailbox, mut outbox) = (mailbox(), Outbox::restore(peers(), &[]).unwrap());
         outbox.add(START, &mailbox, vec![Authored::Card, Authored::Policy]);
         for slot in 0..520 {
-            outbox.add(START, &mailbox, vec![Authored::Ack(ack(slot, 1, &[]))]);
+            outbox.add(START, &mailbox, vec![Authored::Ack(Box::new(ack(slot, 1, &[])))]);
         }
         assert_eq!((outbox.waiting(), outbox.take_ended(), outbox.take_ended()), (ACKS_MAX + 2, 8, 0));
         assert_eq!(outbox.take_fresh(), [0]);
@@ -431,10 +431,10 @@ mod tests {
             (5, &[], 1),
             (6, &[5], 2),
         ] {
-            outbox.add(START, &mailbox, vec![Authored::Ack(ack(1, through, missing))]);
+            outbox.add(START, &mailbox, vec![Authored::Ack(Box::new(ack(1, through, missing)))]);
             assert_eq!(outbox.waiting(), waiting, "{through} {missing:?}");
         }
-        outbox.add(START, &mailbox, vec![Authored::Ack(ack(2, 9, &[]))]);
+        outbox.add(START, &mailbox, vec![Authored::Ack(Box::new(ack(2, 9, &[])))]);
         assert_eq!(outbox.waiting(), 3, "another slot's");
     }
 
