@@ -18,13 +18,13 @@ export const native = {
   /** @param {import("../bench.mjs").Context} context */
   async run({ quick, say }) {
     say("the roster, natively");
-    const package_ = ["--package", "rendezvous-bench", "--bench", "roster", "--locked"];
+    const bench = ["--bench", "roster", "--locked"];
     if (quick) {
       // Each benchmark once, with its assertions.
-      await execute("cargo", ["test", ...package_], { environment: TOOL_ENVIRONMENT });
+      await execute("cargo", ["test", "--workspace", ...bench], { environment: TOOL_ENVIRONMENT });
       return [];
     }
-    await execute("cargo", ["bench", ...package_, "--", "--warm-up-time", "1", "--measurement-time", "3", "--noplot"], {
+    await execute("cargo", ["bench", "--package", "rendezvous-bench", ...bench, "--", "--warm-up-time", "1", "--measurement-time", "3", "--noplot"], {
       environment: TOOL_ENVIRONMENT,
     });
     return [
