@@ -68,12 +68,16 @@ pub(crate) enum Mail {
     End,
 }
 
+/// The doors that this host has and the Worker has not. One that is not opened is absent.
+pub(crate) struct Doors {
+    pub(crate) guests: Option<Door>,
+    pub(crate) replication: Option<Replication>,
+}
+
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    door: Option<Door>,
-    /// Absent where there are no peers.
-    pub(crate) replication: Option<Replication>,
+    doors: Doors,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -89,8 +93,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        door: Option<Door>,
-        replication: Option<Replication>,
+        doors: Doors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -98,10 +101,15 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let make = || new_edge(&config, door.as_ref(), replication.as_ref(), platform, secret);
+        let make = || new_edge(&config, Some(&doors), platform, secret);
         let edges = (0..edges).map(|_| Mutex::new(make())).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, door, replication, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+        Self { config, doors, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+    }
+
+    /// Returns what there is of replication, if there are peers.
+    pub(crate) const fn replication(&self) -> Option<&Replication> {
+        self.doors.replication.as_ref()
     }
 
     /// Returns how many loops there are.
@@ -125,8 +133,7 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let (door, replication) = (self.door.as_ref(), self.replication.as_ref());
-        let make = || new_edge(&self.config, door, replication, self.platform, self.secret);
+        let make = || new_edge(&self.config, Some(&self.doors), self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -153,7 +160,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, None, None, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
     }
 
     /// Sends the loop that owns an object something. One that has ended lets go of it.
@@ -209,18 +216,13 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(
-    config: &Config,
-    door: Option<&Door>,
-    replication: Option<&Replication>,
-    platform: Platform,
-    secret: Secret,
-) -> Edge {
+fn new_edge(config: &Config, doors: Option<&Doors>, platform: Platform, secret: Secret) -> Edge {
     let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    if let Some(door) = door {
+    let Some(doors) = doors else { return edge };
+    if let Some(door) = &doors.guests {
         edge = edge.with_goop2(door.clone());
     }
-    if let Some(replication) = replication {
+    if let Some(replication) = &doors.replication {
         edge = edge.with_replication(Arc::clone(&replication.peers));
     }
     edge

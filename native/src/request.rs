@@ -224,7 +224,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
 async fn replicate(event_loop: &EventLoop, read: ReadPush, body: Result<Vec<u8>, RequestError>) -> Answer {
     let taken = read.resume(unix_now(), body).and_then(|verify| {
         let fits = verify.verify_signature();
-        let Some(replication) = &event_loop.shared.replication else { return Err(internal(unix_now())) };
+        let Some(replication) = event_loop.shared.replication() else { return Err(internal(unix_now())) };
         let items = replication.with_limits(|limits| verify.resume(unix_now(), fits, limits))?;
         // Not in the lock: this is most of the work.
         items.verify(unix_now())

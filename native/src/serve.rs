@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
-use crate::event_loop::{Mail, Shared};
+use crate::event_loop::{Doors, Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
 use crate::mailboxes::{MailStorage, Replication, start_replication};
@@ -114,16 +114,8 @@ impl Beacon {
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
         let (replication, peers) = settings.peers.clone().map(Replication::new).unzip();
-        let shared = Shared::new(
-            config,
-            settings.door.clone(),
-            replication,
-            names,
-            edges,
-            secret,
-            loops.into(),
-            most_connections(),
-        );
+        let doors = Doors { guests: settings.door.clone(), replication };
+        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -142,7 +134,7 @@ impl Beacon {
             }
         }
         let mut pushes = vec![Vec::new(); threads];
-        if shared.replication.is_some() {
+        if shared.replication().is_some() {
             for (name, waiting) in mail.pushes()? {
                 // Of one whose name cannot be read the log says so already.
                 if let (Ok(object), Some(of_owner)) = (name.parse(), pushes.get_mut(shared.owner(&name))) {
