@@ -232,23 +232,6 @@ describe("two relays", () => {
     assert.equal((await at(two).ask("")).json.card.payload.revision, 1);
   });
 
-  test("let a peer push so often, and others none the less", async () => {
-    const { mailbox, at, slots: [slot] } = await openMailbox();
-    const message = mailbox.message(slot, 1);
-    const replies = [];
-    for (let pushed = 0; pushed < 200; pushed += 1) {
-      const reply = await push(two, one.peer, mailbox, [message]);
-      replies.push(reply.status);
-      if (reply.status === 429) {
-        assert.equal(reply.json.code, "THROTTLED");
-        assert.ok(reply.json.retryAfterMs > 0);
-        break;
-      }
-    }
-    assert.equal(replies.at(-1), 429);
-    assert.equal((await at(two).deposit(mailbox.message(slot, 2))).status, 201, "whoever is not a peer has a budget of its own");
-  });
-
   test("log that a peer is away, and no failure of their own", () => {
     for (const { log } of [one, two]) {
       const notes = log.map((line) => JSON.parse(line));
