@@ -43,6 +43,7 @@ use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::mailbox::{
     self, Counted, ListenerConnection, MailboxStep, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
 };
+use crate::mesh::{self, EnvelopeDoor, EnvelopeRequest};
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
@@ -116,6 +117,8 @@ pub enum Step {
     Guest(Box<GuestStep>),
     /// What a request about a mailbox needs.
     Mailbox(Box<MailboxStep>),
+    /// What a request at the door for another fleet's envelopes needs: two headers, the body, and then its store's answer.
+    Envelope(EnvelopeRequest),
 }
 
 /// Says who brings a ticket, and what for.
@@ -147,6 +150,9 @@ struct Caller {
 /// Takes a request that comes by the door for goop2's peers.
 type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a request at the door for another fleet's envelopes, if it is one.
+type TakeEnvelope = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
+
 /// Takes a push of a peer.
 type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
 
@@ -170,6 +176,7 @@ pub struct Edge {
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
     replication: Option<(Arc<Peers>, TakePush)>,
+    envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -203,6 +210,7 @@ impl Edge {
             },
             goop2: None,
             replication: None,
+            envelopes: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -220,6 +228,12 @@ impl Edge {
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
         Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Returns the same edge with a door for another fleet's envelopes. Where a host has none, nothing of it is reached.
+    #[must_use]
+    pub fn with_envelopes(self, door: Arc<EnvelopeDoor>) -> Self {
+        Self { envelopes: Some((door, Self::take_envelope)), ..self }
     }
 
     /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
@@ -250,6 +264,12 @@ impl Edge {
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
+        }
+        if let Some((_, take)) = &self.envelopes
+            && let take = *take
+            && let Some(step) = take(self, now, head, path)
+        {
+            return step;
         }
         if let Some((_, take)) = &self.replication
             && path == mailbox::REPLICATE
@@ -518,6 +538,21 @@ impl Edge {
         let audiences = self.audiences(head);
         let relay_key = self.replication.as_ref().map(|(peers, _)| peers.public_key());
         mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address, relay_key))
+    }
+
+    /// Takes a request at the door for another fleet's envelopes. Whose it is shows in the body, which its network has to
+    /// pay for like any other.
+    fn take_envelope(&mut self, now: UnixMillis, head: &Head<'_>, path: &str) -> Option<Step> {
+        let (door, _) = self.envelopes.as_ref()?;
+        let request = match EnvelopeRequest::route(door, head.method, path)? {
+            Ok(request) => request,
+            Err(answer) => return Some(Step::Answer(answer)),
+        };
+        let client = self.client(head);
+        Some(match self.take_request(now, client) {
+            Ok(()) => Step::Envelope(request),
+            Err(limited) => Step::Answer(mesh::too_many(limited.retry_after())),
+        })
     }
 
     /// Takes a push of a peer. Who it is shows in the body, which its network has to pay for like any other.

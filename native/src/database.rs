@@ -28,6 +28,8 @@ pub(crate) enum StorageError {
     NoLog { path: String, mode: String },
     #[error("{path} cannot be used: {error}")]
     Database { path: String, error: rusqlite::Error, hint: &'static str },
+    #[error("{path}: {what} cannot be read")]
+    Unreadable { path: String, what: String, hint: &'static str },
     #[error("the thread that writes the state cannot be started: {0}")]
     NoThread(io::Error),
 }
@@ -40,7 +42,7 @@ impl StorageError {
                 "set STATE to a directory that this user may write to"
             }
             Self::InUse { .. } => "end the other beacon, or give this one a STATE of its own",
-            Self::NotOurs { hint, .. } | Self::Database { hint, .. } => hint,
+            Self::NotOurs { hint, .. } | Self::Database { hint, .. } | Self::Unreadable { hint, .. } => hint,
             Self::TooNew { .. } => "run the later version, or set STATE to another directory",
             Self::NoLog { .. } => "set STATE to a directory on a disk of this machine",
             Self::NoThread(_) => "raise the limit of threads",

@@ -23,6 +23,7 @@ use rendezvous_service::edge::Edge;
 use rendezvous_service::goop2::{Door, RoomCall};
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName, PushCall};
+use rendezvous_service::mesh::EnvelopeDoor;
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -32,6 +33,7 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
+use crate::envelopes::Envelopes;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
@@ -72,6 +74,7 @@ pub(crate) enum Mail {
 pub(crate) struct Doors {
     pub(crate) guests: Option<Door>,
     pub(crate) replication: Option<Replication>,
+    pub(crate) envelopes: Option<(Arc<EnvelopeDoor>, Envelopes)>,
 }
 
 /// What all loops share.
@@ -110,6 +113,11 @@ impl Shared {
     /// Returns what there is of replication, if there are peers.
     pub(crate) const fn replication(&self) -> Option<&Replication> {
         self.doors.replication.as_ref()
+    }
+
+    /// Returns who has another fleet's envelopes, if a door is opened for them.
+    pub(crate) fn envelopes(&self) -> Option<&Envelopes> {
+        self.doors.envelopes.as_ref().map(|(_, envelopes)| envelopes)
     }
 
     /// Returns how many loops there are.
@@ -224,6 +232,9 @@ fn new_edge(config: &Config, doors: Option<&Doors>, platform: Platform, secret: 
     }
     if let Some(replication) = &doors.replication {
         edge = edge.with_replication(Arc::clone(&replication.peers));
+    }
+    if let Some((door, _)) = &doors.envelopes {
+        edge = edge.with_envelopes(Arc::clone(door));
     }
     edge
 }

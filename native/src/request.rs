@@ -25,6 +25,7 @@ use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::mailbox::{MailboxStep, ReadPush};
+use rendezvous_service::mesh::{HMAC_HEADER, URL_HEADER};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
 
@@ -199,6 +200,20 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }
                 }
             },
+            Some(Step::Envelope(request)) => {
+                let body = match body.take() {
+                    Some(body) => read_body(body, request.most()).await,
+                    None => Err(RequestError::BodyBrokenOff),
+                };
+                let text = |name| header(&head.headers, name).unwrap_or_default();
+                let call = request.resume(unix_now(), &text(URL_HEADER), &text(HMAC_HEADER), body);
+                let Some(envelopes) = shared.envelopes() else { return Answered::Answer(internal(unix_now())) };
+                return Answered::Answer(match call {
+                    // Why there is none is in the log.
+                    Ok(call) => envelopes.ask(call).await.unwrap_or_else(|| internal(unix_now())),
+                    Err(answer) => answer,
+                });
+            }
             Some(Step::Verify(verify)) => {
                 // Not in the lock: this is most of the work.
                 let holds = verify.ticket().verify_signature();

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
+use crate::envelopes::Envelopes;
 use crate::event_loop::{Doors, Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
@@ -99,6 +100,8 @@ struct Beacon {
     loops: Vec<JoinHandle<()>>,
     writer: JoinHandle<usize>,
     mail_writer: JoinHandle<()>,
+    /// Absent where no door is opened for envelopes.
+    envelopes_writer: Option<JoinHandle<()>>,
     /// Says when a loop has ended, which none does by itself.
     ended: UnboundedReceiver<()>,
 }
@@ -114,7 +117,14 @@ impl Beacon {
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
         let (replication, peers) = settings.peers.clone().map(Replication::new).unzip();
-        let doors = Doors { guests: settings.door.clone(), replication };
+        let (envelopes, envelopes_writer) = match &settings.envelopes {
+            Some(door) => {
+                let (envelopes, writer) = Envelopes::start(&settings.state, door)?;
+                (Some((Arc::clone(door), envelopes)), Some(writer))
+            }
+            None => (None, None),
+        };
+        let doors = Doors { guests: settings.door.clone(), replication, envelopes };
         let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
@@ -164,17 +174,21 @@ impl Beacon {
         if let Some(peers) = peers {
             start_replication(&shared, peers).map_err(Failure::EventLoop)?;
         }
-        Ok(Self { shared, loops, writer, mail_writer, ended })
+        Ok(Self { shared, loops, writer, mail_writer, envelopes_writer, ended })
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
     fn end(self) -> Result<(), Failure> {
-        let Self { shared, loops, writer, mail_writer, ended: _ } = self;
+        let Self { shared, loops, writer, mail_writer, envelopes_writer, ended: _ } = self;
         shared.broadcast(|| Mail::End);
         for thread in loops {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
         }
         mail_writer.join().map_err(|_| Failure::WriterEnded)?;
+        if let (Some(envelopes), Some(writer)) = (shared.envelopes(), envelopes_writer) {
+            envelopes.end();
+            writer.join().map_err(|_| Failure::WriterEnded)?;
+        }
         match writer.join() {
             Ok(0) => Ok(()),
             Ok(communities) => Err(Failure::NotWritten { communities }),

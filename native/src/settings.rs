@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
 use rendezvous_service::goop2::{self, Door};
 use rendezvous_service::mailbox::{self, Peers};
+use rendezvous_service::mesh::{self, EnvelopeDoor};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
@@ -71,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// The door for goop2's peers, if one is opened.
     pub(crate) door: Option<Door>,
+    /// The door for another fleet's envelopes, if one is opened.
+    pub(crate) envelopes: Option<Arc<EnvelopeDoor>>,
     /// The relays that mailboxes are replicated to, if there are any.
     pub(crate) peers: Option<Arc<Peers>>,
     pub(crate) listen: SocketAddr,
@@ -106,7 +109,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(mailbox::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES)
 }
 
 impl Settings {
@@ -149,6 +152,7 @@ impl Settings {
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse(text).map_err(in_error)?;
         let door = Door::parse(&config, text).map_err(in_error)?;
+        let envelopes = EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new);
         let peers = Peers::parse(&config, text).map_err(in_error)?.map(Arc::new);
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
@@ -189,6 +193,7 @@ impl Settings {
         Ok(Self {
             config,
             door,
+            envelopes,
             peers,
             listen: SocketAddr::new(host, port),
             state: state.into(),
