@@ -393,6 +393,11 @@ class Relay {
     this.#close();
   }
 
+  /** The client has gone, but what it sent before counts: its last word may be a goodbye, whose signature is being verified. */
+  goneOnceVerified() {
+    this.#verified = this.#verified.then(() => this.gone());
+  }
+
   pass(before, after) {
     this.send(before + this.#pushed + after);
   }
@@ -424,6 +429,7 @@ class Relay {
 
 class SocketRelay extends Relay {
   #client;
+  #hasClientClosed = false;
   #end = new AbortController();
 
   constructor(take, connection, client, most) {
@@ -436,16 +442,20 @@ class SocketRelay extends Relay {
       else if (data.length > most) this.happened(TOO_LONG);
       else this.happened(TEXT, data);
     });
+    const gone = () => {
+      this.#hasClientClosed = true;
+      this.goneOnceVerified();
+    };
     listen("close", ({ code, reason }) => {
       close(client, code, reason);
-      this.gone();
+      gone();
     });
-    listen("error", () => this.gone());
+    listen("error", gone);
     client.accept();
   }
 
   send(text) {
-    this.#client.send(text);
+    if (!this.#hasClientClosed) this.#client.send(text);
   }
 
   closeClient(code, reason) {

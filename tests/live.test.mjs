@@ -64,6 +64,18 @@ for (const host of HOSTS) describe(host.name, () => {
     await live.close();
   });
 
+  test("a goodbye counts that is the last thing before its socket is closed", async () => {
+    const community = newCommunity();
+    const crowd = Array.from({ length: 8 }, () => newPeer());
+    const sockets = await Promise.all(crowd.map((peer) => joinLive(url, peer, { community, address: newAddress() })));
+    for (const [number, live] of sockets.entries()) {
+      live.send({ t: "leave", ticket: signTicket(crowd[number], { community, leave: true, issuedAt: Date.now() + 1 }) });
+      live.socket.close();
+    }
+    await Promise.all(sockets.map(({ closed }) => closed));
+    await eventually(() => peers(url, { community }), ({ json }) => json.total === 0);
+  });
+
   test("a peer announces, binds and leaves over its socket", async () => {
     const community = newCommunity();
     const ann = newPeer({ peerId: "ann" });
