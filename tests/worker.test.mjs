@@ -16,7 +16,7 @@ import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
-import { openLive, upgradeRequest } from "./live.mjs";
+import { joinLive, openLive, upgradeRequest } from "./live.mjs";
 import { Mailbox, RELAY } from "./mailbox.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
@@ -390,6 +390,37 @@ test("an alarm that cannot do its work is set again, and does it when it can", a
     }
     const failed = async () => log.filter((line) => line.includes('"alarm_failed"') && line.includes("injected"));
     await eventually(failed, ({ length }) => length === 2);
+  } finally {
+    await stop();
+  }
+});
+
+test("a goodbye counts whose signature is still being verified when its socket closes", async () => {
+  /** The beacon in a runtime that takes its time for each signature. */
+  const PATIENT = `
+    import beacon from "../src/entry.js";
+    export { Community, Mailbox } from "../src/entry.js";
+    const { verify } = crypto.subtle;
+    crypto.subtle.verify = async (...given) => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return verify.apply(crypto.subtle, given);
+    };
+    export default beacon;`;
+  const worker = await workerOptions(await buildWorker(), UNCACHED);
+  const module = { type: "ESModule", path: fileURLToPath(new URL("patient.worker.mjs", import.meta.url)), contents: PATIENT };
+  const { url, stop } = await startWorkerd({
+    ...worker,
+    modules: [module, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+  });
+  try {
+    const peer = newPeer();
+    const live = await joinLive(url, peer, {});
+    live.send({ t: "leave", ticket: signTicket(peer, { community: "mainnet", leave: true, issuedAt: Date.now() + 1 }) });
+    await live.close();
+    await eventually(() => peers(url), ({ json }) => json.total === 0);
   } finally {
     await stop();
   }
