@@ -22,7 +22,8 @@ test("the conformance suite imports nothing of what it judges", async () => {
   const { dependencies } = JSON.parse(await readFile(join(room, "package.json"), "utf8"));
   for (const name of names) {
     const text = await readFile(join(room, name), "utf8");
-    const imported = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, what]) => what);
+    const statements = text.matchAll(/^(?:import|export)\b[^"=]*"([^"]+)";$|\bimport\(\s*"([^"]+)"/gm);
+    const imported = [...statements].map(([, what, dynamic]) => what ?? dynamic);
     for (const what of imported.filter((what) => !what.startsWith("node:") && !(what in dependencies))) {
       assert.ok(what.startsWith("."), `${name} imports ${what}`);
       assert.ok(resolve(dirname(join(room, name)), what).startsWith(room + sep), `${name} imports ${what}`);

@@ -19,7 +19,6 @@ export class Live {
   static async open(trial, { community = trial.community, since, ...options } = {}) {
     const query = new URLSearchParams(Object.entries({ community, since }).filter(([, value]) => value !== undefined));
     const live = new Live(trial, await Socket.open(trial, `/live?${query}`, options));
-    live.position = since;
     await live.socket.until(() => live.isWhole, "what there is");
     return live;
   }

@@ -449,12 +449,6 @@ add("prekeys.by-another", "prekeys by another key are NOT_THE_OWNER", async (tri
   const [mailbox] = await Mailbox.open(trial);
   trial.isRefused(await mailbox.putPrekeys(mailbox.prekeys(1, { by: newKey() })), "NOT_THE_OWNER");
 }, "mail-forgery");
-add("prekeys.unsigned-key", "a prekey whose own signature is wrong is refused", async (trial) => {
-  const [mailbox] = await Mailbox.open(trial);
-  const { payload } = mailbox.prekeys(1);
-  const fallback = { ...payload.fallback, signature: base64(64) };
-  trial.isRefused(await mailbox.putPrekeys(signRecord("prekeys", mailbox.owner, { ...payload, fallback })), "SIGNATURE_INVALID");
-}, "mail-forgery");
 add("prekeys.another-relay", "a claim that was signed for another relay is MISDIRECTED_REQUEST", async (trial) => {
   const [mailbox, slot] = await Mailbox.open(trial);
   await mailbox.putPrekeys(mailbox.prekeys(1));
