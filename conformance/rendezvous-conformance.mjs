@@ -34,7 +34,9 @@ What is tested:
 Options:
   --level LEVEL         what the beacon has to have; what it does not offer then
                         fails. Without it, what is not offered is not tried
-${Object.entries(LEVELS).map(([name, what]) => `                          ${name.padEnd(7)} ${what}`).join("\n")}
+${Object.entries(LEVELS)
+  .map(([name, what]) => `                          ${name.padEnd(7)} ${what}`)
+  .join("\n")}
   --only ID[,ID...]     cases by identifier, or all that begin with it: roster,
                         roster.leave, tickets.signature.s-plus-order
   --list                print the cases, and try none
@@ -48,7 +50,8 @@ ${Object.entries(LEVELS).map(([name, what]) => `                          ${name
                         (its CLIENT_ADDRESS_HEADER): cases then come from networks of
                         their own, and those about networks are tried. Faster, too
   --audience ORIGIN     the origin to which signatures are bound   [default: URL's]
-  --wait SECONDS        how long a client has to print names       [default: 6]
+  --wait SECONDS        how long a client has to print names, once it has asked
+                                                             [default: 6]
   --help                print this
 
 A limit on requests is waited for: without --address-header, a beacon with the usual
@@ -67,6 +70,9 @@ Examples:
     --community "$COMMUNITY" --peer-id me --seed "$(mktemp -u)"'
 `;
 
+/** How many readers or clients run at the same time. */
+const ALONE = 4;
+
 class Usage extends Error {}
 
 const FORMATS = { text, json, junit };
@@ -79,9 +85,21 @@ function readArguments() {
     parsed = parseArgs({
       allowPositionals: true,
       options: {
-        level: string, only: { type: "string", multiple: true }, list: flag, format: { type: "string", default: "text" }, output: string, verbose: flag,
-        community: { type: "string", multiple: true, default: [] }, "address-header": string, audience: string, capsule: string, key: string,
-        reader: string, client: string, wait: { type: "string", default: "6" }, help: { type: "boolean", short: "h", default: false },
+        level: string,
+        only: { type: "string", multiple: true },
+        list: flag,
+        format: { type: "string", default: "text" },
+        output: string,
+        verbose: flag,
+        community: { type: "string", multiple: true, default: [] },
+        "address-header": string,
+        audience: string,
+        capsule: string,
+        key: string,
+        reader: string,
+        client: string,
+        wait: { type: "string", default: "6" },
+        help: { type: "boolean", short: "h", default: false },
       },
     });
   } catch (error) {
@@ -91,8 +109,12 @@ function readArguments() {
   const [url, ...more] = positionals;
   if (more.length > 0) throw new Usage(`one URL, not ${positionals.length}: ${more.join(" ")}`);
   if (!(values.format in FORMATS)) throw new Usage(`--format ${values.format}: text, json or junit`);
-  if (values.level !== undefined && !(values.level in LEVELS)) throw new Usage(`--level ${values.level}: ${Object.keys(LEVELS).join(", ")}`);
-  const only = (values.only ?? []).flatMap((ids) => ids.split(",")).map((id) => id.trim()).filter(Boolean);
+  if (values.level !== undefined && !(values.level in LEVELS))
+    throw new Usage(`--level ${values.level}: ${Object.keys(LEVELS).join(", ")}`);
+  const only = (values.only ?? [])
+    .flatMap((ids) => ids.split(","))
+    .map((id) => id.trim())
+    .filter(Boolean);
   if (values.only && only.length === 0) throw new Usage("--only names no case");
   for (const [name, value] of Object.entries({ URL: url, "--audience": values.audience })) {
     if (value === undefined) continue;
@@ -100,14 +122,23 @@ function readArguments() {
     if (!parts || !/^https?:$/.test(parts.protocol)) throw new Usage(`${name} must begin with http:// or https://, not ${value}`);
     if (name === "--audience" && parts.origin !== value) throw new Usage(`--audience must be an origin, such as ${parts.origin}`);
   }
-  for (const name of values.community) if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw new Usage(`--community ${name}: 1 to 64 of A-Z a-z 0-9 . _ -`);
-  if (values["address-header"] !== undefined && !/^[A-Za-z0-9-]+$/.test(values["address-header"])) throw new Usage("--address-header is not the name of a header");
+  for (const name of values.community)
+    if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) throw new Usage(`--community ${name}: 1 to 64 of A-Z a-z 0-9 . _ -`);
+  if (values["address-header"] !== undefined && !/^[A-Za-z0-9-]+$/.test(values["address-header"]))
+    throw new Usage("--address-header is not the name of a header");
   if ((values.capsule === undefined) !== (values.key === undefined)) throw new Usage("--capsule and --key go together");
   if (values.key !== undefined && !/^[A-Za-z0-9+/]{43}=$/.test(values.key)) throw new Usage("--key must be the base64 of 32 bytes");
   const waitMs = Number(values.wait) * 1_000;
   if (!(waitMs > 0 && waitMs <= 600_000)) throw new Usage(`--wait ${values.wait}: seconds, up to 600`);
   const targets = [url ?? values.capsule, values.reader, values.client].filter((target) => target !== undefined);
-  if (values.client === undefined && values.reader === undefined && url === undefined && values.capsule === undefined && !values.list && !values.help) {
+  if (
+    values.client === undefined &&
+    values.reader === undefined &&
+    url === undefined &&
+    values.capsule === undefined &&
+    !values.list &&
+    !values.help
+  ) {
     throw new Usage("what is to be tested? A URL, --capsule, --reader or --client");
   }
   if (targets.length > 1) throw new Usage("one of these at a time: a beacon or a capsule, --reader, --client");
@@ -132,16 +163,25 @@ async function main() {
     throw new Usage(`no case is named ${options.only.join(" or ")}: they begin with ${known}; --list has all`);
   }
   if (options.list) {
-    for (const { id, spec, level, title } of cases) process.stdout.write(`${id.padEnd(44)} ${spec.padEnd(4)} ${level.padEnd(5)} ${title}\n`);
+    for (const { id, spec, level, title } of cases)
+      process.stdout.write(`${id.padEnd(44)} ${spec.padEnd(4)} ${level.padEnd(5)} ${title}\n`);
     return void process.stderr.write(`${cases.length} cases\n`);
   }
   const { url, level, reader, client, community, audience, capsule: place, key } = options;
   const capsule = place && { place, publicKey: key, community: community[0] };
   const target = url ?? place ?? reader ?? client;
   const shared = { cases, capsule, onResult: progress(cases.length) };
-  const results = url === undefined
-    ? await runAlone({ ...shared, concurrency: client === undefined ? 2 : 1 })
-    : await run({ ...shared, url, communities: community, audience, addressHeader: options["address-header"], isStrict: level !== undefined });
+  const results =
+    url === undefined
+      ? await runAlone({ ...shared, concurrency: ALONE })
+      : await run({
+          ...shared,
+          url,
+          communities: community,
+          audience,
+          addressHeader: options["address-header"],
+          isStrict: level !== undefined,
+        });
   const report = FORMATS[options.format](results, { target, isVerbose: options.verbose });
   if (options.output === undefined) process.stdout.write(report);
   else {

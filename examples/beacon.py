@@ -130,7 +130,7 @@ class Ticket:
             raise Refusal("SIGNATURE_INVALID", "the signature is not one over the payload by this key") from None
 
 
-Path = collections.namedtuple("Path", "provider site household")
+Path = collections.namedtuple("Path", "share site household provider")
 
 
 def networks_of(address, of_ipv4, of_ipv6):
@@ -162,17 +162,15 @@ class Roster:
         self.listed, self.gone, self.order = {}, {}, 0
 
     def path(self, address):
-        return Path(*map(self.hash, networks_of(address, (16, 24, 32), (29, 48, 56))))
+        provider, site, household = map(self.hash, networks_of(address, (16, 24, 32), (29, 48, 56)))
+        return Path(self.share(provider, site, ROSTER_PLACES), site, household, provider)
 
     def hash(self, *what):
         return int.from_bytes(hashlib.blake2b(repr(what).encode(), key=self.secret, digest_size=8).digest(), "big")
 
-    def share(self, path, places, seed=""):
+    def share(self, provider, site, places, seed=""):
         """Folds a provider's sites into as many shares as are a quarter of the places."""
-        return path.provider, self.hash(seed, path.site) % max(1, places // 4)
-
-    def level(self, number, path):
-        return (self.share(path, ROSTER_PLACES), path.site, path.household)[number]
+        return provider, self.hash(seed, site) % max(1, places // 4)
 
     def rank(self, place, name, now):
         """Nobody can choose a rank. Its epoch begins at another moment for each provider."""
@@ -245,8 +243,8 @@ class Roster:
             place.brought_at = now
             return
         others = [other for other in self.listed.values() if other is not place]
-        level = next(level for level in range(3) if self.level(level, path) != self.level(level, place.path))
-        there = lambda path, at=level: [other for other in others if self.level(at, other.path) == self.level(at, path)]
+        level = next(level for level in range(3) if path[level] != place.path[level])
+        there = lambda path, at=level: [other for other in others if other.path[at] == path[at]]
         is_longest = lambda path: all(other.tenure > place.tenure for other in there(path, 0))
         may_move = level > 0 or not is_longest(place.path) or is_longest(path)
         if may_move and len(there(path)) < len(there(place.path)) or now - place.brought_at >= LIFETIME_MS:
@@ -259,12 +257,11 @@ class Roster:
         everybody = [*self.listed.values(), newcomer]
         longest, sizes = {}, collections.Counter()
         for place in sorted(everybody, key=lambda place: place.tenure):
-            share = self.level(0, place.path)
-            longest.setdefault(share, place)
-            sizes[share] += 1
+            longest.setdefault(place.path.share, place)
+            sizes[place.path.share] += 1
         safe = list(longest.values())[: ROSTER_PLACES // 4]
-        is_last = lambda place, share: longest[share] is not place or sizes[share] == 1
-        payer = self.payer(everybody, lambda place: place not in safe and is_last(place, self.level(0, place.path)), now)
+        is_spared = lambda place, share: longest[share] is place and sizes[share] > 1
+        payer = self.payer(everybody, lambda place: place not in safe and not is_spared(place, place.path.share), now)
         if payer is not newcomer:
             del self.listed[payer.claim]
         return payer is not newcomer
@@ -275,7 +272,7 @@ class Roster:
             return max(filter(may_go, places), key=lambda place: place.tenure, default=None)
         groups = collections.defaultdict(list)
         for place in places:
-            groups[self.level(levels[0], place.path)].append(place)
+            groups[place.path[levels[0]]].append(place)
         largest = sorted(groups, key=lambda name: (len(groups[name]), self.rank(groups[name][0], name, now)), reverse=True)
         found = (self.payer(groups[name], may_go, now, levels[1:]) for name in largest)
         return next((place for place in found if place), None)
@@ -289,7 +286,7 @@ class Roster:
         seed = self.hash("draw", now // MOMENT_MS, caller)
         draw, shares = random.Random(seed), collections.defaultdict(list)
         for place in sorted(places, key=lambda place: place.tenure):
-            shares[self.share(place.path, most, seed)].append(place)
+            shares[self.share(place.path.provider, place.path.site, most, seed)].append(place)
         # Those present longest, one a share: that is the share's first turn.
         first = list(shares)[: max(1, most // 4)]
         chosen = [shares[share].pop(0) for share in first]

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
-import { CASES, LEVELS, attacksIn, run, sectionOf, select } from "../conformance/src/suite.mjs";
+import { CASES, LEVELS, attacksIn, run, runAlone, sectionOf, select } from "../conformance/src/suite.mjs";
 import { ensurePython } from "../tools/python.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { HOSTS, withHost } from "./hosts.mjs";
@@ -131,7 +131,12 @@ describe("a beacon in Python, from the specification alone", () => {
   });
 
   test("refuses arguments that it cannot read, by name", () => {
-    for (const args of [["--community", "a b"], ["--revoked", "AAAA"], ["--port", "none"], ["--communities", "a"]]) {
+    for (const args of [
+      ["--community", "a b"],
+      ["--revoked", "AAAA"],
+      ["--port", "none"],
+      ["--communities", "a"],
+    ]) {
       assert.throws(
         () => execFileSync(python, [BEACON, ...args], { encoding: "utf8", stdio: "pipe" }),
         ({ status, stderr }) => status === 2 && stderr.includes(args[0]),
@@ -167,7 +172,10 @@ describe("a beacon in Python, from the specification alone", () => {
       const judge = async ([at, { name, find, replace, caught }]) => {
         assert.equal(source.split(find).length, 2, `"${name}" has no one place in the beacon`);
         const file = join(scratch, `beacon-${at}.py`);
-        await writeFile(file, source.replace(find, () => replace));
+        await writeFile(
+          file,
+          source.replace(find, () => replace),
+        );
         const { url, stop } = await startPython(file);
         try {
           const results = await run({ url, cases: select({ only: caught }), addressHeader: ADDRESS_HEADER, isStrict: true });
@@ -188,13 +196,20 @@ describe("a beacon in Python, from the specification alone", () => {
 
 describe("a capsule", () => {
   const publisher = newPeer();
+  const capsules = select({ only: ["capsules"], hasCapsule: true });
   const sign = (bytes) => signWith(null, Buffer.from(bytes), publisher.privateKey).toString("base64");
 
   /** Writes a capsule of two peers, changed in some way, and returns the cases that fail for it. */
   async function failuresOf({ change = (fields) => fields, changeText = (text) => text, sigOf = (text) => `${sign(text)}\n`, sigs } = {}) {
     const issuedAt = Date.now();
     const peers = [newPeer(), newPeer()].map((peer) => signTicket(peer, { issuedAt, community: "mainnet" }));
-    const { revoked, origins, signature, algorithm = "ed25519", ...signed } = change({ community: "mainnet", expiresAt: issuedAt + 600_000, issuedAt, peers, version: 1 });
+    const {
+      revoked,
+      origins,
+      signature,
+      algorithm = "ed25519",
+      ...signed
+    } = change({ community: "mainnet", expiresAt: issuedAt + 600_000, issuedAt, peers, version: 1 });
     const file = changeText(JSON.stringify({ ...signed, signature: signature ?? sign(canonical(signed)), algorithm, revoked, origins }));
     const directory = await mkdtemp(join(scratch, "capsule-"));
     const place = join(directory, "peers.json");
@@ -202,13 +217,18 @@ describe("a capsule", () => {
     const sig = sigOf(file);
     if (sig !== undefined) await writeFile(`${place}.sig`, sig);
     if (sigs !== undefined) await writeFile(`${place}.sigs`, sigs);
-    const { code, stdout } = await program("--capsule", place, "--key", publisher.publicKey, "--community", "mainnet", "--format", "json");
-    const failed = JSON.parse(stdout).cases.filter(({ outcome }) => outcome === "fail").map(({ id }) => id);
-    assert.equal(code, failed.length > 0 ? 1 : 0);
-    return failed;
+    const results = await runAlone({ cases: capsules, capsule: { place, publicKey: publisher.publicKey, community: "mainnet" } });
+    return { place, failed: results.filter(({ outcome }) => outcome === "fail").map((result) => result.case.id) };
   }
 
-  test("that is right passes", async () => assert.deepEqual(await failuresOf(), []));
+  test("that is right passes, by the program too", async () => {
+    const { place, failed } = await failuresOf();
+    assert.deepEqual(failed, []);
+    const { code, stdout } = await program("--capsule", place, "--key", publisher.publicKey, "--community", "mainnet");
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, new RegExp(`: ${capsules.length} passed, 0 failed\n$`));
+    assert.equal((await program("--capsule", place, "--key", newPeer().publicKey)).code, 1);
+  });
 
   const faults = {
     "capsules.detached.form": { sigOf: (text) => sign(text) },
@@ -223,11 +243,15 @@ describe("a capsule", () => {
     "capsules.not-expired": { change: (fields) => ({ ...fields, issuedAt: fields.issuedAt - 90_000, expiresAt: fields.issuedAt - 1_000 }) },
     "capsules.peers.once": { change: (fields) => ({ ...fields, peers: [...fields.peers, fields.peers[0]] }) },
     "capsules.peers.good": { change: (fields) => ({ ...fields, peers: [{ ...fields.peers[0], signature: fields.peers[1].signature }] }) },
-    "capsules.peers.no-goodbye": { change: (fields) => ({ ...fields, peers: [signTicket(newPeer(), { issuedAt: fields.issuedAt, leave: true })] }) },
+    "capsules.peers.no-goodbye": {
+      change: (fields) => ({ ...fields, peers: [signTicket(newPeer(), { issuedAt: fields.issuedAt, leave: true })] }),
+    },
     "capsules.peers.count": { change: (fields) => ({ ...fields, peers: Array(1_001).fill(fields.peers[0]) }) },
     "capsules.size": { changeText: (text) => text.padEnd(1_048_577) },
     "capsules.json": { changeText: () => "[]" },
-    "capsules.peers.size": { change: (fields) => ({ ...fields, peers: [signTicket(newPeer(), { issuedAt: fields.issuedAt, data: "d".repeat(2_000) })] }) },
+    "capsules.peers.size": {
+      change: (fields) => ({ ...fields, peers: [signTicket(newPeer(), { issuedAt: fields.issuedAt, data: "d".repeat(2_000) })] }),
+    },
     "capsules.revoked.shape": { change: (fields) => ({ ...fields, revoked: { ticketKeys: ["AAAA"] } }) },
     "capsules.revoked.obeyed": { change: (fields) => ({ ...fields, revoked: { ticketKeys: [fields.peers[0].publicKey] } }) },
     "capsules.origins": { change: (fields) => ({ ...fields, origins: { beacons: [], peers: [[0], []] } }) },
@@ -235,7 +259,7 @@ describe("a capsule", () => {
   };
   for (const [id, fault] of Object.entries(faults)) {
     test(`with a fault is caught by ${id}`, async () => {
-      const failed = await failuresOf(fault);
+      const { failed } = await failuresOf(fault);
       assert.ok(failed.includes(id), `only ${failed}`);
     });
   }
@@ -251,7 +275,10 @@ describe("a reader of capsules", () => {
   });
 
   test("that takes everything is caught, and so is one that takes nothing", async () => {
-    for (const [reader, outcomes] of [["true", /refuses/], ["echo MALFORMED; false", /takes/]]) {
+    for (const [reader, outcomes] of [
+      ["true", /refuses/],
+      ["echo MALFORMED; false", /takes/],
+    ]) {
       const { code, stdout } = await program("--reader", reader);
       assert.equal(code, 1);
       assert.match(stdout, outcomes);
@@ -265,7 +292,10 @@ describe("a client", () => {
   test("of this project believes nothing that a hostile beacon says", async () => {
     const { code, stdout } = await program("--client", announce(join(ROOT, "examples/announce.py")), "--format", "json");
     const { cases, passed } = JSON.parse(stdout);
-    assert.deepEqual(cases.filter(({ outcome }) => outcome !== "pass").map(({ id, reason }) => `${id}: ${reason}`), []);
+    assert.deepEqual(
+      cases.filter(({ outcome }) => outcome !== "pass").map(({ id, reason }) => `${id}: ${reason}`),
+      [],
+    );
     assert.equal(code, 0);
     assert.ok(passed >= 50, `${passed}`);
   });
@@ -280,17 +310,33 @@ describe("a client", () => {
     await writeFile(file, changed);
     const { code, stdout } = await program("--client", announce(file), "--only", "client.believes-no", "--format", "json");
     assert.equal(code, 1);
-    const failed = JSON.parse(stdout).cases.filter(({ outcome }) => outcome === "fail").map(({ id }) => id);
-    for (const id of ["forged", "renamed", "s-plus-order", "unsorted", "field-twice"]) assert.ok(failed.includes(`client.believes-no.${id}`), id);
+    const failed = JSON.parse(stdout)
+      .cases.filter(({ outcome }) => outcome === "fail")
+      .map(({ id }) => id);
+    for (const id of ["forged", "renamed", "s-plus-order", "unsorted", "field-twice"])
+      assert.ok(failed.includes(`client.believes-no.${id}`), id);
     assert.ok(!failed.includes("client.believes-no.expired"));
   });
 
   test("that dies of nonsense is caught", async () => {
     const file = join(scratch, "fragile.mjs");
-    await writeFile(file, 'const { peers } = await (await fetch(`${process.env.BEACON}/peers`)).json();\nfor (const { payload } of peers) console.log(payload.peerId);\n');
-    const { code, stdout } = await program("--client", `"${process.execPath}" "${file}"`, "--only", "client.survives.no-json,client.survives.wrong-types,client.redirects", "--format", "json");
+    await writeFile(
+      file,
+      "const { peers } = await (await fetch(`${process.env.BEACON}/peers`)).json();\nfor (const { payload } of peers) console.log(payload.peerId);\n",
+    );
+    const { code, stdout } = await program(
+      "--client",
+      `"${process.execPath}" "${file}"`,
+      "--only",
+      "client.survives.no-json,client.survives.wrong-types,client.redirects",
+      "--format",
+      "json",
+    );
     assert.equal(code, 1);
-    assert.deepEqual(JSON.parse(stdout).cases.map(({ outcome }) => outcome), ["fail", "fail", "fail"]);
+    assert.deepEqual(
+      JSON.parse(stdout).cases.map(({ outcome }) => outcome),
+      ["fail", "fail", "fail"],
+    );
   });
 });
 
@@ -298,7 +344,17 @@ describe("the program", () => {
   test("teaches, and lists its cases", async () => {
     const help = await program("--help");
     assert.equal(help.code, 0);
-    for (const word of ["--level", "--only", "--client", "--reader", "--capsule", "--address-header", "Exit codes", "Examples", ...Object.keys(LEVELS)]) {
+    for (const word of [
+      "--level",
+      "--only",
+      "--client",
+      "--reader",
+      "--capsule",
+      "--address-header",
+      "Exit codes",
+      "Examples",
+      ...Object.keys(LEVELS),
+    ]) {
       assert.ok(help.stdout.includes(word), word);
     }
     const list = await program("--list", "--level", "slow");
@@ -342,10 +398,25 @@ describe("the program", () => {
       assert.match(asText.stdout, /: 1 passed, 2 failed\n$/);
       const asJson = JSON.parse((await program(...args, "--format", "json")).stdout);
       assert.deepEqual([asJson.passed, asJson.failed, asJson.skipped], [1, 2, 0]);
-      assert.deepEqual(asJson.cases.map(({ id, outcome }) => [id, outcome]), [["tickets.version.two", "fail"], ["tickets.version.zero", "fail"], ["tickets.algorithm.another", "pass"]]);
+      assert.deepEqual(
+        asJson.cases.map(({ id, outcome }) => [id, outcome]),
+        [
+          ["tickets.version.two", "fail"],
+          ["tickets.version.zero", "fail"],
+          ["tickets.algorithm.another", "pass"],
+        ],
+      );
       const output = join(scratch, "report.xml");
       await program(...args, "--format", "junit", "--output", output);
-      const parsed = execFileSync(python, ["-c", "import sys, xml.etree.ElementTree as tree; root = tree.parse(sys.argv[1]).getroot(); print(root.get('tests'), root.get('failures'), len(root.findall('.//failure')))", output], { encoding: "utf8" });
+      const parsed = execFileSync(
+        python,
+        [
+          "-c",
+          "import sys, xml.etree.ElementTree as tree; root = tree.parse(sys.argv[1]).getroot(); print(root.get('tests'), root.get('failures'), len(root.findall('.//failure')))",
+          output,
+        ],
+        { encoding: "utf8" },
+      );
       assert.equal(parsed.trim(), "3 2 2");
       assert.equal((await program(...args.slice(0, 3), "--only", "tickets.algorithm.another")).code, 0);
     } finally {
@@ -371,7 +442,11 @@ describe("the program", () => {
   test("is whole in its package, vectors and all", async () => {
     const home = join(scratch, "package");
     await mkdir(home);
-    const packed = execFileSync("npm", ["pack", "--offline", "--pack-destination", scratch], { cwd: join(ROOT, "conformance"), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    const packed = execFileSync("npm", ["pack", "--offline", "--pack-destination", scratch], {
+      cwd: join(ROOT, "conformance"),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     execFileSync("tar", ["-xzf", join(scratch, packed.trim().split("\n").at(-1)), "-C", home, "--strip-components=1"]);
     const files = (await readdir(home)).sort();
     assert.deepEqual(files, ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json", "rendezvous-conformance.mjs", "src", "vectors"]);
@@ -381,7 +456,10 @@ describe("the program", () => {
     assert.deepEqual(Object.keys(dependencies), ["ws"]);
     const installed = [join(ROOT, "conformance/node_modules/ws"), join(ROOT, "node_modules/ws")];
     for (const place of installed) await symlink(place, join(home, "node_modules/ws")).catch(() => {});
-    const own = execFileSync(process.execPath, [join(home, "rendezvous-conformance.mjs"), "--list", "--reader", "true"], { encoding: "utf8", stdio: "pipe" });
+    const own = execFileSync(process.execPath, [join(home, "rendezvous-conformance.mjs"), "--list", "--reader", "true"], {
+      encoding: "utf8",
+      stdio: "pipe",
+    });
     assert.ok(own.includes("reader.good "));
     for (const left of ["vectors", "LICENSE-MIT"]) assert.ok(!(await readdir(join(ROOT, "conformance"))).includes(left), `${left} is left`);
   });

@@ -55,7 +55,8 @@ export class Mailbox {
     const mailbox = new Mailbox(trial);
     const slots = limits.map((limit) => ({ ...newKey(), limit }));
     const reply = await mailbox.put(slots, records);
-    if (reply.status === 429) throw new Skip(`the beacon opens no more mailboxes for this network: ${reply.json?.detail}; --address-header NAME helps`);
+    if (reply.status === 429)
+      throw new Skip(`the beacon opens no more mailboxes for this network: ${reply.json?.detail}; --address-header NAME helps`);
     assert.equal(reply.status, 201, `not opened: ${reply.text}; --audience is ${mailbox.audience}`);
     trial.after(() => mailbox.close({ revision: 2 ** 40 }));
     return [mailbox, ...slots];
@@ -76,15 +77,20 @@ export class Mailbox {
 
   card({ by = this.owner, envelope, ...changes } = {}) {
     const fields = this.#portable();
-    return signRecord("card", by, {
-      ...fields,
-      readers: [this.reader.publicKey],
-      relays: [this.audience],
-      requests: { difficulty: 0, open: false },
-      revision: this.revision,
-      sealing: [{ expiresAt: fields.expiresAt, key: base64(32), suite: 0 }],
-      ...changes,
-    }, envelope);
+    return signRecord(
+      "card",
+      by,
+      {
+        ...fields,
+        readers: [this.reader.publicKey],
+        relays: [this.audience],
+        requests: { difficulty: 0, open: false },
+        revision: this.revision,
+        sealing: [{ expiresAt: fields.expiresAt, key: base64(32), suite: 0 }],
+        ...changes,
+      },
+      envelope,
+    );
   }
 
   policy(contacts = [], { by = this.owner, envelope, ...changes } = {}) {
@@ -105,7 +111,14 @@ export class Mailbox {
   /** A deposit with its sealed bytes. */
   message(slot, sequence = 1, { size = SIZES[0], sealed = Buffer.from(base64(size), "base64"), envelope, by = slot, ...changes } = {}) {
     const issuedAt = this.trial.now();
-    const fields = { issuedAt, expiresAt: issuedAt + DAY_MS, mailbox: this.address, sequence, contentId: contentIdOf(sealed), size: sealed.length };
+    const fields = {
+      issuedAt,
+      expiresAt: issuedAt + DAY_MS,
+      mailbox: this.address,
+      sequence,
+      contentId: contentIdOf(sealed),
+      size: sealed.length,
+    };
     const deposit = signRecord("deposit", by, { ...fields, ...changes }, envelope);
     this.#deposits.set(`${slot.publicKey} ${sequence}`, deposit);
     return { deposit, sealed: sealed.toString("base64") };

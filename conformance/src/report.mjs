@@ -22,10 +22,12 @@ export function text(results, { target, isVerbose = false }) {
     lines.push(`${section.padEnd(10)} ${passed} passed${failed ? `, ${failed} FAILED` : ""}${skipped ? `, ${skipped} not tried` : ""}`);
     for (const { case: each, outcome, reason } of own) {
       if (outcome === "fail") lines.push(`  FAILED ${each.id} (${placeOf(each)}): ${each.title}`, `         ${indented(reason)}`);
-      else if (isVerbose) lines.push(`  ${outcome === "pass" ? "passed" : "not tried"} ${each.id}: ${each.title}${reason ? ` (${reason})` : ""}`);
+      else if (isVerbose)
+        lines.push(`  ${outcome === "pass" ? "passed" : "not tried"} ${each.id}: ${each.title}${reason ? ` (${reason})` : ""}`);
     }
     if (!isVerbose) {
-      for (const reason of new Set(own.filter(({ outcome }) => outcome === "skip").map((result) => result.reason))) lines.push(`  not tried: ${reason}`);
+      for (const reason of new Set(own.filter(({ outcome }) => outcome === "skip").map((result) => result.reason)))
+        lines.push(`  not tried: ${reason}`);
     }
   }
   const attacks = attacksIn(results).filter(({ outcome }) => outcome !== "not tried" || results.length > 100);

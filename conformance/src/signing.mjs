@@ -87,7 +87,10 @@ export function canonical(value) {
 /** @param {number} length */
 export const base64 = (length) => randomBytes(length).toString("base64");
 
-export const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts.map((part) => Buffer.from(part)))).digest();
+export const sha256 = (...parts) =>
+  createHash("sha256")
+    .update(Buffer.concat(parts.map((part) => Buffer.from(part))))
+    .digest();
 
 // What follows makes signatures that lenient verifiers take and nobody may.
 

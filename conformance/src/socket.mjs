@@ -98,7 +98,10 @@ export class Socket {
     for (;;) {
       const found = find(this);
       if (found) return found;
-      assert.ok(!deadline.aborted && !this.isClosed, `${what}: not in ${withinMs} ms${this.isClosed ? ", and the connection has ended" : ""}; last came ${(this.texts.at(-1) ?? "nothing").slice(0, 200)}`);
+      assert.ok(
+        !deadline.aborted && !this.isClosed,
+        `${what}: not in ${withinMs} ms${this.isClosed ? ", and the connection has ended" : ""}; last came ${(this.texts.at(-1) ?? "nothing").slice(0, 200)}`,
+      );
       await new Promise((resolve) => {
         this.#wake = resolve;
         deadline.addEventListener("abort", resolve, { once: true });

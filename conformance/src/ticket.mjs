@@ -26,14 +26,7 @@ export function newPeer({ peerId = `conformance-${run}-${(names += 1)}-p`, userI
  * @param {Record<string, unknown>} fields Of the payload, beside the peer's own; `undefined` leaves one out.
  */
 export function payloadOf(peer, { issuedAt, ...fields }) {
-  const payload = {
-    peerId: peer.peerId,
-    userId: peer.userId,
-    issuedAt,
-    expiresAt: issuedAt + LIFETIME_MS,
-    nonce: base64(12),
-    ...fields,
-  };
+  const payload = { peerId: peer.peerId, userId: peer.userId, issuedAt, expiresAt: issuedAt + LIFETIME_MS, nonce: base64(12), ...fields };
   return Object.fromEntries(Object.entries(payload).filter(([, value]) => value !== undefined));
 }
 

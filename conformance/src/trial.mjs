@@ -24,7 +24,12 @@ const STATUSES = {
   503: ["LIVE_FULL"],
 };
 export const STATUS_OF = Object.fromEntries(
-  Object.entries(STATUSES).flatMap(([status, codes]) => codes.join(" ").split(" ").map((code) => [code, Number(status)])),
+  Object.entries(STATUSES).flatMap(([status, codes]) =>
+    codes
+      .join(" ")
+      .split(" ")
+      .map((code) => [code, Number(status)]),
+  ),
 );
 
 /** The case cannot be tried at this beacon, or not from here. */
@@ -100,7 +105,8 @@ export class Trial {
   async announce(ticket, { path = "/announce", community = this.community, ...options } = {}) {
     const text = typeof ticket === "string" ? ticket : JSON.stringify(ticket);
     const reply = await this.request(path, { body: `{"ticket":${text},"community":${JSON.stringify(community)}}`, ...options });
-    if (reply.json?.listed && typeof ticket === "object" && this.#signers.has(ticket)) this.#announced.push({ ticket, community, address: options.address });
+    if (reply.json?.listed && typeof ticket === "object" && this.#signers.has(ticket))
+      this.#announced.push({ ticket, community, address: options.address });
     return reply;
   }
 
@@ -164,7 +170,10 @@ export class Trial {
   isRefused(reply, codes, { isTicketless = false } = {}) {
     const { status, json, text } = reply;
     const allowed = codes.split("|");
-    assert.ok(allowed.includes(json?.code), `expected ${codes}, got ${status} ${json?.code ?? text.slice(0, 200)}${json?.detail ? ` (${json.detail})` : ""}`);
+    assert.ok(
+      allowed.includes(json?.code),
+      `expected ${codes}, got ${status} ${json?.code ?? text.slice(0, 200)}${json?.detail ? ` (${json.detail})` : ""}`,
+    );
     assert.equal(json.ok, false, "ok must be false");
     if (isTicketless && status === 200) return;
     assert.equal(status, STATUS_OF[json.code], `the status of ${json.code}`);

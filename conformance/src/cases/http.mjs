@@ -28,14 +28,26 @@ const announced = (id, title, check) =>
     const { reply, ticket } = await trial.join();
     check(reply.json, { trial, ticket, reply, other });
   });
-announced("ok", "an accepted ticket is answered ok, accepted and listed", (json) => assert.deepEqual([json.ok, json.accepted, json.listed], [true, true, true]));
+announced("ok", "an accepted ticket is answered ok, accepted and listed", (json) =>
+  assert.deepEqual([json.ok, json.accepted, json.listed], [true, true, true]),
+);
 announced("community", "the answer names the community", (json, { trial }) => assert.equal(json.community, trial.community));
 announced("server-time", "the answer has the beacon's time", (json, { trial }) => isTime(trial, json.serverTime));
-announced("expires-at", "the answer says when the ticket ends", (json, { ticket }) => assert.equal(json.expiresAt, ticket.payload.expiresAt));
-announced("announce-after", "the answer says after how many milliseconds to announce again, before the ticket ends", ({ announceAfterMs }) =>
-  assert.ok(Number.isSafeInteger(announceAfterMs) && announceAfterMs > 0 && announceAfterMs < 180_000, `announceAfterMs is ${announceAfterMs}`),
+announced("expires-at", "the answer says when the ticket ends", (json, { ticket }) =>
+  assert.equal(json.expiresAt, ticket.payload.expiresAt),
 );
-announced("total", "the answer says how many are listed", ({ total, peers }) => assert.ok(Number.isSafeInteger(total) && total >= peers.length + 1, `total is ${total}`));
+announced(
+  "announce-after",
+  "the answer says after how many milliseconds to announce again, before the ticket ends",
+  ({ announceAfterMs }) =>
+    assert.ok(
+      Number.isSafeInteger(announceAfterMs) && announceAfterMs > 0 && announceAfterMs < 180_000,
+      `announceAfterMs is ${announceAfterMs}`,
+    ),
+);
+announced("total", "the answer says how many are listed", ({ total, peers }) =>
+  assert.ok(Number.isSafeInteger(total) && total >= peers.length + 1, `total is ${total}`),
+);
 announced("peers", "the answer has the others, and since when they are present", ({ peers, since }, { other }) => {
   assert.ok(peers.some(({ signature }) => signature === other.ticket.signature));
   assert.equal(since.length, peers.length);
@@ -43,17 +55,24 @@ announced("peers", "the answer has the others, and since when they are present",
 announced("without-caller", "the answer leaves out the caller's own ticket", ({ peers }, { ticket }) =>
   assert.ok(peers.every(({ publicKey }) => publicKey !== ticket.publicKey)),
 );
-announced("media-type", "the answer is JSON in UTF-8", (_, { reply }) => assert.match(reply.headers["content-type"] ?? "", /^application\/json; ?charset=utf-8$/i));
+announced("media-type", "the answer is JSON in UTF-8", (_, { reply }) =>
+  assert.match(reply.headers["content-type"] ?? "", /^application\/json; ?charset=utf-8$/i),
+);
 
 /** Holds for a body that is not one JSON object of a ticket and maybe a community. */
 const body = (id, title, make, codes = "MALFORMED", attack = undefined) =>
-  add(`body.${id}`, `refuses ${title}`, async (trial) => {
-    const good = JSON.stringify(trial.ticket());
-    for (const path of ["/announce", "/leave"]) {
-      const reply = await trial.request(`${path}?community=${trial.community}`, { method: "POST", body: make(good) });
-      trial.isRefused(reply, codes);
-    }
-  }, { attack });
+  add(
+    `body.${id}`,
+    `refuses ${title}`,
+    async (trial) => {
+      const good = JSON.stringify(trial.ticket());
+      for (const path of ["/announce", "/leave"]) {
+        const reply = await trial.request(`${path}?community=${trial.community}`, { method: "POST", body: make(good) });
+        trial.isRefused(reply, codes);
+      }
+    },
+    { attack },
+  );
 body("empty", "an empty body", () => "");
 body("not-json", "a body that is not JSON", () => "{");
 body("array", "an array for the body", (ticket) => `[${ticket}]`, "MALFORMED", "confusion");
@@ -62,11 +81,18 @@ body("no-ticket", "a body without a ticket", () => "{}");
 body("unknown-field", "an unknown field in the body", (ticket) => `{"ticket":${ticket},"more":1}`, "MALFORMED", "confusion");
 body("two-tickets", "two tickets in one body", (ticket) => `{"ticket":${ticket},"ticket":${ticket}}`, "MALFORMED", "confusion");
 body("more-after-it", "something after the object", (ticket) => `{"ticket":${ticket}}{}`, "MALFORMED", "confusion");
-body("not-utf-8", "a body that is not UTF-8", (ticket) => Buffer.concat([Buffer.from(`{"ticket":${ticket.replace('"conformance"', '"')}`.slice(0, -1)), Buffer.from([0xff]), Buffer.from('"}}')]));
+body("not-utf-8", "a body that is not UTF-8", (ticket) =>
+  Buffer.concat([Buffer.from(`{"ticket":${ticket.replace('"conformance"', '"')}`.slice(0, -1)), Buffer.from([0xff]), Buffer.from('"}}')]),
+);
 body("single-quotes", "JavaScript that is not JSON", (ticket) => `{ticket:${ticket}}`);
 body("comment", "a comment in JSON", (ticket) => `{"ticket":${ticket}/**/}`);
 body("deep", "JSON that is nested without end", () => `{"ticket":${"[".repeat(4_000)}`, "MALFORMED", "exhaustion");
-body("community-number", "a number for the community in the body", (ticket) => `{"ticket":${ticket},"community":7}`, "MALFORMED|COMMUNITY_INVALID");
+body(
+  "community-number",
+  "a number for the community in the body",
+  (ticket) => `{"ticket":${ticket},"community":7}`,
+  "MALFORMED|COMMUNITY_INVALID",
+);
 
 for (const type of ["text/plain", "application/x-www-form-urlencoded", "application/json", "nonsense"]) {
   add(`body.type.${type.replace("/", "-")}`, `reads a body of type ${type} as JSON`, async (trial) => {
@@ -82,36 +108,59 @@ add("body.longest", "takes a body of 4,096 bytes", async (trial) => {
   const text = JSON.stringify({ ticket: trial.ticket(), community: trial.community });
   trial.isAccepted(await trial.request("/announce", { body: text.padEnd(BODY_MAX_BYTES) }));
 });
-add("body.too-large", "a body of 4,097 bytes is BODY_TOO_LARGE", async (trial) => {
-  const text = JSON.stringify({ ticket: trial.ticket(), community: trial.community });
-  trial.isRefused(await trial.request("/announce", { body: text.padEnd(BODY_MAX_BYTES + 1) }), "BODY_TOO_LARGE");
-}, { attack: "exhaustion" });
-add("body.too-large-in-chunks", "counts a body without a length while it reads it", async (trial) => {
-  const chunks = Array.from({ length: 16 }, () => " ".repeat(1_024));
-  trial.isRefused(await trial.request(`/announce?community=${trial.community}`, { chunks }), "BODY_TOO_LARGE");
-}, { attack: "exhaustion" });
-add("body.too-large-leaves-others", "a body of megabytes harms nobody else", async (trial) => {
-  const reply = await trial.request("/announce", { body: "x".repeat(4 * 1_048_576), isPatient: false }).catch(() => undefined);
-  if (reply) trial.isRefused(reply, "BODY_TOO_LARGE");
-  await trial.join();
-}, { attack: "exhaustion" });
-add("body.slow", "a body that takes more than 10 s is BODY_TIMEOUT, or its connection ends", async (trial) => {
-  const url = new URL(trial.beacon.url);
-  const secure = url.protocol === "https:";
-  const port = Number(url.port || (secure ? 443 : 80));
-  const socket = secure ? connectTls({ port, host: url.hostname, servername: url.hostname }) : connect(port, url.hostname);
-  const started = Date.now();
-  let answer = "";
-  const over = new Promise((resolve) => {
-    socket.on("error", resolve).on("close", resolve).on("data", (data) => ((answer += data), resolve()));
-  });
-  socket.write(`POST /announce?community=${trial.community} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Length: 400\r\n\r\n{"ticket":`);
-  await Promise.race([over, delay(30_000)]);
-  socket.destroy();
-  const waited = Date.now() - started;
-  assert.ok(waited > 8_000 && waited < 20_000, `answered after ${waited} ms`);
-  if (answer) assert.match(answer, /^HTTP\/1\.1 408 /);
-}, { level: "slow", attack: "exhaustion" });
+add(
+  "body.too-large",
+  "a body of 4,097 bytes is BODY_TOO_LARGE",
+  async (trial) => {
+    const text = JSON.stringify({ ticket: trial.ticket(), community: trial.community });
+    trial.isRefused(await trial.request("/announce", { body: text.padEnd(BODY_MAX_BYTES + 1) }), "BODY_TOO_LARGE");
+  },
+  { attack: "exhaustion" },
+);
+add(
+  "body.too-large-in-chunks",
+  "counts a body without a length while it reads it",
+  async (trial) => {
+    const chunks = Array.from({ length: 16 }, () => " ".repeat(1_024));
+    trial.isRefused(await trial.request(`/announce?community=${trial.community}`, { chunks }), "BODY_TOO_LARGE");
+  },
+  { attack: "exhaustion" },
+);
+add(
+  "body.too-large-leaves-others",
+  "a body of megabytes harms nobody else",
+  async (trial) => {
+    const reply = await trial.request("/announce", { body: "x".repeat(4 * 1_048_576), isPatient: false }).catch(() => undefined);
+    if (reply) trial.isRefused(reply, "BODY_TOO_LARGE");
+    await trial.join();
+  },
+  { attack: "exhaustion" },
+);
+add(
+  "body.slow",
+  "a body that takes more than 10 s is BODY_TIMEOUT, or its connection ends",
+  async (trial) => {
+    const url = new URL(trial.beacon.url);
+    const secure = url.protocol === "https:";
+    const port = Number(url.port || (secure ? 443 : 80));
+    const socket = secure ? connectTls({ port, host: url.hostname, servername: url.hostname }) : connect(port, url.hostname);
+    const started = Date.now();
+    let answer = "";
+    const over = new Promise((resolve) => {
+      socket
+        .on("error", resolve)
+        .on("close", resolve)
+        .on("data", (data) => ((answer += data), resolve()));
+    });
+    socket.write(`POST /announce?community=${trial.community} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Length: 400\r\n\r\n{"ticket":`);
+    await Promise.race([over, delay(30_000)]);
+    socket.destroy();
+    const waited = Date.now() - started;
+    assert.ok(waited > 8_000 && waited < 20_000, `answered after ${waited} ms`);
+    if (answer) assert.match(answer, /^HTTP\/1\.1 408 /);
+  },
+  { level: "slow", attack: "exhaustion" },
+);
 
 // The community
 
@@ -126,30 +175,56 @@ add("community.in-body", "the body names the community", async (trial) => {
   assert.equal(reply.json.community, trial.community);
 });
 add("community.in-both", "query and body may agree", async (trial) => {
-  const reply = await trial.request(`/announce?community=${trial.community}`, { json: { ticket: trial.ticket(), community: trial.community } });
+  const reply = await trial.request(`/announce?community=${trial.community}`, {
+    json: { ticket: trial.ticket(), community: trial.community },
+  });
   trial.isAccepted(reply);
 });
-add("community.contradiction", "where query and body name two, it is COMMUNITY_MISMATCH", async (trial) => {
-  const other = trial.otherCommunity();
-  const reply = await trial.request(`/announce?community=${other}`, { json: { ticket: trial.ticket(), community: trial.community } });
-  trial.isRefused(reply, "COMMUNITY_MISMATCH");
-}, { attack: "confusion" });
+add(
+  "community.contradiction",
+  "where query and body name two, it is COMMUNITY_MISMATCH",
+  async (trial) => {
+    const other = trial.otherCommunity();
+    const reply = await trial.request(`/announce?community=${other}`, { json: { ticket: trial.ticket(), community: trial.community } });
+    trial.isRefused(reply, "COMMUNITY_MISMATCH");
+  },
+  { attack: "confusion" },
+);
 add("community.default", "without a name it is the default one", async (trial) => {
   const { status, json } = await trial.request("/peers");
   assert.deepEqual([status, typeof json.community], [200, "string"]);
 });
-for (const [name, community] of [["empty", ""], ["space", "a b"], ["slash", "a/b"], ["non-ascii", "ä"], ["65-characters", "a".repeat(65)], ["quote", 'a"b'], ["null-character", "a\0"]]) {
+for (const [name, community] of [
+  ["empty", ""],
+  ["space", "a b"],
+  ["slash", "a/b"],
+  ["non-ascii", "ä"],
+  ["65-characters", "a".repeat(65)],
+  ["quote", 'a"b'],
+  ["null-character", "a\0"],
+]) {
   add(`community.invalid.${name}`, `${JSON.stringify(community.slice(0, 8))} is COMMUNITY_INVALID`, async (trial) => {
     trial.isRefused(await trial.request(`/peers?community=${encodeURIComponent(community)}`), "COMMUNITY_INVALID");
     trial.isRefused(await trial.request("/announce", { json: { ticket: trial.ticket(), community } }), "COMMUNITY_INVALID");
-    trial.isRefused(await trial.request(`/leave?community=${encodeURIComponent(community)}`, { json: { ticket: trial.goodbye(newPeer()) } }), "COMMUNITY_INVALID");
+    trial.isRefused(
+      await trial.request(`/leave?community=${encodeURIComponent(community)}`, { json: { ticket: trial.goodbye(newPeer()) } }),
+      "COMMUNITY_INVALID",
+    );
   });
 }
-add("community.unknown", "a community that is not served is COMMUNITY_UNKNOWN", async (trial) => {
-  if (trial.beacon.isOpen) throw new Skip("the beacon serves every community");
-  trial.isRefused(await trial.request("/peers?community=nobody-serves-this"), "COMMUNITY_UNKNOWN");
-  trial.isRefused(await trial.announce(trial.ticket(newPeer(), { community: "nobody-serves-this" }), { community: "nobody-serves-this" }), "COMMUNITY_UNKNOWN");
-}, { attack: "exhaustion" });
+add(
+  "community.unknown",
+  "a community that is not served is COMMUNITY_UNKNOWN",
+  async (trial) => {
+    if (trial.beacon.isOpen) throw new Skip("the beacon serves every community");
+    trial.isRefused(await trial.request("/peers?community=nobody-serves-this"), "COMMUNITY_UNKNOWN");
+    trial.isRefused(
+      await trial.announce(trial.ticket(newPeer(), { community: "nobody-serves-this" }), { community: "nobody-serves-this" }),
+      "COMMUNITY_UNKNOWN",
+    );
+  },
+  { attack: "exhaustion" },
+);
 add("query.broken", "a query that is no UTF-8 is answered with 400", async (trial) => {
   assert.equal((await trial.request("/peers?community=%ff%00&limit=%zz")).status, 400);
 });
@@ -181,7 +256,10 @@ add("peers.answer", "GET /peers has ok, community, serverTime, total, since and 
   isTime(trial, json.serverTime);
   assert.ok(Number.isSafeInteger(json.total) && json.total >= json.peers.length);
   assert.equal(json.since.length, json.peers.length);
-  assert.deepEqual(json.peers.find(({ publicKey }) => publicKey === ticket.publicKey), ticket);
+  assert.deepEqual(
+    json.peers.find(({ publicKey }) => publicKey === ticket.publicKey),
+    ticket,
+  );
 });
 add("peers.empty", "nobody is present where nobody has come", async (trial) => {
   const community = trial.beacon.isOpen ? trial.otherCommunity() : trial.community;
@@ -194,14 +272,31 @@ add("peers.limit", "limit bounds how many are in an answer, and total counts all
   assert.equal(json.peers.length, 2);
   assert.ok(json.total >= 3, `total is ${json.total}`);
 });
-add("peers.limit.large", "a limit above what an answer holds is that limit", async (trial) => {
-  await trial.join();
-  const { status, json } = await list(trial, "&limit=1000000");
-  assert.equal(status, 200);
-  assert.ok(json.peers.length <= 200);
-}, { attack: "exhaustion" });
-for (const [name, limit] of [["zero", "0"], ["negative", "-1"], ["fraction", "1.5"], ["words", "ten"], ["empty", ""], ["hexadecimal", "0x10"], ["exponent", "1e1"], ["plus", "%2B5"], ["space", "%205"]]) {
-  add(`peers.limit.${name}`, `a limit of "${decodeURIComponent(limit)}" is LIMIT_INVALID`, async (trial) => trial.isRefused(await list(trial, `&limit=${limit}`), "LIMIT_INVALID"));
+add(
+  "peers.limit.large",
+  "a limit above what an answer holds is that limit",
+  async (trial) => {
+    await trial.join();
+    const { status, json } = await list(trial, "&limit=1000000");
+    assert.equal(status, 200);
+    assert.ok(json.peers.length <= 200);
+  },
+  { attack: "exhaustion" },
+);
+for (const [name, limit] of [
+  ["zero", "0"],
+  ["negative", "-1"],
+  ["fraction", "1.5"],
+  ["words", "ten"],
+  ["empty", ""],
+  ["hexadecimal", "0x10"],
+  ["exponent", "1e1"],
+  ["plus", "%2B5"],
+  ["space", "%205"],
+]) {
+  add(`peers.limit.${name}`, `a limit of "${decodeURIComponent(limit)}" is LIMIT_INVALID`, async (trial) =>
+    trial.isRefused(await list(trial, `&limit=${limit}`), "LIMIT_INVALID"),
+  );
 }
 add("peers.exclude.name", "exclude leaves out every claim to a peerId", async (trial) => {
   const one = await trial.join();
@@ -211,12 +306,17 @@ add("peers.exclude.name", "exclude leaves out every claim to a peerId", async (t
   assert.ok(!names(reply).includes(one.peer.peerId) && !reply.text.includes(two.ticket.signature));
   assert.ok(names(reply).includes(other.peer.peerId));
 });
-add("peers.exclude.claim", "exclude with a key leaves out that claim alone", async (trial) => {
-  const one = await trial.join();
-  const two = await trial.join(newPeer({ peerId: one.peer.peerId }));
-  const reply = await list(trial, `&exclude=${encodeURIComponent(`${one.peer.peerId}:${one.peer.publicKey}`)}`);
-  assert.ok(!reply.text.includes(one.ticket.signature) && reply.text.includes(two.ticket.signature));
-}, { attack: "squatting" });
+add(
+  "peers.exclude.claim",
+  "exclude with a key leaves out that claim alone",
+  async (trial) => {
+    const one = await trial.join();
+    const two = await trial.join(newPeer({ peerId: one.peer.peerId }));
+    const reply = await list(trial, `&exclude=${encodeURIComponent(`${one.peer.peerId}:${one.peer.publicKey}`)}`);
+    assert.ok(!reply.text.includes(one.ticket.signature) && reply.text.includes(two.ticket.signature));
+  },
+  { attack: "squatting" },
+);
 add("peers.exclude.nobody", "exclude of somebody who is not there leaves out nobody", async (trial) => {
   const { peer } = await trial.join();
   assert.ok(names(await list(trial, `&exclude=${peer.peerId}:AAAA`)).includes(peer.peerId));
@@ -253,12 +353,17 @@ add("peers.head", "HEAD is GET without the body", async (trial) => {
   const { status, text } = await list(trial, "", { method: "HEAD" });
   assert.deepEqual([status, text], [200, ""]);
 });
-add("peers.drops-expired", "an expired ticket is in no list, also in one that was kept", async (trial) => {
-  const { peer, untilExpired } = await trial.joinBriefly();
-  await list(trial);
-  await untilExpired();
-  assert.ok(!names(await list(trial)).includes(peer.peerId));
-}, { attack: "replay" });
+add(
+  "peers.drops-expired",
+  "an expired ticket is in no list, also in one that was kept",
+  async (trial) => {
+    const { peer, untilExpired } = await trial.joinBriefly();
+    await list(trial);
+    await untilExpired();
+    assert.ok(!names(await list(trial)).includes(peer.peerId));
+  },
+  { attack: "replay" },
+);
 
 // GET /healthz and what a beacon says of itself
 
@@ -279,12 +384,14 @@ const INFO = {
   serverTime: Number.isSafeInteger,
   operator: (value) => value !== null && typeof value === "object" && !Array.isArray(value),
   showsPeers: (value) => typeof value === "boolean",
-  communities: (value) => Array.isArray(value) && value.every(({ name, live }) => typeof name === "string" && (live === undefined || Number.isSafeInteger(live))),
+  communities: (value) =>
+    Array.isArray(value) && value.every(({ name, live }) => typeof name === "string" && (live === undefined || Number.isSafeInteger(live))),
   beacons: Array.isArray,
   capsules: Array.isArray,
   capsuleKeys: Array.isArray,
   limits: (value) => value !== null && typeof value === "object",
-  endpoints: (value) => Array.isArray(value) && value.length > 0 && value.every(({ method, path }) => typeof method === "string" && path.startsWith("/")),
+  endpoints: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every(({ method, path }) => typeof method === "string" && path.startsWith("/")),
 };
 for (const [name, isRight] of Object.entries(INFO)) {
   add(`info.${name}`, `the info document has ${name}`, async (trial) => {
@@ -307,9 +414,19 @@ add("info.page", "GET / in a browser is a page", async (trial) => {
 // Paths, methods, and what every answer has
 
 for (const path of ["/nowhere", "/peers/", "/announce/x", "//peers", "/healthz/", "/Peers"]) {
-  add(`paths.not-found.${path.replaceAll("/", "_")}`, `${path} is NOT_FOUND`, async (trial) => trial.isRefused(await trial.request(path), "NOT_FOUND"));
+  add(`paths.not-found.${path.replaceAll("/", "_")}`, `${path} is NOT_FOUND`, async (trial) =>
+    trial.isRefused(await trial.request(path), "NOT_FOUND"),
+  );
 }
-for (const [method, path, allowed] of [["GET", "/announce", "POST"], ["GET", "/leave", "POST"], ["POST", "/peers", "GET"], ["DELETE", "/peers", "GET"], ["PUT", "/healthz", "GET"], ["POST", "/.well-known/rendezvous-beacon", "GET"], ["PUT", "/announce", "POST"]]) {
+for (const [method, path, allowed] of [
+  ["GET", "/announce", "POST"],
+  ["GET", "/leave", "POST"],
+  ["POST", "/peers", "GET"],
+  ["DELETE", "/peers", "GET"],
+  ["PUT", "/healthz", "GET"],
+  ["POST", "/.well-known/rendezvous-beacon", "GET"],
+  ["PUT", "/announce", "POST"],
+]) {
   add(`methods.${method.toLowerCase()}-${path.split("/").at(-1)}`, `${method} ${path} is METHOD_NOT_ALLOWED, with Allow`, async (trial) => {
     const reply = await trial.request(path, { method });
     trial.isRefused(reply, "METHOD_NOT_ALLOWED");
@@ -337,16 +454,24 @@ const EVERYWHERE = {
   "a wrong body": (trial) => trial.request("/leave", { body: "{" }),
 };
 for (const [what, ask] of Object.entries(EVERYWHERE)) {
-  add(`every-answer.${what.replace(/^(an?|the) /, "").replaceAll(" ", "-")}`, `the answer to ${what} may be read by any origin, is JSON, and has serverTime`, async (trial) => {
-    const { headers, json } = await ask(trial);
-    assert.equal(headers["access-control-allow-origin"], "*");
-    assert.match(headers["content-type"] ?? "", /^application\/(problem\+)?json; ?charset=utf-8$/i);
-    isTime(trial, json.serverTime);
-  });
+  add(
+    `every-answer.${what.replace(/^(an?|the) /, "").replaceAll(" ", "-")}`,
+    `the answer to ${what} may be read by any origin, is JSON, and has serverTime`,
+    async (trial) => {
+      const { headers, json } = await ask(trial);
+      assert.equal(headers["access-control-allow-origin"], "*");
+      assert.match(headers["content-type"] ?? "", /^application\/(problem\+)?json; ?charset=utf-8$/i);
+      isTime(trial, json.serverTime);
+    },
+  );
 }
 add("privacy", "no answer has the client's address in it", async (trial) => {
   const address = trial.newAddress();
-  const replies = [await trial.announce(trial.ticket(), { address }), await list(trial, "", { address }), await trial.request("/nowhere", { address })];
+  const replies = [
+    await trial.announce(trial.ticket(), { address }),
+    await list(trial, "", { address }),
+    await trial.request("/nowhere", { address }),
+  ];
   for (const { text } of replies) assert.ok(!text.includes(address), "the client's address is in an answer");
 });
 
@@ -410,15 +535,19 @@ const unsigned = { ...refusals };
 delete unsigned.COMMUNITY_MISMATCH;
 unsigned.UNSUPPORTED_VERSION = (trial, peer) => trial.ticket(peer, { envelope: { version: 2 } });
 for (const [code, make] of Object.entries(unsigned)) {
-  add(`unsigned-community.${code}`, `whoever signs no community and is refused as ${code} gets 200 with ok: false, code and the list`, async (trial) => {
-    const other = await trial.join();
-    // The ticket is made without a community; what is wrong with it stays wrong.
-    const own = Object.create(trial, { ticket: { value: (peer, fields) => trial.ticket(peer, { community: undefined, ...fields }) } });
-    const { status, json, text, headers } = await trial.announce(make(own, newPeer()));
-    assert.deepEqual([status, json.ok, json.code, json.validation], [200, false, code, { ok: false, reason: code }]);
-    assert.ok(text.includes(other.ticket.signature), "the list is not in the answer");
-    assert.match(headers["content-type"] ?? "", /^application\/json/);
-  });
+  add(
+    `unsigned-community.${code}`,
+    `whoever signs no community and is refused as ${code} gets 200 with ok: false, code and the list`,
+    async (trial) => {
+      const other = await trial.join();
+      // The ticket is made without a community; what is wrong with it stays wrong.
+      const own = Object.create(trial, { ticket: { value: (peer, fields) => trial.ticket(peer, { community: undefined, ...fields }) } });
+      const { status, json, text, headers } = await trial.announce(make(own, newPeer()));
+      assert.deepEqual([status, json.ok, json.code, json.validation], [200, false, code, { ok: false, reason: code }]);
+      assert.ok(text.includes(other.ticket.signature), "the list is not in the answer");
+      assert.match(headers["content-type"] ?? "", /^application\/json/);
+    },
+  );
 }
 add("unsigned-community.STALE_TICKET", "and as STALE_TICKET", async (trial) => {
   const { ticket, peer } = await trial.join(newPeer(), { community: undefined });
@@ -439,23 +568,31 @@ add("unsigned-community.not-the-tickets-fault", "what is not the ticket's fault 
 
 // The rate limit (section 4, rule 8)
 
-add("limit.address", "an address that asks without end is THROTTLED, told when to come again, and its neighbours are served", async (trial) => {
-  const address = trial.newAddress();
-  const neighbour = trial.newAddress();
-  // The default is 150 a minute; an operator may give one address all 600 of its network.
-  let refused;
-  for (let asked = 0; asked < 700 && !refused; asked += 25) {
-    const replies = await Promise.all(Array.from({ length: 25 }, () => list(trial, "", { address, isPatient: false })));
-    refused = replies.find(({ status }) => status !== 200);
-  }
-  assert.ok(refused, "700 requests of one address at once are all served");
-  trial.isRefused(refused, "THROTTLED");
-  assert.ok(refused.json.retryAfterMs > 0);
-  assert.equal(refused.headers["retry-after"], String(Math.ceil(refused.json.retryAfterMs / 1_000)));
-  assert.equal((await list(trial, "", { address: neighbour, isPatient: false })).status, 200);
-  const announces = await Promise.all(Array.from({ length: 25 }, () => trial.announce(trial.ticket(), { address, isPatient: false })));
-  assert.ok(announces.some(({ json }) => json.code === "THROTTLED"), "announces are not limited");
-}, { attack: "exhaustion" });
+add(
+  "limit.address",
+  "an address that asks without end is THROTTLED, told when to come again, and its neighbours are served",
+  async (trial) => {
+    const address = trial.newAddress();
+    const neighbour = trial.newAddress();
+    // The default is 150 a minute; an operator may give one address all 600 of its network.
+    let refused;
+    for (let asked = 0; asked < 700 && !refused; asked += 25) {
+      const replies = await Promise.all(Array.from({ length: 25 }, () => list(trial, "", { address, isPatient: false })));
+      refused = replies.find(({ status }) => status !== 200);
+    }
+    assert.ok(refused, "700 requests of one address at once are all served");
+    trial.isRefused(refused, "THROTTLED");
+    assert.ok(refused.json.retryAfterMs > 0);
+    assert.equal(refused.headers["retry-after"], String(Math.ceil(refused.json.retryAfterMs / 1_000)));
+    assert.equal((await list(trial, "", { address: neighbour, isPatient: false })).status, 200);
+    const announces = await Promise.all(Array.from({ length: 25 }, () => trial.announce(trial.ticket(), { address, isPatient: false })));
+    assert.ok(
+      announces.some(({ json }) => json.code === "THROTTLED"),
+      "announces are not limited",
+    );
+  },
+  { attack: "exhaustion" },
+);
 add("limit.spares-health", "the time is told to a network that is limited", async (trial) => {
   const address = trial.newAddress();
   for (let asked = 0; asked < 175; asked += 25) {

@@ -29,10 +29,15 @@ hello("challenge", "hello has a challenge of 16 bytes", ({ challenge }) => {
   assert.equal(Buffer.from(challenge, "base64").toString("base64"), challenge);
 });
 hello("ack-bytes", "hello says how many bytes may be outstanding", ({ ackBytes }) => assert.equal(ackBytes, 262_144));
-add("hello.challenge-is-new", "no two connections have the same challenge", async (trial) => {
-  const [one, other] = [await Live.open(trial), await Live.open(trial)];
-  assert.notEqual(one.hello.challenge, other.hello.challenge);
-}, { attack: "relayed-challenge" });
+add(
+  "hello.challenge-is-new",
+  "no two connections have the same challenge",
+  async (trial) => {
+    const [one, other] = [await Live.open(trial), await Live.open(trial)];
+    assert.notEqual(one.hello.challenge, other.hello.challenge);
+  },
+  { attack: "relayed-challenge" },
+);
 
 // Frames
 
@@ -40,7 +45,10 @@ add("snapshot.first", "the first frame is a snapshot of who is there", async (tr
   const { ticket } = await trial.join();
   const { messages } = await Live.open(trial);
   assert.equal(messages[1].t, "snapshot");
-  assert.deepEqual(messages[1].peers.find(({ publicKey }) => publicKey === ticket.publicKey), ticket);
+  assert.deepEqual(
+    messages[1].peers.find(({ publicKey }) => publicKey === ticket.publicKey),
+    ticket,
+  );
 });
 add("snapshot.position", "a frame has a position", async (trial) => assert.match((await Live.open(trial)).messages[1].position, POSITION));
 add("snapshot.total", "a snapshot has the number of those who are listed", async (trial) => {
@@ -53,17 +61,25 @@ add("delta.put", "whoever comes is told within a second, as its ticket", async (
   const { ticket } = await trial.join();
   await live.sees(ticket);
   const delta = live.messages.find(({ t, put }) => t === "delta" && put?.some(({ signature }) => signature === ticket.signature));
-  assert.deepEqual(delta.put.find(({ signature }) => signature === ticket.signature), ticket);
+  assert.deepEqual(
+    delta.put.find(({ signature }) => signature === ticket.signature),
+    ticket,
+  );
 });
-add("delta.left", "whoever leaves is taken off by its own signed goodbye", async (trial) => {
-  const live = await Live.open(trial);
-  const { ticket, peer } = await trial.join();
-  await live.sees(ticket);
-  const goodbye = trial.goodbye(peer);
-  await trial.leave(goodbye);
-  await live.sees(ticket, false);
-  assert.ok(live.messages.some(({ left }) => left?.some(({ signature }) => signature === goodbye.signature)));
-}, { attack: "forgery" });
+add(
+  "delta.left",
+  "whoever leaves is taken off by its own signed goodbye",
+  async (trial) => {
+    const live = await Live.open(trial);
+    const { ticket, peer } = await trial.join();
+    await live.sees(ticket);
+    const goodbye = trial.goodbye(peer);
+    await trial.leave(goodbye);
+    await live.sees(ticket, false);
+    assert.ok(live.messages.some(({ left }) => left?.some(({ signature }) => signature === goodbye.signature)));
+  },
+  { attack: "forgery" },
+);
 add("delta.fits", "a delta fits: previous is no later than the position before it, and of its epoch", async (trial) => {
   const live = await Live.open(trial);
   const before = live.position;
@@ -72,18 +88,26 @@ add("delta.fits", "a delta fits: previous is no later than the position before i
   const delta = live.messages.find(({ t }) => t === "delta");
   assert.match(delta.previous, POSITION);
   const [[epoch, previous], [own, number], [, next]] = [delta.previous, before, delta.position].map((position) => position.split("-"));
-  assert.ok(epoch === own && Number(previous) <= Number(number) && Number(next) > Number(number), `${delta.previous} to ${delta.position} after ${before}`);
+  assert.ok(
+    epoch === own && Number(previous) <= Number(number) && Number(next) > Number(number),
+    `${delta.previous} to ${delta.position} after ${before}`,
+  );
 });
-add("delta.two-claims", "two keys of one name are two claims here too", async (trial) => {
-  const live = await Live.open(trial);
-  const owner = await trial.join();
-  const other = await trial.join(newPeer({ peerId: owner.peer.peerId }));
-  await live.sees(owner.ticket);
-  await live.sees(other.ticket);
-  await trial.leave(trial.goodbye(other.peer));
-  await live.sees(other.ticket, false);
-  assert.ok([...live.tickets.values()].some(({ signature }) => signature === owner.ticket.signature));
-}, { attack: "squatting" });
+add(
+  "delta.two-claims",
+  "two keys of one name are two claims here too",
+  async (trial) => {
+    const live = await Live.open(trial);
+    const owner = await trial.join();
+    const other = await trial.join(newPeer({ peerId: owner.peer.peerId }));
+    await live.sees(owner.ticket);
+    await live.sees(other.ticket);
+    await trial.leave(trial.goodbye(other.peer));
+    await live.sees(other.ticket, false);
+    assert.ok([...live.tickets.values()].some(({ signature }) => signature === owner.ticket.signature));
+  },
+  { attack: "squatting" },
+);
 
 // Going on
 
@@ -102,7 +126,13 @@ add("since.of-elsewhere", "a position of elsewhere gets a snapshot", async (tria
   assert.equal(live.messages[1].t, "snapshot");
   await live.sees(ticket);
 });
-for (const [name, since] of [["number", "5"], ["empty", ""], ["upper-case", "ABCDEF00-1"], ["leading-zero", "00000001-01"], ["too-large", "00000001-99999999999999999"]]) {
+for (const [name, since] of [
+  ["number", "5"],
+  ["empty", ""],
+  ["upper-case", "ABCDEF00-1"],
+  ["leading-zero", "00000001-01"],
+  ["too-large", "00000001-99999999999999999"],
+]) {
   add(`since.invalid.${name}`, `since=${since} is SINCE_INVALID`, async (trial) => {
     trial.isRefused(await trial.request(`/live?community=${trial.community}&since=${since}`), "SINCE_INVALID");
   });
@@ -148,19 +178,29 @@ for (const [code, make] of Object.entries({
   EXPIRED: (trial, peer) => trial.ticket(peer, { issuedAt: 1_700_000_000_000 }),
   UNSUPPORTED_VERSION: (trial, peer) => trial.ticket(peer, { envelope: { version: 2 } }),
 })) {
-  announcing(`refused.${code}`, `${code} is said over a socket as by POST /announce`, async (live, trial) => {
-    const peer = newPeer();
-    const ticket = trial.ticket(peer);
-    assert.equal((await live.announce(ticket)).listed, true);
-    const error = await live.announce(make(trial, peer, ticket));
-    assert.deepEqual([error.t, error.code], ["error", code]);
-    assert.equal(error.retryAfterMs > 0, code === "ANNOUNCE_TOO_SOON");
-  }, { attack: code === "SIGNATURE_INVALID" ? "forgery" : undefined });
+  announcing(
+    `refused.${code}`,
+    `${code} is said over a socket as by POST /announce`,
+    async (live, trial) => {
+      const peer = newPeer();
+      const ticket = trial.ticket(peer);
+      assert.equal((await live.announce(ticket)).listed, true);
+      const error = await live.announce(make(trial, peer, ticket));
+      assert.deepEqual([error.t, error.code], ["error", code]);
+      assert.equal(error.retryAfterMs > 0, code === "ANNOUNCE_TOO_SOON");
+    },
+    { attack: code === "SIGNATURE_INVALID" ? "forgery" : undefined },
+  );
 }
-announcing("another-peer", "a connection is for one claim: another gets ANOTHER_PEER", async (live, trial) => {
-  await live.announce(trial.ticket());
-  assert.equal((await live.announce(trial.ticket())).code, "ANOTHER_PEER");
-}, { attack: "exhaustion" });
+announcing(
+  "another-peer",
+  "a connection is for one claim: another gets ANOTHER_PEER",
+  async (live, trial) => {
+    await live.announce(trial.ticket());
+    assert.equal((await live.announce(trial.ticket())).code, "ANOTHER_PEER");
+  },
+  { attack: "exhaustion" },
+);
 announcing("leave", "a goodbye over a socket is answered left, and takes the peer off", async (live, trial) => {
   const peer = newPeer();
   const ticket = trial.ticket(peer);
@@ -173,33 +213,63 @@ announcing("leave", "a goodbye over a socket is answered left, and takes the pee
 // Binding
 
 const binding = (id, title, run, attack) =>
-  add(`bind.${id}`, title, async (trial) => {
-    const peer = newPeer();
-    const live = await Live.open(trial);
-    await live.announce(trial.ticket(peer));
-    await run(live, peer, trial);
-  }, { attack });
+  add(
+    `bind.${id}`,
+    title,
+    async (trial) => {
+      const peer = newPeer();
+      const live = await Live.open(trial);
+      await live.announce(trial.ticket(peer));
+      await run(live, peer, trial);
+    },
+    { attack },
+  );
 binding("bound", "a listed peer binds its connection", async (live, peer) => assert.equal((await live.bind(peer)).t, "bound"));
 add("bind.not-listed", "a claim that is not listed is NOT_LISTED", async (trial) => {
   assert.equal((await (await Live.open(trial)).bind(newPeer())).code, "NOT_LISTED");
 });
-binding("audience", "a binding for another origin is MISDIRECTED_REQUEST", async (live, peer) => {
-  assert.equal((await live.bind(peer, { audience: "https://evil.example" })).code, "MISDIRECTED_REQUEST");
-}, "relayed-challenge");
-binding("challenge", "a binding over another challenge is SIGNATURE_INVALID", async (live, peer) => {
-  assert.equal((await live.bind(peer, { challenge: base64(16) })).code, "SIGNATURE_INVALID");
-}, "relayed-challenge");
-binding("challenge-of-another-connection", "a binding cannot be used on another connection", async (live, peer, trial) => {
-  const other = await Live.open(trial);
-  assert.equal((await other.ask(live.binding(peer))).code, "SIGNATURE_INVALID");
-}, "replay");
-binding("community", "a binding for another community is SIGNATURE_INVALID", async (live, peer) => {
-  assert.equal((await live.bind(peer, { community: "another-one" })).code, "SIGNATURE_INVALID");
-}, "replay");
-binding("key", "a binding by another key is SIGNATURE_INVALID", async (live, peer) => {
-  const { signature } = live.binding({ ...newPeer(), peerId: peer.peerId });
-  assert.equal((await live.bind(peer, { sent: { signature } })).code, "SIGNATURE_INVALID");
-}, "forgery");
+binding(
+  "audience",
+  "a binding for another origin is MISDIRECTED_REQUEST",
+  async (live, peer) => {
+    assert.equal((await live.bind(peer, { audience: "https://evil.example" })).code, "MISDIRECTED_REQUEST");
+  },
+  "relayed-challenge",
+);
+binding(
+  "challenge",
+  "a binding over another challenge is SIGNATURE_INVALID",
+  async (live, peer) => {
+    assert.equal((await live.bind(peer, { challenge: base64(16) })).code, "SIGNATURE_INVALID");
+  },
+  "relayed-challenge",
+);
+binding(
+  "challenge-of-another-connection",
+  "a binding cannot be used on another connection",
+  async (live, peer, trial) => {
+    const other = await Live.open(trial);
+    assert.equal((await other.ask(live.binding(peer))).code, "SIGNATURE_INVALID");
+  },
+  "replay",
+);
+binding(
+  "community",
+  "a binding for another community is SIGNATURE_INVALID",
+  async (live, peer) => {
+    assert.equal((await live.bind(peer, { community: "another-one" })).code, "SIGNATURE_INVALID");
+  },
+  "replay",
+);
+binding(
+  "key",
+  "a binding by another key is SIGNATURE_INVALID",
+  async (live, peer) => {
+    const { signature } = live.binding({ ...newPeer(), peerId: peer.peerId });
+    assert.equal((await live.bind(peer, { sent: { signature } })).code, "SIGNATURE_INVALID");
+  },
+  "forgery",
+);
 binding("replaced", "a newer bound connection of a claim closes the older one with 4209", async (live, peer, trial) => {
   assert.equal((await live.bind(peer)).t, "bound");
   const newer = await Live.open(trial);
@@ -209,7 +279,8 @@ binding("replaced", "a newer bound connection of a claim closes the older one wi
 
 // What no client sends
 
-const malformed = (id, title, message) => add(`malformed.${id}`, `${title} is MALFORMED`, async (trial) => (await Live.open(trial)).isMalformed(message(trial)));
+const malformed = (id, title, message) =>
+  add(`malformed.${id}`, `${title} is MALFORMED`, async (trial) => (await Live.open(trial)).isMalformed(message(trial)));
 malformed("not-json", "what is not JSON", () => "hello");
 malformed("array", "an array", () => "[]");
 malformed("without-kind", "an object without t", () => "{}");
@@ -221,29 +292,44 @@ malformed("id.character", "an id with a space", (trial) => ({ t: "announce", id:
 malformed("field-twice", "a field twice", () => '{"t":"ack","t":"ack","seq":1}');
 
 const misbehaving = (id, code, reason, title, act) =>
-  add(`ends.${id}`, `${title} ends the connection with ${code} ${reason}, and its address waits`, async (trial) => {
-    const live = await Live.open(trial);
-    act(live.socket);
-    await live.socket.endsWith(code, reason);
-    const reply = await trial.request(`/live?community=${trial.community}`, { isPatient: false, headers: { Accept: "text/event-stream" } });
-    trial.isRefused(reply, "THROTTLED");
-    assert.ok(Number(reply.headers["retry-after"]) > 0 && Number(reply.headers["retry-after"]) <= 60);
-  }, { attack: "exhaustion" });
+  add(
+    `ends.${id}`,
+    `${title} ends the connection with ${code} ${reason}, and its address waits`,
+    async (trial) => {
+      const live = await Live.open(trial);
+      act(live.socket);
+      await live.socket.endsWith(code, reason);
+      const reply = await trial.request(`/live?community=${trial.community}`, {
+        isPatient: false,
+        headers: { Accept: "text/event-stream" },
+      });
+      trial.isRefused(reply, "THROTTLED");
+      assert.ok(Number(reply.headers["retry-after"]) > 0 && Number(reply.headers["retry-after"]) <= 60);
+    },
+    { attack: "exhaustion" },
+  );
 misbehaving("binary", 1003, "UNSUPPORTED", "a binary message", (socket) => socket.send(new Uint8Array(3)));
 misbehaving("too-long", 1009, "TOO_LONG", "a message of 4,097 bytes", (socket) => socket.send("a".repeat(4_097)));
 misbehaving("too-fast", 4129, "TOO_FAST", "a flood", (socket) => {
   for (let sent = 0; sent < 40; sent += 1) socket.send({ t: "leave", ticket: {} });
 });
-misbehaving("malformed", 4500, "MALFORMED", "three messages that cannot be read", (socket) => ["{}", "[]", "hello"].forEach((text) => socket.send(text)));
+misbehaving("malformed", 4500, "MALFORMED", "three messages that cannot be read", (socket) =>
+  ["{}", "[]", "hello"].forEach((text) => socket.send(text)),
+);
 add("ends.by-client", "a client that closes is answered with its code", async (trial) => {
   const live = await Live.open(trial);
   assert.equal((await live.socket.close(4_000)).code, 4_000);
 });
-add("ends.silent", "a socket from which nothing comes for 60 s in the beginning ends", async (trial) => {
-  const socket = await Socket.open(trial, `/live?community=${trial.community}`);
-  const closed = await Promise.race([socket.closed, delay(75_000)]);
-  assert.equal(closed?.code, 4100);
-}, { level: "slow", attack: "exhaustion" });
+add(
+  "ends.silent",
+  "a socket from which nothing comes for 60 s in the beginning ends",
+  async (trial) => {
+    const socket = await Socket.open(trial, `/live?community=${trial.community}`);
+    const closed = await Promise.race([socket.closed, delay(75_000)]);
+    assert.equal(closed?.code, 4100);
+  },
+  { level: "slow", attack: "exhaustion" },
+);
 add("ping", "ping is answered pong", async (trial) => {
   const live = await Live.open(trial);
   live.socket.send("ping");
@@ -264,22 +350,29 @@ add("refused.community-invalid", "an opening for a name that is none is COMMUNIT
   trial.isRefused(await trial.request("/live?community=!"), "COMMUNITY_INVALID");
   await assert.rejects(Socket.open(trial, "/live?community=!"), (error) => error instanceof NotOpened && error.status === 400);
 });
-add("refused.method", "POST /live is METHOD_NOT_ALLOWED", async (trial) => trial.isRefused(await trial.request("/live", { method: "POST", body: "" }), "METHOD_NOT_ALLOWED"));
+add("refused.method", "POST /live is METHOD_NOT_ALLOWED", async (trial) =>
+  trial.isRefused(await trial.request("/live", { method: "POST", body: "" }), "METHOD_NOT_ALLOWED"),
+);
 add("refused.other-version", "a WebSocket of another version is refused", async (trial) => {
   const headers = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "8", "Sec-WebSocket-Key": base64(16) };
   const { status } = await trial.request(`/live?community=${trial.community}`, { headers });
   assert.ok(status === 426 || status === 400, `the status is ${status}`);
 });
-add("limit.openings", "openings are limited: a tenth of an address's requests", async (trial) => {
-  const address = trial.newAddress();
-  let refused;
-  for (let opened = 0; opened < 70 && !refused; opened += 1) {
-    const reply = await trial.request("/live?community=!", { address, isPatient: false });
-    if (reply.status !== 400) refused = reply;
-  }
-  assert.ok(refused, "seventy openings at once are all served");
-  trial.isRefused(refused, "THROTTLED");
-}, { attack: "exhaustion" });
+add(
+  "limit.openings",
+  "openings are limited: a tenth of an address's requests",
+  async (trial) => {
+    const address = trial.newAddress();
+    let refused;
+    for (let opened = 0; opened < 70 && !refused; opened += 1) {
+      const reply = await trial.request("/live?community=!", { address, isPatient: false });
+      if (reply.status !== 400) refused = reply;
+    }
+    assert.ok(refused, "seventy openings at once are all served");
+    trial.isRefused(refused, "THROTTLED");
+  },
+  { attack: "exhaustion" },
+);
 
 // Event streams
 
@@ -287,7 +380,11 @@ add("limit.openings", "openings are limited: a tenth of an address's requests", 
 async function stream(trial, find, headers = {}) {
   const { beacon } = trial;
   const send = beacon.url.startsWith("https:") ? httpsRequest : httpRequest;
-  const all = { Accept: "text/event-stream", ...headers, ...(beacon.addressHeader && trial.address && { [beacon.addressHeader]: trial.address }) };
+  const all = {
+    Accept: "text/event-stream",
+    ...headers,
+    ...(beacon.addressHeader && trial.address && { [beacon.addressHeader]: trial.address }),
+  };
   const request = send(`${beacon.url}/live?community=${trial.community}`, { headers: all, agent: false });
   trial.after(() => request.destroy());
   const response = await new Promise((resolve, reject) => request.on("response", resolve).on("error", reject).end());
@@ -295,12 +392,20 @@ async function stream(trial, find, headers = {}) {
   const found = new Promise((resolve, reject) => {
     response.setEncoding("utf8").on("data", (part) => {
       text += part;
-      const events = text.split("\n\n").slice(0, -1).map((block) => Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()])));
+      const events = text
+        .split("\n\n")
+        .slice(0, -1)
+        .map((block) =>
+          Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()])),
+        );
       if (find(events)) resolve(events);
     });
     response.on("error", reject).on("end", () => reject(new Error(`the stream has ended: ${text.slice(0, 200)}`)));
   });
-  const events = await Promise.race([found, delay(8_000).then(() => Promise.reject(new Error(`not in the stream: ${text.slice(0, 300)}`)))]);
+  const events = await Promise.race([
+    found,
+    delay(8_000).then(() => Promise.reject(new Error(`not in the stream: ${text.slice(0, 300)}`))),
+  ]);
   return { events, response };
 }
 const isWhole = (events) => events.some(({ event }) => event === "snapshot" || event === "delta");
@@ -346,7 +451,10 @@ add("same-as-list", "what a viewer holds is what the list has", async (trial) =>
   const reply = await trial.look();
   for (const { ticket } of joined) {
     const isListed = reply.json.peers.some(({ signature }) => signature === ticket.signature);
-    assert.equal([...live.tickets.values()].some(({ signature }) => signature === ticket.signature), isListed);
+    assert.equal(
+      [...live.tickets.values()].some(({ signature }) => signature === ticket.signature),
+      isListed,
+    );
   }
 });
 add("leaves-presence", "a connection that ends takes nobody off the list", async (trial) => {
