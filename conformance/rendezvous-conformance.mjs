@@ -51,7 +51,7 @@ ${Object.entries(LEVELS)
                         their own, and those about networks are tried. Faster, too
   --audience ORIGIN     the origin to which signatures are bound   [default: URL's]
   --wait SECONDS        how long a client has to print names, once it has asked
-                                                             [default: 6]
+                                                             [default: 10]
   --help                print this
 
 A limit on requests is waited for: without --address-header, a beacon with the usual
@@ -98,7 +98,7 @@ function readArguments() {
         key: string,
         reader: string,
         client: string,
-        wait: { type: "string", default: "6" },
+        wait: { type: "string", default: "10" },
         help: { type: "boolean", short: "h", default: false },
       },
     });

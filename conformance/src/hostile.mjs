@@ -256,7 +256,7 @@ const isHealthy = ({ output, errors, exit, endedItself }) => {
  * @param {{ waitMs?: number }} [options] How long the client has to show what it believes.
  * @returns {import("./suite.mjs").Case[]}
  */
-export function clientCases(command, { waitMs = 6_000 } = {}) {
+export function clientCases(command, { waitMs = 10_000 } = {}) {
   const cases = [];
   const add = (id, title, run, attack, spec = "14") => cases.push({ id: `client.${id}`, spec, title, level: "basic", attack, run });
   const watch = (options) => observe({ command, waitMs, ...options });
