@@ -1,4 +1,5 @@
-//! The roster, natively: an announce into a full one, and the answer, with 50, 200 and 1,000 records.
+//! The roster, natively: an announce into a full one, and the answer, with 50, 200 and 1,000 records; and the check of one
+//! ticket, which every announce needs.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,12 +11,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::limits::ANSWER_LIMIT;
 use rendezvous_protocol::network::{Client, NetworkPath};
 use rendezvous_protocol::roster::{Announced, Excluded, Roster, RosterLimits};
 use rendezvous_protocol::secret::Secret;
-use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, UserId, VerifiedTicket};
+use rendezvous_protocol::ticket::{Nonce, Payload, PeerId, Purpose, Ticket, TicketRules, UserId, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
 const RECORDS: [usize; 3] = [50, 200, 1_000];
@@ -97,6 +99,15 @@ fn roster(criterion: &mut Criterion) {
             });
         });
     }
+    group.finish();
+
+    // Beside which the rest of an announce is to be little.
+    let (ticket, community) = (Ticket::parse(&original, Purpose::Presence).unwrap(), Community::new("bench").unwrap());
+    let rules = TicketRules::new(&community);
+    let mut group = criterion.benchmark_group("verify");
+    group.bench_function(BenchmarkId::from_parameter(1), |bencher| {
+        bencher.iter(|| black_box(&ticket).clone().verify(&rules, NOW).unwrap());
+    });
     group.finish();
 }
 

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use crate::network::NetworkPath;
-use crate::roster::keyed::{Keyed, groups};
+use crate::roster::keyed::{Keyed, groups, sorted_hashes};
 use crate::roster::places::quarter;
 use crate::secret::{HashPurpose, Secret, below, mix};
 use crate::time::{UnixMillis, saturating_millis};
@@ -82,7 +82,7 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
     let shares = u64::try_from(places).unwrap_or(1);
     // Those present longest, one a share.
     let mut longest: Vec<Keyed> = Vec::with_capacity(places);
-    let mut by_share: Vec<_> = paths
+    let members: Vec<_> = paths
         .iter()
         .enumerate()
         .map(|(position, NetworkPath { provider, site, .. })| {
@@ -95,7 +95,7 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
             member
         })
         .collect();
-    by_share.sort_unstable();
+    let by_share = sorted_hashes(&members);
 
     let mut dealt: Vec<Dealt> = Vec::with_capacity(by_share.len());
     let mut scratch = Vec::new();
@@ -111,14 +111,35 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
             dealt.extend((0..).zip(scratch.iter().map(|record| record.member)).map(deal));
         }
     }
-    if limit < dealt.len() {
-        dealt.select_nth_unstable(limit);
-        dealt.truncate(limit);
+    let order = |dealt: &Dealt| {
+        let position = dealt.member.position();
+        Keyed::new(seed.draw(ORDER, number(position)), position)
+    };
+    let chosen: Vec<_> = first(dealt, limit).iter().map(order).collect();
+    sorted_hashes(&chosen).into_iter().map(Keyed::position).collect()
+}
+
+/// Returns the first `limit` of what was dealt, in no order: whole turns, and what there is room for of one more.
+fn first(dealt: Vec<Dealt>, limit: usize) -> Vec<Dealt> {
+    let mut of_turns = vec![0; dealt.len()];
+    for dealt in &dealt {
+        if let Some(count) = of_turns.get_mut(dealt.turn) {
+            *count += 1;
+        }
     }
-    let order = |position| Keyed::new(seed.draw(ORDER, number(position)), position);
-    let mut chosen: Vec<_> = dealt.iter().map(|dealt| order(dealt.member.position())).collect();
-    chosen.sort_unstable();
-    chosen.into_iter().map(Keyed::position).collect()
+    let (mut whole, mut places) = (0, limit);
+    for count in of_turns.into_iter().take_while(|count| *count > 0) {
+        let Some(left) = places.checked_sub(count) else { break };
+        (whole, places) = (whole + 1, left);
+    }
+    let (mut first, mut more): (Vec<_>, Vec<_>) =
+        dealt.into_iter().filter(|dealt| dealt.turn <= whole).partition(|dealt| dealt.turn < whole);
+    if places < more.len() {
+        more.select_nth_unstable(places);
+        more.truncate(places);
+    }
+    first.append(&mut more);
+    first
 }
 
 /// Puts a share's members into the order of its turns: its sites take turns, and inside a site the records do, in drawn

@@ -42,6 +42,42 @@ pub(super) const fn key(number: u64) -> u64 {
     number & !POSITION
 }
 
+/// The bits by which [`sorted_hashes`] distributes: a roster of 200 has one number in most of so many buckets.
+const BUCKET_BITS: u32 = 8;
+
+/// Sorts what is keyed by hashes. Their upper bits say nearly where each one goes, so that little is compared. Whoever could
+/// choose numbers could make it slow.
+pub(super) fn sorted_hashes(values: &[Keyed]) -> Vec<Keyed> {
+    let bucket = |value: &Keyed| usize::try_from(value.0 >> (u64::BITS - BUCKET_BITS)).unwrap_or_default();
+    let mut next = [0_usize; 1 << BUCKET_BITS];
+    for value in values {
+        if let Some(count) = next.get_mut(bucket(value)) {
+            *count += 1;
+        }
+    }
+    let mut before = 0;
+    for count in &mut next {
+        before += std::mem::replace(count, before);
+    }
+    let mut sorted = values.to_vec();
+    for value in values {
+        if let Some(next) = next.get_mut(bucket(value))
+            && let Some(place) = sorted.get_mut(*next)
+        {
+            *place = *value;
+            *next += 1;
+        }
+    }
+    for end in 1..sorted.len() {
+        let mut at = end;
+        while at > 0 && sorted.get(at - 1) > sorted.get(at) {
+            sorted.swap(at - 1, at);
+            at -= 1;
+        }
+    }
+    sorted
+}
+
 /// Returns the neighbours that have one number, of what is in order.
 pub(super) fn groups(sorted: &[Keyed]) -> impl Iterator<Item = &[Keyed]> + Clone {
     sorted.chunk_by(|one, other| one.key() == other.key())

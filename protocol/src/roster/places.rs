@@ -7,7 +7,7 @@
 //! for each provider: nobody knows it beforehand, and nobody wins by it for ever.
 
 use crate::network::NetworkPath;
-use crate::roster::keyed::{Keyed, groups, key};
+use crate::roster::keyed::{Keyed, groups, key, sorted_hashes};
 use crate::secret::{HashPurpose, Secret, below, mix};
 use crate::time::UnixMillis;
 
@@ -67,13 +67,11 @@ impl Place {
 /// any other share goes only where it is alone in it: who comes to where somebody is takes nothing from it.
 pub(super) fn surplus(places: &[Place], capacity: usize, now: UnixMillis, secret: &Secret) -> Option<usize> {
     let all = (0..).zip(places);
-    let mut shares: Vec<_> = all.map(|(position, place)| Keyed::new(place.share.0, position)).collect();
-    shares.sort_unstable();
-    let firsts = groups(&shares).filter_map(|share| share.first());
-    let mut firsts: Vec<_> = firsts.map(|first| Keyed::new(0, first.position())).collect();
-    firsts.sort_unstable();
+    let shares: Vec<_> = all.map(|(position, place)| Keyed::new(place.share.0, position)).collect();
+    let shares = sorted_hashes(&shares);
     let mut safe = Safe(vec![false; places.len()]);
-    firsts.into_iter().take(quarter(capacity)).for_each(|first| safe.add(first.position()));
+    groups(&shares).filter_map(|share| share.first()).for_each(|first| safe.add(first.position()));
+    safe.keep(quarter(capacity));
 
     let ranks = Ranks::new(places, now, secret);
     let mut members = ranks.heaviest(&shares, &safe);
@@ -99,6 +97,11 @@ impl Safe {
         if let Some(is_safe) = self.0.get_mut(position) {
             *is_safe = true;
         }
+    }
+
+    /// Keeps the first ones alone.
+    fn keep(&mut self, most: usize) {
+        self.0.iter_mut().filter(|is_safe| **is_safe).skip(most).for_each(|is_safe| *is_safe = false);
     }
 
     fn may_go(&self, member: Keyed) -> bool {
