@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 VERSION = "0.1.0"
 LIFETIME_MS, CLOCK_SKEW_MS, INTERVAL_MS, PACE_MS = 180_000, 15_000, 45_000, (45_000, 75_000)
-ROSTER_PLACES, ANSWER_PLACES, MOMENT_MS, EPOCH_MS, ROSTERS = 200, 50, 5_000, 600_000, 1_000
+ROSTER_PLACES, ANSWER_PLACES, MOMENT_MS, EPOCH_MS, ROSTERS = 200, 50, 5_000, 600_000, 10_000
 BODY_BYTES, POLITE_BYTES, BODY_SECONDS, IDLE_SECONDS, CONNECTIONS = 4_096, 65_536, 10, 75, 256
 ADDRESS_PER_MINUTE, HOUSEHOLD_PER_MINUTE, SITE_PER_MINUTE, BUCKETS = 150, 600, 2_400, 4_096
 
@@ -150,8 +150,7 @@ class Place:
     def __init__(self, claim, issued_at, path, now, since, order):
         self.claim, self.issued_at, self.path, self.brought_at = claim, issued_at, path, now
         self.since, self.order, self.tenure = since, order, (since or 0, order)
-        self.ticket = self.accepted_at = self.returned_at = None
-        self.may_return = False
+        self.ticket = self.accepted_at = self.returned_at = self.may_return = None
 
 
 class Roster:
@@ -346,6 +345,8 @@ class Beacon:
     def roster(self, community):
         """Returns the roster of a community that is served. Where there are too many, empty ones are forgotten."""
         if len(self.rosters) >= ROSTERS and community not in self.rosters:
+            for roster in self.rosters.values():
+                roster.expire(clock())
             self.rosters = {name: roster for name, roster in self.rosters.items() if roster.listed or roster.gone}
             if len(self.rosters) >= ROSTERS:
                 raise Refusal("THROTTLED", "there are too many communities", retryAfterMs=6_000)
@@ -479,55 +480,58 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = self.body()
         except TimeoutError:
             data = Refusal("BODY_TIMEOUT", f"the body took more than {BODY_SECONDS} s")
-        except ValueError:
+        except (TypeError, ValueError):
             data = Refusal("MALFORMED", "the body is not what the head says")
         self.close_connection |= isinstance(data, Refusal)
         with beacon.lock:
             try:
-                self.route(beacon, path, query, data, address)
+                answer = self.route(beacon, path, query, data, address)
             except Refusal as refusal:
-                self.refuse(*beacon.problem(refusal, None, clock()))
+                answer = self.refuse(*beacon.problem(refusal, None, clock()))
+        # Whoever does not read keeps nobody waiting.
+        self.answer(*answer)
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = serve
 
     def route(self, beacon, path, query, data, address):
+        """Returns the status, the content and the headers of the answer."""
         if self.command == "OPTIONS":
             allow = {"Methods": "GET, POST, OPTIONS", "Headers": "*, Authorization"}
-            return self.answer(204, headers={f"Access-Control-Allow-{what}": which for what, which in allow.items()})
+            return 204, None, {f"Access-Control-Allow-{what}": which for what, which in allow.items()}
         if path not in self.METHODS:
             raise Refusal("NOT_FOUND", "there is no such path")
-        accept = self.headers.get("Accept", "")
         allowed = ("POST",) if self.METHODS[path] == "POST" else ("GET", "HEAD")
         if self.command not in allowed:
             refusal = Refusal("METHOD_NOT_ALLOWED", f"this path takes {' and '.join(allowed)}")
-            self.refuse(*beacon.problem(refusal, None, clock()), headers={"Allow": ", ".join((*allowed, "OPTIONS"))})
-        elif self.command == "POST":
+            return self.refuse(*beacon.problem(refusal, None, clock()), {"Allow": ", ".join((*allowed, "OPTIONS"))})
+        if self.command == "POST":
             status, fields = beacon.post(query, data, address, path == "/leave")
-            (self.answer if fields["ok"] else self.refuse)(status, fields)
-        elif path == "/healthz":
-            self.answer(200, {"ok": True, "version": VERSION, "serverTime": clock()})
-        elif path == "/peers":
+            return (status, fields, {}) if fields["ok"] else self.refuse(status, fields)
+        if path == "/healthz":
+            return 200, {"ok": True, "version": VERSION, "serverTime": clock()}, {}
+        if path == "/peers":
             fields, tag = beacon.peers(query, address, self.headers.get("If-None-Match", ""))
             cache = {"ETag": tag, "Cache-Control": f"public, max-age={beacon.options.max_age}"}
-            self.answer(304 if fields is None else 200, fields, headers=cache)
-        elif path == "/" and ("text/html" in accept or "application/json" not in accept):
-            self.answer(200, "<!doctype html><title>A beacon</title>GET /peers", "text/html", headers={"Vary": "Accept"})
-        else:
-            self.answer(200, beacon.info(), headers={"Vary": "Accept"})
+            return 304 if fields is None else 200, fields, cache
+        accept = self.headers.get("Accept", "")
+        if path == "/" and ("text/html" in accept or "application/json" not in accept):
+            page = "<!doctype html><title>A beacon</title>GET /peers"
+            return 200, page, {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept"}
+        return 200, beacon.info(), {"Vary": "Accept"}
 
     def refuse(self, status, problem, headers={}):
         if "retryAfterMs" in problem:
             headers = headers | {"Retry-After": str(-(-problem["retryAfterMs"] // 1_000))}
-        self.answer(status, problem, "application/json" if status == 200 else "application/problem+json", headers)
+        media = "application/json" if status == 200 else "application/problem+json"
+        return status, problem, headers | {"Content-Type": f"{media}; charset=utf-8"}
 
-    def answer(self, status, content=None, media="application/json", headers={}):
+    def answer(self, status, content, headers):
         body = b"" if content is None else (content if isinstance(content, str) else canonical(content)).encode()
         all_have = {"Date": self.date_time_string(), "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff",
                     "Access-Control-Expose-Headers": "ETag, Retry-After", "Cache-Control": "no-store"}
         if status not in (204, 304):
-            all_have |= {"Content-Type": f"{media}; charset=utf-8", "Content-Length": str(len(body))}
-        if self.close_connection:
-            all_have["Connection"] = "close"
+            all_have |= {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body))}
+        all_have |= {"Connection": "close"} if self.close_connection else {}
         self.send_response_only(status)
         for header in (all_have | headers).items():
             self.send_header(*header)
@@ -536,7 +540,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def body(self):
-        """Reads the body: all of it, or as much as shows that it is too long. Raises TimeoutError or ValueError."""
+        """Reads the body: all of it, or as much as shows that it is too long. What is not so raises an error."""
         until, data, polite = time.monotonic() + BODY_SECONDS, b"", POLITE_BYTES
 
         def read(how, most):
@@ -546,12 +550,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise ValueError("the client went away")
 
         is_chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        left = 0 if is_chunked else int(self.headers.get("Content-Length", "0"))
+        left = 0 if is_chunked else int(re.fullmatch("[0-9]{1,12}", self.headers.get("Content-Length", "0"))[0])
         while left > 0 or is_chunked:
             if left == 0:
-                left = int(read(self.rfile.readline, 64).split(b";")[0], 16)
-                if left == 0:
-                    read(self.rfile.readline, 64)
+                left = int(re.match(rb"[0-9A-Fa-f]{1,8}", read(self.rfile.readline, 64))[0], 16)
+                if left == 0 and read(self.rfile.readline, 64):
                     break
             part = read(self.rfile.read1, min(left, 16_384))
             data, left, polite = (data + part)[: BODY_BYTES + 1], left - len(part), polite - len(part)

@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** More than any answer has: 200 of the longest tickets. */
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
-const ANSWER_TIMEOUT_MS = 20_000;
+const ANSWER_TIMEOUT_MS = 60_000;
 /** The longest wait that a rate limit may ask for before this gives up. */
 const PATIENCE_MS = 90_000;
 
