@@ -170,6 +170,12 @@ async function main() {
   const { url, level, reader, client, community, audience, capsule: place, key } = options;
   const capsule = place && { place, publicKey: key, community: community[0] };
   const target = url ?? place ?? reader ?? client;
+  if (options.output !== undefined) {
+    // Before the run, which would else be for nothing.
+    await writeFile(options.output, "").catch(({ code }) => {
+      throw new Usage(`--output ${options.output} cannot be written: ${code}`);
+    });
+  }
   const shared = { cases, capsule, onResult: progress(cases.length) };
   const results =
     url === undefined

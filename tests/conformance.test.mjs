@@ -30,6 +30,25 @@ const PATIENT = ["--wait", "60"];
 /** Of every network there is, and as many mailboxes as there are cases. */
 const VARS = { COMMUNITIES: "*", MAILBOXES: "20000" };
 
+/** How the beacon in Python judges the specification's tickets. It has no list of trusted keys. */
+const VECTORS = `
+import json, pathlib
+from beacon import Refusal, Ticket, read_json
+
+cases, wrong = json.loads(pathlib.Path("../tests/vectors/tickets.json").read_bytes()), []
+for case in cases:
+    try:
+        Ticket(read_json(case["ticket"]), False).check(case["community"], case["now"], [])
+        found = "ok"
+    except Refusal as refusal:
+        found = refusal.code
+    except (TypeError, ValueError):
+        found = "MALFORMED"
+    if found not in case["expect"].replace("UNTRUSTED_PUBLIC_KEY", "ok").split("|"):
+        wrong.append(f'{case["name"]}: {found}')
+print(json.dumps({"cases": len(cases), "wrong": wrong}))
+`;
+
 let python;
 let scratch;
 before(async () => {
@@ -131,6 +150,11 @@ describe("a beacon in Python, from the specification alone", () => {
     } finally {
       await stop();
     }
+  });
+
+  test("reads and judges the vectors", () => {
+    const options = { cwd: join(ROOT, "examples"), encoding: "utf8", env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" } };
+    assert.deepEqual(JSON.parse(execFileSync(python, ["-c", VECTORS], options)), { cases: 128, wrong: [] });
   });
 
   test("refuses arguments that it cannot read, by name", () => {
@@ -380,6 +404,7 @@ describe("the program", () => {
       [["--client", "true", "--wait", "soon"], /soon/],
       [["--client", "true", "--reader", "true"], /one of these/],
       [["http://127.0.0.1:1"], /does not answer/],
+      [["http://127.0.0.1:1", "--output", "/nowhere/report.json"], /report\.json cannot be written: ENOENT/],
     ]) {
       const { code, stderr, stdout } = await program(...args);
       assert.deepEqual([code, stdout], [2, ""], args.join(" "));

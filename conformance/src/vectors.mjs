@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 
-export const VECTOR_FILES = ["capsules.json", "trust.json", "mailbox/records.json"];
+export const VECTOR_FILES = ["capsules.json", "trust.json"];
 
 /** @param {string} file One of {@link VECTOR_FILES}. */
 export function vectors(file) {
