@@ -6,9 +6,9 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { nearMiss } from "../tools/known-variables.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { PROGRAMS } from "../tools/toolchain.mjs";
-import { nearMiss } from "../tools/variables.mjs";
 import { announce } from "./http.mjs";
 import { finished } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";

@@ -22,12 +22,14 @@ const STALE_MS = 60_000;
  * @template T
  * @param {string} path The lock's directory.
  * @param {() => Promise<T>} work
+ * @param {{ busy?: (owner: string) => Error }} [options] `busy` makes what is thrown, in place of waiting, where a process
+ *   has the lock.
  * @returns {Promise<T>}
  */
-export async function withLock(path, work) {
+export async function withLock(path, work, { busy } = {}) {
   const owner = String(process.pid);
   const file = join(path, owner);
-  await acquire(path, owner);
+  await acquire(path, owner, busy);
   const heartbeat = setInterval(() => {
     const now = new Date();
     utimes(file, now, now).catch(() => {});
@@ -53,15 +55,16 @@ export async function withLock(path, work) {
 /**
  * @param {string} path
  * @param {string} owner
+ * @param {(owner: string) => Error} [busy]
  */
-async function acquire(path, owner) {
+async function acquire(path, owner, busy) {
   const prepared = `${path}.${owner}`;
   await mkdir(dirname(path), { recursive: true });
   await rm(prepared, { recursive: true, force: true });
   await mkdir(prepared);
   await writeFile(join(prepared, owner), "");
   try {
-    await renameOnceFree(prepared, path);
+    await renameOnceFree(prepared, path, busy);
   } finally {
     await rm(prepared, { recursive: true, force: true });
   }
@@ -70,8 +73,9 @@ async function acquire(path, owner) {
 /**
  * @param {string} prepared
  * @param {string} path
+ * @param {(owner: string) => Error} [busy]
  */
-async function renameOnceFree(prepared, path) {
+async function renameOnceFree(prepared, path, busy) {
   let waitingFor;
   for (;;) {
     try {
@@ -83,6 +87,8 @@ async function renameOnceFree(prepared, path) {
       if (await isStale(join(path, holder), holder)) {
         // Only the entry that was judged goes: a lock that somebody else has taken since keeps its own.
         await rm(join(path, holder), { force: true });
+      } else if (busy !== undefined) {
+        throw busy(holder);
       } else if (holder !== waitingFor) {
         waitingFor = holder;
         console.error(`==> Waiting for process ${holder}, which is setting up or building in this checkout`);

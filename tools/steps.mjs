@@ -36,12 +36,17 @@ export class Failure extends Error {
  *
  * @param {string} usage
  * @param {import("node:util").ParseArgsConfig["options"]} [known] All but `--help`.
+ * @param {string[]} [args] By default all that this process was started with.
+ * @param {number} [most] How many arguments there may be that belong to no option. They are `positionals`.
  * @returns {Record<string, any>}
  */
-export function readOptions(usage, known = {}) {
+export function readOptions(usage, known = {}, args = process.argv.slice(2), most = 0) {
   let values;
+  let positionals;
   try {
-    ({ values } = parseArgs({ options: { ...known, help: { type: "boolean", short: "h" } } }));
+    const options = { ...known, help: { type: "boolean", short: "h" } };
+    ({ values, positionals } = parseArgs({ args, options, allowPositionals: most > 0 }));
+    if (positionals.length > most) throw new Error(`Unexpected argument '${positionals[most]}'`);
   } catch (error) {
     throw new Failure(`${error.message}\n\n${usage}`, 2);
   }
@@ -49,7 +54,7 @@ export function readOptions(usage, known = {}) {
     console.log(usage);
     process.exit(0);
   }
-  return values;
+  return most > 0 ? { ...values, positionals } : values;
 }
 
 const interrupting = new AbortController();

@@ -1,10 +1,10 @@
-// The operator's variables by name and kind. What no beacon knows is refused: a misspelt list of trusted keys would leave
-// the door open, and nobody would be told.
+// The operator's variables by name and kind, as the sources of this checkout say. known-variables.mjs judges them.
 
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { KnownVariables } from "./known-variables.mjs";
 import { Failure, ROOT } from "./steps.mjs";
 
 const EXIT_CODE = 2;
@@ -27,8 +27,11 @@ export const NATIVE_NAMES = [
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];
 
+/** All of them. */
+export const KNOWN = new KnownVariables(KINDS, NATIVE_NAMES);
+
 /** What both hosts have. */
-export const NAMES = Object.keys(KINDS).filter((name) => !NATIVE_NAMES.includes(name));
+export const NAMES = KNOWN.names;
 
 /**
  * Refuses a wrangler.toml with a variable that no beacon knows, or with a value of a kind that it never takes, in any of
@@ -37,13 +40,7 @@ export const NAMES = Object.keys(KINDS).filter((name) => !NATIVE_NAMES.includes(
  * @returns {Promise<void>}
  */
 export async function requireKnownVariables() {
-  const { vars, env = {} } = await readRawConfiguration();
-  const all = [["[vars]", vars], ...Object.entries(env).map(([name, { vars }]) => [`[env.${name}.vars]`, vars])];
-  const problems = all.flatMap(([table, vars]) => {
-    const source = `wrangler.toml, ${table}`;
-    return [...problemsOf(source, vars), ...secretsIn(source, vars)];
-  });
-  refuse(problems);
+  refuse(KNOWN.problemsOfConfiguration("wrangler.toml", await readRawConfiguration()));
 }
 
 /**
@@ -53,7 +50,7 @@ export async function requireKnownVariables() {
  * @param {string[]} names
  */
 export function requireKnownNames(source, names) {
-  refuse(problemsOf(source, Object.fromEntries(names.map((name) => [name, ""]))));
+  refuse(KNOWN.problemsOf(source, Object.fromEntries(names.map((name) => [name, ""]))));
 }
 
 /**
@@ -64,93 +61,12 @@ export function requireKnownNames(source, names) {
  * @param {string[]} more
  */
 export function requireNoNearMiss(environment, more) {
-  const known = [...NAMES, ...more];
-  const misses = Object.keys(environment).map((name) => [name, nearMiss(name, known)]);
-  refuse(misses.filter(([, meant]) => meant).map(([name, meant]) => `The environment has ${name}: did you mean ${meant}?`));
+  refuse(KNOWN.problemsOfEnvironment(environment, more));
 }
 
 /** @param {string[]} problems */
 function refuse(problems) {
-  if (problems.length > 0) throw new Failure([...problems, `The beacon's variables are ${NAMES.join(", ")}.`].join("\n"), EXIT_CODE);
-}
-
-/**
- * @param {string} source
- * @param {Record<string, unknown>} [vars]
- * @returns {string[]}
- */
-function problemsOf(source, vars = {}) {
-  return Object.entries(vars).flatMap(([name, value]) => {
-    if (NATIVE_NAMES.includes(name)) {
-      return [`${source}: ${name} is a variable of the program for one machine alone.`];
-    }
-    if (!NAMES.includes(name)) {
-      const meant = nearMiss(name, NAMES);
-      return [`${source}: ${name} is not a variable of the beacon${meant ? `. Did you mean ${meant}?` : "."}`];
-    }
-    const isList = KINDS[name] === "List";
-    const isRight = ["string", "number"].includes(typeof value) || (isList && Array.isArray(value) && value.every(isItem));
-    const expected = isList ? "a text with commas, or a list of texts without" : "a text or a number";
-    if (isRight || KINDS[name] === "Secret") return [];
-    return [`${source}: ${name} is ${JSON.stringify(value)}. It must be ${expected}.`];
-  });
-}
-
-/**
- * A file that is in a repository, and in every copy of it, is not where a secret is.
- *
- * @param {string} source
- * @param {Record<string, unknown>} [vars]
- * @returns {string[]}
- */
-function secretsIn(source, vars = {}) {
-  const secrets = Object.keys(vars).filter((name) => KINDS[name] === "Secret" && NAMES.includes(name));
-  return secrets.map((name) => `${source}: ${name} is a secret. Take it out, and run: npx wrangler secret put ${name}`);
-}
-
-/** @param {unknown} value */
-const isItem = (value) => typeof value === "string" && value.trim() !== "" && !value.includes(",");
-
-/**
- * The variable that a name which is not one was almost certainly meant to be. The rule is the service's own, which
- * `near_miss` in beacon/src/config.rs explains.
- *
- * @param {string} name
- * @param {string[]} known
- * @returns {string | undefined}
- */
-export function nearMiss(name, known) {
-  if (known.includes(name)) return undefined;
-  const upper = name.toUpperCase();
-  const singular = (text) => (text.endsWith("IES") ? `${text.slice(0, -3)}Y` : text.replace(/S+$/, ""));
-  return known.find((candidate) => {
-    const most = candidate.length <= 5 ? 0 : candidate.length <= 9 ? 1 : 2;
-    return distance(candidate, upper) <= most || (most > 0 && singular(candidate) === singular(upper));
-  });
-}
-
-/**
- * The letters that have to be put in, taken out, replaced, or exchanged with their neighbour.
- *
- * @param {string} one
- * @param {string} other
- */
-function distance(one, other) {
-  const rows = [Array.from({ length: other.length + 1 }, (_, column) => column)];
-  for (let row = 1; row <= one.length; row += 1) {
-    rows.push([row]);
-    for (let column = 1; column <= other.length; column += 1) {
-      const isSame = one[row - 1] === other[column - 1];
-      const isExchanged = row > 1 && column > 1 && one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1];
-      rows[row][column] = Math.min(
-        rows[row - 1][column] + 1,
-        rows[row][column - 1] + 1,
-        rows[row - 1][column - 1] + (isSame ? 0 : 1),
-        isExchanged ? rows[row - 2][column - 2] + 1 : Infinity,
-      );
-    }
-  }
-  return rows[one.length][other.length];
+  if (problems.length > 0) throw new Failure([...problems, KNOWN.advice].join("\n"), EXIT_CODE);
 }
 
 /** The file as it is written, with all its environments. */

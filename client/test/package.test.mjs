@@ -21,14 +21,18 @@ test("the package has all that its users need, and nothing else", async () => {
     mkdirSync(home, { recursive: true });
     execFileSync("tar", ["-xzf", join(scratch, tarball), "-C", home, "--strip-components=1"]);
 
-    const { exports } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
-    const files = Object.values(exports).flatMap((file) => (typeof file === "string" ? file : Object.values(file)));
+    const { exports, bin, ...manifest } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));
+    // What `npx rendezvous-beacon` needs beyond the package, it finds or fetches when it is run: a page's project gets none of it.
+    for (const kind of ["dependencies", "optionalDependencies", "peerDependencies", "bundleDependencies"]) assert.ok(!(kind in manifest), kind);
+    const files = [...Object.values(exports), bin].flatMap((file) => (typeof file === "string" ? file : Object.values(file)));
     for (const file of files) assert.ok(existsSync(join(home, file)), file);
-    assert.deepEqual(readdirSync(home).sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "package.json"]);
+    assert.deepEqual(readdirSync(home).sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "bin", "dist", "package.json", "worker"]);
     for (const licence of ["LICENSE-APACHE", "LICENSE-MIT"]) {
       assert.equal(readFileSync(join(home, licence), "utf8"), readFileSync(join(CLIENT, "..", licence), "utf8"));
       assert.ok(!existsSync(join(CLIENT, licence)), "the copy is gone");
     }
+    assert.deepEqual(readdirSync(join(home, "bin")), ["rendezvous-beacon.js"]);
+    assert.deepEqual(readdirSync(join(home, "worker")).sort(), ["THIRD-PARTY.txt", "beacon.capnp", "deployment", "description.json", "index.d.ts", "index.js", "index_bg.wasm", "page"]);
     assert.ok(readdirSync(join(home, "dist")).every((file) => /^(index|live|mailbox|peerjs|root|simple-peer|webrtc|y-webrtc)\.js(\.map)?$|\.d\.ts$/.test(file)));
 
     // What a debugger shows: the code as it was written, or by its map.
