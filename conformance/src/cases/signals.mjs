@@ -105,8 +105,8 @@ refused("old", "SIGNAL_TIME", "a signal of 32 s ago", ({ trial, a, b }) => signS
 refused(
   "ahead",
   "SIGNAL_TIME",
-  "a signal 33 s ahead",
-  ({ trial, a, b }) => signSignal(trial, a, b, { at: trial.now() + 33_000 }),
+  "a signal 38 s ahead",
+  ({ trial, a, b }) => signSignal(trial, a, b, { at: trial.now() + 38_000 }),
   "future",
 );
 refused("to-nobody", "PEER_ABSENT", "a signal to nobody", ({ trial, a }) => signSignal(trial, a, newPeer()));
@@ -174,7 +174,7 @@ add(
   "too-long",
   "a signal of more than 12,288 bytes ends the connection with 1009",
   async (trial) => {
-    const live = await joinLive(trial);
+    const live = await joinLive(trial, { address: trial.newAddress() });
     live.socket.send(signSignal(trial, live.peer, newPeer(), { data: "d".repeat(12_288) }));
     await live.socket.endsWith(1009, "TOO_LONG");
   },
