@@ -112,7 +112,9 @@ describe("the cases", () => {
   test("have every code of the tables, but for those that depend on how a beacon is set up", async () => {
     const read = (path) => readFileSync(join(ROOT, path), "utf8");
     const rows = ["README.md", "protocol/README.md"].flatMap((path) => read(path).match(/^\| [45]\d\d(?:, \d+)* \| .*$/gm));
-    const codes = new Set(rows.flatMap((row) => [...row.replace(/\([^)]*\)/g, "").matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, code]) => code)));
+    const codes = new Set(
+      rows.flatMap((row) => [...row.replace(/\([^)]*\)/g, "").matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, code]) => code)),
+    );
     assert.ok(codes.size > 40, [...codes].join());
     const names = await readdir(join(ROOT, "conformance/src/cases"));
     const cases = names.map((name) => read(`conformance/src/cases/${name}`)).join();

@@ -82,9 +82,7 @@ export class Beacon {
       const tookMs = Date.now() - sentAt;
       const { serverTime } = health.json ?? {};
       if (health.status !== 200 || !Number.isSafeInteger(serverTime)) {
-        throw new Unreachable(
-          `${this.url}/healthz is not a beacon's answer: status ${health.status}, ${health.text.slice(0, 80)}`,
-        );
+        throw new Unreachable(`${this.url}/healthz is not a beacon's answer: status ${health.status}, ${health.text.slice(0, 80)}`);
       }
       if (tookMs >= quickestMs) continue;
       [quickestMs, this.clockOffset] = [tookMs, Math.round(serverTime - sentAt - tookMs / 2)];

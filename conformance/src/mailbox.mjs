@@ -55,8 +55,7 @@ export class Mailbox {
     const mailbox = new Mailbox(trial);
     const slots = limits.map((limit) => ({ ...newKey(), limit }));
     const reply = await mailbox.put(slots, records);
-    if (reply.status === 429)
-      throw new Skip("the beacon opens no more mailboxes for this network today: --address-header NAME");
+    if (reply.status === 429) throw new Skip("the beacon opens no more mailboxes for this network today: --address-header NAME");
     assert.equal(reply.status, 201, `not opened: ${reply.text}; --audience is ${mailbox.audience}`);
     trial.after(() => mailbox.close({ revision: 2 ** 40 }));
     return [mailbox, ...slots];
