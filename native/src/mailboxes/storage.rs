@@ -14,12 +14,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rendezvous_service::answer::Answer;
-use rendezvous_service::mailbox::{Found, ObjectName, Write};
+use rendezvous_service::mailbox::{Found, Write};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::database::{Database, Schema, StorageError, close_log};
+use crate::mailboxes::object::MailName;
 
 const SCHEMA: Schema = Schema {
     file: "mail.sqlite",
@@ -95,7 +96,7 @@ pub(crate) struct MailReader(Connection);
 
 impl MailReader {
     /// Returns what there is of an object, or why that cannot be read.
-    pub(crate) fn read(&self, object: ObjectName) -> Result<Found, String> {
+    pub(crate) fn read(&self, object: MailName) -> Result<Found, String> {
         let name = object.to_string();
         let read = || {
             let rows = self
@@ -114,7 +115,7 @@ impl MailReader {
     }
 
     /// Returns the body of a message.
-    pub(crate) fn body(&self, object: ObjectName, number: u64) -> Result<String, String> {
+    pub(crate) fn body(&self, object: MailName, number: u64) -> Result<String, String> {
         let read = || {
             let mut statement = self.0.prepare_cached(READ_BODY)?;
             statement.query_row((object.to_string(), signed(number)), |row| row.get(0)).optional()
@@ -127,7 +128,7 @@ impl MailReader {
 /// A change that is to be made, and who waits for it. An order without writes only waits for those before it.
 #[derive(Debug)]
 pub(crate) struct MailOrder {
-    pub(crate) object: ObjectName,
+    pub(crate) object: MailName,
     /// Which of its lives in memory the object is in.
     pub(crate) life: u64,
     pub(crate) writes: Arc<[Write]>,
@@ -140,14 +141,14 @@ pub(crate) struct MailOrder {
 /// What became of an order. Those of one object are told in their order.
 #[derive(Debug)]
 pub(crate) struct Committed {
-    pub(crate) object: ObjectName,
+    pub(crate) object: MailName,
     pub(crate) life: u64,
     pub(crate) outcome: Result<(), String>,
 }
 
 fn write_all(mut connection: Connection, orders: &Receiver<MailOrder>) {
     // The lives that have ended because a change could not be made.
-    let mut failed: HashMap<ObjectName, u64> = HashMap::new();
+    let mut failed: HashMap<MailName, u64> = HashMap::new();
     while let Ok(first) = orders.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
