@@ -27,6 +27,7 @@ export const PAGES = [
   ["docs/from-y-webrtc.md", "From y-webrtc"],
   ["docs/from-swarm-space.md", "From swarm-space"],
   ["docs/from-goop2.md", "From goop2"],
+  ["docs/from-retalk.md", "From retalk"],
   ["SECURITY.md", "Security"],
   ["CONTRIBUTING.md", "Contributing"],
   ["CHANGELOG.md", "Changelog"],

@@ -49,6 +49,7 @@ use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
+use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 use crate::turn::{self, Issuer, Place};
@@ -120,6 +121,8 @@ pub enum Step {
     Guest(Box<GuestStep>),
     /// What a request about a mailbox needs.
     Mailbox(Box<MailboxStep>),
+    /// What a request of retalk's users needs.
+    Retalk(Box<RetalkStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -151,6 +154,9 @@ struct Caller {
 /// Takes a request that comes by the door for goop2's peers.
 type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a request that comes by the door for retalk's users, if it is one.
+type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
@@ -172,6 +178,7 @@ pub struct Edge {
     refusals: Refusals,
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
+    retalk: Option<(retalk::Door, TakeRetalk)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -205,6 +212,7 @@ impl Edge {
                 listeners: NetworkShares::default(),
             },
             goop2: None,
+            retalk: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -222,6 +230,12 @@ impl Edge {
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
         Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Returns the same edge with a door for retalk's users. Where a host has none, nothing of the door is reached.
+    #[must_use]
+    pub fn with_retalk(self, door: retalk::Door) -> Self {
+        Self { retalk: Some((door, Self::take_retalk)), ..self }
     }
 
     /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
@@ -251,6 +265,13 @@ impl Edge {
             && self.config.doors.contains(&MailDoor::V1)
         {
             return self.take_mail(now, head, rest, self.platform.describes_headers());
+        }
+        if let Some((_, take)) = &self.retalk
+            && head.method != "OPTIONS"
+            && ((path == "/" && writes) || !is_route(path))
+            && let Some(step) = take(self, now, head, path, query)
+        {
+            return step;
         }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
@@ -520,6 +541,40 @@ impl Edge {
         let place = self.live.listeners.take(network, 1, |held| !limits.are_taken(held.household, held.site));
         let place = place.ok_or(Problem::ListenersFull)?;
         Ok(OpenListener { mailbox, audiences: self.audiences(head), address: path.address, _place: place })
+    }
+
+    /// Takes a request that comes by the door for retalk's users: a path that is no other route.
+    fn take_retalk(&mut self, now: UnixMillis, head: &Head<'_>, path: &str, query: &str) -> Option<Step> {
+        match retalk::route(head.method, path, head.origin.is_some()) {
+            retalk::Routed::Answer(answer) => Some(Step::Answer(answer)),
+            retalk::Routed::NotFound => None,
+            retalk::Routed::Counted => {
+                let whole = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+                let audiences = self.retalk.as_ref().map(|(door, _)| door.audiences(&whole)).unwrap_or_default();
+                let client = self.client(head);
+                let limited: retalk::Limited = self.take_request(now, client).err();
+                let read = ReadRetalk { audiences, network: client.hand_over(), limited };
+                Some(Step::Retalk(Box::new(RetalkStep::ReadBody(read))))
+            }
+        }
+    }
+
+    /// Goes on with the body of a request of retalk's users, of at most [`ReadRetalk::most`] bytes, or with why there is none.
+    pub fn read_retalk(&mut self, now: UnixMillis, read: ReadRetalk, body: Result<Vec<u8>, RequestError>) -> Step {
+        let verify = read.resume(now, body).map(RetalkStep::Verify);
+        self.counted(retalk_step(verify))
+    }
+
+    /// Goes on with whether the signatures of a request of retalk's users fit.
+    pub fn retalk_verified(&mut self, now: UnixMillis, verify: VerifyRetalk, fit: bool) -> Step {
+        let ask = verify.resume(now, fit).map(RetalkStep::Ask);
+        self.counted(retalk_step(ask))
+    }
+
+    /// Goes on where the mailbox of one of retalk's users has not answered. `is_send` is [`AskRetalk::is_send`].
+    pub fn retalk_failed(&mut self, now: UnixMillis, is_send: bool, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        self.counted(Step::Answer(AskRetalk::failed(now, is_send)))
     }
 
     /// Checks that another connection to a mailbox may be opened.
@@ -1189,6 +1244,16 @@ fn ask_for_live_headers(head: &Head<'_>) -> Step {
 
 fn mailbox_step(next: Result<MailboxStep, Answer>) -> Step {
     next.map_or_else(Step::Answer, |step| Step::Mailbox(Box::new(step)))
+}
+
+fn retalk_step(next: Result<RetalkStep, Answer>) -> Step {
+    next.map_or_else(Step::Answer, |step| Step::Retalk(Box::new(step)))
+}
+
+/// Returns whether a path is one of the beacon's own, but for those of mailboxes and guests.
+fn is_route(path: &str) -> bool {
+    matches!(path, "/" | "/announce" | "/leave" | "/peers" | "/healthz" | "/live" | info::PATH)
+        || Asset::at(path).is_some()
 }
 
 fn health(now: UnixMillis) -> Answer {

@@ -20,9 +20,9 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
-use rendezvous_service::goop2::{Door, RoomCall};
+use rendezvous_service::goop2::RoomCall;
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName, UnreadAnswers};
+use rendezvous_service::mailbox::{ListenCall, News, UnreadAnswers};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -35,8 +35,9 @@ use crate::connections::Connections;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
-use crate::mailboxes::{Asked, Mailboxes};
+use crate::mailboxes::{Asked, MailCall, MailName, Mailboxes};
 use crate::measurements::{LoopFigures, Measurements};
+use crate::settings::ForeignDoors;
 
 /// What a loop is sent.
 pub(crate) enum Mail {
@@ -45,11 +46,11 @@ pub(crate) enum Mail {
     /// A call of an object that the loop owns.
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
     /// A call of an object of mailboxes that the loop owns.
-    AskMailbox { call: ObjectCall, asked: Asked },
+    AskMailbox { call: MailCall, asked: Asked },
     /// A connection that listens at an object of mailboxes that the loop owns.
     Listen { id: ConnectionId, call: ListenCall, news: mpsc::Sender<News> },
     /// One that does so no more.
-    StopListening { object: ObjectName, id: ConnectionId },
+    StopListening { object: MailName, id: ConnectionId },
     /// Something of a connection of `GET /live`, for an object that the loop owns.
     Live { object: String, id: ConnectionId, mail: LiveMail },
     /// Something for a room that the loop owns.
@@ -65,7 +66,7 @@ pub(crate) enum Mail {
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    door: Option<Door>,
+    doors: ForeignDoors,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -83,7 +84,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        door: Option<Door>,
+        doors: ForeignDoors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -91,10 +92,10 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, door.as_ref(), platform, secret))).collect();
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
         let unread = UnreadAnswers::new(secret);
-        Self { config, door, platform, names, edges, secret, unread, loops, owners: RandomState::new(), admission }
+        Self { config, doors, platform, names, edges, secret, unread, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.
@@ -118,7 +119,7 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let make = || new_edge(&self.config, self.door.as_ref(), self.platform, self.secret);
+        let make = || new_edge(&self.config, &self.doors, self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -145,7 +146,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, &ForeignDoors::default(), self.platform.for_operator(), self.secret)
     }
 
     fn send(&self, index: usize, mail: Mail) -> bool {
@@ -196,12 +197,15 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
-    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    match door {
-        Some(door) => edge.with_goop2(door.clone()),
-        None => edge,
+fn new_edge(config: &Config, doors: &ForeignDoors, platform: Platform, secret: Secret) -> Edge {
+    let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
+    if let Some(door) = &doors.goop2 {
+        edge = edge.with_goop2(door.clone());
     }
+    if let Some(door) = &doors.retalk {
+        edge = edge.with_retalk(door.clone());
+    }
+    edge
 }
 
 /// A list that is on its way, and who waits for it.
@@ -257,7 +261,7 @@ impl EventLoop {
     }
 
     /// Calls an object of mailboxes, here or where it is, and waits until what it says is on disk.
-    pub(crate) async fn ask_mailbox(&self, call: ObjectCall) -> Result<Answer, ObjectError> {
+    pub(crate) async fn ask_mailbox(&self, call: MailCall) -> Result<Answer, ObjectError> {
         let owner = self.shared.owner(&call.object().to_string());
         let (asked, answer) = oneshot::channel();
         if owner == self.index {
@@ -272,7 +276,7 @@ impl EventLoop {
 
     /// Tells an object of mailboxes of a connection, here or where it is.
     pub(crate) fn listen(&self, id: ConnectionId, call: ListenCall, news: mpsc::Sender<News>) {
-        let owner = self.shared.owner(&call.object().to_string());
+        let owner = self.shared.owner(&MailName::Own(call.object()).to_string());
         if owner == self.index {
             self.mailboxes.borrow_mut().listen(Moment::now(), id, &call, news);
         } else {
@@ -282,7 +286,7 @@ impl EventLoop {
     }
 
     /// Tells an object of mailboxes that a connection has ended, here or where it is.
-    pub(crate) fn stop_listening(&self, object: ObjectName, id: ConnectionId) {
+    pub(crate) fn stop_listening(&self, object: MailName, id: ConnectionId) {
         let owner = self.shared.owner(&object.to_string());
         if owner == self.index {
             self.mailboxes.borrow_mut().stop_listening(object, id);

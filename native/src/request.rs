@@ -21,12 +21,14 @@ use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIME
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
+use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::mailbox::{MailboxStep, UnreadAnswer};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
+use rendezvous_service::retalk::{AskRetalk, RetalkStep};
 
 use crate::admission::Admitted;
 use crate::clock::unix_now;
@@ -35,7 +37,7 @@ use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
 use crate::journal;
 use crate::live::{self, Live, NotOpened};
-use crate::mailboxes::ListenerTask;
+use crate::mailboxes::{ListenerTask, MailCall};
 use crate::page;
 
 /// Where an event stream that broke off is to go on (HTML, section 9.2.4).
@@ -190,7 +192,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 }
                 MailboxStep::Ask(ask) => {
                     let (call, next) = ask.into_calls();
-                    match event_loop.ask_mailbox(call).await {
+                    match event_loop.ask_mailbox(MailCall::Own(call)).await {
                         Ok(answer) => match next.filter(|_| answer.status == 200) {
                             Some(next) => Some(Step::Mailbox(Box::new(MailboxStep::Ask(next)))),
                             None => {
@@ -203,6 +205,27 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                             }
                         },
                         Err(error) => shared.with_edge(edge, |edge| edge.mailbox_failed(unix_now(), &error)),
+                    }
+                }
+            },
+            Some(Step::Retalk(retalk)) => match *retalk {
+                RetalkStep::ReadBody(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_retalk(unix_now(), read, body))
+                }
+                RetalkStep::Verify(verify) => {
+                    // Not in the lock: this is most of the work.
+                    let fit = verify.verify_signatures();
+                    shared.with_edge(edge, |edge| edge.retalk_verified(unix_now(), verify, fit))
+                }
+                RetalkStep::Ask(ask) => {
+                    let is_send = ask.is_send();
+                    match ask_retalk(event_loop, ask).await {
+                        Ok(answer) => return Answered::Answer(answer),
+                        Err(error) => shared.with_edge(edge, |edge| edge.retalk_failed(unix_now(), is_send, &error)),
                     }
                 }
             },
@@ -225,6 +248,25 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             }
         };
     }
+}
+
+/// Asks the mailbox of one of retalk's users, and before and after it whom the service says.
+async fn ask_retalk(event_loop: &EventLoop, ask: AskRetalk) -> Result<Answer, ObjectError> {
+    if let Some(place) = ask.place() {
+        let answer = event_loop.ask_mailbox(MailCall::Own(place)).await?;
+        if answer.status != 200 {
+            return Ok(AskRetalk::no_place(&answer));
+        }
+    }
+    let (call, then) = ask.into_calls();
+    let answer = event_loop.ask_mailbox(MailCall::Retalk(call)).await?;
+    if let Some(then) = then
+        && let Err(error) = event_loop.ask_mailbox(MailCall::Retalk(then)).await
+    {
+        // The answer is the client's all the same: an error would say that the message was not taken.
+        journal::failure("request_failed", &error);
+    }
+    Ok(answer)
 }
 
 /// Makes the answer after which a connection is a WebSocket.

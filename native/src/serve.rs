@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
-use rendezvous_service::mailbox::ObjectName;
 use rendezvous_service::note::{Details, Note};
 use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,7 +19,7 @@ use crate::admission::Admitted;
 use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
-use crate::mailboxes::MailStorage;
+use crate::mailboxes::{MailName, MailStorage};
 use crate::metrics;
 use crate::operator;
 use crate::settings::Settings;
@@ -113,7 +112,8 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared = Shared::new(config, settings.door.clone(), names, edges, secret, loops.into(), most_connections());
+        let shared =
+            Shared::new(config, settings.doors.clone(), names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -125,7 +125,7 @@ impl Beacon {
         let mut stored_mailboxes = vec![Vec::new(); threads];
         for name in mail.names()? {
             let of_owner = stored_mailboxes.get_mut(shared.owner(&name));
-            match (name.parse::<ObjectName>(), of_owner) {
+            match (name.parse::<MailName>(), of_owner) {
                 (Ok(name), Some(of_owner)) => of_owner.push(name),
                 (Err(error), _) => journal::failure("mailbox_unreadable", &error),
                 (Ok(_), None) => {}

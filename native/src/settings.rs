@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
-use rendezvous_service::goop2::{self, Door};
+use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
@@ -63,12 +63,18 @@ impl SettingsError {
     }
 }
 
+/// Holds the doors for other systems' clients, those that are opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ForeignDoors {
+    pub(crate) goop2: Option<goop2::Door>,
+    pub(crate) retalk: Option<retalk::Door>,
+}
+
 /// Holds everything that is set.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
-    /// The door for goop2's peers, if one is opened.
-    pub(crate) door: Option<Door>,
+    pub(crate) doors: ForeignDoors,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -102,7 +108,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(retalk::VARIABLES)
 }
 
 impl Settings {
@@ -143,8 +149,11 @@ impl Settings {
             SettingsError::Value { error, source_name }
         };
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
-        let config = Config::parse(text).map_err(in_error)?;
-        let door = Door::parse(&config, text).map_err(in_error)?;
+        let config = Config::parse_for(&MailDoor::ALL, text).map_err(in_error)?;
+        let doors = ForeignDoors {
+            goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
+            retalk: retalk::Door::parse(&config, text).map_err(in_error)?,
+        };
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -183,7 +192,7 @@ impl Settings {
         };
         Ok(Self {
             config,
-            door,
+            doors,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

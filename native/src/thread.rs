@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::limits::BODY_TIMEOUT;
-use rendezvous_service::mailbox::ObjectName;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -17,7 +16,7 @@ use crate::admission::Admitted;
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::event_loop::{EventLoop, Mail, Shared};
-use crate::mailboxes::{Committed, MailOrder, MailReader, Mailboxes};
+use crate::mailboxes::{Committed, MailName, MailOrder, MailReader, Mailboxes};
 use crate::request;
 use crate::storage::{Done, Order, Reader};
 
@@ -41,7 +40,7 @@ pub(crate) struct Own {
     pub(crate) mail_reader: MailReader,
     pub(crate) mail_orders: std::sync::mpsc::Sender<MailOrder>,
     /// The names of the mailboxes that the loop owns.
-    pub(crate) stored_mailboxes: Vec<ObjectName>,
+    pub(crate) stored_mailboxes: Vec<MailName>,
     pub(crate) mailbox: UnboundedReceiver<Mail>,
     /// Hears of it when the loop ends, however that comes about.
     pub(crate) says_ended: UnboundedSender<()>,

@@ -72,6 +72,9 @@ pub struct Fields<'a>(Object<'a>);
 
 type Object<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
+/// A text, and before it its name.
+pub(crate) type NamedText<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 impl<'a> Fields<'a> {
     /// Reads an object, and of its values only where they end.
     pub(crate) fn parse(text: &'a str) -> Result<Self, FieldError> {
@@ -186,6 +189,19 @@ impl<'a> Fields<'a> {
             Json::Number(number) => UnixMillis::new(number).map(UnixMillis::as_u64),
             _ => None,
         })
+    }
+
+    /// Takes all fields that nobody has asked for yet, which are texts, under whatever names; `field` is the name of the whole
+    /// object. A name may be there twice.
+    pub(crate) fn take_texts(&mut self, field: &'static str) -> Result<Vec<NamedText<'a>>, FieldError> {
+        let read = |(name, value): (Cow<'a, str>, &'a RawValue)| {
+            let value: Json<'_> = serde_json::from_str(value.get())?;
+            match value {
+                Json::Text(text) => Ok((name, text)),
+                other => Err(FieldError::Kind { field, found: other.kind(), expected: "an object of texts" }),
+            }
+        };
+        std::mem::take(&mut self.0).into_iter().map(read).collect()
     }
 
     fn each<T>(

@@ -14,6 +14,7 @@ mod unread;
 
 pub use call::{MailboxCall, ObjectCall, ObjectName, OpeningsCall};
 pub use listening::{ListenCall, ListenerConnection, ListenerOutput, News, NewsPush, OpenListener, VerifyListener};
+pub(crate) use object::to_writes;
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, Write};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
 pub(crate) use request::{CountedAs, Routed, route};

@@ -230,7 +230,7 @@ impl Object {
     pub fn listen(&mut self, now: UnixMillis, id: ConnectionId, call: &ListenCall) -> Effects {
         let Kind::Mailbox(_, mailbox, listeners) = &mut self.kind else { return Effects::default() };
         let push = listeners.open(now, mailbox, id, call);
-        let writes = writes_of(mailbox, None);
+        let writes = to_writes(mailbox.take_changes(), None);
         self.conclude(writes, push)
     }
 
@@ -265,7 +265,7 @@ impl Object {
                 let answer = ask_mailbox(mailbox, now, call, secret, &mut news);
                 let answer =
                     answer.unwrap_or_else(|refused| Problem::Mailbox(refused).answer_about_mailbox(now).into());
-                let writes = writes_of(mailbox, news.body);
+                let writes = to_writes(mailbox.take_changes(), news.body);
                 let mut push = Vec::new();
                 if listeners.len() > 0 {
                     push.extend(news.lists.then(|| listeners.end_others(now, mailbox)).flatten());
@@ -301,7 +301,7 @@ impl Object {
         self.woken_by = None;
         let Kind::Mailbox(_, mailbox, listeners) = &mut self.kind else { return Effects::default() };
         mailbox.expire(now);
-        let writes = writes_of(mailbox, None);
+        let writes = to_writes(mailbox.take_changes(), None);
         let push = listeners.end_others(now, mailbox).into_iter().collect();
         self.conclude(writes, push)
     }
@@ -310,7 +310,7 @@ impl Object {
     fn conclude(&mut self, mut writes: Vec<Write>, push: Vec<NewsPush>) -> Effects {
         if let Kind::Mailbox(_, mailbox, _) = &mut self.kind {
             // What a crash has left half done.
-            let more = writes_of(mailbox, None);
+            let more = to_writes(mailbox.take_changes(), None);
             writes.extend(more);
             if mailbox.is_absent() {
                 let erases = std::mem::take(&mut self.is_stored);
@@ -353,14 +353,14 @@ fn phase_of(address: Address) -> u64 {
 }
 
 /// Returns what a mailbox has changed. `body` is that of the message that has come in, if one has.
-fn writes_of(mailbox: &mut Mailbox, mut body: Option<String>) -> Vec<Write> {
+pub(crate) fn to_writes(changes: Vec<Change>, mut body: Option<String>) -> Vec<Write> {
     let write = |change| match change {
         Change::Put { name, row } => Write::Put { name, row },
         Change::Erase { name } => Write::Erase { name },
         Change::PutMessage { number, row } => Write::PutMessage { number, row, body: body.take().unwrap_or_default() },
         Change::EraseMessage { number } => Write::EraseMessage { number },
     };
-    mailbox.take_changes().into_iter().map(write).collect()
+    changes.into_iter().map(write).collect()
 }
 
 /// Asks a mailbox.

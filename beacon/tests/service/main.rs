@@ -10,5 +10,6 @@ mod guests;
 mod host;
 mod live;
 mod mailbox;
+mod retalk;
 mod signals;
 mod turn;

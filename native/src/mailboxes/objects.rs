@@ -15,14 +15,13 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::config::Config;
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{
-    Effects, ListenCall, News, NewsPush, Object, ObjectAnswer, ObjectCall, ObjectName, Write,
-};
+use rendezvous_service::mailbox::{Effects, ListenCall, News, NewsPush, ObjectAnswer, Write};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::journal;
+use crate::mailboxes::object::{MailCall, MailName, MailObject};
 use crate::mailboxes::storage::{Committed, MailOrder, MailReader};
 
 /// Objects in the memory of a process. One with 512 messages and 288 slots takes about 400 kB, most take a few.
@@ -44,9 +43,9 @@ pub(crate) struct Mailboxes {
     orders: Sender<MailOrder>,
     committed: UnboundedSender<Committed>,
     most_in_memory: usize,
-    slots: HashMap<ObjectName, Slot>,
+    slots: HashMap<MailName, Slot>,
     in_memory: usize,
-    deadlines: BTreeSet<(Instant, Due, ObjectName)>,
+    deadlines: BTreeSet<(Instant, Due, MailName)>,
     /// Of the object that was last made.
     life: u64,
 }
@@ -66,7 +65,7 @@ struct Slot {
 
 /// An object in memory.
 struct Present {
-    object: Object,
+    object: MailObject,
     life: u64,
     called_at: Instant,
     look_at: Instant,
@@ -80,7 +79,7 @@ struct Present {
 impl Present {
     /// Returns whether a new object, made from what is on disk, would be this one.
     fn is_settled(&self) -> bool {
-        self.under_way.is_empty() && self.listeners.is_empty()
+        self.under_way.is_empty() && self.listeners.is_empty() && self.object.is_settled()
     }
 
     /// Returns the body of a message that is still under way.
@@ -101,7 +100,7 @@ impl Mailboxes {
         orders: Sender<MailOrder>,
         committed: UnboundedSender<Committed>,
         loops: usize,
-        stored: Vec<ObjectName>,
+        stored: Vec<MailName>,
     ) -> Self {
         let mut mailboxes = Self {
             config,
@@ -124,15 +123,21 @@ impl Mailboxes {
     }
 
     /// Calls an object, which is restored if it is not in memory. `asked` is told when what it says is on disk.
-    pub(crate) fn call(&mut self, now: Moment, call: ObjectCall, asked: Asked) {
+    pub(crate) fn call(&mut self, now: Moment, call: MailCall, asked: Asked) {
         let name = call.object();
-        match self.with_object(now, name, |object| object.handle(now.unix, call)) {
+        match self.with_object(now, name, |object| object.handle(now.unix, call)).flatten() {
             Ok((answer, effects)) => {
-                let answer = self.join(name, answer);
                 if let Some(present) = self.present(name) {
                     present.called_at = now.instant;
                 }
-                self.carry_out(now, name, effects, Some((answer, asked)));
+                match self.join(name, answer) {
+                    Ok(answer) => self.carry_out(now, name, effects, Some((answer, asked))),
+                    Err(cause) => {
+                        // Handing over may be deleting: nothing of the call is carried out.
+                        self.break_object(name);
+                        let _ = asked.send(Err(cause));
+                    }
+                }
             }
             Err(cause) => drop(asked.send(Err(cause))),
         }
@@ -140,7 +145,7 @@ impl Mailboxes {
 
     /// Tells an object of a connection. What there is for that goes into `sender`, which is let go of at its end.
     pub(crate) fn listen(&mut self, now: Moment, id: ConnectionId, call: &ListenCall, sender: mpsc::Sender<News>) {
-        let name = call.object();
+        let name = MailName::Own(call.object());
         match self.with_object(now, name, |object| object.listen(now.unix, id, call)) {
             Ok(effects) => {
                 if let Some(present) = self.present(name) {
@@ -154,7 +159,7 @@ impl Mailboxes {
     }
 
     /// Takes that a connection has ended.
-    pub(crate) fn stop_listening(&mut self, name: ObjectName, id: ConnectionId) {
+    pub(crate) fn stop_listening(&mut self, name: MailName, id: ConnectionId) {
         if let Some(present) = self.present(name) {
             present.object.stop_listening(id);
             present.listeners.remove(&id);
@@ -188,7 +193,7 @@ impl Mailboxes {
         }
     }
 
-    fn present(&mut self, name: ObjectName) -> Option<&mut Present> {
+    fn present(&mut self, name: MailName) -> Option<&mut Present> {
         self.slots.get_mut(&name)?.present.as_mut()
     }
 
@@ -196,8 +201,8 @@ impl Mailboxes {
     fn with_object<T>(
         &mut self,
         now: Moment,
-        name: ObjectName,
-        work: impl FnOnce(&mut Object) -> T,
+        name: MailName,
+        work: impl FnOnce(&mut MailObject) -> T,
     ) -> Result<T, String> {
         if self.present(name).is_none() {
             self.restore(now, name)?;
@@ -207,15 +212,21 @@ impl Mailboxes {
         let object = &mut present.object;
         let done = catch_unwind(AssertUnwindSafe(|| work(object)));
         if done.is_err() {
-            present.is_broken = true;
-            if present.under_way.is_empty() {
-                self.drop_object(name);
-            }
+            self.break_object(name);
         }
         done.map_err(|_| "the object of a mailbox has panicked, and starts anew".to_owned())
     }
 
-    fn restore(&mut self, now: Moment, name: ObjectName) -> Result<(), String> {
+    /// Lets an object answer nothing more: it is made anew from the disk once nothing of it is under way.
+    fn break_object(&mut self, name: MailName) {
+        let Some(present) = self.present(name) else { return };
+        present.is_broken = true;
+        if present.under_way.is_empty() {
+            self.drop_object(name);
+        }
+    }
+
+    fn restore(&mut self, now: Moment, name: MailName) -> Result<(), String> {
         if self.in_memory >= self.most_in_memory {
             self.make_room();
         }
@@ -224,7 +235,7 @@ impl Mailboxes {
         getrandom::fill(&mut secret).map_err(|error| format!("no randomness: {error}"))?;
         let secret = Secret::from_bytes(secret);
         let restored =
-            catch_unwind(AssertUnwindSafe(|| Object::restore(now.unix, &self.config, Some(name), found, secret)));
+            catch_unwind(AssertUnwindSafe(|| MailObject::restore(now.unix, &self.config, name, found, secret)));
         let restored = restored.map_err(|_| "the object of a mailbox could not be restored".to_owned())?;
         let Some((object, effects)) = restored.map_err(|error| error.to_string())? else { return Ok(()) };
         self.life += 1;
@@ -248,7 +259,7 @@ impl Mailboxes {
     }
 
     /// Puts the messages that are handed over into an answer.
-    fn join(&self, name: ObjectName, answer: ObjectAnswer) -> Result<Answer, String> {
+    fn join(&self, name: MailName, answer: ObjectAnswer) -> Result<Answer, String> {
         let present = self.slots.get(&name).and_then(|slot| slot.present.as_ref());
         answer.join(|number| match present.and_then(|present| present.body_under_way(number)) {
             Some(body) => Ok(body.to_owned()),
@@ -257,26 +268,12 @@ impl Mailboxes {
     }
 
     /// Orders what is to be written, and sees to it that an answer goes out when that, and all before it, is on disk.
-    fn carry_out(
-        &mut self,
-        now: Moment,
-        name: ObjectName,
-        effects: Effects,
-        answer: Option<(Result<Answer, String>, Asked)>,
-    ) {
+    fn carry_out(&mut self, now: Moment, name: MailName, effects: Effects, answer: Option<(Answer, Asked)>) {
         let Effects { writes, wake_at, push } = effects;
         self.push(name, push);
         if let Some(at) = wake_at {
             self.set_alarm(name, now.instant + at.since(now.unix));
         }
-        let answer = answer.and_then(|(answer, asked)| match answer {
-            Ok(answer) => Some((answer, asked)),
-            Err(cause) => {
-                // Whoever asked may have gone away.
-                let _ = asked.send(Err(cause));
-                None
-            }
-        });
         let (orders, committed) = (&self.orders, &self.committed);
         let Some(present) = self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut()) else { return };
         if writes.is_empty() && (present.under_way.is_empty() || answer.is_none()) {
@@ -299,7 +296,7 @@ impl Mailboxes {
     }
 
     /// Puts what an object has for its connections where they find it.
-    fn push(&mut self, name: ObjectName, pushes: Vec<NewsPush>) {
+    fn push(&mut self, name: MailName, pushes: Vec<NewsPush>) {
         let Some(present) = self.present(name) else { return };
         for NewsPush { to, what } in pushes {
             for id in to {
@@ -315,7 +312,7 @@ impl Mailboxes {
     }
 
     /// Sets an object's alarm, in the place of an earlier one.
-    fn set_alarm(&mut self, name: ObjectName, at: Instant) {
+    fn set_alarm(&mut self, name: MailName, at: Instant) {
         let slot = self.slots.entry(name).or_default();
         if let Some(before) = slot.alarm_at.replace(at) {
             self.deadlines.remove(&(before, Due::Alarm, name));
@@ -323,7 +320,7 @@ impl Mailboxes {
         self.deadlines.insert((at, Due::Alarm, name));
     }
 
-    fn alarm(&mut self, now: Moment, name: ObjectName) {
+    fn alarm(&mut self, now: Moment, name: MailName) {
         if let Some(slot) = self.slots.get_mut(&name) {
             slot.alarm_at = None;
         }
@@ -337,7 +334,7 @@ impl Mailboxes {
         }
     }
 
-    fn idle(&mut self, now: Moment, name: ObjectName) {
+    fn idle(&mut self, now: Moment, name: MailName) {
         let Some(present) = self.present(name) else { return };
         let idle_at = present.called_at + IDLE;
         if idle_at <= now.instant && present.is_settled() {
@@ -358,7 +355,7 @@ impl Mailboxes {
         oldest.into_iter().for_each(|name| self.drop_object(name));
     }
 
-    fn drop_object(&mut self, name: ObjectName) {
+    fn drop_object(&mut self, name: MailName) {
         let Some(slot) = self.slots.get_mut(&name) else { return };
         if let Some(present) = slot.present.take() {
             self.in_memory -= 1;
@@ -391,7 +388,7 @@ mod tests {
     use rendezvous_protocol::network::Client;
     use rendezvous_protocol::origin::Origin;
     use rendezvous_protocol::time::UnixMillis;
-    use rendezvous_service::mailbox::MailboxCall;
+    use rendezvous_service::mailbox::{MailboxCall, ObjectCall, ObjectName};
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
     use tokio::sync::oneshot::error::TryRecvError;
 
@@ -445,7 +442,7 @@ mod tests {
         fn call(&mut self, call: MailboxCall) -> Answered {
             let (asked, answered) = oneshot::channel();
             let now = self.at(Duration::ZERO);
-            self.mailboxes.call(now, ObjectCall::Mailbox(address(), call), asked);
+            self.mailboxes.call(now, MailCall::Own(ObjectCall::Mailbox(address(), call)), asked);
             answered
         }
 
@@ -616,7 +613,7 @@ mod tests {
         assert_eq!(host.mailboxes.in_memory, 0);
         host.mailboxes.handle_deadlines(host.at(DAY * 2));
         host.write(1);
-        let found = host.storage.reader().unwrap().read(ObjectName::Mailbox(address())).unwrap();
+        let found = host.storage.reader().unwrap().read(MailName::Own(ObjectName::Mailbox(address()))).unwrap();
         assert_eq!(found.messages, []);
         // Nobody collects: at the end nothing is left.
         for days in [91, 182] {
@@ -661,11 +658,11 @@ mod tests {
         host.call(deposit(1));
         let (asked, _answered) = oneshot::channel();
         let call = ObjectCall::Mailbox(Address::of(&slot().public_key()), MailboxCall::Card);
-        host.mailboxes.call(host.at(Duration::ZERO), call.clone(), asked);
+        host.mailboxes.call(host.at(Duration::ZERO), MailCall::Own(call.clone()), asked);
         assert_eq!(host.mailboxes.in_memory, 1, "of the one something is under way");
         host.write(1);
         let (asked, _answered) = oneshot::channel();
-        host.mailboxes.call(host.at(Duration::ZERO), call, asked);
+        host.mailboxes.call(host.at(Duration::ZERO), MailCall::Own(call), asked);
         assert_eq!(host.mailboxes.in_memory, 0);
     }
 }

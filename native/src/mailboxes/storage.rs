@@ -15,12 +15,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rendezvous_service::answer::Answer;
-use rendezvous_service::mailbox::{Found, ObjectName, Write};
+use rendezvous_service::mailbox::{Found, Write};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::database::{Database, Schema, StorageError, close_log};
+use crate::mailboxes::object::MailName;
 
 const SCHEMA: Schema = Schema {
     file: "mail.sqlite",
@@ -96,7 +97,7 @@ pub(crate) struct MailReader(Connection);
 
 impl MailReader {
     /// Returns what there is of an object, or why that cannot be read.
-    pub(crate) fn read(&self, object: ObjectName) -> Result<Found, String> {
+    pub(crate) fn read(&self, object: MailName) -> Result<Found, String> {
         let name = object.to_string();
         let read = || {
             let rows = self
@@ -115,7 +116,7 @@ impl MailReader {
     }
 
     /// Returns the body of a message.
-    pub(crate) fn body(&self, object: ObjectName, number: u64) -> Result<String, String> {
+    pub(crate) fn body(&self, object: MailName, number: u64) -> Result<String, String> {
         let read = || {
             let mut statement = self.0.prepare_cached(READ_BODY)?;
             statement.query_row((object.to_string(), signed(number)), |row| row.get(0)).optional()
@@ -128,7 +129,7 @@ impl MailReader {
 /// A change that is to be made, and who waits for it. An order without writes only waits for those before it.
 #[derive(Debug)]
 pub(crate) struct MailOrder {
-    pub(crate) object: ObjectName,
+    pub(crate) object: MailName,
     /// Which of its lives in memory the object is in.
     pub(crate) life: u64,
     pub(crate) writes: Arc<[Write]>,
@@ -141,7 +142,7 @@ pub(crate) struct MailOrder {
 /// What became of an order. Those of one object are told in their order.
 #[derive(Debug)]
 pub(crate) struct Committed {
-    pub(crate) object: ObjectName,
+    pub(crate) object: MailName,
     pub(crate) life: u64,
     pub(crate) outcome: Result<(), String>,
 }
@@ -186,7 +187,7 @@ fn make_all(connection: &mut Connection, failed: &mut FailedLives, orders: Vec<M
 
 /// Holds the lives that have ended because a change could not be made, of each object the last.
 #[derive(Debug, Default)]
-struct FailedLives(HashMap<ObjectName, u64>);
+struct FailedLives(HashMap<MailName, u64>);
 
 impl FailedLives {
     fn has(&self, order: &MailOrder) -> bool {
@@ -256,12 +257,12 @@ mod tests {
 
     use super::*;
 
-    fn object(number: u8) -> ObjectName {
+    fn object(number: u8) -> MailName {
         format!("v1:{}", format!("{number:02x}").repeat(32)).parse().unwrap()
     }
 
     /// Lets the thread find orders waiting all at once, each the first life of its object, and says what became of each.
-    fn written(storage: &MailStorage, orders: Vec<(ObjectName, Vec<Write>)>) -> Vec<(ObjectName, bool)> {
+    fn written(storage: &MailStorage, orders: Vec<(MailName, Vec<Write>)>) -> Vec<(MailName, bool)> {
         let (sender, received) = channel();
         let (committed, mut outcomes) = unbounded_channel();
         for (object, writes) in orders {
