@@ -50,11 +50,13 @@ impl Host {
         let described = runtime::describe_request(&self.request, header)?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (method, url, address, autonomous_system, more) = (line(), line(), line(), line(), line());
+        let (method, url, address, autonomous_system, more, length) = (line(), line(), line(), line(), line(), line());
         let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
         let origin = Some(origin).filter(|origin| !origin.is_empty());
         let address = read_address(address);
-        let head = Head { method, url, address, autonomous_system, if_none_match, origin, ..Head::default() };
+        let body_bytes = length.parse().ok();
+        let head =
+            Head { method, url, address, autonomous_system, if_none_match, origin, body_bytes, ..Head::default() };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(now, step)
     }
@@ -110,8 +112,8 @@ impl Host {
                 })
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
-            // This edge is not one with guests, or a door for another fleet's envelopes.
-            Step::Guest(_) | Step::Envelope(_) => Ok(respond::with(&internal(clock()))?.into()),
+            // This edge is not one with doors for other systems' clients.
+            Step::Guest(_) | Step::Retalk(_) | Step::Envelope(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

@@ -29,6 +29,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
  * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
+ * @property {boolean} hasRetalk Whether it has a door for retalk's users.
  * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
  * @property {boolean} [runtimeRefuses] Whether a WebSocket's handshake that is not whole never comes to the beacon.
  * @property {{ code: number, reason: string }} lastWord How connections of `GET /live` end when its operator ends it.
@@ -43,6 +44,7 @@ export const WORKER = {
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
   hasGoop2: false,
+  hasRetalk: false,
   liveFrames: 200,
   runtimeRefuses: true,
   lastWord: { code: 1006, reason: "" },
@@ -60,6 +62,7 @@ export const NATIVE = {
   name: "the native program",
   notes: [],
   hasGoop2: true,
+  hasRetalk: true,
   lastWord: { code: 1001, reason: "GOING_AWAY" },
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,

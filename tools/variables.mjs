@@ -17,15 +17,16 @@ const KINDS = Object.fromEntries(
 );
 
 /** The files in which capabilities name the variables that the program for one machine alone has. */
-const NATIVE_FILES = ["beacon/src/goop2/door.rs", "beacon/src/mailbox/peers.rs", "beacon/src/mesh/door.rs"];
+const NATIVE_FILES = ["goop2/door.rs", "retalk/door.rs", "mailbox/peers.rs", "mesh/door.rs"].map((file) => `beacon/src/${file}`);
 
 /**
- * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers,
- * neither pushes to other relays nor takes their envelopes, and issues no credentials for a relay.
+ * What the program for one machine alone has, as the files that read it say: the Worker has no doors for the clients of
+ * goop2 and retalk, neither pushes to other relays nor takes another fleet's envelopes, and issues no credentials for a
+ * relay.
  */
 export const NATIVE_NAMES = [
   ...NATIVE_FILES.flatMap((file) => [
-    ...readFileSync(join(ROOT, file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|RELAY|REPLICATION)_\w+)";/gm),
+    ...readFileSync(join(ROOT, file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|RETALK|RELAY|REPLICATION)_\w+)";/gm),
   ]).map(([, name]) => name),
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];

@@ -65,18 +65,20 @@ pub struct Config {
 pub enum MailDoor {
     /// Section 17 of the specification, under `/v1/`.
     V1,
+    /// Section 19, for the users of retalk. Not every host has it.
+    Retalk,
 }
 
 impl MailDoor {
+    /// All of them, for a host that has each.
+    pub const ALL: [Self; 2] = [Self::V1, Self::Retalk];
+
     /// Returns the door's name in `DOORS`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
+            Self::Retalk => "retalk",
         }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::V1].into_iter().find(|door| door.name() == name)
     }
 }
 
@@ -299,11 +301,20 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// Reads the configuration. `variable` gives a variable's value; one that is absent has its default.
+    /// Reads the configuration of a host that has the door for mailboxes of the project's own and no other. `variable` gives a
+    /// variable's value; one that is absent has its default.
     ///
     /// # Errors
     /// [`ConfigError`] names the first variable whose value is not of its kind.
     pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Self::parse_for(&[MailDoor::V1], variable)
+    }
+
+    /// Reads the configuration of a host that has these doors.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as with [`Config::parse`]. A door that the host has not is named by it.
+    pub fn parse_for(doors: &[MailDoor], variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
         let notice = variables.notice()?;
         let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", 0, DAY)?;
@@ -402,7 +413,9 @@ impl Config {
                 _ => None,
             })?,
             turn_per_day: variables.number("TURN_PER_DAY", 1, 1_000_000)?,
-            doors: variables.list("DOORS", "v1, or nothing for no mailboxes", MailDoor::parse)?.unwrap_or_default(),
+            doors: variables
+                .list("DOORS", &doors_expected(doors), |name| doors.iter().copied().find(|door| door.name() == name))?
+                .unwrap_or_default(),
             mailboxes: variables.number("MAILBOXES", 0, MAILBOXES_MAX)?,
         })
     }
@@ -457,6 +470,12 @@ impl Config {
             ..RosterLimits::default()
         }
     }
+}
+
+/// Says what `DOORS` has to be.
+fn doors_expected(doors: &[MailDoor]) -> String {
+    let names: Vec<_> = doors.iter().copied().map(MailDoor::name).collect();
+    format!("{}, or nothing for no mailboxes", names.join(", "))
 }
 
 const DAY: u64 = 86_400_000;

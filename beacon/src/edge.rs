@@ -19,6 +19,7 @@ use rendezvous_protocol::limits::{
     KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
 };
 use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
+use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::network::{Client, NetworkHash, RatePath};
 use rendezvous_protocol::origin::{Origin, is_foreign};
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
@@ -41,14 +42,16 @@ use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::mailbox::{
-    self, Counted, ListenerConnection, MailboxStep, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
+    self, CountedAs, ListenerConnection, MailboxStep, OpenListener, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
 };
 use crate::mesh::{self, EnvelopeDoor, EnvelopeRequest};
+use crate::network_shares::NetworkShares;
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
 use crate::problem::{Problem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
+use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
 use crate::turn::{self, Issuer, Place};
@@ -79,6 +82,9 @@ pub struct Head<'a> {
     pub upgrade: Upgrade,
     /// `Last-Event-ID`, where there is one.
     pub last_event_id: Option<&'a str>,
+    /// The bytes of the body, where that is known before it is read. A host that does not describe every header says so of
+    /// requests with a body alone.
+    pub body_bytes: Option<u64>,
 }
 
 /// Says what a request wants its connection to become.
@@ -117,6 +123,8 @@ pub enum Step {
     Guest(Box<GuestStep>),
     /// What a request about a mailbox needs.
     Mailbox(Box<MailboxStep>),
+    /// What a request of retalk's users needs.
+    Retalk(Box<RetalkStep>),
     /// What a request at the door for another fleet's envelopes needs: two headers, the body, and then its store's answer.
     Envelope(EnvelopeRequest),
 }
@@ -150,17 +158,31 @@ struct Caller {
 /// Takes a request that comes by the door for goop2's peers.
 type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a request that comes by the door for retalk's users, if it is one.
+type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+
 /// Takes a request at the door for another fleet's envelopes, if it is one.
 type TakeEnvelope = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 
 /// Takes a push of a peer.
 type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
 
+/// Holds the peers of a relay, and counts whose pushes are being read.
+#[derive(Debug)]
+struct Replication {
+    peers: Arc<Peers>,
+    take: TakePush,
+    /// Whoever pushes is known by the body alone, which is long.
+    read: NetworkShares,
+}
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
     openings: RateLimit,
     penalties: Penalties,
+    /// Connections to mailboxes: each mailbox bounds its own, but whoever likes has many mailboxes.
+    listeners: NetworkShares,
 }
 
 /// Holds what one process remembers.
@@ -175,7 +197,8 @@ pub struct Edge {
     refusals: Refusals,
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
-    replication: Option<(Arc<Peers>, TakePush)>,
+    retalk: Option<(retalk::Door, TakeRetalk)>,
+    replication: Option<Replication>,
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
@@ -207,8 +230,10 @@ impl Edge {
             live: Live {
                 openings: RateLimit::new(address, network, RATE_LIMIT_NETWORKS),
                 penalties: Penalties::new(RATE_LIMIT_NETWORKS),
+                listeners: NetworkShares::default(),
             },
             goop2: None,
+            retalk: None,
             replication: None,
             envelopes: None,
             turn: None,
@@ -230,6 +255,12 @@ impl Edge {
         Self { goop2: Some((door, Self::take_guest)), ..self }
     }
 
+    /// Returns the same edge with a door for retalk's users. Where a host has none, nothing of the door is reached.
+    #[must_use]
+    pub fn with_retalk(self, door: retalk::Door) -> Self {
+        Self { retalk: Some((door, Self::take_retalk)), ..self }
+    }
+
     /// Returns the same edge with a door for another fleet's envelopes. Where a host has none, nothing of it is reached.
     #[must_use]
     pub fn with_envelopes(self, door: Arc<EnvelopeDoor>) -> Self {
@@ -239,7 +270,8 @@ impl Edge {
     /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
     #[must_use]
     pub fn with_replication(self, peers: Arc<Peers>) -> Self {
-        Self { replication: Some((peers, Self::take_push)), ..self }
+        let replication = Replication { peers, take: Self::take_push, read: NetworkShares::default() };
+        Self { replication: Some(replication), ..self }
     }
 
     /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
@@ -271,15 +303,21 @@ impl Edge {
         {
             return step;
         }
-        if let Some((_, take)) = &self.replication
-            && path == mailbox::REPLICATE
-        {
+        if let Some(Replication { take, .. }) = self.replication.as_ref().filter(|_| path == mailbox::REPLICATE) {
+            let take = *take;
             return take(self, now, head);
         }
         if let Some(rest) = path.strip_prefix("/v1/")
             && self.config.doors.contains(&MailDoor::V1)
         {
             return self.take_mail(now, head, rest, self.platform.describes_headers());
+        }
+        if let Some((_, take)) = &self.retalk
+            && head.method != "OPTIONS"
+            && ((path == "/" && writes) || !is_route(path))
+            && let Some(step) = take(self, now, head, path, query)
+        {
+            return step;
         }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
@@ -520,24 +558,70 @@ impl Edge {
         }
         let request = match mailbox::route(head.method, rest) {
             Routed::Counted(request) => request,
+            Routed::Live(_) if !is_described => return ask_for_live_headers(head),
+            Routed::Live(mailbox) => {
+                let opened = self.open_listener(now, head, mailbox);
+                return mailbox_step(
+                    opened.map(MailboxStep::Listen).map_err(|problem| problem.answer_about_mailbox(now)),
+                );
+            }
             Routed::Refused(problem) => return Step::Answer(problem.answer_about_mailbox(now)),
         };
-        let is_live = matches!(request, Counted::Live(_));
-        if is_live && !is_described {
-            return ask_for_live_headers(head);
-        }
         let client = self.client(head);
-        let path = client.rate_path(&self.secret);
-        let mut taken = self.take_request(now, client).map_err(Problem::RateLimited);
-        if is_live {
-            taken = taken.and_then(|()| self.take_live_opening(now, head, path));
-        }
-        if let Err(problem) = taken {
-            return Step::Answer(problem.answer_about_mailbox(now));
+        let counted = CountedAs { path: client.rate_path(&self.secret), requests: request.requests(head.body_bytes) };
+        if let Err(limited) = self.requests.take_several(now, counted.path, counted.requests) {
+            return Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now));
         }
         let audiences = self.audiences(head);
-        let relay_key = self.replication.as_ref().map(|(peers, _)| peers.public_key());
-        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address, relay_key))
+        let relay_key = self.replication.as_ref().map(|replication| replication.peers.public_key());
+        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, counted, relay_key))
+    }
+
+    /// Opens a connection to a mailbox, if the client may have another one.
+    fn open_listener(&mut self, now: UnixMillis, head: &Head<'_>, mailbox: Address) -> Result<OpenListener, Problem> {
+        let client = self.client(head);
+        let path = client.rate_path(&self.secret);
+        self.take_request(now, client).map_err(Problem::RateLimited)?;
+        self.take_live_opening(now, head, path)?;
+        // By the rule for connections of `GET /live`.
+        let (network, limits) = (client.hand_over().hashed(&self.secret), self.config.live_limits);
+        let place = self.live.listeners.take(network, 1, |held| !limits.are_taken(held.household, held.site));
+        let place = place.ok_or(Problem::ListenersFull)?;
+        Ok(OpenListener { mailbox, audiences: self.audiences(head), address: path.address, _place: place })
+    }
+
+    /// Takes a request that comes by the door for retalk's users: a path that is no other route.
+    fn take_retalk(&mut self, now: UnixMillis, head: &Head<'_>, path: &str, query: &str) -> Option<Step> {
+        match retalk::route(head.method, path, head.origin.is_some()) {
+            retalk::Routed::Answer(answer) => Some(Step::Answer(answer)),
+            retalk::Routed::NotFound => None,
+            retalk::Routed::Counted => {
+                let whole = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+                let audiences = self.retalk.as_ref().map(|(door, _)| door.audiences(&whole)).unwrap_or_default();
+                let client = self.client(head);
+                let limited: retalk::Limited = self.take_request(now, client).err();
+                let read = ReadRetalk { audiences, network: client.hand_over(), limited };
+                Some(Step::Retalk(Box::new(RetalkStep::ReadBody(read))))
+            }
+        }
+    }
+
+    /// Goes on with the body of a request of retalk's users, of at most [`ReadRetalk::most`] bytes, or with why there is none.
+    pub fn read_retalk(&mut self, now: UnixMillis, read: ReadRetalk, body: Result<Vec<u8>, RequestError>) -> Step {
+        let verify = read.resume(now, body).map(RetalkStep::Verify);
+        self.counted(retalk_step(verify))
+    }
+
+    /// Goes on with whether the signatures of a request of retalk's users fit.
+    pub fn retalk_verified(&mut self, now: UnixMillis, verify: VerifyRetalk, fit: bool) -> Step {
+        let ask = verify.resume(now, fit).map(RetalkStep::Ask);
+        self.counted(retalk_step(ask))
+    }
+
+    /// Goes on where the mailbox of one of retalk's users has not answered. `is_send` is [`AskRetalk::is_send`].
+    pub fn retalk_failed(&mut self, now: UnixMillis, is_send: bool, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        self.counted(Step::Answer(AskRetalk::failed(now, is_send)))
     }
 
     /// Takes a request at the door for another fleet's envelopes. Whose it is shows in the body, which its network has to
@@ -557,21 +641,21 @@ impl Edge {
 
     /// Takes a push of a peer. Who it is shows in the body, which its network has to pay for like any other.
     fn take_push(&mut self, now: UnixMillis, head: &Head<'_>) -> Step {
-        let Some((peers, _)) = &self.replication else { return Step::Answer(plain(now, &Problem::NotFound)) };
-        let peers = Arc::clone(peers);
         if head.method != "POST" {
             // Not for pages: there is no answer to a preflight.
             let problem = Problem::MethodNotAllowed { allow: "POST" };
             return Step::Answer(problem.answer_about_mailbox(now));
         }
         let client = self.client(head);
-        match self.take_request(now, client) {
-            Ok(()) => {
-                let read = ReadPush { peers, network: client.hand_over() };
-                Step::Mailbox(Box::new(MailboxStep::Replicate(read)))
-            }
-            Err(limited) => Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now)),
+        if let Err(limited) = self.take_request(now, client) {
+            return Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now));
         }
+        let Some(Replication { peers, read, .. }) = &self.replication else {
+            return Step::Answer(plain(now, &Problem::NotFound));
+        };
+        let read = ReadPush::begin(Arc::clone(peers), client.hand_over(), read, &self.secret);
+        let step = read.map(MailboxStep::Replicate);
+        mailbox_step(step.map_err(|problem| problem.answer_about_mailbox(now)))
     }
 
     /// Checks that another connection to a mailbox may be opened.
@@ -592,12 +676,26 @@ impl Edge {
 
     /// Goes on with the body of a request about a mailbox, of at most [`ReadRecords::most`] bytes, or with why there is none.
     pub fn read_records(&mut self, now: UnixMillis, read: ReadRecords, body: Result<Vec<u8>, RequestError>) -> Step {
-        self.counted(mailbox_step(read.resume(now, body)))
+        let CountedAs { path, requests } = read.counted();
+        let next = read.resume(now, body).and_then(|verify| {
+            // Few bytes can be many signatures, which are most of the work.
+            let more = verify.requests().saturating_sub(requests);
+            match self.requests.take_several(now, path, more) {
+                Ok(()) => Ok(MailboxStep::Verify(verify)),
+                Err(limited) => Err(Problem::RateLimited(limited).answer_about_mailbox(now)),
+            }
+        });
+        self.counted(mailbox_step(next))
     }
 
     /// Goes on with whether all signatures of a request about a mailbox fit.
     pub fn records_verified(&mut self, now: UnixMillis, verify: VerifyRecords, fit: bool) -> Step {
         self.counted(mailbox_step(verify.resume(now, fit)))
+    }
+
+    /// Counts an answer about a mailbox that goes out in the place of an object's.
+    pub fn answer_in_place(&mut self, answer: Answer) -> Step {
+        self.counted(Step::Answer(answer))
     }
 
     /// Goes on where an object of a mailbox has not answered.
@@ -1227,6 +1325,16 @@ fn ask_for_live_headers(head: &Head<'_>) -> Step {
 
 fn mailbox_step(next: Result<MailboxStep, Answer>) -> Step {
     next.map_or_else(Step::Answer, |step| Step::Mailbox(Box::new(step)))
+}
+
+fn retalk_step(next: Result<RetalkStep, Answer>) -> Step {
+    next.map_or_else(Step::Answer, |step| Step::Retalk(Box::new(step)))
+}
+
+/// Returns whether a path is one of the beacon's own, but for those of mailboxes and guests.
+fn is_route(path: &str) -> bool {
+    matches!(path, "/" | "/announce" | "/leave" | "/peers" | "/healthz" | "/live" | info::PATH)
+        || Asset::at(path).is_some()
 }
 
 fn health(now: UnixMillis) -> Answer {

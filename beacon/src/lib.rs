@@ -10,7 +10,8 @@
 //! - [`community::CommunityObject`] is the one place in the world where a community's roster is. A [`call::Call`] comes
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
-//! - [`mailbox::Object`] is the one place in the world where a mailbox is.
+//! - [`mailbox::Object`] is the one place in the world where a mailbox is, [`retalk::RetalkObject`] where that of one of
+//!   retalk's users is.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -29,11 +30,13 @@ mod info;
 pub mod live;
 pub mod mailbox;
 pub mod mesh;
+mod network_shares;
 pub mod note;
 pub mod own_names;
 pub mod platform;
 pub mod problem;
 mod query;
+pub mod retalk;
 mod spare;
 mod survey;
 mod turn;

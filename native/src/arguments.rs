@@ -70,6 +70,13 @@ Limits:
   LIVE_FRAMES, LIVE_VIEWERS
                            see contrib/rendezvous-beacon.toml
 
+Messages for those who are not online:
+  DOORS                    those that are open: v1, retalk (v1). retalk, for the
+                           users of retalk, needs EXTERNAL_URLS
+  MAILBOXES                those that there may be (1000)
+  RETALK_AUDIENCES         other spellings of this beacon's addresses that users
+                           of retalk have written (none)
+
 goop2's peers, which sign nothing:
   GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)
   GOOP2_RELAY              the relay's addresses, each with /p2p/NAME at its end

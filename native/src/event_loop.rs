@@ -20,10 +20,9 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
-use rendezvous_service::goop2::{Door, RoomCall};
+use rendezvous_service::goop2::RoomCall;
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName, PushCall};
-use rendezvous_service::mesh::EnvelopeDoor;
+use rendezvous_service::mailbox::{ListenCall, News, UnreadAnswers};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -37,8 +36,9 @@ use crate::envelopes::Envelopes;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
-use crate::mailboxes::{Asked, Batch, Mailboxes, Replication};
+use crate::mailboxes::{Asked, Batch, MailCall, MailName, Mailboxes, Replication};
 use crate::measurements::{LoopFigures, Measurements};
+use crate::settings::NativeDoors;
 
 /// What a loop is sent.
 pub(crate) enum Mail {
@@ -47,17 +47,15 @@ pub(crate) enum Mail {
     /// A call of an object that the loop owns.
     Call { object: String, call: Call, answer: oneshot::Sender<Answer> },
     /// A call of an object of mailboxes that the loop owns.
-    AskMailbox { call: ObjectCall, asked: Asked },
-    /// A push of a peer, for an object that the loop owns.
-    Replicate { call: PushCall, asked: Asked },
+    AskMailbox { call: MailCall, asked: Asked },
     /// What a peer is pushed next of an object that the loop owns is wanted.
-    TakeBatch { object: ObjectName, peer: usize, asked: oneshot::Sender<Result<Batch, ()>> },
+    TakeBatch { object: MailName, peer: usize, asked: oneshot::Sender<Result<Batch, ()>> },
     /// A peer has what these entries are of, or does not want it.
-    Settle { object: ObjectName, peer: usize, entries: Vec<u64> },
+    Settle { object: MailName, peer: usize, entries: Vec<u64> },
     /// A connection that listens at an object of mailboxes that the loop owns.
     Listen { id: ConnectionId, call: ListenCall, news: mpsc::Sender<News> },
     /// One that does so no more.
-    StopListening { object: ObjectName, id: ConnectionId },
+    StopListening { object: MailName, id: ConnectionId },
     /// Something of a connection of `GET /live`, for an object that the loop owns.
     Live { object: String, id: ConnectionId, mail: LiveMail },
     /// Something for a room that the loop owns.
@@ -70,23 +68,22 @@ pub(crate) enum Mail {
     End,
 }
 
-/// The doors that this host has and the Worker has not. One that is not opened is absent.
-pub(crate) struct Doors {
-    pub(crate) guests: Option<Door>,
-    pub(crate) replication: Option<Replication>,
-    pub(crate) envelopes: Option<(Arc<EnvelopeDoor>, Envelopes)>,
-}
-
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    doors: Doors,
+    doors: NativeDoors,
+    /// Absent where there are no peers.
+    pub(crate) replication: Option<Replication>,
+    /// Absent where no door is opened for them.
+    pub(crate) envelopes: Option<Envelopes>,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
     edges: Box<[Mutex<Edge>]>,
     /// Of all edges.
     secret: Secret,
+    /// Answers about mailboxes that wait for their clients, whatever loop serves them.
+    pub(crate) unread: UnreadAnswers,
     loops: Box<[UnboundedSender<Mail>]>,
     owners: RandomState,
     pub(crate) admission: Arc<Admission>,
@@ -96,7 +93,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        doors: Doors,
+        doors: NativeDoors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -104,20 +101,24 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let make = || new_edge(&config, Some(&doors), platform, secret);
-        let edges = (0..edges).map(|_| Mutex::new(make())).collect();
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, doors, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
-    }
-
-    /// Returns what there is of replication, if there are peers.
-    pub(crate) const fn replication(&self) -> Option<&Replication> {
-        self.doors.replication.as_ref()
-    }
-
-    /// Returns who has another fleet's envelopes, if a door is opened for them.
-    pub(crate) fn envelopes(&self) -> Option<&Envelopes> {
-        self.doors.envelopes.as_ref().map(|(_, envelopes)| envelopes)
+        let unread = UnreadAnswers::new(secret);
+        let owners = RandomState::new();
+        Self {
+            config,
+            doors,
+            replication: None,
+            envelopes: None,
+            platform,
+            names,
+            edges,
+            secret,
+            unread,
+            loops,
+            owners,
+            admission,
+        }
     }
 
     /// Returns how many loops there are.
@@ -141,7 +142,7 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let make = || new_edge(&self.config, Some(&self.doors), self.platform, self.secret);
+        let make = || new_edge(&self.config, &self.doors, self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -168,11 +169,11 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, &NativeDoors::default(), self.platform.for_operator(), self.secret)
     }
 
     /// Sends the loop that owns an object something. One that has ended lets go of it.
-    pub(crate) fn send_to_owner(&self, object: ObjectName, mail: Mail) {
+    pub(crate) fn send_to_owner(&self, object: MailName, mail: Mail) {
         self.send(self.owner(&object.to_string()), mail);
     }
 
@@ -224,16 +225,18 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, doors: Option<&Doors>, platform: Platform, secret: Secret) -> Edge {
+fn new_edge(config: &Config, doors: &NativeDoors, platform: Platform, secret: Secret) -> Edge {
     let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    let Some(doors) = doors else { return edge };
-    if let Some(door) = &doors.guests {
+    if let Some(door) = &doors.goop2 {
         edge = edge.with_goop2(door.clone());
     }
-    if let Some(replication) = &doors.replication {
-        edge = edge.with_replication(Arc::clone(&replication.peers));
+    if let Some(door) = &doors.retalk {
+        edge = edge.with_retalk(door.clone());
     }
-    if let Some((door, _)) = &doors.envelopes {
+    if let Some(peers) = &doors.peers {
+        edge = edge.with_replication(Arc::clone(peers));
+    }
+    if let Some(door) = &doors.envelopes {
         edge = edge.with_envelopes(Arc::clone(door));
     }
     edge
@@ -293,7 +296,7 @@ impl EventLoop {
     }
 
     /// Calls an object of mailboxes, here or where it is, and waits until what it says is on disk.
-    pub(crate) async fn ask_mailbox(&self, call: ObjectCall) -> Result<Answer, ObjectError> {
+    pub(crate) async fn ask_mailbox(&self, call: MailCall) -> Result<Answer, ObjectError> {
         let owner = self.shared.owner(&call.object().to_string());
         let (asked, answer) = oneshot::channel();
         if owner == self.index {
@@ -306,22 +309,9 @@ impl EventLoop {
         answer.await.map_err(ended).flatten().map_err(ObjectError::Runtime)
     }
 
-    /// Brings an object of mailboxes a push, here or where it is, and waits until what it says is on disk.
-    pub(crate) async fn replicate(&self, call: PushCall) -> Result<Answer, ObjectError> {
-        let object = call.object();
-        let (asked, answer) = oneshot::channel();
-        if self.shared.owner(&object.to_string()) == self.index {
-            self.mailboxes.borrow_mut().replicate(Moment::now(), call, asked);
-        } else {
-            self.shared.send_to_owner(object, Mail::Replicate { call, asked });
-        }
-        let ended = |_| "the event loop of the mailbox, or the thread that writes, has ended".to_owned();
-        answer.await.map_err(ended).flatten().map_err(ObjectError::Runtime)
-    }
-
     /// Tells an object of mailboxes of a connection, here or where it is.
     pub(crate) fn listen(&self, id: ConnectionId, call: ListenCall, news: mpsc::Sender<News>) {
-        let owner = self.shared.owner(&call.object().to_string());
+        let owner = self.shared.owner(&MailName::Own(call.object()).to_string());
         if owner == self.index {
             self.mailboxes.borrow_mut().listen(Moment::now(), id, &call, news);
         } else {
@@ -331,7 +321,7 @@ impl EventLoop {
     }
 
     /// Tells an object of mailboxes that a connection has ended, here or where it is.
-    pub(crate) fn stop_listening(&self, object: ObjectName, id: ConnectionId) {
+    pub(crate) fn stop_listening(&self, object: MailName, id: ConnectionId) {
         let owner = self.shared.owner(&object.to_string());
         if owner == self.index {
             self.mailboxes.borrow_mut().stop_listening(object, id);

@@ -61,6 +61,7 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::Relay(_)
             | Step::OpenLive(_)
             | Step::Guest(_)
+            | Step::Retalk(_)
             | Step::Mailbox(_)
             | Step::Envelope(_) => {
                 return internal(unix_now());

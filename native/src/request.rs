@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     AsHeaderName, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
     TRANSFER_ENCODING, UPGRADE,
@@ -18,16 +18,18 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
-use rendezvous_protocol::network::read_address;
+use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
+use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
-use rendezvous_service::mailbox::{MailboxStep, ReadPush};
+use rendezvous_service::mailbox::{MailboxStep, ReadPush, UnreadAnswer};
 use rendezvous_service::mesh::{HMAC_HEADER, URL_HEADER};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::internal;
+use rendezvous_service::retalk::{AskRetalk, RetalkStep};
 
 use crate::admission::Admitted;
 use crate::clock::unix_now;
@@ -36,7 +38,7 @@ use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
 use crate::journal;
 use crate::live::{self, Live, NotOpened};
-use crate::mailboxes::ListenerTask;
+use crate::mailboxes::{ListenerTask, MailCall};
 use crate::page;
 
 /// Where an event stream that broke off is to go on (HTML, section 9.2.4).
@@ -53,10 +55,14 @@ pub(crate) async fn respond(
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let answered = answer(&event_loop, client, &head, body).await;
-    let outcome = if let Answered::Answer(answer) = &answered { answer.outcome } else { Outcome::Served };
+    let outcome = match &answered {
+        Answered::Answer(answer) | Answered::Counted(answer, _) => answer.outcome,
+        Answered::Live(_) | Answered::Guest(_) | Answered::Listener(_) => Outcome::Served,
+    };
     event_loop.measurements.borrow_mut().count(head.uri.path(), outcome, received.elapsed());
     let mut response = match (answered, upgrade) {
         (Answered::Answer(answer), _) => to_response(answer).map(Either::Left),
+        (Answered::Counted(answer, unread), _) => to_counted_response(answer, unread).map(Either::Left),
         (Answered::Live(live), Some(upgrade)) => {
             tokio::task::spawn_local(live.serve_socket(upgrade, admitted));
             switching_protocols(&head.headers)
@@ -85,6 +91,8 @@ pub(crate) async fn respond(
 /// What a request comes to.
 enum Answered {
     Answer(Answer),
+    /// One that counts until its client has read it.
+    Counted(Answer, UnreadAnswer),
     Live(Box<Live>),
     Guest(Box<GuestTask>),
     Listener(Box<ListenerTask>),
@@ -115,6 +123,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             host,
             upgrade: live::upgrade_of(&head.headers),
             last_event_id: head.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default()),
+            body_bytes: body.size_hint().exact(),
         };
         shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
     };
@@ -191,12 +200,40 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 }
                 MailboxStep::Ask(ask) => {
                     let (call, next) = ask.into_calls();
-                    match event_loop.ask_mailbox(call).await {
+                    match event_loop.ask_mailbox(MailCall::Own(call)).await {
                         Ok(answer) => match next.filter(|_| answer.status == 200) {
                             Some(next) => Some(Step::Mailbox(Box::new(MailboxStep::Ask(next)))),
-                            None => return Answered::Answer(answer),
+                            None => {
+                                let client = Client { address, autonomous_system: None };
+                                match shared.unread.hold(unix_now(), client, answer) {
+                                    Ok((answer, Some(unread))) => return Answered::Counted(answer, unread),
+                                    Ok((answer, None)) => return Answered::Answer(answer),
+                                    Err(refusal) => shared.with_edge(edge, |edge| edge.answer_in_place(refusal)),
+                                }
+                            }
                         },
                         Err(error) => shared.with_edge(edge, |edge| edge.mailbox_failed(unix_now(), &error)),
+                    }
+                }
+            },
+            Some(Step::Retalk(retalk)) => match *retalk {
+                RetalkStep::ReadBody(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_retalk(unix_now(), read, body))
+                }
+                RetalkStep::Verify(verify) => {
+                    // Not in the lock: this is most of the work.
+                    let fit = verify.verify_signatures();
+                    shared.with_edge(edge, |edge| edge.retalk_verified(unix_now(), verify, fit))
+                }
+                RetalkStep::Ask(ask) => {
+                    let is_send = ask.is_send();
+                    match ask_retalk(event_loop, ask).await {
+                        Ok(answer) => return Answered::Answer(answer),
+                        Err(error) => shared.with_edge(edge, |edge| edge.retalk_failed(unix_now(), is_send, &error)),
                     }
                 }
             },
@@ -207,7 +244,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 };
                 let text = |name| header(&head.headers, name).unwrap_or_default();
                 let call = request.resume(unix_now(), &text(URL_HEADER), &text(HMAC_HEADER), body);
-                let Some(envelopes) = shared.envelopes() else { return Answered::Answer(internal(unix_now())) };
+                let Some(envelopes) = &shared.envelopes else { return Answered::Answer(internal(unix_now())) };
                 return Answered::Answer(match call {
                     // Why there is none is in the log.
                     Ok(call) => envelopes.ask(call).await.unwrap_or_else(|| internal(unix_now())),
@@ -235,18 +272,37 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
     }
 }
 
+/// Asks the mailbox of one of retalk's users, and before and after it whom the service says.
+async fn ask_retalk(event_loop: &EventLoop, ask: AskRetalk) -> Result<Answer, ObjectError> {
+    if let Some(place) = ask.place() {
+        let answer = event_loop.ask_mailbox(MailCall::Own(place)).await?;
+        if answer.status != 200 {
+            return Ok(AskRetalk::no_place(&answer));
+        }
+    }
+    let (call, then) = ask.into_calls();
+    let answer = event_loop.ask_mailbox(MailCall::Retalk(call)).await?;
+    if let Some(then) = then
+        && let Err(error) = event_loop.ask_mailbox(MailCall::Retalk(then)).await
+    {
+        // The answer is the client's all the same: an error would say that the message was not taken.
+        journal::failure("request_failed", &error);
+    }
+    Ok(answer)
+}
+
 /// Answers a push of a peer.
 async fn replicate(event_loop: &EventLoop, read: ReadPush, body: Result<Vec<u8>, RequestError>) -> Answer {
     let taken = read.resume(unix_now(), body).and_then(|verify| {
         let fits = verify.verify_signature();
-        let Some(replication) = event_loop.shared.replication() else { return Err(internal(unix_now())) };
+        let Some(replication) = &event_loop.shared.replication else { return Err(internal(unix_now())) };
         let items = replication.with_limits(|limits| verify.resume(unix_now(), fits, limits))?;
         // Not in the lock: this is most of the work.
         items.verify(unix_now())
     });
     match taken {
         Err(answer) => answer,
-        Ok(call) => event_loop.replicate(call).await.unwrap_or_else(|error| {
+        Ok(call) => event_loop.ask_mailbox(MailCall::Push(call)).await.unwrap_or_else(|error| {
             journal::failure("request_failed", &error);
             internal(unix_now())
         }),
@@ -340,6 +396,23 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue, I
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
         headers.insert(name, value);
     }
+}
+
+/// Holds the body of an answer that counts until it is dropped, as it is when the last of it has gone to the system.
+struct CountedBody {
+    body: String,
+    _unread: UnreadAnswer,
+}
+
+impl AsRef<[u8]> for CountedBody {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
+}
+
+fn to_counted_response(mut answer: Answer, unread: UnreadAnswer) -> Response<Full<Bytes>> {
+    let body = CountedBody { body: std::mem::take(&mut answer.body), _unread: unread };
+    to_response(answer).map(|_| Full::new(Bytes::from_owner(body)))
 }
 
 pub(crate) fn to_response(answer: Answer) -> Response<Full<Bytes>> {

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
-use rendezvous_service::mailbox::ObjectName;
 use rendezvous_service::note::{Details, Note};
 use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,10 +17,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
 use crate::envelopes::Envelopes;
-use crate::event_loop::{Doors, Mail, Shared};
+use crate::event_loop::{Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
-use crate::mailboxes::{MailStorage, Replication, start_replication};
+use crate::mailboxes::{MailName, MailStorage, Replication, start_replication};
 use crate::metrics;
 use crate::operator;
 use crate::settings::Settings;
@@ -116,16 +115,12 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let (replication, peers) = settings.peers.clone().map(Replication::new).unzip();
-        let (envelopes, envelopes_writer) = match &settings.envelopes {
-            Some(door) => {
-                let (envelopes, writer) = Envelopes::start(&settings.state, door)?;
-                (Some((Arc::clone(door), envelopes)), Some(writer))
-            }
-            None => (None, None),
-        };
-        let doors = Doors { guests: settings.door.clone(), replication, envelopes };
-        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
+        let (replication, peers) = settings.doors.peers.clone().map(Replication::new).unzip();
+        let envelopes = settings.doors.envelopes.as_deref().map(|door| Envelopes::start(&settings.state, door));
+        let (envelopes, envelopes_writer) = envelopes.transpose()?.unzip();
+        let mut shared =
+            Shared::new(config, settings.doors.clone(), names, edges, secret, loops.into(), most_connections());
+        (shared.replication, shared.envelopes) = (replication, envelopes);
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -137,14 +132,14 @@ impl Beacon {
         let mut stored_mailboxes = vec![Vec::new(); threads];
         for name in mail.names()? {
             let of_owner = stored_mailboxes.get_mut(shared.owner(&name));
-            match (name.parse::<ObjectName>(), of_owner) {
+            match (name.parse::<MailName>(), of_owner) {
                 (Ok(name), Some(of_owner)) => of_owner.push(name),
                 (Err(error), _) => journal::failure("mailbox_unreadable", &error),
                 (Ok(_), None) => {}
             }
         }
         let mut pushes = vec![Vec::new(); threads];
-        if shared.replication().is_some() {
+        if shared.replication.is_some() {
             for (name, waiting) in mail.pushes()? {
                 // Of one whose name cannot be read the log says so already.
                 if let (Ok(object), Some(of_owner)) = (name.parse(), pushes.get_mut(shared.owner(&name))) {
@@ -185,7 +180,7 @@ impl Beacon {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
         }
         mail_writer.join().map_err(|_| Failure::WriterEnded)?;
-        if let (Some(envelopes), Some(writer)) = (shared.envelopes(), envelopes_writer) {
+        if let (Some(envelopes), Some(writer)) = (&shared.envelopes, envelopes_writer) {
             envelopes.end();
             writer.join().map_err(|_| Failure::WriterEnded)?;
         }

@@ -9,10 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
-use rendezvous_service::goop2::{self, Door};
+use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss};
 use rendezvous_service::mailbox::{self, Peers};
 use rendezvous_service::mesh::{self, EnvelopeDoor};
+use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
@@ -66,16 +66,22 @@ impl SettingsError {
     }
 }
 
+/// Holds the doors that this host has and the Worker has not, those that are opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NativeDoors {
+    pub(crate) goop2: Option<goop2::Door>,
+    pub(crate) retalk: Option<retalk::Door>,
+    /// The relays that push to this one, and that it pushes to.
+    pub(crate) peers: Option<Arc<Peers>>,
+    /// For another fleet's envelopes.
+    pub(crate) envelopes: Option<Arc<EnvelopeDoor>>,
+}
+
 /// Holds everything that is set.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
-    /// The door for goop2's peers, if one is opened.
-    pub(crate) door: Option<Door>,
-    /// The door for another fleet's envelopes, if one is opened.
-    pub(crate) envelopes: Option<Arc<EnvelopeDoor>>,
-    /// The relays that mailboxes are replicated to, if there are any.
-    pub(crate) peers: Option<Arc<Peers>>,
+    pub(crate) doors: NativeDoors,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -109,7 +115,9 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES)
+    let of_doors =
+        goop2::VARIABLES.into_iter().chain(retalk::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES);
+    OWN.into_iter().chain(VARIABLES).chain(of_doors)
 }
 
 impl Settings {
@@ -150,10 +158,13 @@ impl Settings {
             SettingsError::Value { error, source_name }
         };
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
-        let config = Config::parse(text).map_err(in_error)?;
-        let door = Door::parse(&config, text).map_err(in_error)?;
-        let envelopes = EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new);
-        let peers = Peers::parse(&config, text).map_err(in_error)?.map(Arc::new);
+        let config = Config::parse_for(&MailDoor::ALL, text).map_err(in_error)?;
+        let doors = NativeDoors {
+            goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
+            retalk: retalk::Door::parse(&config, text).map_err(in_error)?,
+            peers: Peers::parse(&config, text).map_err(in_error)?.map(Arc::new),
+            envelopes: EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new),
+        };
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -192,9 +203,7 @@ impl Settings {
         };
         Ok(Self {
             config,
-            door,
-            envelopes,
-            peers,
+            doors,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

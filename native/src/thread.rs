@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::limits::BODY_TIMEOUT;
-use rendezvous_service::mailbox::ObjectName;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -17,7 +16,7 @@ use crate::admission::Admitted;
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::event_loop::{EventLoop, Mail, Shared};
-use crate::mailboxes::{Committed, MailOrder, MailReader, Mailboxes};
+use crate::mailboxes::{Committed, MailName, MailOrder, MailReader, Mailboxes};
 use crate::request;
 use crate::storage::{Done, Order, Reader};
 
@@ -41,9 +40,9 @@ pub(crate) struct Own {
     pub(crate) mail_reader: MailReader,
     pub(crate) mail_orders: std::sync::mpsc::Sender<MailOrder>,
     /// The names of the mailboxes that the loop owns.
-    pub(crate) stored_mailboxes: Vec<ObjectName>,
+    pub(crate) stored_mailboxes: Vec<MailName>,
     /// Those of them of which something is to be pushed, and how much.
-    pub(crate) pushes: Vec<(ObjectName, usize)>,
+    pub(crate) pushes: Vec<(MailName, usize)>,
     pub(crate) mailbox: UnboundedReceiver<Mail>,
     /// Hears of it when the loop ends, however that comes about.
     pub(crate) says_ended: UnboundedSender<()>,
@@ -74,7 +73,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
     let config = Arc::clone(&shared.config);
     let communities = Communities::new(Arc::clone(&config), reader, orders, done, shared.loops(), stored);
     let (committed, mut all_committed) = unbounded_channel::<Committed>();
-    let peers = shared.replication().map(|replication| Arc::clone(&replication.peers));
+    let peers = shared.replication.as_ref().map(|replication| Arc::clone(&replication.peers));
     let mut mailboxes = Mailboxes::new(config, mail_reader, mail_orders, committed, shared.loops(), stored_mailboxes);
     if let Some(peers) = peers {
         mailboxes.replicate_to(peers, pushes);
@@ -94,9 +93,6 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                     let _ = answer.send(called);
                 }
                 Some(Mail::AskMailbox { call, asked }) => this.mailboxes.borrow_mut().call(Moment::now(), call, asked),
-                Some(Mail::Replicate { call, asked }) => {
-                    this.mailboxes.borrow_mut().replicate(Moment::now(), call, asked);
-                }
                 Some(Mail::TakeBatch { object, peer, asked }) => {
                     let batch = this.mailboxes.borrow_mut().batch(Moment::now(), object, peer);
                     // The peer's thread waits for it, unless the program ends.
@@ -136,7 +132,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 }
             }
         }
-        if let Some(replication) = this.shared.replication() {
+        if let Some(replication) = &this.shared.replication {
             for (mailbox, peer) in this.mailboxes.borrow_mut().take_fresh() {
                 replication.wake(peer, mailbox);
             }

@@ -1,4 +1,5 @@
 // Fills corpus/ with the cases of tests/vectors/, so that fuzzing starts from what parses: node protocol/fuzz/seed.mjs
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`../../tests/vectors/${name}`, import.meta.url), "utf8"));
@@ -43,3 +44,25 @@ write(
 );
 write("mailbox_record", [...read("mailbox/records.json"), ...read("mailbox/relay-records.json")].map(({ name, json }) => [name, json]));
 write("mailbox_body", read("mailbox/bodies.json").map(({ name, body }) => [name, body]));
+const auth = {
+  fingerprint: "",
+  identity_key: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
+  signing_key: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI",
+  timestamp: "1700000000",
+  nonce: "0123456789abcdef",
+  signature: "A".repeat(86),
+};
+auth.fingerprint = createHash("sha256").update(`${auth.identity_key}|${auth.signing_key}`).digest("hex").slice(0, 32);
+const { fingerprint: user_id, timestamp: ts, signature: sig, ...both } = auth;
+const to = auth.fingerprint;
+write("retalk_request", Object.entries({
+  count_keys: {},
+  claim_key: { peer: to },
+  nack: { hash: "ab".repeat(32), sig },
+  publish_keys: { identity_key: auth.identity_key, signing_key: auth.signing_key, one_time_keys: { a: auth.identity_key }, fallback_key: { b: auth.signing_key } },
+  read_messages: { peer: to, peek: true },
+  send_message: { to, mtype: 0, body: "aGk=" },
+}).flatMap(([tool, args]) => [
+  [tool, JSON.stringify({ tool, args: { ...args, auth } })],
+  [`${tool}_first`, JSON.stringify({ tool, args: { ...args, auth: { ...both, user_id, ts, sig } } })],
+]));

@@ -27,6 +27,7 @@ pub mod peer_list;
 pub mod publication;
 pub mod rate_limit;
 pub mod request;
+pub mod retalk;
 pub mod revocation;
 pub mod root;
 pub mod root_walk;

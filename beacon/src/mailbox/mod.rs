@@ -17,13 +17,16 @@ mod peers;
 mod push;
 mod replicate;
 mod request;
+mod unread;
 
 pub use call::{MailboxCall, ObjectCall, ObjectName, OpeningsCall};
 pub use listening::{ListenCall, ListenerConnection, ListenerOutput, News, NewsPush, OpenListener, VerifyListener};
+pub(crate) use object::to_writes;
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, PUSH_ROWS, Write};
 pub use outbox::{BatchItem, BatchText};
 pub use peers::{Peers, VARIABLES};
 pub use push::{ANSWER_MAX_BYTES, PeerTurns, PushAnswer, REPLICATE, push_body};
 pub use replicate::{PeerLimits, PushCall, ReadPush, VerifyItems, VerifyPush};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
-pub(crate) use request::{Counted, Routed, route};
+pub(crate) use request::{CountedAs, Routed, route};
+pub use unread::{UnreadAnswer, UnreadAnswers};

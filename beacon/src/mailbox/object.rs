@@ -251,7 +251,7 @@ impl Object {
     pub fn listen(&mut self, now: UnixMillis, id: ConnectionId, call: &ListenCall) -> Effects {
         let Kind::Mailbox(_, mailbox, listeners) = &mut self.kind else { return Effects::default() };
         let push = listeners.open(now, mailbox, id, call);
-        let writes = writes_of(mailbox, None);
+        let writes = to_writes(mailbox.take_changes(), None);
         self.conclude(now, writes, push)
     }
 
@@ -286,7 +286,7 @@ impl Object {
                 let answer = ask_mailbox(mailbox, now, call, secret, &mut news);
                 let answer =
                     answer.unwrap_or_else(|refused| Problem::Mailbox(refused).answer_about_mailbox(now).into());
-                let writes = writes_of(mailbox, news.body.take());
+                let writes = to_writes(mailbox.take_changes(), news.body.take());
                 let push = tell(listeners, mailbox, now, &news, &writes);
                 if let Some(outgoing) = &mut self.outgoing {
                     outgoing.add(now, mailbox, news.authored);
@@ -319,7 +319,7 @@ impl Object {
         self.woken_by = None;
         let Kind::Mailbox(_, mailbox, listeners) = &mut self.kind else { return Effects::default() };
         mailbox.expire(now);
-        let writes = writes_of(mailbox, None);
+        let writes = to_writes(mailbox.take_changes(), None);
         let push = listeners.end_others(now, mailbox).into_iter().collect();
         self.conclude(now, writes, push)
     }
@@ -347,7 +347,7 @@ impl Object {
             return (Problem::Internal.answer_about_mailbox(now).into(), Effects::default());
         };
         if let Err(refused) = mailbox.check_peer(now, peer) {
-            let writes = writes_of(mailbox, None);
+            let writes = to_writes(mailbox.take_changes(), None);
             let answer = Problem::Mailbox(refused).answer_about_mailbox(now);
             return (answer.into(), self.conclude(now, writes, Vec::new()));
         }
@@ -359,7 +359,7 @@ impl Object {
             let taken = item.and_then(|item| {
                 take_item(mailbox, now, item, &own_origins, call.network, &mut news).map_err(|refused| refused.code())
             });
-            let of_item = writes_of(mailbox, news.body.take());
+            let of_item = to_writes(mailbox.take_changes(), news.body.take());
             push.extend(tell(listeners, mailbox, now, &news, &of_item));
             writes.extend(of_item);
             results.push(format!("\"{}\"", taken.unwrap_or_else(|code| code)));
@@ -402,7 +402,7 @@ impl Object {
     fn conclude(&mut self, now: UnixMillis, mut writes: Vec<Write>, push: Vec<NewsPush>) -> Effects {
         if let Kind::Mailbox(_, mailbox, _) = &mut self.kind {
             // What a crash has left half done.
-            let more = writes_of(mailbox, None);
+            let more = to_writes(mailbox.take_changes(), None);
             writes.extend(more);
             if let Some(outgoing) = &mut self.outgoing {
                 let write = |(number, row): (u64, Option<String>)| {
@@ -520,14 +520,14 @@ fn phase_of(address: Address) -> u64 {
 }
 
 /// Returns what a mailbox has changed. `body` is that of the message that has come in, if one has.
-fn writes_of(mailbox: &mut Mailbox, mut body: Option<String>) -> Vec<Write> {
+pub(crate) fn to_writes(changes: Vec<Change>, mut body: Option<String>) -> Vec<Write> {
     let write = |change| match change {
         Change::Put { name, row } => Write::Put { name, row },
         Change::Erase { name } => Write::Erase { name },
         Change::PutMessage { number, row } => Write::PutMessage { number, row, body: body.take().unwrap_or_default() },
         Change::EraseMessage { number } => Write::EraseMessage { number },
     };
-    mailbox.take_changes().into_iter().map(write).collect()
+    changes.into_iter().map(write).collect()
 }
 
 /// Asks a mailbox.

@@ -179,7 +179,10 @@ impl Outbox {
             entries.insert(*number, Entry::parse(text, &peers).ok_or(*number)?);
         }
         let next = entries.last_key_value().map_or(0, |(number, _)| number.saturating_add(1));
-        Ok(Self { peers, entries, next, changes: Vec::new(), fresh: Vec::new(), ended: 0 })
+        // Of what waited before nobody knows whether it was asked for.
+        let fresh = (0..peers.len()).filter(|peer| entries.values().any(|entry: &Entry| entry.to.contains(peer)));
+        let fresh = fresh.collect();
+        Ok(Self { peers, entries, next, changes: Vec::new(), fresh, ended: 0 })
     }
 
     fn remove(&mut self, number: u64) {

@@ -18,12 +18,14 @@ use rendezvous_protocol::mailbox::replica::{Item, ReplicateBody};
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_protocol::token_bucket::TokenBucket;
 
 use crate::answer::Answer;
 use crate::mailbox::call::ObjectName;
 use crate::mailbox::peers::Peers;
+use crate::network_shares::{HeldThere, NetworkShare, NetworkShares};
 use crate::problem::Problem;
 
 /// Pushes that one peer may make in a minute, and as many at once. One takes up to 64 records.
@@ -71,14 +73,38 @@ impl PeerLimits {
     }
 }
 
+/// Pushes of a household, a site, a provider and all that are read and verified at once. A peer makes one at a time; as
+/// anybody can begin one, this bounds what their bodies take of memory.
+const AT_ONCE: [usize; 4] = [4, 8, 16, 32];
+
+/// When a push that was one too many at once may be made again.
+const AT_ONCE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Waits for the body of a push.
 #[derive(Debug)]
 pub struct ReadPush {
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) network: HandedOver,
+    peers: Arc<Peers>,
+    network: HandedOver,
+    place: NetworkShare,
 }
 
 impl ReadPush {
+    /// Begins to serve a push, if not too many from there are being read.
+    pub(crate) fn begin(
+        peers: Arc<Peers>,
+        network: HandedOver,
+        read: &NetworkShares,
+        secret: &Secret,
+    ) -> Result<Self, Problem> {
+        let [household, site, provider, all] = AT_ONCE;
+        let may = |held: HeldThere| {
+            held.household < household && held.site < site && held.provider < provider && held.all < all
+        };
+        let place = read.take(network.hashed(secret), 1, may);
+        let place = place.ok_or(Problem::PeerThrottled { retry_after: AT_ONCE_RETRY_AFTER })?;
+        Ok(Self { peers, network, place })
+    }
+
     /// Returns how many bytes the body may have.
     pub const fn most(&self) -> usize {
         REPLICATE_MAX_BYTES
@@ -98,11 +124,11 @@ impl ReadPush {
     }
 
     fn read(self, now: UnixMillis, body: Vec<u8>) -> Result<VerifyPush, Problem> {
-        let Self { peers, network } = self;
+        let Self { peers, network, place } = self;
         let ReplicateBody { relay, .. } = ReplicateBody::parse(&body)?;
         let peer = peers.of_key(&relay.public_key()).ok_or(Problem::PeerUnknown)?;
         let relay = Box::new(relay.check(&RecordRules { now, audiences: peers.own() })?);
-        Ok(VerifyPush { peers, network, peer, relay, body })
+        Ok(VerifyPush { peers, network, peer, relay, body, place })
     }
 }
 
@@ -114,6 +140,7 @@ pub struct VerifyPush {
     peer: usize,
     relay: Box<Unverified<Replicate>>,
     body: Vec<u8>,
+    place: NetworkShare,
 }
 
 impl VerifyPush {
@@ -127,12 +154,12 @@ impl VerifyPush {
     /// # Errors
     /// The answer, where the push is refused.
     pub fn resume(self, now: UnixMillis, fits: bool, limits: &mut PeerLimits) -> Result<VerifyItems, Answer> {
-        let Self { peers, network, peer, relay, body } = self;
+        let Self { peers, network, peer, relay, body, place } = self;
         let admit = || -> Result<VerifyItems, Problem> {
             let relay = relay.accept(fits)?;
             let Replicate { mailbox, nonce, .. } = *relay.payload();
             limits.admit(now, peer, nonce)?;
-            Ok(VerifyItems { peers, network, peer, mailbox, body })
+            Ok(VerifyItems { peers, network, peer, mailbox, body, _place: place })
         };
         admit().map_err(|problem| problem.answer_about_mailbox(now))
     }
@@ -146,6 +173,7 @@ pub struct VerifyItems {
     peer: usize,
     mailbox: Address,
     body: Vec<u8>,
+    _place: NetworkShare,
 }
 
 impl VerifyItems {
@@ -154,7 +182,7 @@ impl VerifyItems {
     /// # Errors
     /// The answer, where the push is refused.
     pub fn verify(self, now: UnixMillis) -> Result<PushCall, Answer> {
-        let Self { peers, network, peer, mailbox, body } = self;
+        let Self { peers, network, peer, mailbox, body, _place } = self;
         let body = ReplicateBody::parse(&body).map_err(|error| Problem::from(error).answer_about_mailbox(now))?;
         let rules = RecordRules { now, audiences: peers.own() };
         let items = body.items().map(|item| item.and_then(|item| verify(item, mailbox, &rules)));

@@ -11,5 +11,6 @@ mod host;
 mod live;
 mod mailbox;
 mod replication;
+mod retalk;
 mod signals;
 mod turn;

@@ -6,13 +6,14 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{ListenerConnection, ListenerOutput, News, ObjectName, OpenListener};
+use rendezvous_service::mailbox::{ListenerConnection, ListenerOutput, News, OpenListener};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::{unix_now, wait_until};
 use crate::event_loop::EventLoop;
 use crate::live::{CLOSE_TIMEOUT, Counted, Received, Socket, WRITE_TIMEOUT, close, received, socket_of};
+use crate::mailboxes::object::MailName;
 
 /// News that wait for a connection that is writing. One that has more begins anew, and is told how things are.
 const WAITING: usize = 16;
@@ -20,7 +21,7 @@ const WAITING: usize = 16;
 /// Keeps a connection's place at its object until this is dropped: a client may go away at any time.
 struct Place {
     event_loop: Rc<EventLoop>,
-    object: ObjectName,
+    object: MailName,
     id: ConnectionId,
 }
 
@@ -91,7 +92,7 @@ impl ListenerTask {
                     ListenerOutput::Listen(call) => {
                         let id = self.event_loop.live.next_id(self.event_loop.index());
                         let event_loop = Rc::clone(&self.event_loop);
-                        self.place = Some(Place { event_loop, object: call.object(), id });
+                        self.place = Some(Place { event_loop, object: MailName::Own(call.object()), id });
                         if let Some(sender) = self.sender.take() {
                             self.event_loop.listen(id, call, sender);
                         }

@@ -17,14 +17,14 @@ use rendezvous_service::answer::Answer;
 use rendezvous_service::config::Config;
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{
-    BatchText, Effects, ListenCall, News, NewsPush, Object, ObjectAnswer, ObjectCall, ObjectName, Peers, PushCall,
-    Write,
+    BatchText, Effects, ListenCall, News, NewsPush, ObjectAnswer, ObjectName, Peers, Write,
 };
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::journal;
+use crate::mailboxes::object::{MailCall, MailName, MailObject};
 use crate::mailboxes::replication::Batch;
 use crate::mailboxes::storage::{Committed, MailOrder, MailReader};
 
@@ -47,13 +47,13 @@ pub(crate) struct Mailboxes {
     orders: Sender<MailOrder>,
     committed: UnboundedSender<Committed>,
     most_in_memory: usize,
-    slots: HashMap<ObjectName, Slot>,
+    slots: HashMap<MailName, Slot>,
     in_memory: usize,
-    deadlines: BTreeSet<(Instant, Due, ObjectName)>,
+    deadlines: BTreeSet<(Instant, Due, MailName)>,
     /// Absent where there are none.
     peers: Option<Arc<Peers>>,
     /// What waits to be pushed, of mailboxes of which anything does.
-    pushes: HashMap<ObjectName, usize>,
+    pushes: HashMap<MailName, usize>,
     /// What is to be told to the threads of peers.
     fresh: Vec<(Address, usize)>,
     ended: u64,
@@ -76,7 +76,7 @@ struct Slot {
 
 /// An object in memory.
 struct Present {
-    object: Object,
+    object: MailObject,
     life: u64,
     called_at: Instant,
     look_at: Instant,
@@ -90,7 +90,7 @@ struct Present {
 impl Present {
     /// Returns whether a new object, made from what is on disk, would be this one.
     fn is_settled(&self) -> bool {
-        self.under_way.is_empty() && self.listeners.is_empty()
+        self.under_way.is_empty() && self.listeners.is_empty() && self.object.is_settled()
     }
 
     /// Returns the body of a message that is still under way.
@@ -111,7 +111,7 @@ impl Mailboxes {
         orders: Sender<MailOrder>,
         committed: UnboundedSender<Committed>,
         loops: usize,
-        stored: Vec<ObjectName>,
+        stored: Vec<MailName>,
     ) -> Self {
         let mut mailboxes = Self {
             config,
@@ -139,9 +139,9 @@ impl Mailboxes {
 
     /// Lets objects keep what authors bring until these peers have it. `waiting` are the objects of which something is left
     /// to be pushed, and how much.
-    pub(crate) fn replicate_to(&mut self, peers: Arc<Peers>, waiting: Vec<(ObjectName, usize)>) {
+    pub(crate) fn replicate_to(&mut self, peers: Arc<Peers>, waiting: Vec<(MailName, usize)>) {
         for (name, _) in &waiting {
-            if let ObjectName::Mailbox(mailbox) = name {
+            if let MailName::Own(ObjectName::Mailbox(mailbox)) = name {
                 self.fresh.extend((0..peers.len()).map(|peer| (*mailbox, peer)));
             }
         }
@@ -159,18 +159,8 @@ impl Mailboxes {
         (self.pushes.values().sum(), self.ended)
     }
 
-    /// Calls an object, which is restored if it is not in memory. `asked` is told when what it says is on disk.
-    pub(crate) fn call(&mut self, now: Moment, call: ObjectCall, asked: Asked) {
-        self.ask(now, call.object(), asked, |object| object.handle(now.unix, call));
-    }
-
-    /// Brings an object a push of a peer. `asked` is told when what it says is on disk.
-    pub(crate) fn replicate(&mut self, now: Moment, call: PushCall, asked: Asked) {
-        self.ask(now, call.object(), asked, |object| object.replicate(now.unix, call));
-    }
-
     /// Returns what a peer is pushed next. Why an object cannot say is in the log.
-    pub(crate) fn batch(&mut self, now: Moment, name: ObjectName, peer: usize) -> Result<Batch, ()> {
+    pub(crate) fn batch(&mut self, now: Moment, name: MailName, peer: usize) -> Result<Batch, ()> {
         let read = self.with_object(now, name, |object| object.batch(peer)).and_then(|batch| {
             let text = |what: BatchText| match what {
                 BatchText::Ready(text) => Ok(text),
@@ -186,7 +176,7 @@ impl Mailboxes {
     }
 
     /// Takes that a peer has what these entries are of, or does not want it.
-    pub(crate) fn settle(&mut self, now: Moment, name: ObjectName, peer: usize, entries: &[u64]) {
+    pub(crate) fn settle(&mut self, now: Moment, name: MailName, peer: usize, entries: &[u64]) {
         match self.with_object(now, name, |object| object.settle(now.unix, peer, entries)) {
             Ok(effects) => self.carry_out(now, name, effects, None),
             // The peer is pushed the same again.
@@ -194,20 +184,22 @@ impl Mailboxes {
         }
     }
 
-    fn ask(
-        &mut self,
-        now: Moment,
-        name: ObjectName,
-        asked: Asked,
-        work: impl FnOnce(&mut Object) -> (ObjectAnswer, Effects),
-    ) {
-        match self.with_object(now, name, work) {
+    /// Calls an object, which is restored if it is not in memory. `asked` is told when what it says is on disk.
+    pub(crate) fn call(&mut self, now: Moment, call: MailCall, asked: Asked) {
+        let name = call.object();
+        match self.with_object(now, name, |object| object.handle(now.unix, call)).flatten() {
             Ok((answer, effects)) => {
-                let answer = self.join(name, answer);
                 if let Some(present) = self.present(name) {
                     present.called_at = now.instant;
                 }
-                self.carry_out(now, name, effects, Some((answer, asked)));
+                match self.join(name, answer) {
+                    Ok(answer) => self.carry_out(now, name, effects, Some((answer, asked))),
+                    Err(cause) => {
+                        // Handing over may be deleting: nothing of the call is carried out.
+                        self.break_object(name);
+                        let _ = asked.send(Err(cause));
+                    }
+                }
             }
             Err(cause) => drop(asked.send(Err(cause))),
         }
@@ -215,7 +207,7 @@ impl Mailboxes {
 
     /// Tells an object of a connection. What there is for that goes into `sender`, which is let go of at its end.
     pub(crate) fn listen(&mut self, now: Moment, id: ConnectionId, call: &ListenCall, sender: mpsc::Sender<News>) {
-        let name = call.object();
+        let name = MailName::Own(call.object());
         match self.with_object(now, name, |object| object.listen(now.unix, id, call)) {
             Ok(effects) => {
                 if let Some(present) = self.present(name) {
@@ -229,7 +221,7 @@ impl Mailboxes {
     }
 
     /// Takes that a connection has ended.
-    pub(crate) fn stop_listening(&mut self, name: ObjectName, id: ConnectionId) {
+    pub(crate) fn stop_listening(&mut self, name: MailName, id: ConnectionId) {
         if let Some(present) = self.present(name) {
             present.object.stop_listening(id);
             present.listeners.remove(&id);
@@ -263,7 +255,7 @@ impl Mailboxes {
         }
     }
 
-    fn present(&mut self, name: ObjectName) -> Option<&mut Present> {
+    fn present(&mut self, name: MailName) -> Option<&mut Present> {
         self.slots.get_mut(&name)?.present.as_mut()
     }
 
@@ -271,8 +263,8 @@ impl Mailboxes {
     fn with_object<T>(
         &mut self,
         now: Moment,
-        name: ObjectName,
-        work: impl FnOnce(&mut Object) -> T,
+        name: MailName,
+        work: impl FnOnce(&mut MailObject) -> T,
     ) -> Result<T, String> {
         if self.present(name).is_none() {
             self.restore(now, name)?;
@@ -282,15 +274,21 @@ impl Mailboxes {
         let object = &mut present.object;
         let done = catch_unwind(AssertUnwindSafe(|| work(object)));
         if done.is_err() {
-            present.is_broken = true;
-            if present.under_way.is_empty() {
-                self.drop_object(name);
-            }
+            self.break_object(name);
         }
         done.map_err(|_| "the object of a mailbox has panicked, and starts anew".to_owned())
     }
 
-    fn restore(&mut self, now: Moment, name: ObjectName) -> Result<(), String> {
+    /// Lets an object answer nothing more: it is made anew from the disk once nothing of it is under way.
+    fn break_object(&mut self, name: MailName) {
+        let Some(present) = self.present(name) else { return };
+        present.is_broken = true;
+        if present.under_way.is_empty() {
+            self.drop_object(name);
+        }
+    }
+
+    fn restore(&mut self, now: Moment, name: MailName) -> Result<(), String> {
         if self.in_memory >= self.most_in_memory {
             self.make_room();
         }
@@ -299,7 +297,7 @@ impl Mailboxes {
         getrandom::fill(&mut secret).map_err(|error| format!("no randomness: {error}"))?;
         let secret = Secret::from_bytes(secret);
         let restored =
-            catch_unwind(AssertUnwindSafe(|| Object::restore(now.unix, &self.config, Some(name), found, secret)));
+            catch_unwind(AssertUnwindSafe(|| MailObject::restore(now.unix, &self.config, name, found, secret)));
         let restored = restored.map_err(|_| "the object of a mailbox could not be restored".to_owned())?;
         let Some((mut object, effects)) = restored.map_err(|error| error.to_string())? else { return Ok(()) };
         let more = match &self.peers {
@@ -325,16 +323,17 @@ impl Mailboxes {
                 self.carry_out(now, name, effects, None);
             }
         }
+        self.note_pushes(name);
         Ok(())
     }
 
     /// Puts the messages that are handed over into an answer.
-    fn join(&self, name: ObjectName, answer: ObjectAnswer) -> Result<Answer, String> {
+    fn join(&self, name: MailName, answer: ObjectAnswer) -> Result<Answer, String> {
         answer.join(|number| self.body(name, number))
     }
 
     /// Returns the body of a message, which may be under way.
-    fn body(&self, name: ObjectName, number: u64) -> Result<String, String> {
+    fn body(&self, name: MailName, number: u64) -> Result<String, String> {
         let present = self.slots.get(&name).and_then(|slot| slot.present.as_ref());
         match present.and_then(|present| present.body_under_way(number)) {
             Some(body) => Ok(body.to_owned()),
@@ -343,7 +342,7 @@ impl Mailboxes {
     }
 
     /// Lets go of an object that was only asked, and of which there is nothing.
-    fn forget_if_unstored(&mut self, name: ObjectName) {
+    fn forget_if_unstored(&mut self, name: MailName) {
         let is_nothing =
             self.present(name).is_some_and(|present| present.under_way.is_empty() && !present.object.is_stored());
         if is_nothing {
@@ -352,14 +351,16 @@ impl Mailboxes {
     }
 
     /// Takes note of what an object has to push.
-    fn note_pushes(&mut self, name: ObjectName) {
+    fn note_pushes(&mut self, name: MailName) {
+        let MailName::Own(ObjectName::Mailbox(mailbox)) = name else { return };
         if self.peers.is_none() {
             return;
         }
-        let Some(Present { object, .. }) = self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut()) else {
+        let Some(Present { object: MailObject::Own(object), .. }) =
+            self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut())
+        else {
             return;
         };
-        let ObjectName::Mailbox(mailbox) = name else { return };
         self.fresh.extend(object.take_fresh().into_iter().map(|peer| (mailbox, peer)));
         self.ended += object.take_ended();
         match object.waiting() {
@@ -369,27 +370,13 @@ impl Mailboxes {
     }
 
     /// Orders what is to be written, and sees to it that an answer goes out when that, and all before it, is on disk.
-    fn carry_out(
-        &mut self,
-        now: Moment,
-        name: ObjectName,
-        effects: Effects,
-        answer: Option<(Result<Answer, String>, Asked)>,
-    ) {
+    fn carry_out(&mut self, now: Moment, name: MailName, effects: Effects, answer: Option<(Answer, Asked)>) {
         let Effects { writes, wake_at, push } = effects;
         self.push(name, push);
         self.note_pushes(name);
         if let Some(at) = wake_at {
             self.set_alarm(name, now.instant + at.since(now.unix));
         }
-        let answer = answer.and_then(|(answer, asked)| match answer {
-            Ok(answer) => Some((answer, asked)),
-            Err(cause) => {
-                // Whoever asked may have gone away.
-                let _ = asked.send(Err(cause));
-                None
-            }
-        });
         let (orders, committed) = (&self.orders, &self.committed);
         let Some(present) = self.slots.get_mut(&name).and_then(|slot| slot.present.as_mut()) else { return };
         if writes.is_empty() && (present.under_way.is_empty() || answer.is_none()) {
@@ -412,7 +399,7 @@ impl Mailboxes {
     }
 
     /// Puts what an object has for its connections where they find it.
-    fn push(&mut self, name: ObjectName, pushes: Vec<NewsPush>) {
+    fn push(&mut self, name: MailName, pushes: Vec<NewsPush>) {
         let Some(present) = self.present(name) else { return };
         for NewsPush { to, what } in pushes {
             for id in to {
@@ -428,7 +415,7 @@ impl Mailboxes {
     }
 
     /// Sets an object's alarm, in the place of an earlier one.
-    fn set_alarm(&mut self, name: ObjectName, at: Instant) {
+    fn set_alarm(&mut self, name: MailName, at: Instant) {
         let slot = self.slots.entry(name).or_default();
         if let Some(before) = slot.alarm_at.replace(at) {
             self.deadlines.remove(&(before, Due::Alarm, name));
@@ -436,7 +423,7 @@ impl Mailboxes {
         self.deadlines.insert((at, Due::Alarm, name));
     }
 
-    fn alarm(&mut self, now: Moment, name: ObjectName) {
+    fn alarm(&mut self, now: Moment, name: MailName) {
         if let Some(slot) = self.slots.get_mut(&name) {
             slot.alarm_at = None;
         }
@@ -450,7 +437,7 @@ impl Mailboxes {
         }
     }
 
-    fn idle(&mut self, now: Moment, name: ObjectName) {
+    fn idle(&mut self, now: Moment, name: MailName) {
         let Some(present) = self.present(name) else { return };
         let idle_at = present.called_at + IDLE;
         if idle_at <= now.instant && present.is_settled() {
@@ -471,7 +458,7 @@ impl Mailboxes {
         oldest.into_iter().for_each(|name| self.drop_object(name));
     }
 
-    fn drop_object(&mut self, name: ObjectName) {
+    fn drop_object(&mut self, name: MailName) {
         let Some(slot) = self.slots.get_mut(&name) else { return };
         if let Some(present) = slot.present.take() {
             self.in_memory -= 1;
@@ -504,7 +491,7 @@ mod tests {
     use rendezvous_protocol::network::Client;
     use rendezvous_protocol::origin::Origin;
     use rendezvous_protocol::time::UnixMillis;
-    use rendezvous_service::mailbox::MailboxCall;
+    use rendezvous_service::mailbox::{MailboxCall, ObjectCall};
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
     use tokio::sync::oneshot::error::TryRecvError;
 
@@ -558,7 +545,7 @@ mod tests {
         fn call(&mut self, call: MailboxCall) -> Answered {
             let (asked, answered) = oneshot::channel();
             let now = self.at(Duration::ZERO);
-            self.mailboxes.call(now, ObjectCall::Mailbox(address(), call), asked);
+            self.mailboxes.call(now, MailCall::Own(ObjectCall::Mailbox(address(), call)), asked);
             answered
         }
 
@@ -729,7 +716,7 @@ mod tests {
         assert_eq!(host.mailboxes.in_memory, 0);
         host.mailboxes.handle_deadlines(host.at(DAY * 2));
         host.write(1);
-        let found = host.storage.reader().unwrap().read(ObjectName::Mailbox(address())).unwrap();
+        let found = host.storage.reader().unwrap().read(MailName::Own(ObjectName::Mailbox(address()))).unwrap();
         assert_eq!(found.messages, []);
         // Nobody collects: at the end nothing is left.
         for days in [91, 182] {
@@ -774,11 +761,11 @@ mod tests {
         host.call(deposit(1));
         let (asked, _answered) = oneshot::channel();
         let call = ObjectCall::Mailbox(Address::of(&slot().public_key()), MailboxCall::Card);
-        host.mailboxes.call(host.at(Duration::ZERO), call.clone(), asked);
+        host.mailboxes.call(host.at(Duration::ZERO), MailCall::Own(call.clone()), asked);
         assert_eq!(host.mailboxes.in_memory, 1, "of the one something is under way");
         host.write(1);
         let (asked, _answered) = oneshot::channel();
-        host.mailboxes.call(host.at(Duration::ZERO), call, asked);
+        host.mailboxes.call(host.at(Duration::ZERO), MailCall::Own(call), asked);
         assert_eq!(host.mailboxes.in_memory, 0);
     }
 }

@@ -15,6 +15,7 @@ use ureq::Agent;
 use crate::clock::unix_now;
 use crate::event_loop::{Mail, Shared};
 use crate::journal;
+use crate::mailboxes::object::MailName;
 use crate::mailboxes::replication::{Replication, Waiting};
 
 /// Time for one push, with a body of a megabyte.
@@ -32,7 +33,7 @@ pub(crate) fn start(shared: &Arc<Shared>, waiting: Waiting) -> std::io::Result<(
 }
 
 fn run(shared: &Shared, peer: usize, waiting: &Receiver<Address>) {
-    let Some(replication) = shared.replication() else { return };
+    let Some(replication) = &shared.replication else { return };
     let agent: Agent = Agent::config_builder()
         .user_agent("rendezvous-beacon")
         .http_status_as_error(false)
@@ -60,12 +61,12 @@ fn run(shared: &Shared, peer: usize, waiting: &Receiver<Address>) {
             }
             continue;
         };
-        let object = ObjectName::Mailbox(mailbox);
+        let object = MailName::Own(ObjectName::Mailbox(mailbox));
         let (asked, answered) = oneshot::channel();
         shared.send_to_owner(object, Mail::TakeBatch { object, peer, asked });
         let (entries, items) = match answered.blocking_recv() {
             Ok(Ok(batch)) => batch,
-            // The object could not be read, which is in the log: what waits is pushed after the next start.
+            // The object could not be read, which is in the log: what waits is pushed once it can be.
             Ok(Err(())) => continue,
             Err(_) => return,
         };

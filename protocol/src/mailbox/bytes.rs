@@ -69,6 +69,11 @@ impl Address {
         Self(sha256(&[b"rendezvous-mailbox-v1\0", owner.as_bytes()]))
     }
 
+    /// Returns the address that a hash stands for, of something that takes a mailbox's place and has no owner key.
+    pub(crate) const fn of_hash(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// Returns the 32 bytes that it stands for.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

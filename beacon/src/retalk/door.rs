@@ -1,0 +1,120 @@
+//! What the operator decides of the door.
+
+use rendezvous_protocol::origin::Origin;
+
+use crate::config::{Config, ConfigError, Kind, MailDoor, Variable};
+
+const AUDIENCES: &str = "RETALK_AUDIENCES";
+
+/// The variables of the door, in the order in which they are explained.
+pub const VARIABLES: [Variable; 1] = [Variable::new(AUDIENCES, Kind::List, "")];
+
+/// The most addresses in all. A client does not say for which of them it has signed, so each may be tried.
+const AUDIENCES_MAX: usize = 8;
+
+/// Bytes of one address.
+const AUDIENCE_MAX_BYTES: usize = 300;
+
+const SPELLINGS: &str =
+    "addresses of this beacon as users write them, separated by commas, with those of EXTERNAL_URLS at most 8";
+const NO_DOOR: &str = "nothing where DOORS has no retalk: there is no door for it";
+const NO_ADDRESS: &str = "the addresses of this beacon where DOORS has retalk: its users sign for them";
+
+/// Holds the addresses for which users sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    origins: Vec<Origin>,
+    /// Other spellings, as they are.
+    spellings: Vec<String>,
+}
+
+impl Door {
+    /// Reads the door's variables. There is no door where none is opened.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first variable whose value is not of its kind.
+    pub fn parse(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
+        let text = variable(AUDIENCES).unwrap_or_default().trim().to_owned();
+        let error = |variable, value: &str, expected: &str| ConfigError {
+            variable,
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        };
+        if !config.doors.contains(&MailDoor::Retalk) {
+            return if text.is_empty() { Ok(None) } else { Err(error(AUDIENCES, &text, NO_DOOR)) };
+        }
+        let items = text.split(',').map(str::trim).filter(|_| !text.is_empty());
+        let is_address = |item: &str| {
+            (1..=AUDIENCE_MAX_BYTES).contains(&item.len()) && item.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let spellings: Option<Vec<_>> = items.map(|item| is_address(item).then(|| item.to_owned())).collect();
+        let origins = config.external_urls.clone();
+        let spellings = spellings.filter(|spellings| spellings.len() + origins.len() <= AUDIENCES_MAX);
+        let spellings = spellings.ok_or_else(|| error(AUDIENCES, &text, SPELLINGS))?;
+        if spellings.is_empty() && origins.is_empty() {
+            return Err(error("EXTERNAL_URLS", "", NO_ADDRESS));
+        }
+        Ok(Some(Self { origins, spellings }))
+    }
+
+    /// Returns every text that a user may have signed for who sends a request to this path, with its query: each origin, with
+    /// a slash and without, and the whole address.
+    pub(crate) fn audiences(&self, path_and_query: &str) -> Vec<String> {
+        let of_origin = |origin: &Origin| {
+            let whole = Some(path_and_query).filter(|path| *path != "/");
+            ["", "/"].into_iter().chain(whole).map(|rest| format!("{}{rest}", origin.as_str())).collect::<Vec<_>>()
+        };
+        self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Door::parse(&Config::parse_for(&MailDoor::ALL, variable)?, variable)
+    }
+
+    #[test]
+    fn a_door_is_open_where_it_is_opened_and_has_an_address() {
+        let [open, url] = [("DOORS", "v1,retalk"), ("EXTERNAL_URLS", "https://a.example, http://b.example:8766")];
+        assert_eq!(parse(&[url]).unwrap(), None);
+        let door = parse(&[open, url, ("RETALK_AUDIENCES", "HTTPS://a.example")]).unwrap().unwrap();
+        let roots = [
+            "https://a.example",
+            "https://a.example/",
+            "http://b.example:8766",
+            "http://b.example:8766/",
+            "HTTPS://a.example",
+        ];
+        assert_eq!(door.audiences("/"), roots);
+        assert!(door.audiences("/x?y").contains(&"http://b.example:8766/x?y".to_owned()));
+        assert!(parse(&[open, ("RETALK_AUDIENCES", "http://c.example")]).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_bad_value_is_named() {
+        let open = ("DOORS", "retalk");
+        let many = ["http://a.example"; AUDIENCES_MAX + 1].join(",");
+        let cases: [(&[(&str, &str)], &str); 5] = [
+            (&[open], "EXTERNAL_URLS"),
+            (&[open, (AUDIENCES, &many)], AUDIENCES),
+            (&[open, (AUDIENCES, "http://a.example,")], AUDIENCES),
+            (&[open, (AUDIENCES, "http://a b")], AUDIENCES),
+            (&[(AUDIENCES, "http://a.example")], AUDIENCES),
+        ];
+        for (variables, variable) in cases {
+            assert_eq!(parse(variables).unwrap_err().variable, variable, "{variables:?}");
+        }
+        assert!(SPELLINGS.ends_with(&AUDIENCES_MAX.to_string()));
+        let variable = |name: &str| (name == "DOORS").then(|| "v1,retalk".to_owned());
+        assert_eq!(
+            Config::parse(variable).unwrap_err().variable,
+            "DOORS",
+            "a host without the door refuses it by name"
+        );
+    }
+}

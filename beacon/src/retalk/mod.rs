@@ -1,0 +1,14 @@
+//! The door for retalk's users (section 19 of the specification): `POST` to `/` and to any path that is no other route.
+//!
+//! Kept apart from mailboxes of the project's own: what comes in here is in a [`RetalkObject`], one a user. [`Door`] is what
+//! the operator opens, and [`RetalkStep`] what a request needs next. Statuses and shapes are retalk's.
+
+mod door;
+mod object;
+mod refusal;
+mod request;
+
+pub use door::{Door, VARIABLES};
+pub use object::{RetalkCall, RetalkObject};
+pub use request::{AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
+pub(crate) use request::{Limited, Routed, route};

@@ -1,0 +1,215 @@
+//! The mailbox of one of retalk's users as an object: a call comes in, an answer and effects go out.
+
+use rendezvous_protocol::base64;
+use rendezvous_protocol::network::HandedOver;
+use rendezvous_protocol::retalk::request::{Prekey, Tool, Verified};
+use rendezvous_protocol::retalk::state::{Mailbox, NotStored, Reply, Sent};
+use rendezvous_protocol::retalk::user::UserId;
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::answer::Answer;
+use crate::call::ObjectError;
+use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, Write, to_writes};
+use crate::retalk::refusal::Refusal;
+
+/// The row that says whose object it is, and behind a space the secret under which networks are hashed.
+const OBJECT: &str = "object";
+
+/// Says what a mailbox is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetalkCall {
+    /// What a user has signed.
+    Request {
+        /// Whose mailbox it is about.
+        mailbox: UserId,
+        /// The request.
+        request: Box<Verified>,
+        /// Where it comes from.
+        network: HandedOver,
+    },
+    /// To note that its owner has written to somebody.
+    Correspond {
+        /// The owner.
+        user: UserId,
+        /// The other.
+        with: UserId,
+    },
+}
+
+impl RetalkCall {
+    /// Returns whose mailbox is called.
+    pub const fn object(&self) -> UserId {
+        match self {
+            Self::Request { mailbox, .. } => *mailbox,
+            Self::Correspond { user, .. } => *user,
+        }
+    }
+}
+
+/// Holds one object.
+#[derive(Debug)]
+pub struct RetalkObject {
+    owner: UserId,
+    mailbox: Mailbox,
+    is_stored: bool,
+    /// The object is woken by then; absent where it is not known to be.
+    woken_by: Option<UnixMillis>,
+}
+
+impl RetalkObject {
+    /// Makes an object of what is in storage. `secret` is secure randomness, for an object of which nothing is.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`], if any of it cannot be read. Never is one made of the rest alone.
+    pub fn restore(owner: UserId, found: Found, secret: Secret) -> Result<(Self, Effects), ObjectError> {
+        let unreadable = |reason: &str| ObjectError::Unreadable(format!("the row {OBJECT:?}: {reason}"));
+        let (own, rows): (Vec<_>, Vec<_>) = found.rows.into_iter().partition(|(name, _)| name == OBJECT);
+        let own = own.into_iter().next().map(|(_, text)| text);
+        let secret = match &own {
+            None if !rows.is_empty() || !found.messages.is_empty() => {
+                return Err(unreadable("there are other rows, and not this one"));
+            }
+            None => secret,
+            Some(text) => {
+                let (name, secret) = text.split_once(' ').ok_or_else(|| unreadable("no secret"))?;
+                if name != owner.to_string() {
+                    return Err(unreadable("it is another object's"));
+                }
+                Secret::from_bytes(base64::decode_array(secret).ok_or_else(|| unreadable("no secret"))?)
+            }
+        };
+        let mailbox = Mailbox::restore(owner, secret, rows, found.messages);
+        let mailbox = mailbox.map_err(|error| ObjectError::Unreadable(error.to_string()))?;
+        let mut object = Self { owner, mailbox, is_stored: own.is_some(), woken_by: None };
+        let effects = object.conclude(Vec::new());
+        Ok((object, effects))
+    }
+
+    /// Returns whether anything of it is in storage. One of which nothing is need not be kept.
+    pub const fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// Returns whether storage has all that the object has to remember. One of which it has not is to be kept in memory.
+    pub const fn is_settled(&self) -> bool {
+        self.mailbox.is_settled()
+    }
+
+    /// Answers a call of this object.
+    pub fn handle(&mut self, now: UnixMillis, call: RetalkCall) -> (ObjectAnswer, Effects) {
+        if call.object() != self.owner {
+            // A host that asks another object than it means to.
+            return (Refusal::Internal.answer().into(), Effects::default());
+        }
+        let (answer, body) = match call {
+            RetalkCall::Correspond { with, .. } => {
+                self.mailbox.correspond(now, with);
+                (Answer::of_json(r#"{"ok":true}"#.to_owned()).into(), None)
+            }
+            RetalkCall::Request { request, network, .. } => match self.mailbox.handle(now, &request, network) {
+                Ok(reply) => {
+                    let body = message_body(&request, &reply);
+                    (answer_of(now, &request, reply), body)
+                }
+                Err(refused) => (Refusal::from(refused).answer().into(), None),
+            },
+        };
+        let writes = to_writes(self.mailbox.take_changes(), body);
+        (answer, self.conclude(writes))
+    }
+
+    /// Takes away what has ended, and writes what waits to be.
+    pub fn handle_alarm(&mut self, now: UnixMillis) -> Effects {
+        self.woken_by = None;
+        self.mailbox.expire(now);
+        let writes = to_writes(self.mailbox.take_changes(), None);
+        self.conclude(writes)
+    }
+
+    /// Sees to it that storage says whose it is, and that the object is woken.
+    fn conclude(&mut self, mut writes: Vec<Write>) -> Effects {
+        if self.mailbox.is_absent() {
+            let erases = std::mem::take(&mut self.is_stored);
+            self.woken_by = None;
+            return Effects { writes: erases.then_some(Write::EraseAll).into_iter().collect(), ..Effects::default() };
+        }
+        if !writes.is_empty() && !self.is_stored {
+            self.is_stored = true;
+            let row = format!("{} {}", self.owner, base64::encode(self.mailbox.secret().as_bytes()));
+            writes.insert(0, Write::Put { name: OBJECT.to_owned(), row });
+        }
+        let wake_at = self.mailbox.next_deadline().filter(|at| self.woken_by.is_none_or(|by| *at < by));
+        self.woken_by = wake_at.or(self.woken_by);
+        Effects { writes, wake_at, ..Effects::default() }
+    }
+}
+
+/// Writes a time as seconds with a point, as Python has them.
+fn seconds(at: UnixMillis) -> String {
+    let millis = at.as_u64();
+    format!("{}.{:03}", millis / 1_000, millis % 1_000)
+}
+
+/// Writes what is handed over of a message that has come in: an object without its first brace and its last.
+fn message_body(request: &Verified, reply: &Reply) -> Option<String> {
+    match (request.tool(), reply) {
+        (Tool::SendMessage { kind, body, .. }, Reply::Sent(Sent::Stored { number, at })) => Some(format!(
+            r#""message_id":{number},"ts":{},"from":"{}","mtype":{},"body":"{body}""#,
+            seconds(*at),
+            request.user(),
+            kind.number(),
+        )),
+        _ => None,
+    }
+}
+
+/// Answers to a message that it does not wait, and why. It is not an error: see the module of the rules.
+pub(crate) fn not_stored(now: UnixMillis, reason: NotStored) -> Answer {
+    let (now, code) = (seconds(now), reason.code());
+    Answer::of_json(format!(r#"{{"message_id":0,"ts":{now},"stored":false,"code":"{code}"}}"#))
+}
+
+/// Writes a reply. Nothing in a key, a name of one or a signature needs an escape in JSON.
+fn answer_of(now: UnixMillis, request: &Verified, reply: Reply) -> ObjectAnswer {
+    let body = match reply {
+        Reply::Published { one_time_keys_added, is_fallback_set } => {
+            let user = request.user();
+            format!(
+                r#"{{"ok":true,"fingerprint":"{user}","user_id":"{user}","one_time_keys_added":{one_time_keys_added},"fallback_key_set":{is_fallback_set}}}"#
+            )
+        }
+        Reply::Counted { unclaimed, has_fallback } => {
+            format!(r#"{{"unclaimed":{unclaimed},"has_fallback":{has_fallback}}}"#)
+        }
+        Reply::Keys { identity_key, signing_key } => {
+            format!(r#"{{"identity_key":"{identity_key}","signing_key":"{signing_key}"}}"#)
+        }
+        Reply::Claimed { identity_key, signing_key, prekey: Prekey { id, key }, is_fallback } => format!(
+            r#"{{"identity_key":"{identity_key}","signing_key":"{signing_key}","key_id":"{id}","one_time_key":"{key}","fallback":{is_fallback}}}"#
+        ),
+        Reply::Sent(Sent::NotStored(reason)) => return not_stored(now, reason).into(),
+        Reply::Sent(Sent::Stored { number, at }) => format!(r#"{{"message_id":{number},"ts":{}}}"#, seconds(at)),
+        Reply::Sent(Sent::Duplicate { number, at }) => {
+            format!(r#"{{"message_id":{number},"ts":{},"duplicate":true}}"#, seconds(at))
+        }
+        Reply::Sent(Sent::BodyRefused { hash, signature }) => {
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!(r#"{{"refused":true,"hash":"{hash}","sig":"{signature}"}}"#)
+        }
+        Reply::Read(numbers) => return handed_over(&numbers),
+        Reply::BodyRefused => r#"{"ok":true}"#.to_owned(),
+    };
+    Answer::of_json(body).into()
+}
+
+fn handed_over(numbers: &[u64]) -> ObjectAnswer {
+    let last = numbers.len().saturating_sub(1);
+    let handover = |(index, number): (usize, &u64)| {
+        let after = if index == last { "}]" } else { "},{" };
+        Handover { number: *number, after: after.to_owned() }
+    };
+    let handovers: Vec<_> = numbers.iter().enumerate().map(handover).collect();
+    let before = if handovers.is_empty() { "[]" } else { "[{" };
+    ObjectAnswer { answer: Answer::of_json(before.to_owned()), handovers }
+}

@@ -1,0 +1,86 @@
+//! Why a request of retalk's users is not served, with retalk's shape: the only file that knows these statuses.
+
+use std::time::Duration;
+
+use rendezvous_protocol::canonical::quoted;
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::request::RequestError as BodyError;
+use rendezvous_protocol::retalk::refused::Refused;
+use rendezvous_protocol::retalk::request::RequestError;
+use rendezvous_protocol::time::saturating_millis;
+
+use crate::answer::{Answer, Outcome};
+
+/// Says why a request is not served. Clients print the text, and look for some of its words.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    #[error("{0}")]
+    Body(BodyError),
+    #[error("{0}")]
+    Mailbox(#[from] Refused),
+    #[error("too many requests from this address or network, the next is served in {} ms", saturating_millis(*retry_after))]
+    TooMany { retry_after: Duration },
+    /// There is no place for another mailbox.
+    #[error("{detail}")]
+    NoPlace { status: u16, code: &'static str, detail: String },
+    /// A page asks: it would use its visitor's network.
+    #[error("a page is no client of this door: its own programs send no Origin")]
+    OfPage,
+    #[error("not found")]
+    NotFound,
+    #[error("the relay failed; its operator finds the cause in the log")]
+    Internal,
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            // It speaks of the limit of tickets.
+            BodyError::BodyTooLarge => Self::Request(RequestError::BodyTooLarge),
+            error => Self::Body(error),
+        }
+    }
+}
+
+impl Refusal {
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Request(RequestError::BodyTooLarge) => 413,
+            Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) | Self::OfPage => 403,
+            Self::Body(BodyError::BodyTimeout) => 408,
+            Self::Request(_) | Self::Body(_) => 400,
+            Self::Mailbox(Refused::Replayed) => 409,
+            Self::Mailbox(Refused::UnknownPeer { .. } | Refused::NoPrekey | Refused::NotPublished) | Self::NotFound => {
+                404
+            }
+            Self::Mailbox(Refused::TooMany) | Self::TooMany { .. } => 429,
+            Self::NoPlace { status, .. } => *status,
+            Self::Internal => 500,
+        }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Body(error) => error.code(),
+            Self::Mailbox(refused) => refused.code(),
+            Self::TooMany { .. } => Code::Throttled.as_str(),
+            Self::NoPlace { code, .. } => code,
+            Self::OfPage => Code::MisdirectedRequest.as_str(),
+            Self::NotFound => Code::NotFound.as_str(),
+            Self::Internal => Code::Internal.as_str(),
+        }
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        let (text, code) = (quoted(&self.to_string()), self.code());
+        let mut answer = Answer::of_json(format!(r#"{{"error":{text},"code":"{code}"}}"#));
+        answer.status = self.status();
+        if let Self::TooMany { retry_after } = self {
+            answer.headers.push(("Retry-After", saturating_millis(*retry_after).div_ceil(1_000).to_string()));
+        }
+        answer.with_outcome(Outcome::Refused(code))
+    }
+}

@@ -1,0 +1,177 @@
+//! From a request of retalk's users to what its mailbox is asked.
+//!
+//! Nothing here remembers anything. A network over its rate limit is not refused at once: a message that is well signed is
+//! answered as taken, though it is not, because its client would encrypt the next one with the same message key otherwise.
+
+use rendezvous_protocol::network::HandedOver;
+use rendezvous_protocol::rate_limit::RateLimited;
+use rendezvous_protocol::request::RequestError as BodyError;
+use rendezvous_protocol::retalk::limits::BODY_MAX_BYTES;
+use rendezvous_protocol::retalk::refused::Refused;
+use rendezvous_protocol::retalk::request::{Tool, Unverified, Verified};
+use rendezvous_protocol::retalk::state::NotStored;
+use rendezvous_protocol::retalk::user::UserId;
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::answer::{Answer, Outcome};
+use crate::mailbox::{ObjectCall, OpeningsCall};
+use crate::retalk::object::{RetalkCall, not_stored};
+use crate::retalk::refusal::Refusal;
+
+/// Says what a request comes to.
+pub(crate) enum Routed {
+    /// An answer that costs nothing.
+    Answer(Answer),
+    /// Something that counts for the client's rate limit.
+    Counted,
+    /// Nothing of this door's.
+    NotFound,
+}
+
+/// Finds what a path that is no other route, and a method ask for.
+pub(crate) fn route(method: &str, path: &str, is_of_page: bool) -> Routed {
+    let is_named = |name: &str| path.strip_suffix(name).is_some_and(|before| before.ends_with('/'));
+    match method {
+        "GET" | "HEAD" if is_named("info") => Routed::Answer(Answer::of_json(r#"{"max_group_size":100}"#.to_owned())),
+        // What the original says that has no operator's password.
+        "POST" if is_named("admin") => Routed::Answer(Refusal::NotFound.answer()),
+        // Any page in the world can make its visitors' browsers ask.
+        "POST" if is_of_page => Routed::Answer(Refusal::OfPage.answer()),
+        "POST" => Routed::Counted,
+        _ => Routed::NotFound,
+    }
+}
+
+/// Says what a request of retalk's users needs next.
+#[derive(Debug)]
+#[must_use]
+pub enum RetalkStep {
+    /// The request's body.
+    ReadBody(ReadRetalk),
+    /// Whether signatures fit.
+    Verify(VerifyRetalk),
+    /// A mailbox's answer.
+    Ask(AskRetalk),
+}
+
+/// Says whether the client's network is over its rate limit.
+pub(crate) type Limited = Option<RateLimited>;
+
+/// Waits for a request's body.
+#[derive(Debug)]
+pub struct ReadRetalk {
+    pub(crate) audiences: Vec<String>,
+    pub(crate) network: HandedOver,
+    pub(crate) limited: Limited,
+}
+
+impl ReadRetalk {
+    /// Returns how many bytes the body may have.
+    pub const fn most(&self) -> usize {
+        BODY_MAX_BYTES
+    }
+
+    /// Goes on with the body, or with why there is none.
+    pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, BodyError>) -> Result<VerifyRetalk, Answer> {
+        let Self { audiences, network, limited } = self;
+        let read = body.map_err(Refusal::from).and_then(|body| Ok(Unverified::parse(&body)?.check(now)?));
+        let request = match (read, limited) {
+            (Ok(request), None) => request,
+            (Ok(request), Some(_)) if request.is_send() => request,
+            (_, Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
+            (Err(refusal), None) => return Err(refusal.answer()),
+        };
+        Ok(VerifyRetalk { request: Box::new(request), audiences, network, limited })
+    }
+}
+
+/// Waits for whether signatures fit.
+#[derive(Debug)]
+pub struct VerifyRetalk {
+    request: Box<Unverified>,
+    audiences: Vec<String>,
+    network: HandedOver,
+    limited: Limited,
+}
+
+impl VerifyRetalk {
+    /// Returns whether they do.
+    pub fn verify_signatures(&self) -> bool {
+        self.request.verify_signatures(&self.audiences)
+    }
+
+    /// Goes on with that.
+    pub(crate) fn resume(self, now: UnixMillis, fit: bool) -> Result<AskRetalk, Answer> {
+        let Self { request, network, limited, .. } = self;
+        let request = match (request.accept(fit), limited) {
+            (Ok(_), Some(_)) => return Err(not_stored(now, NotStored::Throttled)),
+            (Err(_), Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
+            (Err(error), None) => return Err(Refusal::from(error).answer()),
+            (Ok(request), None) => request,
+        };
+        let Some(mailbox) = request.mailbox() else { return Err(answer_of_nobody(now, &request)) };
+        let user = request.user();
+        let (place, then) = match request.tool() {
+            Tool::PublishKeys { .. } => (Some(OpeningsCall::Take { address: user.place(), network }), None),
+            Tool::SendMessage { .. } => (None, Some(user)),
+            _ => (None, None),
+        };
+        Ok(AskRetalk { place, mailbox, request: Box::new(request), network, then })
+    }
+}
+
+/// Answers what is asked of a name that nobody can have.
+fn answer_of_nobody(now: UnixMillis, request: &Verified) -> Answer {
+    match request.tool() {
+        Tool::GetKeys { peer } | Tool::ClaimKey { peer } => {
+            Refusal::from(Refused::UnknownPeer { peer: peer.clone() }).answer()
+        }
+        _ => not_stored(now, NotStored::MailboxUnknown),
+    }
+}
+
+/// Waits for a mailbox's answer, which goes to the client as it comes.
+#[derive(Debug)]
+pub struct AskRetalk {
+    place: Option<OpeningsCall>,
+    mailbox: UserId,
+    request: Box<Verified>,
+    network: HandedOver,
+    then: Option<UserId>,
+}
+
+impl AskRetalk {
+    /// Returns what the count of mailboxes is asked first, if it is. Unless it answers 200, its answer is for
+    /// [`AskRetalk::no_place`].
+    pub fn place(&self) -> Option<ObjectCall> {
+        self.place.map(ObjectCall::Openings)
+    }
+
+    /// Returns the answer where there is no place for another mailbox.
+    pub fn no_place(answer: &Answer) -> Answer {
+        let code = if let Outcome::Refused(code) = answer.outcome { code } else { "" };
+        let problem: Result<serde_json::Value, _> = serde_json::from_str(&answer.body);
+        let detail = problem.ok().and_then(|problem| problem.get("detail")?.as_str().map(str::to_owned));
+        match detail {
+            Some(detail) => Refusal::NoPlace { status: answer.status, code, detail }.answer(),
+            None => Refusal::Internal.answer(),
+        }
+    }
+
+    /// Returns what a mailbox is asked for the client, and what another is told after that, whose answer is nobody's.
+    pub fn into_calls(self) -> (RetalkCall, Option<RetalkCall>) {
+        let Self { mailbox, request, network, then, .. } = self;
+        let then = then.map(|user| RetalkCall::Correspond { user, with: mailbox });
+        (RetalkCall::Request { mailbox, request, network }, then)
+    }
+
+    /// Returns whether a message is to be left.
+    pub fn is_send(&self) -> bool {
+        matches!(self.request.tool(), Tool::SendMessage { .. })
+    }
+
+    /// Returns the answer where a mailbox has not answered. A disk that is full is want of room, too.
+    pub(crate) fn failed(now: UnixMillis, is_send: bool) -> Answer {
+        if is_send { not_stored(now, NotStored::Failed) } else { Refusal::Internal.answer() }
+    }
+}

@@ -1,0 +1,263 @@
+//! The door for retalk's users: an edge and mailboxes in virtual time, on a disk that may be full.
+
+use std::collections::BTreeMap;
+
+use rendezvous_protocol::base64;
+use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::mailbox::bytes::ContentId;
+use rendezvous_protocol::network::read_address;
+use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::retalk::user::{Identity, UserId};
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::answer::Answer;
+use rendezvous_service::call::ObjectError;
+use rendezvous_service::config::{Config, MailDoor};
+use rendezvous_service::edge::{Edge, Head, Step};
+use rendezvous_service::mailbox::{Found, Object, Write};
+use rendezvous_service::platform::Platform;
+use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
+use serde_json::{Value, json};
+
+const RELAY: &str = "https://relay.example";
+const SECRET: Secret = Secret::from_bytes([3; 16]);
+
+fn unpadded(bytes: &[u8]) -> String {
+    base64::encode(bytes).trim_end_matches('=').to_owned()
+}
+
+/// A user, by a number.
+#[derive(Clone, Copy)]
+struct User(u8);
+
+impl User {
+    fn identity(self) -> Identity {
+        let signing_key = unpadded(PrivateKey::from_seed(&[self.0; 32]).public_key().as_bytes());
+        Identity::parse(&unpadded(&[self.0; 32]), &signing_key).unwrap()
+    }
+
+    fn id(self) -> UserId {
+        self.identity().user_id()
+    }
+
+    fn request(self, now: u64, tool: &str, args: &Value, nonce: u64) -> String {
+        // Plain texts in the order of their names are what Python writes, too.
+        let hash: String =
+            ContentId::of(args.to_string().as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (id, seconds, nonce) = (self.id(), now / 1_000, format!("{nonce:032x}"));
+        let text = format!("{tool}|{RELAY}|{id}|{seconds}|{nonce}|{hash}");
+        let (identity, mut args) = (self.identity(), args.clone());
+        args["auth"] = json!({
+            "user_id": id.to_string(),
+            "identity_key": identity.identity_key(),
+            "signing_key": identity.signing_key(),
+            "ts": seconds.to_string(),
+            "nonce": nonce,
+            "sig": unpadded(&PrivateKey::from_seed(&[self.0; 32]).sign(text.as_bytes())),
+        });
+        json!({"tool": tool, "args": args}).to_string()
+    }
+}
+
+#[derive(Default)]
+struct Disk {
+    rows: BTreeMap<String, String>,
+    messages: BTreeMap<u64, (String, String)>,
+}
+
+impl Disk {
+    fn write(&mut self, writes: Vec<Write>) {
+        for write in writes {
+            match write {
+                Write::Put { name, row } => drop(self.rows.insert(name, row)),
+                Write::Erase { name } => drop(self.rows.remove(&name)),
+                Write::PutMessage { number, row, body } => drop(self.messages.insert(number, (row, body))),
+                Write::EraseMessage { number } => drop(self.messages.remove(&number)),
+                Write::EraseAll => *self = Self::default(),
+            }
+        }
+    }
+
+    fn found(&self) -> Found {
+        Found {
+            rows: self.rows.clone().into_iter().collect(),
+            messages: self.messages.iter().map(|(number, (row, _))| (*number, row.clone())).collect(),
+            listeners: Vec::new(),
+        }
+    }
+}
+
+/// A host that makes every object anew for every call, as after a crash.
+struct World {
+    now: u64,
+    edge: Edge,
+    config: Config,
+    places: Disk,
+    disks: BTreeMap<UserId, Disk>,
+    is_disk_full: bool,
+    nonce: u64,
+}
+
+impl World {
+    fn new(variables: &[(&str, &str)]) -> Self {
+        let variable = |name: &str| {
+            let own = [("DOORS", "retalk"), ("EXTERNAL_URLS", RELAY)];
+            let mut all = variables.iter().chain(&own);
+            all.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let config = Config::parse_for(&MailDoor::ALL, variable).unwrap();
+        let door = Door::parse(&config, variable).unwrap().unwrap();
+        let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
+        let (places, disks) = (Disk::default(), BTreeMap::new());
+        Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0 }
+    }
+
+    fn at(&self) -> UnixMillis {
+        UnixMillis::saturating(self.now)
+    }
+
+    fn call(&mut self, ask: AskRetalk) -> Result<Answer, ObjectError> {
+        let now = self.at();
+        if let Some(place) = ask.place() {
+            let found = Object::restore(now, &self.config, Some(place.object()), self.places.found(), SECRET);
+            let (mut openings, _) = found.unwrap().unwrap();
+            let (answer, effects) = openings.handle(now, place);
+            self.places.write(effects.writes);
+            if answer.answer.status != 200 {
+                return Ok(AskRetalk::no_place(&answer.answer));
+            }
+        }
+        let (call, then) = ask.into_calls();
+        let mut answered = None;
+        for call in [Some(call), then].into_iter().flatten() {
+            let disk = self.disks.entry(call.object()).or_default();
+            let (mut object, _) = RetalkObject::restore(call.object(), disk.found(), SECRET).unwrap();
+            let (answer, effects) = object.handle(now, call);
+            if self.is_disk_full && !effects.writes.is_empty() {
+                return Err(ObjectError::Runtime("the disk is full".to_owned()));
+            }
+            let answer = answer.join(|number| Ok::<_, ()>(disk.messages[&number].1.clone())).unwrap();
+            disk.write(effects.writes);
+            answered.get_or_insert(answer);
+        }
+        Ok(answered.unwrap())
+    }
+
+    fn post(&mut self, body: Result<Vec<u8>, RequestError>, address: &str) -> Answer {
+        let head = Head { method: "POST", url: "/", address: read_address(address), ..Head::default() };
+        let now = self.at();
+        let mut step = self.edge.receive(now, &head);
+        loop {
+            step = match step {
+                Step::Answer(answer) => return answer,
+                Step::Retalk(retalk) => match *retalk {
+                    RetalkStep::ReadBody(read) => self.edge.read_retalk(now, read, body.clone()),
+                    RetalkStep::Verify(verify) => {
+                        let fit = verify.verify_signatures();
+                        self.edge.retalk_verified(now, verify, fit)
+                    }
+                    RetalkStep::Ask(ask) => {
+                        let is_send = ask.is_send();
+                        match self.call(ask) {
+                            Ok(answer) => return answer,
+                            Err(error) => self.edge.retalk_failed(now, is_send, &error),
+                        }
+                    }
+                },
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+
+    fn ask(&mut self, user: User, tool: &str, args: &Value) -> (u16, Value) {
+        self.nonce += 1;
+        let body = user.request(self.now, tool, args, self.nonce).into_bytes();
+        let answer = self.post(Ok(body), &format!("10.0.{}.1", user.0));
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+
+    fn publish(&mut self, user: User) -> (u16, Value) {
+        let identity = user.identity();
+        let args = json!({
+            "fallback_key": {"f": unpadded(&[9; 32])},
+            "identity_key": identity.identity_key(),
+            "one_time_keys": {},
+            "signing_key": identity.signing_key(),
+        });
+        self.ask(user, "publish_keys", &args)
+    }
+
+    fn send(&mut self, from: User, to: User, text: &str) -> (u16, Value) {
+        let body = base64::encode(text.as_bytes());
+        self.ask(from, "send_message", &json!({"body": body, "mtype": 1, "to": to.id().to_string()}))
+    }
+}
+
+const ALICE: User = User(1);
+const BOB: User = User(2);
+
+#[test]
+fn messages_go_from_one_to_another_though_every_call_is_of_a_new_object() {
+    let mut world = World::new(&[]);
+    assert_eq!(world.publish(BOB).0, 200);
+    let (status, sent) = world.send(ALICE, BOB, "one");
+    assert_eq!((status, &sent["ts"]), (200, &json!(1_700_006_400.0)));
+    world.now += 1;
+    world.send(ALICE, BOB, "two");
+    let (_, read) = world.ask(BOB, "read_messages", &json!({}));
+    let bodies: Vec<_> = read.as_array().unwrap().iter().map(|message| message["body"].as_str().unwrap()).collect();
+    assert_eq!(bodies, [base64::encode(b"one"), base64::encode(b"two")]);
+    assert_eq!(read[0]["from"], ALICE.id().to_string());
+    assert_eq!(world.ask(BOB, "read_messages", &json!({})).1, json!([]));
+}
+
+#[test]
+fn who_was_written_to_is_remembered_where_the_writer_has_a_mailbox() {
+    let mut world = World::new(&[]);
+    world.publish(BOB);
+    world.send(ALICE, BOB, "one");
+    assert!(world.disks[&ALICE.id()].rows.is_empty(), "Alice has published nothing");
+    world.publish(ALICE);
+    world.send(ALICE, BOB, "two");
+    assert!(world.disks[&ALICE.id()].rows.contains_key(&format!("correspondent {}", BOB.id())));
+}
+
+#[test]
+fn a_message_is_answered_as_taken_where_it_cannot_be_written_and_nothing_else_is() {
+    let mut world = World::new(&[]);
+    world.publish(BOB);
+    world.is_disk_full = true;
+    let (status, sent) = world.send(ALICE, BOB, "one");
+    assert_eq!((status, &sent["stored"], &sent["code"]), (200, &json!(false), &json!("INTERNAL")));
+    let (status, published) = world.publish(BOB);
+    assert_eq!((status, &published["code"]), (500, &json!("INTERNAL")));
+    assert_eq!(world.edge.take_notes().len(), 2, "the operator is told");
+    world.is_disk_full = false;
+    let (status, sent) = world.send(ALICE, BOB, "one");
+    assert!(status == 200 && sent["message_id"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_answered_in_the_doors_own_shape() {
+    let mut world = World::new(&[]);
+    for (error, status, code) in [
+        (RequestError::BodyTooLarge, 413, "BODY_TOO_LARGE"),
+        (RequestError::BodyTimeout, 408, "BODY_TIMEOUT"),
+        (RequestError::BodyBrokenOff, 400, "MALFORMED"),
+    ] {
+        let answer = world.post(Err(error), "10.0.0.1");
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)));
+        assert!(body["error"].is_string());
+    }
+}
+
+#[test]
+fn there_are_as_many_mailboxes_as_there_may_be() {
+    let mut world = World::new(&[("MAILBOXES", "1")]);
+    assert_eq!(world.publish(BOB).0, 200);
+    let (status, refused) = world.publish(ALICE);
+    assert_eq!((status, &refused["code"]), (429, &json!("THROTTLED")));
+    assert!(refused["error"].as_str().unwrap().contains("has its 1 mailboxes"), "{refused}");
+    assert_eq!(world.publish(BOB).0, 200, "whoever has a place keeps it");
+}

@@ -1,0 +1,132 @@
+//! Who a user is: a fingerprint of two public keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::key::PublicKey;
+use crate::mailbox::bytes::{Address, sha256};
+
+/// Base64 as Olm's libraries write keys and signatures: without padding. With padding, it is read all the same.
+const UNPADDED: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Decodes exactly `N` bytes.
+pub(super) fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
+    UNPADDED.decode(text).ok()?.try_into().ok()
+}
+
+/// Names a user: 32 characters of lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId([u8; 16]);
+
+/// Says that a text is not a user's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user's id is 32 characters of 0-9 a-f")]
+pub struct UserIdInvalid;
+
+impl UserId {
+    /// Returns under which address the user's mailbox counts among all mailboxes of a relay. No owner key has it.
+    pub fn place(&self) -> Address {
+        Address::of_hash(sha256(&[b"rendezvous-retalk-place\0", &self.0]))
+    }
+}
+
+impl FromStr for UserId {
+    type Err = UserIdInvalid;
+
+    fn from_str(text: &str) -> Result<Self, UserIdInvalid> {
+        let mut id = [0; 16];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != id.len() || !rest.is_empty() {
+            return Err(UserIdInvalid);
+        }
+        for (byte, pair) in id.iter_mut().zip(pairs) {
+            *byte = hex_byte(*pair).ok_or(UserIdInvalid)?;
+        }
+        Ok(Self(id))
+    }
+}
+
+fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// Reads 32 bytes of lower-case hexadecimal.
+pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != hash.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        *byte = hex_byte(*pair)?;
+    }
+    Some(hash)
+}
+
+/// Writes bytes as lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "UserId({self})")
+    }
+}
+
+/// Holds a user's two keys, as the user wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    curve25519: String,
+    ed25519: String,
+    signing_key: PublicKey,
+}
+
+impl Identity {
+    /// Takes two keys in base64. Absent is what is not 32 bytes each.
+    pub fn parse(curve25519: &str, ed25519: &str) -> Option<Self> {
+        decode_array::<32>(curve25519)?;
+        let signing_key = PublicKey::from_bytes(decode_array(ed25519)?);
+        Some(Self { curve25519: curve25519.to_owned(), ed25519: ed25519.to_owned(), signing_key })
+    }
+
+    /// Returns the identity key of Olm.
+    pub fn identity_key(&self) -> &str {
+        &self.curve25519
+    }
+
+    /// Returns the key that signs, as text.
+    pub fn signing_key(&self) -> &str {
+        &self.ed25519
+    }
+
+    /// Returns the key that signs.
+    pub(super) const fn public_key(&self) -> &PublicKey {
+        &self.signing_key
+    }
+
+    /// Returns whose keys these are: the beginning of the hash of both as they are written, so that another spelling is
+    /// another user.
+    pub fn user_id(&self) -> UserId {
+        let hash = sha256(&[self.curve25519.as_bytes(), b"|", self.ed25519.as_bytes()]);
+        UserId(hash.first_chunk().copied().unwrap_or_default())
+    }
+}
