@@ -110,8 +110,8 @@ impl Host {
                 })
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
-            // This edge is not one with guests.
-            Step::Guest(_) => Ok(respond::with(&internal(clock()))?.into()),
+            // This edge is not one with guests, or with a hub.
+            Step::Guest(_) | Step::Directory(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

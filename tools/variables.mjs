@@ -17,13 +17,15 @@ const KINDS = Object.fromEntries(
 );
 
 /**
- * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers, and
- * issues no credentials for a relay.
+ * What the program for one machine alone has, as the files that read it say: the Worker has no door for goop2's peers and no
+ * hub, and issues no credentials for a relay.
  */
 export const NATIVE_NAMES = [
-  ...[
-    ...readFileSync(join(ROOT, "beacon/src/goop2/door.rs"), "utf8").matchAll(/^const \w+: &str = "(GOOP2_\w+)";/gm),
-  ].map(([, name]) => name),
+  ...["goop2/door.rs", "directory/config.rs"].flatMap((file) =>
+    [
+      ...readFileSync(join(ROOT, "beacon/src", file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|HUB)_\w+)";/gm),
+    ].map(([, name]) => name),
+  ),
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];
 

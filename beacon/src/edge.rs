@@ -36,6 +36,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, MailDoor, Viewers};
+use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
@@ -43,7 +44,7 @@ use crate::mailbox::{self, Counted, ListenerConnection, MailboxStep, ReadRecords
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
-use crate::problem::{Problem, internal};
+use crate::problem::{HubProblem, Problem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
@@ -113,6 +114,8 @@ pub enum Step {
     Guest(Box<GuestStep>),
     /// What a request about a mailbox needs.
     Mailbox(Box<MailboxStep>),
+    /// What a request about the directory needs.
+    Directory(Box<DirectoryStep>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -144,6 +147,9 @@ struct Caller {
 /// Takes a request that comes by the door for goop2's peers.
 type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a request about the directory, if it is one: its path without `/v1/`, and its query.
+type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+
 /// Holds what one process remembers of connections that were opened.
 #[derive(Debug)]
 struct Live {
@@ -163,6 +169,7 @@ pub struct Edge {
     refusals: Refusals,
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
+    directory: Option<TakeDirectory>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -195,6 +202,7 @@ impl Edge {
                 penalties: Penalties::new(RATE_LIMIT_NETWORKS),
             },
             goop2: None,
+            directory: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -212,6 +220,12 @@ impl Edge {
     #[must_use]
     pub fn with_goop2(self, door: Door) -> Self {
         Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Returns the same edge, of a host that has a hub. Where a host has none, nothing of the directory is reached.
+    #[must_use]
+    pub fn with_directory(self) -> Self {
+        Self { directory: Some(Self::take_directory), ..self }
     }
 
     /// Returns the same edge, of a host that computes what opens a relay, if one is configured.
@@ -236,6 +250,11 @@ impl Edge {
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
+        }
+        if let (Some(take), Some(rest)) = (self.directory, path.strip_prefix("/v1/"))
+            && let Some(step) = take(self, now, head, rest, query)
+        {
+            return step;
         }
         if let Some(rest) = path.strip_prefix("/v1/")
             && self.config.doors.contains(&MailDoor::V1)
@@ -472,6 +491,39 @@ impl Edge {
                 }
             }
         }
+    }
+
+    /// Takes a request about the directory, if it is one.
+    fn take_directory(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Option<Step> {
+        let method = if head.method == "OPTIONS" { "GET" } else { head.method };
+        let wanted = directory::route(method, rest, query)?;
+        if head.method == "OPTIONS" {
+            return Some(Step::Answer(preflight("GET, POST, PUT, OPTIONS")));
+        }
+        let client = self.client(head);
+        if let Err(limited) = self.take_request(now, client) {
+            return Some(Step::Answer(HubProblem::RateLimited(limited).answer(now)));
+        }
+        let step = match wanted {
+            WantedOfHub::Refused(problem) => return Some(Step::Answer(problem.answer(now))),
+            WantedOfHub::List(call) => DirectoryStep::Ask(Box::new(call)),
+            WantedOfHub::Put(name) => DirectoryStep::ReadBody(ReadRecord::new(Some(name), Vec::new())),
+            WantedOfHub::Exchange => DirectoryStep::ReadBody(ReadRecord::new(None, self.audiences(head))),
+        };
+        Some(Step::Directory(Box::new(step)))
+    }
+
+    /// Goes on with the body of a request about the directory, of at most [`ReadRecord::most`] bytes, or with why there is
+    /// none.
+    pub fn read_record(&mut self, now: UnixMillis, read: ReadRecord, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = read.resume(now, body);
+        self.counted(step.map_or_else(Step::Answer, |step| Step::Directory(Box::new(step))))
+    }
+
+    /// Goes on with what came of verifying one.
+    pub fn record_verified(&mut self, verified: Result<HubCall, Answer>) -> Step {
+        let step = verified.map(|call| DirectoryStep::Ask(Box::new(call)));
+        self.counted(step.map_or_else(Step::Answer, |step| Step::Directory(Box::new(step))))
     }
 
     /// Takes a request that comes by the door for mailboxes. `is_described` says whether its head has every header.

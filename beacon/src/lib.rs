@@ -11,6 +11,7 @@
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //! - [`mailbox::Object`] is the one place in the world where a mailbox is.
+//! - [`directory::HubObject`] is the one place where the entries of a hub are.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -23,6 +24,7 @@ pub mod asset;
 pub mod call;
 pub mod community;
 pub mod config;
+pub mod directory;
 pub mod edge;
 pub mod goop2;
 mod info;

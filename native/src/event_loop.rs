@@ -32,6 +32,7 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
+use crate::directory::HubHandle;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
@@ -62,10 +63,19 @@ pub(crate) enum Mail {
     End,
 }
 
+/// What is there only where the operator has opened it.
+#[derive(Default)]
+pub(crate) struct Doors {
+    /// The door for goop2's peers.
+    pub(crate) goop2: Option<Door>,
+    /// The hub of the directory.
+    pub(crate) hub: Option<HubHandle>,
+}
+
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    door: Option<Door>,
+    pub(crate) doors: Doors,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -81,7 +91,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        door: Option<Door>,
+        doors: Doors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -89,9 +99,9 @@ impl Shared {
         most_connections: usize,
     ) -> Self {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
-        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, door.as_ref(), platform, secret))).collect();
+        let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, door, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+        Self { config, doors, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.
@@ -115,7 +125,7 @@ impl Shared {
 
     /// Lets an edge do something.
     pub(crate) fn with_edge<T>(&self, index: usize, work: impl FnOnce(&mut Edge) -> T) -> Option<T> {
-        let make = || new_edge(&self.config, self.door.as_ref(), self.platform, self.secret);
+        let make = || new_edge(&self.config, &self.doors, self.platform, self.secret);
         Some(with_edge(self.edges.get(index)?, make, work))
     }
 
@@ -142,7 +152,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, None, self.platform.for_operator(), self.secret)
+        new_edge(&self.config, &Doors::default(), self.platform.for_operator(), self.secret)
     }
 
     fn send(&self, index: usize, mail: Mail) -> bool {
@@ -193,12 +203,15 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, door: Option<&Door>, platform: Platform, secret: Secret) -> Edge {
-    let edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    match door {
-        Some(door) => edge.with_goop2(door.clone()),
-        None => edge,
+fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) -> Edge {
+    let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
+    if let Some(door) = &doors.goop2 {
+        edge = edge.with_goop2(door.clone());
     }
+    if doors.hub.is_some() {
+        edge = edge.with_directory();
+    }
+    edge
 }
 
 /// A list that is on its way, and who waits for it.

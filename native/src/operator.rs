@@ -61,7 +61,8 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::Relay(_)
             | Step::OpenLive(_)
             | Step::Guest(_)
-            | Step::Mailbox(_) => {
+            | Step::Mailbox(_)
+            | Step::Directory(_) => {
                 return internal(unix_now());
             }
         };

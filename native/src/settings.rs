@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::goop2::{self, Door};
 use toml::{Table, Value};
 
@@ -69,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// The door for goop2's peers, if one is opened.
     pub(crate) door: Option<Door>,
+    /// The hub, if there is one.
+    pub(crate) hub: Option<HubConfig>,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -102,7 +105,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(directory::VARIABLES)
 }
 
 impl Settings {
@@ -145,6 +148,7 @@ impl Settings {
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse(text).map_err(in_error)?;
         let door = Door::parse(&config, text).map_err(in_error)?;
+        let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -184,6 +188,7 @@ impl Settings {
         Ok(Self {
             config,
             door,
+            hub,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,
