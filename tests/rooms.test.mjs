@@ -2,9 +2,9 @@
 // imports from.
 
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { describe, test } from "node:test";
 import { ROOT } from "../tools/steps.mjs";
 import { circles } from "./imports.mjs";
@@ -12,6 +12,22 @@ import { circles } from "./imports.mjs";
 describe("no file imports from one that imports from it", () => {
   for (const root of ["protocol/src/lib.rs", "beacon/src/lib.rs", "src/lib.rs", "native/src/main.rs", "capsule/src/lib.rs", "messenger/src/main.rs"]) {
     test(root, () => assert.deepEqual(circles(join(ROOT, root)), []));
+  }
+});
+
+test("the conformance suite imports nothing of what it judges", async () => {
+  const room = join(ROOT, "conformance");
+  const names = (await readdir(room, { recursive: true })).filter((name) => name.endsWith(".mjs") && !name.startsWith("node_modules"));
+  assert.ok(names.length > 15);
+  const { dependencies } = JSON.parse(await readFile(join(room, "package.json"), "utf8"));
+  for (const name of names) {
+    const text = await readFile(join(room, name), "utf8");
+    const statements = text.matchAll(/^(?:import|export)\b[^"=]*"([^"]+)";$|\bimport\(\s*"([^"]+)"/gm);
+    const imported = [...statements].map(([, what, dynamic]) => what ?? dynamic);
+    for (const what of imported.filter((what) => !what.startsWith("node:") && !(what in dependencies))) {
+      assert.ok(what.startsWith("."), `${name} imports ${what}`);
+      assert.ok(resolve(dirname(join(room, name)), what).startsWith(room + sep), `${name} imports ${what}`);
+    }
   }
 });
 

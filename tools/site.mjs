@@ -20,6 +20,7 @@ export const PAGES = [
   ["client/README.md", "Browser client"],
   ["protocol/README.md", "Specification"],
   ["protocol/FIGURES.md", "Figures"],
+  ["conformance/README.md", "Conformance suite"],
   ["bench/README.md", "Benchmarks"],
   ["docs/from-peerjs.md", "From PeerJS"],
   ["docs/from-trystero.md", "From Trystero"],
