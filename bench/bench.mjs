@@ -10,6 +10,7 @@ import { hosts } from "./parts/hosts.mjs";
 import { herd, latency } from "./parts/latency.mjs";
 import { live } from "./parts/live.mjs";
 import { load } from "./parts/load.mjs";
+import { mailboxes } from "./parts/mailboxes.mjs";
 import { native } from "./parts/native.mjs";
 import { object } from "./parts/object.mjs";
 import { size } from "./parts/size.mjs";
@@ -38,7 +39,7 @@ import { buildWorkers } from "./workers.mjs";
  */
 
 /** @type {Part[]} */
-const PARTS = [load, object, communities, native, hosts, live, capsule, size, latency, herd, soak, cost];
+const PARTS = [load, object, communities, native, hosts, live, mailboxes, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some fifty minutes.

@@ -12,12 +12,13 @@ import { pinned } from "./machine.mjs";
  *
  * @param {import("./bench.mjs").Context} context
  * @param {Record<string, string>} [variables]
+ * @param {string} [kept] The directory of its state, which else ends with it.
  */
-export async function startProgram({ quick }, variables = {}) {
-  const state = await mkdtemp(join(tmpdir(), "rendezvous-bench-"));
+export async function startProgram({ quick }, variables = {}, kept) {
+  const state = kept ?? (await mkdtemp(join(tmpdir(), "rendezvous-bench-")));
   const environment = { CLIENT_ADDRESS_HEADER: "cf-connecting-ip", COMMUNITIES: "*", ...variables, PORT: "0", STATE: state };
   const program = join(ROOT, "target", quick ? "debug" : "native", "rendezvous-beacon");
-  const remove = () => rm(state, { recursive: true, force: true });
+  const remove = () => kept ?? rm(state, { recursive: true, force: true });
   try {
     const server = await startNative({ environment, command: await pinned("server", program, ["serve"]) });
     return { url: server.url, pid: server.child.pid, stop: () => server.stop().finally(remove) };

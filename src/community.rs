@@ -15,7 +15,7 @@ use worker::{Env, web_sys};
 use crate::environment::{Failure, clock, config, millis, random, random_secret};
 use crate::sockets::LastId;
 use crate::waiting::after;
-use crate::{journal, rescue, respond, runtime, sockets};
+use crate::{alarm, journal, rescue, respond, runtime, sockets};
 
 /// One row, so that a snapshot is written, and billed, as one.
 const CREATE_TABLE: &str =
@@ -33,6 +33,7 @@ const WRITE_SNAPSHOT: &str =
 /// the errors of products that a beacon has nothing to do with.
 #[wasm_bindgen]
 pub struct Community {
+    state: Rc<DurableObjectState>,
     core: Result<Rc<Core>, Failure>,
 }
 
@@ -41,7 +42,8 @@ impl Community {
     /// Makes the object. The runtime calls this, and the other two.
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> Self {
-        Self { core: Core::load(state, &env) }
+        let state = Rc::new(state);
+        Self { core: Core::load(Rc::clone(&state), &env), state }
     }
 
     /// Answers one call of the Worker. Nothing in it waits, so no other event comes between.
@@ -86,11 +88,8 @@ impl Community {
     }
 
     /// Tidies up, when the time that was set has come. Returns a promise where there is something to wait for.
-    pub fn alarm(&self) -> JsValue {
-        self.tidy_up().unwrap_or_else(|failure| {
-            journal::failure("alarm_failed", &failure);
-            JsValue::UNDEFINED
-        })
+    pub fn alarm(&self) -> Result<JsValue, JsValue> {
+        alarm::end(&self.state, self.tidy_up())
     }
 }
 
@@ -121,26 +120,27 @@ impl Community {
         core.carry_out(effects);
         let Some(note) = erase else { return Ok(JsValue::UNDEFINED) };
         // Announces wait behind this write. The next one creates the table anew.
-        after(&core.state.storage()?.delete_all()?, |_, erased| {
-            match erased {
-                Ok(_) => journal::write([note]),
-                Err(error) => journal::failure("alarm_failed", &Failure::from(error)),
+        let state = Rc::clone(&core.state);
+        after(&core.state.storage()?.delete_all()?, move |_, erased| match erased {
+            Ok(_) => {
+                journal::write([note]);
+                Ok(JsValue::UNDEFINED)
             }
-            Ok(JsValue::UNDEFINED)
+            Err(error) => Ok(alarm::set_again(&state, "alarm_failed", &Failure::from(error))?),
         })
     }
 }
 
 /// Holds what outlives one event: the object itself and a timer share it.
 struct Core {
-    state: DurableObjectState,
+    state: Rc<DurableObjectState>,
     sql: SqlStorage,
     object: Rc<RefCell<CommunityObject>>,
     last_id: LastId,
 }
 
 impl Core {
-    fn load(state: DurableObjectState, env: &Env) -> Result<Rc<Self>, Failure> {
+    fn load(state: Rc<DurableObjectState>, env: &Env) -> Result<Rc<Self>, Failure> {
         let config = config(env)?;
         let sql = state.storage()?.sql();
         let identifier = state.id()?.to_string()?;

@@ -50,11 +50,13 @@ impl Host {
         let described = runtime::describe_request(&self.request, header)?;
         let mut lines = described.split('\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (method, url, address, autonomous_system, more) = (line(), line(), line(), line(), line());
+        let (method, url, address, autonomous_system, more, length) = (line(), line(), line(), line(), line(), line());
         let (origin, if_none_match) = if method == "POST" { (more, "") } else { ("", more) };
         let origin = Some(origin).filter(|origin| !origin.is_empty());
         let address = read_address(address);
-        let head = Head { method, url, address, autonomous_system, if_none_match, origin, ..Head::default() };
+        let body_bytes = length.parse().ok();
+        let head =
+            Head { method, url, address, autonomous_system, if_none_match, origin, body_bytes, ..Head::default() };
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(now, step)
     }

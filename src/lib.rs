@@ -3,6 +3,7 @@
 //! A host of `rendezvous-service`, which decides what happens: here its steps and effects are carried out. The Worker
 //! runs at every edge and does what can be done anywhere. A community's object runs once in the world.
 
+mod alarm;
 mod community;
 mod edge;
 mod environment;

@@ -17,7 +17,7 @@ use worker::{Env, web_sys};
 use crate::environment::{Failure, clock, config, random_secret};
 use crate::sockets::LastId;
 use crate::waiting::{after, answered};
-use crate::{journal, respond, runtime, sockets};
+use crate::{alarm, journal, respond, runtime, sockets};
 
 /// Two tables, each without a further index: a row that is written is billed as one.
 const CREATE_TABLES: [&str; 2] = [
@@ -36,6 +36,7 @@ const ERASE_MESSAGE: &str = "DELETE FROM messages WHERE number = ?";
 /// The Durable Object. Its name says which it is. It is exported as the class `Community` is, for the same reasons.
 #[wasm_bindgen]
 pub struct Mailbox {
+    state: Rc<DurableObjectState>,
     core: Result<Rc<Core>, Failure>,
 }
 
@@ -44,7 +45,8 @@ impl Mailbox {
     /// Makes the object. The runtime calls this, and the others.
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> Self {
-        Self { core: Core::new(state, &env).map(Rc::new) }
+        let state = Rc::new(state);
+        Self { core: Core::new(Rc::clone(&state), &env).map(Rc::new), state }
     }
 
     /// Answers one call of the Worker. Returns a promise, because the call is in the request's body. Once that is there,
@@ -75,12 +77,10 @@ impl Mailbox {
         self.stop_listening(socket);
     }
 
-    /// Tidies up, when the time that was set has come.
-    pub fn alarm(&self) {
+    /// Tidies up, when the time that was set has come. Returns a promise where there is something to wait for.
+    pub fn alarm(&self) -> Result<JsValue, JsValue> {
         let outcome = self.core.as_ref().map_err(Clone::clone).and_then(|core| core.tidy_up(clock()));
-        if let Err(failure) = outcome {
-            journal::failure("alarm_failed", &failure);
-        }
+        alarm::end(&self.state, outcome)
     }
 }
 
@@ -103,7 +103,7 @@ impl Mailbox {
 
 /// Holds what outlives one event.
 struct Core {
-    state: DurableObjectState,
+    state: Rc<DurableObjectState>,
     sql: SqlStorage,
     config: &'static Config,
     /// Absent until it is asked for something, and after a write that failed: what is in storage is what it is.
@@ -113,7 +113,7 @@ struct Core {
 }
 
 impl Core {
-    fn new(state: DurableObjectState, env: &Env) -> Result<Self, Failure> {
+    fn new(state: Rc<DurableObjectState>, env: &Env) -> Result<Self, Failure> {
         let sql = state.storage()?.sql();
         let (has_tables, last_id) = (Cell::new(false), LastId::of(&sockets::connections(&state)?));
         Ok(Self { state, sql, config: config(env)?, object: RefCell::default(), has_tables, last_id })
@@ -143,9 +143,9 @@ impl Core {
         Ok(opened.ok_or_else(Failure::nameless)??.into())
     }
 
-    fn tidy_up(&self, now: UnixMillis) -> Result<(), Failure> {
+    fn tidy_up(&self, now: UnixMillis) -> Result<JsValue, Failure> {
         self.with_object(now, None, |object| ((), object.handle_alarm(now)))?;
-        Ok(())
+        Ok(JsValue::UNDEFINED)
     }
 
     /// Does something with the object, which is made of what is in storage first where it is not there, and carries out
@@ -238,12 +238,10 @@ impl Core {
             Write::EraseMessage { number } => self.sql.exec(ERASE_MESSAGE, Array::of1(&number_value(number)))?,
             Write::EraseAll => {
                 self.has_tables.set(false);
-                let erased = runtime::erase_all(&self.state)?;
-                after(&erased, |_, outcome| {
-                    if let Err(error) = outcome {
-                        journal::failure("erase_failed", &Failure::from(error));
-                    }
-                    Ok(JsValue::UNDEFINED)
+                let (state, erased) = (Rc::clone(&self.state), runtime::erase_all(&self.state)?);
+                after(&erased, move |_, outcome| match outcome {
+                    Ok(_) => Ok(JsValue::UNDEFINED),
+                    Err(error) => Ok(alarm::set_again(&state, "erase_failed", &Failure::from(error))?),
                 })?;
                 return Ok(());
             }

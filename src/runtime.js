@@ -4,8 +4,8 @@
 // way. Work that belongs together is therefore one function here. Nothing is decided in this file.
 
 /**
- * Describes a request in five lines, empty where it says nothing: its method, its URL, the client's address, the number
- * of the client's autonomous system, and If-None-Match or, of a POST, Origin.
+ * Describes a request in six lines, empty where it says nothing: its method, its URL, the client's address, the number
+ * of the client's autonomous system, If-None-Match or, of a POST, Origin, and of a request with a body Content-Length.
  *
  * @param {Request} request
  * @param {string | undefined} addressHeader The only header that has the client's address. Where that is Cloudflare's
@@ -18,7 +18,8 @@ export function describeRequest(request, addressHeader) {
   // An empty Origin is not an absent one.
   const origin = () => headers.get("Origin") || (headers.has("Origin") ? "null" : "");
   const more = method === "POST" ? origin() : headers.get("If-None-Match");
-  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}`;
+  const length = method === "POST" || method === "PUT" ? headers.get("Content-Length") : "";
+  return `${method}\n${url}\n${address}\n${autonomousSystem}\n${more ?? ""}\n${length ?? ""}`;
 }
 
 /**
@@ -392,6 +393,11 @@ class Relay {
     this.#close();
   }
 
+  /** The client has gone, but what it sent before counts: its last word may be a goodbye, whose signature is being verified. */
+  goneOnceVerified() {
+    this.#verified = this.#verified.then(() => this.gone());
+  }
+
   pass(before, after) {
     this.send(before + this.#pushed + after);
   }
@@ -423,6 +429,7 @@ class Relay {
 
 class SocketRelay extends Relay {
   #client;
+  #hasClientClosed = false;
   #end = new AbortController();
 
   constructor(take, connection, client, most) {
@@ -435,16 +442,20 @@ class SocketRelay extends Relay {
       else if (data.length > most) this.happened(TOO_LONG);
       else this.happened(TEXT, data);
     });
+    const gone = () => {
+      this.#hasClientClosed = true;
+      this.goneOnceVerified();
+    };
     listen("close", ({ code, reason }) => {
       close(client, code, reason);
-      this.gone();
+      gone();
     });
-    listen("error", () => this.gone());
+    listen("error", gone);
     client.accept();
   }
 
   send(text) {
-    this.#client.send(text);
+    if (!this.#hasClientClosed) this.#client.send(text);
   }
 
   closeClient(code, reason) {

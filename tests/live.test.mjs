@@ -64,6 +64,30 @@ for (const host of HOSTS) describe(host.name, () => {
     await live.close();
   });
 
+  test("a goodbye counts that is the last thing before its socket is closed", async () => {
+    const community = newCommunity();
+    const goodbye = (peer) => JSON.stringify({ t: "leave", ticket: signTicket(peer, { community, leave: true, issuedAt: Date.now() + 1 }) });
+    const crowd = Array.from({ length: 4 }, () => newPeer());
+    for (const peer of crowd) {
+      const live = await joinLive(url, peer, { community, address: newAddress() });
+      live.send(goodbye(peer));
+      live.socket.close();
+      await live.closed;
+    }
+    // In one packet with the close, and with nothing but the end of the connection behind it.
+    for (const end of [Buffer.from([0x88, 0x80, 0, 0, 0, 0]), Buffer.alloc(0)]) {
+      const peer = newPeer();
+      await announce(url, signTicket(peer, { community }), { community });
+      const socket = connect(Number(new URL(url).port), "127.0.0.1");
+      socket.write(upgradeRequest(url, `/live?community=${community}`, { [ADDRESS_HEADER]: newAddress() }));
+      await once(socket, "data");
+      socket.end(Buffer.concat([frameOf(goodbye(peer)), end]));
+      socket.resume();
+      await once(socket, "close");
+    }
+    await eventually(() => peers(url, { community }), ({ json }) => json.total === 0);
+  });
+
   test("a peer announces, binds and leaves over its socket", async () => {
     const community = newCommunity();
     const ann = newPeer({ peerId: "ann" });

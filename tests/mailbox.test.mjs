@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HOSTS, withHost } from "./hosts.mjs";
-import { call } from "./http.mjs";
+import { ADDRESS_HEADER, call, eventually, raw } from "./http.mjs";
+import { upgradeRequest } from "./live.mjs";
 import { BUCKETS, Mailbox, RELAY, addressOf, contentIdOf, dayOf, namesOf, prekeyText, signRecord, solve } from "./mailbox.mjs";
 import { newPeer, rawPublicKey } from "./ticket.mjs";
 
@@ -686,6 +687,19 @@ for (const host of HOSTS) describe(host.name, () => {
       for (const listener of [kept, ...readers.slice(1)]) assert.equal((await listener.closed).reason, "KEY_REFUSED");
     });
 
+    test("a household has sixteen connections at all mailboxes together", async () => {
+      const from = newAddress();
+      const mailboxes = Array.from({ length: 17 }, () => newMailbox({ from }));
+      const last = mailboxes.pop();
+      const listeners = await Promise.all(mailboxes.map((mailbox) => mailbox.listen()));
+      const handshake = upgradeRequest(url, `/v1/mailboxes/${last.address}/live`, { [ADDRESS_HEADER]: from });
+      const ask = () => raw(url, handshake, (socket) => socket.once("data", () => socket.destroy()));
+      assert.match(await ask(), /^HTTP\/1\.1 503 [^]*\r\nretry-after: 60\r\n/i);
+      await listeners.pop().close();
+      await eventually(ask, (answer) => answer.startsWith("HTTP/1.1 101 "));
+      await Promise.all(listeners.map((listener) => listener.close()));
+    });
+
     test("a connection on which nobody says who listens ends after ten seconds, whatever is pinged", async () => {
       const mailbox = newMailbox();
       const started = Date.now();
@@ -773,6 +787,27 @@ for (const host of HOSTS) describe(host.name, () => {
           assert.ok(Number(reply.headers.get("Retry-After")) > 0);
         }
         answered(await mailbox.collect({ from: "198.51.100.1" }));
+      });
+    });
+
+    test("a request counts as more for a long body, for many signatures, and where it does not say how long it is", async () => {
+      const mailbox = newMailbox();
+      const slot = newPeer();
+      mailbox.message(slot, 1);
+      const acks = JSON.stringify({ acks: Array(64).fill(mailbox.ack(slot, 1)) });
+      const bodies = {
+        "192.0.2.1": [400, () => ({ body: " ".repeat(262_144) })],
+        "192.0.2.2": [404, () => ({ body: acks })],
+        "192.0.2.3": [400, () => ({ body: new Blob(["{}"]).stream(), duplex: "half" })],
+      };
+      await withHost(host, { vars: { EXTERNAL_URLS: RELAY, ADDRESS_REQUESTS_PER_MINUTE: "20" } }, async ({ url: own }) => {
+        mailbox.url = own;
+        for (const [from, [status, body]] of Object.entries(bodies)) {
+          const ask = () => mailbox.ask("/acks", undefined, { method: "POST", from, ...body() });
+          assert.equal((await ask()).status, status, from);
+          assertProblem(await ask(), 429, "THROTTLED");
+          assertProblem(await mailbox.ask("", undefined, { from }), 404, "MAILBOX_UNKNOWN");
+        }
       });
     });
 

@@ -16,7 +16,8 @@ import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
-import { openLive, upgradeRequest } from "./live.mjs";
+import { joinLive, openLive, upgradeRequest } from "./live.mjs";
+import { Mailbox, RELAY } from "./mailbox.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 /** Lists straight from the object. */
@@ -311,6 +312,118 @@ describe("readers who come while a list is fetched", () => {
     assert.deepEqual([(await second).status, (await first).status], [200, 200]);
     assert.equal(await delay("ms=0"), 1);
   });
+});
+
+test("an alarm that cannot do its work is set again, and does it when it can", async () => {
+  /** The beacon with objects whose storage fails and whose clock is wrong during `GET /alarm`, if that says so. */
+  const FAULTY = `
+    import beacon, { Community as InnerCommunity, Mailbox as InnerMailbox } from "../src/entry.js";
+    const { now } = Date;
+    let fails = false;
+    const replacing = (target, name, replace) =>
+      new Proxy(target, {
+        get(target, property) {
+          const value = target[property];
+          if (property === name) return replace(value, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    const failing = (fail) => (method, target) => (...given) => (fails ? fail(new Error("injected")) : method.apply(target, given));
+    const thrown = failing((error) => { throw error; });
+    const rejected = failing((error) => Promise.reject(error));
+    const broken = (storage) => replacing(replacing(storage, "deleteAll", rejected), "sql", (sql) => replacing(sql, "exec", thrown));
+    const faulty = (Inner) => class {
+      constructor(state, env) {
+        this.storage = state.storage;
+        this.inner = new Inner(replacing(state, "storage", broken), env);
+      }
+      async fetch(request) {
+        const { pathname, searchParams } = new URL(request.url);
+        if (pathname !== "/alarm") return this.inner.fetch(request);
+        // As when the runtime calls it.
+        await this.storage.deleteAlarm();
+        fails = searchParams.has("fails");
+        Date.now = () => now() + Number(searchParams.get("ms"));
+        try {
+          await this.inner.alarm();
+        } finally {
+          fails = false;
+          Date.now = now;
+        }
+        return Response.json(await this.storage.getAlarm());
+      }
+      alarm() { return this.inner.alarm(); }
+    };
+    export const Community = faulty(InnerCommunity);
+    export const Mailbox = faulty(InnerMailbox);
+    export default {
+      fetch(request, env, ctx) {
+        const { pathname, searchParams } = new URL(request.url);
+        if (pathname !== "/alarm") return beacon.fetch(request, env, ctx);
+        return env[searchParams.get("class")].getByName(searchParams.get("name")).fetch(request);
+      },
+    };`;
+  const [hour, day] = [3_600_000, 86_400_000];
+  const log = [];
+  const worker = await workerOptions(await buildWorker(), { ...UNCACHED, EXTERNAL_URLS: RELAY });
+  const module = { type: "ESModule", path: fileURLToPath(new URL("faulty.worker.mjs", import.meta.url)), contents: FAULTY };
+  const { url, stop } = await startWorkerd({
+    ...worker,
+    modules: [module, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: ({ message }) => void log.push(message),
+  });
+  try {
+    const mailbox = new Mailbox(url);
+    assert.equal((await mailbox.put([newPeer()])).status, 201);
+    assert.equal((await announce(url, signTicket(newPeer()))).json.accepted, true);
+    // Each has something to do by then: nobody is there any more, and nobody has collected.
+    for (const [object, ms, next] of [
+      [{ class: "COMMUNITY", name: "mainnet" }, hour, (at) => assert.equal(at, null, "all is erased")],
+      [{ class: "MAILBOX", name: `v1:${mailbox.address}` }, 100 * day, (at) => assert.ok(at > Date.now() + 100 * day, `${at}`)],
+    ]) {
+      const alarm = async (more) => (await call(url, `/alarm?${new URLSearchParams({ ...object, ms: `${ms}`, ...more })}`)).json;
+      const again = await alarm({ fails: "" });
+      assert.ok(Math.abs(again - (Date.now() + ms + hour)) < 60_000, `${again}`);
+      next(await alarm({}));
+    }
+    const failed = async () => log.filter((line) => line.includes('"alarm_failed"') && line.includes("injected"));
+    await eventually(failed, ({ length }) => length === 2);
+  } finally {
+    await stop();
+  }
+});
+
+test("a goodbye counts whose signature is still being verified when its socket closes", async () => {
+  /** The beacon in a runtime that takes its time for each signature. */
+  const PATIENT = `
+    import beacon from "../src/entry.js";
+    export { Community, Mailbox } from "../src/entry.js";
+    const { verify } = crypto.subtle;
+    crypto.subtle.verify = async (...given) => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return verify.apply(crypto.subtle, given);
+    };
+    export default beacon;`;
+  const worker = await workerOptions(await buildWorker(), UNCACHED);
+  const module = { type: "ESModule", path: fileURLToPath(new URL("patient.worker.mjs", import.meta.url)), contents: PATIENT };
+  const { url, stop } = await startWorkerd({
+    ...worker,
+    modules: [module, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+  });
+  try {
+    const peer = newPeer();
+    const live = await joinLive(url, peer, {});
+    live.send({ t: "leave", ticket: signTicket(peer, { community: "mainnet", leave: true, issuedAt: Date.now() + 1 }) });
+    await live.close();
+    await eventually(() => peers(url), ({ json }) => json.total === 0);
+  } finally {
+    await stop();
+  }
 });
 
 /**

@@ -18,6 +18,7 @@ use rendezvous_protocol::limits::{
     KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
 };
 use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
+use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::network::{Client, NetworkHash, RatePath};
 use rendezvous_protocol::origin::{Origin, is_foreign};
 use rendezvous_protocol::peer_list::{Excerpt, PeerList};
@@ -40,7 +41,10 @@ use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as Wante
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
-use crate::mailbox::{self, Counted, ListenerConnection, MailboxStep, ReadRecords, Routed, VerifyRecords};
+use crate::mailbox::{
+    self, CountedAs, ListenerConnection, MailboxStep, OpenListener, ReadRecords, Routed, VerifyRecords,
+};
+use crate::network_shares::NetworkShares;
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
@@ -76,6 +80,9 @@ pub struct Head<'a> {
     pub upgrade: Upgrade,
     /// `Last-Event-ID`, where there is one.
     pub last_event_id: Option<&'a str>,
+    /// The bytes of the body, where that is known before it is read. A host that does not describe every header says so of
+    /// requests with a body alone.
+    pub body_bytes: Option<u64>,
 }
 
 /// Says what a request wants its connection to become.
@@ -155,6 +162,8 @@ type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<
 struct Live {
     openings: RateLimit,
     penalties: Penalties,
+    /// Connections to mailboxes: each mailbox bounds its own, but whoever likes has many mailboxes.
+    listeners: NetworkShares,
 }
 
 /// Holds what one process remembers.
@@ -200,6 +209,7 @@ impl Edge {
             live: Live {
                 openings: RateLimit::new(address, network, RATE_LIMIT_NETWORKS),
                 penalties: Penalties::new(RATE_LIMIT_NETWORKS),
+                listeners: NetworkShares::default(),
             },
             goop2: None,
             directory: None,
@@ -533,23 +543,35 @@ impl Edge {
         }
         let request = match mailbox::route(head.method, rest) {
             Routed::Counted(request) => request,
+            Routed::Live(_) if !is_described => return ask_for_live_headers(head),
+            Routed::Live(mailbox) => {
+                let opened = self.open_listener(now, head, mailbox);
+                return mailbox_step(
+                    opened.map(MailboxStep::Listen).map_err(|problem| problem.answer_about_mailbox(now)),
+                );
+            }
             Routed::Refused(problem) => return Step::Answer(problem.answer_about_mailbox(now)),
         };
-        let is_live = matches!(request, Counted::Live(_));
-        if is_live && !is_described {
-            return ask_for_live_headers(head);
-        }
         let client = self.client(head);
-        let path = client.rate_path(&self.secret);
-        let mut taken = self.take_request(now, client).map_err(Problem::RateLimited);
-        if is_live {
-            taken = taken.and_then(|()| self.take_live_opening(now, head, path));
-        }
-        if let Err(problem) = taken {
-            return Step::Answer(problem.answer_about_mailbox(now));
+        let counted = CountedAs { path: client.rate_path(&self.secret), requests: request.requests(head.body_bytes) };
+        if let Err(limited) = self.requests.take_several(now, counted.path, counted.requests) {
+            return Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now));
         }
         let audiences = self.audiences(head);
-        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, path.address))
+        mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, counted))
+    }
+
+    /// Opens a connection to a mailbox, if the client may have another one.
+    fn open_listener(&mut self, now: UnixMillis, head: &Head<'_>, mailbox: Address) -> Result<OpenListener, Problem> {
+        let client = self.client(head);
+        let path = client.rate_path(&self.secret);
+        self.take_request(now, client).map_err(Problem::RateLimited)?;
+        self.take_live_opening(now, head, path)?;
+        // By the rule for connections of `GET /live`.
+        let (network, limits) = (client.hand_over().hashed(&self.secret), self.config.live_limits);
+        let place = self.live.listeners.take(network, 1, |held| !limits.are_taken(held.household, held.site));
+        let place = place.ok_or(Problem::ListenersFull)?;
+        Ok(OpenListener { mailbox, audiences: self.audiences(head), address: path.address, _place: place })
     }
 
     /// Checks that another connection to a mailbox may be opened.
@@ -570,12 +592,26 @@ impl Edge {
 
     /// Goes on with the body of a request about a mailbox, of at most [`ReadRecords::most`] bytes, or with why there is none.
     pub fn read_records(&mut self, now: UnixMillis, read: ReadRecords, body: Result<Vec<u8>, RequestError>) -> Step {
-        self.counted(mailbox_step(read.resume(now, body)))
+        let CountedAs { path, requests } = read.counted();
+        let next = read.resume(now, body).and_then(|verify| {
+            // Few bytes can be many signatures, which are most of the work.
+            let more = verify.requests().saturating_sub(requests);
+            match self.requests.take_several(now, path, more) {
+                Ok(()) => Ok(MailboxStep::Verify(verify)),
+                Err(limited) => Err(Problem::RateLimited(limited).answer_about_mailbox(now)),
+            }
+        });
+        self.counted(mailbox_step(next))
     }
 
     /// Goes on with whether all signatures of a request about a mailbox fit.
     pub fn records_verified(&mut self, now: UnixMillis, verify: VerifyRecords, fit: bool) -> Step {
         self.counted(mailbox_step(verify.resume(now, fit)))
+    }
+
+    /// Counts an answer about a mailbox that goes out in the place of an object's.
+    pub fn answer_in_place(&mut self, answer: Answer) -> Step {
+        self.counted(Step::Answer(answer))
     }
 
     /// Goes on where an object of a mailbox has not answered.

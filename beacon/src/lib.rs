@@ -30,6 +30,7 @@ pub mod goop2;
 mod info;
 pub mod live;
 pub mod mailbox;
+mod network_shares;
 pub mod note;
 pub mod own_names;
 pub mod platform;

@@ -32,6 +32,9 @@ const HUB_FULL_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// A peer that asks too often has asked 60 times in two minutes.
 const EXCHANGE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// After this time some of what waits may have been read.
+const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
+
 /// After this time there may be room in a mailbox.
 const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -80,6 +83,10 @@ pub(crate) enum Problem {
     /// An event stream cannot be bound, and this beacon shows nothing to whoever is not.
     BindRequired,
     LiveFull(LiveFull),
+    /// A network has its connections to mailboxes.
+    ListenersFull,
+    /// Clients of a network, or of all, have too much of their answers still to read.
+    AnswersUnread,
     /// An address one of whose connections was closed for what it sent.
     LivePenalty {
         retry_after: Duration,
@@ -170,10 +177,10 @@ impl Problem {
             Self::Request(error) => error.code(),
             Self::Ticket(error) => error.code(),
             Self::Refused { refused, .. } => refused.code(),
-            Self::RateLimited(_) | Self::LivePenalty { .. } => Code::Throttled.as_str(),
+            Self::RateLimited(_) | Self::LivePenalty { .. } | Self::AnswersUnread => Code::Throttled.as_str(),
             Self::UpgradeRequired | Self::SocketRequired => Code::UpgradeRequired.as_str(),
             Self::BindRequired => Code::BindRequired.as_str(),
-            Self::LiveFull(_) => Code::LiveFull.as_str(),
+            Self::LiveFull(_) | Self::ListenersFull => Code::LiveFull.as_str(),
             Self::NotFound => Code::NotFound.as_str(),
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
             Self::HostMissing => Code::Malformed.as_str(),
@@ -208,10 +215,11 @@ impl Problem {
             Self::Refused { refused: Refused::StaleTicket { .. }, .. } => 409,
             Self::Refused { refused: Refused::AnnounceTooSoon { .. }, .. }
             | Self::RateLimited(_)
-            | Self::LivePenalty { .. } => 429,
+            | Self::LivePenalty { .. }
+            | Self::AnswersUnread => 429,
             Self::UpgradeRequired | Self::SocketRequired => 426,
             Self::BindRequired => 403,
-            Self::LiveFull(_) => LIVE_FULL,
+            Self::LiveFull(_) | Self::ListenersFull => LIVE_FULL,
             Self::MethodNotAllowed { .. } => 405,
             Self::Record(error) => record_status(error),
             Self::Address(_) | Self::OtherMailbox { .. } => 400,
@@ -243,6 +251,14 @@ impl Problem {
                 "this beacon shows who is present to peers alone: open a WebSocket, announce, and bind it".to_owned()
             }
             Self::LiveFull(full) => format!("{full}; GET /peers has the list meanwhile"),
+            Self::ListenersFull => {
+                "this network has as many connections to mailboxes as it may: collect now and then, or end one"
+                    .to_owned()
+            }
+            Self::AnswersUnread => {
+                "clients of this network have too much of their answers still to read: the same is there later"
+                    .to_owned()
+            }
             Self::NotFound => {
                 "there are POST /announce, POST /leave, GET /peers, GET /live, GET /healthz and GET /".to_owned()
             }
@@ -281,7 +297,8 @@ impl Problem {
             Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
             Self::RateLimited(limited) => Some(limited.retry_after()),
             Self::LivePenalty { retry_after } => Some(*retry_after),
-            Self::LiveFull(_) => Some(LIVE_FULL_RETRY_AFTER),
+            Self::LiveFull(_) | Self::ListenersFull => Some(LIVE_FULL_RETRY_AFTER),
+            Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::MailboxFull) => Some(MAILBOX_FULL_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::TooManyDeposits { retry_after })
             | Self::TooManyOpenings { retry_after }

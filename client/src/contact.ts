@@ -36,6 +36,8 @@ const WAITING_MAX_LENGTH = 2 * 1024 * 1024;
 const TOLD_MAX = 32;
 /** For how long a card is taken for the newest without asking for another. */
 const CARD_MAX_AGE_MS = 10 * 60_000;
+/** How long before its end a message must have been acknowledged to count as read: to the minute, and clocks differ. */
+const RECEIPT_MARGIN_MS = 90_000;
 /** Slot keys of one mailbox: those of the last two invites, and what was made for each. */
 const SLOTS_MAX = 4;
 
@@ -377,7 +379,7 @@ export class Contact {
     await this.#updateSent((sent) => {
       const isCovered = sent.slot === slot && sent.sequence <= through && !missing.includes(sent.sequence);
       // Numbers are given up when their messages have ended, and are then covered too.
-      return isCovered ? { state: at < sent.expiresAt ? "read" : "ended" } : {};
+      return isCovered ? { state: at < sent.expiresAt - RECEIPT_MARGIN_MS ? "read" : "ended" } : {};
     });
   }
 }

@@ -61,7 +61,7 @@ export interface Mailbox {
 
 const OWNER = "mailbox owner";
 const CONTACTS = "mailbox contacts";
-const RELAYS_WRONG = "relays: 1 to 4 URLs";
+const RELAYS_WRONG = "relays: 1-4 URLs";
 const INVITE_LIFETIME_MS = 30 * DAY_MS;
 const INVITE_MAX_LIFETIME_MS = 90 * DAY_MS;
 /** Between two looks at the relays, and up to as much again. */

@@ -73,10 +73,11 @@ const bytesOf =
     readBase64(value)?.length === length;
 export const isAddress = (value: unknown): value is string => typeof value === "string" && /^[\da-f]{64}$/.test(value);
 
-/** The origin of an `http:` or `https:` URL, as browsers write it. */
+/** The origin of an `http:` or `https:` URL, as browsers write it, of at most 300 bytes. */
 export function isOrigin(value: unknown): value is string {
   try {
-    return /^https?:/.test(value as string) && new URL(value as string).origin === value;
+    // Of all that begin with these letters only the two schemes have an origin.
+    return /^http.{0,296}$/.test(value as string) && new URL(value as string).origin === value;
   } catch {
     return false;
   }

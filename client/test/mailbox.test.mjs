@@ -148,6 +148,21 @@ describe("a message", () => {
     assert.deepEqual(await textsOf(bob), []);
   });
 
+  test("counts as read if it was well before its end, as nobody can tell from an acknowledgement of that minute", async () => {
+    const { world, relays, ann, bob, contact } = await setting();
+    // To the minute, so that what is rounded down is known.
+    world.pass(60_000 - (relays[0].now % 60_000));
+    const life = HOUR - 10 * 60_000;
+    for (const [left, state] of [[61_000, "read"], [60_000, "ended"]]) {
+      const receipt = await contact.send("hello", { lifetimeMs: HOUR });
+      world.pass(life - left);
+      assert.deepEqual(await textsOf(bob), ["hello"]);
+      await ann.refresh();
+      assert.equal((await receipt.settled).state, state);
+      world.pass(left);
+    }
+  });
+
   test("that has ended is not taken for read when later ones are", async () => {
     const { world, ann, bob, contact } = await setting();
     await contact.send("for an hour", { lifetimeMs: HOUR });

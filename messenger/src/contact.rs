@@ -144,6 +144,9 @@ pub(crate) struct Outgoing {
     pub(crate) taken: Vec<String>,
     /// What the last relay said that did not take it: the name of the refusal.
     pub(crate) problem: Option<String>,
+    /// Whether the recipient acknowledged its number only when it had ended: nobody can say that it was read.
+    #[serde(default)]
+    pub(crate) ended_unread: bool,
 }
 
 impl Outgoing {
@@ -325,6 +328,7 @@ impl Contact {
             content: kept,
             taken: Vec::new(),
             problem: None,
+            ended_unread: false,
         })
     }
 
@@ -337,8 +341,14 @@ impl Contact {
     }
 
     /// Takes an acknowledgement that a relay gave. Returns whether it says anything new. It counts if it is by the owner or
-    /// by a reader of the newest card that was seen, and of what was sent.
-    pub(crate) fn take_ack(&mut self, ack: Signed<Ack>, now: UnixMillis) -> Result<bool, ContactError> {
+    /// by a reader of the newest card that was seen, and of what was sent. Of what waits it marks what it covers for no other
+    /// reason than that it has ended.
+    pub(crate) fn take_ack(
+        &mut self,
+        ack: Signed<Ack>,
+        now: UnixMillis,
+        outgoing: &mut [Outgoing],
+    ) -> Result<bool, ContactError> {
         let ack = ack.verify(&RecordRules { now, audiences: &[] })?;
         let signer = ack.public_key();
         let is_reader = self.card().is_some_and(|card| card.readers.contains(&signer));
@@ -350,7 +360,13 @@ impl Contact {
         if ack.payload().through > slot.sequence {
             return Err(ContactError::AckInvalid);
         }
-        let is_new = slot.acknowledged.acknowledge(ack.payload());
+        let ack = ack.payload();
+        for outgoing in outgoing.iter_mut().filter(|it| it.slot == ack.slot) {
+            // One that was covered before is read, whatever comes later.
+            let is_first = ack.covers(outgoing.sequence) && !slot.has(outgoing.sequence);
+            outgoing.ended_unread |= is_first && !ack.is_receipt_until(outgoing.expires_at);
+        }
+        let is_new = slot.acknowledged.acknowledge(ack);
         // The recipient lists the other slot before it acknowledges what introduced it.
         self.is_introduced = self.is_introduced || is_invite;
         Ok(is_new)
@@ -365,9 +381,47 @@ impl fmt::Debug for Contact {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rendezvous_protocol::origin::Origin;
 
     use super::*;
+
+    #[test]
+    fn what_was_acknowledged_when_it_had_ended_is_not_said_to_be_read() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let now = UnixMillis::saturating(1_700_000_040_000);
+        let owner = PrivateKey::from_seed(&[4; 32]);
+        let relay = Origin::parse("https://relay.example").unwrap();
+        let invite = Invite::new([3; 32], owner.public_key(), vec![relay]).unwrap();
+        let mut contact = Contact::new(&invite, [5; 32]);
+        contact.invite.as_mut().unwrap().sequence = 3;
+        let slot = invite.slot().public_key();
+        let waiting = |sequence, expires_at| Outgoing {
+            version: Version,
+            contact: "bob".parse().unwrap(),
+            slot,
+            sequence,
+            expires_at,
+            content_id: ContentId::of(&[]),
+            deposit: String::new(),
+            sealed: String::new(),
+            content: None,
+            taken: Vec::new(),
+            problem: None,
+            ended_unread: false,
+        };
+        // The second ends in the minute in which it is acknowledged, the third long after; the first was read before.
+        let [first, second, third] = [now.after(minutes(5)), now.after(minutes(61)), now.after(minutes(90))];
+        let mut outgoing = [waiting(1, first), waiting(2, second), waiting(3, third)];
+        for (at, through) in [(now, 1), (now.after(minutes(60)), 3)] {
+            let ack = Ack { at, mailbox: contact.mailbox(), missing: Vec::new(), slot, through };
+            let ack = Signed::sign(ack, &owner).unwrap();
+            assert!(contact.take_ack(ack, now.after(minutes(61)), &mut outgoing).unwrap());
+        }
+        assert_eq!(outgoing.each_ref().map(|it| it.ended_unread), [false, true, false]);
+        assert!(outgoing.iter().all(|it| contact.has(slot, it.sequence)));
+    }
 
     #[test]
     fn a_stored_card_that_cannot_be_read_is_not_taken_for_none() {

@@ -154,9 +154,16 @@ impl<'a> Sending<'a> {
 
     fn take_ack(&mut self, json: &str, relay: &str) -> Result<(), Failure> {
         let now = self.session.now()?;
-        let taken = Signed::parse(json).map_err(Into::into).and_then(|ack| self.contact.take_ack(ack, now));
+        let ack = Signed::parse(json).map_err(Into::into);
+        let taken = ack.and_then(|ack| self.contact.take_ack(ack, now, &mut self.outgoing));
         match taken {
-            Ok(true) => self.save_contact(),
+            Ok(true) => {
+                // First: a number that the contact has, and of which nothing else is known, is one that was read.
+                for outgoing in self.outgoing.iter().filter(|it| it.ended_unread) {
+                    self.session.store.set_outgoing(&outgoing.file(), outgoing)?;
+                }
+                self.save_contact()
+            }
             Ok(false) => Ok(()),
             Err(error) => {
                 self.session.log.note(format_args!("{relay}: {error}"));
@@ -170,10 +177,10 @@ impl<'a> Sending<'a> {
         let now = self.session.now()?;
         let mut settled = Settled::default();
         for outgoing in std::mem::take(&mut self.outgoing) {
-            if self.contact.has(outgoing.slot, outgoing.sequence) {
+            if self.has(&outgoing) {
                 self.session.store.remove_outgoing(&outgoing.file())?;
                 settled.read.push(outgoing);
-            } else if outgoing.expires_at <= now {
+            } else if outgoing.ended_unread || outgoing.expires_at <= now {
                 self.session.store.remove_outgoing(&outgoing.file())?;
                 settled.ended.push(outgoing);
             } else {
@@ -185,14 +192,24 @@ impl<'a> Sending<'a> {
 
     /// Returns whether the recipient has a message.
     pub(crate) fn has(&self, message: &Outgoing) -> bool {
-        self.contact.has(message.slot, message.sequence)
+        !message.ended_unread && self.contact.has(message.slot, message.sequence)
     }
 
     /// Returns what is known of a message now, or what was written anew in its place.
     pub(crate) fn follow(&self, message: Outgoing) -> Outgoing {
         let same = self.outgoing.iter().find(|it| it.content_id == message.content_id);
-        let anew = || self.outgoing.iter().rfind(|it| !self.has(&message) && !self.contact.is_invite(it.slot));
+        let may_be_anew = self.contact.is_invite(message.slot) && !self.has(&message);
+        let anew = || self.outgoing.iter().rfind(|it| may_be_anew && !self.contact.is_invite(it.slot));
         same.or_else(anew).cloned().unwrap_or(message)
+    }
+
+    /// Settles, and notes where this message is one of those that have ended.
+    pub(crate) fn settle_with(&mut self, message: &mut Outgoing) -> Result<(), Failure> {
+        let ended = self.settle()?.ended;
+        if let Some(ended) = ended.into_iter().find(|it| it.content_id == message.content_id) {
+            *message = ended;
+        }
+        Ok(())
     }
 
     /// Writes a message down, numbered and sealed. It has not left yet.

@@ -176,7 +176,7 @@ impl World {
                     messages.insert(number, (outgoing.deposit.clone(), outgoing.sealed.clone()));
                 }
                 Ok(Deposited::Acknowledged { ack }) if is_heard => {
-                    self.contact.take_ack(Signed::parse(&ack).unwrap(), now).unwrap();
+                    self.contact.take_ack(Signed::parse(&ack).unwrap(), now, &mut self.outgoing).unwrap();
                 }
                 _ => {}
             }
@@ -198,7 +198,7 @@ impl World {
             if let Ok(status) = self.relays[relay].mailbox.slot(now, &question)
                 && let Some(ack) = status.ack
             {
-                self.contact.take_ack(Signed::parse(&ack).unwrap(), now).unwrap();
+                self.contact.take_ack(Signed::parse(&ack).unwrap(), now, &mut self.outgoing).unwrap();
             }
         }
         self.settle();
@@ -211,6 +211,7 @@ impl World {
             .partition(|outgoing| self.contact.has(outgoing.slot, outgoing.sequence));
         self.outgoing = waits;
         for outgoing in has {
+            assert!(!outgoing.ended_unread, "its life is a day");
             let content = self.content_of(&outgoing);
             assert!(self.read.contains(&content), "a receipt for what nobody has read");
         }

@@ -22,7 +22,7 @@ use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
 use rendezvous_service::goop2::{Door, RoomCall};
 use rendezvous_service::live::ConnectionId;
-use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName};
+use rendezvous_service::mailbox::{ListenCall, News, ObjectCall, ObjectName, UnreadAnswers};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     edges: Box<[Mutex<Edge>]>,
     /// Of all edges.
     secret: Secret,
+    /// Answers about mailboxes that wait for their clients, whatever loop serves them.
+    pub(crate) unread: UnreadAnswers,
     loops: Box<[UnboundedSender<Mail>]>,
     owners: RandomState,
     pub(crate) admission: Arc<Admission>,
@@ -101,7 +103,8 @@ impl Shared {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
         let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        Self { config, doors, platform, names, edges, secret, loops, owners: RandomState::new(), admission }
+        let unread = UnreadAnswers::new(secret);
+        Self { config, doors, platform, names, edges, secret, unread, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     AsHeaderName, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
     TRANSFER_ENCODING, UPGRADE,
@@ -18,14 +18,14 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
-use rendezvous_protocol::network::read_address;
+use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
-use rendezvous_service::mailbox::MailboxStep;
+use rendezvous_service::mailbox::{MailboxStep, UnreadAnswer};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::{hub_failed, internal};
 
@@ -54,10 +54,14 @@ pub(crate) async fn respond(
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let answered = answer(&event_loop, client, &head, body).await;
-    let outcome = if let Answered::Answer(answer) = &answered { answer.outcome } else { Outcome::Served };
+    let outcome = match &answered {
+        Answered::Answer(answer) | Answered::Counted(answer, _) => answer.outcome,
+        Answered::Live(_) | Answered::Guest(_) | Answered::Listener(_) => Outcome::Served,
+    };
     event_loop.measurements.borrow_mut().count(head.uri.path(), outcome, received.elapsed());
     let mut response = match (answered, upgrade) {
         (Answered::Answer(answer), _) => to_response(answer).map(Either::Left),
+        (Answered::Counted(answer, unread), _) => to_counted_response(answer, unread).map(Either::Left),
         (Answered::Live(live), Some(upgrade)) => {
             tokio::task::spawn_local(live.serve_socket(upgrade, admitted));
             switching_protocols(&head.headers)
@@ -86,6 +90,8 @@ pub(crate) async fn respond(
 /// What a request comes to.
 enum Answered {
     Answer(Answer),
+    /// One that counts until its client has read it.
+    Counted(Answer, UnreadAnswer),
     Live(Box<Live>),
     Guest(Box<GuestTask>),
     Listener(Box<ListenerTask>),
@@ -116,6 +122,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             host,
             upgrade: live::upgrade_of(&head.headers),
             last_event_id: head.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default()),
+            body_bytes: body.size_hint().exact(),
         };
         shared.with_edge(edge, |edge| edge.receive(unix_now(), &read))
     };
@@ -188,7 +195,14 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     match event_loop.ask_mailbox(call).await {
                         Ok(answer) => match next.filter(|_| answer.status == 200) {
                             Some(next) => Some(Step::Mailbox(Box::new(MailboxStep::Ask(next)))),
-                            None => return Answered::Answer(answer),
+                            None => {
+                                let client = Client { address, autonomous_system: None };
+                                match shared.unread.hold(unix_now(), client, answer) {
+                                    Ok((answer, Some(unread))) => return Answered::Counted(answer, unread),
+                                    Ok((answer, None)) => return Answered::Answer(answer),
+                                    Err(refusal) => shared.with_edge(edge, |edge| edge.answer_in_place(refusal)),
+                                }
+                            }
                         },
                         Err(error) => shared.with_edge(edge, |edge| edge.mailbox_failed(unix_now(), &error)),
                     }
@@ -322,6 +336,23 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue, I
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), value) {
         headers.insert(name, value);
     }
+}
+
+/// Holds the body of an answer that counts until it is dropped, as it is when the last of it has gone to the system.
+struct CountedBody {
+    body: String,
+    _unread: UnreadAnswer,
+}
+
+impl AsRef<[u8]> for CountedBody {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
+}
+
+fn to_counted_response(mut answer: Answer, unread: UnreadAnswer) -> Response<Full<Bytes>> {
+    let body = CountedBody { body: std::mem::take(&mut answer.body), _unread: unread };
+    to_response(answer).map(|_| Full::new(Bytes::from_owner(body)))
 }
 
 pub(crate) fn to_response(answer: Answer) -> Response<Full<Bytes>> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::code::Code;
+use crate::fields::{json_detail, shortened};
 use crate::key::PublicKey;
 use crate::limits::{ANSWER_MAX_BYTES, ANSWER_MAX_TICKETS};
 use crate::object::Object;
@@ -104,11 +105,14 @@ impl UnverifiedAnswer {
             return Err(AnswerError::TooLarge);
         }
         let Object(AnswerFields { community, peers, since }) =
-            serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(json_detail(&error)))?;
         if let Some(answered) = community
             && answered != rules.community.as_str()
         {
-            return Err(AnswerError::CommunityMismatch { answered, asked: rules.community.as_str().to_owned() });
+            return Err(AnswerError::CommunityMismatch {
+                answered: shortened(&answered),
+                asked: rules.community.as_str().to_owned(),
+            });
         }
         let mut answer = Self::default();
         for (ticket, since) in peers.iter().zip(read_since(since, peers.len())).take(ANSWER_MAX_TICKETS) {

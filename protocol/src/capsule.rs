@@ -25,6 +25,7 @@ use crate::beacon_url::BeaconUrl;
 use crate::canonical::canonical;
 use crate::code::Code;
 use crate::community::Community;
+use crate::fields::{json_detail, shortened};
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::{CAPSULE_MAX_BYTES, CAPSULE_MAX_PEERS, CLOCK_SKEW};
 use crate::merge::Entry;
@@ -366,7 +367,7 @@ impl Origins {
     pub fn parse(json: &str, peers: usize) -> Result<Self, OriginsMalformed> {
         let malformed = |reason: String| OriginsMalformed { reason };
         let Object(fields): Object<OriginFields> =
-            serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
+            serde_json::from_str(json).map_err(|error| malformed(json_detail(&error)))?;
         let OriginFields { beacons, peers: listed_by } = fields;
         if listed_by.len() != peers {
             return Err(malformed(format!("there are {peers} peers, and origins of {}", listed_by.len())));
@@ -428,7 +429,7 @@ impl CapsuleFields<'_> {
             return Err(CapsuleError::RootOfAnotherCommunity { root, asked });
         }
         if self.community != asked.as_str() {
-            let (capsule, asked) = (self.community.clone(), asked.as_str().to_owned());
+            let (capsule, asked) = (shortened(&self.community), asked.as_str().to_owned());
             return Err(CapsuleError::CommunityMismatch { capsule, asked });
         }
         base64::decode_array(&self.signature)
@@ -529,8 +530,8 @@ fn check_all_but_tickets<'a>(
 }
 
 fn parse(json: &[u8]) -> Result<(CapsuleFields<'_>, Revocations), CapsuleError> {
-    let Object(mut fields): Object<CapsuleFields<'_>> =
-        serde_json::from_slice(json).map_err(|error| CapsuleError::Malformed(format!("capsule: {error}")))?;
+    let Object(mut fields): Object<CapsuleFields<'_>> = serde_json::from_slice(json)
+        .map_err(|error| CapsuleError::Malformed(format!("capsule: {}", json_detail(&error))))?;
     if fields.issued_at >= fields.expires_at {
         return Err(CapsuleError::Malformed("expiresAt must be later than issuedAt".to_owned()));
     }

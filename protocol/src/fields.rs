@@ -36,9 +36,35 @@ pub enum FieldError {
         /// What it must be.
         expected: &'static str,
     },
-    /// A field that the shape does not have.
+    /// A field that the shape does not have. The name is whatever somebody sent: as much of it is kept as an error says.
     #[error("there is no field {0}")]
     Unknown(String),
+}
+
+/// The most characters of a foreign name that an error repeats: more than the longest name that any shape has.
+const FOREIGN_NAME_CHARS: usize = 64;
+
+/// The same of what a reader of JSON says: its own words, and in them perhaps a name or a text that somebody sent.
+const FOREIGN_DETAIL_CHARS: usize = 256;
+
+/// Returns a foreign name as an error repeats it: whole if it is short, else its beginning and an ellipsis.
+pub(crate) fn shortened(name: &str) -> String {
+    cut(name, FOREIGN_NAME_CHARS).unwrap_or_else(|| name.to_owned())
+}
+
+/// Returns what is wrong with a JSON text, as an error repeats it: where that is stays in it.
+pub(crate) fn json_detail(error: &serde_json::Error) -> String {
+    let detail = error.to_string();
+    match cut(&detail, FOREIGN_DETAIL_CHARS) {
+        Some(beginning) => format!("{beginning} at line {} column {}", error.line(), error.column()),
+        None => detail,
+    }
+}
+
+/// Returns the beginning of a text of more characters than these, with an ellipsis.
+fn cut(text: &str, most: usize) -> Option<String> {
+    let (end, _) = text.char_indices().nth(most)?;
+    Some(text.split_at(end).0.to_owned() + "…")
 }
 
 /// Holds the fields of an object that nobody has asked for yet.
@@ -57,7 +83,7 @@ impl<'a> Fields<'a> {
 
     /// Ends the reading of a shape that has no other fields than those that were asked for.
     pub(crate) fn end(self) -> Result<(), FieldError> {
-        self.0.into_iter().next().map_or(Ok(()), |(name, _)| Err(FieldError::Unknown(name.into_owned())))
+        self.0.into_iter().next().map_or(Ok(()), |(name, _)| Err(FieldError::Unknown(shortened(&name))))
     }
 
     /// Takes the text of a value of any kind.
@@ -328,6 +354,28 @@ mod tests {
             kind.to_string(),
             "the field a is a number from 2^53 on, it must be a time in milliseconds, below 2^53"
         );
+    }
+
+    #[test]
+    fn of_a_long_name_an_error_repeats_the_beginning() {
+        let error = |name: &str| Fields::parse(&format!(r#"{{"{name}":1}}"#)).unwrap().end().unwrap_err().to_string();
+        // Characters, not bytes: none is cut in two.
+        for letter in ["a", "ä", "€", "😀"] {
+            let whole = letter.repeat(64);
+            assert_eq!(error(&whole), format!("there is no field {whole}"));
+            assert_eq!(error(&letter.repeat(65)), format!("there is no field {whole}…"));
+            assert_eq!(error(&letter.repeat(50_000)), format!("there is no field {whole}…"));
+        }
+    }
+
+    #[test]
+    fn what_a_reader_of_json_says_is_cut_but_for_the_place() {
+        let detail = |json: &str| json_detail(&serde_json::from_str::<u64>(json).unwrap_err());
+        assert_eq!(detail(r#""a""#), r#"invalid type: string "a", expected u64 at line 1 column 3"#);
+        let long = detail(&format!("\n\"{}\"", "ä".repeat(50_000)));
+        assert!(long.starts_with(r#"invalid type: string "ää"#), "{long}");
+        assert!(long.ends_with("ä… at line 2 column 100002"), "{long}");
+        assert!(long.chars().count() < 300, "{long}");
     }
 
     #[test]

@@ -81,8 +81,17 @@ impl RateLimit {
     /// # Errors
     /// [`RateLimited::Requests`] if nothing is left at one of the levels; then nothing is taken at any.
     pub fn take(&mut self, now: UnixMillis, path: RatePath) -> Result<(), RateLimited> {
+        self.take_several(now, path, 1)
+    }
+
+    /// Takes a request that is as much work as so many; of a level that has fewer in a minute it takes all of them.
+    ///
+    /// # Errors
+    /// As [`RateLimit::take`].
+    pub fn take_several(&mut self, now: UnixMillis, path: RatePath, requests: u32) -> Result<(), RateLimited> {
         take_from_all(
             now,
+            requests,
             [
                 Some((&mut self.addresses, path.address)),
                 Some((&mut self.networks, path.network)),
@@ -139,6 +148,7 @@ impl NewCommunities {
         if !before.contains(community) {
             take_from_all(
                 now,
+                1,
                 [
                     Some((&mut self.networks, path.network)),
                     path.site.map(|site| (&mut self.sites, site)),
@@ -160,9 +170,10 @@ impl NewCommunities {
     }
 }
 
-/// Takes one from each bucket, or nothing and returns how long it takes until there is one in each.
+/// Takes so many from each bucket, or nothing and returns how long it takes until there are as many in each.
 fn take_from_all<const LEVELS: usize>(
     now: UnixMillis,
+    count: u32,
     mut levels: [Option<(&mut Buckets, NetworkHash)>; LEVELS],
 ) -> Result<(), Duration> {
     let now = now.as_u64().saturating_mul(1_000);
@@ -170,7 +181,7 @@ fn take_from_all<const LEVELS: usize>(
     let mut taken = [0; LEVELS];
     for (level, taken) in levels.iter_mut().zip(&mut taken) {
         if let Some((buckets, network)) = level {
-            let (full_at, missing) = buckets.look(now, *network);
+            let (full_at, missing) = buckets.look(now, *network, count);
             (*taken, wait) = (full_at, wait.max(missing));
         }
     }
@@ -204,11 +215,12 @@ impl Buckets {
         }
     }
 
-    /// Returns when the bucket is full again if one is taken now, and for how many microseconds there is none to take.
-    fn look(&mut self, now: u64, network: NetworkHash) -> (u64, u64) {
+    /// Returns when the bucket is full again if so many are taken now, and for how many microseconds there are not as many.
+    fn look(&mut self, now: u64, network: NetworkHash, count: u32) -> (u64, u64) {
         let known = self.position(network).ok().and_then(|position| self.full_at.get_mut(position));
         let missing = known.map_or(0, |(_, full_at)| self.bucket.settle(full_at, now));
-        (self.bucket.taken(missing, now), self.bucket.wait(missing))
+        let lots = self.bucket.in_lots_of(count.into());
+        (lots.taken(missing, now), lots.wait(missing))
     }
 
     fn set(&mut self, network: NetworkHash, full_at: u64) {
@@ -291,6 +303,23 @@ mod tests {
         let others: Vec<_> = (3..200).map(|last| path(&format!("192.0.2.{last}"))).collect();
         assert_eq!(served(&mut limit, &others, 10_000), 300);
         assert_eq!(RateLimit::address_share(3), 1);
+    }
+
+    #[test]
+    fn a_request_that_is_the_work_of_many_takes_as_many_and_no_more_than_there_are() {
+        let mut limit = RateLimit::new(60, 240, 10);
+        let here = path("192.0.2.1");
+        let several = |limit: &mut RateLimit, requests| limit.take_several(at(0), here, requests);
+        several(&mut limit, 17).unwrap();
+        several(&mut limit, 0).unwrap();
+        assert_eq!(served(&mut limit, &[here], 1_000), 43);
+        several(&mut limit, 0).unwrap();
+        assert_eq!(retry_after(several(&mut limit, 3)), Duration::from_secs(3));
+        // What was refused was taken of the network neither. This one takes all that its address has, and 100 of the network.
+        limit.take_several(at(0), path("192.0.2.2"), 100).unwrap();
+        limit.take(at(0), path("192.0.2.2")).unwrap_err();
+        assert_eq!(served(&mut limit, &[path("192.0.2.3"), path("192.0.2.4")], 1_000), 80);
+        limit.take(at(0), path("192.0.2.5")).unwrap_err();
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::base64;
 use crate::beacon_url::{BeaconUrl, is_normal};
 use crate::canonical::canonical;
 use crate::code::Code;
+use crate::fields::{json_detail, shortened};
 use crate::key::PublicKey;
 use crate::limits::{BEACON_URL_MAX_BYTES, REVOCATIONS_MAX, REVOCATIONS_MAX_BYTES};
 use crate::object::{Object, present};
@@ -121,12 +122,12 @@ impl Revocations {
             return Err(RevocationError::TooLarge);
         }
         let Object(fields): Object<RevocationFields> =
-            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(json_detail(&error)))?;
         let names: BTreeMap<String, IgnoredAny> =
-            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| RevocationError::Malformed(json_detail(&error)))?;
         let is_known = |name: &String| matches!(name.as_str(), "ticketKeys" | "publisherKeys" | "beacons");
         match names.into_keys().find(|name| !is_known(name)) {
-            Some(name) => Err(RevocationError::UnknownField { name }),
+            Some(name) => Err(RevocationError::UnknownField { name: shortened(&name) }),
             None => fields.try_into(),
         }
     }
@@ -171,7 +172,7 @@ fn read_key(list: &'static str, position: usize, key: String) -> Result<PublicKe
 }
 
 fn read_beacon(url: String) -> Result<String, RevocationError> {
-    if is_normal(&url) { Ok(url) } else { Err(RevocationError::Beacon { url }) }
+    if is_normal(&url) { Ok(url) } else { Err(RevocationError::Beacon { url: shortened(&url) }) }
 }
 
 #[cfg(test)]

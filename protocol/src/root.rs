@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::base64;
 use crate::code::Code;
 use crate::community::Community;
+use crate::fields::json_detail;
 use crate::key::PublicKey;
 use crate::limits::{ROLE_MAX_KEYS, ROOT_MAX_BYTES};
 use crate::object::Object;
@@ -321,7 +322,7 @@ impl Root {
     pub fn parse(json: &[u8]) -> Result<Self, RootError> {
         check_size(json)?;
         let Object(fields): Object<RootFields> =
-            serde_json::from_slice(json).map_err(|error| RootError::Malformed(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| RootError::Malformed(json_detail(&error)))?;
         if fields.r#type != TYPE {
             return Err(RootError::Malformed(format!("the type must be {TYPE}")));
         }

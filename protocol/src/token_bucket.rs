@@ -19,6 +19,13 @@ impl TokenBucket {
         Self { interval, filling: interval * tokens }
     }
 
+    /// Returns the same bucket as one from which so many tokens are taken at a time: all that it holds, where that is less, so
+    /// that whatever costs more can still be paid for.
+    pub const fn in_lots_of(self, tokens: u64) -> Self {
+        let interval = self.interval.saturating_mul(tokens);
+        Self { interval: if interval < self.filling { interval } else { self.filling }, ..self }
+    }
+
     /// Takes a token from a bucket that is full at `full_at`.
     ///
     /// # Errors
@@ -70,21 +77,23 @@ mod tests {
         fn it_gives_what_a_count_of_tokens_gives(
             interval in 1_u64..50,
             tokens in 1_u64..8,
-            steps in prop::collection::vec((0_u64..100, any::<bool>()), 0..60),
+            steps in prop::collection::vec((0_u64..100, any::<bool>(), 0_u64..10), 0..60),
         ) {
             let bucket = TokenBucket { interval, filling: interval * tokens };
             let (mut now, mut full_at) = (1_000, 0);
             let mut level = bucket.filling;
-            for (pause, takes) in steps {
+            for (pause, takes, lot) in steps {
                 now += pause;
                 level = bucket.filling.min(level + pause);
                 let missing = bucket.missing(full_at, now);
                 prop_assert_eq!(missing, bucket.filling - level);
-                prop_assert_eq!(bucket.wait(missing), interval.saturating_sub(level));
+                let cost = interval * lot.min(tokens);
+                let lots = bucket.in_lots_of(lot);
+                prop_assert_eq!(lots.wait(missing), cost.saturating_sub(level));
                 if takes {
-                    let taken = bucket.take(&mut full_at, now);
-                    prop_assert_eq!(taken, if level >= interval { Ok(()) } else { Err(interval - level) });
-                    level -= if taken.is_ok() { interval } else { 0 };
+                    let taken = lots.take(&mut full_at, now);
+                    prop_assert_eq!(taken, if level >= cost { Ok(()) } else { Err(cost - level) });
+                    level -= if taken.is_ok() { cost } else { 0 };
                 }
             }
         }

@@ -25,6 +25,7 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::call::CallError;
 use crate::live::ConnectionId;
 use crate::mailbox::call::ObjectName;
+use crate::network_shares::NetworkShare;
 use crate::query::path_and_query;
 
 const LISTEN: &str = "/listen";
@@ -118,6 +119,8 @@ pub struct OpenListener {
     pub(crate) mailbox: Address,
     pub(crate) audiences: Vec<Origin>,
     pub(crate) address: NetworkHash,
+    /// The place of the connection, free again when that is dropped.
+    pub(crate) _place: NetworkShare,
 }
 
 impl OpenListener {

@@ -10,9 +10,11 @@ mod listening;
 mod object;
 mod openings;
 mod request;
+mod unread;
 
 pub use call::{MailboxCall, ObjectCall, ObjectName, OpeningsCall};
 pub use listening::{ListenCall, ListenerConnection, ListenerOutput, News, NewsPush, OpenListener, VerifyListener};
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, Write};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
-pub(crate) use request::{Counted, Routed, route};
+pub(crate) use request::{CountedAs, Routed, route};
+pub use unread::{UnreadAnswer, UnreadAnswers};

@@ -8,16 +8,16 @@ use rendezvous_protocol::mailbox::body::{
 use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::mailbox::envelope::{AckWithDeposit, Signed, Unverified, UnverifiedAck, Verified};
 use rendezvous_protocol::mailbox::limits::{
-    BODY_MAX_BYTES, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME, LEASE,
-    MESSAGES_MAX, ONE_TIME_KEYS_HELD, RECORD_MAX_LIFETIME, REQUEST_MAX_BYTES, REQUEST_SKEW, REQUESTS_MAX, ROOM,
-    ROOM_AT_FIRST, SEALED_BYTES,
+    BODY_BYTES_OF_A_REQUEST, BODY_MAX_BYTES, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, DEPOSIT_MAX_LIFETIME,
+    DEPOSIT_MIN_LIFETIME, LEASE, MESSAGES_MAX, ONE_TIME_KEYS_HELD, RECORD_MAX_LIFETIME, REQUEST_MAX_BYTES,
+    REQUEST_SKEW, REQUESTS_MAX, ROOM, ROOM_AT_FIRST, SEALED_BYTES, SIGNATURES_OF_A_REQUEST,
 };
 use rendezvous_protocol::mailbox::proof::Proof;
 use rendezvous_protocol::mailbox::record::{
     Ack, Card, Claim, Close, Collect, Deposit, Policy, Prekeys, Record, RecordError, RecordRules, SlotQuestion,
 };
 use rendezvous_protocol::mailbox::refused::Refused;
-use rendezvous_protocol::network::{HandedOver, NetworkHash};
+use rendezvous_protocol::network::{HandedOver, RatePath};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -40,6 +40,8 @@ pub(crate) enum Routed {
     Refused(Problem),
     /// It is served if its network has not made too many.
     Counted(Counted),
+    /// `GET /v1/mailboxes/{address}/live`, which counts too, and needs a place besides.
+    Live(Address),
 }
 
 /// Holds a request that counts.
@@ -49,8 +51,6 @@ pub(crate) enum Counted {
     Relay,
     /// `GET /v1/mailboxes/{address}`.
     Card(Address),
-    /// `GET /v1/mailboxes/{address}/live`.
-    Live(Address),
     /// One with a body.
     Records(Address, What),
 }
@@ -79,7 +79,7 @@ pub(crate) fn route(method: &str, path: &str) -> Routed {
     let (address, rest) = rest.split_once('/').unwrap_or((rest, ""));
     if rest == "live" {
         return match address.parse() {
-            Ok(address) if method == "GET" => Routed::Counted(Counted::Live(address)),
+            Ok(address) if method == "GET" => Routed::Live(address),
             Ok(_) => refused(GET_ALONE),
             Err(invalid) => Routed::Refused(Problem::Address(invalid)),
         };
@@ -122,6 +122,18 @@ pub enum MailboxStep {
 }
 
 impl Counted {
+    /// Returns as how many requests this one counts before its body is read. One that does not say how long that is counts as
+    /// the longest.
+    pub(crate) fn requests(&self, body_bytes: Option<u64>) -> u32 {
+        match self {
+            Self::Relay | Self::Card(_) => 1,
+            Self::Records(..) => {
+                let bytes = body_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BODY_MAX_BYTES);
+                one_and(bytes.min(BODY_MAX_BYTES) / BODY_BYTES_OF_A_REQUEST)
+            }
+        }
+    }
+
     /// Begins to serve the request. `audiences` are the relay's own origins.
     pub(crate) fn begin(
         self,
@@ -129,17 +141,27 @@ impl Counted {
         config: &Config,
         network: HandedOver,
         audiences: Vec<Origin>,
-        address_hash: NetworkHash,
+        counted: CountedAs,
     ) -> Result<MailboxStep, Answer> {
         match self {
             Self::Relay => Err(relay(now, config, &audiences)),
             Self::Card(address) => Ok(MailboxStep::Ask(AskObject::of(ObjectCall::Mailbox(address, MailboxCall::Card)))),
-            Self::Live(mailbox) => Ok(MailboxStep::Listen(OpenListener { mailbox, audiences, address: address_hash })),
             Self::Records(address, what) => {
-                Ok(MailboxStep::ReadBody(ReadRecords { address, what, network, audiences }))
+                Ok(MailboxStep::ReadBody(ReadRecords { address, what, network, audiences, counted }))
             }
         }
     }
+}
+
+fn one_and(more: usize) -> u32 {
+    u32::try_from(more).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Says as how many requests one has counted so far, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountedAs {
+    pub(crate) path: RatePath,
+    pub(crate) requests: u32,
 }
 
 /// Waits for a request's body.
@@ -149,6 +171,7 @@ pub struct ReadRecords {
     what: What,
     network: HandedOver,
     audiences: Vec<Origin>,
+    counted: CountedAs,
 }
 
 /// Holds records of which everything is checked but the signatures.
@@ -170,8 +193,13 @@ impl ReadRecords {
         BODY_MAX_BYTES
     }
 
+    /// Returns as how many requests this one has counted.
+    pub(crate) const fn counted(&self) -> CountedAs {
+        self.counted
+    }
+
     /// Goes on with the body, or with why there is none.
-    pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, RequestError>) -> Result<MailboxStep, Answer> {
+    pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, RequestError>) -> Result<VerifyRecords, Answer> {
         let read = body.map_err(|error| match error {
             // It has another limit than the bodies that this error is of.
             RequestError::BodyTooLarge => Problem::Record(RecordError::BodyTooLarge),
@@ -180,7 +208,7 @@ impl ReadRecords {
         let records = read.and_then(|body| self.read(now, &body));
         let Self { address, network, audiences, .. } = self;
         match records {
-            Ok(records) => Ok(MailboxStep::Verify(VerifyRecords { address, network, audiences, records })),
+            Ok(records) => Ok(VerifyRecords { address, network, audiences, records }),
             Err(problem) => Err(problem.answer_about_mailbox(now)),
         }
     }
@@ -245,6 +273,23 @@ fn signed_bytes<T>(record: &Unverified<T>) -> Vec<u8> {
 }
 
 impl VerifyRecords {
+    /// Returns as how many requests the work of verifying counts.
+    pub(crate) fn requests(&self) -> u32 {
+        let of_acks = |acks: &[UnverifiedAck]| acks.len().saturating_mul(2);
+        one_and(
+            match &self.records {
+                Records::Put(_) => 2,
+                Records::Collect { acks, .. } => 1 + of_acks(acks),
+                Records::Acks(acks) => of_acks(acks),
+                Records::Deposit { .. }
+                | Records::Slot(_)
+                | Records::Prekeys(_)
+                | Records::Claim { .. }
+                | Records::Close(_) => 1,
+            } / SIGNATURES_OF_A_REQUEST,
+        )
+    }
+
     /// Returns of each signature the key, the signature and what is signed, one after the other, for a host that has
     /// something faster. Everything else about them has been checked. There may be none.
     pub fn to_bytes(&self) -> Vec<Vec<u8>> {

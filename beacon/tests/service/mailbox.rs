@@ -160,7 +160,8 @@ impl Relay {
     fn serve(&mut self, request: &Request) -> Answer {
         let url = format!("{ORIGIN}{}", request.path);
         let address = read_address(request.address);
-        let head = Head { method: request.method, url: &url, address, ..Head::default() };
+        let body_bytes = request.body.as_ref().ok().map(|body| body.len() as u64);
+        let head = Head { method: request.method, url: &url, address, body_bytes, ..Head::default() };
         (self.asked, self.signatures, self.pushed) = (Vec::new(), 0, Vec::new());
         let mut step = self.edge.receive(at(self.now), &head);
         loop {
@@ -1036,6 +1037,63 @@ fn requests_about_mailboxes_are_counted_as_all_others() {
     assert_eq!(json(&limited).get("peers"), None);
 }
 
+#[test]
+fn a_request_counts_for_the_bytes_of_its_body_and_for_the_signatures_in_it() {
+    let served = |request: &Request| {
+        let mut relay = Relay::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "100")]);
+        (0..1_000).take_while(|_| problem(&relay.serve(request)) != refused(429, "THROTTLED")).count()
+    };
+    let signed = |count: usize| acks(&vec![ack(0, 1, |_| {}, &reader()); count]);
+    let spaces = |count: usize| about("POST", "/acks", &" ".repeat(count));
+    assert_eq!([16_383, 16_384, 262_144, 1_000_000].map(|count| served(&spaces(count))), [100, 50, 5, 5]);
+    assert_eq!([0, 3, 4, 64].map(|count| served(&signed(count))), [100, 100, 50, 5]);
+    // One that does not say how long it is may be the longest.
+    let body_of_unknown_length = Request { body: Err(RequestError::BodyBrokenOff), ..spaces(0) };
+    assert_eq!(served(&body_of_unknown_length), 5);
+
+    // For signatures that are too many no key is looked at, and small requests go on.
+    let mut relay = Relay::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "25")]);
+    relay.serve(&signed(64));
+    assert_eq!(relay.signatures, 128);
+    let limited = relay.serve(&signed(64));
+    assert_eq!((problem(&limited), relay.signatures, relay.asked.len()), (refused(429, "THROTTLED"), 0, 0));
+    assert!(json(&limited)["retryAfterMs"].as_u64().unwrap() > 2_400);
+    assert_eq!(relay.serve(&about("GET", "", "")).status, 404);
+}
+
+#[test]
+fn a_household_and_a_site_have_so_many_connections_at_all_mailboxes_together() {
+    let mut relay = on_program_with(&[
+        ("EXTERNAL_URLS", ORIGIN),
+        ("ADDRESS_REQUESTS_PER_MINUTE", "10000"),
+        ("NETWORK_REQUESTS_PER_MINUTE", "10000"),
+    ]);
+    let mut open = |from: &str, number: usize| {
+        let url = format!("/v1/mailboxes/{number:064x}/live");
+        match relay.edge.receive(at(0), &Head { address: read_address(from), ..live_head(&url) }) {
+            Step::Mailbox(step) => match *step {
+                MailboxStep::Listen(open) => Ok(open.open(at(0))),
+                other => panic!("not a connection: {other:?}"),
+            },
+            Step::Answer(answer) => Err(answer),
+            other => panic!("not a connection: {other:?}"),
+        }
+    };
+    let mut first: Vec<_> = (0..16).map(|number| open("192.0.2.1", number).unwrap()).collect();
+    let full = open("192.0.2.1", 16).unwrap_err();
+    assert_eq!((problem(&full), header(&full, "Retry-After")), (refused(503, "LIVE_FULL"), Some("60")));
+    let neighbours: Vec<_> = (0..15).map(|number| open("192.0.2.2", number).unwrap()).collect();
+    let neighbour = open("192.0.2.3", 0).unwrap();
+    assert_eq!(problem(&open("192.0.2.3", 0).unwrap_err()), refused(503, "LIVE_FULL"), "of one site");
+    drop(open("192.0.3.1", 0).unwrap());
+    // Whichever way one ends, its place is free again.
+    first.pop();
+    first.push(open("192.0.2.1", 16).unwrap());
+    open("192.0.2.1", 17).unwrap_err();
+    drop((first, neighbours, neighbour));
+    assert_eq!((0..16).map(|number| open("192.0.2.2", number)).filter(Result::is_ok).count(), 16);
+}
+
 /// A request for a WebSocket to the mailbox.
 fn live_head(url: &str) -> Head<'_> {
     let address = read_address("192.0.2.1");
@@ -1074,8 +1132,11 @@ impl Relay {
 }
 
 fn on_program() -> Relay {
-    let variables = [("EXTERNAL_URLS", ORIGIN)];
-    let mut relay = Relay::new(&variables);
+    on_program_with(&[("EXTERNAL_URLS", ORIGIN)])
+}
+
+fn on_program_with(variables: &[(&str, &str)]) -> Relay {
+    let mut relay = Relay::new(variables);
     let (config, platform) = (relay.config.clone(), Platform::of_program(1));
     relay.edge = Edge::new(config, platform, Secret::from_bytes([7; 16]), 7);
     assert_eq!(relay.serve(&put(1, |_| {}, |_| {})).status, 201);

@@ -232,7 +232,7 @@ impl<'a> Trial<'a> {
         };
         let ack = self.relay.receipt(self.address(), &Signed::sign(question, &key)?.to_json())?;
         let ack = ack.ok_or_else(|| StepError::Other("it has no receipt".to_owned()))?;
-        self.contact.take_ack(Signed::parse(&ack)?, self.now)?;
+        self.contact.take_ack(Signed::parse(&ack)?, self.now, &mut [])?;
         require(self.contact.has(slot, sequence), "the receipt is of another message")
     }
 

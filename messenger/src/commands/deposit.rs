@@ -100,15 +100,15 @@ pub(crate) fn deposit(arguments: &DepositArguments, session: &Session<'_>) -> Re
     }
     let mut message = sending.write(&owner, content, *ttl)?;
     sending.deliver(&owner)?;
-    sending.settle()?;
+    sending.settle_with(&mut message)?;
     if let Some(wait) = wait {
         let begun = Instant::now();
         loop {
             sending.ask_for_receipts()?;
-            sending.settle()?;
+            sending.settle_with(&mut message)?;
             message = sending.follow(message);
             let left = wait.saturating_sub(begun.elapsed());
-            if sending.has(&message) || message.expires_at <= session.now()? || left.is_zero() {
+            if sending.has(&message) || message.ended_unread || message.expires_at <= session.now()? || left.is_zero() {
                 break;
             }
             session.store.unlocked(|| std::thread::sleep(ASK_EVERY.min(left)))?;

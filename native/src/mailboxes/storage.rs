@@ -4,8 +4,9 @@
 //! disk once for all (WAL, `synchronous=FULL`), and then hands out the answers. So what a client was told outlives a kill
 //! and a power failure.
 //!
-//! What is built on a change that could not be made is not made either: an object says by a number which of its lives a
-//! change is of, and a life of which one change has failed gets no other.
+//! A change that cannot be made takes nothing from those that were put into a transaction with it: they are made one by one.
+//! But what is built on it is not made either: an object says by a number which of its lives a change is of, and a life of
+//! which one change has failed gets no other.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use std::thread::JoinHandle;
 
 use rendezvous_service::answer::Answer;
 use rendezvous_service::mailbox::{Found, ObjectName, Write};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -146,8 +147,7 @@ pub(crate) struct Committed {
 }
 
 fn write_all(mut connection: Connection, orders: &Receiver<MailOrder>) {
-    // The lives that have ended because a change could not be made.
-    let mut failed: HashMap<ObjectName, u64> = HashMap::new();
+    let mut failed = FailedLives::default();
     while let Ok(first) = orders.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -155,22 +155,52 @@ fn write_all(mut connection: Connection, orders: &Receiver<MailOrder>) {
         {
             batch.push(next);
         }
-        let is_dead = |order: &MailOrder| failed.get(&order.object).is_some_and(|life| order.life <= *life);
-        let (dead, alive): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_dead);
-        for order in dead {
-            conclude(order, Err("a change before this one could not be written".to_owned()));
-        }
-        let outcome = commit(&mut connection, &alive).map_err(|error| error.to_string());
-        for order in alive {
-            if outcome.is_err() {
-                failed.insert(order.object, order.life);
-            } else if !failed.is_empty() {
-                failed.remove(&order.object);
-            }
-            conclude(order, outcome.clone());
-        }
+        make_all(&mut connection, &mut failed, batch);
     }
     close_log(&connection);
+}
+
+/// Makes changes in one transaction, or one by one where one of them cannot be made, and says what became of each.
+fn make_all(connection: &mut Connection, failed: &mut FailedLives, orders: Vec<MailOrder>) {
+    let (dead, alive): (Vec<_>, Vec<_>) = orders.into_iter().partition(|order| failed.has(order));
+    for order in dead {
+        conclude(order, Err("a change before this one could not be written".to_owned()));
+    }
+    match commit(connection, &alive) {
+        // Nothing was made, and which of them is to blame SQLite does not say in every case. While another process writes,
+        // each alone would only wait again.
+        Err(error) if alive.len() > 1 && error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => {
+            for order in alive {
+                make_all(connection, failed, vec![order]);
+            }
+        }
+        outcome => {
+            let outcome = outcome.map_err(|error| error.to_string());
+            for order in alive {
+                failed.note(&order, outcome.is_ok());
+                conclude(order, outcome.clone());
+            }
+        }
+    }
+}
+
+/// Holds the lives that have ended because a change could not be made, of each object the last.
+#[derive(Debug, Default)]
+struct FailedLives(HashMap<ObjectName, u64>);
+
+impl FailedLives {
+    fn has(&self, order: &MailOrder) -> bool {
+        self.0.get(&order.object).is_some_and(|life| order.life <= *life)
+    }
+
+    /// Notes what became of an order. Of an object of which a later life was written nothing needs to be remembered.
+    fn note(&mut self, order: &MailOrder, is_made: bool) {
+        if !is_made {
+            self.0.insert(order.object, order.life);
+        } else if !self.0.is_empty() {
+            self.0.remove(&order.object);
+        }
+    }
 }
 
 /// Tells everybody what became of an order.
@@ -218,4 +248,55 @@ fn make(transaction: &Transaction<'_>, object: &str, write: &Write) -> rusqlite:
         }
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    fn object(number: u8) -> ObjectName {
+        format!("v1:{}", format!("{number:02x}").repeat(32)).parse().unwrap()
+    }
+
+    /// Lets the thread find orders waiting all at once, each the first life of its object, and says what became of each.
+    fn written(storage: &MailStorage, orders: Vec<(ObjectName, Vec<Write>)>) -> Vec<(ObjectName, bool)> {
+        let (sender, received) = channel();
+        let (committed, mut outcomes) = unbounded_channel();
+        for (object, writes) in orders {
+            let order =
+                MailOrder { object, life: 1, writes: writes.into(), answer: None, committed: committed.clone() };
+            sender.send(order).unwrap();
+        }
+        drop((sender, committed));
+        write_all(storage.0.connect().unwrap(), &received);
+        std::iter::from_fn(|| outcomes.try_recv().ok()).map(|it| (it.object, it.outcome.is_ok())).collect()
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_made_takes_nothing_from_other_objects() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = MailStorage::open(directory.path()).unwrap();
+        let [one, bad, other] = [1, 2, 3].map(object);
+        let put = |name: &str| Write::Put { name: name.to_owned(), row: "{}".to_owned() };
+        let message = |number| Write::PutMessage { number, row: "{}".to_owned(), body: "AAAA".to_owned() };
+        let outcomes = written(
+            &storage,
+            vec![
+                (one, vec![put("before")]),
+                // Twice the same number, in one order: of that nothing is to be left.
+                (bad, vec![message(1), put("half"), message(1)]),
+                (other, vec![message(1)]),
+                (bad, vec![put("built on it")]),
+                (one, vec![put("after")]),
+            ],
+        );
+        assert_eq!(outcomes, [(one, true), (bad, false), (other, true), (bad, false), (one, true)]);
+        let found = |object| {
+            let found = storage.reader().unwrap().read(object).unwrap();
+            (found.rows.len(), found.messages.len())
+        };
+        assert_eq!([found(one), found(bad), found(other)], [(2, 0), (0, 0), (0, 1)]);
+    }
 }

@@ -236,6 +236,12 @@ impl Client {
         self.response(method).unwrap().expect("the connection was closed without an answer")
     }
 
+    /// The status of the next response, of which nothing is read but its beginning.
+    pub(crate) fn peek_status(&mut self) -> u16 {
+        let beginning = self.stream.fill_buf().unwrap();
+        str::from_utf8(&beginning[9..12]).unwrap().parse().unwrap()
+    }
+
     /// The next response, if one comes before the connection is closed.
     pub(crate) fn response(&mut self, method: &str) -> io::Result<Option<Response>> {
         let mut line = String::new();

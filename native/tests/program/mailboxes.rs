@@ -15,7 +15,7 @@ use rendezvous_protocol::mailbox::record::{
 use rendezvous_protocol::time::UnixMillis;
 use rustix::process::Signal;
 
-use crate::beacon::{Beacon, Client, Response};
+use crate::beacon::{Beacon, Client, Response, eventually};
 
 const RELAY: &str = "https://relay.example";
 const DAY: u64 = 86_400_000;
@@ -85,38 +85,50 @@ fn open(beacon: &Beacon) -> Response {
 }
 
 fn sealed(number: u8, sequence: u64) -> Vec<u8> {
-    let mut sealed = vec![number; 2_048];
+    sealed_of(2_048, number, sequence)
+}
+
+fn sealed_of(size: usize, number: u8, sequence: u64) -> Vec<u8> {
+    let mut sealed = vec![number; size];
     sealed[..8].copy_from_slice(&sequence.to_be_bytes());
     sealed
 }
 
 fn deposit(number: u8, sequence: u64) -> String {
-    let sealed = sealed(number, sequence);
+    deposit_of(&sealed(number, sequence), number, sequence)
+}
+
+fn deposit_of(sealed: &[u8], number: u8, sequence: u64) -> String {
     let deposit = Deposit {
-        content_id: ContentId::of(&sealed),
+        content_id: ContentId::of(sealed),
         expires_at: later(DAY),
         issued_at: now(),
         mailbox: address(),
         sequence,
-        size: 2_048,
+        size: u32::try_from(sealed.len()).unwrap(),
     };
     sign(deposit, &sender(number))
 }
 
 fn message(number: u8, sequence: u64) -> String {
-    let sealed = base64::encode(&sealed(number, sequence));
-    format!(r#"{{"deposit":{},"sealed":"{sealed}"}}"#, deposit(number, sequence))
+    message_of(&sealed(number, sequence), number, sequence)
+}
+
+fn message_of(sealed: &[u8], number: u8, sequence: u64) -> String {
+    let (deposit, sealed) = (deposit_of(sealed, number, sequence), base64::encode(sealed));
+    format!(r#"{{"deposit":{deposit},"sealed":"{sealed}"}}"#)
 }
 
 fn leave(beacon: &Beacon, number: u8, sequence: u64) -> Response {
     beacon.connect().request("POST", &path("/messages"), &[], &message(number, sequence))
 }
 
-/// The content ids of what one collect hands over, and whether there is more.
-fn collect(beacon: &Beacon, collector: u8) -> (Vec<String>, bool) {
-    let mut nonce = [0; 16];
-    nonce[..8].copy_from_slice(&now().as_u64().to_be_bytes());
-    nonce[8] = collector;
+/// The body of a collect. Who asks again under one name within a millisecond needs another `nonce`.
+fn question(collector: u8, nonce: u8) -> String {
+    let mut bytes = [nonce; 16];
+    bytes[..8].copy_from_slice(&now().as_u64().to_be_bytes());
+    bytes[8] = collector;
+    let nonce = bytes;
     let collect = Collect {
         audience: RELAY.to_owned(),
         collector: Bytes([collector; 16]),
@@ -126,8 +138,12 @@ fn collect(beacon: &Beacon, collector: u8) -> (Vec<String>, bool) {
         max_bytes: 10_000_000,
         nonce: Bytes(nonce),
     };
-    let body = format!(r#"{{"collect":{}}}"#, sign(collect, &owner()));
-    let answer = beacon.connect().request("POST", &path("/collect"), &[], &body);
+    format!(r#"{{"collect":{}}}"#, sign(collect, &owner()))
+}
+
+/// The content ids of what one collect hands over, and whether there is more.
+fn collect(beacon: &Beacon, collector: u8) -> (Vec<String>, bool) {
+    let answer = beacon.connect().request("POST", &path("/collect"), &[], &question(collector, 0));
     assert_eq!(answer.status, 200, "{answer:?}");
     let answer = answer.json();
     let content_id = |message: &serde_json::Value| {
@@ -254,6 +270,44 @@ fn a_body_is_as_long_as_a_message_may_be_and_one_that_is_longer_is_answered() {
         let answer = client.request("POST", &path("/messages"), &[], &" ".repeat(length));
         assert_eq!(answer.problem(), (expected.0, expected.1.to_owned()), "{length}");
     }
+}
+
+#[test]
+fn of_one_household_so_much_waits_that_it_does_not_read_and_the_rest_is_refused_until_it_has() {
+    let state = tempfile::tempdir().unwrap();
+    let beacon = start(state.path());
+    assert_eq!(open(&beacon).status, 201);
+    // As many as a new mailbox has room for, but for what is set aside for strangers: an answer of 1.2 MB.
+    for number in 0..7 {
+        let message = message_of(&sealed_of(131_072, number, 1), number, 1);
+        assert_eq!(beacon.connect().request("POST", &path("/messages"), &[], &message).status, 201);
+    }
+    // Of each connection the system takes some MB, whatever its client reads. So it asks for more than that.
+    let unread = |connection: u8| {
+        let mut client = beacon.connect();
+        for number in 0..4 {
+            client.send("POST", &path("/collect"), &[], &question(0, 4 * connection + number)).unwrap();
+        }
+        let status = client.peek_status();
+        (client, status)
+    };
+    let mut connections = Vec::new();
+    let refused = (0..16).find(|connection| {
+        let (client, status) = unread(*connection);
+        connections.push(client);
+        assert!(matches!(status, 200 | 429), "{status}");
+        status == 429
+    });
+    assert!(refused.is_some_and(|served| served >= 1), "{refused:?}");
+    let mut again = connections.pop().unwrap();
+    let answer = again.response("POST").unwrap().unwrap();
+    assert_eq!((answer.problem(), answer.header("Retry-After")), ((429, "THROTTLED".to_owned()), Some("10")));
+    // What asks for little is served meanwhile, and everything when the others have gone.
+    assert_eq!(leave(&beacon, 0, 1).problem(), (409, "SEQUENCE_TAKEN".to_owned()));
+    drop((connections, again));
+    let ask = |nonce| beacon.connect().request("POST", &path("/collect"), &[], &question(0, nonce)).status;
+    let mut nonces = 100..=u8::MAX;
+    eventually("a collect", || ask(nonces.next().unwrap()) == 200);
 }
 
 #[test]

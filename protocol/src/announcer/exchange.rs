@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::fields::json_detail;
 use crate::object::Object;
 use crate::ticket::Ticket;
 use crate::time::UnixMillis;
@@ -124,7 +125,7 @@ impl Reply {
     /// [`NotAReply`], if the body is not JSON with an `ok`.
     pub fn parse(body: &[u8]) -> Result<Self, NotAReply> {
         let Object(fields): Object<ReplyFields> =
-            serde_json::from_slice(body).map_err(|error| NotAReply(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| NotAReply(json_detail(&error)))?;
         let millis = |value: &Value| value.as_u64().map(Duration::from_millis);
         let verdict = if fields.ok {
             Verdict::Done {

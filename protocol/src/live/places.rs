@@ -25,6 +25,14 @@ pub struct LiveLimits {
     pub connections_per_household: usize,
 }
 
+impl LiveLimits {
+    /// Returns whether a household and its site have as many connections as they may.
+    pub const fn are_taken(self, of_household: usize, of_site: usize) -> bool {
+        let most = self.connections_per_household;
+        of_household >= most || of_site >= most.saturating_mul(HOUSEHOLDS_IN_A_SITE)
+    }
+}
+
 /// Says where a connection counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {
@@ -48,10 +56,9 @@ pub enum Admission {
 /// Decides whether a newcomer from `path` gets a connection beside those that there are, the oldest first.
 pub fn admit(seats: &[Seat], path: NetworkPath, limits: LiveLimits, now: UnixMillis, secret: &Secret) -> Admission {
     let count = |is_there: &dyn Fn(&NetworkPath) -> bool| seats.iter().filter(|seat| is_there(&seat.path)).count();
-    let of_household = limits.connections_per_household;
-    if count(&|other| other.household == path.household) >= of_household
-        || count(&|other| other.site == path.site) >= of_household.saturating_mul(HOUSEHOLDS_IN_A_SITE)
-        || count(&|other| other.provider == path.provider) >= (limits.connections / PROVIDERS).max(of_household)
+    let of_provider = (limits.connections / PROVIDERS).max(limits.connections_per_household);
+    if limits.are_taken(count(&|other| other.household == path.household), count(&|other| other.site == path.site))
+        || count(&|other| other.provider == path.provider) >= of_provider
     {
         return Full;
     }

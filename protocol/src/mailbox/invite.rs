@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::bytes::{Address, Bytes};
-use super::limits::RELAYS_MAX;
+use super::limits::{ORIGIN_MAX_BYTES, RELAYS_MAX};
 use crate::key::{PrivateKey, PublicKey};
 use crate::object::Object;
 use crate::origin::Origin;
@@ -36,7 +36,9 @@ pub enum InviteError {
     #[error("the invite names an owner's key to which the mailbox does not belong")]
     Owner,
     /// No relay, or something else than origins.
-    #[error("an invite names 1 to 4 relays by their origins, like https://relay.example.org, and none twice")]
+    #[error(
+        "an invite names 1 to 4 relays by their origins, like https://relay.example.org, of at most {ORIGIN_MAX_BYTES} bytes and none twice"
+    )]
     Relays,
 }
 
@@ -63,7 +65,10 @@ impl Invite {
     /// # Errors
     /// [`InviteError::Relays`].
     pub fn new(seed: [u8; 32], owner: PublicKey, relays: Vec<Origin>) -> Result<Self, InviteError> {
-        let is_web = |origin: &Origin| ["http://", "https://"].iter().any(|scheme| origin.as_str().starts_with(scheme));
+        let is_web = |origin: &Origin| {
+            let origin = origin.as_str();
+            origin.len() <= ORIGIN_MAX_BYTES && ["http://", "https://"].iter().any(|scheme| origin.starts_with(scheme))
+        };
         let are_distinct = relays.iter().enumerate().all(|(at, relay)| !relays.iter().take(at).any(|it| it == relay));
         let are_good = (1..=RELAYS_MAX).contains(&relays.len()) && relays.iter().all(is_web) && are_distinct;
         if are_good { Ok(Self { seed, owner, relays }) } else { Err(InviteError::Relays) }

@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use crate::limits::CLOCK_SKEW;
+
 /// The four lengths that sealed bytes can have: a relay learns of a message which of them it is, and nothing more.
 pub const SEALED_BYTES: [u32; 4] = [2_048, 8_192, 32_768, 131_072];
 
 /// Bytes of a request body. The largest sealed bytes are 174,764 characters of base64.
 pub const BODY_MAX_BYTES: usize = 262_144;
+
+/// A request counts in the rate limit as one more for every so many bytes of its body: the longest as 17.
+pub const BODY_BYTES_OF_A_REQUEST: usize = 16_384;
+
+/// A request counts as one more for every so many signatures in it, where that is more than its bytes count: the 129 of a
+/// collect with 64 acknowledgements as 17 requests.
+pub const SIGNATURES_OF_A_REQUEST: usize = 8;
 
 /// How far the `issuedAt` of a request that is bound to one relay may lie from the relay's clock.
 pub const REQUEST_SKEW: Duration = Duration::from_secs(60);
@@ -22,6 +31,9 @@ pub const DEPOSIT_MIN_LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Longest life of a deposit, and longest time for which a relay holds one.
 pub const DEPOSIT_MAX_LIFETIME: Duration = Duration::from_secs(7 * DAY_SECONDS);
+
+/// Bytes of a relay's origin. The longest name of the DNS has 253, with scheme and port 267.
+pub const ORIGIN_MAX_BYTES: usize = 300;
 
 /// Origins in a card.
 pub const RELAYS_MAX: usize = 4;
@@ -49,6 +61,10 @@ pub const INVITE_LIMIT_MAX: u8 = 8;
 
 /// Sequences that an acknowledgement can name as missing.
 pub const MISSING_MAX: usize = CONTACT_LIMIT_MAX as usize;
+
+/// A message counts as read that was acknowledged longer than this before its end: `at` is rounded down to a minute, and two
+/// clocks differ.
+pub const RECEIPT_MARGIN: Duration = Duration::from_secs(60 + 2 * CLOCK_SKEW.as_secs());
 
 /// Acknowledgements in one request.
 pub const ACKS_MAX: usize = 64;

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::bytes::{Address, Bytes, ContentId};
 use super::limits::{
     COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME, DIFFICULTY_MAX,
-    INVITE_LIMIT_MAX, INVITES_MAX, MISSING_MAX, ONE_TIME_KEYS_MAX, PREKEY_ID_MAX_BYTES, READERS_MAX,
-    RECORD_MAX_LIFETIME, RELAYS_MAX, REQUEST_SKEW, SEALED_BYTES, SEALING_KEY_MAX_LIFETIME, SEALING_KEYS_MAX,
+    INVITE_LIMIT_MAX, INVITES_MAX, MISSING_MAX, ONE_TIME_KEYS_MAX, ORIGIN_MAX_BYTES, PREKEY_ID_MAX_BYTES, READERS_MAX,
+    RECEIPT_MARGIN, RECORD_MAX_LIFETIME, RELAYS_MAX, REQUEST_SKEW, SEALED_BYTES, SEALING_KEY_MAX_LIFETIME,
+    SEALING_KEYS_MAX,
 };
 use crate::base64;
 use crate::code::Code;
@@ -249,7 +250,7 @@ fn are_distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
 }
 
 fn is_origin(text: &str) -> bool {
-    Origin::parse(text).is_some_and(|origin| origin.as_str() == text)
+    text.len() <= ORIGIN_MAX_BYTES && Origin::parse(text).is_some_and(|origin| origin.as_str() == text)
 }
 
 fn check_life(
@@ -369,7 +370,7 @@ impl Record for Card {
         )?;
         require(
             self.relays.len() <= RELAYS_MAX && are_distinct(&self.relays) && self.relays.iter().all(|it| is_origin(it)),
-            "relays must be at most 4 origins as browsers write them, none twice",
+            "relays must be at most 4 origins as browsers write them, of at most 300 bytes, none twice",
         )?;
         require(self.requests.difficulty <= DIFFICULTY_MAX, "requests.difficulty must be at most 28")?;
         let is_key = |SealingKey { key, suite, .. }: &SealingKey| {
@@ -575,6 +576,12 @@ impl Ack {
     /// Returns whether the recipient has that sequence.
     pub fn covers(&self, sequence: u64) -> bool {
         (1..=self.through).contains(&sequence) && !self.missing.contains(&sequence)
+    }
+
+    /// Returns whether this is the receipt of a message that it covers and that ends then. A recipient gives up numbers whose
+    /// messages have ended, and from then on covers them, too: such a message ended unread, as far as anybody knows.
+    pub fn is_receipt_until(&self, expires_at: UnixMillis) -> bool {
+        self.at.after(RECEIPT_MARGIN) < expires_at
     }
 }
 
@@ -799,7 +806,7 @@ impl Record for Collect {
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
-        require(is_origin(&self.audience), "audience must be an origin as browsers write it")?;
+        require(is_origin(&self.audience), "audience must be an origin as browsers write it, of at most 300 bytes")?;
         require((1..=COLLECT_MAX_MESSAGES).contains(&self.limit), "limit must be 1 to 100")
     }
 
@@ -857,7 +864,7 @@ macro_rules! bound_record {
             }
 
             fn check_shape(&self) -> Result<(), RecordError> {
-                require(is_origin(&self.audience), "audience must be an origin as browsers write it")
+                require(is_origin(&self.audience), "audience must be an origin as browsers write it, of at most 300 bytes")
             }
 
             fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {

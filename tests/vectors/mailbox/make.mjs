@@ -31,6 +31,8 @@ const [owner, reader, slot, stranger] = [31, 32, 33, 34].map(key);
 const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts.map((part) => Buffer.from(part)))).digest();
 const addressOf = ({ text }) => sha256("rendezvous-mailbox-v1\0", Buffer.from(text, "base64")).toString("hex");
 const ADDRESS = addressOf(owner);
+/** An origin of so many bytes. */
+const originOf = (length) => `https://${"a.".repeat(length).slice(0, length - 9)}a`;
 const bytes = (length, byte) => Buffer.alloc(length, byte).toString("base64");
 const [SMALL, MEDIUM] = [Buffer.alloc(2_048, 1), Buffer.alloc(8_192, 2)];
 
@@ -159,6 +161,7 @@ function makeRecords() {
       push(record, "more_than_a_minute_old", "EXPIRED", good(), NOW + MINUTE + 1);
       push(record, "for_another_relay", "MISDIRECTED_REQUEST", good({ audience: "https://other.example" }));
       malformed("audience_with_a_slash", { audience: `${RELAY}/` });
+      malformed("audience_of_301_bytes", { audience: originOf(301) });
       malformed("audience_in_another_spelling", { audience: "https://Relay.example:443" });
       malformed("nonce_of_15_bytes", { nonce: bytes(15, 5) });
       malformed("nonce_without_padding", { nonce: bytes(16, 5).replaceAll("=", "") });
@@ -184,6 +187,8 @@ function makeRecords() {
   card.malformed("reader_twice", { readers: [reader.text, reader.text] });
   card.malformed("reader_of_31_bytes", { readers: [bytes(31, 1)] });
   card.malformed("five_relays", { relays: many(5, (at) => `https://r${at}.example`) });
+  card.ok("relays_of_300_bytes", { relays: [originOf(300), originOf(300).replace("https", "http") + "a"] });
+  card.malformed("relay_of_301_bytes", { relays: [originOf(301)] });
   card.malformed("relay_twice", { relays: [RELAY, RELAY] });
   card.malformed("relay_with_a_path", { relays: [`${RELAY}/v1`] });
   card.malformed("relay_in_another_spelling", { relays: ["https://Relay.example"] });
@@ -355,7 +360,7 @@ const makePrekeys = () => {
   }));
 };
 
-const world = { now: NOW, owner, addressOf, key, canonical };
+const world = { now: NOW, owner, addressOf, key, canonical, originOf };
 
 /** Each file's name, and its text. */
 export const files = () =>

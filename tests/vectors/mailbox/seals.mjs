@@ -150,7 +150,7 @@ export const makeSizes = () =>
   });
 
 /** @param {{ owner: any, addressOf: (owner: any) => string, key: (byte: number) => any, canonical: (value: unknown) => string }} world */
-export function makeInvites({ owner, addressOf, key, canonical }) {
+export function makeInvites({ owner, addressOf, key, canonical, originOf }) {
   const seed = Buffer.alloc(32, 33);
   const good = { k: base64(seed), m: addressOf(owner), o: owner.text, r: ["https://relay.example", "https://other.example:8443"] };
   const cases = [];
@@ -183,6 +183,8 @@ export function makeInvites({ owner, addressOf, key, canonical }) {
   malformed("of_another_owner", { ...good, o: key(34).text });
   malformed("no_relay", { ...good, r: [] });
   malformed("five_relays", { ...good, r: [1, 2, 3, 4, 5].map((at) => `https://r${at}.example`) });
+  ok("relay_of_300_bytes", { r: [originOf(300)] });
+  malformed("relay_of_301_bytes", { ...good, r: [originOf(301)] });
   malformed("relay_twice", { ...good, r: ["https://relay.example", "https://relay.example"] });
   malformed("relay_with_a_path", { ...good, r: ["https://relay.example/v1"] });
   malformed("relay_in_another_spelling", { ...good, r: ["https://Relay.example"] });
