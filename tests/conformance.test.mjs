@@ -30,14 +30,18 @@ const PATIENT = ["--wait", "60"];
 /** Of every network there is, and as many mailboxes as there are cases. */
 const VARS = { COMMUNITIES: "*", MAILBOXES: "20000" };
 
+const DIRECTORY = "only of a beacon that is a hub";
 /** Codes for which there is no case, and why. */
 const WITHOUT = {
   BIND_REQUIRED: "only where `LIVE_VIEWERS` is `bound`",
   CROSS_SITE: "the operator's own figures",
+  HUB_FULL: DIRECTORY,
   INTERNAL: "a beacon that fails",
   LIVE_FULL: "only where all connections are taken",
+  ORIGIN_MISMATCH: DIRECTORY,
   PASSWORD_WRONG: "the operator's own figures",
   REVOKED_PUBLIC_KEY: "only where a key is revoked",
+  STALE_ENTRY: DIRECTORY,
   UNTRUSTED_PUBLIC_KEY: "only where some keys are trusted",
 };
 

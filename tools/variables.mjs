@@ -18,12 +18,14 @@ const KINDS = Object.fromEntries(
 
 /**
  * What the program for one machine alone has, as the files that read it say: the Worker has no doors for the clients of
- * goop2 and retalk, and issues no credentials for a relay.
+ * goop2 and retalk and no hub, and issues no credentials for a relay.
  */
 export const NATIVE_NAMES = [
-  ...["goop2", "retalk"].flatMap((door) => [
-    ...readFileSync(join(ROOT, `beacon/src/${door}/door.rs`), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|RETALK)_\w+)";/gm),
-  ]).map(([, name]) => name),
+  ...["goop2/door.rs", "retalk/door.rs", "directory/config.rs"].flatMap((file) =>
+    [
+      ...readFileSync(join(ROOT, "beacon/src", file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|HUB|RETALK)_\w+)";/gm),
+    ].map(([, name]) => name),
+  ),
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];
 

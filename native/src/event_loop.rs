@@ -32,6 +32,7 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
+use crate::directory::HubHandle;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
@@ -63,10 +64,18 @@ pub(crate) enum Mail {
     End,
 }
 
+/// What is there only where the operator has opened it.
+#[derive(Default)]
+pub(crate) struct Doors {
+    pub(crate) foreign: ForeignDoors,
+    /// The hub of the directory.
+    pub(crate) hub: Option<HubHandle>,
+}
+
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    doors: ForeignDoors,
+    pub(crate) doors: Doors,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -84,7 +93,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        doors: ForeignDoors,
+        doors: Doors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -146,7 +155,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, &ForeignDoors::default(), self.platform.for_operator(), self.secret)
+        new_edge(&self.config, &Doors::default(), self.platform.for_operator(), self.secret)
     }
 
     fn send(&self, index: usize, mail: Mail) -> bool {
@@ -197,13 +206,16 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, doors: &ForeignDoors, platform: Platform, secret: Secret) -> Edge {
+fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) -> Edge {
     let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    if let Some(door) = &doors.goop2 {
+    if let Some(door) = &doors.foreign.goop2 {
         edge = edge.with_goop2(door.clone());
     }
-    if let Some(door) = &doors.retalk {
+    if let Some(door) = &doors.foreign.retalk {
         edge = edge.with_retalk(door.clone());
+    }
+    if doors.hub.is_some() {
+        edge = edge.with_directory();
     }
     edge
 }

@@ -11,6 +11,7 @@ mod clock;
 mod communities;
 mod connections;
 mod database;
+mod directory;
 mod event_loop;
 mod failure;
 mod goop2;

@@ -22,17 +22,19 @@ use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::call::ObjectError;
+use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::mailbox::{MailboxStep, UnreadAnswer};
 use rendezvous_service::platform::AddressSource;
-use rendezvous_service::problem::internal;
+use rendezvous_service::problem::{hub_failed, internal};
 use rendezvous_service::retalk::{AskRetalk, RetalkStep};
 
 use crate::admission::Admitted;
 use crate::clock::unix_now;
 use crate::connections::ResponseBody;
+use crate::directory::domain_of;
 use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
 use crate::journal;
@@ -227,6 +229,26 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                         Ok(answer) => return Answered::Answer(answer),
                         Err(error) => shared.with_edge(edge, |edge| edge.retalk_failed(unix_now(), is_send, &error)),
                     }
+                }
+            },
+            Some(Step::Directory(directory)) => match *directory {
+                DirectoryStep::ReadBody(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_record(unix_now(), read, body))
+                }
+                DirectoryStep::Verify(verify) => {
+                    let verified = verify.verify(unix_now(), domain_of);
+                    shared.with_edge(edge, |edge| edge.record_verified(verified))
+                }
+                DirectoryStep::Ask(call) => {
+                    return Answered::Answer(match &shared.doors.hub {
+                        Some(hub) => hub.ask(*call).await,
+                        // An edge without a hub never comes so far.
+                        None => hub_failed(unix_now()),
+                    });
                 }
             },
             Some(Step::Verify(verify)) => {

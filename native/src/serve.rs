@@ -16,7 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
-use crate::event_loop::{Mail, Shared};
+use crate::directory::{self, HubHandle, HubStorage};
+use crate::event_loop::{Doors, Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
 use crate::mailboxes::{MailName, MailStorage};
@@ -54,11 +55,12 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
     let storage = Arc::new(Storage::open(&settings.state)?);
     let mail = MailStorage::open(&settings.state)?;
+    let hub = settings.hub.as_ref().map(|_| HubStorage::open(&settings.state)).transpose()?;
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
-    let mut beacon = Beacon::start(&settings, &storage, &mail, address(&listener)?.ip())?;
+    let mut beacon = Beacon::start(&settings, &storage, &mail, hub, address(&listener)?.ip())?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -98,12 +100,19 @@ struct Beacon {
     loops: Vec<JoinHandle<()>>,
     writer: JoinHandle<usize>,
     mail_writer: JoinHandle<()>,
+    hub: Option<(HubHandle, JoinHandle<()>)>,
     /// Says when a loop has ended, which none does by itself.
     ended: UnboundedReceiver<()>,
 }
 
 impl Beacon {
-    fn start(settings: &Settings, storage: &Storage, mail: &MailStorage, listens_on: IpAddr) -> Result<Self, Failure> {
+    fn start(
+        settings: &Settings,
+        storage: &Storage,
+        mail: &MailStorage,
+        hub: Option<HubStorage>,
+        listens_on: IpAddr,
+    ) -> Result<Self, Failure> {
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
@@ -112,8 +121,10 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
-        let shared =
-            Shared::new(config, settings.doors.clone(), names, edges, secret, loops.into(), most_connections());
+        let hub =
+            settings.hub.clone().zip(hub).map(|(config, storage)| directory::start(config, storage)).transpose()?;
+        let doors = Doors { foreign: settings.doors.clone(), hub: hub.as_ref().map(|(handle, _)| handle.clone()) };
+        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -149,15 +160,19 @@ impl Beacon {
             };
             loops.push(thread::start(Arc::clone(&shared), index, own).map_err(Failure::EventLoop)?);
         }
-        Ok(Self { shared, loops, writer, mail_writer, ended })
+        Ok(Self { shared, loops, writer, mail_writer, hub, ended })
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
     fn end(self) -> Result<(), Failure> {
-        let Self { shared, loops, writer, mail_writer, ended: _ } = self;
+        let Self { shared, loops, writer, mail_writer, hub, ended: _ } = self;
         shared.broadcast(|| Mail::End);
         for thread in loops {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
+        }
+        if let Some((handle, thread)) = hub {
+            handle.end();
+            thread.join().map_err(|_| Failure::WriterEnded)?;
         }
         mail_writer.join().map_err(|_| Failure::WriterEnded)?;
         match writer.join() {

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
@@ -75,6 +76,8 @@ pub(crate) struct ForeignDoors {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) doors: ForeignDoors,
+    /// The hub, if there is one.
+    pub(crate) hub: Option<HubConfig>,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -108,7 +111,7 @@ enum Source {
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
-    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(retalk::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(goop2::VARIABLES).chain(retalk::VARIABLES).chain(directory::VARIABLES)
 }
 
 impl Settings {
@@ -154,6 +157,7 @@ impl Settings {
             goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
             retalk: retalk::Door::parse(&config, text).map_err(in_error)?,
         };
+        let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -193,6 +197,7 @@ impl Settings {
         Ok(Self {
             config,
             doors,
+            hub,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

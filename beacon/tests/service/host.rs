@@ -234,7 +234,11 @@ impl Beacon {
                     });
                     fetch.resume(&mut self.edge, at(self.now), || list)
                 }
-                other @ (Step::OpenLive(_) | Step::Guest(_) | Step::Mailbox(_) | Step::Retalk(_)) => {
+                other @ (Step::OpenLive(_)
+                | Step::Guest(_)
+                | Step::Mailbox(_)
+                | Step::Retalk(_)
+                | Step::Directory(_)) => {
                     panic!("not a request that is answered: {other:?}")
                 }
             };
