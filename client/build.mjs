@@ -21,6 +21,8 @@ const LIVE_MAX_GZIP_BYTES = 6 * 1024;
 const WEBRTC_MAX_GZIP_BYTES = 5 * 1024;
 /** Of what comes on top of `Rendezvous` with `mailbox`. */
 const MAILBOX_MAX_GZIP_BYTES = 9 * 1024;
+/** Of `directory` alone. */
+const DIRECTORY_MAX_GZIP_BYTES = 3 * 1024;
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {
@@ -47,7 +49,7 @@ const bundle = async (options) => {
     writeFileSync(file, contents);
   }
 };
-const ENTRY_POINTS = ["index", "live", "mailbox", "peerjs", "root", "simple-peer", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
+const ENTRY_POINTS = ["directory", "index", "live", "mailbox", "peerjs", "root", "simple-peer", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
 await bundle({ entryPoints: ENTRY_POINTS, outdir: "dist", sourcemap: true });
 await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
 compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
@@ -84,12 +86,14 @@ for (const file of ["index.js", "peerjs.js", "root.js"]) await weigh([file, "*"]
 const weightOfLive = await weigh(LIVE);
 const weightOfWebRtc = (await weigh(CORE, LIVE, ["webrtc.js", "{ Connections }"])) - (await weigh(CORE, LIVE));
 const weightOfMailbox = (await weigh(CORE, ["mailbox.js", "{ Mailbox }"])) - weight;
+const weightOfDirectory = await weigh(["directory.js", "{ beaconsOf, findCommunities }"]);
 for (const file of ["simple-peer.js", "y-webrtc.js"]) await weigh([file, "*"]);
 const LIMITS = [
   ["The client", weight, MAX_GZIP_BYTES],
   ["live", weightOfLive, LIVE_MAX_GZIP_BYTES],
   ["webrtc, on top of both,", weightOfWebRtc, WEBRTC_MAX_GZIP_BYTES],
   ["mailbox, on top of the client,", weightOfMailbox, MAILBOX_MAX_GZIP_BYTES],
+  ["directory", weightOfDirectory, DIRECTORY_MAX_GZIP_BYTES],
 ];
 const tooHeavy = LIMITS.filter(([, bytes, most]) => bytes > most);
 for (const [name, bytes, most] of tooHeavy) console.error(`${name} has ${bytes} bytes with gzip, and may have ${most}.`);

@@ -112,8 +112,10 @@ impl Host {
                 })
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
-            // This edge is not one with doors for other systems' clients.
-            Step::Guest(_) | Step::Retalk(_) | Step::Envelope(_) => Ok(respond::with(&internal(clock()))?.into()),
+            // This edge is not one with doors for other systems' clients, or with a hub.
+            Step::Guest(_) | Step::Retalk(_) | Step::Directory(_) | Step::Envelope(_) => {
+                Ok(respond::with(&internal(clock()))?.into())
+            }
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

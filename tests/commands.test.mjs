@@ -66,6 +66,7 @@ describe("what no beacon knows is refused", () => {
     const wrong = [
       ['SOMETHING = "else"', "[vars]: SOMETHING is not a variable of the beacon.\n"],
       ['GOOP2_COMMUNITIES = "mainnet"', "[vars]: GOOP2_COMMUNITIES is a variable of the program for one machine alone."],
+      ['HUB_ORIGINS = ["key"]', "[vars]: HUB_ORIGINS is a variable of the program for one machine alone."],
       ['RELAY_PEERS = ["https://a.example=AAAA"]', "[vars]: RELAY_PEERS is a variable of the program for one machine alone."],
       ['TURN_URLS = ["turn:a.example"]', "[vars]: TURN_URLS is a variable of the program for one machine alone."],
       ["COMMUNITIES = true", "[vars]: COMMUNITIES is true. It must be a text with commas, or a list of texts without."],

@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { createPublicKey, verify } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { files as ofDirectory } from "./vectors/directory/make.mjs";
 import { files as ofMailboxes } from "./vectors/mailbox/make.mjs";
 import { files } from "./vectors/make.mjs";
 
-for (const [name, text] of [...files(), ...ofMailboxes()]) {
+for (const [name, text] of [...files(), ...ofMailboxes(), ...ofDirectory()]) {
   test(`the script in tests/vectors makes ${name}, byte for byte`, async () => {
     assert.equal(await readFile(new URL(`vectors/${name}`, import.meta.url), "utf8"), text);
   });

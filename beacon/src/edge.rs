@@ -38,6 +38,7 @@ use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
 use crate::config::{Config, MailDoor, Viewers};
+use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
@@ -49,7 +50,7 @@ use crate::network_shares::NetworkShares;
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
-use crate::problem::{Problem, internal};
+use crate::problem::{HubProblem, Problem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
 use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 use crate::spare::{Attempt, SpareObjects};
@@ -125,6 +126,8 @@ pub enum Step {
     Mailbox(Box<MailboxStep>),
     /// What a request of retalk's users needs.
     Retalk(Box<RetalkStep>),
+    /// What a request about the directory needs.
+    Directory(Box<DirectoryStep>),
     /// What a request at the door for another fleet's envelopes needs: two headers, the body, and then its store's answer.
     Envelope(EnvelopeRequest),
 }
@@ -160,6 +163,8 @@ type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
 /// Takes a request that comes by the door for retalk's users, if it is one.
 type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+/// Takes a request about the directory, if it is one: its path without `/v1/`, and its query.
+type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
 
 /// Takes a request at the door for another fleet's envelopes, if it is one.
 type TakeEnvelope = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
@@ -198,6 +203,7 @@ pub struct Edge {
     live: Live,
     goop2: Option<(Door, TakeGuest)>,
     retalk: Option<(retalk::Door, TakeRetalk)>,
+    directory: Option<TakeDirectory>,
     replication: Option<Replication>,
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     /// Absent where there is no relay.
@@ -234,6 +240,7 @@ impl Edge {
             },
             goop2: None,
             retalk: None,
+            directory: None,
             replication: None,
             envelopes: None,
             turn: None,
@@ -259,6 +266,12 @@ impl Edge {
     #[must_use]
     pub fn with_retalk(self, door: retalk::Door) -> Self {
         Self { retalk: Some((door, Self::take_retalk)), ..self }
+    }
+
+    /// Returns the same edge, of a host that has a hub. Where a host has none, nothing of the directory is reached.
+    #[must_use]
+    pub fn with_directory(self) -> Self {
+        Self { directory: Some(Self::take_directory), ..self }
     }
 
     /// Returns the same edge with a door for another fleet's envelopes. Where a host has none, nothing of it is reached.
@@ -306,6 +319,11 @@ impl Edge {
         if let Some(Replication { take, .. }) = self.replication.as_ref().filter(|_| path == mailbox::REPLICATE) {
             let take = *take;
             return take(self, now, head);
+        }
+        if let (Some(take), Some(rest)) = (self.directory, path.strip_prefix("/v1/"))
+            && let Some(step) = take(self, now, head, rest, query)
+        {
+            return step;
         }
         if let Some(rest) = path.strip_prefix("/v1/")
             && self.config.doors.contains(&MailDoor::V1)
@@ -549,6 +567,39 @@ impl Edge {
                 }
             }
         }
+    }
+
+    /// Takes a request about the directory, if it is one.
+    fn take_directory(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Option<Step> {
+        let method = if head.method == "OPTIONS" { "GET" } else { head.method };
+        let wanted = directory::route(method, rest, query)?;
+        if head.method == "OPTIONS" {
+            return Some(Step::Answer(preflight("GET, POST, PUT, OPTIONS")));
+        }
+        let client = self.client(head);
+        if let Err(limited) = self.take_request(now, client) {
+            return Some(Step::Answer(HubProblem::RateLimited(limited).answer(now)));
+        }
+        let step = match wanted {
+            WantedOfHub::Refused(problem) => return Some(Step::Answer(problem.answer(now))),
+            WantedOfHub::List(call) => DirectoryStep::Ask(Box::new(call)),
+            WantedOfHub::Put(name) => DirectoryStep::ReadBody(ReadRecord::new(Some(name), Vec::new())),
+            WantedOfHub::Exchange => DirectoryStep::ReadBody(ReadRecord::new(None, self.audiences(head))),
+        };
+        Some(Step::Directory(Box::new(step)))
+    }
+
+    /// Goes on with the body of a request about the directory, of at most [`ReadRecord::most`] bytes, or with why there is
+    /// none.
+    pub fn read_record(&mut self, now: UnixMillis, read: ReadRecord, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = read.resume(now, body);
+        self.counted(step.map_or_else(Step::Answer, |step| Step::Directory(Box::new(step))))
+    }
+
+    /// Goes on with what came of verifying one.
+    pub fn record_verified(&mut self, verified: Result<HubCall, Answer>) -> Step {
+        let step = verified.map(|call| DirectoryStep::Ask(Box::new(call)));
+        self.counted(step.map_or_else(Step::Answer, |step| Step::Directory(Box::new(step))))
     }
 
     /// Takes a request that comes by the door for mailboxes. `is_described` says whether its head has every header.

@@ -12,6 +12,7 @@
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //! - [`mailbox::Object`] is the one place in the world where a mailbox is, [`retalk::RetalkObject`] where that of one of
 //!   retalk's users is.
+//! - [`directory::HubObject`] is the one place where the entries of a hub are.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -24,6 +25,7 @@ pub mod asset;
 pub mod call;
 pub mod community;
 pub mod config;
+pub mod directory;
 pub mod edge;
 pub mod goop2;
 mod info;

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
+use rendezvous_protocol::community::CommunityInvalid;
+use rendezvous_protocol::directory::exchange::ExchangeRefused;
+use rendezvous_protocol::directory::record::RecordError as DirectoryError;
+use rendezvous_protocol::directory::state::Refused as HubRefused;
 use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid};
 use rendezvous_protocol::mailbox::limits::REPLICATE_MAX_BYTES;
 use rendezvous_protocol::mailbox::record::RecordError;
@@ -22,6 +26,12 @@ use crate::live::{LiveFull, Opening};
 
 /// After this time a connection may have a place.
 const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// After this time there may be room in a hub: records go after 30 days.
+const HUB_FULL_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// A peer that asks too often has asked 60 times in two minutes.
+const EXCHANGE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// After this time some of what waits may have been read.
 const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -134,6 +144,25 @@ pub(crate) enum Problem {
     Internal,
 }
 
+fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         Self::Request(error)
@@ -216,22 +245,7 @@ impl Problem {
     }
 
     fn title(&self) -> &'static str {
-        match self.status() {
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            408 => "Request Timeout",
-            409 => "Conflict",
-            410 => "Gone",
-            413 => "Content Too Large",
-            421 => "Misdirected Request",
-            426 => "Upgrade Required",
-            429 => "Too Many Requests",
-            503 => "Service Unavailable",
-            _ => "Internal Server Error",
-        }
+        title(self.status())
     }
 
     fn detail(&self) -> String {
@@ -337,16 +351,8 @@ impl Problem {
     /// what a client needs to know to go on.
     pub(crate) fn answer_about_mailbox(&self, now: UnixMillis) -> Answer {
         let facts = if let Self::Mailbox(refused) = self { facts(refused) } else { String::new() };
-        let (code, detail) = (self.code(), quoted(&self.detail()));
-        let retry_after = self.retry_after().map(|wait| format!(r#""retryAfterMs":{},"#, saturating_millis(wait)));
-        let retry_after = retry_after.unwrap_or_default();
-        let (status, title) = (self.status(), self.title());
-        // As text at once: a derived serialiser is more code.
-        let body = format!(
-            r#"{{"code":"{code}","detail":{detail},{facts}"ok":false,{retry_after}"serverTime":{now},"status":{status},"title":"{title}","type":"about:blank"}}"#
-        );
-        let answer = Answer { status, content: Content::Problem, ..Answer::of_json(body) };
-        answer.with_headers(self.headers()).with_outcome(Outcome::Refused(code))
+        let about = (self.status(), self.code(), self.retry_after());
+        answer_with_facts(now, about, &self.detail(), &facts).with_headers(self.headers())
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
@@ -380,6 +386,146 @@ impl Problem {
             validation: Validation { ok: false, reason: code },
         }
     }
+}
+
+/// Writes RFC 9457 with a status, a code and after what time it may be otherwise, and with what a client needs to know to go
+/// on: fields, each with a comma behind it.
+fn answer_with_facts(
+    now: UnixMillis,
+    (status, code, retry_after): (u16, &'static str, Option<Duration>),
+    detail: &str,
+    facts: &str,
+) -> Answer {
+    let detail = quoted(detail);
+    let retry_after = retry_after.map(|wait| format!(r#""retryAfterMs":{},"#, saturating_millis(wait)));
+    let retry_after = retry_after.unwrap_or_default();
+    let title = title(status);
+    // As text at once: a derived serialiser is more code.
+    let body = format!(
+        r#"{{"code":"{code}","detail":{detail},{facts}"ok":false,{retry_after}"serverTime":{now},"status":{status},"title":"{title}","type":"about:blank"}}"#
+    );
+    Answer { status, content: Content::Problem, ..Answer::of_json(body) }.with_outcome(Outcome::Refused(code))
+}
+
+/// Says why a request about the directory is not served. Apart from [`Problem`], so that a host without a hub has nothing of
+/// it.
+#[derive(Clone, Debug)]
+pub(crate) enum HubProblem {
+    Request(RequestError),
+    /// What is in the path is not a name.
+    Name(CommunityInvalid),
+    /// What is in the query cannot be meant.
+    Query(&'static str),
+    MethodNotAllowed {
+        /// The methods of this path.
+        allow: &'static str,
+    },
+    RateLimited(RateLimited),
+    Record(DirectoryError),
+    /// A record of another name than the one in the path.
+    OtherName {
+        /// The name in the record.
+        found: String,
+    },
+    Refused(HubRefused),
+    /// A hub that this one was not told to trust.
+    NotAPeer,
+    Exchange(ExchangeRefused),
+    /// The cause is in the log, and only there.
+    Internal,
+}
+
+impl From<DirectoryError> for HubProblem {
+    fn from(error: DirectoryError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl HubProblem {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Name(_) => Code::CommunityInvalid.as_str(),
+            Self::Query(_) | Self::OtherName { .. } => Code::Malformed.as_str(),
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
+            Self::RateLimited(_) | Self::Exchange(ExchangeRefused::TooOften) => Code::Throttled.as_str(),
+            Self::Record(error) => error.code(),
+            Self::Refused(refused) => refused.code(),
+            Self::NotAPeer => Code::UntrustedPublicKey.as_str(),
+            Self::Exchange(ExchangeRefused::Replayed) => Code::Replayed.as_str(),
+            Self::Internal => Code::Internal.as_str(),
+        }
+    }
+
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Request(RequestError::BodyTimeout) => 408,
+            Self::Record(DirectoryError::BodyTooLarge) => 413,
+            Self::Record(DirectoryError::SignatureInvalid)
+            | Self::Refused(HubRefused::OriginMismatch)
+            | Self::NotAPeer => 403,
+            Self::Record(DirectoryError::Misdirected { .. }) => 421,
+            Self::Request(_) | Self::Name(_) | Self::Query(_) | Self::OtherName { .. } | Self::Record(_) => 400,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::Refused(HubRefused::StaleEntry { .. }) | Self::Exchange(ExchangeRefused::Replayed) => 409,
+            Self::RateLimited(_)
+            | Self::Refused(HubRefused::OriginFull { .. } | HubRefused::HubFull { .. })
+            | Self::Exchange(ExchangeRefused::TooOften) => 429,
+            Self::Internal => 500,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Request(error) => error.to_string(),
+            Self::Name(error) => error.to_string(),
+            Self::Query(what) => (*what).to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::RateLimited(limited) => limited.to_string(),
+            Self::Record(error) => error.to_string(),
+            Self::OtherName { found } => format!("the record is of the name {found}, not of the one in the path"),
+            Self::Refused(refused) => refused.to_string(),
+            Self::NotAPeer => {
+                "this hub was not told to trust the key that signed the exchange: its operator lists peers \
+                in HUB_PEERS"
+                    .to_owned()
+            }
+            Self::Exchange(ExchangeRefused::Replayed) => "this exchange was answered before".to_owned(),
+            Self::Exchange(ExchangeRefused::TooOften) => "this hub is asked too often".to_owned(),
+            Self::Internal => "the hub failed; its operator finds the cause in the log".to_owned(),
+        }
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(limited) => Some(limited.retry_after()),
+            Self::Refused(HubRefused::OriginFull { .. } | HubRefused::HubFull { .. }) => Some(HUB_FULL_RETRY_AFTER),
+            Self::Exchange(ExchangeRefused::TooOften) => Some(EXCHANGE_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    /// Returns the answer.
+    pub(crate) fn answer(&self, now: UnixMillis) -> Answer {
+        let facts = match self {
+            Self::Refused(HubRefused::StaleEntry { standing }) => format!(r#""standing":{standing},"#),
+            _ => String::new(),
+        };
+        let mut headers = Vec::new();
+        if let Some(retry_after) = self.retry_after() {
+            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.push(("Allow", (*allow).to_owned()));
+        }
+        let about = (self.status(), self.code(), self.retry_after());
+        answer_with_facts(now, about, &self.detail(), &facts).with_headers(headers)
+    }
+}
+
+/// Returns the answer of a hub that could not do its work: the cause is for the log, and only for it.
+pub fn hub_failed(now: UnixMillis) -> Answer {
+    HubProblem::Internal.answer(now)
 }
 
 #[derive(Serialize)]

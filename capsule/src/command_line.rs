@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::announce::AnnounceArguments;
 use crate::commands::check::{CheckArguments, CheckFormat};
+use crate::commands::communities::CommunitiesArguments;
 use crate::commands::completions::{CompletionsArguments, ManArguments};
 use crate::commands::cosign::CosignArguments;
 use crate::commands::diff::DiffArguments;
@@ -39,6 +40,9 @@ the publisher's key:
 For a server that newcomers are to find even when all beacons are gone:
      capsule ticket --key node-key.pem --peer-id my-server
        a ticket of a week, which its publisher puts into every capsule
+To be found by name, in the directories of communities:
+     capsule communities put, capsule communities publish
+       an entry in directories; what they list, as a signed file
 And to see what is going on:
      capsule who https://beacon.example.org
        who is online, by a beacon or a capsule
@@ -107,6 +111,8 @@ pub(crate) enum Command {
     Diff(DiffArguments),
     /// Show what a capsule says, without checking any of it.
     Inspect(InspectArguments),
+    /// List a community in directories, and publish what directories list.
+    Communities(CommunitiesArguments),
     /// Print what a shell needs to complete this program's arguments.
     Completions(CompletionsArguments),
     /// Write manual pages of this program and of each of its commands.
@@ -130,6 +136,7 @@ impl Command {
             Self::Explain(arguments) => arguments.json,
             Self::Diff(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
+            Self::Communities(arguments) => arguments.json(),
             Self::Completions(_) | Self::Man(_) => false,
         }
     }

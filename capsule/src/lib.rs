@@ -48,7 +48,8 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::clock::Clock;
 use crate::command_line::{Arguments, Command};
 use crate::commands::{
-    announce, check, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify, watch, who,
+    announce, check, communities, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify,
+    watch, who,
 };
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -85,6 +86,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Diff(arguments) => diff::diff(arguments, &clock),
         Command::Explain(arguments) => explain::explain(arguments, &environment, &clock),
         Command::Inspect(arguments) => inspect::inspect(arguments, &clock),
+        Command::Communities(arguments) => communities::communities(arguments, &environment, &clock, log),
         Command::Completions(arguments) => Ok(completions::completions(arguments, Arguments::command())),
         Command::Man(arguments) => completions::man(arguments, Arguments::command()),
     }

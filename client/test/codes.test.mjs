@@ -13,10 +13,15 @@ const PUBLISHER = "for the publisher's program: neither a beacon nor a capsule t
 const LIVE = "what this library never sends over a connection to a beacon";
 const MAILBOX = "of prekeys, for which this library does not ask";
 
+const DIRECTORY = "for who puts entries into a directory, which this library does not";
+
 const NOT_EXPLAINED = {
   ANSWER_TOO_LARGE: PUBLISHER,
+  HUB_FULL: DIRECTORY,
+  ORIGIN_MISMATCH: DIRECTORY,
   PREKEYS_UNKNOWN: MAILBOX,
   SINCE_INVALID: LIVE,
+  STALE_ENTRY: DIRECTORY,
 };
 const MESSAGE = "a message that this library opens, or has not sent";
 const CONNECTION = "a connection of this page's, of which no beacon knows";

@@ -32,6 +32,7 @@ use crate::admission::{Admission, Admitted};
 use crate::clock::Moment;
 use crate::communities::Communities;
 use crate::connections::Connections;
+use crate::directory::HubHandle;
 use crate::envelopes::Envelopes;
 use crate::goop2::{GuestMail, Rooms};
 use crate::journal;
@@ -68,14 +69,22 @@ pub(crate) enum Mail {
     End,
 }
 
+/// What is there only where the operator has opened it.
+#[derive(Default)]
+pub(crate) struct Doors {
+    pub(crate) opened: NativeDoors,
+    /// The hub of the directory.
+    pub(crate) hub: Option<HubHandle>,
+    /// What pushes to peers.
+    pub(crate) replication: Option<Replication>,
+    /// Who has another fleet's envelopes.
+    pub(crate) envelopes: Option<Envelopes>,
+}
+
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    doors: NativeDoors,
-    /// Absent where there are no peers.
-    pub(crate) replication: Option<Replication>,
-    /// Absent where no door is opened for them.
-    pub(crate) envelopes: Option<Envelopes>,
+    pub(crate) doors: Doors,
     pub(crate) platform: Platform,
     pub(crate) names: OwnNames,
     /// Each counts some of the clients, whatever loop serves them.
@@ -93,7 +102,7 @@ impl Shared {
     /// Makes what loops that have these mailboxes share.
     pub(crate) fn new(
         config: Arc<Config>,
-        doors: NativeDoors,
+        doors: Doors,
         names: OwnNames,
         edges: usize,
         secret: Secret,
@@ -104,21 +113,7 @@ impl Shared {
         let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
         let unread = UnreadAnswers::new(secret);
-        let owners = RandomState::new();
-        Self {
-            config,
-            doors,
-            replication: None,
-            envelopes: None,
-            platform,
-            names,
-            edges,
-            secret,
-            unread,
-            loops,
-            owners,
-            admission,
-        }
+        Self { config, doors, platform, names, edges, secret, unread, loops, owners: RandomState::new(), admission }
     }
 
     /// Returns how many loops there are.
@@ -169,7 +164,7 @@ impl Shared {
 
     /// Makes an edge that is not one of those that clients are shared out among.
     pub(crate) fn operator_edge(&self) -> Edge {
-        new_edge(&self.config, &NativeDoors::default(), self.platform.for_operator(), self.secret)
+        new_edge(&self.config, &Doors::default(), self.platform.for_operator(), self.secret)
     }
 
     /// Sends the loop that owns an object something. One that has ended lets go of it.
@@ -225,19 +220,22 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
     done
 }
 
-fn new_edge(config: &Config, doors: &NativeDoors, platform: Platform, secret: Secret) -> Edge {
+fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) -> Edge {
     let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
-    if let Some(door) = &doors.goop2 {
+    if let Some(door) = &doors.opened.goop2 {
         edge = edge.with_goop2(door.clone());
     }
-    if let Some(door) = &doors.retalk {
+    if let Some(door) = &doors.opened.retalk {
         edge = edge.with_retalk(door.clone());
     }
-    if let Some(peers) = &doors.peers {
+    if let Some(peers) = &doors.opened.peers {
         edge = edge.with_replication(Arc::clone(peers));
     }
-    if let Some(door) = &doors.envelopes {
+    if let Some(door) = &doors.opened.envelopes {
         edge = edge.with_envelopes(Arc::clone(door));
+    }
+    if doors.hub.is_some() {
+        edge = edge.with_directory();
     }
     edge
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use rendezvous_protocol::directory::state::RowError;
+
 use crate::database::StorageError;
 use crate::settings::SettingsError;
 
@@ -30,6 +32,8 @@ pub(crate) enum Failure {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("the directory: {0}; bring directory.sqlite back from a copy, or move it away")]
+    Hub(#[from] RowError),
     #[error("{variable}: {address} cannot be listened on: {error}")]
     Listen { variable: &'static str, address: String, error: io::Error },
     #[error("no randomness: {0}")]

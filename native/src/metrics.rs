@@ -48,6 +48,6 @@ async fn respond(request: &Request<Incoming>, shared: &Shared, storage: &Storage
 async fn all(shared: &Shared, storage: &Storage) -> String {
     let figures = shared.ask_all(Mail::Figures).await;
     let rows = storage.reader().ok().and_then(|reader| reader.count().ok());
-    let pushes = shared.replication.as_ref().map(Replication::figures);
+    let pushes = shared.doors.replication.as_ref().map(Replication::figures);
     measurements::write(&figures, &shared.config.named_communities(), rows, shared.admission.open(), pushes)
 }

@@ -62,6 +62,7 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::OpenLive(_)
             | Step::Guest(_)
             | Step::Retalk(_)
+            | Step::Directory(_)
             | Step::Mailbox(_)
             | Step::Envelope(_) => {
                 return internal(unix_now());

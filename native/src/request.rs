@@ -22,18 +22,20 @@ use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
 use rendezvous_service::call::ObjectError;
+use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::mailbox::{MailboxStep, ReadPush, UnreadAnswer};
 use rendezvous_service::mesh::{HMAC_HEADER, URL_HEADER};
 use rendezvous_service::platform::AddressSource;
-use rendezvous_service::problem::internal;
+use rendezvous_service::problem::{hub_failed, internal};
 use rendezvous_service::retalk::{AskRetalk, RetalkStep};
 
 use crate::admission::Admitted;
 use crate::clock::unix_now;
 use crate::connections::ResponseBody;
+use crate::directory::domain_of;
 use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
 use crate::journal;
@@ -237,6 +239,26 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }
                 }
             },
+            Some(Step::Directory(directory)) => match *directory {
+                DirectoryStep::ReadBody(read) => {
+                    let body = match body.take() {
+                        Some(body) => read_body(body, read.most()).await,
+                        None => Err(RequestError::BodyBrokenOff),
+                    };
+                    shared.with_edge(edge, |edge| edge.read_record(unix_now(), read, body))
+                }
+                DirectoryStep::Verify(verify) => {
+                    let verified = verify.verify(unix_now(), domain_of);
+                    shared.with_edge(edge, |edge| edge.record_verified(verified))
+                }
+                DirectoryStep::Ask(call) => {
+                    return Answered::Answer(match &shared.doors.hub {
+                        Some(hub) => hub.ask(*call).await,
+                        // An edge without a hub never comes so far.
+                        None => hub_failed(unix_now()),
+                    });
+                }
+            },
             Some(Step::Envelope(request)) => {
                 let body = match body.take() {
                     Some(body) => read_body(body, request.most()).await,
@@ -244,7 +266,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 };
                 let text = |name| header(&head.headers, name).unwrap_or_default();
                 let call = request.resume(unix_now(), &text(URL_HEADER), &text(HMAC_HEADER), body);
-                let Some(envelopes) = &shared.envelopes else { return Answered::Answer(internal(unix_now())) };
+                let Some(envelopes) = &shared.doors.envelopes else { return Answered::Answer(internal(unix_now())) };
                 return Answered::Answer(match call {
                     // Why there is none is in the log.
                     Ok(call) => envelopes.ask(call).await.unwrap_or_else(|| internal(unix_now())),
@@ -295,7 +317,7 @@ async fn ask_retalk(event_loop: &EventLoop, ask: AskRetalk) -> Result<Answer, Ob
 async fn replicate(event_loop: &EventLoop, read: ReadPush, body: Result<Vec<u8>, RequestError>) -> Answer {
     let taken = read.resume(unix_now(), body).and_then(|verify| {
         let fits = verify.verify_signature();
-        let Some(replication) = &event_loop.shared.replication else { return Err(internal(unix_now())) };
+        let Some(replication) = &event_loop.shared.doors.replication else { return Err(internal(unix_now())) };
         let items = replication.with_limits(|limits| verify.resume(unix_now(), fits, limits))?;
         // Not in the lock: this is most of the work.
         items.verify(unix_now())

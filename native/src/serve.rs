@@ -16,8 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
+use crate::directory::{self, HubHandle, HubStorage};
 use crate::envelopes::Envelopes;
-use crate::event_loop::{Mail, Shared};
+use crate::event_loop::{Doors, Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
 use crate::mailboxes::{MailName, MailStorage, Replication, start_replication};
@@ -55,11 +56,12 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
     let storage = Arc::new(Storage::open(&settings.state)?);
     let mail = MailStorage::open(&settings.state)?;
+    let hub = settings.hub.as_ref().map(|_| HubStorage::open(&settings.state)).transpose()?;
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
-    let mut beacon = Beacon::start(&settings, &storage, &mail, address(&listener)?.ip())?;
+    let mut beacon = Beacon::start(&settings, &storage, &mail, hub, address(&listener)?.ip())?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -99,6 +101,7 @@ struct Beacon {
     loops: Vec<JoinHandle<()>>,
     writer: JoinHandle<usize>,
     mail_writer: JoinHandle<()>,
+    hub: Option<(HubHandle, JoinHandle<()>)>,
     /// Absent where no door is opened for envelopes.
     envelopes_writer: Option<JoinHandle<()>>,
     /// Says when a loop has ended, which none does by itself.
@@ -106,7 +109,13 @@ struct Beacon {
 }
 
 impl Beacon {
-    fn start(settings: &Settings, storage: &Storage, mail: &MailStorage, listens_on: IpAddr) -> Result<Self, Failure> {
+    fn start(
+        settings: &Settings,
+        storage: &Storage,
+        mail: &MailStorage,
+        hub: Option<HubStorage>,
+        listens_on: IpAddr,
+    ) -> Result<Self, Failure> {
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
@@ -115,12 +124,18 @@ impl Beacon {
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
         let secret = Secret::from_bytes(secret);
+        let hub =
+            settings.hub.clone().zip(hub).map(|(config, storage)| directory::start(config, storage)).transpose()?;
         let (replication, peers) = settings.doors.peers.clone().map(Replication::new).unzip();
         let envelopes = settings.doors.envelopes.as_deref().map(|door| Envelopes::start(&settings.state, door));
         let (envelopes, envelopes_writer) = envelopes.transpose()?.unzip();
-        let mut shared =
-            Shared::new(config, settings.doors.clone(), names, edges, secret, loops.into(), most_connections());
-        (shared.replication, shared.envelopes) = (replication, envelopes);
+        let doors = Doors {
+            opened: settings.doors.clone(),
+            hub: hub.as_ref().map(|(handle, _)| handle.clone()),
+            replication,
+            envelopes,
+        };
+        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -139,7 +154,7 @@ impl Beacon {
             }
         }
         let mut pushes = vec![Vec::new(); threads];
-        if shared.replication.is_some() {
+        if shared.doors.replication.is_some() {
             for (name, waiting) in mail.pushes()? {
                 // Of one whose name cannot be read the log says so already.
                 if let (Ok(object), Some(of_owner)) = (name.parse(), pushes.get_mut(shared.owner(&name))) {
@@ -169,18 +184,22 @@ impl Beacon {
         if let Some(peers) = peers {
             start_replication(&shared, peers).map_err(Failure::EventLoop)?;
         }
-        Ok(Self { shared, loops, writer, mail_writer, envelopes_writer, ended })
+        Ok(Self { shared, loops, writer, mail_writer, hub, envelopes_writer, ended })
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
     fn end(self) -> Result<(), Failure> {
-        let Self { shared, loops, writer, mail_writer, envelopes_writer, ended: _ } = self;
+        let Self { shared, loops, writer, mail_writer, hub, envelopes_writer, ended: _ } = self;
         shared.broadcast(|| Mail::End);
         for thread in loops {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
         }
+        if let Some((handle, thread)) = hub {
+            handle.end();
+            thread.join().map_err(|_| Failure::WriterEnded)?;
+        }
         mail_writer.join().map_err(|_| Failure::WriterEnded)?;
-        if let (Some(envelopes), Some(writer)) = (&shared.envelopes, envelopes_writer) {
+        if let (Some(envelopes), Some(writer)) = (&shared.doors.envelopes, envelopes_writer) {
             envelopes.end();
             writer.join().map_err(|_| Failure::WriterEnded)?;
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::mailbox::{self, Peers};
 use rendezvous_service::mesh::{self, EnvelopeDoor};
 use rendezvous_service::{goop2, retalk};
@@ -82,6 +83,8 @@ pub(crate) struct NativeDoors {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) doors: NativeDoors,
+    /// The hub, if there is one.
+    pub(crate) hub: Option<HubConfig>,
     pub(crate) listen: SocketAddr,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
@@ -117,7 +120,7 @@ enum Source {
 fn variables() -> impl Iterator<Item = Variable> {
     let of_doors =
         goop2::VARIABLES.into_iter().chain(retalk::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES);
-    OWN.into_iter().chain(VARIABLES).chain(of_doors)
+    OWN.into_iter().chain(VARIABLES).chain(of_doors).chain(directory::VARIABLES)
 }
 
 impl Settings {
@@ -165,6 +168,7 @@ impl Settings {
             peers: Peers::parse(&config, text).map_err(in_error)?.map(Arc::new),
             envelopes: EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new),
         };
+        let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -204,6 +208,7 @@ impl Settings {
         Ok(Self {
             config,
             doors,
+            hub,
             listen: SocketAddr::new(host, port),
             state: state.into(),
             metrics,

@@ -73,7 +73,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
     let config = Arc::clone(&shared.config);
     let communities = Communities::new(Arc::clone(&config), reader, orders, done, shared.loops(), stored);
     let (committed, mut all_committed) = unbounded_channel::<Committed>();
-    let peers = shared.replication.as_ref().map(|replication| Arc::clone(&replication.peers));
+    let peers = shared.doors.replication.as_ref().map(|replication| Arc::clone(&replication.peers));
     let mut mailboxes = Mailboxes::new(config, mail_reader, mail_orders, committed, shared.loops(), stored_mailboxes);
     if let Some(peers) = peers {
         mailboxes.replicate_to(peers, pushes);
@@ -132,7 +132,7 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
                 }
             }
         }
-        if let Some(replication) = &this.shared.replication {
+        if let Some(replication) = &this.shared.doors.replication {
             for (mailbox, peer) in this.mailboxes.borrow_mut().take_fresh() {
                 replication.wake(peer, mailbox);
             }

@@ -27,6 +27,8 @@ pub enum Code {
     Duplicate,
     /// Something that is over.
     Expired,
+    /// A record for which a hub has no room.
+    HubFull,
     /// A beacon that failed.
     Internal,
     /// A ticket that lives longer than is allowed.
@@ -61,6 +63,8 @@ pub enum Code {
     NotTheOwner,
     /// Something from the reader's future.
     NotYetValid,
+    /// A record by a key that is not one of the origins of the hub.
+    OriginMismatch,
     /// A signal to a claim that has no bound connection.
     PeerAbsent,
     /// A signal to a claim that is sent too many, or does not read.
@@ -93,6 +97,8 @@ pub enum Code {
     SlotStruckOff,
     /// A slot key that is not listed.
     SlotUnknown,
+    /// A record of the directory that is not newer than what is known of its name.
+    StaleEntry,
     /// A record whose revision does not exceed those before it.
     StaleRevision,
     /// A ticket that is not newer than the one that is known.
@@ -119,7 +125,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 59] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -132,6 +138,7 @@ impl Code {
         Self::ContentMismatch,
         Self::Duplicate,
         Self::Expired,
+        Self::HubFull,
         Self::Internal,
         Self::LifetimeTooLong,
         Self::LifetimeTooShort,
@@ -149,6 +156,7 @@ impl Code {
         Self::NotListed,
         Self::NotTheOwner,
         Self::NotYetValid,
+        Self::OriginMismatch,
         Self::PeerAbsent,
         Self::PeerBusy,
         Self::PrekeysUnknown,
@@ -165,6 +173,7 @@ impl Code {
         Self::SizeNotABucket,
         Self::SlotStruckOff,
         Self::SlotUnknown,
+        Self::StaleEntry,
         Self::StaleRevision,
         Self::StaleTicket,
         Self::ThresholdNotMet,
@@ -193,6 +202,7 @@ impl Code {
             Self::ContentMismatch => "CONTENT_MISMATCH",
             Self::Duplicate => "DUPLICATE",
             Self::Expired => "EXPIRED",
+            Self::HubFull => "HUB_FULL",
             Self::Internal => "INTERNAL",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::LifetimeTooShort => "LIFETIME_TOO_SHORT",
@@ -210,6 +220,7 @@ impl Code {
             Self::NotListed => "NOT_LISTED",
             Self::NotTheOwner => "NOT_THE_OWNER",
             Self::NotYetValid => "NOT_YET_VALID",
+            Self::OriginMismatch => "ORIGIN_MISMATCH",
             Self::PeerAbsent => "PEER_ABSENT",
             Self::PeerBusy => "PEER_BUSY",
             Self::PrekeysUnknown => "PREKEYS_UNKNOWN",
@@ -226,6 +237,7 @@ impl Code {
             Self::SizeNotABucket => "SIZE_NOT_A_BUCKET",
             Self::SlotStruckOff => "SLOT_STRUCK_OFF",
             Self::SlotUnknown => "SLOT_UNKNOWN",
+            Self::StaleEntry => "STALE_ENTRY",
             Self::StaleRevision => "STALE_REVISION",
             Self::StaleTicket => "STALE_TICKET",
             Self::ThresholdNotMet => "THRESHOLD_NOT_MET",

@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod capsule;
 pub mod code;
 pub mod community;
+pub mod directory;
 pub mod fields;
 pub mod freshness;
 pub mod goop2;

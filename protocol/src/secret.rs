@@ -28,6 +28,8 @@ pub(crate) enum HashPurpose {
     Live = 6,
     /// What stands for a key where nobody is to recognise it.
     Pseudonym = 7,
+    /// Which origin's turn comes first in a list.
+    Turn = 8,
 }
 
 /// Mixes a number that nobody outside knows into one that looks unlike it: the output function of SplitMix64, a

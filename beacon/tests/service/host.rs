@@ -238,6 +238,7 @@ impl Beacon {
                 | Step::Guest(_)
                 | Step::Mailbox(_)
                 | Step::Retalk(_)
+                | Step::Directory(_)
                 | Step::Envelope(_)) => {
                     panic!("not a request that is answered: {other:?}")
                 }

@@ -4,6 +4,7 @@
 
 mod activity;
 mod community;
+mod directory;
 mod edge;
 mod front;
 mod guests;

@@ -2,6 +2,7 @@
 
 pub(crate) mod announce;
 pub(crate) mod check;
+pub(crate) mod communities;
 pub(crate) mod completions;
 pub(crate) mod cosign;
 pub(crate) mod diff;

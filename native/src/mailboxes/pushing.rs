@@ -33,7 +33,7 @@ pub(crate) fn start(shared: &Arc<Shared>, waiting: Waiting) -> std::io::Result<(
 }
 
 fn run(shared: &Shared, peer: usize, waiting: &Receiver<Address>) {
-    let Some(replication) = &shared.replication else { return };
+    let Some(replication) = &shared.doors.replication else { return };
     let agent: Agent = Agent::config_builder()
         .user_agent("rendezvous-beacon")
         .http_status_as_error(false)

@@ -1,0 +1,252 @@
+// Communities and their beacons, as hubs list them: an entry point of its own.
+//
+// Hubs are not believed: every entry is signed by its origin. A hub can leave entries out, which is why several are asked.
+
+import { concat, readBase64, readKey, sha256, utf8 } from "./bytes.js";
+import { type Verify, strict, webCryptoVerify } from "./ed25519.js";
+import { type Json, type JsonObject, canonical } from "./json.js";
+import { type Reason, reasonOf } from "./reason.js";
+import { request } from "./request.js";
+import {
+  CLOCK_SKEW_MS,
+  type Fields,
+  Refusal,
+  demand,
+  demandSupported,
+  fieldsOf,
+  isCommunity,
+  isText,
+  isTime,
+  readObject,
+} from "./ticket.js";
+
+export type { Reason } from "./reason.js";
+
+const ENTRY_MAX_LIFETIME_MS = 30 * 86_400_000;
+const ENTRY_MAX_BYTES = 4_096;
+const DESCRIPTION_MAX_BYTES = 280;
+const ADDRESS_MAX_BYTES = 300;
+const HOST_MAX_BYTES = 253;
+const BEACONS_MAX = 32;
+const CAPSULES_MAX = 8;
+const TAGS_MAX = 8;
+/** Entries in an answer. */
+const ANSWER_MAX_ENTRIES = 100;
+/** An entry more, for what is around them: 101 · 4,096. */
+const HUB_ANSWER_MAX_BYTES = 413_696;
+const TIMEOUT_MS = 10_000;
+const BEACONS_USED = 3;
+
+const ADDRESS =
+  /^https:\/\/((?:(?!-)[a-z\d-]{1,63}(?<!-)\.)+[a-z](?:[a-z\d-]{0,61}[a-z\d])?)(?::(?!443\b)([1-9]\d{0,4}))?(?:\/(?!\.\.?(?:\/|$))[\w.~-]+)*$/;
+
+/** What an origin says of a community. */
+export interface Community {
+  /** The origin's public key, in base64. A name alone says nothing: other origins may use it too. */
+  readonly origin: string;
+  readonly name: string;
+  readonly access: "open" | "invite-only";
+  readonly beacons: readonly { readonly id: string; readonly url: string }[];
+  /** Addresses of capsules. */
+  readonly capsules: readonly string[];
+  readonly description: string;
+  readonly tags: readonly string[];
+  /**
+   * The SHA-256, in base64, of the root file that readers of the capsules begin with, and the key that says so. It counts
+   * where that is one of the root's `publisherKeys`.
+   */
+  readonly root: { readonly sha256: string; readonly publicKey: string } | undefined;
+  /** Milliseconds since the Unix epoch. */
+  readonly updated: number;
+  readonly expiresAt: number;
+}
+
+export interface FindOptions {
+  /** Only communities of this name, of whatever origin. */
+  name?: string;
+  /** Only those that have this tag. */
+  tag?: string;
+  /** Only those in whose name, description or tags a hub finds this. */
+  text?: string;
+  /** Ends the search: it rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface Found {
+  /** Of each origin and name the newest entry. Origins take turns. */
+  readonly communities: Community[];
+  /** Why hubs have not answered, by their URLs as they were given. */
+  readonly problems: ReadonlyMap<string, Reason>;
+}
+
+type Is = (value: Json | undefined) => boolean;
+
+const isBase64 =
+  (length: number): Is =>
+  (value) =>
+    readBase64(value)?.length === length;
+
+const isAddress: Is = (value) => {
+  const [, host, port = 0] = (typeof value === "string" && value.length <= ADDRESS_MAX_BYTES && ADDRESS.exec(value)) || [];
+  return !!host && host.length <= HOST_MAX_BYTES && +port < 65_536;
+};
+
+const isTag: Is = (value) => typeof value === "string" && /^[a-z\d-]{1,32}$/.test(value);
+
+const hasFields = (value: Json | undefined, fields: Record<string, Is>): value is JsonObject =>
+  value instanceof Map &&
+  value.size === Object.keys(fields).length &&
+  Object.entries(fields).every(([name, is]) => is(value.get(name)));
+
+/** At most so many, none twice. */
+const areDistinct = (value: Json | undefined, most: number, is: Is): value is Json[] =>
+  Array.isArray(value) && value.length <= most && value.every(is) && new Set(value).size === value.length;
+
+function isPayload(value: Json | undefined): value is JsonObject {
+  const isRoot: Is = (root) =>
+    hasFields(root, { publicKey: isBase64(32), sha256: isBase64(32), signature: isBase64(64) });
+  const isBeacon: Is = (beacon) => hasFields(beacon, { id: isBase64(16), url: isAddress });
+  return (
+    value instanceof Map &&
+    hasFields(value, {
+      access: (access) => access === "open" || access === "invite-only",
+      beacons: (beacons) =>
+        areDistinct(beacons, BEACONS_MAX, isBeacon) &&
+        ["id", "url"].every((field) => areDistinct(beacons.map((it) => (it as JsonObject).get(field) as Json), BEACONS_MAX, () => true)),
+      capsules: (capsules) => areDistinct(capsules, CAPSULES_MAX, isAddress),
+      description: (text) => text === "" || isText(text, DESCRIPTION_MAX_BYTES),
+      expiresAt: isTime,
+      name: isCommunity,
+      ...(value.has("root") && { root: isRoot }),
+      tags: (tags) => areDistinct(tags, TAGS_MAX, isTag),
+      updated: isTime,
+    }) &&
+    (value.get("updated") as number) < (value.get("expiresAt") as number)
+  );
+}
+
+/** The one function that makes the bytes to sign. */
+const signedBytes = (purpose: string, payload: JsonObject) =>
+  utf8(`rendezvous-directory-v1:${purpose}\n${canonical(payload)}`);
+
+/**
+ * Reads an entry, and verifies it.
+ *
+ * @throws Refusal for the first rule that it breaks; the signatures, the dear ones, are the last.
+ */
+export async function readEntry(value: Json | undefined, now: number, verify: Verify): Promise<Community> {
+  const envelope = fieldsOf(value);
+  const { version, algorithm, publicKey, signature, payload } = envelope;
+  demand(
+    isTime(version) &&
+      typeof algorithm === "string" &&
+      readKey(publicKey) &&
+      isBase64(64)(signature) &&
+      isPayload(payload) &&
+      Object.keys(envelope).length === 5,
+  );
+  demandSupported(version, algorithm);
+  demand(utf8(canonical(value as Json)).length <= ENTRY_MAX_BYTES);
+  const { beacons, root, ...fields } = fieldsOf(payload) as unknown as Community & Fields;
+  const { updated, expiresAt } = fields;
+  demand(expiresAt - updated <= ENTRY_MAX_LIFETIME_MS, "LIFETIME_TOO_LONG");
+  demand(updated <= now + CLOCK_SKEW_MS, "NOT_YET_VALID");
+  demand(updated + ENTRY_MAX_LIFETIME_MS > now && expiresAt > now, "EXPIRED");
+  const origin = publicKey as string;
+  demand(await verify(origin, signature, signedBytes("entry", payload)), "SIGNATURE_INVALID");
+  const { publicKey: publisher, sha256, signature: endorsement } = root ? fieldsOf(root as unknown as Json) : ({} as Fields);
+  if (root) {
+    const plain = new Map(root as unknown as JsonObject);
+    plain.delete("signature");
+    const endorsed = signedBytes(`endorsement\n${origin}`, new Map(payload).set("root", plain));
+    demand(await verify(publisher as string, endorsement, endorsed), "SIGNATURE_INVALID");
+  }
+  return {
+    ...(fields as Omit<Community, "beacons" | "root" | "origin">),
+    origin,
+    beacons: (beacons as unknown as JsonObject[]).map((beacon) => Object.fromEntries(beacon) as { id: string; url: string }),
+    root: root && { sha256: sha256 as string, publicKey: publisher as string },
+  };
+}
+
+/** Of the lists of several hubs the newest of each origin and name, in turns between origins. */
+function merge(lists: Community[][]): Community[] {
+  const origins = new Map<string, Map<string, Community>>();
+  for (const community of lists.flat()) {
+    const { origin, name, updated } = community;
+    const names = origins.get(origin) ?? new Map<string, Community>();
+    origins.set(origin, names);
+    if (!((names.get(name)?.updated ?? 0) > updated)) names.set(name, community);
+  }
+  const turns = [...origins.values()].map((names) => [...names.values()]);
+  const most = Math.max(0, ...turns.map(({ length }) => length));
+  return Array.from({ length: most }, (_, turn) => turns.flatMap((each) => each[turn] ?? [])).flat();
+}
+
+/**
+ * Asks hubs for communities, and verifies what they say.
+ *
+ * @param hubs URLs of hubs (`https://hub.example`).
+ * @returns Rejects with an error whose message is a code where no hub has answered: why the first has not.
+ */
+export async function findCommunities(hubs: readonly string[], options: FindOptions = {}): Promise<Found> {
+  const { name, tag, text, signal } = options;
+  if (name !== undefined && !isCommunity(name)) throw new TypeError("name");
+  const verify = strict(webCryptoVerify(crypto.subtle));
+  const query = new URLSearchParams({ limit: `${ANSWER_MAX_ENTRIES}`, ...(tag && { tag }), ...(text && { q: text }) });
+  const ask = async (hub: string): Promise<Community[]> => {
+    const abort = new AbortController();
+    const end = (): void => abort.abort(signal?.reason);
+    const timer = setTimeout(() => abort.abort(new Refusal("TIMEOUT")), TIMEOUT_MS);
+    signal?.addEventListener("abort", end);
+    try {
+      signal?.throwIfAborted();
+      const url = `${hub.replace(/\/+$/, "")}/v1/communities${name ? `/${name}` : ""}?${query}`;
+      const { status, body } = await request((at, init) => fetch(at, init), url, abort.signal, HUB_ANSWER_MAX_BYTES);
+      demand(status === 200, `HTTP_${status}`);
+      const { entries } = readObject(body);
+      demand(Array.isArray(entries));
+      // What is not as it should be costs only itself.
+      const read = entries.slice(0, ANSWER_MAX_ENTRIES).map((entry) => readEntry(entry, Date.now(), verify).catch(() => undefined));
+      const isWanted = (it: Community | undefined): it is Community =>
+        !!it && (!name || it.name === name) && (!tag || it.tags.includes(tag));
+      return (await Promise.all(read)).filter(isWanted);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      // What is left of the answer is not read.
+      abort.abort();
+    }
+  };
+  const outcomes = await Promise.allSettled(hubs.map(ask));
+  signal?.throwIfAborted();
+  const problems = new Map<string, Reason>();
+  const lists: Community[][] = [];
+  outcomes.forEach((outcome, at) => {
+    if (outcome.status === "fulfilled") lists.push(outcome.value);
+    else problems.set(hubs[at] as string, reasonOf(outcome.reason));
+  });
+  if (!lists[0]) throw new Refusal(problems.get(hubs[0] as string) ?? "NETWORK");
+  return { communities: merge(lists), problems };
+}
+
+/**
+ * Gives the URLs of the beacons that a community's peers use, the first first: by rendezvous hashing, so that all peers use
+ * the same ones, and one that comes or goes moves its own share alone. Where one cannot be reached, the next takes its place.
+ *
+ * @param count How many; all, where it is more than there are.
+ */
+export async function beaconsOf(
+  { name, beacons }: Pick<Community, "name" | "beacons">,
+  count = BEACONS_USED,
+): Promise<string[]> {
+  const weigh = async ({ id, url }: { id: string; url: string }): Promise<[string, string]> => {
+    const weight = await sha256(concat(utf8(name), readBase64(id) ?? []));
+    return [String.fromCharCode(...weight), url];
+  };
+  const weighed = await Promise.all(beacons.map(weigh));
+  return weighed
+    .sort(([one], [other]) => (one < other ? 1 : -1))
+    .slice(0, count)
+    .map(([, url]) => url);
+}

@@ -1,0 +1,114 @@
+//! What one hub asks another: the body of the question, who may ask how often, and the answer.
+//!
+//! An exchange is a pull. The hub that is asked learns nothing but who asks; the hub that asks believes nothing but records
+//! that prove themselves. So what a hostile peer can do is to leave records out.
+
+use std::collections::VecDeque;
+
+use super::envelope::{Record, Signed};
+use super::limits::{
+    BODY_MAX_BYTES, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_MAX_RECORDS, EXCHANGE_SKEW, EXCHANGES_REMEMBERED,
+};
+use super::record::{Exchange, RecordError, malformed};
+use super::state::Told;
+use crate::fields::Fields;
+use crate::key::PublicKey;
+use crate::live::Position;
+use crate::mailbox::bytes::Bytes;
+use crate::time::UnixMillis;
+
+/// Parses the body of an exchange, `{"exchange":{…}}`.
+///
+/// # Errors
+/// `BODY_TOO_LARGE`, and those of [`Signed::parse`].
+pub fn parse_body(body: &[u8]) -> Result<Signed<Exchange>, RecordError> {
+    if body.len() > BODY_MAX_BYTES {
+        return Err(RecordError::BodyTooLarge);
+    }
+    let mut fields = Fields::parse(str::from_utf8(body).map_err(|_| malformed("body: not UTF-8"))?)?;
+    let exchange = fields.json("exchange")?;
+    fields.end()?;
+    Signed::parse(exchange)
+}
+
+/// Writes that body.
+pub fn write_body(exchange: &Signed<Exchange>) -> String {
+    format!(r#"{{"exchange":{}}}"#, exchange.to_json())
+}
+
+/// Says why an exchange is not answered, which is good by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeRefused {
+    /// It was answered before.
+    Replayed,
+    /// The peer asks too often.
+    TooOften,
+}
+
+/// Remembers exchanges for as long as their times are good, of each peer at most [`EXCHANGES_REMEMBERED`].
+#[derive(Debug, Default)]
+pub struct SeenExchanges(VecDeque<(UnixMillis, PublicKey, Bytes<16>)>);
+
+impl SeenExchanges {
+    /// Takes an exchange of a peer, whose signature was verified.
+    ///
+    /// # Errors
+    /// [`ExchangeRefused`].
+    pub fn take(&mut self, now: UnixMillis, peer: PublicKey, nonce: Bytes<16>) -> Result<(), ExchangeRefused> {
+        self.0.retain(|(until, ..)| *until > now);
+        let of_peer = || self.0.iter().filter(move |(_, key, _)| *key == peer);
+        if of_peer().any(|(.., seen)| *seen == nonce) {
+            return Err(ExchangeRefused::Replayed);
+        }
+        if of_peer().count() >= EXCHANGES_REMEMBERED {
+            return Err(ExchangeRefused::TooOften);
+        }
+        // One that is dated ahead by the skew is good until twice the skew from now.
+        self.0.push_back((now.after(EXCHANGE_SKEW.saturating_mul(2)), peer, nonce));
+        Ok(())
+    }
+}
+
+/// Writes the answer to an exchange.
+pub fn write_answer(now: UnixMillis, told: &Told) -> String {
+    let Told { records, position, more } = told;
+    let records = records.join(",");
+    format!(r#"{{"more":{more},"ok":true,"position":"{position}","records":[{records}],"serverTime":{now}}}"#)
+}
+
+/// Holds the answer of a peer, of whose records nothing was checked but that each is one.
+#[derive(Debug)]
+pub struct ExchangeAnswer {
+    /// The records. One that cannot be read, which may be of a later version, costs only itself.
+    pub records: Vec<Result<Record, RecordError>>,
+    /// How far they go.
+    pub position: Position,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// Parses the answer of a peer, which may have further fields.
+///
+/// # Errors
+/// [`RecordError::Malformed`], for what no hub answers.
+pub fn parse_answer(body: &[u8]) -> Result<ExchangeAnswer, RecordError> {
+    if body.len() > EXCHANGE_ANSWER_MAX_BYTES {
+        return Err(malformed("the answer is longer than that of any hub"));
+    }
+    let mut fields = Fields::parse(str::from_utf8(body).map_err(|_| malformed("the answer is not UTF-8"))?)?;
+    if fields.optional_flag("ok")? != Some(true) {
+        return Err(malformed("the answer is a refusal"));
+    }
+    let position = fields.text("position")?.parse();
+    let position = position.map_err(|_| malformed("position is not one of a hub"))?;
+    let more = fields.optional_flag("more")?.unwrap_or_default();
+    let records = fields.items("records")?;
+    if records.len() > EXCHANGE_MAX_RECORDS {
+        return Err(malformed("the answer has more records than that of any hub"));
+    }
+    Ok(ExchangeAnswer {
+        records: records.into_iter().map(|record| Record::parse(record.get())).collect(),
+        position,
+        more,
+    })
+}
