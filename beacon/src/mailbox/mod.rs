@@ -18,4 +18,4 @@ pub(crate) use object::to_writes;
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, Write};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
 pub(crate) use request::{CountedAs, Routed, route};
-pub use unread::{UnreadAnswer, UnreadAnswers};
+pub use unread::{NoRoom, UnreadAnswer, UnreadAnswers};

@@ -15,7 +15,7 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::{Answer, Outcome};
 use crate::mailbox::{ObjectCall, OpeningsCall};
-use crate::retalk::object::{RetalkCall, not_stored};
+use crate::retalk::object::{READ_MOST_BYTES, RetalkCall, not_stored};
 use crate::retalk::refusal::Refusal;
 
 /// Says what a request comes to.
@@ -130,6 +130,11 @@ fn answer_of_nobody(now: UnixMillis, request: &Verified) -> Answer {
     }
 }
 
+/// Answers where clients of a network have too much of their answers still to read.
+pub(crate) fn answers_unread() -> Answer {
+    Refusal::AnswersUnread.answer()
+}
+
 /// Waits for a mailbox's answer, which goes to the client as it comes.
 #[derive(Debug)]
 pub struct AskRetalk {
@@ -168,6 +173,13 @@ impl AskRetalk {
     /// Returns whether a message is to be left.
     pub fn is_send(&self) -> bool {
         matches!(self.request.tool(), Tool::SendMessage { .. })
+    }
+
+    /// Returns the most bytes of the answer, where the mailbox deletes what is in it. Then a host that keeps answers until they
+    /// are read has to have room for it before it asks.
+    pub fn deletes(&self) -> Option<usize> {
+        let deletes = matches!(self.request.tool(), Tool::ReadMessages { keep, .. } if *keep != Some(true));
+        deletes.then_some(READ_MOST_BYTES)
     }
 
     /// Returns the answer where a mailbox has not answered. A disk that is full is want of room, too.

@@ -96,6 +96,8 @@ struct World {
     disks: BTreeMap<UserId, Disk>,
     is_disk_full: bool,
     nonce: u64,
+    /// The longest that the last answer might have been, if it deleted what is in it.
+    deletes: Option<usize>,
 }
 
 impl World {
@@ -109,7 +111,7 @@ impl World {
         let door = Door::parse(&config, variable).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Disk::default(), BTreeMap::new());
-        Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0 }
+        Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0, deletes: None }
     }
 
     fn at(&self) -> UnixMillis {
@@ -157,9 +159,12 @@ impl World {
                         self.edge.retalk_verified(now, verify, fit)
                     }
                     RetalkStep::Ask(ask) => {
-                        let is_send = ask.is_send();
+                        let (is_send, deletes) = (ask.is_send(), ask.deletes());
                         match self.call(ask) {
-                            Ok(answer) => return answer,
+                            Ok(answer) => {
+                                self.deletes = deletes;
+                                return answer;
+                            }
                             Err(error) => self.edge.retalk_failed(now, is_send, &error),
                         }
                     }
@@ -209,6 +214,31 @@ fn messages_go_from_one_to_another_though_every_call_is_of_a_new_object() {
     assert_eq!(bodies, [base64::encode(b"one"), base64::encode(b"two")]);
     assert_eq!(read[0]["from"], ALICE.id().to_string());
     assert_eq!(world.ask(BOB, "read_messages", &json!({})).1, json!([]));
+}
+
+#[test]
+fn what_a_read_deletes_has_a_longest_answer_before_it_is_made() {
+    let mut world = World::new(&[]);
+    world.publish(BOB);
+    assert_eq!(world.deletes, None);
+    // All that waits of one sender, as long as may be.
+    for number in 0..8 {
+        let (status, sent) = world.send(ALICE, BOB, &format!("{number}{}", "x".repeat(49_000)));
+        assert!(status == 200 && sent["stored"] != false, "{sent}");
+    }
+    world.ask(BOB, "read_messages", &json!({"peek": true}));
+    assert_eq!(world.deletes, None);
+    for args in [json!({}), json!({"peek": false}), json!({"peer": ALICE.id().to_string()})] {
+        let (_, read) = world.ask(BOB, "read_messages", &args);
+        let most = world.deletes.unwrap();
+        assert!(read.to_string().len() <= most);
+        let around = read
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message.to_string().len() + ",".len() - message["body"].as_str().unwrap().len());
+        assert!(around.max().unwrap_or_default() <= (most - 4 * 1024 * 1024) / 512);
+    }
 }
 
 #[test]
