@@ -159,6 +159,7 @@ type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
 /// Takes a request that comes by the door for retalk's users, if it is one.
 type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+
 /// Takes a request about the directory, if it is one: its path without `/v1/`, and its query.
 type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
 
@@ -663,7 +664,7 @@ impl Edge {
         self.counted(mailbox_step(verify.resume(now, fit)))
     }
 
-    /// Counts an answer about a mailbox that goes out in the place of an object's.
+    /// Counts an answer that goes out in the place of an object's.
     pub fn answer_in_place(&mut self, answer: Answer) -> Step {
         self.counted(Step::Answer(answer))
     }
