@@ -5,7 +5,8 @@
 //! whatever was replaced is older: nothing rises again. Of an origin those of the highest rank stay, which is a join as well.
 //!
 //! Room goes by who brought a record: the hub's own origins and each peer have an equal share, so that no peer fills
-//! another's. What was brought first by one stays in its share, whoever brings a newer record of that name.
+//! another's. What was brought first by one stays in its share, whichever peer brings a newer record of that name. What its
+//! origin puts here itself is the hub's own from then on, where that share has room: it does not go with the peer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -299,11 +300,16 @@ impl Hub {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(held) = self.records.remove(key) else { return };
+        drop(self.take_out(key));
+    }
+
+    fn take_out(&mut self, key: &Key) -> Option<Held> {
+        let held = self.records.remove(key)?;
         self.log.remove(&held.sequence);
         if let Some(brought) = self.brought.get_mut(&held.source) {
             *brought = brought.saturating_sub(1);
         }
+        Some(held)
     }
 
     /// Returns how many records each source may bring.
@@ -337,13 +343,17 @@ impl Hub {
         }
         let key = (origin, record.record().name().to_owned());
         if let Some(held) = self.records.get(&key) {
+            let becomes_own = source == Source::Own && held.source != Source::Own && self.has_room(source);
+            let source = if becomes_own { source } else { held.source };
             if held.record == record {
+                if becomes_own {
+                    self.change_source(&key, source, writes);
+                }
                 return Ok(Taken::Known);
             }
             if held.record.rank() > record.rank() {
                 return Err(Refused::StaleEntry { standing: held.record.record().updated() });
             }
-            let source = held.source;
             self.remove(&key);
             self.keep(key, record, source, writes);
             return Ok(Taken::Replaced);
@@ -361,6 +371,18 @@ impl Hub {
         }
         self.keep(key, record, source, writes);
         Ok(Taken::New)
+    }
+
+    fn has_room(&self, source: Source) -> bool {
+        self.brought.get(&source).copied().unwrap_or_default() < self.share()
+    }
+
+    /// Lets a record count in the share of another source. That is nothing to tell a peer.
+    fn change_source(&mut self, key: &Key, source: Source, writes: &mut Vec<HubWrite>) {
+        let Some(mut held) = self.take_out(key) else { return };
+        held.source = source;
+        writes.push(HubWrite::Put { name: row_name(key), row: write_record(&held) });
+        self.insert(key.clone(), held);
     }
 
     /// Returns which record of the origin goes for a new name, if any has to.

@@ -440,6 +440,46 @@ fn what_came_of_whom_nobody_trusts_any_more_is_dropped() {
 }
 
 #[test]
+fn what_its_origin_puts_here_itself_stays_when_the_peer_that_brought_it_first_goes() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: vec![peer(0)] };
+    // Three for each.
+    let mut node = Node::new(HubLimits { records: 6, of_origin: 64 }, trust.clone(), 1);
+    let record = |key: usize, name: &str, updated| {
+        signed(entry(name, updated, HOUR, ""), origin(key)).verify(START.after(HOUR), domain_of).unwrap()
+    };
+    let (of_peer, later) = (Source::Peer(peer(0)), START.after(Duration::from_millis(1)));
+    for name in ["known", "replaced", "theirs"] {
+        assert_eq!(node.offer(record(0, name, START), of_peer), Ok(Taken::New));
+    }
+    let told = node.hub.tell(START, None).position;
+    assert_eq!(node.offer(record(0, "known", START), Source::Own), Ok(Taken::Known));
+    assert!(node.hub.tell(START, Some(told)).records.is_empty(), "it is nothing new to a peer");
+    assert_eq!(node.offer(record(0, "replaced", later), Source::Own), Ok(Taken::Replaced));
+    // The places at the peer's share are free again, and those of the hub's own are taken.
+    assert_eq!(node.offer(record(0, "own", START), Source::Own), Ok(Taken::New));
+    assert_eq!(node.offer(record(0, "more", START), Source::Own), Err(Refused::HubFull { most: 3 }));
+    assert_eq!(
+        node.offer(record(0, "theirs", later), Source::Own),
+        Ok(Taken::Replaced),
+        "where it was: there is no room"
+    );
+    for name in ["one", "two"] {
+        assert_eq!(node.offer(record(1, name, START), of_peer), Ok(Taken::New));
+    }
+    assert_eq!(node.offer(record(1, "three", START), of_peer), Err(Refused::HubFull { most: 3 }));
+    // What the peer brings again stays the hub's own.
+    assert_eq!(node.offer(record(0, "known", later), of_peer), Ok(Taken::Replaced));
+    node.restart();
+    node.trust = Trust { peers: Vec::new(), ..trust };
+    let (rows, mut writes) = (node.rows.clone(), Vec::new());
+    let secret = Secret::from_bytes([0; 16]);
+    let (hub, _) = Hub::restore(node.limits, node.trust.clone(), secret, 9, rows, &mut writes).unwrap();
+    let listed = hub.list(later, &Filter::default(), 0, 9).entries;
+    let names: BTreeSet<_> = listed.iter().map(|entry| Record::parse_entry(entry).unwrap().name().to_owned()).collect();
+    assert_eq!(names, ["known", "own", "replaced"].map(str::to_owned).into());
+}
+
+#[test]
 fn a_row_that_cannot_be_read_is_named() {
     let trust = Trust { origins: vec![origin(0).public_key()], peers: Vec::new() };
     let mut node = Node::new(HubLimits::default(), trust, 1);
