@@ -230,8 +230,9 @@ fn row_name((origin, name): &Key) -> String {
 }
 
 impl Hub {
-    /// Makes the hub of what was stored, if anything was. `secret` and `epoch` are random, and used where nothing was. What
-    /// was brought by whom the hub does not trust any more is dropped; the second value is whether anything was, in which case
+    /// Makes the hub of what was stored, if anything was. `secret` and `epoch` are random; the secret is used where nothing
+    /// was. The epoch is another at each start: what is stored may be a copy, in which numbers are free that were given away
+    /// since it was made, and a peer that has come beyond it is told everything again. What was brought by whom the hub does not trust any more is dropped; the second value is whether anything was, in which case
     /// it has to ask all its peers from the beginning, because others had it too.
     ///
     /// # Errors
@@ -273,20 +274,18 @@ impl Hub {
     }
 
     fn head(&self) -> HubWrite {
-        let Self { epoch, last, .. } = self;
-        let secret = base64::encode(self.secret.as_bytes());
-        let row = format!(r#"{{"epoch":{epoch},"last":{last},"secret":"{secret}"}}"#);
+        let (last, secret) = (self.last, base64::encode(self.secret.as_bytes()));
+        let row = format!(r#"{{"last":{last},"secret":"{secret}"}}"#);
         HubWrite::Put { name: HEAD_ROW.to_owned(), row }
     }
 
     fn read_head(&mut self, row: &str) -> Result<(), String> {
         let read = || {
             let mut fields = Fields::parse(row)?;
-            let head = (fields.number("epoch")?, fields.number("last")?, fields.text("secret")?);
+            let head = (fields.number("last")?, fields.text("secret")?);
             fields.end().map(|()| head)
         };
-        let (epoch, last, secret) = read().map_err(|error| error.to_string())?;
-        self.epoch = u32::try_from(epoch).map_err(|_| "epoch must be below 2^32".to_owned())?;
+        let (last, secret) = read().map_err(|error| error.to_string())?;
         self.last = self.last.max(last);
         let secret = base64::decode_array(&secret).ok_or_else(|| "secret must be the base64 of 16 bytes".to_owned())?;
         self.secret = Secret::from_bytes(secret);

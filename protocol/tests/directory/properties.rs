@@ -69,6 +69,8 @@ struct Node {
     trust: Trust,
     rows: BTreeMap<String, String>,
     cursors: BTreeMap<usize, Position>,
+    /// The last epoch.
+    starts: u32,
 }
 
 impl Node {
@@ -76,7 +78,7 @@ impl Node {
         let mut writes = Vec::new();
         let secret = Secret::from_bytes([epoch as u8; 16]);
         let (hub, _) = Hub::restore(limits, trust.clone(), secret, epoch, [], &mut writes).unwrap();
-        let mut node = Self { hub, limits, trust, rows: BTreeMap::new(), cursors: BTreeMap::new() };
+        let mut node = Self { hub, limits, trust, rows: BTreeMap::new(), cursors: BTreeMap::new(), starts: epoch };
         node.store(writes);
         node
     }
@@ -109,7 +111,9 @@ impl Node {
         let mut writes = Vec::new();
         let rows = self.rows.clone();
         let other = Secret::from_bytes([99; 16]);
-        let (hub, has_dropped) = Hub::restore(self.limits, self.trust.clone(), other, 99, rows, &mut writes).unwrap();
+        self.starts += 1;
+        let (limits, trust) = (self.limits, self.trust.clone());
+        let (hub, has_dropped) = Hub::restore(limits, trust, other, self.starts, rows, &mut writes).unwrap();
         assert!(writes.is_empty() && !has_dropped);
         self.hub = hub;
     }
@@ -435,8 +439,25 @@ fn what_came_of_whom_nobody_trusts_any_more_is_dropped() {
     assert!(has_dropped);
     assert_eq!(hub.list(START, &Filter::default(), 0, 9).entries.len(), 1);
     assert_eq!(writes.iter().filter(|write| matches!(write, HubWrite::Erase { .. })).count(), 2);
-    // Numbers that were given away are not given away again: a peer that has come so far misses nothing.
-    assert_eq!(hub.tell(START, None).position, "00000001-3".parse().unwrap());
+    // Numbers that were given away are not given away again.
+    assert_eq!(hub.tell(START, None).position, "00000009-3".parse().unwrap());
+}
+
+#[test]
+fn a_hub_of_an_older_copy_tells_its_peers_everything() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: Vec::new() };
+    let mut node = Node::new(HubLimits::default(), trust, 1);
+    let record = |name: &str| signed(entry(name, START, HOUR, ""), origin(0)).verify(START, domain_of).unwrap();
+    node.offer(record("kept"), Source::Own).unwrap();
+    let copy = node.rows.clone();
+    node.offer(record("lost"), Source::Own).unwrap();
+    let since = node.hub.tell(START, None).position;
+    node.rows = copy;
+    node.restart();
+    node.offer(record("new"), Source::Own).unwrap();
+    let told = node.hub.tell(START, Some(since));
+    assert_eq!(told.records.len(), 2, "the new one has the number of the one that was lost");
+    assert!(node.hub.tell(START, Some(told.position)).records.is_empty());
 }
 
 #[test]
