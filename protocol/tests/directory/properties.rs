@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange::{ExchangeRefused, SeenExchanges, parse_answer, write_answer};
 use rendezvous_protocol::directory::limits::{
-    BODY_MAX_BYTES, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS,
-    EXCHANGES_REMEMBERED,
+    BODY_MAX_BYTES, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_INTERVAL_MIN, EXCHANGE_MAX_BYTES,
+    EXCHANGE_MAX_RECORDS, EXCHANGES_REMEMBERED,
 };
 use rendezvous_protocol::directory::list::{self, ListError, ListRules};
 use rendezvous_protocol::directory::record::{Access, Entry, RecordError, Tombstone};
@@ -592,6 +592,16 @@ fn an_exchange_is_answered_once_and_not_too_often() {
     assert_eq!(seen.take(START, peer(1), nonce(0)), Ok(()), "another peer");
     let later = START.after(Duration::from_secs(120));
     assert_eq!(seen.take(later, peer(0), nonce(200)), Ok(()));
+}
+
+#[test]
+fn who_asks_as_often_as_a_hub_may_is_never_refused_though_some_come_late() {
+    let mut seen = SeenExchanges::default();
+    for turn in 0_u32..200 {
+        let late = if turn % 2 == 0 { Duration::from_millis(900) } else { Duration::ZERO };
+        let now = START.after(EXCHANGE_INTERVAL_MIN * turn).after(late);
+        assert_eq!(seen.take(now, peer(0), Bytes([turn as u8; 16])), Ok(()), "{turn}");
+    }
 }
 
 #[test]
