@@ -15,6 +15,7 @@ use rendezvous_service::call::ObjectError;
 use rendezvous_service::config::{Config, MailDoor};
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::mailbox::{Found, Object, Write};
+use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::Platform;
 use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
 use serde_json::{Value, json};
@@ -108,7 +109,8 @@ impl World {
             all.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         let config = Config::parse_for(&MailDoor::ALL, variable).unwrap();
-        let door = Door::parse(&config, variable).unwrap().unwrap();
+        let names = OwnNames::new(&config, "127.0.0.1".parse().unwrap());
+        let door = Door::parse(&config, &names, variable).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Disk::default(), BTreeMap::new());
         Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0, deletes: None }
