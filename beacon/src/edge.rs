@@ -604,7 +604,9 @@ impl Edge {
                 let whole = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
                 let audiences = self.retalk.as_ref().map(|(door, _)| door.audiences(&whole)).unwrap_or_default();
                 let client = self.client(head);
-                let limited: retalk::Limited = self.take_request(now, client).err();
+                let requests = mailbox::requests_of_body(head.body_bytes);
+                let path = client.rate_path(&self.secret);
+                let limited: retalk::Limited = self.requests.take_several(now, path, requests).err();
                 let read = ReadRetalk { audiences, network: client.hand_over(), limited };
                 Some(Step::Retalk(Box::new(RetalkStep::ReadBody(read))))
             }

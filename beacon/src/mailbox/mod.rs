@@ -17,5 +17,5 @@ pub use listening::{ListenCall, ListenerConnection, ListenerOutput, News, NewsPu
 pub(crate) use object::to_writes;
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, Write};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
-pub(crate) use request::{CountedAs, Routed, route};
+pub(crate) use request::{CountedAs, Routed, requests_of_body, route};
 pub use unread::{NoRoom, UnreadAnswer, UnreadAnswers};

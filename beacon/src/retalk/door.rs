@@ -75,7 +75,14 @@ impl Door {
             let whole = Some(path_and_query).filter(|path| *path != "/");
             ["", "/"].into_iter().chain(whole).map(|rest| format!("{}{rest}", origin.as_str())).collect::<Vec<_>>()
         };
-        self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()).collect()
+        let mut audiences = Vec::new();
+        for audience in self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()) {
+            // Each is a signature to check.
+            if !audiences.contains(&audience) {
+                audiences.push(audience);
+            }
+        }
+        audiences
     }
 }
 
@@ -105,7 +112,9 @@ mod tests {
     fn a_door_is_open_where_it_is_opened_and_has_an_address() {
         let [open, url] = [("DOORS", "v1,retalk"), ("EXTERNAL_URLS", "https://a.example, http://b.example:8766")];
         assert_eq!(parse(&[url]).unwrap(), None);
-        let door = parse(&[open, url, ("RETALK_AUDIENCES", "HTTPS://a.example")]).unwrap().unwrap();
+        // Twice the same is once.
+        let spellings = (AUDIENCES, "HTTPS://a.example,https://a.example/,HTTPS://a.example");
+        let door = parse(&[open, url, spellings]).unwrap().unwrap();
         let roots = [
             "https://a.example",
             "https://a.example/",

@@ -1,7 +1,8 @@
 //! From a request of retalk's users to what its mailbox is asked.
 //!
-//! Nothing here remembers anything. A network over its rate limit is not refused at once: a message that is well signed is
-//! answered as taken, though it is not, because its client would encrypt the next one with the same message key otherwise.
+//! Nothing here remembers anything. A network over its rate limit is not refused at once: a message is answered as taken,
+//! though it is not, because its client would encrypt the next one with the same message key otherwise. Whether it is signed
+//! at all is not looked at then: that is most of the work.
 
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::rate_limit::RateLimited;
@@ -75,13 +76,12 @@ impl ReadRetalk {
     pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, BodyError>) -> Result<VerifyRetalk, Answer> {
         let Self { audiences, network, limited } = self;
         let read = body.map_err(Refusal::from).and_then(|body| Ok(Unverified::parse(&body)?.check(now)?));
-        let request = match (read, limited) {
-            (Ok(request), None) => request,
-            (Ok(request), Some(_)) if request.is_send() => request,
-            (_, Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
-            (Err(refusal), None) => return Err(refusal.answer()),
-        };
-        Ok(VerifyRetalk { request: Box::new(request), audiences, network, limited })
+        match (read, limited) {
+            (Ok(request), None) => Ok(VerifyRetalk { request: Box::new(request), audiences, network }),
+            (Ok(request), Some(_)) if request.is_send() => Err(not_stored(now, NotStored::Throttled)),
+            (_, Some(limited)) => Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
+            (Err(refusal), None) => Err(refusal.answer()),
+        }
     }
 }
 
@@ -91,7 +91,6 @@ pub struct VerifyRetalk {
     request: Box<Unverified>,
     audiences: Vec<String>,
     network: HandedOver,
-    limited: Limited,
 }
 
 impl VerifyRetalk {
@@ -102,13 +101,8 @@ impl VerifyRetalk {
 
     /// Goes on with that.
     pub(crate) fn resume(self, now: UnixMillis, fit: bool) -> Result<AskRetalk, Answer> {
-        let Self { request, network, limited, .. } = self;
-        let request = match (request.accept(fit), limited) {
-            (Ok(_), Some(_)) => return Err(not_stored(now, NotStored::Throttled)),
-            (Err(_), Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
-            (Err(error), None) => return Err(Refusal::from(error).answer()),
-            (Ok(request), None) => request,
-        };
+        let Self { request, network, .. } = self;
+        let request = request.accept(fit).map_err(|error| Refusal::from(error).answer())?;
         let Some(mailbox) = request.mailbox() else { return Err(answer_of_nobody(now, &request)) };
         let user = request.user();
         let (place, then) = match request.tool() {

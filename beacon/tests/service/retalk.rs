@@ -99,6 +99,8 @@ struct World {
     nonce: u64,
     /// The longest that the last answer might have been, if it deleted what is in it.
     deletes: Option<usize>,
+    /// Requests whose signatures were checked.
+    verified: usize,
 }
 
 impl World {
@@ -113,7 +115,17 @@ impl World {
         let door = Door::parse(&config, &names, variable).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Disk::default(), BTreeMap::new());
-        Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0, deletes: None }
+        Self {
+            now: 1_700_006_400_000,
+            edge,
+            config,
+            places,
+            disks,
+            is_disk_full: false,
+            nonce: 0,
+            deletes: None,
+            verified: 0,
+        }
     }
 
     fn at(&self) -> UnixMillis {
@@ -148,7 +160,8 @@ impl World {
     }
 
     fn post(&mut self, body: Result<Vec<u8>, RequestError>, address: &str) -> Answer {
-        let head = Head { method: "POST", url: "/", address: read_address(address), ..Head::default() };
+        let body_bytes = body.as_ref().ok().map(|body| body.len() as u64);
+        let head = Head { method: "POST", url: "/", address: read_address(address), body_bytes, ..Head::default() };
         let now = self.at();
         let mut step = self.edge.receive(now, &head);
         loop {
@@ -157,6 +170,7 @@ impl World {
                 Step::Retalk(retalk) => match *retalk {
                     RetalkStep::ReadBody(read) => self.edge.read_retalk(now, read, body.clone()),
                     RetalkStep::Verify(verify) => {
+                        self.verified += 1;
                         let fit = verify.verify_signatures();
                         self.edge.retalk_verified(now, verify, fit)
                     }
@@ -282,6 +296,32 @@ fn a_body_that_does_not_come_is_answered_in_the_doors_own_shape() {
         assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)));
         assert!(body["error"].is_string());
     }
+}
+
+#[test]
+fn whoever_is_over_the_limit_costs_no_signature_and_a_message_is_answered_as_taken() {
+    let mut world = World::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "40"), ("NETWORK_REQUESTS_PER_MINUTE", "40")]);
+    world.publish(BOB);
+    // 131 kB count as nine requests.
+    let longest = "x".repeat(98_000);
+    let mut answers = Vec::new();
+    for number in 0..5 {
+        answers.push(world.send(ALICE, BOB, &format!("{number}{longest}")).1["code"].clone());
+    }
+    assert_eq!(answers[4], "THROTTLED", "{answers:?}");
+    assert!(answers[..4].iter().all(|code| code != "THROTTLED"), "{answers:?}");
+    let verified = world.verified;
+    let body = base64::encode(longest.as_bytes());
+    let args = json!({"body": body, "mtype": 1, "to": BOB.id().to_string()});
+    let forged = ALICE.request(world.now, "send_message", &args, 1_000).replace("eHh4", "eHh5");
+    let answer = world.post(Ok(forged.into_bytes()), "10.0.1.1");
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&answer["stored"], &answer["code"]), (&json!(false), &json!("THROTTLED")));
+    assert_eq!(world.verified, verified, "nothing was verified");
+    // What needs fewer is served, until there are none.
+    let counted: Vec<_> = (0..6).map(|_| world.ask(ALICE, "count_keys", &json!({})).0).collect();
+    assert_eq!(counted, [200, 200, 200, 200, 429, 429]);
+    assert_eq!(world.verified, verified + 4);
 }
 
 #[test]
