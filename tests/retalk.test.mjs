@@ -285,7 +285,7 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       await error(user.ask("send_message", { to: bob.id, mtype: 2, body: "aGk=" }), 400, "MALFORMED");
       await error(user.ask("read_messages", { peek: 1 }), 400, "MALFORMED");
       await error(user.ask("nack", { hash: "ab".repeat(32), sig: user.sign("something else") }), 403, "SIGNATURE_INVALID");
-      await error(user.ask("count_keys", {}, { headers: { Origin: "https://page.example" } }), 403, "MISDIRECTED_REQUEST");
+      await error(user.ask("count_keys", {}, { headers: { Origin: "https://page.example" } }), 421, "MISDIRECTED_REQUEST");
       await error(call(url, "/admin", { method: "POST", body: "x" }), 404, "NOT_FOUND");
       assert.deepEqual((await call(url, "/info")).json, { max_group_size: 100 });
       assert.deepEqual((await call(url, "/some/path/info")).json, { max_group_size: 100 });

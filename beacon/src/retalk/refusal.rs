@@ -52,7 +52,8 @@ impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::Request(RequestError::BodyTooLarge) => 413,
-            Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) | Self::OfPage => 403,
+            Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) => 403,
+            Self::OfPage => 421,
             Self::Body(BodyError::BodyTimeout) => 408,
             Self::Request(_) | Self::Body(_) => 400,
             Self::Mailbox(Refused::Replayed) => 409,
