@@ -107,6 +107,8 @@ impl VerifyRetalk {
         let user = request.user();
         let (place, then) = match request.tool() {
             Tool::PublishKeys { .. } => (Some(OpeningsCall::Take { address: user.place(), network }), None),
+            // A mailbox lasts for as long as its owner reads, and so does its place.
+            Tool::ReadMessages { .. } => (Some(OpeningsCall::Renew { address: user.place() }), None),
             Tool::SendMessage { .. } => (None, Some(user)),
             _ => (None, None),
         };

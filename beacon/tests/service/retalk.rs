@@ -299,6 +299,27 @@ fn a_body_that_does_not_come_is_answered_in_the_doors_own_shape() {
 }
 
 #[test]
+fn a_mailbox_whose_owner_reads_keeps_its_place() {
+    const DAY: u64 = 86_400_000;
+    let mut world = World::new(&[("MAILBOXES", "1")]);
+    assert_eq!(world.publish(BOB).0, 200);
+    for _ in 0..4 {
+        // Nobody has to publish while there are keys left.
+        world.now += 60 * DAY;
+        assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
+        assert_eq!(world.publish(ALICE).0, 429);
+    }
+    let places = world.places.rows.clone();
+    world.now += DAY / 2;
+    assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
+    assert_eq!(world.places.rows, places, "once a day is enough");
+    assert_eq!(world.ask(ALICE, "read_messages", &json!({})).1, json!([]), "reading takes no place");
+    assert_eq!(world.places.rows, places);
+    world.now += 97 * DAY;
+    assert_eq!(world.publish(ALICE).0, 200);
+}
+
+#[test]
 fn whoever_is_over_the_limit_costs_no_signature_and_a_message_is_answered_as_taken() {
     let mut world = World::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "40"), ("NETWORK_REQUESTS_PER_MINUTE", "40")]);
     world.publish(BOB);
