@@ -156,7 +156,10 @@ function casesOf({ url, only, level, reader, client, capsule, waitMs }) {
 
 async function main() {
   const options = readArguments();
-  if (options.help) return void process.stdout.write(HELP);
+  if (options.help) {
+    process.exitCode = 0;
+    return void process.stdout.write(HELP);
+  }
   const cases = casesOf(options);
   if (cases.length === 0) {
     const known = [...new Set(CASES.map(({ id }) => id.split(".")[0]))].join(", ");
@@ -165,6 +168,7 @@ async function main() {
   if (options.list) {
     for (const { id, spec, level, title } of cases)
       process.stdout.write(`${id.padEnd(44)} ${spec.padEnd(4)} ${level.padEnd(5)} ${title}\n`);
+    process.exitCode = 0;
     return void process.stderr.write(`${cases.length} cases\n`);
   }
   const { url, level, reader, client, community, audience, capsule: place, key } = options;
@@ -208,6 +212,8 @@ function progress(total) {
   };
 }
 
+// Until there is a report: a run that comes to nothing has not passed.
+process.exitCode = 2;
 main().catch((error) => {
   if (!(error instanceof Usage || error instanceof Unreachable)) throw error;
   process.stderr.write(`${error.message}\n${error instanceof Usage ? "rendezvous-conformance --help says how.\n" : ""}`);

@@ -3,8 +3,10 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ensurePackage, findOnPath } from "./debian.mjs";
+import { withLock } from "./lock.mjs";
 import { ROOT, execute, step } from "./steps.mjs";
 
 const PACKAGE = "cryptography==48.0.0";
@@ -22,9 +24,13 @@ export async function ensurePython() {
   await ensurePackage({ name: "python3-venv", takes: "some seconds, once", advice: ADVICE, find });
   const python = find();
   if (!python) throw new Error(ADVICE);
-  await step(`Python package ${PACKAGE}`, { takes: "some seconds, once" }, async () => {
-    if (!existsSync(own)) await execute(python, ["-m", "venv", DIRECTORY]);
-    await execute(own, ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", PACKAGE]);
+  await mkdir(join(ROOT, ".tools"), { recursive: true });
+  await withLock(`${DIRECTORY}.lock`, async () => {
+    if (has(own, "cryptography")) return;
+    await step(`Python package ${PACKAGE}`, { takes: "some seconds, once" }, async () => {
+      if (!existsSync(own)) await execute(python, ["-m", "venv", DIRECTORY]);
+      await execute(own, ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", PACKAGE]);
+    });
   });
   return own;
 }

@@ -1,12 +1,12 @@
 // The project's documents as a site: the Markdown that is in the repository, as pages that load nothing from elsewhere. A link to
 // a file that is no page leads to the repository.
 
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join, posix, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import GithubSlugger from "github-slugger";
 import { Marked } from "marked";
-import { ROOT, main, readOptions } from "./steps.mjs";
+import { Failure, ROOT, main, readOptions } from "./steps.mjs";
 
 const USAGE = `npm run site [-- --out DIR]: writes the documents as pages into site/, or DIR.`;
 const REPOSITORY = "https://github.com/rendezvous-beacon/rendezvous-beacon/blob/main/";
@@ -120,7 +120,7 @@ const linkTo = (from, to) => posix.relative(posix.dirname(pageOf(from)), pageOf(
  * @returns {Promise<void>}
  */
 export async function writeSite(out) {
-  await rm(out, { recursive: true, force: true });
+  await clear(out);
   for (const [file] of PAGES) {
     const { title, html } = readDocument(await readFile(join(ROOT, file), "utf8"), (href) => rewriteLink(file, href));
     const path = join(out, pageOf(file));
@@ -128,6 +128,27 @@ export async function writeSite(out) {
     await writeFile(path, layOut({ file, title, html }));
   }
   await writeFile(join(out, "style.css"), STYLE);
+}
+
+/** Written first: a directory that has it is one that was written here, and may be written anew. */
+const MARK = ".rendezvous-beacon-site";
+
+/**
+ * Empties a directory of the site that was there before, and of nothing else.
+ *
+ * @param {string} out
+ */
+async function clear(out) {
+  const names = await readdir(out).catch((error) => {
+    if (error.code === "ENOENT") return [];
+    throw new Failure(`${out} cannot be read: ${error.code}`, 2);
+  });
+  if (names.length > 0 && !names.includes(MARK)) {
+    throw new Failure(`${out} is not empty, and no site of this tool: name another directory, or empty it`, 2);
+  }
+  await rm(out, { recursive: true, force: true });
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, MARK), "");
 }
 
 /** @param {{ file: string, title: string, html: string }} page */

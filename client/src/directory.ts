@@ -33,7 +33,7 @@ const TAGS_MAX = 8;
 /** Entries in an answer. */
 const ANSWER_MAX_ENTRIES = 100;
 /** An entry more, for what is around them: 101 · 4,096. */
-const ANSWER_MAX_BYTES = 413_696;
+const HUB_ANSWER_MAX_BYTES = 413_696;
 const TIMEOUT_MS = 10_000;
 const BEACONS_USED = 3;
 
@@ -202,7 +202,7 @@ export async function findCommunities(hubs: readonly string[], options: FindOpti
     try {
       signal?.throwIfAborted();
       const url = `${hub.replace(/\/+$/, "")}/v1/communities${name ? `/${name}` : ""}?${query}`;
-      const { status, body } = await request((at, init) => fetch(at, init), url, abort.signal, ANSWER_MAX_BYTES);
+      const { status, body } = await request((at, init) => fetch(at, init), url, abort.signal, HUB_ANSWER_MAX_BYTES);
       demand(status === 200, `HTTP_${status}`);
       const { entries } = readObject(body);
       demand(Array.isArray(entries));

@@ -124,7 +124,7 @@ async function tryInCommunity(beacon, one, capsule) {
   try {
     return await tryOne(one, trial);
   } finally {
-    await trial.end().catch(() => {});
+    await trial.end();
   }
 }
 

@@ -63,7 +63,7 @@ export class Trial {
   /** Another community, for what must not be carried there. */
   otherCommunity() {
     const community = this.beacon.takeAnother();
-    if (community === undefined) throw new Skip("needs a second community that the beacon serves: --communities one,two");
+    if (community === undefined) throw new Skip("needs a second community that the beacon serves: --community one --community two");
     this.#others.push(community);
     return community;
   }
@@ -189,14 +189,17 @@ export class Trial {
     this.#cleanups.push(work);
   }
 
+  /** Leaves everything as it was, as far as the beacon lets it. */
   async end() {
-    for (const work of this.#cleanups.reverse()) await work();
+    // What fails here is no requirement of the case, and keeps nothing else from being put back.
+    const attempt = (work) => Promise.resolve().then(work).catch(() => {});
+    for (const work of this.#cleanups.reverse()) await attempt(work);
     // Where communities are few, the next case finds this one as it was.
     if (this.beacon.communities.length > 0) {
       for (const { ticket, community, address } of this.#announced) {
         const { peerId, issuedAt } = ticket.payload;
         const fields = { community, peerId, issuedAt: Math.max(this.issueTime(), issuedAt + 1) };
-        await this.leave(this.goodbye(this.#signers.get(ticket), fields), { community, address });
+        await attempt(() => this.leave(this.goodbye(this.#signers.get(ticket), fields), { community, address }));
       }
     }
     for (const community of [this.community, ...this.#others]) this.beacon.giveBack(community);
