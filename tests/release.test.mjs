@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
 import { ADVICE, findMinisign } from "../tools/minisign.mjs";
@@ -52,7 +52,7 @@ describe("archives", () => {
     assert.equal(files.length, 3);
     for (const file of files) {
       const folder = join(scratch, file.match(/([^/]+)\.tar\.gz$/)[1]);
-      const program = folder.match(/\/((?:[a-z]+-)*[a-z]+)-\d/)[1];
+      const program = basename(folder).match(/^((?:[a-z]+-)*[a-z]+)-\d/)[1];
       const beside = program === "rendezvous-beacon" ? ["rendezvous-beacon.service", "rendezvous-beacon.toml"] : [];
       assert.deepEqual((await readdir(folder)).sort(), ["LICENSE-APACHE", "LICENSE-MIT", "THIRD-PARTY.txt", ...beside, program].sort());
       assert.equal((await stat(join(folder, program))).mode & 0o777, 0o755);

@@ -10,6 +10,8 @@ import { withLock } from "./lock.mjs";
 import { ROOT, execute, step } from "./steps.mjs";
 
 const PACKAGE = "cryptography==48.0.0";
+/** What proves that the package is new enough: Debian 12's has no such method. */
+const NEEDED = "cryptography.hazmat.primitives.asymmetric.ed25519 as keys; keys.Ed25519PublicKey.public_bytes_raw";
 const DIRECTORY = join(ROOT, ".tools/python");
 const ADVICE =
   "The test of examples/announce.py needs python3 with venv and pip: apt install python3-venv (Debian), dnf install\n" +
@@ -18,7 +20,7 @@ const ADVICE =
 /** @returns {Promise<string>} The interpreter. */
 export async function ensurePython() {
   const own = join(DIRECTORY, "bin/python3");
-  const found = [own, findOnPath("python3")].find((python) => python && has(python, "cryptography"));
+  const found = [own, findOnPath("python3")].find((python) => python && has(python, NEEDED));
   if (found) return found;
   const find = () => [findOnPath("python3")].find((python) => python && has(python, "ensurepip, venv"));
   await ensurePackage({ name: "python3-venv", takes: "some seconds, once", advice: ADVICE, find });
@@ -26,7 +28,7 @@ export async function ensurePython() {
   if (!python) throw new Error(ADVICE);
   await mkdir(join(ROOT, ".tools"), { recursive: true });
   await withLock(`${DIRECTORY}.lock`, async () => {
-    if (has(own, "cryptography")) return;
+    if (has(own, NEEDED)) return;
     await step(`Python package ${PACKAGE}`, { takes: "some seconds, once" }, async () => {
       if (!existsSync(own)) await execute(python, ["-m", "venv", DIRECTORY]);
       await execute(own, ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", PACKAGE]);
