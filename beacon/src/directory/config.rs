@@ -153,6 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn a_private_key_in_the_place_of_another_is_not_shown() {
+        let pem = PrivateKey::from_seed(&[9; 32]).to_pem().unwrap();
+        for key in [own(), pem] {
+            for (name, value) in [
+                (ORIGINS, key.clone()),
+                (ORIGINS, format!("{PUBLIC}, {key}")),
+                (PEERS, format!("https://hub.example={key}")),
+            ] {
+                let error = parse(&[(name, &value)]).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("the variable {name} is not shown, because")), "{error}");
+                assert!(!error.contains(&own()[..20]), "{error}");
+            }
+        }
+        let error = parse(&[(ORIGINS, "abc")]).unwrap_err().to_string();
+        assert!(error.starts_with("the variable HUB_ORIGINS is \"abc\": it must be "), "{error}");
+    }
+
+    #[test]
     fn there_is_no_hub_unless_one_is_configured() {
         assert!(parse(&[]).unwrap().is_none());
         assert!(parse(&[(ORIGINS, " "), (PEERS, "")]).unwrap().is_none());
