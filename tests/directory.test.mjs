@@ -152,7 +152,7 @@ describe("one hub", () => {
       [{ HUB_PEERS: `http://hub.example=${newPeer().publicKey}`, HUB_KEY: secret }, "HUB_PEERS"],
       [{ HUB_PEERS: `https://hub.example=${newPeer().publicKey}` }, "HUB_KEY"],
       [{ HUB_KEY: secret }, "HUB_KEY"],
-      [{ HUB_PULL_SECONDS: "0" }, "HUB_PULL_SECONDS"],
+      [{ HUB_PULL_SECONDS: "2" }, "HUB_PULL_SECONDS"],
       [{ HUB_PEER: "" + newPeer().publicKey }, "HUB_PEERS"],
     ])
       await assert.rejects(host.start({ vars }), ({ message }) => message.includes(name) && message.includes("exit code 2") && !message.includes(secret));
@@ -189,7 +189,7 @@ async function ring(count) {
         // The one after it, and the one before it, which has to be trusted to be answered.
         HUB_PEERS: [...new Set([peer(index + 1), peer(index - 1)])].join(),
         HUB_KEY: pkcs8(keys[index]),
-        HUB_PULL_SECONDS: "1",
+        HUB_PULL_SECONDS: "3",
       },
     });
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
@@ -299,7 +299,7 @@ test("a hostile hub can leave out, and nothing else", async () => {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const origin2 = `http://127.0.0.1:${server.address().port}`;
-  const vars = { HUB_ORIGINS: new Origin().key.publicKey, HUB_PEERS: `${origin2}=${hostile.publicKey}`, HUB_KEY: pkcs8(own), HUB_PULL_SECONDS: "1" };
+  const vars = { HUB_ORIGINS: new Origin().key.publicKey, HUB_PEERS: `${origin2}=${hostile.publicKey}`, HUB_KEY: pkcs8(own), HUB_PULL_SECONDS: "3" };
   try {
     await withHost(host, { vars }, async ({ url }, log) => {
       await eventually(async () => names(await list(url)).join(), (found) => found === "chess");

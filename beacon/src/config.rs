@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
-use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::key::{KeyError, PublicKey};
 use rendezvous_protocol::limits;
 use rendezvous_protocol::live::LiveLimits;
 use rendezvous_protocol::origin::Origin;
@@ -290,7 +290,7 @@ impl Communities {
 
 /// Names a variable whose value is not of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the variable {variable} is {value:?}: it must be {expected}")]
+#[error("the variable {variable} is {}: it must be {expected}", shown(value))]
 pub struct ConfigError {
     /// Its name.
     pub variable: &'static str,
@@ -298,6 +298,17 @@ pub struct ConfigError {
     pub value: String,
     /// What it should be.
     pub expected: String,
+}
+
+/// Quotes a value that is refused, unless a private key is in it, alone or in a list: whoever reads the log need not be who
+/// may have the key.
+fn shown(value: &str) -> String {
+    let is_private = |text: &str| matches!(PublicKey::from_text(text), Err(KeyError::Private));
+    let has_private = |item: &str| is_private(item) || item.split_once('=').is_some_and(|(_, key)| is_private(key));
+    if is_private(value) || value.split(',').any(has_private) {
+        return "not shown, because a private key is in it".to_owned();
+    }
+    format!("{value:?}")
 }
 
 impl Config {

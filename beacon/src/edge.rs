@@ -163,6 +163,7 @@ type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
 /// Takes a request that comes by the door for retalk's users, if it is one.
 type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
+
 /// Takes a request about the directory, if it is one: its path without `/v1/`, and its query.
 type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;
 
@@ -650,7 +651,9 @@ impl Edge {
                 let whole = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
                 let audiences = self.retalk.as_ref().map(|(door, _)| door.audiences(&whole)).unwrap_or_default();
                 let client = self.client(head);
-                let limited: retalk::Limited = self.take_request(now, client).err();
+                let requests = mailbox::requests_of_body(head.body_bytes);
+                let path = client.rate_path(&self.secret);
+                let limited: retalk::Limited = self.requests.take_several(now, path, requests).err();
                 let read = ReadRetalk { audiences, network: client.hand_over(), limited };
                 Some(Step::Retalk(Box::new(RetalkStep::ReadBody(read))))
             }
@@ -744,7 +747,7 @@ impl Edge {
         self.counted(mailbox_step(verify.resume(now, fit)))
     }
 
-    /// Counts an answer about a mailbox that goes out in the place of an object's.
+    /// Counts an answer that goes out in the place of an object's.
     pub fn answer_in_place(&mut self, answer: Answer) -> Step {
         self.counted(Step::Answer(answer))
     }

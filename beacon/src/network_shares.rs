@@ -62,6 +62,16 @@ impl NetworkShares {
     }
 }
 
+impl NetworkShare {
+    /// Gives back all but so much.
+    pub(crate) fn shrink_to(&mut self, amount: usize) {
+        let gives_back = self.amount.saturating_sub(amount);
+        self.amount = self.amount.saturating_sub(gives_back);
+        // Its drop gives it back.
+        drop(Self { shares: self.shares.clone(), path: self.path, amount: gives_back });
+    }
+}
+
 impl fmt::Debug for NetworkShares {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("NetworkShares").finish_non_exhaustive()

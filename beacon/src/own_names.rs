@@ -47,6 +47,11 @@ impl OwnNames {
         self.check(host, origin).err().map(|problem| problem.answer(now, &Excerpt::default()))
     }
 
+    /// Returns whether requests for this host, with its port, are for this beacon.
+    pub(crate) fn answers_to(&self, host: &str) -> bool {
+        self.check(Some(host), None).is_ok()
+    }
+
     fn check(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Problem> {
         let name = host.and_then(name_of).ok_or(Problem::HostMissing)?;
         if self.configured.contains(&*name) {

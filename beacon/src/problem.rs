@@ -34,7 +34,7 @@ const HUB_FULL_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 const EXCHANGE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// After this time some of what waits may have been read.
-const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// After this time there may be room in a mailbox.
 const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);

@@ -75,7 +75,17 @@ Messages for those who are not online:
                            users of retalk, needs EXTERNAL_URLS
   MAILBOXES                those that there may be (1000)
   RETALK_AUDIENCES         other spellings of this beacon's addresses that users
-                           of retalk have written (none)
+                           of retalk have written, of hosts in EXTERNAL_URLS or
+                           of this machine (none)
+
+A directory of communities (a hub), where HUB_ORIGINS or HUB_PEERS is set:
+  HUB_ORIGINS              public keys of origins that may list communities here
+                           (none)
+  HUB_PEERS                hubs that this one asks, and that may ask it, each as
+                           https://hub.example=KEY (none)
+  HUB_KEY                  the hub's own private key, PKCS#8 in base64, where
+                           HUB_PEERS is set (none)
+  HUB_PULL_SECONDS         after which a peer is asked again, 3 to 3600 (60)
 
 goop2's peers, which sign nothing:
   GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)

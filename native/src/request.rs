@@ -100,6 +100,15 @@ enum Answered {
     Listener(Box<ListenerTask>),
 }
 
+impl Answered {
+    fn held((answer, unread): (Answer, Option<UnreadAnswer>)) -> Self {
+        match unread {
+            Some(unread) => Self::Counted(answer, unread),
+            None => Self::Answer(answer),
+        }
+    }
+}
+
 async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: Incoming) -> Answered {
     let shared = &event_loop.shared;
     let (origin, host) = (origin(&head.headers), host(head));
@@ -112,6 +121,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             head.headers.get_all(name).iter().next_back().and_then(|value| read_address(value.to_str().ok()?))
         }
     };
+    let of_client = Client { address, autonomous_system: None };
     let edge = shared.edge_of(address);
     let first = {
         let if_none_match = header(&head.headers, IF_NONE_MATCH).unwrap_or_default();
@@ -205,14 +215,13 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     match event_loop.ask_mailbox(MailCall::Own(call)).await {
                         Ok(answer) => match next.filter(|_| answer.status == 200) {
                             Some(next) => Some(Step::Mailbox(Box::new(MailboxStep::Ask(next)))),
-                            None => {
-                                let client = Client { address, autonomous_system: None };
-                                match shared.unread.hold(unix_now(), client, answer) {
-                                    Ok((answer, Some(unread))) => return Answered::Counted(answer, unread),
-                                    Ok((answer, None)) => return Answered::Answer(answer),
-                                    Err(refusal) => shared.with_edge(edge, |edge| edge.answer_in_place(refusal)),
+                            None => match shared.unread.hold(of_client, answer) {
+                                Ok(held) => return Answered::held(held),
+                                Err(full) => {
+                                    let refusal = full.answer(unix_now());
+                                    shared.with_edge(edge, |edge| edge.answer_in_place(refusal))
                                 }
-                            }
+                            },
                         },
                         Err(error) => shared.with_edge(edge, |edge| edge.mailbox_failed(unix_now(), &error)),
                     }
@@ -233,8 +242,17 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 }
                 RetalkStep::Ask(ask) => {
                     let is_send = ask.is_send();
-                    match ask_retalk(event_loop, ask).await {
-                        Ok(answer) => return Answered::Answer(answer),
+                    // What is read is deleted: it is not asked for where there is no room for it.
+                    let held = match ask.deletes().map(|most| shared.unread.reserve(of_client, most)).transpose() {
+                        Err(full) => Ok(Err(full)),
+                        Ok(reserved) => ask_retalk(event_loop, ask).await.map(|answer| match reserved {
+                            Some(reserved) => Ok(reserved.hold(answer)),
+                            None => shared.unread.hold(of_client, answer),
+                        }),
+                    };
+                    match held {
+                        Ok(Ok(held)) => return Answered::held(held),
+                        Ok(Err(full)) => shared.with_edge(edge, |edge| edge.answer_in_place(full.answer_to_retalk())),
                         Err(error) => shared.with_edge(edge, |edge| edge.retalk_failed(unix_now(), is_send, &error)),
                     }
                 }
@@ -252,11 +270,18 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     shared.with_edge(edge, |edge| edge.record_verified(verified))
                 }
                 DirectoryStep::Ask(call) => {
-                    return Answered::Answer(match &shared.doors.hub {
+                    let answer = match &shared.doors.hub {
                         Some(hub) => hub.ask(*call).await,
                         // An edge without a hub never comes so far.
                         None => hub_failed(unix_now()),
-                    });
+                    };
+                    match shared.unread.hold(of_client, answer) {
+                        Ok(held) => return Answered::held(held),
+                        Err(full) => {
+                            let refusal = full.answer(unix_now());
+                            shared.with_edge(edge, |edge| edge.answer_in_place(refusal))
+                        }
+                    }
                 }
             },
             Some(Step::Envelope(request)) => {

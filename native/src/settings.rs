@@ -13,6 +13,7 @@ use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES,
 use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::mailbox::{self, Peers};
 use rendezvous_service::mesh::{self, EnvelopeDoor};
+use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
@@ -162,13 +163,6 @@ impl Settings {
         };
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse_for(&MailDoor::ALL, text).map_err(in_error)?;
-        let doors = NativeDoors {
-            goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
-            retalk: retalk::Door::parse(&config, text).map_err(in_error)?,
-            peers: Peers::parse(&config, text).map_err(in_error)?.map(Arc::new),
-            envelopes: EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new),
-        };
-        let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
             let value = values.get(variable).map(|set| set.value.clone()).unwrap_or_default();
             in_error(ConfigError { variable, value: text.unwrap_or(&value).to_owned(), expected: expected.to_owned() })
@@ -176,6 +170,13 @@ impl Settings {
         let trimmed = |variable: &str| text(variable).unwrap_or_default().trim().to_owned();
         let host = read_host(&trimmed("HOST"));
         let host = host.ok_or_else(|| one("HOST", "an IP address, or localhost", None))?;
+        let doors = NativeDoors {
+            goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
+            retalk: retalk::Door::parse(&config, &OwnNames::new(&config, host), text).map_err(in_error)?,
+            peers: Peers::parse(&config, text).map_err(in_error)?.map(Arc::new),
+            envelopes: EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new),
+        };
+        let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;
         let state = text("STATE").filter(|path| !path.trim().is_empty());
         let state = state.ok_or_else(|| one("STATE", "a directory", None))?;

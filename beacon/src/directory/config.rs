@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rendezvous_protocol::directory::limits::EXCHANGE_INTERVAL_MIN;
 use rendezvous_protocol::directory::state::Trust;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::origin::Origin;
@@ -29,6 +30,8 @@ const ORIGINS_MAX: usize = 64;
 /// The most peers: with each the share of the others is smaller.
 const PEERS_MAX: usize = 16;
 
+/// Seconds. A peer that is asked more often refuses it.
+const PULL_SECONDS_MIN: u64 = EXCHANGE_INTERVAL_MIN.as_secs();
 const PULL_SECONDS_MAX: u64 = 3_600;
 
 const KEYS: &str = "at most 64 public keys in base64, separated by commas";
@@ -37,7 +40,6 @@ const ADDRESSES: &str = "at most 16 of https://hub.example=KEY, separated by com
 const OTHERS: &str = "other hubs, and not this one's own origin or key";
 const PRIVATE: &str = "the private key of this hub, PKCS#8 in base64, where HUB_PEERS is set";
 const FOR_PEERS: &str = "nothing where HUB_PEERS is: it signs what peers are asked";
-const SECONDS: &str = "a whole number from 1 to 3600";
 
 /// Holds another hub that this one asks, and that may ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +102,10 @@ impl HubConfig {
         if peers.iter().any(|peer| Some(peer.key) == own || config.external_urls.contains(&peer.origin)) {
             return Err(error(PEERS, OTHERS));
         }
-        let seconds = text(PULL_SECONDS).parse().ok().filter(|seconds| (1..=PULL_SECONDS_MAX).contains(seconds));
-        let interval = Duration::from_secs(seconds.ok_or_else(|| error(PULL_SECONDS, SECONDS))?);
+        let seconds =
+            text(PULL_SECONDS).parse().ok().filter(|seconds| (PULL_SECONDS_MIN..=PULL_SECONDS_MAX).contains(seconds));
+        let expected = || format!("a whole number from {PULL_SECONDS_MIN} to {PULL_SECONDS_MAX}");
+        let interval = Duration::from_secs(seconds.ok_or_else(|| error(PULL_SECONDS, &expected()))?);
         let is_off = origins.is_empty() && peers.is_empty();
         Ok((!is_off).then_some(Self { origins, peers, key: key.map(Arc::new), interval }))
     }
@@ -149,6 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn a_private_key_in_the_place_of_another_is_not_shown() {
+        let pem = PrivateKey::from_seed(&[9; 32]).to_pem().unwrap();
+        for key in [own(), pem] {
+            for (name, value) in [
+                (ORIGINS, key.clone()),
+                (ORIGINS, format!("{PUBLIC}, {key}")),
+                (PEERS, format!("https://hub.example={key}")),
+            ] {
+                let error = parse(&[(name, &value)]).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("the variable {name} is not shown, because")), "{error}");
+                assert!(!error.contains(&own()[..20]), "{error}");
+            }
+        }
+        let error = parse(&[(ORIGINS, "abc")]).unwrap_err().to_string();
+        assert!(error.starts_with("the variable HUB_ORIGINS is \"abc\": it must be "), "{error}");
+    }
+
+    #[test]
     fn there_is_no_hub_unless_one_is_configured() {
         assert!(parse(&[]).unwrap().is_none());
         assert!(parse(&[(ORIGINS, " "), (PEERS, "")]).unwrap().is_none());
@@ -189,6 +211,7 @@ mod tests {
             (&[(ORIGINS, PUBLIC), (KEY, &own)], KEY),
             (&[(PEERS, &peer), (KEY, "secret")], KEY),
             (&[(ORIGINS, PUBLIC), (PULL_SECONDS, "0")], PULL_SECONDS),
+            (&[(ORIGINS, PUBLIC), (PULL_SECONDS, &(PULL_SECONDS_MIN - 1).to_string())], PULL_SECONDS),
             (&[(ORIGINS, PUBLIC), (PULL_SECONDS, "3601")], PULL_SECONDS),
         ] {
             let error = parse(variables).unwrap_err();

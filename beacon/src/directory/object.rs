@@ -101,6 +101,8 @@ impl HubObject {
     /// Does what is due. Early or repeated, nothing happens.
     pub fn handle_timeout(&mut self, now: UnixMillis) -> Vec<HubWrite> {
         let mut writes = Vec::new();
+        // A clock that was set back puts nothing off.
+        self.forget_at = self.forget_at.min(now.after(FORGET_EVERY));
         if self.forget_at <= now {
             self.forget_at = now.after(FORGET_EVERY);
             self.hub.handle_timeout(now, &mut writes);

@@ -172,6 +172,12 @@ impl Pulls {
         if self.is_asking {
             return None;
         }
+        for peer in &mut self.peers {
+            // A clock that was set back makes nobody wait longer than whoever has just been asked.
+            let longest = if peer.failures == 0 { config.interval } else { BACKOFF.most };
+            peer.next_at = peer.next_at.min(now.after(longest));
+            peer.began_at = peer.began_at.min(now);
+        }
         let due = self.peers.iter_mut().filter(|peer| peer.next_at <= now).min_by_key(|peer| peer.next_at)?;
         let peer = config.peers.iter().find(|peer| peer.key == due.key)?.clone();
         if due.left_out > 0 && due.pages == 0 && due.began_at.after(AGAIN_FROM_THE_BEGINNING) <= now {

@@ -62,7 +62,7 @@ impl Refusal {
             Self::Body(RequestError::BodyTimeout) => 408,
             Self::BodyTooLarge => 413,
             Self::Body(_) => 400,
-            Self::OfPage => 403,
+            Self::OfPage => 421,
             Self::Guest(GuestRefused::Held) | Self::NotListening(NotListening::Held) => 409,
             Self::NotListening(NotListening::Early) => 425,
             Self::UpgradeRequired => 426,

@@ -122,6 +122,11 @@ pub enum OpeningsCall {
         /// Where its owner is.
         network: HandedOver,
     },
+    /// To let the place of a mailbox last on, if it has one.
+    Renew {
+        /// The mailbox.
+        address: Address,
+    },
     /// To free the place of a mailbox that its owner has closed.
     Free {
         /// The mailbox.
@@ -161,6 +166,7 @@ impl ObjectCall {
             Self::Openings(OpeningsCall::Take { address, network }) => {
                 return format!("{name}\ntake {address} {}", network.to_text());
             }
+            Self::Openings(OpeningsCall::Renew { address }) => return format!("{name}\nrenew {address}"),
             Self::Openings(OpeningsCall::Free { address }) => return format!("{name}\nfree {address}"),
             Self::Mailbox(_, call) => call,
         };
@@ -207,6 +213,7 @@ impl ObjectCall {
                 let address = read_address(part(&mut words)?)?;
                 Self::Openings(match verb {
                     "take" => OpeningsCall::Take { address, network: read_network(part(&mut words)?)? },
+                    "renew" => OpeningsCall::Renew { address },
                     "free" => OpeningsCall::Free { address },
                     _ => return Err(CallError::Unknown),
                 })

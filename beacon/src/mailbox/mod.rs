@@ -28,5 +28,5 @@ pub use peers::{Peers, VARIABLES};
 pub use push::{ANSWER_MAX_BYTES, PeerTurns, PushAnswer, REPLICATE, push_body};
 pub use replicate::{PeerLimits, PushCall, ReadPush, VerifyItems, VerifyPush};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
-pub(crate) use request::{CountedAs, Routed, route};
-pub use unread::{UnreadAnswer, UnreadAnswers};
+pub(crate) use request::{CountedAs, Routed, requests_of_body, route};
+pub use unread::{NoRoom, UnreadAnswer, UnreadAnswers};

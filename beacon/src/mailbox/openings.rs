@@ -1,7 +1,7 @@
 //! The count of mailboxes: one object, so that there are never more than the operator wants, wherever they are opened.
 //!
 //! A mailbox has a place from when its owner puts records for it until none of these can count any more and the last
-//! message has ended, or until the owner closes it. A site opens [`PER_SITE_AND_DAY`] in a day. What is closed goes on
+//! message has ended, or until the owner closes it. Where a mailbox lasts for as long as its owner reads, reading renews it. A site opens [`PER_SITE_AND_DAY`] in a day. What is closed goes on
 //! counting for that day: else a site could open and close as many as it likes. Sites are cheap, an IPv6 provider has
 //! thousands, and a place lasts for months: so all sites of one provider together have a part of the places.
 
@@ -110,6 +110,7 @@ impl Openings {
     ) -> (Result<(), Problem>, Vec<PlaceChange>) {
         match call {
             OpeningsCall::Take { address, network } => self.take(now, address, network, most),
+            OpeningsCall::Renew { address } => (Ok(()), self.renew(now, address).unwrap_or_default()),
             OpeningsCall::Free { address } => (Ok(()), self.free(now, address)),
         }
     }
@@ -121,14 +122,10 @@ impl Openings {
         network: HandedOver,
         most: u32,
     ) -> (Result<(), Problem>, Vec<PlaceChange>) {
-        let until = now.after(PLACE_LASTS);
-        if let Some(place) = self.places.get_mut(&address).filter(|place| now < place.until) {
-            if until.since(place.until) < RENEW_AFTER && place.until <= until {
-                return (Ok(()), Vec::new());
-            }
-            place.until = until;
-            return (Ok(()), vec![(address, Some(place.to_text()))]);
+        if let Some(changes) = self.renew(now, address) {
+            return (Ok(()), changes);
         }
+        let until = now.after(PLACE_LASTS);
         let gone: Vec<_> =
             self.places.iter().filter(|(_, place)| !place.counts(now)).map(|(address, _)| *address).collect();
         self.places.retain(|_, place| place.counts(now));
@@ -153,6 +150,17 @@ impl Openings {
         self.places.insert(address, place);
         changes.push((address, Some(place.to_text())));
         (Ok(()), changes)
+    }
+
+    /// Lets the place of a mailbox last on. One that has none, or whose place has ended, gets none by it.
+    fn renew(&mut self, now: UnixMillis, address: Address) -> Option<Vec<PlaceChange>> {
+        let until = now.after(PLACE_LASTS);
+        let place = self.places.get_mut(&address).filter(|place| now < place.until)?;
+        if until.since(place.until) < RENEW_AFTER && place.until <= until {
+            return Some(Vec::new());
+        }
+        place.until = until;
+        Some(vec![(address, Some(place.to_text()))])
     }
 
     fn free(&mut self, now: UnixMillis, address: Address) -> Vec<PlaceChange> {
@@ -182,6 +190,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Deed {
         Take { owner: u8, site: u8 },
+        Renew { owner: u8 },
         Free { owner: u8 },
         Wait { hours: u64 },
     }
@@ -189,6 +198,7 @@ mod tests {
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         let deed = prop_oneof![
             6 => (0_u8..30, 0_u8..4).prop_map(|(owner, site)| Deed::Take { owner, site }),
+            2 => (0_u8..30).prop_map(|owner| Deed::Renew { owner }),
             2 => (0_u8..30).prop_map(|owner| Deed::Free { owner }),
             2 => prop_oneof![0_u64..30, 2_000_u64..2_400].prop_map(|hours| Deed::Wait { hours }),
         ];
@@ -224,8 +234,10 @@ mod tests {
                         let network = client(site).hand_over();
                         (OpeningsCall::Take { address: address(owner), network }, owner, Some(site))
                     }
+                    Deed::Renew { owner } => (OpeningsCall::Renew { address: address(owner) }, owner, None),
                     Deed::Free { owner } => (OpeningsCall::Free { address: address(owner) }, owner, None),
                 };
+                let renews = matches!(call, OpeningsCall::Renew { .. });
                 let (outcome, changes) = openings.handle(now, call, most);
                 for (address, row) in changes {
                     match row {
@@ -238,6 +250,13 @@ mod tests {
 
                 let has_place = held.get(&owner).is_some_and(|until| now < *until);
                 match (site, outcome) {
+                    (None, outcome) if renews => {
+                        prop_assert!(outcome.is_ok());
+                        let until = now.after(PLACE_LASTS);
+                        if has_place && held.get(&owner).is_some_and(|held| until.since(*held) >= RENEW_AFTER) {
+                            held.insert(owner, until);
+                        }
+                    }
                     (None, outcome) => {
                         prop_assert!(outcome.is_ok());
                         held.remove(&owner);

@@ -126,15 +126,11 @@ pub enum MailboxStep {
 }
 
 impl Counted {
-    /// Returns as how many requests this one counts before its body is read. One that does not say how long that is counts as
-    /// the longest.
+    /// Returns as how many requests this one counts before its body is read.
     pub(crate) fn requests(&self, body_bytes: Option<u64>) -> u32 {
         match self {
             Self::Relay | Self::Card(_) => 1,
-            Self::Records(..) => {
-                let bytes = body_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BODY_MAX_BYTES);
-                one_and(bytes.min(BODY_MAX_BYTES) / BODY_BYTES_OF_A_REQUEST)
-            }
+            Self::Records(..) => requests_of_body(body_bytes),
         }
     }
 
@@ -156,6 +152,12 @@ impl Counted {
             }
         }
     }
+}
+
+/// Returns as how many requests a body counts. One that does not say how long it is counts as the longest.
+pub(crate) fn requests_of_body(body_bytes: Option<u64>) -> u32 {
+    let bytes = body_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BODY_MAX_BYTES);
+    one_and(bytes.min(BODY_MAX_BYTES) / BODY_BYTES_OF_A_REQUEST)
 }
 
 fn one_and(more: usize) -> u32 {

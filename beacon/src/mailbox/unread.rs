@@ -1,7 +1,7 @@
 //! Answers that wait in memory until their clients have read them: so many bytes in all, and a part of them for each network.
 //!
-//! For a host that keeps answers until then. What is refused for want of room is not lost: whoever asks again, under the name
-//! by which it collects, gets the same.
+//! For a host that keeps answers until then. What is refused for want of room is not lost: whoever asks again gets the same.
+//! Where making the answer deletes what is in it, room is reserved before it is made.
 
 use rendezvous_protocol::network::{Client, NetworkPath};
 use rendezvous_protocol::secret::Secret;
@@ -10,6 +10,7 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::answer::Answer;
 use crate::network_shares::{NetworkShare, NetworkShares};
 use crate::problem::Problem;
+use crate::retalk;
 
 /// Bytes of all answers.
 const BYTES: usize = 128 * 1024 * 1024;
@@ -32,7 +33,35 @@ pub struct UnreadAnswers {
 /// Counts one answer, until this is dropped.
 #[derive(Debug)]
 pub struct UnreadAnswer {
-    _share: NetworkShare,
+    share: NetworkShare,
+}
+
+/// Says that there is no room for another answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
+impl NoRoom {
+    /// Returns the answer in the place of one under `/v1/`.
+    pub fn answer(self, now: UnixMillis) -> Answer {
+        Problem::AnswersUnread.answer_about_mailbox(now)
+    }
+
+    /// Returns the answer in the place of one to retalk's users.
+    pub fn answer_to_retalk(self) -> Answer {
+        retalk::answers_unread()
+    }
+}
+
+impl UnreadAnswer {
+    /// Counts the answer for which the room was reserved, and gives the rest of the room back.
+    pub fn hold(mut self, answer: Answer) -> (Answer, Option<Self>) {
+        let bytes = answer.body.len();
+        if bytes < COUNTED_BYTES {
+            return (answer, None);
+        }
+        self.share.shrink_to(bytes);
+        (answer, Some(self))
+    }
 }
 
 impl UnreadAnswers {
@@ -44,22 +73,21 @@ impl UnreadAnswers {
     /// Counts an answer to this client, for as long as what is returned beside it is there.
     ///
     /// # Errors
-    /// The answer in its place, if there is no room for it.
-    pub fn hold(
-        &self,
-        now: UnixMillis,
-        client: Client,
-        answer: Answer,
-    ) -> Result<(Answer, Option<UnreadAnswer>), Answer> {
-        let bytes = answer.body.len();
-        if bytes < COUNTED_BYTES {
+    /// [`NoRoom`], if there is none for it.
+    pub fn hold(&self, client: Client, answer: Answer) -> Result<(Answer, Option<UnreadAnswer>), NoRoom> {
+        if answer.body.len() < COUNTED_BYTES {
             return Ok((answer, None));
         }
+        Ok(self.reserve(client, answer.body.len())?.hold(answer))
+    }
+
+    /// Counts an answer to this client that is still to be made, as the longest that it may be.
+    ///
+    /// # Errors
+    /// [`NoRoom`], if there is none for it: then it must not be made, if making it changes anything.
+    pub fn reserve(&self, client: Client, most: usize) -> Result<UnreadAnswer, NoRoom> {
         let path = client.hand_over().hashed(&self.secret);
-        match self.take(path, bytes) {
-            Some(share) => Ok((answer, Some(UnreadAnswer { _share: share }))),
-            None => Err(Problem::AnswersUnread.answer_about_mailbox(now)),
-        }
+        self.take(path, most).map(|share| UnreadAnswer { share }).ok_or(NoRoom)
     }
 
     fn take(&self, path: NetworkPath, bytes: usize) -> Option<NetworkShare> {
@@ -79,16 +107,35 @@ mod tests {
     use rendezvous_protocol::network::read_address;
 
     use super::*;
+    use crate::retalk::READ_MOST_BYTES;
 
     const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
 
     fn hold(unread: &UnreadAnswers, address: &str, bytes: usize) -> Result<Option<UnreadAnswer>, Answer> {
         let client = Client { address: read_address(address), autonomous_system: None };
         let answer = Answer::of_json("x".repeat(bytes));
-        unread.hold(NOW, client, answer.clone()).map(|(held, share)| {
+        let held = unread.hold(client, answer.clone()).map(|(held, share)| {
             assert_eq!(held, answer);
             share
-        })
+        });
+        held.map_err(|full| full.answer(NOW))
+    }
+
+    #[test]
+    fn what_is_reserved_counts_as_the_longest_and_then_as_what_came() {
+        let unread = UnreadAnswers::new(Secret::from_bytes([1; 16]));
+        let client = Client { address: read_address("192.0.2.1"), autonomous_system: None };
+        let reserved = unread.reserve(client, OF_HOUSEHOLD).unwrap();
+        assert_eq!(unread.reserve(client, 1).unwrap_err(), NoRoom);
+        assert_eq!(NoRoom.answer_to_retalk().status, 429);
+        let (_, kept) = reserved.hold(Answer::of_json("x".repeat(COUNTED_BYTES)));
+        assert!(unread.reserve(client, OF_HOUSEHOLD - COUNTED_BYTES + 1).is_err());
+        let rest = unread.reserve(client, OF_HOUSEHOLD - COUNTED_BYTES).unwrap();
+        drop(kept);
+        // What is short does not count, nor does what was not made in the end.
+        assert!(rest.hold(Answer::of_json("[]".to_owned())).1.is_none());
+        drop(unread.reserve(client, OF_HOUSEHOLD).unwrap());
+        drop(unread.reserve(client, OF_HOUSEHOLD).unwrap());
     }
 
     #[test]
@@ -119,5 +166,7 @@ mod tests {
         // A deposit, and the rest of an item, have less than this besides the sealed bytes.
         let longest = COLLECT_MAX_BYTES as usize / 3 * 4 + COLLECT_MAX_MESSAGES as usize * 1_024;
         assert!(2 * longest <= OF_HOUSEHOLD);
+        // A read of retalk's is reserved as the longest, for as long as it takes, beside another one that is half as long.
+        const { assert!(READ_MOST_BYTES * 3 / 2 <= OF_HOUSEHOLD) };
     }
 }

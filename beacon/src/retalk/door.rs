@@ -3,6 +3,7 @@
 use rendezvous_protocol::origin::Origin;
 
 use crate::config::{Config, ConfigError, Kind, MailDoor, Variable};
+use crate::own_names::OwnNames;
 
 const AUDIENCES: &str = "RETALK_AUDIENCES";
 
@@ -17,6 +18,7 @@ const AUDIENCE_MAX_BYTES: usize = 300;
 
 const SPELLINGS: &str =
     "addresses of this beacon as users write them, separated by commas, with those of EXTERNAL_URLS at most 8";
+const OTHER_HOST: &str = "of a host in EXTERNAL_URLS, or of this machine: requests for others are refused";
 const NO_DOOR: &str = "nothing where DOORS has no retalk: there is no door for it";
 const NO_ADDRESS: &str = "the addresses of this beacon where DOORS has retalk: its users sign for them";
 
@@ -29,11 +31,15 @@ pub struct Door {
 }
 
 impl Door {
-    /// Reads the door's variables. There is no door where none is opened.
+    /// Reads the door's variables. There is no door where none is opened. `names` are those that requests may be for.
     ///
     /// # Errors
     /// [`ConfigError`] names the first variable whose value is not of its kind.
-    pub fn parse(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
+    pub fn parse(
+        config: &Config,
+        names: &OwnNames,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, ConfigError> {
         let text = variable(AUDIENCES).unwrap_or_default().trim().to_owned();
         let error = |variable, value: &str, expected: &str| ConfigError {
             variable,
@@ -51,6 +57,11 @@ impl Door {
         let origins = config.external_urls.clone();
         let spellings = spellings.filter(|spellings| spellings.len() + origins.len() <= AUDIENCES_MAX);
         let spellings = spellings.ok_or_else(|| error(AUDIENCES, &text, SPELLINGS))?;
+        if let Some(other) =
+            spellings.iter().find(|spelling| !host_of(spelling).is_some_and(|host| names.answers_to(host)))
+        {
+            return Err(error(AUDIENCES, other, OTHER_HOST));
+        }
         if spellings.is_empty() && origins.is_empty() {
             return Err(error("EXTERNAL_URLS", "", NO_ADDRESS));
         }
@@ -64,25 +75,46 @@ impl Door {
             let whole = Some(path_and_query).filter(|path| *path != "/");
             ["", "/"].into_iter().chain(whole).map(|rest| format!("{}{rest}", origin.as_str())).collect::<Vec<_>>()
         };
-        self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()).collect()
+        let mut audiences = Vec::new();
+        for audience in self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()) {
+            // Each is a signature to check.
+            if !audiences.contains(&audience) {
+                audiences.push(audience);
+            }
+        }
+        audiences
     }
+}
+
+/// Returns the host of an address, with its port, as clients ask for it.
+fn host_of(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
+    fn parse_on(listens_on: &str, variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
         let variable =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Door::parse(&Config::parse_for(&MailDoor::ALL, variable)?, variable)
+        let config = Config::parse_for(&MailDoor::ALL, variable)?;
+        Door::parse(&config, &OwnNames::new(&config, listens_on.parse().unwrap()), variable)
+    }
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
+        parse_on("127.0.0.1", variables)
     }
 
     #[test]
     fn a_door_is_open_where_it_is_opened_and_has_an_address() {
         let [open, url] = [("DOORS", "v1,retalk"), ("EXTERNAL_URLS", "https://a.example, http://b.example:8766")];
         assert_eq!(parse(&[url]).unwrap(), None);
-        let door = parse(&[open, url, ("RETALK_AUDIENCES", "HTTPS://a.example")]).unwrap().unwrap();
+        // Twice the same is once.
+        let spellings = (AUDIENCES, "HTTPS://a.example,https://a.example/,HTTPS://a.example");
+        let door = parse(&[open, url, spellings]).unwrap().unwrap();
         let roots = [
             "https://a.example",
             "https://a.example/",
@@ -92,7 +124,30 @@ mod tests {
         ];
         assert_eq!(door.audiences("/"), roots);
         assert!(door.audiences("/x?y").contains(&"http://b.example:8766/x?y".to_owned()));
-        assert!(parse(&[open, ("RETALK_AUDIENCES", "http://c.example")]).unwrap().is_some());
+        assert!(parse(&[open, (AUDIENCES, "http://localhost:8787")]).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_address_whose_requests_would_be_refused_is_none_for_which_users_sign() {
+        let [open, url] = [("DOORS", "retalk"), ("EXTERNAL_URLS", "https://a.example")];
+        for (address, on_loopback, on_all) in [
+            ("HTTPS://A.example.:443/some?path", true, true),
+            ("https://me@a.example#here", true, true),
+            ("http://127.0.0.1:8787/", true, true),
+            ("http://[::1]:8787", true, true),
+            ("http://192.0.2.1:8787", false, true),
+            ("http://c.example", false, false),
+            ("https://a.example@c.example", false, false),
+            ("https://c.example/a.example", false, false),
+            ("a.example", false, false),
+            ("https://", false, false),
+        ] {
+            for (listens_on, is_good) in [("127.0.0.1", on_loopback), ("0.0.0.0", on_all)] {
+                let parsed = parse_on(listens_on, &[open, url, (AUDIENCES, address)]);
+                let refused = parsed.err().map(|error| (error.variable, error.value));
+                assert_eq!(refused, (!is_good).then(|| (AUDIENCES, address.to_owned())), "{address} on {listens_on}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod refusal;
 mod request;
 
 pub use door::{Door, VARIABLES};
+#[cfg(test)]
+pub(crate) use object::READ_MOST_BYTES;
 pub use object::{RetalkCall, RetalkObject};
 pub use request::{AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
-pub(crate) use request::{Limited, Routed, route};
+pub(crate) use request::{Limited, Routed, answers_unread, route};

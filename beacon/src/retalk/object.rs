@@ -1,7 +1,9 @@
 //! The mailbox of one of retalk's users as an object: a call comes in, an answer and effects go out.
 
 use rendezvous_protocol::base64;
+use rendezvous_protocol::mailbox::limits::MESSAGES_MAX;
 use rendezvous_protocol::network::HandedOver;
+use rendezvous_protocol::retalk::limits::ROOM;
 use rendezvous_protocol::retalk::request::{Prekey, Tool, Verified};
 use rendezvous_protocol::retalk::state::{Mailbox, NotStored, Reply, Sent};
 use rendezvous_protocol::retalk::user::UserId;
@@ -15,6 +17,12 @@ use crate::retalk::refusal::Refusal;
 
 /// The row that says whose object it is, and behind a space the secret under which networks are hashed.
 const OBJECT: &str = "object";
+
+/// Bytes of a message that is handed over, besides its text.
+const AROUND_A_MESSAGE: usize = 128;
+
+/// Bytes of the answer to a read at most: all that may wait.
+pub(crate) const READ_MOST_BYTES: usize = ROOM as usize + MESSAGES_MAX * AROUND_A_MESSAGE;
 
 /// Says what a mailbox is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use rendezvous_protocol::retalk::request::RequestError;
 use rendezvous_protocol::time::saturating_millis;
 
 use crate::answer::{Answer, Outcome};
+use crate::problem::ANSWERS_UNREAD_RETRY_AFTER;
 
 /// Says why a request is not served. Clients print the text, and look for some of its words.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub(crate) enum Refusal {
     Mailbox(#[from] Refused),
     #[error("too many requests from this address or network, the next is served in {} ms", saturating_millis(*retry_after))]
     TooMany { retry_after: Duration },
+    /// Clients of a network, or of all, have too much of their answers still to read.
+    #[error("clients of this network have too much of their answers still to read: the same is there later")]
+    AnswersUnread,
     /// There is no place for another mailbox.
     #[error("{detail}")]
     NoPlace { status: u16, code: &'static str, detail: String },
@@ -48,14 +52,15 @@ impl Refusal {
     const fn status(&self) -> u16 {
         match self {
             Self::Request(RequestError::BodyTooLarge) => 413,
-            Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) | Self::OfPage => 403,
+            Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) => 403,
+            Self::OfPage => 421,
             Self::Body(BodyError::BodyTimeout) => 408,
             Self::Request(_) | Self::Body(_) => 400,
             Self::Mailbox(Refused::Replayed) => 409,
             Self::Mailbox(Refused::UnknownPeer { .. } | Refused::NoPrekey | Refused::NotPublished) | Self::NotFound => {
                 404
             }
-            Self::Mailbox(Refused::TooMany) | Self::TooMany { .. } => 429,
+            Self::Mailbox(Refused::TooMany) | Self::TooMany { .. } | Self::AnswersUnread => 429,
             Self::NoPlace { status, .. } => *status,
             Self::Internal => 500,
         }
@@ -66,7 +71,7 @@ impl Refusal {
             Self::Request(error) => error.code(),
             Self::Body(error) => error.code(),
             Self::Mailbox(refused) => refused.code(),
-            Self::TooMany { .. } => Code::Throttled.as_str(),
+            Self::TooMany { .. } | Self::AnswersUnread => Code::Throttled.as_str(),
             Self::NoPlace { code, .. } => code,
             Self::OfPage => Code::MisdirectedRequest.as_str(),
             Self::NotFound => Code::NotFound.as_str(),
@@ -78,8 +83,13 @@ impl Refusal {
         let (text, code) = (quoted(&self.to_string()), self.code());
         let mut answer = Answer::of_json(format!(r#"{{"error":{text},"code":"{code}"}}"#));
         answer.status = self.status();
-        if let Self::TooMany { retry_after } = self {
-            answer.headers.push(("Retry-After", saturating_millis(*retry_after).div_ceil(1_000).to_string()));
+        let retry_after = match self {
+            Self::TooMany { retry_after } => Some(*retry_after),
+            Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
+            _ => None,
+        };
+        if let Some(retry_after) = retry_after {
+            answer.headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
         }
         answer.with_outcome(Outcome::Refused(code))
     }

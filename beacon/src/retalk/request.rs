@@ -1,7 +1,8 @@
 //! From a request of retalk's users to what its mailbox is asked.
 //!
-//! Nothing here remembers anything. A network over its rate limit is not refused at once: a message that is well signed is
-//! answered as taken, though it is not, because its client would encrypt the next one with the same message key otherwise.
+//! Nothing here remembers anything. A network over its rate limit is not refused at once: a message is answered as taken,
+//! though it is not, because its client would encrypt the next one with the same message key otherwise. Whether it is signed
+//! at all is not looked at then: that is most of the work.
 
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::rate_limit::RateLimited;
@@ -15,7 +16,7 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::{Answer, Outcome};
 use crate::mailbox::{ObjectCall, OpeningsCall};
-use crate::retalk::object::{RetalkCall, not_stored};
+use crate::retalk::object::{READ_MOST_BYTES, RetalkCall, not_stored};
 use crate::retalk::refusal::Refusal;
 
 /// Says what a request comes to.
@@ -75,13 +76,12 @@ impl ReadRetalk {
     pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, BodyError>) -> Result<VerifyRetalk, Answer> {
         let Self { audiences, network, limited } = self;
         let read = body.map_err(Refusal::from).and_then(|body| Ok(Unverified::parse(&body)?.check(now)?));
-        let request = match (read, limited) {
-            (Ok(request), None) => request,
-            (Ok(request), Some(_)) if request.is_send() => request,
-            (_, Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
-            (Err(refusal), None) => return Err(refusal.answer()),
-        };
-        Ok(VerifyRetalk { request: Box::new(request), audiences, network, limited })
+        match (read, limited) {
+            (Ok(request), None) => Ok(VerifyRetalk { request: Box::new(request), audiences, network }),
+            (Ok(request), Some(_)) if request.is_send() => Err(not_stored(now, NotStored::Throttled)),
+            (_, Some(limited)) => Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
+            (Err(refusal), None) => Err(refusal.answer()),
+        }
     }
 }
 
@@ -91,7 +91,6 @@ pub struct VerifyRetalk {
     request: Box<Unverified>,
     audiences: Vec<String>,
     network: HandedOver,
-    limited: Limited,
 }
 
 impl VerifyRetalk {
@@ -102,17 +101,14 @@ impl VerifyRetalk {
 
     /// Goes on with that.
     pub(crate) fn resume(self, now: UnixMillis, fit: bool) -> Result<AskRetalk, Answer> {
-        let Self { request, network, limited, .. } = self;
-        let request = match (request.accept(fit), limited) {
-            (Ok(_), Some(_)) => return Err(not_stored(now, NotStored::Throttled)),
-            (Err(_), Some(limited)) => return Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
-            (Err(error), None) => return Err(Refusal::from(error).answer()),
-            (Ok(request), None) => request,
-        };
+        let Self { request, network, .. } = self;
+        let request = request.accept(fit).map_err(|error| Refusal::from(error).answer())?;
         let Some(mailbox) = request.mailbox() else { return Err(answer_of_nobody(now, &request)) };
         let user = request.user();
         let (place, then) = match request.tool() {
             Tool::PublishKeys { .. } => (Some(OpeningsCall::Take { address: user.place(), network }), None),
+            // A mailbox lasts for as long as its owner reads, and so does its place.
+            Tool::ReadMessages { .. } => (Some(OpeningsCall::Renew { address: user.place() }), None),
             Tool::SendMessage { .. } => (None, Some(user)),
             _ => (None, None),
         };
@@ -128,6 +124,11 @@ fn answer_of_nobody(now: UnixMillis, request: &Verified) -> Answer {
         }
         _ => not_stored(now, NotStored::MailboxUnknown),
     }
+}
+
+/// Answers where clients of a network have too much of their answers still to read.
+pub(crate) fn answers_unread() -> Answer {
+    Refusal::AnswersUnread.answer()
 }
 
 /// Waits for a mailbox's answer, which goes to the client as it comes.
@@ -168,6 +169,13 @@ impl AskRetalk {
     /// Returns whether a message is to be left.
     pub fn is_send(&self) -> bool {
         matches!(self.request.tool(), Tool::SendMessage { .. })
+    }
+
+    /// Returns the most bytes of the answer, where the mailbox deletes what is in it. Then a host that keeps answers until they
+    /// are read has to have room for it before it asks.
+    pub fn deletes(&self) -> Option<usize> {
+        let deletes = matches!(self.request.tool(), Tool::ReadMessages { keep, .. } if *keep != Some(true));
+        deletes.then_some(READ_MOST_BYTES)
     }
 
     /// Returns the answer where a mailbox has not answered. A disk that is full is want of room, too.

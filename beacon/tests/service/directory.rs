@@ -229,6 +229,23 @@ fn a_peer_that_does_not_answer_is_left_alone_longer_each_time_and_named_once() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_puts_nothing_off_for_longer_than_the_interval_or_the_longest_pause() {
+    for (outcome, longest) in [(answer(&[], "00000001-1", false), 60), (Err("no connection"), 900)] {
+        let mut world = world(10, &[20]);
+        world.now = START.after(MINUTE * 60 * 24);
+        world.hub.handle_timeout(world.now);
+        let pull = world.next_pull().unwrap();
+        world.pulled(&pull, outcome);
+        world.now = START;
+        world.hub.handle_timeout(world.now);
+        assert!(world.next_pull().is_none());
+        assert!(world.hub.deadline() <= START.after(MINUTE), "what is old is forgotten");
+        world.now = START.after(Duration::from_secs(longest));
+        assert!(world.next_pull().is_some(), "{longest}");
+    }
+}
+
+#[test]
 fn what_proves_nothing_is_said_once_a_round_and_what_is_dated_ahead_is_asked_for_again() {
     let mut world = world(10, &[20]);
     let (good, early) = (entry("good", 50, START), entry("early", 50, START.after(MINUTE)));

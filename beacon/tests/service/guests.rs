@@ -604,7 +604,7 @@ fn every_path_answers_as_goop2s_own_does() {
     for (method, url) in [("POST", "/goop2/friends/publish"), ("GET", "/goop2/friends/ws?probe=1")] {
         let head =
             Head { method, url, address: read_address(HOME), origin: Some("https://a.example"), ..Head::default() };
-        assert!(matches!(world.edge.receive(at(0), &head), Step::Answer(answer) if answer.status == 403), "{url}");
+        assert!(matches!(world.edge.receive(at(0), &head), Step::Answer(answer) if answer.status == 421), "{url}");
     }
     let limited = (0..700).map(|_| world.get("/peers.json").status).find(|status| *status != 200);
     assert_eq!(limited, Some(429));

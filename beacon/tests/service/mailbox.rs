@@ -1318,6 +1318,9 @@ fn what_is_no_call_is_not_read_as_one() {
     let free = format!("openings\nfree {}", address());
     let take = format!("openings\ntake {} {network}", address());
     assert_eq!(ObjectCall::parse(&free), Ok(ObjectCall::Openings(OpeningsCall::Free { address: address() })));
+    let renew = ObjectCall::Openings(OpeningsCall::Renew { address: address() });
+    assert_eq!(renew.to_text(), format!("openings\nrenew {}", address()));
+    assert_eq!(ObjectCall::parse(&renew.to_text()), Ok(renew));
     assert!(matches!(ObjectCall::parse(&take), Ok(ObjectCall::Openings(OpeningsCall::Take { .. }))));
     assert_eq!(ObjectCall::parse(&format!("{name}\ncard")), Ok(ObjectCall::Mailbox(address(), MailboxCall::Card)));
     for text in [

@@ -15,6 +15,7 @@ use rendezvous_service::call::ObjectError;
 use rendezvous_service::config::{Config, MailDoor};
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::mailbox::{Found, Object, Write};
+use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::Platform;
 use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
 use serde_json::{Value, json};
@@ -96,6 +97,10 @@ struct World {
     disks: BTreeMap<UserId, Disk>,
     is_disk_full: bool,
     nonce: u64,
+    /// The longest that the last answer might have been, if it deleted what is in it.
+    deletes: Option<usize>,
+    /// Requests whose signatures were checked.
+    verified: usize,
 }
 
 impl World {
@@ -106,10 +111,21 @@ impl World {
             all.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         let config = Config::parse_for(&MailDoor::ALL, variable).unwrap();
-        let door = Door::parse(&config, variable).unwrap().unwrap();
+        let names = OwnNames::new(&config, "127.0.0.1".parse().unwrap());
+        let door = Door::parse(&config, &names, variable).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Disk::default(), BTreeMap::new());
-        Self { now: 1_700_006_400_000, edge, config, places, disks, is_disk_full: false, nonce: 0 }
+        Self {
+            now: 1_700_006_400_000,
+            edge,
+            config,
+            places,
+            disks,
+            is_disk_full: false,
+            nonce: 0,
+            deletes: None,
+            verified: 0,
+        }
     }
 
     fn at(&self) -> UnixMillis {
@@ -144,7 +160,8 @@ impl World {
     }
 
     fn post(&mut self, body: Result<Vec<u8>, RequestError>, address: &str) -> Answer {
-        let head = Head { method: "POST", url: "/", address: read_address(address), ..Head::default() };
+        let body_bytes = body.as_ref().ok().map(|body| body.len() as u64);
+        let head = Head { method: "POST", url: "/", address: read_address(address), body_bytes, ..Head::default() };
         let now = self.at();
         let mut step = self.edge.receive(now, &head);
         loop {
@@ -153,13 +170,17 @@ impl World {
                 Step::Retalk(retalk) => match *retalk {
                     RetalkStep::ReadBody(read) => self.edge.read_retalk(now, read, body.clone()),
                     RetalkStep::Verify(verify) => {
+                        self.verified += 1;
                         let fit = verify.verify_signatures();
                         self.edge.retalk_verified(now, verify, fit)
                     }
                     RetalkStep::Ask(ask) => {
-                        let is_send = ask.is_send();
+                        let (is_send, deletes) = (ask.is_send(), ask.deletes());
                         match self.call(ask) {
-                            Ok(answer) => return answer,
+                            Ok(answer) => {
+                                self.deletes = deletes;
+                                return answer;
+                            }
                             Err(error) => self.edge.retalk_failed(now, is_send, &error),
                         }
                     }
@@ -212,6 +233,31 @@ fn messages_go_from_one_to_another_though_every_call_is_of_a_new_object() {
 }
 
 #[test]
+fn what_a_read_deletes_has_a_longest_answer_before_it_is_made() {
+    let mut world = World::new(&[]);
+    world.publish(BOB);
+    assert_eq!(world.deletes, None);
+    // All that waits of one sender, as long as may be.
+    for number in 0..8 {
+        let (status, sent) = world.send(ALICE, BOB, &format!("{number}{}", "x".repeat(49_000)));
+        assert!(status == 200 && sent["stored"] != false, "{sent}");
+    }
+    world.ask(BOB, "read_messages", &json!({"peek": true}));
+    assert_eq!(world.deletes, None);
+    for args in [json!({}), json!({"peek": false}), json!({"peer": ALICE.id().to_string()})] {
+        let (_, read) = world.ask(BOB, "read_messages", &args);
+        let most = world.deletes.unwrap();
+        assert!(read.to_string().len() <= most);
+        let around = read
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message.to_string().len() + ",".len() - message["body"].as_str().unwrap().len());
+        assert!(around.max().unwrap_or_default() <= (most - 4 * 1024 * 1024) / 512);
+    }
+}
+
+#[test]
 fn who_was_written_to_is_remembered_where_the_writer_has_a_mailbox() {
     let mut world = World::new(&[]);
     world.publish(BOB);
@@ -250,6 +296,53 @@ fn a_body_that_does_not_come_is_answered_in_the_doors_own_shape() {
         assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)));
         assert!(body["error"].is_string());
     }
+}
+
+#[test]
+fn a_mailbox_whose_owner_reads_keeps_its_place() {
+    const DAY: u64 = 86_400_000;
+    let mut world = World::new(&[("MAILBOXES", "1")]);
+    assert_eq!(world.publish(BOB).0, 200);
+    for _ in 0..4 {
+        // Nobody has to publish while there are keys left.
+        world.now += 60 * DAY;
+        assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
+        assert_eq!(world.publish(ALICE).0, 429);
+    }
+    let places = world.places.rows.clone();
+    world.now += DAY / 2;
+    assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
+    assert_eq!(world.places.rows, places, "once a day is enough");
+    assert_eq!(world.ask(ALICE, "read_messages", &json!({})).1, json!([]), "reading takes no place");
+    assert_eq!(world.places.rows, places);
+    world.now += 97 * DAY;
+    assert_eq!(world.publish(ALICE).0, 200);
+}
+
+#[test]
+fn whoever_is_over_the_limit_costs_no_signature_and_a_message_is_answered_as_taken() {
+    let mut world = World::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "40"), ("NETWORK_REQUESTS_PER_MINUTE", "40")]);
+    world.publish(BOB);
+    // 131 kB count as nine requests.
+    let longest = "x".repeat(98_000);
+    let mut answers = Vec::new();
+    for number in 0..5 {
+        answers.push(world.send(ALICE, BOB, &format!("{number}{longest}")).1["code"].clone());
+    }
+    assert_eq!(answers[4], "THROTTLED", "{answers:?}");
+    assert!(answers[..4].iter().all(|code| code != "THROTTLED"), "{answers:?}");
+    let verified = world.verified;
+    let body = base64::encode(longest.as_bytes());
+    let args = json!({"body": body, "mtype": 1, "to": BOB.id().to_string()});
+    let forged = ALICE.request(world.now, "send_message", &args, 1_000).replace("eHh4", "eHh5");
+    let answer = world.post(Ok(forged.into_bytes()), "10.0.1.1");
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&answer["stored"], &answer["code"]), (&json!(false), &json!("THROTTLED")));
+    assert_eq!(world.verified, verified, "nothing was verified");
+    // What needs fewer is served, until there are none.
+    let counted: Vec<_> = (0..6).map(|_| world.ask(ALICE, "count_keys", &json!({})).0).collect();
+    assert_eq!(counted, [200, 200, 200, 200, 429, 429]);
+    assert_eq!(world.verified, verified + 4);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rendezvous_protocol::backoff::Backoff;
 use rendezvous_protocol::directory::state::HubWrite;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
@@ -22,6 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The shortest one.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a hub that could not be written is left alone before it is made anew of what is on disk. The disk may be full, and
+/// reading all of it for each call is work.
+const RESTORING: Backoff = Backoff { first: Duration::from_secs(10), most: Duration::from_secs(300) };
 
 /// What the hub is told.
 pub(super) enum HubMail {
@@ -59,7 +64,7 @@ impl HubHandle {
 pub(crate) fn start(config: HubConfig, storage: HubStorage) -> Result<(HubHandle, JoinHandle<()>), Failure> {
     let (mail, received) = channel();
     let (orders, ordered) = channel();
-    let mut thread = HubThread { config, storage, object: None };
+    let mut thread = HubThread { config, storage, object: None, restoring: Restoring::default() };
     thread.object = Some(thread.restore()?);
     let to_hub = mail.clone();
     let of_peers = std::thread::Builder::new().name("hub-peers".to_owned());
@@ -76,6 +81,33 @@ struct HubThread {
     storage: HubStorage,
     /// Absent after a change that could not be written, until it was read anew.
     object: Option<HubObject>,
+    restoring: Restoring,
+}
+
+/// When an object is made anew. By a clock that nobody sets.
+#[derive(Default)]
+struct Restoring {
+    /// Absent while there is nothing to restore.
+    at: Option<Instant>,
+    /// In a row: writing, or restoring.
+    failures: u32,
+}
+
+impl Restoring {
+    fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        // One hub, one disk: there is nothing to spread.
+        self.at = now.checked_add(RESTORING.wait(self.failures, u8::MAX));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.at.is_none_or(|at| at <= now)
+    }
+
+    /// Returns how long nothing is to be done, while there is no object.
+    fn wait(&self, now: Instant) -> Duration {
+        self.at.map_or(PAUSE, |at| at.saturating_duration_since(now)).clamp(PAUSE, LOOK_EVERY)
+    }
 }
 
 impl HubThread {
@@ -93,14 +125,19 @@ impl HubThread {
     fn run(mut self, received: &Receiver<HubMail>, orders: &Sender<Pull>) {
         loop {
             let now = unix_now();
-            if self.object.is_none() {
+            if self.object.is_none() && self.restoring.is_due(Instant::now()) {
                 match self.restore() {
                     Ok(object) => self.object = Some(object),
-                    Err(error) => journal::failure("hub_not_restored", &error),
+                    Err(error) => {
+                        self.restoring.failed(Instant::now());
+                        journal::failure("hub_not_restored", &error);
+                    }
                 }
             }
-            let deadline = self.object.as_ref().map(HubObject::deadline);
-            let wait = deadline.map_or(LOOK_EVERY, |deadline| deadline.since(now).clamp(PAUSE, LOOK_EVERY));
+            let wait = match &self.object {
+                Some(object) => object.deadline().since(now).clamp(PAUSE, LOOK_EVERY),
+                None => self.restoring.wait(Instant::now()),
+            };
             match received.recv_timeout(wait) {
                 Ok(HubMail::Ask { call, answer }) => {
                     let answered = self.change(|object| object.handle(unix_now(), call));
@@ -134,12 +171,36 @@ impl HubThread {
     fn change<T>(&mut self, work: impl FnOnce(&mut HubObject) -> (T, Vec<HubWrite>)) -> Option<T> {
         let (done, writes) = work(self.object.as_mut()?);
         match self.storage.commit(&writes) {
-            Ok(()) => Some(done),
+            Ok(()) => {
+                if !writes.is_empty() {
+                    self.restoring = Restoring::default();
+                }
+                Some(done)
+            }
             Err(error) => {
                 journal::failure("hub_not_written", &error);
                 self.object = None;
+                self.restoring.failed(Instant::now());
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_cannot_be_written_is_left_alone_longer_each_time() {
+        let (mut restoring, mut now) = (Restoring::default(), Instant::now());
+        assert!(restoring.is_due(now));
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            restoring.failed(now);
+            let again = now + Duration::from_secs(seconds);
+            assert!(!restoring.is_due(again - PAUSE) && restoring.is_due(again), "{seconds}");
+            assert_eq!(restoring.wait(now), Duration::from_secs(seconds).min(LOOK_EVERY));
+            now = again;
         }
     }
 }

@@ -48,6 +48,11 @@ pub const EXCHANGE_SKEW: Duration = Duration::from_secs(60);
 /// Exchanges of one peer that a hub remembers, which is for twice the skew: one in two seconds.
 pub const EXCHANGES_REMEMBERED: usize = 60;
 
+/// How often a hub asks a peer at most. By asking once in so long it stays below what the peer remembers, whose answer would be
+/// `THROTTLED`, and has turns left for further pages.
+pub const EXCHANGE_INTERVAL_MIN: Duration =
+    Duration::from_secs(2 * EXCHANGE_SKEW.as_secs() / EXCHANGES_REMEMBERED as u64 + 1);
+
 /// Bytes of a request body about the directory. Layout and order of keys are free, and an entry may come with white space.
 pub const BODY_MAX_BYTES: usize = 4 * ENTRY_MAX_BYTES;
 

@@ -5,7 +5,8 @@
 //! whatever was replaced is older: nothing rises again. Of an origin those of the highest rank stay, which is a join as well.
 //!
 //! Room goes by who brought a record: the hub's own origins and each peer have an equal share, so that no peer fills
-//! another's. What was brought first by one stays in its share, whoever brings a newer record of that name.
+//! another's. What was brought first by one stays in its share, whichever peer brings a newer record of that name. What its
+//! origin puts here itself is the hub's own from then on, where that share has room: it does not go with the peer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -229,8 +230,9 @@ fn row_name((origin, name): &Key) -> String {
 }
 
 impl Hub {
-    /// Makes the hub of what was stored, if anything was. `secret` and `epoch` are random, and used where nothing was. What
-    /// was brought by whom the hub does not trust any more is dropped; the second value is whether anything was, in which case
+    /// Makes the hub of what was stored, if anything was. `secret` and `epoch` are random; the secret is used where nothing
+    /// was. The epoch is another at each start: what is stored may be a copy, in which numbers are free that were given away
+    /// since it was made, and a peer that has come beyond it is told everything again. What was brought by whom the hub does not trust any more is dropped; the second value is whether anything was, in which case
     /// it has to ask all its peers from the beginning, because others had it too.
     ///
     /// # Errors
@@ -272,20 +274,18 @@ impl Hub {
     }
 
     fn head(&self) -> HubWrite {
-        let Self { epoch, last, .. } = self;
-        let secret = base64::encode(self.secret.as_bytes());
-        let row = format!(r#"{{"epoch":{epoch},"last":{last},"secret":"{secret}"}}"#);
+        let (last, secret) = (self.last, base64::encode(self.secret.as_bytes()));
+        let row = format!(r#"{{"last":{last},"secret":"{secret}"}}"#);
         HubWrite::Put { name: HEAD_ROW.to_owned(), row }
     }
 
     fn read_head(&mut self, row: &str) -> Result<(), String> {
         let read = || {
             let mut fields = Fields::parse(row)?;
-            let head = (fields.number("epoch")?, fields.number("last")?, fields.text("secret")?);
+            let head = (fields.number("last")?, fields.text("secret")?);
             fields.end().map(|()| head)
         };
-        let (epoch, last, secret) = read().map_err(|error| error.to_string())?;
-        self.epoch = u32::try_from(epoch).map_err(|_| "epoch must be below 2^32".to_owned())?;
+        let (last, secret) = read().map_err(|error| error.to_string())?;
         self.last = self.last.max(last);
         let secret = base64::decode_array(&secret).ok_or_else(|| "secret must be the base64 of 16 bytes".to_owned())?;
         self.secret = Secret::from_bytes(secret);
@@ -299,11 +299,16 @@ impl Hub {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(held) = self.records.remove(key) else { return };
+        drop(self.take_out(key));
+    }
+
+    fn take_out(&mut self, key: &Key) -> Option<Held> {
+        let held = self.records.remove(key)?;
         self.log.remove(&held.sequence);
         if let Some(brought) = self.brought.get_mut(&held.source) {
             *brought = brought.saturating_sub(1);
         }
+        Some(held)
     }
 
     /// Returns how many records each source may bring.
@@ -337,13 +342,17 @@ impl Hub {
         }
         let key = (origin, record.record().name().to_owned());
         if let Some(held) = self.records.get(&key) {
+            let becomes_own = source == Source::Own && held.source != Source::Own && self.has_room(source);
+            let source = if becomes_own { source } else { held.source };
             if held.record == record {
+                if becomes_own {
+                    self.change_source(&key, source, writes);
+                }
                 return Ok(Taken::Known);
             }
             if held.record.rank() > record.rank() {
                 return Err(Refused::StaleEntry { standing: held.record.record().updated() });
             }
-            let source = held.source;
             self.remove(&key);
             self.keep(key, record, source, writes);
             return Ok(Taken::Replaced);
@@ -361,6 +370,18 @@ impl Hub {
         }
         self.keep(key, record, source, writes);
         Ok(Taken::New)
+    }
+
+    fn has_room(&self, source: Source) -> bool {
+        self.brought.get(&source).copied().unwrap_or_default() < self.share()
+    }
+
+    /// Lets a record count in the share of another source. That is nothing to tell a peer.
+    fn change_source(&mut self, key: &Key, source: Source, writes: &mut Vec<HubWrite>) {
+        let Some(mut held) = self.take_out(key) else { return };
+        held.source = source;
+        writes.push(HubWrite::Put { name: row_name(key), row: write_record(&held) });
+        self.insert(key.clone(), held);
     }
 
     /// Returns which record of the origin goes for a new name, if any has to.

@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange::{ExchangeRefused, SeenExchanges, parse_answer, write_answer};
 use rendezvous_protocol::directory::limits::{
-    BODY_MAX_BYTES, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS,
-    EXCHANGES_REMEMBERED,
+    BODY_MAX_BYTES, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_INTERVAL_MIN, EXCHANGE_MAX_BYTES,
+    EXCHANGE_MAX_RECORDS, EXCHANGES_REMEMBERED,
 };
 use rendezvous_protocol::directory::list::{self, ListError, ListRules};
 use rendezvous_protocol::directory::record::{Access, Entry, RecordError, Tombstone};
@@ -69,6 +69,8 @@ struct Node {
     trust: Trust,
     rows: BTreeMap<String, String>,
     cursors: BTreeMap<usize, Position>,
+    /// The last epoch.
+    starts: u32,
 }
 
 impl Node {
@@ -76,7 +78,7 @@ impl Node {
         let mut writes = Vec::new();
         let secret = Secret::from_bytes([epoch as u8; 16]);
         let (hub, _) = Hub::restore(limits, trust.clone(), secret, epoch, [], &mut writes).unwrap();
-        let mut node = Self { hub, limits, trust, rows: BTreeMap::new(), cursors: BTreeMap::new() };
+        let mut node = Self { hub, limits, trust, rows: BTreeMap::new(), cursors: BTreeMap::new(), starts: epoch };
         node.store(writes);
         node
     }
@@ -109,7 +111,9 @@ impl Node {
         let mut writes = Vec::new();
         let rows = self.rows.clone();
         let other = Secret::from_bytes([99; 16]);
-        let (hub, has_dropped) = Hub::restore(self.limits, self.trust.clone(), other, 99, rows, &mut writes).unwrap();
+        self.starts += 1;
+        let (limits, trust) = (self.limits, self.trust.clone());
+        let (hub, has_dropped) = Hub::restore(limits, trust, other, self.starts, rows, &mut writes).unwrap();
         assert!(writes.is_empty() && !has_dropped);
         self.hub = hub;
     }
@@ -435,8 +439,65 @@ fn what_came_of_whom_nobody_trusts_any_more_is_dropped() {
     assert!(has_dropped);
     assert_eq!(hub.list(START, &Filter::default(), 0, 9).entries.len(), 1);
     assert_eq!(writes.iter().filter(|write| matches!(write, HubWrite::Erase { .. })).count(), 2);
-    // Numbers that were given away are not given away again: a peer that has come so far misses nothing.
-    assert_eq!(hub.tell(START, None).position, "00000001-3".parse().unwrap());
+    // Numbers that were given away are not given away again.
+    assert_eq!(hub.tell(START, None).position, "00000009-3".parse().unwrap());
+}
+
+#[test]
+fn a_hub_of_an_older_copy_tells_its_peers_everything() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: Vec::new() };
+    let mut node = Node::new(HubLimits::default(), trust, 1);
+    let record = |name: &str| signed(entry(name, START, HOUR, ""), origin(0)).verify(START, domain_of).unwrap();
+    node.offer(record("kept"), Source::Own).unwrap();
+    let copy = node.rows.clone();
+    node.offer(record("lost"), Source::Own).unwrap();
+    let since = node.hub.tell(START, None).position;
+    node.rows = copy;
+    node.restart();
+    node.offer(record("new"), Source::Own).unwrap();
+    let told = node.hub.tell(START, Some(since));
+    assert_eq!(told.records.len(), 2, "the new one has the number of the one that was lost");
+    assert!(node.hub.tell(START, Some(told.position)).records.is_empty());
+}
+
+#[test]
+fn what_its_origin_puts_here_itself_stays_when_the_peer_that_brought_it_first_goes() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: vec![peer(0)] };
+    // Three for each.
+    let mut node = Node::new(HubLimits { records: 6, of_origin: 64 }, trust.clone(), 1);
+    let record = |key: usize, name: &str, updated| {
+        signed(entry(name, updated, HOUR, ""), origin(key)).verify(START.after(HOUR), domain_of).unwrap()
+    };
+    let (of_peer, later) = (Source::Peer(peer(0)), START.after(Duration::from_millis(1)));
+    for name in ["known", "replaced", "theirs"] {
+        assert_eq!(node.offer(record(0, name, START), of_peer), Ok(Taken::New));
+    }
+    let told = node.hub.tell(START, None).position;
+    assert_eq!(node.offer(record(0, "known", START), Source::Own), Ok(Taken::Known));
+    assert!(node.hub.tell(START, Some(told)).records.is_empty(), "it is nothing new to a peer");
+    assert_eq!(node.offer(record(0, "replaced", later), Source::Own), Ok(Taken::Replaced));
+    // The places at the peer's share are free again, and those of the hub's own are taken.
+    assert_eq!(node.offer(record(0, "own", START), Source::Own), Ok(Taken::New));
+    assert_eq!(node.offer(record(0, "more", START), Source::Own), Err(Refused::HubFull { most: 3 }));
+    assert_eq!(
+        node.offer(record(0, "theirs", later), Source::Own),
+        Ok(Taken::Replaced),
+        "where it was: there is no room"
+    );
+    for name in ["one", "two"] {
+        assert_eq!(node.offer(record(1, name, START), of_peer), Ok(Taken::New));
+    }
+    assert_eq!(node.offer(record(1, "three", START), of_peer), Err(Refused::HubFull { most: 3 }));
+    // What the peer brings again stays the hub's own.
+    assert_eq!(node.offer(record(0, "known", later), of_peer), Ok(Taken::Replaced));
+    node.restart();
+    node.trust = Trust { peers: Vec::new(), ..trust };
+    let (rows, mut writes) = (node.rows.clone(), Vec::new());
+    let secret = Secret::from_bytes([0; 16]);
+    let (hub, _) = Hub::restore(node.limits, node.trust.clone(), secret, 9, rows, &mut writes).unwrap();
+    let listed = hub.list(later, &Filter::default(), 0, 9).entries;
+    let names: BTreeSet<_> = listed.iter().map(|entry| Record::parse_entry(entry).unwrap().name().to_owned()).collect();
+    assert_eq!(names, ["known", "own", "replaced"].map(str::to_owned).into());
 }
 
 #[test]
@@ -531,6 +592,16 @@ fn an_exchange_is_answered_once_and_not_too_often() {
     assert_eq!(seen.take(START, peer(1), nonce(0)), Ok(()), "another peer");
     let later = START.after(Duration::from_secs(120));
     assert_eq!(seen.take(later, peer(0), nonce(200)), Ok(()));
+}
+
+#[test]
+fn who_asks_as_often_as_a_hub_may_is_never_refused_though_some_come_late() {
+    let mut seen = SeenExchanges::default();
+    for turn in 0_u32..200 {
+        let late = if turn % 2 == 0 { Duration::from_millis(900) } else { Duration::ZERO };
+        let now = START.after(EXCHANGE_INTERVAL_MIN * turn).after(late);
+        assert_eq!(seen.take(now, peer(0), Bytes([turn as u8; 16])), Ok(()), "{turn}");
+    }
 }
 
 #[test]
