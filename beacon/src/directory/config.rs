@@ -163,7 +163,7 @@ mod tests {
             ] {
                 let error = parse(&[(name, &value)]).unwrap_err().to_string();
                 assert!(error.starts_with(&format!("the variable {name} is not shown, because")), "{error}");
-                assert!(!error.contains(&own()[..20]), "{error}");
+                assert!(!error.contains(&own()), "{error}");
             }
         }
         let error = parse(&[(ORIGINS, "abc")]).unwrap_err().to_string();
