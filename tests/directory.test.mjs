@@ -190,6 +190,9 @@ async function ring(count) {
         HUB_PEERS: [...new Set([peer(index + 1), peer(index - 1)])].join(),
         HUB_KEY: pkcs8(keys[index]),
         HUB_PULL_SECONDS: "3",
+        // They are asked twenty times a second until they know what they are to.
+        NETWORK_REQUESTS_PER_MINUTE: "100000",
+        ADDRESS_REQUESTS_PER_MINUTE: "100000",
       },
     });
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
