@@ -100,6 +100,12 @@ async function arrived(scene, members, by) {
 /** Keys in a single share get one place a turn, and the honest peers are all dealt after five turns at most. */
 const ONE_SHARE = { roster: ALL, answer: ANSWER - Math.max(...HONEST_SITES) };
 
+/**
+ * The same where honest tickets are carried into that share. Who has neighbours in its own one is carried there, or stays
+ * there, while that has fewer, and only the first of them is sure of its place.
+ */
+const CARRIED = ((lost) => ({ roster: ALL - lost, answer: ONE_SHARE.answer - lost }))(Math.max(...HONEST_SITES) - 1);
+
 /** A page that is open in every honest site, and in 256 others. */
 const VISITORS = [...HONEST.map((at) => ({ ...at, address: `${at.site}.9` })), ...FAR_APART];
 
@@ -137,7 +143,7 @@ const ATTACKS = [
   },
   {
     name: "carrier: every honest ticket from one /24 before its owner comes, after that 255 keys of that /24",
-    ...ONE_SHARE,
+    ...CARRIED,
     async play(scene) {
       const [from, ...others] = networks.oneSlash24();
       const honest = scene.members(HONEST);
@@ -163,7 +169,7 @@ const ATTACKS = [
   },
   {
     name: "carrier: every honest ticket from one /24 after its owner, then 255 keys of that /24",
-    ...ONE_SHARE,
+    ...CARRIED,
     async play(scene) {
       const [from, ...others] = networks.oneSlash24();
       const honest = await arrived(scene, scene.members(HONEST));

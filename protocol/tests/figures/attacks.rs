@@ -3,10 +3,10 @@
 //! Out of scope: the rate limit, which an attacker with many networks does not feel, and `ORIGINS`.
 
 use rendezvous_protocol::network::NetworkPath;
-use rendezvous_protocol::roster::{Announced, Left};
-use rendezvous_protocol::ticket::Purpose;
+use rendezvous_protocol::roster::{Announced, Left, Roster, RosterLimits};
+use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 
-use crate::simulation::{Carried, HOSTILE, MINUTE, SECOND, START, Side, World, at, path, side, sites};
+use crate::simulation::{Carried, HOSTILE, MINUTE, Random, SECOND, START, Side, World, at, path, secret, side, sites};
 use crate::statistics::{Mean, Table, float};
 
 const SECRETS: u64 = 3;
@@ -327,6 +327,42 @@ fn copies_of_tickets_cost_their_owners_little() {
     compare(name, &attack, &without, [11.0, 2.5]);
     table.publish();
     assert_eq!(misses, [""; 0]);
+}
+
+/// Who has neighbours in its share can be carried into a household that strangers of the same site fill afterwards. The
+/// first there is sure of its place. A second one comes only where some share has three or more.
+#[test]
+fn a_carrier_with_one_site_takes_next_to_nothing() {
+    const ROSTERS: u32 = 1_000;
+    let all = |sites: Vec<NetworkPath>| {
+        let mut world = World::new(0);
+        world.join(Side::Honest, &sites, 0, 1);
+        world.peers.iter().map(|peer| peer.ticket(START, Purpose::Presence)).collect::<Vec<_>>()
+    };
+    let (honest, hostile) = (all(sites(0, 50, 50)), all(sites(0, 305, 305)).split_off(50));
+    for (providers, most_lost) in [(10, 0.05), (50, 0.0)] {
+        let mut lost = Mean::default();
+        for number in 0..ROSTERS {
+            let mut roster = Roster::new(RosterLimits::default(), secret(u64::from(number)));
+            let mut random = Random::new(u64::from(number));
+            let mut announce = |ticket: &VerifiedTicket, from| {
+                let _ = roster.announce(at(START), ticket.clone(), from);
+            };
+            for (ticket, from) in honest.iter().zip(sites(number * providers, providers, 50)) {
+                announce(ticket, from);
+            }
+            let mut carried: Vec<_> = honest.iter().collect();
+            carried.sort_by_cached_key(|_| random.next());
+            let carrier = HOSTILE * 100;
+            carried.iter().for_each(|ticket| announce(ticket, path(carrier, 0, 0)));
+            (1..).zip(&hostile).for_each(|(household, ticket)| announce(ticket, path(carrier, 0, household)));
+            let left = roster.records().filter(|record| honest.contains(&record.ticket)).count();
+            assert!(left >= 46, "{left} of 50");
+            lost.add(float(50 - left));
+        }
+        println!("50 sites of {providers} providers: {:.3} of 50 are carried away", lost.value());
+        assert!(lost.value() <= most_lost, "{} of 50", lost.value());
+    }
 }
 
 /// Fifty honest peers leave, and their last tickets are brought once more: how many are remembered, how many rise.
