@@ -28,6 +28,7 @@ export const PAGES = [
   ["docs/from-swarm-space.md", "From swarm-space"],
   ["docs/from-goop2.md", "From goop2"],
   ["docs/from-retalk.md", "From retalk"],
+  ["docs/from-shadowbroker.md", "From ShadowBroker"],
   ["SECURITY.md", "Security"],
   ["CONTRIBUTING.md", "Contributing"],
   ["CHANGELOG.md", "Changelog"],
