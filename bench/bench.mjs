@@ -11,6 +11,7 @@ import { herd, latency } from "./parts/latency.mjs";
 import { live } from "./parts/live.mjs";
 import { load } from "./parts/load.mjs";
 import { mailboxes } from "./parts/mailboxes.mjs";
+import { messages } from "./parts/messages.mjs";
 import { native } from "./parts/native.mjs";
 import { object } from "./parts/object.mjs";
 import { size } from "./parts/size.mjs";
@@ -39,7 +40,7 @@ import { buildWorkers } from "./workers.mjs";
  */
 
 /** @type {Part[]} */
-const PARTS = [load, object, communities, native, hosts, live, mailboxes, capsule, size, latency, herd, soak, cost];
+const PARTS = [load, object, communities, native, hosts, live, mailboxes, messages, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some fifty minutes.

@@ -9,10 +9,11 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { guardAgainstOrphan } from "../tools/beacon.mjs";
 import { ensurePackage, findOnPath, findRunnable } from "../tools/debian.mjs";
+import { ensureRetalk } from "../tools/retalk.mjs";
 import { Failure, ROOT, execute, step } from "../tools/steps.mjs";
 import { pinned, run } from "./machine.mjs";
 
@@ -231,6 +232,22 @@ export async function startPeerServer() {
   const options = ["--host", HOST, "--port", String(port), "--allow_discovery", "--concurrent_limit", "5000"];
   const server = await start(process.execPath, [script, ...options], port);
   return { ...server, register: (id) => register(port, id) };
+}
+
+/**
+ * retalk's own server, without the limits that it has.
+ *
+ * @param {string} audience What its users write as its address.
+ * @returns {Promise<Comparator>}
+ */
+export async function startRetalkServer(audience) {
+  const program = join(dirname(await ensureRetalk("0.3.0")), "retalk-server");
+  return withDirectory(async (directory) => {
+    const port = await freePort();
+    // Its option for the database comes too late for the tables, which are made as it is loaded.
+    const database = `RETALK_SERVER_DB=${join(directory, "server.db")}`;
+    return start("env", [database, program, "--host", HOST, "--port", String(port), "--audience", audience], port);
+  });
 }
 
 /**

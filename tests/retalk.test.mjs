@@ -262,6 +262,20 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       assert.deepEqual(await bob.read(), []);
     });
 
+    test("users of one household who read in the same moment are all answered", async () => {
+      const from = newSite();
+      const alice = newUser();
+      const household = [];
+      for (let number = 0; number < 8; number += 1) {
+        const bob = new User(url, { audience: RELAY, from });
+        assert.equal((await bob.publish(1)).status, 200);
+        assert.ok((await alice.send(bob, `for ${number}`)).json.message_id > 0);
+        household.push(bob);
+      }
+      const read = await Promise.all(household.map((bob) => bob.read()));
+      assert.deepEqual(read, household.map((_, number) => [[alice.id, `for ${number}`]]));
+    });
+
     test("nothing is deleted for a network that does not read its answers, and all of it is there later", async (context) => {
       const bob = await published();
       // As much as strangers may leave: an answer of 3.1 MB.

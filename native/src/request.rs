@@ -26,7 +26,9 @@ use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
 use rendezvous_service::live::STREAM_HEADERS;
-use rendezvous_service::mailbox::{MailboxStep, ReadPush, UnreadAnswer};
+use rendezvous_service::mailbox::{
+    MailboxStep, NoRoom, ROOM_AWAITED_FOR, ROOM_LOOKED_FOR_EVERY, ReadPush, UnreadAnswer, UnreadAnswers,
+};
 use rendezvous_service::mesh::{HMAC_HEADER, URL_HEADER};
 use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::{hub_failed, internal};
@@ -243,7 +245,11 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 RetalkStep::Ask(ask) => {
                     let is_send = ask.is_send();
                     // What is read is deleted: it is not asked for where there is no room for it.
-                    let held = match ask.deletes().map(|most| shared.unread.reserve(of_client, most)).transpose() {
+                    let reserved = match ask.deletes() {
+                        Some(most) => reserve(&shared.unread, of_client, most).await.map(Some),
+                        None => Ok(None),
+                    };
+                    let held = match reserved {
                         Err(full) => Ok(Err(full)),
                         Ok(reserved) => ask_retalk(event_loop, ask).await.map(|answer| match reserved {
                             Some(reserved) => Ok(reserved.hold(answer)),
@@ -396,6 +402,17 @@ async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestEr
         if length <= most { Ok(kept) } else { Err(RequestError::BodyTooLarge) }
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(RequestError::BodyTimeout))
+}
+
+/// Counts an answer that is still to be made, as soon as there is room for it.
+async fn reserve(unread: &UnreadAnswers, client: Client, most: usize) -> Result<UnreadAnswer, NoRoom> {
+    let until = Instant::now() + ROOM_AWAITED_FOR;
+    loop {
+        match unread.reserve(client, most) {
+            Err(NoRoom) if Instant::now() < until => tokio::time::sleep(ROOM_LOOKED_FOR_EVERY).await,
+            reserved => return reserved,
+        }
+    }
 }
 
 /// Returns the one host that a request names: that of a target in absolute form, else the header's (RFC 9112, section

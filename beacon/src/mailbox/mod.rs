@@ -29,4 +29,4 @@ pub use push::{ANSWER_MAX_BYTES, PeerTurns, PushAnswer, REPLICATE, push_body};
 pub use replicate::{PeerLimits, PushCall, ReadPush, VerifyItems, VerifyPush};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
 pub(crate) use request::{CountedAs, Routed, requests_of_body, route};
-pub use unread::{NoRoom, UnreadAnswer, UnreadAnswers};
+pub use unread::{NoRoom, ROOM_AWAITED_FOR, ROOM_LOOKED_FOR_EVERY, UnreadAnswer, UnreadAnswers};

@@ -3,6 +3,8 @@
 //! For a host that keeps answers until then. What is refused for want of room is not lost: whoever asks again gets the same.
 //! Where making the answer deletes what is in it, room is reserved before it is made.
 
+use std::time::Duration;
+
 use rendezvous_protocol::network::{Client, NetworkPath};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
@@ -19,6 +21,12 @@ const BYTES: usize = 128 * 1024 * 1024;
 const OF_PROVIDER: usize = BYTES / 4;
 const OF_SITE: usize = BYTES / 8;
 const OF_HOUSEHOLD: usize = BYTES / 16;
+
+/// How long whoever is to reserve room waits for it, and how often it looks. What is made takes milliseconds, and counts for
+/// so long as the longest that it may be: users of one household who ask in the same moment are no flood.
+pub const ROOM_AWAITED_FOR: Duration = Duration::from_secs(5);
+/// See [`ROOM_AWAITED_FOR`].
+pub const ROOM_LOOKED_FOR_EVERY: Duration = Duration::from_millis(10);
 
 /// An answer of fewer bytes does not count: so much a connection takes anyway.
 const COUNTED_BYTES: usize = 64 * 1024;
@@ -81,7 +89,8 @@ impl UnreadAnswers {
         Ok(self.reserve(client, answer.body.len())?.hold(answer))
     }
 
-    /// Counts an answer to this client that is still to be made, as the longest that it may be.
+    /// Counts an answer to this client that is still to be made, as the longest that it may be. A host asks again for as long as
+    /// [`ROOM_AWAITED_FOR`].
     ///
     /// # Errors
     /// [`NoRoom`], if there is none for it: then it must not be made, if making it changes anything.
