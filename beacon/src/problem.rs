@@ -415,7 +415,7 @@ pub(crate) enum HubProblem {
     /// What is in the path is not a name.
     Name(CommunityInvalid),
     /// What is in the query cannot be meant.
-    Query(&'static str),
+    Query(String),
     MethodNotAllowed {
         /// The methods of this path.
         allow: &'static str,
@@ -479,7 +479,7 @@ impl HubProblem {
         match self {
             Self::Request(error) => error.to_string(),
             Self::Name(error) => error.to_string(),
-            Self::Query(what) => (*what).to_owned(),
+            Self::Query(what) => what.clone(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::RateLimited(limited) => limited.to_string(),
             Self::Record(error) => error.to_string(),

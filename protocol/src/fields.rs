@@ -9,6 +9,9 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base64;
+use crate::key::PublicKey;
+use crate::mailbox::bytes::Bytes;
 use crate::time::UnixMillis;
 
 /// Says why a text is not a JSON object of the shape that is asked for.
@@ -35,6 +38,14 @@ pub enum FieldError {
         found: &'static str,
         /// What it must be.
         expected: &'static str,
+    },
+    /// A field, or an item of one, that is not base64, or not of so many bytes.
+    #[error("{field} must be the base64 of {bytes} bytes")]
+    Base64 {
+        /// Its name.
+        field: &'static str,
+        /// How many bytes it must be of.
+        bytes: usize,
     },
     /// A field that the shape does not have. The name is whatever somebody sent: as much of it is kept as an error says.
     #[error("there is no field {0}")]
@@ -109,6 +120,16 @@ impl<'a> Fields<'a> {
     /// Takes a text.
     pub(crate) fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, FieldError> {
         self.optional_text(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes so many bytes, in base64.
+    pub(crate) fn bytes<const N: usize>(&mut self, field: &'static str) -> Result<Bytes<N>, FieldError> {
+        bytes_of(&self.text(field)?, field)
+    }
+
+    /// Takes a public key.
+    pub(crate) fn key(&mut self, field: &'static str) -> Result<PublicKey, FieldError> {
+        self.bytes(field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes))
     }
 
     /// Takes a whole number below 2^64.
@@ -229,6 +250,11 @@ impl<'a> Fields<'a> {
         let found = value.kind();
         choose(value).map(Some).ok_or(FieldError::Kind { field, found, expected })
     }
+}
+
+/// Reads so many bytes in base64, which are the value of a field or an item in it.
+pub(crate) fn bytes_of<const N: usize>(text: &str, field: &'static str) -> Result<Bytes<N>, FieldError> {
+    base64::decode_array(text).map(Bytes).ok_or(FieldError::Base64 { field, bytes: N })
 }
 
 /// Holds a value of JSON, an array or an object as what is in it.

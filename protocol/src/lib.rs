@@ -11,6 +11,7 @@ pub mod capsule;
 pub mod code;
 pub mod community;
 pub mod directory;
+pub mod envelope;
 pub mod fields;
 pub mod freshness;
 pub mod goop2;

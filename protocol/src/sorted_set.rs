@@ -12,11 +12,13 @@ impl<T: Ord> SortedSet<T> {
         Self(Vec::new())
     }
 
-    /// Adds an item, if it is not there. Takes as long as moving all greater ones.
-    pub fn insert(&mut self, item: T) {
-        if let Err(position) = self.0.binary_search(&item) {
+    /// Adds an item, and returns whether it was not there before. Takes as long as moving all greater ones.
+    pub fn insert(&mut self, item: T) -> bool {
+        let position = self.0.binary_search(&item);
+        if let Err(position) = position {
             self.0.insert(position, item);
         }
+        position.is_err()
     }
 
     /// Returns whether the item is there.
@@ -50,7 +52,9 @@ impl<T: Ord> FromIterator<T> for SortedSet<T> {
     /// Adds the items one by one: those in ascending order move nothing, and a sort is 5 kB of code for each kind.
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         let mut set = Self::new();
-        items.into_iter().for_each(|item| set.insert(item));
+        for item in items {
+            set.insert(item);
+        }
         set
     }
 }
@@ -62,6 +66,12 @@ impl<'a, T: Ord> IntoIterator for &'a SortedSet<T> {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// Returns whether no item is there twice. Of bytes alone, so that every shape shares the one set.
+pub(crate) fn are_distinct(mut items: &mut dyn Iterator<Item = &[u8]>) -> bool {
+    let mut seen = SortedSet::new();
+    Iterator::all(&mut items, |item| seen.insert(item))
 }
 
 #[cfg(test)]
@@ -81,6 +91,13 @@ mod tests {
             for item in 0..32 {
                 prop_assert_eq!(set.contains(&item), model.contains(&item));
             }
+        }
+
+        #[test]
+        fn items_are_distinct_if_a_tree_takes_every_one(items in prop::collection::vec(prop::collection::vec(0_u8..3, 0..3), 0..8)) {
+            let mut model = BTreeSet::new();
+            let expected = items.iter().all(|item| model.insert(item));
+            prop_assert_eq!(are_distinct(&mut items.iter().map(Vec::as_slice)), expected);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here remembers anything. A request comes in when its network's rate limit has let it through.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
@@ -67,19 +68,19 @@ fn list(name: Option<String>, query: &str) -> Wanted {
         None => Some(absent),
         Some(text) => text.parse().ok().filter(|number| *number <= most),
     };
-    let refused = |what| Wanted::Refused(HubProblem::Query(what));
+    let refused = |what: fmt::Arguments<'_>| Wanted::Refused(HubProblem::Query(what.to_string()));
     let Some(limit) = number("limit", LIMIT, LIMIT_MAX).filter(|limit| *limit > 0) else {
-        return refused("limit must be a whole number from 1 to 100");
+        return refused(format_args!("limit must be a whole number from 1 to {LIMIT_MAX}"));
     };
     let Some(offset) = number("offset", 0, HUB_MAX_RECORDS) else {
-        return refused("offset must be a whole number up to 10000");
+        return refused(format_args!("offset must be a whole number up to {HUB_MAX_RECORDS}"));
     };
     let (tag, text) = (parameter(query, "tag"), parameter(query, "q"));
     if tag.as_ref().is_some_and(|tag| tag.len() > TAG_MAX_BYTES) {
-        return refused("tag must have at most 32 bytes");
+        return refused(format_args!("tag must have at most {TAG_MAX_BYTES} bytes"));
     }
     if text.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
-        return refused("q must have at most 64 bytes");
+        return refused(format_args!("q must have at most {TEXT_MAX_BYTES} bytes"));
     }
     let filter = Filter { name, tag, text: text.map(|text| text.to_lowercase()) };
     Wanted::List(HubCall::List { filter, offset, limit })

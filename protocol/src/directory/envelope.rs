@@ -1,101 +1,12 @@
-//! The envelope of every record of the directory, and its way from text to something that may be acted on: [`Signed`] has
-//! the right shape, [`VerifiedRecord`] is good.
+//! The way of a record of the directory from text to something that may be acted on: [`Signed`] has the right shape,
+//! [`VerifiedRecord`] is good.
 
 use super::limits::{BODY_MAX_BYTES, ENTRY_MAX_BYTES};
-use super::record::{
-    DOMAIN, DomainOf, Entry, Payload, RecordError, Tombstone, check_times, malformed, read_bytes, read_key,
-    read_payload,
-};
+use super::record::{DomainOf, Entry, RecordError, Tombstone, check_times, malformed};
+pub use crate::envelope::Signed;
 use crate::fields::Fields;
-use crate::key::{PrivateKey, PublicKey};
-use crate::mailbox::bytes::Bytes;
+use crate::key::PublicKey;
 use crate::time::UnixMillis;
-
-/// Holds a record of the right shape, of which nothing else is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed<T> {
-    payload: T,
-    /// Canonical JSON.
-    payload_json: String,
-    public_key: PublicKey,
-    signature: Bytes<64>,
-}
-
-/// The fields of every payload are declared in the order of canonical JSON; the tests of the vectors hold them to it.
-fn canonical<T: Payload>(payload: &T) -> Result<String, RecordError> {
-    serde_json::to_string(payload).map_err(|error| RecordError::Malformed(error.to_string()))
-}
-
-impl<T: Payload> Signed<T> {
-    /// Parses JSON of the exact shape of the record, in any layout and order of keys.
-    ///
-    /// # Errors
-    /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
-    pub fn parse(json: &str) -> Result<Self, RecordError> {
-        let mut fields = Fields::parse(json)?;
-        let is_ed25519 = fields.text("algorithm")? == "ed25519";
-        let payload = fields.json("payload")?;
-        let public_key = read_key(&mut fields)?;
-        let signature = read_bytes(&mut fields, "signature")?;
-        let version = fields.number("version")?;
-        fields.end()?;
-        let payload: T = read_payload(payload)?;
-        if version != 1 {
-            return Err(RecordError::UnsupportedVersion { found: version });
-        }
-        if !is_ed25519 {
-            return Err(RecordError::UnsupportedAlgorithm);
-        }
-        let payload_json = canonical(&payload)?;
-        Ok(Self { payload, payload_json, public_key, signature })
-    }
-
-    /// Signs `payload`.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`], if no reader would take it.
-    pub fn sign(payload: T, key: &PrivateKey) -> Result<Self, RecordError> {
-        payload.check_shape()?;
-        let payload_json = canonical(&payload)?;
-        let mut signed = Self { payload, payload_json, public_key: key.public_key(), signature: Bytes([0; 64]) };
-        signed.signature = Bytes(key.sign(signed.signed_bytes().as_bytes()));
-        Ok(signed)
-    }
-
-    /// Writes the bytes that are signed: the domain and the purpose, a line feed, and the payload as canonical JSON.
-    pub fn signed_bytes(&self) -> String {
-        format!("{DOMAIN}{}\n{}", T::PURPOSE, self.payload_json)
-    }
-
-    /// Writes the normal form: keys sorted by byte, no white space.
-    pub fn to_json(&self) -> String {
-        let Self { payload_json, public_key, signature, .. } = self;
-        format!(
-            r#"{{"algorithm":"ed25519","payload":{payload_json},"publicKey":"{public_key}","signature":"{signature}","version":1}}"#
-        )
-    }
-
-    /// Verifies the signature.
-    ///
-    /// # Errors
-    /// [`RecordError::SignatureInvalid`].
-    pub fn verify_signature(&self) -> Result<(), RecordError> {
-        let outcome = self.public_key.verify(self.signed_bytes().as_bytes(), &self.signature.0);
-        outcome.map_err(|_| RecordError::SignatureInvalid)
-    }
-}
-
-impl<T> Signed<T> {
-    /// Returns the payload, which was signed, or so the record says.
-    pub const fn payload(&self) -> &T {
-        &self.payload
-    }
-
-    /// Returns the key that signed it, or so the record says.
-    pub const fn public_key(&self) -> PublicKey {
-        self.public_key
-    }
-}
 
 /// Holds what an origin says of one name: a record of the right shape, of which nothing else is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,31 +60,31 @@ impl Record {
     /// Returns the name that it is about.
     pub fn name(&self) -> &str {
         match self {
-            Self::Entry(entry) => &entry.payload.name,
-            Self::Tombstone(tombstone) => &tombstone.payload.name,
+            Self::Entry(entry) => &entry.payload().name,
+            Self::Tombstone(tombstone) => &tombstone.payload().name,
         }
     }
 
     /// Returns the origin's key.
     pub fn origin(&self) -> PublicKey {
         match self {
-            Self::Entry(entry) => entry.public_key,
-            Self::Tombstone(tombstone) => tombstone.public_key,
+            Self::Entry(entry) => entry.public_key(),
+            Self::Tombstone(tombstone) => tombstone.public_key(),
         }
     }
 
     /// Returns when the origin wrote it.
     pub fn updated(&self) -> UnixMillis {
         match self {
-            Self::Entry(entry) => entry.payload.updated,
-            Self::Tombstone(tombstone) => tombstone.payload.updated,
+            Self::Entry(entry) => entry.payload().updated,
+            Self::Tombstone(tombstone) => tombstone.payload().updated,
         }
     }
 
     /// Returns when it says nothing of a community any more: for a tombstone, never.
     fn expires_at(&self) -> Option<UnixMillis> {
         match self {
-            Self::Entry(entry) => Some(entry.payload.expires_at),
+            Self::Entry(entry) => Some(entry.payload().expires_at),
             Self::Tombstone(_) => None,
         }
     }
@@ -194,7 +105,7 @@ impl Record {
     pub fn verify(self, now: UnixMillis, domain_of: DomainOf) -> Result<VerifiedRecord, RecordError> {
         check_times(self.updated(), self.expires_at(), now)?;
         if let Self::Entry(entry) = &self {
-            entry.payload.check_domains(domain_of)?;
+            entry.payload().check_domains(domain_of)?;
         }
         self.verify_signatures()
     }
@@ -224,7 +135,7 @@ impl Record {
         match &self {
             Self::Entry(entry) => {
                 entry.verify_signature()?;
-                entry.payload.verify_endorsement(&entry.public_key)?;
+                entry.payload().verify_endorsement(&entry.public_key())?;
             }
             Self::Tombstone(tombstone) => tombstone.verify_signature()?,
         }
@@ -257,7 +168,7 @@ impl VerifiedRecord {
     /// Returns the entry, if it is one that has not ended.
     pub fn current(&self, now: UnixMillis) -> Option<&Signed<Entry>> {
         match &self.record {
-            Record::Entry(entry) if entry.payload.expires_at > now => Some(entry),
+            Record::Entry(entry) if entry.payload().expires_at > now => Some(entry),
             Record::Entry(_) | Record::Tombstone(_) => None,
         }
     }

@@ -151,9 +151,9 @@ pub fn read(file: &[u8], sig: &[u8], rules: &ListRules) -> Result<CommunityList,
         return Err(ListError::Malformed("it must begin with {\"type\":\"communities\"".to_owned()));
     }
     if issued_at >= expires_at || entries.len() > HUB_MAX_RECORDS {
-        return Err(ListError::Malformed(
-            "expiresAt must be later than issuedAt, and there are at most 10000 entries".to_owned(),
-        ));
+        return Err(ListError::Malformed(format!(
+            "expiresAt must be later than issuedAt, and there are at most {HUB_MAX_RECORDS} entries"
+        )));
     }
     if version != 1 {
         return Err(ListError::UnsupportedVersion { found: version });

@@ -4,6 +4,7 @@
 //! is signed: an origin key may sign capsules too.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,20 +14,20 @@ use super::limits::{
     BEACON_ID_BYTES, BEACONS_MAX, BODY_MAX_BYTES, CAPSULES_MAX, DESCRIPTION_MAX_BYTES, ENTRY_MAX_BYTES,
     ENTRY_MAX_LIFETIME, EXCHANGE_SKEW, TAG_MAX_BYTES, TAGS_MAX,
 };
-use crate::base64;
 use crate::code::Code;
 use crate::community::Community;
+use crate::envelope::{EnvelopeError, Payload};
 use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::CLOCK_SKEW;
 use crate::live::{Position, PositionInvalid};
 use crate::mailbox::bytes::Bytes;
 use crate::origin::Origin;
-use crate::sorted_set::SortedSet;
+use crate::sorted_set::{SortedSet, are_distinct};
 use crate::time::{UnixMillis, saturating_millis};
 
 /// Stands before the purpose, so that no record is a ticket, a capsule or anything else that is signed.
-pub(super) const DOMAIN: &str = "rendezvous-directory-v1:";
+const DOMAIN: &str = "rendezvous-directory-v1:";
 
 /// Says why a record, or a body that carries one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,57 +119,28 @@ impl From<FieldError> for RecordError {
     }
 }
 
+impl From<EnvelopeError> for RecordError {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Malformed { purpose: _, detail } => Self::Malformed(detail),
+            EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
+            EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
+            EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
+        }
+    }
+}
+
 pub(super) fn malformed(detail: &str) -> RecordError {
     RecordError::Malformed(detail.to_owned())
 }
 
-fn require(holds: bool, detail: &str) -> Result<(), RecordError> {
-    if holds { Ok(()) } else { Err(malformed(detail)) }
-}
-
-fn are_distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
-    let mut seen = SortedSet::new();
-    items.into_iter().all(|item| {
-        !seen.contains(&item) && {
-            seen.insert(item);
-            true
-        }
-    })
+fn require(holds: bool, detail: fmt::Arguments<'_>) -> Result<(), RecordError> {
+    if holds { Ok(()) } else { Err(RecordError::Malformed(detail.to_string())) }
 }
 
 /// Returns the registrable domain of a name of the DNS, by a Public Suffix List; the name itself, where it has none. Such
 /// lists change, so that whoever has one brings it along.
 pub type DomainOf = fn(&str) -> &str;
-
-/// Holds the payload of a signed record.
-pub trait Payload: Serialize + Sized {
-    /// What stands after `rendezvous-directory-v1:` at the beginning of the signed bytes.
-    const PURPOSE: &'static str;
-
-    /// Reads the payload from its fields; it has no others.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`].
-    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError>;
-
-    /// Checks what the types do not say.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`].
-    fn check_shape(&self) -> Result<(), RecordError>;
-}
-
-pub(super) fn read_bytes<const N: usize>(
-    fields: &mut Fields<'_>,
-    field: &'static str,
-) -> Result<Bytes<N>, RecordError> {
-    let bytes = base64::decode_array(&fields.text(field)?).map(Bytes);
-    bytes.ok_or_else(|| RecordError::Malformed(format!("{field} must be the base64 of {N} bytes")))
-}
-
-pub(super) fn read_key(fields: &mut Fields<'_>) -> Result<PublicKey, RecordError> {
-    read_bytes(fields, "publicKey").map(|Bytes(bytes)| PublicKey::from_bytes(bytes))
-}
 
 fn read_name(fields: &mut Fields<'_>) -> Result<String, RecordError> {
     let name = fields.text("name")?;
@@ -201,7 +173,7 @@ pub struct ListedBeacon {
 
 impl ListedBeacon {
     fn read(mut fields: Fields<'_>) -> Result<Self, RecordError> {
-        let beacon = Self { id: read_bytes(&mut fields, "id")?, url: fields.text("url")?.into_owned() };
+        let beacon = Self { id: fields.bytes("id")?, url: fields.text("url")?.into_owned() };
         fields.end()?;
         Ok(beacon)
     }
@@ -223,9 +195,9 @@ pub struct NamedRoot {
 impl NamedRoot {
     fn read(mut fields: Fields<'_>) -> Result<Self, RecordError> {
         let root = Self {
-            public_key: read_key(&mut fields)?,
-            sha256: read_bytes(&mut fields, "sha256")?,
-            signature: Some(read_bytes(&mut fields, "signature")?),
+            public_key: fields.key("publicKey")?,
+            sha256: fields.bytes("sha256")?,
+            signature: Some(fields.bytes("signature")?),
         };
         fields.end()?;
         Ok(root)
@@ -301,10 +273,9 @@ impl Entry {
         let mut seen = SortedSet::new();
         for beacon in &self.beacons {
             let domain = domain_of(host(&beacon.url));
-            if seen.contains(&domain) {
+            if !seen.insert(domain) {
                 return Err(RecordError::OneDomain { domain: domain.to_owned() });
             }
-            seen.insert(domain);
         }
         Ok(())
     }
@@ -316,6 +287,8 @@ fn is_tag(text: &str) -> bool {
 }
 
 impl Payload for Entry {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "entry";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -338,29 +311,35 @@ impl Payload for Entry {
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
-        require(self.updated < self.expires_at, "expiresAt must be later than updated")?;
+        require(self.updated < self.expires_at, format_args!("expiresAt must be later than updated"))?;
         let is_endorsed = self.root.as_ref().is_none_or(|root| root.signature.is_some());
-        require(is_endorsed, "root must have the signature of one of its publisher keys")?;
+        require(is_endorsed, format_args!("root must have the signature of one of its publisher keys"))?;
         require(
             self.beacons.len() <= BEACONS_MAX
                 && self.beacons.iter().all(|beacon| is_address(&beacon.url))
-                && are_distinct(self.beacons.iter().map(|beacon| &beacon.id))
-                && are_distinct(self.beacons.iter().map(|beacon| &beacon.url)),
-            "beacons must be at most 32, with addresses such as https://a.example, no id and no address twice",
+                && are_distinct(&mut self.beacons.iter().map(|beacon| beacon.id.0.as_slice()))
+                && are_distinct(&mut self.beacons.iter().map(|beacon| beacon.url.as_bytes())),
+            format_args!(
+                "beacons must be at most {BEACONS_MAX}, with addresses such as https://a.example, no id and no address twice"
+            ),
         )?;
         require(
             self.capsules.len() <= CAPSULES_MAX
                 && self.capsules.iter().all(|url| is_address(url))
-                && are_distinct(&self.capsules),
-            "capsules must be at most 8 addresses such as https://a.example/peers.json, none twice",
+                && are_distinct(&mut self.capsules.iter().map(String::as_bytes)),
+            format_args!(
+                "capsules must be at most {CAPSULES_MAX} addresses such as https://a.example/peers.json, none twice"
+            ),
         )?;
         require(
             self.description.len() <= DESCRIPTION_MAX_BYTES && !self.description.chars().any(char::is_control),
-            "description must have at most 280 bytes and no control characters",
+            format_args!("description must have at most {DESCRIPTION_MAX_BYTES} bytes and no control characters"),
         )?;
         require(
-            self.tags.len() <= TAGS_MAX && self.tags.iter().all(|tag| is_tag(tag)) && are_distinct(&self.tags),
-            "tags must be at most 8, each 1 to 32 of a-z 0-9 -, none twice",
+            self.tags.len() <= TAGS_MAX
+                && self.tags.iter().all(|tag| is_tag(tag))
+                && are_distinct(&mut self.tags.iter().map(String::as_bytes)),
+            format_args!("tags must be at most {TAGS_MAX}, each 1 to {TAG_MAX_BYTES} of a-z 0-9 -, none twice"),
         )
     }
 }
@@ -375,6 +354,8 @@ pub struct Tombstone {
 }
 
 impl Payload for Tombstone {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "tombstone";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -419,6 +400,8 @@ impl Exchange {
 }
 
 impl Payload for Exchange {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "exchange";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -426,14 +409,14 @@ impl Payload for Exchange {
         Ok(Self {
             audience: fields.text("audience")?.into_owned(),
             issued_at: fields.time("issuedAt")?,
-            nonce: read_bytes(fields, "nonce")?,
+            nonce: fields.bytes("nonce")?,
             since: since.transpose().map_err(|error: PositionInvalid| RecordError::Malformed(error.to_string()))?,
         })
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
         let is_origin = Origin::parse(&self.audience).is_some_and(|origin| origin.as_str() == self.audience);
-        require(is_origin, "audience must be an origin as browsers write it")
+        require(is_origin, format_args!("audience must be an origin as browsers write it"))
     }
 }
 
@@ -454,16 +437,4 @@ pub(super) fn check_times(
     }
     let forgotten_at = updated.after(ENTRY_MAX_LIFETIME);
     if forgotten_at <= now { Err(RecordError::Expired { ended_at: forgotten_at, now }) } else { Ok(()) }
-}
-
-/// Reads the payload of a record from JSON that nobody has signed yet.
-///
-/// # Errors
-/// [`RecordError::Malformed`].
-pub fn read_payload<T: Payload>(json: &str) -> Result<T, RecordError> {
-    let mut fields = Fields::parse(json)?;
-    let payload = T::read(&mut fields)?;
-    fields.end()?;
-    payload.check_shape()?;
-    Ok(payload)
 }

@@ -1,126 +1,28 @@
-//! The envelope of every record, and its way from text to something that may be acted on: [`Signed`] has the right shape,
-//! [`Unverified`] has everything checked but the signature, [`Verified`] is good.
+//! The way of a record from text to something that may be acted on: [`Signed`] has the right shape, [`Unverified`] has
+//! everything checked but the signature, [`Verified`] is good.
 //!
 //! The host verifies signatures, because a runtime's own code may be faster; the rest of the one acceptance rule
 //! ([`PublicKey::may_have_made`]) is checked here.
 
-use std::fmt::Display;
-
 use super::bytes::Bytes;
-use super::record::{Ack, Deposit, Record, RecordError, RecordRules, malformed, read_all, read_bytes, read_key};
+use super::record::{Ack, Deposit, Record, RecordError, RecordRules, malformed};
+pub use crate::envelope::Signed;
 use crate::fields::{FieldError, Fields};
-use crate::key::{PrivateKey, PublicKey};
-
-/// Stands before the purpose, so that no record is a ticket, a capsule or anything else that is signed.
-const DOMAIN: &str = "rendezvous-mailbox-v1:";
-
-/// Holds what stands around every payload.
-struct Envelope<'a> {
-    is_ed25519: bool,
-    payload: &'a str,
-    public_key: PublicKey,
-    signature: Bytes<64>,
-    version: u64,
-}
-
-impl<'a> Envelope<'a> {
-    fn parse(json: &'a str) -> Result<Self, RecordError> {
-        let mut fields = Fields::parse(json)?;
-        let envelope = Self {
-            is_ed25519: fields.text("algorithm")? == "ed25519",
-            payload: fields.json("payload")?,
-            public_key: read_key(&mut fields, "publicKey")?,
-            signature: read_bytes(&mut fields, "signature")?,
-            version: fields.number("version")?,
-        };
-        fields.end()?;
-        Ok(envelope)
-    }
-}
-
-/// Holds a record of the right shape, of which nothing else is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed<T> {
-    payload: T,
-    /// Canonical JSON.
-    payload_json: String,
-    public_key: PublicKey,
-    signature: Bytes<64>,
-}
-
-fn in_record(purpose: &str, error: &dyn Display) -> RecordError {
-    RecordError::Malformed(format!("{purpose}: {error}"))
-}
+use crate::key::PublicKey;
 
 impl<T: Record> Signed<T> {
-    /// Parses JSON of the exact shape of the record, in any layout and order of keys.
-    ///
-    /// # Errors
-    /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
-    pub fn parse(json: &str) -> Result<Self, RecordError> {
-        let envelope = Envelope::parse(json).map_err(|error| in_record(T::PURPOSE, &error))?;
-        let payload = Fields::parse(envelope.payload).map_err(RecordError::from);
-        let payload = payload.and_then(|fields| read_all(fields, T::read));
-        let payload = payload.map_err(|error| in_record(T::PURPOSE, &error))?;
-        payload.check_shape()?;
-        let Envelope { is_ed25519, public_key, signature, version, .. } = envelope;
-        if version != 1 {
-            return Err(RecordError::UnsupportedVersion { found: version });
-        }
-        if !is_ed25519 {
-            return Err(RecordError::UnsupportedAlgorithm);
-        }
-        let payload_json = canonical(&payload)?;
-        Ok(Self { payload, payload_json, public_key, signature })
-    }
-
-    /// Signs `payload`.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`], if no reader would take it.
-    pub fn sign(payload: T, key: &PrivateKey) -> Result<Self, RecordError> {
-        payload.check_shape()?;
-        let payload_json = canonical(&payload)?;
-        let mut signed = Self { payload, payload_json, public_key: key.public_key(), signature: Bytes([0; 64]) };
-        signed.signature = Bytes(key.sign(signed.signed_bytes().as_bytes()));
-        Ok(signed)
-    }
-
-    /// Returns the payload, which was signed, or so the record says.
-    pub const fn payload(&self) -> &T {
-        &self.payload
-    }
-
-    /// Returns the key that signed it, or so the record says.
-    pub const fn public_key(&self) -> PublicKey {
-        self.public_key
-    }
-
-    /// Writes the bytes that are signed: the domain and the purpose, a line feed, and the payload as canonical JSON.
-    pub fn signed_bytes(&self) -> String {
-        format!("{DOMAIN}{}\n{}", T::PURPOSE, self.payload_json)
-    }
-
-    /// Writes the normal form: keys sorted by byte, no white space.
-    pub fn to_json(&self) -> String {
-        let Self { payload_json, public_key, signature, .. } = self;
-        format!(
-            r#"{{"algorithm":"ed25519","payload":{payload_json},"publicKey":"{public_key}","signature":"{signature}","version":1}}"#
-        )
-    }
-
     /// Checks everything but the signature.
     ///
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(self, rules: &RecordRules<'_>) -> Result<Unverified<T>, RecordError> {
-        self.payload.check(&self.public_key, rules)?;
+        self.payload().check(&self.public_key(), rules)?;
         self.check_points()
     }
 
     /// Checks of the signature what shows without the message.
     fn check_points(self) -> Result<Unverified<T>, RecordError> {
-        if !self.public_key.may_have_made(&self.signature.0) {
+        if !self.public_key().may_have_made(self.signature()) {
             return Err(RecordError::SignatureInvalid);
         }
         Ok(Unverified { message: self.signed_bytes(), record: Verified { json: self.to_json(), signed: self } })
@@ -137,11 +39,6 @@ impl<T: Record> Signed<T> {
     }
 }
 
-/// The fields of every payload are declared in the order of canonical JSON; the tests of the vectors hold them to it.
-fn canonical<T: Record>(payload: &T) -> Result<String, RecordError> {
-    serde_json::to_string(payload).map_err(|error| in_record(T::PURPOSE, &error))
-}
-
 /// Holds a record of which everything is checked but the signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified<T> {
@@ -153,12 +50,12 @@ pub struct Unverified<T> {
 impl<T> Unverified<T> {
     /// Returns the key.
     pub const fn public_key(&self) -> PublicKey {
-        self.record.signed.public_key
+        self.record.signed.public_key()
     }
 
     /// Returns the signature.
     pub const fn signature(&self) -> &[u8; 64] {
-        &self.record.signed.signature.0
+        self.record.signed.signature()
     }
 
     /// Returns the bytes that are signed.
@@ -201,17 +98,17 @@ impl<T: Record> Verified<T> {
 impl<T> Verified<T> {
     /// Returns the payload, which was signed.
     pub const fn payload(&self) -> &T {
-        &self.signed.payload
+        self.signed.payload()
     }
 
     /// Returns the key that signed it.
     pub const fn public_key(&self) -> PublicKey {
-        self.signed.public_key
+        self.signed.public_key()
     }
 
     /// Returns the signature.
     pub const fn signature(&self) -> Bytes<64> {
-        self.signed.signature
+        Bytes(*self.signed.signature())
     }
 
     /// Returns the normal form.
@@ -245,8 +142,9 @@ impl AckWithDeposit {
         let (ack, of) = read()
             .map_err(|_| malformed("an acknowledgement travels as {\"ack\":{…},\"of\":{…}}, of being a deposit"))?;
         let (ack, of) = (Signed::<Ack>::parse(ack)?, Signed::<Deposit>::parse(of)?);
-        let Ack { mailbox, slot, through, .. } = ack.payload;
-        let is_it = of.payload.mailbox == mailbox && of.public_key == slot && of.payload.sequence == through;
+        let Ack { mailbox, slot, through, .. } = ack.payload();
+        let deposit = of.payload();
+        let is_it = deposit.mailbox == *mailbox && of.public_key() == *slot && deposit.sequence == *through;
         if is_it { Ok(Self { ack, of }) } else { Err(RecordError::OtherDeposit) }
     }
 

@@ -13,8 +13,8 @@ use super::envelope::Verified;
 use super::limits::{
     CLAIM_WINDOW, CLAIMS_MAX, CLAIMS_PER_KEY, CLAIMS_PER_SITE, ONE_TIME_KEYS_HELD, ONE_TIME_KEYS_SERVED,
 };
-use super::record::{Claim, Prekey, Prekeys, RecordError, bytes_of, read_all, read_bytes, read_key, read_objects};
-use crate::fields::Fields;
+use super::record::{Claim, Prekey, Prekeys, RecordError, read_all, read_objects};
+use crate::fields::{Fields, bytes_of};
 use crate::key::PublicKey;
 use crate::time::UnixMillis;
 
@@ -60,9 +60,9 @@ impl Served {
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
             at: fields.time("at")?,
-            key: read_key(fields, "key")?,
-            nonce: read_bytes(fields, "nonce")?,
-            site: read_bytes(fields, "site")?,
+            key: fields.key("key")?,
+            nonce: fields.bytes("nonce")?,
+            site: fields.bytes("site")?,
         })
     }
 }
@@ -76,13 +76,13 @@ impl Pool {
         let served = fields.texts("served")?;
         Ok(Self {
             claims: read_objects(fields, "claims", Served::read)?.into(),
-            curve25519: read_bytes(fields, "curve25519")?,
+            curve25519: fields.bytes("curve25519")?,
             expires_at: fields.time("expiresAt")?,
             fallback: read_all(fields.object("fallback")?, Prekey::read)?,
             one_time: read_objects(fields, "oneTime", Prekey::read)?.into(),
             revision: fields.number("revision")?,
             served: served.iter().map(|key| bytes_of(key, "served")).collect::<Result<_, _>>()?,
-            signature: read_bytes(fields, "signature")?,
+            signature: fields.bytes("signature")?,
         })
     }
 

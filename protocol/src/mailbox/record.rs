@@ -22,12 +22,16 @@ use super::limits::{
 };
 use crate::base64;
 use crate::code::Code;
-use crate::fields::{FieldError, Fields};
+use crate::envelope::{EnvelopeError, Payload};
+use crate::fields::{FieldError, Fields, bytes_of};
 use crate::key::PublicKey;
 use crate::limits::CLOCK_SKEW;
 use crate::origin::Origin;
-use crate::sorted_set::SortedSet;
+use crate::sorted_set::are_distinct;
 use crate::time::{UnixMillis, saturating_millis};
+
+/// Stands before the purpose, so that no record is a ticket, a capsule or anything else that is signed.
+const DOMAIN: &str = "rendezvous-mailbox-v1:";
 
 /// Says why a record, or a request that carries one, is refused before the mailbox is asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,25 +152,10 @@ pub struct RecordRules<'a> {
     pub audiences: &'a [Origin],
 }
 
-/// Holds the payload of a signed envelope.
-pub trait Record: Serialize + Sized {
-    /// What stands after `rendezvous-mailbox-v1:` at the beginning of the signed bytes.
-    const PURPOSE: &'static str;
-
-    /// Reads the record from the fields of its payload, which has no others.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`].
-    fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError>;
-
+/// Holds the payload of a record about a mailbox.
+pub trait Record: Payload<Error = RecordError> {
     /// Returns the mailbox that the record is about.
     fn mailbox(&self) -> Address;
-
-    /// Checks what the types do not say.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`].
-    fn check_shape(&self) -> Result<(), RecordError>;
 
     /// Checks what depends on the signer and on the reader, but not the signature.
     ///
@@ -181,21 +170,15 @@ impl From<FieldError> for RecordError {
     }
 }
 
-/// Reads bytes in base64.
-pub(super) fn read_bytes<const N: usize>(
-    fields: &mut Fields<'_>,
-    field: &'static str,
-) -> Result<Bytes<N>, RecordError> {
-    bytes_of(&fields.text(field)?, field)
-}
-
-pub(super) fn bytes_of<const N: usize>(text: &str, field: &'static str) -> Result<Bytes<N>, RecordError> {
-    let bytes = base64::decode_array(text).map(Bytes);
-    bytes.ok_or_else(|| RecordError::Malformed(format!("{field} must be the base64 of {N} bytes")))
-}
-
-pub(super) fn read_key(fields: &mut Fields<'_>, field: &'static str) -> Result<PublicKey, RecordError> {
-    read_bytes(fields, field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes))
+impl From<EnvelopeError> for RecordError {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Malformed { purpose, detail } => Self::Malformed(format!("{purpose}: {detail}")),
+            EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
+            EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
+            EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
+        }
+    }
 }
 
 fn read_address(fields: &mut Fields<'_>) -> Result<Address, RecordError> {
@@ -219,7 +202,7 @@ fn read_u8(fields: &mut Fields<'_>, field: &'static str) -> Result<u8, RecordErr
 }
 
 fn read_keys(fields: &mut Fields<'_>, field: &'static str) -> Result<Vec<PublicKey>, RecordError> {
-    let key = |text: Cow<'_, str>| bytes_of(&text, field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes));
+    let key = |text: Cow<'_, str>| Ok(PublicKey::from_bytes(bytes_of(&text, field)?.0));
     fields.texts(field)?.into_iter().map(key).collect()
 }
 
@@ -240,16 +223,6 @@ pub(super) fn read_all<'a, T>(
     let value = read(&mut fields)?;
     fields.end()?;
     Ok(value)
-}
-
-fn are_distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
-    let mut seen = SortedSet::new();
-    items.into_iter().all(|item| {
-        !seen.contains(&item) && {
-            seen.insert(item);
-            true
-        }
-    })
 }
 
 fn is_origin(text: &str) -> bool {
@@ -344,7 +317,9 @@ impl Card {
     }
 }
 
-impl Record for Card {
+impl Payload for Card {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "card";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -360,19 +335,18 @@ impl Record for Card {
         })
     }
 
-    fn mailbox(&self) -> Address {
-        self.mailbox
-    }
-
     fn check_shape(&self) -> Result<(), RecordError> {
         require(self.issued_at < self.expires_at, "expiresAt must be later than issuedAt")?;
         require(self.revision >= 1, "revision must be 1 at least")?;
         require(
-            self.readers.len() <= READERS_MAX && are_distinct(&self.readers),
+            self.readers.len() <= READERS_MAX
+                && are_distinct(&mut self.readers.iter().map(|key| key.as_bytes().as_slice())),
             "readers must be at most 8 keys, none twice",
         )?;
         require(
-            self.relays.len() <= RELAYS_MAX && are_distinct(&self.relays) && self.relays.iter().all(|it| is_origin(it)),
+            self.relays.len() <= RELAYS_MAX
+                && are_distinct(&mut self.relays.iter().map(String::as_bytes))
+                && self.relays.iter().all(|it| is_origin(it)),
             "relays must be at most 4 origins as browsers write them, of at most 300 bytes, none twice",
         )?;
         require(self.requests.difficulty <= DIFFICULTY_MAX, "requests.difficulty must be at most 28")?;
@@ -383,9 +357,15 @@ impl Record for Card {
         require(
             (1..=SEALING_KEYS_MAX).contains(&self.sealing.len())
                 && self.sealing.iter().all(is_key)
-                && are_distinct(self.sealing.iter().map(|sealing| &sealing.key)),
+                && are_distinct(&mut self.sealing.iter().map(|sealing| sealing.key.as_bytes())),
             "sealing must be 1 to 3 keys, none twice, of 32 bytes for suite 0 and 1216 for suite 1",
         )
+    }
+}
+
+impl Record for Card {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, signer: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -429,7 +409,7 @@ pub struct Contact {
 
 impl Contact {
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
-        Ok(Self { key: read_key(fields, "key")?, limit: read_u8(fields, "limit")? })
+        Ok(Self { key: fields.key("key")?, limit: read_u8(fields, "limit")? })
     }
 }
 
@@ -447,7 +427,7 @@ pub struct Invite {
 
 impl Invite {
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
-        let (expires_at, key) = (fields.time("expiresAt")?, read_key(fields, "key")?);
+        let (expires_at, key) = (fields.time("expiresAt")?, fields.key("key")?);
         Ok(Self { expires_at, key, limit: read_u8(fields, "limit")? })
     }
 }
@@ -460,7 +440,9 @@ impl Policy {
     }
 }
 
-impl Record for Policy {
+impl Payload for Policy {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "policy";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -472,10 +454,6 @@ impl Record for Policy {
             mailbox: read_address(fields)?,
             revision: read_whole(fields, "revision")?,
         })
-    }
-
-    fn mailbox(&self) -> Address {
-        self.mailbox
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
@@ -490,7 +468,17 @@ impl Record for Policy {
             self.invites.len() <= INVITES_MAX && self.invites.iter().all(|it| is_limit(it.limit, INVITE_LIMIT_MAX)),
             "invites must be at most 32, each with a limit of 1 to 8",
         )?;
-        require(are_distinct(self.slots().map(|(key, ..)| key)), "a slot key stands in a policy once")
+        let (contacts, invites) = (self.contacts.iter().map(|it| &it.key), self.invites.iter().map(|it| &it.key));
+        require(
+            are_distinct(&mut contacts.chain(invites).map(|key| key.as_bytes().as_slice())),
+            "a slot key stands in a policy once",
+        )
+    }
+}
+
+impl Record for Policy {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, signer: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -530,12 +518,14 @@ impl Deposit {
     }
 }
 
-impl Record for Deposit {
+impl Payload for Deposit {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "deposit";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
-            content_id: read_bytes(fields, "contentId")?,
+            content_id: fields.bytes("contentId")?,
             expires_at: fields.time("expiresAt")?,
             issued_at: fields.time("issuedAt")?,
             mailbox: read_address(fields)?,
@@ -544,13 +534,15 @@ impl Record for Deposit {
         })
     }
 
-    fn mailbox(&self) -> Address {
-        self.mailbox
-    }
-
     fn check_shape(&self) -> Result<(), RecordError> {
         require(self.issued_at < self.expires_at, "expiresAt must be later than issuedAt")?;
         require(self.sequence >= 1, "sequence must be 1 at least")
+    }
+}
+
+impl Record for Deposit {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -588,7 +580,9 @@ impl Ack {
     }
 }
 
-impl Record for Ack {
+impl Payload for Ack {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "ack";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -596,13 +590,9 @@ impl Record for Ack {
             at: fields.time("at")?,
             mailbox: read_address(fields)?,
             missing: fields.wholes("missing")?,
-            slot: read_key(fields, "slot")?,
+            slot: fields.key("slot")?,
             through: read_whole(fields, "through")?,
         })
-    }
-
-    fn mailbox(&self) -> Address {
-        self.mailbox
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
@@ -614,6 +604,12 @@ impl Record for Ack {
             self.missing.len() <= MISSING_MAX && is_ascending && are_inside,
             "missing must be at most 32 sequences from 1 to below through, ascending",
         )
+    }
+}
+
+impl Record for Ack {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     /// A mailbox's card says who may acknowledge, so the mailbox checks the signer. An acknowledgement never ends.
@@ -659,8 +655,8 @@ impl Prekey {
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
             id: fields.text("id")?.into_owned(),
-            key: read_bytes(fields, "key")?,
-            signature: read_bytes(fields, "signature")?,
+            key: fields.bytes("key")?,
+            signature: fields.bytes("signature")?,
             since: fields.time("since")?,
         })
     }
@@ -688,12 +684,14 @@ impl Prekeys {
     }
 }
 
-impl Record for Prekeys {
+impl Payload for Prekeys {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "prekeys";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
-            curve25519: read_bytes(fields, "curve25519")?,
+            curve25519: fields.bytes("curve25519")?,
             expires_at: fields.time("expiresAt")?,
             fallback: read_all(fields.object("fallback")?, Prekey::read)?,
             issued_at: fields.time("issuedAt")?,
@@ -701,10 +699,6 @@ impl Record for Prekeys {
             one_time: read_objects(fields, "oneTime", Prekey::read)?,
             revision: read_whole(fields, "revision")?,
         })
-    }
-
-    fn mailbox(&self) -> Address {
-        self.mailbox
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
@@ -717,9 +711,16 @@ impl Record for Prekeys {
         let mut keys = self.one_time.iter().chain([&self.fallback]);
         require(keys.all(|prekey| is_id(&prekey.id)), "the id of a prekey is 1 to 32 of A-Z a-z 0-9 + / _ -")?;
         require(
-            self.one_time.len() <= ONE_TIME_KEYS_MAX && are_distinct(self.one_time.iter().map(|prekey| prekey.key)),
+            self.one_time.len() <= ONE_TIME_KEYS_MAX
+                && are_distinct(&mut self.one_time.iter().map(|prekey| prekey.key.0.as_slice())),
             "oneTime must be at most 100 keys, none twice",
         )
+    }
+}
+
+impl Record for Prekeys {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, signer: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -737,19 +738,23 @@ pub struct Close {
     pub revision: u64,
 }
 
-impl Record for Close {
+impl Payload for Close {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "close";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self { mailbox: read_address(fields)?, revision: read_whole(fields, "revision")? })
     }
 
-    fn mailbox(&self) -> Address {
-        self.mailbox
-    }
-
     fn check_shape(&self) -> Result<(), RecordError> {
         require(self.revision >= 1, "revision must be 1 at least")
+    }
+}
+
+impl Record for Close {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, signer: &PublicKey, _: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -789,28 +794,32 @@ pub struct Collect {
     pub nonce: Bytes<16>,
 }
 
-impl Record for Collect {
+impl Payload for Collect {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "collect";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
             audience: fields.text("audience")?.into_owned(),
-            collector: read_bytes(fields, "collector")?,
+            collector: fields.bytes("collector")?,
             issued_at: fields.time("issuedAt")?,
             limit: read_u32(fields, "limit")?,
             mailbox: read_address(fields)?,
             max_bytes: read_whole(fields, "maxBytes")?,
-            nonce: read_bytes(fields, "nonce")?,
+            nonce: fields.bytes("nonce")?,
         })
-    }
-
-    fn mailbox(&self) -> Address {
-        self.mailbox
     }
 
     fn check_shape(&self) -> Result<(), RecordError> {
         require(is_origin(&self.audience), "audience must be an origin as browsers write it, of at most 300 bytes")?;
         require((1..=COLLECT_MAX_MESSAGES).contains(&self.limit), "limit must be 1 to 100")
+    }
+}
+
+impl Record for Collect {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -832,7 +841,7 @@ impl Bound {
             audience: fields.text("audience")?.into_owned(),
             issued_at: fields.time("issuedAt")?,
             mailbox: read_address(fields)?,
-            nonce: read_bytes(fields, "nonce")?,
+            nonce: fields.bytes("nonce")?,
         })
     }
 }
@@ -854,7 +863,9 @@ macro_rules! bound_record {
             pub nonce: Bytes<16>,
         }
 
-        impl Record for $name {
+        impl Payload for $name {
+            type Error = RecordError;
+            const DOMAIN: &'static str = DOMAIN;
             const PURPOSE: &'static str = $purpose;
 
             fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
@@ -862,12 +873,14 @@ macro_rules! bound_record {
                 Ok(Self { audience, issued_at, mailbox, nonce })
             }
 
-            fn mailbox(&self) -> Address {
-                self.mailbox
-            }
-
             fn check_shape(&self) -> Result<(), RecordError> {
                 require(is_origin(&self.audience), "audience must be an origin as browsers write it, of at most 300 bytes")
+            }
+        }
+
+        impl Record for $name {
+            fn mailbox(&self) -> Address {
+                self.mailbox
             }
 
             fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {
@@ -907,21 +920,25 @@ pub struct Replicate {
     pub nonce: Bytes<16>,
 }
 
-impl Record for Replicate {
+impl Payload for Replicate {
+    type Error = RecordError;
+    const DOMAIN: &'static str = DOMAIN;
     const PURPOSE: &'static str = "replicate";
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
-        let items = read_bytes(fields, "items")?;
+        let items = fields.bytes("items")?;
         let Bound { audience, issued_at, mailbox, nonce } = Bound::read(fields)?;
         Ok(Self { audience, issued_at, items, mailbox, nonce })
     }
 
-    fn mailbox(&self) -> Address {
-        self.mailbox
-    }
-
     fn check_shape(&self) -> Result<(), RecordError> {
         require(is_origin(&self.audience), "audience must be an origin as browsers write it")
+    }
+}
+
+impl Record for Replicate {
+    fn mailbox(&self) -> Address {
+        self.mailbox
     }
 
     fn check(&self, _: &PublicKey, rules: &RecordRules<'_>) -> Result<(), RecordError> {

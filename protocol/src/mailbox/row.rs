@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::bytes::{Bytes, ContentId};
-use super::record::{RecordError, bytes_of, read_all, read_bytes, read_key, read_objects, read_u32};
+use super::record::{RecordError, read_all, read_objects, read_u32};
 use super::window::Window;
-use crate::fields::{FieldError, Fields};
+use crate::fields::{FieldError, Fields, bytes_of};
 use crate::key::PublicKey;
 use crate::time::UnixMillis;
 
@@ -44,7 +44,7 @@ impl<'a> OpenRow<'a> {
             collect_days: fields.number("collectDays")?,
             collected_on: fields.number("collectedOn")?,
             policy: fields.text("policy")?,
-            secret: read_bytes(fields, "secret")?,
+            secret: fields.bytes("secret")?,
             struck_off: Cow::Owned(struck_off),
         })
     }
@@ -114,13 +114,13 @@ impl Message {
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         let path = fields.optional_text("path")?.map(|path| bytes_of(&path, "path")).transpose()?;
         Ok(Self {
-            content_id: read_bytes(fields, "contentId")?,
+            content_id: fields.bytes("contentId")?,
             ends_at: fields.time("endsAt")?,
             path,
             received_at: fields.time("receivedAt")?,
             sequence: fields.number("sequence")?,
             size: read_u32(fields, "size")?,
-            slot: read_key(fields, "slot")?,
+            slot: fields.key("slot")?,
         })
     }
 }
@@ -136,7 +136,7 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, RecordError> {
         Ok(Self {
-            collector: read_bytes(fields, "collector")?,
+            collector: fields.bytes("collector")?,
             numbers: fields.wholes("numbers")?,
             until: fields.time("until")?,
         })

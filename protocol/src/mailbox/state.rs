@@ -24,12 +24,12 @@ use super::limits::{
 use super::prekeys::{Claimed, Pool};
 use super::proof::{Proof, day_of};
 use super::record::{
-    Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, RecordError, SlotQuestion, bytes_of,
-    malformed,
+    Ack, Card, Claim, Close, Collect, Deposit, Live, Policy, Prekeys, Record, RecordError, SlotQuestion, malformed,
 };
 use super::refused::Refused;
 use super::row::{self, ClosedRow, Lease, LeasesRow, Message, OpenRow, SlotRow};
 use super::window::Window;
+use crate::fields::bytes_of;
 use crate::key::PublicKey;
 use crate::network::{HandedOver, NetworkPath};
 use crate::origin::Origin;

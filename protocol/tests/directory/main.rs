@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops where it fails")]
 
+#[path = "../cases/mod.rs"]
+mod cases;
 mod placement;
 mod properties;
 mod vectors;

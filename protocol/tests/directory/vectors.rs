@@ -1,22 +1,21 @@
 //! The vectors in `tests/vectors/directory/`: what every implementation agrees on, each a case named for its defect.
 
-use std::collections::BTreeSet;
-
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange;
 use rendezvous_protocol::directory::placement::ranked;
-use rendezvous_protocol::directory::record::{Exchange, ListedBeacon, Payload, RecordError};
+use rendezvous_protocol::directory::record::{Exchange, ListedBeacon, RecordError};
+use rendezvous_protocol::envelope::Payload;
 use rendezvous_protocol::mailbox::bytes::Bytes;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 
+use crate::cases::{check, read};
 use crate::domain_of;
 
 const RECORDS: &str = include_str!("../../../tests/vectors/directory/records.json");
 const PLACEMENTS: &str = include_str!("../../../tests/vectors/directory/placements.json");
 
-// Counted, so that a file that lost its cases cannot pass.
 const RECORD_CASES: usize = 214;
 const PLACEMENT_CASES: usize = 12;
 
@@ -47,15 +46,6 @@ struct PlacementCase {
 struct BeaconCase {
     id: Bytes<16>,
     url: String,
-}
-
-/// Runs every case and names all that fail, not only the first.
-fn check<T>(cases: &[T], name: impl Fn(&T) -> &str, run: impl Fn(&T) -> Result<(), String>) {
-    let names: BTreeSet<&str> = cases.iter().map(&name).collect();
-    assert_eq!(names.len(), cases.len(), "two cases have one name");
-    let failed: Vec<String> =
-        cases.iter().filter_map(|case| run(case).err().map(|error| format!("{}: {error}", name(case)))).collect();
-    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
 fn code<T>(outcome: &Result<T, RecordError>) -> &'static str {
@@ -115,8 +105,7 @@ fn judge_exchange(case: &RecordCase) -> Result<(), String> {
 
 #[test]
 fn records() {
-    let cases: Vec<RecordCase> = serde_json::from_str(RECORDS).unwrap();
-    assert_eq!(cases.len(), RECORD_CASES);
+    let cases: Vec<RecordCase> = read(RECORDS, RECORD_CASES);
     check(
         &cases,
         |case| &case.name,
@@ -130,8 +119,7 @@ fn records() {
 
 #[test]
 fn placements() {
-    let cases: Vec<PlacementCase> = serde_json::from_str(PLACEMENTS).unwrap();
-    assert_eq!(cases.len(), PLACEMENT_CASES);
+    let cases: Vec<PlacementCase> = read(PLACEMENTS, PLACEMENT_CASES);
     check(
         &cases,
         |case| &case.name,

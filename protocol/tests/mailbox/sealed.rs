@@ -12,6 +12,8 @@ use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 
+use crate::cases::read;
+
 const SIZES: &str = include_str!("../../../tests/vectors/mailbox/sizes.json");
 const INVITES: &str = include_str!("../../../tests/vectors/mailbox/invites.json");
 const SEALED: &str = include_str!("../../../tests/vectors/mailbox/sealed.json");
@@ -80,8 +82,7 @@ fn around(suite: Suite) -> usize {
 
 #[test]
 fn every_content_goes_into_the_expected_size() {
-    let cases: Vec<SizeCase> = serde_json::from_str(SIZES).unwrap();
-    assert_eq!(cases.len(), SIZE_CASES);
+    let cases: Vec<SizeCase> = read(SIZES, SIZE_CASES);
     for SizeCase { name, suite, content, size } in cases {
         let suite = Suite::from_number(suite).unwrap();
         let written = Written { introduces: None, content: vec![7; content] };
@@ -98,9 +99,8 @@ fn every_content_goes_into_the_expected_size() {
 
 #[test]
 fn every_body_has_the_expected_outcome() {
-    let cases: Vec<SealedCase> = serde_json::from_str(SEALED).unwrap();
-    assert_eq!(cases.len(), SEALED_CASES);
-    let mut read = 0;
+    let cases: Vec<SealedCase> = read(SEALED, SEALED_CASES);
+    let mut opened = 0;
     for case in cases {
         let SealedCase { name, expect, mailbox, slot, sequence, expires_at, .. } = case;
         let sealed = base64::decode(&case.sealed).unwrap();
@@ -132,15 +132,14 @@ fn every_body_has_the_expected_outcome() {
                 assert_eq!(written.to_plaintext(parsed.suite, &sender(), &place).unwrap(), plaintext, "{name}");
             }
         }
-        read += 1;
+        opened += 1;
     }
-    assert_eq!(read, 18);
+    assert_eq!(opened, 18);
 }
 
 #[test]
 fn every_invite_has_the_expected_outcome() {
-    let cases: Vec<InviteCase> = serde_json::from_str(INVITES).unwrap();
-    assert_eq!(cases.len(), INVITE_CASES);
+    let cases: Vec<InviteCase> = read(INVITES, INVITE_CASES);
     for case in cases {
         let name = &case.name;
         match Invite::parse(&case.text) {
