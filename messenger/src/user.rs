@@ -19,11 +19,17 @@
 //! itself where they are Olm's.
 
 mod conversation;
+#[cfg(test)]
+mod hostile_relay;
 mod import;
 mod payload;
 mod receiving;
 mod record;
 mod sending;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::fmt;

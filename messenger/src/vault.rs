@@ -267,10 +267,12 @@ impl Vault {
                 params![derivation.memory_kib, derivation.passes, salt, proof],
             )
             .map_err(failed)?;
-        let transaction = connection.transaction().map_err(failed)?;
-        let rows = Rows { transaction, keys: &keys, path: &path };
-        first(&rows)?;
-        rows.transaction.commit().map_err(failed)?;
+        {
+            let transaction = connection.transaction().map_err(failed)?;
+            let rows = Rows { transaction, keys: &keys, path: &path };
+            first(&rows)?;
+            rows.transaction.commit().map_err(failed)?;
+        }
         let bytes = connection.serialize("main").map_err(failed)?;
         create_private(&path, &bytes).map_err(|error| match error {
             FileError::Exists { path } => VaultError::Exists { path },
@@ -574,5 +576,203 @@ impl Rows<'_> {
             .query_row("SELECT max(place) FROM record WHERE kind = ?", [R::KIND], |row| row.get(0))
             .map_err(|error| self.failed(&error))?;
         Ok(last.map_or(1, |last| last.cast_unsigned().saturating_add(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde::Deserialize;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const FILE: &str = "vault.db";
+    const CHEAP: KeyDerivation = KeyDerivation { memory_kib: 8, passes: 1 };
+
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Note {
+        name: String,
+        place: u64,
+        text: String,
+    }
+
+    impl Record for Note {
+        const KIND: &'static str = "note";
+
+        fn name(&self) -> String {
+            self.name.clone()
+        }
+
+        fn peer(&self) -> Option<UserId> {
+            None
+        }
+
+        fn place(&self) -> u64 {
+            self.place
+        }
+    }
+
+    fn note(name: &str, place: u64) -> Note {
+        Note { name: name.to_owned(), place, text: format!("the text of {name}") }
+    }
+
+    fn made() -> (TempDir, PathBuf, Vault) {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().join("store");
+        let first = |rows: &Rows<'_>| rows.put(&note("first", 1));
+        let vault = Vault::create::<VaultError>(&directory, FILE, "secret", CHEAP, first).unwrap();
+        (temporary, directory, vault)
+    }
+
+    fn open(directory: &Path) -> Result<Vault, VaultError> {
+        Vault::open(directory, FILE, "secret")
+    }
+
+    fn notes(vault: &Vault) -> Result<Vec<Note>, VaultError> {
+        vault.read(|rows| rows.all::<Note>())
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_only_by_its_owner() {
+        let (_temporary, directory, mut vault) = made();
+        vault.change(|rows| rows.put(&note("second", 7))).unwrap();
+        vault.change(|rows| rows.put(&Note { text: "another".to_owned(), ..note("first", 9) })).unwrap();
+        let places = |vault: &Vault| notes(vault).unwrap().iter().map(|note| (note.place, note.text.clone())).collect::<Vec<_>>();
+        let expected = [(7, "the text of second".to_owned()), (9, "another".to_owned())];
+        assert_eq!(places(&vault), expected);
+        drop(vault);
+        let vault = open(&directory).unwrap();
+        assert_eq!(places(&vault), expected);
+        assert_eq!(vault.read(|rows| rows.next_place::<Note>()).unwrap(), 10);
+        assert_eq!(vault.read(|rows| rows.after::<Note>(7)).unwrap().unwrap().place, 9);
+        let bytes = std::fs::read(directory.join(FILE)).unwrap();
+        for text in ["the text", "second", "another"] {
+            assert!(!bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600));
+            std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o750)).unwrap();
+            assert!(matches!(open(&directory), Err(VaultError::OpenToOthers { .. })));
+        }
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_nothing() {
+        let (_temporary, _, mut vault) = made();
+        let failed = vault.change(|rows| {
+            rows.put(&note("second", 2))?;
+            rows.remove::<Note>("first")?;
+            Err::<(), _>(VaultError::Derivation { reason: "no".to_owned() })
+        });
+        assert!(failed.is_err());
+        assert_eq!(notes(&vault).unwrap(), [note("first", 1)]);
+    }
+
+    #[test]
+    fn only_the_last_are_kept() {
+        let (_temporary, _, mut vault) = made();
+        vault
+            .change(|rows| {
+                (2..10).try_for_each(|place| rows.put(&note(&place.to_string(), place)))?;
+                rows.keep_last::<Note>(3)
+            })
+            .unwrap();
+        let places: Vec<_> = notes(&vault).unwrap().iter().map(|note| note.place).collect();
+        assert_eq!(places, [7, 8, 9]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_an_error_by_name() {
+        let (_temporary, directory, vault) = made();
+        drop(vault);
+        let path = directory.join(FILE);
+        let good = std::fs::read(&path).unwrap();
+        let opened = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            open(&directory).and_then(|vault| notes(&vault)).unwrap_err()
+        };
+        assert!(matches!(opened(&[]), VaultError::Empty { .. }));
+        assert!(matches!(opened(b"not a file of SQLite, but something longer than its header, which has a hundred bytes and must be there whole"), VaultError::Foreign { .. }));
+        for length in [good.len() / 2, good.len() - 4_096] {
+            let error = opened(&good[..length]);
+            assert!(matches!(error, VaultError::Damaged { .. }), "{error}");
+        }
+        std::fs::write(&path, &good).unwrap();
+        assert!(matches!(Vault::open(&directory, FILE, "another"), Err(VaultError::WrongPassphrase { .. })));
+        assert!(matches!(Vault::open(&directory, FILE, ""), Err(VaultError::WrongPassphrase { .. })));
+        let first = |_: &Rows<'_>| Ok(());
+        let again = Vault::create::<VaultError>(&directory, FILE, "secret", CHEAP, first);
+        assert!(matches!(again, Err(VaultError::Exists { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), good);
+        let change = |text: &str| Connection::open(&path).unwrap().execute_batch(text).unwrap();
+        change("PRAGMA user_version = 2");
+        assert!(matches!(open(&directory), Err(VaultError::Newer { layout: 2, .. })));
+        change("PRAGMA user_version = 1; PRAGMA application_id = 7");
+        assert!(matches!(open(&directory), Err(VaultError::Foreign { .. })));
+        std::fs::write(&path, &good).unwrap();
+        change("UPDATE header SET memory_kib = 4000000000");
+        assert!(matches!(open(&directory), Err(VaultError::Damaged { .. })));
+        change("DELETE FROM header");
+        assert!(matches!(open(&directory), Err(VaultError::Damaged { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(open(&directory), Err(VaultError::Absent { .. })));
+        assert!(!path.exists(), "nothing is made by looking");
+    }
+
+    #[test]
+    fn records_cannot_change_places() {
+        let (_temporary, directory, mut vault) = made();
+        vault.change(|rows| rows.put(&note("second", 2))).unwrap();
+        drop(vault);
+        let path = directory.join(FILE);
+        let good = std::fs::read(&path).unwrap();
+        let sealed = "(SELECT sealed FROM record WHERE place = 2)";
+        for text in [
+            format!("UPDATE record SET sealed = {sealed} WHERE place = 1"),
+            "UPDATE record SET place = 3 WHERE place = 1".to_owned(),
+            "UPDATE record SET peer = zeroblob(32) WHERE place = 1".to_owned(),
+            "UPDATE record SET name = zeroblob(32) WHERE place = 1".to_owned(),
+            "UPDATE record SET sealed = zeroblob(8) WHERE place = 1".to_owned(),
+            "UPDATE record SET peer = zeroblob(8) WHERE place = 1".to_owned(),
+        ] {
+            std::fs::write(&path, &good).unwrap();
+            Connection::open(&path).unwrap().execute_batch(&text).unwrap();
+            let vault = open(&directory).unwrap();
+            let error = notes(&vault).unwrap_err();
+            assert!(matches!(error, VaultError::Damaged { .. }), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn another_program_that_holds_the_file_is_waited_for() {
+        let (_temporary, directory, mut vault) = made();
+        let other = open(&directory).unwrap();
+        vault.connection.busy_timeout(Duration::from_millis(10)).unwrap();
+        other.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = vault.change(|rows| rows.put(&note("second", 2))).unwrap_err();
+        assert!(matches!(error, VaultError::Busy { .. }), "{error}");
+        other.connection.execute_batch("COMMIT").unwrap();
+        vault.change(|rows| rows.put(&note("second", 2))).unwrap();
+    }
+
+    #[test]
+    fn costs_of_another_default_are_read_from_the_file() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().join("store");
+        for (number, passes) in [1, 2].into_iter().enumerate() {
+            let file = format!("{number}.db");
+            let derivation = KeyDerivation { memory_kib: 16, passes };
+            drop(Vault::create::<VaultError>(&directory, &file, "secret", derivation, |_| Ok(())).unwrap());
+            assert!(Vault::open(&directory, &file, "secret").is_ok());
+        }
+        assert_eq!(KeyDerivation::default(), KeyDerivation { memory_kib: 65_536, passes: 3 });
+        let derivation = KeyDerivation { memory_kib: 0, passes: 0 };
+        let error = Vault::create::<VaultError>(&directory, "2.db", "secret", derivation, |_| Ok(())).err().unwrap();
+        assert!(matches!(error, VaultError::Derivation { .. }), "{error}");
     }
 }

@@ -236,11 +236,12 @@ impl Source {
 
     fn outbox(&self, rows: &Rows<'_>, now: UnixMillis) -> Result<usize, UserError> {
         let columns: [&[&str]; 4] = [&["id"], &["peer"], &["mtype"], &["body"]];
-        let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, u64, String)> {
+        let read = |row: &Row<'_>| -> rusqlite::Result<(String, String, i64, String)> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };
         for (id, to, mtype, body) in self.rows("outbox", &columns, "ts", read)? {
-            let kind = MessageKind::of(mtype).ok_or_else(|| self.failed(&"a message in its outbox has no kind"))?;
+            let kind = u64::try_from(mtype).ok().and_then(MessageKind::of);
+            let kind = kind.ok_or_else(|| self.failed(&"a message in its outbox has no kind"))?;
             rows.put(&OutgoingRecord {
                 id,
                 to: self.id(&to)?,
@@ -269,4 +270,129 @@ impl Source {
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> ImportError {
     ImportError::Unreadable { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rusqlite::params;
+    use vodozemac::olm::SessionConfig;
+
+    use super::super::hostile_relay::HostileRelay;
+    use super::super::tests::{START, Somebody, directory};
+    use super::super::{Content, payload};
+    use super::*;
+    use crate::transport::Relay;
+    use crate::vault::KeyDerivation;
+
+    const URL: &str = "http://127.0.0.1:8766";
+    const FIRST: &str = "
+        CREATE TABLE meta(k TEXT PRIMARY KEY, v TEXT);
+        CREATE TABLE sessions(peer TEXT PRIMARY KEY, blob TEXT);
+        CREATE TABLE outbox(id TEXT PRIMARY KEY, peer TEXT, mtype INT, body TEXT, ts REAL);
+        CREATE TABLE processed(hash TEXT PRIMARY KEY, msg_id TEXT);
+        CREATE TABLE peers(name TEXT PRIMARY KEY, id TEXT, pin TEXT);";
+    const LAST: &str = "
+        CREATE TABLE meta(k TEXT PRIMARY KEY, v TEXT);
+        CREATE TABLE sessions(peer TEXT, sid TEXT, blob TEXT, used REAL, PRIMARY KEY(peer, sid));
+        CREATE TABLE outbox(id TEXT PRIMARY KEY, peer TEXT, mtype INT, body TEXT, ts REAL, gid TEXT);
+        CREATE TABLE processed(hash TEXT PRIMARY KEY, msg_id TEXT);
+        CREATE TABLE peers(fingerprint TEXT PRIMARY KEY, name TEXT, identity_key TEXT, signing_key TEXT);
+        CREATE TABLE blocked(fingerprint TEXT PRIMARY KEY);";
+
+    fn import(to: &Path, from: &Path, passphrase: Option<&str>) -> Result<(User, Imported), UserError> {
+        let new = NewUser { derivation: KeyDerivation { memory_kib: 8, passes: 1 }, ..NewUser::default() };
+        User::import_retalk(to, "ours", &new, from, passphrase, START)
+    }
+
+    /// One who has a session with bob by his fallback, and a message on its way to him.
+    fn write(path: &Path, tables: &str, passphrase: &str, bob: UserId, session: &mut Session, account: &Account) {
+        let key = sha256(&[passphrase.as_bytes()]);
+        let connection = Connection::open(path.join(FILE)).unwrap();
+        connection.execute_batch(tables).unwrap();
+        let text = payload::message("0123456789abcdef0123456789abcdef", "alice", "on its way").unwrap();
+        let (mtype, body) = session.encrypt(text).unwrap().to_parts();
+        let body = rendezvous_protocol::base64::encode(&body);
+        let insert = |text: &str, parameters: &[&dyn rusqlite::ToSql]| {
+            assert_eq!(connection.execute(text, parameters).unwrap(), 1, "{text}");
+        };
+        let meta = "INSERT INTO meta(k, v) VALUES(?, ?)";
+        insert(meta, params!["account", account.pickle().encrypt(&key)]);
+        insert(meta, params!["name", "alice"]);
+        insert(meta, params!["server_url", URL]);
+        insert("INSERT INTO sessions(peer, blob) VALUES(?, ?)", params![bob.to_string(), session.pickle().encrypt(&key)]);
+        insert(
+            "INSERT INTO outbox(id, peer, mtype, body, ts) VALUES(?, ?, ?, ?, 1.5)",
+            params!["0123456789abcdef0123456789abcdef", bob.to_string(), i64::try_from(mtype).unwrap(), body],
+        );
+        let column = if tables == FIRST { "id" } else { "fingerprint" };
+        insert(&format!("INSERT INTO peers({column}, name) VALUES(?, ?)"), params![bob.to_string(), "bob"]);
+    }
+
+    #[test]
+    fn a_user_of_each_version_goes_on_in_mid_conversation() {
+        for (tables, passphrase) in [(FIRST, Some("theirs")), (LAST, Some("theirs")), (LAST, None)] {
+            let relay = HostileRelay::new(URL, START);
+            let relay = Relay::new(URL, &relay).unwrap();
+            let mut bob = Somebody::new("bob");
+            bob.user.receive(&relay, START).unwrap();
+            let claimed = bob.user.vault.read(super::super::conversation::account).unwrap().fallback.unwrap();
+            let account = Account::new();
+            let key = |text: &str| vodozemac::Curve25519PublicKey::from_base64(text).unwrap();
+            let mut session = account
+                .create_outbound_session(SessionConfig::version_1(), key(bob.user.identity().identity_key()), key(&claimed.key))
+                .unwrap();
+            let temporary = directory();
+            let theirs = temporary.path().join("theirs");
+            std::fs::create_dir(&theirs).unwrap();
+            write(&theirs, tables, passphrase.unwrap_or(NO_PASSPHRASE), bob.id(), &mut session, &account);
+            let before = std::fs::read(theirs.join(FILE)).unwrap();
+
+            let (mut alice, imported) = import(&temporary.path().join("ours"), &theirs, passphrase).unwrap();
+            assert_eq!(imported, Imported { peers: 1, sessions: 1, outgoing: 1 });
+            assert_eq!(std::fs::read(theirs.join(FILE)).unwrap(), before);
+            assert_eq!(alice.identity(), &identity_of(&account).unwrap());
+            let profile = alice.profile().unwrap();
+            assert_eq!((profile.name.as_str(), profile.relay.as_deref()), ("alice", Some(URL)));
+            assert_eq!(alice.contact("bob").unwrap().unwrap().id, bob.id());
+
+            alice.send(&relay, bob.id(), "after", START).unwrap();
+            let mut texts = Vec::new();
+            bob.user.receive(&relay, START).unwrap();
+            let note = |message: &super::super::Message| {
+                texts.push(message.content.clone());
+                true
+            };
+            bob.user.deliver(&[], note).unwrap();
+            assert_eq!(texts, ["on its way", "after"].map(|text| Content::Text(text.to_owned())));
+            bob.user.acknowledge(&relay, START).unwrap();
+            alice.receive(&relay, START).unwrap();
+            assert!(alice.outbox().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_retalk_user_is_an_error_by_name_and_makes_nothing() {
+        let temporary = directory();
+        let (ours, theirs) = (temporary.path().join("ours"), temporary.path().join("theirs"));
+        std::fs::create_dir(&theirs).unwrap();
+        let failed = |passphrase| match import(&ours, &theirs, Some(passphrase)) {
+            Err(UserError::Import(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(failed("x"), ImportError::Absent { .. }));
+        std::fs::write(theirs.join(FILE), "no file of SQLite, although it is long enough to have been one, that is a hundred bytes or more").unwrap();
+        assert!(matches!(failed("x"), ImportError::Unreadable { .. }));
+        std::fs::remove_file(theirs.join(FILE)).unwrap();
+        let connection = Connection::open(theirs.join(FILE)).unwrap();
+        connection.execute_batch(LAST).unwrap();
+        assert!(matches!(failed("x"), ImportError::Unreadable { .. }));
+        let pickle = Account::new().pickle().encrypt(&sha256(&[b"theirs"]));
+        connection.execute("INSERT INTO meta(k, v) VALUES('account', ?)", [pickle]).unwrap();
+        assert!(matches!(failed("x"), ImportError::WrongPassphrase { .. }));
+        connection.execute("INSERT INTO peers(fingerprint) VALUES('no id')", []).unwrap();
+        assert!(matches!(failed("theirs"), ImportError::Unreadable { .. }));
+        assert!(!User::is_in(&ours).unwrap());
+    }
 }

@@ -131,7 +131,7 @@ impl User {
     }
 
     /// Claims a prekey of a peer.
-    fn claim(&mut self, relay: &Relay<'_>, of: UserId, now: UnixMillis) -> Result<Prekey, UserError> {
+    pub(super) fn claim(&mut self, relay: &Relay<'_>, of: UserId, now: UnixMillis) -> Result<Prekey, UserError> {
         let claimed: Claimed = self.ask(relay, &Tool::ClaimKey { peer: of.to_string() }, now)?;
         let owner = self.keep_keys(&claimed.keys, of)?;
         Prekey::parse(&owner, &claimed.one_time_key).ok_or(UserError::PrekeyInvalid { peer: of })
