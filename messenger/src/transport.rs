@@ -72,8 +72,7 @@ impl Transport for HttpTransport {
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.as_bytes().to_vec())
             .map_err(|error| failed(&error))?;
-        let response =
-            self.fetcher.send(request, ANSWER_MAX_BYTES, self.timeout).map_err(|error| failed(&error))?;
+        let response = self.fetcher.send(request, ANSWER_MAX_BYTES, self.timeout).map_err(|error| failed(&error))?;
         Ok(Answer { status: response.status().as_u16(), body: response.into_body() })
     }
 }

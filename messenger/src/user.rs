@@ -46,10 +46,10 @@ use vodozemac::olm::Account;
 
 pub use self::import::{ImportError, Imported};
 pub use self::receiving::ReceiveReport;
-pub use self::upkeep::Maintained;
 use self::record::{
     AccountRecord, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, PeerRecord, ProfileRecord, SessionRecord,
 };
+pub use self::upkeep::Maintained;
 use crate::transport::{Relay, RelayError, SignedRequest, ToldKeys};
 use crate::vault::{KeyDerivation, Rows, Vault, VaultError, is_there, random};
 
@@ -113,7 +113,9 @@ pub enum UserError {
         most: usize,
     },
     /// Not a name.
-    #[error("a name has 1 to {NAME_MAX_CHARS} printable characters, begins and ends with none that is blank, and is no id")]
+    #[error(
+        "a name has 1 to {NAME_MAX_CHARS} printable characters, begins and ends with none that is blank, and is no id"
+    )]
     NameInvalid,
     /// Another contact has the name.
     #[error("{} is the name of another contact", text::printable(.name))]
@@ -337,7 +339,9 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProblemCause {
     /// A relay serves keys that are not those of the id, or not the pinned one.
-    #[error("PIN MISMATCH: the relay serves other keys than this peer's; its messages wait until the relay serves the right ones")]
+    #[error(
+        "PIN MISMATCH: the relay serves other keys than this peer's; its messages wait until the relay serves the right ones"
+    )]
     PinMismatch,
     /// The relay serves a prekey that is none.
     #[error("the relay serves a prekey that is none")]
@@ -546,7 +550,9 @@ impl User {
             let peers = rows.all::<PeerRecord>()?.into_iter();
             Ok::<_, UserError>(peers.filter(|peer| peer.name.is_some() || peer.is_blocked).map(Contact::from).collect())
         })?;
-        contacts.sort_by(|one, other| (one.name.is_none(), &one.name, one.id).cmp(&(other.name.is_none(), &other.name, other.id)));
+        contacts.sort_by(|one, other| {
+            (one.name.is_none(), &one.name, one.id).cmp(&(other.name.is_none(), &other.name, other.id))
+        });
         Ok(contacts)
     }
 

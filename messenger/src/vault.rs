@@ -344,8 +344,7 @@ impl Vault {
             None => {}
         }
         let failed = |error| explain(&self.path, &error);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let rows = Rows { transaction, keys: &self.keys, path: &self.path };
         let done = act(&rows)?;
         rows.transaction.commit().map_err(failed)?;
@@ -403,9 +402,7 @@ fn make_directory(path: &Path) -> Result<(), VaultError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(path)
-        .map_err(|error| VaultError::Unusable { path: path.to_owned(), reason: error.to_string() })?;
+    builder.create(path).map_err(|error| VaultError::Unusable { path: path.to_owned(), reason: error.to_string() })?;
     check_private(path)
 }
 
@@ -639,7 +636,9 @@ mod tests {
         let (_temporary, directory, mut vault) = made();
         vault.change(|rows| rows.put(&note("second", 7))).unwrap();
         vault.change(|rows| rows.put(&Note { text: "another".to_owned(), ..note("first", 9) })).unwrap();
-        let places = |vault: &Vault| notes(vault).unwrap().iter().map(|note| (note.place, note.text.clone())).collect::<Vec<_>>();
+        let places = |vault: &Vault| {
+            notes(vault).unwrap().iter().map(|note| (note.place, note.text.clone())).collect::<Vec<_>>()
+        };
         let expected = [(7, "the text of second".to_owned()), (9, "another".to_owned())];
         assert_eq!(places(&vault), expected);
         drop(vault);

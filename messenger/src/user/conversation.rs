@@ -25,7 +25,10 @@ pub(super) struct Prekey {
 impl Prekey {
     /// Takes a prekey of the owner of these keys. Absent is what is no key.
     pub(super) fn parse(owner: &Identity, one_time_key: &str) -> Option<Self> {
-        Some(Self { identity_key: identity_key(owner)?, one_time_key: Curve25519PublicKey::from_base64(one_time_key).ok()? })
+        Some(Self {
+            identity_key: identity_key(owner)?,
+            one_time_key: Curve25519PublicKey::from_base64(one_time_key).ok()?,
+        })
     }
 }
 
@@ -69,8 +72,9 @@ pub(super) fn encrypt(
 
 /// Keeps a session as the freshest of its peer.
 fn save(rows: &Rows<'_>, with: UserId, session: &Session) -> Result<(), VaultError> {
-    let is_retired =
-        rows.get::<SessionRecord>(&SessionRecord::name_of(with, &session.session_id()))?.is_some_and(|old| old.is_retired);
+    let is_retired = rows
+        .get::<SessionRecord>(&SessionRecord::name_of(with, &session.session_id()))?
+        .is_some_and(|old| old.is_retired);
     let used = rows.next_place::<SessionRecord>()?;
     rows.put(&SessionRecord { is_retired, ..SessionRecord::new(with, session, used) })?;
     let sessions = rows.of_peer::<SessionRecord>(with)?;

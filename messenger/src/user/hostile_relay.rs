@@ -1,8 +1,8 @@
 //! A relay by the rules of `rendezvous-protocol` that does what it is told to do wrong, and looks at every ciphertext.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::mailbox::state::Change;
@@ -64,7 +64,7 @@ struct State {
 
 pub(super) struct HostileRelay {
     url: String,
-    state: RefCell<State>,
+    state: Mutex<State>,
 }
 
 impl HostileRelay {
@@ -81,7 +81,7 @@ impl HostileRelay {
             tools: Vec::new(),
             plain: BTreeSet::new(),
         };
-        Self { url: url.to_owned(), state: RefCell::new(state) }
+        Self { url: url.to_owned(), state: Mutex::new(state) }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -90,32 +90,32 @@ impl HostileRelay {
 
     /// Does these wrong, one a request, and then `always`.
     pub(super) fn set_faults(&self, faults: impl IntoIterator<Item = Fault>, always: Fault) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock().unwrap();
         (state.faults, state.always) = (faults.into_iter().collect(), always);
     }
 
     pub(super) fn set_now(&self, now: UnixMillis) {
-        self.state.borrow_mut().now = now;
+        self.state.lock().unwrap().now = now;
     }
 
     /// Returns what was asked since the last call.
     pub(super) fn take_tools(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.state.borrow_mut().tools)
+        std::mem::take(&mut self.state.lock().unwrap().tools)
     }
 
     /// Returns the messages that wait for a user.
     pub(super) fn waiting(&self, user: UserId) -> usize {
-        self.state.borrow().bodies.keys().filter(|(owner, _)| *owner == user).count()
+        self.state.lock().unwrap().bodies.keys().filter(|(owner, _)| *owner == user).count()
     }
 
     /// Returns everything that it was ever sent as a text.
     pub(super) fn has_seen(&self, text: &str) -> bool {
-        self.state.borrow().plain.iter().any(|body| body.contains(text))
+        self.state.lock().unwrap().plain.iter().any(|body| body.contains(text))
     }
 
     /// Forgets everything.
     pub(super) fn lose_everything(&self) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock().unwrap();
         state.mailboxes.clear();
         state.bodies.clear();
     }
@@ -124,7 +124,7 @@ impl HostileRelay {
 impl Transport for HostileRelay {
     fn post(&self, url: &str, body: &str) -> Result<Answer, TransportError> {
         assert_eq!(url, self.url);
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock().unwrap();
         let fault = state.faults.pop_front().unwrap_or(state.always);
         state.plain.insert(body.to_owned());
         let lost = || TransportError { reason: "the connection broke off".to_owned() };
@@ -221,7 +221,8 @@ impl State {
             Reply::Sent(Sent::Stored { number, .. }) => {
                 let Tool::SendMessage { kind, body, .. } = request.tool() else { panic!("a message is stored") };
                 let from = request.user().to_string();
-                let message = json!({"message_id": number, "ts": 1.5, "from": from, "mtype": kind.number(), "body": body});
+                let message =
+                    json!({"message_id": number, "ts": 1.5, "from": from, "mtype": kind.number(), "body": body});
                 self.archive.push((owner, message.clone()));
                 self.bodies.insert((owner, number), message);
                 json!({"message_id": number, "ts": 1.5})

@@ -13,9 +13,7 @@ use rendezvous_protocol::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use vodozemac::olm::{Account, AccountPickle, Session, SessionPickle};
 
-use super::record::{
-    AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord,
-};
+use super::record::{AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord};
 use super::{Admission, NewUser, OutgoingState, User, UserError, identity_of, is_name};
 use crate::vault::Rows;
 
@@ -130,8 +128,7 @@ impl Source {
 
     fn columns(&self, table: &str) -> Result<Vec<String>, ImportError> {
         let failed = |error| self.failed(&error);
-        let mut statement =
-            self.connection.prepare("SELECT name FROM pragma_table_info(?)").map_err(failed)?;
+        let mut statement = self.connection.prepare("SELECT name FROM pragma_table_info(?)").map_err(failed)?;
         let names = statement.query_map([table], |row| row.get(0)).map_err(failed)?;
         names.collect::<Result<_, _>>().map_err(failed)
     }
@@ -151,7 +148,9 @@ impl Source {
         }
         let chosen: Vec<&str> = columns
             .iter()
-            .map(|names| names.iter().find(|name| there.iter().any(|column| column == *name)).copied().unwrap_or("NULL"))
+            .map(|names| {
+                names.iter().find(|name| there.iter().any(|column| column == *name)).copied().unwrap_or("NULL")
+            })
             .collect();
         let order = if there.iter().any(|column| column == order) { order } else { "rowid" };
         let text = format!("SELECT {} FROM {table} ORDER BY {order}", chosen.join(", "));
@@ -192,9 +191,8 @@ impl Source {
     fn peers(&self, rows: &Rows<'_>, account: &Account) -> Result<usize, UserError> {
         let columns: [&[&str]; 4] = [&["fingerprint", "id"], &["name"], &["identity_key", "pin"], &["signing_key"]];
         type Peer = (String, Option<String>, Option<String>, Option<String>);
-        let read = |row: &Row<'_>| -> rusqlite::Result<Peer> {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        };
+        let read =
+            |row: &Row<'_>| -> rusqlite::Result<Peer> { Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)) };
         let own = identity_of(account).map(|identity| identity.user_id());
         let mut names = BTreeSet::new();
         for (id, name, identity_key, signing_key) in self.rows("peers", &columns, "rowid", read)? {
@@ -321,7 +319,10 @@ mod tests {
         insert(meta, params!["account", account.pickle().encrypt(&key)]);
         insert(meta, params!["name", "alice"]);
         insert(meta, params!["server_url", URL]);
-        insert("INSERT INTO sessions(peer, blob) VALUES(?, ?)", params![bob.to_string(), session.pickle().encrypt(&key)]);
+        insert(
+            "INSERT INTO sessions(peer, blob) VALUES(?, ?)",
+            params![bob.to_string(), session.pickle().encrypt(&key)],
+        );
         insert(
             "INSERT INTO outbox(id, peer, mtype, body, ts) VALUES(?, ?, ?, ?, 1.5)",
             params!["0123456789abcdef0123456789abcdef", bob.to_string(), i64::try_from(mtype).unwrap(), body],
@@ -341,7 +342,11 @@ mod tests {
             let account = Account::new();
             let key = |text: &str| vodozemac::Curve25519PublicKey::from_base64(text).unwrap();
             let mut session = account
-                .create_outbound_session(SessionConfig::version_1(), key(bob.user.identity().identity_key()), key(&claimed.key))
+                .create_outbound_session(
+                    SessionConfig::version_1(),
+                    key(bob.user.identity().identity_key()),
+                    key(&claimed.key),
+                )
                 .unwrap();
             let temporary = directory();
             let theirs = temporary.path().join("theirs");
@@ -382,7 +387,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(matches!(failed("x"), ImportError::Absent { .. }));
-        std::fs::write(theirs.join(FILE), "no file of SQLite, although it is long enough to have been one, that is a hundred bytes or more").unwrap();
+        std::fs::write(
+            theirs.join(FILE),
+            "no file of SQLite, although it is long enough to have been one, that is a hundred bytes or more",
+        )
+        .unwrap();
         assert!(matches!(failed("x"), ImportError::Unreadable { .. }));
         std::fs::remove_file(theirs.join(FILE)).unwrap();
         let connection = Connection::open(theirs.join(FILE)).unwrap();

@@ -75,9 +75,11 @@ mod tests {
     #[test]
     fn what_retalks_clients_write_is_read() {
         // As Python's json.dumps writes it.
-        let text = br#"{"id": "0123456789abcdef0123456789abcdef", "kind": "msg", "text": "h\u00e9 \ud834\udd1e", "name": ""}"#;
+        let text =
+            br#"{"id": "0123456789abcdef0123456789abcdef", "kind": "msg", "text": "h\u00e9 \ud834\udd1e", "name": ""}"#;
         let id = "0123456789abcdef0123456789abcdef".to_owned();
-        let message = Payload::Message { id: id.clone(), claimed_name: None, content: Content::Text("hé 𝄞".to_owned()) };
+        let message =
+            Payload::Message { id: id.clone(), claimed_name: None, content: Content::Text("hé 𝄞".to_owned()) };
         assert_eq!(Payload::parse(text), Some(message));
         let ack = br#"{"id": "0123456789abcdef0123456789abcdef", "kind": "ack"}"#;
         assert_eq!(Payload::parse(ack), Some(Payload::Acknowledgement { id }));

@@ -1,9 +1,10 @@
 //! The inbox: from what a relay hands over to what the program has taken.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 
 use rendezvous_protocol::mailbox::bytes::sha256;
-use rendezvous_protocol::retalk::limits::MESSAGE_LASTS;
+use rendezvous_protocol::retalk::limits::{BODY_MAX_BYTES, MESSAGE_LASTS};
 use rendezvous_protocol::retalk::request::{Tool, refusal_text};
 use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
@@ -20,6 +21,9 @@ use crate::vault::{Rows, VaultError};
 
 /// Messages in the inbox that the program has not taken. With more, nothing is read: it stays at the relay.
 const INBOX_MAX: usize = 10_000;
+
+/// Messages from relays that could not be opened yet, because their senders' keys could not be had.
+const INCOMING_MAX: usize = 1_024;
 
 /// The file whose lock keeps two programs from showing one message at the same time.
 const LOCK: &str = "inbox.lock";
@@ -63,14 +67,17 @@ impl User {
             ..ReceiveReport::default()
         };
         if !report.is_inbox_full {
-            let handed_over: Vec<HandedOver> =
-                self.ask(relay, &Tool::ReadMessages { peer: None, keep: None }, now)?;
+            let handed_over: Vec<HandedOver> = self.ask(relay, &Tool::ReadMessages { peer: None, keep: None }, now)?;
             self.write_down(handed_over, now, &mut report)?;
         }
+        let mut without_keys = BTreeSet::new();
         let mut place = 0;
         while let Some(incoming) = self.vault.read(|rows| rows.after::<IncomingRecord>(place))? {
             place = incoming.number;
-            self.take_in(relay, &incoming, now, &mut report)?;
+            // Once for each sender: a relay may invent as many as it likes.
+            if !without_keys.contains(&incoming.from) && !self.take_in(relay, &incoming, now, &mut report)? {
+                without_keys.insert(incoming.from);
+            }
         }
         Ok(report)
     }
@@ -85,7 +92,8 @@ impl User {
         self.vault.change(|rows| {
             let mut number = rows.next_place::<IncomingRecord>()?;
             for message in handed_over {
-                let Some((from, kind)) = message.header() else {
+                let header = message.header().filter(|_| message.body.len() <= BODY_MAX_BYTES);
+                let Some((from, kind)) = header else {
                     report.problems.push(Problem { peer: None, cause: ProblemCause::NoMessage });
                     continue;
                 };
@@ -94,17 +102,19 @@ impl User {
                 rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
                 number += 1;
             }
-            Ok(())
-        })
+            rows.keep_last::<IncomingRecord>(INCOMING_MAX)
+        })?;
+        Ok(())
     }
 
+    /// Does with a message what is to be done. Returns whether its sender's keys could be had, if they are needed.
     fn take_in(
         &mut self,
         relay: &Relay<'_>,
         incoming: &IncomingRecord,
         now: UnixMillis,
         report: &mut ReceiveReport,
-    ) -> Result<(), UserError> {
+    ) -> Result<bool, UserError> {
         let mut problem = |cause| report.problems.push(Problem { peer: Some(incoming.from), cause });
         let mut step = self.settle(incoming)?;
         if matches!(step, Step::NeedsKeys) {
@@ -116,7 +126,7 @@ impl User {
                         problem(ProblemCause::GivenUp);
                         self.forget(incoming)?;
                     }
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -137,7 +147,7 @@ impl User {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn forget(&mut self, incoming: &IncomingRecord) -> Result<(), VaultError> {
@@ -216,11 +226,7 @@ impl User {
     ///
     /// # Errors
     /// [`UserError::Vault`].
-    pub fn deliver(
-        &mut self,
-        from: &[UserId],
-        mut take: impl FnMut(&Message) -> bool,
-    ) -> Result<usize, UserError> {
+    pub fn deliver(&mut self, from: &[UserId], mut take: impl FnMut(&Message) -> bool) -> Result<usize, UserError> {
         let _lock = self.lock_inbox()?;
         let mut taken: Option<InboxRecord> = None;
         let (mut place, mut count) = (0, 0);
@@ -273,11 +279,7 @@ fn acknowledged(rows: &Rows<'_>, by: UserId, message: &str) -> Result<Step, Vaul
 }
 
 /// Returns the next message of these senders, which is written down as offered.
-fn offer(
-    rows: &Rows<'_>,
-    from: &[UserId],
-    place: &mut u64,
-) -> Result<Option<(InboxRecord, Message)>, UserError> {
+fn offer(rows: &Rows<'_>, from: &[UserId], place: &mut u64) -> Result<Option<(InboxRecord, Message)>, UserError> {
     while let Some(record) = rows.after::<InboxRecord>(*place)? {
         *place = record.number;
         if from.is_empty() || from.contains(&record.from) {

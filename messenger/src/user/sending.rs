@@ -68,13 +68,7 @@ impl User {
     /// Nothing is kept of a message that is [`UserError::TextEmpty`], [`UserError::TextTooLong`], [`UserError::ToOneself`] or
     /// [`UserError::OutboxFull`]; nor where a first message has no keys to begin with: [`UserError::PinMismatch`],
     /// [`UserError::PrekeyInvalid`] and [`UserError::Relay`], if the relay refuses. [`UserError::Vault`].
-    pub fn send(
-        &mut self,
-        relay: &Relay<'_>,
-        to: UserId,
-        text: &str,
-        now: UnixMillis,
-    ) -> Result<Outgoing, UserError> {
+    pub fn send(&mut self, relay: &Relay<'_>, to: UserId, text: &str, now: UnixMillis) -> Result<Outgoing, UserError> {
         if to == self.id {
             return Err(UserError::ToOneself);
         }
@@ -335,12 +329,7 @@ impl User {
     ///
     /// # Errors
     /// [`UserError::Vault`].
-    pub fn resend(
-        &mut self,
-        relay: &Relay<'_>,
-        message: &str,
-        now: UnixMillis,
-    ) -> Result<Option<Outgoing>, UserError> {
+    pub fn resend(&mut self, relay: &Relay<'_>, message: &str, now: UnixMillis) -> Result<Option<Outgoing>, UserError> {
         let to = self.vault.change(|rows| {
             let Some(mut record) = rows.get::<OutgoingRecord>(message)? else { return Ok::<_, UserError>(None) };
             if record.state == OutgoingState::Refused && record.plaintext.is_some() {

@@ -194,7 +194,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn nothing_is_lost_or_shown_twice_and_no_message_key_is_used_twice(events in proptest::collection::vec(event(), 1..60)) {

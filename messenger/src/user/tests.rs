@@ -31,7 +31,11 @@ pub(super) struct Somebody {
 impl Somebody {
     pub(super) fn new(name: &str) -> Self {
         let directory = directory();
-        let user = User::create(&directory.path().join("store"), name, &NewUser { name, derivation: CHEAP, ..NewUser::default() });
+        let user = User::create(
+            &directory.path().join("store"),
+            name,
+            &NewUser { name, derivation: CHEAP, ..NewUser::default() },
+        );
         Self { user: user.unwrap(), directory, shown: Vec::new() }
     }
 
@@ -230,7 +234,8 @@ fn substituted_keys_are_refused_by_sender_and_recipient() {
 fn a_pin_that_the_keys_do_not_have_is_refused() {
     let (mut alice, bob, relay) = pair();
     let relay = &Relay::new(URL, &relay).unwrap();
-    let (own, theirs) = (alice.user.identity().identity_key().to_owned(), bob.user.identity().identity_key().to_owned());
+    let (own, theirs) =
+        (alice.user.identity().identity_key().to_owned(), bob.user.identity().identity_key().to_owned());
     alice.user.add("bob", bob.id(), Some(&own)).unwrap();
     assert!(matches!(alice.user.verify(relay, bob.id(), START), Err(UserError::PinMismatch { .. })));
     alice.user.add("bob", bob.id(), Some(&theirs)).unwrap();
@@ -465,6 +470,43 @@ fn two_programs_send_from_one_store() {
 }
 
 #[test]
+fn programs_that_send_from_one_store_at_one_time_lose_nothing() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    let to = bob.id();
+    std::thread::scope(|scope| {
+        for program in 0..4 {
+            let (relay, mut user) = (&relay, alice.reopened());
+            scope.spawn(move || {
+                for number in 0..5 {
+                    user.send(&Relay::new(URL, relay).unwrap(), to, &format!("{program} {number}"), START).unwrap();
+                }
+            });
+        }
+    });
+    let mut texts = bob.round(&relay, START);
+    texts.sort();
+    let programs = (0..4).flat_map(|program| (0..5).map(move |number| format!("alice: {program} {number}")));
+    assert_eq!(texts, programs.chain(["alice: zero".to_owned()]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_relay_that_invents_senders_is_asked_for_the_keys_of_each_once() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    alice.send(&relay, bob.id(), "two", START);
+    relay.take_tools();
+    relay.set_faults([Fault::None], Fault::SwapsKeys);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!((relay.take_tools(), report.problems.len()), (vec!["read_messages", "get_keys"], 1));
+    relay.set_faults([], Fault::None);
+    assert_eq!(bob.round(&relay, START), ["alice: one", "alice: two"]);
+    relay.take_tools();
+    assert!(bob.round(&relay, START).is_empty());
+    assert_eq!(relay.take_tools(), ["read_messages"]);
+}
+
+#[test]
 fn a_message_that_is_not_taken_is_not_acknowledged_and_comes_again() {
     let (mut alice, mut bob, relay) = pair();
     alice.send(&relay, bob.id(), "one", START);
@@ -566,7 +608,15 @@ fn a_full_inbox_leaves_at_the_relay_what_is_there() {
             for number in 0..10_000 {
                 let content = Content::Text(String::new());
                 let (id, from) = (number.to_string(), alice.id());
-                rows.put(&InboxRecord { number, id, from, claimed_name: None, content, received_at: START, is_offered: false })?;
+                rows.put(&InboxRecord {
+                    number,
+                    id,
+                    from,
+                    claimed_name: None,
+                    content,
+                    received_at: START,
+                    is_offered: false,
+                })?;
             }
             Ok::<_, UserError>(())
         })

@@ -9,7 +9,9 @@ use serde::de::IgnoredAny;
 use vodozemac::olm::Account;
 
 use super::conversation::account;
-use super::record::{AccountRecord, Fallback, OutgoingRecord, PeerRecord, SeenBody, SeenMessage, SessionRecord};
+use super::record::{
+    AccountRecord, DueRecord, Fallback, OutgoingRecord, PeerRecord, SeenBody, SeenMessage, SessionRecord,
+};
 use super::{OutgoingState, Problem, User, UserError};
 use crate::transport::{Counted, Relay};
 use crate::vault::{Rows, VaultError};
@@ -34,6 +36,9 @@ const SESSIONS_MAX: usize = 8_192;
 
 /// Messages, and bodies, that are remembered as seen.
 const SEEN_MAX: usize = 65_536;
+
+/// Acknowledgements that are due. One that is forgotten is due again when its message comes again.
+const DUE_MAX: usize = 10_000;
 
 /// Peers whose keys are kept although they are neither contacts nor blocked.
 const STRANGERS_MAX: usize = 4_096;
@@ -81,19 +86,15 @@ impl User {
     ///
     /// # Errors
     /// Those of [`User::maintain`].
-    pub fn sync(
-        &mut self,
-        relay: &Relay<'_>,
-        now: UnixMillis,
-        older_than: Duration,
-    ) -> Result<Maintained, UserError> {
+    pub fn sync(&mut self, relay: &Relay<'_>, now: UnixMillis, older_than: Duration) -> Result<Maintained, UserError> {
         let counted: Counted = self.ask(relay, &Tool::CountKeys, now)?;
         let (published, is_fallback_rotated) = self.publish(relay, &counted, now)?;
         let tally = self.send_again(relay, now, older_than)?;
         let acknowledged = if tally.is_unreached { 0 } else { self.acknowledge(relay, now)? };
         self.vault.change(prune)?;
         let outbox = self.vault.read(|rows| rows.all::<OutgoingRecord>())?;
-        let count = |is_it: &dyn Fn(&OutgoingState) -> bool| outbox.iter().filter(|record| is_it(&record.state)).count();
+        let count =
+            |is_it: &dyn Fn(&OutgoingState) -> bool| outbox.iter().filter(|record| is_it(&record.state)).count();
         Ok(Maintained {
             unclaimed: counted.unclaimed,
             published,
@@ -118,12 +119,7 @@ impl User {
 
     /// Gives the relay the keys that it lacks. They are written down before they leave: nobody claims a key that is not kept.
     /// Returns how many one-time keys those are, and whether there is a new fallback.
-    fn publish(
-        &mut self,
-        relay: &Relay<'_>,
-        counted: &Counted,
-        now: UnixMillis,
-    ) -> Result<(usize, bool), UserError> {
+    fn publish(&mut self, relay: &Relay<'_>, counted: &Counted, now: UnixMillis) -> Result<(usize, bool), UserError> {
         let is_new_relay = self.vault.read(account)?.published_at.as_deref() != Some(relay.url());
         let publication = self.vault.change(|rows| {
             let mut record = account(rows)?;
@@ -156,10 +152,7 @@ impl User {
             Ok::<_, UserError>(is_due.then_some(Publication { tool, published, is_fallback_rotated }))
         })?;
         let Some(Publication { tool, published, is_fallback_rotated }) = publication else { return Ok((0, false)) };
-        let _: IgnoredAny = match self.ask(relay, &tool, now) {
-            Ok(answer) => answer,
-            Err(error) => return Err(error),
-        };
+        self.ask::<IgnoredAny>(relay, &tool, now)?;
         self.vault.change(|rows| {
             let record = account(rows)?;
             let mut account = Account::from_pickle(record.pickle);
@@ -191,6 +184,7 @@ fn prune(rows: &Rows<'_>) -> Result<(), VaultError> {
     rows.keep_last::<SessionRecord>(SESSIONS_MAX)?;
     rows.keep_last::<SeenBody>(SEEN_MAX)?;
     rows.keep_last::<SeenMessage>(SEEN_MAX)?;
+    rows.keep_last::<DueRecord>(DUE_MAX)?;
     if rows.count::<PeerRecord>()? > STRANGERS_MAX {
         for peer in rows.all::<PeerRecord>()? {
             if peer.name.is_none() && !peer.is_blocked && rows.of_peer::<SessionRecord>(peer.id)?.is_empty() {
