@@ -1,4 +1,5 @@
-//! A request: `{"tool":NAME,"args":{…,"auth":{…}}}`, in both dialects, and what of it is signed.
+//! A request: `{"tool":NAME,"args":{…,"auth":{…}}}`, in both dialects, and what of it is signed. It is read in both, and
+//! written in the newer one.
 //!
 //! The dialects differ in the names of three fields of `auth`. What is signed is the same: the tool, the address of the relay
 //! as the user wrote it, who asks, when, a nonce, and a hash of the arguments as Python writes them. The arguments are read
@@ -92,8 +93,8 @@ pub struct Prekey {
 }
 
 impl Prekey {
-    /// Takes a name and a key in base64.
-    pub(super) fn parse(id: &str, key: &str) -> Option<Self> {
+    /// Takes a name and a key in base64. Absent is what is neither.
+    pub fn parse(id: &str, key: &str) -> Option<Self> {
         let is_id = (1..=PREKEY_ID_MAX_BYTES).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte));
         (is_id && decode_array::<32>(key).is_some()).then(|| Self { id: id.to_owned(), key: key.to_owned() })
@@ -118,7 +119,8 @@ impl MessageKind {
         }
     }
 
-    pub(super) const fn of(number: u64) -> Option<Self> {
+    /// Returns the kind of a number on the wire. Absent is what is none.
+    pub const fn of(number: u64) -> Option<Self> {
         match number {
             0 => Some(Self::PreKey),
             1 => Some(Self::Normal),
@@ -175,7 +177,8 @@ pub enum Tool {
 }
 
 impl Tool {
-    const fn name(&self) -> &'static str {
+    /// Returns the name on the wire.
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::PublishKeys { .. } => "publish_keys",
             Self::CountKeys => "count_keys",
@@ -295,6 +298,38 @@ fn prekeys(field: &'static str, mut fields: Fields<'_>) -> Result<Vec<Prekey>, R
     Ok(prekeys)
 }
 
+/// Writes the body of a request: `sign` returns the user's signature of a text, in base64 without padding. `audience` is the
+/// relay's address as the user wrote it; `nonce` is 16 to 64 of `A-Z a-z 0-9 - _`, and no other request's.
+pub fn signed_body(
+    tool: &Tool,
+    identity: &Identity,
+    audience: &str,
+    now: UnixMillis,
+    nonce: &str,
+    sign: impl FnOnce(&str) -> String,
+) -> String {
+    let (name, user, timestamp) = (tool.name(), identity.user_id().to_string(), (now.as_u64() / 1_000).to_string());
+    let args = tool.to_python(identity);
+    let hash = hex(&sha256(&[args.as_bytes()]));
+    let signature = sign(&format!("{name}|{audience}|{user}|{timestamp}|{nonce}|{hash}"));
+    let auth = object([
+        ("fingerprint", quoted(&user)),
+        ("identity_key", quoted(identity.identity_key())),
+        ("nonce", quoted(nonce)),
+        ("signature", quoted(&signature)),
+        ("signing_key", quoted(identity.signing_key())),
+        ("timestamp", quoted(&timestamp)),
+    ]);
+    let rest = args.strip_prefix('{').unwrap_or(&args);
+    let comma = if rest == "}" { "" } else { "," };
+    format!(r#"{{"tool":{},"args":{{"auth":{auth}{comma}{rest}}}"#, quoted(name))
+}
+
+/// Returns what a user signs to refuse a body, of which `hash` is the SHA-256 of its text.
+pub fn refusal_text(user: UserId, hash: &[u8; 32]) -> String {
+    format!("nack|{user}|{}", hex(hash))
+}
+
 /// Holds a request of which the signatures have not been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
@@ -381,10 +416,7 @@ impl Unverified {
             key.verify(message.as_bytes(), &self.signature).is_ok()
         });
         let is_nack_signed = match &self.tool {
-            Tool::Nack { hash, signature } => decode_array(signature).is_some_and(|signature| {
-                let message = format!("nack|{}|{}", self.user, hex(hash));
-                key.verify(message.as_bytes(), &signature).is_ok()
-            }),
+            Tool::Nack { hash, signature } => self.identity.has_refused(hash, signature),
             _ => true,
         };
         is_signed && is_nack_signed

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::request::refusal_text;
 use crate::key::PublicKey;
 use crate::mailbox::bytes::{Address, sha256};
 
@@ -76,7 +79,7 @@ pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Writes bytes as lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -89,6 +92,18 @@ impl fmt::Display for UserId {
 impl fmt::Debug for UserId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "UserId({self})")
+    }
+}
+
+impl Serialize for UserId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -121,6 +136,13 @@ impl Identity {
     /// Returns the key that signs.
     pub(super) const fn public_key(&self) -> &PublicKey {
         &self.signing_key
+    }
+
+    /// Returns whether a signature, in base64, is this user's word that a body is refused, of which `hash` is the SHA-256.
+    pub fn has_refused(&self, hash: &[u8; 32], signature: &str) -> bool {
+        decode_array(signature).is_some_and(|signature| {
+            self.signing_key.verify(refusal_text(self.user_id(), hash).as_bytes(), &signature).is_ok()
+        })
     }
 
     /// Returns whose keys these are: the beginning of the hash of both as they are written, so that another spelling is

@@ -1,6 +1,7 @@
 //! Requests as retalk's programs send them. The hashes of arguments are Python's.
 
-use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified};
+use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, refusal_text, signed_body};
+use rendezvous_protocol::retalk::user::Identity;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -240,4 +241,36 @@ fn no_error_names_the_flag_by_which_messages_stay() {
         let error = parse(&User(7).body("read_messages", &json!({"peek": flag}), "", seconds(), NONCE)).unwrap_err();
         assert!(!error.to_string().contains("peek"), "{error}");
     }
+}
+
+#[test]
+fn what_a_client_writes_is_what_a_relay_reads() {
+    let identity = Identity::parse(&User(7).identity_key(), &User(7).signing_key()).unwrap();
+    for (tool, args, hash) in cases() {
+        let theirs = parse(&User(7).body(tool, &args, hash, seconds(), NONCE)).unwrap().accept(true).unwrap();
+        let mut signed = String::new();
+        let body = signed_body(theirs.tool(), &identity, AUDIENCE, START, NONCE, |text| {
+            signed = text.to_owned();
+            User(7).sign(text)
+        });
+        assert_eq!(signed, format!("{tool}|{AUDIENCE}|{}|{}|{NONCE}|{hash}", User(7).id(), seconds()));
+        let ours = Unverified::parse(body.as_bytes()).unwrap();
+        let refuses = matches!(theirs.tool(), Tool::Nack { .. });
+        assert!(refuses || ours.verify_signatures(&[AUDIENCE.to_owned()]), "{body}");
+        assert!(!ours.verify_signatures(&["http://127.0.0.1:8767".to_owned()]), "for another relay");
+        let ours = ours.accept(true).unwrap();
+        assert_eq!((ours.tool(), ours.user(), ours.nonce()), (theirs.tool(), theirs.user(), theirs.nonce()));
+        assert_eq!(ours.signed_at(), START);
+    }
+}
+
+#[test]
+fn a_refusal_is_its_users_word_about_one_body() {
+    let identity = |user: User| Identity::parse(&user.identity_key(), &user.signing_key()).unwrap();
+    let signature = User(7).sign(&refusal_text(User(7).id(), &[3; 32]));
+    assert_eq!(refusal_text(User(7).id(), &[3; 32]), format!("nack|{}|{}", User(7).id(), "03".repeat(32)));
+    assert!(identity(User(7)).has_refused(&[3; 32], &signature));
+    assert!(!identity(User(7)).has_refused(&[4; 32], &signature));
+    assert!(!identity(User(8)).has_refused(&[3; 32], &signature));
+    assert!(!identity(User(7)).has_refused(&[3; 32], "x"));
 }

@@ -1,0 +1,270 @@
+//! A relay by the rules of `rendezvous-protocol` that does what it is told to do wrong, and looks at every ciphertext.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use rendezvous_protocol::base64;
+use rendezvous_protocol::mailbox::state::Change;
+use rendezvous_protocol::network::Client;
+use rendezvous_protocol::retalk::request::{Tool, Unverified, Verified};
+use rendezvous_protocol::retalk::state::{Mailbox, Reply, Sent};
+use rendezvous_protocol::retalk::user::{UserId, hex};
+use rendezvous_protocol::secret::Secret;
+use rendezvous_protocol::time::UnixMillis;
+use serde_json::{Value, json};
+use vodozemac::olm::OlmMessage;
+
+use crate::transport::{Answer, Transport, TransportError};
+
+/// What a relay does wrong with one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    None,
+    /// It does not get the request.
+    RequestLost,
+    /// It serves the request, and its answer is lost.
+    AnswerLost,
+    /// It says that it has stored a message, and has not.
+    Swallows,
+    /// It says that it has no room for a message.
+    HasNoRoom,
+    /// It hands over what waits in another order.
+    Reorders,
+    /// It hands over again all that it ever had for the user.
+    Replays,
+    /// It hands over something else than it was given.
+    Corrupts,
+    /// It serves another user's keys.
+    SwapsKeys,
+    /// It serves a one-time key of its own.
+    SwapsOneTimeKey,
+    /// It answers with a refusal.
+    Refuses,
+    /// It answers with what is no answer.
+    Babbles,
+}
+
+struct State {
+    now: UnixMillis,
+    mailboxes: BTreeMap<UserId, Mailbox>,
+    /// What is handed over of each message.
+    bodies: BTreeMap<(UserId, u64), Value>,
+    /// All that was ever stored.
+    archive: Vec<(UserId, Value)>,
+    /// Each message key that was used, and for what.
+    message_keys: BTreeMap<(String, u64), String>,
+    faults: VecDeque<Fault>,
+    always: Fault,
+    requests: u64,
+    tools: Vec<&'static str>,
+    plain: BTreeSet<String>,
+}
+
+pub(super) struct HostileRelay {
+    url: String,
+    state: Mutex<State>,
+}
+
+impl HostileRelay {
+    pub(super) fn new(url: &str, now: UnixMillis) -> Self {
+        let state = State {
+            now,
+            mailboxes: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            archive: Vec::new(),
+            message_keys: BTreeMap::new(),
+            faults: VecDeque::new(),
+            always: Fault::None,
+            requests: 0,
+            tools: Vec::new(),
+            plain: BTreeSet::new(),
+        };
+        Self { url: url.to_owned(), state: Mutex::new(state) }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Does these wrong, one a request, and then `always`.
+    pub(super) fn set_faults(&self, faults: impl IntoIterator<Item = Fault>, always: Fault) {
+        let mut state = self.state.lock().unwrap();
+        (state.faults, state.always) = (faults.into_iter().collect(), always);
+    }
+
+    pub(super) fn set_now(&self, now: UnixMillis) {
+        self.state.lock().unwrap().now = now;
+    }
+
+    /// Returns what was asked since the last call.
+    pub(super) fn take_tools(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.state.lock().unwrap().tools)
+    }
+
+    /// Returns the messages that wait for a user.
+    pub(super) fn waiting(&self, user: UserId) -> usize {
+        self.state.lock().unwrap().bodies.keys().filter(|(owner, _)| *owner == user).count()
+    }
+
+    /// Returns everything that it was ever sent as a text.
+    pub(super) fn has_seen(&self, text: &str) -> bool {
+        self.state.lock().unwrap().plain.iter().any(|body| body.contains(text))
+    }
+
+    /// Forgets everything.
+    pub(super) fn lose_everything(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.mailboxes.clear();
+        state.bodies.clear();
+    }
+}
+
+impl Transport for HostileRelay {
+    fn post(&self, url: &str, body: &str) -> Result<Answer, TransportError> {
+        assert_eq!(url, self.url);
+        let mut state = self.state.lock().unwrap();
+        let fault = state.faults.pop_front().unwrap_or(state.always);
+        state.plain.insert(body.to_owned());
+        let lost = || TransportError { reason: "the connection broke off".to_owned() };
+        match fault {
+            Fault::RequestLost => return Err(lost()),
+            Fault::Refuses => return Ok(error("stale timestamp: it is 3600 s behind this relay's clock")),
+            Fault::Babbles => return Ok(Answer { status: 200, body: b"\"\x1b[2J".to_vec() }),
+            _ => {}
+        }
+        let answer = state.serve(&self.url, body, fault);
+        if fault == Fault::AnswerLost { Err(lost()) } else { Ok(answer) }
+    }
+}
+
+fn error(text: &str) -> Answer {
+    Answer { status: 400, body: json!({ "error": text }).to_string().into_bytes() }
+}
+
+impl State {
+    fn serve(&mut self, url: &str, body: &str, fault: Fault) -> Answer {
+        let request = Unverified::parse(body.as_bytes()).and_then(|request| request.check(self.now));
+        let verified = request.and_then(|request| {
+            let fits = request.verify_signatures(&[url.to_owned()]);
+            request.accept(fits)
+        });
+        let request = match verified {
+            Ok(request) => request,
+            Err(refused) => return error(&refused.to_string()),
+        };
+        self.tools.push(request.tool().name());
+        if let Tool::SendMessage { kind, body, .. } = request.tool() {
+            self.look_at(kind.number(), body);
+            match fault {
+                Fault::Swallows => return answer(&json!({"message_id": 1, "ts": 1.5})),
+                Fault::HasNoRoom => {
+                    return answer(&json!({"message_id": 0, "ts": 1.5, "stored": false, "code": "MAILBOX_FULL"}));
+                }
+                _ => {}
+            }
+        }
+        let Some(owner) = request.mailbox() else { return error("unknown peer or no published keys: nobody") };
+        self.requests += 1;
+        let site = u8::try_from(self.requests % 200).unwrap_or_default();
+        let client = Client { address: Some(IpAddr::from([10, 0, site, 1])), autonomous_system: None };
+        let mailbox = self
+            .mailboxes
+            .entry(owner)
+            .or_insert_with(|| Mailbox::restore(owner, Secret::from_bytes([9; 16]), [], []).unwrap());
+        let reply = match mailbox.handle(self.now, &request, client.hand_over()) {
+            Ok(reply) => reply,
+            Err(refused) => return error(&refused.to_string()),
+        };
+        let value = self.value(owner, &request, reply, fault);
+        let mailbox = self.mailboxes.get_mut(&owner).unwrap();
+        for change in mailbox.take_changes() {
+            if let Change::EraseMessage { number } = change {
+                self.bodies.remove(&(owner, number));
+            }
+        }
+        answer(&value)
+    }
+
+    /// One message key, one ciphertext: whatever is sent again is the same to the last byte.
+    fn look_at(&mut self, kind: u8, body: &str) {
+        let bytes = base64::decode(body).unwrap();
+        let message = OlmMessage::from_parts(kind.into(), &bytes).unwrap();
+        let message = match &message {
+            OlmMessage::PreKey(message) => message.message(),
+            OlmMessage::Normal(message) => message,
+        };
+        let key = (message.ratchet_key().to_base64(), message.chain_index());
+        let first = self.message_keys.entry(key.clone()).or_insert_with(|| body.to_owned());
+        assert_eq!(first, body, "the message key {key:?} encrypts two texts");
+    }
+
+    fn value(&mut self, owner: UserId, request: &Verified, reply: Reply, fault: Fault) -> Value {
+        match reply {
+            Reply::Published { one_time_keys_added, is_fallback_set } => {
+                json!({"ok": true, "one_time_keys_added": one_time_keys_added, "fallback_key_set": is_fallback_set})
+            }
+            Reply::Counted { unclaimed, has_fallback } => json!({"unclaimed": unclaimed, "has_fallback": has_fallback}),
+            Reply::Keys { identity_key, signing_key } => {
+                let identity_key = if fault == Fault::SwapsKeys { swapped() } else { identity_key };
+                json!({"identity_key": identity_key, "signing_key": signing_key})
+            }
+            Reply::Claimed { identity_key, signing_key, prekey, is_fallback } => {
+                let identity_key = if fault == Fault::SwapsKeys { swapped() } else { identity_key };
+                let key = if fault == Fault::SwapsOneTimeKey { swapped() } else { prekey.key };
+                json!({
+                    "identity_key": identity_key, "signing_key": signing_key,
+                    "key_id": prekey.id, "one_time_key": key, "fallback": is_fallback,
+                })
+            }
+            Reply::Sent(Sent::Stored { number, .. }) => {
+                let Tool::SendMessage { kind, body, .. } = request.tool() else { panic!("a message is stored") };
+                let from = request.user().to_string();
+                let message =
+                    json!({"message_id": number, "ts": 1.5, "from": from, "mtype": kind.number(), "body": body});
+                self.archive.push((owner, message.clone()));
+                self.bodies.insert((owner, number), message);
+                json!({"message_id": number, "ts": 1.5})
+            }
+            Reply::Sent(Sent::Duplicate { number, .. }) => json!({"message_id": number, "ts": 1.5, "duplicate": true}),
+            Reply::Sent(Sent::BodyRefused { hash, signature }) => {
+                json!({"refused": true, "hash": hex(&hash), "sig": signature})
+            }
+            Reply::Sent(Sent::NotStored(reason)) => {
+                json!({"message_id": 0, "ts": 1.5, "stored": false, "code": reason.code()})
+            }
+            Reply::Read(numbers) => {
+                let mut messages: Vec<Value> = match fault {
+                    Fault::Replays => {
+                        let archive = self.archive.iter().filter(|(user, _)| *user == owner);
+                        archive.map(|(_, message)| message.clone()).collect()
+                    }
+                    _ => numbers.iter().map(|number| self.bodies[&(owner, *number)].clone()).collect(),
+                };
+                match fault {
+                    Fault::Reorders => messages.reverse(),
+                    Fault::Corrupts => messages.iter_mut().for_each(corrupt),
+                    _ => {}
+                }
+                Value::Array(messages)
+            }
+            Reply::BodyRefused => json!({"ok": true}),
+        }
+    }
+}
+
+fn answer(value: &Value) -> Answer {
+    Answer { status: 200, body: value.to_string().into_bytes() }
+}
+
+/// Returns a key of the relay's own.
+fn swapped() -> String {
+    vodozemac::olm::Account::new().curve25519_key().to_base64()
+}
+
+fn corrupt(message: &mut Value) {
+    let mut bytes = base64::decode(message["body"].as_str().unwrap()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    message["body"] = base64::encode(&bytes).into();
+}

@@ -1,0 +1,310 @@
+//! The inbox: from what a relay hands over to what the program has taken.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+
+use rendezvous_protocol::mailbox::bytes::sha256;
+use rendezvous_protocol::retalk::limits::{BODY_MAX_BYTES, MESSAGE_LASTS};
+use rendezvous_protocol::retalk::request::{Tool, refusal_text};
+use rendezvous_protocol::retalk::user::{UserId, hex};
+use rendezvous_protocol::time::UnixMillis;
+use serde::de::IgnoredAny;
+
+use super::conversation::{Decrypted, decrypt};
+use super::payload::Payload;
+use super::record::{
+    Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage,
+};
+use super::{Admission, Message, Problem, ProblemCause, User, UserError, peer};
+use crate::transport::{HandedOver, Relay, RelayError};
+use crate::vault::{Rows, VaultError};
+
+/// Messages in the inbox that the program has not taken. With more, nothing is read: it stays at the relay.
+const INBOX_MAX: usize = 10_000;
+
+/// Messages from relays that could not be opened yet, because their senders' keys could not be had.
+const INCOMING_MAX: usize = 1_024;
+
+/// The file whose lock keeps two programs from showing one message at the same time.
+const LOCK: &str = "inbox.lock";
+
+/// Says what came of a look at the relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveReport {
+    /// Messages that are in the inbox now.
+    pub taken_in: usize,
+    /// Messages of the outbox that were acknowledged.
+    pub acknowledged: usize,
+    /// Copies of what came before.
+    pub duplicates: usize,
+    /// Whether nothing was read because the inbox is full.
+    pub is_inbox_full: bool,
+    /// What could not be used. It does not stop the rest.
+    pub problems: Vec<Problem>,
+}
+
+/// Says what became of a message that a relay handed over.
+enum Step {
+    TakenIn,
+    Acknowledged,
+    Duplicate,
+    /// Another program has seen to it.
+    Gone,
+    NeedsKeys,
+    Refuse(ProblemCause),
+}
+
+impl User {
+    /// Takes from a relay what waits there, into the inbox. Nothing is acknowledged yet.
+    ///
+    /// # Errors
+    /// [`UserError::Relay`], if the relay does not answer or refuses, and [`UserError::Vault`]. What is wrong with one message
+    /// is in [`ReceiveReport::problems`].
+    pub fn receive(&mut self, relay: &Relay<'_>, now: UnixMillis) -> Result<ReceiveReport, UserError> {
+        self.ensure_published(relay, now)?;
+        let mut report = ReceiveReport {
+            is_inbox_full: self.vault.read(|rows| rows.count::<InboxRecord>())? >= INBOX_MAX,
+            ..ReceiveReport::default()
+        };
+        if !report.is_inbox_full {
+            let handed_over: Vec<HandedOver> = self.ask(relay, &Tool::ReadMessages { peer: None, keep: None }, now)?;
+            self.write_down(handed_over, now, &mut report)?;
+        }
+        let mut without_keys = BTreeSet::new();
+        let mut place = 0;
+        while let Some(incoming) = self.vault.read(|rows| rows.after::<IncomingRecord>(place))? {
+            place = incoming.number;
+            // Once for each sender: a relay may invent as many as it likes.
+            if !without_keys.contains(&incoming.from) && !self.take_in(relay, &incoming, now, &mut report)? {
+                without_keys.insert(incoming.from);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Writes down what the relay has deleted by now.
+    fn write_down(
+        &mut self,
+        handed_over: Vec<HandedOver>,
+        now: UnixMillis,
+        report: &mut ReceiveReport,
+    ) -> Result<(), UserError> {
+        self.vault.change(|rows| {
+            let mut number = rows.next_place::<IncomingRecord>()?;
+            for message in handed_over {
+                let header = message.header().filter(|_| message.body.len() <= BODY_MAX_BYTES);
+                let Some((from, kind)) = header else {
+                    report.problems.push(Problem { peer: None, cause: ProblemCause::NoMessage });
+                    continue;
+                };
+                let hash = hex(&sha256(&[message.body.as_bytes()]));
+                let ciphertext = Ciphertext { mtype: kind.number(), body: message.body };
+                rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
+                number += 1;
+            }
+            rows.keep_last::<IncomingRecord>(INCOMING_MAX)
+        })?;
+        Ok(())
+    }
+
+    /// Does with a message what is to be done. Returns whether its sender's keys could be had, if they are needed.
+    fn take_in(
+        &mut self,
+        relay: &Relay<'_>,
+        incoming: &IncomingRecord,
+        now: UnixMillis,
+        report: &mut ReceiveReport,
+    ) -> Result<bool, UserError> {
+        let mut problem = |cause| report.problems.push(Problem { peer: Some(incoming.from), cause });
+        let mut step = self.settle(incoming)?;
+        if matches!(step, Step::NeedsKeys) {
+            match self.fetch_keys(relay, incoming.from, now) {
+                Ok(_) => step = self.settle(incoming)?,
+                Err(error) => {
+                    problem(error.into_cause()?);
+                    if now.since(incoming.received_at) > MESSAGE_LASTS {
+                        problem(ProblemCause::GivenUp);
+                        self.forget(incoming)?;
+                    }
+                    return Ok(false);
+                }
+            }
+        }
+        match step {
+            Step::TakenIn => report.taken_in += 1,
+            Step::Acknowledged => report.acknowledged += 1,
+            Step::Duplicate => report.duplicates += 1,
+            Step::Gone | Step::NeedsKeys => {}
+            Step::Refuse(cause) => {
+                problem(cause);
+                let hash = sha256(&[incoming.ciphertext.body.as_bytes()]);
+                let signature = self.signer.sign(refusal_text(self.id, &hash)).to_base64();
+                match self.ask::<IgnoredAny>(relay, &Tool::Nack { hash, signature }, now) {
+                    // The relay does not know how to refuse, or has no room for it: the message is dropped all the same.
+                    Ok(_) | Err(UserError::Relay(RelayError::Refused { .. })) => self.forget(incoming)?,
+                    // It is refused the next time.
+                    Err(error) => problem(error.into_cause()?),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn forget(&mut self, incoming: &IncomingRecord) -> Result<(), VaultError> {
+        self.vault.change(|rows| remove(rows, incoming))
+    }
+
+    /// Decrypts a message into the inbox. All that it changes is written together.
+    fn settle(&mut self, incoming: &IncomingRecord) -> Result<Step, UserError> {
+        let IncomingRecord { from, hash, received_at, .. } = incoming;
+        let from = *from;
+        self.vault.change(|rows| {
+            if !rows.has::<IncomingRecord>(&IncomingRecord::name_of(from, hash))? {
+                return Ok(Step::Gone);
+            }
+            let sender = peer(rows, from)?;
+            if sender.is_blocked {
+                return Ok(Step::Refuse(ProblemCause::Blocked));
+            }
+            let profile = rows.get::<ProfileRecord>("")?.ok_or(UserError::AccountAbsent)?;
+            if profile.admission == Admission::Contacts && sender.name.is_none() {
+                return Ok(Step::Refuse(ProblemCause::Stranger));
+            }
+            if let Some(seen) = rows.get::<SeenBody>(hash)? {
+                if seen.from.is_none_or(|seen_from| seen_from == from)
+                    && let Some(message) = seen.message
+                {
+                    acknowledge_again(rows, from, &message)?;
+                }
+                remove(rows, incoming)?;
+                return Ok(Step::Duplicate);
+            }
+            let plaintext = match decrypt(rows, incoming)? {
+                Decrypted::Plain(plaintext) => plaintext,
+                Decrypted::NeedsKeys => return Ok(Step::NeedsKeys),
+                Decrypted::Never => return Ok(Step::Refuse(ProblemCause::Undecryptable)),
+            };
+            let Some(payload) = Payload::parse(&plaintext) else {
+                return Ok(Step::Refuse(ProblemCause::Unreadable));
+            };
+            remove(rows, incoming)?;
+            let (message, step) = match payload {
+                Payload::Acknowledgement { id } => (None, acknowledged(rows, from, &id)?),
+                Payload::Message { id, claimed_name, content } => {
+                    let step = if rows.has::<SeenMessage>(&InboxRecord::name_of(from, &id))? {
+                        acknowledge_again(rows, from, &id)?;
+                        Step::Duplicate
+                    } else {
+                        rows.put(&SeenMessage { from, id: id.clone(), number: rows.next_place::<SeenMessage>()? })?;
+                        rows.put(&InboxRecord {
+                            number: rows.next_place::<InboxRecord>()?,
+                            id: id.clone(),
+                            from,
+                            claimed_name,
+                            content,
+                            received_at: *received_at,
+                            is_offered: false,
+                        })?;
+                        Step::TakenIn
+                    };
+                    (Some(id), step)
+                }
+            };
+            let number = rows.next_place::<SeenBody>()?;
+            rows.put(&SeenBody { from: Some(from), hash: hash.clone(), message, number })?;
+            Ok(step)
+        })
+    }
+
+    /// Hands over what is in the inbox, the oldest first; of these senders alone, unless there are none. Where `take` returns
+    /// true the message is taken: it is gone from the inbox, and its acknowledgement is due. Where `take` returns false the
+    /// message stays for the next time. Returns how many were taken.
+    ///
+    /// That a message is offered is written down before `take` is called, and that it was taken after: one whose program was
+    /// killed in between is offered again, as [`Message::redelivered`]. Another program that delivers from this store at the
+    /// same time waits.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn deliver(&mut self, from: &[UserId], mut take: impl FnMut(&Message) -> bool) -> Result<usize, UserError> {
+        let _lock = self.lock_inbox()?;
+        let mut taken: Option<InboxRecord> = None;
+        let (mut place, mut count) = (0, 0);
+        loop {
+            let offered = self.vault.change(|rows| {
+                if let Some(taken) = taken.take() {
+                    note_taken(rows, &taken)?;
+                }
+                offer(rows, from, &mut place)
+            })?;
+            let Some((record, message)) = offered else { return Ok(count) };
+            if take(&message) {
+                taken = Some(record);
+                count += 1;
+            }
+        }
+    }
+
+    fn lock_inbox(&self) -> Result<std::fs::File, VaultError> {
+        let path = self.vault.directory().join(LOCK);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).and_then(|file| file.lock().map(|()| file));
+        file.map_err(|error| VaultError::Unusable { path, reason: error.to_string() })
+    }
+}
+
+fn remove(rows: &Rows<'_>, incoming: &IncomingRecord) -> Result<(), VaultError> {
+    rows.remove::<IncomingRecord>(&IncomingRecord::name_of(incoming.from, &incoming.hash)).map(drop)
+}
+
+/// Makes the acknowledgement of a message due, unless the program has not taken the message yet.
+fn acknowledge_again(rows: &Rows<'_>, from: UserId, message: &str) -> Result<(), VaultError> {
+    if rows.has::<InboxRecord>(&InboxRecord::name_of(from, message))? {
+        return Ok(());
+    }
+    let number = rows.next_place::<DueRecord>()?;
+    rows.put(&DueRecord { to: from, message: message.to_owned(), number })
+}
+
+/// Takes a message out of the outbox, if it went to the peer who acknowledges it.
+fn acknowledged(rows: &Rows<'_>, by: UserId, message: &str) -> Result<Step, VaultError> {
+    let is_theirs = rows.get::<OutgoingRecord>(message)?.is_some_and(|outgoing| outgoing.to == by);
+    if is_theirs {
+        rows.remove::<OutgoingRecord>(message)?;
+    }
+    Ok(if is_theirs { Step::Acknowledged } else { Step::Duplicate })
+}
+
+/// Returns the next message of these senders, which is written down as offered.
+fn offer(rows: &Rows<'_>, from: &[UserId], place: &mut u64) -> Result<Option<(InboxRecord, Message)>, UserError> {
+    while let Some(record) = rows.after::<InboxRecord>(*place)? {
+        *place = record.number;
+        if from.is_empty() || from.contains(&record.from) {
+            if !record.is_offered {
+                rows.put(&InboxRecord { is_offered: true, ..record.clone() })?;
+            }
+            let message = Message {
+                id: record.id.clone(),
+                from: record.from,
+                saved_name: peer(rows, record.from)?.name,
+                claimed_name: record.claimed_name.clone(),
+                content: record.content.clone(),
+                received_at: record.received_at,
+                redelivered: record.is_offered,
+            };
+            return Ok(Some((record, message)));
+        }
+    }
+    Ok(None)
+}
+
+fn note_taken(rows: &Rows<'_>, taken: &InboxRecord) -> Result<(), VaultError> {
+    if rows.remove::<InboxRecord>(&InboxRecord::name_of(taken.from, &taken.id))? {
+        let number = rows.next_place::<DueRecord>()?;
+        rows.put(&DueRecord { to: taken.from, message: taken.id.clone(), number })?;
+    }
+    Ok(())
+}

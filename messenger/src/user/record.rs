@@ -1,0 +1,341 @@
+//! What is kept of a user, each type a kind of record in the [vault](crate::vault).
+
+use rendezvous_protocol::retalk::request::MessageKind;
+use rendezvous_protocol::retalk::user::{Identity, UserId};
+use rendezvous_protocol::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use vodozemac::olm::{AccountPickle, Session, SessionPickle};
+
+use super::{Admission, Content, OutgoingState};
+use crate::vault::Record;
+
+/// Implements [`Record`] for a type of which there is one.
+macro_rules! only_one {
+    ($type:ty, $kind:literal) => {
+        impl Record for $type {
+            const KIND: &'static str = $kind;
+
+            fn name(&self) -> String {
+                String::new()
+            }
+
+            fn peer(&self) -> Option<UserId> {
+                None
+            }
+
+            fn place(&self) -> u64 {
+                0
+            }
+        }
+    };
+}
+
+/// Holds the private keys, and what of them relays have.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AccountRecord {
+    pub(super) pickle: AccountPickle,
+    pub(super) fallback: Option<Fallback>,
+    /// One-time keys made on this day since the epoch, and how many: a relay that always says that none is left must not
+    /// push out of the account those that others have claimed.
+    pub(super) made_on_day: u64,
+    pub(super) made: usize,
+    /// The address of the relay that has the keys.
+    pub(super) published_at: Option<String>,
+}
+
+/// Is the fallback key that relays have or are about to get.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Fallback {
+    pub(super) id: String,
+    pub(super) key: String,
+    pub(super) made_at: UnixMillis,
+}
+
+only_one!(AccountRecord, "account");
+
+/// Holds what the user has set.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ProfileRecord {
+    pub(super) name: String,
+    pub(super) relay: Option<String>,
+    pub(super) admission: Admission,
+}
+
+only_one!(ProfileRecord, "profile");
+
+/// Holds what is known of a peer: of a contact, of a blocked one, and of anybody whose keys were seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PeerRecord {
+    pub(super) id: UserId,
+    pub(super) name: Option<String>,
+    pub(super) pin: Option<String>,
+    /// The keys that hash to the id: the identity key and the signing key.
+    pub(super) keys: Option<(String, String)>,
+    pub(super) is_blocked: bool,
+}
+
+impl PeerRecord {
+    pub(super) const fn new(id: UserId) -> Self {
+        Self { id, name: None, pin: None, keys: None, is_blocked: false }
+    }
+
+    /// Returns the keys, if they were seen.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let (identity_key, signing_key) = self.keys.as_ref()?;
+        Identity::parse(identity_key, signing_key)
+    }
+}
+
+impl Record for PeerRecord {
+    const KIND: &'static str = "peer";
+
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        0
+    }
+}
+
+/// Holds a session of Olm.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SessionRecord {
+    pub(super) with: UserId,
+    pub(super) id: String,
+    pub(super) pickle: SessionPickle,
+    /// The higher, the fresher.
+    pub(super) used: u64,
+    /// Whether the peer has refused what was encrypted with it: it still decrypts.
+    pub(super) is_retired: bool,
+}
+
+impl SessionRecord {
+    /// Takes a session that was used last of all.
+    pub(super) fn new(with: UserId, session: &Session, used: u64) -> Self {
+        Self { with, id: session.session_id(), pickle: session.pickle(), used, is_retired: false }
+    }
+
+    /// Names the session of this id with this peer.
+    pub(super) fn name_of(with: UserId, id: &str) -> String {
+        format!("{with} {id}")
+    }
+}
+
+impl Record for SessionRecord {
+    const KIND: &'static str = "session";
+
+    fn name(&self) -> String {
+        Self::name_of(self.with, &self.id)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.with)
+    }
+
+    fn place(&self) -> u64 {
+        self.used
+    }
+}
+
+/// Holds an encrypted message, as relays carry it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ciphertext {
+    pub(super) mtype: u8,
+    pub(super) body: String,
+}
+
+impl Ciphertext {
+    /// Returns the kind.
+    pub(super) const fn kind(&self) -> MessageKind {
+        if self.mtype == MessageKind::PreKey.number() { MessageKind::PreKey } else { MessageKind::Normal }
+    }
+}
+
+/// Holds a message that its recipient has not acknowledged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct OutgoingRecord {
+    pub(super) id: String,
+    pub(super) to: UserId,
+    pub(super) number: u64,
+    /// What is encrypted; absent where another program encrypted it.
+    pub(super) plaintext: Option<String>,
+    pub(super) ciphertext: Option<Ciphertext>,
+    pub(super) created_at: UnixMillis,
+    pub(super) tried_at: Option<UnixMillis>,
+    /// How often the recipient has refused it.
+    pub(super) refusals: u32,
+    pub(super) state: OutgoingState,
+}
+
+impl OutgoingRecord {
+    /// Returns the base64 of the ciphertext, once there is one.
+    pub(super) fn body(&self) -> Option<&str> {
+        self.ciphertext.as_ref().map(|ciphertext| ciphertext.body.as_str())
+    }
+}
+
+impl Record for OutgoingRecord {
+    const KIND: &'static str = "outgoing";
+
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.to)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Holds a message as a relay handed it over: the relay has deleted it by then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct IncomingRecord {
+    pub(super) number: u64,
+    pub(super) from: UserId,
+    pub(super) ciphertext: Ciphertext,
+    /// The SHA-256 of the body's text, in hexadecimal.
+    pub(super) hash: String,
+    pub(super) received_at: UnixMillis,
+}
+
+impl IncomingRecord {
+    /// Names the body of this hash from this peer.
+    pub(super) fn name_of(from: UserId, hash: &str) -> String {
+        format!("{from} {hash}")
+    }
+}
+
+impl Record for IncomingRecord {
+    const KIND: &'static str = "incoming";
+
+    fn name(&self) -> String {
+        Self::name_of(self.from, &self.hash)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.from)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Holds a message that was decrypted and not yet taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InboxRecord {
+    pub(super) number: u64,
+    pub(super) id: String,
+    pub(super) from: UserId,
+    pub(super) claimed_name: Option<String>,
+    pub(super) content: Content,
+    pub(super) received_at: UnixMillis,
+    /// Whether it was handed over before.
+    pub(super) is_offered: bool,
+}
+
+impl InboxRecord {
+    /// Names the message of this id from this peer.
+    pub(super) fn name_of(from: UserId, id: &str) -> String {
+        format!("{from} {id}")
+    }
+}
+
+impl Record for InboxRecord {
+    const KIND: &'static str = "inbox";
+
+    fn name(&self) -> String {
+        Self::name_of(self.from, &self.id)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.from)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Remembers a body that was decrypted, so that another copy is known for one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SeenBody {
+    /// Absent where another program decrypted it.
+    pub(super) from: Option<UserId>,
+    pub(super) hash: String,
+    /// The message in it; absent where that was an acknowledgement.
+    pub(super) message: Option<String>,
+    pub(super) number: u64,
+}
+
+impl Record for SeenBody {
+    const KIND: &'static str = "seen-body";
+
+    fn name(&self) -> String {
+        self.hash.clone()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        self.from
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Remembers a message, so that one that was encrypted anew is known for the same.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SeenMessage {
+    pub(super) from: UserId,
+    pub(super) id: String,
+    pub(super) number: u64,
+}
+
+impl Record for SeenMessage {
+    const KIND: &'static str = "seen-message";
+
+    fn name(&self) -> String {
+        InboxRecord::name_of(self.from, &self.id)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.from)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Is an acknowledgement that is due.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DueRecord {
+    pub(super) to: UserId,
+    pub(super) message: String,
+    pub(super) number: u64,
+}
+
+impl Record for DueRecord {
+    const KIND: &'static str = "due";
+
+    fn name(&self) -> String {
+        InboxRecord::name_of(self.to, &self.message)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.to)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}

@@ -1,0 +1,382 @@
+//! The outbox: from a text to the recipient's acknowledgement.
+
+use std::time::Duration;
+
+use rendezvous_protocol::mailbox::bytes::sha256;
+use rendezvous_protocol::retalk::limits::{MESSAGE_MAX_BYTES, MESSAGES_PER_SENDER};
+use rendezvous_protocol::retalk::request::Tool;
+use rendezvous_protocol::retalk::user::{UserId, hex};
+use rendezvous_protocol::time::UnixMillis;
+
+use super::conversation::{Prekey, encrypt, has_session, retire_sessions};
+use super::record::{Ciphertext, DueRecord, InboxRecord, OutgoingRecord};
+use super::{Outgoing, OutgoingState, Problem, ProblemCause, User, UserError, payload, peer};
+use crate::transport::{Claimed, Relay, RelayError, Sent};
+use crate::vault::random;
+
+/// Messages in the outbox.
+const OUTBOX_MAX: usize = 10_000;
+
+/// What Olm adds to a plaintext, at most: keys, a counter, padding and the code that authenticates.
+const OLM_OVERHEAD_BYTES: usize = 512;
+
+/// Bytes of what is encrypted, so that its base64 is within what a relay takes.
+const PLAINTEXT_MAX_BYTES: usize = MESSAGE_MAX_BYTES / 4 * 3 - OLM_OVERHEAD_BYTES;
+
+/// Messages to one peer that may be on their way: Olm keeps 40 keys of messages that were passed over.
+const WINDOW: usize = MESSAGES_PER_SENDER;
+
+/// How often a message is encrypted anew that its recipient refuses.
+const REFUSALS_MAX: u32 = 3;
+
+/// The reason of a message that the relay says was refused, without its recipient's signature.
+const REFUSAL_NOT_SIGNED: &str = "REFUSAL_NOT_SIGNED";
+
+/// Counts what became of messages that were sent, and whether the relay answered.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Messages that the relay took.
+    pub(super) stored: usize,
+    /// Why others were not.
+    pub(super) problems: Vec<Problem>,
+    /// Whether the relay could not be reached: then there is no point in going on.
+    pub(super) is_unreached: bool,
+}
+
+impl Tally {
+    fn note(&mut self, peer: UserId, cause: ProblemCause) {
+        self.is_unreached |= matches!(cause, ProblemCause::Relay(RelayError::Unreached { .. }));
+        self.problems.push(Problem { peer: Some(peer), cause });
+    }
+}
+
+/// Says what to do with a message.
+enum Step {
+    Send(Ciphertext),
+    NeedsPrekey,
+    /// Too many are on their way.
+    Wait,
+    /// It was acknowledged or cancelled meanwhile, or is refused for good.
+    Skip,
+}
+
+impl User {
+    /// Puts a message into the outbox, and sends it with all others to the same peer that no relay has. Where the relay cannot
+    /// be reached or has no room the message waits, and [`Outgoing::state`] says why.
+    ///
+    /// # Errors
+    /// Nothing is kept of a message that is [`UserError::TextEmpty`], [`UserError::TextTooLong`], [`UserError::ToOneself`] or
+    /// [`UserError::OutboxFull`]; nor where a first message has no keys to begin with: [`UserError::PinMismatch`],
+    /// [`UserError::PrekeyInvalid`] and [`UserError::Relay`], if the relay refuses. [`UserError::Vault`].
+    pub fn send(&mut self, relay: &Relay<'_>, to: UserId, text: &str, now: UnixMillis) -> Result<Outgoing, UserError> {
+        if to == self.id {
+            return Err(UserError::ToOneself);
+        }
+        if text.is_empty() {
+            return Err(UserError::TextEmpty);
+        }
+        let id = hex(&random::<16>()?);
+        let name = self.profile()?.name;
+        let plaintext = payload::message(&id, &name, text)
+            .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })?;
+        if plaintext.len() > PLAINTEXT_MAX_BYTES {
+            return Err(UserError::TextTooLong { bytes: plaintext.len(), most: PLAINTEXT_MAX_BYTES });
+        }
+        let mut state = OutgoingState::Queued;
+        let prekey = match self.prepare(relay, to, now) {
+            Ok(prekey) => prekey,
+            Err(UserError::Relay(error @ RelayError::Unreached { .. })) => {
+                state = OutgoingState::Failed { reason: error.to_string() };
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let is_unreached = state != OutgoingState::Queued;
+        let record = self.vault.change(|rows| {
+            if rows.count::<OutgoingRecord>()? >= OUTBOX_MAX {
+                return Err(UserError::OutboxFull { most: OUTBOX_MAX });
+            }
+            let record = OutgoingRecord {
+                id,
+                to,
+                number: rows.next_place::<OutgoingRecord>()?,
+                plaintext: Some(plaintext),
+                ciphertext: None,
+                created_at: now,
+                tried_at: is_unreached.then_some(now),
+                refusals: 0,
+                state,
+            };
+            rows.put(&record)?;
+            Ok::<_, UserError>(record)
+        })?;
+        if !is_unreached {
+            self.transmit(relay, to, prekey, now, |record| record.state != OutgoingState::Stored)?;
+        }
+        // One that is gone was acknowledged to another program meanwhile.
+        let kept = self.outgoing(&record.id)?;
+        Ok(kept.unwrap_or(Outgoing { state: OutgoingState::Stored, ..record.into() }))
+    }
+
+    /// Sees to it that the relay has the user's keys, and that there is a session with the peer or a prekey to begin one.
+    fn prepare(&mut self, relay: &Relay<'_>, to: UserId, now: UnixMillis) -> Result<Option<Prekey>, UserError> {
+        self.ensure_published(relay, now)?;
+        if self.vault.read(|rows| has_session(rows, to))? { Ok(None) } else { self.claim(relay, to, now).map(Some) }
+    }
+
+    /// Claims a prekey of a peer.
+    pub(super) fn claim(&mut self, relay: &Relay<'_>, of: UserId, now: UnixMillis) -> Result<Prekey, UserError> {
+        let claimed: Claimed = self.ask(relay, &Tool::ClaimKey { peer: of.to_string() }, now)?;
+        let owner = self.keep_keys(&claimed.keys, of)?;
+        Prekey::parse(&owner, &claimed.one_time_key).ok_or(UserError::PrekeyInvalid { peer: of })
+    }
+
+    /// Returns a message of the outbox.
+    fn outgoing(&self, id: &str) -> Result<Option<Outgoing>, UserError> {
+        Ok(self.vault.read(|rows| rows.get::<OutgoingRecord>(id))?.map(Outgoing::from))
+    }
+
+    /// Sends the messages to one peer that are due, in their order, until one is not taken.
+    pub(super) fn transmit(
+        &mut self,
+        relay: &Relay<'_>,
+        to: UserId,
+        mut prekey: Option<Prekey>,
+        now: UnixMillis,
+        is_due: impl Fn(&OutgoingRecord) -> bool,
+    ) -> Result<Tally, UserError> {
+        let mut tally = Tally::default();
+        let records = self.vault.read(|rows| rows.of_peer::<OutgoingRecord>(to))?;
+        'messages: for record in records.iter().filter(|record| is_due(record)) {
+            // Again after a prekey was claimed, and after a refusal, of which the last is final.
+            loop {
+                let ciphertext = match self.seal(&record.id, prekey.take())? {
+                    Step::Send(ciphertext) => ciphertext,
+                    Step::Skip => continue 'messages,
+                    Step::Wait => return Ok(tally),
+                    Step::NeedsPrekey => match self.claim(relay, to, now) {
+                        Ok(claimed) => {
+                            prekey = Some(claimed);
+                            continue;
+                        }
+                        Err(error) => {
+                            let cause = error.into_cause()?;
+                            self.set_state(record, None, now, OutgoingState::Failed { reason: cause.to_string() })?;
+                            tally.note(to, cause);
+                            return Ok(tally);
+                        }
+                    },
+                };
+                let Ciphertext { body, .. } = &ciphertext;
+                let tool = Tool::SendMessage { to: to.to_string(), kind: ciphertext.kind(), body: body.clone() };
+                match self.ask(relay, &tool, now) {
+                    Ok(Sent::Stored) => {
+                        self.set_state(record, Some(body), now, OutgoingState::Stored)?;
+                        tally.stored += 1;
+                        continue 'messages;
+                    }
+                    Ok(Sent::NotStored(code)) => {
+                        self.set_state(record, Some(body), now, OutgoingState::NotStored { code })?;
+                        return Ok(tally);
+                    }
+                    Ok(Sent::BodyRefused(signature)) => {
+                        if let Some(cause) = self.note_refusal(relay, record, body, &signature, now)? {
+                            tally.note(to, cause);
+                            continue 'messages;
+                        }
+                    }
+                    Err(error) => {
+                        let cause = error.into_cause()?;
+                        self.set_state(record, Some(body), now, OutgoingState::Failed { reason: cause.to_string() })?;
+                        tally.note(to, cause);
+                        return Ok(tally);
+                    }
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Returns the message encrypted: as it was, or now, with the session that has moved on written beside it.
+    fn seal(&mut self, id: &str, prekey: Option<Prekey>) -> Result<Step, UserError> {
+        self.vault.change(|rows| {
+            let Some(mut record) = rows.get::<OutgoingRecord>(id)? else { return Ok(Step::Skip) };
+            if record.state == OutgoingState::Refused {
+                return Ok(Step::Skip);
+            }
+            if let Some(ciphertext) = record.ciphertext {
+                return Ok(Step::Send(ciphertext));
+            }
+            let Some(plaintext) = &record.plaintext else { return Ok(Step::Skip) };
+            let on_their_way = rows.of_peer::<OutgoingRecord>(record.to)?;
+            let on_their_way = on_their_way.iter().filter(|other| other.ciphertext.is_some());
+            if on_their_way.filter(|other| other.state != OutgoingState::Refused).count() >= WINDOW {
+                return Ok(Step::Wait);
+            }
+            let Some(ciphertext) = encrypt(rows, record.to, plaintext, prekey)? else { return Ok(Step::NeedsPrekey) };
+            record.ciphertext = Some(ciphertext.clone());
+            record.state = OutgoingState::Encrypted;
+            rows.put(&record)?;
+            Ok(Step::Send(ciphertext))
+        })
+    }
+
+    /// Writes what became of a message, unless it is gone or another program has encrypted it anew.
+    fn set_state(
+        &mut self,
+        record: &OutgoingRecord,
+        body: Option<&str>,
+        now: UnixMillis,
+        state: OutgoingState,
+    ) -> Result<(), UserError> {
+        self.vault.change(|rows| match rows.get::<OutgoingRecord>(&record.id)? {
+            Some(current) if current.body() == body => {
+                Ok(rows.put(&OutgoingRecord { tried_at: Some(now), state, ..current })?)
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Takes the relay's word that the recipient has refused a body, if the recipient has signed it: the message is to be
+    /// encrypted anew, or is refused for good. Returns what is to be told, where it is not to be sent again now.
+    fn note_refusal(
+        &mut self,
+        relay: &Relay<'_>,
+        record: &OutgoingRecord,
+        body: &str,
+        signature: &str,
+        now: UnixMillis,
+    ) -> Result<Option<ProblemCause>, UserError> {
+        let known = self.vault.read(|rows| peer(rows, record.to))?.identity();
+        let identity = match known.map_or_else(|| self.fetch_keys(relay, record.to, now), Ok) {
+            Ok(identity) => identity,
+            Err(error) => return error.into_cause().map(Some),
+        };
+        if !identity.has_refused(&sha256(&[body.as_bytes()]), signature) {
+            let state = OutgoingState::NotStored { code: REFUSAL_NOT_SIGNED.to_owned() };
+            self.set_state(record, Some(body), now, state)?;
+            let text = format!("a refusal without the signature of {}", record.to);
+            return Ok(Some(ProblemCause::Relay(RelayError::Refused { tool: "send_message", text })));
+        }
+        self.vault.change(|rows| {
+            let Some(mut current) = rows.get::<OutgoingRecord>(&record.id)? else { return Ok(None) };
+            // Another program has seen to it.
+            if current.body() != Some(body) {
+                return Ok(None);
+            }
+            retire_sessions(rows, record.to)?;
+            current.tried_at = Some(now);
+            current.refusals += 1;
+            let is_final = current.refusals >= REFUSALS_MAX || current.plaintext.is_none();
+            current.state = if is_final { OutgoingState::Refused } else { OutgoingState::Queued };
+            if !is_final {
+                current.ciphertext = None;
+            }
+            rows.put(&current)?;
+            Ok(is_final.then_some(ProblemCause::Refused))
+        })
+    }
+
+    /// Sends what was not sent within `older_than`, of all peers, and what no relay has.
+    pub(super) fn send_again(
+        &mut self,
+        relay: &Relay<'_>,
+        now: UnixMillis,
+        older_than: Duration,
+    ) -> Result<Tally, UserError> {
+        let mut peers = Vec::new();
+        for record in self.vault.read(|rows| rows.all::<OutgoingRecord>())? {
+            if !peers.contains(&record.to) {
+                peers.push(record.to);
+            }
+        }
+        let mut all = Tally::default();
+        for to in peers {
+            // A clock that was ahead when it was sent must not keep it back.
+            let is_due = |record: &OutgoingRecord| {
+                record.state == OutgoingState::Queued
+                    || record.tried_at.is_none_or(|tried_at| tried_at > now || now.since(tried_at) >= older_than)
+            };
+            let tally = self.transmit(relay, to, None, now, is_due)?;
+            all.stored += tally.stored;
+            all.problems.extend(tally.problems);
+            if tally.is_unreached {
+                all.is_unreached = true;
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns what is in the outbox, the oldest first.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn outbox(&self) -> Result<Vec<Outgoing>, UserError> {
+        Ok(self.vault.read(|rows| rows.all::<OutgoingRecord>())?.into_iter().map(Outgoing::from).collect())
+    }
+
+    /// Takes a message out of the outbox. A relay that has it may hand it over all the same. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn cancel(&mut self, message: &str) -> Result<bool, UserError> {
+        Ok(self.vault.change(|rows| rows.remove::<OutgoingRecord>(message))?)
+    }
+
+    /// Sends one message again, also one that its recipient has refused for good. Returns it as it is then; absent is one that
+    /// is not in the outbox.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn resend(&mut self, relay: &Relay<'_>, message: &str, now: UnixMillis) -> Result<Option<Outgoing>, UserError> {
+        let to = self.vault.change(|rows| {
+            let Some(mut record) = rows.get::<OutgoingRecord>(message)? else { return Ok::<_, UserError>(None) };
+            if record.state == OutgoingState::Refused && record.plaintext.is_some() {
+                (record.ciphertext, record.refusals, record.state) = (None, 0, OutgoingState::Queued);
+                rows.put(&record)?;
+            }
+            Ok(Some(record.to))
+        })?;
+        let Some(to) = to else { return Ok(None) };
+        self.transmit(relay, to, None, now, |record| record.id == message)?;
+        self.outgoing(message)
+    }
+
+    /// Sends the acknowledgements that are due. One that is lost on its way comes again when its message does. Returns how
+    /// many the relay took.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn acknowledge(&mut self, relay: &Relay<'_>, now: UnixMillis) -> Result<usize, UserError> {
+        let mut taken = 0;
+        for due in self.vault.read(|rows| rows.all::<DueRecord>())? {
+            let mut prekey = None;
+            if !self.vault.read(|rows| has_session(rows, due.to))? {
+                match self.claim(relay, due.to, now) {
+                    Ok(claimed) => prekey = Some(claimed),
+                    Err(UserError::Relay(RelayError::Unreached { .. })) => break,
+                    Err(error) => {
+                        error.into_cause()?;
+                        continue;
+                    }
+                }
+            }
+            let plaintext = payload::acknowledgement(&due.message)
+                .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })?;
+            let ciphertext = self.vault.change(|rows| {
+                let is_due = rows.remove::<DueRecord>(&InboxRecord::name_of(due.to, &due.message))?;
+                if is_due { encrypt(rows, due.to, &plaintext, prekey) } else { Ok(None) }
+            })?;
+            let Some(ciphertext) = ciphertext else { continue };
+            let kind = ciphertext.kind();
+            match self.ask(relay, &Tool::SendMessage { to: due.to.to_string(), kind, body: ciphertext.body }, now) {
+                Ok(Sent::Stored) => taken += 1,
+                Ok(Sent::NotStored(_) | Sent::BodyRefused(_)) => {}
+                Err(UserError::Relay(RelayError::Unreached { .. })) => break,
+                Err(error) => drop(error.into_cause()?),
+            }
+        }
+        Ok(taken)
+    }
+}

@@ -1,0 +1,641 @@
+//! The rules, one by one: what retalk's own tests show of retalk, and what this adds.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::hostile_relay::{Fault, HostileRelay};
+use super::record::InboxRecord;
+use super::*;
+
+pub(super) const START: UnixMillis = UnixMillis::saturating(1_700_006_400_000);
+const DAY: Duration = Duration::from_secs(86_400);
+const URL: &str = "http://127.0.0.1:8766";
+/// As cheap as it can be.
+const CHEAP: KeyDerivation = KeyDerivation { memory_kib: 8, passes: 1 };
+
+/// A directory in memory where there is one: every commit waits for the disk.
+pub(super) fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+pub(super) struct Somebody {
+    pub(super) user: User,
+    pub(super) directory: TempDir,
+    /// What was shown, in this order.
+    pub(super) shown: Vec<Message>,
+}
+
+impl Somebody {
+    pub(super) fn new(name: &str) -> Self {
+        let directory = directory();
+        let user = User::create(
+            &directory.path().join("store"),
+            name,
+            &NewUser { name, derivation: CHEAP, ..NewUser::default() },
+        );
+        Self { user: user.unwrap(), directory, shown: Vec::new() }
+    }
+
+    pub(super) fn store(&self) -> std::path::PathBuf {
+        self.directory.path().join("store")
+    }
+
+    pub(super) fn reopened(&self) -> User {
+        let name = self.user.profile().unwrap().name;
+        User::open(&self.store(), &name).unwrap()
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.user = self.reopened();
+    }
+
+    pub(super) fn id(&self) -> UserId {
+        self.user.id()
+    }
+
+    /// Shows everything in the inbox.
+    fn show(&mut self) -> Vec<String> {
+        let mut texts = Vec::new();
+        self.user
+            .deliver(&[], |message| {
+                assert!(!message.redelivered);
+                let Content::Text(text) = &message.content else { panic!("a text") };
+                texts.push(format!("{}: {text}", message.shown_name()));
+                true
+            })
+            .unwrap();
+        texts
+    }
+
+    /// Does what a program does that receives, and shows.
+    fn round(&mut self, relay: &HostileRelay, now: UnixMillis) -> Vec<String> {
+        let relay = &Relay::new(relay.url(), relay).unwrap();
+        self.user.receive(relay, now).unwrap();
+        let texts = self.show();
+        self.user.acknowledge(relay, now).unwrap();
+        texts
+    }
+
+    fn send(&mut self, relay: &HostileRelay, to: UserId, text: &str, now: UnixMillis) -> OutgoingState {
+        self.user.send(&Relay::new(relay.url(), relay).unwrap(), to, text, now).unwrap().state
+    }
+
+    fn maintain(&mut self, relay: &HostileRelay, now: UnixMillis) -> Maintained {
+        self.user.maintain(&Relay::new(relay.url(), relay).unwrap(), now).unwrap()
+    }
+}
+
+/// Two who know each other, and both have published.
+fn pair() -> (Somebody, Somebody, HostileRelay) {
+    let (mut alice, mut bob, relay) = (Somebody::new("alice"), Somebody::new("bob"), HostileRelay::new(URL, START));
+    alice.user.add("bob", bob.id(), None).unwrap();
+    bob.user.add("alice", alice.id(), None).unwrap();
+    assert!(alice.round(&relay, START).is_empty() && bob.round(&relay, START).is_empty());
+    (alice, bob, relay)
+}
+
+fn later(relay: &HostileRelay, time: Duration) -> UnixMillis {
+    let now = START.after(time);
+    relay.set_now(now);
+    now
+}
+
+#[test]
+fn two_users_write_to_each_other_and_the_relay_sees_no_text() {
+    let (mut alice, mut bob, relay) = pair();
+    assert_eq!(alice.send(&relay, bob.id(), "hello bob", START), OutgoingState::Stored);
+    assert_eq!(bob.round(&relay, START), ["alice: hello bob"]);
+    assert!(bob.round(&relay, START).is_empty());
+    assert_eq!(bob.send(&relay, alice.id(), "hi alice, got it", START), OutgoingState::Stored);
+    assert_eq!(alice.round(&relay, START), ["bob: hi alice, got it"]);
+    assert!(alice.user.outbox().unwrap().is_empty(), "it is acknowledged");
+    assert!(bob.round(&relay, START).is_empty());
+    assert!(bob.user.outbox().unwrap().is_empty());
+    assert_eq!((relay.waiting(alice.id()), relay.waiting(bob.id())), (0, 0), "what was handed over is deleted");
+    assert!(!relay.has_seen("hello bob") && !relay.has_seen("got it"));
+}
+
+#[test]
+fn a_name_that_the_sender_chose_is_marked() {
+    let (mut alice, mut bob, relay) = pair();
+    bob.user.remove(alice.id()).unwrap();
+    alice.send(&relay, bob.id(), "x", START);
+    assert_eq!(bob.round(&relay, START), ["~alice: x"]);
+}
+
+#[test]
+fn an_answer_that_is_lost_costs_no_message_key() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([Fault::None, Fault::AnswerLost], Fault::None);
+    assert!(matches!(alice.send(&relay, bob.id(), "one", START), OutgoingState::Failed { .. }));
+    // The relay looks at the keys.
+    assert_eq!(alice.send(&relay, bob.id(), "two", START), OutgoingState::Stored);
+    assert_eq!(bob.round(&relay, START), ["alice: one", "alice: two"]);
+}
+
+#[test]
+fn a_relay_that_cannot_be_reached_keeps_the_message_in_the_outbox() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([], Fault::RequestLost);
+    let state = alice.send(&relay, bob.id(), "one", START);
+    assert_eq!(state.to_string(), "the relay cannot be reached: the connection broke off");
+    relay.set_faults([], Fault::None);
+    let now = later(&relay, Duration::from_secs(121));
+    assert_eq!(alice.maintain(&relay, now).resent, 1);
+    assert_eq!(bob.round(&relay, now), ["alice: one"]);
+}
+
+#[test]
+fn what_is_unacknowledged_for_two_minutes_is_sent_again_and_shown_once() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([Fault::None, Fault::Swallows], Fault::None);
+    assert_eq!(alice.send(&relay, bob.id(), "one", START), OutgoingState::Stored);
+    assert_eq!(alice.maintain(&relay, later(&relay, Duration::from_secs(119))).resent, 0);
+    let now = later(&relay, Duration::from_secs(120));
+    assert_eq!(alice.maintain(&relay, now).resent, 1);
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), now).unwrap();
+    assert_eq!(bob.show(), ["alice: one"]);
+    // The acknowledgement is lost, and so the message comes once more.
+    relay.set_faults([], Fault::Swallows);
+    assert_eq!(bob.user.acknowledge(&Relay::new(URL, &relay).unwrap(), now).unwrap(), 1);
+    relay.set_faults([], Fault::None);
+    let now = later(&relay, Duration::from_secs(240));
+    assert_eq!(alice.maintain(&relay, now).resent, 1);
+    assert!(bob.round(&relay, now).is_empty());
+    assert!(alice.round(&relay, now).is_empty());
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn a_full_mailbox_is_told_and_costs_nothing() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([], Fault::HasNoRoom);
+    let full = OutgoingState::NotStored { code: "MAILBOX_FULL".to_owned() };
+    assert_eq!(alice.send(&relay, bob.id(), "one", START), full);
+    assert_eq!(alice.send(&relay, bob.id(), "two", START), OutgoingState::Queued, "one after the other");
+    relay.set_faults([], Fault::None);
+    let now = later(&relay, Duration::from_secs(121));
+    assert_eq!(alice.maintain(&relay, now), Maintained { unclaimed: 100, resent: 2, ..Maintained::default() });
+    assert_eq!(bob.round(&relay, now), ["alice: one", "alice: two"]);
+}
+
+#[test]
+fn of_more_messages_than_may_wait_none_is_lost_and_all_come_in_order() {
+    let (mut alice, mut bob, relay) = pair();
+    let texts: Vec<_> = (0..57).map(|number| format!("alice: m{number}")).collect();
+    for number in 0..57 {
+        let expected = if number < 32 { OutgoingState::Stored } else { OutgoingState::Queued };
+        assert_eq!(alice.send(&relay, bob.id(), &format!("m{number}"), START), expected, "{number}");
+    }
+    assert_eq!(bob.round(&relay, START), texts[..32]);
+    alice.round(&relay, START);
+    assert_eq!(alice.maintain(&relay, START).resent, 25);
+    assert_eq!(bob.round(&relay, START), texts[32..]);
+    alice.round(&relay, START);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn twenty_five_unread_with_resends_are_shown_once_each() {
+    let (mut alice, mut bob, relay) = pair();
+    let texts: Vec<_> = (0..25).map(|number| format!("alice: m{number}")).collect();
+    for number in 0..25 {
+        alice.send(&relay, bob.id(), &format!("m{number}"), START);
+    }
+    for minutes in 1..4 {
+        let now = later(&relay, Duration::from_secs(minutes * 121));
+        assert_eq!(alice.maintain(&relay, now).resent, 25);
+    }
+    assert_eq!(bob.round(&relay, later(&relay, Duration::from_secs(400))), texts);
+}
+
+#[test]
+fn substituted_keys_are_refused_by_sender_and_recipient() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([], Fault::SwapsKeys);
+    let error = alice.user.send(&Relay::new(URL, &relay).unwrap(), bob.id(), "one", START).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("PIN MISMATCH for peer '{}'", bob.id())), "{error}");
+    assert!(alice.user.outbox().unwrap().is_empty() && alice.user.status().unwrap().sessions == 0);
+    relay.set_faults([], Fault::None);
+    assert_eq!(alice.send(&relay, bob.id(), "one", START), OutgoingState::Stored);
+    relay.set_faults([Fault::None], Fault::SwapsKeys);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let problem = Problem { peer: Some(alice.id()), cause: ProblemCause::PinMismatch };
+    assert_eq!(report, ReceiveReport { problems: vec![problem], ..ReceiveReport::default() });
+    // The relay has deleted the message. It is here, and opens when the relay tells the truth.
+    relay.set_faults([], Fault::None);
+    assert_eq!(bob.round(&relay, START), ["alice: one"]);
+}
+
+#[test]
+fn a_pin_that_the_keys_do_not_have_is_refused() {
+    let (mut alice, bob, relay) = pair();
+    let relay = &Relay::new(URL, &relay).unwrap();
+    let (own, theirs) =
+        (alice.user.identity().identity_key().to_owned(), bob.user.identity().identity_key().to_owned());
+    alice.user.add("bob", bob.id(), Some(&own)).unwrap();
+    assert!(matches!(alice.user.verify(relay, bob.id(), START), Err(UserError::PinMismatch { .. })));
+    alice.user.add("bob", bob.id(), Some(&theirs)).unwrap();
+    let contact = alice.user.verify(relay, bob.id(), START).unwrap();
+    assert_eq!(contact.identity.as_ref(), Some(bob.user.identity()));
+    assert!(matches!(alice.user.add("bob", bob.id(), Some(&own)), Err(UserError::PinMismatch { .. })));
+    assert!(matches!(alice.user.add("bob", bob.id(), Some("x")), Err(UserError::PinInvalid)));
+}
+
+#[test]
+fn when_all_one_time_keys_are_claimed_sessions_begin_with_the_fallback() {
+    let (mut alice, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    for _ in 0..34 {
+        // Three an hour are a claimer's share.
+        let mut stranger = Somebody::new("stranger");
+        for _ in 0..3 {
+            stranger.user.claim(via, bob.id(), START).unwrap();
+        }
+    }
+    alice.send(&relay, bob.id(), "by the fallback", START);
+    assert_eq!(bob.round(&relay, START), ["alice: by the fallback"]);
+    let maintained = bob.maintain(&relay, START);
+    assert_eq!((maintained.unclaimed, maintained.published), (0, 100), "there are keys again");
+    assert_eq!(bob.maintain(&relay, START).unclaimed, 100);
+    // The fallback is good for the first message of others, and that again for nobody.
+    relay.set_faults([Fault::Replays], Fault::None);
+    assert!(bob.round(&relay, START).is_empty());
+}
+
+#[test]
+fn a_fallback_is_rotated_daily_and_messages_on_their_way_decrypt() {
+    let (mut alice, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    for _ in 0..34 {
+        let mut stranger = Somebody::new("stranger");
+        for _ in 0..3 {
+            stranger.user.claim(via, bob.id(), START).unwrap();
+        }
+    }
+    assert_eq!(alice.send(&relay, bob.id(), "on its way", START), OutgoingState::Stored);
+    let now = later(&relay, DAY);
+    let maintained = bob.maintain(&relay, now);
+    assert!(maintained.is_fallback_rotated && maintained.published == 100);
+    assert_eq!(bob.user.status().unwrap().fallback_made_at, Some(now));
+    assert!(!bob.maintain(&relay, now).is_fallback_rotated);
+    assert_eq!(bob.round(&relay, now), ["alice: on its way"]);
+}
+
+#[test]
+fn a_relay_that_says_that_no_key_is_left_does_not_push_out_those_that_are_claimed() {
+    let (_, mut bob, relay) = pair();
+    let mut made = 100;
+    for _ in 0..20 {
+        relay.lose_everything();
+        made += bob.maintain(&relay, START).published;
+    }
+    assert_eq!(made, 1_000);
+    relay.lose_everything();
+    let now = later(&relay, DAY);
+    assert_eq!(bob.maintain(&relay, now).published, 100);
+}
+
+#[test]
+fn a_fresh_relay_is_given_the_keys_and_the_outbox() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    assert_eq!(bob.round(&relay, START).len(), 1);
+    alice.round(&relay, START);
+    assert_eq!(alice.send(&relay, bob.id(), "one", START), OutgoingState::Stored);
+    let other = HostileRelay::new("https://other.example/relay", START);
+    let now = later(&other, Duration::from_secs(120));
+    assert!(bob.round(&other, now).is_empty());
+    assert_eq!(alice.maintain(&other, now).resent, 1);
+    assert_eq!(bob.round(&other, now), ["alice: one"]);
+    bob.send(&other, alice.id(), "two", now);
+    assert_eq!(alice.round(&other, now), ["bob: two"]);
+    assert!(alice.user.outbox().unwrap().is_empty());
+    // The same address, and nothing behind it any more.
+    other.lose_everything();
+    alice.maintain(&other, now);
+    bob.maintain(&other, now);
+    alice.send(&other, bob.id(), "three", now);
+    assert_eq!(bob.round(&other, now), ["alice: three"]);
+}
+
+#[test]
+fn sessions_that_cross_go_on_both() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "a1", START);
+    bob.send(&relay, alice.id(), "b1", START);
+    alice.send(&relay, bob.id(), "a2", START);
+    assert_eq!(alice.round(&relay, START), ["bob: b1"]);
+    assert_eq!(bob.round(&relay, START), ["alice: a1", "alice: a2"]);
+    for number in 0..4 {
+        alice.send(&relay, bob.id(), &format!("a{number}"), START);
+        bob.send(&relay, alice.id(), &format!("b{number}"), START);
+        assert_eq!(alice.round(&relay, START), [format!("bob: b{number}")]);
+        assert_eq!(bob.round(&relay, START), [format!("alice: a{number}")]);
+    }
+    alice.round(&relay, START);
+    assert!(alice.user.outbox().unwrap().is_empty() && bob.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn a_replay_is_known_for_one() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    bob.round(&relay, START);
+    relay.set_faults([], Fault::Replays);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!(report, ReceiveReport { duplicates: 1, ..ReceiveReport::default() });
+    assert_eq!(bob.user.status().unwrap().acknowledgements_due, 1, "the first may have been lost");
+    // An acknowledgement that comes twice changes nothing.
+    for _ in 0..2 {
+        alice.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    }
+}
+
+#[test]
+fn a_first_message_by_the_fallback_is_not_shown_again_although_its_session_is_lost() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    bob.round(&relay, START);
+    bob.user
+        .vault
+        .change(|rows| {
+            for session in rows.all::<SessionRecord>()? {
+                rows.remove::<SessionRecord>(&SessionRecord::name_of(session.with, &session.id))?;
+            }
+            Ok::<_, UserError>(())
+        })
+        .unwrap();
+    relay.set_faults([Fault::Replays], Fault::None);
+    assert!(bob.round(&relay, START).is_empty());
+}
+
+#[test]
+fn a_blocked_peer_is_refused_and_told() {
+    let (mut alice, mut bob, relay) = pair();
+    assert!(bob.user.set_blocked(alice.id(), true).unwrap());
+    assert!(!bob.user.set_blocked(alice.id(), true).unwrap());
+    alice.send(&relay, bob.id(), "one", START);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let problem = Problem { peer: Some(alice.id()), cause: ProblemCause::Blocked };
+    assert_eq!(report, ReceiveReport { problems: vec![problem], ..ReceiveReport::default() });
+    assert_eq!(bob.user.status().unwrap().sessions, 0, "nothing was decrypted");
+    // Each time she begins anew, and the third time is the last.
+    let mut refused = 0;
+    for minutes in 1..6 {
+        let now = later(&relay, Duration::from_secs(minutes * 121));
+        refused = alice.maintain(&relay, now).refused;
+        bob.user.receive(&Relay::new(URL, &relay).unwrap(), now).unwrap();
+    }
+    assert_eq!(refused, 1);
+    assert_eq!(alice.user.outbox().unwrap()[0].state, OutgoingState::Refused);
+    // No longer blocked.
+    bob.user.set_blocked(alice.id(), false).unwrap();
+    let now = later(&relay, Duration::from_secs(1_000));
+    let id = alice.user.outbox().unwrap()[0].id.clone();
+    let resent = alice.user.resend(&Relay::new(URL, &relay).unwrap(), &id, now).unwrap().unwrap();
+    assert_eq!(resent.state, OutgoingState::Stored);
+    assert_eq!(bob.round(&relay, now), ["alice: one"]);
+}
+
+#[test]
+fn whoever_takes_messages_of_contacts_alone_refuses_others() {
+    let (mut alice, mut bob, relay) = pair();
+    let mut profile = bob.user.profile().unwrap();
+    profile.admission = Admission::Contacts;
+    bob.user.set_profile(&profile).unwrap();
+    let mut carol = Somebody::new("carol");
+    carol.send(&relay, bob.id(), "one", START);
+    alice.send(&relay, bob.id(), "two", START);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!(report.problems, [Problem { peer: Some(carol.id()), cause: ProblemCause::Stranger }]);
+    assert_eq!(bob.show(), ["alice: two"]);
+}
+
+#[test]
+fn a_refusal_that_its_recipient_has_not_signed_changes_nothing() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    struct Liar<'a>(&'a HostileRelay);
+    impl crate::transport::Transport for Liar<'_> {
+        fn post(&self, url: &str, body: &str) -> Result<crate::transport::Answer, crate::transport::TransportError> {
+            if body.contains("send_message") {
+                let sig = "A".repeat(86);
+                let body = format!(r#"{{"refused":true,"hash":"00","sig":"{sig}"}}"#).into_bytes();
+                return Ok(crate::transport::Answer { status: 200, body });
+            }
+            self.0.post(url, body)
+        }
+    }
+    let now = later(&relay, Duration::from_secs(121));
+    let liar = Liar(&relay);
+    let maintained = alice.user.maintain(&Relay::new(URL, &liar).unwrap(), now).unwrap();
+    assert_eq!((maintained.waiting, maintained.refused, maintained.problems.len()), (1, 0, 1));
+    assert_eq!(bob.round(&relay, now), ["alice: one"]);
+    alice.round(&relay, now);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn a_prekey_of_the_relays_own_costs_time_and_no_message() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.set_faults([Fault::SwapsOneTimeKey], Fault::None);
+    assert_eq!(alice.send(&relay, bob.id(), "one", START), OutgoingState::Stored);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!(report.problems, [Problem { peer: Some(alice.id()), cause: ProblemCause::Undecryptable }]);
+    let now = later(&relay, Duration::from_secs(120));
+    assert_eq!(alice.maintain(&relay, now).resent, 1, "encrypted anew");
+    assert_eq!(bob.round(&relay, now), ["alice: one"]);
+    alice.round(&relay, now);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn two_programs_send_from_one_store() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    let mut other = alice.reopened();
+    let via = &Relay::new(URL, &relay).unwrap();
+    for number in 0..4 {
+        alice.send(&relay, bob.id(), &format!("a{number}"), START);
+        other.send(via, bob.id(), &format!("b{number}"), START).unwrap();
+    }
+    let expected = ["zero", "a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"].map(|text| format!("alice: {text}"));
+    assert_eq!(bob.round(&relay, START), expected);
+    other.receive(via, START).unwrap();
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn programs_that_send_from_one_store_at_one_time_lose_nothing() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    let to = bob.id();
+    std::thread::scope(|scope| {
+        for program in 0..4 {
+            let (relay, mut user) = (&relay, alice.reopened());
+            scope.spawn(move || {
+                for number in 0..5 {
+                    user.send(&Relay::new(URL, relay).unwrap(), to, &format!("{program} {number}"), START).unwrap();
+                }
+            });
+        }
+    });
+    let mut texts = bob.round(&relay, START);
+    texts.sort();
+    let programs = (0..4).flat_map(|program| (0..5).map(move |number| format!("alice: {program} {number}")));
+    assert_eq!(texts, programs.chain(["alice: zero".to_owned()]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_relay_that_invents_senders_is_asked_for_the_keys_of_each_once() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    alice.send(&relay, bob.id(), "two", START);
+    relay.take_tools();
+    relay.set_faults([Fault::None], Fault::SwapsKeys);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!((relay.take_tools(), report.problems.len()), (vec!["read_messages", "get_keys"], 1));
+    relay.set_faults([], Fault::None);
+    assert_eq!(bob.round(&relay, START), ["alice: one", "alice: two"]);
+    relay.take_tools();
+    assert!(bob.round(&relay, START).is_empty());
+    assert_eq!(relay.take_tools(), ["read_messages"]);
+}
+
+#[test]
+fn a_message_that_is_not_taken_is_not_acknowledged_and_comes_again() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    alice.send(&relay, bob.id(), "two", START);
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let is_one = |message: &Message| message.content == Content::Text("one".to_owned());
+    assert_eq!(bob.user.deliver(&[], |message| !is_one(message)).unwrap(), 1);
+    assert_eq!(bob.user.acknowledge(&Relay::new(URL, &relay).unwrap(), START).unwrap(), 1);
+    // Also when a copy comes.
+    relay.set_faults([Fault::Replays], Fault::None);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!(report.duplicates, 2);
+    assert_eq!(bob.user.acknowledge(&Relay::new(URL, &relay).unwrap(), START).unwrap(), 1);
+    let mut again = Vec::new();
+    let note = |message: &Message| {
+        again.push((is_one(message), message.redelivered));
+        true
+    };
+    bob.user.deliver(&[], note).unwrap();
+    assert_eq!(again, [(true, true)]);
+    assert_eq!(bob.user.deliver(&[], |_| panic!("all are taken")).unwrap(), 0);
+}
+
+#[test]
+fn messages_of_one_sender_are_delivered_alone() {
+    let (mut alice, mut bob, relay) = pair();
+    let mut carol = Somebody::new("carol");
+    carol.send(&relay, bob.id(), "of carol", START);
+    alice.send(&relay, bob.id(), "of alice", START);
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let mut texts = Vec::new();
+    let note = |message: &Message| {
+        texts.push(message.content.clone());
+        true
+    };
+    bob.user.deliver(&[alice.id()], note).unwrap();
+    assert_eq!(texts, [Content::Text("of alice".to_owned())]);
+    assert_eq!(bob.show(), ["~carol: of carol"]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told_with_the_number() {
+    let (mut alice, bob, relay) = pair();
+    relay.set_now(START.after(Duration::from_secs(3_600)));
+    let error = alice.user.send(&Relay::new(URL, &relay).unwrap(), bob.id(), "one", START).unwrap_err();
+    assert!(error.to_string().contains("3600 s behind"), "{error}");
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_relay_says_cannot_move_a_cursor() {
+    let (_, mut bob, relay) = pair();
+    relay.set_faults([], Fault::Babbles);
+    let error = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap_err();
+    assert!(matches!(error, UserError::Relay(RelayError::Unreadable { tool: "read_messages", .. })), "{error}");
+    assert!(!error.to_string().contains('\u{1b}'));
+}
+
+#[test]
+fn what_is_no_message_and_to_whom_none_can_go_is_an_error_by_name() {
+    let (mut alice, bob, relay) = pair();
+    let (own, theirs) = (alice.id(), bob.id());
+    let via = &Relay::new(URL, &relay).unwrap();
+    let mut send = |to, text: &str| alice.user.send(via, to, text, START).map(|sent| sent.state);
+    assert!(matches!(send(theirs, ""), Err(UserError::TextEmpty)));
+    assert!(matches!(send(theirs, &"x".repeat(200_000)), Err(UserError::TextTooLong { .. })));
+    assert!(matches!(send(own, "x"), Err(UserError::ToOneself)));
+    let nobody = "0123456789abcdef0123456789abcdef".parse().unwrap();
+    assert!(matches!(send(nobody, "x"), Err(UserError::Relay(RelayError::Refused { tool: "claim_key", .. }))));
+    assert_eq!(send(theirs, &"x".repeat(146_000)).unwrap(), OutgoingState::Stored, "the longest that a relay takes");
+    assert_eq!(alice.user.outbox().unwrap().len(), 1);
+}
+
+#[test]
+fn names_are_printable_and_nobody_elses() {
+    let (mut alice, bob, _) = pair();
+    let carol = Somebody::new("carol");
+    let long = "x".repeat(65);
+    let id = carol.id().to_string();
+    for bad in ["", " x", "a\n", "a\u{1b}[2J", "\u{202e}x", &long, &id] {
+        assert!(matches!(alice.user.add(bad, carol.id(), None), Err(UserError::NameInvalid)), "{bad:?}");
+    }
+    assert!(matches!(alice.user.add("bob", carol.id(), None), Err(UserError::NameTaken { .. })));
+    alice.user.add("Robert", bob.id(), None).unwrap();
+    alice.user.add("bob", carol.id(), None).unwrap();
+    let names: Vec<_> = alice.user.contacts().unwrap().into_iter().map(|contact| contact.name.unwrap()).collect();
+    assert_eq!(names, ["Robert", "bob"]);
+    assert_eq!(alice.user.contact("Robert").unwrap().unwrap().id, bob.id());
+    assert_eq!(alice.user.contact("nobody").unwrap(), None);
+    assert_eq!(alice.user.contact(&bob.id().to_string().to_uppercase()).unwrap().unwrap().id, bob.id());
+}
+
+#[test]
+fn a_full_inbox_leaves_at_the_relay_what_is_there() {
+    let (mut alice, mut bob, relay) = pair();
+    bob.user
+        .vault
+        .change(|rows| {
+            for number in 0..10_000 {
+                let content = Content::Text(String::new());
+                let (id, from) = (number.to_string(), alice.id());
+                rows.put(&InboxRecord {
+                    number,
+                    id,
+                    from,
+                    claimed_name: None,
+                    content,
+                    received_at: START,
+                    is_offered: false,
+                })?;
+            }
+            Ok::<_, UserError>(())
+        })
+        .unwrap();
+    alice.send(&relay, bob.id(), "one", START);
+    let report = bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert!(report.is_inbox_full && relay.waiting(bob.id()) == 1);
+}
+
+#[test]
+fn a_request_says_who_asks_and_what_once() {
+    let (mut alice, bob, relay) = pair();
+    relay.take_tools();
+    alice.send(&relay, bob.id(), "one", START);
+    assert_eq!(relay.take_tools(), ["claim_key", "send_message"]);
+    alice.send(&relay, bob.id(), "two", START);
+    assert_eq!(relay.take_tools(), ["send_message"]);
+    alice.round(&relay, START);
+    assert_eq!(relay.take_tools(), ["read_messages"]);
+    assert_eq!(alice.maintain(&relay, START).published, 0);
+    assert_eq!(relay.take_tools(), ["count_keys"]);
+}
