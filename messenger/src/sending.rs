@@ -11,7 +11,7 @@ use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::Bytes;
 use rendezvous_protocol::mailbox::envelope::Signed;
 use rendezvous_protocol::mailbox::limits::CONTACT_LIMIT_MAX;
-use rendezvous_protocol::mailbox::record::SlotQuestion;
+use rendezvous_protocol::mailbox::record::{Card, SlotQuestion};
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::contact::{Contact, Outgoing};
@@ -103,7 +103,7 @@ impl<'a> Sending<'a> {
         for relay in self.relays()? {
             let answer = relay.card(self.contact.mailbox()).inspect_err(|error| self.note_silence(&relay, error));
             let taken = answer.map_err(|error| error.to_string()).and_then(|json| {
-                let card = Signed::parse(&json).map_err(|error| error.to_string())?;
+                let card = Signed::<Card>::parse(&json).map_err(|error| error.to_string())?;
                 self.contact.take_card(card, now).map_err(|error| format!("{}: {error}", relay.origin()))
             });
             match taken {

@@ -125,8 +125,8 @@ pub(super) fn put(
     {
         fields.entry(field).or_insert(absent);
     }
-    let entry: Entry =
-        read_payload(&Value::Object(fields).to_string()).map_err(|error| not_an_entry(error.to_string()))?;
+    let entry =
+        read_payload::<Entry>(&Value::Object(fields).to_string()).map_err(|error| not_an_entry(error.to_string()))?;
     let record = Record::Entry(Box::new(Signed::sign(entry, &key).map_err(PutError::NotGood)?));
     // As a hub would, so that what is wrong is known before anybody is asked.
     let record =
