@@ -113,7 +113,7 @@ impl Host {
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
             // This edge is not one with doors for other systems' clients, or with a hub.
-            Step::Guest(_) | Step::Retalk(_) | Step::Directory(_) | Step::Envelope(_) => {
+            Step::Guest(_) | Step::Retalk(_) | Step::Directory(_) | Step::Registration(_) | Step::Envelope(_) => {
                 Ok(respond::with(&internal(clock()))?.into())
             }
             Step::FetchList(fetch) => {

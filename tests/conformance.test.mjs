@@ -40,6 +40,7 @@ const WITHOUT = {
   LIVE_FULL: "only where all connections are taken",
   ORIGIN_MISMATCH: DIRECTORY,
   PASSWORD_WRONG: "the operator's own figures",
+  REGISTRATION_REQUIRED: "only where a community lists registered keys alone",
   REVOKED_PUBLIC_KEY: "only where a key is revoked",
   STALE_ENTRY: DIRECTORY,
   UNTRUSTED_PUBLIC_KEY: "only where some keys are trusted",

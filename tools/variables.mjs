@@ -17,16 +17,16 @@ const KINDS = Object.fromEntries(
 );
 
 /** The files in which capabilities name the variables that the program for one machine alone has. */
-const NATIVE_FILES = ["goop2/door.rs", "retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs"];
+const NATIVE_FILES = ["goop2/door.rs", "retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
 
 /**
  * What the program for one machine alone has, as the files that read it say: the Worker has no doors for the clients of
- * goop2 and retalk and no hub, neither pushes to other relays nor takes another fleet's envelopes, and issues no credentials
- * for a relay.
+ * goop2 and retalk and no hub, registers nobody, neither pushes to other relays nor takes another fleet's envelopes, and issues
+ * no credentials for a relay.
  */
 export const NATIVE_NAMES = [
   ...NATIVE_FILES.flatMap((file) => [
-    ...readFileSync(join(ROOT, "beacon/src", file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|HUB|RETALK|RELAY|REPLICATION)_\w+)";/gm),
+    ...readFileSync(join(ROOT, "beacon/src", file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|HUB|MAILS|REGISTRATION|RETALK|RELAY|REPLICATION|SMTP)_\w+)";/gm),
   ]).map(([, name]) => name),
   ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
 ];

@@ -50,8 +50,9 @@ use crate::network_shares::NetworkShares;
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
 use crate::platform::{AddressSource, Doors, Platform};
-use crate::problem::{HubProblem, Problem, internal};
+use crate::problem::{HubProblem, Problem, RegistrationProblem, internal};
 use crate::query::{matches, origin_of, parameter, path_and_query, prefers_json};
+use crate::registration::{self, Gate, RegistrationDoor, RegistrationStep};
 use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
@@ -128,6 +129,8 @@ pub enum Step {
     Retalk(Box<RetalkStep>),
     /// What a request about the directory needs.
     Directory(Box<DirectoryStep>),
+    /// What a request about registration needs.
+    Registration(Box<RegistrationStep>),
     /// What a request at the door for another fleet's envelopes needs: two headers, the body, and then its store's answer.
     Envelope(EnvelopeRequest),
 }
@@ -170,6 +173,9 @@ type TakeDirectory = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<
 /// Takes a request at the door for another fleet's envelopes, if it is one.
 type TakeEnvelope = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 
+/// Takes a request about registration: its path, and its query.
+type TakeRegistration = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
+
 /// Takes a push of a peer.
 type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
 
@@ -205,6 +211,9 @@ pub struct Edge {
     goop2: Option<(Door, TakeGuest)>,
     retalk: Option<(retalk::Door, TakeRetalk)>,
     directory: Option<TakeDirectory>,
+    registration: Option<(Arc<RegistrationDoor>, TakeRegistration)>,
+    /// Absent where nobody has to be registered.
+    gate: Option<Arc<dyn Gate>>,
     replication: Option<Replication>,
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     /// Absent where there is no relay.
@@ -242,6 +251,8 @@ impl Edge {
             goop2: None,
             retalk: None,
             directory: None,
+            registration: None,
+            gate: None,
             replication: None,
             envelopes: None,
             turn: None,
@@ -273,6 +284,13 @@ impl Edge {
     #[must_use]
     pub fn with_directory(self) -> Self {
         Self { directory: Some(Self::take_directory), ..self }
+    }
+
+    /// Returns the same edge, of a host that registers keys. Where a host does not, nothing of registration is reached.
+    #[must_use]
+    pub fn with_registration(self, door: Arc<RegistrationDoor>) -> Self {
+        let gate: Arc<dyn Gate> = Arc::clone(&door) as Arc<dyn Gate>;
+        Self { registration: Some((door, Self::take_registration)), gate: Some(gate), ..self }
     }
 
     /// Returns the same edge with a door for another fleet's envelopes. Where a host has none, nothing of it is reached.
@@ -310,6 +328,12 @@ impl Edge {
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
+        }
+        if let Some((_, take)) = self.registration.as_ref().filter(|_| registration::is_route(path))
+            && head.method != "OPTIONS"
+        {
+            let take = *take;
+            return take(self, now, head, path, query);
         }
         if let Some((_, take)) = &self.envelopes
             && let take = *take
@@ -603,6 +627,22 @@ impl Edge {
         self.counted(step.map_or_else(Step::Answer, |step| Step::Directory(Box::new(step))))
     }
 
+    /// Takes a request about registration.
+    fn take_registration(&mut self, now: UnixMillis, head: &Head<'_>, path: &str, query: &str) -> Step {
+        let client = self.client(head);
+        if let Err(limited) = self.take_request(now, client) {
+            return Step::Answer(RegistrationProblem::RateLimited(limited).answer(now));
+        }
+        let Some((door, _)) = &self.registration else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        let asked = (head.method, path, query);
+        let step = match registration::route(door, asked, head.origin, client.hand_over()) {
+            registration::Routed::Answer(answer) => return Step::Answer(answer),
+            registration::Routed::Read(read) => RegistrationStep::ReadBody(read),
+            registration::Routed::Ask(call) => RegistrationStep::Ask(Box::new(call)),
+        };
+        Step::Registration(Box::new(step))
+    }
+
     /// Takes a request that comes by the door for mailboxes. `is_described` says whether its head has every header.
     fn take_mail(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, is_described: bool) -> Step {
         if head.method == "OPTIONS" {
@@ -879,7 +919,7 @@ impl Edge {
     /// Returns what the messages of connections are checked by.
     pub fn checks(&mut self) -> Checks<'_> {
         let (turn, random) = (self.turn.as_deref_mut(), self.spread.next());
-        Checks { config: &self.config, signatures: &mut self.signatures, turn, random }
+        Checks { config: &self.config, gate: self.gate.as_deref(), signatures: &mut self.signatures, turn, random }
     }
 
     fn community(&self, query: Option<&str>, body: Option<&str>) -> Result<Community, RequestError> {
@@ -1068,7 +1108,7 @@ impl ReadBody {
         };
         let claim = Exclusion::Claim(ticket.payload().peer_id.as_str().to_owned(), ticket.public_key());
         let caller = told(claim, ticket.payload().community.is_some());
-        let checked = ticket.check(&edge.config.ticket_rules(&community), now);
+        let checked = registration::check_ticket(edge.gate.as_deref(), &edge.config, ticket, &community, now);
         match checked {
             Ok(ticket) if edge.signatures.contains(&ticket) => {
                 edge.conclude(now, ticket.accept(true), caller, community, bringer)

@@ -12,7 +12,8 @@
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //! - [`mailbox::Object`] is the one place in the world where a mailbox is, [`retalk::RetalkObject`] where that of one of
 //!   retalk's users is.
-//! - [`directory::HubObject`] is the one place where the entries of a hub are.
+//! - [`directory::HubObject`] is the one place where the entries of a hub are, [`registration::RegistrationObject`] where
+//!   registrations are.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -38,6 +39,7 @@ pub mod own_names;
 pub mod platform;
 pub mod problem;
 mod query;
+pub mod registration;
 pub mod retalk;
 mod spare;
 mod survey;

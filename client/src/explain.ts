@@ -47,6 +47,7 @@ const EXPLANATIONS: Record<Code | LiveCode | MailboxCode | SignalCode, string> =
   PEER_ID_TAKEN: "A beacon of version 0.1.0 keeps this peerId for another key.",
   PROOF_REQUIRED: "The mailbox does not know this sender, and asks strangers for a proof of work.",
   REFUSED: "This page does not accept the peer.",
+  REGISTRATION_REQUIRED: "The community lists keys alone whose owner has confirmed an address of e-mail.",
   REPLACED: "Another client speaks for this peer there, with the same key.",
   REPLAYED: "The relay has seen this request before.",
   REVOKED_BEACON: "A capsule says not to ask this beacon any more.",

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::registration::RegistrationsCommand;
+
 const OVERVIEW: &str = "\
 How it goes together:
   1. rendezvous-beacon serve
@@ -87,6 +89,22 @@ A directory of communities (a hub), where HUB_ORIGINS or HUB_PEERS is set:
                            HUB_PEERS is set (none)
   HUB_PULL_SECONDS         after which a peer is asked again, 3 to 3600 (60)
 
+Registration with an address of e-mail, where SMTP_HOST is set:
+  SMTP_HOST                the server for mail, with TLS (none). Links in mails
+                           begin with the first of EXTERNAL_URLS
+  SMTP_PORT                (587) 465: TLS at once, elsewhere STARTTLS
+  SMTP_USERNAME, SMTP_PASSWORD
+                           how to log in there (not)
+  SMTP_FROM                the sender (SMTP_USERNAME)
+  SMTP_CA_FILE             the only authorities whose certificates count, in PEM
+                           (Mozilla's)
+  REGISTRATION_REQUIRED    communities that list registered keys alone; *,
+                           alone: all (none)
+  REGISTRATION_WEBHOOK, REGISTRATION_WEBHOOK_SECRET
+                           an address that is told of each registration, and the
+                           secret by which it knows who tells it (none)
+  MAILS_PER_DAY            (200)
+
 goop2's peers, which sign nothing:
   GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)
   GOOP2_RELAY              the relay's addresses, each with /p2p/NAME at its end
@@ -115,6 +133,8 @@ pub(crate) enum Command {
     /// Serves a beacon until SIGTERM or SIGINT, then answers what is under way, writes its state and ends.
     #[command(after_help = "`--help` has all variables, and examples.", after_long_help = SERVE)]
     Serve(ServeArguments),
+    /// Lists or removes what is registered with an address of e-mail.
+    Registrations(RegistrationsCommand),
 }
 
 #[derive(Debug, Args)]

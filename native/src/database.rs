@@ -86,9 +86,22 @@ impl Database {
         Ok(database)
     }
 
-    fn prepare(&self) -> Result<(), StorageError> {
-        let Schema { application_id, layout, create, if_unusable: hint, .. } = *self.schema;
-        let mut connection = self.connect()?;
+    /// Takes the database as it is, where there is one, beside the process that has made it.
+    pub(crate) fn open_beside(directory: &Path, schema: &'static Schema) -> Result<Option<Self>, StorageError> {
+        let database = Self { path: directory.join(schema.file), schema };
+        match database.path.try_exists() {
+            Ok(true) => {
+                database.check(&database.connect()?)?;
+                Ok(Some(database))
+            }
+            Ok(false) => Ok(None),
+            Err(error) => Err(StorageError::NotWritable { path: directory.display().to_string(), error }),
+        }
+    }
+
+    /// Checks that the file is empty, or a database of this program that this version knows.
+    fn check(&self, connection: &Connection) -> Result<(), StorageError> {
+        let Schema { application_id, layout, if_unusable: hint, .. } = *self.schema;
         let number = |query: &str| self.checked(connection.query_row(query, [], |row| row.get::<_, i32>(0)));
         let (found_id, found_layout) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
         let tables = number("SELECT count(*) FROM sqlite_schema")?;
@@ -98,6 +111,13 @@ impl Database {
         if found_layout > layout {
             return Err(StorageError::TooNew { path: self.path(), found: found_layout, known: layout });
         }
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<(), StorageError> {
+        let Schema { application_id, layout, create, .. } = *self.schema;
+        let mut connection = self.connect()?;
+        self.check(&connection)?;
         let mode = self.checked((|| {
             let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -39,6 +39,7 @@ use crate::journal;
 use crate::live::{LiveMail, LiveTasks};
 use crate::mailboxes::{Asked, Batch, MailCall, MailName, Mailboxes, Replication};
 use crate::measurements::{LoopFigures, Measurements};
+use crate::registration::RegistrationHandle;
 use crate::settings::NativeDoors;
 
 /// What a loop is sent.
@@ -79,6 +80,8 @@ pub(crate) struct Doors {
     pub(crate) replication: Option<Replication>,
     /// Who has another fleet's envelopes.
     pub(crate) envelopes: Option<Envelopes>,
+    /// Who remembers registrations.
+    pub(crate) registration: Option<RegistrationHandle>,
 }
 
 /// What all loops share.
@@ -236,6 +239,9 @@ fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) 
     }
     if doors.hub.is_some() {
         edge = edge.with_directory();
+    }
+    if let Some(door) = &doors.opened.registration {
+        edge = edge.with_registration(Arc::clone(door));
     }
     edge
 }

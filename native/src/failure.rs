@@ -50,7 +50,15 @@ pub(crate) enum Failure {
     Signals(io::Error),
     #[error("asked twice to end: what was not written yet is lost")]
     Interrupted,
-    #[error("the configuration could not be printed: {0}")]
+    #[error("SMTP_CA_FILE: {path} cannot be used: {cause}")]
+    Authorities { path: String, cause: String },
+    #[error("TLS for mail cannot be set up: {0}")]
+    MailTls(lettre::transport::smtp::Error),
+    #[error("no mail can be sent in the name of SMTP_FROM")]
+    MailSender,
+    #[error("nothing of that is registered")]
+    NotRegistered,
+    #[error("the output could not be written: {0}")]
     Output(io::Error),
 }
 
@@ -58,7 +66,7 @@ impl Failure {
     /// Returns the exit code for it.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) => Exit::Usage,
+            Self::Settings(_) | Self::Authorities { .. } | Self::MailSender => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -23,7 +23,10 @@ mod measurements;
 mod metrics;
 mod operator;
 mod page;
+mod registration;
 mod request;
+mod restoring;
+mod row_storage;
 mod serve;
 mod settings;
 mod side_listener;
@@ -41,7 +44,7 @@ use crate::failure::{Exit, Failure};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Serve(arguments) } = match Arguments::try_parse() {
+    let Arguments { command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // An output that is closed is not a reason to complain to it.
@@ -49,7 +52,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Good }.into();
         }
     };
-    match run(&arguments) {
+    let done = match command {
+        Command::Serve(arguments) => run(&arguments),
+        Command::Registrations(arguments) => registration::run(&arguments),
+    };
+    match done {
         Ok(()) => Exit::Good.into(),
         Err(failure) => {
             complain(&format_args!("error: {failure}"));

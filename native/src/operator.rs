@@ -63,6 +63,7 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::Guest(_)
             | Step::Retalk(_)
             | Step::Directory(_)
+            | Step::Registration(_)
             | Step::Mailbox(_)
             | Step::Envelope(_) => {
                 return internal(unix_now());

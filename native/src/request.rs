@@ -12,8 +12,8 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    AsHeaderName, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue, ORIGIN,
-    TRANSFER_ENCODING, UPGRADE,
+    AsHeaderName, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    InvalidHeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -31,7 +31,8 @@ use rendezvous_service::mailbox::{
 };
 use rendezvous_service::mesh::{HMAC_HEADER, URL_HEADER};
 use rendezvous_service::platform::AddressSource;
-use rendezvous_service::problem::{hub_failed, internal};
+use rendezvous_service::problem::{hub_failed, internal, registration_failed};
+use rendezvous_service::registration::RegistrationStep;
 use rendezvous_service::retalk::{AskRetalk, RetalkStep};
 
 use crate::admission::Admitted;
@@ -47,6 +48,9 @@ use crate::page;
 
 /// Where an event stream that broke off is to go on (HTML, section 9.2.4).
 const LAST_EVENT_ID: &str = "Last-Event-ID";
+
+/// From where a page asks (W3C Fetch Metadata Request Headers).
+const SEC_FETCH_SITE: &str = "Sec-Fetch-Site";
 
 /// Answers a request.
 pub(crate) async fn respond(
@@ -290,6 +294,25 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }
                 }
             },
+            Some(Step::Registration(registration)) => {
+                let call = match *registration {
+                    RegistrationStep::ReadBody(read) => {
+                        let body = match body.take() {
+                            Some(body) => read_body(body, read.most()).await,
+                            None => Err(RequestError::BodyBrokenOff),
+                        };
+                        let (kind, site) = (header(&head.headers, CONTENT_TYPE), header(&head.headers, SEC_FETCH_SITE));
+                        read.resume(unix_now(), kind.as_deref(), site.as_deref(), body)
+                    }
+                    RegistrationStep::Ask(call) => Ok(*call),
+                };
+                return Answered::Answer(match (call, &shared.doors.registration) {
+                    (Ok(call), Some(registration)) => registration.ask(call).await,
+                    // An edge without registration never comes so far.
+                    (Ok(_), None) => registration_failed(unix_now()),
+                    (Err(answer), _) => answer,
+                });
+            }
             Some(Step::Envelope(request)) => {
                 let body = match body.take() {
                     Some(body) => read_body(body, request.most()).await,

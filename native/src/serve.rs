@@ -24,6 +24,7 @@ use crate::journal;
 use crate::mailboxes::{MailName, MailStorage, Replication, start_replication};
 use crate::metrics;
 use crate::operator;
+use crate::registration::{self, RegistrationHandle, RegistrationStorage};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::thread::{self, Own};
@@ -57,11 +58,14 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let storage = Arc::new(Storage::open(&settings.state)?);
     let mail = MailStorage::open(&settings.state)?;
     let hub = settings.hub.as_ref().map(|_| HubStorage::open(&settings.state)).transpose()?;
+    let registrations =
+        settings.doors.registration.as_ref().map(|_| RegistrationStorage::open(&settings.state)).transpose()?;
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
-    let mut beacon = Beacon::start(&settings, &storage, &mail, hub, address(&listener)?.ip())?;
+    let databases = Databases { storage: &storage, mail: &mail, hub, registrations };
+    let mut beacon = Beacon::start(&settings, databases, address(&listener)?.ip())?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -104,18 +108,22 @@ struct Beacon {
     hub: Option<(HubHandle, JoinHandle<()>)>,
     /// Absent where no door is opened for envelopes.
     envelopes_writer: Option<JoinHandle<()>>,
+    registration: Option<(RegistrationHandle, JoinHandle<()>)>,
     /// Says when a loop has ended, which none does by itself.
     ended: UnboundedReceiver<()>,
 }
 
+/// What is on disk. Absent is what the operator has not opened.
+struct Databases<'a> {
+    storage: &'a Storage,
+    mail: &'a MailStorage,
+    hub: Option<HubStorage>,
+    registrations: Option<RegistrationStorage>,
+}
+
 impl Beacon {
-    fn start(
-        settings: &Settings,
-        storage: &Storage,
-        mail: &MailStorage,
-        hub: Option<HubStorage>,
-        listens_on: IpAddr,
-    ) -> Result<Self, Failure> {
+    fn start(settings: &Settings, databases: Databases<'_>, listens_on: IpAddr) -> Result<Self, Failure> {
+        let Databases { storage, mail, hub, registrations } = databases;
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
@@ -129,11 +137,16 @@ impl Beacon {
         let (replication, peers) = settings.doors.peers.clone().map(Replication::new).unzip();
         let envelopes = settings.doors.envelopes.as_deref().map(|door| Envelopes::start(&settings.state, door));
         let (envelopes, envelopes_writer) = envelopes.transpose()?.unzip();
+        let registration = settings.doors.registration.clone().zip(registrations);
+        let registration = registration
+            .map(|(door, storage)| registration::start(door, settings.state.clone(), storage))
+            .transpose()?;
         let doors = Doors {
             opened: settings.doors.clone(),
             hub: hub.as_ref().map(|(handle, _)| handle.clone()),
             replication,
             envelopes,
+            registration: registration.as_ref().map(|(handle, _)| handle.clone()),
         };
         let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
@@ -184,17 +197,21 @@ impl Beacon {
         if let Some(peers) = peers {
             start_replication(&shared, peers).map_err(Failure::EventLoop)?;
         }
-        Ok(Self { shared, loops, writer, mail_writer, hub, envelopes_writer, ended })
+        Ok(Self { shared, loops, writer, mail_writer, hub, envelopes_writer, registration, ended })
     }
 
     /// Lets the loops order what is not written yet, and waits until it is.
     fn end(self) -> Result<(), Failure> {
-        let Self { shared, loops, writer, mail_writer, hub, envelopes_writer, ended: _ } = self;
+        let Self { shared, loops, writer, mail_writer, hub, envelopes_writer, registration, ended: _ } = self;
         shared.broadcast(|| Mail::End);
         for thread in loops {
             thread.join().map_err(|_| Failure::EventLoopEnded)?;
         }
         if let Some((handle, thread)) = hub {
+            handle.end();
+            thread.join().map_err(|_| Failure::WriterEnded)?;
+        }
+        if let Some((handle, thread)) = registration {
             handle.end();
             thread.join().map_err(|_| Failure::WriterEnded)?;
         }

@@ -14,6 +14,7 @@ use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::mailbox::{self, Peers};
 use rendezvous_service::mesh::{self, EnvelopeDoor};
 use rendezvous_service::own_names::OwnNames;
+use rendezvous_service::registration::{self, RegistrationConfig, RegistrationDoor};
 use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
@@ -77,6 +78,8 @@ pub(crate) struct NativeDoors {
     pub(crate) peers: Option<Arc<Peers>>,
     /// For another fleet's envelopes.
     pub(crate) envelopes: Option<Arc<EnvelopeDoor>>,
+    /// Where keys are registered.
+    pub(crate) registration: Option<Arc<RegistrationDoor>>,
 }
 
 /// Holds everything that is set.
@@ -121,7 +124,7 @@ enum Source {
 fn variables() -> impl Iterator<Item = Variable> {
     let of_doors =
         goop2::VARIABLES.into_iter().chain(retalk::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES);
-    OWN.into_iter().chain(VARIABLES).chain(of_doors).chain(directory::VARIABLES)
+    OWN.into_iter().chain(VARIABLES).chain(of_doors).chain(directory::VARIABLES).chain(registration::VARIABLES)
 }
 
 impl Settings {
@@ -170,11 +173,13 @@ impl Settings {
         let trimmed = |variable: &str| text(variable).unwrap_or_default().trim().to_owned();
         let host = read_host(&trimmed("HOST"));
         let host = host.ok_or_else(|| one("HOST", "an IP address, or localhost", None))?;
+        let registration = RegistrationConfig::parse(&config, text).map_err(in_error)?;
         let doors = NativeDoors {
             goop2: goop2::Door::parse(&config, text).map_err(in_error)?,
             retalk: retalk::Door::parse(&config, &OwnNames::new(&config, host), text).map_err(in_error)?,
             peers: Peers::parse(&config, text).map_err(in_error)?.map(Arc::new),
             envelopes: EnvelopeDoor::parse(text).map_err(in_error)?.map(Arc::new),
+            registration: registration.map(|registration| Arc::new(RegistrationDoor::new(&config, registration))),
         };
         let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;

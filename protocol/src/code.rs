@@ -73,6 +73,8 @@ pub enum Code {
     PrekeysUnknown,
     /// A stranger's message or claim without a good proof of work.
     ProofRequired,
+    /// A ticket by a key that nobody has registered, where that is asked for.
+    RegistrationRequired,
     /// A request that was served before.
     Replayed,
     /// Something by a key that is revoked.
@@ -125,7 +127,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -161,6 +163,7 @@ impl Code {
         Self::PeerBusy,
         Self::PrekeysUnknown,
         Self::ProofRequired,
+        Self::RegistrationRequired,
         Self::Replayed,
         Self::RevokedPublicKey,
         Self::Rollback,
@@ -225,6 +228,7 @@ impl Code {
             Self::PeerBusy => "PEER_BUSY",
             Self::PrekeysUnknown => "PREKEYS_UNKNOWN",
             Self::ProofRequired => "PROOF_REQUIRED",
+            Self::RegistrationRequired => "REGISTRATION_REQUIRED",
             Self::Replayed => "REPLAYED",
             Self::RevokedPublicKey => "REVOKED_PUBLIC_KEY",
             Self::Rollback => "ROLLBACK",

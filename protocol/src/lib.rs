@@ -28,6 +28,7 @@ pub mod pacing;
 pub mod peer_list;
 pub mod publication;
 pub mod rate_limit;
+pub mod registration;
 pub mod request;
 pub mod retalk;
 pub mod revocation;

@@ -79,6 +79,9 @@ pub enum TicketError {
     /// The key has been revoked: whoever signs with it may have stolen it.
     #[error("this public key has been revoked")]
     RevokedPublicKey,
+    /// The community lists keys alone whose owner has confirmed an address of e-mail.
+    #[error("this community lists registered keys alone: GET /register says how this one is registered")]
+    RegistrationRequired,
     /// Not a signature of this key over this payload.
     #[error("the signature does not fit the payload and the public key")]
     SignatureInvalid,
@@ -97,6 +100,7 @@ impl TicketError {
             Self::Expired { .. } => Code::Expired.as_str(),
             Self::UntrustedPublicKey => Code::UntrustedPublicKey.as_str(),
             Self::RevokedPublicKey => Code::RevokedPublicKey.as_str(),
+            Self::RegistrationRequired => Code::RegistrationRequired.as_str(),
             Self::SignatureInvalid => Code::SignatureInvalid.as_str(),
         }
     }

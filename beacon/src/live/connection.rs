@@ -26,6 +26,7 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::config::Config;
 use crate::live::call::{LiveCall, Pushed, SignalCall};
+use crate::registration::{Gate, check_ticket};
 use crate::turn::{IceServers, Issuer, Place, TURN_LIFETIME};
 
 /// Says what a client reads from.
@@ -59,6 +60,8 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub struct Checks<'a> {
     pub(crate) config: &'a Config,
+    /// Says whose tickets are listed, where that depends on more than the configuration.
+    pub(crate) gate: Option<&'a dyn Gate>,
     pub(crate) signatures: &'a mut SignatureCache,
     /// Issues credentials for the relay, where there is one.
     pub(crate) turn: Option<&'a mut (dyn Issuer + 'static)>,
@@ -388,7 +391,7 @@ impl Connection {
             self.window.acknowledge(now, sequence);
         }
         let checked = Ticket::parse(ticket, purpose)
-            .and_then(|ticket| ticket.check(&checks.config.ticket_rules(&self.opened.community), now));
+            .and_then(|ticket| check_ticket(checks.gate, checks.config, ticket, &self.opened.community, now));
         match checked {
             Ok(ticket) if checks.signatures.contains(&ticket) => {
                 let verify = Verify(Waiting::Ticket { id, ticket });

@@ -239,6 +239,7 @@ impl Beacon {
                 | Step::Mailbox(_)
                 | Step::Retalk(_)
                 | Step::Directory(_)
+                | Step::Registration(_)
                 | Step::Envelope(_)) => {
                     panic!("not a request that is answered: {other:?}")
                 }

@@ -21,6 +21,7 @@ use rendezvous_service::live::{
     Connection, ConnectionId, LiveCall, LiveFull, Opening, Output, Push, Pushed, SignalCall,
 };
 use rendezvous_service::platform::Platform;
+use rendezvous_service::registration::RegistrationDoor;
 use serde_json::{Value, json};
 
 use crate::host::{Peer, at, config};
@@ -151,6 +152,11 @@ impl World {
             wake_at: None,
             address: "192.0.2.1".to_owned(),
         }
+    }
+
+    /// The same, of a host that registers keys.
+    pub(crate) fn with_registration(self, door: Arc<RegistrationDoor>) -> Self {
+        Self { edge: self.edge.with_registration(door), ..self }
     }
 
     /// One on a platform that hibernates objects.

@@ -11,6 +11,7 @@ mod guests;
 mod host;
 mod live;
 mod mailbox;
+mod registration;
 mod replication;
 mod retalk;
 mod signals;

@@ -2,9 +2,8 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rendezvous_protocol::backoff::Backoff;
 use rendezvous_protocol::directory::state::HubWrite;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
@@ -17,16 +16,7 @@ use crate::directory::peers;
 use crate::directory::storage::HubStorage;
 use crate::failure::Failure;
 use crate::journal;
-
-/// The longest wait for mail: calendars can be set back, and then deadlines are far away.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// The shortest one.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a hub that could not be written is left alone before it is made anew of what is on disk. The disk may be full, and
-/// reading all of it for each call is work.
-const RESTORING: Backoff = Backoff { first: Duration::from_secs(10), most: Duration::from_secs(300) };
+use crate::restoring::{LOOK_EVERY, PAUSE, Restoring};
 
 /// What the hub is told.
 pub(super) enum HubMail {
@@ -82,32 +72,6 @@ struct HubThread {
     /// Absent after a change that could not be written, until it was read anew.
     object: Option<HubObject>,
     restoring: Restoring,
-}
-
-/// When an object is made anew. By a clock that nobody sets.
-#[derive(Default)]
-struct Restoring {
-    /// Absent while there is nothing to restore.
-    at: Option<Instant>,
-    /// In a row: writing, or restoring.
-    failures: u32,
-}
-
-impl Restoring {
-    fn failed(&mut self, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        // One hub, one disk: there is nothing to spread.
-        self.at = now.checked_add(RESTORING.wait(self.failures, u8::MAX));
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.at.is_none_or(|at| at <= now)
-    }
-
-    /// Returns how long nothing is to be done, while there is no object.
-    fn wait(&self, now: Instant) -> Duration {
-        self.at.map_or(PAUSE, |at| at.saturating_duration_since(now)).clamp(PAUSE, LOOK_EVERY)
-    }
 }
 
 impl HubThread {
@@ -183,24 +147,6 @@ impl HubThread {
                 self.restoring.failed(Instant::now());
                 None
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hub_that_cannot_be_written_is_left_alone_longer_each_time() {
-        let (mut restoring, mut now) = (Restoring::default(), Instant::now());
-        assert!(restoring.is_due(now));
-        for seconds in [10, 20, 40, 80, 160, 300, 300] {
-            restoring.failed(now);
-            let again = now + Duration::from_secs(seconds);
-            assert!(!restoring.is_due(again - PAUSE) && restoring.is_due(again), "{seconds}");
-            assert_eq!(restoring.wait(now), Duration::from_secs(seconds).min(LOOK_EVERY));
-            now = again;
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Registrations on disk.
+
+use std::path::Path;
+
+use rendezvous_protocol::registration::RegistrationWrite;
+
+use crate::database::{Schema, StorageError};
+use crate::row_storage::{RowStorage, TABLE};
+
+const SCHEMA: Schema = Schema {
+    file: "registration.sqlite",
+    // "rvrg": marks the file as this program's.
+    application_id: 0x7276_7267,
+    layout: 1,
+    create: TABLE,
+    synchronous: "FULL",
+    log_bytes: 4 * 1_024 * 1_024,
+    if_unusable: "bring the file back from a copy, or move it away: everybody has to register again then",
+};
+
+/// The rows of registrations. Addresses of people are in them.
+#[derive(Debug)]
+pub(crate) struct RegistrationStorage(RowStorage);
+
+impl RegistrationStorage {
+    /// Makes the database where there is none. The directory is this process's.
+    pub(crate) fn open(directory: &Path) -> Result<Self, StorageError> {
+        RowStorage::open(directory, &SCHEMA).map(Self)
+    }
+
+    /// Opens the database beside the beacon that has it; absent, where there is none.
+    pub(crate) fn open_beside(directory: &Path) -> Result<Option<Self>, StorageError> {
+        Ok(RowStorage::open_beside(directory, &SCHEMA)?.map(Self))
+    }
+
+    /// Returns everything that is stored.
+    pub(crate) fn read(&self) -> Result<Vec<(String, String)>, StorageError> {
+        self.0.read()
+    }
+
+    /// Makes all writes, or none.
+    pub(crate) fn commit(&mut self, writes: &[RegistrationWrite]) -> Result<(), StorageError> {
+        self.0.commit(writes.iter().map(|write| (write.name.as_str(), write.row.as_deref())))
+    }
+
+    /// Returns a number that changes when the operator's command has written.
+    pub(crate) fn version(&self) -> Result<i64, StorageError> {
+        self.0.version()
+    }
+}
+
+/// Names a row that cannot be read.
+pub(super) fn unreadable(directory: &Path, error: &rendezvous_protocol::registration::UnreadableRow) -> StorageError {
+    StorageError::Unreadable {
+        path: directory.join(SCHEMA.file).display().to_string(),
+        what: format!("the row {}", error.0),
+        hint: SCHEMA.if_unusable,
+    }
+}
