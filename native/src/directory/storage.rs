@@ -15,7 +15,8 @@ const SCHEMA: Schema = Schema {
     create: "CREATE TABLE IF NOT EXISTS item (name TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID",
     synchronous: "FULL",
     log_bytes: 4 * 1_024 * 1_024,
-    if_unusable: "bring the file back from a copy, or move it away: origins have to put their entries again then",
+    if_unusable: "move the file away with its -wal and -shm, and bring back those of the three that a copy has; without a copy, \
+        origins have to put their entries again",
 };
 
 const READ: &str = "SELECT name, row FROM item";
