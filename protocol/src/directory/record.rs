@@ -173,6 +173,8 @@ pub(super) fn read_key(fields: &mut Fields<'_>) -> Result<PublicKey, RecordError
 fn read_name(fields: &mut Fields<'_>) -> Result<String, RecordError> {
     let name = fields.text("name")?;
     Community::new(&name).map_err(|error| RecordError::Malformed(format!("name: {error}")))?;
+    // Both name a segment of a path, which the URL standard takes out of the path: nobody could ask for them.
+    require(!matches!(&*name, "." | ".."), "name: neither . nor .. can be a segment of a path")?;
     Ok(name.into_owned())
 }
 
