@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // The program: reads its arguments, runs cases, prints what they say, and ends with an exit code that says it too.
 
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { Unreachable } from "./src/beacon.mjs";
 import { readerCases } from "./src/cases/capsules.mjs";
 import { clientCases } from "./src/hostile.mjs";
 import { json, junit, summary, text } from "./src/report.mjs";
+import { readKey } from "./src/signing.mjs";
 import { CASES, LEVELS, run, runAlone, select } from "./src/suite.mjs";
 
 const HELP = `rendezvous-conformance: does this beacon keep the protocol, and which attacks does it withstand?
@@ -50,6 +51,10 @@ ${Object.entries(LEVELS)
                         (its CLIENT_ADDRESS_HEADER): cases then come from networks of
                         their own, and those about networks are tried. Faster, too
   --audience ORIGIN     the origin to which signatures are bound   [default: URL's]
+  --origin-key FILE     a private key in PEM, of an origin whose entries the beacon's
+                        directory takes (its HUB_ORIGINS): it is given entries,
+                        and has them taken away
+  --hub-key FILE        the same of a hub that it answers (its HUB_PEERS)
   --wait SECONDS        how long a client has to print names, once it has asked
                                                              [default: 10]
   --help                print this
@@ -94,6 +99,8 @@ function readArguments() {
         community: { type: "string", multiple: true, default: [] },
         "address-header": string,
         audience: string,
+        "origin-key": string,
+        "hub-key": string,
         capsule: string,
         key: string,
         reader: string,
@@ -145,6 +152,19 @@ function readArguments() {
   return { ...values, url, only, waitMs };
 }
 
+/** The key in the file that an option names. */
+async function keyOf(option, path) {
+  if (path === undefined) return undefined;
+  const pem = await readFile(path, "utf8").catch(({ code }) => {
+    throw new Usage(`--${option} ${path} cannot be read: ${code}`);
+  });
+  try {
+    return readKey(pem);
+  } catch {
+    throw new Usage(`--${option} ${path} is not a private key of Ed25519 in PEM, as openssl genpkey -algorithm ed25519 writes it`);
+  }
+}
+
 /** The cases that are asked for, before any is tried. */
 function casesOf({ url, only, level, reader, client, capsule, waitMs }) {
   const isAsked = ({ id }) => only.length === 0 || only.some((part) => id === part || id.startsWith(`${part}.`));
@@ -173,6 +193,7 @@ async function main() {
   }
   const { url, level, reader, client, community, audience, capsule: place, key } = options;
   const capsule = place && { place, publicKey: key, community: community[0] };
+  const [originKey, hubKey] = [await keyOf("origin-key", options["origin-key"]), await keyOf("hub-key", options["hub-key"])];
   const target = url ?? place ?? reader ?? client;
   if (options.output !== undefined) {
     // Before the run, which would else be for nothing.
@@ -189,6 +210,8 @@ async function main() {
           url,
           communities: community,
           audience,
+          originKey,
+          hubKey,
           addressHeader: options["address-header"],
           isStrict: level !== undefined,
         });

@@ -7,6 +7,7 @@ import { sign as signWith } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,7 +15,9 @@ import { after, before, describe, test } from "node:test";
 import { CASES, LEVELS, attacksIn, run, runAlone, sectionOf, select } from "../conformance/src/suite.mjs";
 import { ensurePython } from "../tools/python.mjs";
 import { ROOT } from "../tools/steps.mjs";
-import { HOSTS, withHost } from "./hosts.mjs";
+import { newKey } from "../conformance/src/signing.mjs";
+import { pkcs8 } from "./directory.mjs";
+import { HOSTS, NATIVE, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER } from "./http.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
@@ -30,20 +33,16 @@ const PATIENT = ["--wait", "60"];
 /** Of every network there is, and as many mailboxes as there are cases. */
 const VARS = { COMMUNITIES: "*", MAILBOXES: "20000" };
 
-const DIRECTORY = "only of a beacon that is a hub";
 /** Codes for which there is no case, and why. */
 const WITHOUT = {
   BIND_REQUIRED: "only where `LIVE_VIEWERS` is `bound`",
   CROSS_SITE: "the operator's own figures",
-  HUB_FULL: DIRECTORY,
+  HUB_FULL: "only where an origin, or a peer, has all its places in a hub",
   INTERNAL: "a beacon that fails",
   LIVE_FULL: "only where all connections are taken",
-  ORIGIN_MISMATCH: DIRECTORY,
   PASSWORD_WRONG: "the operator's own figures",
   REGISTRATION_REQUIRED: "only where a community lists registered keys alone",
   REVOKED_PUBLIC_KEY: "only where a key is revoked",
-  STALE_ENTRY: DIRECTORY,
-  UNTRUSTED_PUBLIC_KEY: "only where some keys are trusted",
 };
 
 /** How the beacon in Python judges the specification's tickets. It has no list of trusted keys. */
@@ -129,20 +128,82 @@ describe("the cases", () => {
 
   test("have every section of the specification that they are for", () => {
     const sections = new Set(CASES.map(sectionOf));
-    assert.deepEqual([...sections].sort(), ["capsules", "http", "live", "mailboxes", "roster", "signals", "tickets"]);
+    assert.deepEqual([...sections].sort(), ["capsules", "directory", "http", "live", "mailboxes", "roster", "signals", "tickets"]);
   });
 });
 
 for (const host of HOSTS) {
   test(`${host.name} keeps the whole protocol, and withstands every attack`, async () => {
-    await withHost(host, { vars: VARS }, async ({ url }) => {
-      const results = await run({ url, addressHeader: ADDRESS_HEADER, isStrict: true });
+    const [originKey, hubKey] = [newKey(), newKey()];
+    // Nobody listens there: it is a peer that asks.
+    const hub = { HUB_ORIGINS: originKey.publicKey, HUB_PEERS: `http://127.0.0.1:9=${hubKey.publicKey}`, HUB_KEY: pkcs8(newPeer()) };
+    const isHub = host === NATIVE;
+    const cases = select().filter((each) => isHub || sectionOf(each) !== "directory");
+    await withHost(host, { vars: { ...VARS, ...(isHub && hub) } }, async ({ url }) => {
+      const results = await run({ url, cases, originKey, hubKey, addressHeader: ADDRESS_HEADER, isStrict: true });
       assert.deepEqual(failures(results), []);
       assert.deepEqual(skipped(results), ["http.community.unknown"]);
       assert.ok(attacksIn(results).every(({ outcome }) => outcome === "withstood"));
     });
   });
 }
+
+describe("a hub", () => {
+  const cases = select({ only: ["directory"], level: "slow" });
+
+  test("that is right passes with its keys, also what takes its time, and by the program", async () => {
+    const [originKey, hubKey] = [newKey(), newKey()];
+    const vars = {
+      HUB_ORIGINS: originKey.publicKey,
+      HUB_PEERS: `http://127.0.0.1:9=${hubKey.publicKey}`,
+      HUB_KEY: pkcs8(newPeer()),
+      ADDRESS_REQUESTS_PER_MINUTE: "600",
+    };
+    await withHost(NATIVE, { vars }, async ({ url }) => {
+      const results = await run({ url, cases, originKey, hubKey, addressHeader: ADDRESS_HEADER, isStrict: true });
+      assert.deepEqual([...failures(results), ...skipped(results)], []);
+      const files = await Promise.all(
+        Object.entries({ originKey, hubKey }).map(async ([name, { privateKey }]) => {
+          await writeFile(join(scratch, name), privateKey.export({ format: "pem", type: "pkcs8" }));
+          return join(scratch, name);
+        }),
+      );
+      const args = [url, "--address-header", ADDRESS_HEADER, "--level", "full", "--only", "directory"];
+      const { code, stdout } = await program(...args, "--origin-key", files[0], "--hub-key", files[1]);
+      assert.equal(code, 0, stdout);
+      // What has to be known to be tried is said, where it is not known.
+      const unknown = await program(...args, "--verbose");
+      assert.equal(unknown.code, 0, unknown.stdout);
+      assert.match(unknown.stdout, /--origin-key FILE/);
+      assert.equal((await program(...args, "--hub-key", join(ROOT, "package.json"))).code, 2);
+    });
+  });
+
+  test("that takes everything is caught, or one that refuses everything, by every case", async () => {
+    const missed = new Set(cases.map(({ id }) => id));
+    for (const answer of [
+      [200, { ok: true, accepted: true, entries: [], more: false, position: "0", records: [], ways: [], serverTime: 0, total: -1 }],
+      [400, { ok: false, code: "MALFORMED" }],
+    ]) {
+      const server = createServer((request, response) => {
+        request.resume();
+        const isHealth = request.url === "/healthz";
+        response.writeHead(isHealth ? 200 : answer[0], { "Content-Type": "application/json" });
+        response.end(JSON.stringify({ ...(isHealth ? { ok: true } : answer[1]), serverTime: Date.now() }));
+      }).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      try {
+        const url = `http://127.0.0.1:${server.address().port}`;
+        const results = await run({ url, cases, originKey: newKey(), hubKey: newKey(), communities: ["tests"], isStrict: true });
+        for (const result of results) if (result.outcome === "fail") missed.delete(result.case.id);
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
+    }
+    assert.deepEqual([...missed], []);
+  });
+});
 
 describe("a beacon in Python, from the specification alone", () => {
   const basic = select({ level: "basic" });

@@ -109,6 +109,9 @@ describe("one hub", () => {
     assertProblem(await put(url, good(), { name: "another" }), 400, "MALFORMED", /refused/);
     assertProblem(await put(url, good(), { as: "tombstone" }), 400, "MALFORMED");
     assertProblem(await put(url, good(), { name: "a%20b" }), 400, "COMMUNITY_INVALID");
+    for (const name of [".", ".."])
+      for (const record of [origin.entry(name), origin.tombstone(name)])
+        assertProblem(await put(url, record, { name: "refused" }), 400, "MALFORMED", /neither \. nor \.\./);
     const body = (body) => call(url, "/v1/communities/refused", { method: "PUT", body });
     assertProblem(await body("{"), 400, "MALFORMED");
     assertProblem(await body(" ".repeat(20_000)), 413, "BODY_TOO_LARGE");
@@ -239,14 +242,14 @@ test("hubs converge, whichever of them is killed meanwhile, and what was taken a
 
 test("an exchange is for a peer, at this hub, now and once", async () => {
   const { urls, keys, origins, run, clear } = await ring(2);
-  const hub = await run(0);
+  let hub = await run(0);
   try {
     await put(urls[0], origins[0].entry("chess"));
     const ask = (signed) => call(urls[0], "/v1/hubs/exchange", { json: { exchange: signed } });
     const good = exchange(keys[1], urls[0]);
     const { json, status } = await ask(good);
     assert.equal(status, 200);
-    assert.deepEqual([json.ok, json.more, json.records.length], [true, false, 1]);
+    assert.deepEqual([json.ok, json.more, json.records.length, json.ways], [true, false, 1, [[0, 0]]]);
     assert.match(json.position, /^[\da-f]{8}-1$/);
     assertProblem(await ask(good), 409, "REPLAYED");
     const rest = await ask(exchange(keys[1], urls[0], { since: json.position }));
@@ -258,9 +261,44 @@ test("an exchange is for a peer, at this hub, now and once", async () => {
     assertProblem(await ask(exchange(keys[1], urls[0], { issuedAt: Date.now() + 70_000 })), 400, "NOT_YET_VALID");
     assertProblem(await ask({ ...exchange(keys[1], urls[0]), signature: base64(64) }), 403, "SIGNATURE_INVALID");
     assertProblem(await ask(exchange(keys[1], urls[0], { nonce: "" })), 400, "MALFORMED");
+    await hub.kill();
+    hub = await run(0);
+    assertProblem(await ask(good), 409, "REPLAYED");
+    assert.equal((await ask(exchange(keys[1], urls[0]))).status, 200);
   } finally {
     await hub.stop();
     await clear();
+  }
+});
+
+test("a link with the origin finds its entry, however many others claim the name", async () => {
+  const origin = new Origin();
+  const [own, hostile] = [newPeer(), newPeer()];
+  const minted = Array.from({ length: 150 }, () => ({ entry: new Origin().entry("chess") }));
+  const server = createServer((request, response) => {
+    request.resume();
+    const ways = minted.map(() => [0, 0]);
+    response.end(JSON.stringify({ ok: true, more: false, records: minted, ways, position: "00000001-150", serverTime: Date.now() }));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const peer = `http://127.0.0.1:${server.address().port}=${hostile.publicKey}`;
+  const vars = { HUB_ORIGINS: origin.key.publicKey, HUB_PEERS: peer, HUB_KEY: pkcs8(own), HUB_PULL_SECONDS: "3" };
+  try {
+    await withHost(host, { vars }, async ({ url }) => {
+      const entry = origin.entry("chess");
+      assert.equal((await put(url, entry)).status, 201);
+      await eventually(async () => (await list(url, {}, "chess")).json.total, (total) => total === 151);
+      const query = { origin: origin.key.publicKey };
+      for (const name of ["chess", undefined]) assert.deepEqual((await list(url, query, name)).json.entries, [entry]);
+      const { communities } = await findCommunities([url], { name: "chess", origin: origin.key.publicKey });
+      assert.deepEqual(communities.map(({ origin, name }) => [origin, name]), [[origin.key.publicKey, "chess"]]);
+      assert.deepEqual((await findCommunities([url], { origin: newPeer().publicKey })).communities, []);
+      await assert.rejects(findCommunities([url], { origin: "chess" }), TypeError);
+      for (const origin of ["", "chess", base64(31)]) assertProblem(await list(url, { origin }, "chess"), 400, "MALFORMED", /origin/);
+    });
+  } finally {
+    server.closeAllConnections();
+    server.close();
   }
 });
 
@@ -297,7 +335,8 @@ test("a hostile hub can leave out, and nothing else", async () => {
     for await (const part of request) body += part;
     asked.push(JSON.parse(body).exchange);
     const raw = (text) => response.end(text);
-    const json = (records, more) => raw(JSON.stringify({ ok: true, more: false, records, serverTime: Date.now(), ...more }));
+    const json = (records, more) =>
+      raw(JSON.stringify({ ok: true, more: false, records, ways: records.map(() => [0, 0]), serverTime: Date.now(), ...more }));
     (answers[turn++] ?? ((answer) => answer.json([], { position: "00000001-1" })))({ raw, json });
   }).listen(0, "127.0.0.1");
   await once(server, "listening");

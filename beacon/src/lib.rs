@@ -23,6 +23,7 @@ mod activity;
 pub mod admin;
 pub mod answer;
 pub mod asset;
+pub mod bodies;
 pub mod call;
 pub mod community;
 pub mod config;

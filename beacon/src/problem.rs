@@ -217,6 +217,7 @@ impl Problem {
             Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
             Self::Request(RequestError::BodyTimeout) => 408,
             Self::Request(RequestError::BodyTooLarge) => 413,
+            Self::Request(RequestError::BodiesFull) => 429,
             Self::Request(_) | Self::HostMissing => 400,
             Self::HostUnknown | Self::OriginForeign => 421,
             Self::CrossSite => 403,
@@ -319,6 +320,7 @@ impl Problem {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Request(error) => error.retry_after(),
             Self::Refused { refused: Refused::AnnounceTooSoon { retry_after }, .. } => Some(*retry_after),
             Self::RateLimited(limited) => Some(limited.retry_after()),
             Self::LivePenalty { retry_after } | Self::PeerThrottled { retry_after } => Some(*retry_after),
@@ -465,6 +467,7 @@ impl HubProblem {
     const fn status(&self) -> u16 {
         match self {
             Self::Request(RequestError::BodyTimeout) => 408,
+            Self::Request(RequestError::BodiesFull) => 429,
             Self::Record(DirectoryError::BodyTooLarge) => 413,
             Self::Record(DirectoryError::SignatureInvalid)
             | Self::Refused(HubRefused::OriginMismatch)

@@ -2,7 +2,7 @@
 //
 // Hubs are not believed: every entry is signed by its origin. A hub can leave entries out, which is why several are asked.
 
-import { concat, readBase64, readKey, sha256, utf8 } from "./bytes.js";
+import { concat, readBase64, sha256, utf8 } from "./bytes.js";
 import { type Verify, strict, webCryptoVerify } from "./ed25519.js";
 import { type Json, type JsonObject, canonical } from "./json.js";
 import { type Reason, reasonOf } from "./reason.js";
@@ -14,7 +14,6 @@ import {
   demand,
   demandSupported,
   fieldsOf,
-  isCommunity,
   isText,
   isTime,
   readObject,
@@ -64,6 +63,8 @@ export interface Community {
 export interface FindOptions {
   /** Only communities of this name, of whatever origin. */
   name?: string;
+  /** Only those of this origin. With the name, as a link holds both: others cannot crowd it out. */
+  origin?: string;
   /** Only those that have this tag. */
   tag?: string;
   /** Only those in whose name, description or tags a hub finds this. */
@@ -91,7 +92,18 @@ const isAddress: Is = (value) => {
   return !!host && host.length <= HOST_MAX_BYTES && +port < 65_536;
 };
 
-const isTag: Is = (value) => typeof value === "string" && /^[a-z\d-]{1,32}$/.test(value);
+/** The 32 bytes of a key or of a SHA-256. */
+const is32Bytes = isBase64(32);
+
+const fits =
+  (pattern: RegExp): Is =>
+  (value) =>
+    typeof value === "string" && pattern.test(value);
+
+/** Nobody can ask for `.` and `..`: they are taken out of a URL. */
+const isName = fits(/^(?!\.\.?$)[\w.-]{1,64}$/);
+
+const isTag = fits(/^[a-z\d-]{1,32}$/);
 
 const hasFields = (value: Json | undefined, fields: Record<string, Is>): value is JsonObject =>
   value instanceof Map &&
@@ -104,7 +116,7 @@ const areDistinct = (value: Json | undefined, most: number, is: Is): value is Js
 
 function isPayload(value: Json | undefined): value is JsonObject {
   const isRoot: Is = (root) =>
-    hasFields(root, { publicKey: isBase64(32), sha256: isBase64(32), signature: isBase64(64) });
+    hasFields(root, { publicKey: is32Bytes, sha256: is32Bytes, signature: isBase64(64) });
   const isBeacon: Is = (beacon) => hasFields(beacon, { id: isBase64(16), url: isAddress });
   return (
     value instanceof Map &&
@@ -112,11 +124,12 @@ function isPayload(value: Json | undefined): value is JsonObject {
       access: (access) => access === "open" || access === "invite-only",
       beacons: (beacons) =>
         areDistinct(beacons, BEACONS_MAX, isBeacon) &&
-        ["id", "url"].every((field) => areDistinct(beacons.map((it) => (it as JsonObject).get(field) as Json), BEACONS_MAX, () => true)),
+        // No id is a URL.
+        areDistinct(beacons.flatMap((it) => [...(it as JsonObject).values()]), 2 * BEACONS_MAX, () => true),
       capsules: (capsules) => areDistinct(capsules, CAPSULES_MAX, isAddress),
       description: (text) => text === "" || isText(text, DESCRIPTION_MAX_BYTES),
       expiresAt: isTime,
-      name: isCommunity,
+      name: isName,
       ...(value.has("root") && { root: isRoot }),
       tags: (tags) => areDistinct(tags, TAGS_MAX, isTag),
       updated: isTime,
@@ -140,7 +153,7 @@ export async function readEntry(value: Json | undefined, now: number, verify: Ve
   demand(
     isTime(version) &&
       typeof algorithm === "string" &&
-      readKey(publicKey) &&
+      is32Bytes(publicKey) &&
       isBase64(64)(signature) &&
       isPayload(payload) &&
       Object.keys(envelope).length === 5,
@@ -151,7 +164,8 @@ export async function readEntry(value: Json | undefined, now: number, verify: Ve
   const { updated, expiresAt } = fields;
   demand(expiresAt - updated <= ENTRY_MAX_LIFETIME_MS, "LIFETIME_TOO_LONG");
   demand(updated <= now + CLOCK_SKEW_MS, "NOT_YET_VALID");
-  demand(updated + ENTRY_MAX_LIFETIME_MS > now && expiresAt > now, "EXPIRED");
+  // So `updated` is less than 30 days ago.
+  demand(expiresAt > now, "EXPIRED");
   const origin = publicKey as string;
   demand(await verify(origin, signature, signedBytes("entry", payload)), "SIGNATURE_INVALID");
   const { publicKey: publisher, sha256, signature: endorsement } = root ? fieldsOf(root as unknown as Json) : ({} as Fields);
@@ -176,7 +190,7 @@ function merge(lists: Community[][]): Community[] {
     const { origin, name, updated } = community;
     const names = origins.get(origin) ?? new Map<string, Community>();
     origins.set(origin, names);
-    if (!((names.get(name)?.updated ?? 0) > updated)) names.set(name, community);
+    if ((names.get(name)?.updated ?? 0) <= updated) names.set(name, community);
   }
   const turns = [...origins.values()].map((names) => [...names.values()]);
   const most = Math.max(0, ...turns.map(({ length }) => length));
@@ -190,10 +204,11 @@ function merge(lists: Community[][]): Community[] {
  * @returns Rejects with an error whose message is a code where no hub has answered: why the first has not.
  */
 export async function findCommunities(hubs: readonly string[], options: FindOptions = {}): Promise<Found> {
-  const { name, tag, text, signal } = options;
-  if (name !== undefined && !isCommunity(name)) throw new TypeError("name");
+  const { name, origin, tag, text, signal } = options;
+  if (name !== undefined && !isName(name)) throw new TypeError("name");
+  if (origin !== undefined && !is32Bytes(origin)) throw new TypeError("origin");
   const verify = strict(webCryptoVerify(crypto.subtle));
-  const query = new URLSearchParams({ limit: `${ANSWER_MAX_ENTRIES}`, ...(tag && { tag }), ...(text && { q: text }) });
+  const query = new URLSearchParams({ limit: `${ANSWER_MAX_ENTRIES}`, ...(origin && { origin }), ...(tag && { tag }), ...(text && { q: text }) });
   const ask = async (hub: string): Promise<Community[]> => {
     const abort = new AbortController();
     const end = (): void => abort.abort(signal?.reason);
@@ -209,7 +224,7 @@ export async function findCommunities(hubs: readonly string[], options: FindOpti
       // What is not as it should be costs only itself.
       const read = entries.slice(0, ANSWER_MAX_ENTRIES).map((entry) => readEntry(entry, Date.now(), verify).catch(() => undefined));
       const isWanted = (it: Community | undefined): it is Community =>
-        !!it && (!name || it.name === name) && (!tag || it.tags.includes(tag));
+        !!it && (!name || it.name === name) && (!origin || it.origin === origin) && (!tag || it.tags.includes(tag));
       return (await Promise.all(read)).filter(isWanted);
     } finally {
       clearTimeout(timer);

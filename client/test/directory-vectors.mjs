@@ -2,7 +2,7 @@
 // same module runs in a browser: hand it the parsed files and the built internals.
 
 /** Counted, so that a file that lost its cases cannot pass. Of records the entries alone: clients read no others. */
-export const CASES = { records: 137, placements: 12 };
+export const CASES = { records: 140, placements: 12 };
 
 /**
  * @param {Record<keyof typeof CASES, any[]>} files

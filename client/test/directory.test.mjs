@@ -82,6 +82,10 @@ test("of several hubs the newest of each origin and name counts, and a hub can d
     // What was not asked for is not given, whatever a hub says.
     assert.deepEqual((await findCommunities(hubs, { name: "music" })).communities.map(({ name }) => name), ["music"]);
     assert.deepEqual((await findCommunities(hubs, { tag: "other" })).communities, []);
+    const ofTwo = (await findCommunities(hubs, { name: "chess", origin: two.publicKey })).communities;
+    assert.deepEqual(ofTwo.map(({ origin }) => origin), [two.publicKey]);
+    const last = new URL(asked[1].at(-1), hubs[1]);
+    assert.deepEqual([last.pathname, last.searchParams.get("origin")], ["/v1/communities/chess", two.publicKey]);
   });
 });
 
@@ -103,7 +107,8 @@ test("a hub that fails costs only itself, and all that fail are said", async () 
     await assert.rejects(findCommunities(hubs.slice(0, 2)), { name: "Refusal", message: "HTTP_500" });
   });
   await assert.rejects(findCommunities([]), { message: "NETWORK" });
-  await assert.rejects(findCommunities([], { name: "a b" }), TypeError);
+  for (const wrong of [{ name: "a b" }, { name: "." }, { name: ".." }, { origin: "chess" }, { origin: "" }])
+    await assert.rejects(findCommunities([], wrong), TypeError);
 });
 
 test("a search ends with its signal", async () => {

@@ -40,14 +40,17 @@ export class Beacon {
 
   /**
    * @param {string} url
-   * @param {{ addressHeader?: string, communities?: string[], audience?: string }} [options]
+   * @param {{ addressHeader?: string, communities?: string[], audience?: string,
+   *   originKey?: import("./signing.mjs").Key, hubKey?: import("./signing.mjs").Key }} [options]
    */
-  constructor(url, { addressHeader, communities = [], audience } = {}) {
+  constructor(url, { addressHeader, communities = [], audience, originKey, hubKey } = {}) {
     const parsed = new URL(url);
     this.url = parsed.href.replace(/\/$/, "");
     this.addressHeader = addressHeader;
     this.audience = audience ?? parsed.origin;
     this.communities = communities;
+    this.originKey = originKey;
+    this.hubKey = hubKey;
     const isTls = parsed.protocol === "https:";
     this.#send = isTls ? httpsRequest : httpRequest;
     this.agent = new (isTls ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 24 });

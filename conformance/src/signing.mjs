@@ -47,6 +47,18 @@ export function newKey(seed = randomBytes(32)) {
 }
 
 /**
+ * The key in a file that `openssl genpkey -algorithm ed25519` writes.
+ *
+ * @param {string} pem
+ * @returns {Key}
+ */
+export function readKey(pem) {
+  const { crv, d } = createPrivateKey(pem).export({ format: "jwk" });
+  if (crv !== "Ed25519") throw new TypeError("not a key of Ed25519");
+  return newKey(Buffer.from(d, "base64url"));
+}
+
+/**
  * @param {string} text
  * @param {Key} key
  * @returns {string}

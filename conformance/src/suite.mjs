@@ -4,6 +4,7 @@ import { ATTACKS } from "./attacks.mjs";
 import { Beacon } from "./beacon.mjs";
 import { Skip, Trial } from "./trial.mjs";
 import { cases as capsules } from "./cases/capsules.mjs";
+import { cases as directory } from "./cases/directory.mjs";
 import { cases as http } from "./cases/http.mjs";
 import { cases as live } from "./cases/live.mjs";
 import { cases as mailboxes } from "./cases/mailboxes.mjs";
@@ -15,7 +16,7 @@ import { cases as tickets } from "./cases/tickets.mjs";
 export const LEVELS = {
   basic: "tickets, roster and HTTP: what every beacon does",
   live: "and live presence and signals",
-  full: "and mailboxes",
+  full: "and mailboxes, and the directory",
   slow: "and what takes its time: time limits, and what changes with the minute",
 };
 
@@ -39,7 +40,7 @@ const CONCURRENCY = 8;
  */
 
 /** @type {Case[]} */
-export const CASES = [...tickets, ...roster, ...http, ...live, ...signals, ...mailboxes, ...capsules];
+export const CASES = [...tickets, ...roster, ...http, ...live, ...signals, ...mailboxes, ...directory, ...capsules];
 
 /** The section of a case: the first part of its identifier. */
 export const sectionOf = ({ id }) => id.slice(0, id.indexOf("."));
@@ -64,6 +65,8 @@ export function select({ only = [], level = "full", hasCapsule = false } = {}) {
  * @param {string} [options.addressHeader]
  * @param {string[]} [options.communities]
  * @param {string} [options.audience]
+ * @param {import("./signing.mjs").Key} [options.originKey] Of an origin of the hub.
+ * @param {import("./signing.mjs").Key} [options.hubKey] Of a peer of the hub.
  * @param {{ place: string, publicKey: string, community?: string }} [options.capsule]
  * @param {boolean} [options.isStrict] Whether what the beacon does not offer is a failure.
  * @param {boolean} [options.stopsEarly] Whether to end at the first failure.
@@ -112,9 +115,9 @@ async function runAll(cases, attempt, { concurrency, stopsEarly, onResult }) {
 
 /** What a beacon need not have, and whether it has it. */
 async function offered(beacon) {
-  const paths = ["/live?since=none", "/v1/relay"];
-  const [live, mailboxes] = await Promise.all(paths.map((path) => beacon.request(path, { address: beacon.newAddress() })));
-  return { live: live.status !== 404, signals: live.status !== 404, mailboxes: mailboxes.status !== 404 };
+  const paths = ["/live?since=none", "/v1/relay", "/v1/communities"];
+  const [live, mailboxes, directory] = await Promise.all(paths.map((path) => beacon.request(path, { address: beacon.newAddress() })));
+  return { live: live.status !== 404, signals: live.status !== 404, mailboxes: mailboxes.status !== 404, directory: directory.status !== 404 };
 }
 
 /** @returns {Promise<Result>} */

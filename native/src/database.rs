@@ -1,6 +1,6 @@
 //! A database of SQLite: the file, whether it is ours, and connections to it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,10 @@ pub(crate) enum StorageError {
     NotWritable { path: String, error: io::Error },
     #[error("another process uses the state in {path}")]
     InUse { path: String },
+    #[error("{path} is empty, and no database of this program ever is")]
+    Empty { path: String, hint: &'static str },
+    #[error("{path} is missing, and its log, {path}-wal, is there")]
+    LogAlone { path: String, hint: &'static str },
     #[error("{path} is not a database of this program")]
     NotOurs { path: String, hint: &'static str },
     #[error("{path} was written by a later version of this program, in layout {found}; this one knows {known}")]
@@ -42,7 +46,11 @@ impl StorageError {
                 "set STATE to a directory that this user may write to"
             }
             Self::InUse { .. } => "end the other beacon, or give this one a STATE of its own",
-            Self::NotOurs { hint, .. } | Self::Database { hint, .. } | Self::Unreadable { hint, .. } => hint,
+            Self::Empty { hint, .. }
+            | Self::LogAlone { hint, .. }
+            | Self::NotOurs { hint, .. }
+            | Self::Database { hint, .. }
+            | Self::Unreadable { hint, .. } => hint,
             Self::TooNew { .. } => "run the later version, or set STATE to another directory",
             Self::NoLog { .. } => "set STATE to a directory on a disk of this machine",
             Self::NoThread(_) => "raise the limit of threads",
@@ -79,10 +87,24 @@ impl Database {
     /// Makes the database where there is none, and sees to it that it is ours and can be written.
     pub(crate) fn open(directory: &Path, schema: &'static Schema) -> Result<Self, StorageError> {
         let database = Self { path: directory.join(schema.file), schema };
-        // SQLite gives its other files the mode of this one.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&database.path);
-        file.map_err(|error| StorageError::NotWritable { path: directory.display().to_string(), error })?;
-        database.prepare()?;
+        let in_error = |error| StorageError::NotWritable { path: directory.display().to_string(), error };
+        match fs::metadata(&database.path) {
+            Ok(found) if found.len() == 0 => {
+                return Err(StorageError::Empty { path: database.path(), hint: schema.if_unusable });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let log = fs::metadata(database.beside("-wal"));
+                // What is in the log would be taken for changes of the new database.
+                if log.is_ok_and(|log| log.len() > 0) {
+                    return Err(StorageError::LogAlone { path: database.path(), hint: schema.if_unusable });
+                }
+                database.create(directory, in_error)?;
+            }
+            Err(error) => return Err(in_error(error)),
+        }
+        database.check()?;
+        database.lay_out()?;
         Ok(database)
     }
 
@@ -91,7 +113,7 @@ impl Database {
         let database = Self { path: directory.join(schema.file), schema };
         match database.path.try_exists() {
             Ok(true) => {
-                database.check(&database.connect()?)?;
+                database.check()?;
                 Ok(Some(database))
             }
             Ok(false) => Ok(None),
@@ -99,13 +121,37 @@ impl Database {
         }
     }
 
-    /// Checks that the file is empty, or a database of this program that this version knows.
-    fn check(&self, connection: &Connection) -> Result<(), StorageError> {
+    /// Makes the database under another name, and gives it its own when it is whole and on the disk: a crash leaves all of it
+    /// or none.
+    fn create(&self, directory: &Path, in_error: impl Fn(io::Error) -> StorageError) -> Result<(), StorageError> {
+        let new = Self { path: self.beside(".new"), schema: self.schema };
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            match fs::remove_file(new.beside(ending)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(in_error(error)),
+                _ => {}
+            }
+        }
+        // SQLite gives its other files the mode of this one.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new.path).map_err(&in_error)?;
+        new.lay_out()?;
+        if new.beside("-wal").exists() {
+            return Err(in_error(io::Error::other("the log of the new database cannot be brought into it")));
+        }
+        let is_on_disk = File::open(&new.path).and_then(|file| {
+            file.sync_all()?;
+            fs::rename(&new.path, &self.path)?;
+            File::open(directory)?.sync_all()
+        });
+        is_on_disk.map_err(in_error)
+    }
+
+    /// Checks that the database is this program's, of a layout that it knows.
+    fn check(&self) -> Result<(), StorageError> {
         let Schema { application_id, layout, if_unusable: hint, .. } = *self.schema;
+        let connection = self.connect()?;
         let number = |query: &str| self.checked(connection.query_row(query, [], |row| row.get::<_, i32>(0)));
         let (found_id, found_layout) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
-        let tables = number("SELECT count(*) FROM sqlite_schema")?;
-        if found_id != application_id && (found_id != 0 || found_layout != 0 || tables != 0) {
+        if found_id != application_id {
             return Err(StorageError::NotOurs { path: self.path(), hint });
         }
         if found_layout > layout {
@@ -114,10 +160,10 @@ impl Database {
         Ok(())
     }
 
-    fn prepare(&self) -> Result<(), StorageError> {
+    /// Makes the tables that are not there.
+    fn lay_out(&self) -> Result<(), StorageError> {
         let Schema { application_id, layout, create, .. } = *self.schema;
         let mut connection = self.connect()?;
-        self.check(&connection)?;
         let mode = self.checked((|| {
             let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -129,6 +175,13 @@ impl Database {
             Ok(mode)
         })())?;
         if mode == "wal" { Ok(()) } else { Err(StorageError::NoLog { path: self.path(), mode }) }
+    }
+
+    /// Returns the path with something behind it.
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
     }
 
     /// Opens a connection.

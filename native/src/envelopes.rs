@@ -27,7 +27,7 @@ const SCHEMA: Schema = Schema {
     create: "CREATE TABLE IF NOT EXISTS envelope (number INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;",
     synchronous: "FULL",
     log_bytes: 4 * 1_024 * 1_024,
-    if_unusable: "move the file away: what waits in it, for an hour at most, is lost",
+    if_unusable: "move the file away with its -wal and -shm: what waits in it, for an hour at most, is lost",
 };
 
 const READ: &str = "SELECT number, row FROM envelope";

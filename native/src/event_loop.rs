@@ -17,6 +17,7 @@ use rendezvous_protocol::network::Client;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::admin::Refusals;
 use rendezvous_service::answer::Answer;
+use rendezvous_service::bodies::ArrivingBodies;
 use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     secret: Secret,
     /// Answers about mailboxes that wait for their clients, whatever loop serves them.
     pub(crate) unread: UnreadAnswers,
+    /// Bodies of which something is still to come, whatever loop reads them.
+    pub(crate) bodies: ArrivingBodies,
     loops: Box<[UnboundedSender<Mail>]>,
     owners: RandomState,
     pub(crate) admission: Arc<Admission>,
@@ -115,8 +118,9 @@ impl Shared {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
         let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        let unread = UnreadAnswers::new(secret);
-        Self { config, doors, platform, names, edges, secret, unread, loops, owners: RandomState::new(), admission }
+        let (unread, bodies) = (UnreadAnswers::new(secret), ArrivingBodies::new(secret));
+        let owners = RandomState::new();
+        Self { config, doors, platform, names, edges, secret, unread, bodies, loops, owners, admission }
     }
 
     /// Returns how many loops there are.

@@ -21,6 +21,7 @@ use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIME
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_service::answer::{Answer, Content, Outcome};
+use rendezvous_service::bodies::ArrivingBody;
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
@@ -165,18 +166,12 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 };
             }
             Some(Step::ReadBody(read)) => {
-                let body = match body.take() {
-                    Some(body) => read_body(body, BODY_MAX_BYTES).await,
-                    None => Err(RequestError::BodyBrokenOff),
-                };
+                let body = read_body(&mut body, BODY_MAX_BYTES, shared.bodies.begin(of_client)).await;
                 shared.with_edge(edge, |edge| read.resume(edge, unix_now(), body))
             }
             Some(Step::Guest(guest)) => match *guest {
                 GuestStep::ReadPresence(read) => {
-                    let body = match body.take() {
-                        Some(body) => read_body(body, GUEST_BODY_MAX_BYTES).await,
-                        None => Err(RequestError::BodyBrokenOff),
-                    };
+                    let body = read_body(&mut body, GUEST_BODY_MAX_BYTES, shared.bodies.begin(of_client)).await;
                     shared.with_edge(edge, |edge| edge.read_presence(read, body))
                 }
                 GuestStep::Ask(ask) => {
@@ -196,10 +191,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             },
             Some(Step::Mailbox(mailbox)) => match *mailbox {
                 MailboxStep::ReadBody(read) => {
-                    let body = match body.take() {
-                        Some(body) => read_body(body, read.most()).await,
-                        None => Err(RequestError::BodyBrokenOff),
-                    };
+                    let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
                     shared.with_edge(edge, |edge| edge.read_records(unix_now(), read, body))
                 }
                 MailboxStep::Verify(verify) => {
@@ -207,10 +199,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     shared.with_edge(edge, |edge| edge.records_verified(unix_now(), verify, fit))
                 }
                 MailboxStep::Replicate(read) => {
-                    let body = match body.take() {
-                        Some(body) => read_body(body, read.most()).await,
-                        None => Err(RequestError::BodyBrokenOff),
-                    };
+                    let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
                     return Answered::Answer(replicate(event_loop, read, body).await);
                 }
                 MailboxStep::Listen(open) => {
@@ -235,10 +224,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             },
             Some(Step::Retalk(retalk)) => match *retalk {
                 RetalkStep::ReadBody(read) => {
-                    let body = match body.take() {
-                        Some(body) => read_body(body, read.most()).await,
-                        None => Err(RequestError::BodyBrokenOff),
-                    };
+                    let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
                     shared.with_edge(edge, |edge| edge.read_retalk(unix_now(), read, body))
                 }
                 RetalkStep::Verify(verify) => {
@@ -269,10 +255,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             },
             Some(Step::Directory(directory)) => match *directory {
                 DirectoryStep::ReadBody(read) => {
-                    let body = match body.take() {
-                        Some(body) => read_body(body, read.most()).await,
-                        None => Err(RequestError::BodyBrokenOff),
-                    };
+                    let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
                     shared.with_edge(edge, |edge| edge.read_record(unix_now(), read, body))
                 }
                 DirectoryStep::Verify(verify) => {
@@ -297,10 +280,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             Some(Step::Registration(registration)) => {
                 let call = match *registration {
                     RegistrationStep::ReadBody(read) => {
-                        let body = match body.take() {
-                            Some(body) => read_body(body, read.most()).await,
-                            None => Err(RequestError::BodyBrokenOff),
-                        };
+                        let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
                         let (kind, site) = (header(&head.headers, CONTENT_TYPE), header(&head.headers, SEC_FETCH_SITE));
                         read.resume(unix_now(), kind.as_deref(), site.as_deref(), body)
                     }
@@ -314,10 +294,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 });
             }
             Some(Step::Envelope(request)) => {
-                let body = match body.take() {
-                    Some(body) => read_body(body, request.most()).await,
-                    None => Err(RequestError::BodyBrokenOff),
-                };
+                let body = read_body(&mut body, request.most(), shared.bodies.begin(of_client)).await;
                 let text = |name| header(&head.headers, name).unwrap_or_default();
                 let call = request.resume(unix_now(), &text(URL_HEADER), &text(HMAC_HEADER), body);
                 let Some(envelopes) = &shared.doors.envelopes else { return Answered::Answer(internal(unix_now())) };
@@ -405,24 +382,37 @@ fn event_stream(body: Channel<Bytes, Infallible>) -> Response<ResponseBody> {
     response
 }
 
-/// Reads the body, keeping at most so many bytes.
-async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, RequestError> {
+/// Reads the body, keeping at most so many bytes, and no more than there is room for.
+async fn read_body(
+    body: &mut Option<Incoming>,
+    most: usize,
+    mut arriving: ArrivingBody,
+) -> Result<Vec<u8>, RequestError> {
+    // No step reads a second time.
+    let mut body = body.take().ok_or(RequestError::BodyBrokenOff)?;
     let most_read = most.saturating_mul(2).max(BODY_MAX_READ_BYTES);
     let read = async {
-        let (mut kept, mut length) = (Vec::new(), 0_usize);
+        let (mut kept, mut length, mut room) = (Vec::new(), 0_usize, Ok(()));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| RequestError::BodyBrokenOff)?;
             let Some(data) = frame.data_ref() else { continue };
             length = length.saturating_add(data.len());
-            if length <= most {
-                kept.extend_from_slice(data);
+            if length <= most && room.is_ok() {
+                room = arriving.grow_to(length);
+                match room {
+                    Ok(()) => kept.extend_from_slice(data),
+                    Err(_) => kept = Vec::new(),
+                }
             } else if length > most_read {
                 // A client that is still sending when the answer comes sees a broken connection, not the answer. So what
-                // is somewhat too long is read to its end.
+                // is somewhat too long, or has no room, is read to its end.
                 break;
             }
         }
-        if length <= most { Ok(kept) } else { Err(RequestError::BodyTooLarge) }
+        if length > most {
+            return Err(RequestError::BodyTooLarge);
+        }
+        room.map(|()| kept)
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(RequestError::BodyTimeout))
 }

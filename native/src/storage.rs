@@ -34,7 +34,8 @@ const SCHEMA: Schema = Schema {
     // Over a power failure peers announce themselves again.
     synchronous: "NORMAL",
     log_bytes: 4 * 1_024 * 1_024,
-    if_unusable: "move the file away, or set STATE to another directory: peers announce themselves again within minutes",
+    if_unusable: "move the file away with its -wal and -shm, or set STATE to another directory: peers announce themselves \
+        again within minutes",
 };
 
 const NAMES: &str = "SELECT object FROM roster";

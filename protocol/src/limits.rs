@@ -71,6 +71,9 @@ pub const BODY_MAX_READ_BYTES: usize = 64 * BODY_MAX_BYTES;
 /// Time in which a request body has to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// When a body may be sent again for which there was no room beside others that were arriving.
+pub const BODIES_FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Bytes of the lists that one process keeps for readers.
 pub const KEPT_LISTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 

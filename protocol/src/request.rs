@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::base64;
 use crate::code::Code;
 use crate::community::{Community, CommunityInvalid};
 use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
-use crate::limits::{BODY_MAX_BYTES, BODY_TIMEOUT};
+use crate::limits::{BODIES_FULL_RETRY_AFTER, BODY_MAX_BYTES, BODY_TIMEOUT};
 use crate::live::PositionInvalid;
 use crate::roster::Excluded;
 use crate::time::saturating_millis;
@@ -29,6 +30,12 @@ pub enum RequestError {
     /// The body did not arrive in time.
     #[error("the body did not arrive within {} ms", saturating_millis(BODY_TIMEOUT))]
     BodyTimeout,
+    /// Too many bytes of bodies are arriving, of this network or in all.
+    #[error(
+        "too many bodies are arriving, of this network or in all: send this one again in {} ms",
+        saturating_millis(BODIES_FULL_RETRY_AFTER)
+    )]
+    BodiesFull,
     /// Not a community's name.
     #[error("{0}")]
     CommunityInvalid(#[from] CommunityInvalid),
@@ -58,11 +65,20 @@ impl RequestError {
             Self::Malformed(_) | Self::BodyBrokenOff => Code::Malformed.as_str(),
             Self::BodyTooLarge => Code::BodyTooLarge.as_str(),
             Self::BodyTimeout => Code::BodyTimeout.as_str(),
+            Self::BodiesFull => Code::Throttled.as_str(),
             Self::CommunityInvalid(_) => Code::CommunityInvalid.as_str(),
             Self::CommunityMismatch { .. } => Code::CommunityMismatch.as_str(),
             Self::CommunityUnknown(_) => Code::CommunityUnknown.as_str(),
             Self::LimitInvalid => Code::LimitInvalid.as_str(),
             Self::SinceInvalid(_) => Code::SinceInvalid.as_str(),
+        }
+    }
+
+    /// Returns after what time the same request may be served, where that is known.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::BodiesFull => Some(BODIES_FULL_RETRY_AFTER),
+            _ => None,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use rendezvous_protocol::directory::envelope::VerifiedRecord;
 use rendezvous_protocol::directory::exchange::{SeenExchanges, write_answer};
-use rendezvous_protocol::directory::state::{Filter, Hub, HubLimits, HubWrite, Refused, RowError, Source, Taken};
+use rendezvous_protocol::directory::limits::FORGET_EVERY;
+use rendezvous_protocol::directory::state::{Filter, Hub, HubLimits, HubWrite, Refused, RowError, Source, Taken, Way};
+use rendezvous_protocol::directory::steady_clock::SteadyClock;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 
@@ -15,8 +18,14 @@ use crate::directory::request::{HubCall, entries_json};
 use crate::note::Note;
 use crate::problem::HubProblem;
 
-/// How often a hub looks for what it may forget.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// What the names of the rows begin with that say which exchanges of a peer were answered.
+const SEEN_ROW: &str = "seen/";
+
+/// The row of the time by which the hub forgets.
+const CLOCK_ROW: &str = "clock";
+
+/// That row is written when it is this old. What is lost of it after a crash comes back by itself.
+const CLOCK_WRITTEN_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Caches may keep a list as long as this, in seconds: entries change seldom.
 const LIST_MAX_AGE_SECONDS: u64 = 60;
@@ -28,7 +37,38 @@ pub struct HubObject {
     config: HubConfig,
     seen: SeenExchanges,
     pulls: Pulls,
+    /// By which the hub forgets.
+    clock: SteadyClock,
+    clock_written: UnixMillis,
     forget_at: UnixMillis,
+}
+
+fn clock_row(at: UnixMillis) -> HubWrite {
+    HubWrite::Put { name: CLOCK_ROW.to_owned(), row: at.to_string() }
+}
+
+fn seen_row(seen: &SeenExchanges, peer: &PublicKey) -> HubWrite {
+    HubWrite::Put { name: format!("{SEEN_ROW}{peer}"), row: seen.row(peer) }
+}
+
+/// Takes the answered exchanges back of those who are peers still.
+fn restore_seen(
+    config: &HubConfig,
+    rows: Vec<(String, String)>,
+    writes: &mut Vec<HubWrite>,
+) -> Result<SeenExchanges, RowError> {
+    let mut seen = SeenExchanges::default();
+    for (name, row) in rows {
+        let of_name = |peer: &&PublicKey| name.strip_prefix(SEEN_ROW) == Some(&peer.to_string());
+        match config.trust().peers.iter().find(of_name) {
+            Some(peer) if seen.restore(*peer, &row).is_none() => {
+                return Err(RowError { name, detail: "it is not a list of times and nonces".to_owned() });
+            }
+            Some(_) => {}
+            None => writes.push(HubWrite::Erase { name }),
+        }
+    }
+    Ok(seen)
 }
 
 impl HubObject {
@@ -46,9 +86,25 @@ impl HubObject {
     ) -> Result<(Self, Vec<HubWrite>), RowError> {
         let mut writes = Vec::new();
         let (of_peers, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(name, _)| name.starts_with(PEER_ROW));
+        let (of_exchanges, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(name, _)| name.starts_with(SEEN_ROW));
+        let (of_clock, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(name, _)| name == CLOCK_ROW);
         let (hub, has_dropped) = Hub::restore(HubLimits::default(), config.trust(), secret, epoch, rows, &mut writes)?;
         let pulls = Pulls::restore(&config, of_peers, has_dropped, now, &mut writes)?;
-        Ok((Self { hub, config, seen: SeenExchanges::default(), pulls, forget_at: now }, writes))
+        let seen = restore_seen(&config, of_exchanges, &mut writes)?;
+        let clock_written = match of_clock.into_iter().next() {
+            Some((name, row)) => {
+                let at = row.parse().map_err(|_| RowError { name, detail: "it is not a time".to_owned() })?;
+                UnixMillis::saturating(at)
+            }
+            // The clock may be wrong just now, and what is known was signed by others.
+            None => {
+                let at = hub.newest().unwrap_or(now).min(now);
+                writes.push(clock_row(at));
+                at
+            }
+        };
+        let (clock, forget_at) = (SteadyClock::new(clock_written), now.after(FORGET_EVERY));
+        Ok((Self { hub, config, seen, pulls, clock, clock_written, forget_at }, writes))
     }
 
     /// Does what it is asked.
@@ -64,7 +120,10 @@ impl HubObject {
                 } else {
                     Err(HubProblem::NotAPeer)
                 };
-                checked.map(|()| Answer::of_json(write_answer(now, &self.hub.tell(now, payload.since))))
+                checked.map(|()| {
+                    writes.push(seen_row(&self.seen, &peer));
+                    Answer::of_json(write_answer(now, &self.hub.tell(now, payload.since)))
+                })
             }
         };
         (outcome.unwrap_or_else(|problem| problem.answer(now)), writes)
@@ -85,7 +144,7 @@ impl HubObject {
         writes: &mut Vec<HubWrite>,
     ) -> Result<Answer, HubProblem> {
         let updated = record.record().updated();
-        let taken = self.hub.offer(record, Source::Own, writes).map_err(HubProblem::Refused)?;
+        let taken = self.hub.offer(record, Source::Own, Way::default(), writes).map_err(HubProblem::Refused)?;
         let accepted = taken != Taken::Known;
         let body = format!(r#"{{"accepted":{accepted},"ok":true,"serverTime":{now},"updated":{updated}}}"#);
         let status = if taken == Taken::New { 201 } else { 200 };
@@ -105,7 +164,12 @@ impl HubObject {
         self.forget_at = self.forget_at.min(now.after(FORGET_EVERY));
         if self.forget_at <= now {
             self.forget_at = now.after(FORGET_EVERY);
-            self.hub.handle_timeout(now, &mut writes);
+            let at = self.clock.tick(now);
+            self.hub.handle_timeout(at, &mut writes);
+            if at < self.clock_written || self.clock_written.after(CLOCK_WRITTEN_EVERY) <= at {
+                self.clock_written = at;
+                writes.push(clock_row(at));
+            }
         }
         writes
     }
@@ -129,8 +193,10 @@ impl HubObject {
             Ok(page) => {
                 let source = Source::Peer(pull.key());
                 let mut left_out = page.early();
-                for record in page.records() {
-                    match self.hub.offer(record.clone(), source, &mut writes) {
+                for (record, way) in page.records() {
+                    match self.hub.offer(record.clone(), source, *way, &mut writes) {
+                        // Another peer may know it by a way of its own, and have said so before.
+                        Ok(Taken::InPlaceOfAnother) => self.pulls.ask_all_again(),
                         Ok(_) => {}
                         Err(Refused::HubFull { .. }) => left_out += 1,
                         // What is known is newer, or the origin has newer names.

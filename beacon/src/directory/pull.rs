@@ -10,7 +10,7 @@ use rendezvous_protocol::directory::envelope::{Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange::{parse_answer, write_body};
 use rendezvous_protocol::directory::limits::{EXCHANGE_ANSWER_MAX_BYTES, HUB_MAX_RECORDS};
 use rendezvous_protocol::directory::record::{DomainOf, Exchange, RecordError};
-use rendezvous_protocol::directory::state::{HubWrite, RowError};
+use rendezvous_protocol::directory::state::{HubWrite, RowError, Way};
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::live::Position;
 use rendezvous_protocol::mailbox::bytes::Bytes;
@@ -68,9 +68,9 @@ impl Pull {
     pub fn read(&self, now: UnixMillis, domain_of: DomainOf, answer: &[u8]) -> Result<PulledPage, String> {
         let answer = parse_answer(answer).map_err(|error| error.to_string())?;
         let (mut records, mut early, mut refused) = (Vec::new(), 0, 0);
-        for record in answer.records {
+        for (record, way) in answer.records {
             match record.and_then(|record| record.verify(now, domain_of)) {
-                Ok(record) => records.push(record),
+                Ok(record) => records.push((record, way)),
                 Err(RecordError::NotYetValid { .. }) => early += 1,
                 // It was, when it was asked for.
                 Err(RecordError::Expired { .. }) => {}
@@ -84,7 +84,7 @@ impl Pull {
 /// Holds an answer whose records are good.
 #[derive(Debug)]
 pub struct PulledPage {
-    records: Vec<VerifiedRecord>,
+    records: Vec<(VerifiedRecord, Way)>,
     early: usize,
     refused: usize,
     position: Position,
@@ -92,7 +92,7 @@ pub struct PulledPage {
 }
 
 impl PulledPage {
-    pub(super) fn records(&self) -> &[VerifiedRecord] {
+    pub(super) fn records(&self) -> &[(VerifiedRecord, Way)] {
         &self.records
     }
 
@@ -162,6 +162,13 @@ impl Pulls {
             }
         }
         Ok(Self { peers, is_asking: false })
+    }
+
+    /// Has every peer asked from the beginning, as one of which something was left out.
+    pub(super) fn ask_all_again(&mut self) {
+        for peer in &mut self.peers {
+            peer.left_out = peer.left_out.max(1);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<UnixMillis> {

@@ -5,12 +5,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange;
 use rendezvous_protocol::directory::limits::{BODY_MAX_BYTES, HUB_MAX_RECORDS, TAG_MAX_BYTES};
 use rendezvous_protocol::directory::record::{DomainOf, Exchange, RecordError};
 use rendezvous_protocol::directory::state::Filter;
+use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
@@ -82,7 +84,13 @@ fn list(name: Option<String>, query: &str) -> Wanted {
     if text.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
         return refused(format_args!("q must have at most {TEXT_MAX_BYTES} bytes"));
     }
-    let filter = Filter { name, tag, text: text.map(|text| text.to_lowercase()) };
+    let origin = match parameter(query, "origin").map(|key| base64::decode_array(&key)) {
+        None => None,
+        Some(Some(bytes)) => Some(PublicKey::from_bytes(bytes)),
+        // What is not escaped of a key is read as something else.
+        Some(None) => return refused(format_args!("origin must be the base64 of 32 bytes, its + and / and = escaped")),
+    };
+    let filter = Filter { name, origin, tag, text: text.map(|text| text.to_lowercase()) };
     Wanted::List(HubCall::List { filter, offset, limit })
 }
 

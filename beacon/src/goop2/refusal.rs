@@ -60,6 +60,7 @@ impl Refusal {
         match self {
             Self::Presence(_) | Self::PeerId => 400,
             Self::Body(RequestError::BodyTimeout) => 408,
+            Self::Body(RequestError::BodiesFull) => 429,
             Self::BodyTooLarge => 413,
             Self::Body(_) => 400,
             Self::OfPage => 421,
@@ -77,6 +78,7 @@ impl Refusal {
     /// Returns the code by which the operator's figures count the refusal.
     const fn code(&self) -> Code {
         match self {
+            Self::Body(RequestError::BodiesFull) => Code::Throttled,
             Self::Presence(_) | Self::PeerId | Self::BodyTooLarge | Self::Body(_) => Code::Malformed,
             Self::Guest(GuestRefused::Held) | Self::NotListening(NotListening::Held) => Code::AnotherPeer,
             Self::NotListening(NotListening::Early) => Code::NotListed,

@@ -109,6 +109,7 @@ impl EnvelopeRequest {
         let body = body.map_err(|error| match error {
             RequestError::BodyTooLarge => refusal(413, "Request body too large (max 64KB)"),
             RequestError::BodyTimeout => refusal(408, "The body did not come in time"),
+            RequestError::BodiesFull => refusal(429, "Too many bodies are arriving"),
             _ => refusal(400, "The body broke off"),
         })?;
         match self.what {

@@ -55,6 +55,7 @@ impl Refusal {
             Self::Request(RequestError::SignatureInvalid | RequestError::NotTheOwner) => 403,
             Self::OfPage => 421,
             Self::Body(BodyError::BodyTimeout) => 408,
+            Self::Body(BodyError::BodiesFull) => 429,
             Self::Request(_) | Self::Body(_) => 400,
             Self::Mailbox(Refused::Replayed) => 409,
             Self::Mailbox(Refused::UnknownPeer { .. } | Refused::NoPrekey | Refused::NotPublished) | Self::NotFound => {
@@ -84,6 +85,7 @@ impl Refusal {
         let mut answer = Answer::of_json(format!(r#"{{"error":{text},"code":"{code}"}}"#));
         answer.status = self.status();
         let retry_after = match self {
+            Self::Body(error) => error.retry_after(),
             Self::TooMany { retry_after } => Some(*retry_after),
             Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
             _ => None,

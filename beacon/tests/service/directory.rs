@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::directory::envelope::{Record, Signed};
 use rendezvous_protocol::directory::exchange;
-use rendezvous_protocol::directory::record::{Access, Entry};
+use rendezvous_protocol::directory::record::{Access, Entry, Tombstone};
 use rendezvous_protocol::directory::state::{Filter, HubWrite};
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::secret::Secret;
@@ -91,6 +91,12 @@ impl World {
         self.hub = hub;
     }
 
+    /// Lets it do what is due.
+    fn look(&mut self) {
+        let writes = self.hub.handle_timeout(self.now);
+        self.store(writes);
+    }
+
     fn call(&mut self, call: HubCall) -> Answer {
         let (answer, writes) = self.hub.handle(self.now, call);
         self.store(writes);
@@ -130,9 +136,10 @@ impl World {
 }
 
 fn answer(records: &[Record], position: &str, more: bool) -> Result<String, &'static str> {
+    let ways = vec!["[0,0]"; records.len()].join(",");
     let records: Vec<_> = records.iter().map(Record::to_json).collect();
     Ok(format!(
-        r#"{{"more":{more},"ok":true,"position":"{position}","records":[{}],"serverTime":1}}"#,
+        r#"{{"more":{more},"ok":true,"position":"{position}","records":[{}],"serverTime":1,"ways":[{ways}]}}"#,
         records.join(",")
     ))
 }
@@ -282,17 +289,107 @@ fn after_a_restart_a_peer_is_asked_again_for_what_was_left_out() {
 }
 
 #[test]
+fn an_exchange_is_answered_once_though_the_hub_was_killed_meanwhile() {
+    let (mut one, mut other) = (world(10, &[20]), world(20, &[10]));
+    let pull = one.next_pull().unwrap();
+    let exchange = || Box::new(exchange::parse_body(pull.body().as_bytes()).unwrap());
+    assert_eq!(other.call(HubCall::Exchange(exchange())).status, 200);
+    other.restart();
+    assert_eq!(other.call(HubCall::Exchange(exchange())).status, 409);
+    // Who is not a peer any more is not remembered.
+    let name = format!("seen/{}", key(10).public_key());
+    let alone = world(20, &[30]).config;
+    let restored = HubObject::restore(alone, Secret::from_bytes([1; 16]), 1, other.rows.clone(), START);
+    assert_eq!(restored.unwrap().1, [HubWrite::Erase { name: name.clone() }]);
+    other.rows.insert(name.clone(), "1".to_owned());
+    let restored = HubObject::restore(other.config, Secret::from_bytes([1; 16]), 1, other.rows, START);
+    assert_eq!(restored.unwrap_err().name, name);
+}
+
+#[test]
 fn what_is_old_is_forgotten_and_stays_away() {
     let mut world = world(10, &[]);
     assert_eq!(world.put(entry("chess", 11, START)), 201);
-    assert_eq!(world.rows.len(), 2);
+    let rows = world.rows.len();
     world.now = START.after(Duration::from_secs(30 * 86_400));
-    assert!(world.hub.deadline() <= world.now);
-    let writes = world.hub.handle_timeout(world.now);
-    world.store(writes);
-    assert_eq!(world.rows.len(), 1);
+    for _ in 0..30 * 24 * 60 {
+        assert!(world.hub.deadline() <= world.now.after(MINUTE));
+        world.now = world.now.after(MINUTE);
+        world.look();
+    }
+    assert_eq!(world.rows.len(), rows - 1);
     assert!(world.hub.handle_timeout(world.now).is_empty(), "repeated");
     assert!(entry("chess", 11, START).verify(world.now, domain_of).is_err());
+}
+
+#[test]
+fn a_clock_that_was_a_month_ahead_for_a_moment_has_a_hub_forget_nothing() {
+    let mut world = world(10, &[20]);
+    let pull = world.next_pull().unwrap();
+    world.pulled(&pull, answer(&[entry("theirs", 50, START)], "00000001-1", false));
+    assert_eq!(world.put(entry("ours", 11, START)), 201);
+    for _ in 0..10 {
+        let right = world.now.after(MINUTE);
+        world.now = right.after(Duration::from_secs(31 * 86_400));
+        world.look();
+        // At a start, too.
+        world.restart();
+        world.look();
+        world.now = right;
+        world.look();
+        assert_eq!(world.names(), ["ours", "theirs"]);
+    }
+    // Nor does a hub that is started for the first time with what another version has left.
+    world.rows.remove("clock");
+    let ahead = world.now.after(Duration::from_secs(31 * 86_400));
+    let (mut hub, writes) =
+        HubObject::restore(world.config.clone(), Secret::from_bytes([1; 16]), 2, world.rows.clone(), ahead).unwrap();
+    assert_eq!(writes, [HubWrite::Put { name: "clock".to_owned(), row: START.to_string() }]);
+    let writes = hub.handle_timeout(ahead.after(MINUTE));
+    assert!(!writes.iter().any(|write| matches!(write, HubWrite::Erase { .. })), "{writes:?}");
+    world.rows.insert("clock".to_owned(), "soon".to_owned());
+    let restored = HubObject::restore(world.config.clone(), Secret::from_bytes([1; 16]), 2, world.rows.clone(), ahead);
+    assert_eq!(restored.unwrap_err().name, "clock");
+}
+
+#[test]
+fn what_makes_room_is_asked_for_again_of_all_peers() {
+    let mut world = world(10, &[20, 30]);
+    let full = 10_000 / 3;
+    let minted = |number: usize| {
+        let key = PrivateKey::from_seed(&[number.to_be_bytes(); 4].concat().try_into().unwrap());
+        Record::Tombstone(Signed::sign(Tombstone { name: "minted".to_owned(), updated: START }, &key).unwrap())
+    };
+    let page = |range: std::ops::Range<usize>, position: usize| {
+        let records: Vec<_> = range.clone().map(minted).collect();
+        let ways = vec!["[1,1]"; range.len()].join(",");
+        let none = answer(&records, &format!("00000001-{position}"), range.end < full).unwrap();
+        let (before, _) = none.split_once(r#""ways""#).unwrap();
+        Ok(format!(r#"{before}"ways":[{ways}]}}"#))
+    };
+    // The other peer has nothing to say.
+    let ask = |world: &mut World, answers: &mut dyn FnMut() -> Result<String, &'static str>| {
+        let mut from = Vec::new();
+        while let Some(pull) = world.next_pull() {
+            from.push((pull.url().contains("hub20"), since(&pull)));
+            let said = if pull.url().contains("hub20") { answers() } else { answer(&[], "00000002-1", false) };
+            world.pulled(&pull, said);
+        }
+        from
+    };
+    let mut at = 0;
+    ask(&mut world, &mut || {
+        at += 500;
+        page(at - 500..at.min(full), at)
+    });
+    world.now = world.now.after(MINUTE * 60);
+    let own = answer(&[entry("own", 21, world.now)], "00000001-9000", false);
+    let asked = ask(&mut world, &mut || own.clone());
+    assert!(asked.iter().all(|(_, since)| since.is_some()), "{asked:?}");
+    assert_eq!(world.names(), ["own"]);
+    world.now = world.now.after(MINUTE);
+    let asked = ask(&mut world, &mut || answer(&[], "00000001-9000", false));
+    assert_eq!(asked.iter().map(|(_, since)| since.is_some()).collect::<Vec<_>>(), [false, false]);
 }
 
 #[test]

@@ -15,7 +15,8 @@ const SCHEMA: Schema = Schema {
     create: TABLE,
     synchronous: "FULL",
     log_bytes: 4 * 1_024 * 1_024,
-    if_unusable: "bring the file back from a copy, or move it away: origins have to put their entries again then",
+    if_unusable: "move the file away with its -wal and -shm, and bring back those of the three that a copy has; without a copy, \
+        origins have to put their entries again",
 };
 
 /// The rows of a hub.

@@ -39,7 +39,8 @@ const SCHEMA: Schema = Schema {
     ",
     synchronous: "FULL",
     log_bytes: 16 * 1_024 * 1_024,
-    if_unusable: "bring the file back from a copy; without one move it away, and what waits in mailboxes here is lost",
+    if_unusable: "move the file away with its -wal and -shm, and bring back those of the three that a copy has; without a copy, what \
+        waits in mailboxes here is lost",
 };
 
 const NAMES: &str = "SELECT DISTINCT object FROM item";

@@ -67,6 +67,56 @@ fn a_database_of_another_kind_is_left_alone() {
     assert!(refused(1, &[("STATE", state), ("PORT", "0")]).contains("later version"));
 }
 
+/// The databases, each with the variables that have it opened.
+const DATABASES: [(&str, &[(&str, &str)]); 4] = [
+    ("beacon.sqlite", &[]),
+    ("mail.sqlite", &[]),
+    ("directory.sqlite", &[("HUB_ORIGINS", "AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=")]),
+    ("envelopes.sqlite", &[("REPLICATION_PEERS", "https://peer.example=0123456789abcdef0123456789abcdef")]),
+];
+
+#[test]
+fn a_database_that_is_empty_or_missing_beside_its_log_is_not_one_that_is_new() {
+    for (file, variables) in DATABASES {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().to_str().unwrap();
+        let variables = [&[("STATE", state), ("PORT", "0")], variables].concat();
+        let path = directory.path().join(file);
+        let log = directory.path().join(format!("{file}-wal"));
+        std::fs::write(&path, "").unwrap();
+        let error = refused(1, &variables);
+        assert!(error.contains(&format!("{file} is empty")), "{error}");
+        assert!(error.contains("-wal and -shm"), "{error}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "it is left as it is");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&log, "some changes").unwrap();
+        let error = refused(1, &variables);
+        assert!(error.contains(&format!("{file} is missing")) && error.contains("-wal and -shm"), "{error}");
+        assert!(!path.exists());
+        std::fs::remove_file(&log).unwrap();
+        Beacon::start(directory.path(), &variables).end();
+        assert!(path.exists() && !log.exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_start_that_was_killed_while_it_made_a_database_keeps_no_other_from_it() {
+    let (file, _) = DATABASES[0];
+    let state = tempfile::tempdir().unwrap();
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        std::fs::write(state.path().join(format!("{file}.new{ending}")), "half of it").unwrap();
+    }
+    let beacon = Beacon::start(state.path(), &[]);
+    assert_eq!(beacon.announce("ann").status, 200);
+    beacon.end();
+    let mut names: Vec<_> = std::fs::read_dir(state.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["beacon.sqlite", "lock", "mail.sqlite"]);
+}
+
 #[test]
 fn what_the_database_looks_like_is_pinned() {
     let state = tempfile::tempdir().unwrap();

@@ -3,14 +3,15 @@
 //! An exchange is a pull. The hub that is asked learns nothing but who asks; the hub that asks believes nothing but records
 //! that prove themselves. So what a hostile peer can do is to leave records out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::envelope::{Record, Signed};
 use super::limits::{
     BODY_MAX_BYTES, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_MAX_RECORDS, EXCHANGE_SKEW, EXCHANGES_REMEMBERED,
 };
 use super::record::{Exchange, RecordError, malformed};
-use super::state::Told;
+use super::state::{Told, Way, read_way};
+use crate::base64;
 use crate::fields::Fields;
 use crate::key::PublicKey;
 use crate::live::Position;
@@ -47,40 +48,62 @@ pub enum ExchangeRefused {
 
 /// Remembers exchanges for as long as their times are good, of each peer at most [`EXCHANGES_REMEMBERED`].
 #[derive(Debug, Default)]
-pub struct SeenExchanges(VecDeque<(UnixMillis, PublicKey, Bytes<16>)>);
+pub struct SeenExchanges(BTreeMap<PublicKey, VecDeque<(UnixMillis, Bytes<16>)>>);
 
 impl SeenExchanges {
-    /// Takes an exchange of a peer, whose signature was verified.
+    /// Takes an exchange of a peer, whose signature was verified. What [`SeenExchanges::row`] says then has to be stored before
+    /// the exchange is answered, or it would be answered again after a restart.
     ///
     /// # Errors
     /// [`ExchangeRefused`].
     pub fn take(&mut self, now: UnixMillis, peer: PublicKey, nonce: Bytes<16>) -> Result<(), ExchangeRefused> {
-        self.0.retain(|(until, ..)| *until > now);
-        let of_peer = || self.0.iter().filter(move |(_, key, _)| *key == peer);
-        if of_peer().any(|(.., seen)| *seen == nonce) {
+        let of_peer = self.0.entry(peer).or_default();
+        of_peer.retain(|(until, _)| *until > now);
+        if of_peer.iter().any(|(_, seen)| *seen == nonce) {
             return Err(ExchangeRefused::Replayed);
         }
-        if of_peer().count() >= EXCHANGES_REMEMBERED {
+        if of_peer.len() >= EXCHANGES_REMEMBERED {
             return Err(ExchangeRefused::TooOften);
         }
         // One that is dated ahead by the skew is good until twice the skew from now.
-        self.0.push_back((now.after(EXCHANGE_SKEW.saturating_mul(2)), peer, nonce));
+        of_peer.push_back((now.after(EXCHANGE_SKEW.saturating_mul(2)), nonce));
         Ok(())
+    }
+
+    /// Writes what is remembered of a peer: until when, and the nonce, a line each.
+    pub fn row(&self, peer: &PublicKey) -> String {
+        let lines = self.0.get(peer).into_iter().flatten().map(|(until, nonce)| format!("{until} {nonce}"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Takes back what [`SeenExchanges::row`] wrote of a peer; nothing, where it did not.
+    pub fn restore(&mut self, peer: PublicKey, row: &str) -> Option<()> {
+        let read = |line: &str| {
+            let (until, nonce) = line.split_once(' ')?;
+            Some((UnixMillis::saturating(until.parse().ok()?), Bytes(base64::decode_array(nonce)?)))
+        };
+        let seen = row.lines().map(read).collect::<Option<VecDeque<_>>>()?;
+        self.0.insert(peer, seen);
+        Some(())
     }
 }
 
 /// Writes the answer to an exchange.
 pub fn write_answer(now: UnixMillis, told: &Told) -> String {
     let Told { records, position, more } = told;
-    let records = records.join(",");
-    format!(r#"{{"more":{more},"ok":true,"position":"{position}","records":[{records}],"serverTime":{now}}}"#)
+    let ways: Vec<_> = records.iter().map(|(_, Way(distance, through))| format!("[{distance},{through}]")).collect();
+    let records: Vec<_> = records.iter().map(|(record, _)| record.as_str()).collect();
+    let (records, ways) = (records.join(","), ways.join(","));
+    format!(
+        r#"{{"more":{more},"ok":true,"position":"{position}","records":[{records}],"serverTime":{now},"ways":[{ways}]}}"#
+    )
 }
 
 /// Holds the answer of a peer, of whose records nothing was checked but that each is one.
 #[derive(Debug)]
 pub struct ExchangeAnswer {
-    /// The records. One that cannot be read, which may be of a later version, costs only itself.
-    pub records: Vec<Result<Record, RecordError>>,
+    /// The records, and how each came there. One that cannot be read, which may be of a later version, costs only itself.
+    pub records: Vec<(Result<Record, RecordError>, Way)>,
     /// How far they go.
     pub position: Position,
     /// Whether there are more.
@@ -106,8 +129,14 @@ pub fn parse_answer(body: &[u8]) -> Result<ExchangeAnswer, RecordError> {
     if records.len() > EXCHANGE_MAX_RECORDS {
         return Err(malformed("the answer has more records than that of any hub"));
     }
+    let ways = fields.items("ways")?;
+    if ways.len() != records.len() {
+        return Err(malformed("ways must be as many as records"));
+    }
+    let ways: Option<Vec<_>> = ways.into_iter().map(|way| read_way(way.get())).collect();
+    let ways = ways.ok_or_else(|| malformed("a way must be a distance of at most 8 and the number of a peer"))?;
     Ok(ExchangeAnswer {
-        records: records.into_iter().map(|record| Record::parse(record.get())).collect(),
+        records: records.into_iter().map(|record| Record::parse(record.get())).zip(ways).collect(),
         position,
         more,
     })

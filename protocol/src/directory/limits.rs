@@ -33,6 +33,9 @@ pub const HUB_MAX_RECORDS: usize = 10_000;
 /// Records of one origin that a hub remembers, tombstones and what has ended counted in.
 pub const ORIGIN_MAX_RECORDS: usize = 64;
 
+/// The largest distance of a record, in hubs. What comes from farther counts as from there.
+pub const DISTANCE_MAX: u8 = 8;
+
 /// Records in the answer to an exchange.
 pub const EXCHANGE_MAX_RECORDS: usize = 500;
 
@@ -41,6 +44,13 @@ pub const EXCHANGE_MAX_BYTES: usize = 1_024 * 1_024;
 
 /// Bytes of the whole answer to an exchange: the records, and what stands around and between them.
 pub const EXCHANGE_ANSWER_MAX_BYTES: usize = EXCHANGE_MAX_BYTES + 64 * 1_024;
+
+/// How often a hub looks for what it may forget.
+pub const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// How far the time by which a hub forgets goes on each time that it looks. Twice what passes, so that it comes up with the
+/// clock after a hub was away.
+pub const FORGET_STEP_MAX: Duration = Duration::from_secs(2 * FORGET_EVERY.as_secs());
 
 /// How far the `issuedAt` of an exchange may lie from the clock of the hub that is asked.
 pub const EXCHANGE_SKEW: Duration = Duration::from_secs(60);

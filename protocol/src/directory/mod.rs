@@ -17,3 +17,4 @@ pub mod list;
 pub mod placement;
 pub mod record;
 pub mod state;
+pub mod steady_clock;

@@ -145,6 +145,8 @@ pub type DomainOf = fn(&str) -> &str;
 fn read_name(fields: &mut Fields<'_>) -> Result<String, RecordError> {
     let name = fields.text("name")?;
     Community::new(&name).map_err(|error| RecordError::Malformed(format!("name: {error}")))?;
+    // Both name a segment of a path, which the URL standard takes out of the path: nobody could ask for them.
+    require(!matches!(&*name, "." | ".."), format_args!("name: neither . nor .. can be a segment of a path"))?;
     Ok(name.into_owned())
 }
 

@@ -7,13 +7,20 @@
 //! Room goes by who brought a record: the hub's own origins and each peer have an equal share, so that no peer fills
 //! another's. What was brought first by one stays in its share, whichever peer brings a newer record of that name. What its
 //! origin puts here itself is the hub's own from then on, where that share has room: it does not go with the peer.
+//!
+//! Inside a peer's share room goes by the [`Way`] of a record: what is of that peer's own origins comes before what others
+//! brought to it, and of those each has as much as the others. So whoever a peer trusts, and however many keys are minted
+//! there, a hub has all that the peer's own origins say.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use serde::Deserialize;
 
 use super::envelope::{Signed, VerifiedRecord};
 use super::limits::{
-    ENTRY_MAX_LIFETIME, EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS, HUB_MAX_RECORDS, ORIGIN_MAX_RECORDS,
+    DISTANCE_MAX, ENTRY_MAX_LIFETIME, EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS, HUB_MAX_RECORDS, ORIGIN_MAX_RECORDS,
 };
 use super::record::{Entry, RecordError};
 use crate::base64;
@@ -37,6 +44,15 @@ pub enum Source {
     /// The peer with this key.
     Peer(PublicKey),
 }
+
+/// Says how a record came to the hub that tells of it, by the word of that hub.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Way(
+    /// The distance: hubs between that one and the one where the origin puts its records. Zero is of that hub's own origins.
+    pub u8,
+    /// Which of that hub's peers brought it: a number for each, and zero for its own origins.
+    pub u8,
+);
 
 /// Says how much a hub remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +133,8 @@ pub enum Taken {
     Replaced,
     /// It is the first of its name.
     New,
+    /// It is the first of its name, and a record of another name, which the same peer brought, made room.
+    InPlaceOfAnother,
 }
 
 /// Says what has to be stored. The writes of one call are made together.
@@ -158,7 +176,48 @@ type Key = (PublicKey, String);
 struct Held {
     record: VerifiedRecord,
     source: Source,
+    way: Way,
     sequence: u64,
+}
+
+/// The records that one source brought.
+#[derive(Default)]
+struct Share {
+    len: usize,
+    /// Their sequence numbers.
+    of_way: BTreeMap<Way, BTreeSet<u64>>,
+}
+
+impl Share {
+    fn insert(&mut self, way: Way, sequence: u64) {
+        if self.of_way.entry(way).or_default().insert(sequence) {
+            self.len += 1;
+        }
+    }
+
+    fn remove(&mut self, way: Way, sequence: u64) {
+        let Some(sequences) = self.of_way.get_mut(&way) else { return };
+        if sequences.remove(&sequence) {
+            self.len = self.len.saturating_sub(1);
+        }
+        if sequences.is_empty() {
+            self.of_way.remove(&way);
+        }
+    }
+
+    /// Returns the number of the record that makes room for one of this way: the newest of those who brought most of what
+    /// comes from farthest. Of what comes from as far, it is one of a peer that has at least two more: nothing goes back and
+    /// forth.
+    fn who_yields(&self, to: Way) -> Option<u64> {
+        let Way(farthest, _) = *self.of_way.last_key_value()?.0;
+        let at_least = match farthest.cmp(&to.0) {
+            Ordering::Less => return None,
+            Ordering::Equal => self.of_way.get(&to).map_or(0, BTreeSet::len) + 2,
+            Ordering::Greater => 1,
+        };
+        let most = self.of_way.range(Way(farthest, 0)..).map(|(_, sequences)| sequences).max_by_key(|all| all.len())?;
+        most.last().copied().filter(|_| most.len() >= at_least)
+    }
 }
 
 /// Says which entries are listed.
@@ -166,6 +225,8 @@ struct Held {
 pub struct Filter {
     /// Those of this name.
     pub name: Option<String>,
+    /// Those of this origin.
+    pub origin: Option<PublicKey>,
     /// Those that have this tag.
     pub tag: Option<String>,
     /// Those in whose name, description or tags this text is, in lower case.
@@ -173,13 +234,14 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn matches(&self, entry: &Entry) -> bool {
+    fn matches(&self, origin: &PublicKey, entry: &Entry) -> bool {
         let has = |text: &String| {
             entry.name.to_lowercase().contains(text)
                 || entry.description.to_lowercase().contains(text)
                 || entry.tags.iter().any(|tag| tag.contains(text))
         };
         self.name.as_ref().is_none_or(|name| entry.name == *name)
+            && self.origin.as_ref().is_none_or(|wanted| wanted == origin)
             && self.tag.as_ref().is_none_or(|tag| entry.tags.contains(tag))
             && self.text.as_ref().is_none_or(has)
     }
@@ -197,8 +259,8 @@ pub struct Listing {
 /// Holds what another hub is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Records in their normal form, in the order in which this hub came to know them.
-    pub records: Vec<String>,
+    /// Records in their normal form, in the order in which this hub came to know them, and how each came here.
+    pub records: Vec<(String, Way)>,
     /// How far they go.
     pub position: Position,
     /// Whether there are more.
@@ -213,8 +275,7 @@ pub struct Hub {
     epoch: u32,
     records: BTreeMap<Key, Held>,
     log: BTreeMap<u64, Key>,
-    /// Records that each source brought.
-    brought: BTreeMap<Source, usize>,
+    shares: BTreeMap<Source, Share>,
     /// The last sequence number that was given away, whether or not its record is still there.
     last: u64,
 }
@@ -245,8 +306,8 @@ impl Hub {
         rows: impl IntoIterator<Item = (String, String)>,
         writes: &mut Vec<HubWrite>,
     ) -> Result<(Self, bool), RowError> {
-        let (records, log, brought) = Default::default();
-        let mut hub = Self { limits, trust, secret, epoch, records, log, brought, last: 0 };
+        let (records, log, shares) = Default::default();
+        let mut hub = Self { limits, trust, secret, epoch, records, log, shares, last: 0 };
         let (mut has_head, mut has_dropped) = (false, false);
         for (name, row) in rows {
             let in_error = |detail: String| RowError { name: name.clone(), detail };
@@ -293,7 +354,7 @@ impl Hub {
     }
 
     fn insert(&mut self, key: Key, held: Held) {
-        *self.brought.entry(held.source).or_default() += 1;
+        self.shares.entry(held.source).or_default().insert(held.way, held.sequence);
         self.log.insert(held.sequence, key.clone());
         self.records.insert(key, held);
     }
@@ -305,8 +366,8 @@ impl Hub {
     fn take_out(&mut self, key: &Key) -> Option<Held> {
         let held = self.records.remove(key)?;
         self.log.remove(&held.sequence);
-        if let Some(brought) = self.brought.get_mut(&held.source) {
-            *brought = brought.saturating_sub(1);
+        if let Some(share) = self.shares.get_mut(&held.source) {
+            share.remove(held.way, held.sequence);
         }
         Some(held)
     }
@@ -314,6 +375,11 @@ impl Hub {
     /// Returns how many records each source may bring.
     pub fn share(&self) -> usize {
         self.limits.records / (self.trust.peers.len() + 1)
+    }
+
+    /// Returns the latest `updated` of what is remembered.
+    pub fn newest(&self) -> Option<UnixMillis> {
+        self.records.values().map(|held| held.record.record().updated()).max()
     }
 
     /// Returns how many records are remembered.
@@ -326,7 +392,7 @@ impl Hub {
         self.records.is_empty()
     }
 
-    /// Takes a record in, and says what has to be stored.
+    /// Takes a record in, and says what has to be stored. `way` is what the peer says of it; what an origin puts here has none.
     ///
     /// # Errors
     /// [`Refused`], and nothing has changed.
@@ -334,54 +400,56 @@ impl Hub {
         &mut self,
         record: VerifiedRecord,
         source: Source,
+        way: Way,
         writes: &mut Vec<HubWrite>,
     ) -> Result<Taken, Refused> {
         let origin = record.record().origin();
         if source == Source::Own && !self.trust.origins.contains(&origin) {
             return Err(Refused::OriginMismatch);
         }
+        let way = if source == Source::Own { Way::default() } else { way };
         let key = (origin, record.record().name().to_owned());
         if let Some(held) = self.records.get(&key) {
             let becomes_own = source == Source::Own && held.source != Source::Own && self.has_room(source);
-            let source = if becomes_own { source } else { held.source };
-            if held.record == record {
-                if becomes_own {
-                    self.change_source(&key, source, writes);
-                }
+            let comes_nearer = source == held.source && way.0 < held.way.0;
+            let (source, way) = if becomes_own || comes_nearer { (source, way) } else { (held.source, held.way) };
+            let is_known = held.record == record;
+            if is_known && !becomes_own && !comes_nearer {
                 return Ok(Taken::Known);
             }
             if held.record.rank() > record.rank() {
                 return Err(Refused::StaleEntry { standing: held.record.record().updated() });
             }
             self.remove(&key);
-            self.keep(key, record, source, writes);
-            return Ok(Taken::Replaced);
+            // Told to peers again although it is known: it has more right to their room.
+            self.keep(key, record, source, way, writes);
+            return Ok(if is_known { Taken::Known } else { Taken::Replaced });
         }
         let pays = self.who_pays(&record, source)?;
-        let most = self.share();
         let frees = pays.as_ref().and_then(|key| self.records.get(key)).is_some_and(|held| held.source == source);
-        if self.brought.get(&source).copied().unwrap_or_default().saturating_sub(usize::from(frees)) >= most {
-            return Err(Refused::HubFull { most });
+        let yields = if frees || self.has_room(source) { None } else { Some(self.who_yields(source, way)?) };
+        let is_in_place_of_another = yields.is_some();
+        let gone: Vec<_> = pays.into_iter().chain(yields).collect();
+        for key in &gone {
+            self.remove(key);
+            writes.push(HubWrite::Erase { name: row_name(key) });
         }
-        if let Some(pays) = pays {
-            self.remove(&pays);
-            writes.push(HubWrite::Erase { name: row_name(&pays) });
+        if !gone.is_empty() {
             writes.push(self.head());
         }
-        self.keep(key, record, source, writes);
-        Ok(Taken::New)
+        self.keep(key, record, source, way, writes);
+        Ok(if is_in_place_of_another { Taken::InPlaceOfAnother } else { Taken::New })
     }
 
     fn has_room(&self, source: Source) -> bool {
-        self.brought.get(&source).copied().unwrap_or_default() < self.share()
+        self.shares.get(&source).map_or(0, |share| share.len) < self.share()
     }
 
-    /// Lets a record count in the share of another source. That is nothing to tell a peer.
-    fn change_source(&mut self, key: &Key, source: Source, writes: &mut Vec<HubWrite>) {
-        let Some(mut held) = self.take_out(key) else { return };
-        held.source = source;
-        writes.push(HubWrite::Put { name: row_name(key), row: write_record(&held) });
-        self.insert(key.clone(), held);
+    /// Returns which record of a full share makes room.
+    fn who_yields(&self, source: Source, way: Way) -> Result<Key, Refused> {
+        let yields = self.shares.get(&source).and_then(|share| share.who_yields(way));
+        let key = yields.and_then(|sequence| self.log.get(&sequence).cloned());
+        key.ok_or_else(|| Refused::HubFull { most: self.share() })
     }
 
     /// Returns which record of the origin goes for a new name, if any has to.
@@ -404,9 +472,9 @@ impl Hub {
         }
     }
 
-    fn keep(&mut self, key: Key, record: VerifiedRecord, source: Source, writes: &mut Vec<HubWrite>) {
+    fn keep(&mut self, key: Key, record: VerifiedRecord, source: Source, way: Way, writes: &mut Vec<HubWrite>) {
         self.last += 1;
-        let held = Held { record, source, sequence: self.last };
+        let held = Held { record, source, way, sequence: self.last };
         writes.push(HubWrite::Put { name: row_name(&key), row: write_record(&held) });
         self.insert(key, held);
     }
@@ -431,7 +499,7 @@ impl Hub {
         let mut of_origin: BTreeMap<PublicKey, Vec<&Signed<Entry>>> = BTreeMap::new();
         for held in self.records.values() {
             let Some(entry) = held.record.current(now) else { continue };
-            if filter.matches(entry.payload()) {
+            if filter.matches(&entry.public_key(), entry.payload()) {
                 of_origin.entry(entry.public_key()).or_default().push(entry);
             }
         }
@@ -470,37 +538,58 @@ impl Hub {
                 return told;
             }
             if held.record.record().updated().after(ENTRY_MAX_LIFETIME) > now {
-                told.records.push(json.to_owned());
+                told.records.push((json.to_owned(), self.way_from_here(held)));
             }
             told.position.sequence = *sequence;
         }
         told.position.sequence = self.last;
         told
     }
+
+    /// Returns the way of a record as this hub tells it.
+    fn way_from_here(&self, held: &Held) -> Way {
+        let Source::Peer(peer) = held.source else { return Way::default() };
+        let place = self.trust.peers.iter().position(|key| *key == peer).unwrap_or_default();
+        let through = u8::try_from(place).unwrap_or(u8::MAX).saturating_add(1);
+        Way(held.way.0.saturating_add(1).min(DISTANCE_MAX), through)
+    }
 }
 
 fn write_record(held: &Held) -> String {
-    let Held { record, source, sequence } = held;
+    let Held { record, source, way: Way(distance, through), sequence } = held;
     let source = match source {
         Source::Own => String::new(),
-        Source::Peer(key) => format!(r#","source":{}"#, quoted(&key.to_string())),
+        Source::Peer(key) => format!(r#","source":{},"way":[{distance},{through}]"#, quoted(&key.to_string())),
     };
     format!(r#"{{"record":{},"sequence":{sequence}{source}}}"#, record.as_json())
 }
 
 fn read_record(row: &str) -> Result<(Key, Held), String> {
     let mut fields = Fields::parse(row).map_err(|error| error.to_string())?;
-    let mut read = || Ok((fields.json("record")?, fields.time("sequence")?, fields.optional_text("source")?));
-    let (record, sequence, source) = read().map_err(|error: crate::fields::FieldError| error.to_string())?;
+    let mut read = || {
+        let record = (fields.json("record")?, fields.time("sequence")?);
+        Ok((record, fields.optional_text("source")?, fields.optional_json("way")?))
+    };
+    let ((record, sequence), source, way) = read().map_err(|error: crate::fields::FieldError| error.to_string())?;
     fields.end().map_err(|error| error.to_string())?;
     let record = VerifiedRecord::trusted(record).map_err(|error: RecordError| error.to_string())?;
-    let source = match source {
+    let source = match &source {
         None => Source::Own,
         Some(key) => {
-            let key = base64::decode_array(&key).map(PublicKey::from_bytes);
+            let key = base64::decode_array(key).map(PublicKey::from_bytes);
             Source::Peer(key.ok_or_else(|| "source must be the base64 of 32 bytes".to_owned())?)
         }
     };
+    let way = match (way, source) {
+        (None, Source::Own) => Way::default(),
+        (Some(way), Source::Peer(_)) => read_way(way).ok_or_else(|| "way must be two small numbers".to_owned())?,
+        _ => return Err("there is a way where there is a source".to_owned()),
+    };
     let key = (record.record().origin(), record.record().name().to_owned());
-    Ok((key, Held { record, source, sequence: sequence.as_u64() }))
+    Ok((key, Held { record, source, way, sequence: sequence.as_u64() }))
+}
+
+/// Reads `[distance,through]`.
+pub(super) fn read_way(json: &str) -> Option<Way> {
+    serde_json::from_str(json).ok().filter(|Way(distance, _)| *distance <= DISTANCE_MAX)
 }

@@ -56,5 +56,9 @@ pub const REFUSED_BODY_LASTS: Duration = MESSAGE_LASTS;
 /// Requests that one mailbox remembers of its owner, and as many of all others together.
 pub const NONCES_MAX: usize = 4_096;
 
+/// Requests that a mailbox remembers of each to whom its owner has written, before they count among those of all others: as
+/// many as the messages that may wait of one. So strangers, whose keys are free, silence nobody else.
+pub const NONCES_OF_CORRESPONDENT: usize = MESSAGES_PER_SENDER;
+
 /// A nonce of a read that found nothing is in storage after this time, if nothing was written before.
 pub const NONCE_WRITTEN_WITHIN: Duration = Duration::from_secs(60);

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use super::limits::{
     CORRESPONDENTS_MAX, CORRESPONDENTS_SHARE, MESSAGE_LASTS, MESSAGES_PER_SENDER, NONCE_WRITTEN_WITHIN, NONCES_MAX,
-    READ_REACHES, REFUSED_BODIES_MAX, REFUSED_BODY_LASTS, ROOM, SENDER_SHARE, SITE_SHARE, TIMESTAMP_SKEW,
+    NONCES_OF_CORRESPONDENT, READ_REACHES, REFUSED_BODIES_MAX, REFUSED_BODY_LASTS, ROOM, SENDER_SHARE, SITE_SHARE,
+    TIMESTAMP_SKEW,
 };
 use super::refused::Refused;
 use super::request::{MessageKind, Prekey, Tool, Verified};
@@ -334,20 +335,38 @@ impl Mailbox {
         self.pending_since = None;
     }
 
-    /// Returns whether another nonce of this user can be remembered.
-    fn has_place(&self, user: UserId) -> bool {
-        self.nonces_of_class(user) < NONCES_MAX
+    /// Returns whether another nonce of this user can be remembered, where all together may have `most`.
+    fn has_place(&self, user: UserId, most: usize) -> bool {
+        let of_user = self.nonces.range((user, Bytes([0; 16]))..).take_while(|((of, _), _)| *of == user).count();
+        if user == self.owner {
+            return of_user < most;
+        }
+        of_user < self.kept_for(user) || self.nonces_of_others() < most
     }
 
-    /// Counts the nonces of the owner, or those of all others.
-    fn nonces_of_class(&self, user: UserId) -> usize {
-        let is_owner = user == self.owner;
-        self.nonces.keys().filter(|(of, _)| (*of == self.owner) == is_owner).count()
+    /// Returns how many nonces of a user have places of their own.
+    fn kept_for(&self, user: UserId) -> usize {
+        if self.correspondents.contains_key(&user) { NONCES_OF_CORRESPONDENT } else { 0 }
+    }
+
+    /// Counts the nonces of all but the owner that have no places of their own.
+    fn nonces_of_others(&self) -> usize {
+        let (mut count, mut last, mut left) = (0, self.owner, 0);
+        for (user, _) in self.nonces.keys().filter(|(user, _)| *user != self.owner) {
+            if *user != last {
+                (last, left) = (*user, self.kept_for(*user));
+            }
+            match left {
+                0 => count += 1,
+                _ => left -= 1,
+            }
+        }
+        count
     }
 
     fn remember(&mut self, now: UnixMillis, key: NonceKey, request: &Verified, keeping: Keeping) {
         // What changes nothing takes no place of what does.
-        let is_room = keeping == Keeping::Pending || self.nonces_of_class(key.0) < NONCES_MAX / 2;
+        let is_room = keeping == Keeping::Pending || self.has_place(key.0, NONCES_MAX / 2);
         if self.keys.is_none() || !is_room {
             return;
         }
@@ -409,7 +428,7 @@ impl Mailbox {
     }
 
     fn check_place(&self, user: UserId) -> Result<(), Refused> {
-        if self.has_place(user) { Ok(()) } else { Err(Refused::TooMany) }
+        if self.has_place(user, NONCES_MAX) { Ok(()) } else { Err(Refused::TooMany) }
     }
 
     /// Notes that the owner was here.
@@ -459,7 +478,7 @@ impl Mailbox {
         peer: &str,
         network: HandedOver,
     ) -> Result<(Reply, Keeping), Refused> {
-        let has_place = self.has_place(by);
+        let has_place = self.has_place(by, NONCES_MAX);
         let site = self.site(network);
         let keys = self.keys.as_mut().ok_or_else(|| Refused::UnknownPeer { peer: peer.to_owned() })?;
         // One from a clock that was ahead counts no longer than one from now.
@@ -537,7 +556,7 @@ impl Mailbox {
         if is_full {
             return Some(NotStored::MailboxFull);
         }
-        (!self.has_place(new.from)).then_some(NotStored::Throttled)
+        (!self.has_place(new.from, NONCES_MAX)).then_some(NotStored::Throttled)
     }
 
     fn read(&mut self, now: UnixMillis, signed_at: UnixMillis, peer: Option<&str>, keep: bool) -> Vec<u64> {

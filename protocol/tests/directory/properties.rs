@@ -14,7 +14,7 @@ use rendezvous_protocol::directory::limits::{
 };
 use rendezvous_protocol::directory::list::{self, ListError, ListRules};
 use rendezvous_protocol::directory::record::{Access, Entry, RecordError, Tombstone};
-use rendezvous_protocol::directory::state::{Filter, Hub, HubLimits, HubWrite, Refused, Source, Taken, Trust};
+use rendezvous_protocol::directory::state::{Filter, Hub, HubLimits, HubWrite, Refused, Source, Taken, Trust, Way};
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::live::Position;
 use rendezvous_protocol::mailbox::bytes::Bytes;
@@ -93,8 +93,12 @@ impl Node {
     }
 
     fn offer(&mut self, record: VerifiedRecord, source: Source) -> Result<Taken, Refused> {
+        self.offer_by(record, source, Way::default())
+    }
+
+    fn offer_by(&mut self, record: VerifiedRecord, source: Source, way: Way) -> Result<Taken, Refused> {
         let mut writes = Vec::new();
-        let outcome = self.hub.offer(record, source, &mut writes);
+        let outcome = self.hub.offer(record, source, way, &mut writes);
         assert!(outcome.is_ok() || writes.is_empty());
         self.store(writes);
         outcome
@@ -123,7 +127,7 @@ impl Node {
         let mut since = None;
         loop {
             let told = self.hub.tell(now, since);
-            all.extend(told.records);
+            all.extend(told.records.into_iter().map(|(record, _)| record));
             since = Some(told.position);
             if !told.more {
                 return all;
@@ -136,10 +140,10 @@ impl Node {
 fn pull(nodes: &mut [Node], now: UnixMillis, to: usize, from: usize, is_lost: bool) {
     let since = nodes[to].cursors.get(&from).copied();
     let told = nodes[from].hub.tell(now, since);
-    for record in &told.records {
+    for (record, way) in &told.records {
         let record = VerifiedRecord::trusted(record).unwrap();
-        // Older than what is known here, or the origin has newer names.
-        let _ = nodes[to].offer(record, Source::Peer(peer(from)));
+        // Older than what is known here, the origin has newer names, or there is no room.
+        let _ = nodes[to].offer_by(record, Source::Peer(peer(from)), *way);
     }
     if !is_lost {
         nodes[to].cursors.insert(from, told.position);
@@ -219,6 +223,97 @@ fn hubs(limits: HubLimits) -> Vec<Node> {
         Node::new(limits, Trust { origins: origins.collect(), peers: peers.clone() }, 1 + hub as u32)
     };
     (0..HUBS).map(node).collect()
+}
+
+/// What happens where a hub is trusted that also trusts hostile ones.
+#[derive(Clone, Debug)]
+enum Pressure {
+    /// An origin of the middle hub puts a name.
+    Own(u8),
+    /// A hostile peer of the middle hub mints a key, with so many names, and says of them that they came by this way.
+    Minted {
+        names: u8,
+        way: Way,
+    },
+    /// An honest peer of the middle hub has a name.
+    Other(u8),
+    /// The next hub asks the one before it.
+    Pull {
+        to: usize,
+    },
+    Restart {
+        hub: usize,
+    },
+}
+
+fn pressure() -> impl Strategy<Value = Pressure> {
+    let way = (0_u8..=8, 0_u8..4).prop_map(|(distance, through)| Way(distance, through));
+    prop_oneof![
+        2 => (0_u8..20).prop_map(Pressure::Own),
+        6 => (1_u8..6, way).prop_map(|(names, way)| Pressure::Minted { names, way }),
+        2 => (0_u8..6).prop_map(Pressure::Other),
+        4 => (1_usize..3).prop_map(|to| Pressure::Pull { to }),
+        1 => (0_usize..3).prop_map(|hub| Pressure::Restart { hub }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// A chain: hub 2 trusts hub 1 alone, which trusts hub 0, which trusts a hostile one and an honest one. Hub 0 has at most 20
+    /// names of its own, and its share elsewhere is 30.
+    #[test]
+    fn what_comes_of_a_hub_has_all_of_its_own_whatever_others_minted(
+        steps in prop::collection::vec(pressure(), 1..120),
+    ) {
+        let [hostile, honest] = [50, 51].map(peer);
+        let limits = HubLimits { records: 60, of_origin: 64 };
+        let own = Trust { origins: vec![origin(0).public_key()], peers: vec![peer(1), hostile, honest] };
+        let hubs = [own, Trust { peers: vec![peer(0)], ..Trust::default() }, Trust { peers: vec![peer(1)], ..Trust::default() }];
+        // A share of hub 0 has room for all that the hostile hub mints and more.
+        let of_hub = |hub: usize| if hub == 0 { HubLimits { records: 4_000, of_origin: 64 } } else { limits };
+        let mut nodes: Vec<_> =
+            hubs.into_iter().enumerate().map(|(hub, trust)| Node::new(of_hub(hub), trust, 1 + hub as u32)).collect();
+        let (mut minted, mut others) = (0_u8, BTreeSet::new());
+        let record = |key: &PrivateKey, name: &str| signed(entry(name, START, HOUR, ""), key).verify(START, domain_of).unwrap();
+        for step in steps {
+            match step {
+                Pressure::Own(name) => drop(nodes[0].offer(record(origin(0), &format!("own-{name}")), Source::Own)),
+                Pressure::Minted { names, way } => {
+                    minted = minted.wrapping_add(1);
+                    let key = PrivateKey::from_seed(&[minted, 1, 2, 3].repeat(8).try_into().unwrap());
+                    for name in 0..names {
+                        let _ = nodes[0].offer_by(record(&key, &format!("minted-{name}")), Source::Peer(hostile), way);
+                    }
+                }
+                Pressure::Other(name) => {
+                    others.insert(name);
+                    let _ = nodes[0].offer(record(origin(1), &format!("other-{name}")), Source::Peer(honest));
+                }
+                Pressure::Pull { to } => pull(&mut nodes, START, to, to - 1, false),
+                Pressure::Restart { hub } => nodes[hub].restart(),
+            }
+            for node in &nodes[1..] {
+                prop_assert!(node.hub.len() <= 30.max(node.hub.share()));
+            }
+        }
+        for to in [1, 2] {
+            pull(&mut nodes, START, to, to - 1, false);
+        }
+        let names = |node: &Node, of: &str| {
+            let all = node.all(START).into_iter().map(|record| Record::parse(&record).unwrap().name().to_owned());
+            all.filter(|name| name.starts_with(of)).collect::<BTreeSet<_>>()
+        };
+        let own = names(&nodes[0], "own-");
+        for node in &nodes[1..] {
+            prop_assert_eq!(&names(node, "own-"), &own);
+            // Nothing is left out for want of room that there is.
+            prop_assert!(node.hub.len() == node.hub.share().min(nodes[0].hub.len()));
+        }
+        // What an honest peer's own origins say has its part of what is left, where the hostile hub is no nearer.
+        let room = (nodes[1].hub.share() - own.len()) / 2;
+        prop_assert!(names(&nodes[1], "other-").len() >= others.len().min(room), "{} of {}", names(&nodes[1], "other-").len(), others.len());
+    }
 }
 
 proptest! {
@@ -355,9 +450,9 @@ fn an_exchange_is_told_in_parts_that_a_peer_reads() {
         let told = node.hub.tell(START, since);
         let text = write_answer(START, &told);
         assert!(text.len() <= EXCHANGE_ANSWER_MAX_BYTES && told.records.len() <= EXCHANGE_MAX_RECORDS);
-        assert!(told.records.iter().map(String::len).sum::<usize>() <= EXCHANGE_MAX_BYTES);
+        assert!(told.records.iter().map(|(record, _)| record.len()).sum::<usize>() <= EXCHANGE_MAX_BYTES);
         let answer = parse_answer(text.as_bytes()).unwrap();
-        seen.extend(answer.records.into_iter().map(|record| record.unwrap().name().to_owned()));
+        seen.extend(answer.records.into_iter().map(|(record, _)| record.unwrap().name().to_owned()));
         (since, parts) = (Some(answer.position), parts + 1);
         if !answer.more {
             break;
@@ -374,19 +469,28 @@ fn an_exchange_is_told_in_parts_that_a_peer_reads() {
 #[test]
 fn an_answer_that_no_hub_gives_is_refused_and_a_record_that_cannot_be_read_costs_only_itself() {
     let good = signed(entry("name", START, HOUR, ""), origin(0)).to_json();
-    let answer = |records: &str| {
-        format!(r#"{{"ok":true,"position":"00000001-1","more":false,"records":[{records}],"later":1}}"#)
+    let answer_of = |records: &str, ways: &str| {
+        format!(r#"{{"ok":true,"position":"00000001-1","more":false,"records":[{records}],"ways":[{ways}],"later":1}}"#)
     };
-    let read = parse_answer(answer(&format!(r#"{good},{{"novelty":{{}}}},7"#)).as_bytes()).unwrap();
-    assert_eq!(read.records.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
+    let answer = |records: &str| answer_of(records, "");
+    let read =
+        parse_answer(answer_of(&format!(r#"{good},{{"novelty":{{}}}},7"#), "[0,0],[8,255],[1, 2]").as_bytes()).unwrap();
+    let found: Vec<_> = read.records.iter().map(|(record, way)| (record.is_ok(), *way)).collect();
+    assert_eq!(found, [(true, Way(0, 0)), (false, Way(8, 255)), (false, Way(1, 2))]);
+    for ways in ["", "[0,0],[0,0]", "[9,0]", "[0,256]", "[0]", "[0,0,0]", "[0,1.0]", "[-1,0]", "0", "null", "{}"] {
+        let refused = parse_answer(answer_of(&good, ways).as_bytes());
+        assert!(matches!(refused, Err(RecordError::Malformed(_))), "{ways}");
+    }
     let many = vec!["1"; EXCHANGE_MAX_RECORDS + 1].join(",");
+    let many_ways = vec!["[0,0]"; EXCHANGE_MAX_RECORDS + 1].join(",");
     for text in [
         String::new(),
         "[]".to_owned(),
         answer("").replace("true", "false"),
         answer("").replace("00000001-1", "1"),
         answer("").replace("\"records\":[],", ""),
-        answer(&many),
+        answer("").replace("\"ways\":[],", ""),
+        answer_of(&many, &many_ways),
         answer(&"1".repeat(EXCHANGE_ANSWER_MAX_BYTES)),
     ] {
         assert!(matches!(parse_answer(text.as_bytes()), Err(RecordError::Malformed(_))), "{}", text.len());
@@ -474,7 +578,12 @@ fn what_its_origin_puts_here_itself_stays_when_the_peer_that_brought_it_first_go
     }
     let told = node.hub.tell(START, None).position;
     assert_eq!(node.offer(record(0, "known", START), Source::Own), Ok(Taken::Known));
-    assert!(node.hub.tell(START, Some(told)).records.is_empty(), "it is nothing new to a peer");
+    let again = node.hub.tell(START, Some(told)).records;
+    assert_eq!(
+        again.iter().map(|(_, way)| *way).collect::<Vec<_>>(),
+        [Way(0, 0)],
+        "it has more right to a peer's room"
+    );
     assert_eq!(node.offer(record(0, "replaced", later), Source::Own), Ok(Taken::Replaced));
     // The places at the peer's share are free again, and those of the hub's own are taken.
     assert_eq!(node.offer(record(0, "own", START), Source::Own), Ok(Taken::New));
@@ -564,8 +673,14 @@ fn entries_are_found_by_name_tag_and_text() {
     node.offer(tombstone("gone", START, origin(0)).verify(START, domain_of).unwrap(), Source::Own).unwrap();
     let total = |name: Option<&str>, tag: Option<&str>, text: Option<&str>| {
         let [name, tag, text] = [name, tag, text].map(|text| text.map(str::to_owned));
-        node.hub.list(START, &Filter { name, tag, text }, 0, 10).total
+        node.hub.list(START, &Filter { name, tag, text, origin: None }, 0, 10).total
     };
+    let of_origin = |key: usize, name: Option<&str>| {
+        let (name, origin) = (name.map(str::to_owned), Some(origin(key).public_key()));
+        node.hub.list(START, &Filter { name, origin, ..Filter::default() }, 0, 10).total
+    };
+    assert_eq!([of_origin(0, None), of_origin(1, None), of_origin(2, None)], [2, 1, 0]);
+    assert_eq!([of_origin(0, Some("Chess")), of_origin(1, Some("music"))], [1, 0]);
     assert_eq!(total(None, None, None), 3);
     assert_eq!(total(Some("Chess"), None, None), 2);
     assert_eq!(total(Some("chess"), None, None), 0);
@@ -590,8 +705,21 @@ fn an_exchange_is_answered_once_and_not_too_often() {
     }
     assert_eq!(seen.take(START, peer(0), nonce(200)), Err(ExchangeRefused::TooOften));
     assert_eq!(seen.take(START, peer(1), nonce(0)), Ok(()), "another peer");
-    let later = START.after(Duration::from_secs(120));
-    assert_eq!(seen.take(later, peer(0), nonce(200)), Ok(()));
+    // A restart forgets nothing.
+    let mut restored = SeenExchanges::default();
+    for number in 0..2 {
+        assert_eq!(restored.restore(peer(number), &seen.row(&peer(number))), Some(()));
+    }
+    for seen in [&mut seen, &mut restored] {
+        assert_eq!(seen.take(START, peer(0), nonce(7)), Err(ExchangeRefused::Replayed));
+        assert_eq!(seen.take(START, peer(0), nonce(200)), Err(ExchangeRefused::TooOften));
+        assert_eq!(seen.take(START, peer(1), nonce(0)), Err(ExchangeRefused::Replayed));
+        let later = START.after(Duration::from_secs(120));
+        assert_eq!(seen.take(later, peer(0), nonce(200)), Ok(()));
+    }
+    for row in ["1", "1 AAAA", "x BwcHBwcHBwcHBwcHBwcHBw==", " BwcHBwcHBwcHBwcHBwcHBw=="] {
+        assert_eq!(SeenExchanges::default().restore(peer(0), row), None, "{row}");
+    }
 }
 
 #[test]

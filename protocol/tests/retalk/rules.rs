@@ -153,6 +153,49 @@ fn a_sender_a_site_and_strangers_have_a_part_and_correspondents_the_rest() {
 }
 
 #[test]
+fn strangers_who_use_up_what_a_mailbox_remembers_silence_no_correspondent() {
+    let mut world = World::new();
+    world.publish(0..2, Some(0));
+    let throttled = Sent::NotStored(NotStored::Throttled);
+    let mut number = 0;
+    // 384 at a time, which the owner reads: twelve strangers, from as many sites.
+    while world.send(User(100), number, 100) != throttled {
+        number += 1;
+        for _ in 0..31 {
+            let _ = world.send(User(100), number, 100);
+            number += 1;
+        }
+        for user in 101..112 {
+            for _ in 0..32 {
+                let _ = world.send(User(user), number, user);
+                number += 1;
+            }
+        }
+        world.read();
+    }
+    assert!(number > 4_096, "{number}");
+    assert_eq!(world.send(User(1), 0, 1), throttled);
+    for user in 1..=3 {
+        world.mailbox.correspond(world.now, User(user).id());
+    }
+    world.write();
+    world.crash();
+    let mut is_fallback = |user: u8| world.claim(User(user), user).map(|(_, is_fallback)| is_fallback);
+    assert_eq!([is_fallback(3), is_fallback(100)], [Ok(false), Ok(true)]);
+    for user in 1..=2 {
+        for number in 0..32 {
+            stored(&world.send(User(user), number, user));
+        }
+        world.read();
+        // Nor does one of them silence another.
+        assert_eq!(world.send(User(user), 32, user), throttled);
+    }
+    assert_eq!(world.send(User(112), 0, 112), throttled);
+    world.pass(SECOND * 302);
+    stored(&world.send(User(112), 0, 112));
+}
+
+#[test]
 fn bytes_have_the_same_parts() {
     let mut world = World::new();
     world.publish(0..1, None);

@@ -114,6 +114,9 @@ function makeRecords() {
       malformed("name_empty", { name: "" });
       malformed("name_of_65_characters", { name: "x".repeat(65) });
       malformed("name_with_a_space", { name: "a b" });
+      malformed("name_of_a_dot", { name: "." });
+      malformed("name_of_two_dots", { name: ".." });
+      push(record, "name_of_three_dots", "ok", good({ name: "..." }));
       push(record, "name_of_64_characters", "ok", good({ name: "x".repeat(64) }));
       const later = record === "entry" ? { expiresAt: NOW + DAY } : {};
       push(record, "written_15_seconds_ahead", "ok", good({ ...later, updated: NOW + 15_000 }));
