@@ -384,12 +384,15 @@ fn what_makes_room_is_asked_for_again_of_all_peers() {
     });
     world.now = world.now.after(MINUTE * 60);
     let own = answer(&[entry("own", 21, world.now)], "00000001-9000", false);
-    let asked = ask(&mut world, &mut || own.clone());
-    assert!(asked.iter().all(|(_, since)| since.is_some()), "{asked:?}");
-    assert_eq!(world.names(), ["own"]);
-    world.now = world.now.after(MINUTE);
-    let asked = ask(&mut world, &mut || answer(&[], "00000001-9000", false));
-    assert_eq!(asked.iter().map(|(_, since)| since.is_some()).collect::<Vec<_>>(), [false, false]);
+    let mut asks = |own: &Result<String, &'static str>| {
+        let asked = ask(&mut world, &mut || own.clone());
+        world.now = world.now.after(MINUTE);
+        (asked.iter().map(|(is_first, since)| (*is_first, since.is_some())).collect::<Vec<_>>(), world.names())
+    };
+    // The other one at once: it was last asked from the beginning an hour ago.
+    assert_eq!(asks(&own), (vec![(true, true), (false, false)], vec!["own".to_owned()]));
+    assert_eq!(asks(&answer(&[], "00000001-9000", false)).0, [(true, false), (false, true)]);
+    assert_eq!(asks(&answer(&[], "00000001-9000", false)).0, [(true, true), (false, true)]);
 }
 
 #[test]

@@ -264,7 +264,7 @@ for (const kind of ["entry", "tombstone"]) {
 
 // What becomes of what is put
 
-const listed = (id, title, run, attack, level) => add(id, title, (trial) => run(trial, ...Origin.listed(trial, id)), attack, level);
+const listed = (id, title, run, attack, level) => add(id, title, async (trial) => run(trial, ...Origin.listed(trial, id)), attack, level);
 /** Of this origin alone: others may use the name. */
 const ofOrigin = (trial, origin, name, query = {}) => list(trial, name, { origin: origin.key.publicKey, ...query });
 
