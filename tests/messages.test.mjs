@@ -89,13 +89,20 @@ describe("the two-minute demo, with this project's programs under retalk's names
         PICKLE_SECRET=bob-secret retalk receive -s ./bob
         PICKLE_SECRET=bob-secret retalk send alice "hi alice, got it" -s ./bob
         PICKLE_SECRET=alice-secret retalk receive -s ./alice
+        RETALK_PASSPHRASE=alice-secret retalk contacts --dir ./alice
+        RETALK_PASSPHRASE=alice-secret retalk send --peer bob "once more" --dir ./alice
+        RETALK_PASSPHRASE=bob-secret retalk receive --all --dir ./bob
         echo "$ALICE_ID" "$BOB_ID"`;
       const { code, stdout, stderr } = await finished(spawn("sh", ["-c", script], { cwd: directory, env, stdio: ["ignore", "pipe", "pipe"] }));
       assert.equal(code, 0, stderr);
       const lines = stdout.trimEnd().split("\n");
-      assert.deepEqual(lines.slice(0, 2), ["alice: hello bob", "bob: hi alice, got it"]);
-      assert.match(lines[2], /^[0-9a-f]{32} [0-9a-f]{32}$/);
-      const [alice] = lines[2].split(" ");
+      const [shown, answer, contact, sent, received, ids] = lines;
+      assert.deepEqual([shown, answer], ["alice: hello bob", "bob: hi alice, got it"]);
+      assert.match(ids, /^[0-9a-f]{32} [0-9a-f]{32}$/);
+      const [alice, bob] = ids.split(" ");
+      assert.equal(contact, `bob\t${bob}\tverified`);
+      assert.equal(JSON.parse(sent).to, bob, "0.3.0 prints that where the peer is named by --peer");
+      assert.equal(JSON.parse(received).text, "once more");
       assert.ok(stderr.includes(`using alice (${alice}) from ./alice`), stderr);
       const waiting = await stored(join(directory, "waiting"));
       assert.ok(waiting.includes(alice) && !waiting.includes("hello bob"), "ciphertext alone");

@@ -1,5 +1,6 @@
-//! A line of JSON that is good on a terminal too: whatever a stranger wrote is escaped in it.
+//! Lines of output: JSON that is good on a terminal too, whatever a stranger wrote, and columns.
 
+use rendezvous_capsule::text;
 use serde_json::Value;
 
 /// Writes a value as one line of JSON in ASCII, as Python does by default. JSON itself escapes no character from U+007F on,
@@ -18,6 +19,11 @@ pub(crate) fn ascii(value: &Value) -> String {
     }
     line.push('\n');
     line
+}
+
+/// Writes rows in columns: with tabs, as retalk does, where the program goes by that name.
+pub(crate) fn columns(rows: &[Vec<String>], is_retalk: bool) -> String {
+    if is_retalk { rows.iter().map(|row| row.join("\t") + "\n").collect() } else { text::table(rows) }
 }
 
 #[cfg(test)]

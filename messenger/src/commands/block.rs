@@ -73,5 +73,5 @@ fn list(json: bool, account: &Account<'_>) -> Result<Report, Failure> {
     if matches!(account.user.profile()?.admission, Admission::Contacts) {
         account.log.note(format_args!("and whoever is not a contact"));
     }
-    Ok(Report::text(if json { lines } else { text::table(&rows) }))
+    Ok(Report::text(if json { lines } else { line::columns(&rows, account.is_retalk) }))
 }

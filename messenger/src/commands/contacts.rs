@@ -39,6 +39,7 @@ pub(crate) fn list(
     account: Option<&Account<'_>>,
     store: Option<&Store>,
 ) -> Result<Report, Failure> {
+    let is_retalk = account.is_some_and(|account| account.is_retalk);
     let (mut rows, mut lines) = (Vec::new(), String::new());
     for contact in account.map(|account| account.user.contacts()).transpose()?.into_iter().flatten() {
         lines.push_str(&line::ascii(&verify::as_json(&contact)));
@@ -59,7 +60,7 @@ pub(crate) fn list(
         lines.push_str(&line::ascii(&json!({ "name": name, "mailbox": mailbox, "relays": relays })));
         rows.push(vec![name.to_string(), mailbox.to_string(), "mailbox".to_owned()]);
     }
-    Ok(Report::text(if arguments.json { lines } else { text::table(&rows) }))
+    Ok(Report::text(if arguments.json { lines } else { line::columns(&rows, is_retalk) }))
 }
 
 /// Runs the command with --remove.
