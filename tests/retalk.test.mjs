@@ -2,27 +2,17 @@
 // program makes. Rules are tested in virtual time, in protocol/tests/retalk/.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { HOSTS, NATIVE, WORKER } from "./hosts.mjs";
 import { ADDRESS_HEADER, call, eventually } from "./http.mjs";
-import { Program, User, pythonJson } from "./retalk.mjs";
+import { Program, User, freePort, pythonJson } from "./retalk.mjs";
 
 const MANY = { NETWORK_REQUESTS_PER_MINUTE: "100000", ADDRESS_REQUESTS_PER_MINUTE: "100000" };
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 let sites = 0;
 /** An address of a site that no other test knows. */

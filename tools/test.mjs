@@ -153,12 +153,15 @@ async function runClient(count) {
   await runNodeTests(suitesIn("client/test"), count);
 }
 
-/** @param {Count} count */
-async function runSystemTests(count) {
+/**
+ * @param {Count} count
+ * @param {boolean} long
+ */
+async function runSystemTests(count, long) {
   await ensureChromium();
   await ensureMinisign();
   await ensureCoturn();
-  await runNodeTests(suitesIn("tests"), count);
+  await runNodeTests(suitesIn("tests"), count, long ? { LONG_TESTS: "1" } : {});
 }
 
 /** @param {string} directory */

@@ -66,10 +66,30 @@ pub const PASSPHRASE_FILE: &str = "RENDEZVOUS_PASSPHRASE_FILE";
 pub const STORE: &str = "RENDEZVOUS_STORE";
 /// Comma-separated origins of the relays that hold a mailbox.
 pub const RELAYS: &str = "RENDEZVOUS_RELAYS";
+/// File with the passphrase of an identity.
+pub const SECRET_FILE: &str = "RENDEZVOUS_SECRET_FILE";
+/// The passphrase of an identity itself.
+pub const SECRET: &str = "RENDEZVOUS_SECRET";
+/// The relay of messages.
+pub const RELAY: &str = "RENDEZVOUS_RELAY";
+/// retalk 0.0.1's name of the directory with an identity.
+pub const RETALK_STORE: &str = "STORE";
+/// retalk's name of which of the user's identities is meant.
+pub const RETALK_USER: &str = "RETALK_USER";
+/// retalk's name of the file with a passphrase.
+pub const RETALK_PASSPHRASE_FILE: &str = "RETALK_PASSPHRASE_FILE";
+/// retalk's name of a passphrase itself.
+pub const RETALK_PASSPHRASE: &str = "RETALK_PASSPHRASE";
+/// retalk 0.0.1's name of a passphrase itself.
+pub const RETALK_SECRET: &str = "PICKLE_SECRET";
+/// retalk's name of the relay.
+pub const RETALK_RELAY: &str = "RETALK_RELAY";
+/// retalk 0.0.1's name of the relay.
+pub const RETALK_SERVER: &str = "SERVER_URL";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 40] = [
     BEACONS,
     COMMUNITY,
     OUTPUT,
@@ -99,6 +119,16 @@ const NAMES: [&str; 30] = [
     PASSPHRASE_FILE,
     STORE,
     RELAYS,
+    SECRET_FILE,
+    SECRET,
+    RELAY,
+    RETALK_STORE,
+    RETALK_USER,
+    RETALK_PASSPHRASE_FILE,
+    RETALK_PASSPHRASE,
+    RETALK_SECRET,
+    RETALK_RELAY,
+    RETALK_SERVER,
     SOURCE_DATE_EPOCH,
 ];
 
@@ -175,6 +205,11 @@ impl Environment {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// The value of a variable with its white space, if there is anything else in it.
+    pub fn verbatim(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+
     /// The value of a variable as something else.
     pub fn parsed<T, E: Display>(
         &self,
@@ -247,6 +282,7 @@ mod tests {
         assert_eq!(environment.value(OUTPUT), None);
         assert_eq!(environment.value(MIN_PEERS), None);
         assert_eq!(environment.value(MAX_PEERS), Some("7"));
+        assert_eq!((environment.verbatim(MAX_PEERS), environment.verbatim(OUTPUT)), (Some(" 7 "), None));
     }
 
     #[test]

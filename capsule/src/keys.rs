@@ -181,7 +181,7 @@ fn private_key(
         (Err(KeyError::Encrypted), Some(der)) => {
             let failed = || KeyFileError::Decryption { what: what.to_owned() };
             let encrypted = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| failed())?;
-            let passphrase = match passphrase_in_file(environment)? {
+            let passphrase = match passphrase_in_file(environment, environment::PASSPHRASE_FILE)? {
                 Some(passphrase) => passphrase,
                 None if io::stdin().is_terminal() => {
                     rpassword::prompt_password(format!("Passphrase of {what}: ")).map_err(KeyFileError::Terminal)?
@@ -195,9 +195,9 @@ fn private_key(
     }
 }
 
-/// The first line of the file with the passphrase, where one is named.
-fn passphrase_in_file(environment: &Environment) -> Result<Option<String>, KeyFileError> {
-    let Some(path) = environment.value(environment::PASSPHRASE_FILE).map(PathBuf::from) else { return Ok(None) };
+/// The first line of the file with the passphrase, where the variable names one.
+pub fn passphrase_in_file(environment: &Environment, variable: &str) -> Result<Option<String>, KeyFileError> {
+    let Some(path) = environment.value(variable).map(PathBuf::from) else { return Ok(None) };
     let mut text = String::new();
     File::open(&path)
         .and_then(|file| file.take(PASSPHRASE_FILE_MAX_BYTES).read_to_string(&mut text))
@@ -208,7 +208,7 @@ fn passphrase_in_file(environment: &Environment) -> Result<Option<String>, KeyFi
 
 /// The passphrase for a new key: from a file, or, where it is `offered`, from whoever sits at the terminal.
 pub fn new_passphrase(environment: &Environment, offered: bool) -> Result<Option<String>, KeyFileError> {
-    if let Some(passphrase) = passphrase_in_file(environment)? {
+    if let Some(passphrase) = passphrase_in_file(environment, environment::PASSPHRASE_FILE)? {
         return Ok(Some(passphrase));
     }
     if !offered || !io::stdin().is_terminal() {

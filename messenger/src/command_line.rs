@@ -7,21 +7,41 @@ use clap::{Parser, Subcommand};
 use rendezvous_capsule::values::parse_duration;
 
 use crate::commands::ack::AckArguments;
+use crate::commands::add::AddArguments;
+use crate::commands::block::BlockArguments;
 use crate::commands::check::CheckArguments;
 use crate::commands::close::CloseArguments;
 use crate::commands::collect::CollectArguments;
 use crate::commands::contact::ContactCommand;
+use crate::commands::contacts::ContactsArguments;
 use crate::commands::deposit::DepositArguments;
+use crate::commands::id::IdArguments;
+use crate::commands::init::InitArguments;
 use crate::commands::invite::InviteCommand;
 use crate::commands::open::OpenArguments;
 use crate::commands::outbox::OutboxArguments;
 use crate::commands::policy::PolicyArguments;
 use crate::commands::readers::ReadersArguments;
+use crate::commands::receive::ReceiveArguments;
+use crate::commands::send::SendArguments;
 use crate::commands::shell::{CompletionsArguments, ManArguments};
 use crate::commands::show::ShowArguments;
+use crate::commands::status::StatusArguments;
+use crate::commands::sync::{RegisterArguments, SyncArguments};
+use crate::commands::verify::VerifyArguments;
+use crate::name::Name;
 
 const OVERVIEW: &str = "\
-How it goes together. Whoever wants to be written to:
+Messages between two who have each other's ids, over a relay that reads nothing:
+  rendezvous init -u --name alice --server https://relay.example.org
+      once; prints your id
+  rendezvous add bob f1041c25c87351d8550b31cc6b13ab04
+  rendezvous send bob 'See you at eight'
+  rendezvous receive --follow
+      shows what comes
+
+A mailbox instead, for any bytes, where a relay does not even learn who writes.
+Whoever wants to be written to:
   1. rendezvous mailbox open --relay https://relay.example.org
      Once. Makes a key, and a mailbox that is named after it.
   2. rendezvous invite new alice
@@ -30,32 +50,43 @@ How it goes together. Whoever wants to be written to:
      Whenever you like: writes what has come into files, then says so to
      whoever sent it.
 And Alice:
-  1. rendezvous contact add bob <invite.txt
+  1. rendezvous add bob <invite.txt
   2. echo 'See you at eight' | rendezvous mailbox deposit bob
   3. rendezvous outbox
      what has been read, and what still waits
 
-Keys, contacts and what waits are in a directory that only you can look into:
---store DIR, else RENDEZVOUS_STORE, else
-$XDG_DATA_HOME/rendezvous/default, else ~/.local/share/rendezvous/default.
-A relay sees when a mailbox gets something and when it is emptied, and the
-length of a message as one of four. It cannot read, forge or change one, and
-does not learn who wrote it.
+Keys, contacts and what waits are in a directory that only you can look into.
+The first of these that is there names it:
+  -s DIR, -u [NAME], RENDEZVOUS_STORE, STORE, RETALK_USER, and last -u default,
+  which is $XDG_DATA_HOME/rendezvous/default, else
+  ~/.local/share/rendezvous/default
+The passphrase of an identity is asked for where there is a terminal, unless one
+of these has it: --passphrase-file, RENDEZVOUS_SECRET_FILE, RENDEZVOUS_SECRET,
+RETALK_PASSPHRASE_FILE, RETALK_PASSPHRASE, PICKLE_SECRET. The relay of messages
+is that of --server, RENDEZVOUS_RELAY, RETALK_RELAY, SERVER_URL, or the one that
+was saved.
+
+Of messages a relay sees who writes to whom, when, and how long they are. Of a
+mailbox it sees when it gets something and when it is emptied, and the length of
+what it gets as one of four; not who wrote it. It cannot read, forge or change
+either.
 
 Exit codes, of every command:
   0    done
   1    no relay answered, or not as a relay does
-  2    usage: a wrong argument or variable, or a file that cannot be read or
-       written; or a relay refuses
+  2    usage: a wrong argument, variable or passphrase, or a file that cannot be
+       read or written; or a relay refuses, or has wrong keys (PIN MISMATCH)
   3    something still waits: for a relay, for room, or for its recipient
   130  ended by a signal
 
-`rendezvous COMMAND --help` has examples and the environment variables.";
+`rendezvous COMMAND --help` has examples and the environment variables. Called
+`retalk`, by a link, it prints what that program prints.";
 
-/// Leaves sealed messages in mailboxes, collects and acknowledges them.
+/// Sends and receives end-to-end encrypted messages, and leaves sealed ones in mailboxes.
 ///
-/// A mailbox is a dead drop for somebody who is not online: relays keep what is left there, sealed, until it is collected,
-/// and the sender gets the recipient's own signature for a receipt.
+/// Relays keep what is sent to somebody who is not online until it is fetched, and can read none of it. Users of retalk are
+/// written to, and write, as if this were that program. A mailbox is a dead drop: its sender gets the recipient's own
+/// signature for a receipt.
 #[derive(Debug, Parser)]
 #[command(name = "rendezvous", version, after_help = OVERVIEW, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -63,15 +94,19 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Directory with your keys, mailbox, contacts and outbox. [default: see `rendezvous --help`]
-    #[arg(long, short, global = true, display_order = 100, value_name = "DIR")]
+    #[arg(long, short, alias = "dir", global = true, display_order = 100, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
+    /// The directory of that name among your data, instead of --store.
+    #[arg(long, short, alias = "user", global = true, display_order = 100, value_name = "NAME", num_args = 0..=1,
+          default_missing_value = "default", conflicts_with = "store")]
+    pub(crate) user_level: Option<Name>,
     /// Time for each request to a relay. [default: 20s]
     #[arg(long, global = true, display_order = 101, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Say nothing about progress on the standard error; errors and results are still shown.
     #[arg(long, short, global = true, display_order = 102)]
     pub(crate) quiet: bool,
-    /// File whose first line is the passphrase of the private key. [default: asked for on the terminal]
+    /// File whose first line is the passphrase. [default: see `rendezvous --help`]
     #[arg(long, global = true, display_order = 103, value_name = "FILE")]
     pub(crate) passphrase_file: Option<String>,
 }
@@ -79,13 +114,35 @@ pub(crate) struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make an identity, and print its id.
+    Init(InitArguments),
+    /// Print your id.
+    Id(IdArguments),
+    /// Save somebody's id, or an invite, under a name.
+    Add(AddArguments),
+    /// Send a message.
+    Send(SendArguments),
+    /// Show messages that have come.
+    Receive(ReceiveArguments),
+    /// Publish keys, and send again what nobody has acknowledged.
+    Sync(SyncArguments),
+    /// Publish keys at a relay, for others to begin to write with.
+    Register(RegisterArguments),
+    /// Refuse somebody's messages.
+    Block(BlockArguments),
+    /// Show everybody whom you can write to.
+    Contacts(ContactsArguments),
+    /// Compare a contact's id with the keys that the relay has.
+    Verify(VerifyArguments),
+    /// Show what is known without asking a relay.
+    Status(StatusArguments),
     /// Your own mailbox, and messages to those of others.
     #[command(subcommand)]
     Mailbox(MailboxCommand),
-    /// Let somebody write to you.
+    /// Let somebody write to your mailbox.
     #[command(subcommand)]
     Invite(InviteCommand),
-    /// Those whom you can write to.
+    /// Those whose mailboxes you can write to.
     #[command(subcommand)]
     Contact(ContactCommand),
     /// Try again what waits, and say what has been read.
@@ -123,6 +180,17 @@ impl Command {
     /// Whether the result is for a script.
     pub(crate) fn json(&self) -> bool {
         match self {
+            Self::Init(arguments) => arguments.json,
+            Self::Id(arguments) => arguments.json,
+            Self::Add(arguments) => arguments.json,
+            Self::Send(arguments) => arguments.json,
+            Self::Receive(arguments) => arguments.json,
+            Self::Sync(arguments) => arguments.json,
+            Self::Register(arguments) => arguments.json,
+            Self::Block(arguments) => arguments.json,
+            Self::Contacts(arguments) => arguments.json,
+            Self::Verify(arguments) => arguments.json,
+            Self::Status(arguments) => arguments.json,
             Self::Mailbox(command) => match command {
                 MailboxCommand::Open(arguments) => arguments.json,
                 MailboxCommand::Show(arguments) => arguments.json,

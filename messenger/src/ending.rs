@@ -36,6 +36,21 @@ impl Report {
         Self { outcome, ending }
     }
 
+    /// Done, with a result that is one whoever reads it.
+    pub(crate) const fn text(text: String) -> Self {
+        Self::of(Outcome::text(text, Exit::Good))
+    }
+
+    /// Nothing more to print than was printed already.
+    pub(crate) const fn printed(ending: Ending) -> Self {
+        Self { outcome: Outcome::text(String::new(), Exit::Good), ending }
+    }
+
+    /// The same where something is wrong that has been said already.
+    pub(crate) const fn refused_as_said() -> Self {
+        Self::of(Outcome::text(String::new(), Exit::Refused))
+    }
+
     /// Something does not do what it should.
     pub(crate) fn refused(json: bool, value: &serde_json::Value, text: String) -> Self {
         let outcome = if json { Outcome::json(value, Exit::Refused) } else { Outcome::text(text, Exit::Refused) };

@@ -1,15 +1,18 @@
-//! The `rendezvous` program: leaves sealed messages in mailboxes, collects and acknowledges them.
+//! The `rendezvous` program: sends and receives end-to-end encrypted messages, and leaves sealed ones in mailboxes.
 //!
-//! The rules of mailboxes are in `rendezvous-protocol`, and what programs of this project share in `rendezvous-capsule`.
-//! Here are the seal, the store, what a sender and a recipient remember, and the commands.
+//! Messages are the library's beside it; the rules of mailboxes are in `rendezvous-protocol`, and what programs of this
+//! project share in `rendezvous-capsule`. Here are the seal of mailboxes, their store, what a sender and a recipient
+//! remember, and the commands.
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod collecting;
 mod command_line;
 mod commands;
 mod contact;
 mod ending;
+mod line;
 mod name;
 mod own;
 mod relay;
@@ -20,6 +23,8 @@ mod session;
 mod simulation;
 mod store;
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,15 +34,25 @@ use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::fetch::{DEFAULT_TIMEOUT, Fetcher};
 use rendezvous_capsule::log::Log;
 use rendezvous_capsule::program;
+use rendezvous_messenger::User;
 
+use crate::account::{Account, AccountError, Setting};
 use crate::command_line::{Arguments, Command, MailboxCommand};
-use crate::commands::contact::{self as contacts, ContactCommand};
-use crate::commands::{ack, check, close, collect, deposit, invite, open, outbox, policy, readers, shell, show};
+use crate::commands::add::Added;
+use crate::commands::contact::{self as contact_commands, AddArguments as AddInviteArguments, ContactCommand};
+use crate::commands::contacts::{self, ContactsArguments};
+use crate::commands::{
+    ack, add, block, check, close, collect, deposit, id, init, invite, open, outbox, policy, readers,
+};
+use crate::commands::{receive, send, shell, show, status, sync, verify};
 use crate::ending::{Ending, Report};
 use crate::session::Session;
 use crate::store::Store;
 
 const USER_AGENT: &str = concat!("rendezvous-messenger/", env!("CARGO_PKG_VERSION"));
+
+/// The name by which the program is called in the place of retalk's.
+const RETALK: &str = "retalk";
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -71,30 +86,95 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
         }
         Command::Invite(command) => with_store(arguments, |_| Ok(false), |session| invite::invite(command, session)),
         Command::Contact(command) => match command {
-            // First the invite: no key is made for one that is none.
-            ContactCommand::Add(add) => {
-                let invite = add.invite()?;
-                with_store(arguments, |_| Ok(true), |session| contacts::add(add, &invite, session))
+            ContactCommand::Add(add) => add_invite(arguments, add),
+            ContactCommand::List(list) => {
+                with_store(arguments, |_| Ok(false), |session| contact_commands::list(list, session))
             }
-            ContactCommand::List(list) => with_store(arguments, |_| Ok(false), |session| contacts::list(list, session)),
             ContactCommand::Remove(remove) => {
-                with_store(arguments, |_| Ok(false), |session| contacts::remove(remove, session))
+                with_store(arguments, |_| Ok(false), |session| contact_commands::remove(remove, session))
             }
         },
-        Command::Outbox(command) => with_store(arguments, |_| Ok(false), |session| outbox::outbox(command, session)),
+        Command::Init(init) => {
+            let named = arguments.store.is_some() || arguments.user_level.is_some();
+            let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+            let named = named.then(|| directory(arguments, &environment)).transpose()?;
+            let setting = setting(arguments, &environment, &log);
+            init::init(init, init.place(named)?, &setting, Fetcher::of_program(USER_AGENT)?)
+        }
+        Command::Id(arguments_of_id) => {
+            with_account(arguments, None, false, |account| id::id(arguments_of_id, account))
+        }
+        Command::Add(add) => match add.added()? {
+            Added::Invite(invite) => add_invite(arguments, &invite),
+            Added::User { name, id } => {
+                with_account(arguments, add.server.as_deref(), add.verify, |account| add::add(add, &name, id, account))
+            }
+        },
+        Command::Send(send) => acting(arguments, send.server.as_deref(), |account| send::send(send, account)),
+        Command::Receive(receive) => {
+            acting(arguments, receive.server.as_deref(), |account| receive::receive(receive, account))
+        }
+        Command::Sync(sync) => acting(arguments, sync.server.as_deref(), |account| sync::sync(sync, account)),
+        Command::Register(register) => {
+            acting(arguments, register.server.as_deref(), |account| sync::register(register, account))
+        }
+        Command::Block(block) => acting(arguments, None, |account| block::block(block, account)),
+        Command::Verify(verify) => {
+            acting(arguments, verify.server.as_deref(), |account| verify::verify(verify, account))
+        }
+        Command::Status(status) => with_account(arguments, None, false, |account| status::status(status, account)),
+        Command::Contacts(ContactsArguments { remove: Some(peer), json }) => {
+            acting(arguments, None, |account| contacts::remove(*json, peer, account))
+        }
+        Command::Contacts(list) => with_both(arguments, None, |account, session| {
+            contacts::list(list, account.as_deref(), session.map(|session| &session.store))
+        }),
+        Command::Outbox(command) => with_both(arguments, command.server.as_deref(), |account, session| {
+            outbox::outbox(command, account, session)
+        }),
     }
 }
 
-/// Runs a command that works with the store, which is made if the command `makes` one.
+/// First the invite: no key is made for one that is none.
+fn add_invite(arguments: &Arguments, add: &AddInviteArguments) -> Result<Report, Failure> {
+    let invite = add.invite()?;
+    with_store(arguments, |_| Ok(true), |session| contact_commands::add(add, &invite, session))
+}
+
+/// Runs a command of an identity, which is introduced first.
+fn acting(
+    arguments: &Arguments,
+    relay: Option<&str>,
+    run: impl FnOnce(&mut Account<'_>) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    with_account(arguments, relay, true, run)
+}
+
+/// Runs a command that works with the identity.
+fn with_account(
+    arguments: &Arguments,
+    relay: Option<&str>,
+    introduces: bool,
+    run: impl FnOnce(&mut Account<'_>) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+    let directory = directory(arguments, &environment)?;
+    let setting = setting(arguments, &environment, &log);
+    let mut account = Account::open(directory, relay, &setting, Fetcher::of_program(USER_AGENT)?)?;
+    if introduces {
+        account.introduce()?;
+    }
+    run(&mut account)
+}
+
+/// Runs a command that works with the store of mailboxes, which is made if the command `makes` one.
 fn with_store(
     arguments: &Arguments,
     makes: impl FnOnce(&Environment) -> Result<bool, Failure>,
     run: impl FnOnce(&Session<'_>) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
-    let Arguments { store, quiet, passphrase_file, .. } = arguments;
-    let log = Log::new(*quiet);
-    let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file.clone());
-    let directory = store::directory(store.as_deref(), &environment)?;
+    let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+    let directory = directory(arguments, &environment)?;
     let store = if makes(&environment)? {
         let (store, is_new) = Store::open_or_make(directory, &environment, &log)?;
         if is_new {
@@ -106,6 +186,57 @@ fn with_store(
     };
     let fetcher = Fetcher::of_program(USER_AGENT)?;
     run(&Session::new(&environment, &log, store, fetcher, timeout(arguments)))
+}
+
+/// Runs a command that works with the identity and with the store of mailboxes, of which one has to be there.
+fn with_both(
+    arguments: &Arguments,
+    relay: Option<&str>,
+    run: impl FnOnce(Option<&mut Account<'_>>, Option<&Session<'_>>) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+    let directory = directory(arguments, &environment)?;
+    let setting = setting(arguments, &environment, &log);
+    let (has_user, has_store) = (User::is_in(&directory)?, Store::is_in(&directory)?);
+    if !has_user && !has_store {
+        return Err(AccountError::Absent { path: directory }.into());
+    }
+    let fetcher = || Fetcher::of_program(USER_AGENT);
+    let mut account = if has_user {
+        let account = Account::open(directory.clone(), relay, &setting, fetcher()?)?;
+        account.introduce()?;
+        Some(account)
+    } else {
+        None
+    };
+    let session = if has_store {
+        let store = Store::open(directory, &log)?;
+        Some(Session::new(&environment, &log, store, fetcher()?, setting.timeout))
+    } else {
+        None
+    };
+    run(account.as_mut(), session.as_ref())
+}
+
+/// The variables. An argument wins.
+fn environment(arguments: &Arguments) -> Result<Environment, Failure> {
+    let Arguments { passphrase_file, .. } = arguments;
+    let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file.clone());
+    Ok(environment.with(environment::SECRET_FILE, passphrase_file.clone()))
+}
+
+fn directory(arguments: &Arguments, environment: &Environment) -> Result<PathBuf, Failure> {
+    store::directory(arguments.store.as_deref(), arguments.user_level.as_ref(), environment)
+}
+
+fn setting<'a>(arguments: &Arguments, environment: &'a Environment, log: &'a Log) -> Setting<'a> {
+    let program = std::env::args_os().next();
+    let is_retalk = program.as_deref().is_some_and(is_called_retalk);
+    Setting { environment, log, timeout: timeout(arguments), is_retalk }
+}
+
+fn is_called_retalk(program: &OsStr) -> bool {
+    Path::new(program).file_stem().is_some_and(|name| name == RETALK)
 }
 
 /// The time for each request.

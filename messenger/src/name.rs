@@ -18,6 +18,13 @@ pub(crate) struct Name(String);
 #[error("a name is 1 to {NAME_MAX_CHARS} of A-Z a-z 0-9 . _ - and begins with a letter or a digit")]
 pub(crate) struct NameInvalid;
 
+impl Name {
+    /// Returns it as a text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Name {
     type Err = NameInvalid;
 

@@ -96,23 +96,46 @@ pub(crate) struct Store {
     lock: File,
 }
 
-/// Returns where the store is: the argument, the variable, or the user's directory for data.
-pub(crate) fn directory(argument: Option<&Path>, environment: &Environment) -> Result<PathBuf, StoreError> {
-    if let Some(path) = argument {
+/// Returns where the store is: the directory or the user-level name that was given, that of a variable, or the user's own.
+pub(crate) fn directory(
+    directory: Option<&Path>,
+    user_level: Option<&Name>,
+    environment: &Environment,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = directory {
         return Ok(path.to_owned());
     }
-    if let Some(path) = environment.value(environment::STORE) {
+    if let Some(name) = user_level {
+        return Ok(user_directory(name.as_str())?);
+    }
+    if let Some(path) = environment.value(environment::STORE).or_else(|| environment.value(environment::RETALK_STORE)) {
         return Ok(path.into());
     }
+    let name = environment.parsed(environment::RETALK_USER, str::parse::<Name>)?;
+    Ok(user_directory(name.as_ref().map_or(DEFAULT, Name::as_str))?)
+}
+
+/// Returns whether there is a contact of that name in a directory.
+pub(crate) fn has_contact(directory: &Path, name: &Name) -> Result<bool, StoreError> {
+    is_there(&directory.join(CONTACTS).join(format!("{name}{JSON}")))
+}
+
+/// Returns the directory of that name among the user's data.
+fn user_directory(name: &str) -> Result<PathBuf, StoreError> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    Ok(data.ok_or(StoreError::NoHome)?.join("rendezvous").join(DEFAULT))
+    Ok(data.ok_or(StoreError::NoHome)?.join("rendezvous").join(name))
 }
 
 impl Store {
+    /// Returns whether there is one.
+    pub(crate) fn is_in(directory: &Path) -> Result<bool, StoreError> {
+        is_there(&directory.join(OWNER_KEY))
+    }
+
     /// Opens the store.
     pub(crate) fn open(directory: PathBuf, log: &Log) -> Result<Self, StoreError> {
-        if !is_there(&directory.join(OWNER_KEY))? {
+        if !Self::is_in(&directory)? {
             return Err(StoreError::Absent { path: directory });
         }
         Self::lock(directory, log)

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use rendezvous_protocol::directory::state::RowError;
 
 use crate::database::StorageError;
+use crate::retalk_server::RetalkServerError;
 use crate::settings::SettingsError;
 
 /// The exit codes. The help explains them.
@@ -30,6 +31,8 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    RetalkServer(#[from] RetalkServerError),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error("the directory: {0}; bring directory.sqlite back from a copy, or move it away")]
@@ -66,7 +69,7 @@ impl Failure {
     /// Returns the exit code for it.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) | Self::Authorities { .. } | Self::MailSender => Exit::Usage,
+            Self::Settings(_) | Self::RetalkServer(_) | Self::Authorities { .. } | Self::MailSender => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -26,6 +26,7 @@ mod page;
 mod registration;
 mod request;
 mod restoring;
+mod retalk_server;
 mod row_storage;
 mod serve;
 mod settings;
@@ -41,29 +42,32 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command, ServeArguments};
 use crate::failure::{Exit, Failure};
+use crate::retalk_server::RetalkServerArguments;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    let Arguments { command } = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // An output that is closed is not a reason to complain to it.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Good }.into();
-        }
+    let name = std::env::args_os().next();
+    let run = if retalk_server::is_called_so(name.as_deref()) {
+        RetalkServerArguments::try_parse().map(|arguments| arguments.settings().and_then(serve::serve))
+    } else {
+        Arguments::try_parse().map(|Arguments { command }| match command {
+            Command::Serve(arguments) => run(&arguments),
+            Command::Registrations(arguments) => registration::run(&arguments),
+        })
     };
-    let done = match command {
-        Command::Serve(arguments) => run(&arguments),
-        Command::Registrations(arguments) => registration::run(&arguments),
-    };
-    match done {
-        Ok(()) => Exit::Good.into(),
-        Err(failure) => {
+    match run {
+        Ok(Ok(())) => Exit::Good.into(),
+        Ok(Err(failure)) => {
             complain(&format_args!("error: {failure}"));
             if let Some(hint) = failure.hint() {
                 complain(&format_args!("hint: {hint}"));
             }
             failure.exit().into()
+        }
+        Err(error) => {
+            // An output that is closed is not a reason to complain to it.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Good }.into()
         }
     }
 }

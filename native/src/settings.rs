@@ -135,7 +135,8 @@ impl Settings {
         Self::parse(file.zip(text), std::env::vars_os())
     }
 
-    fn parse(
+    /// Reads an environment, and a file, given as its name and its text.
+    pub(crate) fn parse(
         file: Option<(String, String)>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -356,7 +357,8 @@ fn read_environment(
     Ok(values)
 }
 
-fn read_host(text: &str) -> Option<IpAddr> {
+/// Reads an IP address, in brackets or not, or `localhost`.
+pub(crate) fn read_host(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { bare.parse().ok() }
 }

@@ -128,6 +128,11 @@ enum ContactFailure {
 impl Cause for ContactFailure {}
 
 impl AddArguments {
+    /// Holds what `rendezvous add` was given.
+    pub(super) const fn new(name: Name, file: PathBuf, json: bool) -> Self {
+        Self { name, file, json }
+    }
+
     /// Reads the invite.
     pub(crate) fn invite(&self) -> Result<Invite, Failure> {
         let file = &self.file;

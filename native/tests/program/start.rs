@@ -1,6 +1,8 @@
 //! A start that cannot succeed: what it says, and its exit code.
 
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use crate::beacon::{Beacon, outcome, program};
 
@@ -180,4 +182,24 @@ fn help_teaches_and_a_wrong_argument_is_a_wrong_use() {
         let (code, output, error) = outcome(program(&[]).args(arguments));
         assert_eq!((code, output.as_str(), error.is_empty()), (Some(2), "", false));
     }
+}
+
+#[test]
+fn by_the_name_of_retalks_server_it_needs_no_command_and_refuses_what_it_cannot_keep() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("retalk-server");
+    symlink(env!("CARGO_BIN_EXE_rendezvous-beacon"), &link).unwrap();
+    let start = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(&link);
+        command.env_clear().envs(variables.iter().copied()).current_dir(directory.path());
+        command
+    };
+    let audience = ("SERVER_AUDIENCE", "http://127.0.0.1:8766");
+    let beacon = Beacon::of(start(&[audience, ("SERVER_HOST", "127.0.0.1"), ("PORT", "0")]));
+    assert_eq!(beacon.get("/info").json()["max_group_size"], 100);
+    beacon.end();
+    assert!(directory.path().join("server.db.d/mail.sqlite").exists());
+    let (code, output, error) = outcome(&mut start(&[audience, ("RETALK_SERVER_REQUIRE_API_KEY", "1")]));
+    assert_eq!((code, output.as_str()), (Some(2), ""));
+    assert!(error.starts_with("error: RETALK_SERVER_REQUIRE_API_KEY"), "{error}");
 }

@@ -1,0 +1,582 @@
+// Messages by the program `rendezvous`: as its users and their scripts run it, with retalk's own programs at the other end,
+// over relays that lie, and killed at any moment.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { seeded } from "../client/test/world.mjs";
+import { PROGRAM } from "../tools/native.mjs";
+import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
+import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
+import { NATIVE } from "./hosts.mjs";
+import { MESSENGER, finished, requireMessenger } from "./program.mjs";
+import { Program, User, freePort } from "./retalk.mjs";
+
+const IS_LONG = process.env.LONG_TESTS === "1";
+const KILLS = IS_LONG ? 500 : 60;
+/** What is drawn in a run. SEED=… plays it again, as far as the machine's own timing is not part of it. */
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
+
+const MANY = { NETWORK_REQUESTS_PER_MINUTE: "100000", ADDRESS_REQUESTS_PER_MINUTE: "100000" };
+
+let scratch;
+let directory;
+let beacon;
+let url;
+
+before(async () => {
+  requireMessenger();
+  scratch = await mkdtemp(join(tmpdir(), "messages-test-"));
+});
+after(() => rm(scratch, { recursive: true, force: true }));
+beforeEach(async () => {
+  directory = await mkdtemp(join(scratch, "case-"));
+  url = `http://127.0.0.1:${await freePort()}`;
+  beacon = undefined;
+});
+afterEach(() => beacon?.stop());
+
+/** Starts the relay; `also` are other addresses that users may write. */
+async function startRelay(...also) {
+  const vars = { DOORS: "v1,retalk", EXTERNAL_URLS: url, ...(also.length > 0 ? { RETALK_AUDIENCES: also.join() } : {}), ...MANY };
+  beacon = await NATIVE.start({ vars, port: Number(new URL(url).port), state: join(directory, "state") });
+}
+
+const newUser = (name, at = url) => new Correspondent({ directory, url: at, name });
+
+/** Two who know each other, and have published keys. */
+async function newPair(at = url) {
+  const [alice, bob] = [newUser("alice", at), newUser("bob", at)];
+  await Promise.all([alice.init(), bob.init()]);
+  await Promise.all([alice.add(bob), bob.add(alice)]);
+  return [alice, bob];
+}
+
+/** Everything that is in the relay's storage, as bytes. */
+async function stored(state = join(directory, "state")) {
+  const files = await readdir(state);
+  return Buffer.concat(await Promise.all(files.map((file) => readFile(join(state, file)))));
+}
+
+describe("the two-minute demo, with this project's programs under retalk's names", () => {
+  test("says what retalk says, and the relay keeps ciphertext", async () => {
+    const links = join(directory, "bin");
+    await mkdir(links);
+    await symlink(MESSENGER, join(links, "retalk"));
+    await symlink(PROGRAM, join(links, "retalk-server"));
+    const port = new URL(url).port;
+    const env = { PATH: `${links}:${process.env.PATH}`, HOME: directory };
+    const server = spawn("retalk-server", [], { cwd: directory, env: { ...env, SERVER_AUDIENCE: url, SERVER_PORT: port }, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      for await (const line of createInterface({ input: server.stdout })) if (line.includes('"listening"')) break;
+      const script = `
+        set -eu
+        export SERVER_URL=${url}
+        ALICE_ID=$(PICKLE_SECRET=alice-secret retalk init ./alice --name alice)
+        BOB_ID=$(PICKLE_SECRET=bob-secret retalk init ./bob --name bob)
+        PICKLE_SECRET=alice-secret retalk add bob "$BOB_ID" -s ./alice
+        PICKLE_SECRET=bob-secret retalk add alice "$ALICE_ID" -s ./bob
+        PICKLE_SECRET=bob-secret retalk receive -s ./bob
+        PICKLE_SECRET=alice-secret retalk send bob "hello bob" -s ./alice
+        cp -r server.db.d waiting
+        PICKLE_SECRET=bob-secret retalk receive -s ./bob
+        PICKLE_SECRET=bob-secret retalk send alice "hi alice, got it" -s ./bob
+        PICKLE_SECRET=alice-secret retalk receive -s ./alice
+        RETALK_PASSPHRASE=alice-secret retalk contacts --dir ./alice
+        RETALK_PASSPHRASE=alice-secret retalk send --peer bob "once more" --dir ./alice
+        RETALK_PASSPHRASE=bob-secret retalk receive --all --dir ./bob
+        echo "$ALICE_ID" "$BOB_ID"`;
+      const { code, stdout, stderr } = await finished(spawn("sh", ["-c", script], { cwd: directory, env, stdio: ["ignore", "pipe", "pipe"] }));
+      assert.equal(code, 0, stderr);
+      const lines = stdout.trimEnd().split("\n");
+      const [shown, answer, contact, sent, received, ids] = lines;
+      assert.deepEqual([shown, answer], ["alice: hello bob", "bob: hi alice, got it"]);
+      assert.match(ids, /^[0-9a-f]{32} [0-9a-f]{32}$/);
+      const [alice, bob] = ids.split(" ");
+      assert.equal(contact, `bob\t${bob}\tverified`);
+      assert.equal(JSON.parse(sent).to, bob, "0.3.0 prints that where the peer is named by --peer");
+      assert.equal(JSON.parse(received).text, "once more");
+      assert.ok(stderr.includes(`using alice (${alice}) from ./alice`), stderr);
+      const waiting = await stored(join(directory, "waiting"));
+      assert.ok(waiting.includes(alice) && !waiting.includes("hello bob"), "ciphertext alone");
+    } finally {
+      server.kill("SIGTERM");
+      await once(server, "close");
+    }
+  });
+});
+
+describe("with retalk's own programs at the other end", () => {
+  const pythons = {};
+  before(async () => {
+    for (const version of VERSIONS) pythons[version] = await ensureRetalk(version);
+  });
+  beforeEach(() => startRelay());
+
+  const theirs = (version, name) => new Program({ version, python: pythons[version], directory, url, name });
+
+  for (const version of VERSIONS) {
+    for (const isFirst of [true, false]) {
+      test(`${isFirst ? "rendezvous begins" : "retalk begins"}, ${version}: both read, and both are acknowledged`, async () => {
+        const [alice, bob] = isFirst ? [newUser("alice"), theirs(version, "bob")] : [theirs(version, "alice"), newUser("bob")];
+        await alice.init();
+        await bob.init();
+        await alice.add(bob);
+        await bob.add(alice);
+        assert.deepEqual(await bob.receive(), [], "it has published its keys");
+        await alice.send(bob, "hello bob, é 😀");
+        assert.deepEqual(await bob.receive(), ["alice: hello bob, é 😀"]);
+        assert.deepEqual(await bob.receive(), []);
+        await bob.send(alice, "hi alice, got it");
+        assert.deepEqual(await alice.receive(), ["bob: hi alice, got it"]);
+        assert.equal(await alice.waiting(), 0, "an acknowledgement came with it");
+        await alice.send(bob, "and again");
+        assert.deepEqual(await bob.receive(), ["alice: and again"]);
+        assert.equal(await bob.waiting(), 0);
+      });
+    }
+
+    // 0.0.1 keeps a single session with each peer, and does not get over two that cross.
+    if (version !== "0.0.1") test(`both begin at once, ${version}`, async () => {
+      const [alice, bob] = [newUser("alice"), theirs(version, "bob")];
+      await alice.init();
+      await bob.init();
+      await alice.add(bob);
+      await bob.add(alice);
+      await bob.receive();
+      await alice.send(bob, "from alice");
+      await bob.send(alice, "from bob");
+      assert.deepEqual(await alice.receive(), ["bob: from bob"]);
+      assert.deepEqual(await bob.receive(), ["alice: from alice"]);
+      await alice.send(bob, "then alice");
+      await bob.send(alice, "then bob");
+      assert.deepEqual(await alice.receive(), ["bob: then bob"]);
+      assert.deepEqual(await bob.receive(), ["alice: then alice"]);
+      await alice.receive();
+      assert.equal(await alice.waiting(), 0);
+    });
+
+    test(`an identity of ${version} goes on in the middle of a conversation`, async () => {
+      const [old, bob] = [theirs(version, "alice"), newUser("bob")];
+      await old.init();
+      await bob.init();
+      await old.add(bob);
+      await bob.add(old);
+      await old.send(bob, "with retalk");
+      assert.deepEqual(await bob.receive(), ["alice: with retalk"]);
+      await bob.send(old, "in flight");
+      const alice = newUser("imported");
+      alice.env.RENDEZVOUS_SECRET = old.env.PICKLE_SECRET;
+      await alice.init("--import-retalk", old.store);
+      assert.equal(alice.id, old.id);
+      const [shown] = await alice.receive();
+      assert.match(shown, /^(~?bob|[0-9a-f]{32}): in flight$/);
+      await alice.expect(0, ["send", bob.id, "with rendezvous"]);
+      assert.deepEqual(await bob.receive(), ["alice: with rendezvous"]);
+      assert.equal(await bob.waiting(), 0);
+    });
+  }
+});
+
+describe("between two of its users", () => {
+  test("what scripts read: ids, lines of JSON, exit codes", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const { stdout } = await alice.expect(0, ["id", "--json"]);
+    const me = JSON.parse(stdout);
+    assert.deepEqual([me.user_id, me.name, me.relay], [alice.id, "alice", url]);
+    assert.equal((await alice.expect(0, ["id"])).stdout, `${alice.id}\n`);
+    const sent = JSON.parse((await alice.expect(0, ["send", "bob", "one", "--json"])).stdout);
+    assert.deepEqual([sent.to, sent.state], [bob.id, "stored"]);
+    const waiting = JSON.parse((await alice.expect(3, ["outbox", "--json"])).stdout);
+    assert.deepEqual(waiting.messages.map(({ id, contact, state }) => [id, contact, state]), [[sent.id, "bob", "stored"]]);
+    const [line] = await bob.receive("--json");
+    const { receivedAt, ...message } = JSON.parse(line);
+    assert.deepEqual(message, { id: sent.id, from: alice.id, name: "alice", text: "one" });
+    assert.ok(Math.abs(receivedAt - Date.now()) < 600_000);
+    assert.deepEqual(await alice.receive(), []);
+    assert.equal((await alice.expect(0, ["outbox"])).stdout, "nothing waits\n");
+    const contacts = (await alice.expect(0, ["contacts", "--json"])).stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(contacts.map(({ name, fingerprint, verified }) => [name, fingerprint, verified]), [["bob", bob.id, true]]);
+    const status = JSON.parse((await alice.expect(0, ["status", "--json"])).stdout);
+    assert.deepEqual([status.outbox, status.inbox, status.contacts, status.sessions], [0, 0, 1, 1]);
+  });
+
+  test("--wait ends with the acknowledgement", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const sent = alice.expect(0, ["send", "bob", "answer me", "--wait", "100s", "--json"]);
+    while ((await bob.receive()).length === 0);
+    assert.equal(JSON.parse((await sent).stdout).state, "acknowledged");
+    await alice.expect(3, ["send", "bob", "nobody is there", "--wait", "1ms"]);
+  });
+
+  test("--exec: acknowledged if the command ends well, else it comes again, and says so", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const command = join(directory, "command");
+    await writeFile(command, `#!/bin/sh\nprintf '%s %s %s: ' "$RENDEZVOUS_FROM" "$RENDEZVOUS_CONTACT" "$RENDEZVOUS_AGAIN" >>"$1"\ncat >>"$1"\nexit $2\n`);
+    await chmod(command, 0o700);
+    const log = join(directory, "log");
+    await alice.send(bob, "$(touch no) it");
+    await bob.expect(3, ["receive", "--exec", command, log, "1"]);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 1, "not acknowledged");
+    await bob.expect(0, ["receive", "--exec", command, log, "0"]);
+    assert.equal(await readFile(log, "utf8"), `${alice.id} alice : $(touch no) it${alice.id} alice 1: $(touch no) it`);
+    assert.deepEqual(await bob.receive(), []);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+
+  test("--follow shows what comes, and ends with a signal", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    for (const signal of ["SIGTERM", "SIGINT"]) {
+      const child = bob.start(["receive", "--follow", "--interval", "0.1"]);
+      const ended = finished(child);
+      await alice.send(bob, `until ${signal}`);
+      await once(child.stdout, "data");
+      child.kill(signal);
+      const { code, stdout, stderr } = await ended;
+      assert.deepEqual([code, stdout], [130, `alice: until ${signal}\n`], stderr);
+    }
+    assert.deepEqual(await bob.receive(), []);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+
+  test("names and texts: the saved name wins, a chosen one has a ~, and nothing of a stranger's moves the cursor", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const mallory = newUser("mallory");
+    mallory.id = (await mallory.expect(0, ["init", mallory.store, "--name", "bob"])).stdout.trim();
+    const text = "\u001b[2J\u001b]0;title\u0007\nbob: forged\r\u009b31m\u202e";
+    await mallory.expect(0, ["send", alice.id, text]);
+    const [shown, ...more] = await alice.receive();
+    assert.deepEqual(more, []);
+    assert.match(shown, /^~bob: [ -~]*$/);
+    await mallory.expect(0, ["send", alice.id, text]);
+    const [line] = await alice.receive("--json");
+    assert.match(line, /^[ -~]*$/);
+    assert.deepEqual([JSON.parse(line).name, JSON.parse(line).text], ["~bob", text]);
+    await alice.expect(0, ["add", "mallory", mallory.id]);
+    await mallory.expect(0, ["send", alice.id, "hi"]);
+    assert.deepEqual(await alice.receive(), ["mallory: hi"]);
+    await bob.send(alice, "hi");
+    assert.deepEqual(await alice.receive("--peer", "bob"), ["bob: hi"]);
+  });
+
+  test("texts of every size that fits, and not one more", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    assert.match((await alice.expect(2, ["send", "bob", ""])).stderr, /at least one character/);
+    const { stderr } = await alice.expect(2, ["send", "bob", "-"], { input: "x".repeat(200_000) });
+    const [, bytes, limit] = stderr.match(/of (\d+) bytes is too long: one has (\d+) at most/).map(Number);
+    // What is around the text, too.
+    const most = limit - (bytes - 200_000);
+    assert.equal(await alice.waiting(), 0, "what is refused is not kept");
+    const text = "x".repeat(most);
+    await alice.expect(0, ["send", "bob", "-"], { input: `${text}\n` });
+    await alice.expect(2, ["send", "bob", "-"], { input: `${text}x` });
+    const [line] = await bob.receive("--json");
+    assert.equal(JSON.parse(line).text.length, most);
+    await alice.expect(2, ["send", "bob", "-"], { input: Buffer.from([0xff, 0xfe]) });
+  });
+
+  test("of more messages than may be unacknowledged the rest waits, and all come in order", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const texts = Array.from({ length: 34 }, (_, number) => `m${number}`);
+    for (const [number, text] of texts.entries()) await alice.expect(number < 32 ? 0 : 3, ["send", "bob", text]);
+    const shown = [];
+    for (let round = 0; shown.length < texts.length; round += 1) {
+      assert.ok(round < 5, `${shown}`);
+      shown.push(...(await bob.receive()));
+      await alice.receive();
+      await alice.expect(0, ["sync"]);
+    }
+    assert.deepEqual(shown, texts.map((text) => `alice: ${text}`));
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+
+  test("programs that work with one store at one time lose nothing", async () => {
+    const between = await serveBetween();
+    try {
+      await startRelay(between.url);
+      between.upstream = url;
+      const [alice, bob] = await newPair(between.url);
+      const texts = Array.from({ length: 6 }, (_, number) => `at one time ${number}`);
+      await Promise.all(texts.map((text) => alice.send(bob, text)));
+      const shown = (await Promise.all([bob.receive(), bob.receive(), bob.receive()])).flat();
+      assert.deepEqual(shown.sort(), texts.map((text) => `alice: ${text}`));
+      requireFreshKeys(between.bodies);
+    } finally {
+      await between.stop();
+    }
+  });
+
+  test("another relay, with nothing of the first: what was not acknowledged comes over it", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "one");
+    assert.deepEqual(await bob.receive(), ["alice: one"]);
+    await alice.send(bob, "two");
+    await beacon.stop();
+    await rm(join(directory, "state"), { recursive: true });
+    url = `http://127.0.0.1:${await freePort()}`;
+    await startRelay();
+    for (const user of [alice, bob]) {
+      delete user.env.RENDEZVOUS_RELAY;
+      await user.expect(0, ["register", "--server", url]);
+    }
+    await alice.expect(0, ["sync"]);
+    assert.deepEqual(await bob.receive(), ["alice: two"]);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+
+  test("who is blocked is not shown, and may write again after that", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await bob.expect(0, ["block", "alice"]);
+    assert.equal((await bob.expect(0, ["block", "--list"])).stdout.trim(), `${alice.id}  alice`);
+    await alice.send(bob, "refused");
+    assert.deepEqual(await bob.receive(), []);
+    await bob.expect(0, ["block", "alice", "--remove"]);
+    await bob.expect(0, ["block", "--strangers"]);
+    const carol = newUser("carol");
+    await carol.init();
+    await carol.expect(0, ["send", bob.id, "refused too"]);
+    await alice.expect(0, ["send", "bob", "taken"]);
+    assert.deepEqual(await bob.receive(), ["alice: taken"]);
+  });
+});
+
+describe("where it cannot go on", () => {
+  test("an identity is found where it was said, and none is made by accident", async () => {
+    const user = newUser("alice");
+    const run = (code, args, env = {}) => user.expect(code, args, { env: { RENDEZVOUS_STORE: "", RENDEZVOUS_RELAY: "", ...env } });
+    for (const args of [["id"], ["send", "bob", "hi"], ["receive"], ["add", "bob", "0".repeat(32)], ["status"], ["contacts"], ["outbox"]]) {
+      assert.match((await run(2, args)).stderr, /no identity/);
+      await run(2, args, { RENDEZVOUS_STORE: join(directory, "nothing") });
+    }
+    await run(2, ["init"], { RENDEZVOUS_STORE: join(directory, "nothing") });
+    assert.deepEqual(await readdir(directory), []);
+
+    const places = {};
+    for (const [name, args] of Object.entries({ default: ["-u"], work: ["-u", "work"], far: [join(directory, "far")], near: ["-s", join(directory, "near")] })) {
+      places[name] = (await run(0, ["init", ...args])).stdout.trim();
+    }
+    assert.equal(new Set(Object.values(places)).size, 4);
+    assert.ok(existsSync(join(directory, ".local/share/rendezvous/work/user.db")));
+    assert.equal((await stat(join(directory, "far/user.db"))).mode & 0o777, 0o600);
+    assert.match((await run(2, ["init", "-u"])).stderr, /is there already/);
+    const [far, near] = [join(directory, "far"), join(directory, "near")];
+    for (const [args, env, expected] of [
+      [[], {}, "default"],
+      [[], { RETALK_USER: "work" }, "work"],
+      [[], { RETALK_USER: "work", STORE: far }, "far"],
+      [[], { STORE: far, RENDEZVOUS_STORE: near }, "near"],
+      [["-u", "work"], { RENDEZVOUS_STORE: near }, "work"],
+      [["-s", far], { RENDEZVOUS_STORE: near }, "far"],
+    ]) {
+      assert.equal((await run(0, ["id", ...args], env)).stdout.trim(), places[expected], `${args} ${JSON.stringify(env)}`);
+    }
+    await run(2, ["id", "-u", "../work"]);
+    await run(2, ["id", "-u", "work", "-s", far]);
+  });
+
+  test("the passphrase: from where, which, and none without a terminal", async () => {
+    const user = newUser("alice");
+    await user.init();
+    const id = (code, env, ...args) => user.expect(code, ["id", ...args], { env: { RENDEZVOUS_SECRET: "", ...env } });
+    assert.match((await id(2, {})).stderr, /RENDEZVOUS_SECRET_FILE/);
+    const [right, wrong] = [join(directory, "right"), join(directory, "wrong")];
+    await writeFile(right, "secret of alice\n", { mode: 0o600 });
+    await writeFile(wrong, "secret of bob\n", { mode: 0o600 });
+    for (const [env, args] of [
+      [{ RENDEZVOUS_SECRET: "wrong", RENDEZVOUS_SECRET_FILE: right }, []],
+      [{ RENDEZVOUS_SECRET: "secret of alice", RETALK_PASSPHRASE_FILE: wrong }, []],
+      [{ RETALK_PASSPHRASE_FILE: right, RETALK_PASSPHRASE: "wrong" }, []],
+      [{ RETALK_PASSPHRASE: "secret of alice", PICKLE_SECRET: "wrong" }, []],
+      [{ PICKLE_SECRET: "secret of alice" }, []],
+      [{ RENDEZVOUS_SECRET_FILE: wrong }, ["--passphrase-file", right]],
+    ]) {
+      assert.equal((await id(0, env, ...args)).stdout.trim(), user.id, JSON.stringify(env));
+    }
+    const { stdout, stderr } = await id(2, { RENDEZVOUS_SECRET: "secret of bob" });
+    assert.match(stderr, /passphrase/);
+    assert.equal(stdout, "");
+    assert.ok(!stderr.includes("secret of bob"));
+    assert.match((await id(2, { RENDEZVOUS_SECRET_FILE: join(directory, "none") })).stderr, /passphrase cannot be read/);
+  });
+
+  test("no relay: the message waits, and is sent later", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "there");
+    assert.deepEqual(await bob.receive(), ["alice: there"]);
+    await beacon.stop();
+    assert.match((await alice.expect(3, ["send", "bob", "later"])).stderr, /waits in the outbox/);
+    await bob.expect(1, ["receive"]);
+    await alice.expect(2, ["send", "nobody", "hi"]);
+    await startRelay();
+    await alice.expect(0, ["sync"]);
+    assert.deepEqual(await bob.receive(), ["alice: later"]);
+    const { id } = JSON.parse((await alice.expect(0, ["send", "bob", "no", "--json"])).stdout);
+    await alice.expect(0, ["outbox", "--cancel", id]);
+    await alice.expect(2, ["outbox", "--cancel", id]);
+  });
+
+  test("other keys than the id stands for: PIN MISMATCH, and nothing is sent", async () => {
+    const between = await serveBetween();
+    try {
+      await startRelay(between.url);
+      between.upstream = url;
+      const [alice, bob] = await newPair(between.url);
+      const other = new User(url);
+      between.change = ({ tool }, answer) =>
+        ["get_keys", "claim_key"].includes(tool) ? { ...answer, identity_key: other.identityKey, signing_key: other.signingKey } : answer;
+      assert.match((await alice.expect(2, ["send", "bob", "to whom?"])).stderr, /PIN MISMATCH/);
+      assert.match((await alice.expect(2, ["verify", "bob"])).stderr, /PIN MISMATCH/);
+      assert.deepEqual(between.bodies, []);
+      between.change = (_, answer) => answer;
+      await alice.expect(0, ["verify", "bob"]);
+      await alice.send(bob, "to bob");
+      assert.deepEqual(await bob.receive(), ["alice: to bob"]);
+    } finally {
+      await between.stop();
+    }
+  });
+
+  test("a clock that is an hour behind the relay's is named, with the number", async () => {
+    const between = await serveBetween();
+    try {
+      await startRelay(between.url);
+      between.upstream = url;
+      const [alice] = await newPair(between.url);
+      const { status, json } = await new User(url).ask("count_keys", {}, { seconds: Math.floor(Date.now() / 1_000) - 3_600 });
+      assert.ok(status >= 400);
+      between.before = () => ({ status, json });
+      for (const args of [["send", "bob", "late"], ["receive"], ["sync"]]) {
+        assert.match((await alice.expect(2, args)).stderr, /36\d\d s/);
+      }
+      between.before = () => undefined;
+      assert.equal(await alice.waiting(), 0, "it was not kept");
+    } finally {
+      await between.stop();
+    }
+  });
+
+  test("a relay without room: the message waits, and why is said", async () => {
+    const between = await serveBetween();
+    try {
+      await startRelay(between.url);
+      between.upstream = url;
+      const [alice, bob] = await newPair(between.url);
+      between.before = ({ tool }) =>
+        tool === "send_message" ? { json: { message_id: 0, ts: Date.now() / 1_000, stored: false, code: "MAILBOX_FULL" } } : undefined;
+      assert.match((await alice.expect(3, ["send", "bob", "when there is room"])).stderr, /MAILBOX_FULL/);
+      between.before = () => undefined;
+      await alice.expect(0, ["sync"]);
+      assert.deepEqual(await bob.receive(), ["alice: when there is room"]);
+      requireFreshKeys(between.bodies);
+    } finally {
+      await between.stop();
+    }
+  });
+});
+
+/** No message key was ever used for two plaintexts: what has the same key is the same message, sent again. */
+function requireFreshKeys(bodies) {
+  const seen = new Map();
+  for (const message of bodies) {
+    const key = `${message.from} ${message.to} ${messageKey(message)}`;
+    assert.equal(seen.get(key) ?? message.body, message.body, "a message key for two messages");
+    seen.set(key, message.body);
+  }
+  return seen.size;
+}
+
+test(`of what is sent and received by programs that are killed, ${KILLS} times, nothing is lost or shown twice`, async (t) => {
+  const random = seeded(SEED);
+  const between = await serveBetween();
+  try {
+    await startRelay(between.url);
+    between.upstream = url;
+    const [alice, bob] = await newPair(between.url);
+    const shown = [];
+    const promised = new Set();
+    let kills = 0;
+
+    /** Runs the program, and kills it at a moment after it has unlocked its store; before that it does nothing. */
+    const run = async (user, args, within) => {
+      const child = user.start(args);
+      const ended = finished(child);
+      await once(child.stderr, "data");
+      if (within !== undefined) {
+        await delay(random() * within);
+        if (child.exitCode === null && child.kill("SIGKILL")) kills += 1;
+      }
+      return ended;
+    };
+    const receive = async (user, within) => {
+      const { stdout, code, signal, stderr } = await run(user, ["receive", "--json"], within);
+      assert.ok(code === 0 || signal === "SIGKILL", stderr);
+      // The last line may be cut off: it is shown again, and says so.
+      for (const line of stdout.split("\n").slice(0, -1)) shown.push({ to: user.name, ...JSON.parse(line) });
+    };
+
+    // How long each takes from there on.
+    const typical = async (user, args) => {
+      const begun = performance.now();
+      const child = user.start(args);
+      const ended = finished(child);
+      await once(child.stderr, "data");
+      const unlocked = performance.now();
+      await ended;
+      assert.ok(unlocked > begun);
+      return performance.now() - unlocked;
+    };
+    const sending = await typical(alice, ["send", "bob", "first", "--json"]);
+    const receiving = await typical(bob, ["receive", "--json", "--peer", "alice"]);
+
+    let number = 0;
+    while (kills < KILLS) {
+      for (const [user, other] of [[alice, "bob"], [bob, "alice"]]) {
+        const text = `m${(number += 1)}`;
+        const { code } = await run(user, ["send", other, text], sending * 1.2);
+        if (code === 0 || code === 3) promised.add(text);
+      }
+      await receive(bob, receiving * 1.2);
+      await receive(alice, receiving * 1.2);
+    }
+    for (let round = 0; (await alice.waiting()) + (await bob.waiting()) > 0; round += 1) {
+      assert.ok(round < 20, "it does not come to rest");
+      for (const user of [alice, bob]) {
+        await user.expect(0, ["sync"]);
+        await receive(user);
+      }
+    }
+    for (const user of [alice, bob]) await receive(user);
+
+    const texts = new Set(shown.map(({ text }) => text));
+    assert.deepEqual([...promised].filter((text) => !texts.has(text)), [], "lost");
+    const fresh = shown.filter(({ again }) => !again).map(({ to, id }) => `${to} ${id}`);
+    assert.equal(new Set(fresh).size, fresh.length, "shown twice");
+    const keys = requireFreshKeys(between.bodies);
+    const again = shown.filter(({ again }) => again).length;
+    t.diagnostic(`${kills} kills, ${number} messages, ${promised.size} promised, ${again} shown again as such, ${keys} message keys, seed ${SEED}`);
+  } finally {
+    await between.stop();
+  }
+});
