@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 
 use rendezvous_protocol::mailbox::bytes::sha256;
-use rendezvous_protocol::retalk::limits::{BODY_MAX_BYTES, MESSAGE_LASTS};
+use rendezvous_protocol::retalk::limits::MESSAGE_LASTS;
 use rendezvous_protocol::retalk::request::{Tool, refusal_text};
 use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
@@ -22,8 +22,11 @@ use crate::vault::{Rows, VaultError};
 /// Messages in the inbox that the program has not taken. With more, nothing is read: it stays at the relay.
 const INBOX_MAX: usize = 10_000;
 
-/// Messages from relays that could not be opened yet, because their senders' keys could not be had.
+/// Messages that are kept although they could not be opened yet, because their senders' keys could not be had.
 const INCOMING_MAX: usize = 1_024;
+
+/// Characters of the base64 of a message: what retalk's own relay takes in a request.
+const CIPHERTEXT_MAX_BYTES: usize = 1024 * 1024;
 
 /// The file whose lock keeps two programs from showing one message at the same time.
 const LOCK: &str = "inbox.lock";
@@ -79,6 +82,7 @@ impl User {
                 without_keys.insert(incoming.from);
             }
         }
+        self.vault.change(|rows| rows.keep_last::<IncomingRecord>(INCOMING_MAX))?;
         Ok(report)
     }
 
@@ -92,7 +96,7 @@ impl User {
         self.vault.change(|rows| {
             let mut number = rows.next_place::<IncomingRecord>()?;
             for message in handed_over {
-                let header = message.header().filter(|_| message.body.len() <= BODY_MAX_BYTES);
+                let header = message.header().filter(|_| message.body.len() <= CIPHERTEXT_MAX_BYTES);
                 let Some((from, kind)) = header else {
                     report.problems.push(Problem { peer: None, cause: ProblemCause::NoMessage });
                     continue;
@@ -102,9 +106,8 @@ impl User {
                 rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
                 number += 1;
             }
-            rows.keep_last::<IncomingRecord>(INCOMING_MAX)
-        })?;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Does with a message what is to be done. Returns whether its sender's keys could be had, if they are needed.
