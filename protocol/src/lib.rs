@@ -14,6 +14,7 @@ pub mod directory;
 pub mod fields;
 pub mod freshness;
 pub mod goop2;
+pub mod hivemind;
 pub mod kept_lists;
 pub mod key;
 pub mod limits;
