@@ -439,7 +439,7 @@ describe("secrets and files", () => {
       assert.equal((await user.run(...args)).code, 2, args.join(" "));
       assert.equal(existsSync(user.store), false, "nothing is made for relays that are none");
     }
-    const { code, stderr } = await (await newUser({ RENDEZVOUS_RELAY: "https://relay.example" })).run("mailbox", "show");
+    const { code, stderr } = await (await newUser({ RENDEZVOUS_RELAYES: "https://relay.example" })).run("mailbox", "show");
     assert.equal(code, 2);
     assert.match(stderr, /RENDEZVOUS_RELAYS/);
   });

@@ -49,6 +49,16 @@ pub(crate) enum AccountError {
         /// The directory.
         path: PathBuf,
     },
+    /// Nothing there.
+    #[error(
+        "there is no identity and no mailbox in {}: `rendezvous init DIR` makes the one, `rendezvous mailbox open --relay \
+         URL` the other",
+        secret::path(.path)
+    )]
+    Nothing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Nobody to ask for the passphrase.
     #[error(
         "there is no passphrase, and no terminal to ask for it: name a file that has it with --passphrase-file or \

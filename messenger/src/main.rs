@@ -199,7 +199,7 @@ fn with_both(
     let setting = setting(arguments, &environment, &log);
     let (has_user, has_store) = (User::is_in(&directory)?, Store::is_in(&directory)?);
     if !has_user && !has_store {
-        return Err(AccountError::Absent { path: directory }.into());
+        return Err(AccountError::Nothing { path: directory }.into());
     }
     let fetcher = || Fetcher::of_program(USER_AGENT);
     let mut account = if has_user {
