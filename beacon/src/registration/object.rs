@@ -20,7 +20,7 @@ use crate::registration::request::RegistrationCall;
 
 /// Holds a mail, for the host to send: plain text in ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
+pub struct OutgoingMail {
     due: Due,
     /// The subject, one line.
     pub subject: String,
@@ -28,7 +28,7 @@ pub struct Mail {
     pub text: String,
 }
 
-impl Mail {
+impl OutgoingMail {
     /// Returns to whom it goes.
     pub const fn to(&self) -> &EmailAddress {
         &self.due.email
@@ -146,13 +146,17 @@ impl RegistrationObject {
 
     /// Returns the mail that is to be sent now, if there is one. `random` is from a secure source. The writes are to be on the
     /// disk before it is sent.
-    pub fn next_mail(&mut self, now: UnixMillis, random: [u8; TOKEN_BYTES]) -> (Option<Mail>, Vec<RegistrationWrite>) {
+    pub fn next_mail(
+        &mut self,
+        now: UnixMillis,
+        random: [u8; TOKEN_BYTES],
+    ) -> (Option<OutgoingMail>, Vec<RegistrationWrite>) {
         let mut writes = Vec::new();
         let due = self.registrations.next_mail(now, Token::from_random(random), &mut writes);
         (due.map(|due| self.write_mail(due)), writes)
     }
 
-    fn write_mail(&self, due: Due) -> Mail {
+    fn write_mail(&self, due: Due) -> OutgoingMail {
         let Subject { community, public_key } = &due.subject;
         let (origin, host) = (self.door.config().link.as_str(), self.door.config().own_host());
         let token = due.token.to_text();
@@ -170,14 +174,14 @@ impl RegistrationObject {
              \n\
              If not, do nothing: without the button nothing is registered.\n"
         );
-        Mail { due, subject, text }
+        OutgoingMail { due, subject, text }
     }
 
     /// Takes what came of sending a mail. `random` spreads out when it is tried again.
     pub fn mailed(
         &mut self,
         now: UnixMillis,
-        mail: &Mail,
+        mail: &OutgoingMail,
         outcome: MailOutcome,
         random: u8,
     ) -> (Vec<RegistrationWrite>, Vec<Note>) {

@@ -12,7 +12,7 @@ use rendezvous_service::answer::{Answer, Outcome};
 use rendezvous_service::edge::Step;
 use rendezvous_service::platform::Platform;
 use rendezvous_service::registration::{
-    Delivery, Mail, RegistrationConfig, RegistrationDoor, RegistrationObject, RegistrationStep,
+    Delivery, OutgoingMail, RegistrationConfig, RegistrationDoor, RegistrationObject, RegistrationStep,
 };
 
 use crate::host::{Beacon, Peer, Request, announce, at, config, get, header, json, leave, peers, post, problem};
@@ -109,14 +109,14 @@ impl World {
         answer
     }
 
-    fn next_mail(&mut self) -> Option<Mail> {
+    fn next_mail(&mut self) -> Option<OutgoingMail> {
         self.random += 1;
         let (mail, writes) = self.object.next_mail(at(self.beacon.now), [self.random; 32]);
         self.store(writes);
         mail
     }
 
-    fn sent(&mut self, mail: &Mail, outcome: MailOutcome) {
+    fn sent(&mut self, mail: &OutgoingMail, outcome: MailOutcome) {
         let (writes, notes) = self.object.mailed(at(self.beacon.now), mail, outcome, 255);
         self.store(writes);
         self.events.extend(notes.iter().map(|note| note.event));
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-fn token_of(mail: &Mail) -> String {
+fn token_of(mail: &OutgoingMail) -> String {
     let (_, token) = mail.text.split_once("https://beacon.example/verify?token=").unwrap();
     token.lines().next().unwrap().to_owned()
 }
@@ -262,7 +262,8 @@ fn a_page_runs_nothing_tells_nobody_its_address_and_shows_what_comes_from_elsewh
     }
     assert_eq!(header(&page, "Cache-Control"), Some("no-store"));
     assert_eq!(header(&page, "Referrer-Policy"), Some("same-origin"));
-    for path in ["/verify", "/verify?token=", "/verify?token=%3Cscript%3E", &format!("/verify?token={}", &token[1..])] {
+    let cut_off = token.get(1..).unwrap();
+    for path in ["/verify", "/verify?token=", "/verify?token=%3Cscript%3E", &format!("/verify?token={cut_off}")] {
         let answer = world.serve(&get(path));
         assert_eq!((answer.status, answer.outcome), (400, Outcome::Refused("MALFORMED")), "{path}");
         assert!(!answer.body.contains("script"), "{}", answer.body);

@@ -12,7 +12,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error, SmtpTransport};
 use lettre::{Address, Transport as _};
 use rendezvous_protocol::registration::{EmailAddress, MailOutcome};
-use rendezvous_service::registration::{Mail, RegistrationConfig};
+use rendezvous_service::registration::{OutgoingMail, RegistrationConfig};
 
 use crate::failure::Failure;
 use crate::journal;
@@ -29,13 +29,13 @@ const CA_FILE_MAX_BYTES: u64 = 1024 * 1024;
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Sends mail.
-pub(super) struct Sender {
+pub(super) struct MailSender {
     transport: SmtpTransport,
     from: Mailbox,
     own_host: String,
 }
 
-impl Sender {
+impl MailSender {
     /// Makes a sender. No connection is opened before there is a mail.
     pub(super) fn new(config: &RegistrationConfig) -> Result<Self, Failure> {
         let smtp = &config.smtp;
@@ -66,7 +66,7 @@ impl Sender {
     }
 
     /// Sends what it is told to, until nobody tells it any more.
-    pub(super) fn run(&self, mails: &Receiver<Mail>, tell: impl Fn(Mail, MailOutcome) -> bool) {
+    pub(super) fn run(&self, mails: &Receiver<OutgoingMail>, tell: impl Fn(OutgoingMail, MailOutcome) -> bool) {
         while let Ok(mail) = mails.recv() {
             let outcome = self.send(&mail);
             if !tell(mail, outcome) {
@@ -75,7 +75,7 @@ impl Sender {
         }
     }
 
-    fn send(&self, mail: &Mail) -> MailOutcome {
+    fn send(&self, mail: &OutgoingMail) -> MailOutcome {
         let Some(message) = self.message(mail) else {
             journal::failure("mail_failed", &"a mail cannot be written");
             return MailOutcome::Refused;
@@ -89,7 +89,7 @@ impl Sender {
         }
     }
 
-    fn message(&self, mail: &Mail) -> Option<Message> {
+    fn message(&self, mail: &OutgoingMail) -> Option<Message> {
         let identifier = format!("<{:032x}@{}>", fastrand::u128(..), self.own_host);
         // So that no holiday answers (RFC 3834, section 5).
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");

@@ -12,7 +12,9 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::note::Note;
 use rendezvous_service::problem::registration_failed;
-use rendezvous_service::registration::{Delivery, Mail, RegistrationCall, RegistrationDoor, RegistrationObject};
+use rendezvous_service::registration::{
+    Delivery, OutgoingMail, RegistrationCall, RegistrationDoor, RegistrationObject,
+};
 use tokio::sync::oneshot;
 
 use crate::clock::unix_now;
@@ -31,7 +33,7 @@ enum RegistrationMail {
     /// A call, and who waits for its answer.
     Ask { call: Box<RegistrationCall>, answer: oneshot::Sender<Answer> },
     /// What came of sending a mail.
-    Mailed { mail: Box<Mail>, outcome: MailOutcome },
+    Mailed { mail: Box<OutgoingMail>, outcome: MailOutcome },
     /// Whether a delivery was made.
     Delivered { delivery: Delivery, is_made: bool },
     /// It is to end.
@@ -67,7 +69,7 @@ pub(crate) fn start(
     state: PathBuf,
     storage: RegistrationStorage,
 ) -> Result<(RegistrationHandle, JoinHandle<()>), Failure> {
-    let sender = smtp::Sender::new(door.config())?;
+    let sender = smtp::MailSender::new(door.config())?;
     let (mail, received) = channel();
     let (mails, to_send) = channel();
     let (deliveries, to_deliver) = channel();
@@ -107,7 +109,12 @@ impl RegistrationThread {
         restored.map_err(|error| unreadable(&self.state, &error).into())
     }
 
-    fn run(mut self, received: &Receiver<RegistrationMail>, mails: &Sender<Mail>, deliveries: &Sender<Delivery>) {
+    fn run(
+        mut self,
+        received: &Receiver<RegistrationMail>,
+        mails: &Sender<OutgoingMail>,
+        deliveries: &Sender<Delivery>,
+    ) {
         loop {
             let wait = match &self.object {
                 Some(object) => {
@@ -162,7 +169,7 @@ impl RegistrationThread {
     }
 
     /// Hands out everything that is due.
-    fn send(&mut self, mails: &Sender<Mail>, deliveries: &Sender<Delivery>) {
+    fn send(&mut self, mails: &Sender<OutgoingMail>, deliveries: &Sender<Delivery>) {
         loop {
             let mut random = [0; TOKEN_BYTES];
             if let Err(error) = getrandom::fill(&mut random) {

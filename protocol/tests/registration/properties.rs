@@ -56,10 +56,12 @@ struct Open {
     not_before: UnixMillis,
 }
 
+/// Who has asked: the day, the site, the provider, and whether this process counts networks of it.
+type Asking = (u64, u64, u64, bool);
+
 #[derive(Default)]
 struct Model {
-    /// Who has asked: the day, the site, the provider, and whether this process counts networks of it.
-    asked: Vec<(u64, u64, u64, bool)>,
+    asked: Vec<Asking>,
     /// Mails: the day, the mailbox, the site, and the same.
     mails: Vec<(u64, u8, u64, bool)>,
     open: BTreeMap<PublicKey, Open>,
@@ -79,7 +81,7 @@ impl Model {
         issued_at: UnixMillis,
     ) -> bool {
         let day = now.as_u64() / 86_400_000;
-        let count = |is_it: &dyn Fn(&(u64, u64, u64, bool)) -> bool| self.asked.iter().filter(|it| is_it(it)).count();
+        let count = |is_it: &dyn Fn(&Asking) -> bool| self.asked.iter().filter(|it| is_it(it)).count();
         let all = count(&|it| it.0 == day);
         let of_site = count(&|it| it.0 == day && it.1 == site && it.3);
         let of_provider = count(&|it| it.0 == day && it.2 == provider && it.3);
