@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../
 import { readBody } from "../src/runtime.js";
 import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
 import { joinLive, openLive, upgradeRequest } from "./live.mjs";
@@ -654,6 +655,17 @@ test("a signature counts in workerd if and only if it counts natively: Wycheproo
 test("the runtime writes no line for a request, which would have the client's address in it", async () => {
   const { observability } = await readConfiguration();
   assert.deepEqual(observability, { logs: { enabled: true, invocation_logs: false } });
+});
+
+test("what is uploaded does not say where it was built", async () => {
+  const directory = await buildWorker();
+  for (const file of ["index.js", "index_bg.wasm"]) {
+    const content = await readFile(join(directory, file), "latin1");
+    const places = [ROOT, homedir(), process.env.CARGO_HOME].filter((place) => place !== undefined && content.includes(place));
+    assert.deepEqual(places, [], file);
+    // Panics name their files still.
+    if (file.endsWith(".wasm")) assert.match(content, /\/cargo\/registry\/src\//);
+  }
 });
 
 test("wrangler deploy --dry-run takes the configuration as it is, and what it would upload runs", async () => {

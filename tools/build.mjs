@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { withLock } from "./lock.mjs";
 import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
-import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+import { LOCK, PRIVATE_PLACES, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
 import { requireKnownVariables } from "./variables.mjs";
 
 /** The files and folders that every build depends on. */
@@ -75,6 +75,7 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
         {
           environment: {
             ...TOOL_ENVIRONMENT,
+            ...PRIVATE_PLACES,
             ...commitOf(sources),
             // worker-build would print its own below the compiler's messages.
             RUST_BACKTRACE: "0",

@@ -5,13 +5,13 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { THIRD_PARTY, thirdParty } from "./licences.mjs";
 import { ADVICE, findMinisign } from "./minisign.mjs";
 import { Failure, ROOT, execute, main, readOptions } from "./steps.mjs";
-import { TOOL_ENVIRONMENT } from "./toolchain.mjs";
+import { PRIVATE_PLACES, TOOL_ENVIRONMENT } from "./toolchain.mjs";
 
 const USAGE = `node tools/release.mjs COMMAND [OPTIONS]
 
@@ -85,10 +85,8 @@ function hostTarget() {
 async function build(packages, target) {
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" }).trim();
   // Names of functions are a third of a program, and no use without the sources.
-  const environment = { ...TOOL_ENVIRONMENT, RENDEZVOUS_COMMIT: commit, CARGO_PROFILE_NATIVE_STRIP: "symbols" };
-  // Panics name the file that they are in, and where that lies on the machine that builds is nobody's business.
-  const places = [[process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "/cargo"], [ROOT, "/source"]];
-  environment.CARGO_ENCODED_RUSTFLAGS = places.map(([from, to]) => `--remap-path-prefix=${from}=${to}`).join("\x1f");
+  const stripped = { CARGO_PROFILE_NATIVE_STRIP: "symbols" };
+  const environment = { ...TOOL_ENVIRONMENT, ...PRIVATE_PLACES, ...stripped, RENDEZVOUS_COMMIT: commit };
   const named = packages.flatMap((name) => ["--package", name]);
   await execute("cargo", ["build", "--locked", "--profile", PROFILE, "--target", target, ...named], { environment });
   return join(ROOT, "target", target, PROFILE);

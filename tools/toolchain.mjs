@@ -6,6 +6,7 @@
 import { execFile } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { withLock } from "./lock.mjs";
@@ -43,6 +44,21 @@ export const TOOL_ENVIRONMENT = {
   CARGO_TARGET_DIR: join(ROOT, "target"),
 };
 delete TOOL_ENVIRONMENT.CARGO_BUILD_TARGET;
+
+/** Where on this machine the sources lie that a build is made of, and what the build says instead. */
+const PLACES = [
+  [process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "/cargo"],
+  [ROOT, "/source"],
+];
+/**
+ * For cargo, where others get what it builds: panics name the file that they are in, and where that lies on the machine that
+ * builds is nobody's business.
+ *
+ * @type {NodeJS.ProcessEnv}
+ */
+export const PRIVATE_PLACES = {
+  CARGO_ENCODED_RUSTFLAGS: PLACES.map(([from, to]) => `--remap-path-prefix=${from}=${to}`).join("\x1f"),
+};
 
 /** Paths of the programs that are installed into the checkout. */
 export const PROGRAMS = {
