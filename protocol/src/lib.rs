@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod fields;
 pub mod freshness;
 pub mod goop2;
+pub mod hivemind;
 pub mod kept_lists;
 pub mod key;
 pub mod limits;
