@@ -113,9 +113,12 @@ impl Host {
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
             // This edge is not one with doors for other systems' clients, or with a hub.
-            Step::Guest(_) | Step::Retalk(_) | Step::Directory(_) | Step::Registration(_) | Step::Envelope(_) => {
-                Ok(respond::with(&internal(clock()))?.into())
-            }
+            Step::Guest(_)
+            | Step::Retalk(_)
+            | Step::Hivemind(_)
+            | Step::Directory(_)
+            | Step::Registration(_)
+            | Step::Envelope(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

@@ -29,6 +29,7 @@ export const PAGES = [
   ["docs/from-goop2.md", "From goop2"],
   ["docs/from-retalk.md", "From retalk"],
   ["docs/from-shadowbroker.md", "From ShadowBroker"],
+  ["docs/from-hivemind.md", "From hivemind-rendezvous"],
   ["SECURITY.md", "Security"],
   ["CONTRIBUTING.md", "Contributing"],
   ["CHANGELOG.md", "Changelog"],

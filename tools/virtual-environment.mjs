@@ -12,9 +12,10 @@ const ADVICE = "This needs python3 of 3.10 or later, with venv and pip: apt inst
 /**
  * @param {string} name What is installed, and its version: `name-1.2.3`.
  * @param {string} requirements What is installed, in the form of pip's files of requirements, with hashes.
+ * @param {string[]} [options] Further options of `pip install`.
  * @returns {Promise<string>} The interpreter that has it.
  */
-export async function ensureVirtualEnvironment(name, requirements) {
+export async function ensureVirtualEnvironment(name, requirements, options = []) {
   const directory = join(ROOT, ".tools", name);
   const [python, done] = [join(directory, "bin/python3"), join(directory, "installed")];
   if (existsSync(done)) return python;
@@ -28,7 +29,7 @@ export async function ensureVirtualEnvironment(name, requirements) {
       await execute(find(), ["-m", "venv", directory]);
       const list = join(directory, "requirements.txt");
       await writeFile(list, requirements);
-      await execute(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "--requirement", list]);
+      await execute(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", ...options, "--requirement", list]);
       await writeFile(done, "");
     });
   });

@@ -67,17 +67,20 @@ pub enum MailDoor {
     V1,
     /// Section 19, for the users of retalk. Not every host has it.
     Retalk,
+    /// Section 22, for the users of hivemind-rendezvous. Not every host has it.
+    Hivemind,
 }
 
 impl MailDoor {
     /// All of them, for a host that has each.
-    pub const ALL: [Self; 2] = [Self::V1, Self::Retalk];
+    pub const ALL: [Self; 3] = [Self::V1, Self::Retalk, Self::Hivemind];
 
     /// Returns the door's name in `DOORS`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::Retalk => "retalk",
+            Self::Hivemind => "hivemind",
         }
     }
 }
@@ -446,6 +449,11 @@ impl Config {
         let mut named = self.known_communities.clone();
         named.insert(self.default_community.clone());
         named
+    }
+
+    /// Returns whether a door is open by which messages come in.
+    pub fn opens(&self, door: MailDoor) -> bool {
+        self.doors.contains(&door)
     }
 
     /// Returns whether the operator names the community in `COMMUNITIES`.

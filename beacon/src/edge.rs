@@ -40,6 +40,7 @@ use crate::call::{Call, ObjectError};
 use crate::config::{Config, MailDoor, Viewers};
 use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
+use crate::hivemind::{self, HivemindDoor, HivemindStep, ReadHivemind, VerifyHivemind};
 use crate::info;
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::mailbox::{
@@ -127,6 +128,8 @@ pub enum Step {
     Mailbox(Box<MailboxStep>),
     /// What a request of retalk's users needs.
     Retalk(Box<RetalkStep>),
+    /// What a request of hivemind-rendezvous' users needs.
+    Hivemind(Box<HivemindStep>),
     /// What a request about the directory needs.
     Directory(Box<DirectoryStep>),
     /// What a request about registration needs.
@@ -176,6 +179,9 @@ type TakeEnvelope = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 /// Takes a request about registration: its path, and its query.
 type TakeRegistration = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
 
+/// Takes a request of hivemind-rendezvous' users, if it is one.
+type TakeHivemind = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
+
 /// Takes a push of a peer.
 type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
 
@@ -216,6 +222,7 @@ pub struct Edge {
     gate: Option<Arc<dyn Gate>>,
     replication: Option<Replication>,
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
+    hivemind: Option<(Arc<HivemindDoor>, TakeHivemind)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -255,6 +262,7 @@ impl Edge {
             gate: None,
             replication: None,
             envelopes: None,
+            hivemind: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -299,6 +307,12 @@ impl Edge {
         Self { envelopes: Some((door, Self::take_envelope)), ..self }
     }
 
+    /// Returns the same edge with a door for hivemind-rendezvous' users. Where a host has none, nothing of it is reached.
+    #[must_use]
+    pub fn with_hivemind(self, door: Arc<HivemindDoor>) -> Self {
+        Self { hivemind: Some((door, Self::take_hivemind)), ..self }
+    }
+
     /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
     #[must_use]
     pub fn with_replication(self, peers: Arc<Peers>) -> Self {
@@ -336,6 +350,12 @@ impl Edge {
             return take(self, now, head, path, query);
         }
         if let Some((_, take)) = &self.envelopes
+            && let take = *take
+            && let Some(step) = take(self, now, head, path)
+        {
+            return step;
+        }
+        if let Some((_, take)) = &self.hivemind
             && let take = *take
             && let Some(step) = take(self, now, head, path)
         {
@@ -731,6 +751,47 @@ impl Edge {
             Ok(()) => Step::Envelope(request),
             Err(limited) => Step::Answer(mesh::too_many(limited.retry_after())),
         })
+    }
+
+    /// Takes a request of hivemind-rendezvous' users, if it is one.
+    fn take_hivemind(&mut self, now: UnixMillis, head: &Head<'_>, path: &str) -> Option<Step> {
+        let door = Arc::clone(&self.hivemind.as_ref()?.0);
+        let wanted = match hivemind::route(head.method, path, head.origin.is_some())? {
+            hivemind::Routed::Refused(answer) => return Some(Step::Answer(answer)),
+            hivemind::Routed::Name => None,
+            hivemind::Routed::Wanted(wanted) => Some(wanted),
+        };
+        let client = self.client(head);
+        let requests = mailbox::requests_of_body(head.body_bytes);
+        if let Err(limited) = self.requests.take_several(now, client.rate_path(&self.secret), requests) {
+            return Some(Step::Answer(hivemind::too_many(limited.retry_after())));
+        }
+        Some(match wanted {
+            None => Step::Answer(door.name_answer()),
+            Some(wanted) => {
+                let read = ReadHivemind { door, wanted, network: client.hand_over() };
+                Step::Hivemind(Box::new(HivemindStep::ReadBody(read)))
+            }
+        })
+    }
+
+    /// Goes on with the body of a request of hivemind-rendezvous' users, of at most [`ReadHivemind::most`] bytes, or with why
+    /// there is none.
+    pub fn read_hivemind(&mut self, now: UnixMillis, read: ReadHivemind, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = read.resume(now, body);
+        self.counted(step.map_or_else(Step::Answer, |step| Step::Hivemind(Box::new(step))))
+    }
+
+    /// Goes on with whether the signature of [`VerifyHivemind::proof`] fits.
+    pub fn hivemind_verified(&mut self, verify: VerifyHivemind, fits: bool) -> Step {
+        let ask = verify.resume(fits).map(HivemindStep::Ask);
+        self.counted(ask.map_or_else(Step::Answer, |step| Step::Hivemind(Box::new(step))))
+    }
+
+    /// Goes on where an object of hivemind-rendezvous' users has not answered.
+    pub fn hivemind_failed(&mut self, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        self.counted(Step::Answer(hivemind::failed()))
     }
 
     /// Takes a push of a peer. Who it is shows in the body, which its network has to pay for like any other.

@@ -11,7 +11,7 @@
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //! - [`mailbox::Object`] is the one place in the world where a mailbox is, [`retalk::RetalkObject`] where that of one of
-//!   retalk's users is.
+//!   retalk's users is, [`hivemind::HivemindObject`] where that of one of hivemind-rendezvous'.
 //! - [`directory::HubObject`] is the one place where the entries of a hub are, [`registration::RegistrationObject`] where
 //!   registrations are.
 //!
@@ -30,6 +30,7 @@ pub mod config;
 pub mod directory;
 pub mod edge;
 pub mod goop2;
+pub mod hivemind;
 mod info;
 pub mod live;
 pub mod mailbox;

@@ -73,8 +73,10 @@ Limits:
                            see contrib/rendezvous-beacon.toml
 
 Messages for those who are not online:
-  DOORS                    those that are open: v1, retalk (v1). retalk, for the
-                           users of retalk, needs EXTERNAL_URLS
+  DOORS                    those that are open: v1, retalk, hivemind (v1).
+                           retalk, for the users of retalk, needs
+                           EXTERNAL_URLS; hivemind is for those of
+                           hivemind-rendezvous
   MAILBOXES                those that there may be (1000)
   RETALK_AUDIENCES         other spellings of this beacon's addresses that users
                            of retalk have written, of hosts in EXTERNAL_URLS or

@@ -22,6 +22,7 @@ use rendezvous_service::call::{Call, ObjectError};
 use rendezvous_service::config::Config;
 use rendezvous_service::edge::Edge;
 use rendezvous_service::goop2::RoomCall;
+use rendezvous_service::hivemind::HivemindDoor;
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{ListenCall, News, UnreadAnswers};
 use rendezvous_service::own_names::OwnNames;
@@ -83,6 +84,8 @@ pub(crate) struct Doors {
     pub(crate) envelopes: Option<Envelopes>,
     /// Who remembers registrations.
     pub(crate) registration: Option<RegistrationHandle>,
+    /// What is known of the door for hivemind-rendezvous' users.
+    pub(crate) hivemind: Option<Arc<HivemindDoor>>,
 }
 
 /// What all loops share.
@@ -241,6 +244,9 @@ fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) 
     if let Some(door) = &doors.opened.envelopes {
         edge = edge.with_envelopes(Arc::clone(door));
     }
+    if let Some(door) = &doors.hivemind {
+        edge = edge.with_hivemind(Arc::clone(door));
+    }
     if doors.hub.is_some() {
         edge = edge.with_directory();
     }
@@ -290,6 +296,7 @@ impl EventLoop {
             counts: communities.counts(),
             live_connections: self.live.open(),
             pushes: self.mailboxes.borrow().push_counts(),
+            hivemind: self.mailboxes.borrow().hivemind_figures(),
             live: communities.live().map(|(name, live)| (name.to_owned(), live)).collect(),
         }
     }

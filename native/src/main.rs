@@ -16,6 +16,7 @@ mod envelopes;
 mod event_loop;
 mod failure;
 mod goop2;
+mod hivemind;
 mod journal;
 mod live;
 mod mailboxes;

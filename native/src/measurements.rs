@@ -10,6 +10,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_service::answer::Outcome;
+use rendezvous_service::hivemind::HivemindFigures;
 
 use crate::communities::Counts;
 use crate::mailboxes::PushFigures;
@@ -90,17 +91,21 @@ pub(crate) struct LoopFigures {
     pub(crate) live_connections: usize,
     /// What waits to be pushed to peers, and what has ended unpushed.
     pub(crate) pushes: (usize, u64),
+    /// What became of messages of hivemind-rendezvous' users.
+    pub(crate) hivemind: HivemindFigures,
     /// The names of the objects in memory, and how many are listed in each.
     pub(crate) live: Vec<(String, usize)>,
 }
 
-/// Writes what all event loops know. `rows` is absent where the database cannot be read, `pushes` where there are no peers.
+/// Writes what all event loops know. `rows` is absent where the database cannot be read, `pushes` where there are no peers, and
+/// `has_hivemind` says whether there is a door for hivemind-rendezvous' users.
 pub(crate) fn write(
     all: &[LoopFigures],
     named: &SortedSet<Community>,
     rows: Option<u64>,
     connections: usize,
     pushes: Option<PushFigures>,
+    has_hivemind: bool,
 ) -> String {
     let mut total = Measurements::default();
     let mut counts = Counts::default();
@@ -148,6 +153,13 @@ pub(crate) fn write(
         text.single(&name("push_error_total"), "counter", "Pushes that failed, and are made again.", failed);
         text.single(&name("waiting"), "gauge", "Records that some peer does not have yet.", waiting);
         text.single(&name("ended_total"), "counter", "Records that waited too long, and were given up.", ended);
+    }
+    if has_hivemind {
+        let mut sum = HivemindFigures::default();
+        all.iter().for_each(|figures| sum.add(figures.hivemind));
+        let name = |what: &str| format!("rendezvous_hivemind_{what}_total");
+        text.single(&name("deposited"), "counter", "Messages that were left by this door.", sum.deposited);
+        text.single(&name("handed_over"), "counter", "Messages that were handed over by this door.", sum.handed_over);
     }
     text.family("rendezvous_request_seconds", "histogram", "Time from the head of a request to its answer.");
     for (path, histogram) in PATHS.iter().zip(&total.seconds) {
@@ -197,12 +209,19 @@ mod tests {
             counts: Counts { evicted: 1, restored: 2 },
             live_connections: 1,
             pushes: (3, 1),
+            hivemind: HivemindFigures { deposited: 6, handed_over: 4 },
             live: live.iter().map(|(name, live)| ((*name).to_owned(), *live)).collect(),
         };
         let pushes = PushFigures { taken: 10, rejected: 11, failed: 12 };
         let named = ["a", "b"].map(|name| Community::new(name).unwrap()).into_iter().collect();
-        let text =
-            write(&[figures(&[("a", 3), ("invented", 4)]), figures(&[("other", 5)])], &named, Some(7), 2, Some(pushes));
+        let text = write(
+            &[figures(&[("a", 3), ("invented", 4)]), figures(&[("other", 5)])],
+            &named,
+            Some(7),
+            2,
+            Some(pushes),
+            true,
+        );
         for line in [
             "rendezvous_live{community=\"a\"} 3",
             "rendezvous_live{community=\"b\"} 0",
@@ -220,6 +239,8 @@ mod tests {
             "rendezvous_replication_push_error_total 12",
             "rendezvous_replication_waiting 6",
             "rendezvous_replication_ended_total 2",
+            "rendezvous_hivemind_deposited_total 12",
+            "rendezvous_hivemind_handed_over_total 8",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0001\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.00025\"} 2",
             "rendezvous_request_seconds_bucket{path=\"/announce\",le=\"0.0005\"} 4",
@@ -231,8 +252,8 @@ mod tests {
             assert!(text.lines().any(|written| written == line), "{line} in\n{text}");
         }
         assert!(!text.contains("invented"));
-        let nothing = write(&[], &named, None, 0, None);
+        let nothing = write(&[], &named, None, 0, None, false);
         assert!(!nothing.contains("rendezvous_rows"), "what cannot be read is not none");
-        assert!(!nothing.contains("replication"), "there are no peers");
+        assert!(!nothing.contains("replication") && !nothing.contains("hivemind"), "there are no peers and no door");
     }
 }

@@ -49,5 +49,6 @@ async fn all(shared: &Shared, storage: &Storage) -> String {
     let figures = shared.ask_all(Mail::Figures).await;
     let rows = storage.reader().ok().and_then(|reader| reader.count().ok());
     let pushes = shared.doors.replication.as_ref().map(Replication::figures);
-    measurements::write(&figures, &shared.config.named_communities(), rows, shared.admission.open(), pushes)
+    let (named, has_hivemind) = (shared.config.named_communities(), shared.doors.hivemind.is_some());
+    measurements::write(&figures, &named, rows, shared.admission.open(), pushes, has_hivemind)
 }

@@ -65,6 +65,7 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::Directory(_)
             | Step::Registration(_)
             | Step::Mailbox(_)
+            | Step::Hivemind(_)
             | Step::Envelope(_) => {
                 return internal(unix_now());
             }

@@ -26,6 +26,7 @@ use rendezvous_service::call::ObjectError;
 use rendezvous_service::directory::DirectoryStep;
 use rendezvous_service::edge::{Head, Step};
 use rendezvous_service::goop2::GuestStep;
+use rendezvous_service::hivemind::{AskHivemind, HivemindNext, HivemindStep, Recipient};
 use rendezvous_service::live::STREAM_HEADERS;
 use rendezvous_service::mailbox::{
     MailboxStep, NoRoom, ROOM_AWAITED_FOR, ROOM_LOOKED_FOR_EVERY, ReadPush, UnreadAnswer, UnreadAnswers,
@@ -42,6 +43,7 @@ use crate::connections::ResponseBody;
 use crate::directory::domain_of;
 use crate::event_loop::EventLoop;
 use crate::goop2::GuestTask;
+use crate::hivemind::verify_signature;
 use crate::journal;
 use crate::live::{self, Live, NotOpened};
 use crate::mailboxes::{ListenerTask, MailCall};
@@ -253,6 +255,36 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                     }
                 }
             },
+            Some(Step::Hivemind(hivemind)) => match *hivemind {
+                HivemindStep::ReadBody(read) => {
+                    let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
+                    shared.with_edge(edge, |edge| edge.read_hivemind(unix_now(), read, body))
+                }
+                HivemindStep::Verify(verify) => {
+                    // Not in the lock: this is most of the work.
+                    let fits = verify.proof().is_none_or(verify_signature);
+                    shared.with_edge(edge, |edge| edge.hivemind_verified(verify, fits))
+                }
+                HivemindStep::Ask(ask) => {
+                    // What is handed over is so once: it is not asked for where there is no room for it.
+                    let reserved = match ask.hands_over() {
+                        Some(most) => reserve(&shared.unread, of_client, most).await.map(Some),
+                        None => Ok(None),
+                    };
+                    match reserved {
+                        Err(full) => shared.with_edge(edge, |edge| edge.answer_in_place(full.answer_to_hivemind())),
+                        Ok(reserved) => match ask_hivemind(event_loop, ask).await {
+                            Ok(answer) => {
+                                return match reserved {
+                                    Some(reserved) => Answered::held(reserved.hold(answer)),
+                                    None => Answered::Answer(answer),
+                                };
+                            }
+                            Err(error) => shared.with_edge(edge, |edge| edge.hivemind_failed(&error)),
+                        },
+                    }
+                }
+            },
             Some(Step::Directory(directory)) => match *directory {
                 DirectoryStep::ReadBody(read) => {
                     let body = read_body(&mut body, read.most(), shared.bodies.begin(of_client)).await;
@@ -342,6 +374,20 @@ async fn ask_retalk(event_loop: &EventLoop, ask: AskRetalk) -> Result<Answer, Ob
         journal::failure("request_failed", &error);
     }
     Ok(answer)
+}
+
+/// Asks one object after the other for one of hivemind-rendezvous' users, as the service says.
+async fn ask_hivemind(event_loop: &EventLoop, mut ask: AskHivemind) -> Result<Answer, ObjectError> {
+    loop {
+        let call = match ask.recipient() {
+            Recipient::Openings(call) => MailCall::Own(call),
+            Recipient::Hivemind(call) => MailCall::Hivemind(call),
+        };
+        match ask.resume(event_loop.ask_mailbox(call).await?) {
+            HivemindNext::Ask(next) => ask = next,
+            HivemindNext::Answer(answer) => return Ok(answer),
+        }
+    }
 }
 
 /// Answers a push of a peer.

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rendezvous_protocol::hivemind::key::relay_name;
 use rendezvous_protocol::secret::Secret;
+use rendezvous_service::config::MailDoor;
+use rendezvous_service::hivemind::HivemindDoor;
 use rendezvous_service::note::{Details, Note};
 use rendezvous_service::own_names::OwnNames;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -141,12 +144,15 @@ impl Beacon {
         let registration = registration
             .map(|(door, storage)| registration::start(door, settings.state.clone(), storage))
             .transpose()?;
+        let hivemind =
+            settings.config.opens(MailDoor::Hivemind).then(|| open_hivemind(mail)).transpose()?.map(Arc::new);
         let doors = Doors {
             opened: settings.doors.clone(),
             hub: hub.as_ref().map(|(handle, _)| handle.clone()),
             replication,
             envelopes,
             registration: registration.as_ref().map(|(handle, _)| handle.clone()),
+            hivemind,
         };
         let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);
@@ -226,6 +232,13 @@ impl Beacon {
             Err(_) => Err(Failure::WriterEnded),
         }
     }
+}
+
+/// Opens the door for hivemind-rendezvous' users, under the name that this relay has or has from now on.
+fn open_hivemind(mail: &MailStorage) -> Result<HivemindDoor, Failure> {
+    let mut random = [0; 256];
+    getrandom::fill(&mut random)?;
+    Ok(HivemindDoor::new(mail.hivemind_name(&relay_name(random))?))
 }
 
 fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {

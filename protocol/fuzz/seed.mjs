@@ -66,3 +66,22 @@ write("retalk_request", Object.entries({
   [tool, JSON.stringify({ tool, args: { ...args, auth } })],
   [`${tool}_first`, JSON.stringify({ tool, args: { ...args, auth: { ...both, user_id, ts, sig } } })],
 ]));
+const hivemind = read("hivemind/proofs.json").proofs.map(({ name, body }) => [name, body]);
+const { pubkey } = JSON.parse(hivemind[0][1]);
+const payload = JSON.stringify({ msg_type: "intercom", payload: { ciphertext: "aGk=", recipient_fingerprint: createHash("sha256").update(pubkey).digest("base64") } });
+write("hivemind_request", [
+  ...hivemind,
+  ...hivemind.map(([name, body]) => {
+    const { pubkey: depositor_pubkey, timestamp: depositor_timestamp, signature: depositor_signature } = JSON.parse(body);
+    return [`deposit_${name}`, JSON.stringify({ payload, target_pubkey: pubkey, ttl: 60, depositor_pubkey, depositor_timestamp, depositor_signature })];
+  }),
+]);
+const records = read("directory/records.json");
+write("directory_exchange", records.map(({ name, record, json }) =>
+  record === "exchange" ? [name, `{"exchange":${json}}`] : [name, `{"more":false,"ok":true,"position":"00000001-1","records":[{"${record}":${json}}],"serverTime":1}`],
+));
+write("replication", [
+  ...read("mailbox/records.json").filter(({ record }) => ["card", "policy"].includes(record)).map(({ name, record, json }) => [name, `[{"${record}":${json}}]`]),
+  ...read("mailbox/bodies.json").filter(({ kind }) => kind === "deposit").map(({ name, body }) => [name, `[${body}]`]),
+  ...read("mailbox/bodies.json").filter(({ kind }) => kind === "acks").map(({ name, body }) => [name, body.replace(/^\{"acks":/, "").replace(/\}$/, "")]),
+]);

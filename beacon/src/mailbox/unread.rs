@@ -12,7 +12,7 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::answer::Answer;
 use crate::network_shares::{NetworkShare, NetworkShares};
 use crate::problem::Problem;
-use crate::retalk;
+use crate::{hivemind, retalk};
 
 /// Bytes of all answers.
 const BYTES: usize = 128 * 1024 * 1024;
@@ -57,6 +57,11 @@ impl NoRoom {
     /// Returns the answer in the place of one to retalk's users.
     pub fn answer_to_retalk(self) -> Answer {
         retalk::answers_unread()
+    }
+
+    /// Returns the answer in the place of one to hivemind-rendezvous' users.
+    pub fn answer_to_hivemind(self) -> Answer {
+        hivemind::answers_unread()
     }
 }
 
@@ -116,6 +121,7 @@ mod tests {
     use rendezvous_protocol::network::read_address;
 
     use super::*;
+    use crate::hivemind::RETRIEVAL_MOST_BYTES;
     use crate::retalk::READ_MOST_BYTES;
 
     const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
@@ -136,7 +142,7 @@ mod tests {
         let client = Client { address: read_address("192.0.2.1"), autonomous_system: None };
         let reserved = unread.reserve(client, OF_HOUSEHOLD).unwrap();
         assert_eq!(unread.reserve(client, 1).unwrap_err(), NoRoom);
-        assert_eq!(NoRoom.answer_to_retalk().status, 429);
+        assert_eq!([NoRoom.answer_to_retalk().status, NoRoom.answer_to_hivemind().status], [429, 429]);
         let (_, kept) = reserved.hold(Answer::of_json("x".repeat(COUNTED_BYTES)));
         assert!(unread.reserve(client, OF_HOUSEHOLD - COUNTED_BYTES + 1).is_err());
         let rest = unread.reserve(client, OF_HOUSEHOLD - COUNTED_BYTES).unwrap();
@@ -177,5 +183,6 @@ mod tests {
         assert!(2 * longest <= OF_HOUSEHOLD);
         // A read of retalk's is reserved as the longest, for as long as it takes, beside another one that is half as long.
         const { assert!(READ_MOST_BYTES * 3 / 2 <= OF_HOUSEHOLD) };
+        const { assert!(RETRIEVAL_MOST_BYTES <= READ_MOST_BYTES) };
     }
 }

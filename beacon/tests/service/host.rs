@@ -238,6 +238,7 @@ impl Beacon {
                 | Step::Guest(_)
                 | Step::Mailbox(_)
                 | Step::Retalk(_)
+                | Step::Hivemind(_)
                 | Step::Directory(_)
                 | Step::Registration(_)
                 | Step::Envelope(_)) => {

@@ -8,6 +8,7 @@ mod directory;
 mod edge;
 mod front;
 mod guests;
+mod hivemind;
 mod host;
 mod live;
 mod mailbox;

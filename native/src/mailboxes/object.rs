@@ -1,5 +1,5 @@
-//! What this host keeps mail for: mailboxes of the project's own with their count, and mailboxes of retalk's users. Both have
-//! the same effects, so that everything else here knows one kind.
+//! What this host keeps mail for: mailboxes of the project's own with their count, and those of retalk's and of
+//! hivemind-rendezvous' users. All have the same effects, so that everything else here knows one kind.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +10,7 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::call::{CallError, ObjectError};
 use rendezvous_service::config::Config;
+use rendezvous_service::hivemind::{HivemindCall, HivemindFigures, HivemindName, HivemindObject};
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{
     BatchItem, Effects, Found, ListenCall, Object, ObjectAnswer, ObjectCall, ObjectName, Peers, PushCall,
@@ -26,6 +27,8 @@ pub(crate) enum MailName {
     Own(ObjectName),
     /// The mailbox of a user of retalk.
     Retalk(UserId),
+    /// What is kept for users of hivemind-rendezvous.
+    Hivemind(HivemindName),
 }
 
 impl fmt::Display for MailName {
@@ -33,6 +36,7 @@ impl fmt::Display for MailName {
         match self {
             Self::Own(name) => name.fmt(formatter),
             Self::Retalk(user) => write!(formatter, "{RETALK}{user}"),
+            Self::Hivemind(name) => name.fmt(formatter),
         }
     }
 }
@@ -43,7 +47,7 @@ impl FromStr for MailName {
     fn from_str(name: &str) -> Result<Self, CallError> {
         match name.strip_prefix(RETALK) {
             Some(user) => user.parse().map(Self::Retalk).map_err(|_| CallError::Malformed("no object has this name")),
-            None => name.parse().map(Self::Own),
+            None => name.parse().map(Self::Hivemind).or_else(|_| name.parse().map(Self::Own)),
         }
     }
 }
@@ -55,14 +59,16 @@ pub(crate) enum MailCall {
     /// A push of a peer.
     Push(PushCall),
     Retalk(RetalkCall),
+    Hivemind(HivemindCall),
 }
 
 impl MailCall {
-    pub(crate) const fn object(&self) -> MailName {
+    pub(crate) fn object(&self) -> MailName {
         match self {
             Self::Own(call) => MailName::Own(call.object()),
             Self::Push(call) => MailName::Own(call.object()),
             Self::Retalk(call) => MailName::Retalk(call.object()),
+            Self::Hivemind(call) => MailName::Hivemind(call.object()),
         }
     }
 }
@@ -71,6 +77,7 @@ impl MailCall {
 pub(super) enum MailObject {
     Own(Box<Object>),
     Retalk(Box<RetalkObject>),
+    Hivemind(Box<HivemindObject>),
 }
 
 impl MailObject {
@@ -89,6 +96,10 @@ impl MailObject {
                 let (object, effects) = RetalkObject::restore(user, found, secret)?;
                 Some((Self::Retalk(Box::new(object)), effects))
             }
+            MailName::Hivemind(name) => {
+                let (object, effects) = HivemindObject::restore(name, found, secret)?;
+                Some((Self::Hivemind(Box::new(object)), effects))
+            }
         })
     }
 
@@ -97,13 +108,14 @@ impl MailObject {
         match self {
             Self::Own(object) => object.is_stored(),
             Self::Retalk(object) => object.is_stored(),
+            Self::Hivemind(object) => object.is_stored(),
         }
     }
 
     /// Returns whether one made anew from the disk would be this one.
     pub(super) const fn is_settled(&self) -> bool {
         match self {
-            Self::Own(_) => true,
+            Self::Own(_) | Self::Hivemind(_) => true,
             Self::Retalk(object) => object.is_settled(),
         }
     }
@@ -114,6 +126,7 @@ impl MailObject {
             (Self::Own(object), MailCall::Own(call)) => Ok(object.handle(now, call)),
             (Self::Own(object), MailCall::Push(call)) => Ok(object.replicate(now, call)),
             (Self::Retalk(object), MailCall::Retalk(call)) => Ok(object.handle(now, call)),
+            (Self::Hivemind(object), MailCall::Hivemind(call)) => Ok(object.handle(now, call)),
             _ => Err("the call of an object is one of another kind".to_owned()),
         }
     }
@@ -122,14 +135,23 @@ impl MailObject {
         match self {
             Self::Own(object) => object.handle_alarm(now),
             Self::Retalk(object) => object.handle_alarm(now),
+            Self::Hivemind(object) => object.handle_alarm(now),
         }
     }
 
-    /// Takes a connection that listens. Nobody does at a mailbox of retalk, whose clients ask.
+    /// Takes what was counted of messages of hivemind-rendezvous' users.
+    pub(super) fn take_hivemind_figures(&mut self) -> HivemindFigures {
+        match self {
+            Self::Hivemind(object) => object.take_figures(),
+            Self::Own(_) | Self::Retalk(_) => HivemindFigures::default(),
+        }
+    }
+
+    /// Takes a connection that listens. Nobody does at mailboxes of other systems' users, whose clients ask.
     pub(super) fn listen(&mut self, now: UnixMillis, id: ConnectionId, call: &ListenCall) -> Effects {
         match self {
             Self::Own(object) => object.listen(now, id, call),
-            Self::Retalk(_) => Effects::default(),
+            Self::Retalk(_) | Self::Hivemind(_) => Effects::default(),
         }
     }
 
@@ -139,11 +161,11 @@ impl MailObject {
         }
     }
 
-    /// Keeps what authors bring until these peers have it. Nothing of a mailbox of retalk is pushed.
+    /// Keeps what authors bring until these peers have it. Nothing of other systems' users is pushed.
     pub(super) fn replicate_to(&mut self, now: UnixMillis, peers: Arc<Peers>) -> Result<Effects, ObjectError> {
         match self {
             Self::Own(object) => object.replicate_to(now, peers),
-            Self::Retalk(_) => Ok(Effects::default()),
+            Self::Retalk(_) | Self::Hivemind(_) => Ok(Effects::default()),
         }
     }
 
@@ -151,7 +173,7 @@ impl MailObject {
     pub(super) fn batch(&self, peer: usize) -> Vec<BatchItem> {
         match self {
             Self::Own(object) => object.batch(peer),
-            Self::Retalk(_) => Vec::new(),
+            Self::Retalk(_) | Self::Hivemind(_) => Vec::new(),
         }
     }
 
@@ -159,7 +181,7 @@ impl MailObject {
     pub(super) fn settle(&mut self, now: UnixMillis, peer: usize, entries: &[u64]) -> Effects {
         match self {
             Self::Own(object) => object.settle(now, peer, entries),
-            Self::Retalk(_) => Effects::default(),
+            Self::Retalk(_) | Self::Hivemind(_) => Effects::default(),
         }
     }
 }

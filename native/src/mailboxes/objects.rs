@@ -15,6 +15,7 @@ use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::config::Config;
+use rendezvous_service::hivemind::HivemindFigures;
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{
     BatchText, Effects, ListenCall, News, NewsPush, ObjectAnswer, ObjectName, Peers, Write,
@@ -57,6 +58,7 @@ pub(crate) struct Mailboxes {
     /// What is to be told to the threads of peers.
     fresh: Vec<(Address, usize)>,
     ended: u64,
+    hivemind: HivemindFigures,
     /// Of the object that was last made.
     life: u64,
 }
@@ -126,6 +128,7 @@ impl Mailboxes {
             pushes: HashMap::new(),
             fresh: Vec::new(),
             ended: 0,
+            hivemind: HivemindFigures::default(),
             life: 0,
         };
         let step = FIRST_ALARMS / u32::try_from(stored.len()).unwrap_or(u32::MAX).max(1);
@@ -157,6 +160,11 @@ impl Mailboxes {
     /// Counts what waits to be pushed, and what has ended unpushed.
     pub(crate) fn push_counts(&self) -> (usize, u64) {
         (self.pushes.values().sum(), self.ended)
+    }
+
+    /// Counts what became of messages of hivemind-rendezvous' users.
+    pub(crate) const fn hivemind_figures(&self) -> HivemindFigures {
+        self.hivemind
     }
 
     /// Returns what a peer is pushed next. Why an object cannot say is in the log.
@@ -191,6 +199,8 @@ impl Mailboxes {
             Ok((answer, effects)) => {
                 if let Some(present) = self.present(name) {
                     present.called_at = now.instant;
+                    let figures = present.object.take_hivemind_figures();
+                    self.hivemind.add(figures);
                 }
                 match self.join(name, answer) {
                     Ok(answer) => self.carry_out(now, name, effects, Some((answer, asked))),

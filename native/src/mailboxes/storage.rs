@@ -36,6 +36,7 @@ const SCHEMA: Schema = Schema {
             object TEXT NOT NULL, number INTEGER NOT NULL, row TEXT NOT NULL, body TEXT NOT NULL,
             PRIMARY KEY (object, number)
         ) STRICT;
+        CREATE TABLE IF NOT EXISTS own (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
     ",
     synchronous: "FULL",
     log_bytes: 16 * 1_024 * 1_024,
@@ -56,6 +57,12 @@ const PUT_MESSAGE: &str = "INSERT INTO message (object, number, row, body) VALUE
 const ERASE_MESSAGE: &str = "DELETE FROM message WHERE object = ?1 AND number = ?2";
 const ERASE_ITEMS: &str = "DELETE FROM item WHERE object = ?1";
 const ERASE_MESSAGES: &str = "DELETE FROM message WHERE object = ?1";
+
+const PUT_OWN: &str = "INSERT OR IGNORE INTO own (name, text) VALUES (?1, ?2)";
+const READ_OWN: &str = "SELECT text FROM own WHERE name = ?1";
+
+/// Under what the relay's name is kept for which users of hivemind-rendezvous sign.
+const HIVEMIND_NAME: &str = "hivemind";
 
 /// Orders in one transaction. The largest message is 175 kB, so one takes 11 MB of the log.
 const BATCH: usize = 64;
@@ -87,6 +94,13 @@ impl MailStorage {
             .prepare(PUSHES)
             .and_then(|mut statement| statement.query_map([PUSH_ROWS], read)?.collect::<Result<Vec<_>, _>>());
         self.0.checked(pushes)
+    }
+
+    /// Returns the relay's name for which users of hivemind-rendezvous sign, which stays what it was first made to be.
+    pub(crate) fn hivemind_name(&self, new: &str) -> Result<String, StorageError> {
+        let connection = self.0.connect()?;
+        self.0.checked(connection.execute(PUT_OWN, [HIVEMIND_NAME, new]))?;
+        self.0.checked(connection.query_row(READ_OWN, [HIVEMIND_NAME], |row| row.get(0)))
     }
 
     /// Opens a connection that reads.
