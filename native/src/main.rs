@@ -49,7 +49,7 @@ use crate::settings::Settings;
 fn main() -> ExitCode {
     let name = std::env::args_os().next();
     let run = if retalk_server::is_called_so(name.as_deref()) {
-        RetalkServerArguments::try_parse().map(|arguments| arguments.settings().and_then(serve::serve))
+        RetalkServerArguments::try_parse().map(|arguments| stand_in(&arguments))
     } else {
         Arguments::try_parse().map(|Arguments { command }| match command {
             Command::Serve(arguments) => run(&arguments),
@@ -79,6 +79,11 @@ fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         return std::io::stdout().write_all(settings.to_toml().as_bytes()).map_err(Failure::Output);
     }
     serve::serve(settings)
+}
+
+/// Serves in the place of retalk's server.
+fn stand_in(arguments: &RetalkServerArguments) -> Result<(), Failure> {
+    serve::serve(Settings::parse(None, arguments.environment()?)?)
 }
 
 fn complain(what: &impl Display) {

@@ -10,8 +10,7 @@ use std::path::Path;
 use clap::Parser;
 use rendezvous_protocol::origin::Origin;
 
-use crate::failure::Failure;
-use crate::settings::{Settings, read_host};
+use crate::settings::read_host;
 
 const NAME: &str = "retalk-server";
 
@@ -91,9 +90,9 @@ pub(crate) fn is_called_so(program: Option<&OsStr>) -> bool {
 }
 
 impl RetalkServerArguments {
-    /// Reads the environment of this process.
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
-        Ok(Settings::parse(None, self.translated(std::env::vars_os().collect())?)?)
+    /// Returns the environment of this process, with what that server's options and variables mean.
+    pub(crate) fn environment(&self) -> Result<Vec<(OsString, OsString)>, RetalkServerError> {
+        self.translated(std::env::vars_os().collect())
     }
 
     /// Adds what that server's options and variables mean to an environment, where this program's own are not set.

@@ -197,7 +197,7 @@ mod tests {
             (ID, Some(ID), None),
             (ID, None, Some(ID)),
             (ID, None, None),
-            ("bob", Some(&ID[1..]), None),
+            ("bob", ID.get(1..), None),
             ("bob", None, Some("bob")),
             ("../bob", None, None),
         ] {
