@@ -5,8 +5,8 @@ use std::fs::OpenOptions;
 
 use rendezvous_protocol::mailbox::bytes::sha256;
 use rendezvous_protocol::retalk::limits::MESSAGE_LASTS;
-use rendezvous_protocol::retalk::request::{Tool, refusal_text};
-use rendezvous_protocol::retalk::user::{UserId, hex};
+use rendezvous_protocol::retalk::request::Tool;
+use rendezvous_protocol::retalk::user::{UserId, hex, refusal_text};
 use rendezvous_protocol::time::UnixMillis;
 use serde::de::IgnoredAny;
 

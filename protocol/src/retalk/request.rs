@@ -325,11 +325,6 @@ pub fn signed_body(
     format!(r#"{{"tool":{},"args":{{"auth":{auth}{comma}{rest}}}"#, quoted(name))
 }
 
-/// Returns what a user signs to refuse a body, of which `hash` is the SHA-256 of its text.
-pub fn refusal_text(user: UserId, hash: &[u8; 32]) -> String {
-    format!("nack|{user}|{}", hex(hash))
-}
-
 /// Holds a request of which the signatures have not been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {

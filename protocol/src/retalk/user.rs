@@ -9,7 +9,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::request::refusal_text;
 use crate::key::PublicKey;
 use crate::mailbox::bytes::{Address, sha256};
 
@@ -76,6 +75,11 @@ pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
         *byte = hex_byte(*pair)?;
     }
     Some(hash)
+}
+
+/// Returns what a user signs to refuse a body, of which `hash` is the SHA-256 of its text.
+pub fn refusal_text(user: UserId, hash: &[u8; 32]) -> String {
+    format!("nack|{user}|{}", hex(hash))
 }
 
 /// Writes bytes as lower-case hexadecimal.

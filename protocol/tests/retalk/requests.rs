@@ -1,7 +1,7 @@
 //! Requests as retalk's programs send them. The hashes of arguments are Python's.
 
-use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, refusal_text, signed_body};
-use rendezvous_protocol::retalk::user::Identity;
+use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, signed_body};
+use rendezvous_protocol::retalk::user::{Identity, refusal_text};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
