@@ -506,6 +506,7 @@ impl HubProblem {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Request(error) => error.retry_after(),
             Self::RateLimited(limited) => Some(limited.retry_after()),
             Self::Refused(HubRefused::OriginFull { .. } | HubRefused::HubFull { .. }) => Some(HUB_FULL_RETRY_AFTER),
             Self::Exchange(ExchangeRefused::TooOften) => Some(EXCHANGE_RETRY_AFTER),
@@ -577,6 +578,7 @@ impl RegistrationProblem {
         match self {
             Self::Request(RequestError::CommunityUnknown(_)) => 404,
             Self::Request(RequestError::BodyTimeout) => 408,
+            Self::Request(RequestError::BodiesFull) => 429,
             Self::Registration(RegistrationError::BodyTooLarge) => 413,
             Self::Registration(RegistrationError::SignatureInvalid) | Self::CrossSite => 403,
             Self::Registration(RegistrationError::Misdirected { .. }) => 421,
@@ -610,6 +612,7 @@ impl RegistrationProblem {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Request(error) => error.retry_after(),
             Self::RateLimited(limited) => Some(limited.retry_after()),
             Self::TooManyMails(TooManyMails { retry_after }) => Some(*retry_after),
             _ => None,

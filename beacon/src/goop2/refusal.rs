@@ -93,6 +93,7 @@ impl Refusal {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Body(error) => error.retry_after(),
             Self::Guest(GuestRefused::TooFast { retry_after }) | Self::TooMany { retry_after } => Some(*retry_after),
             Self::Guest(GuestRefused::Full) | Self::ConnectionsFull => Some(FULL_RETRY_AFTER),
             _ => None,

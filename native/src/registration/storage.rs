@@ -15,7 +15,8 @@ const SCHEMA: Schema = Schema {
     create: TABLE,
     synchronous: "FULL",
     log_bytes: 4 * 1_024 * 1_024,
-    if_unusable: "bring the file back from a copy, or move it away: everybody has to register again then",
+    if_unusable: "move the file away with its -wal and -shm, and bring back those of the three that a copy has; without a copy, \
+        everybody has to register again",
 };
 
 /// The rows of registrations. Addresses of people are in them.

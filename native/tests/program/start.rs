@@ -70,10 +70,18 @@ fn a_database_of_another_kind_is_left_alone() {
 }
 
 /// The databases, each with the variables that have it opened.
-const DATABASES: [(&str, &[(&str, &str)]); 4] = [
+const DATABASES: [(&str, &[(&str, &str)]); 5] = [
     ("beacon.sqlite", &[]),
     ("mail.sqlite", &[]),
     ("directory.sqlite", &[("HUB_ORIGINS", "AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=")]),
+    (
+        "registration.sqlite",
+        &[
+            ("EXTERNAL_URLS", "https://beacon.example"),
+            ("SMTP_HOST", "mail.example"),
+            ("SMTP_FROM", "beacon@beacon.example"),
+        ],
+    ),
     ("envelopes.sqlite", &[("REPLICATION_PEERS", "https://peer.example=0123456789abcdef0123456789abcdef")]),
 ];
 
