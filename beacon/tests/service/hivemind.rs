@@ -289,7 +289,8 @@ fn whoever_asks_too_often_is_told_when_to_come_again() {
     let long = "x".repeat(131_072);
     let statuses: Vec<_> = (0..5).map(|_| world.deposit(1, &long, json!({})).0).collect();
     assert_eq!(statuses, [507, 507, 507, 507, 429]);
-    let head = Head { method: "POST", url: "/retrieve", address: read_address("10.9.9.1"), ..Head::default() };
+    let address = read_address("10.9.9.1");
+    let head = Head { method: "POST", url: "/retrieve", address, body_bytes: Some(0), ..Head::default() };
     let answers: Vec<_> = (0..6).map(|_| world.send(&head, Ok(Vec::new()))).collect();
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [400, 400, 400, 400, 429, 429]);
     assert!(answers[5].headers.iter().any(|(name, _)| *name == "Retry-After"));
