@@ -22,10 +22,11 @@ use crate::community::Community;
 use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::mailbox::bytes::{Bytes, ContentId};
+use crate::mailbox::limits::DAY_SECONDS;
 use crate::network::{NetworkHash, NetworkPath};
 use crate::time::UnixMillis;
 
-const DAY_MILLIS: u64 = 86_400_000;
+const DAY_MILLIS: u64 = DAY_SECONDS * 1_000;
 
 /// Names what is registered: a key in a community.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,6 +190,18 @@ impl Pending {
     const fn waits_for_mail(&self) -> bool {
         !self.is_mailed && !self.is_in_flight && self.tries < MAIL_TRIES
     }
+
+    /// Takes what is not stored from the same registration as it was before, if its link is the same.
+    fn go_on_from(&mut self, before: &Self) {
+        let Self { email, issued_at, tries, hash, is_mailed, .. } = before;
+        if self.email != *email || self.issued_at != *issued_at || self.hash != *hash {
+            return;
+        }
+        // A try that could not be written was not made.
+        self.is_in_flight = before.is_in_flight && self.tries == *tries;
+        self.is_mailed |= is_mailed;
+        (self.token, self.next_at) = (before.token, before.next_at);
+    }
 }
 
 /// Counts the mails of one day, by UTC. Whatever is counted was counted in `total` too, which bounds it all.
@@ -303,6 +316,28 @@ impl Registrations {
             _ => return None,
         }
         Some(())
+    }
+
+    /// Takes what is stored now in the place of what was restored or written before, where somebody else has written, or
+    /// where a write has failed. What is remembered and not stored goes on: the shares of networks, the secrets of links, and
+    /// which mails are on their way.
+    ///
+    /// # Errors
+    /// [`UnreadableRow`] names the row; nothing changes then.
+    pub fn reread(&mut self, rows: impl IntoIterator<Item = (String, String)>) -> Result<(), UnreadableRow> {
+        let mut stored = Self::restore(self.mails_per_day, rows)?;
+        for (subject, pending) in &mut stored.pending {
+            if let Some(before) = self.pending.get(subject) {
+                pending.go_on_from(before);
+            }
+        }
+        // What is counted in memory is at least what is on disk. Rows of days before stay known, so that they are erased.
+        for mailbox in stored.day.mailboxes.into_keys() {
+            self.day.mailboxes.entry(mailbox).or_default();
+        }
+        let Self { pending, links, registered, .. } = stored;
+        (self.pending, self.links, self.registered) = (pending, links, registered);
+        Ok(())
     }
 
     /// Returns what is registered.

@@ -23,6 +23,7 @@ enum Step {
     Confirm { which: usize },
     Remove { seed: u8 },
     Pass { seconds: u64 },
+    Reread,
     Restart,
 }
 
@@ -37,6 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0_usize..8).prop_map(|which| Step::Confirm { which }),
         1 => (1_u8..4).prop_map(|seed| Step::Remove { seed }),
         3 => prop_oneof![1_u64..90, 600_u64..5_000, Just(86_400)].prop_map(|seconds| Step::Pass { seconds }),
+        2 => Just(Step::Reread),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..80)
@@ -219,6 +221,8 @@ proptest! {
                     state.handle_timeout(now, &mut writes);
                     model.open.retain(|_, open| now < open.ends_at);
                 }
+                // As though nothing had been: what is on disk is what was written.
+                Step::Reread => prop_assert_eq!(state.reread(rows.clone()), Ok(())),
                 Step::Restart => {
                     state = Registrations::restore(MAILS_PER_DAY, rows.clone()).unwrap();
                     model.asked.iter_mut().for_each(|it| it.3 = false);

@@ -283,3 +283,52 @@ fn a_row_that_cannot_be_read_is_named_and_not_repeated() {
         assert!(Registrations::restore(100, [(name.to_owned(), "1 1".to_owned())]).is_err(), "{name}");
     }
 }
+
+#[test]
+fn where_another_has_written_a_mail_on_its_way_stays_so_and_what_was_removed_is_gone() {
+    let mut world = World::new(1_000);
+    let kept = world.link(START, 1, "a@b.example");
+    world.ask(START, 2, 2, "c@b.example").unwrap();
+    let due = world.next_mail(START).unwrap();
+    let mut writes = Vec::new();
+    let mut other = Registrations::restore(0, world.rows.clone()).unwrap();
+    assert_eq!(other.remove(|_, email| email.as_str() == "a@b.example", &mut writes), 1);
+    store(&mut world.rows, writes);
+    world.state.reread(world.rows.clone()).unwrap();
+    assert_eq!(world.confirm(START, kept), Err(NotConfirmed::Ended));
+    assert_eq!(world.next_mail(START), None, "it is on its way");
+    assert_eq!(world.mailed(START, &due, MailOutcome::Deferred), Ok(()));
+    world.state.reread(world.rows.clone()).unwrap();
+    assert_eq!(world.next_mail(START), None, "not at once");
+    let again = world.next_mail(START.after(Duration::from_secs(30))).unwrap();
+    assert_eq!(again.token, due.token, "the link of the first try stays good");
+    assert_eq!(world.confirm(START, again.token), Ok(()));
+}
+
+#[test]
+fn a_try_that_could_not_be_written_was_not_made() {
+    let mut world = World::new(1_000);
+    world.ask(START, 1, 1, "a@b.example").unwrap();
+    let lost = world.state.next_mail(START, Token::from_random([8; 32]), &mut Vec::new()).unwrap();
+    world.state.reread(world.rows.clone()).unwrap();
+    let due = world.next_mail(START).unwrap();
+    assert_ne!(due.token, lost.token);
+    assert_eq!(world.mailed(START, &due, MailOutcome::Deferred), Ok(()));
+    let later = START.after(Duration::from_secs(30));
+    world.state.next_mail(later, Token::from_random([9; 32]), &mut Vec::new()).unwrap();
+    world.state.reread(world.rows.clone()).unwrap();
+    assert_eq!(world.next_mail(later).map(|due| due.token), Some(due.token));
+}
+
+#[test]
+fn where_another_has_written_no_network_has_another_share_of_the_day() {
+    let mut world = World::new(32);
+    world.ask(START, 1, 1, "a@b.example").unwrap();
+    world.ask(START, 1, 2, "c@b.example").unwrap();
+    assert!(world.ask(START, 1, 3, "d@b.example").is_err());
+    world.state.reread(world.rows.clone()).unwrap();
+    assert!(world.ask(START, 1, 3, "d@b.example").is_err());
+    let unreadable = ("registered/chess".to_owned(), String::new());
+    assert!(world.state.reread([unreadable]).is_err());
+    assert!(world.next_mail(START).is_some(), "nothing has changed");
+}
