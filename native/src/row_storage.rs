@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::database::{Database, Schema, StorageError, close_log};
 
@@ -40,10 +40,7 @@ impl RowStorage {
 
     /// Returns everything that is stored.
     pub(crate) fn read(&self) -> Result<Vec<(String, String)>, StorageError> {
-        let rows = self.connection.prepare_cached(READ).and_then(|mut statement| {
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()
-        });
-        self.database.checked(rows)
+        self.database.checked(read(&self.connection))
     }
 
     /// Makes all writes, or none: the text of each name, or that there is none any more.
@@ -52,11 +49,41 @@ impl RowStorage {
         writes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Result<(), StorageError> {
         let mut writes = writes.into_iter().peekable();
-        if writes.peek().is_none() {
-            return Ok(());
-        }
-        let outcome = (|| {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if writes.peek().is_none() { Ok(()) } else { self.begin()?.commit(writes) }
+    }
+
+    /// Begins a transaction: until it ends, nobody else writes.
+    pub(crate) fn begin(&mut self) -> Result<RowTransaction<'_>, StorageError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        Ok(RowTransaction { transaction: self.database.checked(transaction)?, database: &self.database })
+    }
+}
+
+/// Reads and writes rows that nobody else writes in the meantime. Dropped, it has changed nothing.
+#[derive(Debug)]
+pub(crate) struct RowTransaction<'a> {
+    database: &'a Database,
+    transaction: Transaction<'a>,
+}
+
+impl RowTransaction<'_> {
+    /// Returns everything that is stored.
+    pub(crate) fn read(&self) -> Result<Vec<(String, String)>, StorageError> {
+        self.database.checked(read(&self.transaction))
+    }
+
+    /// Returns a number that changes when another connection has written.
+    pub(crate) fn version(&self) -> Result<i64, StorageError> {
+        self.database.checked(self.transaction.query_row(VERSION, [], |row| row.get(0)))
+    }
+
+    /// Makes all writes, or none: the text of each name, or that there is none any more.
+    pub(crate) fn commit<'a>(
+        self,
+        writes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<(), StorageError> {
+        let Self { database, transaction } = self;
+        database.checked((|| {
             for (name, row) in writes {
                 match row {
                     Some(row) => transaction.prepare_cached(PUT)?.execute((name, row))?,
@@ -64,14 +91,13 @@ impl RowStorage {
                 };
             }
             transaction.commit()
-        })();
-        self.database.checked(outcome)
+        })())
     }
+}
 
-    /// Returns a number that changes when somebody else has written.
-    pub(crate) fn version(&self) -> Result<i64, StorageError> {
-        self.database.checked(self.connection.query_row(VERSION, [], |row| row.get(0)))
-    }
+fn read(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare_cached(READ)?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 impl Drop for RowStorage {

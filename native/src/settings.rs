@@ -96,7 +96,7 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<SocketAddr>,
     /// Event loops.
     pub(crate) threads: usize,
-    values: BTreeMap<&'static str, Set>,
+    values: Values,
     file: Option<String>,
 }
 
@@ -130,9 +130,7 @@ fn variables() -> impl Iterator<Item = Variable> {
 impl Settings {
     /// Reads the environment of this process, and the file.
     pub(crate) fn of_process(file: Option<&Path>) -> Result<Self, SettingsError> {
-        let text = file.map(read).transpose()?;
-        let file = file.map(|path| path.display().to_string());
-        Self::parse(file.zip(text), std::env::vars_os())
+        Self::parse(read_file(file)?, std::env::vars_os())
     }
 
     /// Reads an environment, and a file, given as its name and its text.
@@ -140,31 +138,12 @@ impl Settings {
         file: Option<(String, String)>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
-        let default =
-            |variable: Variable| (variable.name, Set { value: variable.default.to_owned(), source: Source::Default });
-        let mut values: BTreeMap<_, _> = variables().map(default).collect();
-        let mut set = |name, value, source| values.insert(name, Set { value, source });
-        let (file, text) = file.unzip();
-        if let (Some(path), Some(text)) = (&file, text) {
-            for (name, value) in read_fields(path, &text)? {
-                set(name, value, Source::File);
-            }
-        }
-        for (name, value) in read_environment(environment)? {
-            set(name, value, Source::Environment);
-        }
+        let (values, file) = read_values(file, environment)?;
         Self::of_values(values, file)
     }
 
-    fn of_values(values: BTreeMap<&'static str, Set>, file: Option<String>) -> Result<Self, SettingsError> {
-        let in_error = |error: ConfigError| {
-            let source_name = match values.get(error.variable).map(|set| set.source) {
-                Some(Source::File) => file.clone().unwrap_or_default(),
-                Some(Source::Environment) => "the environment".to_owned(),
-                Some(Source::Default) | None => "default".to_owned(),
-            };
-            SettingsError::Value { error, source_name }
-        };
+    fn of_values(values: Values, file: Option<String>) -> Result<Self, SettingsError> {
+        let in_error = |error| wrong_value(&values, file.as_deref(), error);
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse_for(&MailDoor::ALL, text).map_err(in_error)?;
         let one = |variable, expected: &str, text: Option<&str>| {
@@ -184,8 +163,7 @@ impl Settings {
         };
         let hub = HubConfig::parse(&config, text).map_err(in_error)?;
         let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;
-        let state = text("STATE").filter(|path| !path.trim().is_empty());
-        let state = state.ok_or_else(|| one("STATE", "a directory", None))?;
+        let state = read_state(&values).map_err(in_error)?;
         let address = |variable, example: &str| match trimmed(variable).as_str() {
             "" => Ok(None),
             address => {
@@ -217,7 +195,7 @@ impl Settings {
             doors,
             hub,
             listen: SocketAddr::new(host, port),
-            state: state.into(),
+            state,
             metrics,
             admin,
             threads,
@@ -248,6 +226,58 @@ impl Settings {
         }
         text
     }
+}
+
+/// Reads where the state is, for what needs nothing else: the other variables may be set for the service alone, as a password
+/// often is, and are not judged.
+pub(crate) fn state_of_process(file: Option<&Path>) -> Result<PathBuf, SettingsError> {
+    let (values, file) = read_values(read_file(file)?, std::env::vars_os())?;
+    read_state(&values).map_err(|error| wrong_value(&values, file.as_deref(), error))
+}
+
+fn read_state(values: &Values) -> Result<PathBuf, ConfigError> {
+    let value = values.get("STATE").map(|set| set.value.clone()).unwrap_or_default();
+    if value.trim().is_empty() {
+        return Err(ConfigError { variable: "STATE", value, expected: "a directory".to_owned() });
+    }
+    Ok(value.into())
+}
+
+/// Says who has set a value that is wrong.
+fn wrong_value(values: &Values, file: Option<&str>, error: ConfigError) -> SettingsError {
+    let source_name = match values.get(error.variable).map(|set| set.source) {
+        Some(Source::File) => file.unwrap_or_default(),
+        Some(Source::Environment) => "the environment",
+        Some(Source::Default) | None => "default",
+    };
+    SettingsError::Value { error, source_name: source_name.to_owned() }
+}
+
+fn read_file(path: Option<&Path>) -> Result<Option<(String, String)>, SettingsError> {
+    path.map(|path| Ok((path.display().to_string(), read(path)?))).transpose()
+}
+
+type Values = BTreeMap<&'static str, Set>;
+
+/// Returns the value of every variable, and the name of the file.
+fn read_values(
+    file: Option<(String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(Values, Option<String>), SettingsError> {
+    let default =
+        |variable: Variable| (variable.name, Set { value: variable.default.to_owned(), source: Source::Default });
+    let mut values: Values = variables().map(default).collect();
+    let mut set = |name, value, source| values.insert(name, Set { value, source });
+    let (file, text) = file.unzip();
+    if let (Some(path), Some(text)) = (&file, text) {
+        for (name, value) in read_fields(path, &text)? {
+            set(name, value, Source::File);
+        }
+    }
+    for (name, value) in read_environment(environment)? {
+        set(name, value, Source::Environment);
+    }
+    Ok((values, file))
 }
 
 fn to_value(kind: Kind, text: &str) -> Value {

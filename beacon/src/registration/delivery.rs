@@ -67,18 +67,36 @@ fn erase(number: u64) -> RegistrationWrite {
 }
 
 impl Deliveries {
-    /// Takes a stored row.
+    /// Takes stored rows.
     ///
     /// # Errors
-    /// [`UnreadableRow`] names it.
-    pub(super) fn restore(&mut self, name: &str, row: &str) -> Result<(), UnreadableRow> {
-        let number = name.strip_prefix(ROW).and_then(|number| number.parse::<u64>().ok());
-        let read = row.split_once(' ').and_then(|(tries, body)| Some((tries.parse::<u32>().ok()?, body)));
-        let (Some(number), Some((tries, body))) = (number, read) else { return Err(UnreadableRow(name.to_owned())) };
-        let next_at = UnixMillis::saturating(0);
-        self.waiting.insert(number, Waiting { body: body.to_owned(), tries, next_at, is_in_flight: false });
-        self.next = self.next.max(number.saturating_add(1));
-        Ok(())
+    /// [`UnreadableRow`] names the first that cannot be read.
+    pub(super) fn restore(rows: impl IntoIterator<Item = (String, String)>) -> Result<Self, UnreadableRow> {
+        let mut deliveries = Self::default();
+        for (name, row) in rows {
+            let number = name.strip_prefix(ROW).and_then(|number| number.parse::<u64>().ok());
+            let read = row.split_once(' ').and_then(|(tries, body)| Some((tries.parse::<u32>().ok()?, body)));
+            let (Some(number), Some((tries, body))) = (number, read) else { return Err(UnreadableRow(name)) };
+            let next_at = UnixMillis::saturating(0);
+            let waiting = Waiting { body: body.to_owned(), tries, next_at, is_in_flight: false };
+            deliveries.waiting.insert(number, waiting);
+            deliveries.next = deliveries.next.max(number.saturating_add(1));
+        }
+        Ok(deliveries)
+    }
+
+    /// Takes what is stored now in the place of what was before. What is on its way stays so, and no number is given again: what
+    /// comes of a delivery is about that one alone.
+    pub(super) fn reread(&mut self, mut stored: Self) {
+        for (number, waiting) in &mut stored.waiting {
+            // A try that could not be written was not made.
+            let is_it = |before: &&Waiting| before.body == waiting.body && before.tries == waiting.tries;
+            if let Some(before) = self.waiting.get(number).filter(is_it) {
+                (waiting.next_at, waiting.is_in_flight) = (before.next_at, before.is_in_flight);
+            }
+        }
+        self.next = self.next.max(stored.next);
+        self.waiting = stored.waiting;
     }
 
     /// Adds that a key was registered.
@@ -105,7 +123,9 @@ impl Deliveries {
             // A clock that was set back makes nothing wait longer.
             waiting.next_at = waiting.next_at.min(now.after(BACKOFF.most));
         }
-        let is_due = |(_, waiting): &(&u64, &mut Waiting)| !waiting.is_in_flight && waiting.next_at <= now;
+        let is_due = |(_, waiting): &(&u64, &mut Waiting)| {
+            !waiting.is_in_flight && waiting.tries < TRIES && waiting.next_at <= now
+        };
         let (number, waiting) = self.waiting.iter_mut().find(is_due)?;
         waiting.is_in_flight = true;
         waiting.tries += 1;
@@ -124,7 +144,8 @@ impl Deliveries {
         random: u8,
         writes: &mut Vec<RegistrationWrite>,
     ) -> bool {
-        let Some(waiting) = self.waiting.get_mut(&delivery.number) else { return false };
+        let is_it = |waiting: &&mut Waiting| waiting.body == delivery.body;
+        let Some(waiting) = self.waiting.get_mut(&delivery.number).filter(is_it) else { return false };
         waiting.is_in_flight = false;
         if !is_made && waiting.tries < TRIES {
             waiting.next_at = now.after(BACKOFF.wait(waiting.tries, random));
@@ -133,6 +154,14 @@ impl Deliveries {
         self.waiting.remove(&delivery.number);
         writes.push(erase(delivery.number));
         !is_made
+    }
+
+    /// Drops what has had all its tries, of which a restart has forgotten the last one, and returns how many those are.
+    pub(super) fn drop_used_up(&mut self, writes: &mut Vec<RegistrationWrite>) -> usize {
+        let is_used_up = |_: &u64, waiting: &mut Waiting| !waiting.is_in_flight && waiting.tries >= TRIES;
+        let used_up: Vec<_> = self.waiting.extract_if(.., is_used_up).map(|(number, _)| number).collect();
+        writes.extend(used_up.iter().copied().map(erase));
+        used_up.len()
     }
 
     /// Drops everything: nobody is to be told any more.

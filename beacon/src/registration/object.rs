@@ -54,16 +54,25 @@ impl RegistrationObject {
         secret: Secret,
         rows: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, UnreadableRow> {
-        let (of_webhook, rows): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|(name, _)| name.starts_with(delivery::ROW));
-        let registrations = Registrations::restore(door.config().mails_per_day, rows)?;
-        let mut deliveries = Deliveries::default();
-        for (name, row) in of_webhook {
-            deliveries.restore(&name, &row)?;
-        }
-        let object = Self { door, secret, registrations, deliveries };
+        let (registrations, deliveries) = apart(rows);
+        let registrations = Registrations::restore(door.config().mails_per_day, registrations)?;
+        let object = Self { door, secret, registrations, deliveries: Deliveries::restore(deliveries)? };
         object.tell_door();
         Ok(object)
+    }
+
+    /// Takes what is stored now, where the operator's command has written or a write has failed, and lets the door know. What
+    /// is not stored is not forgotten: shares of networks, and what is on its way.
+    ///
+    /// # Errors
+    /// [`UnreadableRow`] names the row; nothing changes then.
+    pub fn reread(&mut self, rows: impl IntoIterator<Item = (String, String)>) -> Result<(), UnreadableRow> {
+        let (registrations, deliveries) = apart(rows);
+        let deliveries = Deliveries::restore(deliveries)?;
+        self.registrations.reread(registrations)?;
+        self.deliveries.reread(deliveries);
+        self.tell_door();
+        Ok(())
     }
 
     /// Returns the registrations that a stored state has, with their addresses, for the operator: a line of JSON each.
@@ -71,7 +80,7 @@ impl RegistrationObject {
     /// # Errors
     /// [`UnreadableRow`] names the row.
     pub fn list(rows: impl IntoIterator<Item = (String, String)>) -> Result<Vec<String>, UnreadableRow> {
-        let registrations = Registrations::restore(0, without_deliveries(rows))?;
+        let registrations = Registrations::restore(0, apart(rows).0)?;
         let line = |(subject, registered): (&Subject, &Registered)| {
             let (community, key) = (&subject.community, subject.public_key);
             let (email, at) = (quoted(registered.email.as_str()), registered.verified_at);
@@ -88,7 +97,7 @@ impl RegistrationObject {
         rows: impl IntoIterator<Item = (String, String)>,
         is_meant: impl Fn(&Subject, &EmailAddress) -> bool,
     ) -> Result<(Vec<RegistrationWrite>, usize), UnreadableRow> {
-        let mut registrations = Registrations::restore(0, without_deliveries(rows))?;
+        let mut registrations = Registrations::restore(0, apart(rows).0)?;
         let mut writes = Vec::new();
         let removed = registrations.remove(is_meant, &mut writes);
         Ok((writes, removed))
@@ -135,13 +144,14 @@ impl RegistrationObject {
     }
 
     /// Does what is due. Early or repeated, nothing happens.
-    pub fn handle_timeout(&mut self, now: UnixMillis) -> Vec<RegistrationWrite> {
+    pub fn handle_timeout(&mut self, now: UnixMillis) -> (Vec<RegistrationWrite>, Vec<Note>) {
         let mut writes = Vec::new();
         self.registrations.handle_timeout(now, &mut writes);
         if self.door.config().webhook.is_none() {
             self.deliveries.clear(&mut writes);
         }
-        writes
+        let given_up = self.deliveries.drop_used_up(&mut writes);
+        (writes, (0..given_up).map(|_| webhook_given_up()).collect())
     }
 
     /// Returns the mail that is to be sent now, if there is one. `random` is from a secure source. The writes are to be on the
@@ -212,12 +222,19 @@ impl RegistrationObject {
     ) -> (Vec<RegistrationWrite>, Vec<Note>) {
         let mut writes = Vec::new();
         let is_given_up = self.deliveries.delivered(now, delivery, is_made, random, &mut writes);
-        let cause = "REGISTRATION_WEBHOOK did not take a registration, which `registrations list` has";
-        let notes = is_given_up.then(|| Note::failure("webhook_given_up", &cause));
-        (writes, notes.into_iter().collect())
+        (writes, is_given_up.then(webhook_given_up).into_iter().collect())
     }
 }
 
-fn without_deliveries(rows: impl IntoIterator<Item = (String, String)>) -> impl Iterator<Item = (String, String)> {
-    rows.into_iter().filter(|(name, _)| !name.starts_with(delivery::ROW))
+fn webhook_given_up() -> Note {
+    let cause = "REGISTRATION_WEBHOOK did not take a registration, which `registrations list` has";
+    Note::failure("webhook_given_up", &cause)
+}
+
+/// Rows of storage: names and texts.
+type Rows = Vec<(String, String)>;
+
+/// Sets rows of registrations apart from those of deliveries.
+fn apart(rows: impl IntoIterator<Item = (String, String)>) -> (Rows, Rows) {
+    rows.into_iter().partition(|(name, _)| !name.starts_with(delivery::ROW))
 }

@@ -134,6 +134,13 @@ impl World {
         self.events.extend(notes.iter().map(|note| note.event));
     }
 
+    /// Drops and writes what is due.
+    fn pass(&mut self) {
+        let (writes, notes) = self.object.handle_timeout(at(self.beacon.now));
+        self.store(writes);
+        self.events.extend(notes.iter().map(|note| note.event));
+    }
+
     /// Registers, and returns the token of the mail.
     fn link(&mut self, peer: Peer, email: &str) -> String {
         let request = register(&signed(peer, email, self.beacon.now));
@@ -397,6 +404,69 @@ fn a_program_is_told_of_each_registration_signed_five_times_at_most_and_over_res
     world.told(&delivery, true);
     assert_eq!((world.next_delivery(), world.object.deadline()), (None, None));
     assert_eq!(world.events.len(), 1);
+}
+
+#[test]
+fn after_the_last_try_no_restart_makes_another_one() {
+    let mut world = world(&HOOK);
+    let token = world.link(ALICE, "alice@a.example");
+    world.serve(&press(&token));
+    for _ in 0..5 {
+        assert!(world.next_delivery().is_some());
+        world.restart();
+    }
+    assert_eq!(world.next_delivery(), None);
+    world.pass();
+    assert!(!world.rows.keys().any(|name| name.starts_with("webhook/")));
+    assert_eq!((world.events.as_slice(), world.object.deadline()), (&["webhook_given_up"][..], None));
+}
+
+#[test]
+fn where_another_has_written_what_is_on_its_way_is_not_told_twice() {
+    let mut world = world(&HOOK);
+    let token = world.link(ALICE, "alice@a.example");
+    world.serve(&press(&token));
+    let first = world.next_delivery().unwrap();
+    world.serve(&register(&signed(BOB, "bob@a.example", 0)));
+    let mail = world.next_mail().unwrap();
+    world.object.reread(world.rows.clone()).unwrap();
+    assert_eq!((world.next_delivery(), world.next_mail()), (None, None));
+    world.pass();
+    assert_eq!(world.next_delivery(), None);
+    world.told(&first, true);
+    world.object.reread(world.rows.clone()).unwrap();
+    world.sent(&mail, MailOutcome::Sent);
+    world.serve(&press(&token_of(&mail)));
+    world.told(&first, true);
+    let second = world.next_delivery().unwrap();
+    assert!(second.body.contains("bob@a.example"), "{}", second.body);
+}
+
+#[test]
+fn what_comes_of_a_delivery_is_about_no_other_one_of_its_number() {
+    let mut world = world(&HOOK);
+    let token = world.link(ALICE, "alice@a.example");
+    world.serve(&press(&token));
+    let first = world.next_delivery().unwrap();
+    world.told(&first, true);
+    // A new process counts anew.
+    world.restart();
+    let token = world.link(BOB, "bob@a.example");
+    world.serve(&press(&token));
+    world.told(&first, true);
+    let second = world.next_delivery().unwrap();
+    assert!(second.body.contains("bob@a.example"), "{}", second.body);
+}
+
+#[test]
+fn a_door_that_reads_too_many_bodies_says_when_to_come_again() {
+    let mut world = world(&[]);
+    let full = Request { body: Err(RequestError::BodiesFull), ..post("/register", "") };
+    for request in [full.clone(), full.with("Content-Type", "application/x-www-form-urlencoded")] {
+        let answer = world.serve(&request);
+        assert_eq!((answer.status, answer.outcome), (429, Outcome::Refused("THROTTLED")));
+        assert!(header(&answer, "Retry-After").is_some());
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use rendezvous_protocol::registration::EmailAddress;
 use rendezvous_service::registration::RegistrationObject;
 
 use crate::failure::Failure;
-use crate::registration::storage::{RegistrationStorage, unreadable};
-use crate::settings::Settings;
+use crate::registration::storage::{RegistrationStorage, RegistrationTransaction, unreadable};
+use crate::settings::state_of_process;
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistrationsCommand {
@@ -54,9 +54,11 @@ fn read_key(text: &str) -> Result<PublicKey, String> {
 
 /// Does what the operator asks for.
 pub(crate) fn run(command: &RegistrationsCommand) -> Result<(), Failure> {
-    let state = Settings::of_process(command.config.as_deref())?.state;
-    let storage = RegistrationStorage::open_beside(&state)?;
-    let rows = storage.as_ref().map_or_else(|| Ok(Vec::new()), RegistrationStorage::read)?;
+    let state = state_of_process(command.config.as_deref())?;
+    let mut storage = RegistrationStorage::open_beside(&state)?;
+    // One transaction: what is removed is what is there then, and no mail or confirmation comes in between.
+    let stored = storage.as_mut().map(RegistrationStorage::begin).transpose()?;
+    let rows = stored.as_ref().map_or_else(|| Ok(Vec::new()), RegistrationTransaction::read)?;
     let mut lines = match &command.action {
         Action::List => RegistrationObject::list(rows).map_err(|error| unreadable(&state, &error))?,
         Action::Remove(arguments) => {
@@ -71,8 +73,8 @@ pub(crate) fn run(command: &RegistrationsCommand) -> Result<(), Failure> {
             if removed == 0 {
                 return Err(Failure::NotRegistered);
             }
-            if let Some(mut storage) = storage {
-                storage.commit(&writes)?;
+            if let Some(stored) = stored {
+                stored.commit(&writes)?;
             }
             vec![format!("removed {removed}")]
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rendezvous_protocol::registration::RegistrationWrite;
 
 use crate::database::{Schema, StorageError};
-use crate::row_storage::{RowStorage, TABLE};
+use crate::row_storage::{RowStorage, RowTransaction, TABLE};
 
 const SCHEMA: Schema = Schema {
     file: "registration.sqlite",
@@ -34,19 +34,30 @@ impl RegistrationStorage {
         Ok(RowStorage::open_beside(directory, &SCHEMA)?.map(Self))
     }
 
+    /// Begins a transaction: until it ends, neither the beacon nor the operator's command writes.
+    pub(crate) fn begin(&mut self) -> Result<RegistrationTransaction<'_>, StorageError> {
+        self.0.begin().map(RegistrationTransaction)
+    }
+}
+
+/// Reads and writes registrations that nobody else writes in the meantime.
+#[derive(Debug)]
+pub(crate) struct RegistrationTransaction<'a>(RowTransaction<'a>);
+
+impl RegistrationTransaction<'_> {
     /// Returns everything that is stored.
     pub(crate) fn read(&self) -> Result<Vec<(String, String)>, StorageError> {
         self.0.read()
     }
 
-    /// Makes all writes, or none.
-    pub(crate) fn commit(&mut self, writes: &[RegistrationWrite]) -> Result<(), StorageError> {
-        self.0.commit(writes.iter().map(|write| (write.name.as_str(), write.row.as_deref())))
-    }
-
-    /// Returns a number that changes when the operator's command has written.
+    /// Returns a number that changes when another connection has written.
     pub(crate) fn version(&self) -> Result<i64, StorageError> {
         self.0.version()
+    }
+
+    /// Makes all writes, or none.
+    pub(crate) fn commit(self, writes: &[RegistrationWrite]) -> Result<(), StorageError> {
+        self.0.commit(writes.iter().map(|write| (write.name.as_str(), write.row.as_deref())))
     }
 }
 

@@ -18,6 +18,7 @@ use rendezvous_service::registration::{
 use tokio::sync::oneshot;
 
 use crate::clock::unix_now;
+use crate::database::StorageError;
 use crate::failure::Failure;
 use crate::journal;
 use crate::registration::smtp;
@@ -73,10 +74,7 @@ pub(crate) fn start(
     let (mail, received) = channel();
     let (mails, to_send) = channel();
     let (deliveries, to_deliver) = channel();
-    let version = storage.version()?;
-    let mut thread =
-        RegistrationThread { door, state, storage, version, object: None, restoring: Restoring::default() };
-    thread.object = Some(thread.restore()?);
+    let thread = RegistrationThread::restore(door, state, storage)?;
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let to_thread = mail.clone();
     let tell = move |mail, outcome| to_thread.send(RegistrationMail::Mailed { mail: Box::new(mail), outcome }).is_ok();
@@ -89,24 +87,25 @@ pub(crate) fn start(
 }
 
 struct RegistrationThread {
-    door: Arc<RegistrationDoor>,
     state: PathBuf,
     storage: RegistrationStorage,
-    /// Of what the object was made of.
-    version: i64,
-    /// Absent after a change that could not be written, until it was read anew.
-    object: Option<RegistrationObject>,
+    /// Counts what others have written: the object knows what is on disk as of this version. Absent after a change that could
+    /// not be written, until everything was read anew.
+    version: Option<i64>,
+    object: RegistrationObject,
     restoring: Restoring,
 }
 
 impl RegistrationThread {
-    fn restore(&mut self) -> Result<RegistrationObject, Failure> {
+    fn restore(door: Arc<RegistrationDoor>, state: PathBuf, mut storage: RegistrationStorage) -> Result<Self, Failure> {
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
-        self.version = self.storage.version()?;
-        let rows = self.storage.read()?;
-        let restored = RegistrationObject::restore(Arc::clone(&self.door), Secret::from_bytes(secret), rows);
-        restored.map_err(|error| unreadable(&self.state, &error).into())
+        let stored = storage.begin()?;
+        let (version, rows) = (Some(stored.version()?), stored.read()?);
+        drop(stored);
+        let restored = RegistrationObject::restore(door, Secret::from_bytes(secret), rows);
+        let object = restored.map_err(|error| unreadable(&state, &error))?;
+        Ok(Self { state, storage, version, object, restoring: Restoring::default() })
     }
 
     fn run(
@@ -116,21 +115,21 @@ impl RegistrationThread {
         deliveries: &Sender<Delivery>,
     ) {
         loop {
-            let wait = match &self.object {
-                Some(object) => {
-                    object.deadline().map_or(LOOK_EVERY, |at| at.since(unix_now())).clamp(PAUSE, LOOK_EVERY)
+            let wait = match self.version {
+                Some(_) => {
+                    let deadline = self.object.deadline();
+                    deadline.map_or(LOOK_EVERY, |at| at.since(unix_now())).clamp(PAUSE, LOOK_EVERY)
                 }
                 None => self.restoring.wait(Instant::now()).min(LOOK_EVERY),
             };
             let mail = received.recv_timeout(wait);
-            self.refresh();
             match mail {
                 Ok(RegistrationMail::Ask { call, answer }) => {
                     let confirms = matches!(*call, RegistrationCall::Confirm(_));
                     let answered = self.change(|object| object.handle(unix_now(), *call));
                     // Before the answer: who has confirmed announces at once.
-                    if let Some(object) = self.object.as_ref().filter(|_| confirms) {
-                        object.tell_door();
+                    if confirms && answered.is_some() {
+                        self.object.tell_door();
                     }
                     // Whoever asked may have gone away.
                     let _ = answer.send(answered.unwrap_or_else(|| registration_failed(unix_now())));
@@ -146,25 +145,8 @@ impl RegistrationThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(RegistrationMail::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.change(|object| ((), object.handle_timeout(unix_now())));
+            self.note(|object| object.handle_timeout(unix_now()));
             self.send(mails, deliveries);
-        }
-    }
-
-    /// Makes the object anew, where that is due: after a change that could not be written, or where the operator's command
-    /// has made one.
-    fn refresh(&mut self) {
-        let is_changed = self.object.is_some() && self.storage.version().is_ok_and(|version| version != self.version);
-        if !is_changed && (self.object.is_some() || !self.restoring.is_due(Instant::now())) {
-            return;
-        }
-        match self.restore() {
-            Ok(object) => self.object = Some(object),
-            Err(error) => {
-                self.object = None;
-                self.restoring.failed(Instant::now());
-                journal::failure("registrations_not_restored", &error);
-            }
         }
     }
 
@@ -193,23 +175,121 @@ impl RegistrationThread {
         journal::write(notes.into_iter().flatten());
     }
 
-    /// Lets the object do something, and writes what has changed. If that cannot be written it counts for nothing: the object
-    /// is made anew of what is on disk.
+    /// Lets the object do something, and writes what has changed. If that cannot be written it counts for nothing: what is on
+    /// disk is read anew, after a while.
     fn change<T>(&mut self, work: impl FnOnce(&mut RegistrationObject) -> (T, Vec<RegistrationWrite>)) -> Option<T> {
-        let (done, writes) = work(self.object.as_mut()?);
-        match self.storage.commit(&writes) {
-            Ok(()) => {
-                if !writes.is_empty() {
-                    self.restoring = Restoring::default();
-                }
-                Some(done)
-            }
-            Err(error) => {
-                journal::failure("registrations_not_written", &error);
-                self.object = None;
-                self.restoring.failed(Instant::now());
-                None
-            }
+        if self.version.is_none() && !self.restoring.is_due(Instant::now()) {
+            return None;
         }
+        let outcome = self.try_change(work);
+        if let Err(error) = &outcome {
+            journal::failure("registrations_not_written", error);
+            self.version = None;
+            self.restoring.failed(Instant::now());
+        }
+        outcome.ok()
+    }
+
+    /// In one transaction: whether the operator's command has written, the change, and its writes. Decided on what was there
+    /// before, a change could bring back what the operator has just removed.
+    fn try_change<T>(
+        &mut self,
+        work: impl FnOnce(&mut RegistrationObject) -> (T, Vec<RegistrationWrite>),
+    ) -> Result<T, StorageError> {
+        let stored = self.storage.begin()?;
+        let version = Some(stored.version()?);
+        if version != self.version {
+            let outcome = self.object.reread(stored.read()?);
+            outcome.map_err(|error| unreadable(&self.state, &error))?;
+            self.version = version;
+        }
+        let (done, writes) = work(&mut self.object);
+        stored.commit(&writes)?;
+        if !writes.is_empty() {
+            self.restoring = Restoring::default();
+        }
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+mod tests {
+    use rendezvous_protocol::mailbox::bytes::ContentId;
+    use rendezvous_protocol::registration::Token;
+    use rendezvous_protocol::time::UnixMillis;
+    use rendezvous_service::config::Config;
+    use rendezvous_service::registration::RegistrationConfig;
+
+    use super::*;
+
+    const NAME: &str = "registered/chess/iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=";
+    const ROW: &str = r#"{"email":"a@b.example","issuedAt":1700000000000,"verifiedAt":1700000000000}"#;
+
+    fn door() -> Arc<RegistrationDoor> {
+        let variable = |name: &str| {
+            let value = match name {
+                "SMTP_HOST" => "mail.example",
+                "SMTP_FROM" => "beacon@a.example",
+                "EXTERNAL_URLS" => "https://beacon.example",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let service = Config::parse(variable).unwrap();
+        let config = RegistrationConfig::parse(&service, variable).unwrap().unwrap();
+        Arc::new(RegistrationDoor::new(&service, config))
+    }
+
+    fn write(row: Option<&str>) -> RegistrationWrite {
+        RegistrationWrite { name: NAME.to_owned(), row: row.map(str::to_owned) }
+    }
+
+    fn registered(thread: &mut RegistrationThread) -> usize {
+        let rows = thread.storage.begin().unwrap().read().unwrap();
+        RegistrationObject::list(rows).unwrap().len()
+    }
+
+    #[test]
+    fn nothing_that_the_operator_has_just_removed_is_confirmed() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let token = [7; TOKEN_BYTES];
+        let pending = RegistrationWrite {
+            name: NAME.replace("registered", "pending"),
+            row: Some(format!(
+                r#"{{"email":"a@b.example","endsAt":{},"issuedAt":{now},"mailed":true,"token":"{}","tries":1}}"#,
+                now.after(Duration::from_secs(60)),
+                ContentId::of(&token)
+            )),
+        };
+        let mut storage = RegistrationStorage::open(directory.path()).unwrap();
+        storage.begin().unwrap().commit(&[pending]).unwrap();
+        let mut thread = RegistrationThread::restore(door(), directory.path().to_owned(), storage).unwrap();
+        let call = |call: fn(Token) -> RegistrationCall| call(Token::from_random(token));
+        let looked = thread.change(|object| object.handle(now, call(RegistrationCall::Look))).unwrap();
+        assert_eq!(looked.status, 200);
+        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap().unwrap();
+        let removing = operator.begin().unwrap();
+        let (writes, removed) = RegistrationObject::remove(removing.read().unwrap(), |_, _| true).unwrap();
+        removing.commit(&writes).unwrap();
+        assert_eq!(removed, 1);
+        let confirmed = thread.change(|object| object.handle(now, call(RegistrationCall::Confirm))).unwrap();
+        assert_eq!((confirmed.status, registered(&mut thread)), (410, 0));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_read_again_later_and_nothing_is_decided_until_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = RegistrationStorage::open(directory.path()).unwrap();
+        let mut thread = RegistrationThread::restore(door(), directory.path().to_owned(), storage).unwrap();
+        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap().unwrap();
+        operator.begin().unwrap().commit(&[write(Some("?"))]).unwrap();
+        assert_eq!(thread.change(|_| ((), Vec::new())), None);
+        operator.begin().unwrap().commit(&[write(Some(ROW))]).unwrap();
+        assert_eq!(thread.change(|_| ((), Vec::new())), None, "not at once");
+        thread.restoring = Restoring::default();
+        assert_eq!(thread.change(|_| ((), Vec::new())), Some(()));
+        assert_eq!(registered(&mut thread), 1);
     }
 }

@@ -198,3 +198,16 @@ fn the_operators_password_and_address_go_together_and_the_password_is_not_printe
         "{output}"
     );
 }
+
+#[test]
+fn registrations_are_listed_where_a_password_is_set_for_the_service_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let text = format!("STATE = '{}'\nSMTP_HOST = \"mail.example\"\nSMTP_USERNAME = \"beacon\"\n", state.display());
+    let path = file(directory.path(), &text);
+    let listed = outcome(program(&[]).args(["registrations", "list", "--config"]).arg(&path));
+    assert_eq!(listed, (Some(0), String::new(), String::new()));
+    let unset =
+        outcome(program(&[]).args(["registrations", "list", "--config"]).arg(file(directory.path(), "STATE = ' '")));
+    assert!(unset.0 == Some(2) && unset.2.contains("STATE is \" \": it must be a directory"), "{unset:?}");
+}
