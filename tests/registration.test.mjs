@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -321,8 +321,12 @@ test("without TLS to the server that is meant nothing is sent: no password, no a
 });
 
 test("what cannot be used is named at the start, and no secret is shown", async () => {
+  const tooLong = join(directory, "too-long.pem");
+  const certificate = await readFile(certificates.authority, "utf8");
+  await writeFile(tooLong, certificate.repeat(Math.ceil(1_048_577 / certificate.length)));
   for (const [vars, expected] of [
     [{ SMTP_CA_FILE: "/missing.pem" }, /SMTP_CA_FILE: \/missing\.pem cannot be used/],
+    [{ SMTP_CA_FILE: tooLong }, /it is longer than 1048576 bytes/],
     [{ SMTP_CA_FILE: certificates.key }, /there is no -----BEGIN CERTIFICATE----- in it/],
     [{ SMTP_HOST: "" }, /SMTP_HOST is "": it must be the name of a server for mail/],
     [{ SMTP_PASSWORD: "" }, /SMTP_PASSWORD is "": it must be set where SMTP_USERNAME is/],

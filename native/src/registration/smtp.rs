@@ -43,6 +43,9 @@ impl MailSender {
         if let Some(path) = &smtp.ca_file {
             let in_error = |cause: String| Failure::Authorities { path: path.clone(), cause };
             let pem = read(Path::new(path)).map_err(|error| in_error(error.to_string()))?;
+            if pem.len() as u64 > CA_FILE_MAX_BYTES {
+                return Err(in_error(format!("it is longer than {CA_FILE_MAX_BYTES} bytes")));
+            }
             if !pem.contains(CERTIFICATE) {
                 return Err(in_error(format!("there is no {CERTIFICATE} in it")));
             }
@@ -106,11 +109,12 @@ impl MailSender {
     }
 }
 
+/// Reads a file, of which a byte more than it may have says that it is longer.
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(CA_FILE_MAX_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(CA_FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
 }
 
 fn mailbox(address: &EmailAddress) -> Option<Mailbox> {
