@@ -35,7 +35,9 @@ pub(crate) enum Failure {
     RetalkServer(#[from] RetalkServerError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the directory: {0}; bring directory.sqlite back from a copy, or move it away")]
+    #[error(
+        "the directory: {0}; move directory.sqlite away with its -wal and -shm, or bring those of the three back that a copy has"
+    )]
     Hub(#[from] RowError),
     #[error("{variable}: {address} cannot be listened on: {error}")]
     Listen { variable: &'static str, address: String, error: io::Error },

@@ -12,7 +12,7 @@ const RESTORING: Backoff = Backoff { first: Duration::from_secs(10), most: Durat
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest wait for mail: calendars can be set back, and then deadlines are far away.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Says when something is made anew.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Restoring {
 
     /// Returns how long nothing is to be done, while nothing is restored.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        self.at.map_or(PAUSE, |at| at.saturating_duration_since(now)).clamp(PAUSE, LOOK_EVERY)
+        self.at.map_or(PAUSE, |at| at.saturating_duration_since(now)).clamp(PAUSE, WAIT_MAX)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
             restoring.failed(now);
             let again = now + Duration::from_secs(seconds);
             assert!(!restoring.is_due(again - PAUSE) && restoring.is_due(again), "{seconds}");
-            assert_eq!(restoring.wait(now), Duration::from_secs(seconds).min(LOOK_EVERY));
+            assert_eq!(restoring.wait(now), Duration::from_secs(seconds).min(WAIT_MAX));
             now = again;
         }
     }

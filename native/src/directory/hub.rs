@@ -16,7 +16,7 @@ use crate::directory::peers;
 use crate::directory::storage::HubStorage;
 use crate::failure::Failure;
 use crate::journal;
-use crate::restoring::{LOOK_EVERY, PAUSE, Restoring};
+use crate::restoring::{PAUSE, Restoring, WAIT_MAX};
 
 /// What the hub is told.
 pub(super) enum HubMail {
@@ -99,7 +99,7 @@ impl HubThread {
                 }
             }
             let wait = match &self.object {
-                Some(object) => object.deadline().since(now).clamp(PAUSE, LOOK_EVERY),
+                Some(object) => object.deadline().since(now).clamp(PAUSE, WAIT_MAX),
                 None => self.restoring.wait(Instant::now()),
             };
             match received.recv_timeout(wait) {
