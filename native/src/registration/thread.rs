@@ -1,5 +1,6 @@
 //! The thread of registrations: one call after the other, each on disk before it is answered, and mail only after that.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -33,12 +34,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 enum RegistrationMail {
     /// A call, and who waits for its answer.
     Ask { call: Box<RegistrationCall>, answer: oneshot::Sender<Answer> },
-    /// What came of sending a mail.
-    Mailed { mail: Box<OutgoingMail>, outcome: MailOutcome },
-    /// Whether a delivery was made.
-    Delivered { delivery: Delivery, is_made: bool },
+    /// What came of something that was sent.
+    Came(Sent),
     /// It is to end.
     End,
+}
+
+/// Holds what came of something that was sent.
+enum Sent {
+    /// Of a mail.
+    Mail { mail: Box<OutgoingMail>, outcome: MailOutcome },
+    /// Whether a delivery was made.
+    Delivery { delivery: Delivery, is_made: bool },
 }
 
 /// Reaches the thread from every other one.
@@ -77,10 +84,13 @@ pub(crate) fn start(
     let thread = RegistrationThread::restore(door, state, storage)?;
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let to_thread = mail.clone();
-    let tell = move |mail, outcome| to_thread.send(RegistrationMail::Mailed { mail: Box::new(mail), outcome }).is_ok();
+    let tell = move |mail, outcome| {
+        to_thread.send(RegistrationMail::Came(Sent::Mail { mail: Box::new(mail), outcome })).is_ok()
+    };
     named("mail").spawn(move || sender.run(&to_send, tell)).map_err(Failure::EventLoop)?;
     let to_thread = mail.clone();
-    let tell = move |delivery, is_made| to_thread.send(RegistrationMail::Delivered { delivery, is_made }).is_ok();
+    let tell =
+        move |delivery, is_made| to_thread.send(RegistrationMail::Came(Sent::Delivery { delivery, is_made })).is_ok();
     named("webhook").spawn(move || webhook::run(&to_deliver, tell)).map_err(Failure::EventLoop)?;
     let running = named("registration").spawn(move || thread.run(&received, &mails, &deliveries));
     Ok((RegistrationHandle(mail), running.map_err(Failure::EventLoop)?))
@@ -94,6 +104,8 @@ struct RegistrationThread {
     version: Option<i64>,
     object: RegistrationObject,
     restoring: Restoring,
+    /// What came of mails and deliveries and could not be written yet: no more than are on their way.
+    sent: VecDeque<Sent>,
 }
 
 impl RegistrationThread {
@@ -105,7 +117,7 @@ impl RegistrationThread {
         drop(stored);
         let restored = RegistrationObject::restore(door, Secret::from_bytes(secret), rows);
         let object = restored.map_err(|error| unreadable(&state, &error))?;
-        Ok(Self { state, storage, version, object, restoring: Restoring::default() })
+        Ok(Self { state, storage, version, object, restoring: Restoring::default(), sent: VecDeque::new() })
     }
 
     fn run(
@@ -134,17 +146,11 @@ impl RegistrationThread {
                     // Whoever asked may have gone away.
                     let _ = answer.send(answered.unwrap_or_else(|| registration_failed(unix_now())));
                 }
-                Ok(RegistrationMail::Mailed { mail, outcome }) => {
-                    let random = fastrand::u8(..);
-                    self.note(|object| object.mailed(unix_now(), &mail, outcome, random));
-                }
-                Ok(RegistrationMail::Delivered { delivery, is_made }) => {
-                    let random = fastrand::u8(..);
-                    self.note(|object| object.delivered(unix_now(), &delivery, is_made, random));
-                }
+                Ok(RegistrationMail::Came(sent)) => self.sent.push_back(sent),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(RegistrationMail::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.take_outcomes();
             self.note(|object| object.handle_timeout(unix_now()));
             self.send(mails, deliveries);
         }
@@ -167,12 +173,31 @@ impl RegistrationThread {
         }
     }
 
-    fn note(&mut self, work: impl FnOnce(&mut RegistrationObject) -> (Vec<RegistrationWrite>, Vec<Note>)) {
+    /// Takes what came of what was sent, one after the other. What cannot be written is taken again later: lost, it would leave
+    /// a mail on its way for good.
+    fn take_outcomes(&mut self) {
+        while let Some(sent) = self.sent.pop_front() {
+            let (now, random) = (unix_now(), fastrand::u8(..));
+            let is_taken = self.note(|object| match &sent {
+                Sent::Mail { mail, outcome } => object.mailed(now, mail, *outcome, random),
+                Sent::Delivery { delivery, is_made } => object.delivered(now, delivery, *is_made, random),
+            });
+            if !is_taken {
+                self.sent.push_front(sent);
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the change was made.
+    fn note(&mut self, work: impl FnOnce(&mut RegistrationObject) -> (Vec<RegistrationWrite>, Vec<Note>)) -> bool {
         let notes = self.change(|object| {
             let (writes, notes) = work(object);
             (notes, writes)
         });
+        let is_made = notes.is_some();
         journal::write(notes.into_iter().flatten());
+        is_made
     }
 
     /// Lets the object do something, and writes what has changed. If that cannot be written it counts for nothing: what is on
