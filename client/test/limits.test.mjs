@@ -38,6 +38,7 @@ const WITHOUT = {
   BODY_MAX_BYTES: BODY,
   BODY_MAX_READ_BYTES: BODY,
   BODY_TIMEOUT: BODY,
+  BODIES_FULL_RETRY_AFTER: BODY,
   KEPT_LISTS_MAX_BYTES: OTHERS,
   LIST_TIMEOUT: OTHERS,
   TICKET_MAX_BYTES: "what beacons and publishers make room for; a client reads tickets in any layout",
