@@ -276,7 +276,17 @@ describe("between two of its users", () => {
     await startRelay();
     const [alice, bob] = await newPair();
     for (const text of ["one", "two", "three"]) await alice.send(bob, text);
-    await bob.expect(130, ["receive", "--exec", "sh", "-c", 'kill -TERM "$PPID"']);
+    const gate = join(directory, "gate");
+    const command = 'touch "$1.reached"; while [ ! -e "$1" ]; do sleep 0.05; done';
+    const child = bob.start(["receive", "--exec", "sh", "-c", command, "sh", gate]);
+    let said = "";
+    child.stderr.on("data", (text) => (said += text));
+    const ended = finished(child);
+    await eventually(() => existsSync(`${gate}.reached`), Boolean);
+    child.kill("SIGTERM");
+    await eventually(() => said, (said) => said.includes("ending after the message at hand"));
+    await writeFile(gate, "");
+    assert.equal((await ended).code, 130);
     const left = (await bob.receive("--json")).map((line) => JSON.parse(line));
     assert.deepEqual(left.map(({ text, again }) => [text, again]), [["two", undefined], ["three", undefined]]);
   });

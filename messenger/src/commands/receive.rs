@@ -132,7 +132,14 @@ struct Tally {
 
 pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let (stop, stopped) = channel();
-    signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(ShowError::Signals)?;
+    let (log, runs_commands) = (*account.log, arguments.exec.is_some());
+    let ends = move || {
+        if runs_commands {
+            log.note(format_args!("ending after the message at hand; a second signal ends at once, not its command"));
+        }
+        drop::<Sender<()>>(stop);
+    };
+    signals::on_stop(ends).map_err(ShowError::Signals)?;
     let from = arguments.peer.iter().map(|peer| Ok(account.peer(peer)?.id)).collect::<Result<Vec<_>, Failure>>()?;
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
