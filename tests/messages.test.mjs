@@ -16,6 +16,7 @@ import { PROGRAM } from "../tools/native.mjs";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
 import { NATIVE } from "./hosts.mjs";
+import { eventually } from "./http.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 import { Program, User, freePort } from "./retalk.mjs";
 
@@ -215,7 +216,25 @@ describe("between two of its users", () => {
     const sent = alice.expect(0, ["send", "bob", "answer me", "--wait", "100s", "--json"]);
     while ((await bob.receive()).length === 0);
     assert.equal(JSON.parse((await sent).stdout).state, "acknowledged");
-    await alice.expect(3, ["send", "bob", "nobody is there", "--wait", "1ms"]);
+    const { stderr } = await alice.expect(3, ["send", "bob", "nobody is there", "--wait", "1ms"]);
+    assert.match(stderr, /not acknowledged within 1ms: [0-9a-f]{32} stays in the outbox/);
+  });
+
+  test("--wait sends what had to wait for others, and says what was given up", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    for (let number = 0; number < 32; number += 1) await alice.send(bob, `m${number}`);
+    const last = alice.expect(0, ["send", "bob", "last", "--wait", "100s"]);
+    await eventually(() => alice.waiting(), (waiting) => waiting === 33);
+    const shown = [];
+    while (!shown.includes("alice: last")) shown.push(...(await bob.receive()));
+    await last;
+    assert.equal(shown.length, 33);
+    const given = alice.expect(2, ["send", "bob", "never mind", "--wait", "100s", "--json"]);
+    await eventually(() => alice.waiting(), (waiting) => waiting === 1);
+    const { messages } = JSON.parse((await alice.expect(3, ["outbox", "--json"])).stdout);
+    await alice.expect(0, ["outbox", "--cancel", messages[0].id]);
+    assert.deepEqual(JSON.parse((await given).stdout), { id: messages[0].id, to: bob.id, state: "cancelled" });
   });
 
   test("--exec: acknowledged if the command ends well, else it comes again, and says so", async () => {
@@ -251,6 +270,53 @@ describe("between two of its users", () => {
     assert.deepEqual(await bob.receive(), []);
     await alice.receive();
     assert.equal(await alice.waiting(), 0);
+  });
+
+  test("a signal ends after the message at hand, and no other counts as shown", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    for (const text of ["one", "two", "three"]) await alice.send(bob, text);
+    const gate = join(directory, "gate");
+    const command = 'touch "$1.reached"; while [ ! -e "$1" ]; do sleep 0.05; done';
+    const child = bob.start(["receive", "--exec", "sh", "-c", command, "sh", gate]);
+    let said = "";
+    child.stderr.on("data", (text) => (said += text));
+    const ended = finished(child);
+    await eventually(() => existsSync(`${gate}.reached`), Boolean);
+    child.kill("SIGTERM");
+    await eventually(() => said, (said) => said.includes("ending after the message at hand"));
+    await writeFile(gate, "");
+    assert.equal((await ended).code, 130);
+    const left = (await bob.receive("--json")).map((line) => JSON.parse(line));
+    assert.deepEqual(left.map(({ text, again }) => [text, again]), [["two", undefined], ["three", undefined]]);
+  });
+
+  test("what nobody read is not acknowledged: the standard output is closed", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "one");
+    const child = bob.start(["receive", "--follow", "--interval", "0.1"]);
+    child.stdout.destroy();
+    child.stderr.resume();
+    const [code] = await once(child, "close");
+    assert.equal(code, 2);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 1);
+    assert.deepEqual(await bob.receive(), ["alice: one"]);
+  });
+
+  test("the program of --exec gets no secret, and one that is not there has shown nothing", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "one");
+    const left = await bob.expect(3, ["receive", "--exec", join(directory, "nothing")]);
+    assert.match(left.stderr, /could not be run/);
+    const log = join(directory, "log");
+    const env = { RETALK_PASSPHRASE: "x", PICKLE_SECRET: "y", RENDEZVOUS_SECRET_FILE: "" };
+    await bob.expect(0, ["receive", "--exec", "sh", "-c", `env >${log}`], { env });
+    const variables = await readFile(log, "utf8");
+    assert.match(variables, /^RENDEZVOUS_AGAIN=$/m);
+    assert.doesNotMatch(variables, /RENDEZVOUS_SECRET=|RETALK_PASSPHRASE|PICKLE_SECRET|secret of/);
   });
 
   test("names and texts: the saved name wins, a chosen one has a ~, and nothing of a stranger's moves the cursor", async () => {
@@ -336,7 +402,8 @@ describe("between two of its users", () => {
     await startRelay();
     for (const user of [alice, bob]) {
       delete user.env.RENDEZVOUS_RELAY;
-      await user.expect(0, ["register", "--server", url]);
+      const { stdout } = await user.expect(0, ["register", "--server", url]);
+      assert.match(stdout, /^one-time keys {2,}0 were there, 100 were added$/m);
     }
     await alice.expect(0, ["sync"]);
     assert.deepEqual(await bob.receive(), ["alice: two"]);
@@ -358,6 +425,32 @@ describe("between two of its users", () => {
     await carol.expect(0, ["send", bob.id, "refused too"]);
     await alice.expect(0, ["send", "bob", "taken"]);
     assert.deepEqual(await bob.receive(), ["alice: taken"]);
+  });
+
+  test("what waited in the inbox of one who is blocked is not acknowledged, and comes after that", async () => {
+    const between = await serveBetween();
+    try {
+      await startRelay(between.url);
+      between.upstream = url;
+      const [alice, bob] = await newPair(between.url);
+      await alice.send(bob, "kept for later");
+      await bob.expect(3, ["receive", "--exec", "false"]);
+      await bob.expect(0, ["block", "alice"]);
+      await bob.expect(0, ["block", "alice", "--remove"]);
+      const shown = [];
+      for (let round = 0; shown.length === 0; round += 1) {
+        assert.ok(round < 5, "it is lost");
+        await alice.expect(0, ["sync"]);
+        shown.push(...(await bob.receive("--json")));
+        await alice.receive();
+      }
+      const { text, again } = JSON.parse(shown[0]);
+      assert.deepEqual([shown.length, text, again], [1, "kept for later", true]);
+      assert.equal(await alice.waiting(), 0);
+      requireFreshKeys(between.bodies);
+    } finally {
+      await between.stop();
+    }
   });
 });
 
@@ -417,6 +510,10 @@ describe("where it cannot go on", () => {
     assert.match(stderr, /passphrase/);
     assert.equal(stdout, "");
     assert.ok(!stderr.includes("secret of bob"));
+    const nothing = join(directory, "empty");
+    await writeFile(nothing, "", { mode: 0o600 });
+    assert.match((await id(2, {}, "--passphrase-file", nothing)).stderr, /passphrase from --passphrase-file or RENDEZVOUS_SECRET_FILE is empty/);
+    assert.equal((await id(0, { RENDEZVOUS_PASSPHRASE_FILE: right })).stdout.trim(), user.id);
     assert.match((await id(2, { RENDEZVOUS_SECRET_FILE: join(directory, "none") })).stderr, /passphrase cannot be read/);
   });
 
@@ -449,7 +546,15 @@ describe("where it cannot go on", () => {
       assert.match((await alice.expect(2, ["send", "bob", "to whom?"])).stderr, /PIN MISMATCH/);
       assert.match((await alice.expect(2, ["verify", "bob"])).stderr, /PIN MISMATCH/);
       assert.deepEqual(between.bodies, []);
+      between.upstream = "";
+      await alice.expect(3, ["send", "bob", "written while no relay answered"]);
+      between.upstream = url;
+      assert.match((await alice.expect(2, ["sync"])).stderr, /PIN MISMATCH/);
+      await alice.expect(3, ["register"]);
+      assert.deepEqual(between.bodies, []);
       between.change = (_, answer) => answer;
+      await alice.expect(0, ["sync"]);
+      assert.deepEqual(await bob.receive(), ["alice: written while no relay answered"]);
       await alice.expect(0, ["verify", "bob"]);
       await alice.send(bob, "to bob");
       assert.deepEqual(await bob.receive(), ["alice: to bob"]);
@@ -486,8 +591,11 @@ describe("where it cannot go on", () => {
       between.before = ({ tool }) =>
         tool === "send_message" ? { json: { message_id: 0, ts: Date.now() / 1_000, stored: false, code: "MAILBOX_FULL" } } : undefined;
       assert.match((await alice.expect(3, ["send", "bob", "when there is room"])).stderr, /MAILBOX_FULL/);
+      const { waiting, refused } = JSON.parse((await alice.expect(3, ["sync", "--json"])).stdout);
+      assert.deepEqual([waiting, refused], [1, 0]);
+      await alice.expect(3, ["register"]);
       between.before = () => undefined;
-      await alice.expect(0, ["sync"]);
+      assert.match((await alice.expect(0, ["sync"])).stdout, /^waiting for a relay {2,}0$/m);
       assert.deepEqual(await bob.receive(), ["alice: when there is room"]);
       requireFreshKeys(between.bodies);
     } finally {

@@ -89,6 +89,9 @@ pub const RETALK_SERVER: &str = "SERVER_URL";
 /// The time to work at, in seconds since 1970, instead of the clock's.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
+/// Lists the variables whose values are secrets: programs that this one runs do not get them.
+pub(crate) const SECRETS: [&str; 5] = [PRIVATE_KEY, ANNOUNCE_PRIVATE_KEY, SECRET, RETALK_PASSPHRASE, RETALK_SECRET];
+
 const NAMES: [&str; 40] = [
     BEACONS,
     COMMUNITY,

@@ -5,7 +5,7 @@
 //!
 //! Each learns from variables what there is, and has a time limit, at which it ends with all that it
 //! started. What it prints goes to the standard error, because results of this program go to the standard output.
-//! The private keys that this program got in variables are not handed on.
+//! The private keys and passphrases that this program got in variables are not handed on; names of files with them are.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
@@ -32,13 +32,17 @@ pub enum Ran {
     Badly {
         /// How it ended.
         reason: String,
+        /// Whether it was started at all.
+        is_started: bool,
     },
 }
 
 /// Runs `command`, with `variables` added to the environment, for at most `limit`, or until `is_stopped`.
 pub(crate) fn run(command: &str, variables: &[(&str, String)], limit: Duration, is_stopped: impl Fn() -> bool) -> Ran {
-    let ended = start(shell(command), variables, Stdio::null()).and_then(|child| wait(child, limit, is_stopped));
-    Ran::of(ended, "--run-timeout")
+    match start(shell(command), variables, Stdio::null()) {
+        Ok(child) => Ran::of(wait(child, limit, is_stopped), "--run-timeout"),
+        Err(error) => Ran::not_started(&error),
+    }
 }
 
 /// Runs a program without a shell, with `input` on its standard input and `variables` added to the environment, for at
@@ -55,28 +59,35 @@ pub fn run_program(
     command.args(arguments);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let ended = start(command, variables, Stdio::piped()).and_then(|mut child| {
-        if let Some(mut stdin) = child.stdin.take() {
-            let input = input.to_vec();
-            // A program that does not read what it is given may still end well. Nobody waits for this thread: what the
-            // program has started may hold the pipe for ever.
-            std::thread::Builder::new().spawn(move || stdin.write_all(&input))?;
-        }
-        wait(child, limit, is_stopped)
+    let mut child = match start(command, variables, Stdio::piped()) {
+        Ok(child) => child,
+        Err(error) => return Ran::not_started(&error),
+    };
+    let given = child.stdin.take().map_or(Ok(()), |mut stdin| {
+        let input = input.to_vec();
+        // A program that does not read what it is given may still end well. Nobody waits for this thread: what the program
+        // has started may hold the pipe for ever.
+        std::thread::Builder::new().spawn(move || stdin.write_all(&input)).map(drop)
     });
-    Ran::of(ended, limit_option)
+    Ran::of(given.and_then(|()| wait(child, limit, is_stopped)), limit_option)
 }
 
 impl Ran {
     fn of(ended: io::Result<Option<ExitStatus>>, limit_option: &str) -> Self {
         match ended {
             Ok(Some(status)) if status.success() => Self::Well,
-            Ok(Some(status)) => Self::Badly { reason: format!("it ended with {status}") },
-            Ok(None) => {
-                Self::Badly { reason: format!("it did not end in time and was ended ({limit_option} allows more)") }
-            }
-            Err(error) => Self::Badly { reason: format!("it could not be run: {error}") },
+            Ok(Some(status)) => Self::badly(format!("it ended with {status}")),
+            Ok(None) => Self::badly(format!("it did not end in time and was ended ({limit_option} allows more)")),
+            Err(error) => Self::badly(format!("how it ended cannot be told: {error}")),
         }
+    }
+
+    const fn badly(reason: String) -> Self {
+        Self::Badly { reason, is_started: true }
+    }
+
+    fn not_started(error: &io::Error) -> Self {
+        Self::Badly { reason: format!("it could not be run: {error}"), is_started: false }
     }
 }
 
@@ -110,7 +121,7 @@ impl FailureNotice {
             ("CAPSULE_COMMUNITY", community.clone()),
             ("CAPSULE_SUCCESS_PERCENT", per_cent),
         ];
-        if let Ran::Badly { reason } = run(command, &variables, ON_FAILURE_LIMIT, || false) {
+        if let Ran::Badly { reason, .. } = run(command, &variables, ON_FAILURE_LIMIT, || false) {
             // Said even with --quiet: somebody was to be told, and was not.
             Log::new(false).note(format_args!("error: --on-failure: {reason}"));
         }
@@ -135,7 +146,9 @@ fn shell(command: &str) -> Command {
 }
 
 fn start(mut command: Command, variables: &[(&str, String)], stdin: Stdio) -> io::Result<Child> {
-    command.env_remove(environment::PRIVATE_KEY).env_remove(environment::ANNOUNCE_PRIVATE_KEY);
+    for name in environment::SECRETS {
+        command.env_remove(name);
+    }
     for (name, value) in variables {
         command.env(name, value);
     }
@@ -177,7 +190,7 @@ mod tests {
     fn says_how_it_ended() {
         let variables = [("WHAT", "7".to_owned())];
         assert_eq!(run("exit $((WHAT - 7))", &variables, LONG, || false), Ran::Well);
-        let Ran::Badly { reason } = run("exit $WHAT", &variables, LONG, || false) else { panic!() };
+        let Ran::Badly { reason, .. } = run("exit $WHAT", &variables, LONG, || false) else { panic!() };
         assert_eq!(reason, "it ended with exit status: 7");
     }
 
@@ -194,8 +207,9 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"one\0two");
         // More than a pipe holds, and nobody who reads it.
         assert_eq!(run("true", &[], &vec![0; 1 << 20]), Ran::Well);
-        assert_eq!(run("sh", &["-c", "exit $WHAT"], b""), Ran::Badly { reason: "it ended with exit status: 7".into() });
-        assert!(matches!(run("no-such-program-anywhere", &[], b""), Ran::Badly { .. }));
+        let reason = "it ended with exit status: 7".to_owned();
+        assert_eq!(run("sh", &["-c", "exit $WHAT"], b""), Ran::Badly { reason, is_started: true });
+        assert!(matches!(run("no-such-program-anywhere", &[], b""), Ran::Badly { is_started: false, .. }));
     }
 
     #[test]

@@ -58,7 +58,10 @@ impl Outcome {
     pub fn print(self) -> io::Result<Exit> {
         // What is refused may be something else than its name was meant for.
         let text = if self.exit == Exit::Good { self.text } else { hide(&self.text) };
-        print_result(&text).map(|()| self.exit)
+        match print_result(&text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(self.exit),
+        }
     }
 }
 
@@ -75,11 +78,9 @@ pub fn print_text(text: &str) {
 /// Prints a result, which is not hidden, on the standard output while the command goes on.
 ///
 /// # Errors
-/// If that fails for another reason than a reader that has seen enough (`| head`).
+/// If that fails, also with [`io::ErrorKind::BrokenPipe`] because nobody reads it any more (`| head`): what nobody got is not
+/// deleted, nor acknowledged.
 pub fn print_result(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }

@@ -20,13 +20,16 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::store;
 
-/// A variable with a passphrase, or with the name of a file that has one.
+/// How often a command that goes on looks after keys, and after messages that nobody has acknowledged.
+pub(crate) const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Names a variable with a passphrase, or with the name of a file that has one.
 enum Source {
     File(&'static str),
     Value(&'static str),
 }
 
-/// Where passphrases are looked for. The first that is set counts.
+/// Lists where passphrases are looked for. The first that is set counts.
 const SOURCES: [Source; 6] = [
     Source::File(environment::SECRET_FILE),
     Source::Value(environment::SECRET),
@@ -37,10 +40,13 @@ const SOURCES: [Source; 6] = [
     Source::File(environment::PASSPHRASE_FILE),
 ];
 
-/// Where the relay's address is looked for, after the option.
+/// Names both ways to name the first of them.
+const PASSPHRASE_FILE_OR_VARIABLE: &str = "--passphrase-file or RENDEZVOUS_SECRET_FILE";
+
+/// Lists where the relay's address is looked for, after the option.
 const RELAYS: [&str; 3] = [environment::RELAY, environment::RETALK_RELAY, environment::RETALK_SERVER];
 
-/// Why there is nobody to act as.
+/// Says why there is nobody to act as.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
     /// No identity there.
@@ -68,7 +74,7 @@ pub(crate) enum AccountError {
     /// One of no characters.
     #[error("the passphrase from {origin} is empty")]
     EmptyPassphrase {
-        /// The variable.
+        /// The variable, the option or the terminal.
         origin: &'static str,
     },
     /// The terminal did not give one.
@@ -121,7 +127,7 @@ impl Network {
     }
 }
 
-/// What a command about messages works with.
+/// Holds what a command about messages works with.
 pub(crate) struct Account<'a> {
     /// The identity.
     pub(crate) user: User,
@@ -131,11 +137,11 @@ pub(crate) struct Account<'a> {
     pub(crate) log: &'a Log,
     /// Where the identity is.
     pub(crate) directory: PathBuf,
-    /// Whether the program was called `retalk`, and prints what that prints.
+    /// True where the program was called `retalk`, and prints what that prints.
     pub(crate) is_retalk: bool,
 }
 
-/// What is the same for all commands.
+/// Holds what is the same for all commands.
 pub(crate) struct Setting<'a> {
     /// The variables.
     pub(crate) environment: &'a Environment,
@@ -143,7 +149,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) log: &'a Log,
     /// The time for each request.
     pub(crate) timeout: Duration,
-    /// Whether the program was called `retalk`.
+    /// True where the program was called `retalk`.
     pub(crate) is_retalk: bool,
 }
 
@@ -234,12 +240,16 @@ pub(crate) fn new_passphrase(environment: &Environment) -> Result<String, Failur
 
 fn found_passphrase(environment: &Environment) -> Result<Option<String>, Failure> {
     for source in SOURCES {
-        let (origin, found) = match source {
+        let (name, found) = match source {
             Source::File(name) => (name, passphrase_in_file(environment, name)?),
             Source::Value(name) => (name, environment.verbatim(name).map(str::to_owned)),
         };
         match found {
-            Some(passphrase) if passphrase.is_empty() => return Err(AccountError::EmptyPassphrase { origin }.into()),
+            Some(passphrase) if passphrase.is_empty() => {
+                // The option stands in the place of the variable.
+                let origin = if name == environment::SECRET_FILE { PASSPHRASE_FILE_OR_VARIABLE } else { name };
+                return Err(AccountError::EmptyPassphrase { origin }.into());
+            }
             Some(passphrase) => return Ok(Some(passphrase)),
             None => {}
         }

@@ -13,7 +13,7 @@ use crate::own::{Incoming, OwnMailbox};
 use crate::relay::HandedOver;
 use crate::seal::open;
 
-/// Why a message is left where it is.
+/// Says why a message is left where it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LeftThere {
     /// A record that breaks a rule.
@@ -30,7 +30,7 @@ pub(crate) enum LeftThere {
     OutsideWindow,
 }
 
-/// Why a message is named and not shown.
+/// Says why a message is named and not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     /// Not opened.
@@ -64,7 +64,7 @@ pub(crate) struct Message {
     pub(crate) incoming: Incoming,
 }
 
-/// What a message that a relay hands over is.
+/// Says what a message is that a relay hands over.
 #[derive(Clone, Debug)]
 pub(crate) enum Judged {
     /// New.

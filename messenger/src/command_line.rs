@@ -62,9 +62,10 @@ The first of these that is there names it:
   ~/.local/share/rendezvous/default
 The passphrase of an identity is asked for where there is a terminal, unless one
 of these has it: --passphrase-file, RENDEZVOUS_SECRET_FILE, RENDEZVOUS_SECRET,
-RETALK_PASSPHRASE_FILE, RETALK_PASSPHRASE, PICKLE_SECRET. The relay of messages
-is that of --server, RENDEZVOUS_RELAY, RETALK_RELAY, SERVER_URL, or the one that
-was saved.
+RETALK_PASSPHRASE_FILE, RETALK_PASSPHRASE, PICKLE_SECRET, and last
+RENDEZVOUS_PASSPHRASE_FILE, which is that of a mailbox's key too. The relay of
+messages is that of --server, RENDEZVOUS_RELAY, RETALK_RELAY, SERVER_URL, or the
+one that was saved.
 
 Of messages a relay sees who writes to whom, when, and how long they are. Of a
 mailbox it sees when it gets something and when it is emptied, and the length of
@@ -177,7 +178,7 @@ pub(crate) enum MailboxCommand {
 }
 
 impl Command {
-    /// Whether the result is for a script.
+    /// Returns whether the result is for a script.
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Init(arguments) => arguments.json,

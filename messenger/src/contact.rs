@@ -20,7 +20,7 @@ use crate::name::Name;
 use crate::own::Version;
 use crate::seal::{SealError, seal};
 
-/// Why nothing is written to somebody.
+/// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContactError {
     /// Nobody has said what the recipient's keys are.

@@ -6,7 +6,7 @@ use rendezvous_capsule::failure::{Exit, Failure};
 use rendezvous_capsule::outcome::Outcome;
 use rendezvous_capsule::program;
 
-/// Whether all is done.
+/// Says whether all is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Done.
@@ -17,7 +17,7 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
-/// What a command prints, and whether all is done.
+/// Holds what a command prints, and whether all is done.
 #[derive(Debug)]
 pub(crate) struct Report {
     outcome: Outcome,
@@ -25,39 +25,39 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Done, with one line of JSON for scripts or text for people.
+    /// Returns the report of a command that is done: one line of JSON for scripts, or text for people.
     pub(crate) fn done(json: bool, value: &serde_json::Value, text: String) -> Self {
         Self::new(json, value, text, Ending::Done)
     }
 
-    /// The same, of any ending.
+    /// Returns the same, of any ending.
     pub(crate) fn new(json: bool, value: &serde_json::Value, text: String, ending: Ending) -> Self {
         let outcome = if json { Outcome::json(value, Exit::Good) } else { Outcome::text(text, Exit::Good) };
         Self { outcome, ending }
     }
 
-    /// Done, with a result that is one whoever reads it.
+    /// Returns the report of a command that is done, with one text for scripts and people.
     pub(crate) const fn text(text: String) -> Self {
         Self::of(Outcome::text(text, Exit::Good))
     }
 
-    /// Nothing more to print than was printed already.
+    /// Returns the report of a command that has printed everything already.
     pub(crate) const fn printed(ending: Ending) -> Self {
         Self { outcome: Outcome::text(String::new(), Exit::Good), ending }
     }
 
-    /// The same where something is wrong that has been said already.
+    /// Returns the report of a command that has said already what is wrong.
     pub(crate) const fn refused_as_said() -> Self {
         Self::of(Outcome::text(String::new(), Exit::Refused))
     }
 
-    /// Something does not do what it should.
+    /// Returns the report of a command that found something that does not do what it should.
     pub(crate) fn refused(json: bool, value: &serde_json::Value, text: String) -> Self {
         let outcome = if json { Outcome::json(value, Exit::Refused) } else { Outcome::text(text, Exit::Refused) };
         Self::of(outcome)
     }
 
-    /// What another program's code has put together.
+    /// Takes over what another program's code has put together.
     pub(crate) const fn of(outcome: Outcome) -> Self {
         Self { outcome, ending: Ending::Done }
     }
@@ -72,7 +72,7 @@ pub(crate) fn end(report: Result<Report, Failure>, json: bool) -> ExitCode {
     code(program::end(outcome, json), ending)
 }
 
-/// The exit codes that the help explains.
+/// Returns the exit code, as the help explains it.
 pub(crate) fn code(exit: Exit, ending: Ending) -> ExitCode {
     ExitCode::from(match (exit, ending) {
         (Exit::Good, Ending::Done) => 0,

@@ -5,7 +5,7 @@
 //! of section 17, which the program `rendezvous` beside this library works with.
 //!
 //! ```no_run
-//! use rendezvous_messenger::{HttpTransport, Relay, User, user::{NewUser, UserError}};
+//! use rendezvous_messenger::{HttpTransport, Relay, User, user::{Disposition, NewUser, UserError}};
 //! use rendezvous_protocol::{retalk::user::UserId, time::UnixMillis};
 //!
 //! fn talk(transport: &HttpTransport, bob: UserId, now: UnixMillis) -> Result<(), UserError> {
@@ -19,7 +19,7 @@
 //!     alice.receive(&relay, now)?;
 //!     alice.deliver(&[], |message| {
 //!         println!("{:?}: {:?}", message.shown_name(), message.content);
-//!         true
+//!         Disposition::Taken
 //!     })?;
 //!     alice.acknowledge(&relay, now)?;
 //!     alice.maintain(&relay, now)?;

@@ -218,7 +218,7 @@ fn with_both(
     run(account.as_mut(), session.as_ref())
 }
 
-/// The variables. An argument wins.
+/// Returns the variables, in whose place arguments stand.
 fn environment(arguments: &Arguments) -> Result<Environment, Failure> {
     let Arguments { passphrase_file, .. } = arguments;
     let environment = Environment::of_process()?.with(environment::PASSPHRASE_FILE, passphrase_file.clone());
@@ -239,7 +239,7 @@ fn is_called_retalk(program: &OsStr) -> bool {
     Path::new(program).file_stem().is_some_and(|name| name == RETALK)
 }
 
-/// The time for each request.
+/// Returns the time for each request.
 fn timeout(arguments: &Arguments) -> Duration {
     arguments.timeout.unwrap_or(DEFAULT_TIMEOUT)
 }

@@ -34,7 +34,7 @@ const BEYOND_MAX: usize = 512;
 /// Strangers of whom something has come and is still remembered.
 const STRANGERS_MAX: usize = 64;
 
-/// Why the mailbox is not changed.
+/// Says why the mailbox is not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OwnError {
     /// Two of one name.
@@ -86,7 +86,7 @@ impl Cause for OwnError {
     }
 }
 
-/// What a slot is.
+/// Says what a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "is", deny_unknown_fields)]
 pub(crate) enum SlotKind {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// encapsulates with.
 const RANDOM_BYTES: usize = 64;
 
-/// Why a message was not sealed.
+/// Says why a message was not sealed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
     /// Too much for one message.

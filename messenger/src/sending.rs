@@ -26,7 +26,7 @@ const COPIES: usize = 2;
 /// Messages of one contact that wait in the outbox: as many as can wait at relays, and as many again.
 const OUTBOX_MAX: usize = 2 * CONTACT_LIMIT_MAX as usize;
 
-/// Why nothing is written.
+/// Says why nothing is written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendingError {
     /// Nobody of that name.
@@ -49,7 +49,7 @@ impl Cause for SendingError {
     }
 }
 
-/// What has become of messages.
+/// Holds what has become of messages.
 #[derive(Default)]
 pub(crate) struct Settled {
     /// The recipient has them.
@@ -325,7 +325,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Whether a relay knows the slot whose key nobody else has had.
+    /// Returns whether a relay knows the slot whose key nobody else has had.
     fn is_listed(&self) -> Result<bool, Failure> {
         let key = self.contact.own_slot().key();
         for relay in self.relays()? {

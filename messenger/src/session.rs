@@ -21,7 +21,7 @@ use crate::store::{Store, StoreError, random};
 /// How often records are signed anew because a relay has newer ones.
 const REVISIONS_MAX: usize = 3;
 
-/// What every command works with.
+/// Holds what every command works with.
 pub(crate) struct Session<'a> {
     /// The variables.
     pub(crate) environment: &'a Environment,
@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
         Ok(problems)
     }
 
-    /// The revision of the card that a relay has, if it is the owner's.
+    /// Returns the revision of the card that a relay has, if it is the owner's.
     fn revision_at(&self, relay: &Relay<'_>, address: Address) -> Result<Option<u64>, Failure> {
         let now = self.now()?;
         let card = relay.card(address).ok().and_then(|json| {

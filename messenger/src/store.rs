@@ -30,7 +30,7 @@ const JSON: &str = ".json";
 /// The store of those who name none.
 const DEFAULT: &str = "default";
 
-/// Why the store cannot be used.
+/// Says why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// Nowhere to look for it.

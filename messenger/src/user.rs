@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 use vodozemac::olm::Account;
 
 pub use self::import::{ImportError, Imported};
-pub use self::receiving::ReceiveReport;
+pub use self::receiving::{Disposition, ReceiveReport};
 use self::record::{
     AccountRecord, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, PeerRecord, ProfileRecord, SessionRecord,
 };
@@ -53,7 +53,7 @@ pub use self::upkeep::Maintained;
 use crate::transport::{Relay, RelayError, SignedRequest, ToldKeys};
 use crate::vault::{KeyDerivation, Rows, Vault, VaultError, is_there, random};
 
-/// Characters of a name.
+/// Characters of a name, whoever gives it.
 const NAME_MAX_CHARS: usize = 64;
 
 /// Says why a user cannot do what it is asked.
@@ -585,8 +585,8 @@ impl User {
         })
     }
 
-    /// Refuses the messages of a peer from now on, or no more. What is in the inbox of a blocked one is dropped. Returns
-    /// whether that is a change.
+    /// Refuses the messages of a peer from now on, or no more. What is in the inbox of a blocked one is dropped and not
+    /// acknowledged: once the peer is no longer blocked, what it sends again is taken in. Returns whether that is a change.
     ///
     /// # Errors
     /// [`UserError::Vault`].
@@ -598,9 +598,7 @@ impl User {
                 rows.put(&PeerRecord { is_blocked, ..peer })?;
             }
             if is_blocked {
-                for message in rows.of_peer::<InboxRecord>(id)? {
-                    rows.remove::<InboxRecord>(&InboxRecord::name_of(id, &message.id))?;
-                }
+                receiving::drop_inbox(rows, id)?;
                 for due in rows.of_peer::<DueRecord>(id)? {
                     rows.remove::<DueRecord>(&InboxRecord::name_of(id, &due.message))?;
                 }

@@ -26,12 +26,12 @@ const DATABASE: &str = "server.db";
 
 const HELP: &str = "\
 rendezvous-beacon under this name serves the users of retalk: its doors are v1
-and retalk. All of `rendezvous-beacon serve --help` can be set as well, and
-wins.
+and retalk. All of `rendezvous-beacon serve --help` can be set as well, and wins
+over these variables; an argument wins over all.
 
   SERVER_AUDIENCE, RETALK_SERVER_AUDIENCE
              the address that users write, separated by commas where there are
-             several, at most 4 (http://127.0.0.1:8766)
+             several, at most 4 (http:// with host and port, 127.0.0.1:8766)
   SERVER_HOST, RETALK_SERVER_HOST
              the address that it listens on (0.0.0.0)
   SERVER_PORT, RETALK_SERVER_PORT
@@ -67,7 +67,7 @@ pub(crate) struct RetalkServerArguments {
     db: Option<String>,
 }
 
-/// Why this program cannot stand in for that server.
+/// Says why this program cannot stand in for that server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RetalkServerError {
     #[error("{name} is not offered here, and this relay would be another one without it: unset it")]
@@ -82,6 +82,8 @@ pub(crate) enum RetalkServerError {
     Audience { value: String },
     #[error("the audience (SERVER_AUDIENCE) has more than {AUDIENCES_MAX} addresses")]
     TooManyAudiences,
+    #[error("the audience (SERVER_AUDIENCE) is not set, and PORT is 0: nobody knows the address; set one of them")]
+    AudienceUnknown,
 }
 
 /// Returns whether the program was called by that server's name.
@@ -95,7 +97,8 @@ impl RetalkServerArguments {
         self.translated(std::env::vars_os().collect())
     }
 
-    /// Adds what that server's options and variables mean to an environment, where this program's own are not set.
+    /// Adds what that server's options and variables mean to an environment. An option takes the place of this program's own
+    /// variable; that server's variables do not.
     fn translated(
         &self,
         mut environment: Vec<(OsString, OsString)>,
@@ -109,31 +112,49 @@ impl RetalkServerArguments {
                 return Err(RetalkServerError::NotOffered { name: name.into_owned() });
             }
         }
-        let find = |argument: &Option<String>, name: &str, default: &str| {
-            let of_variable = |name: String| environment.iter().find(|(found, _)| *found == *name);
-            let found = of_variable(format!("{PREFIX}{name}")).or_else(|| of_variable(format!("SERVER_{name}")));
+        let variable = |name: &str| environment.iter().find(|(found, _)| *found == *name);
+        let find = |argument: &Option<String>, name: &str| {
+            let found = variable(&format!("{PREFIX}{name}")).or_else(|| variable(&format!("SERVER_{name}")));
             match (argument, found) {
-                (Some(value), _) => Ok(value.clone()),
-                (None, None) => Ok(default.to_owned()),
+                (Some(value), _) => Ok(Some(value.clone())),
+                (None, None) => Ok(None),
                 (None, Some((name, value))) => match value.to_str() {
-                    Some(value) => Ok(value.trim().to_owned()),
+                    Some(value) => Ok(Some(value.trim().to_owned())),
                     None => Err(RetalkServerError::NotUnicode { what: name.to_string_lossy().into_owned() }),
                 },
             }
         };
-        let (host, port) = (find(&self.host, "HOST", HOST)?, find(&self.port, "PORT", PORT)?);
+        let host = find(&self.host, "HOST")?.unwrap_or_else(|| HOST.to_owned());
+        let port = find(&self.port, "PORT")?.unwrap_or_else(|| PORT.to_owned());
         let address = read_host(&host).ok_or(RetalkServerError::Host { value: host })?;
         let port = port.parse().ok().filter(|port| *port > 0_u16).ok_or(RetalkServerError::Port { value: port })?;
-        let (origins, spellings) = read_audiences(&find(&self.audience, "AUDIENCE", &reached_at(address, port))?)?;
-        let state = format!("{}.d", find(&self.db, "DB", DATABASE)?);
-        for (name, value) in [
-            ("DOORS", "v1,retalk".to_owned()),
-            ("EXTERNAL_URLS", origins.join(",")),
-            ("RETALK_AUDIENCES", spellings.join(",")),
-            ("HOST", address.to_string()),
-            ("PORT", port.to_string()),
-            ("STATE", state),
+        // What is no host or no port in this program's own variables is refused by their reader.
+        let own = |name| variable(name).and_then(|(_, value)| value.to_str()).map(str::trim);
+        let address_in_force =
+            self.host.is_none().then(|| own("HOST").and_then(read_host)).flatten().unwrap_or(address);
+        let own_port = || own("PORT").and_then(|port| port.parse().ok());
+        let port_in_force = self.port.is_none().then(own_port).flatten().unwrap_or(port);
+        let audience = match find(&self.audience, "AUDIENCE")? {
+            Some(audience) => audience,
+            None if port_in_force == 0 && own("EXTERNAL_URLS").is_none() => {
+                return Err(RetalkServerError::AudienceUnknown);
+            }
+            None => reached_at(address_in_force, port_in_force),
+        };
+        let (origins, spellings) = read_audiences(&audience)?;
+        let state = format!("{}.d", find(&self.db, "DB")?.unwrap_or_else(|| DATABASE.to_owned()));
+        let has_audience = self.audience.is_some();
+        for (name, value, is_argument) in [
+            ("DOORS", "v1,retalk".to_owned(), false),
+            ("EXTERNAL_URLS", origins.join(","), has_audience),
+            ("RETALK_AUDIENCES", spellings.join(","), has_audience),
+            ("HOST", address.to_string(), self.host.is_some()),
+            ("PORT", port.to_string(), self.port.is_some()),
+            ("STATE", state, self.db.is_some()),
         ] {
+            if is_argument {
+                environment.retain(|(found, _)| found != name);
+            }
             if !environment.iter().any(|(found, _)| found == name) {
                 environment.push((name.into(), value.into()));
             }
@@ -142,7 +163,7 @@ impl RetalkServerArguments {
     }
 }
 
-/// Where users on this machine reach what listens there.
+/// Returns the address at which users on this machine reach what listens there.
 fn reached_at(address: IpAddr, port: u16) -> String {
     match address {
         IpAddr::V4(address) if address.is_unspecified() => format!("http://127.0.0.1:{port}"),
@@ -179,16 +200,24 @@ fn read_audiences(text: &str) -> Result<(Vec<String>, Vec<String>), RetalkServer
 mod tests {
     use super::*;
 
-    fn translated(variables: &[(&str, &str)]) -> Result<Vec<(String, String)>, RetalkServerError> {
+    fn translated(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Vec<(String, String)>, RetalkServerError> {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let text = |text: OsString| text.into_string().unwrap();
-        let all = RetalkServerArguments::default().translated(variables)?;
+        let arguments = RetalkServerArguments::try_parse_from([&[NAME], arguments].concat()).unwrap();
+        let all = arguments.translated(variables)?;
         Ok(all.into_iter().map(|(name, value)| (text(name), text(value))).collect())
     }
 
+    /// Returns the value of the only variable of this name.
+    fn value_by(arguments: &[&str], variables: &[(&str, &str)], name: &str) -> String {
+        let mut values = translated(arguments, variables).unwrap();
+        values.retain(|(found, _)| found == name);
+        let [(_, value)] = &*values else { panic!("{name} is there once: {values:?}") };
+        value.clone()
+    }
+
     fn value(variables: &[(&str, &str)], name: &str) -> String {
-        let all = translated(variables).unwrap();
-        all.into_iter().find(|(found, _)| found == name).map(|(_, value)| value).unwrap_or_default()
+        value_by(&[], variables, name)
     }
 
     #[test]
@@ -225,6 +254,49 @@ mod tests {
     }
 
     #[test]
+    fn an_option_wins_over_every_variable() {
+        let all = [
+            ("PORT", "9002"),
+            ("SERVER_PORT", "9001"),
+            ("HOST", "192.0.2.1"),
+            ("STATE", "elsewhere"),
+            ("EXTERNAL_URLS", "https://other.example"),
+            ("RETALK_AUDIENCES", "https://other.example/"),
+        ];
+        for (arguments, name, expected) in [
+            (["--port", "9000"], "PORT", "9000"),
+            (["--host", "127.0.0.1"], "HOST", "127.0.0.1"),
+            (["--db", "relay.db"], "STATE", "relay.db.d"),
+            (["--audience", "https://relay.example"], "EXTERNAL_URLS", "https://relay.example"),
+            (["--audience", "https://relay.example"], "RETALK_AUDIENCES", ""),
+            (["--audience", "https://relay.example"], "PORT", "9002"),
+            (["--port", "9000"], "EXTERNAL_URLS", "https://other.example"),
+        ] {
+            assert_eq!(value_by(&arguments, &all, name), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_audience_it_is_that_of_the_host_and_the_port_in_force() {
+        for (arguments, variables, expected) in [
+            (&["--port", "9000"][..], &[][..], "http://127.0.0.1:9000"),
+            (&["--port", "9000"], &[("PORT", "9002")], "http://127.0.0.1:9000"),
+            (&[], &[("PORT", "9002"), ("SERVER_PORT", "9001")], "http://127.0.0.1:9002"),
+            (&[], &[("HOST", "192.0.2.1"), ("SERVER_HOST", "::1")], "http://192.0.2.1:8766"),
+            (&["--host", "::1"], &[("HOST", "192.0.2.1")], "http://[::1]:8766"),
+        ] {
+            assert_eq!(value_by(arguments, variables, "EXTERNAL_URLS"), expected, "{arguments:?} {variables:?}");
+        }
+        assert_eq!(translated(&[], &[("PORT", "0")]), Err(RetalkServerError::AudienceUnknown));
+        let known = [("PORT", "0"), ("SERVER_AUDIENCE", "https://relay.example")];
+        assert_eq!(value(&known, "EXTERNAL_URLS"), "https://relay.example");
+        assert_eq!(
+            value(&[("PORT", "0"), ("EXTERNAL_URLS", "https://a.example")], "EXTERNAL_URLS"),
+            "https://a.example"
+        );
+    }
+
+    #[test]
     fn an_address_is_taken_as_users_write_it() {
         for (audience, origins, spellings) in [
             ("http://127.0.0.1:8766", "http://127.0.0.1:8766", ""),
@@ -253,7 +325,7 @@ mod tests {
             ("SERVER_AUDIENCE", "https://user@relay.example", "SERVER_AUDIENCE"),
             ("SERVER_AUDIENCE", "http://a,http://b,http://c,http://d,http://e", "SERVER_AUDIENCE"),
         ] {
-            let error = translated(&[(name, value)]).unwrap_err().to_string();
+            let error = translated(&[], &[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(named), "{name}={value}: {error}");
         }
     }

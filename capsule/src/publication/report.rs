@@ -118,7 +118,7 @@ impl RoundReport {
         });
         let run = ran.map(|ran| match ran {
             Ran::Well => RunReport { ok: true, detail: None },
-            Ran::Badly { reason } => RunReport { ok: false, detail: Some(reason) },
+            Ran::Badly { reason, .. } => RunReport { ok: false, detail: Some(reason) },
         });
         let run_failed = run.as_ref().is_some_and(|run| !run.ok);
         Self {

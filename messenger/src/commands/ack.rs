@@ -55,7 +55,6 @@ struct NotShown {
 
 impl Cause for NotShown {}
 
-/// Runs the command.
 pub(crate) fn ack(arguments: &AckArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let owner = session.owner_key()?;
     let mut mailbox = session.mailbox()?;

@@ -71,7 +71,7 @@ pub(crate) enum Added {
     Invite(AddInviteArguments),
 }
 
-/// Why there is no contact.
+/// Says why there is no contact.
 #[derive(Debug, thiserror::Error)]
 enum AddError {
     /// An id alone.
@@ -137,7 +137,7 @@ fn read_id(text: &str) -> Result<Option<UserId>, AddError> {
     }
 }
 
-/// Runs the command for an id.
+/// Saves an id under a name.
 pub(crate) fn add(
     arguments: &AddArguments,
     name: &str,

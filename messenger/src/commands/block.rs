@@ -18,8 +18,10 @@ Examples:
   rendezvous block --strangers
       whoever is not saved by `rendezvous add`
 
-A message that is refused is not decrypted, and its sender's program is told to
-give it up. No relay is asked: what waits there is refused when it is fetched.";
+A message that is refused is not decrypted. Its sender is told, and tries three
+times in all. No relay is asked: what waits there is refused when it is fetched.
+What was fetched and not shown is dropped, and not acknowledged. After --remove
+all comes that its sender has not given up by then.";
 
 /// Arguments of `block`.
 #[derive(Args, Debug)]
@@ -42,7 +44,6 @@ pub(crate) struct BlockArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn block(arguments: &BlockArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let BlockArguments { peer, strangers, remove, json, .. } = arguments;
     let verb = if *remove { "unblocked" } else { "blocked" };

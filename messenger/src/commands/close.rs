@@ -35,14 +35,13 @@ pub(crate) struct CloseArguments {
     pub(crate) json: bool,
 }
 
-/// Why nothing is closed.
+/// Says why nothing is closed.
 #[derive(Debug, thiserror::Error)]
 #[error("this deletes all that waits in the mailbox: if that is meant, say --yes")]
 struct NotMeant;
 
 impl Cause for NotMeant {}
 
-/// Runs the command.
 pub(crate) fn close(arguments: &CloseArguments, session: &Session<'_>) -> Result<Report, Failure> {
     if !arguments.yes {
         return Err(NotMeant.into());

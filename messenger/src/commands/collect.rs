@@ -11,7 +11,7 @@ use clap::Args;
 use rendezvous_capsule::failure::{Cause, Exit, Failure};
 use rendezvous_capsule::files::{self, FileError, read_file};
 use rendezvous_capsule::hook::{Ran, run_program};
-use rendezvous_capsule::outcome::{print_result, print_text};
+use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::secret::hide;
 use rendezvous_capsule::signals;
 use rendezvous_capsule::text;
@@ -83,7 +83,7 @@ pub(crate) struct CollectArguments {
     pub(crate) json: bool,
 }
 
-/// Why a message is not handed on.
+/// Says why a message is not handed on.
 #[derive(Debug, thiserror::Error)]
 enum HandOnError {
     /// The signals cannot be held.
@@ -100,7 +100,7 @@ impl Cause for HandOnError {
     }
 }
 
-/// What one run has done.
+/// Counts what one run has done.
 #[derive(Default)]
 struct Tally {
     new: usize,
@@ -108,7 +108,6 @@ struct Tally {
     is_stopped: bool,
 }
 
-/// Runs the command.
 pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let (stop, stopped) = channel();
     signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(HandOnError::Signals)?;
@@ -121,7 +120,6 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
         owner: session.owner_key()?,
         mailbox: session.mailbox()?,
         stopped,
-        text: String::new(),
         tally: Tally::default(),
     };
     loop {
@@ -137,21 +135,21 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
             }
             session.log.note(format_args!("{failure}: trying again in {}", text::duration(every)));
         }
-        run.flush();
         if run.tally.is_stopped || session.store.unlocked(|| run.wait(every))? {
             run.tally.is_stopped = true;
             break;
         }
         run.mailbox = session.mailbox()?;
     }
-    let Run { text, tally: Tally { new, left, is_stopped }, .. } = run;
+    let Tally { new, left, is_stopped } = run.tally;
     let ending = match (is_stopped, left) {
         (true, _) => Ending::Interrupted,
         (false, 0) => Ending::Done,
         _ => Ending::Waiting,
     };
     let value = json!({ "ok": true, "new": new, "left": left });
-    let text = if new + left == 0 && arguments.follow.is_none() { "nothing new\n".to_owned() } else { text };
+    let is_nothing = new + left == 0 && arguments.follow.is_none();
+    let text = if is_nothing { "nothing new\n" } else { "" }.to_owned();
     Ok(Report::new(arguments.json, &value, text, ending))
 }
 
@@ -162,7 +160,6 @@ struct Run<'a> {
     mailbox: OwnMailbox,
     /// Ends when a signal comes.
     stopped: Receiver<()>,
-    text: String,
     tally: Tally,
 }
 
@@ -171,7 +168,7 @@ impl Run<'_> {
         Address::of(&self.owner.public_key())
     }
 
-    /// Whether a signal has come.
+    /// Returns whether a signal has come.
     fn is_stopped(&self) -> bool {
         matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected))
     }
@@ -179,13 +176,6 @@ impl Run<'_> {
     /// Waits, and returns whether a signal has come.
     fn wait(&self, time: Duration) -> bool {
         matches!(self.stopped.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
-    }
-
-    /// Prints what was shown so far, where the run goes on.
-    fn flush(&mut self) {
-        if !self.arguments.json {
-            print_text(&std::mem::take(&mut self.text));
-        }
     }
 
     /// Asks every relay once.
@@ -295,7 +285,9 @@ impl Run<'_> {
             // As it is: what somebody wrote is a result, even where it looks like a key.
             print_result(&format!("{}\n", event(message, handed_on.as_ref()))).map_err(HandOnError::Output)?;
         } else {
-            describe(&mut self.text, message, handed_on.as_ref(), is_shown_only);
+            let mut text = String::new();
+            describe(&mut text, message, handed_on.as_ref(), is_shown_only);
+            print_result(&text).map_err(HandOnError::Output)?;
         }
         match handed_on {
             Ok(_) if !is_shown_only => {
@@ -347,7 +339,7 @@ impl Run<'_> {
         let run = || run_program(program, arguments, &variables, content, limit, || false);
         Ok(match self.session.store.unlocked(run)? {
             Ran::Well => Ok(None),
-            Ran::Badly { reason } => Err(format!("--exec: {reason}")),
+            Ran::Badly { reason, .. } => Err(format!("--exec: {reason}")),
         })
     }
 }

@@ -48,7 +48,7 @@ pub(crate) enum ContactCommand {
 }
 
 impl ContactCommand {
-    /// Whether the result is for a script.
+    /// Returns whether the result is for a script.
     pub(crate) const fn json(&self) -> bool {
         match self {
             Self::Add(arguments) => arguments.json,
@@ -94,7 +94,7 @@ pub(crate) struct RemoveArguments {
     json: bool,
 }
 
-/// Why there is no new contact.
+/// Says why there is no new contact.
 #[derive(Debug, thiserror::Error)]
 enum ContactFailure {
     /// The invite on the command line.
@@ -146,7 +146,6 @@ impl AddArguments {
     }
 }
 
-/// Runs `contact add`.
 pub(crate) fn add(arguments: &AddArguments, invite: &Invite, session: &Session<'_>) -> Result<Report, Failure> {
     let AddArguments { name, json, .. } = arguments;
     if session.store.contact::<Contact>(name)?.is_some() {
@@ -163,7 +162,6 @@ pub(crate) fn add(arguments: &AddArguments, invite: &Invite, session: &Session<'
     Ok(Report::done(*json, &value, format!("{text}\nWrite: rendezvous mailbox deposit {name} FILE\n")))
 }
 
-/// Runs `contact list`.
 pub(crate) fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let (mut rows, mut values): (Vec<Vec<String>>, Vec<Value>) = (Vec::new(), Vec::new());
     for name in session.store.contacts()? {
@@ -177,7 +175,6 @@ pub(crate) fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<R
     Ok(Report::done(arguments.json, &json!({ "ok": true, "contacts": values }), text::table(&rows)))
 }
 
-/// Runs `contact remove`.
 pub(crate) fn remove(arguments: &RemoveArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let RemoveArguments { name, json } = arguments;
     let waiting = Sending::load(session, name)?.outgoing;

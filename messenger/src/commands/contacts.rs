@@ -33,7 +33,7 @@ pub(crate) struct ContactsArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command without --remove.
+/// Lists those who are known, of both books.
 pub(crate) fn list(
     arguments: &ContactsArguments,
     account: Option<&Account<'_>>,
@@ -63,7 +63,7 @@ pub(crate) fn list(
     Ok(Report::text(if arguments.json { lines } else { line::columns(&rows, is_retalk) }))
 }
 
-/// Runs the command with --remove.
+/// Forgets the name of one of them.
 pub(crate) fn remove(json: bool, peer: &str, account: &mut Account<'_>) -> Result<Report, Failure> {
     let id = account.peer(peer)?.id;
     let is_removed = account.user.remove(id)?;

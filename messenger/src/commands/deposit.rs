@@ -87,7 +87,6 @@ fn read(path: &Path) -> Result<Vec<u8>, ContentError> {
     read_file(path, CONTENT_MAX_BYTES).map_err(|error| ContentError { path: path.to_owned(), error })
 }
 
-/// Runs the command.
 pub(crate) fn deposit(arguments: &DepositArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let DepositArguments { name, file, ttl, wait, json } = arguments;
     let owner = session.owner_key()?;

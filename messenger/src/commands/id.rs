@@ -25,7 +25,6 @@ pub(crate) struct IdArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn id(arguments: &IdArguments, account: &Account<'_>) -> Result<Report, Failure> {
     let (id, identity) = (account.user.id(), account.user.identity());
     if !arguments.json {

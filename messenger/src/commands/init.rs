@@ -60,7 +60,7 @@ pub(crate) struct InitArguments {
     pub(crate) json: bool,
 }
 
-/// Why no identity is made.
+/// Says why no identity is made.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
     /// No place was named.
@@ -87,7 +87,6 @@ impl InitArguments {
     }
 }
 
-/// Runs the command.
 pub(crate) fn init(
     arguments: &InitArguments,
     directory: PathBuf,

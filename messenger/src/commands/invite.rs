@@ -63,7 +63,7 @@ pub(crate) enum InviteCommand {
 }
 
 impl InviteCommand {
-    /// Whether the result is for a script.
+    /// Returns whether the result is for a script.
     pub(crate) const fn json(&self) -> bool {
         match self {
             Self::New(arguments) => arguments.json,
@@ -121,7 +121,7 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
     if lifetime <= INVITE_MAX_LIFETIME { Ok(lifetime) } else { Err("must be at most 90days".to_owned()) }
 }
 
-/// Why there is no invite.
+/// Says why there is no invite.
 #[derive(Debug, thiserror::Error)]
 enum InviteFailure {
     /// A contact of that name.
@@ -134,7 +134,6 @@ enum InviteFailure {
 
 impl Cause for InviteFailure {}
 
-/// Runs the command.
 pub(crate) fn invite(command: &InviteCommand, session: &Session<'_>) -> Result<Report, Failure> {
     match command {
         InviteCommand::New(arguments) => new(arguments, session),

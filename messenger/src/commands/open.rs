@@ -42,14 +42,14 @@ pub(crate) struct OpenArguments {
 }
 
 impl OpenArguments {
-    /// Whether a relay is named, here or in the variable: without one no key is made for a mailbox, nor for one at relays
+    /// Returns whether a relay is named, here or in the variable: without one no key is made for a mailbox, nor for one at relays
     /// that are none.
     pub(crate) fn names_relays(&self, environment: &Environment) -> Result<bool, Failure> {
         Ok(!relays(&self.relay, environment)?.is_empty())
     }
 }
 
-/// Why no mailbox is opened.
+/// Says why no mailbox is opened.
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     /// Nowhere to open it.
@@ -69,7 +69,6 @@ impl Cause for OpenError {
     }
 }
 
-/// Runs the command.
 pub(crate) fn open(arguments: &OpenArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let owner = session.owner_key()?;
     let now = session.now()?;
@@ -121,7 +120,7 @@ pub(crate) fn open(arguments: &OpenArguments, session: &Session<'_>) -> Result<R
     Ok(Report::done(arguments.json, &value, lines))
 }
 
-/// The relays that are named, each once: the arguments, or the variable.
+/// Returns the relays that are named, each once: the arguments, or the variable.
 fn relays(arguments: &[String], environment: &Environment) -> Result<Vec<String>, Failure> {
     let parse = |text: &str| parse_relay(text).map(|origin| origin.as_str().to_owned());
     let named = if arguments.is_empty() {

@@ -59,7 +59,7 @@ pub(crate) struct OutboxArguments {
     pub(crate) json: bool,
 }
 
-/// Why nothing is given up, or sent again.
+/// Says why nothing is given up, or sent again.
 #[derive(Debug, thiserror::Error)]
 enum OutboxError {
     /// No such message.
@@ -81,7 +81,7 @@ enum OutboxError {
 
 impl Cause for OutboxError {}
 
-/// What is shown.
+/// Collects what is shown.
 #[derive(Default)]
 struct Shown {
     rows: Vec<Vec<String>>,
@@ -89,7 +89,7 @@ struct Shown {
     waiting: usize,
 }
 
-/// Runs the command: for messages, where there is an identity, and for deposits, where there are keys for mailboxes.
+/// Looks after messages, where there is an identity, and after deposits, where there are keys for mailboxes.
 pub(crate) fn outbox(
     arguments: &OutboxArguments,
     account: Option<&mut Account<'_>>,
@@ -185,7 +185,7 @@ fn message_line(message: &Message, account: &Account<'_>) -> Result<(Vec<String>
     Ok((vec![text::printable(&name), text::printable(id), what], value))
 }
 
-/// What scripts call the state of a message.
+/// Returns what scripts call the state of a message.
 pub(super) const fn state_name(state: &OutgoingState) -> &'static str {
     match state {
         OutgoingState::Queued => "queued",

@@ -24,7 +24,7 @@ Examples:
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_STORE  --store";
 
-/// Whether strangers may write.
+/// Says whether strangers may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RequestsArgument {
     /// They may.
@@ -60,7 +60,6 @@ fn parse_limit(text: &str) -> Result<(Name, u8), String> {
     Ok((name.parse().map_err(|error| format!("must be NAME=N: {error}"))?, limit))
 }
 
-/// Runs the command.
 pub(crate) fn policy(arguments: &PolicyArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let PolicyArguments { limit, remove, requests, difficulty, json } = arguments;
     let mut mailbox = session.mailbox()?;

@@ -35,7 +35,6 @@ pub(crate) struct ReadersArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn readers(arguments: &ReadersArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let mut mailbox = session.mailbox()?;
     let before = mailbox.clone();

@@ -13,16 +13,13 @@ use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::signals;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
-use rendezvous_messenger::user::{Content, Message, Problem, ProblemCause};
+use rendezvous_messenger::user::{Content, Disposition, Message, Problem, ProblemCause};
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::{Value, json};
 
-use crate::account::Account;
+use crate::account::{Account, MAINTAIN_EVERY};
 use crate::ending::{Ending, Report};
 use crate::line;
-
-/// How often keys are looked after while the program follows.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Times that a relay is asked again because the inbox was full, in one round: 512 messages wait there at most.
 const ROUNDS_MAX: usize = 64;
@@ -53,11 +50,13 @@ again, and says so: \"again\":true.
 The command of --exec, which takes the rest of the line, gets RENDEZVOUS_FROM
 (the sender's id), RENDEZVOUS_CONTACT (your name for it, if you have one),
 RENDEZVOUS_NAME (what the sender calls itself), RENDEZVOUS_MESSAGE_ID and
-RENDEZVOUS_AGAIN (1 where it may have run for that message before).
+RENDEZVOUS_AGAIN (1 where it may have run for that message before). It does not
+get RENDEZVOUS_SECRET: to answer, it needs RENDEZVOUS_SECRET_FILE.
 
 Exit codes:
   1    no relay answered
-  2    refused: PIN MISMATCH, say
+  2    refused: PIN MISMATCH, say; or the standard output is full or closed: what
+       nobody got is kept
   3    --exec failed for a message, which is kept
   130  ended by a signal, after the message that was at hand
 
@@ -107,20 +106,23 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Why a message is not shown.
+/// Says why a message is not shown.
 #[derive(Debug, thiserror::Error)]
 enum ShowError {
     /// The signals cannot be held.
     #[error("signals cannot be waited for: {0}")]
     Signals(io::Error),
     /// The standard output is full, or broken.
-    #[error("a message could not be written to the standard output, and is kept: {0}")]
+    #[error("messages cannot be written to the standard output, and what nobody got is kept: {0}")]
     Output(io::Error),
+    /// Nobody reads the standard output any more.
+    #[error("the standard output is closed, and what nobody got is kept")]
+    Closed,
 }
 
 impl Cause for ShowError {}
 
-/// What one run has come to.
+/// Counts what one run has come to.
 #[derive(Default)]
 struct Tally {
     left: usize,
@@ -128,10 +130,16 @@ struct Tally {
     broken: Option<io::Error>,
 }
 
-/// Runs the command.
 pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let (stop, stopped) = channel();
-    signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(ShowError::Signals)?;
+    let (log, runs_commands) = (*account.log, arguments.exec.is_some());
+    let ends = move || {
+        if runs_commands {
+            log.note(format_args!("ending after the message at hand; a second signal ends at once, not its command"));
+        }
+        drop::<Sender<()>>(stop);
+    };
+    signals::on_stop(ends).map_err(ShowError::Signals)?;
     let from = arguments.peer.iter().map(|peer| Ok(account.peer(peer)?.id)).collect::<Result<Vec<_>, Failure>>()?;
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
@@ -141,7 +149,11 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
         tally.left = 0;
         let outcome = round(arguments, account, &from, &stopped, &mut maintained, &mut tally);
         if let Some(error) = tally.broken.take() {
-            return Err(ShowError::Output(error).into());
+            return Err(match error.kind() {
+                io::ErrorKind::BrokenPipe => ShowError::Closed,
+                _ => ShowError::Output(error),
+            }
+            .into());
         }
         if is_stopped(&stopped) {
             return Ok(Report::printed(Ending::Interrupted));
@@ -169,7 +181,7 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     })
 }
 
-/// Whether a signal has come.
+/// Returns whether a signal has come.
 fn is_stopped(stopped: &Receiver<()>) -> bool {
     matches!(stopped.try_recv(), Err(TryRecvError::Disconnected))
 }
@@ -208,11 +220,12 @@ fn round(
             }
         }
         let (is_retalk, log) = (account.is_retalk, account.log);
+        if account.user.is_delivering()? {
+            log.note(format_args!("another `rendezvous receive` of this identity shows messages: waiting for it"));
+        }
         let shown = account.user.deliver(from, |message| {
-            // What is only printed takes no time; who is offered a message and does not take it is told that it may have been
-            // shown.
-            if tally.broken.is_some() || (arguments.exec.is_some() && is_stopped(stopped)) {
-                return false;
+            if tally.broken.is_some() || is_stopped(stopped) {
+                return Disposition::Declined;
             }
             show(arguments, message, is_retalk, log, tally)
         })?;
@@ -235,14 +248,14 @@ fn say(problems: &[Problem], log: &Log, tally: &mut Tally) {
     }
 }
 
-/// Hands a message on. Returns whether it may be acknowledged.
-fn show(arguments: &ReceiveArguments, message: &Message, is_retalk: bool, log: &Log, tally: &mut Tally) -> bool {
+/// Hands a message on.
+fn show(arguments: &ReceiveArguments, message: &Message, is_retalk: bool, log: &Log, tally: &mut Tally) -> Disposition {
     if let Some(command) = &arguments.exec
-        && let Err(reason) = execute(command, arguments.exec_timeout, message)
+        && let Ran::Badly { reason, is_started } = execute(command, arguments.exec_timeout, message)
     {
         tally.left += 1;
         log.note(format_args!("{} is kept, and comes again: --exec: {reason}", text::printable(&message.id)));
-        return false;
+        return if is_started { Disposition::Kept } else { Disposition::Declined };
     }
     // retalk prints that from 0.0.2 on, where --peer or --all is needed.
     let is_json = arguments.json || (is_retalk && (arguments.all || !arguments.peer.is_empty()));
@@ -257,17 +270,18 @@ fn show(arguments: &ReceiveArguments, message: &Message, is_retalk: bool, log: &
         describe(message)
     };
     match print_result(&line) {
-        Ok(()) => true,
+        Ok(()) => Disposition::Taken,
         Err(error) => {
             tally.broken = Some(error);
-            false
+            // The command has it.
+            if arguments.exec.is_some() { Disposition::Taken } else { Disposition::Kept }
         }
     }
 }
 
-/// Runs the command for a message.
-fn execute(command: &[OsString], limit: Duration, message: &Message) -> Result<(), String> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+/// Runs the command of --exec for a message.
+fn execute(command: &[OsString], limit: Duration, message: &Message) -> Ran {
+    let Some((program, arguments)) = command.split_first() else { return Ran::Well };
     let (input, kind) = match &message.content {
         Content::Text(text) => (text, ""),
         Content::Other { kind, json } => (json, kind.as_str()),
@@ -284,10 +298,7 @@ fn execute(command: &[OsString], limit: Duration, message: &Message) -> Result<(
         ("RENDEZVOUS_AGAIN", if message.redelivered { "1" } else { "" }.to_owned()),
     ];
     // A signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
-    match run_program(program, arguments, &variables, input.as_bytes(), (limit, EXEC_TIMEOUT), || false) {
-        Ran::Well => Ok(()),
-        Ran::Badly { reason } => Err(reason),
-    }
+    run_program(program, arguments, &variables, input.as_bytes(), (limit, EXEC_TIMEOUT), || false)
 }
 
 fn event(message: &Message) -> Value {

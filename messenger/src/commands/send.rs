@@ -10,10 +10,10 @@ use rendezvous_capsule::secret;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
 use rendezvous_messenger::transport::RelayError;
-use rendezvous_messenger::user::{Outgoing, OutgoingState, UserError};
+use rendezvous_messenger::user::{Outgoing, OutgoingState, Problem, UserError};
 use serde_json::json;
 
-use crate::account::Account;
+use crate::account::{Account, MAINTAIN_EVERY};
 use crate::ending::{Ending, Report};
 use crate::line;
 
@@ -34,11 +34,12 @@ Examples:
 PEER is a name that `rendezvous add` saved, or an id. The message is encrypted
 and written down first, then left at the relay. It stays in the outbox until the
 recipient's program says, encrypted too, that it has it; what is not
-acknowledged after two minutes is sent again by the next command.
+acknowledged after two minutes is sent again by --wait, and by the next command.
 
 Exit codes:
   0  a relay has it; with --wait: the recipient has it
-  2  refused, and not kept: PIN MISMATCH, too long, no such peer
+  2  refused, and not kept: PIN MISMATCH, too long, no such peer; with --wait:
+     `rendezvous outbox --cancel` has given it up
   3  it waits in the outbox: no relay answers, or there is no room; with --wait:
      it is not acknowledged yet
 
@@ -72,7 +73,7 @@ pub(crate) struct SendArguments {
     pub(crate) json: bool,
 }
 
-/// Why nothing is sent.
+/// Says why nothing is sent.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     /// Not one peer and one text.
@@ -124,61 +125,103 @@ fn read(path: &Path) -> Result<String, SendError> {
     Ok(text)
 }
 
-/// Runs the command.
 pub(crate) fn send(arguments: &SendArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let (peer, text) = arguments.message()?;
     let to = account.peer(peer)?.id;
     let now = account.now()?;
     let relay = account.network.relay()?;
     match account.user.maintain(&relay, now) {
-        Ok(maintained) => maintained.problems.iter().for_each(|problem| account.log.note(format_args!("{problem}"))),
+        Ok(maintained) => say(&maintained.problems, account),
         // The message is kept all the same, and says so.
         Err(UserError::Relay(RelayError::Unreached { .. })) => {}
         Err(error) => return Err(error.into()),
     }
-    let Outgoing { id, mut state, .. } = account.user.send(&relay, to, &text, now)?;
-    let mut is_acknowledged = false;
-    if let Some(most) = arguments.wait {
-        is_acknowledged = wait(account, &id, most)?;
-        if let Some(outgoing) = account.user.outbox()?.into_iter().find(|outgoing| outgoing.id == id) {
-            state = outgoing.state;
+    let Outgoing { id, state, .. } = account.user.send(&relay, to, &text, now)?;
+    let fate = match arguments.wait {
+        Some(most) => wait(account, &id, most)?,
+        None => Fate::Waits(state),
+    };
+    match &fate {
+        Fate::Acknowledged => account.log.note(format_args!("{} has it", text::printable(peer))),
+        Fate::Cancelled => account.log.note(format_args!("{id} was given up by `rendezvous outbox --cancel`")),
+        Fate::Waits(OutgoingState::Stored) => match arguments.wait.map(text::duration) {
+            Some(most) => account.log.note(format_args!("not acknowledged within {most}: {id} stays in the outbox")),
+            None => account.log.note(format_args!("sent to {}", text::printable(peer))),
+        },
+        Fate::Waits(state) => {
+            account.log.note(format_args!("{id} waits in the outbox: {}", text::printable(&state.to_string())));
         }
     }
-    let is_done = is_acknowledged || (arguments.wait.is_none() && matches!(state, OutgoingState::Stored));
-    match (is_acknowledged, &state) {
-        (true, _) => account.log.note(format_args!("{} has it", text::printable(peer))),
-        (_, OutgoingState::Stored) => account.log.note(format_args!("sent to {}", text::printable(peer))),
-        (_, state) => {
-            account.log.note(format_args!("{id} waits in the outbox: {}", text::printable(&state.to_string())))
-        }
-    }
-    let ending = if is_done { Ending::Done } else { Ending::Waiting };
+    let is_waited_for = arguments.wait.is_some();
     // retalk prints that from 0.0.2 on, where the peer is named by --peer.
     let is_for_script = arguments.json || (account.is_retalk && arguments.peer.is_some());
-    if !is_for_script {
-        return Ok(Report::printed(ending));
-    }
-    let state = if is_acknowledged { "acknowledged" } else { super::outbox::state_name(&state) };
-    let value = json!({ "id": id, "to": to.to_string(), "state": state });
-    Ok(Report::new(false, &value, line::ascii(&value), ending))
+    let value = json!({ "id": id, "to": to.to_string(), "state": fate.name() });
+    let text = if is_for_script { line::ascii(&value) } else { String::new() };
+    Ok(match fate {
+        Fate::Cancelled => Report::refused(false, &value, text),
+        Fate::Acknowledged => Report::text(text),
+        Fate::Waits(OutgoingState::Stored) if !is_waited_for => Report::text(text),
+        Fate::Waits(_) => Report::new(false, &value, text, Ending::Waiting),
+    })
 }
 
-/// Waits until a message is acknowledged. What comes meanwhile is kept for the next `receive`.
-fn wait(account: &mut Account<'_>, id: &str, most: Duration) -> Result<bool, Failure> {
+/// Says what became of a message.
+enum Fate {
+    /// Its recipient has it.
+    Acknowledged,
+    /// It was given up, by another run of this program.
+    Cancelled,
+    /// It is in the outbox.
+    Waits(OutgoingState),
+}
+
+impl Fate {
+    /// Returns what scripts call it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::Cancelled => "cancelled",
+            Self::Waits(state) => super::outbox::state_name(state),
+        }
+    }
+}
+
+/// Waits until a message is acknowledged, given up or refused for good. What comes meanwhile is kept for the next `receive`,
+/// and what is due is sent again.
+fn wait(account: &mut Account<'_>, id: &str, most: Duration) -> Result<Fate, Failure> {
     let begun = Instant::now();
+    let mut maintained = begun;
     loop {
         let now = account.now()?;
-        let received = account.user.receive(&account.network.relay()?, now);
-        if let Err(error) = received {
-            account.log.note(format_args!("{error}"));
+        let relay = account.network.relay()?;
+        let mut has_room = false;
+        match account.user.receive(&relay, now) {
+            Ok(report) => has_room = report.acknowledged > 0,
+            Err(error) => account.log.note(format_args!("{error}")),
         }
-        if !account.user.outbox()?.iter().any(|outgoing| outgoing.id == id) {
-            return Ok(true);
+        // An acknowledgement makes room for a message that waits for earlier ones.
+        if has_room || maintained.elapsed() >= MAINTAIN_EVERY {
+            maintained = Instant::now();
+            match account.user.maintain(&relay, now) {
+                Ok(report) => say(&report.problems, account),
+                Err(error) => account.log.note(format_args!("{error}")),
+            }
         }
+        let outgoing = account.user.outbox()?.into_iter().find(|outgoing| outgoing.id == id);
         let left = most.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            return Ok(false);
+        match outgoing {
+            None if account.user.is_cancelled(id)? => return Ok(Fate::Cancelled),
+            None => return Ok(Fate::Acknowledged),
+            Some(Outgoing { state, .. }) if left.is_zero() || state == OutgoingState::Refused => {
+                return Ok(Fate::Waits(state));
+            }
+            Some(_) => std::thread::sleep(ASK_EVERY.min(left)),
         }
-        std::thread::sleep(ASK_EVERY.min(left));
+    }
+}
+
+fn say(problems: &[Problem], account: &Account<'_>) {
+    for problem in problems {
+        account.log.note(format_args!("{}", text::printable(&problem.to_string())));
     }
 }

@@ -37,12 +37,10 @@ pub(crate) struct ManArguments {
     out: PathBuf,
 }
 
-/// Runs `completions`.
 pub(crate) fn completions(arguments: &CompletionsArguments, program: clap::Command) -> Report {
     Report::of(program::completions(arguments.shell, program))
 }
 
-/// Runs `man`.
 pub(crate) fn man(arguments: &ManArguments, program: clap::Command) -> Result<Report, Failure> {
     Ok(Report::of(program::manual(&arguments.out, program)?))
 }

@@ -28,7 +28,6 @@ pub(crate) struct ShowArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn show(arguments: &ShowArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let mailbox = session.mailbox()?;
     report(arguments.json, &mailbox, session)

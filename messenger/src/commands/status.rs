@@ -26,7 +26,6 @@ pub(crate) struct StatusArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn status(arguments: &StatusArguments, account: &Account<'_>) -> Result<Report, Failure> {
     let Status { outbox, inbox, incoming, acknowledgements_due, sessions, contacts, blocked, fallback_made_at } =
         account.user.status()?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::text;
-use rendezvous_messenger::user::Maintained;
+use rendezvous_messenger::user::{Maintained, ProblemCause};
 use serde_json::json;
 
 use crate::account::Account;
-use crate::ending::Report;
+use crate::ending::{Ending, Report};
 
 const SYNC_HELP: &str = "\
 Examples:
@@ -17,7 +17,12 @@ Examples:
       keys, acknowledgements that are due, and everything once more that nobody
       has acknowledged: after a relay has lost its state, say
 
-Nothing is fetched: `rendezvous receive` does that.";
+Nothing is fetched: `rendezvous receive` does that.
+
+Exit codes:
+  0  relays have every message; which of them are read, `outbox` says
+  2  refused: PIN MISMATCH, say
+  3  a message waits: the relay has no room, say, or its recipient refuses it";
 
 const REGISTER_HELP: &str = "\
 Examples:
@@ -26,8 +31,8 @@ Examples:
       moves to another relay, which is saved. Contacts and sessions go on; those
       who write to you have to be told of it
 
-Publishes the keys with which others begin to write. `send` and `receive` do so
-too.";
+Publishes the keys with which others begin to write, as `send` and `receive` do
+too, and sends again what is due. The exit codes are those of `sync`.";
 
 /// Arguments of `sync`.
 #[derive(Args, Debug)]
@@ -53,7 +58,6 @@ pub(crate) struct RegisterArguments {
     pub(crate) json: bool,
 }
 
-/// Runs `sync`.
 pub(crate) fn sync(arguments: &SyncArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let now = account.now()?;
     let relay = account.network.relay()?;
@@ -61,7 +65,6 @@ pub(crate) fn sync(arguments: &SyncArguments, account: &mut Account<'_>) -> Resu
     Ok(report(arguments.json, account, &maintained))
 }
 
-/// Runs `register`.
 pub(crate) fn register(arguments: &RegisterArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let now = account.now()?;
     let relay = account.network.relay()?;
@@ -88,9 +91,15 @@ fn report(json: bool, account: &Account<'_>, maintained: &Maintained) -> Report 
     });
     let lines = text::fields(&[
         ("relay", &relay),
-        ("one-time keys", &format!("{unclaimed} there, {published} of them new")),
+        ("one-time keys", &format!("{unclaimed} were there, {published} were added")),
         ("sent again", resent),
-        ("not acknowledged", waiting),
+        ("waiting for a relay", waiting),
+        ("refused for good", refused),
     ]);
-    Report::done(json || account.is_retalk, &value, lines)
+    let is_for_script = json || account.is_retalk;
+    if problems.iter().any(|problem| matches!(problem.cause, ProblemCause::PinMismatch)) {
+        return Report::refused(is_for_script, &value, lines);
+    }
+    let ending = if waiting + refused == 0 { Ending::Done } else { Ending::Waiting };
+    Report::new(is_for_script, &value, lines, ending)
 }

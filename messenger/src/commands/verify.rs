@@ -33,7 +33,6 @@ pub(crate) struct VerifyArguments {
     pub(crate) json: bool,
 }
 
-/// Runs the command.
 pub(crate) fn verify(arguments: &VerifyArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
     let now = account.now()?;
     let id = account.peer(&arguments.peer)?.id;

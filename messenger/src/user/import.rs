@@ -279,7 +279,7 @@ mod tests {
 
     use super::super::hostile_relay::HostileRelay;
     use super::super::tests::{START, Somebody, directory};
-    use super::super::{Content, payload};
+    use super::super::{Content, Disposition, payload};
     use super::*;
     use crate::transport::Relay;
     use crate::vault::KeyDerivation;
@@ -367,7 +367,7 @@ mod tests {
             bob.user.receive(&relay, START).unwrap();
             let note = |message: &super::super::Message| {
                 texts.push(message.content.clone());
-                true
+                Disposition::Taken
             };
             bob.user.deliver(&[], note).unwrap();
             assert_eq!(texts, ["on its way", "after"].map(|text| Content::Text(text.to_owned())));

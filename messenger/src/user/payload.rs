@@ -2,13 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Content;
+use super::{Content, NAME_MAX_CHARS};
 
 /// Bytes of a message's id. Those of all clients have 32.
 const ID_MAX_BYTES: usize = 64;
-
-/// Characters of the name by which a sender calls itself. More are cut off.
-const NAME_MAX_CHARS: usize = 64;
 
 const MESSAGE: &str = "msg";
 const ACKNOWLEDGEMENT: &str = "ack";
@@ -63,6 +60,7 @@ impl Payload {
         }
         let content =
             if kind == MESSAGE { Content::Text(text?) } else { Content::Other { kind, json: json.to_owned() } };
+        // More are cut off.
         let name = name.map(|name| name.chars().take(NAME_MAX_CHARS).collect::<String>());
         Some(Self::Message { id, claimed_name: name.filter(|name| !name.is_empty()), content })
     }

@@ -1,7 +1,8 @@
 //! The inbox: from what a relay hands over to what the program has taken.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::PathBuf;
 
 use rendezvous_protocol::mailbox::bytes::sha256;
 use rendezvous_protocol::retalk::limits::MESSAGE_LASTS;
@@ -44,6 +45,17 @@ pub struct ReceiveReport {
     pub is_inbox_full: bool,
     /// What could not be used. It does not stop the rest.
     pub problems: Vec<Problem>,
+}
+
+/// Says what a program did with a message that it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The program has the message.
+    Taken,
+    /// The program may have shown the message, and does not have it.
+    Kept,
+    /// The program has not shown the message, and wants no other.
+    Declined,
 }
 
 /// Says what became of a message that a relay handed over.
@@ -194,11 +206,13 @@ impl User {
             let (message, step) = match payload {
                 Payload::Acknowledgement { id } => (None, acknowledged(rows, from, &id)?),
                 Payload::Message { id, claimed_name, content } => {
-                    let step = if rows.has::<SeenMessage>(&InboxRecord::name_of(from, &id))? {
+                    let seen = rows.get::<SeenMessage>(&InboxRecord::name_of(from, &id))?;
+                    let step = if seen.as_ref().is_some_and(|seen| !seen.is_dropped) {
                         acknowledge_again(rows, from, &id)?;
                         Step::Duplicate
                     } else {
-                        rows.put(&SeenMessage { from, id: id.clone(), number: rows.next_place::<SeenMessage>()? })?;
+                        let number = rows.next_place::<SeenMessage>()?;
+                        rows.put(&SeenMessage { from, id: id.clone(), number, is_dropped: false })?;
                         rows.put(&InboxRecord {
                             number: rows.next_place::<InboxRecord>()?,
                             id: id.clone(),
@@ -206,7 +220,7 @@ impl User {
                             claimed_name,
                             content,
                             received_at: *received_at,
-                            is_offered: false,
+                            is_offered: seen.is_some(),
                         })?;
                         Step::TakenIn
                     };
@@ -219,9 +233,10 @@ impl User {
         })
     }
 
-    /// Hands over what is in the inbox, the oldest first; of these senders alone, unless there are none. Where `take` returns
-    /// true the message is taken: it is gone from the inbox, and its acknowledgement is due. Where `take` returns false the
-    /// message stays for the next time. Returns how many were taken.
+    /// Hands over what is in the inbox, the oldest first; of these senders alone, unless there are none. A message that is
+    /// [`Taken`](Disposition::Taken) is gone from the inbox, and its acknowledgement is due. One that is
+    /// [`Kept`](Disposition::Kept) stays for the next time. One that is [`Declined`](Disposition::Declined) stays as if it had
+    /// not been offered, and ends the delivery. Returns how many were taken.
     ///
     /// That a message is offered is written down before `take` is called, and that it was taken after: one whose program was
     /// killed in between is offered again, as [`Message::redelivered`]. Another program that delivers from this store at the
@@ -229,7 +244,11 @@ impl User {
     ///
     /// # Errors
     /// [`UserError::Vault`].
-    pub fn deliver(&mut self, from: &[UserId], mut take: impl FnMut(&Message) -> bool) -> Result<usize, UserError> {
+    pub fn deliver(
+        &mut self,
+        from: &[UserId],
+        mut take: impl FnMut(&Message) -> Disposition,
+    ) -> Result<usize, UserError> {
         let _lock = self.lock_inbox()?;
         let mut taken: Option<InboxRecord> = None;
         let (mut place, mut count) = (0, 0);
@@ -241,21 +260,51 @@ impl User {
                 offer(rows, from, &mut place)
             })?;
             let Some((record, message)) = offered else { return Ok(count) };
-            if take(&message) {
-                taken = Some(record);
-                count += 1;
+            match take(&message) {
+                Disposition::Taken => {
+                    taken = Some(record);
+                    count += 1;
+                }
+                Disposition::Kept => {}
+                Disposition::Declined => {
+                    self.vault.change(|rows| withdraw(rows, &record))?;
+                    return Ok(count);
+                }
             }
         }
     }
 
-    fn lock_inbox(&self) -> Result<std::fs::File, VaultError> {
+    /// Returns whether another program delivers from this store now: [`User::deliver`] would wait for it.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn is_delivering(&self) -> Result<bool, UserError> {
+        let (path, file) = self.open_lock()?;
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(VaultError::Unusable { path, reason: error.to_string() }.into()),
+        }
+    }
+
+    fn lock_inbox(&self) -> Result<File, VaultError> {
+        let (path, file) = self.open_lock()?;
+        match file.lock() {
+            Ok(()) => Ok(file),
+            Err(error) => Err(VaultError::Unusable { path, reason: error.to_string() }),
+        }
+    }
+
+    fn open_lock(&self) -> Result<(PathBuf, File), VaultError> {
         let path = self.vault.directory().join(LOCK);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).and_then(|file| file.lock().map(|()| file));
-        file.map_err(|error| VaultError::Unusable { path, reason: error.to_string() })
+        match options.open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(VaultError::Unusable { path, reason: error.to_string() }),
+        }
     }
 }
 
@@ -302,6 +351,36 @@ fn offer(rows: &Rows<'_>, from: &[UserId], place: &mut u64) -> Result<Option<(In
         }
     }
     Ok(None)
+}
+
+/// Drops what is in the inbox of a peer. Nothing remembers it for a copy of what was taken: when it is sent again, it is
+/// taken in again, else it would be acknowledged and never shown.
+pub(super) fn drop_inbox(rows: &Rows<'_>, from: UserId) -> Result<(), VaultError> {
+    let mut dropped = BTreeSet::new();
+    for message in rows.of_peer::<InboxRecord>(from)? {
+        let name = InboxRecord::name_of(from, &message.id);
+        rows.remove::<InboxRecord>(&name)?;
+        match rows.get::<SeenMessage>(&name)? {
+            Some(seen) if message.is_offered => rows.put(&SeenMessage { is_dropped: true, ..seen })?,
+            _ => drop(rows.remove::<SeenMessage>(&name)?),
+        }
+        dropped.insert(message.id);
+    }
+    for body in rows.of_peer::<SeenBody>(from)? {
+        if body.message.as_ref().is_some_and(|message| dropped.contains(message)) {
+            rows.remove::<SeenBody>(&body.hash)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes down that a message was not offered, unless it was before.
+fn withdraw(rows: &Rows<'_>, offered: &InboxRecord) -> Result<(), VaultError> {
+    // One that is gone was dropped with its sender meanwhile.
+    if rows.has::<InboxRecord>(&InboxRecord::name_of(offered.from, &offered.id))? {
+        rows.put(offered)?;
+    }
+    Ok(())
 }
 
 fn note_taken(rows: &Rows<'_>, taken: &InboxRecord) -> Result<(), VaultError> {

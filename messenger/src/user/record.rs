@@ -142,6 +142,29 @@ impl Record for SessionRecord {
     }
 }
 
+/// Remembers a message that was taken out of the outbox although nobody had acknowledged it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CancelledRecord {
+    pub(super) id: String,
+    pub(super) number: u64,
+}
+
+impl Record for CancelledRecord {
+    const KIND: &'static str = "cancelled";
+
+    fn name(&self) -> String {
+        self.id.clone()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
 /// Holds an encrypted message, as relays carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ciphertext {
@@ -298,6 +321,9 @@ pub(super) struct SeenMessage {
     pub(super) from: UserId,
     pub(super) id: String,
     pub(super) number: u64,
+    /// Whether the message was offered, not taken, and dropped: it is taken in again, as one that may have been shown.
+    #[serde(default)]
+    pub(super) is_dropped: bool,
 }
 
 impl Record for SeenMessage {

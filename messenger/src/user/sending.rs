@@ -9,13 +9,16 @@ use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 
 use super::conversation::{Prekey, encrypt, has_session, retire_sessions};
-use super::record::{Ciphertext, DueRecord, InboxRecord, OutgoingRecord};
+use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord};
 use super::{Outgoing, OutgoingState, Problem, ProblemCause, User, UserError, payload, peer};
 use crate::transport::{Claimed, Relay, RelayError, Sent};
 use crate::vault::random;
 
 /// Messages in the outbox.
 const OUTBOX_MAX: usize = 10_000;
+
+/// Messages that are remembered as cancelled, for whoever waits for their acknowledgement.
+const CANCELLED_MAX: usize = 1_024;
 
 /// What Olm adds to a plaintext, at most: keys, a counter, padding and the code that authenticates.
 const OLM_OVERHEAD_BYTES: usize = 512;
@@ -321,7 +324,24 @@ impl User {
     /// # Errors
     /// [`UserError::Vault`].
     pub fn cancel(&mut self, message: &str) -> Result<bool, UserError> {
-        Ok(self.vault.change(|rows| rows.remove::<OutgoingRecord>(message))?)
+        self.vault.change(|rows| {
+            let was_there = rows.remove::<OutgoingRecord>(message)?;
+            if was_there {
+                let number = rows.next_place::<CancelledRecord>()?;
+                rows.put(&CancelledRecord { id: message.to_owned(), number })?;
+                rows.keep_last::<CancelledRecord>(CANCELLED_MAX)?;
+            }
+            Ok(was_there)
+        })
+    }
+
+    /// Returns whether a message that is not in the outbox any more was taken out of it by [`User::cancel`], and not by its
+    /// recipient's acknowledgement. Only the latest are remembered.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn is_cancelled(&self, message: &str) -> Result<bool, UserError> {
+        Ok(self.vault.read(|rows| rows.has::<CancelledRecord>(message))?)
     }
 
     /// Sends one message again, also one that its recipient has refused for good. Returns it as it is then; absent is one that

@@ -16,10 +16,11 @@ const URL: &str = "https://relay.example";
 enum Deed {
     Send,
     Receive,
-    /// Takes the messages whose turn is true.
-    Deliver(Vec<bool>),
+    /// Answers to one message after the other, and takes those for which no answer is left.
+    Deliver(Vec<Disposition>),
     Acknowledge,
     Maintain,
+    Block(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -49,13 +50,18 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+fn disposition() -> impl Strategy<Value = Disposition> {
+    prop_oneof![4 => Just(Disposition::Taken), 3 => Just(Disposition::Kept), 1 => Just(Disposition::Declined)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let deed = prop_oneof![
         5 => Just(Deed::Send),
         4 => Just(Deed::Receive),
-        3 => proptest::collection::vec(any::<bool>(), 0..6).prop_map(Deed::Deliver),
+        3 => proptest::collection::vec(disposition(), 0..6).prop_map(Deed::Deliver),
         2 => Just(Deed::Acknowledge),
         2 => Just(Deed::Maintain),
+        1 => any::<bool>().prop_map(Deed::Block),
     ];
     let faults = proptest::collection::vec(fault(), 0..6);
     let seconds = prop_oneof![Just(0), Just(1), Just(130), Just(90_000)];
@@ -117,15 +123,16 @@ impl World {
             Deed::Deliver(turns) => {
                 let mut turns = turns.iter().copied();
                 user.deliver(&[], |message| {
-                    let takes = turns.next().unwrap_or(true);
-                    if takes {
+                    let disposition = turns.next().unwrap_or(Disposition::Taken);
+                    if disposition == Disposition::Taken {
                         shown.push(message.clone());
                     }
-                    takes
+                    disposition
                 })?;
             }
             Deed::Acknowledge => drop(user.acknowledge(relay, now)?),
             Deed::Maintain => drop(user.maintain(relay, now)?),
+            Deed::Block(is_blocked) => drop(user.set_blocked(to, *is_blocked)?),
         }
         Ok(())
     }
@@ -152,8 +159,11 @@ impl World {
         }
     }
 
-    /// All works, for as long as it takes.
+    /// All works, for as long as it takes, and nobody is blocked any more.
     fn settle(&mut self) {
+        for who in 0..2 {
+            self.act(who, &Deed::Block(false)).unwrap();
+        }
         for _ in 0..40 {
             self.relay.set_faults([], Fault::None);
             self.pass(130);

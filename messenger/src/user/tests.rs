@@ -64,7 +64,7 @@ impl Somebody {
                 assert!(!message.redelivered);
                 let Content::Text(text) = &message.content else { panic!("a text") };
                 texts.push(format!("{}: {text}", message.shown_name()));
-                true
+                Disposition::Taken
             })
             .unwrap();
         texts
@@ -402,6 +402,37 @@ fn a_blocked_peer_is_refused_and_told() {
 }
 
 #[test]
+fn what_waits_in_the_inbox_of_one_who_is_blocked_comes_after_that() {
+    let (mut alice, mut bob, relay) = pair();
+    for text in ["shown", "offered", "untouched"] {
+        alice.send(&relay, bob.id(), text, START);
+    }
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let mut answers = [Disposition::Taken, Disposition::Kept, Disposition::Declined].into_iter();
+    assert_eq!(bob.user.deliver(&[], |_| answers.next().unwrap()).unwrap(), 1);
+    bob.user.set_blocked(alice.id(), true).unwrap();
+    assert_eq!(bob.user.deliver(&[], |_| panic!("it is dropped")).unwrap(), 0);
+    bob.user.set_blocked(alice.id(), false).unwrap();
+    let mut shown = Vec::new();
+    for minutes in 1..4 {
+        let now = later(&relay, Duration::from_secs(minutes * 121));
+        let via = &Relay::new(URL, &relay).unwrap();
+        alice.maintain(&relay, now);
+        bob.user.receive(via, now).unwrap();
+        let note = |message: &Message| {
+            shown.push((message.content.clone(), message.redelivered));
+            Disposition::Taken
+        };
+        bob.user.deliver(&[], note).unwrap();
+        bob.user.acknowledge(via, now).unwrap();
+        alice.round(&relay, now);
+    }
+    let text = |text: &str| Content::Text(text.to_owned());
+    assert_eq!(shown, [(text("offered"), true), (text("untouched"), false)]);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
 fn whoever_takes_messages_of_contacts_alone_refuses_others() {
     let (mut alice, mut bob, relay) = pair();
     let mut profile = bob.user.profile().unwrap();
@@ -513,7 +544,8 @@ fn a_message_that_is_not_taken_is_not_acknowledged_and_comes_again() {
     alice.send(&relay, bob.id(), "two", START);
     bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
     let is_one = |message: &Message| message.content == Content::Text("one".to_owned());
-    assert_eq!(bob.user.deliver(&[], |message| !is_one(message)).unwrap(), 1);
+    let all_but_one = |message: &Message| if is_one(message) { Disposition::Kept } else { Disposition::Taken };
+    assert_eq!(bob.user.deliver(&[], all_but_one).unwrap(), 1);
     assert_eq!(bob.user.acknowledge(&Relay::new(URL, &relay).unwrap(), START).unwrap(), 1);
     // Also when a copy comes.
     relay.set_faults([Fault::Replays], Fault::None);
@@ -523,11 +555,46 @@ fn a_message_that_is_not_taken_is_not_acknowledged_and_comes_again() {
     let mut again = Vec::new();
     let note = |message: &Message| {
         again.push((is_one(message), message.redelivered));
-        true
+        Disposition::Taken
     };
     bob.user.deliver(&[], note).unwrap();
     assert_eq!(again, [(true, true)]);
     assert_eq!(bob.user.deliver(&[], |_| panic!("all are taken")).unwrap(), 0);
+}
+
+#[test]
+fn a_message_that_is_declined_counts_as_not_offered_and_ends_the_delivery() {
+    let (mut alice, mut bob, relay) = pair();
+    for text in ["one", "two", "three"] {
+        alice.send(&relay, bob.id(), text, START);
+    }
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    let mut answers = [Disposition::Kept, Disposition::Declined].into_iter();
+    assert_eq!(bob.user.deliver(&[], |_| answers.next().unwrap()).unwrap(), 0);
+    // One that was kept before stays one that may have been shown.
+    assert_eq!(bob.user.deliver(&[], |_| Disposition::Declined).unwrap(), 0);
+    let mut offered = Vec::new();
+    let note = |message: &Message| {
+        offered.push(message.redelivered);
+        Disposition::Taken
+    };
+    assert_eq!(bob.user.deliver(&[], note).unwrap(), 3);
+    assert_eq!(offered, [true, false, false]);
+}
+
+#[test]
+fn what_was_given_up_is_told_from_what_was_acknowledged() {
+    let (mut alice, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    let read = alice.user.send(via, bob.id(), "one", START).unwrap().id;
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+    let given_up = alice.user.send(via, bob.id(), "two", START).unwrap().id;
+    assert!(!alice.user.is_cancelled(&given_up).unwrap());
+    assert!(alice.user.cancel(&given_up).unwrap());
+    assert!(!alice.user.cancel(&read).unwrap());
+    let is_cancelled = |id: &str| alice.user.is_cancelled(id).unwrap();
+    assert_eq!((is_cancelled(&read), is_cancelled(&given_up)), (false, true));
 }
 
 #[test]
@@ -540,7 +607,7 @@ fn messages_of_one_sender_are_delivered_alone() {
     let mut texts = Vec::new();
     let note = |message: &Message| {
         texts.push(message.content.clone());
-        true
+        Disposition::Taken
     };
     bob.user.deliver(&[alice.id()], note).unwrap();
     assert_eq!(texts, [Content::Text("of alice".to_owned())]);
