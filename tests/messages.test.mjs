@@ -14,6 +14,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { seeded } from "../client/test/world.mjs";
 import { PROGRAM } from "../tools/native.mjs";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
@@ -346,6 +347,7 @@ describe("between two of its users", () => {
     assert.match((await alice.expect(2, ["send", "bob", ""])).stderr, /at least one character/);
     const { stderr } = await alice.expect(2, ["send", "bob", "-"], { input: "x".repeat(200_000) });
     const [, bytes, limit] = stderr.match(/of (\d+) bytes is too long: one has (\d+) at most/).map(Number);
+    assert.ok((await readFile(join(ROOT, "README.md"), "utf8")).includes(`up to ${limit.toLocaleString("en")} bytes, written as`));
     // What is around the text, too.
     const most = limit - (bytes - 200_000);
     assert.equal(await alice.waiting(), 0, "what is refused is not kept");
@@ -532,6 +534,39 @@ describe("where it cannot go on", () => {
     const { id } = JSON.parse((await alice.expect(0, ["send", "bob", "no", "--json"])).stdout);
     await alice.expect(0, ["outbox", "--cancel", id]);
     await alice.expect(2, ["outbox", "--cancel", id]);
+  });
+
+  test("what was written while the relay was away comes in its order", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "zero");
+    await beacon.stop();
+    for (const text of ["one", "two", "three"]) await alice.expect(3, ["send", "bob", text]);
+    await startRelay();
+    await alice.send(bob, "four");
+    assert.deepEqual(await bob.receive(), ["zero", "one", "two", "three", "four"].map((text) => `alice: ${text}`));
+  });
+
+  test("what a relay refuses says what to do", async () => {
+    await startRelay();
+    const alice = newUser("alice");
+    const elsewhere = url.replace("127.0.0.1", "localhost");
+    const made = await alice.expect(2, ["init", alice.store, "--name", "alice"], { env: { RENDEZVOUS_RELAY: elsewhere } });
+    assert.match(made.stdout, /^[0-9a-f]{32}\n$/);
+    assert.match(made.stderr, /EXTERNAL_URLS there/);
+    const nobody = "0123456789abcdef0123456789abcdef";
+    assert.match((await alice.expect(2, ["send", nobody, "hi"])).stderr, /has no keys of 0123456789abcdef0123456789abcdef: they have not used it yet/);
+    const unverified = await alice.expect(2, ["add", "x", nobody, "--verify"]);
+    assert.doesNotMatch(unverified.stderr, /added/);
+    await alice.expect(2, ["send", "x", "hi"]);
+    await alice.expect(0, ["add", "bob", nobody]);
+    assert.match((await alice.expect(0, ["add", "bob2", nobody])).stderr, /bob is called bob2 from now on/);
+    assert.match((await alice.expect(2, ["add", "bob", "zzz"])).stderr, /zzz is no file with an invite, and no id/);
+    const tls = await alice.expect(1, ["sync"], { env: { RENDEZVOUS_RELAY: url.replace("http:", "https:") } });
+    assert.match(tls.stderr, /does not speak TLS: is it http:\/\/\?/);
+    await beacon.stop();
+    beacon = await NATIVE.start({ port: Number(new URL(url).port), state: join(directory, "closed") });
+    assert.match((await alice.expect(2, ["receive"])).stderr, /takes no messages .*DOORS=v1,retalk/s);
   });
 
   test("other keys than the id stands for: PIN MISMATCH, and nothing is sent", async () => {

@@ -10,6 +10,7 @@ import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 
@@ -154,7 +155,8 @@ describe("a dead drop", () => {
   test("any bytes, of every size that fits, and not one more", async () => {
     const { alice, bob } = await newPair();
     const inbox = join(bob.home, "inbox");
-    const most = 129_754 - 32;
+    const readme = await readFile(join(ROOT, "README.md"), "utf8");
+    const most = Number(readme.match(/any content of up to ([\d,]+) bytes/)[1].replaceAll(",", ""));
     const sent = [Buffer.alloc(0), randomBytes(698), randomBytes(699), randomBytes(30_000), randomBytes(most)];
     for (const [at, content] of sent.entries()) {
       await writeFile(join(alice.home, "content"), content);
@@ -166,6 +168,7 @@ describe("a dead drop", () => {
       assert.equal((await stat(lines[0].file)).mode & 0o777, 0o600);
       if (at === 0) await alice.json(0, "", "outbox");
     }
+    // Once Alice has a slot of her own, the seal does not have to name it: 32 bytes more.
     const tooLong = await alice.runWith(randomBytes(most + 33), "mailbox", "deposit", "bob");
     assert.equal(tooLong.code, 2);
     assert.match(tooLong.stderr, /more than a message has room for/);
@@ -444,6 +447,16 @@ describe("secrets and files", () => {
     assert.match(stderr, /RENDEZVOUS_RELAYS/);
   });
 
+  test("whoever has mailboxes alone and sends a message is told how to leave one", async () => {
+    const { alice } = await newPair();
+    const refused = await alice.run("send", "bob", "hi");
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /rendezvous mailbox deposit NAME/);
+    const both = await newUser({ RENDEZVOUS_SECRET: "a", RENDEZVOUS_STORE: alice.store });
+    assert.equal((await both.run("init", alice.store)).code, 0);
+    assert.match((await both.run("send", "bob", "hi")).stderr, /rendezvous mailbox deposit bob/);
+  });
+
   test("two invites of one name, limits that are none, names that are none", async () => {
     const { bob } = await newPair();
     for (const args of [
@@ -708,6 +721,15 @@ describe("check", () => {
     } finally {
       await relay.stop();
     }
+  });
+
+  test("whether it takes messages is said, and is an error for who requires it", async () => {
+    await makeRoom();
+    const user = await newUser();
+    const closed = await user.json(0, "", "check", relays[0].url);
+    assert.deepEqual([closed.ok, closed.takesMessages], [true, false]);
+    assert.match((await user.run("check", relays[0].url)).stdout, /takes messages +no: .*DOORS=v1,retalk/);
+    assert.equal((await user.json(2, "", "check", relays[0].url, "--messages")).ok, false);
   });
 
   test("nobody there, and somebody else", async () => {

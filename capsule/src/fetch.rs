@@ -49,6 +49,9 @@ pub enum FetchError {
         /// What the system says.
         reason: String,
     },
+    /// Something else than TLS at an https address.
+    #[error("the server does not speak TLS: is it http://?")]
+    NotTls,
     /// The answer was not there in time, or not to its end.
     #[error("no whole answer in time (--timeout allows more)")]
     TimedOut,
@@ -83,7 +86,7 @@ impl FetchError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BadUrl { .. } => "BAD_URL",
-            Self::Connection { .. } => "NO_CONNECTION",
+            Self::Connection { .. } | Self::NotTls => "NO_CONNECTION",
             Self::TimedOut => "TIMED_OUT",
             Self::Broken { .. } => "BROKEN_ANSWER",
             Self::Status { .. } => "HTTP_STATUS",
@@ -101,7 +104,7 @@ impl FetchError {
     }
 
     fn may_pass(&self) -> bool {
-        !self.is_answer() && !matches!(self, Self::BadUrl { .. })
+        !self.is_answer() && !matches!(self, Self::BadUrl { .. } | Self::NotTls)
     }
 }
 
@@ -315,14 +318,19 @@ fn explain(error: ureq::Error) -> FetchError {
     match error {
         ureq::Error::Timeout(_) => FetchError::TimedOut,
         ureq::Error::HostNotFound => FetchError::Connection { reason: "there is no such host".to_owned() },
-        ureq::Error::Io(error) => FetchError::Connection { reason: error.to_string() },
-        ureq::Error::Rustls(error) => FetchError::Connection { reason: error.to_string() },
+        ureq::Error::Io(error) => no_connection(error.to_string()),
+        ureq::Error::Rustls(error) => no_connection(error.to_string()),
         ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => {
             FetchError::Connection { reason: error.to_string() }
         }
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => FetchError::BadUrl { reason: error.to_string() },
         other => FetchError::Broken { reason: text::printable(&other.to_string()) },
     }
+}
+
+fn no_connection(reason: String) -> FetchError {
+    // The library of TLS has no more than its text for it, wrapped once more where it came while reading.
+    if reason.contains("InvalidContentType") { FetchError::NotTls } else { FetchError::Connection { reason } }
 }
 
 /// How long to wait before the next attempt, if there is to be one. `random` spreads those who failed together.
@@ -409,6 +417,22 @@ mod tests {
         assert_eq!(wait(60), None);
         assert_eq!(wait(u64::MAX), None);
         assert_eq!(wait_before_next(&refused(), 1, Duration::from_millis(150), 0), None);
+    }
+
+    #[test]
+    fn a_server_without_tls_is_told_from_one_that_is_not_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            use std::io::Write as _;
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+            // Until the client hangs up: a reset would overtake the answer.
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        let fetched = Fetcher::new().unwrap().get(&url, 100, LONG);
+        assert_eq!((fetched.body, fetched.attempts), (Err(FetchError::NotTls), 1));
+        server.join().unwrap();
     }
 
     #[test]

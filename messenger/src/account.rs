@@ -18,7 +18,7 @@ use rendezvous_messenger::user::{Contact, User};
 use rendezvous_protocol::retalk::user::UserId;
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::store;
+use crate::store::{self, Store};
 
 /// How often a command that goes on looks after keys, and after messages that nobody has acknowledged.
 pub(crate) const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
@@ -52,6 +52,16 @@ pub(crate) enum AccountError {
     /// No identity there.
     #[error("there is no identity in {}: `rendezvous init DIR`, or `rendezvous init -u`, makes one", secret::path(.path))]
     Absent {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No identity there, and keys for mailboxes.
+    #[error(
+        "there is no identity in {}, which has keys for mailboxes alone: `rendezvous mailbox deposit NAME` and `rendezvous \
+         mailbox collect` go by those, and `rendezvous init DIR` makes an identity",
+        secret::path(.path)
+    )]
+    OnlyMailboxes {
         /// The directory.
         path: PathBuf,
     },
@@ -171,7 +181,11 @@ impl<'a> Account<'a> {
         fetcher: Fetcher,
     ) -> Result<Self, Failure> {
         if !User::is_in(&directory)? {
-            return Err(AccountError::Absent { path: directory }.into());
+            return Err(match Store::is_in(&directory)? {
+                true => AccountError::OnlyMailboxes { path: directory },
+                false => AccountError::Absent { path: directory },
+            }
+            .into());
         }
         let user = User::open(&directory, &passphrase(setting.environment, &directory)?)?;
         let network = setting.network(relay, user.profile()?.relay, fetcher);

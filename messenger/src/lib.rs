@@ -31,6 +31,7 @@
 //! it answers is checked, and what it loses comes again from the outbox.
 #![forbid(unsafe_code)]
 
+pub mod polling;
 pub mod transport;
 pub mod user;
 pub mod vault;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use rendezvous_capsule::failure::{Cause, Exit};
 use rendezvous_capsule::fetch::{FetchError, Fetcher, parse_url};
@@ -251,7 +252,7 @@ impl<'a> Relay<'a> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{relay}{path}"))
-            .header(http::header::CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json")
             .body(body.as_bytes().to_vec())
             .map_err(|error| not_a_relay(error.to_string()))?;
         let response = self
@@ -259,6 +260,8 @@ impl<'a> Relay<'a> {
             .send(request, max_bytes, self.timeout)
             .map_err(|error| RelayError::Unreachable { relay: relay.clone(), error })?;
         let (status, body) = (response.status(), response.body());
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
         if status.is_success() {
             return serde_json::from_slice(body).map_err(|error| not_a_relay(shortened(&error.to_string())));
         }
@@ -271,7 +274,7 @@ impl<'a> Relay<'a> {
                 Err(not_a_relay("it redirects elsewhere, which is not followed".to_owned()))
             }
             _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Err(RelayError::Unreachable { relay, error: FetchError::Status { status, retry_after: None } })
+                Err(RelayError::Unreachable { relay, error: FetchError::Status { status, retry_after } })
             }
             _ => Err(not_a_relay(format!("HTTP status {status}"))),
         }

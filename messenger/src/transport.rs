@@ -23,11 +23,19 @@ const TEXT_MAX_CHARS: usize = 300;
 /// Characters of a relay's name for why it has not stored a message.
 const CODE_MAX_CHARS: usize = 64;
 
+/// How a relay's refusal begins that has no keys of a peer.
+const UNKNOWN_PEER: &str = "unknown peer";
+
+/// How a relay's refusal begins that has verified a signature for its own addresses, and found none that fits.
+const BAD_SIGNATURE: &str = "bad signature";
+
 /// Holds what came back of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status of HTTP.
     pub status: u16,
+    /// When the relay wants to be asked again, if it says so in seconds.
+    pub retry_after: Option<Duration>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -73,8 +81,40 @@ impl Transport for HttpTransport {
             .body(body.as_bytes().to_vec())
             .map_err(|error| failed(&error))?;
         let response = self.fetcher.send(request, ANSWER_MAX_BYTES, self.timeout).map_err(|error| failed(&error))?;
-        Ok(Answer { status: response.status().as_u16(), body: response.into_body() })
+        let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer {
+            status: response.status().as_u16(),
+            retry_after: seconds.map(Duration::from_secs),
+            body: response.into_body(),
+        })
     }
+}
+
+/// Says why a relay has not answered a request that it may answer later. The request may have been served all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    /// No answer, or not all of it.
+    #[error("the relay cannot be reached: {reason}")]
+    NoAnswer {
+        /// Why, without the relay's address.
+        reason: String,
+    },
+    /// Too many requests (429).
+    #[error("the relay has had too many requests from this network{}", come_back(*.retry_after))]
+    TooManyRequests {
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
+    /// The relay's own fault (5xx).
+    #[error("the relay cannot answer: HTTP status {status}")]
+    Fault {
+        /// The status.
+        status: u16,
+    },
+}
+
+fn come_back(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!(": again in {}", text::duration(wait))).unwrap_or_default()
 }
 
 /// Says what went wrong at a relay. What the relay itself says is made printable.
@@ -83,11 +123,29 @@ pub enum RelayError {
     /// Not an address that can be asked.
     #[error("a relay's address begins with https:// or http://, has a host, and no user, password, space or fragment")]
     AddressInvalid,
-    /// No answer, or the relay's own fault. The request may have been served all the same.
-    #[error("the relay cannot be reached: {reason}")]
+    /// No answer for now.
+    #[error("{cause}")]
     Unreached {
         /// Why.
-        reason: String,
+        cause: Unreached,
+    },
+    /// The door for messages is closed: nothing takes a request there (404, 405).
+    #[error(
+        "this relay takes no messages at the address that it was asked at: its operator opens the door for them \
+         (DOORS=v1,retalk)"
+    )]
+    TakesNoMessages,
+    /// The relay knows itself by other addresses.
+    #[error(
+        "this relay does not take the address that it was asked at for its own, so it can verify no request: use the one \
+         that its operator gives (EXTERNAL_URLS there)"
+    )]
+    OtherAddress,
+    /// Nobody has published keys under the id.
+    #[error("the relay has no keys of {peer}: they have not used it yet, or the id is wrong")]
+    PeerUnknown {
+        /// The id.
+        peer: String,
     },
     /// A refusal.
     #[error("server error from {tool}: {text}")]
@@ -111,7 +169,9 @@ impl Cause for RelayError {
     fn exit(&self) -> Exit {
         match self {
             Self::AddressInvalid => Exit::Usage,
-            Self::Refused { .. } => Exit::Refused,
+            Self::Refused { .. } | Self::TakesNoMessages | Self::OtherAddress | Self::PeerUnknown { .. } => {
+                Exit::Refused
+            }
             Self::Unreached { .. } | Self::Unreadable { .. } => Exit::Unreachable,
         }
     }
@@ -119,7 +179,12 @@ impl Cause for RelayError {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::AddressInvalid => None,
-            Self::Unreached { .. } => Some("NO_CONNECTION"),
+            Self::Unreached { cause: Unreached::NoAnswer { .. } } => Some("NO_CONNECTION"),
+            Self::Unreached { cause: Unreached::TooManyRequests { .. } } => Some("THROTTLED"),
+            Self::Unreached { cause: Unreached::Fault { .. } } => Some("HTTP_STATUS"),
+            Self::TakesNoMessages => Some("TAKES_NO_MESSAGES"),
+            Self::OtherAddress => Some("OTHER_ADDRESS"),
+            Self::PeerUnknown { .. } => Some("PEER_UNKNOWN"),
             Self::Refused { .. } => Some("REFUSED"),
             Self::Unreadable { .. } => Some("NOT_A_RELAY"),
         }
@@ -160,21 +225,40 @@ impl<'a> Relay<'a> {
     /// Asks, signed by the account's key.
     pub(crate) fn ask<T: DeserializeOwned>(&self, request: &SignedRequest<'_>) -> Result<T, RelayError> {
         let tool = request.tool.name();
-        let unreached = |reason: String| RelayError::Unreached { reason };
         let body = request.body(self.url);
-        let answer = self.transport.post(self.url, &body).map_err(|error| unreached(shown(&error.reason)))?;
+        let answer = self
+            .transport
+            .post(self.url, &body)
+            .map_err(|error| RelayError::Unreached { cause: Unreached::NoAnswer { reason: shown(&error.reason) } })?;
         match answer.status {
             200 => {}
-            429 | 500.. => return Err(unreached(format!("HTTP status {}", answer.status))),
+            429 => {
+                let cause = Unreached::TooManyRequests { retry_after: answer.retry_after };
+                return Err(RelayError::Unreached { cause });
+            }
+            status @ 500.. => return Err(RelayError::Unreached { cause: Unreached::Fault { status } }),
             status => {
                 return Err(match serde_json::from_slice::<ErrorAnswer>(&answer.body) {
-                    Ok(ErrorAnswer { error }) => RelayError::Refused { tool, text: shown(&error) },
+                    Ok(ErrorAnswer { error }) => refusal(request.tool, &error),
+                    Err(_) if matches!(status, 404 | 405) => RelayError::TakesNoMessages,
                     Err(_) => RelayError::Unreadable { tool, reason: format!("HTTP status {status}") },
                 });
             }
         }
         serde_json::from_slice(&answer.body)
             .map_err(|error| RelayError::Unreadable { tool, reason: shown(&error.to_string()) })
+    }
+}
+
+/// Tells what a refusal means by how its text begins, which is all that the wire has for it.
+fn refusal(tool: &Tool, text: &str) -> RelayError {
+    match tool {
+        Tool::GetKeys { peer } | Tool::ClaimKey { peer } if text.starts_with(UNKNOWN_PEER) => {
+            RelayError::PeerUnknown { peer: peer.clone() }
+        }
+        // The keys are this program's own: what differs can only be the address that the relay signs for.
+        _ if text.starts_with(BAD_SIGNATURE) => RelayError::OtherAddress,
+        _ => RelayError::Refused { tool: tool.name(), text: shown(text) },
     }
 }
 
@@ -279,5 +363,57 @@ impl HandedOver {
     /// Returns the sender and the kind, if they are any.
     pub(crate) fn header(&self) -> Option<(UserId, MessageKind)> {
         Some((self.from.parse().ok()?, MessageKind::of(self.mtype)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives this answer to everything.
+    struct Always(Answer);
+
+    impl Transport for Always {
+        fn post(&self, _: &str, _: &str) -> Result<Answer, TransportError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    fn said(tool: &Tool, status: u16, retry_after: Option<u64>, body: &str) -> RelayError {
+        let retry_after = retry_after.map(Duration::from_secs);
+        let transport = Always(Answer { status, retry_after, body: body.as_bytes().to_vec() });
+        let account = Account::new();
+        let identity =
+            Identity::parse(&account.curve25519_key().to_base64(), &account.ed25519_key().to_base64()).unwrap();
+        let now = UnixMillis::saturating(1_700_006_400_000);
+        let request = SignedRequest { tool, identity: &identity, account: &account, now, nonce: "00" };
+        Relay::new("https://relay.example", &transport).unwrap().ask::<Counted>(&request).unwrap_err()
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let peer = || "00112233445566778899aabbccddeeff".to_owned();
+        let claim = Tool::ClaimKey { peer: peer() };
+        let unknown = format!(r#"{{"error":"unknown peer or no published keys: {}"}}"#, peer());
+        for (tool, status, retry_after, body, expected) in [
+            (&Tool::CountKeys, 405, None, r#"{"ok":false,"code":"METHOD"}"#, RelayError::TakesNoMessages),
+            (&Tool::CountKeys, 404, None, "<html>", RelayError::TakesNoMessages),
+            (&Tool::CountKeys, 401, None, r#"{"error":"bad signature"}"#, RelayError::OtherAddress),
+            (&claim, 404, None, &unknown, RelayError::PeerUnknown { peer: peer() }),
+            (
+                &Tool::CountKeys,
+                429,
+                Some(12),
+                "",
+                RelayError::Unreached {
+                    cause: Unreached::TooManyRequests { retry_after: Some(Duration::from_secs(12)) },
+                },
+            ),
+            (&Tool::CountKeys, 503, None, "", RelayError::Unreached { cause: Unreached::Fault { status: 503 } }),
+        ] {
+            assert_eq!(said(tool, status, retry_after, body), expected);
+        }
+        let text = said(&Tool::CountKeys, 429, Some(12), "").to_string();
+        assert_eq!(text, "the relay has had too many requests from this network: again in 12s");
     }
 }

@@ -37,6 +37,7 @@ use std::path::Path;
 
 use rendezvous_capsule::failure::{Cause, Exit};
 use rendezvous_capsule::text;
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::retalk::request::Tool;
 use rendezvous_protocol::retalk::user::{Identity, UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
@@ -114,7 +115,8 @@ pub enum UserError {
     },
     /// Not a name.
     #[error(
-        "a name has 1 to {NAME_MAX_CHARS} printable characters, begins and ends with none that is blank, and is no id"
+        "a name has 1 to {NAME_MAX_CHARS} printable characters, begins and ends with none that is blank, begins with no ~, \
+         and is no id"
     )]
     NameInvalid,
     /// Another contact has the name.
@@ -290,7 +292,7 @@ pub enum OutgoingState {
     Encrypted,
     /// At a relay, which has taken it.
     Stored,
-    /// Here: the relay has no room, for the reason that it names.
+    /// Here: the relay has not stored it, for the reason that it names, such as that it has no room.
     NotStored {
         /// The relay's name for the reason.
         code: String,
@@ -307,10 +309,21 @@ pub enum OutgoingState {
 impl fmt::Display for OutgoingState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queued => formatter.write_str("waits for earlier messages to be acknowledged"),
+            Self::Queued => formatter.write_str("waits for earlier messages"),
             Self::Encrypted => formatter.write_str("no relay has answered yet"),
             Self::Stored => formatter.write_str("at the relay, not acknowledged"),
-            Self::NotStored { code } => write!(formatter, "the relay has no room for it: {code}"),
+            Self::NotStored { code } => match Code::parse(code) {
+                Some(Code::MailboxUnknown) => {
+                    write!(
+                        formatter,
+                        "the relay does not know its recipient any more, who has to come there again: {code}"
+                    )
+                }
+                Some(Code::MailboxFull | Code::UnacknowledgedLimit) => {
+                    write!(formatter, "the relay has no room for it: {code}")
+                }
+                _ => write!(formatter, "the relay has not stored it: {code}"),
+            },
             Self::Failed { reason } => formatter.write_str(reason),
             Self::Refused => formatter.write_str("its recipient refuses it"),
         }
@@ -417,6 +430,11 @@ fn is_name(name: &str) -> bool {
     name.chars().count() <= NAME_MAX_CHARS && text::printable(name) == name && name.trim() == name
 }
 
+/// Returns whether a text is good to be a contact's name. One behind a ~ would look like one that a sender gave itself.
+fn is_saved_name(name: &str) -> bool {
+    is_name(name) && !name.is_empty() && !name.starts_with('~') && name.parse::<UserId>().is_err()
+}
+
 impl User {
     /// The name of the store's file in its directory.
     pub const FILE: &str = "user.db";
@@ -519,7 +537,7 @@ impl User {
     /// [`UserError::NameInvalid`], [`UserError::NameTaken`], [`UserError::PinInvalid`], [`UserError::PinMismatch`] where its
     /// keys are known and are others, [`UserError::ToOneself`] and [`UserError::Vault`].
     pub fn add(&mut self, name: &str, id: UserId, pin: Option<&str>) -> Result<(), UserError> {
-        if name.is_empty() || !is_name(name) || name.parse::<UserId>().is_ok() {
+        if !is_saved_name(name) {
             return Err(UserError::NameInvalid);
         }
         if id == self.id {

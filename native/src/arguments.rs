@@ -81,6 +81,17 @@ Messages for those who are not online:
   RETALK_AUDIENCES         other spellings of this beacon's addresses that users
                            of retalk have written, of hosts in EXTERNAL_URLS or
                            of this machine (none)
+  RELAY_PEERS              relays that push to this one and are pushed to, each
+                           as https://two.example=KEY (none)
+  RELAY_PRIVATE_KEY        the key by which this relay pushes, PKCS#8 in PEM or
+                           base64, where RELAY_PEERS is set (none)
+  REPLICATION_PEERS        relays of another fleet whose envelopes are taken,
+                           each as https://peer.example=SECRET (none)
+
+A relay of TURN's for peers that cannot connect directly:
+  TURN_URLS, TURN_SECRET   its addresses, and the secret that it shares; both or
+                           neither, and with COMMUNITIES (none)
+  TURN_PER_DAY             credentials for it in a day, UTC (1000)
 
 A directory of communities (a hub), where HUB_ORIGINS or HUB_PEERS is set:
   HUB_ORIGINS              public keys of origins that may list communities here

@@ -350,7 +350,7 @@ impl HttpService for Connector {
 
 const fn kind(error: &FetchError) -> HttpErrorKind {
     match error {
-        FetchError::Connection { .. } => HttpErrorKind::Connect,
+        FetchError::Connection { .. } | FetchError::NotTls => HttpErrorKind::Connect,
         FetchError::TimedOut => HttpErrorKind::Timeout,
         FetchError::Broken { .. } => HttpErrorKind::Interrupted,
         _ => HttpErrorKind::Unknown,

@@ -144,13 +144,23 @@ pub(crate) fn add(
     id: UserId,
     account: &mut Account<'_>,
 ) -> Result<Report, Failure> {
-    account.user.add(name, id, arguments.pin.as_deref())?;
-    account.log.note(format_args!("added {} ({id})", text::printable(name)));
+    // First the keys: nothing is saved where they are not those of the id.
     if arguments.verify {
         let now = account.now()?;
         let relay = account.network.relay()?;
         account.user.verify(&relay, id, now)?;
-        account.log.note(format_args!("verified {} ({id})", text::printable(name)));
+    }
+    let before = account.peer(&id.to_string())?.name;
+    account.user.add(name, id, arguments.pin.as_deref())?;
+    let shown = text::printable(name);
+    match before {
+        Some(before) if before != name => {
+            account.log.note(format_args!("{} is called {shown} from now on ({id})", text::printable(&before)));
+        }
+        _ => account.log.note(format_args!("added {shown} ({id})")),
+    }
+    if arguments.verify {
+        account.log.note(format_args!("verified {shown} ({id})"));
     }
     let contact = account.peer(&id.to_string())?;
     Ok(Report::text(if arguments.json { line::ascii(&verify::as_json(&contact)) } else { String::new() }))

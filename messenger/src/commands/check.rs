@@ -7,6 +7,8 @@ use rendezvous_capsule::clock::Clock;
 use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::fetch::Fetcher;
 use rendezvous_capsule::text;
+use rendezvous_messenger::transport::{self, HttpTransport};
+use rendezvous_messenger::user::{User, UserError};
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
@@ -35,6 +37,9 @@ Examples:
   rendezvous check https://relay.example.org
       opens a mailbox, leaves a message, collects and acknowledges it, asks for
       the receipt, and closes the mailbox again. Your own keys are not used
+  rendezvous check https://relay.example.org --messages
+      requires the door for `rendezvous send` and `receive` too, which each
+      check tries, and which a relay may keep closed
 
 Exit codes:
   0  the relay does all of it
@@ -48,6 +53,9 @@ pub(crate) struct CheckArguments {
     /// The relay, by its origin.
     #[arg(value_name = "RELAY")]
     relay: String,
+    /// Require that it takes the messages of `rendezvous send`.
+    #[arg(long)]
+    messages: bool,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -124,9 +132,21 @@ pub(crate) fn check(arguments: &CheckArguments, fetcher: &Fetcher, timeout: Dura
         values.push(json!({ "step": what, "result": result }));
         rows.push(vec![what.to_owned(), result]);
     }
-    let value = json!({ "ok": is_good, "relay": trial.relay.origin(), "steps": values });
+    let door = messages(&arguments.relay, now, fetcher, timeout);
+    rows.push(vec![
+        "takes messages".to_owned(),
+        door.as_ref().err().map_or("good".to_owned(), |why| format!("no: {why}")),
+    ]);
+    is_good = is_good && (door.is_ok() || !arguments.messages);
+    let value = json!({ "ok": is_good, "relay": trial.relay.origin(), "steps": values, "takesMessages": door.is_ok() });
     let text = text::table(&rows);
     Ok(if is_good { Report::done(arguments.json, &value, text) } else { Report::refused(arguments.json, &value, text) })
+}
+
+/// Returns whether `rendezvous send` goes by the relay at the address as it was written, or why it does not.
+fn messages(url: &str, now: UnixMillis, fetcher: &Fetcher, timeout: Duration) -> Result<(), UserError> {
+    let transport = HttpTransport::new(fetcher.clone(), timeout);
+    User::try_relay(&transport::Relay::new(url, &transport)?, now)
 }
 
 impl<'a> Trial<'a> {

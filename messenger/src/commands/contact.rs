@@ -1,5 +1,6 @@
 //! `rendezvous contact`: those whom the user can write to.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -103,6 +104,12 @@ enum ContactFailure {
          and give it on the standard input, or name its file"
     )]
     InviteAsArgument,
+    /// No file, and on `rendezvous add` no id either.
+    #[error("{} is no file with an invite, and no id, which is 32 of 0-9 a-f", secret::path(.path))]
+    Absent {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The file cannot be read.
     #[error("the invite cannot be read from {}: {error}", secret::path(.path))]
     Read {
@@ -140,7 +147,13 @@ impl AddArguments {
             return Err(ContactFailure::InviteAsArgument.into());
         }
         let bytes = read_file(file, 2 * INVITE_MAX_CHARS);
-        let bytes = bytes.map_err(|error| ContactFailure::Read { path: file.clone(), error })?;
+        let bytes = bytes.map_err(|error| {
+            let path = file.clone();
+            match error.kind() {
+                ErrorKind::NotFound => ContactFailure::Absent { path },
+                _ => ContactFailure::Read { path, error },
+            }
+        })?;
         let text = str::from_utf8(&bytes).map_err(|_| ContactFailure::Invite(InviteError::Scheme))?;
         Ok(Invite::parse(text).map_err(ContactFailure::Invite)?)
     }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rendezvous_capsule::clock::Clock;
-use rendezvous_capsule::failure::{Cause, Failure};
+use rendezvous_capsule::failure::{Cause, Exit, Failure};
 use rendezvous_capsule::fetch::Fetcher;
 use rendezvous_capsule::secret;
+use rendezvous_messenger::transport::RelayError;
 use rendezvous_messenger::user::{ImportError, Imported, NewUser, User, UserError};
 use rendezvous_messenger::vault::VaultError;
 use serde_json::json;
@@ -30,6 +31,12 @@ published at once where a relay is known, else with the first message.
 
 The passphrase encrypts all that is kept. Without it nothing can be read, and
 nobody can set another one.
+
+Exit codes:
+  0  the identity is made; where its relay does not answer, keys are published
+     later
+  2  usage; or the identity is made and its id printed, and the relay refuses
+     its keys: it takes no messages, or knows itself by another address
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_SECRET_FILE, RENDEZVOUS_SECRET
@@ -114,10 +121,25 @@ pub(crate) fn init(
     }
     let network = setting.network(arguments.server.as_deref(), user.profile()?.relay, fetcher);
     let mut account = Account { user, network, log: setting.log, directory, is_retalk: setting.is_retalk };
-    let is_published = !arguments.offline && account.network.url().is_some() && publish(&mut account)?;
+    let asks = !arguments.offline && account.network.url().is_some();
+    let problem = if asks { publish(&mut account)? } else { None };
+    let is_published = asks && problem.is_none();
     let value = json!({ "user_id": id, "directory": account.directory, "published": is_published });
+    let text = format!("{id}\n");
+    match problem {
+        // What a relay refuses now it refuses with the first message too.
+        Some(error) if error.exit() == Exit::Refused => {
+            account.log.note(format_args!("{error}"));
+            account.log.note(format_args!(
+                "the identity is made, and has no relay that works: `rendezvous register --server URL` saves another address"
+            ));
+            return Ok(Report::refused(arguments.json, &value, text));
+        }
+        Some(error) => account.log.note(format_args!("{error}: keys are published with the first message")),
+        None => {}
+    }
     account.log.note(format_args!("give this id to those who are to write to you:"));
-    Ok(Report::done(arguments.json, &value, format!("{id}\n")))
+    Ok(Report::done(arguments.json, &value, text))
 }
 
 fn make(
@@ -137,15 +159,13 @@ fn make(
     Ok((user, Some(imported)))
 }
 
-/// Publishes keys. A relay that cannot be reached is no reason not to have the identity.
-fn publish(account: &mut Account<'_>) -> Result<bool, Failure> {
+/// Publishes keys. Returns what the relay has against it, which is no reason not to have the identity.
+fn publish(account: &mut Account<'_>) -> Result<Option<RelayError>, Failure> {
     let now = account.now()?;
     let relay = account.network.relay()?;
     match account.user.maintain(&relay, now) {
-        Ok(_) => Ok(true),
-        Err(error) => {
-            account.log.note(format_args!("{error}: keys are published with the first message"));
-            Ok(false)
-        }
+        Ok(_) => Ok(None),
+        Err(UserError::Relay(error)) => Ok(Some(error)),
+        Err(error) => Err(error.into()),
     }
 }

@@ -181,7 +181,13 @@ fn message_line(message: &Message, account: &Account<'_>) -> Result<(Vec<String>
         "id": id, "contact": name, "to": to.to_string(), "state": state_name(state), "problem": problem,
         "createdAt": created_at, "triedAt": tried_at,
     });
-    let what = format!("{}, written {}", text::printable(&state.to_string()), text::date(*created_at));
+    let state = text::printable(&state.to_string());
+    // What was so when it was tried may be over.
+    let state = match tried_at.filter(|_| problem.is_some()) {
+        Some(tried_at) => format!("not left yet, tried at {}: {state}", text::date(tried_at)),
+        None => state,
+    };
+    let what = format!("{state}, written {}", text::date(*created_at));
     Ok((vec![text::printable(&name), text::printable(id), what], value))
 }
 

@@ -131,7 +131,7 @@ impl Transport for HostileRelay {
         match fault {
             Fault::RequestLost => return Err(lost()),
             Fault::Refuses => return Ok(error("stale timestamp: it is 3600 s behind this relay's clock")),
-            Fault::Babbles => return Ok(Answer { status: 200, body: b"\"\x1b[2J".to_vec() }),
+            Fault::Babbles => return Ok(Answer { status: 200, retry_after: None, body: b"\"\x1b[2J".to_vec() }),
             _ => {}
         }
         let answer = state.serve(&self.url, body, fault);
@@ -140,7 +140,7 @@ impl Transport for HostileRelay {
 }
 
 fn error(text: &str) -> Answer {
-    Answer { status: 400, body: json!({ "error": text }).to_string().into_bytes() }
+    Answer { status: 400, retry_after: None, body: json!({ "error": text }).to_string().into_bytes() }
 }
 
 impl State {
@@ -255,7 +255,7 @@ impl State {
 }
 
 fn answer(value: &Value) -> Answer {
-    Answer { status: 200, body: value.to_string().into_bytes() }
+    Answer { status: 200, retry_after: None, body: value.to_string().into_bytes() }
 }
 
 /// Returns a key of the relay's own.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use vodozemac::olm::{Account, AccountPickle, Session, SessionPickle};
 
 use super::record::{AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord};
-use super::{Admission, NewUser, OutgoingState, User, UserError, identity_of, is_name};
+use super::{Admission, NewUser, OutgoingState, User, UserError, identity_of, is_name, is_saved_name};
 use crate::vault::Rows;
 
 /// The file in which retalk keeps a user, in the user's directory.
@@ -201,7 +201,7 @@ impl Source {
                 continue;
             }
             // Those without a name are contacts too, and two may have the same.
-            let name = name.filter(|name| is_name(name) && !name.is_empty() && names.insert(name.clone()));
+            let name = name.filter(|name| is_saved_name(name) && names.insert(name.clone()));
             let name = name.unwrap_or_else(|| id.to_string());
             let mut peer = PeerRecord { name: Some(name), ..PeerRecord::new(id) };
             peer.keys = identity_key.clone().zip(signing_key);

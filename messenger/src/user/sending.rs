@@ -295,9 +295,9 @@ impl User {
         }
         let mut all = Tally::default();
         for to in peers {
-            // A clock that was ahead when it was sent must not keep it back.
+            // What the relay may have, again after a time. A clock that was ahead when it was sent must not keep it back.
             let is_due = |record: &OutgoingRecord| {
-                record.state == OutgoingState::Queued
+                record.state != OutgoingState::Stored
                     || record.tried_at.is_none_or(|tried_at| tried_at > now || now.since(tried_at) >= older_than)
             };
             let tally = self.transmit(relay, to, None, now, is_due)?;

@@ -149,6 +149,23 @@ fn a_relay_that_cannot_be_reached_keeps_the_message_in_the_outbox() {
 }
 
 #[test]
+fn what_was_written_while_the_relay_was_away_comes_in_its_order() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    relay.set_faults([], Fault::RequestLost);
+    for text in ["one", "two", "three"] {
+        assert_ne!(alice.send(&relay, bob.id(), text, START), OutgoingState::Stored);
+    }
+    relay.set_faults([], Fault::None);
+    // As a program does that sends: first what is due, seconds after it was tried.
+    let now = later(&relay, Duration::from_secs(2));
+    assert_eq!(alice.maintain(&relay, now).resent, 3);
+    assert_eq!(alice.send(&relay, bob.id(), "four", now), OutgoingState::Stored);
+    let texts = ["zero", "one", "two", "three", "four"].map(|text| format!("alice: {text}"));
+    assert_eq!(bob.round(&relay, now), texts);
+}
+
+#[test]
 fn what_is_unacknowledged_for_two_minutes_is_sent_again_and_shown_once() {
     let (mut alice, mut bob, relay) = pair();
     relay.set_faults([Fault::None, Fault::Swallows], Fault::None);
@@ -456,7 +473,7 @@ fn a_refusal_that_its_recipient_has_not_signed_changes_nothing() {
             if body.contains("send_message") {
                 let sig = "A".repeat(86);
                 let body = format!(r#"{{"refused":true,"hash":"00","sig":"{sig}"}}"#).into_bytes();
-                return Ok(crate::transport::Answer { status: 200, body });
+                return Ok(crate::transport::Answer { status: 200, retry_after: None, body });
             }
             self.0.post(url, body)
         }
@@ -642,7 +659,7 @@ fn what_is_no_message_and_to_whom_none_can_go_is_an_error_by_name() {
     assert!(matches!(send(theirs, &"x".repeat(200_000)), Err(UserError::TextTooLong { .. })));
     assert!(matches!(send(own, "x"), Err(UserError::ToOneself)));
     let nobody = "0123456789abcdef0123456789abcdef".parse().unwrap();
-    assert!(matches!(send(nobody, "x"), Err(UserError::Relay(RelayError::Refused { tool: "claim_key", .. }))));
+    assert!(matches!(send(nobody, "x"), Err(UserError::Relay(RelayError::PeerUnknown { .. }))));
     assert_eq!(send(theirs, &"x".repeat(146_000)).unwrap(), OutgoingState::Stored, "the longest that a relay takes");
     assert_eq!(alice.user.outbox().unwrap().len(), 1);
 }
@@ -653,7 +670,7 @@ fn names_are_printable_and_nobody_elses() {
     let carol = Somebody::new("carol");
     let long = "x".repeat(65);
     let id = carol.id().to_string();
-    for bad in ["", " x", "a\n", "a\u{1b}[2J", "\u{202e}x", &long, &id] {
+    for bad in ["", " x", "a\n", "a\u{1b}[2J", "\u{202e}x", "~bob", &long, &id] {
         assert!(matches!(alice.user.add(bad, carol.id(), None), Err(UserError::NameInvalid)), "{bad:?}");
     }
     assert!(matches!(alice.user.add("bob", carol.id(), None), Err(UserError::NameTaken { .. })));

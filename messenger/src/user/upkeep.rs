@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::retalk::request::{Prekey, Tool};
+use rendezvous_protocol::retalk::user::hex;
 use rendezvous_protocol::time::UnixMillis;
 use serde::de::IgnoredAny;
 use vodozemac::olm::Account;
@@ -12,9 +13,9 @@ use super::conversation::account;
 use super::record::{
     AccountRecord, DueRecord, Fallback, OutgoingRecord, PeerRecord, SeenBody, SeenMessage, SessionRecord,
 };
-use super::{OutgoingState, Problem, User, UserError};
-use crate::transport::{Counted, Relay};
-use crate::vault::{Rows, VaultError};
+use super::{OutgoingState, Problem, User, UserError, identity_of};
+use crate::transport::{Counted, Relay, SignedRequest};
+use crate::vault::{Rows, VaultError, random};
 
 /// One-time keys that a relay is given at a time.
 const ONE_TIME_KEYS: usize = 100;
@@ -72,6 +73,21 @@ struct Publication {
 }
 
 impl User {
+    /// Asks a relay how many keys it has of a user with keys that are thrown away, and so finds out whether it takes messages
+    /// at this address.
+    ///
+    /// # Errors
+    /// [`UserError::Relay`], which says why it does not, and [`UserError::Vault`], where there is no randomness.
+    pub fn try_relay(relay: &Relay<'_>, now: UnixMillis) -> Result<(), UserError> {
+        let account = Account::new();
+        let identity = identity_of(&account).ok_or(UserError::AccountInvalid)?;
+        let nonce = hex(&random::<16>()?);
+        let tool = &Tool::CountKeys;
+        let request = SignedRequest { tool, identity: &identity, account: &account, now, nonce: &nonce };
+        relay.ask::<Counted>(&request)?;
+        Ok(())
+    }
+
     /// Does everything that is due: gives the relay one-time keys where few are left, and a new fallback key daily; sends
     /// what is unacknowledged for two minutes, and what no relay has; sends the acknowledgements that are due.
     ///
