@@ -13,6 +13,7 @@ use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::signals;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
+use rendezvous_messenger::polling;
 use rendezvous_messenger::user::{Content, Disposition, Message, Problem, ProblemCause};
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ pub(crate) struct ReceiveArguments {
     /// Go on until a signal comes.
     #[arg(long)]
     follow: bool,
-    /// With --follow: the time after which the relay is asked again.
+    /// With --follow: the time after which the relay is asked again. Up to 10s while nothing comes.
     #[arg(long, value_name = "TIME", value_parser = parse_interval, default_value = "2s", requires = "follow")]
     interval: Duration,
     /// Show messages of this peer alone, a saved name or an id; may be repeated.
@@ -126,6 +127,8 @@ impl Cause for ShowError {}
 #[derive(Default)]
 struct Tally {
     left: usize,
+    /// Whether something came of this round, from the relay or to whom it is shown.
+    has_come: bool,
     is_pin_wrong: bool,
     broken: Option<io::Error>,
 }
@@ -144,9 +147,9 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
     let mut tally = Tally::default();
-    let mut maintained = None;
+    let (mut maintained, mut idle) = (None, 0_u32);
     loop {
-        tally.left = 0;
+        (tally.left, tally.has_come) = (0, false);
         let outcome = round(arguments, account, &from, &stopped, &mut maintained, &mut tally);
         if let Some(error) = tally.broken.take() {
             return Err(match error.kind() {
@@ -162,15 +165,16 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
             outcome?;
             break;
         }
+        idle = if tally.has_come { 0 } else { idle.saturating_add(1) };
+        let wait = polling::wait(arguments.interval, idle.saturating_sub(1));
         if let Err(failure) = outcome {
             // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does not.
             if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
                 return Err(failure);
             }
-            let again = text::duration(arguments.interval);
-            account.log.note(format_args!("{failure}: trying again in {again}"));
+            account.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
         }
-        if matches!(stopped.recv_timeout(arguments.interval), Err(RecvTimeoutError::Disconnected)) {
+        if matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Disconnected)) {
             return Ok(Report::printed(Ending::Interrupted));
         }
     }
@@ -214,6 +218,7 @@ fn round(
             match account.user.receive(&relay, now) {
                 Ok(report) => {
                     say(&report.problems, account.log, tally);
+                    tally.has_come |= report.taken_in + report.acknowledged > 0;
                     is_inbox_full = report.is_inbox_full;
                 }
                 Err(error) => outcome = Err(error),
@@ -229,6 +234,7 @@ fn round(
             }
             show(arguments, message, is_retalk, log, tally)
         })?;
+        tally.has_come |= shown > 0;
         if outcome.is_ok()
             && let Err(error) = account.user.acknowledge(&relay, now)
         {
