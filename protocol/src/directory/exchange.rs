@@ -129,12 +129,14 @@ pub fn parse_answer(body: &[u8]) -> Result<ExchangeAnswer, RecordError> {
     if records.len() > EXCHANGE_MAX_RECORDS {
         return Err(malformed("the answer has more records than that of any hub"));
     }
-    let ways = fields.items("ways")?;
-    if ways.len() != records.len() {
-        return Err(malformed("ways must be as many as records"));
-    }
-    let ways: Option<Vec<_>> = ways.into_iter().map(|way| read_way(way.get())).collect();
-    let ways = ways.ok_or_else(|| malformed("a way must be a distance of at most 8 and the number of a peer"))?;
+    let ways = match fields.optional_items("ways")? {
+        None => vec![Way::FARTHEST; records.len()],
+        Some(ways) if ways.len() != records.len() => return Err(malformed("ways must be as many as records")),
+        Some(ways) => {
+            let ways: Option<Vec<_>> = ways.into_iter().map(|way| read_way(way.get())).collect();
+            ways.ok_or_else(|| malformed("a way must be a distance of at most 8 and the number of a peer"))?
+        }
+    };
     Ok(ExchangeAnswer {
         records: records.into_iter().map(|record| Record::parse(record.get())).zip(ways).collect(),
         position,

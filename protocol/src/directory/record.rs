@@ -142,11 +142,16 @@ fn require(holds: bool, detail: fmt::Arguments<'_>) -> Result<(), RecordError> {
 /// lists change, so that whoever has one brings it along.
 pub type DomainOf = fn(&str) -> &str;
 
+/// Returns whether a name can be the last segment of a path. The URL standard takes both of the others out of the path: nobody
+/// could ask for them.
+pub(super) fn is_segment(name: &str) -> bool {
+    !matches!(name, "." | "..")
+}
+
 fn read_name(fields: &mut Fields<'_>) -> Result<String, RecordError> {
     let name = fields.text("name")?;
     Community::new(&name).map_err(|error| RecordError::Malformed(format!("name: {error}")))?;
-    // Both name a segment of a path, which the URL standard takes out of the path: nobody could ask for them.
-    require(!matches!(&*name, "." | ".."), format_args!("name: neither . nor .. can be a segment of a path"))?;
+    require(is_segment(&name), format_args!("name: neither . nor .. can be a segment of a path"))?;
     Ok(name.into_owned())
 }
 

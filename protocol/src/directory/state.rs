@@ -22,7 +22,7 @@ use super::envelope::{Signed, VerifiedRecord};
 use super::limits::{
     DISTANCE_MAX, ENTRY_MAX_LIFETIME, EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS, HUB_MAX_RECORDS, ORIGIN_MAX_RECORDS,
 };
-use super::record::{Entry, RecordError};
+use super::record::{Entry, RecordError, is_segment};
 use crate::base64;
 use crate::canonical::quoted;
 use crate::code::Code;
@@ -53,6 +53,11 @@ pub struct Way(
     /// Which of that hub's peers brought it: a number for each, and zero for its own origins.
     pub u8,
 );
+
+impl Way {
+    /// Names the way of a record of which a peer says none: it yields to every nearer one.
+    pub const FARTHEST: Self = Self(DISTANCE_MAX, 0);
+}
 
 /// Says how much a hub remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,6 +319,12 @@ impl Hub {
             if name == HEAD_ROW {
                 hub.read_head(&row).map_err(in_error)?;
                 has_head = true;
+                continue;
+            }
+            // Hubs have taken in such names, which nobody could ask for. No record has one.
+            let of_record = name.strip_prefix(RECORD_ROW).and_then(|name| name.rsplit_once('/'));
+            if of_record.is_some_and(|(_, name)| !is_segment(name)) {
+                writes.push(HubWrite::Erase { name });
                 continue;
             }
             let (key, held) = read_record(&row).map_err(in_error)?;
@@ -582,8 +593,9 @@ fn read_record(row: &str) -> Result<(Key, Held), String> {
     };
     let way = match (way, source) {
         (None, Source::Own) => Way::default(),
+        (None, Source::Peer(_)) => Way::FARTHEST,
         (Some(way), Source::Peer(_)) => read_way(way).ok_or_else(|| "way must be two small numbers".to_owned())?,
-        _ => return Err("there is a way where there is a source".to_owned()),
+        (Some(_), Source::Own) => return Err("there is a way, and no source".to_owned()),
     };
     let key = (record.record().origin(), record.record().name().to_owned());
     Ok((key, Held { record, source, way, sequence: sequence.as_u64() }))

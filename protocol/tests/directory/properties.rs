@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use rendezvous_protocol::directory::envelope::{Record, Signed, VerifiedRecord};
 use rendezvous_protocol::directory::exchange::{ExchangeRefused, SeenExchanges, parse_answer, write_answer};
 use rendezvous_protocol::directory::limits::{
-    BODY_MAX_BYTES, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_INTERVAL_MIN, EXCHANGE_MAX_BYTES,
-    EXCHANGE_MAX_RECORDS, EXCHANGES_REMEMBERED,
+    BODY_MAX_BYTES, DISTANCE_MAX, ENTRY_MAX_LIFETIME, EXCHANGE_ANSWER_MAX_BYTES, EXCHANGE_INTERVAL_MIN,
+    EXCHANGE_MAX_BYTES, EXCHANGE_MAX_RECORDS, EXCHANGES_REMEMBERED,
 };
 use rendezvous_protocol::directory::list::{self, ListError, ListRules};
 use rendezvous_protocol::directory::record::{Access, Entry, RecordError, Tombstone};
@@ -481,6 +481,10 @@ fn an_answer_that_no_hub_gives_is_refused_and_a_record_that_cannot_be_read_costs
         let refused = parse_answer(answer_of(&good, ways).as_bytes());
         assert!(matches!(refused, Err(RecordError::Malformed(_))), "{ways}");
     }
+    // A hub that says no ways.
+    let read = parse_answer(answer_of(&format!("{good},7"), "").replace("\"ways\":[],", "").as_bytes()).unwrap();
+    let found: Vec<_> = read.records.iter().map(|(record, way)| (record.is_ok(), *way)).collect();
+    assert_eq!(found, [(true, Way::FARTHEST), (false, Way::FARTHEST)]);
     let many = vec!["1"; EXCHANGE_MAX_RECORDS + 1].join(",");
     let many_ways = vec!["[0,0]"; EXCHANGE_MAX_RECORDS + 1].join(",");
     for text in [
@@ -489,7 +493,8 @@ fn an_answer_that_no_hub_gives_is_refused_and_a_record_that_cannot_be_read_costs
         answer("").replace("true", "false"),
         answer("").replace("00000001-1", "1"),
         answer("").replace("\"records\":[],", ""),
-        answer("").replace("\"ways\":[],", ""),
+        answer("").replace("\"ways\":[]", "\"ways\":null"),
+        answer("").replace("\"ways\":[]", "\"ways\":{}"),
         answer_of(&many, &many_ways),
         answer(&"1".repeat(EXCHANGE_ANSWER_MAX_BYTES)),
     ] {
@@ -607,6 +612,68 @@ fn what_its_origin_puts_here_itself_stays_when_the_peer_that_brought_it_first_go
     let listed = hub.list(later, &Filter::default(), 0, 9).entries;
     let names: BTreeSet<_> = listed.iter().map(|entry| Record::parse_entry(entry).unwrap().name().to_owned()).collect();
     assert_eq!(names, ["known", "own", "replaced"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_row_without_a_way_counts_as_the_farthest_until_its_peer_says_a_nearer_one() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: vec![peer(0)] };
+    let [own, brought, other] = [(0, "own"), (1, "brought"), (2, "other")]
+        .map(|(key, name)| signed(entry(name, START, HOUR, ""), origin(key)).verify(START, domain_of).unwrap());
+    let row_name = |record: &VerifiedRecord| format!("record/{}/{}", record.record().origin(), record.record().name());
+    // As a hub that knows no ways writes them.
+    let peers = format!(r#","source":"{}""#, peer(0));
+    let written = [(&own, 1, ""), (&brought, 2, &*peers)].map(|(record, sequence, source)| {
+        (row_name(record), format!(r#"{{"record":{},"sequence":{sequence}{source}}}"#, record.as_json()))
+    });
+    let head = ("hub".to_owned(), r#"{"last":2,"secret":"AAAAAAAAAAAAAAAAAAAAAA=="}"#.to_owned());
+    // The peer's share is one record.
+    let mut node = Node::new(HubLimits { records: 2, of_origin: 64 }, trust, 1);
+    node.rows = written.into_iter().chain([head]).collect();
+    node.restart();
+    let all = |records: [&VerifiedRecord; 2]| BTreeSet::from(records.map(|record| record.as_json().to_owned()));
+    assert_eq!(node.all(START), all([&own, &brought]));
+    assert!(node.hub.tell(START, None).records.contains(&(brought.as_json().to_owned(), Way(DISTANCE_MAX, 1))));
+    let of_peer = Source::Peer(peer(0));
+    assert_eq!(node.offer_by(other.clone(), of_peer, Way(DISTANCE_MAX, 1)), Err(Refused::HubFull { most: 1 }));
+    // Nearer by the word of the same peer, it is nothing that yields; nor is it after a restart.
+    assert_eq!(node.offer_by(brought.clone(), of_peer, Way(1, 1)), Ok(Taken::Known));
+    node.restart();
+    assert_eq!(node.offer_by(other.clone(), of_peer, Way(1, 2)), Err(Refused::HubFull { most: 1 }));
+    assert_eq!(node.offer_by(other.clone(), of_peer, Way(0, 0)), Ok(Taken::InPlaceOfAnother));
+    assert_eq!(node.all(START), all([&own, &other]));
+    // What is there and cannot be read is an error.
+    for way in [r#""way":null"#, r#""way":[9,0]"#, r#""way":[1]"#, r#""way":"#] {
+        let row = format!(r#"{{"record":{},"sequence":2{peers},{way}}}"#, brought.as_json());
+        let (rows, secret) = ([(row_name(&brought), row)], Secret::from_bytes([0; 16]));
+        let restored = Hub::restore(HubLimits::default(), node.trust.clone(), secret, 9, rows, &mut Vec::new());
+        assert_eq!(restored.unwrap_err().name, row_name(&brought), "{way}");
+    }
+    let row = format!(r#"{{"record":{},"sequence":1,"way":[0,0]}}"#, own.as_json());
+    let (rows, secret) = ([(row_name(&own), row)], Secret::from_bytes([0; 16]));
+    let restored = Hub::restore(HubLimits::default(), node.trust.clone(), secret, 9, rows, &mut Vec::new());
+    assert_eq!(restored.unwrap_err().name, row_name(&own));
+}
+
+#[test]
+fn a_row_of_a_name_that_no_record_may_have_any_more_is_erased() {
+    let trust = Trust { origins: vec![origin(0).public_key()], peers: Vec::new() };
+    let mut node = Node::new(HubLimits::default(), trust, 1);
+    let kept = signed(entry("kept", START, HOUR, ""), origin(0)).verify(START, domain_of).unwrap();
+    node.offer(kept.clone(), Source::Own).unwrap();
+    let before = node.rows.clone();
+    let mut rows = before.clone();
+    let names = [".", ".."].map(|name| format!("record/{}/{name}", origin(0).public_key()));
+    for (name, of) in names.iter().zip([".", ".."]) {
+        let record = kept.as_json().replace(r#""name":"kept""#, &format!(r#""name":"{of}""#));
+        rows.insert(name.clone(), format!(r#"{{"record":{record},"sequence":9}}"#));
+    }
+    let (mut writes, secret) = (Vec::new(), Secret::from_bytes([0; 16]));
+    let (hub, has_dropped) =
+        Hub::restore(node.limits, node.trust.clone(), secret, 9, rows.clone(), &mut writes).unwrap();
+    assert_eq!((hub.len(), has_dropped), (1, false));
+    node.rows = rows;
+    node.store(writes);
+    assert_eq!(node.rows, before);
 }
 
 #[test]
