@@ -143,6 +143,14 @@ describe("the door for hivemind-rendezvous' users", () => {
     assert.deepEqual(await relay.retrieve(bob, bob.prove(relay.name, { pubkey })), [`${text} again`]);
   });
 
+  test("hands over to all users of one household who ask in the same moment", async () => {
+    const address = newSite();
+    const household = Array.from({ length: 8 }, () => Object.assign(new Node(), { address }));
+    for (const [number, node] of household.entries()) await relay.deposit(node, `for ${number}`);
+    const handed = await Promise.all(household.map((node) => relay.retrieve(node)));
+    assert.deepEqual(handed, household.map((_, number) => [`for ${number}`]));
+  });
+
   test("takes keys of 3,072 and 4,096 bits", async () => {
     for (const bits of [3_072, 4_096]) {
       const node = new Node(bits);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
+use rendezvous_protocol::hivemind::limits::TIMESTAMP_SKEW_SECONDS;
 use rendezvous_protocol::hivemind::refused::Refused;
 use rendezvous_protocol::request::RequestError as BodyError;
 use rendezvous_protocol::time::saturating_millis;
@@ -112,6 +113,8 @@ impl Refusal {
         let retry_after = match self {
             Self::TooMany { retry_after } | Self::NoPlace { retry_after } => Some(retry_after),
             Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
+            // By then every proof has ended, one that is dated ahead too.
+            Self::Request(Refused::TooManyProofs) => Some(Duration::from_secs(2 * TIMESTAMP_SKEW_SECONDS + 1)),
             _ => None,
         };
         if let Some(retry_after) = retry_after {

@@ -10,6 +10,7 @@ use rendezvous_protocol::hivemind::key::MailboxId;
 use rendezvous_protocol::hivemind::limits::{BODY_MAX_BYTES, UNOPENED_LEAST};
 use rendezvous_protocol::hivemind::proof::{Proof, ProofId};
 use rendezvous_protocol::hivemind::request::{Deposit, UnverifiedDeposit, UnverifiedRetrieval};
+use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::request::RequestError as BodyError;
 use rendezvous_protocol::time::UnixMillis;
@@ -21,7 +22,7 @@ use crate::hivemind::refusal::Refusal;
 use crate::mailbox::{ObjectCall, OpeningsCall};
 
 /// After which a client may ask again where there is no place for another mailbox.
-const PLACE_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+const PLACE_RETRY_AFTER: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// Holds what a host that has the door knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::hivemind::key::{RsaKey, relay_name};
+use rendezvous_protocol::hivemind::limits::PROOFS_MAX;
+use rendezvous_protocol::mailbox::bytes::ContentId;
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::secret::Secret;
@@ -14,13 +17,14 @@ use rendezvous_service::call::ObjectError;
 use rendezvous_service::config::{Config, MailDoor};
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::hivemind::{
-    AskHivemind, HivemindDoor, HivemindName, HivemindNext, HivemindObject, HivemindStep, Recipient,
+    AskHivemind, HivemindCall, HivemindDoor, HivemindName, HivemindNext, HivemindObject, HivemindStep, Recipient,
 };
 use rendezvous_service::mailbox::{Found, Object, Write};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
 const SECRET: Secret = Secret::from_bytes([3; 16]);
+const NOW: u64 = 1_700_006_400_000;
 
 #[derive(Default)]
 struct Disk {
@@ -79,8 +83,7 @@ impl World {
         let door = Arc::new(HivemindDoor::new("the relay's name".to_owned()));
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_hivemind(door);
         let (places, disks) = (Disk::default(), BTreeMap::new());
-        let now = 1_700_006_400_000;
-        Self { now, edge, config, places, disks, is_disk_full: false, asked: Vec::new(), most: None }
+        Self { now: NOW, edge, config, places, disks, is_disk_full: false, asked: Vec::new(), most: None }
     }
 
     fn ask(&mut self, recipient: Recipient) -> Result<Answer, ObjectError> {
@@ -294,6 +297,26 @@ fn whoever_asks_too_often_is_told_when_to_come_again() {
     let answers: Vec<_> = (0..6).map(|_| world.send(&head, Ok(Vec::new()))).collect();
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [400, 400, 400, 400, 429, 429]);
     assert!(answers[5].headers.iter().any(|(name, _)| *name == "Retry-After"));
+}
+
+#[test]
+fn who_has_more_proofs_than_are_remembered_is_told_when_to_come_again() {
+    let mailbox = RsaKey::parse(&key(1)).unwrap().mailbox();
+    let name = HivemindName::Mailbox(mailbox);
+    let (mut object, _) = HivemindObject::restore(name, Found::default(), SECRET).unwrap();
+    let now = UnixMillis::saturating(NOW);
+    let mut note = |number: usize| {
+        let proof = ContentId::of(&number.to_be_bytes());
+        let call =
+            HivemindCall::NoteDeposit { mailbox, proof, until: now.after(Duration::from_secs(60)), has_room: true };
+        object.handle(now, call).0.answer
+    };
+    for number in 0..PROOFS_MAX {
+        assert_eq!(note(number).status, 200);
+    }
+    let refused = note(PROOFS_MAX);
+    assert_eq!(refused.status, 429);
+    assert!(refused.headers.iter().any(|(name, seconds)| *name == "Retry-After" && seconds == "121"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::mailbox::limits::DAY_SECONDS;
+
 /// Bytes of a request body.
 pub const BODY_MAX_BYTES: usize = 262_144;
 
@@ -25,7 +27,7 @@ pub const SECONDS_MAX_DIGITS: usize = 12;
 pub const TIMESTAMP_SKEW_SECONDS: u64 = 60;
 
 /// The longest time that a message waits, and the time where nothing is said.
-pub const MESSAGE_LASTS: Duration = Duration::from_secs(604_800);
+pub const MESSAGE_LASTS: Duration = Duration::from_secs(7 * DAY_SECONDS);
 
 /// Messages that wait in a mailbox.
 pub const MESSAGES_MAX: usize = 256;
@@ -44,10 +46,10 @@ pub const UNOPENED_MESSAGES_MAX: usize = 2;
 pub const UNOPENED_ROOM: u64 = 16 * 1_024;
 
 /// The longest time that a message waits there.
-pub const UNOPENED_MESSAGE_LASTS: Duration = Duration::from_secs(86_400);
+pub const UNOPENED_MESSAGE_LASTS: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// The time by which the room of unopened mailboxes is counted.
-pub const UNOPENED_WINDOW: Duration = Duration::from_secs(86_400);
+pub const UNOPENED_WINDOW: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// Bytes that one site leaves in unopened mailboxes in that time.
 pub const UNOPENED_PER_SITE: u64 = 1_024 * 1_024;
@@ -65,4 +67,4 @@ pub const HANDED_LASTS: Duration = Duration::from_secs(60);
 pub const PROOFS_MAX: usize = 1_024;
 
 /// A mailbox that nobody has opened for so long is one that nobody ever has.
-pub const OPENED_LASTS: Duration = Duration::from_secs(30 * 86_400);
+pub const OPENED_LASTS: Duration = Duration::from_secs(30 * DAY_SECONDS);

@@ -1,7 +1,8 @@
 //! A proof of who somebody is: a timestamp, signed with the key that names a mailbox, for one relay.
 //!
 //! ```abnf
-//! signed = "hivemind-rendezvous-v1" %x00 key %x00 relay-name %x00 1*DIGIT    ; texts as sent; seconds
+//! signed  = "hivemind-rendezvous-v1" %x00 key %x00 relay-name %x00 seconds    ; the key as sent
+//! seconds = "0" / ( %x31-39 *11DIGIT )                                        ; the number, however it was sent
 //! ```
 //!
 //! RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes (RFC 8017, section 8.1). The host checks it.

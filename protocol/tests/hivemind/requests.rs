@@ -113,6 +113,8 @@ fn what_is_wrong_with_a_deposit_is_said_in_this_order() {
         (payload(json!({"msg_type": "bus"})), Refused::PayloadNotIntercom),
         (payload(json!({"msg_type": ["intercom"]})), Refused::PayloadNotIntercom),
         (json!({"payload": r#"{"msg_type":"intercom"}"#}), Refused::PayloadNotIntercom),
+        (payload(json!({"payload": "{", "msg_type": "bus"})), Refused::PayloadNotIntercom),
+        (payload(json!({"payload": "{"})), Refused::PayloadInvalid),
         (payload(json!({"payload": {"recipient_fingerprint": 1}})), Refused::FingerprintInvalid),
         (payload(json!({"payload": {"recipient_fingerprint": "!"}})), Refused::FingerprintInvalid),
         (payload(json!({"payload": {"recipient_fingerprint": "AAAA"}})), Refused::FingerprintMismatch),
@@ -167,6 +169,9 @@ fn what_is_wrong_with_a_retrieval_is_said_in_this_order() {
         // To the end of the second.
         assert_eq!(read.proof().ends_at().as_u64(), (timestamp + 61) * 1_000);
     }
+    // Signed is the number, however it is written.
+    let written = retrieval(&with(good.clone(), json!({"timestamp": format!("00{}", seconds())}))).unwrap();
+    assert_eq!(written.proof(), retrieval(&good).unwrap().proof());
     assert_eq!(retrieval(&good).unwrap().accept(false).err(), Some(Refused::SignatureInvalid));
 }
 
