@@ -23,12 +23,12 @@ pub(super) struct Prekey {
 }
 
 impl Prekey {
-    /// Takes a prekey of the owner of these keys. Absent is what is no key.
+    /// Takes a prekey of the owner of these keys. Absent is what is no key, and one with which no session begins (RFC 7748,
+    /// section 6.1: all zeros come of it): whoever publishes such a key must stop nobody else's messages.
     pub(super) fn parse(owner: &Identity, one_time_key: &str) -> Option<Self> {
-        Some(Self {
-            identity_key: identity_key(owner)?,
-            one_time_key: Curve25519PublicKey::from_base64(one_time_key).ok()?,
-        })
+        let (identity_key, one_time_key) = (identity_key(owner)?, Curve25519PublicKey::from_base64(one_time_key).ok()?);
+        Account::new().create_outbound_session(SessionConfig::version_1(), identity_key, one_time_key).ok()?;
+        Some(Self { identity_key, one_time_key })
     }
 }
 
@@ -100,13 +100,15 @@ pub(super) enum Decrypted {
     NeedsKeys,
     /// No session and no prekey opens it, now or later.
     Never,
+    /// Its sender has not sent it so: another kind, or other keys. Whoever has may well be able to send it again.
+    NotTheirs,
 }
 
 /// Decrypts with whichever session opens the message, or begins one.
 pub(super) fn decrypt(rows: &Rows<'_>, incoming: &IncomingRecord) -> Result<Decrypted, UserError> {
-    let Some(bytes) = base64::decode(&incoming.ciphertext.body) else { return Ok(Decrypted::Never) };
+    let Some(bytes) = base64::decode(&incoming.ciphertext.body) else { return Ok(Decrypted::NotTheirs) };
     let Ok(message) = OlmMessage::from_parts(incoming.ciphertext.mtype.into(), &bytes) else {
-        return Ok(Decrypted::Never);
+        return Ok(Decrypted::NotTheirs);
     };
     let sessions = rows.of_peer::<SessionRecord>(incoming.from)?.into_iter().rev();
     let prekey = match &message {
@@ -125,6 +127,8 @@ pub(super) fn decrypt(rows: &Rows<'_>, incoming: &IncomingRecord) -> Result<Decr
     }
     match prekey {
         Some(prekey) if !is_known => begin(rows, incoming.from, prekey),
+        // Only with somebody who was written to, or has written, can a session have been lost.
+        None if !rows.has::<PeerRecord>(&incoming.from.to_string())? => Ok(Decrypted::NotTheirs),
         _ => Ok(Decrypted::Never),
     }
 }
@@ -134,6 +138,9 @@ fn begin(rows: &Rows<'_>, from: UserId, prekey: &PreKeyMessage) -> Result<Decryp
     let identity = rows.get::<PeerRecord>(&from.to_string())?.and_then(|peer| peer.identity());
     let Some(identity) = identity else { return Ok(Decrypted::NeedsKeys) };
     let Some(identity_key) = identity_key(&identity) else { return Ok(Decrypted::Never) };
+    if prekey.identity_key() != identity_key {
+        return Ok(Decrypted::NotTheirs);
+    }
     let record = account(rows)?;
     let mut account = Account::from_pickle(record.pickle);
     let Ok(begun) = account.create_inbound_session(SessionConfig::version_1(), identity_key, prekey) else {

@@ -26,6 +26,10 @@ const INBOX_MAX: usize = 10_000;
 /// Messages that are kept although they could not be opened yet, because their senders' keys could not be had.
 const INCOMING_MAX: usize = 1_024;
 
+/// Requests about messages that cannot be opened, of each kind and in one look: keys that are asked for, and refusals. Strangers
+/// can leave as many as a mailbox holds, and their recipient shares a rate limit with its household.
+const REQUESTS_AT_ONCE: usize = 16;
+
 /// Characters of the base64 of a message: what retalk's own relay takes in a request.
 const CIPHERTEXT_MAX_BYTES: usize = 1024 * 1024;
 
@@ -66,7 +70,22 @@ enum Step {
     /// Another program has seen to it.
     Gone,
     NeedsKeys,
+    /// Not sent by whom it is said to be: dropped without a word, which could be turned against whoever has sent it.
+    NotTheirs,
     Refuse(ProblemCause),
+}
+
+/// Counts what a look has asked the relay beside the messages themselves.
+#[derive(Default)]
+struct Look {
+    /// Whose keys could not be had. A relay may invent as many senders as it likes.
+    without_keys: BTreeSet<UserId>,
+    /// Whose keys were asked for.
+    fetched: usize,
+    /// Messages to be refused, after all others.
+    refused: Vec<(IncomingRecord, ProblemCause)>,
+    /// Whether the relay does not answer any more.
+    is_unreached: bool,
 }
 
 impl User {
@@ -85,13 +104,14 @@ impl User {
             let handed_over: Vec<HandedOver> = self.ask(relay, &Tool::ReadMessages { peer: None, keep: None }, now)?;
             self.write_down(handed_over, now, &mut report)?;
         }
-        let mut without_keys = BTreeSet::new();
-        let mut place = 0;
+        let (mut look, mut place) = (Look::default(), 0);
         while let Some(incoming) = self.vault.read(|rows| rows.after::<IncomingRecord>(place))? {
             place = incoming.number;
-            // Once for each sender: a relay may invent as many as it likes.
-            if !without_keys.contains(&incoming.from) && !self.take_in(relay, &incoming, now, &mut report)? {
-                without_keys.insert(incoming.from);
+            self.take_in(relay, incoming, now, &mut look, &mut report)?;
+        }
+        for (incoming, cause) in std::mem::take(&mut look.refused) {
+            if !look.is_unreached {
+                self.refuse(relay, &incoming, cause, now, &mut look, &mut report)?;
             }
         }
         self.vault.change(|rows| rows.keep_last::<IncomingRecord>(INCOMING_MAX))?;
@@ -122,26 +142,38 @@ impl User {
         })
     }
 
-    /// Does with a message what is to be done. Returns whether its sender's keys could be had, if they are needed.
+    /// Does with a message what is to be done, but for refusing it.
     fn take_in(
         &mut self,
         relay: &Relay<'_>,
-        incoming: &IncomingRecord,
+        incoming: IncomingRecord,
         now: UnixMillis,
+        look: &mut Look,
         report: &mut ReceiveReport,
-    ) -> Result<bool, UserError> {
-        let mut problem = |cause| report.problems.push(Problem { peer: Some(incoming.from), cause });
-        let mut step = self.settle(incoming)?;
+    ) -> Result<(), UserError> {
+        let from = incoming.from;
+        if look.without_keys.contains(&from) {
+            return Ok(());
+        }
+        let mut step = self.settle(&incoming)?;
         if matches!(step, Step::NeedsKeys) {
-            match self.fetch_keys(relay, incoming.from, now) {
-                Ok(_) => step = self.settle(incoming)?,
+            // The rest is there the next time.
+            if look.is_unreached || look.fetched >= REQUESTS_AT_ONCE {
+                return Ok(());
+            }
+            look.fetched += 1;
+            match self.fetch_keys(relay, from, now) {
+                Ok(_) => step = self.settle(&incoming)?,
                 Err(error) => {
-                    problem(error.into_cause()?);
+                    look.without_keys.insert(from);
+                    let cause = error.into_cause()?;
+                    look.is_unreached |= matches!(cause, ProblemCause::Relay(RelayError::Unreached { .. }));
+                    report.problems.push(Problem { peer: Some(from), cause });
                     if now.since(incoming.received_at) > MESSAGE_LASTS {
-                        problem(ProblemCause::GivenUp);
-                        self.forget(incoming)?;
+                        report.problems.push(Problem { peer: Some(from), cause: ProblemCause::GivenUp });
+                        self.forget(&incoming)?;
                     }
-                    return Ok(false);
+                    return Ok(());
                 }
             }
         }
@@ -150,19 +182,38 @@ impl User {
             Step::Acknowledged => report.acknowledged += 1,
             Step::Duplicate => report.duplicates += 1,
             Step::Gone | Step::NeedsKeys => {}
-            Step::Refuse(cause) => {
+            Step::NotTheirs => self.forget(&incoming)?,
+            Step::Refuse(cause) if look.refused.len() < REQUESTS_AT_ONCE => look.refused.push((incoming, cause)),
+            Step::Refuse(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the sender of a message, by the relay, that it is refused.
+    fn refuse(
+        &mut self,
+        relay: &Relay<'_>,
+        incoming: &IncomingRecord,
+        cause: ProblemCause,
+        now: UnixMillis,
+        look: &mut Look,
+        report: &mut ReceiveReport,
+    ) -> Result<(), UserError> {
+        let mut problem = |cause| report.problems.push(Problem { peer: Some(incoming.from), cause });
+        problem(cause);
+        let hash = sha256(&[incoming.ciphertext.body.as_bytes()]);
+        let signature = self.signer.sign(refusal_text(self.id, &hash)).to_base64();
+        match self.ask::<IgnoredAny>(relay, &Tool::Nack { hash, signature }, now) {
+            // The relay does not know how to refuse, or has no room for it: the message is dropped all the same.
+            Ok(_) | Err(UserError::Relay(RelayError::Refused { .. })) => self.forget(incoming)?,
+            // It is refused the next time.
+            Err(error) => {
+                let cause = error.into_cause()?;
+                look.is_unreached |= matches!(cause, ProblemCause::Relay(RelayError::Unreached { .. }));
                 problem(cause);
-                let hash = sha256(&[incoming.ciphertext.body.as_bytes()]);
-                let signature = self.signer.sign(refusal_text(self.id, &hash)).to_base64();
-                match self.ask::<IgnoredAny>(relay, &Tool::Nack { hash, signature }, now) {
-                    // The relay does not know how to refuse, or has no room for it: the message is dropped all the same.
-                    Ok(_) | Err(UserError::Relay(RelayError::Refused { .. })) => self.forget(incoming)?,
-                    // It is refused the next time.
-                    Err(error) => problem(error.into_cause()?),
-                }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn forget(&mut self, incoming: &IncomingRecord) -> Result<(), VaultError> {
@@ -198,6 +249,7 @@ impl User {
                 Decrypted::Plain(plaintext) => plaintext,
                 Decrypted::NeedsKeys => return Ok(Step::NeedsKeys),
                 Decrypted::Never => return Ok(Step::Refuse(ProblemCause::Undecryptable)),
+                Decrypted::NotTheirs => return Ok(Step::NotTheirs),
             };
             let Some(payload) = Payload::parse(&plaintext) else {
                 return Ok(Step::Refuse(ProblemCause::Unreadable));

@@ -153,22 +153,27 @@ impl User {
         'messages: for record in records.iter().filter(|record| is_due(record)) {
             // Again after a prekey was claimed, and after a refusal, of which the last is final.
             loop {
-                let ciphertext = match self.seal(&record.id, prekey.take())? {
-                    Step::Send(ciphertext) => ciphertext,
-                    Step::Skip => continue 'messages,
-                    Step::Wait => return Ok(tally),
-                    Step::NeedsPrekey => match self.claim(relay, to, now) {
+                let sealed = match self.seal(&record.id, prekey.take()) {
+                    Ok(Step::Send(ciphertext)) => Ok(ciphertext),
+                    Ok(Step::Skip) => continue 'messages,
+                    Ok(Step::Wait) => return Ok(tally),
+                    Ok(Step::NeedsPrekey) => match self.claim(relay, to, now) {
                         Ok(claimed) => {
                             prekey = Some(claimed);
                             continue;
                         }
-                        Err(error) => {
-                            let cause = error.into_cause()?;
-                            self.set_state(record, None, now, OutgoingState::Failed { reason: cause.to_string() })?;
-                            tally.note(to, cause);
-                            return Ok(tally);
-                        }
+                        Err(error) => Err(error),
                     },
+                    Err(error) => Err(error),
+                };
+                let ciphertext = match sealed {
+                    Ok(ciphertext) => ciphertext,
+                    Err(error) => {
+                        let cause = error.into_cause()?;
+                        self.set_state(record, None, now, OutgoingState::Failed { reason: cause.to_string() })?;
+                        tally.note(to, cause);
+                        return Ok(tally);
+                    }
                 };
                 let Ciphertext { body, .. } = &ciphertext;
                 let tool = Tool::SendMessage { to: to.to_string(), kind: ciphertext.kind(), body: body.clone() };
@@ -387,8 +392,15 @@ impl User {
             let ciphertext = self.vault.change(|rows| {
                 let is_due = rows.remove::<DueRecord>(&InboxRecord::name_of(due.to, &due.message))?;
                 if is_due { encrypt(rows, due.to, &plaintext, prekey) } else { Ok(None) }
-            })?;
-            let Some(ciphertext) = ciphertext else { continue };
+            });
+            let ciphertext = match ciphertext {
+                Ok(Some(ciphertext)) => ciphertext,
+                Ok(None) => continue,
+                Err(error) => {
+                    error.into_cause()?;
+                    continue;
+                }
+            };
             let kind = ciphertext.kind();
             match self.ask(relay, &Tool::SendMessage { to: due.to.to_string(), kind, body: ciphertext.body }, now) {
                 Ok(Sent::Stored) => taken += 1,

@@ -554,6 +554,125 @@ fn a_relay_that_invents_senders_is_asked_for_the_keys_of_each_once() {
     assert_eq!(relay.take_tools(), ["read_messages"]);
 }
 
+/// A relay that changes its answers, by the request.
+struct Changing<'a, F>(&'a HostileRelay, F);
+
+impl<F: Fn(&str, serde_json::Value) -> serde_json::Value> crate::transport::Transport for Changing<'_, F> {
+    fn post(&self, url: &str, body: &str) -> Result<crate::transport::Answer, crate::transport::TransportError> {
+        let answer = self.0.post(url, body)?;
+        let changed = (self.1)(body, serde_json::from_slice(&answer.body).unwrap());
+        Ok(crate::transport::Answer { body: changed.to_string().into_bytes(), ..answer })
+    }
+}
+
+#[test]
+fn a_peer_whose_prekey_is_none_stops_nobody_elses_messages() {
+    let (mut alice, mut bob, relay) = pair();
+    let mut mallory = Somebody::new("mallory");
+    mallory.round(&relay, START);
+    alice.user.add("mallory", mallory.id(), None).unwrap();
+    relay.set_faults([], Fault::RequestLost);
+    alice.send(&relay, mallory.id(), "to mallory", START);
+    alice.send(&relay, bob.id(), "to bob", START);
+    relay.set_faults([], Fault::None);
+    let id = mallory.id().to_string();
+    let zeros = Changing(&relay, |request: &str, mut answer: serde_json::Value| {
+        if request.contains("claim_key") && request.contains(&id) {
+            answer["one_time_key"] = "A".repeat(43).into();
+        }
+        answer
+    });
+    let via = &Relay::new(URL, &zeros).unwrap();
+    let maintained = alice.user.maintain(via, START).unwrap();
+    let invalid = Problem { peer: Some(mallory.id()), cause: ProblemCause::PrekeyInvalid };
+    assert_eq!((maintained.problems, maintained.resent), (vec![invalid], 1));
+    assert_eq!(bob.round(&relay, START), ["alice: to bob"]);
+    assert!(matches!(alice.user.send(via, mallory.id(), "more", START), Err(UserError::PrekeyInvalid { .. })));
+    // Nor is an acknowledgement to such a peer in the way of others.
+    mallory.send(&relay, alice.id(), "hello", START);
+    bob.send(&relay, alice.id(), "hello", START);
+    alice.user.receive(via, START).unwrap();
+    assert_eq!(alice.show().len(), 2);
+    alice.user.acknowledge(via, START).unwrap();
+    bob.round(&relay, START);
+    assert!(bob.user.outbox().unwrap().is_empty());
+    // With a good key all goes on.
+    alice.maintain(&relay, START);
+    assert_eq!(mallory.round(&relay, START), ["~alice: to mallory"]);
+}
+
+#[test]
+fn what_cannot_be_opened_costs_few_requests_and_no_other_message() {
+    let (mut alice, mut bob, relay) = pair();
+    alice.send(&relay, bob.id(), "one", START);
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+    alice.send(&relay, bob.id(), "two", START);
+    let junk = Changing(&relay, |request: &str, mut answer: serde_json::Value| {
+        let Some(messages) = answer.as_array_mut().filter(|_| request.contains("read_messages")) else { return answer };
+        let Some(last) = messages.pop() else { return answer };
+        let bytes = rendezvous_protocol::base64::decode(last["body"].as_str().unwrap()).unwrap();
+        for number in 0..400_u16 {
+            let mut message = last.clone();
+            let [one, other] = number.to_be_bytes();
+            let mut body = bytes.clone();
+            // The code that authenticates is at the end.
+            let end = body.len() - 2;
+            (body[end], body[end + 1]) = (body[end] ^ other, body[end + 1] ^ (one | 0x80));
+            message["body"] = rendezvous_protocol::base64::encode(&body).into();
+            // Of the sender, and of strangers, of whom nothing is known.
+            if number % 4 != 0 {
+                message["from"] = format!("{number:032x}").into();
+            }
+            messages.push(message);
+        }
+        messages.push(last);
+        answer
+    });
+    relay.take_tools();
+    let report = bob.user.receive(&Relay::new(URL, &junk).unwrap(), START).unwrap();
+    assert_eq!((report.taken_in, bob.show()), (1, vec!["alice: two".to_owned()]));
+    let tools = relay.take_tools();
+    assert_eq!((tools.len(), tools.iter().filter(|tool| **tool == "nack").count()), (17, 16), "{tools:?}");
+    // The rest is refused in its turn, unless the relay does not answer.
+    relay.set_faults([Fault::None], Fault::RequestLost);
+    bob.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    assert_eq!(relay.take_tools(), ["read_messages"]);
+    relay.set_faults([], Fault::None);
+    for _ in 0..6 {
+        bob.round(&relay, START);
+    }
+    assert_eq!(bob.user.status().unwrap().incoming, 0);
+}
+
+#[test]
+fn a_message_whose_kind_or_sender_a_relay_changes_is_not_refused() {
+    let (mut alice, mut bob, relay) = pair();
+    let carol = Somebody::new("carol");
+    bob.user.add("carol", carol.id(), None).unwrap();
+    let carols = carol.id().to_string();
+    alice.send(&relay, bob.id(), "one", START);
+    let (mut seconds, mut now) = (0, START);
+    for field in ["mtype", "from", "mtype", "from"] {
+        let changing = Changing(&relay, |request: &str, mut answer: serde_json::Value| {
+            if request.contains("read_messages") {
+                for message in answer.as_array_mut().unwrap() {
+                    message[field] = if field == "from" { carols.clone().into() } else { 1.into() };
+                }
+            }
+            answer
+        });
+        relay.take_tools();
+        let report = bob.user.receive(&Relay::new(URL, &changing).unwrap(), now).unwrap();
+        assert_eq!(report.taken_in, 0);
+        assert!(!relay.take_tools().contains(&"nack"), "{field}");
+        seconds += 120;
+        now = later(&relay, Duration::from_secs(seconds));
+        assert_eq!(alice.maintain(&relay, now).resent, 1);
+    }
+    assert_eq!(bob.round(&relay, now), ["alice: one"]);
+}
+
 #[test]
 fn a_message_that_is_not_taken_is_not_acknowledged_and_comes_again() {
     let (mut alice, mut bob, relay) = pair();
