@@ -78,7 +78,12 @@ export async function serveBetween(before = () => undefined) {
   const between = { upstream: "", before, bodies: [], change: (_, answer) => answer };
   const server = await serve(async (request, response) => {
     const chunks = [];
-    for await (const chunk of request) chunks.push(chunk);
+    try {
+      for await (const chunk of request) chunks.push(chunk);
+    } catch {
+      // Its client was killed while it asked.
+      return;
+    }
     const body = Buffer.concat(chunks);
     const asked = JSON.parse(body.toString());
     if (asked.tool === "send_message") between.bodies.push({ from: asked.args.auth.fingerprint ?? asked.args.auth.user_id, ...asked.args });

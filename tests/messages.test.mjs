@@ -628,7 +628,7 @@ describe("where it cannot go on", () => {
       assert.match((await alice.expect(3, ["send", "bob", "when there is room"])).stderr, /MAILBOX_FULL/);
       const { waiting, refused } = JSON.parse((await alice.expect(3, ["sync", "--json"])).stdout);
       assert.deepEqual([waiting, refused], [1, 0]);
-      await alice.expect(2, ["register"]);
+      await alice.expect(3, ["register"]);
       between.before = () => undefined;
       assert.match((await alice.expect(0, ["sync"])).stdout, /^waiting for a relay {2,}0$/m);
       assert.deepEqual(await bob.receive(), ["alice: when there is room"]);
