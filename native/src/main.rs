@@ -11,6 +11,7 @@ mod clock;
 mod communities;
 mod connections;
 mod database;
+mod direct_agent;
 mod directory;
 mod envelopes;
 mod event_loop;

@@ -48,3 +48,4 @@ pub mod time;
 pub mod token_bucket;
 pub mod upkeep;
 pub mod watch;
+mod words;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rendezvous_protocol::base64;
 use rendezvous_protocol::hivemind::key::MailboxId;
 use rendezvous_protocol::hivemind::limits::{MESSAGES_MAX, ROOM};
 use rendezvous_protocol::hivemind::proof::ProofId;
@@ -20,10 +19,7 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::answer::{Answer, Outcome};
 use crate::call::{CallError, ObjectError};
 use crate::hivemind::refusal::Refusal;
-use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, Write, to_writes};
-
-/// The row that says which object it is, and behind a space the secret under which networks are hashed.
-const OBJECT: &str = "object";
+use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, OwnRow, Write, to_writes};
 
 const MAILBOX: &str = "hivemind:";
 const ROOM_NAME: &str = "hivemind-room";
@@ -192,9 +188,7 @@ impl Kept {
 pub struct HivemindObject {
     name: HivemindName,
     kept: Kept,
-    is_stored: bool,
-    /// The object is woken by then; absent where it is not known to be.
-    woken_by: Option<UnixMillis>,
+    own_row: OwnRow,
     figures: HivemindFigures,
 }
 
@@ -204,33 +198,17 @@ impl HivemindObject {
     /// # Errors
     /// [`ObjectError::Unreadable`], if any of it cannot be read. Never is one made of the rest alone.
     pub fn restore(name: HivemindName, mut found: Found, secret: Secret) -> Result<(Self, Effects), ObjectError> {
-        let unreadable = |reason: &str| ObjectError::Unreadable(format!("the row {OBJECT:?}: {reason}"));
-        let (own, rows): (Vec<_>, Vec<_>) = found.rows.into_iter().partition(|(row, _)| row == OBJECT);
-        let own = own.into_iter().next().map(|(_, text)| text);
-        let secret = match &own {
-            None if !rows.is_empty() || !found.messages.is_empty() => {
-                return Err(unreadable("there are other rows, and not this one"));
-            }
-            None => secret,
-            Some(text) => {
-                let (object, secret) = text.split_once(' ').ok_or_else(|| unreadable("no secret"))?;
-                if object != name.to_string() {
-                    return Err(unreadable("it is another object's"));
-                }
-                Secret::from_bytes(base64::decode_array(secret).ok_or_else(|| unreadable("no secret"))?)
-            }
-        };
-        found.rows = rows;
+        let (own_row, secret) = OwnRow::take(name, &mut found, secret)?;
         let kept = Kept::restore(name, found, secret).map_err(|error| ObjectError::Unreadable(error.to_string()))?;
         let figures = HivemindFigures::default();
-        let mut object = Self { name, kept, is_stored: own.is_some(), woken_by: None, figures };
+        let mut object = Self { name, kept, own_row, figures };
         let effects = object.conclude(Vec::new());
         Ok((object, effects))
     }
 
     /// Returns whether anything of it is in storage. One of which nothing is need not be kept.
     pub const fn is_stored(&self) -> bool {
-        self.is_stored
+        self.own_row.is_stored()
     }
 
     /// Takes what was counted since this was last called.
@@ -292,27 +270,17 @@ impl HivemindObject {
 
     /// Takes away what has ended.
     pub fn handle_alarm(&mut self, now: UnixMillis) -> Effects {
-        self.woken_by = None;
+        self.own_row.note_alarm();
         self.kept.expire(now);
         let writes = to_writes(self.kept.take_changes(), None);
         self.conclude(writes)
     }
 
-    /// Sees to it that storage says which object it is, and that the object is woken.
-    fn conclude(&mut self, mut writes: Vec<Write>) -> Effects {
+    fn conclude(&mut self, writes: Vec<Write>) -> Effects {
         if self.kept.is_absent() {
-            let erases = std::mem::take(&mut self.is_stored);
-            self.woken_by = None;
-            return Effects { writes: erases.then_some(Write::EraseAll).into_iter().collect(), ..Effects::default() };
+            return self.own_row.conclude_absent();
         }
-        if !writes.is_empty() && !self.is_stored {
-            self.is_stored = true;
-            let row = format!("{} {}", self.name, base64::encode(self.kept.secret().as_bytes()));
-            writes.insert(0, Write::Put { name: OBJECT.to_owned(), row });
-        }
-        let wake_at = self.kept.next_deadline().filter(|at| self.woken_by.is_none_or(|by| *at < by));
-        self.woken_by = wake_at.or(self.woken_by);
-        Effects { writes, wake_at, ..Effects::default() }
+        self.own_row.conclude(writes, self.kept.secret(), self.kept.next_deadline())
     }
 }
 

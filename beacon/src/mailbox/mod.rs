@@ -13,6 +13,7 @@ mod listening;
 mod object;
 mod openings;
 mod outbox;
+mod own_row;
 mod peers;
 mod push;
 mod replicate;
@@ -24,6 +25,7 @@ pub use listening::{ListenCall, ListenerConnection, ListenerOutput, News, NewsPu
 pub(crate) use object::to_writes;
 pub use object::{Effects, Found, Handover, Object, ObjectAnswer, PUSH_ROWS, Write};
 pub use outbox::{BatchItem, BatchText};
+pub(crate) use own_row::OwnRow;
 pub use peers::{Peers, VARIABLES};
 pub use push::{ANSWER_MAX_BYTES, PeerTurns, PushAnswer, REPLICATE, push_body};
 pub use replicate::{PeerLimits, PushCall, ReadPush, VerifyItems, VerifyPush};

@@ -1,6 +1,5 @@
 //! The mailbox of one of retalk's users as an object: a call comes in, an answer and effects go out.
 
-use rendezvous_protocol::base64;
 use rendezvous_protocol::mailbox::limits::MESSAGES_MAX;
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::retalk::limits::ROOM;
@@ -12,11 +11,8 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
 use crate::call::ObjectError;
-use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, Write, to_writes};
+use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, OwnRow, Write, to_writes};
 use crate::retalk::refusal::Refusal;
-
-/// The row that says whose object it is, and behind a space the secret under which networks are hashed.
-const OBJECT: &str = "object";
 
 /// Bytes of a message that is handed over, besides its text.
 const AROUND_A_MESSAGE: usize = 128;
@@ -60,9 +56,7 @@ impl RetalkCall {
 pub struct RetalkObject {
     owner: UserId,
     mailbox: Mailbox,
-    is_stored: bool,
-    /// The object is woken by then; absent where it is not known to be.
-    woken_by: Option<UnixMillis>,
+    own_row: OwnRow,
 }
 
 impl RetalkObject {
@@ -70,33 +64,18 @@ impl RetalkObject {
     ///
     /// # Errors
     /// [`ObjectError::Unreadable`], if any of it cannot be read. Never is one made of the rest alone.
-    pub fn restore(owner: UserId, found: Found, secret: Secret) -> Result<(Self, Effects), ObjectError> {
-        let unreadable = |reason: &str| ObjectError::Unreadable(format!("the row {OBJECT:?}: {reason}"));
-        let (own, rows): (Vec<_>, Vec<_>) = found.rows.into_iter().partition(|(name, _)| name == OBJECT);
-        let own = own.into_iter().next().map(|(_, text)| text);
-        let secret = match &own {
-            None if !rows.is_empty() || !found.messages.is_empty() => {
-                return Err(unreadable("there are other rows, and not this one"));
-            }
-            None => secret,
-            Some(text) => {
-                let (name, secret) = text.split_once(' ').ok_or_else(|| unreadable("no secret"))?;
-                if name != owner.to_string() {
-                    return Err(unreadable("it is another object's"));
-                }
-                Secret::from_bytes(base64::decode_array(secret).ok_or_else(|| unreadable("no secret"))?)
-            }
-        };
-        let mailbox = Mailbox::restore(owner, secret, rows, found.messages);
+    pub fn restore(owner: UserId, mut found: Found, secret: Secret) -> Result<(Self, Effects), ObjectError> {
+        let (own_row, secret) = OwnRow::take(owner, &mut found, secret)?;
+        let mailbox = Mailbox::restore(owner, secret, found.rows, found.messages);
         let mailbox = mailbox.map_err(|error| ObjectError::Unreadable(error.to_string()))?;
-        let mut object = Self { owner, mailbox, is_stored: own.is_some(), woken_by: None };
+        let mut object = Self { owner, mailbox, own_row };
         let effects = object.conclude(Vec::new());
         Ok((object, effects))
     }
 
     /// Returns whether anything of it is in storage. One of which nothing is need not be kept.
     pub const fn is_stored(&self) -> bool {
-        self.is_stored
+        self.own_row.is_stored()
     }
 
     /// Returns whether storage has all that the object has to remember. One of which it has not is to be kept in memory.
@@ -129,27 +108,17 @@ impl RetalkObject {
 
     /// Takes away what has ended, and writes what waits to be.
     pub fn handle_alarm(&mut self, now: UnixMillis) -> Effects {
-        self.woken_by = None;
+        self.own_row.note_alarm();
         self.mailbox.expire(now);
         let writes = to_writes(self.mailbox.take_changes(), None);
         self.conclude(writes)
     }
 
-    /// Sees to it that storage says whose it is, and that the object is woken.
-    fn conclude(&mut self, mut writes: Vec<Write>) -> Effects {
+    fn conclude(&mut self, writes: Vec<Write>) -> Effects {
         if self.mailbox.is_absent() {
-            let erases = std::mem::take(&mut self.is_stored);
-            self.woken_by = None;
-            return Effects { writes: erases.then_some(Write::EraseAll).into_iter().collect(), ..Effects::default() };
+            return self.own_row.conclude_absent();
         }
-        if !writes.is_empty() && !self.is_stored {
-            self.is_stored = true;
-            let row = format!("{} {}", self.owner, base64::encode(self.mailbox.secret().as_bytes()));
-            writes.insert(0, Write::Put { name: OBJECT.to_owned(), row });
-        }
-        let wake_at = self.mailbox.next_deadline().filter(|at| self.woken_by.is_none_or(|by| *at < by));
-        self.woken_by = wake_at.or(self.woken_by);
-        Effects { writes, wake_at, ..Effects::default() }
+        self.own_row.conclude(writes, self.mailbox.secret(), self.mailbox.next_deadline())
     }
 }
 

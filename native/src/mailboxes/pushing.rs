@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use ureq::Agent;
 
 use crate::clock::unix_now;
+use crate::direct_agent::direct_agent;
 use crate::event_loop::{Mail, Shared};
 use crate::journal;
 use crate::mailboxes::object::MailName;
@@ -34,16 +35,7 @@ pub(crate) fn start(shared: &Arc<Shared>, waiting: Waiting) -> std::io::Result<(
 
 fn run(shared: &Shared, peer: usize, waiting: &Receiver<Address>) {
     let Some(replication) = &shared.doors.replication else { return };
-    let agent: Agent = Agent::config_builder()
-        .user_agent("rendezvous-beacon")
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        // A relay reaches its peers by itself: nothing in the environment sends what it pushes elsewhere.
-        .proxy(None)
-        .timeout_global(Some(TIMEOUT))
-        .build()
-        .new_agent();
+    let agent = direct_agent(TIMEOUT);
     let mut turns = PeerTurns::default();
     loop {
         while let Ok(mailbox) = waiting.try_recv() {

@@ -4,8 +4,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rendezvous_service::registration::{Delivery, SIGNATURE_HEADER, TIME_HEADER};
-use ureq::Agent;
 
+use crate::direct_agent::direct_agent;
 use crate::journal;
 
 /// Time for one request.
@@ -13,16 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes the requests that it is told to, until nobody tells it any more.
 pub(super) fn run(deliveries: &Receiver<Delivery>, tell: impl Fn(Delivery, bool) -> bool) {
-    let agent: Agent = Agent::config_builder()
-        .user_agent("rendezvous-beacon")
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        // Addresses of people are in it: nothing in the environment sends it elsewhere.
-        .proxy(None)
-        .timeout_global(Some(TIMEOUT))
-        .build()
-        .new_agent();
+    let agent = direct_agent(TIMEOUT);
     while let Ok(delivery) = deliveries.recv() {
         let request = agent.post(&delivery.url).content_type("application/json");
         let request = request.header(TIME_HEADER, &delivery.time).header(SIGNATURE_HEADER, &delivery.signature);

@@ -1,9 +1,9 @@
 //! What is kept in storage: rows of words, separated by spaces, each with a name of its own, and messages, each with a number.
 //! No address is among them: where something came from is a salted hash.
 
-use crate::base64;
 use crate::mailbox::bytes::Bytes;
 use crate::time::UnixMillis;
+use crate::words::{NONE, bytes, time, words};
 
 use super::key::MailboxId;
 use super::proof::ProofId;
@@ -12,25 +12,8 @@ use super::proof::ProofId;
 pub(super) const OPENED: &str = "opened";
 pub(super) const PROOF: &str = "proof ";
 
-/// Stands for nothing where a word must be.
-const NONE: &str = "-";
-
 /// Stands for a proof that came with a deposit.
 const DEPOSITED: &str = "deposit";
-
-fn time(text: &str) -> Option<UnixMillis> {
-    text.parse().ok().and_then(UnixMillis::new)
-}
-
-fn bytes<const N: usize>(text: &str) -> Option<Bytes<N>> {
-    base64::decode_array(text).map(Bytes)
-}
-
-/// Takes so many words, and no more.
-fn words<const N: usize>(text: &str) -> Option<[&str; N]> {
-    let words: Vec<_> = text.split(' ').collect();
-    words.try_into().ok()
-}
 
 /// Reads a row that is a time.
 pub(super) fn parse_time(text: &str) -> Option<UnixMillis> {

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use super::request::{MessageKind, Prekey};
 use super::user::UserId;
-use crate::base64;
 use crate::mailbox::bytes::Bytes;
 use crate::time::UnixMillis;
+use crate::words::{NONE, bytes, time, words};
 
 /// The names of rows.
 pub(super) const KEYS: &str = "keys";
@@ -16,23 +16,6 @@ pub(super) const READ_ON: &str = "read-on";
 pub(super) const NONCE: &str = "nonce ";
 pub(super) const REFUSED: &str = "refused ";
 pub(super) const CORRESPONDENT: &str = "correspondent ";
-
-/// Stands for nothing where a word must be.
-const NONE: &str = "-";
-
-fn time(text: &str) -> Option<UnixMillis> {
-    text.parse().ok().and_then(UnixMillis::new)
-}
-
-fn bytes<const N: usize>(text: &str) -> Option<Bytes<N>> {
-    base64::decode_array(text).map(Bytes)
-}
-
-/// Takes so many words, and no more.
-fn words<const N: usize>(text: &str) -> Option<[&str; N]> {
-    let words: Vec<_> = text.split(' ').collect();
-    words.try_into().ok()
-}
 
 fn list<T>(text: &str, separator: char, parse: impl Fn(&str) -> Option<T>) -> Option<VecDeque<T>> {
     if text == NONE { Some(VecDeque::new()) } else { text.split(separator).map(parse).collect() }
