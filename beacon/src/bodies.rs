@@ -4,8 +4,10 @@
 //! short does not count: so much a connection takes anyway, and no body with a ticket is longer. A buffer that grows by doubling
 //! takes up to twice what is counted.
 
+use std::fmt;
+
 use rendezvous_protocol::limits::BODY_MAX_BYTES;
-use rendezvous_protocol::network::{Client, NetworkPath};
+use rendezvous_protocol::network::Client;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::secret::Secret;
 
@@ -33,10 +35,9 @@ pub struct ArrivingBodies {
 }
 
 /// Counts one body, until this is dropped.
-#[derive(Debug)]
 pub struct ArrivingBody {
-    shares: NetworkShares,
-    path: NetworkPath,
+    bodies: ArrivingBodies,
+    client: Client,
     /// For how many bytes there is room.
     room: usize,
     taken: Vec<NetworkShare>,
@@ -50,8 +51,7 @@ impl ArrivingBodies {
 
     /// Begins to count a body of this client.
     pub fn begin(&self, client: Client) -> ArrivingBody {
-        let path = client.hand_over().hashed(&self.secret);
-        ArrivingBody { shares: self.shares.clone(), path, room: FREE_BYTES, taken: Vec::new() }
+        ArrivingBody { bodies: self.clone(), client, room: FREE_BYTES, taken: Vec::new() }
     }
 }
 
@@ -61,9 +61,15 @@ impl ArrivingBody {
     /// # Errors
     /// [`RequestError::BodiesFull`], if there is none for them. What was there before is still counted.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), RequestError> {
+        if bytes <= self.room {
+            return Ok(());
+        }
+        // Only now: most bodies are short, and hashing costs.
+        let ArrivingBodies { secret, shares } = &self.bodies;
+        let path = self.client.hand_over().hashed(secret);
         while self.room < bytes {
             let fits = |held: usize, most: usize| held.saturating_add(STEP_BYTES) <= most;
-            let taken = self.shares.take(self.path, STEP_BYTES, |held| {
+            let taken = shares.take(path, STEP_BYTES, |held| {
                 fits(held.household, OF_HOUSEHOLD)
                     && fits(held.site, OF_SITE)
                     && fits(held.provider, OF_PROVIDER)
@@ -73,6 +79,13 @@ impl ArrivingBody {
             self.room = self.room.saturating_add(STEP_BYTES);
         }
         Ok(())
+    }
+}
+
+/// Without the client's address.
+impl fmt::Debug for ArrivingBody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ArrivingBody").field("room", &self.room).finish_non_exhaustive()
     }
 }
 
