@@ -2,7 +2,7 @@
 // then, and fails if the client is heavier than it may be. A build that fails leaves the last one as it was.
 //
 // build/internals.js is for the tests only: the modules behind the package. dist/example.js is the script of
-// the example page, with the built package and PeerJS in it, and not published.
+// the example page, with the built package in it, and not published.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";

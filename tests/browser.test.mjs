@@ -1,8 +1,8 @@
-// The browser client in real Chromium: pages with profiles of their own find each other and talk over a data channel,
-// through a beacon, a capsule, or what they remember. Peers, signalling, beacon and pages are all on 127.0.0.1.
+// The browser client in real Chromium: pages with profiles of their own find each other through a beacon, a capsule, or
+// what they remember, and talk over data channels that are made through beacons alone. All is on 127.0.0.1.
 //
-// The pages are the example's, so that it is tested too. It takes a built client and capsule program (CAPSULE_BIN names
-// another than target/debug/capsule).
+// The pages are the example's, so that it is tested too; the adapter for PeerJS has pages and a signalling server of its
+// own. It takes a built client and capsule program (CAPSULE_BIN names another than target/debug/capsule).
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -19,11 +19,11 @@ import { chromium } from "playwright-core";
 import { startBeacon } from "../tools/beacon.mjs";
 import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs";
 import { servePages } from "../tools/pages.mjs";
-import { startSignalling } from "../tools/signalling.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { serve } from "./hostile.mjs";
 import { announce, peerIds, peers } from "./http.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
+import { startSignalling } from "./signalling.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const COMMUNITY = "browsers";
@@ -44,11 +44,16 @@ before(async () => {
   }
   requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "browser-test-"));
-  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startBeacon({ vars: { COMMUNITIES: "*", PEERS_MAX_AGE_SECONDS: "0" }, staysAwake: true })]);
+  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startResidents()]);
   running.push(signalling, pages, beacon);
   resident = await visit({ beacon: beacon.url });
   await resident.page.getByText("listed by 1 beacon").waitFor();
 });
+
+/** @param {{ port?: number }} [options] */
+function startResidents(options) {
+  return startBeacon({ vars: { COMMUNITIES: "*", PEERS_MAX_AGE_SECONDS: "0" }, staysAwake: true, ...options });
+}
 
 after(async () => {
   while (running.length > 0) await running.pop().stop();
@@ -58,7 +63,7 @@ after(async () => {
 /**
  * A browser of its own with a profile of its own, showing the example page.
  *
- * @param {Record<string, string>} query
+ * @param {Record<string, string | string[]>} query
  * @param {{ profile?: string, address?: string, viewport?: { width: number, height: number } }} [options] A profile
  *   of a visit before: it remembers.
  */
@@ -76,7 +81,7 @@ async function visit(query, { profile, address = `${pages.url}/client/example/`,
     if (!/^(http:\/\/127\.0\.0\.1:|file:|data:)/.test(request.url())) mishaps.push(`asked for ${request.url()}`);
   });
   const page = browser.pages()[0] ?? (await browser.newPage());
-  await page.goto(`${address}?${new URLSearchParams({ community: COMMUNITY, signalling: signalling.url, ...query })}`);
+  await page.goto(`${address}?${new URLSearchParams(Object.entries({ community: COMMUNITY, ...query }).flatMap(([name, values]) => [values].flat().map((value) => [name, value])))}`);
   return {
     page,
     profile,
@@ -90,16 +95,31 @@ async function visit(query, { profile, address = `${pages.url}/client/example/`,
 
 const textOf = (page, id) => page.locator(`#${id}`).textContent();
 
+/** A page's own ID, once its key is there. */
+async function idOf(page) {
+  await page.locator("#self-id").filter({ hasText: ":" }).waitFor({ state: "attached" });
+  return textOf(page, "self-id");
+}
+
+const person = (page, id) => page.locator(`[data-key="${id}"]`);
+const isIn = (page, id, state) => person(page, id).getByText(state, { exact: true }).waitFor();
+
+async function says(page, words) {
+  await page.getByLabel("Message to all").fill(words);
+  await page.keyboard.press("Enter");
+}
+
+const hears = (page, words) => page.locator("#messages .message").getByText(words, { exact: true }).waitFor();
+
 /** Waits until a page is connected to the resident, and lets the two talk. */
 async function meet(context, how, { page }) {
-  const residentId = await textOf(resident.page, "self-id");
-  const ownId = await textOf(page, "self-id");
-  await page.locator(`[data-key="${residentId}"]`).getByText("connected", { exact: true }).waitFor();
-  await resident.page.locator(`[data-key="${ownId}"]`).getByText("connected", { exact: true }).waitFor();
+  const residentId = await idOf(resident.page);
+  const ownId = await idOf(page);
+  await isIn(page, residentId, "connected");
+  await isIn(resident.page, ownId, "connected");
   for (const [from, to, greeting] of [[page, resident.page, `hello from ${ownId}`], [resident.page, page, `hello to ${ownId}`]]) {
-    await from.getByLabel("Message to all").fill(greeting);
-    await from.keyboard.press("Enter");
-    await to.locator("#messages .message").getByText(greeting, { exact: true }).waitFor();
+    await says(from, greeting);
+    await hears(to, greeting);
   }
   const found = { after: await textOf(page, "first-peer"), from: await textOf(page, "first-peer-from") };
   context.diagnostic(`first peer ${how}: ${found.after} after start(); first open data channel: ${await textOf(page, "first-connection")} after the page's script`);
@@ -113,16 +133,16 @@ describe("two browsers find each other and talk", () => {
     const visitor = await visit({ beacon: beacon.url });
     const from = `from ${new URL(beacon.url).host}`;
     assert.equal((await meet(t, "through a beacon", visitor)).from, from);
-    const before = await textOf(visitor.page, "self-id");
+    const before = await idOf(visitor.page);
     await visitor.page.reload();
-    assert.notEqual(await textOf(visitor.page, "self-id"), before);
+    assert.notEqual(await idOf(visitor.page), before);
     // What a page remembers is there before any beacon's answer.
     assert.equal((await meet(t, "after a reload", visitor)).from, "from the last visit");
     await visitor.leave();
     await until(async () => peerIds(await peers(beacon.url, { community: COMMUNITY })).length === 1, "the visitor is still listed");
   });
 
-  test("through a capsule, when the beacon is dead", async (t) => {
+  test("a newcomer sees them in a capsule when the beacon is dead, and calls them when it is back", async (t) => {
     const key = join(scratch, "key.pem");
     const out = join(scratch, "capsules");
     const capsule = promisify(execFile).bind(undefined, CAPSULE);
@@ -138,21 +158,60 @@ describe("two browsers find each other and talk", () => {
 
     query = { beacon: beacon.url, capsule: `${capsules.url}/peers.json`, capsuleKey: publicKey };
     rememberer = await visit(query);
-    const { from } = await meet(t, "through a capsule, the beacon dead", rememberer);
-    assert.equal(from, "from the capsule");
-    await rememberer.page.locator(`[data-key="${beacon.url}"]`).getByText("does not answer").waitFor();
+    await isWithoutBeacon(rememberer, "capsule");
+    await startAgain(rememberer);
+    assert.equal((await meet(t, "in a capsule, the beacon dead", rememberer)).from, "from the capsule");
     await rememberer.leave();
   });
 
-  test("from what the browser remembers, when the capsule's host is gone too", async (t) => {
+  test("and what the browser remembers does, when the capsule's host is gone too", async (t) => {
     await capsules.stop();
+    await beacon.crash();
     const again = await visit(query, { profile: rememberer.profile });
-    const { from } = await meet(t, "remembered, beacon and capsule gone", again);
-    assert.equal(from, "from the last visit");
-    for (const url of [query.beacon, query.capsule]) {
-      await again.page.locator(`[data-key="${url}"]`).getByText("does not answer").waitFor();
-    }
+    await isWithoutBeacon(again, "last visit");
+    await again.page.locator(`[data-key="${query.capsule}"]`).getByText("does not answer").waitFor();
+    await startAgain(again);
+    assert.equal((await meet(t, "remembered, beacon and capsule gone", again)).from, "from the last visit");
     await again.leave();
+  });
+
+  /** It sees the resident, and that nobody can be called now. */
+  async function isWithoutBeacon({ page }, source) {
+    await person(page, await idOf(resident.page)).getByText(`found through the ${source}`).waitFor();
+    await page.locator(`[data-key="${beacon.url}"]`).getByText("does not answer").waitFor();
+    await page.getByText("No beacon lists you").waitFor();
+  }
+
+  /** Where it was, knowing nobody. The browsers say that the network is back: else pages ask again after up to a minute. */
+  async function startAgain(visitor) {
+    beacon = await startResidents({ port: Number(new URL(beacon.url).port) });
+    running.push(beacon);
+    for (const { page } of [resident, visitor]) await page.evaluate(() => dispatchEvent(new Event("online")));
+  }
+});
+
+describe("with two beacons", () => {
+  test("two people go on to talk, and a third joins them, when the first beacon is killed", async () => {
+    const [first, second] = [await startResidents(), await startResidents()];
+    running.push(first, second);
+    const query = { beacon: [first.url, second.url], community: "killed" };
+    const [one, other] = [await visit(query), await visit(query)];
+    const [oneId, otherId] = [await idOf(one.page), await idOf(other.page)];
+    await isIn(one.page, otherId, "connected");
+    await isIn(other.page, oneId, "connected");
+    await says(one.page, "before");
+    await hears(other.page, "before");
+    await first.crash();
+    await other.page.locator(`[data-key="${first.url}"]`).getByText("does not answer").waitFor();
+    await says(other.page, "after");
+    await hears(one.page, "after");
+    assert.equal(await one.page.locator("#messages .note").count(), 1, "nobody has left or come again");
+    const third = await visit(query);
+    const thirdId = await idOf(third.page);
+    for (const { page } of [one, other]) await isIn(page, thirdId, "connected");
+    await says(third.page, "all of you");
+    for (const { page } of [one, other]) await hears(page, "all of you");
+    await Promise.all([one, other, third].map((visitor) => visitor.leave()));
   });
 });
 
@@ -185,16 +244,16 @@ describe("the example page", () => {
   test("has one state for each person, in words", async () => {
     const community = "states";
     const states = (page) => page.locator("#people .state");
-    await announce(beacon.url, signTicket(newPeer({ peerId: "nobody", userId: "Nobody" }), { community }), { community });
-    const person = (page, id) => page.locator(`[data-key="${id}"]`);
-    const isIn = (page, id, state) => person(page, id).getByText(state, { exact: true }).waitFor();
-    // Without a signalling server nobody can be dialled.
-    const deaf = await visit({ beacon: beacon.url, community, signalling: beacon.url });
-    await isIn(deaf.page, "nobody", "reachable");
-    await deaf.leave();
+    const nobody = newPeer({ peerId: "nobody", userId: "Nobody" });
+    const nobodyId = `nobody:${nobody.publicKey}`;
+    await announce(beacon.url, signTicket(nobody, { community }), { community });
+    const shy = await visit({ beacon: beacon.url, community, limit: "0" });
+    await isIn(shy.page, nobodyId, "reachable");
+    await shy.leave();
     const [one, other] = [await visit({ beacon: beacon.url, community }), await visit({ beacon: beacon.url, community })];
-    const otherId = await textOf(other.page, "self-id");
-    await isIn(one.page, "nobody", "not reachable");
+    const otherId = await idOf(other.page);
+    await isIn(one.page, nobodyId, "not reachable");
+    await person(one.page, nobodyId).getByText("That peer has no connection to the beacon").waitFor();
     await isIn(one.page, otherId, "connected");
     await other.leave();
     await isIn(one.page, otherId, "left");
@@ -205,43 +264,44 @@ describe("the example page", () => {
   test("has the name that somebody chooses, at once for whoever is connected, and in the beacon's list", async () => {
     const community = "names";
     const [one, other] = [await visit({ beacon: beacon.url, community }), await visit({ beacon: beacon.url, community })];
-    const oneId = await textOf(one.page, "self-id");
-    const shown = other.page.locator(`[data-key="${oneId}"]`);
+    const oneId = await idOf(one.page);
+    const shown = person(other.page, oneId);
     await shown.getByText("connected", { exact: true }).waitFor();
     const chosen = "Ada <b>Lovelace</b>";
     await one.page.getByLabel("Your name").fill(chosen);
     await one.page.keyboard.press("Enter");
     await shown.locator(".name").getByText(chosen, { exact: true }).waitFor();
-    const listedName = async () => (await peers(beacon.url, { community })).json.peers.find(({ payload }) => payload.peerId === oneId)?.payload.userId;
-    await until(async () => (await listedName()) === chosen, "the list has the old name");
+    const listedName = async () => (await peers(beacon.url, { community })).json.peers.find(({ payload }) => oneId.startsWith(payload.peerId))?.payload.userId;
     // Nobody is lost by it, and the name is still there after a reload.
-    await one.page.getByLabel("Message to all").fill("it is me");
-    await one.page.keyboard.press("Enter");
-    await other.page.locator("#messages .message").getByText("it is me", { exact: true }).waitFor();
+    await says(one.page, "it is me");
+    await hears(other.page, "it is me");
+    assert.equal(await other.page.locator("#messages .note").count(), 1);
+    await until(async () => (await listedName()) === chosen, "the list has the old name", 2 * PATIENCE_MS);
     await one.page.reload();
     assert.equal(await one.page.getByLabel("Your name").inputValue(), chosen);
     await Promise.all([one.leave(), other.leave()]);
   });
 
-  test("connects to somebody by an ID that is typed in, when no list has it", async () => {
-    const nowhere = { beacon: "http://127.0.0.1:9", community: "calls" };
-    const [one, other] = [await visit(nowhere), await visit(nowhere)];
-    const [oneId, otherId] = await Promise.all([one, other].map(({ page }) => textOf(page, "self-id")));
+  test("connects to somebody by an ID that is typed in, and calls nobody else where it is told so", async () => {
+    const query = { beacon: beacon.url, community: "calls", limit: "0" };
+    const [one, other] = [await visit(query), await visit(query)];
+    const [oneId, otherId] = [await idOf(one.page), await idOf(other.page)];
+    for (const { page } of [one, other]) await page.getByText("Online, listed by 1 beacon").waitFor();
     await one.page.getByText("Somebody is missing?").click();
-    await one.page.getByLabel("Their ID").fill(oneId);
-    await one.page.keyboard.press("Enter");
-    await one.page.getByText("This is your own ID").waitFor();
-    await one.page.getByLabel("Their ID").fill("not-there");
-    await until(async () => {
-      await one.page.getByRole("button", { name: "Connect" }).click();
-      return (await one.page.locator("[data-key=not-there]").count()) === 1;
-    }, "nobody is called");
-    await one.page.locator("[data-key=not-there]").getByText("not reachable", { exact: true }).waitFor();
-    await one.page.getByLabel("Their ID").fill(otherId);
-    await one.page.keyboard.press("Enter");
-    for (const [{ page }, id] of [[one, otherId], [other, oneId]]) {
-      await page.locator(`[data-key="${id}"]`).getByText("connected", { exact: true }).waitFor();
-    }
+    const call = async (id, words) => {
+      await one.page.getByLabel("Their ID").fill(id);
+      await one.page.keyboard.press("Enter");
+      await one.page.locator("#call-state").getByText(words).waitFor();
+    };
+    await call("nobody", "An ID ends with a colon and a key");
+    await call(oneId, "This is your own ID");
+    const absent = `not-there:${newPeer().publicKey}`;
+    await call(absent, "not-ther… cannot be reached. That peer has no connection to the beacon.");
+    await isIn(one.page, absent, "not reachable");
+    await isIn(one.page, otherId, "reachable");
+    await call(otherId, "is connected.");
+    for (const [{ page }, id] of [[one, otherId], [other, oneId]]) await isIn(page, id, "connected");
+    await call(otherId, "You are connected already.");
     await Promise.all([one.leave(), other.leave()]);
   });
 
@@ -297,10 +357,8 @@ describe("npm start", () => {
     return tab;
   };
   const areConnected = async (...tabs) => {
-    const ids = await Promise.all(tabs.map((tab) => textOf(tab, "self-id")));
-    for (const [at, tab] of tabs.entries()) {
-      await tab.locator(`[data-key="${ids[1 - at]}"]`).getByText("connected", { exact: true }).waitFor();
-    }
+    const ids = await Promise.all(tabs.map(idOf));
+    for (const [at, tab] of tabs.entries()) await isIn(tab, ids[1 - at], "connected");
   };
 
   before(async () => {
@@ -329,9 +387,8 @@ describe("npm start", () => {
     await areConnected(...tabs);
     for (const [at, tab] of tabs.entries()) {
       await tab.getByText("listed by 2 beacons").waitFor();
-      await tab.getByLabel("Message to all").fill(`hello from ${at}`);
-      await tab.keyboard.press("Enter");
-      await tabs[1 - at].locator("#messages .message").getByText(`hello from ${at}`, { exact: true }).waitFor();
+      await says(tab, `hello from ${at}`);
+      await hears(tabs[1 - at], `hello from ${at}`);
     }
   });
 
@@ -342,7 +399,7 @@ describe("npm start", () => {
     await tabs[0].locator('[data-key$="/capsule/peers.json"]').getByText("is there", { exact: true }).waitFor();
   });
 
-  test("has buttons that kill both beacons: everybody is still here, a newcomer gets in, and other buttons start them again", async () => {
+  test("has buttons that kill both beacons: everybody is still here, a newcomer sees them, and comes in when other buttons start them again", async () => {
     const [first, second] = (await (await fetch(`${url}/beacons`)).json()).beacons.map((beacon) => beacon.url);
     const source = (tab, beacon = first) => tab.locator(`[data-key="${beacon}"]`);
     await source(tabs[0]).getByRole("button", { name: "Kill this beacon" }).click();
@@ -352,23 +409,26 @@ describe("npm start", () => {
     }
     await assert.rejects(fetch(`${first}/healthz`));
     assert.equal((await fetch(`${second}/healthz`)).status, 200);
-    await tabs[0].getByLabel("Message to all").fill("still here");
-    await tabs[0].keyboard.press("Enter");
-    await tabs[1].locator("#messages .message").getByText("still here", { exact: true }).waitFor();
+    await tabs[0].getByText(`Newcomers still come in through ${new URL(second).host}.`).waitFor();
+    await says(tabs[0], "still here");
+    await hears(tabs[1], "still here");
     await source(tabs[1], second).getByRole("button", { name: "Kill this beacon" }).click();
-    await tabs[0].getByText("Newcomers still find people through the capsule.").waitFor();
+    await tabs[0].getByText("Newcomers still see in the capsule who is here, and come in when a beacon is back.").waitFor();
     await assert.rejects(fetch(`${second}/healthz`));
     // In a browser that remembers nobody.
     const query = Object.fromEntries(new URL(tabs[0].url()).searchParams);
     const newcomer = await visit(query, { address: `${url}/client/example/` });
-    await newcomer.page.locator("#people .state").getByText("connected", { exact: true }).first().waitFor();
-    assert.equal(await textOf(newcomer.page, "first-peer-from"), "from the capsule");
-    await newcomer.leave();
+    const ids = await Promise.all(tabs.map(idOf));
+    for (const id of ids) await person(newcomer.page, id).getByText("found through the capsule").waitFor();
+    await newcomer.page.getByText("No beacon lists you").waitFor();
     for (const beacon of [first, second]) await source(tabs[1], beacon).getByRole("button", { name: "Start it again" }).click();
     for (const beacon of [first, second]) {
       for (const tab of tabs) await source(tab, beacon).getByText("lists you", { exact: true }).waitFor({ timeout: 2 * PATIENCE_MS });
       assert.equal((await fetch(`${beacon}/healthz`)).status, 200);
     }
+    for (const id of ids) await isIn(newcomer.page, id, "connected");
+    assert.equal(await textOf(newcomer.page, "first-peer-from"), "from the capsule");
+    await newcomer.leave();
   });
 
   test("lets only its own page kill a beacon", async () => {

@@ -1,12 +1,10 @@
-// The example page of the browser client with what it needs beside a beacon, on this machine: a server for the page, and
-// a PeerJS signalling server.
+// The server of the browser client's example page, which needs nothing else beside the beacons.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { offerControl } from "./control.mjs";
 import { servePages } from "./pages.mjs";
-import { startSignalling } from "./signalling.mjs";
 import { ROOT } from "./steps.mjs";
 
 const PAGE = "/client/example/";
@@ -18,19 +16,16 @@ const CAPSULE = "/capsule/peers.json";
  * @param {import("./supervisor.mjs").Supervised[]} options.beacons Those that the page announces to, and can kill.
  * @param {string} options.community
  * @param {import("./capsule.mjs").Place} options.capsule Served as it is there.
- * @param {number} [options.preferredPort] The page's; the next one is for signalling. Any other where one is in use.
+ * @param {number} [options.preferredPort] Any other where that one is in use.
  * @returns {Promise<{ url: string, capsuleUrl: string, stop: () => Promise<unknown> }>}
  */
 export async function startExample({ beacons, community, capsule, preferredPort = 0 }) {
-  // The same from run to run, if possible: a tab that is still open finds it again.
-  const signalling = await startSignalling({ preferredPort: preferredPort && (preferredPort + 1) % 65_536 });
   const control = offerControl(beacons);
   const terms = [
     ["community", community],
     ...beacons.map(({ url }) => ["beacon", url]),
     ["capsule", CAPSULE],
     ["capsuleKey", capsule.publicKey],
-    ["signalling", signalling.url],
   ];
   const toPage = () => ({ status: 302, headers: { Location: `${PAGE}?${new URLSearchParams(terms)}` } });
   const pages = await servePages({
@@ -44,11 +39,7 @@ export async function startExample({ beacons, community, capsule, preferredPort 
       [`${CAPSULE}.sig`]: () => capsuleFile(capsule.folder, "peers.json.sig", "text/plain"),
     },
   });
-  return {
-    url: pages.url,
-    capsuleUrl: `${pages.url}${CAPSULE}`,
-    stop: () => Promise.allSettled([pages.stop(), signalling.stop()]),
-  };
+  return { url: pages.url, capsuleUrl: `${pages.url}${CAPSULE}`, stop: pages.stop };
 }
 
 /** @param {string} token What the page's buttons need, and no other origin can read. */
@@ -80,7 +71,8 @@ async function bundle() {
     entryPoints: ["example/example.ts"],
     alias: {
       "rendezvous-beacon": join(CLIENT, "src/index.ts"),
-      "rendezvous-beacon/peerjs": join(CLIENT, "src/peerjs.ts"),
+      "rendezvous-beacon/live": join(CLIENT, "src/live.ts"),
+      "rendezvous-beacon/webrtc": join(CLIENT, "src/webrtc.ts"),
     },
     bundle: true,
     write: false,

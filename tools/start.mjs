@@ -26,7 +26,7 @@ Options:
 Environment variables:
   HOST          where the beacons listen (127.0.0.1)
   PORT          where the first beacon listens (8787); the second is at the next port, or at any free one
-  EXAMPLE_PORT  where the page and the capsule are, on 127.0.0.1 (8790), and the port after it
+  EXAMPLE_PORT  where the page and the capsule are, on 127.0.0.1 (8790)
   STATE         the directory that keeps the beacons' state and the capsule's key between runs (.beacon; .beacon-native
                 with --native)
 and every variable of wrangler.toml's [vars], which it overrides. Here COMMUNITIES is "*" unless it is set; and where a

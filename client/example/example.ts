@@ -1,26 +1,23 @@
-// A whole application in one page: finds people, connects to them through PeerJS, and lets them talk.
+// A whole application in one page: finds people, connects to them through the beacons that list them, and lets them talk.
 //
-// Everything here that others wrote, names and messages, goes into the page as text only. Whom a connection reaches is the
-// word of PeerJS's signalling server: an application that has to know whose key that is asks the peer to sign something.
+// Everything here that others wrote, names and messages, goes into the page as text only. Whoever is connected has proved
+// the key that belongs to the ID: an ID is a `peerId` and that key, with a colon between them.
 
-import { type DataConnection, type PeerConnectOption, Peer as PeerJs } from "peerjs";
 import { type Peer, Rendezvous, type SourceStatus, explain } from "rendezvous-beacon";
-import { connectPeers } from "rendezvous-beacon/peerjs";
+import { live } from "rendezvous-beacon/live";
+import { type Claim, type Connection, type ConnectionError, Connections } from "rendezvous-beacon/webrtc";
 import { type Action, type BeaconState, act, hasControl, readStates } from "./control.js";
 import { ago, duration, element, listing, make, part, plural, rows, set, text } from "./view.js";
 
-/** Those of `npm start`. */
+/** That of `npm start`. */
 const DEFAULT_BEACON = "http://127.0.0.1:8787";
-const DEFAULT_SIGNALLING = "http://127.0.0.1:8791/";
+const DEFAULT_LIMIT = "8";
 const SHOWN_PEOPLE = 50;
 const SHOWN_MESSAGES = 200;
 const MESSAGE_MAX_LENGTH = 500;
 const NAME_MAX_LENGTH = 128;
 /** Of whom something is remembered. Strangers may come under as many IDs as they like. */
 const KEPT_PEOPLE = 1_000;
-/** A peer that has gone answers nothing. */
-const DIAL_TIMEOUT_MS = 15_000;
-const RECONNECT_MS = 3_000;
 const RENDER_MS = 1_000;
 const CONTROL_MS = 2_000;
 /** Of the tab's own storage: each tab is somebody else. */
@@ -35,8 +32,10 @@ interface Link {
   state: "trying" | "connected" | "closed" | "failed";
   /** Milliseconds since the Unix epoch. */
   since: number;
-  /** When its last connection ended, unless there is another: a dial after that which fails says that it has left. */
+  /** When its last connection ended, unless there is another: a call after that which fails says that it has left. */
   closedAt: number | undefined;
+  /** Why a call has failed, in words. */
+  why: string | undefined;
 }
 
 interface Person {
@@ -52,37 +51,37 @@ const beacons = listed("beacon", DEFAULT_BEACON);
 const capsuleKeys = listed("capsuleKey");
 const capsules = listed("capsule").map((url, at) => ({ url, publicKey: capsuleKeys[at] ?? "" }));
 const community = query.get("community") || "mainnet";
-const signalling = (query.get("signalling") ?? DEFAULT_SIGNALLING).trim();
+const limit = query.get("limit") || DEFAULT_LIMIT;
 
 // Every visit is a new peer. Without randomUUID the page is not a secure context, which start() explains.
 const peerId = crypto.randomUUID?.() ?? "insecure";
 let name = storedName() ?? inventName();
-const open = new Map<string, DataConnection>();
+const open = new Map<string, Connection>();
 const links = new Map<string, Link>();
 /** What people that are or were connected call themselves: newer than what lists have. */
 const names = new Map<string, string>();
 /** Those whose ID was typed in. */
 const called = new Set<string>();
-let signalState: "connecting" | "open" | "lost" | "closed" = "connecting";
 let firstPeer: { afterMs: number; from: string } | undefined;
 let firstConnectionMs: number | undefined;
 let rendezvous: Rendezvous;
-let signal: PeerJs;
-let disconnect: (() => void) | undefined;
+let carrier: ReturnType<typeof live>;
+let connections: Connections;
 let beaconStates = new Map<string, BeaconState>();
 /** Whom this page was connected to when the first of the beacons that are dead now was killed. */
 let survivors: Set<string> | undefined;
 
-/** The adapter dials; the page looks on. */
-class WatchedPeerJs extends PeerJs {
-  override connect(to: string, options?: PeerConnectOption): DataConnection {
-    const connection = super.connect(to, { ...options, serialization: "json" }) as DataConnection | undefined;
-    const fail = () => links.get(to)?.state === "trying" && changeLink(to, "failed");
-    changeLink(to, "trying");
-    connection?.on("error", fail);
-    setTimeout(fail, DIAL_TIMEOUT_MS);
-    // Undefined while there is no signalling server, whatever PeerJS's types say.
-    return connection as DataConnection;
+/** It dials by itself whom `rendezvous` finds; the page looks on. */
+class WatchedConnections extends Connections {
+  override async connect(claim: Claim): Promise<RTCDataChannel> {
+    const id = idOf(claim);
+    if (!open.has(id)) changeLink(id, "trying");
+    try {
+      return await super.connect(claim);
+    } catch (error) {
+      if (links.get(id)?.state === "trying") changeLink(id, "failed", explain((error as ConnectionError).reason));
+      throw error;
+    }
   }
 }
 
@@ -94,34 +93,25 @@ try {
 }
 
 function start(): void {
-  const server = signallingServer();
-  join();
-  signal = new WatchedPeerJs(peerId, { debug: 0, ...server });
-  signal.on("open", () => {
-    signalState = "open";
-    disconnect ??= connect();
+  if (!/^\d{1,3}$/.test(limit)) throw new TypeError("limit must be a whole number below 1,000");
+  rendezvous = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
+  rendezvous.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
+    const found = live[0] ?? recentlySeen[0];
+    if (firstConnectionMs === undefined && found)
+      firstPeer ??= { afterMs: rendezvous.status().timeToFirstPeerMs as number, from: found.source };
     render();
   });
-  signal.on("disconnected", () => {
-    signalState = "lost";
-    setTimeout(() => !signal.destroyed && signal.reconnect(), RECONNECT_MS);
-    render();
-  });
-  signal.on("close", () => {
-    signalState = "closed";
-    render();
-  });
-  signal.on("error", ({ type, message }) => {
-    if (type !== "peer-unavailable") return;
-    for (const [id, { state }] of links) if (state === "trying" && message.endsWith(` ${id}`)) changeLink(id, "failed");
-  });
+  carrier = live(rendezvous);
+  connections = new WatchedConnections(rendezvous, carrier, { limit: Number(limit), iceServers: "beacon", onConnection: talk });
+  rendezvous.subscribe(render);
+  rendezvous.start().catch(complain);
 
-  element("rename").addEventListener("submit", (event) => void rename(event));
+  element("rename").addEventListener("submit", rename);
   element("say").addEventListener("submit", say);
-  element("call").addEventListener("submit", (event) => void call(event));
+  element("call").addEventListener("submit", call);
   element("copy").addEventListener("click", () => void copyId());
   // The others need not wait until they notice.
-  addEventListener("pagehide", () => signal.destroy());
+  addEventListener("pagehide", () => connections.stop());
   addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
   if (hasControl) {
     void followBeacons();
@@ -132,95 +122,67 @@ function start(): void {
   render();
 }
 
-/** Announces this page under its name, and begins to look for others. */
-function join(): void {
-  const joining = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
-  joining.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
-    const found = live[0] ?? recentlySeen[0];
-    if (firstConnectionMs === undefined && found)
-      firstPeer ??= { afterMs: joining.status().timeToFirstPeerMs as number, from: found.source };
-    render();
-  });
-  joining.subscribe(render);
-  joining.start().catch(complain);
-  rendezvous = joining;
-}
-
-function connect(): () => void {
-  return connectPeers(rendezvous, signal, { onConnection: talk, timeoutMs: DIAL_TIMEOUT_MS });
-}
-
-/** Those who are connected hear of a new name at once; the lists have it as soon as this page is announced anew. */
-async function rename(event: Event): Promise<void> {
+/** Those who are connected hear of a new name at once; beacons take it with the next ticket, 45 s after the last. */
+function rename(event: Event): void {
   event.preventDefault();
-  const chosen = element<HTMLInputElement>("self-name").value.trim();
+  const input = element<HTMLInputElement>("self-name");
+  const chosen = input.value.trim();
   if (chosen === "" || chosen === name) return;
+  try {
+    rendezvous.update({ userId: chosen });
+  } catch (error) {
+    return text("rename-state", (error as Error).message);
+  }
+  text("rename-state", "");
   name = chosen;
   storeName(name);
-  for (const connection of open.values()) connection.send({ name });
-  await rendezvous.stop();
-  // Unless there is a newer one by now.
-  if (name !== chosen) return;
-  disconnect?.();
-  join();
-  disconnect = signalState === "open" ? connect() : undefined;
+  for (const connection of open.values()) introduce(connection);
   write("note", undefined, `You are ${name} now`);
 }
 
-/** A server on this machine has peers on this machine, which need no help to reach each other. */
-function signallingServer(): object {
-  if (signalling === "") return {};
-  if (!/^https?:\/\/./.test(signalling)) throw new TypeError("signalling must be an http(s) URL");
-  const { hostname, port, pathname, protocol } = new URL(signalling);
-  const secure = protocol === "https:";
-  const isHere = /^(127\.|localhost$|\[::1\]$)/.test(hostname);
-  return {
-    host: hostname,
-    port: Number(port) || (secure ? 443 : 80),
-    path: pathname,
-    secure,
-    ...(isHere ? { config: { iceServers: [] } } : {}),
-  };
+/** What people say goes as text, so that a name, which goes as bytes, is never taken for that. */
+function introduce({ channel }: Connection): void {
+  if (channel.readyState === "open") channel.send(new TextEncoder().encode(name));
 }
 
-function talk(connection: DataConnection): void {
-  const { peer } = connection;
+function talk(connection: Connection): void {
+  const { channel } = connection;
+  const id = idOf(connection);
   firstConnectionMs ??= performance.now() - started;
-  const isNew = !open.has(peer);
-  open.set(peer, connection);
-  connection.send({ name });
-  connection.on("data", (data) => {
-    if (typeof data === "string") return write("message", peer, data.slice(0, MESSAGE_MAX_LENGTH));
-    const { name } = Object(data);
-    if (typeof name === "string" && name.trim() !== "") keep(names, peer, name.trim().slice(0, NAME_MAX_LENGTH));
+  const isNew = !open.has(id);
+  open.set(id, connection);
+  introduce(connection);
+  channel.addEventListener("message", ({ data }: MessageEvent<string | ArrayBuffer>) => {
+    if (typeof data === "string") return write("message", id, data.slice(0, MESSAGE_MAX_LENGTH));
+    const given = new TextDecoder().decode(data).trim().slice(0, NAME_MAX_LENGTH);
+    if (given !== "") keep(names, id, given);
     render();
   });
-  // The adapter closes what it is about to replace: who is there again in the same moment has not left.
-  connection.on("close", () => queueMicrotask(() => end(connection)));
-  changeLink(peer, "connected");
-  if (isNew) write("note", peer, "is connected");
+  channel.addEventListener("close", () => end(id, connection));
+  changeLink(id, "connected");
+  if (isNew) write("note", id, "is connected");
 }
 
-function end(connection: DataConnection): void {
-  const { peer } = connection;
-  if (open.get(peer) !== connection) return;
-  open.delete(peer);
+function end(id: string, connection: Connection): void {
+  // Not one that another has replaced.
+  if (open.get(id) !== connection) return;
+  open.delete(id);
   // Another call is under way.
-  if (links.get(peer)?.state === "trying") return render();
-  changeLink(peer, "closed");
-  write("note", peer, "has left");
+  if (links.get(id)?.state === "trying") return render();
+  changeLink(id, "closed");
+  write("note", id, "has left");
 }
 
-function changeLink(peer: string, state: Link["state"]): void {
+function changeLink(id: string, state: Link["state"], why?: string): void {
   const since = Date.now();
-  const closedAt = state === "closed" ? since : state === "connected" ? undefined : links.get(peer)?.closedAt;
-  keep(links, peer, { state, since, closedAt });
-  if (called.has(peer)) {
+  const closedAt = state === "closed" ? since : state === "connected" ? undefined : links.get(id)?.closedAt;
+  keep(links, id, { state, since, closedAt, why });
+  if (called.has(id)) {
     const words = {
-      trying: `Calling ${brief(peer)} …`,
-      connected: `${brief(peer)} is connected.`,
+      trying: `Calling ${nameOf(id)} …`,
+      connected: `${nameOf(id)} is connected.`,
       closed: "",
-      failed: `${brief(peer)} cannot be reached. Is the ID right, and their page still open?`,
+      failed: `${nameOf(id)} cannot be reached. ${why} Is their page still open?`,
     };
     text("call-state", words[state]);
   }
@@ -235,29 +197,22 @@ function keep<Value>(map: Map<string, Value>, id: string, value: Value): void {
   if (map.size > KEPT_PEOPLE && oldest !== undefined) map.delete(oldest);
 }
 
-async function call(event: Event): Promise<void> {
+function call(event: Event): void {
   event.preventDefault();
   const input = element<HTMLInputElement>("call-id");
-  const id = input.value.trim();
-  if (id === "") return;
-  if (id === peerId) return text("call-state", "This is your own ID: they need it, you need theirs.");
+  const claim = readId(input.value.trim());
+  if (!claim) return text("call-state", "An ID ends with a colon and a key: it has to be copied whole.");
+  const id = idOf(claim);
+  if (id === ownId()) return text("call-state", "This is your own ID: they need it, you need theirs.");
   if (open.has(id)) return text("call-state", "You are connected already.");
   called.add(id);
-  // By it the other side knows who calls.
-  const ticket = await rendezvous.ticket().catch(() => undefined);
-  const connection = signal.connect(id, { metadata: { ticket } }) as DataConnection | undefined;
-  if (!connection) return changeLink(id, "failed");
-  const caller = rendezvous;
-  connection.on("open", () => {
-    caller.connected(id);
-    talk(connection);
-  });
-  connection.on("close", () => caller.failed(id));
   input.value = "";
+  // What comes of it is shown by the link.
+  connections.connect(claim).catch(() => {});
 }
 
 async function copyId(): Promise<void> {
-  const copied = await navigator.clipboard?.writeText(peerId).then(() => true, () => false);
+  const copied = await navigator.clipboard?.writeText(ownId()).then(() => true, () => false);
   text("call-state", copied ? "Copied." : "This browser does not copy here: select the ID.");
 }
 
@@ -267,7 +222,7 @@ function say(event: Event): void {
   const words = input.value.trim();
   if (words === "") return;
   if (open.size === 0) return write("note", undefined, "Nobody is connected yet: your message is still in the field");
-  for (const connection of open.values()) connection.send(words);
+  for (const { channel } of open.values()) if (channel.readyState === "open") channel.send(words);
   write("own", undefined, words);
   input.value = "";
 }
@@ -304,14 +259,13 @@ function show(): void {
   element("main").hidden = false;
   text("community", community);
   element<HTMLInputElement>("self-name").value = name;
-  text("self-id", peerId);
   element<HTMLAnchorElement>("second-tab").href = location.href;
   const fields = {
     community,
     beacon: beacons.join("\n"),
     capsule: capsules.map(({ url }) => url).join("\n"),
     "capsule-key": capsuleKeys.join("\n"),
-    signalling,
+    limit,
   };
   for (const [field, value] of Object.entries(fields)) element<HTMLInputElement>(`set-${field}`).value = value;
 }
@@ -325,13 +279,10 @@ function complain({ message }: Error): void {
 function render(): void {
   const { sources, outcomes } = rendezvous.status();
   const count = sources.filter(({ announced, url }) => announced && isRunning(url)).length;
-  const [tone, state] = {
-    connecting: ["", "Looking for the signalling server"],
-    lost: ["bad", "The signalling server is gone: connections stay, new ones have to wait"],
-    closed: ["bad", "There is no signalling server: load the page again"],
-    open: count > 0 ? ["good", `Online, listed by ${plural(count, "beacon")}`] : ["", "No beacon lists you"],
-  }[signalState] as [string, string];
+  const isBound = carrier.status().some(({ bound, url }) => bound && isRunning(url));
+  const [tone, state] = selfState(count, isBound);
   set(element("self-state"), state, `state ${tone}`);
+  text("self-id", ownId());
 
   const people = everybody();
   rows(element("people"), people.slice(0, SHOWN_PEOPLE), ({ id }) => id, renderPerson);
@@ -360,9 +311,17 @@ function render(): void {
   }
 }
 
+/** Returns a tone, and whether this page can be found and called, in words. */
+function selfState(count: number, isBound: boolean): [string, string] {
+  const stays = open.size > 0 ? ": connections stay, new ones have to wait" : "";
+  if (count === 0) return [open.size > 0 ? "bad" : "", `No beacon lists you${stays}`];
+  if (!isBound) return ["", `Listed by ${plural(count, "beacon")}, which cannot be called through yet`];
+  return ["good", `Online, listed by ${plural(count, "beacon")}`];
+}
+
 function everybody(): Person[] {
   const { live, recentlySeen } = rendezvous.peers();
-  const known = new Map([...live, ...recentlySeen].map((peer) => [peer.peerId, peer]));
+  const known = new Map([...live, ...recentlySeen].map((peer) => [idOf(peer), peer]));
   // One that has just come may know this page before this page has it in a list.
   const people = [...new Set([...open.keys(), ...known.keys(), ...called])].map((id) => {
     const peer = known.get(id);
@@ -386,10 +345,11 @@ function stateOf(id: string, peer: Peer | undefined): PersonState {
   return peer ? "reachable" : "left";
 }
 
-function renderPerson(row: HTMLElement, { name, state, peer }: Person): void {
+function renderPerson(row: HTMLElement, { id, name, state, peer }: Person): void {
   const tone = { connected: "good", trying: "", reachable: "", "not reachable": "bad", left: "" }[state];
   row.className = state === "left" ? "person away" : "person";
   const facts = [
+    state === "not reachable" && links.get(id)?.why?.replace(/\.$/, ""),
     peer ? `found through ${place(peer.source)}` : "in none of your lists",
     peer?.contested && "several keys claim this ID",
   ];
@@ -454,8 +414,13 @@ function renderNews(sources: SourceStatus[]): void {
       ? `Everybody is still here: you are connected to ${plural(survivors.size, "person", "people")}.`
       : `${survivors.size - gone.length} of ${survivors.size} are still here; ${listing(gone.map((id) => nameOf(id)))} left.`;
   const rest = sources.filter(({ url, state }) => state === "ok" && isRunning(url));
-  const ways = rest.map(({ url, kind }) => (kind === "capsule" ? "the capsule" : place(url)));
-  const newcomers = ways.length > 0 ? `Newcomers still find people through ${listing(ways)}.` : "Newcomers have to wait.";
+  const beaconsLeft = rest.filter(({ kind }) => kind === "beacon").map(({ url }) => place(url));
+  const newcomers =
+    beaconsLeft.length > 0
+      ? `Newcomers still come in through ${listing(beaconsLeft)}.`
+      : rest.length > 0
+        ? "Newcomers still see in the capsule who is here, and come in when a beacon is back."
+        : "Newcomers have to wait.";
   text("news-dead", `${listing(dead)} ${dead.length === 1 ? "is" : "are"} dead.`);
   text("news-here", survivors.size > 0 ? here : "");
   text("news-ways", newcomers);
@@ -476,6 +441,22 @@ function write(kind: "own" | "message" | "note", from: string | undefined, what:
   while (messages.children.length > SHOWN_MESSAGES) messages.firstElementChild?.remove();
   if (atEnd) messages.scrollTop = messages.scrollHeight;
   render();
+}
+
+function idOf({ peerId, publicKey }: Claim): string {
+  return `${peerId}:${publicKey}`;
+}
+
+/** Returns this page's own ID; an empty text until its key is there. */
+function ownId(): string {
+  const { publicKey } = rendezvous;
+  return publicKey ? idOf({ peerId, publicKey }) : "";
+}
+
+/** A `peerId` may have colons in it, base64 has none. */
+function readId(id: string): Claim | undefined {
+  const [, peerId, publicKey] = /^([!-~]{1,128}):([A-Za-z\d+/]{43}=)$/.exec(id) ?? [];
+  return peerId !== undefined && publicKey !== undefined ? { peerId, publicKey } : undefined;
 }
 
 /** A parameter may be repeated, and hold several values with white space between them. */
