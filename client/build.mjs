@@ -49,7 +49,7 @@ const bundle = async (options) => {
     writeFileSync(file, contents);
   }
 };
-const ENTRY_POINTS = ["directory", "index", "live", "mailbox", "peerjs", "root", "simple-peer", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
+const ENTRY_POINTS = ["directory", "index", "live", "mailbox", "peerjs", "root", "simple-peer", "trystero", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
 await bundle({ entryPoints: ENTRY_POINTS, outdir: "dist", sourcemap: true });
 await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
 compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
@@ -87,7 +87,7 @@ const weightOfLive = await weigh(LIVE);
 const weightOfWebRtc = (await weigh(CORE, LIVE, ["webrtc.js", "{ Connections }"])) - (await weigh(CORE, LIVE));
 const weightOfMailbox = (await weigh(CORE, ["mailbox.js", "{ Mailbox }"])) - weight;
 const weightOfDirectory = await weigh(["directory.js", "{ beaconsOf, findCommunities }"]);
-for (const file of ["simple-peer.js", "y-webrtc.js"]) await weigh([file, "*"]);
+for (const file of ["simple-peer.js", "trystero.js", "y-webrtc.js"]) await weigh([file, "*"]);
 const LIMITS = [
   ["The client", weight, MAX_GZIP_BYTES],
   ["live", weightOfLive, LIVE_MAX_GZIP_BYTES],

@@ -82,7 +82,7 @@ test("the code in docs/ is what the packages' types take", () => {
     writeFileSync(join(scratch, "y-webrtc.d.ts"), 'declare module "y-webrtc" { export const WebrtcConn: any; export const WebrtcProvider: any; }');
     // One by one, because a folder whose name begins with a dot is left out otherwise.
     const files = [...blocks.map(([name]) => name), "y-webrtc.d.ts"];
-    const names = ["live", "peerjs", "webrtc", "y-webrtc"];
+    const names = ["live", "peerjs", "trystero", "webrtc", "y-webrtc"];
     const dist = (name) => [relative(scratch, join(ROOT, `client/dist/${name}.d.ts`))];
     const paths = { "rendezvous-beacon": dist("index"), ...Object.fromEntries(names.map((name) => [`rendezvous-beacon/${name}`, dist(name)])) };
     const compilerOptions = { rootDir: "..", noEmit: true, skipLibCheck: true, noUnusedLocals: false, noUnusedParameters: false, isolatedModules: false, paths };

@@ -25,12 +25,13 @@ import { canonical, newPeer, signTicket } from "./ticket.mjs";
 const PATIENCE_MS = 30_000;
 const IMPORTS = {
   "rendezvous-beacon": "/client/dist/index.js",
-  ...Object.fromEntries(["live", "simple-peer", "webrtc", "y-webrtc"].map((name) => [`rendezvous-beacon/${name}`, `/client/dist/${name}.js`])),
+  ...Object.fromEntries(["live", "simple-peer", "trystero", "webrtc", "y-webrtc"].map((name) => [`rendezvous-beacon/${name}`, `/client/dist/${name}.js`])),
 };
 
 /** Packages as pages load them. */
 const PACKAGES = {
   "simple-peer": `export { default } from "simple-peer/simplepeer.min.js";`,
+  trystero: `export * from "@trystero-p2p/core";`,
   "y-webrtc": `export * from "y-webrtc"; export { Doc } from "yjs";`,
 };
 
@@ -834,6 +835,193 @@ describe("y-webrtc", () => {
     const ann = await open("ann", newCommunity(), { way: new Way(), library: "y-webrtc", options: `password: "secret"` });
     assert.match(await ann.page.evaluate(() => failure), /^TypeError: provider must have no password/);
     await ann.close();
+  });
+});
+
+describe("Trystero", () => {
+  const APP = "an-app";
+
+  /**
+   * A page of Trystero's, which can enter rooms by `enter(name)`: in `joined`, `left` and `received` is what each has told.
+   *
+   * @param {{ browser?: number, options?: string, beacons?: string[] }} [setup] `options`: code, those of the channels.
+   */
+  async function openRooms(community, { browser = 0, options = "", beacons = [beacon.url] } = {}) {
+    const page = await openBlank(browsers[browser]);
+    const mishaps = [];
+    page.on("pageerror", (error) => mishaps.push(String(error)));
+    await page.addScriptTag({
+      type: "module",
+      content: `
+        import * as core from "/packages/trystero.js";
+        import { Rendezvous } from "rendezvous-beacon";
+        import { live } from "rendezvous-beacon/live";
+        import { joinRooms } from "rendezvous-beacon/trystero";
+        Object.assign(window, { joined: [], left: [], received: [], errors: [], rooms: {}, peerId: core.selfId });
+        window.rendezvous = new Rendezvous({
+          community: "${community}", peerId: core.selfId, beacons: ${JSON.stringify(beacons)},
+          identity: await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]),
+        });
+        window.carrier = live(rendezvous);
+        window.trystero = joinRooms(rendezvous, carrier, core, { ${options} });
+        window.enter = (name) => {
+          const onJoinError = ({ error }) => errors.push(error);
+          const onPeerHandshake = async (peerId, send, receive) => {
+            await send("of the application");
+            received.push(name + ": " + (await receive()).data);
+          };
+          const room = (rooms[name] = trystero.joinRoom({ appId: "${APP}", rtcConfig: { iceServers: [] } }, name, { onJoinError, onPeerHandshake }));
+          const say = room.makeAction("say");
+          say.onMessage = (data, { peerId }) => received.push(name + " " + peerId + ": " + data);
+          room.onPeerJoin = (peerId) => joined.push(name + " " + peerId);
+          room.onPeerLeave = (peerId) => left.push(name + " " + peerId);
+          room.say = (text) => say.send(text);
+        };
+        await rendezvous.start();
+        window.isReady = true;`,
+    });
+    await page.waitForFunction(() => window.isReady && rendezvous.status().announced);
+    return {
+      page,
+      peerId: await page.evaluate(() => peerId),
+      publicKey: await page.evaluate(() => rendezvous.publicKey),
+      enter: (name) => page.evaluate((name) => enter(name), name),
+      say: (name, text) => page.evaluate(([name, text]) => rooms[name].say(text), [name, text]),
+      has: (list, entry) => page.waitForFunction(([list, entry]) => window[list].includes(entry), [list, entry]),
+      read: (list) => page.evaluate((list) => window[list], list),
+      close: async () => {
+        assert.deepEqual(mishaps, []);
+        await page.close();
+      },
+    };
+  }
+
+  /** A page with channels of its own, which knows the topics of a room; in `frames` is what came over them. */
+  async function openRogue(community, room) {
+    const rogue = await open("rogue", community, {
+      browser: 1,
+      options: `onConnection: ({ peerId, channel }) => {
+        channels[peerId] = channel;
+        channel.addEventListener("message", ({ data }) => take(peerId, JSON.parse(data)));
+      },`,
+    });
+    await rogue.page.addScriptTag({
+      type: "module",
+      content: `
+        import { libName, sha1 } from "/packages/trystero.js";
+        Object.assign(window, { channels: {}, frames: [], take: (from, frame) => frames.push({ from, ...frame }) });
+        window.topicOf = (...rest) => sha1([libName, "${APP}", "${room}", ...rest].join("@"));
+        window.tell = (to, frame) => channels[to].send(JSON.stringify(frame));
+        window.hasTopics = true;`,
+    });
+    await rogue.page.waitForFunction(() => window.hasTopics);
+    return rogue;
+  }
+
+  test("people of one room find each other and talk; those of another hear nothing; who they are is proved", async (t) => {
+    const community = newCommunity();
+    const own = await startBeacon();
+    const beacons = [own.url];
+    try {
+      const [ann, bob] = [await openRooms(community, { beacons }), await openRooms(community, { browser: 1, beacons })];
+      await ann.enter("lobby");
+      const began = performance.now();
+      await bob.enter("lobby");
+      await ann.has("joined", `lobby ${bob.peerId}`);
+      await bob.has("joined", `lobby ${ann.peerId}`);
+      t.diagnostic(`in the room ${Math.round(performance.now() - began)} ms after entering it`);
+      await bob.say("lobby", "hello");
+      await ann.has("received", `lobby ${bob.peerId}: hello`);
+      await ann.say("lobby", "hello yourself");
+      await bob.has("received", `lobby ${ann.peerId}: hello yourself`);
+      assert.ok((await ann.read("received")).includes("lobby: of the application"), "its own handshake comes after that of the keys");
+      assert.equal(await ann.page.evaluate((peerId) => trystero.keyOf(peerId), bob.peerId), bob.publicKey);
+
+      const cid = await openRooms(community, { beacons });
+      await cid.enter("elsewhere");
+      await cid.page.waitForFunction((all) => all.every((peerId) => trystero.keyOf(peerId)), [ann.peerId, bob.peerId]);
+      // With the beacon gone their channels carry all that it takes to meet.
+      await own.kill();
+      await cid.enter("lobby");
+      for (const page of [ann, bob]) await page.has("joined", `lobby ${cid.peerId}`);
+      assert.deepEqual((await cid.read("joined")).sort(), [ann, bob].map(({ peerId }) => `lobby ${peerId}`).sort());
+      await cid.page.evaluate(() => rooms.lobby.leave());
+      for (const page of [ann, bob]) await page.has("left", `lobby ${cid.peerId}`);
+      for (const page of [ann, bob, cid]) assert.deepEqual(await page.read("errors"), []);
+      await closeAll(ann, bob, cid);
+    } finally {
+      await own.stop();
+    }
+  });
+
+  test("nobody speaks for another, and what is no frame changes nothing", async () => {
+    const community = newCommunity();
+    const ann = await openRooms(community, { options: "limit: 0" });
+    await ann.enter("lobby");
+    const rogue = await openRogue(community, "lobby");
+    await rogue.knows(ann.peerId);
+    assert.equal(await rogue.connect(ann.peerId), "open");
+    await rogue.page.waitForFunction((peerId) => channels[peerId], ann.peerId);
+    const answered = await rogue.page.evaluate(async (ann) => {
+      const [root, own, victim] = [await topicOf(), await topicOf("rogue"), await topicOf("victim")];
+      for (const data of ["", "{", "null", "7", "[]", new Uint8Array(9), "x".repeat(70_000)]) channels[ann].send(data);
+      for (const subscribe of [7, "x".repeat(129), root, own, victim]) tell(ann, { subscribe });
+      for (const message of [7, "null", "[]", "{}", JSON.stringify({ peerId: 7 }), JSON.stringify({ peerId: "rogue", answer: "", peer: {} })]) tell(ann, { topic: root, message });
+      tell(ann, { topic: root, message: JSON.stringify({ peerId: "victim" }) });
+      tell(ann, { topic: root, message: JSON.stringify({ peerId: "rogue" }) });
+      const to = (topic) => frames.filter((frame) => frame.topic === topic).length;
+      while (to(own) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      return { root: to(root), victim: to(victim) };
+    }, ann.peerId);
+    assert.ok(answered.root > 0, "who listens hears who is there");
+    assert.equal(answered.victim, 0);
+    await closeAll(ann, rogue);
+  });
+
+  test("a third one who passes both signals on as its own is refused by both sides", async () => {
+    const community = newCommunity();
+    const options = `limit: 0, accept: ({ peerId }) => peerId === "rogue"`;
+    const [ann, bob] = [await openRooms(community, { options }), await openRooms(community, { options })];
+    for (const page of [ann, bob]) await page.enter("lobby");
+    const rogue = await openRogue(community, "lobby");
+    for (const { peerId } of [ann, bob]) {
+      await rogue.knows(peerId);
+      assert.equal(await rogue.connect(peerId), "open");
+      await rogue.page.waitForFunction((peerId) => channels[peerId], peerId);
+    }
+    await rogue.page.evaluate(async (both) => {
+      const [root, own] = [await topicOf(), await topicOf("rogue")];
+      const selves = Object.fromEntries(await Promise.all(both.map(async (peerId) => [peerId, await topicOf(peerId)])));
+      window.take = (from, { topic, message }) => {
+        if (topic === undefined) return;
+        const [other] = both.filter((peerId) => peerId !== from);
+        tell(other, { topic: topic === root ? root : selves[other], message: JSON.stringify({ ...JSON.parse(message), peerId: "rogue" }) });
+      };
+      for (const peerId of both) for (const subscribe of [root, own]) tell(peerId, { subscribe });
+    }, [ann.peerId, bob.peerId]);
+    for (const page of [ann, bob]) {
+      await page.page.waitForFunction(() => errors.some((error) => error.includes("CONFIRMATION_INVALID")));
+      assert.deepEqual(await page.read("joined"), []);
+      assert.deepEqual(await page.read("received"), []);
+    }
+    await closeAll(ann, bob, rogue);
+  });
+
+  test("a client under another name is refused", async () => {
+    const page = await openBlank(browsers[0]);
+    const refusal = await page.evaluate(async () => {
+      const [core, { Rendezvous }, { live }, { joinRooms }] = await Promise.all(
+        ["/packages/trystero.js", "/client/dist/index.js", "/client/dist/live.js", "/client/dist/trystero.js"].map((file) => import(file)),
+      );
+      const rendezvous = new Rendezvous({ community: "mainnet", peerId: "somebody", beacons: ["http://127.0.0.1:9"] });
+      try {
+        joinRooms(rendezvous, live(rendezvous), core);
+      } catch (error) {
+        return String(error);
+      }
+    });
+    assert.equal(refusal, "TypeError: peerId must be Trystero's selfId");
+    await page.close();
   });
 });
 
