@@ -219,19 +219,19 @@ export class Connection {
   readonly #waiting = new Set<() => void>();
 
   readonly #inside: () => Inside;
-  readonly #newSocket: ((url: string) => LiveSocket) | undefined;
+  readonly #newSocket: ((url: string) => LiveSocket) | null | undefined;
   readonly #onChange: () => void;
   readonly #onSignal: (text: string) => void;
 
   /**
-   * @param newSocket Opens a WebSocket; undefined where there are none.
+   * @param newSocket Opens a WebSocket, where there are any.
    * @param onChange Something of what is public here has changed.
    * @param onSignal Gets each signal as it came.
    */
   constructor(
     readonly source: Source,
     inside: () => Inside,
-    newSocket: ((url: string) => LiveSocket) | undefined,
+    newSocket: ((url: string) => LiveSocket) | null | undefined,
     onChange: () => void,
     onSignal: (text: string) => void,
   ) {

@@ -5,8 +5,11 @@
 import { concat, readBase64, sha256, utf8 } from "./bytes.js";
 import { type Verify, strict, webCryptoVerify } from "./ed25519.js";
 import { type Json, type JsonObject, canonical } from "./json.js";
+import type { Live } from "./live.js";
 import { type Reason, reasonOf } from "./reason.js";
+import type { Rendezvous } from "./rendezvous.js";
 import { request } from "./request.js";
+import type { Source } from "./source.js";
 import {
   CLOCK_SKEW_MS,
   type Fields,
@@ -264,4 +267,42 @@ export async function beaconsOf(
     .sort(([one], [other]) => (one < other ? 1 : -1))
     .slice(0, count)
     .map(([, url]) => url);
+}
+
+export interface FailOverOptions {
+  /** How many are used at a time. Default 3. */
+  used?: number;
+  /** What `live(rendezvous)` has given: a beacon whose connection ends is asked at once whether it is there. */
+  live?: Live;
+}
+
+/**
+ * Lets a client use the first beacons of its list, which {@link beaconsOf} has given whole, and the next in the place of each
+ * that fails. One that has failed is tried again beside those, ever more seldom, and has its place again when it answers; the
+ * one that stood in for it then rests. Which source's peers are dialled next is settled as it always is.
+ *
+ * @param rendezvous Its capsules are read as before. One call is for as long as it lives.
+ */
+export function failOver(rendezvous: Rendezvous, { used = BEACONS_USED, live }: FailOverOptions = {}): void {
+  const { host, sources } = rendezvous.inside;
+  const beacons = sources.filter(({ trust }) => !trust);
+  const isSpare = (source: Source): boolean =>
+    beacons.slice(0, beacons.indexOf(source)).filter(({ schedule }) => !schedule.failuresInARow).length >= used;
+  for (const source of beacons) {
+    let { dueAt } = source.schedule;
+    Object.defineProperty(source, "isSpare", { get: () => isSpare(source) });
+    // Due, as it would be, from when it is used.
+    Object.defineProperty(source.schedule, "dueAt", {
+      get: () => (isSpare(source) ? Infinity : dueAt),
+      set: (at: number) => (dueAt = at),
+    });
+  }
+  if (!live) return;
+  const connected = new Set<string>();
+  rendezvous.addEventListener("status", () => {
+    for (const { url, transport } of live.status()) {
+      if (transport !== "polling") connected.add(url);
+      else if (connected.delete(url)) beacons.find((source) => source.url === url)?.schedule.hurry(host.elapsed());
+    }
+  });
 }

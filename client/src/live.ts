@@ -93,7 +93,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
   const { host, sources } = inside();
   const ask = host.fetch;
   const stop = new AbortController();
-  const newSocket = WebSocket ? (url: string): LiveSocket => new WebSocket(url) : undefined;
+  const newSocket = WebSocket && ((url: string): LiveSocket => new WebSocket(url));
   const listeners = new Set<(text: string) => void>();
   const known = new Set<string>();
 
@@ -163,9 +163,8 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
   host.fetch = async (url, init) => {
     const [asked = "", path] = /\/(announce|leave|peers)\?/.exec(url) ?? [];
     const connection = path && connections.find(({ source }) => url.startsWith(source.url + asked));
-    const { presence } = inside().run ?? {};
     const isOurs = connection && !stop.signal.aborted;
-    if (isOurs) presence?.signal.addEventListener("abort", leave);
+    if (isOurs) inside().run?.presence?.signal.addEventListener("abort", leave);
     return (isOurs && (await answer(connection, path, init))) || ask(url, init);
   };
 
@@ -188,7 +187,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
     "status",
     () => {
       for (const connection of connections) {
-        if (connection.source.reason === "REVOKED_BEACON") connection.close();
+        if (connection.source.isSpare || connection.source.reason === "REVOKED_BEACON") connection.close();
         connection.bind();
       }
     },
@@ -201,7 +200,7 @@ export function live(rendezvous: Rendezvous, { WebSocket = globalThis.WebSocket 
     stop() {
       connected.delete(rendezvous);
       stop.abort();
-      for (const connection of connections) connection.close();
+      connections.forEach((connection) => connection.close());
     },
     async sendSignal(id, text) {
       let refusal: Reason = "";

@@ -54,6 +54,8 @@ export class Source {
   declare goodbye: Promise<unknown> | undefined;
   /** How far its clock is ahead of this machine's, in milliseconds. */
   declare aheadMs: number | undefined;
+  /** Whether it stands in for none that fails, of those that are used in their order (`rendezvous-beacon/directory`). */
+  declare isSpare: boolean | undefined;
   /** What is remembered of capsules. */
   declare memory: Memory | undefined;
 

@@ -21,7 +21,7 @@ export * from "../src/signal.js";
 export * from "../src/store.js";
 export * from "../src/chacha20-poly1305.js";
 export { newKemKeyPair, openWith, sealTo } from "../src/hpke.js";
-export { beaconsOf, findCommunities, readEntry } from "../src/directory.js";
+export { beaconsOf, failOver, findCommunities, readEntry } from "../src/directory.js";
 export { Mailbox } from "../src/mailbox.js";
 export * from "../src/invite.js";
 export * from "../src/received.js";
