@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { startWorkerd, workerOptions } from "../tools/beacon.mjs";
 import { ROOT } from "../tools/steps.mjs";
+import { NATIVE } from "./hosts.mjs";
 import { call } from "./http.mjs";
+import { openLive } from "./live.mjs";
 import { runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -76,20 +78,33 @@ export async function inTurns(items, work) {
 /**
  * @typedef {object} Stage
  * @property {string} url Of a beacon.
- * @property {string} view Of another Worker before the same objects, which lists all that a roster holds.
+ * @property {(community: string) => Promise<import("./ticket.mjs").Ticket[]>} roster All that a roster holds, which no answer has.
  * @property {() => Promise<void>} stop Done after the test, if not before.
  */
 
 /**
  * Starts a beacon that serves every community, and ends it after the test.
  *
+ * @param {import("./hosts.mjs").Host} host
  * @param {import("node:test").TestContext} context
  * @param {Record<string, string>} [vars]
- * @param {{ persist?: string }} [options] The directory that keeps the objects' state.
+ * @param {{ persist?: string }} [options] The directory that keeps the beacon's state.
  * @returns {Promise<Stage>}
  */
-export async function openStage(context, vars = {}, { persist } = {}) {
+export async function openStage(host, context, vars = {}, { persist } = {}) {
   const all = { COMMUNITIES: "*", NETWORK_REQUESTS_PER_MINUTE: "1000000", ADDRESS_REQUESTS_PER_MINUTE: "1000000", ...vars };
+  const { stop, ...stage } = await (host === NATIVE ? openNative : openWorker)(all, persist);
+  let stopped;
+  const stopOnce = () => (stopped ??= stop());
+  context.after(stopOnce);
+  return { ...stage, stop: stopOnce };
+}
+
+/** From a network of its own: one may not ask for many communities that the beacon does not know yet. */
+const newReader = () => `203.0.${(readers += 1) % 256}.1`;
+
+/** A second Worker before the same objects lists all that they hold. */
+async function openWorker(all, persist) {
   const build = join(ROOT, "build");
   const beacon = await workerOptions(build, all);
   const view = await workerOptions(build, { ...all, ANSWER_LIMIT: "200", PEERS_MAX_AGE_SECONDS: "0" });
@@ -105,11 +120,25 @@ export async function openStage(context, vars = {}, { persist } = {}) {
       { ...view, ...sockets, name: "view", durableObjects: Object.fromEntries(objects) },
     ],
   });
-  let stopped;
-  const stopOnce = () => (stopped ??= stop());
-  context.after(stopOnce);
   const [url, viewed] = await Promise.all([beacon.name, "view"].map((name) => miniflare.unsafeGetDirectURL(name)));
-  return { url: url.origin, view: viewed.origin, stop: stopOnce };
+  const roster = async (community) => {
+    const query = new URLSearchParams({ community, limit: "200" });
+    const { status, json } = await call(viewed.origin, `/peers?${query}`, { address: newReader() });
+    if (status !== 200) throw new Error(`a reader is answered ${status} ${json?.code}`);
+    return json.peers;
+  };
+  return { url: url.origin, roster, stop };
+}
+
+/** Whoever opens `GET /live` is told of all. */
+async function openNative(all, persist) {
+  const { url, stop } = await NATIVE.start({ vars: all, state: persist });
+  const roster = async (community) => {
+    const live = await openLive(url, { community, address: newReader() });
+    await live.close();
+    return [...live.view.tickets.values()].filter(({ payload }) => payload.expiresAt > Date.now());
+  };
+  return { url, roster, stop };
 }
 
 /**
@@ -196,12 +225,7 @@ export class Scene {
 
   /** @returns {Promise<Set<string>>} The keys of all that the roster holds. */
   async roster() {
-    const query = new URLSearchParams({ community: this.community, limit: "200" });
-    // From a network of its own: one may not ask for many communities that the beacon does not know yet.
-    const address = `203.0.${(readers += 1) % 256}.1`;
-    const { status, json } = await call(this.stage.view, `/peers?${query}`, { address });
-    if (status !== 200) throw new Error(`a reader is answered ${status} ${json?.code}`);
-    return keys(json.peers);
+    return keys(await this.stage.roster(this.community));
   }
 
   /**

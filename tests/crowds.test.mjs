@@ -1,5 +1,5 @@
 // Crowds against one beacon: what whoever can mint keys, dates and networks takes from 50 honest peers, played against
-// the built Worker with real signatures. Each row of the table is an attack, with what is left of the 50 in the roster,
+// both hosts with real signatures. Each row of the table is an attack, with what is left of the 50 in the roster,
 // in what newcomers are answered, and in a capsule that is published then.
 //
 // Draws are random in a real beacon. What is asserted is what the rules promise, as a bound that an honest draw falls
@@ -9,9 +9,10 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Scene, count, inTurns, networks, openCounted, openStage, sitesByProvider } from "./crowd.mjs";
+import { HOSTS } from "./hosts.mjs";
 import { call } from "./http.mjs";
 import { inAnswer, least, placesAmongFirst, shares, sum } from "./odds.mjs";
 import { requireCapsule } from "./program.mjs";
@@ -260,46 +261,6 @@ const ATTACKS = [
   },
 ];
 
-test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
-  requireCapsule();
-  const open = await openStage(t);
-  // So that a capsule is not made of a list from before the honest peers came.
-  const guarded = await openStage(t, { ORIGINS: PAGE, PEERS_MAX_AGE_SECONDS: "0" });
-  const rows = [["attack", "in the roster", "in an answer", "in a capsule"]];
-  for (const [position, attack] of ATTACKS.entries()) {
-    await t.test(attack.name, async () => {
-      const scene = new Scene(attack.guarded ? guarded : open, `attack-${position}`);
-      const { honest, hostile } = await attack.play(scene);
-      const before = count(await scene.roster(), honest);
-      const answers = (await scene.newcomers(NEWCOMERS)).map((told) => count(told, honest));
-      const listed = await scene.roster();
-      const roster = Math.min(before, count(listed, honest));
-      const capsule = count(await scene.capsule(), honest);
-
-      const mean = answers.reduce((sum, told) => sum + told) / NEWCOMERS;
-      const bounds = boundsOf(attack, { listed, honest, hostile });
-      const cell = (measured, bound) =>
-        `${Number(measured.toFixed(1))}${bound > 0 ? ` (at least ${Number(bound.toFixed(1))})` : ""}`;
-      rows.push([attack.name, cell(roster, attack.roster), cell(mean, bounds.mean), cell(capsule, bounds.capsule)]);
-      assert.ok(attack.roster > 0 && bounds.mean > 1, "a bound that says nothing");
-      assert.ok(roster >= attack.roster, `the roster holds ${roster} of ${ALL}, promised are ${attack.roster}`);
-      assert.ok(mean >= bounds.mean, `an answer has ${mean}, promised are ${bounds.mean}: ${answers}`);
-      assert.ok(Math.min(...answers) >= bounds.answer, `an answer has fewer than ${bounds.answer}: ${answers}`);
-      assert.ok(capsule >= bounds.capsule, `a capsule has ${capsule}, promised are ${bounds.capsule}`);
-    });
-  }
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  for (const row of rows) t.diagnostic(row.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
-});
-
-test("without ORIGINS, pages open in every honest site from before leave no place: that is what it is for", async (t) => {
-  const scene = new Scene(await openStage(t), "unguarded");
-  await scene.bringAll(scene.members(VISITORS), () => ({ origin: ELSEWHERE }));
-  const honest = scene.members(HONEST);
-  await scene.bringAll(honest, () => ({ origin: PAGE }));
-  assert.equal(count(await scene.roster(), honest), 0);
-});
-
 /** The fewest honest peers in the mean of all answers, in each of them, and in a capsule. */
 function boundsOf({ answer, capsule = answer, honestFirst }, { listed, honest, hostile }) {
   if (answer !== undefined) return { mean: answer, answer, capsule };
@@ -309,136 +270,180 @@ function boundsOf({ answer, capsule = answer, honestFirst }, { listed, honest, h
   return { mean, answer: least(drawn), capsule: least(drawn) };
 }
 
-test("resurrector: a peer that has left is not brought back by its old ticket", { timeout: 120_000 }, async (t) => {
-  const stage = await openStage(t);
-  const [here, there] = [HONEST[0], networks.oneSlash24()];
-  let scenes = 0;
-  const newScene = (from = stage) => new Scene(from, `left-${(scenes += 1)}`);
+for (const host of HOSTS) {
+  describe(host.name, () => {
+    test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
+      requireCapsule();
+      const open = await openStage(host, t);
+      // So that a capsule is not made of a list from before the honest peers came.
+      const guarded = await openStage(host, t, { ORIGINS: PAGE, PEERS_MAX_AGE_SECONDS: "0" });
+      const rows = [["attack", "in the roster", "in an answer", "in a capsule"]];
+      for (const [position, attack] of ATTACKS.entries()) {
+        await t.test(attack.name, async () => {
+          const scene = new Scene(attack.guarded ? guarded : open, `attack-${position}`);
+          const { honest, hostile } = await attack.play(scene);
+          const before = count(await scene.roster(), honest);
+          const answers = (await scene.newcomers(NEWCOMERS)).map((told) => count(told, honest));
+          const listed = await scene.roster();
+          const roster = Math.min(before, count(listed, honest));
+          const capsule = count(await scene.capsule(), honest);
 
-  /** Whoever brings it, from wherever: it is refused, and not listed. */
-  async function assertGone(scene, members, { url } = stage) {
-    for (const at of [undefined, there[0], FAR_APART[0]]) {
-      for (const { status, json } of await scene.bringAll(members, () => ({ at }))) {
-        assert.deepEqual([status, json.code], [409, "STALE_TICKET"], url);
+          const mean = answers.reduce((sum, told) => sum + told) / NEWCOMERS;
+          const bounds = boundsOf(attack, { listed, honest, hostile });
+          const cell = (measured, bound) =>
+            `${Number(measured.toFixed(1))}${bound > 0 ? ` (at least ${Number(bound.toFixed(1))})` : ""}`;
+          rows.push([attack.name, cell(roster, attack.roster), cell(mean, bounds.mean), cell(capsule, bounds.capsule)]);
+          assert.ok(attack.roster > 0 && bounds.mean > 1, "a bound that says nothing");
+          assert.ok(roster >= attack.roster, `the roster holds ${roster} of ${ALL}, promised are ${attack.roster}`);
+          assert.ok(mean >= bounds.mean, `an answer has ${mean}, promised are ${bounds.mean}: ${answers}`);
+          assert.ok(Math.min(...answers) >= bounds.answer, `an answer has fewer than ${bounds.answer}: ${answers}`);
+          assert.ok(capsule >= bounds.capsule, `a capsule has ${capsule}, promised are ${bounds.capsule}`);
+        });
       }
-    }
-    assert.equal(count(await scene.roster(), members), 0);
-  }
-
-  async function listedAndLeft(scene) {
-    const [member] = await arrived(scene, scene.members([here]));
-    assert.equal((await scene.leave(member)).json.left, true);
-    return member;
-  }
-
-  /** Another key has its name for an instant. */
-  async function taken(scene, { peer }) {
-    const [other] = scene.members(there.slice(0, 1), () => peer.peerId);
-    other.ticket = scene.ticket(other.peer, { expiresAt: Date.now() + 3_000 });
-    await arrived(scene, [other]);
-    const { payload } = other.ticket;
-    assert.equal((await scene.leave(other, { expiresAt: payload.expiresAt })).json.left, true);
-  }
-
-  await t.test("another key has had the name for an instant", async () => {
-    const scene = newScene();
-    const member = await listedAndLeft(scene);
-    await taken(scene, member);
-    await assertGone(scene, [member]);
-  });
-
-  await t.test("256 short tickets and 256 goodbyes of one /24 have been there to forget", async () => {
-    const scene = newScene();
-    const member = await listedAndLeft(scene);
-    const short = scene.members(there).map((one) => ({ ...one, ticket: scene.ticket(one.peer, { expiresAt: Date.now() + 3_000 }) }));
-    await scene.bringAll(short);
-    await inTurns(scene.members(there), (one) => scene.leave(one));
-    const ends = Math.max(...short.map(({ ticket }) => ticket.payload.expiresAt));
-    while (Date.now() <= ends) await delay(ends + 1 - Date.now());
-    await assertGone(scene, [member]);
-  });
-
-  await t.test("it had to go for room, or found none, before it said goodbye", async () => {
-    const scene = newScene();
-    await scene.bringAll(scene.members(MANY));
-    const honest = scene.members(HONEST);
-    await scene.bringAll(honest);
-    assert.ok(count(await scene.roster(), honest) < ALL, "nobody had to go");
-    await inTurns(honest, (member) => scene.leave(member));
-    await inTurns(scene.members(there), (one) => scene.leave(one));
-    await assertGone(scene, honest);
-  });
-
-  await t.test("its goodbye overtakes its ticket", async () => {
-    const scene = newScene();
-    const [member] = scene.members([here]);
-    const { status, json } = await scene.leave(member);
-    assert.deepEqual([status, json.left], [200, false]);
-    await assertGone(scene, [member]);
-  });
-
-  await t.test("its ticket and its goodbye are from the future: as long as the ticket lasts", async (context) => {
-    // One that is 14 s ahead outlives what is remembered from the clock of the beacon.
-    const short = await openStage(context, {
-      TICKET_MAX_LIFETIME_MS: "4000",
-      ANNOUNCE_INTERVAL_MS: "500",
-      ANNOUNCE_AFTER_MIN_MS: "500",
-      ANNOUNCE_AFTER_MAX_MS: "1000",
+      const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+      for (const row of rows) t.diagnostic(row.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
     });
-    const scene = newScene(short);
-    const [member] = scene.members([here]);
-    const issuedAt = Date.now() + 14_000;
-    const expiresAt = issuedAt + 4_000;
-    member.ticket = scene.ticket(member.peer, { issuedAt, expiresAt });
-    await arrived(scene, [member]);
-    const goodbye = await scene.leave(member, { expiresAt: expiresAt + 1 });
-    assert.equal(goodbye.json.left, true);
-    await taken(scene, member);
-    while (Date.now() < expiresAt - 500) {
-      await assertGone(scene, [member], short);
-      await delay(500);
-    }
-  });
 
-  await t.test("the beacon has been restarted", async (context) => {
-    const persist = await mkdtemp(join(tmpdir(), "crowds-test-"));
-    context.after(() => rm(persist, { recursive: true, force: true, maxRetries: 5 }));
-    const ended = await openStage(context, {}, { persist });
-    const before = newScene(ended);
-    // Whoever is alone in a community that anybody may invent is not stored.
-    await arrived(before, before.members(FAR_APART.slice(0, 2)));
-    const member = await listedAndLeft(before);
-    await taken(before, member);
-    // The most that a crash may cost.
-    await delay(10_500);
-    await ended.stop();
-    const started = await openStage(context, {}, { persist });
-    const after = new Scene(started, before.community);
-    assert.equal((await after.roster()).size, 2);
-    await assertGone(after, [member]);
-  });
-});
-
-test("neighbours: one machine at its limit takes nothing from the others in its network", { timeout: 120_000 }, async (t) => {
-  const { url } = await openStage(t, { NETWORK_REQUESTS_PER_MINUTE: "600", ADDRESS_REQUESTS_PER_MINUTE: "" });
-  const ipv6 = Array.from({ length: 41 }, (_, at) => ({ address: `2001:db8:0:${at.toString(16)}::1` }));
-  for (const [network, [machine, ...neighbours]] of [["/24", networks.oneSlash24().slice(0, 41)], ["/56", ipv6]]) {
-    const scene = new Scene({ url }, `neighbours-${network.slice(1)}`);
-    const list = ({ address }) => call(url, `/peers?community=${scene.community}`, { address });
-    const refused = [];
-    // As many as 25 a second in a minute.
-    await inTurns(Array(1_500).fill(machine), async (at) => {
-      const { status, json } = await list(at);
-      if (status === 429) refused.push(json.code);
+    test("without ORIGINS, pages open in every honest site from before leave no place: that is what it is for", async (t) => {
+      const scene = new Scene(await openStage(host, t), "unguarded");
+      await scene.bringAll(scene.members(VISITORS), () => ({ origin: ELSEWHERE }));
+      const honest = scene.members(HONEST);
+      await scene.bringAll(honest, () => ({ origin: PAGE }));
+      assert.equal(count(await scene.roster(), honest), 0);
     });
-    const codes = await scene.bringAll(scene.members(neighbours));
-    const lists = await Promise.all(neighbours.map(list));
-    assert.deepEqual([...codes, ...lists].filter(({ status }) => status !== 200).map(({ json }) => json.code), []);
-    assert.ok(refused.length > 1_000, `only ${refused.length} requests of the machine were refused`);
-    assert.deepEqual([...new Set(refused)], ["THROTTLED"]);
-    t.diagnostic(`1,500 requests of one machine, then 80 of 40 neighbours in its ${network}: ${refused.length} and 0 refused`);
-  }
-});
+
+    test("resurrector: a peer that has left is not brought back by its old ticket", { timeout: 120_000 }, async (t) => {
+      const stage = await openStage(host, t);
+      const [here, there] = [HONEST[0], networks.oneSlash24()];
+      let scenes = 0;
+      const newScene = (from = stage) => new Scene(from, `left-${(scenes += 1)}`);
+
+      /** Whoever brings it, from wherever: it is refused, and not listed. */
+      async function assertGone(scene, members, { url } = stage) {
+        for (const at of [undefined, there[0], FAR_APART[0]]) {
+          for (const { status, json } of await scene.bringAll(members, () => ({ at }))) {
+            assert.deepEqual([status, json.code], [409, "STALE_TICKET"], url);
+          }
+        }
+        assert.equal(count(await scene.roster(), members), 0);
+      }
+
+      async function listedAndLeft(scene) {
+        const [member] = await arrived(scene, scene.members([here]));
+        assert.equal((await scene.leave(member)).json.left, true);
+        return member;
+      }
+
+      /** Another key has its name for an instant. */
+      async function taken(scene, { peer }) {
+        const [other] = scene.members(there.slice(0, 1), () => peer.peerId);
+        other.ticket = scene.ticket(other.peer, { expiresAt: Date.now() + 3_000 });
+        await arrived(scene, [other]);
+        const { payload } = other.ticket;
+        assert.equal((await scene.leave(other, { expiresAt: payload.expiresAt })).json.left, true);
+      }
+
+      await t.test("another key has had the name for an instant", async () => {
+        const scene = newScene();
+        const member = await listedAndLeft(scene);
+        await taken(scene, member);
+        await assertGone(scene, [member]);
+      });
+
+      await t.test("256 short tickets and 256 goodbyes of one /24 have been there to forget", async () => {
+        const scene = newScene();
+        const member = await listedAndLeft(scene);
+        const short = scene.members(there).map((one) => ({ ...one, ticket: scene.ticket(one.peer, { expiresAt: Date.now() + 3_000 }) }));
+        await scene.bringAll(short);
+        await inTurns(scene.members(there), (one) => scene.leave(one));
+        const ends = Math.max(...short.map(({ ticket }) => ticket.payload.expiresAt));
+        while (Date.now() <= ends) await delay(ends + 1 - Date.now());
+        await assertGone(scene, [member]);
+      });
+
+      await t.test("it had to go for room, or found none, before it said goodbye", async () => {
+        const scene = newScene();
+        await scene.bringAll(scene.members(MANY));
+        const honest = scene.members(HONEST);
+        await scene.bringAll(honest);
+        assert.ok(count(await scene.roster(), honest) < ALL, "nobody had to go");
+        await inTurns(honest, (member) => scene.leave(member));
+        await inTurns(scene.members(there), (one) => scene.leave(one));
+        await assertGone(scene, honest);
+      });
+
+      await t.test("its goodbye overtakes its ticket", async () => {
+        const scene = newScene();
+        const [member] = scene.members([here]);
+        const { status, json } = await scene.leave(member);
+        assert.deepEqual([status, json.left], [200, false]);
+        await assertGone(scene, [member]);
+      });
+
+      await t.test("its ticket and its goodbye are from the future: as long as the ticket lasts", async (context) => {
+        // One that is 14 s ahead outlives what is remembered from the clock of the beacon.
+        const short = await openStage(host, context, {
+          TICKET_MAX_LIFETIME_MS: "4000",
+          ANNOUNCE_INTERVAL_MS: "500",
+          ANNOUNCE_AFTER_MIN_MS: "500",
+          ANNOUNCE_AFTER_MAX_MS: "1000",
+        });
+        const scene = newScene(short);
+        const [member] = scene.members([here]);
+        const issuedAt = Date.now() + 14_000;
+        const expiresAt = issuedAt + 4_000;
+        member.ticket = scene.ticket(member.peer, { issuedAt, expiresAt });
+        await arrived(scene, [member]);
+        const goodbye = await scene.leave(member, { expiresAt: expiresAt + 1 });
+        assert.equal(goodbye.json.left, true);
+        await taken(scene, member);
+        while (Date.now() < expiresAt - 500) {
+          await assertGone(scene, [member], short);
+          await delay(500);
+        }
+      });
+
+      await t.test("the beacon has been restarted", async (context) => {
+        const persist = await mkdtemp(join(tmpdir(), "crowds-test-"));
+        context.after(() => rm(persist, { recursive: true, force: true, maxRetries: 5 }));
+        const ended = await openStage(host, context, {}, { persist });
+        const before = newScene(ended);
+        // Whoever is alone in a community that anybody may invent is not stored.
+        await arrived(before, before.members(FAR_APART.slice(0, 2)));
+        const member = await listedAndLeft(before);
+        await taken(before, member);
+        // The most that a crash may cost.
+        await delay(10_500);
+        await ended.stop();
+        const started = await openStage(host, context, {}, { persist });
+        const after = new Scene(started, before.community);
+        assert.equal((await after.roster()).size, 2);
+        await assertGone(after, [member]);
+      });
+    });
+
+    test("neighbours: one machine at its limit takes nothing from the others in its network", { timeout: 120_000 }, async (t) => {
+      const { url } = await openStage(host, t, { NETWORK_REQUESTS_PER_MINUTE: "600", ADDRESS_REQUESTS_PER_MINUTE: "" });
+      const ipv6 = Array.from({ length: 41 }, (_, at) => ({ address: `2001:db8:0:${at.toString(16)}::1` }));
+      for (const [network, [machine, ...neighbours]] of [["/24", networks.oneSlash24().slice(0, 41)], ["/56", ipv6]]) {
+        const scene = new Scene({ url }, `neighbours-${network.slice(1)}`);
+        const list = ({ address }) => call(url, `/peers?community=${scene.community}`, { address });
+        const refused = [];
+        // As many as 25 a second in a minute.
+        await inTurns(Array(1_500).fill(machine), async (at) => {
+          const { status, json } = await list(at);
+          if (status === 429) refused.push(json.code);
+        });
+        const codes = await scene.bringAll(scene.members(neighbours));
+        const lists = await Promise.all(neighbours.map(list));
+        assert.deepEqual([...codes, ...lists].filter(({ status }) => status !== 200).map(({ json }) => json.code), []);
+        assert.ok(refused.length > 1_000, `only ${refused.length} requests of the machine were refused`);
+        assert.deepEqual([...new Set(refused)], ["THROTTLED"]);
+        t.diagnostic(`1,500 requests of one machine, then 80 of 40 neighbours in its ${network}: ${refused.length} and 0 refused`);
+      }
+    });
+  });
+}
 
 test("cost: whoever invents communities and is alone in them keeps no object awake", { timeout: 120_000 }, async (t) => {
   const server = await openCounted(t, { COMMUNITIES: "*" });

@@ -4,7 +4,7 @@
 // distribution is an array: at n is the probability of n.
 
 /** So seldom may a draw be below what a test asks for. There are some dozens of them in a run. */
-const NEVER = 1e-8;
+const NEVER = 5e-9;
 
 /**
  * @param {number[]} distribution
