@@ -16,10 +16,12 @@ import { PROGRAM } from "../tools/native.mjs";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
+import { serve } from "./hostile.mjs";
 import { NATIVE } from "./hosts.mjs";
-import { eventually } from "./http.mjs";
-import { MESSENGER, finished, requireMessenger } from "./program.mjs";
+import { announce, eventually } from "./http.mjs";
+import { CAPSULE, MESSENGER, finished, requireCapsule, requireMessenger } from "./program.mjs";
 import { Program, User, freePort } from "./retalk.mjs";
+import { newPeer, signTicket } from "./ticket.mjs";
 
 const IS_LONG = process.env.LONG_TESTS === "1";
 const KILLS = IS_LONG ? 500 : 60;
@@ -636,6 +638,127 @@ describe("where it cannot go on", () => {
     } finally {
       await between.stop();
     }
+  });
+});
+
+describe("presence and messages together", () => {
+  before(requireCapsule);
+
+  /** Keeps `data` announced by the real program until the test stops it. */
+  async function announced(peerId, data) {
+    const key = join(directory, `${peerId}.pem`);
+    const made = await finished(spawn(CAPSULE, ["keygen", "--out", key], { env: {} }));
+    assert.equal(made.code, 0, made.stderr);
+    const child = spawn(CAPSULE, ["announce", "--key", key, "--peer-id", peerId, "--beacon", url, "--data", data], { env: {} });
+    const ended = finished(child);
+    return async () => {
+      child.kill("SIGTERM");
+      await ended;
+    };
+  }
+
+  const who = async (user, ...args) => {
+    const { stdout } = await user.expect(0, ["who", "mainnet", "--beacon", url, "--json", ...args]);
+    return stdout.trimEnd().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  };
+
+  test("who lists verified peers, and what their tickets say of where to write to them", async () => {
+    await startRelay();
+    const [alice, bob] = [newUser("alice"), newUser("bob")];
+    await Promise.all([alice.init(), bob.init()]);
+    const data = (await bob.expect(0, ["id", "--data"])).stdout.trim();
+    assert.equal(data, `rendezvous-user=${bob.id},${url}`);
+    const stop = await announced("bob", `busy ${data}`);
+    try {
+      // What others say, in tickets of their own.
+      const mailbox = `rendezvous-mailbox=${"a".repeat(64)},https://relay.example`;
+      for (const [peerId, said] of [["quiet", undefined], ["drop", mailbox], ["odd", "rendezvous-user=nobody"]])
+        assert.equal((await announce(url, signTicket(newPeer({ peerId }), { community: "mainnet", data: said }))).status, 200);
+      const peers = await eventually(() => who(alice), (peers) => peers.length === 4);
+      const by = Object.fromEntries(peers.map((peer) => [peer.peerId, peer]));
+      assert.deepEqual(by.bob.user, { id: bob.id, relays: [url] });
+      assert.deepEqual([by.bob.data, by.bob.listedBy], [`busy ${data}`, [url]]);
+      assert.deepEqual([by.quiet.user, by.quiet.mailbox, by.quiet.problem], [undefined, undefined, undefined]);
+      assert.deepEqual(by.drop.mailbox, { address: "a".repeat(64), relays: ["https://relay.example"] });
+      assert.match(by.odd.problem, /^rendezvous-user= in the data of a ticket is followed by an id/);
+      // A name that was seen is one command away from a contact.
+      await alice.expect(0, ["add", "bob", by.bob.user.id]);
+      const text = (await alice.expect(0, ["who", "mainnet"], { env: { RENDEZVOUS_BEACONS: url } })).stdout;
+      assert.match(text, new RegExp(`^bob .* id ${bob.id} `, "m"));
+      assert.match(text, /^4 present in mainnet, verified\nWrite: rendezvous add NAME ID/m);
+    } finally {
+      await stop();
+    }
+  });
+
+  test("who shows no ticket that is not good, and says which beacon does not answer", async () => {
+    const peer = (overrides) => signTicket(newPeer(), { community: "mainnet", data: "rendezvous-user=" + "a".repeat(32), ...overrides });
+    const good = peer({});
+    const forged = peer({});
+    forged.payload.data = "rendezvous-user=" + "b".repeat(32);
+    const liar = await serve((_, response) => response.end(JSON.stringify({ ok: true, community: "mainnet", peers: [good, forged] })));
+    const alice = newUser("alice");
+    const dead = `http://127.0.0.1:${await freePort()}`;
+    try {
+      const { stdout, stderr } = await alice.expect(0, ["who", "mainnet", "--beacon", `${liar.url},${dead}`, "--json", "--timeout", "2s"]);
+      assert.deepEqual(stdout.trimEnd().split("\n").map((line) => JSON.parse(line).publicKey), [good.publicKey]);
+      assert.match(stderr, /not shown: 1 SIGNATURE_INVALID/);
+      assert.match(stderr, new RegExp(`^${dead}: no connection`, "m"));
+    } finally {
+      await liar.stop();
+    }
+    const none = await alice.expect(1, ["who", "mainnet", "--beacon", dead, "--json", "--timeout", "1s"]);
+    assert.equal(JSON.parse(none.stdout).code, "NO_ANSWER");
+    assert.match((await alice.expect(2, ["who", "mainnet"])).stderr, /no beacon to ask/);
+    assert.match((await alice.expect(2, ["who", "no community", "--beacon", dead])).stderr, /must be a community/);
+  });
+
+  test("--when-online: in the outbox at once, at the relay once the recipient is seen", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const data = (await bob.expect(0, ["id", "--data"])).stdout.trim();
+    const child = alice.start(["send", "bob", "are you there?", "--when-online", "--beacon", url, "--wait", "100s", "--json"]);
+    let said = "";
+    child.stderr.on("data", (text) => (said += text));
+    const ended = finished(child);
+    await eventually(() => said, (said) => said.includes("is in the outbox, and leaves once the beacon lists in mainnet a ticket that names bob"));
+    assert.deepEqual(await bob.receive(), [], "nothing has left");
+    const stop = await announced("bob", data);
+    try {
+      const shown = await eventually(() => bob.receive(), (shown) => shown.length > 0);
+      assert.deepEqual(shown, ["alice: are you there?"]);
+      const { code, stdout } = await ended;
+      assert.deepEqual([code, JSON.parse(stdout).state], [0, "acknowledged"], said);
+      assert.match(said, /bob is present/);
+    } finally {
+      await stop();
+    }
+  });
+
+  test("--when-online: what a signal or --within ends is in the outbox, and leaves with the next command", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const options = ["--when-online", "--beacon", url, "--json"];
+    const late = await alice.expect(3, ["send", "bob", "one", ...options, "--within", "1ms"]);
+    assert.match(late.stderr, /bob was not seen: [0-9a-f]{32} stays in the outbox/);
+    for (const signal of ["SIGTERM", "SIGINT"]) {
+      const child = alice.start(["send", "bob", signal, ...options]);
+      let said = "";
+      child.stderr.on("data", (text) => (said += text));
+      const ended = finished(child);
+      await eventually(() => said, (said) => said.includes("is in the outbox"));
+      child.kill(signal);
+      const { code, stdout } = await ended;
+      assert.deepEqual([code, JSON.parse(stdout).state], [130, "failed"], said);
+      assert.match(said, /was not seen: [0-9a-f]{32} stays in the outbox/);
+    }
+    assert.deepEqual(await bob.receive(), []);
+    await alice.expect(0, ["sync"]);
+    assert.deepEqual(await bob.receive(), ["alice: one", "alice: SIGTERM", "alice: SIGINT"]);
+    assert.match((await alice.expect(2, ["send", "bob", "x", "--when-online"])).stderr, /no beacon to ask/);
+    assert.match((await alice.expect(2, ["send", "bob", "x", "--within", "1s"])).stderr, /--when-online/);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0, "what was refused is not kept");
   });
 });
 

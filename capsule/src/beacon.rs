@@ -17,11 +17,11 @@ pub(crate) const BEACONS_MAX: usize = 64;
 
 /// A beacon, by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Beacon(BeaconUrl);
+pub struct Beacon(BeaconUrl);
 
 /// Not the address of a beacon. What was given is not repeated: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BeaconInvalid {
+pub enum BeaconInvalid {
     /// Not an address at all.
     #[error("must be the address of a beacon, like https://beacon.example.org: {0}")]
     Url(BeaconUrlError),
@@ -32,7 +32,10 @@ pub(crate) enum BeaconInvalid {
 
 impl Beacon {
     /// Takes `https://host`, also with a port and a path, in any spelling.
-    pub(crate) fn parse(text: &str) -> Result<Self, BeaconInvalid> {
+    ///
+    /// # Errors
+    /// [`BeaconInvalid`].
+    pub fn parse(text: &str) -> Result<Self, BeaconInvalid> {
         match BeaconUrl::parse(text) {
             Ok(url) => Ok(Self(url)),
             Err(BeaconUrlError::Query) => Err(BeaconInvalid::Query),

@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-mod beacon;
+pub mod beacon;
 mod claims;
 pub mod clock;
 mod command_line;
@@ -28,6 +28,7 @@ pub mod network;
 mod nonce;
 pub mod outcome;
 mod page;
+pub mod present;
 pub mod program;
 mod publication;
 mod reader;

@@ -19,7 +19,7 @@ use crate::beacon::BEACONS_MAX;
 pub(crate) const GITHUB_ACTIONS_CADENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A community's name.
-pub(crate) fn parse_community(text: &str) -> Result<Community, String> {
+pub fn parse_community(text: &str) -> Result<Community, String> {
     Community::new(text).map_err(|error| format!("must be a community: {error}"))
 }
 

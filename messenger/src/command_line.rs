@@ -29,6 +29,7 @@ use crate::commands::show::ShowArguments;
 use crate::commands::status::StatusArguments;
 use crate::commands::sync::{RegisterArguments, SyncArguments};
 use crate::commands::verify::VerifyArguments;
+use crate::commands::who::WhoArguments;
 use crate::name::Name;
 
 const OVERVIEW: &str = "\
@@ -131,6 +132,8 @@ pub(crate) enum Command {
     Register(RegisterArguments),
     /// Refuse somebody's messages.
     Block(BlockArguments),
+    /// Show who is present in a community, and who of them can be written to.
+    Who(WhoArguments),
     /// Show everybody whom you can write to.
     Contacts(ContactsArguments),
     /// Compare a contact's id with the keys that the relay has.
@@ -189,6 +192,7 @@ impl Command {
             Self::Sync(arguments) => arguments.json,
             Self::Register(arguments) => arguments.json,
             Self::Block(arguments) => arguments.json,
+            Self::Who(arguments) => arguments.json,
             Self::Contacts(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,

@@ -44,7 +44,7 @@ use crate::commands::contacts::{self, ContactsArguments};
 use crate::commands::{
     ack, add, block, check, close, collect, deposit, id, init, invite, open, outbox, policy, readers,
 };
-use crate::commands::{receive, send, shell, show, status, sync, verify};
+use crate::commands::{receive, send, shell, show, status, sync, verify, who};
 use crate::ending::{Ending, Report};
 use crate::session::Session;
 use crate::store::Store;
@@ -68,6 +68,10 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
         Command::Completions(arguments) => Ok(shell::completions(arguments, Arguments::command())),
         Command::Man(arguments) => shell::man(arguments, Arguments::command()),
         Command::Check(check) => check::check(check, &Fetcher::of_program(USER_AGENT)?, timeout(arguments)),
+        Command::Who(who) => {
+            let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+            who::who(who, &environment, &log, &Fetcher::of_program(USER_AGENT)?, timeout(arguments))
+        }
         Command::Mailbox(command) => {
             let makes = |environment: &Environment| match command {
                 MailboxCommand::Open(arguments) => arguments.names_relays(environment),
@@ -110,7 +114,12 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
                 with_account(arguments, add.server.as_deref(), add.verify, |account| add::add(add, &name, id, account))
             }
         },
-        Command::Send(send) => acting(arguments, send.server.as_deref(), |account| send::send(send, account)),
+        Command::Send(send) => {
+            let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+            let setting = setting(arguments, &environment, &log);
+            let fetcher = Fetcher::of_program(USER_AGENT)?;
+            acting(arguments, send.server.as_deref(), |account| send::send(send, &setting, fetcher, account))
+        }
         Command::Receive(receive) => {
             acting(arguments, receive.server.as_deref(), |account| receive::receive(receive, account))
         }

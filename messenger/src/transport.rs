@@ -93,6 +93,9 @@ impl Transport for HttpTransport {
 /// Says why a relay has not answered a request that it may answer later. The request may have been served all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreached {
+    /// Not asked, as the program wants it.
+    #[error("held back until its recipient is seen present")]
+    Held,
     /// No answer, or not all of it.
     #[error("the relay cannot be reached: {reason}")]
     NoAnswer {
@@ -178,7 +181,7 @@ impl Cause for RelayError {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::AddressInvalid => None,
+            Self::AddressInvalid | Self::Unreached { cause: Unreached::Held } => None,
             Self::Unreached { cause: Unreached::NoAnswer { .. } } => Some("NO_CONNECTION"),
             Self::Unreached { cause: Unreached::TooManyRequests { .. } } => Some("THROTTLED"),
             Self::Unreached { cause: Unreached::Fault { .. } } => Some("HTTP_STATUS"),
@@ -195,7 +198,8 @@ impl Cause for RelayError {
 #[derive(Clone, Copy)]
 pub struct Relay<'a> {
     url: &'a str,
-    transport: &'a dyn Transport,
+    /// Absent, where nothing is to leave.
+    transport: Option<&'a dyn Transport>,
 }
 
 impl fmt::Debug for Relay<'_> {
@@ -214,7 +218,14 @@ impl<'a> Relay<'a> {
         if !is_plain || parse_url(url).is_err() {
             return Err(RelayError::AddressInvalid);
         }
-        Ok(Self { url, transport })
+        Ok(Self { url, transport: Some(transport) })
+    }
+
+    /// Returns the same relay as one that is not asked: each request fails as [`Unreached::Held`]. A message that is sent by it
+    /// stays in the outbox.
+    #[must_use]
+    pub const fn held(self) -> Self {
+        Self { transport: None, ..self }
     }
 
     /// Returns the address.
@@ -226,8 +237,8 @@ impl<'a> Relay<'a> {
     pub(crate) fn ask<T: DeserializeOwned>(&self, request: &SignedRequest<'_>) -> Result<T, RelayError> {
         let tool = request.tool.name();
         let body = request.body(self.url);
-        let answer = self
-            .transport
+        let transport = self.transport.ok_or(RelayError::Unreached { cause: Unreached::Held })?;
+        let answer = transport
             .post(self.url, &body)
             .map_err(|error| RelayError::Unreached { cause: Unreached::NoAnswer { reason: shown(&error.reason) } })?;
         match answer.status {

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod live;
 pub mod mailbox;
 pub mod merge;
+pub mod message_addresses;
 pub mod network;
 mod object;
 pub mod origin;

@@ -99,6 +99,17 @@ pub fn merge_shares(answers: &[Vec<Listed>], limit: usize, shares: Shares) -> Me
     Merged { entries, disagreements, limited_by }
 }
 
+/// Returns every claim that any beacon lists, by its newest ticket, the newest first. Whom to connect with is for
+/// [`merge_shares`] to decide: this is for those who look, or who wait for one key.
+pub fn all_claims(answers: &[Vec<Listed>]) -> Vec<Entry> {
+    let peers = candidates(answers, answers.len());
+    let claims = peers.iter().flat_map(|peer| peer.keys.values());
+    let mut entries: Vec<Entry> =
+        claims.map(|claim| Entry { ticket: claim.newest.clone(), listed_by: claim.listed_by() }).collect();
+    entries.sort_by(|one, other| newness(&other.ticket).cmp(&newness(&one.ticket)));
+    entries
+}
+
 /// Holds what is said of one key for one peerId.
 #[derive(Debug)]
 struct Claim<'a> {

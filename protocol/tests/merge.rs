@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rendezvous_protocol::answer::Listed;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::merge::{Disagreement, Merged, SHORT_LIST, Shares, merge_shares};
+use rendezvous_protocol::merge::{Disagreement, Merged, SHORT_LIST, Shares, all_claims, merge_shares};
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
@@ -238,6 +238,28 @@ fn since_ever() -> impl Strategy<Value = Option<u16>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Who looks sees every claim once, by the newest ticket that anybody has of it.
+    #[test]
+    fn every_claim_is_shown_once(lists in beacons()) {
+        let answers = answers(&lists.into_iter().map(|(list, _)| list).collect::<Vec<_>>());
+        let mut expected: BTreeMap<(PeerId, PublicKey), ((UnixMillis, String), Vec<usize>)> = BTreeMap::new();
+        for (beacon, listed) in answers.iter().enumerate() {
+            for Listed { ticket, .. } in listed {
+                let claim = (ticket.peer_id().clone(), ticket.public_key());
+                let (newest, listed_by) = expected.entry(claim).or_insert_with(|| (rank(ticket), Vec::new()));
+                *newest = rank(ticket).max(newest.clone());
+                listed_by.push(beacon);
+            }
+        }
+        let shown = all_claims(&answers);
+        prop_assert!(shown.windows(2).all(|pair| rank(&pair[0].ticket) >= rank(&pair[1].ticket)));
+        let shown: Vec<_> = shown.into_iter().map(|entry| {
+            ((entry.ticket.peer_id().clone(), entry.ticket.public_key()), (rank(&entry.ticket), entry.listed_by))
+        }).collect();
+        prop_assert_eq!(shown.len(), expected.len());
+        prop_assert_eq!(shown.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    }
 
     #[test]
     fn no_hostile_beacon_has_more_than_an_honest_one_that_shares(beacons in beacons(), limit in 0_usize..80) {

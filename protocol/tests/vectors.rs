@@ -11,11 +11,13 @@ use rendezvous_protocol::capsule::{Capsule, CapsuleBytes, CapsuleError, CapsuleR
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey};
 use rendezvous_protocol::live::{Claim, ClientMessage, Confirmation, SeenSignals, SignalError, SignalRules};
+use rendezvous_protocol::message_addresses::MessageAddresses;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::revocation::Revocations;
 use rendezvous_protocol::root::{Root, RootError};
 use rendezvous_protocol::root_walk::{FoundFile, RootWalk};
 use rendezvous_protocol::sorted_set::SortedSet;
-use rendezvous_protocol::ticket::{PeerId, Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
+use rendezvous_protocol::ticket::{PeerData, PeerId, Purpose, Ticket, TicketError, TicketRules, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,6 +33,7 @@ const SPELLINGS: &str = include_str!("../../tests/vectors/spellings.json");
 const ROOTS: &str = include_str!("../../tests/vectors/roots.json");
 const SIGNALS: &str = include_str!("../../tests/vectors/signals.json");
 const TRUST: &str = include_str!("../../tests/vectors/trust.json");
+const MESSAGE_ADDRESSES: &str = include_str!("../../tests/vectors/message-addresses.json");
 
 const TICKET_CASES: usize = 128;
 const CAPSULE_CASES: usize = 16;
@@ -38,6 +41,7 @@ const ROOT_CASES: usize = 125;
 const TRUST_CASES: usize = 124;
 const SIGNAL_CASES: usize = 88;
 const CONFIRMATION_CASES: usize = 9;
+const MESSAGE_ADDRESS_CASES: usize = 44;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -679,4 +683,57 @@ fn the_vectors_expect_every_code() {
     ] {
         assert!(expected.contains_key(code), "{code}: {expected:?}");
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageAddressCase {
+    name: String,
+    expect: String,
+    data: String,
+    user: Option<UserOfCase>,
+    mailbox: Option<MailboxOfCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserOfCase {
+    user: String,
+    relays: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MailboxOfCase {
+    mailbox: String,
+    relays: Vec<String>,
+}
+
+#[test]
+fn addresses_in_data() {
+    let cases: Vec<MessageAddressCase> = read(MESSAGE_ADDRESSES, MESSAGE_ADDRESS_CASES);
+    check(
+        &cases,
+        |case| &case.name,
+        |case| {
+            let data = PeerData::new(&case.data).ok_or("no ticket can have this data")?;
+            let texts = |relays: Vec<_>| -> Vec<String> {
+                relays.iter().map(|relay: &Origin| relay.as_str().to_owned()).collect()
+            };
+            let found = match (MessageAddresses::read(&data), case.expect.as_str()) {
+                (Ok(found), "ok") => found,
+                (Err(_), "MALFORMED") => return Ok(()),
+                (found, expect) => return Err(format!("{found:?}, not {expect}")),
+            };
+            let user = found.user.map(|user| (user.user.to_string(), texts(user.relays)));
+            let mailbox = found.mailbox.map(|mailbox| (mailbox.mailbox.to_string(), texts(mailbox.relays)));
+            let expected_user = case.user.as_ref().map(|user| (user.user.clone(), user.relays.clone()));
+            let expected_mailbox =
+                case.mailbox.as_ref().map(|mailbox| (mailbox.mailbox.clone(), mailbox.relays.clone()));
+            if user != expected_user || mailbox != expected_mailbox {
+                return Err(format!("{user:?} {mailbox:?}"));
+            }
+            Ok(())
+        },
+    );
 }

@@ -1,4 +1,4 @@
-// Makes roots.json, trust.json, spellings.json and signals.json, the cases of tickets.json whose names begin with `data_`, and the field
+// Makes roots.json, trust.json, spellings.json, signals.json and message-addresses.json, the cases of tickets.json whose names begin with `data_`, and the field
 // `canonical` of tickets.json and capsules.json: `node tests/vectors/make.mjs` writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
@@ -833,6 +833,73 @@ export function makeSignals() {
   return cases;
 }
 
+/** What the `data` of a ticket says of where messages can be left, beside words of other applications. */
+export function makeMessageAddresses() {
+  const cases = [];
+  const USER = "f1041c25c87351d8550b31cc6b13ab04";
+  const MAILBOX = "a812668d162aefa9cc070646b7046c9209f6f0bef12efb5528902fa293f49a5b";
+  const [ONE, TWO, THREE, FOUR, FIVE] = ["one", "two", "three", "four", "five"].map((name) => `https://${name}.example`);
+  const user = (...relays) => ["rendezvous-user=" + USER, ...relays].join();
+  const mailbox = (...relays) => ["rendezvous-mailbox=" + MAILBOX, ...relays].join();
+  /** `said` are the relays of each that is named. */
+  const ok = (name, data, { user: ofUser, mailbox: ofMailbox } = {}) =>
+    cases.push({
+      name,
+      expect: "ok",
+      data,
+      ...(ofUser ? { user: { user: USER, relays: ofUser } } : {}),
+      ...(ofMailbox ? { mailbox: { mailbox: MAILBOX, relays: ofMailbox } } : {}),
+    });
+  const refuse = (name, data) => cases.push({ name, expect: "MALFORMED", data });
+
+  ok("user_alone", user(), { user: [] });
+  ok("user_at_a_relay", user(ONE), { user: [ONE] });
+  ok("user_at_four_relays", user(ONE, TWO, THREE, FOUR), { user: [ONE, TWO, THREE, FOUR] });
+  ok("mailbox_at_a_relay", mailbox(ONE), { mailbox: [ONE] });
+  ok("mailbox_at_four_relays", mailbox(ONE, TWO, THREE, FOUR), { mailbox: [ONE, TWO, THREE, FOUR] });
+  ok("both", `${user(ONE)} ${mailbox(ONE, TWO)}`, { user: [ONE], mailbox: [ONE, TWO] });
+  ok("both_in_the_other_order", `${mailbox(ONE)} ${user(TWO)}`, { user: [TWO], mailbox: [ONE] });
+  ok("between_words_of_others", `state=busy ${user(ONE)} {"at":[1,2]} ${mailbox(TWO)} é`, { user: [ONE], mailbox: [TWO] });
+  ok("between_many_spaces", `  ${user(ONE)}   ${mailbox(TWO)} `, { user: [ONE], mailbox: [TWO] });
+  ok("relay_with_a_port", user("http://127.0.0.1:8787"), { user: ["http://127.0.0.1:8787"] });
+  ok("relay_with_an_address_of_version_6", mailbox("http://[::1]:8787"), { mailbox: ["http://[::1]:8787"] });
+  ok("nothing_of_the_kind", "state=busy");
+  ok("one_space", " ");
+  ok("in_json_of_another_application", JSON.stringify({ at: user(ONE) }));
+  ok("another_word_with_its_beginning", `rendezvous-users=${USER} rendezvous-user ${USER}`);
+  ok("in_the_middle_of_a_word", `x-${user(ONE)} =${mailbox(ONE)}`);
+  ok("in_capitals", `Rendezvous-User=${USER}`);
+  ok("after_a_space_that_is_no_break", `x\u00a0${user(ONE)}`);
+
+  refuse("user_without_an_id", "rendezvous-user=");
+  refuse("user_of_31_digits", `rendezvous-user=${USER.slice(1)}`);
+  refuse("user_of_33_digits", `rendezvous-user=${USER}0`);
+  refuse("user_in_capitals", `rendezvous-user=${USER.toUpperCase()}`);
+  refuse("user_twice", `${user(ONE)} ${user(ONE)}`);
+  refuse("user_with_the_relay_first", `rendezvous-user=${ONE},${USER}`);
+  refuse("user_with_a_space_after_the_comma", `${user()}, ${ONE}`);
+  refuse("user_at_a_relay_that_is_empty", `${user()},`);
+  refuse("user_at_five_relays", user(ONE, TWO, THREE, FOUR, FIVE));
+  refuse("user_at_one_relay_twice", user(ONE, TWO, ONE));
+  refuse("relay_with_a_slash_at_its_end", user(`${ONE}/`));
+  refuse("relay_with_a_path", user(`${ONE}/relay`));
+  refuse("relay_with_the_scheme_s_own_port", user(`${ONE}:443`));
+  refuse("relay_in_capitals", user(ONE.toUpperCase()));
+  refuse("relay_with_another_scheme", user("wss://one.example"));
+  refuse("relay_without_a_scheme", user("one.example"));
+  refuse("relay_with_a_name_and_a_password", user("https://user:password@one.example"));
+  refuse("relay_of_301_bytes", user(`https://${"a".repeat(293)}`));
+  refuse("mailbox_without_a_relay", mailbox());
+  refuse("mailbox_without_an_address", `rendezvous-mailbox=,${ONE}`);
+  refuse("mailbox_of_63_digits", `rendezvous-mailbox=${MAILBOX.slice(1)},${ONE}`);
+  refuse("mailbox_of_a_user_s_id", `rendezvous-mailbox=${USER},${ONE}`);
+  refuse("mailbox_in_capitals", `rendezvous-mailbox=${MAILBOX.toUpperCase()},${ONE}`);
+  refuse("mailbox_twice", `${mailbox(ONE)} ${mailbox(TWO)}`);
+  refuse("mailbox_at_five_relays", mailbox(ONE, TWO, THREE, FOUR, FIVE));
+  refuse("good_user_and_bad_mailbox", `${user(ONE)} rendezvous-mailbox=x`);
+  return cases;
+}
+
 /**
  * The cases, each with the canonical JSON that its embedded signature is over, where it has the shape for it.
  *
@@ -871,6 +938,7 @@ export const files = () =>
     "trust.json": makeTrust(),
     "spellings.json": makeSpellings(),
     "signals.json": makeSignals(),
+    "message-addresses.json": makeMessageAddresses(),
     "tickets.json": withCanonicalPayloads(),
     "capsules.json": withCanonicalFields(),
   }).map(([name, cases]) => [name, `${JSON.stringify(cases, null, 1)}\n`]);

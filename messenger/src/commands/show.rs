@@ -4,6 +4,8 @@ use clap::Args;
 use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::text;
 use rendezvous_protocol::mailbox::bytes::Address;
+use rendezvous_protocol::message_addresses::MailboxAddress;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ const HELP: &str = "\
 Examples:
   rendezvous mailbox show
   rendezvous mailbox show --json | jq -r .mailbox
+  rendezvous mailbox show --json | jq -r .data
+      what `capsule announce --data` says, to `rendezvous who`, of a mailbox
+      says in a community, to `rendezvous who`, that you have a mailbox
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_STORE  --store";
@@ -39,10 +44,13 @@ pub(super) fn report(json: bool, mailbox: &OwnMailbox, session: &Session<'_>) ->
     let now = session.now()?;
     let (address, lagging) = (Address::of(&owner), mailbox.lagging());
     let slots: Vec<Value> = mailbox.slots.iter().filter_map(as_json).collect();
+    // The store has none but origins.
+    let relays = mailbox.relays.iter().filter_map(|relay| Origin::parse(relay)).collect();
+    let data = MailboxAddress { mailbox: address, relays }.to_string();
     let value = json!({
         "ok": true, "mailbox": address, "owner": owner, "relays": mailbox.relays, "missing": lagging,
         "revision": mailbox.revision, "expiresAt": mailbox.expires_at, "readers": mailbox.readers,
-        "requests": mailbox.requests, "slots": slots, "shown": mailbox.shown().len(),
+        "requests": mailbox.requests, "slots": slots, "shown": mailbox.shown().len(), "data": data,
     });
     let requests = match (mailbox.requests.open, mailbox.requests.difficulty) {
         (false, _) => "closed: only contacts and invites may write".to_owned(),
@@ -55,6 +63,7 @@ pub(super) fn report(json: bool, mailbox: &OwnMailbox, session: &Session<'_>) ->
         ("relays", &mailbox.relays.join(" ")),
         ("until", &text::date(mailbox.expires_at)),
         ("requests", &requests),
+        ("in a ticket", &data),
     ]);
     for relay in lagging {
         lines.push_str(&format!("\n{relay} does not have the newest records: `rendezvous mailbox open` tries again\n"));
