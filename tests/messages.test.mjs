@@ -294,6 +294,49 @@ describe("between two of its users", () => {
     assert.deepEqual(left.map(({ text, again }) => [text, again]), [["two", undefined], ["three", undefined]]);
   });
 
+  test("a second signal is the command's too, which is waited for, and ended after that", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "one");
+    const isThere = (id) => {
+      try {
+        return process.kill(id, 0);
+      } catch {
+        return false;
+      }
+    };
+    /** Runs a command that says when it runs and what it got, and sends two signals. */
+    const interrupt = async (command) => {
+      const log = join(directory, `log-${Math.random()}`);
+      await writeFile(log, "");
+      const child = bob.start(["receive", "--exec", "sh", "-c", command, "sh", log]);
+      let said = "";
+      child.stderr.on("data", (text) => (said += text));
+      const logged = () => readFile(log, "utf8");
+      const group = Number((await eventually(logged, (text) => /runs \d+\n/.test(text))).match(/runs (\d+)/)[1]);
+      try {
+        const ended = once(child, "exit");
+        child.kill("SIGTERM");
+        await eventually(() => said, (said) => said.includes("ending after the message at hand"));
+        child.kill("SIGTERM");
+        assert.deepEqual(await ended, [130, null], said);
+        await eventually(() => isThere(-group), (is) => !is);
+      } finally {
+        if (isThere(-group)) process.kill(-group, "SIGKILL");
+      }
+      return logged();
+    };
+    const says = 'trap "echo got it >>\\"$1\\"; exit $STATUS" TERM; echo "runs $$" >>"$1"; while :; do sleep 0.05; done';
+    assert.match(await interrupt(`STATUS=1; ${says}`), /got it/);
+    assert.match(await interrupt(`trap "" TERM; echo "runs $$" >>"$1"; while :; do sleep 0.05; done`), /runs/);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 1, "not acknowledged");
+    assert.match(await interrupt(`STATUS=0; ${says}`), /got it/);
+    await bob.receive();
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0, "a command that ends well all the same has the message");
+  });
+
   test("what nobody read is not acknowledged: the standard output is closed", async () => {
     await startRelay();
     const [alice, bob] = await newPair();

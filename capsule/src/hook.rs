@@ -20,6 +20,9 @@ use crate::log::Log;
 /// How often it is looked whether the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The time that another program's command has to end after a signal was handed on to it.
+pub const GRACE: Duration = Duration::from_secs(5);
+
 /// The longest time that the command of --on-failure may take.
 const ON_FAILURE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,13 +43,13 @@ pub enum Ran {
 /// Runs `command`, with `variables` added to the environment, for at most `limit`, or until `is_stopped`.
 pub(crate) fn run(command: &str, variables: &[(&str, String)], limit: Duration, is_stopped: impl Fn() -> bool) -> Ran {
     match start(shell(command), variables, Stdio::null()) {
-        Ok(child) => Ran::of(wait(child, limit, is_stopped), "--run-timeout"),
+        Ok(child) => Ran::of(wait(child, limit, is_stopped, None), "--run-timeout"),
         Err(error) => Ran::not_started(&error),
     }
 }
 
 /// Runs a program without a shell, with `input` on its standard input and `variables` added to the environment, for at
-/// most `limit`, which the option `limit_option` sets, or until `is_stopped`.
+/// most `limit`, which the option `limit_option` sets. Once it `is_stopped` it gets SIGTERM, and has [`GRACE`] to end.
 pub fn run_program(
     program: &OsStr,
     arguments: &[OsString],
@@ -69,15 +72,18 @@ pub fn run_program(
         // has started may hold the pipe for ever.
         std::thread::Builder::new().spawn(move || stdin.write_all(&input)).map(drop)
     });
-    Ran::of(given.and_then(|()| wait(child, limit, is_stopped)), limit_option)
+    Ran::of(given.and_then(|()| wait(child, limit, is_stopped, Some(GRACE))), limit_option)
 }
 
 impl Ran {
-    fn of(ended: io::Result<Option<ExitStatus>>, limit_option: &str) -> Self {
+    fn of(ended: io::Result<Ended>, limit_option: &str) -> Self {
         match ended {
-            Ok(Some(status)) if status.success() => Self::Well,
-            Ok(Some(status)) => Self::badly(format!("it ended with {status}")),
-            Ok(None) => Self::badly(format!("it did not end in time and was ended ({limit_option} allows more)")),
+            Ok(Ended::ByItself(status)) if status.success() => Self::Well,
+            Ok(Ended::ByItself(status)) => Self::badly(format!("it ended with {status}")),
+            Ok(Ended::AtLimit) => {
+                Self::badly(format!("it did not end in time and was ended ({limit_option} allows more)"))
+            }
+            Ok(Ended::ByStop) => Self::badly("it was ended, because a signal has come".to_owned()),
             Err(error) => Self::badly(format!("how it ended cannot be told: {error}")),
         }
     }
@@ -155,30 +161,68 @@ fn start(mut command: Command, variables: &[(&str, String)], stdin: Stdio) -> io
     command.stdin(stdin).stdout(io::stderr()).spawn()
 }
 
-/// How it ended, or nothing if it was ended.
-fn wait(mut child: Child, limit: Duration, is_stopped: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    ByItself(ExitStatus),
+    AtLimit,
+    ByStop,
+}
+
+/// Waits until a command has ended, or ends it at the limit, or once it is stopped: at once, or by a signal and after `grace`.
+fn wait(
+    mut child: Child,
+    limit: Duration,
+    is_stopped: impl Fn() -> bool,
+    grace: Option<Duration>,
+) -> io::Result<Ended> {
     let begun = Instant::now();
+    let (mut limit, mut how) = (limit, Ended::AtLimit);
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+            return Ok(Ended::ByItself(status));
         }
-        if begun.elapsed() >= limit || is_stopped() {
-            end(&mut child);
+        if how == Ended::AtLimit && is_stopped() {
+            how = Ended::ByStop;
+            limit = limit.min(begun.elapsed().saturating_add(grace.unwrap_or_default()));
+            if grace.is_some() {
+                end_group(&child, Signal::Terminate);
+            }
+        }
+        if begun.elapsed() >= limit {
+            end_group(&child, Signal::Kill);
+            let _ = child.kill();
             child.wait()?;
-            return Ok(None);
+            return Ok(how);
         }
         std::thread::sleep(LOOK_EVERY.min(limit.saturating_sub(begun.elapsed())));
     }
 }
 
-fn end(child: &mut Child) {
-    #[cfg(unix)]
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // It has not been waited for, so that no other process can have its number.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.kill();
+/// The signals that end a command.
+#[derive(Clone, Copy)]
+enum Signal {
+    Terminate,
+    Kill,
 }
+
+/// Sends a signal to a command and to all that it has started and that is in its group. It has not been waited for, so that
+/// no other process can have its number.
+#[cfg(unix)]
+fn end_group(child: &Child, signal: Signal) {
+    use rustix::process::{Pid, kill_process_group};
+    let signal = match signal {
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Kill => rustix::process::Signal::KILL,
+    };
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Groups are not a thing here.
+#[cfg(not(unix))]
+fn end_group(_child: &Child, _signal: Signal) {}
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -221,9 +265,29 @@ mod tests {
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         let child = shell.arg("-c").arg("sleep 1000 & wait").stdout(writer).spawn().unwrap();
         drop(shell);
-        assert!(wait(child, Duration::from_millis(50), || false).unwrap().is_none());
+        assert_eq!(wait(child, Duration::from_millis(50), || false, None).unwrap(), Ended::AtLimit);
         assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), 0);
         assert!(matches!(run("sleep 1000", &[], LONG, || true), Ran::Badly { .. }));
         assert!(begun.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_program_that_is_stopped_gets_the_signal_and_has_time_to_end() {
+        let shell = |script: &str, is_stopped: &dyn Fn() -> bool| {
+            let arguments = ["-c", script].map(OsString::from);
+            run_program("sh".as_ref(), &arguments, &[], b"", (LONG, "--limit"), is_stopped)
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let ready = directory.path().join("ready");
+        let loops =
+            |trap: &str| format!("trap '{trap}' TERM; touch '{}'; while :; do sleep 0.02; done", ready.display());
+        for (trap, expected) in [
+            ("exit 0", Ran::Well),
+            ("exit 7", Ran::badly("it ended with exit status: 7".to_owned())),
+            ("", Ran::badly("it was ended, because a signal has come".to_owned())),
+        ] {
+            assert_eq!(shell(&loops(trap), &|| ready.exists()), expected, "{trap}");
+            std::fs::remove_file(&ready).unwrap();
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Signals that ask the program to end: held back for a moment, or answered with an orderly end.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -60,6 +60,77 @@ pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
         stop();
     })?;
     Ok(())
+}
+
+/// Says what runs when a second signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Running {
+    /// This program alone.
+    Nothing,
+    /// Another program, for this one.
+    Program,
+    /// The same, and the signal is for it.
+    Interrupted,
+}
+
+/// Hands the second signal on to a program that this one runs, if it runs one then.
+#[derive(Clone, Debug)]
+pub struct SecondSignal(Arc<Mutex<Running>>);
+
+impl SecondSignal {
+    /// Does the same as [`on_stop`], except that a second signal does not end this program while it runs another one.
+    pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let second = Self(Arc::new(Mutex::new(Running::Nothing)));
+        second.clone().wait(stop)?;
+        Ok(second)
+    }
+
+    #[cfg(unix)]
+    fn wait(self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut signals = signal_hook::iterator::Signals::new(SIGNALS)?;
+        std::thread::Builder::new().spawn(move || {
+            let mut stop = Some(stop);
+            for signal in signals.forever() {
+                match stop.take() {
+                    Some(stop) => stop(),
+                    None => self.hand_on(signal),
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn wait(self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        on_stop(stop)
+    }
+
+    /// Hands a signal on, or ends this program by it. While the state is locked no other program is started.
+    #[cfg(unix)]
+    fn hand_on(&self, signal: i32) {
+        let mut running = self.lock();
+        match *running {
+            Running::Nothing => {
+                // Does not return for these two. If it cannot, the first signal ends the program in its own time.
+                let _ = low_level::emulate_default_handler(signal);
+            }
+            Running::Program => *running = Running::Interrupted,
+            Running::Interrupted => {}
+        }
+    }
+
+    /// Calls `run`, which runs another program, with a question whether a second signal has come for it.
+    pub fn during<T>(&self, run: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
+        *self.lock() = Running::Program;
+        let outcome = run(&|| *self.lock() == Running::Interrupted);
+        *self.lock() = Running::Nothing;
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        // What is in it is good at any moment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What returns when a signal has come.

@@ -13,7 +13,7 @@ use rendezvous_capsule::files::{self, FileError, read_file};
 use rendezvous_capsule::hook::{Ran, run_program};
 use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::secret::hide;
-use rendezvous_capsule::signals;
+use rendezvous_capsule::signals::SecondSignal;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
 use rendezvous_protocol::base64;
@@ -56,7 +56,9 @@ and may come twice after a crash: the content id tells.
 Exit codes:
   1    no relay answered
   3    something is left there: it cannot be read, or --exec failed
-  130  ended by a signal, after the message that was at hand
+  130  ended by a signal, after the message that was at hand. A second signal is
+       the command's of --exec too, as SIGTERM: it has 5 seconds to end, and the
+       message is left there unless it ends with exit code 0
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_STORE            --store
@@ -110,7 +112,7 @@ struct Tally {
 
 pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let (stop, stopped) = channel();
-    signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(HandOnError::Signals)?;
+    let second = SecondSignal::on_stop(move || drop::<Sender<()>>(stop)).map_err(HandOnError::Signals)?;
     if let Some(directory) = &arguments.output {
         files::create_directory(directory)?;
     }
@@ -120,6 +122,7 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
         owner: session.owner_key()?,
         mailbox: session.mailbox()?,
         stopped,
+        second,
         tally: Tally::default(),
     };
     loop {
@@ -160,6 +163,7 @@ struct Run<'a> {
     mailbox: OwnMailbox,
     /// Ends when a signal comes.
     stopped: Receiver<()>,
+    second: SecondSignal,
     tally: Tally,
 }
 
@@ -335,8 +339,9 @@ impl Run<'_> {
             ("RENDEZVOUS_CONTENT_ID", message.content_id().to_string()),
         ];
         let limit = (self.arguments.exec_timeout, EXEC_TIMEOUT);
-        // A signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
-        let run = || run_program(program, arguments, &variables, content, limit, || false);
+        // The first signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
+        let run =
+            || self.second.during(|is_stopped| run_program(program, arguments, &variables, content, limit, is_stopped));
         Ok(match self.session.store.unlocked(run)? {
             Ran::Well => Ok(None),
             Ran::Badly { reason, .. } => Err(format!("--exec: {reason}")),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rendezvous_capsule::failure::{Cause, Exit, Failure};
-use rendezvous_capsule::hook::{Ran, run_program};
+use rendezvous_capsule::hook::{GRACE, Ran, run_program};
 use rendezvous_capsule::log::Log;
 use rendezvous_capsule::outcome::print_result;
-use rendezvous_capsule::signals;
+use rendezvous_capsule::signals::SecondSignal;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
 use rendezvous_messenger::polling;
@@ -59,7 +59,9 @@ Exit codes:
   2    refused: PIN MISMATCH, say; or the standard output is full or closed: what
        nobody got is kept
   3    --exec failed for a message, which is kept
-  130  ended by a signal, after the message that was at hand
+  130  ended by a signal, after the message that was at hand. A second signal is
+       the command's of --exec too, as SIGTERM: it has 5 seconds to end, and the
+       message is kept unless it ends with exit code 0
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_STORE  --store
@@ -138,11 +140,14 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     let (log, runs_commands) = (*account.log, arguments.exec.is_some());
     let ends = move || {
         if runs_commands {
-            log.note(format_args!("ending after the message at hand; a second signal ends at once, not its command"));
+            log.note(format_args!(
+                "ending after the message at hand; a second signal ends its command too, within {}",
+                text::duration(GRACE)
+            ));
         }
         drop::<Sender<()>>(stop);
     };
-    signals::on_stop(ends).map_err(ShowError::Signals)?;
+    let second = SecondSignal::on_stop(ends).map_err(ShowError::Signals)?;
     let from = arguments.peer.iter().map(|peer| Ok(account.peer(peer)?.id)).collect::<Result<Vec<_>, Failure>>()?;
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
@@ -150,7 +155,7 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     let (mut maintained, mut idle) = (None, 0_u32);
     loop {
         (tally.left, tally.has_come) = (0, false);
-        let outcome = round(arguments, account, &from, &stopped, &mut maintained, &mut tally);
+        let outcome = round(arguments, account, &from, (&stopped, &second), &mut maintained, &mut tally);
         if let Some(error) = tally.broken.take() {
             return Err(match error.kind() {
                 io::ErrorKind::BrokenPipe => ShowError::Closed,
@@ -195,7 +200,7 @@ fn round(
     arguments: &ReceiveArguments,
     account: &mut Account<'_>,
     from: &[UserId],
-    stopped: &Receiver<()>,
+    (stopped, second): (&Receiver<()>, &SecondSignal),
     maintained: &mut Option<Instant>,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
@@ -232,7 +237,7 @@ fn round(
             if tally.broken.is_some() || is_stopped(stopped) {
                 return Disposition::Declined;
             }
-            show(arguments, message, is_retalk, log, tally)
+            show(arguments, message, is_retalk, (log, second), tally)
         })?;
         tally.has_come |= shown > 0;
         if outcome.is_ok()
@@ -255,9 +260,15 @@ fn say(problems: &[Problem], log: &Log, tally: &mut Tally) {
 }
 
 /// Hands a message on.
-fn show(arguments: &ReceiveArguments, message: &Message, is_retalk: bool, log: &Log, tally: &mut Tally) -> Disposition {
+fn show(
+    arguments: &ReceiveArguments,
+    message: &Message,
+    is_retalk: bool,
+    (log, second): (&Log, &SecondSignal),
+    tally: &mut Tally,
+) -> Disposition {
     if let Some(command) = &arguments.exec
-        && let Ran::Badly { reason, is_started } = execute(command, arguments.exec_timeout, message)
+        && let Ran::Badly { reason, is_started } = execute(command, arguments.exec_timeout, message, second)
     {
         tally.left += 1;
         log.note(format_args!("{} is kept, and comes again: --exec: {reason}", text::printable(&message.id)));
@@ -286,7 +297,7 @@ fn show(arguments: &ReceiveArguments, message: &Message, is_retalk: bool, log: &
 }
 
 /// Runs the command of --exec for a message.
-fn execute(command: &[OsString], limit: Duration, message: &Message) -> Ran {
+fn execute(command: &[OsString], limit: Duration, message: &Message, second: &SecondSignal) -> Ran {
     let Some((program, arguments)) = command.split_first() else { return Ran::Well };
     let (input, kind) = match &message.content {
         Content::Text(text) => (text, ""),
@@ -303,8 +314,9 @@ fn execute(command: &[OsString], limit: Duration, message: &Message) -> Ran {
         ("RENDEZVOUS_KIND", text::printable(kind)),
         ("RENDEZVOUS_AGAIN", if message.redelivered { "1" } else { "" }.to_owned()),
     ];
-    // A signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
-    run_program(program, arguments, &variables, input.as_bytes(), (limit, EXEC_TIMEOUT), || false)
+    // The first signal does not cut it short: it ends the run afterwards. The command may use the store, to answer, say.
+    let limit = (limit, EXEC_TIMEOUT);
+    second.during(|is_stopped| run_program(program, arguments, &variables, input.as_bytes(), limit, is_stopped))
 }
 
 fn event(message: &Message) -> Value {
