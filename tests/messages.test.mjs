@@ -535,6 +535,39 @@ describe("where it cannot go on", () => {
     await run(2, ["id", "-u", "work", "-s", far]);
   });
 
+  test("Ctrl-C where the passphrase is asked for ends the program, and the terminal shows again what is typed", async () => {
+    const script = `
+import json, os, pty, sys, termios, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b": " not in said:
+    said += os.read(terminal, 1000)
+while termios.tcgetattr(terminal)[3] & termios.ECHO:
+    time.sleep(0.01)
+os.write(terminal, b"se\x03")
+_, status = os.waitpid(child, 0)
+shows = bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+print(json.dumps({"code": os.waitstatus_to_exitcode(status), "shows": shows}))`;
+    const at = join(directory, "nobody");
+    const env = { PATH: process.env.PATH, HOME: directory };
+    const asked = spawn("python3", ["-c", script, MESSENGER, "init", at, "--name", "nobody"], { env, timeout: 60_000 });
+    const { stdout, stderr } = await finished(asked);
+    // A shell says 130 of what a signal ended.
+    assert.deepEqual(JSON.parse(stdout), { code: -2, shows: true }, stderr);
+    assert.ok(!existsSync(at));
+  });
+
+  test("what is wrong with the arguments is said without what they could do to a terminal", async () => {
+    const alice = newUser("alice");
+    for (const args of [["send", "--\u001b[2J\nerror: forged"], ["send", "a", "b", "--wait=\u001b]0;x\u0007"], ["\u202esend"]]) {
+      const { stderr } = await alice.expect(2, args);
+      assert.match(stderr, /^error: /);
+      assert.doesNotMatch(stderr, /[^\n -~]|^error: forged/m);
+    }
+  });
+
   test("the passphrase: from where, which, and none without a terminal", async () => {
     const user = newUser("alice");
     await user.init();

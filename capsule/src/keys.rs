@@ -18,6 +18,7 @@ use crate::failure::Cause;
 use crate::files::read_file;
 use crate::log::Log;
 use crate::secret::{self, is_secret, looks_like_key};
+use crate::terminal::ask_passphrase;
 
 /// Bytes of a key file. PEM has about 120; the rest is room for comments that tools leave.
 const KEY_FILE_MAX_BYTES: usize = 16 * 1024;
@@ -184,7 +185,7 @@ fn private_key(
             let passphrase = match passphrase_in_file(environment, environment::PASSPHRASE_FILE)? {
                 Some(passphrase) => passphrase,
                 None if io::stdin().is_terminal() => {
-                    rpassword::prompt_password(format!("Passphrase of {what}: ")).map_err(KeyFileError::Terminal)?
+                    ask_passphrase(&format!("Passphrase of {what}: ")).map_err(KeyFileError::Terminal)?
                 }
                 None => return Err(KeyFileError::NoPassphrase { what: what.to_owned() }),
             };
@@ -214,7 +215,7 @@ pub fn new_passphrase(environment: &Environment, offered: bool) -> Result<Option
     if !offered || !io::stdin().is_terminal() {
         return Ok(None);
     }
-    let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(KeyFileError::Terminal);
+    let ask = |prompt: &str| ask_passphrase(prompt).map_err(KeyFileError::Terminal);
     let passphrase = ask("Passphrase for the new key (none, if you press Enter): ")?;
     if passphrase.is_empty() {
         return Ok(None);

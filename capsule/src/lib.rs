@@ -37,6 +37,7 @@ pub mod secret;
 mod settings;
 pub mod signals;
 mod source;
+pub mod terminal;
 pub mod text;
 mod tickets;
 mod trust;

@@ -1,6 +1,7 @@
 //! Signals that ask the program to end: held back for a moment, or answered with an orderly end.
 
 use std::io;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +9,44 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// Whether SIGINT ends this program at once, although this module handles it. Absent, where it does not handle it yet.
+static ENDS_AT_ONCE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+
+/// Whether something else than the system's default happens at a signal, from now on.
+static IS_TAKEN_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Sees to it that what [`during_prompt`] has left behind does not end the program at a signal that others wait for.
+fn take_over() {
+    IS_TAKEN_OVER.store(true, Ordering::SeqCst);
+    if let Some(ends) = &*ENDS_AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner) {
+        ends.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Asks something on the terminal, whose settings are others meanwhile. Ctrl-C, for which the asking fails as interrupted, ends
+/// the program by SIGINT once the settings are back; without this it would end before, and leave a terminal that shows nothing.
+pub(crate) fn during_prompt<T>(ask: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let ends = {
+        let mut ends = ENDS_AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*ends {
+            Some(ends) => Arc::clone(ends),
+            None => {
+                let handled = Arc::new(AtomicBool::new(false));
+                flag::register_conditional_default(SIGINT, Arc::clone(&handled))?;
+                Arc::clone(ends.insert(handled))
+            }
+        }
+    };
+    ends.store(false, Ordering::SeqCst);
+    let answer = ask();
+    ends.store(!IS_TAKEN_OVER.load(Ordering::SeqCst), Ordering::SeqCst);
+    if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+        // Does not return. If it cannot, the error says the same.
+        low_level::emulate_default_handler(SIGINT)?;
+    }
+    answer
+}
 
 /// While this exists, SIGINT and SIGTERM do not end the program; when it goes, one that has come does.
 ///
@@ -19,6 +58,7 @@ pub struct HeldSignals {
 impl HeldSignals {
     /// Begins to hold them.
     pub fn new() -> io::Result<Self> {
+        take_over();
         let received = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
             flag::register_usize(signal, Arc::clone(&received), signal.unsigned_abs() as usize)?;
@@ -48,6 +88,7 @@ impl Drop for HeldSignals {
 /// Calls `stop`, in a thread of its own, when the first SIGINT or SIGTERM comes. A second one ends the program at once,
 /// for those who do not want to wait.
 pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    take_over();
     let asked = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
         // In this order, so that the first signal only sets what the second one finds.
@@ -87,6 +128,7 @@ impl SecondSignal {
 
     #[cfg(unix)]
     fn wait(self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        take_over();
         let mut signals = signal_hook::iterator::Signals::new(SIGNALS)?;
         std::thread::Builder::new().spawn(move || {
             let mut stop = Some(stop);

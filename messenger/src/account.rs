@@ -12,6 +12,7 @@ use rendezvous_capsule::failure::{Cause, Failure};
 use rendezvous_capsule::fetch::Fetcher;
 use rendezvous_capsule::keys::passphrase_in_file;
 use rendezvous_capsule::log::Log;
+use rendezvous_capsule::terminal::ask_passphrase;
 use rendezvous_capsule::{secret, text};
 use rendezvous_messenger::transport::{HttpTransport, Relay};
 use rendezvous_messenger::user::{Contact, User};
@@ -272,5 +273,5 @@ fn found_passphrase(environment: &Environment) -> Result<Option<String>, Failure
 }
 
 fn ask(prompt: &str) -> Result<String, Failure> {
-    Ok(rpassword::prompt_password(prompt).map_err(AccountError::Terminal)?)
+    Ok(ask_passphrase(prompt).map_err(AccountError::Terminal)?)
 }

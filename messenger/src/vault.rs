@@ -36,11 +36,12 @@ const LAYOUT: i64 = 1;
 /// How long another program may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// KiB of memory that a file may ask for to make its key: 1 GiB.
-const MEMORY_MAX_KIB: u32 = 1024 * 1024;
+/// KiB of memory that a file may ask for to make its key: 256 MiB, four times as much as this version does. Whoever can write
+/// the file makes every command take so much before the passphrase is tried.
+const MEMORY_MAX_KIB: u32 = 256 * 1024;
 
-/// Passes that a file may ask for to make its key.
-const PASSES_MAX: u32 = 64;
+/// Passes that a file may ask for to make its key: four times as many as this version does.
+const PASSES_MAX: u32 = 12;
 
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
@@ -187,6 +188,15 @@ struct Keys {
 
 impl Keys {
     fn derive(passphrase: &str, salt: &[u8], derivation: KeyDerivation) -> Result<Self, VaultError> {
+        let KeyDerivation { memory_kib, passes } = derivation;
+        if memory_kib > MEMORY_MAX_KIB || passes > PASSES_MAX {
+            return Err(VaultError::Derivation {
+                reason: format!(
+                    "it would take {memory_kib} KiB of memory and {passes} passes, and {MEMORY_MAX_KIB} KiB and {PASSES_MAX} \
+                     passes are the most"
+                ),
+            });
+        }
         let failed = |error: argon2::Error| VaultError::Derivation { reason: error.to_string() };
         let mut bytes = Zeroizing::new([0; 64]);
         let costs = Params::new(derivation.memory_kib, derivation.passes, 1, Some(bytes.len())).map_err(failed)?;
@@ -368,8 +378,8 @@ fn unlock(connection: &Connection, path: &Path, passphrase: &str) -> Result<Keys
     let damaged = |reason: &str| VaultError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     let header = header.map_err(|error| explain(path, &error))?;
     let (derivation, salt, proof) = header.ok_or_else(|| damaged("it has no header"))?;
-    if derivation.memory_kib > MEMORY_MAX_KIB || derivation.passes > PASSES_MAX || salt.len() != SALT_BYTES {
-        return Err(damaged("its header asks for more than any version does"));
+    if salt.len() != SALT_BYTES {
+        return Err(damaged("its header has no salt"));
     }
     let keys = Keys::derive(passphrase, &salt, derivation)?;
     let opened = keys.open(&header_aad(&salt, derivation), &proof);
@@ -714,8 +724,18 @@ mod tests {
         change("PRAGMA user_version = 1; PRAGMA application_id = 7");
         assert!(matches!(open(&directory), Err(VaultError::Foreign { .. })));
         std::fs::write(&path, &good).unwrap();
-        change("UPDATE header SET memory_kib = 4000000000");
-        assert!(matches!(open(&directory), Err(VaultError::Damaged { .. })));
+        for (memory_kib, passes) in [(4_000_000_000_u32, 1), (262_145, 1), (8, 13)] {
+            change(&format!("UPDATE header SET memory_kib = {memory_kib}, passes = {passes}"));
+            let error = open(&directory).err().unwrap();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "no key can be made of the passphrase: it would take {memory_kib} KiB of memory and {passes} passes, and \
+                     262144 KiB and 12 passes are the most"
+                )
+            );
+        }
+        std::fs::write(&path, &good).unwrap();
         change("DELETE FROM header");
         assert!(matches!(open(&directory), Err(VaultError::Damaged { .. })));
         std::fs::remove_file(&path).unwrap();
