@@ -559,6 +559,20 @@ print(json.dumps({"code": os.waitstatus_to_exitcode(status), "shows": shows}))`;
     assert.ok(!existsSync(at));
   });
 
+  test("no name is saved that could be taken for that of another contact", async () => {
+    await startRelay();
+    const [alice, bob] = await newPair();
+    const carol = "0123456789abcdef".repeat(2);
+    for (const name of ["b\u043eb", "\u{1d41b}ob", "b\u03bfb"]) {
+      const { stderr } = await alice.expect(2, ["add", name, carol]);
+      assert.match(stderr, /^error: .* looks like bob, which is the name of another contact$/m);
+    }
+    assert.match((await alice.expect(2, ["add", "bob", carol])).stderr, /bob is the name of another contact/);
+    await alice.expect(0, ["add", "b\u043eb", bob.id]);
+    await alice.expect(2, ["add", "bob", carol]);
+    for (const name of ["Bob", "bobby", "Боб"]) await alice.expect(0, ["add", name, carol]);
+  });
+
   test("what is wrong with the arguments is said without what they could do to a terminal", async () => {
     const alice = newUser("alice");
     for (const args of [["send", "--\u001b[2J\nerror: forged"], ["send", "a", "b", "--wait=\u001b]0;x\u0007"], ["\u202esend"]]) {

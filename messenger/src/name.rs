@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Characters of a name.
-const NAME_MAX_CHARS: usize = 48;
+/// Characters of a name that is good in the name of a file, with what else stands there.
+const FILE_NAME_MAX_CHARS: usize = 48;
 
 /// The name of a contact: letters, digits, `.`, `_` and `-`, the first of which is a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub(crate) struct Name(String);
 
 /// Not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name is 1 to {NAME_MAX_CHARS} of A-Z a-z 0-9 . _ - and begins with a letter or a digit")]
+#[error("a name is 1 to {FILE_NAME_MAX_CHARS} of A-Z a-z 0-9 . _ - and begins with a letter or a digit")]
 pub(crate) struct NameInvalid;
 
 impl Name {
@@ -31,7 +31,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, NameInvalid> {
         let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let begins_well = text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
-        if begins_well && text.len() <= NAME_MAX_CHARS && text.bytes().all(is_good) {
+        if begins_well && text.len() <= FILE_NAME_MAX_CHARS && text.bytes().all(is_good) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameInvalid)

@@ -43,6 +43,7 @@ use rendezvous_protocol::retalk::user::{Identity, UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use unicode_security::confusable_detection::skeleton;
 use vodozemac::olm::Account;
 
 pub use self::import::{ImportError, Imported};
@@ -124,6 +125,14 @@ pub enum UserError {
     NameTaken {
         /// The name.
         name: String,
+    },
+    /// Another contact has a name that nobody could tell from it.
+    #[error("{} looks like {}, which is the name of another contact", text::printable(.name), text::printable(.other))]
+    NameConfusable {
+        /// The name.
+        name: String,
+        /// That of the other contact.
+        other: String,
     },
     /// Not a key.
     #[error("a pin is a peer's identity key: 32 bytes in base64")]
@@ -435,6 +444,12 @@ fn is_saved_name(name: &str) -> bool {
     is_name(name) && !name.is_empty() && !name.starts_with('~') && name.parse::<UserId>().is_err()
 }
 
+/// Returns whether two names differ in nothing that can be seen (Unicode's technical standard 39): a Cyrillic letter in the place
+/// of a Latin one, say. Who sends under the one could be taken for the other.
+fn looks_like(one: &str, other: &str) -> bool {
+    skeleton(one).eq(skeleton(other))
+}
+
 impl User {
     /// The name of the store's file in its directory.
     pub const FILE: &str = "user.db";
@@ -534,7 +549,7 @@ impl User {
     /// stays.
     ///
     /// # Errors
-    /// [`UserError::NameInvalid`], [`UserError::NameTaken`], [`UserError::PinInvalid`], [`UserError::PinMismatch`] where its
+    /// [`UserError::NameInvalid`], [`UserError::NameTaken`], [`UserError::NameConfusable`], [`UserError::PinInvalid`], [`UserError::PinMismatch`] where its
     /// keys are known and are others, [`UserError::ToOneself`] and [`UserError::Vault`].
     pub fn add(&mut self, name: &str, id: UserId, pin: Option<&str>) -> Result<(), UserError> {
         if !is_saved_name(name) {
@@ -548,8 +563,15 @@ impl User {
             return Err(UserError::PinInvalid);
         }
         self.vault.change(|rows| {
-            if rows.all::<PeerRecord>()?.iter().any(|peer| peer.id != id && peer.name.as_deref() == Some(name)) {
-                return Err(UserError::NameTaken { name: name.to_owned() });
+            let others = rows.all::<PeerRecord>()?.into_iter().filter(|peer| peer.id != id);
+            if let Some(other) = others.filter_map(|peer| peer.name).find(|other| looks_like(other, name)) {
+                let name = name.to_owned();
+                let is_same = other == name;
+                return Err(if is_same {
+                    UserError::NameTaken { name }
+                } else {
+                    UserError::NameConfusable { name, other }
+                });
             }
             let mut peer = peer(rows, id)?;
             peer.name = Some(name.to_owned());
