@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { files as ofDirectory } from "./vectors/directory/make.mjs";
 import { files as ofMailboxes } from "./vectors/mailbox/make.mjs";
 import { files } from "./vectors/make.mjs";
+import { files as ofRegistration } from "./vectors/registration/make.mjs";
 
-for (const [name, text] of [...files(), ...ofMailboxes(), ...ofDirectory()]) {
+for (const [name, text] of [...files(), ...ofMailboxes(), ...ofDirectory(), ...ofRegistration()]) {
   test(`the script in tests/vectors makes ${name}, byte for byte`, async () => {
     assert.equal(await readFile(new URL(`vectors/${name}`, import.meta.url), "utf8"), text);
   });

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::limits::COMMUNITY_MAX_BYTES;
 
 /// Holds a community's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, case-sensitive.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Community(String);
 
 /// A name that no community can have.

@@ -1,4 +1,4 @@
-//! The envelope of every record that an author signs for others to pass on, of a mailbox or of the directory:
+//! The envelope of every record that an author signs, of a mailbox, of the directory or of registration:
 //! `{"algorithm":"ed25519","payload":{…},"publicKey":"…","signature":"…","version":1}`.
 //!
 //! In scope: its shape and its normal form, the bytes that are signed, and the signature. Out of scope: what a payload

@@ -4,10 +4,12 @@
 //! browser sends no such header, or any: this keeps pages of others from lending their visitors' networks, and nothing
 //! else.
 
+use serde::Serialize;
+
 use crate::sorted_set::SortedSet;
 
 /// Holds an origin (RFC 6454): a scheme, a host, and a port unless it is the scheme's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Origin(String);
 
 impl Origin {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::origin::Origin;
-use rendezvous_protocol::registration::{EmailAddress, MailOutcome, Payload, Registration, RegistrationWrite};
+use rendezvous_protocol::registration::{
+    EmailAddress, MailOutcome, Registration, RegistrationPayload, RegistrationWrite,
+};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::{Answer, Outcome};
@@ -59,13 +61,13 @@ fn world(more: &[(&'static str, &'static str)]) -> World {
 }
 
 fn signed(peer: Peer, email: &str, issued_at: u64) -> String {
-    let payload = Payload {
+    let payload = RegistrationPayload {
         audience: Origin::parse(OWN).unwrap(),
         community: Community::new("mainnet").unwrap(),
         email: EmailAddress::parse(email).unwrap(),
         issued_at: at(issued_at),
     };
-    Registration::sign(payload, &peer.key()).to_json()
+    Registration::sign(payload, &peer.key()).unwrap().to_json()
 }
 
 fn register(registration: &str) -> Request {
@@ -303,13 +305,13 @@ fn a_registration_comes_as_json_or_out_of_the_form_and_the_answer_is_for_whoever
     assert_eq!(problem(&world.serve(&register(&signature))), (403, "SIGNATURE_INVALID".to_owned()));
     let elsewhere = signed(ALICE, "alice@a.example", 1).replace(OWN, "https://other.example");
     assert_eq!(problem(&world.serve(&register(&elsewhere))), (421, "MISDIRECTED_REQUEST".to_owned()));
-    let payload = Payload {
+    let payload = RegistrationPayload {
         audience: Origin::parse(OWN).unwrap(),
         community: Community::new("other").unwrap(),
         email: EmailAddress::parse("alice@a.example").unwrap(),
         issued_at: at(1),
     };
-    let unserved = Registration::sign(payload, &ALICE.key()).to_json();
+    let unserved = Registration::sign(payload, &ALICE.key()).unwrap().to_json();
     assert_eq!(problem(&world.serve(&register(&unserved))), (404, "COMMUNITY_UNKNOWN".to_owned()));
     let method = world.serve(&Request { method: "PUT", ..get("/register") });
     assert_eq!((method.status, header(&method, "Allow")), (405, Some("GET, HEAD, POST, OPTIONS")));

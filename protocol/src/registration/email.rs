@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::limits::{EMAIL_MAX_BYTES, LOCAL_PART_MAX_BYTES};
 
 /// Bytes of a label of a name (RFC 1035, section 2.3.4).
@@ -10,7 +12,7 @@ const LABEL_MAX_BYTES: usize = 63;
 /// Holds an address of e-mail: a dot-atom, `@`, and a name of two labels at least (RFC 5321, section 4.1.2, without quoted
 /// strings and address literals). There is no white space in one, no line end and no character beyond ASCII, so that nothing
 /// in an address can end a header's line or begin another recipient.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct EmailAddress(Box<str>);
 
 impl fmt::Debug for EmailAddress {

@@ -10,7 +10,7 @@ mod record;
 mod state;
 
 pub use email::EmailAddress;
-pub use record::{Payload, Registration, RegistrationError};
+pub use record::{Registration, RegistrationError, RegistrationPayload};
 pub use state::{
     Confirmed, Due, MailOutcome, NotConfirmed, Registered, RegistrationWrite, Registrations, Subject, Token,
     TokenInvalid, TooManyMails, UnreadableRow, Unsent,

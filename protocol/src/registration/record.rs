@@ -1,25 +1,20 @@
-//! What a ticket key signs to be registered.
+//! What a ticket key signs to be registered, in the envelope of every record that is signed for others.
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::email::EmailAddress;
 use super::limits::{BODY_MAX_BYTES, REGISTRATION_LIFETIME};
-use crate::base64;
-use crate::canonical::quoted;
 use crate::code::Code;
 use crate::community::Community;
+use crate::envelope::{EnvelopeError, Payload, Signed};
 use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::CLOCK_SKEW;
 use crate::origin::Origin;
 use crate::time::{UnixMillis, saturating_millis};
-
-/// Stands before the payload, so that no registration is a ticket, a capsule or anything else that is signed.
-const DOMAIN: &str = "rendezvous-registration-v1:register\n";
-
-const ALGORITHM: &str = "ed25519";
-
-const VERSION: u64 = 1;
 
 /// Says why a registration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,13 +26,13 @@ pub enum RegistrationError {
     #[error("{0}")]
     Malformed(String),
     /// Another version than 1.
-    #[error("version {found} of registrations is not supported, only {VERSION}")]
+    #[error("version {found} of registrations is not supported, only 1")]
     UnsupportedVersion {
         /// What the registration says.
         found: u64,
     },
     /// Another algorithm than `ed25519`.
-    #[error("only the algorithm {ALGORITHM} is supported")]
+    #[error("only the algorithm ed25519 is supported")]
     UnsupportedAlgorithm,
     /// Signed for another beacon.
     #[error("the registration is for {audience}, which is not this beacon")]
@@ -88,13 +83,25 @@ impl From<FieldError> for RegistrationError {
     }
 }
 
+impl From<EnvelopeError> for RegistrationError {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Malformed { purpose: _, detail } => Self::Malformed(detail),
+            EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
+            EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
+            EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
+        }
+    }
+}
+
 fn malformed(detail: &str) -> RegistrationError {
     RegistrationError::Malformed(detail.to_owned())
 }
 
 /// Holds what a ticket key signs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payload {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistrationPayload {
     /// The beacon that it is for.
     pub audience: Origin,
     /// Where the key is to be listed.
@@ -105,52 +112,54 @@ pub struct Payload {
     pub issued_at: UnixMillis,
 }
 
-impl Payload {
-    /// Writes the bytes that are signed: the domain, and the payload as canonical JSON.
-    pub fn signed_bytes(&self) -> String {
-        format!("{DOMAIN}{}", self.to_json())
-    }
+impl Payload for RegistrationPayload {
+    type Error = RegistrationError;
+    const DOMAIN: &'static str = "rendezvous-registration-v1:";
+    const PURPOSE: &'static str = "register";
 
-    fn to_json(&self) -> String {
-        let Self { audience, community, email, issued_at } = self;
-        let (audience, email) = (quoted(audience.as_str()), quoted(email.as_str()));
-        format!(r#"{{"audience":{audience},"community":"{community}","email":{email},"issuedAt":{issued_at}}}"#)
-    }
-
-    fn read(mut fields: Fields<'_>) -> Result<Self, RegistrationError> {
-        let (audience, community) = (fields.text("audience")?, fields.text("community")?);
-        let (email, issued_at) = (fields.text("email")?, fields.time("issuedAt")?);
-        fields.end()?;
+    fn read(fields: &mut Fields<'_>) -> Result<Self, RegistrationError> {
+        let audience = fields.text("audience")?;
         let audience = Origin::parse(&audience).filter(|origin| origin.as_str() == audience);
-        let community = Community::new(&community);
+        let community = Community::new(&fields.text("community")?);
         Ok(Self {
-            audience: audience.ok_or_else(|| malformed("payload.audience must be an origin, as browsers write it"))?,
-            community: community.map_err(|error| RegistrationError::Malformed(format!("payload.community: {error}")))?,
+            audience: audience.ok_or_else(|| malformed("audience must be an origin as browsers write it"))?,
+            community: community.map_err(|error| RegistrationError::Malformed(format!("community: {error}")))?,
             // Not what is there instead: it may be most of somebody's address.
-            email: EmailAddress::parse(&email).ok_or_else(|| {
+            email: EmailAddress::parse(&fields.text("email")?).ok_or_else(|| {
                 malformed(
-                    "payload.email must be an address such as name@a.example of at most 254 bytes of ASCII, without quotes \
-                     and white space",
+                    "email must be an address such as name@a.example of at most 254 bytes of ASCII, without quotes and \
+                     white space",
                 )
             })?,
-            issued_at,
+            issued_at: fields.time("issuedAt")?,
         })
+    }
+
+    fn check_shape(&self) -> Result<(), RegistrationError> {
+        // The types say all of it.
+        Ok(())
     }
 }
 
 /// Holds a registration whose key has signed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    payload: Payload,
-    public_key: PublicKey,
-    signature: [u8; 64],
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration(Signed<RegistrationPayload>);
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the text that was signed, in which the address is.
+        let mut fields = formatter.debug_struct("Registration");
+        fields.field("payload", self.payload()).field("public_key", &self.public_key()).finish_non_exhaustive()
+    }
 }
 
 impl Registration {
     /// Signs `payload`.
-    pub fn sign(payload: Payload, key: &PrivateKey) -> Self {
-        let signature = key.sign(payload.signed_bytes().as_bytes());
-        Self { payload, public_key: key.public_key(), signature }
+    ///
+    /// # Errors
+    /// [`RegistrationError::Malformed`], if no reader would take it.
+    pub fn sign(payload: RegistrationPayload, key: &PrivateKey) -> Result<Self, RegistrationError> {
+        Signed::sign(payload, key).map(Self)
     }
 
     /// Reads JSON of the exact shape of a registration, in any layout and order of keys, and verifies it for a beacon at these
@@ -159,8 +168,8 @@ impl Registration {
     /// # Errors
     /// The first rule that it breaks, in the order of [`RegistrationError`]; the signature, which costs most, comes last.
     pub fn verify(json: &str, audiences: &[Origin], now: UnixMillis) -> Result<Self, RegistrationError> {
-        let registration = Self::parse(json)?;
-        let Payload { audience, issued_at, .. } = &registration.payload;
+        let signed = Signed::<RegistrationPayload>::parse(json)?;
+        let RegistrationPayload { audience, issued_at, .. } = signed.payload();
         if !audiences.contains(audience) {
             return Err(RegistrationError::Misdirected { audience: audience.as_str().to_owned() });
         }
@@ -170,30 +179,8 @@ impl Registration {
         if issued_at.after(REGISTRATION_LIFETIME) <= now {
             return Err(RegistrationError::Expired { age: now.since(*issued_at) });
         }
-        let signed = registration.payload.signed_bytes();
-        let outcome = registration.public_key.verify(signed.as_bytes(), &registration.signature);
-        outcome.map_err(|_| RegistrationError::SignatureInvalid)?;
-        Ok(registration)
-    }
-
-    fn parse(json: &str) -> Result<Self, RegistrationError> {
-        let mut fields = Fields::parse(json)?;
-        let (version, algorithm) = (fields.number("version")?, fields.text("algorithm")?);
-        let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
-        let payload = fields.object("payload")?;
-        fields.end()?;
-        let public_key =
-            base64::decode_array(&public_key).ok_or_else(|| malformed("publicKey must be the base64 of 32 bytes"))?;
-        let signature =
-            base64::decode_array(&signature).ok_or_else(|| malformed("signature must be the base64 of 64 bytes"))?;
-        let payload = Payload::read(payload)?;
-        if version != VERSION {
-            return Err(RegistrationError::UnsupportedVersion { found: version });
-        }
-        if algorithm != ALGORITHM {
-            return Err(RegistrationError::UnsupportedAlgorithm);
-        }
-        Ok(Self { payload, public_key: PublicKey::from_bytes(public_key), signature })
+        signed.verify_signature()?;
+        Ok(Self(signed))
     }
 
     /// Reads the body of a request, `{"registration":{…}}`, and verifies what is in it.
@@ -211,22 +198,23 @@ impl Registration {
         Self::verify(registration, audiences, now)
     }
 
+    /// Writes the bytes that are signed.
+    pub fn signed_bytes(&self) -> String {
+        self.0.signed_bytes()
+    }
+
     /// Writes the normal form: keys sorted by byte, no white space.
     pub fn to_json(&self) -> String {
-        let payload = self.payload.to_json();
-        let (public_key, signature) = (self.public_key, base64::encode(&self.signature));
-        format!(
-            r#"{{"algorithm":"{ALGORITHM}","payload":{payload},"publicKey":"{public_key}","signature":"{signature}","version":{VERSION}}}"#
-        )
+        self.0.to_json()
     }
 
     /// Returns what was signed.
-    pub const fn payload(&self) -> &Payload {
-        &self.payload
+    pub const fn payload(&self) -> &RegistrationPayload {
+        self.0.payload()
     }
 
     /// Returns the key that signed it.
     pub const fn public_key(&self) -> PublicKey {
-        self.public_key
+        self.0.public_key()
     }
 }

@@ -9,8 +9,8 @@ use rendezvous_protocol::network::{NetworkHash, NetworkPath};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::registration::limits::{KEYS_PER_MAILBOX, MAIL_TRIES};
 use rendezvous_protocol::registration::{
-    Due, EmailAddress, MailOutcome, NotConfirmed, Payload, Registration, RegistrationWrite, Registrations, Token,
-    TooManyMails, Unsent,
+    Due, EmailAddress, MailOutcome, NotConfirmed, Registration, RegistrationPayload, RegistrationWrite, Registrations,
+    Token, TooManyMails, Unsent,
 };
 use rendezvous_protocol::time::UnixMillis;
 
@@ -25,13 +25,13 @@ pub(crate) fn path(site: u64, provider: u64) -> NetworkPath {
 }
 
 pub(crate) fn registration(seed: u8, email: &str, issued_at: UnixMillis) -> Registration {
-    let payload = Payload {
+    let payload = RegistrationPayload {
         audience: Origin::parse("https://beacon.example").unwrap(),
         community: Community::new("chess").unwrap(),
         email: EmailAddress::parse(email).unwrap(),
         issued_at,
     };
-    Registration::sign(payload, &PrivateKey::from_seed(&[seed; 32]))
+    Registration::sign(payload, &PrivateKey::from_seed(&[seed; 32])).unwrap()
 }
 
 /// Applies writes to what is on disk.
