@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use rendezvous_protocol::peer_list::ObjectFigures;
 use rendezvous_protocol::roster::Roster;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_MILLIS, UnixMillis};
 
 use crate::info::comma;
 use crate::live::{ConnectionCounts, Push, Pushed};
@@ -18,9 +18,6 @@ const TREND_INTERVAL: u64 = 300_000;
 
 /// Counts of a trend: with the one that is taken now, those of an hour.
 const TREND_COUNTS: usize = 12;
-
-/// Milliseconds of a day, which begins at midnight UTC.
-const DAY: u64 = 86_400_000;
 
 /// Counts what an object is asked to do, and who is present.
 #[derive(Clone, Debug)]
@@ -58,7 +55,7 @@ impl Activity {
         let surplus = self.trend.len().saturating_sub(TREND_COUNTS);
         self.trend.drain(..surplus);
         self.interval = interval;
-        let midnight = UnixMillis::saturating(now.as_u64() / DAY * DAY);
+        let midnight = UnixMillis::saturating(now.as_u64() / DAY_MILLIS * DAY_MILLIS);
         if self.since < midnight {
             (self.since, self.rows, self.alarms, self.frames) = (midnight, 0, 0, 0);
         }

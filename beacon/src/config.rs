@@ -12,6 +12,7 @@ use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
 use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::TicketRules;
+use rendezvous_protocol::time::DAY_MILLIS;
 
 /// Holds everything that an operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,10 +332,10 @@ impl Config {
     pub fn parse_for(doors: &[MailDoor], variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let variables = Variables(variable);
         let notice = variables.notice()?;
-        let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", 0, DAY)?;
-        let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", 1, DAY)?;
+        let announce_interval = variables.millis("ANNOUNCE_INTERVAL_MS", 0, DAY_MILLIS)?;
+        let ticket_max_lifetime = variables.millis("TICKET_MAX_LIFETIME_MS", 1, DAY_MILLIS)?;
         // A peer that does as it is asked must neither come too soon nor after its ticket has ended.
-        let earliest = variables.millis("ANNOUNCE_AFTER_MIN_MS", whole(announce_interval), DAY)?;
+        let earliest = variables.millis("ANNOUNCE_AFTER_MIN_MS", whole(announce_interval), DAY_MILLIS)?;
         let latest = variables.millis("ANNOUNCE_AFTER_MAX_MS", whole(earliest), whole(ticket_max_lifetime))?;
         let default_community =
             variables.one("DEFAULT_COMMUNITY", "1 to 64 of A-Z a-z 0-9 . _ -", |text| Community::new(text).ok())?;
@@ -496,8 +497,6 @@ fn doors_expected(doors: &[MailDoor]) -> String {
     let names: Vec<_> = doors.iter().copied().map(MailDoor::name).collect();
     format!("{}, or nothing for no mailboxes", names.join(", "))
 }
-
-const DAY: u64 = 86_400_000;
 
 fn whole(duration: Duration) -> u64 {
     rendezvous_protocol::time::saturating_millis(duration)

@@ -14,7 +14,7 @@ use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::secret::Secret;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_MILLIS, UnixMillis};
 use rendezvous_protocol::token_bucket::TokenBucket;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -27,8 +27,6 @@ pub(crate) const TURN_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Credentials that the peers of one site may have: 4 at once, then one in 15 minutes.
 const SITE: TokenBucket = TokenBucket::new(Duration::from_secs(15 * 60), 4);
-
-const DAY: u64 = 24 * 3_600_000;
 
 /// The peers of one provider have at most this part of a day's credentials, so that its sites do not use up the day of all.
 const PROVIDERS_A_DAY: u32 = 8;
@@ -113,7 +111,7 @@ impl Relay {
 
     /// Takes one from what a site, a provider and a day have left.
     fn take(&mut self, now: u64, Place { provider, site }: Place) -> bool {
-        let day = now / DAY;
+        let day = now / DAY_MILLIS;
         // A clock that goes back over midnight gives no second day; one that goes back further was wrong.
         if day > self.day || day.saturating_add(1) < self.day {
             (self.day, self.issued_today) = (day, 0);
@@ -235,7 +233,7 @@ mod tests {
         assert_eq!(served(0, 1, 0..1_000), 125);
         assert_eq!(served(0, 2, 1_000..1_004), 4, "the day is not used up for others");
         assert_eq!(served(QUARTER, 1, 2_000..2_100), 0);
-        assert_eq!(served(DAY, 1, 0..1_000), 125, "the next day has begun");
+        assert_eq!(served(DAY_MILLIS, 1, 0..1_000), 125, "the next day has begun");
     }
 
     #[test]
@@ -251,7 +249,7 @@ mod tests {
         let issue = |relay: &mut Relay, millis: u64, number: u32| relay.issue(at(millis), site(number), &KEY).is_some();
         let served = |relay: &mut Relay, millis: u64| (0..9).filter(|_| issue(relay, millis, 1)).count();
         // 22:13 UTC, a year ahead.
-        let ahead = 365 * DAY;
+        let ahead = 365 * DAY_MILLIS;
         assert_eq!(served(&mut relay, ahead), 4);
         assert_eq!(served(&mut relay, 0), 0);
         assert_eq!(served(&mut relay, QUARTER), 1);
@@ -278,8 +276,8 @@ mod tests {
             for (pause, number) in steps {
                 now += pause;
                 left.values_mut().for_each(|left| *left = (*left + pause).min(4 * QUARTER));
-                let day = at(now).as_u64() / DAY;
-                let today = || issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY == day);
+                let day = at(now).as_u64() / DAY_MILLIS;
+                let today = || issued.iter().filter(|(moment, _)| at(*moment).as_u64() / DAY_MILLIS == day);
                 let of_provider = today().filter(|(_, other)| other % 10 == number % 10).count();
                 let has_left = today().count() < 40 && of_provider < 5;
                 let of_site = left.entry(number).or_insert(4 * QUARTER);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use unicode_width::UnicodeWidthStr as _;
 
 /// The first second of the year 10000, from which on dates have no agreed form.
@@ -42,7 +42,6 @@ pub fn compact(duration: Duration) -> String {
 
 /// With days as the largest unit: a year of 365 days is not a whole number of any larger one.
 fn in_days(duration: Duration) -> String {
-    const DAY_SECONDS: u64 = 24 * 60 * 60;
     let days = duration.as_secs() / DAY_SECONDS;
     let rest = duration.saturating_sub(Duration::from_secs(days * DAY_SECONDS));
     match (days, rest.is_zero()) {

@@ -16,14 +16,14 @@ use rendezvous_protocol::mailbox::plaintext::Opened;
 use rendezvous_protocol::mailbox::record::{Ack, Card, Close, Contact, Deposit, Invite, Policy, RecordError, Requests};
 use rendezvous_protocol::mailbox::sealed::Suite;
 use rendezvous_protocol::mailbox::window::Window;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{Name, NameInvalid};
 use crate::seal::{SealError, SealingPrivateKey};
 
 /// How long a slot that was struck off is remembered: what waits of it may still be collected.
-const FORMER_IS_REMEMBERED: Duration = DEPOSIT_MAX_LIFETIME.saturating_add(Duration::from_secs(24 * 60 * 60));
+const FORMER_IS_REMEMBERED: Duration = DEPOSIT_MAX_LIFETIME.saturating_add(Duration::from_secs(DAY_SECONDS));
 
 /// Messages that were shown and are not acknowledged.
 const SHOWN_MAX: usize = 512;
@@ -628,7 +628,7 @@ mod tests {
 
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_secs(DAY_SECONDS);
 
     fn owner() -> PrivateKey {
         PrivateKey::from_seed(&[1; 32])

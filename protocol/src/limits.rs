@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::time::DAY_SECONDS;
+
 /// Tickets that a roster holds.
 pub const ROSTER_CAPACITY: usize = 200;
 
@@ -119,7 +121,7 @@ pub const CAPSULE_MAX_PEERS: usize = 1_000;
 pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);
 
 /// Longest life of a ticket in a capsule, 7 days: a stable node's, put there by its publisher. Beacons refuse it.
-pub const CAPSULE_TICKET_MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const CAPSULE_TICKET_MAX_LIFETIME: Duration = Duration::from_secs(7 * DAY_SECONDS);
 
 /// Signatures in a signatures file.
 pub const SIGNATURES_MAX_LINES: usize = 64;

@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use crate::time::saturating_millis;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::time::{DAY_MILLIS, saturating_millis};
 
 /// Holds the two bounds and the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +44,7 @@ impl Pacing {
         let latest = latest.max(earliest);
         let Some(per_day) = self.announces_per_day else { return (earliest, latest) };
         let peers = u64::try_from(peers).unwrap_or(u64::MAX);
-        let affordable = saturating_millis(DAY).saturating_mul(peers).div_ceil(u64::from(per_day).max(1));
+        let affordable = DAY_MILLIS.saturating_mul(peers).div_ceil(u64::from(per_day).max(1));
         let mean = earliest + (latest - earliest) / 2;
         let longest = (lifetime / 3 * 2).max(latest);
         let shift = affordable.saturating_sub(mean).min(longest - latest);

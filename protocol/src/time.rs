@@ -6,6 +6,12 @@ use std::time::Duration;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
+/// Seconds of a day: this clock counts no leap seconds.
+pub const DAY_SECONDS: u64 = 86_400;
+
+/// Milliseconds of a day.
+pub const DAY_MILLIS: u64 = DAY_SECONDS * 1_000;
+
 /// Holds a point in time in milliseconds since the Unix epoch, below 2^53, so that every JSON reader has it exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

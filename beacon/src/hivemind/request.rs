@@ -10,10 +10,9 @@ use rendezvous_protocol::hivemind::key::MailboxId;
 use rendezvous_protocol::hivemind::limits::{BODY_MAX_BYTES, UNOPENED_LEAST};
 use rendezvous_protocol::hivemind::proof::{Proof, ProofId};
 use rendezvous_protocol::hivemind::request::{Deposit, UnverifiedDeposit, UnverifiedRetrieval};
-use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::request::RequestError as BodyError;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde_json::json;
 
 use crate::answer::{Answer, Outcome};

@@ -10,7 +10,6 @@ use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::mailbox::envelope::{Verified, VerifiedAck};
-use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::mailbox::prekeys::Claimed;
 use rendezvous_protocol::mailbox::record::{Deposit, Prekey};
 use rendezvous_protocol::mailbox::refused::Refused;
@@ -18,7 +17,7 @@ use rendezvous_protocol::mailbox::state::{Change, Collected, Deposited, Handed, 
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::secret::Secret;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_MILLIS, UnixMillis};
 
 use crate::answer::Answer;
 use crate::call::ObjectError;
@@ -40,8 +39,6 @@ pub const PUSH_ROWS: &str = "push ";
 
 /// How long a card may be served from caches.
 const CARD_CACHE: &str = "public, max-age=60";
-
-const DAY_MILLIS: u64 = DAY_SECONDS * 1_000;
 
 /// Holds what is in storage.
 #[derive(Clone, Debug, Default)]

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rendezvous_protocol::base64;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
-use rendezvous_protocol::mailbox::limits::{DAY_SECONDS, DEPOSIT_MAX_LIFETIME, RECORD_MAX_LIFETIME};
+use rendezvous_protocol::mailbox::limits::{DEPOSIT_MAX_LIFETIME, RECORD_MAX_LIFETIME};
 use rendezvous_protocol::network::{HandedOver, NetworkPath};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::sorted_map::SortedMap;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 
 use crate::mailbox::call::OpeningsCall;
 use crate::problem::Problem;

@@ -11,6 +11,7 @@ use rendezvous_capsule::values::parse_duration;
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::invite::Invite;
 use rendezvous_protocol::mailbox::limits::INVITE_LIMIT_MAX;
+use rendezvous_protocol::time::DAY_SECONDS;
 use serde_json::json;
 
 use super::show;
@@ -22,7 +23,7 @@ use crate::session::Session;
 use crate::store::random;
 
 /// The longest time for which an invite is good.
-const INVITE_MAX_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const INVITE_MAX_LIFETIME: Duration = Duration::from_secs(90 * DAY_SECONDS);
 
 const NEW_HELP: &str = "\
 Examples:

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::mailbox::limits::DAY_SECONDS;
 use rendezvous_protocol::retalk::request::{Prekey, Tool};
 use rendezvous_protocol::retalk::user::hex;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde::de::IgnoredAny;
 use vodozemac::olm::Account;
 

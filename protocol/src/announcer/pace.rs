@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::time::DAY_SECONDS;
 
 /// The longest wait after a failure: as long as the usual one between two announces, so that trying costs a beacon no
 /// more than succeeding.
@@ -20,7 +21,7 @@ pub const WAIT_MIN: Duration = Duration::from_secs(1);
 pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
 
 /// Longest life of a ticket that any beacon can be set to allow.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LIFETIME_MAX: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// The longest wait after the first failure. It doubles from here.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(2);

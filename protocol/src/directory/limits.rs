@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::time::DAY_SECONDS;
+
 /// Longest life of an entry, from `updated` to `expiresAt`; and for so long after `updated` a record is remembered, because
 /// until then an older one of its name may be good.
-pub const ENTRY_MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+pub const ENTRY_MAX_LIFETIME: Duration = Duration::from_secs(30 * DAY_SECONDS);
 
 /// Bytes of an entry in its normal form. A tombstone has some 400.
 pub const ENTRY_MAX_BYTES: usize = 4_096;

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::mailbox::limits::DAY_SECONDS;
+use crate::time::DAY_SECONDS;
 
 /// Bytes of a request body.
 pub const BODY_MAX_BYTES: usize = 262_144;

@@ -20,11 +20,10 @@ use super::proof::ProofId;
 use super::refused::Refused;
 use super::row::{self, Message, Served, UsedProof};
 use crate::mailbox::bytes::{Bytes, sha256};
-use crate::mailbox::limits::DAY_SECONDS;
 use crate::mailbox::state::{Change, RestoreError};
 use crate::network::HandedOver;
 use crate::secret::Secret;
-use crate::time::UnixMillis;
+use crate::time::{DAY_SECONDS, UnixMillis};
 
 /// How often it is written at most that the owner was here, and how far a clock that was ahead is believed.
 const DAY: Duration = Duration::from_secs(DAY_SECONDS);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits::CLOCK_SKEW;
+use crate::time::DAY_SECONDS;
 
 /// The four lengths that sealed bytes can have: a relay learns of a message which of them it is, and nothing more.
 pub const SEALED_BYTES: [u32; 4] = [2_048, 8_192, 32_768, 131_072];
@@ -162,6 +163,3 @@ pub const CLOSED_IS_SAID: Duration = Duration::from_secs(30 * DAY_SECONDS);
 /// How long the highest revision of a mailbox that was closed or lapsed is remembered: no older record rises again, because
 /// none lives longer.
 pub const REVISION_IS_REMEMBERED: Duration = RECORD_MAX_LIFETIME;
-
-/// Seconds of a day.
-pub const DAY_SECONDS: u64 = 86_400;

@@ -1,10 +1,9 @@
 //! Proof of work: what a stranger pays for a place in the request lane.
 
 use super::bytes::{Address, sha256};
-use super::limits::DAY_SECONDS;
 use super::record::RecordError;
 use crate::fields::Fields;
-use crate::time::UnixMillis;
+use crate::time::{DAY_MILLIS, UnixMillis};
 
 /// Holds a stranger's proof of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Proof {
 
 /// Returns the day of a time, in days since the Unix epoch.
 pub const fn day_of(time: UnixMillis) -> u64 {
-    time.as_u64() / (DAY_SECONDS * 1_000)
+    time.as_u64() / DAY_MILLIS
 }
 
 impl Proof {

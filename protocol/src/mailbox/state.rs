@@ -17,9 +17,9 @@ use std::time::Duration;
 use super::bytes::{Address, Bytes};
 use super::envelope::Verified;
 use super::limits::{
-    CLOSED_IS_SAID, COLLECT_MAX_BYTES, DAY_SECONDS, DEPOSIT_MAX_LIFETIME, DEPOSITS_PER_DAY, GROWS_AFTER_DAYS,
-    LAPSES_AFTER_DAYS, LEASE, MESSAGES_MAX, NONCES_MAX, REQUEST_MAX_BYTES, REQUEST_ROOM, REQUEST_SKEW, REQUESTS_MAX,
-    REQUESTS_PER_KEY, REVISION_IS_REMEMBERED, ROOM, ROOM_AT_FIRST, SLOT_SHARE, STRUCK_OFF_MAX,
+    CLOSED_IS_SAID, COLLECT_MAX_BYTES, DEPOSIT_MAX_LIFETIME, DEPOSITS_PER_DAY, GROWS_AFTER_DAYS, LAPSES_AFTER_DAYS,
+    LEASE, MESSAGES_MAX, NONCES_MAX, REQUEST_MAX_BYTES, REQUEST_ROOM, REQUEST_SKEW, REQUESTS_MAX, REQUESTS_PER_KEY,
+    REVISION_IS_REMEMBERED, ROOM, ROOM_AT_FIRST, SLOT_SHARE, STRUCK_OFF_MAX,
 };
 use super::prekeys::{Claimed, Pool};
 use super::proof::{Proof, day_of};
@@ -37,7 +37,7 @@ use crate::roster::surplus_of;
 use crate::secret::Secret;
 use crate::sorted_map::SortedMap;
 use crate::sorted_set::SortedSet;
-use crate::time::UnixMillis;
+use crate::time::{DAY_MILLIS, UnixMillis};
 
 /// Says what is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,7 +293,7 @@ fn is_owner(address: Address, key: &PublicKey) -> bool {
 }
 
 const fn start_of_day(day: u64) -> UnixMillis {
-    UnixMillis::saturating(day.saturating_mul(DAY_SECONDS * 1_000))
+    UnixMillis::saturating(day.saturating_mul(DAY_MILLIS))
 }
 
 impl Open {

@@ -22,11 +22,8 @@ use crate::community::Community;
 use crate::fields::{FieldError, Fields};
 use crate::key::PublicKey;
 use crate::mailbox::bytes::{Bytes, ContentId};
-use crate::mailbox::limits::DAY_SECONDS;
 use crate::network::{NetworkHash, NetworkPath};
-use crate::time::UnixMillis;
-
-const DAY_MILLIS: u64 = DAY_SECONDS * 1_000;
+use crate::time::{DAY_MILLIS, UnixMillis};
 
 /// Names what is registered: a key in a community.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -24,13 +24,13 @@ use super::user::{Identity, UserId, hash_of_hex, hex};
 use crate::code::Code;
 use crate::mailbox::bytes::{Bytes, sha256};
 use crate::mailbox::limits::{
-    CLAIM_WINDOW, CLAIMS_MAX, CLAIMS_PER_KEY, CLAIMS_PER_SITE, DAY_SECONDS, LAPSES_AFTER_DAYS, MESSAGES_MAX,
-    ONE_TIME_KEYS_HELD, ONE_TIME_KEYS_SERVED,
+    CLAIM_WINDOW, CLAIMS_MAX, CLAIMS_PER_KEY, CLAIMS_PER_SITE, LAPSES_AFTER_DAYS, MESSAGES_MAX, ONE_TIME_KEYS_HELD,
+    ONE_TIME_KEYS_SERVED,
 };
 use crate::mailbox::state::{Change, RestoreError};
 use crate::network::HandedOver;
 use crate::secret::Secret;
-use crate::time::UnixMillis;
+use crate::time::{DAY_SECONDS, UnixMillis};
 
 /// Holds what a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
