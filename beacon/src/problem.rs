@@ -550,6 +550,8 @@ pub(crate) enum RegistrationProblem {
     TooManyMails(TooManyMails),
     /// A link without its token, or with a part of it.
     LinkBroken,
+    /// Another form than the page has, or none.
+    OtherForm,
     NotConfirmed(NotConfirmed),
     /// A page of elsewhere presses the button.
     CrossSite,
@@ -566,7 +568,7 @@ impl RegistrationProblem {
             Self::RateLimited(_)
             | Self::TooManyMails(_)
             | Self::NotConfirmed(NotConfirmed::MailboxFull | NotConfirmed::Full) => Code::Throttled.as_str(),
-            Self::LinkBroken => Code::Malformed.as_str(),
+            Self::LinkBroken | Self::OtherForm => Code::Malformed.as_str(),
             Self::NotConfirmed(NotConfirmed::Ended) => Code::Expired.as_str(),
             // Not a code of the protocol: only a browser gets it.
             Self::CrossSite => "CROSS_SITE",
@@ -582,7 +584,7 @@ impl RegistrationProblem {
             Self::Registration(RegistrationError::BodyTooLarge) => 413,
             Self::Registration(RegistrationError::SignatureInvalid) | Self::CrossSite => 403,
             Self::Registration(RegistrationError::Misdirected { .. }) => 421,
-            Self::Request(_) | Self::Registration(_) | Self::LinkBroken => 400,
+            Self::Request(_) | Self::Registration(_) | Self::LinkBroken | Self::OtherForm => 400,
             Self::MethodNotAllowed { .. } => 405,
             Self::NotConfirmed(NotConfirmed::Ended) => 410,
             Self::RateLimited(_)
@@ -601,6 +603,9 @@ impl RegistrationProblem {
             Self::TooManyMails(error) => error.to_string(),
             Self::LinkBroken => {
                 "the link is not whole: copy all of it out of the mail, up to the end of its line".to_owned()
+            }
+            Self::OtherForm => {
+                "this is not the form of the page: open the page again, and press its button there".to_owned()
             }
             Self::NotConfirmed(error) => error.to_string(),
             Self::CrossSite => {

@@ -116,6 +116,15 @@ fn is_own(door: &RegistrationDoor, origin: Option<&str>) -> bool {
     origin.and_then(Origin::parse).is_some_and(|origin| door.audiences().contains(&origin))
 }
 
+/// Returns the value of a form's one field, if the form has that one alone.
+fn only_field(body: &[u8], name: &str) -> Option<String> {
+    let mut fields = form_urlencoded::parse(body);
+    match (fields.next(), fields.next()) {
+        (Some((key, value)), None) if key == name => Some(value.into_owned()),
+        _ => None,
+    }
+}
+
 impl ReadRegistration {
     /// Returns how many bytes the body may have. A form writes many characters as three.
     pub const fn most(&self) -> usize {
@@ -135,13 +144,14 @@ impl ReadRegistration {
         body: Result<Vec<u8>, RequestError>,
     ) -> Result<RegistrationCall, Answer> {
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        let is_form = self.what == What::Confirm || media_type.trim().eq_ignore_ascii_case(FORM);
+        let is_form = media_type.trim().eq_ignore_ascii_case(FORM);
+        let is_for_people = is_form || self.what == What::Confirm;
         let called = body.map_err(|error| match error {
             RequestError::BodyTooLarge => RegistrationProblem::Registration(RegistrationError::BodyTooLarge),
             error => RegistrationProblem::Request(error),
         });
         let called = called.and_then(|body| self.read(now, &body, is_form, fetch_site));
-        called.map_err(|problem| if is_form { problem.page() } else { problem.answer(now) })
+        called.map_err(|problem| if is_for_people { problem.page() } else { problem.answer(now) })
     }
 
     fn read(
@@ -151,20 +161,18 @@ impl ReadRegistration {
         is_form: bool,
         fetch_site: Option<&str>,
     ) -> Result<RegistrationCall, RegistrationProblem> {
-        let field = |name: &str| {
-            let field = form_urlencoded::parse(body).find(|(key, _)| key == name);
-            field.map(|(_, value)| value.into_owned()).unwrap_or_default()
-        };
         if self.what == What::Confirm {
             if fetch_site.is_some_and(|site| site != "same-origin") {
                 return Err(RegistrationProblem::CrossSite);
             }
-            let token = field("token").parse().map_err(|_| RegistrationProblem::LinkBroken)?;
-            return Ok(RegistrationCall::Confirm(token));
+            // What is confirmed is what the page has shown: nothing else sends this form, and it has one token.
+            let token = if is_form { only_field(body, "token") } else { None };
+            let token = token.ok_or(RegistrationProblem::OtherForm)?;
+            return token.parse().map(RegistrationCall::Confirm).map_err(|_| RegistrationProblem::LinkBroken);
         }
         let audiences = self.door.audiences();
         let verified = if is_form {
-            let text = field("registration");
+            let text = only_field(body, "registration").ok_or(RegistrationProblem::OtherForm)?;
             if text.len() > BODY_MAX_BYTES {
                 Err(RegistrationError::BodyTooLarge)
             } else {

@@ -74,8 +74,15 @@ fn register(registration: &str) -> Request {
     post("/register", &format!(r#"{{"registration":{registration}}}"#))
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Sends what the form of the page of a link does, or something else from there.
+fn press_with(body: &str) -> Request {
+    post("/verify", body).of_page(OWN).with("Content-Type", FORM)
+}
+
 fn press(token: &str) -> Request {
-    post("/verify", &format!("token={token}")).of_page(OWN)
+    press_with(&format!("token={token}"))
 }
 
 impl World {
@@ -238,12 +245,12 @@ fn a_community_that_asks_for_nothing_lists_everybody() {
 fn only_a_page_of_this_beacon_presses_the_button() {
     let mut world = world(&[]);
     let token = world.link(ALICE, "alice@a.example");
-    let body = format!("token={token}");
+    let form = post("/verify", &format!("token={token}")).with("Content-Type", FORM);
     for request in [
-        post("/verify", &body),
-        post("/verify", &body).of_page("https://evil.example"),
-        post("/verify", &body).of_page("null"),
-        post("/verify", &body).of_page("http://beacon.example"),
+        form.clone(),
+        form.clone().of_page("https://evil.example"),
+        form.clone().of_page("null"),
+        form.clone().of_page("http://beacon.example"),
         press(&token).with("Sec-Fetch-Site", "cross-site"),
         press(&token).with("Sec-Fetch-Site", "same-site"),
     ] {
@@ -255,8 +262,37 @@ fn only_a_page_of_this_beacon_presses_the_button() {
         assert_eq!((answer.status, header(&answer, "Allow")), (405, Some("GET, HEAD, POST")));
     }
     assert_eq!(world.serve(&Request { method: "HEAD", ..get(&format!("/verify?token={token}")) }).status, 200);
-    let by_second = post("/verify", &body).of_page("https://second.example").with("Sec-Fetch-Site", "same-origin");
+    let by_second = form.clone().of_page("https://second.example").with("Sec-Fetch-Site", "same-origin");
     assert_eq!(world.serve(&by_second).status, 200);
+}
+
+#[test]
+fn only_the_form_of_the_page_confirms_with_one_token() {
+    let mut world = world(&[]);
+    let (token, other) = (world.link(ALICE, "alice@a.example"), world.link(BOB, "bob@a.example"));
+    let body = format!("token={token}");
+    let typed = |content_type: &str| post("/verify", &body).of_page(OWN).with("Content-Type", content_type);
+    for request in [
+        post("/verify", &body).of_page(OWN),
+        typed("text/plain"),
+        typed("application/json"),
+        typed("multipart/form-data; boundary=x"),
+        press_with(&format!("token={token}&token={token}")),
+        press_with(&format!("token={other}&token={token}")),
+        press_with(&format!("token={token}&more=1")),
+        press_with("other=1"),
+        press_with(""),
+    ] {
+        let answer = world.serve(&request);
+        assert_eq!((answer.status, answer.outcome), (400, Outcome::Refused("MALFORMED")), "{request:?}");
+        assert!(answer.body.contains("not the form of the page"), "{}", answer.body);
+    }
+    assert_eq!(problem(&world.serve(&announce(&ALICE.ticket(0)))).1, "REGISTRATION_REQUIRED");
+    let by_browser = typed("application/x-www-form-urlencoded; charset=UTF-8");
+    assert_eq!(world.serve(&by_browser).status, 200);
+    let twice = format!("registration={{}}&registration={}", signed(ALICE, "alice@a.example", 1));
+    let pasted = world.serve(&post("/register", &twice).with("Content-Type", FORM));
+    assert_eq!((pasted.status, pasted.outcome), (400, Outcome::Refused("MALFORMED")));
 }
 
 #[test]

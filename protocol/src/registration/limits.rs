@@ -25,10 +25,12 @@ pub const MAILS_PER_MAILBOX: u32 = 6;
 /// Of these, mails that one site asks for.
 pub const MAILS_PER_MAILBOX_AND_SITE: u32 = 2;
 
-/// A site has this part of a day's mails, rounded down, but never less than [`MAILS_PER_MAILBOX_AND_SITE`].
+/// A site has this part of what all others have left of a day's mails, rounded down, but never less than
+/// [`MAILS_PER_MAILBOX_AND_SITE`]. Of the whole day, sixteen sites would leave nothing to anybody; of what is
+/// left of 200, it takes 48 sites, of 16 providers, at least.
 pub const SITES_IN_A_DAY: u32 = 16;
 
-/// A provider has this part of a day's mails, with the same lower bound.
+/// A provider has this part of what all others have left, with the same lower bound.
 pub const PROVIDERS_IN_A_DAY: u32 = 4;
 
 /// Keys of one community that one mailbox confirms.

@@ -393,10 +393,14 @@ impl Registrations {
         writes: &mut Vec<RegistrationWrite>,
     ) -> Result<(), TooManyMails> {
         let per_day = self.mails_per_day;
-        let share = |parts: u32| (per_day / parts).max(MAILS_PER_MAILBOX_AND_SITE);
-        let levels = [(network.site, share(SITES_IN_A_DAY)), (network.provider, share(PROVIDERS_IN_A_DAY))];
+        let levels = [(network.site, SITES_IN_A_DAY), (network.provider, PROVIDERS_IN_A_DAY)];
         let day = &mut self.day;
-        let is_full = |(level, share): &(NetworkHash, u32)| day.networks.get(level).is_some_and(|asked| asked >= share);
+        let is_full = |(level, parts): &(NetworkHash, u32)| {
+            let asked = day.networks.get(level).copied().unwrap_or_default();
+            // What others have left, so that no network's own mails make its share smaller.
+            let left = per_day.saturating_sub(day.total.saturating_sub(asked));
+            asked >= (left / parts).max(MAILS_PER_MAILBOX_AND_SITE)
+        };
         if day.total >= per_day || levels.iter().any(is_full) {
             let retry_after = Duration::from_millis(DAY_MILLIS - now.as_u64() % DAY_MILLIS);
             return Err(TooManyMails { retry_after });

@@ -87,8 +87,8 @@ impl Model {
         let all = count(&|it| it.0 == day);
         let of_site = count(&|it| it.0 == day && it.1 == site && it.3);
         let of_provider = count(&|it| it.0 == day && it.2 == provider && it.3);
-        // A sixteenth of 24 is less than the two that a site has at least.
-        if all >= 24 || of_site >= 2 || of_provider >= 6 {
+        let share = |own: usize, parts: usize| ((24 - (all - own).min(24)) / parts).max(2);
+        if all >= 24 || of_site >= share(of_site, 16) || of_provider >= share(of_provider, 4) {
             return false;
         }
         self.asked.push((day, site, provider, true));

@@ -189,6 +189,23 @@ fn a_site_and_a_provider_have_their_part_of_a_day_and_ask_for_it_whatever_comes_
 }
 
 #[test]
+fn it_takes_many_networks_to_use_up_a_day_and_each_that_comes_has_something() {
+    let registration = registration(1, "v@a.example", START);
+    // How much of a day each network has that asks for as much as it gets, until nothing is left.
+    let shares = |path_of: &dyn Fn(u64, u64) -> NetworkPath| {
+        let mut world = World::new(200);
+        let mut ask =
+            |path| world.with(|state, writes| state.ask(START, path, &registration, writes)).map_or(0, |()| 1);
+        let each = (0..).map(|network| (0..200).map(|time| ask(path_of(network, time))).sum::<u32>());
+        each.take_while(|share| *share > 0).collect::<Vec<_>>()
+    };
+    let of_sites = shares(&|site, _| path(site, site));
+    assert_eq!((of_sites.len(), &of_sites[..3], of_sites.last()), (48, &[12, 11, 11][..], Some(&2)));
+    let of_providers = shares(&|provider, site| path(1_000 * provider + site, provider));
+    assert_eq!((of_providers.len(), &of_providers[..3]), (16, &[50, 37, 28][..]));
+}
+
+#[test]
 fn what_was_not_certainly_mailed_is_mailed_after_a_restart_with_another_link() {
     let mut world = World::new(100);
     world.ask(START, 1, 1, "a@b.example").unwrap();
