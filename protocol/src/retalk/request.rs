@@ -280,6 +280,41 @@ fn peer(name: Cow<'_, str>) -> Result<String, RequestError> {
     Ok(name.into_owned())
 }
 
+/// The points of small order of Curve25519, and the other spellings of two of them, without the bit that RFC 7748 (section 5)
+/// ignores: of order 4, 1 and 2, p and p + 1, and of order 8. Of a session with one, all zeros come.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    },
+    of_prime(0xec),
+    of_prime(0xed),
+    of_prime(0xee),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+];
+
+/// Returns the 32 bytes of p, but for the lowest.
+const fn of_prime(lowest: u8) -> [u8; 32] {
+    let mut bytes = [0xff; 32];
+    (bytes[0], bytes[31]) = (lowest, 0x7f);
+    bytes
+}
+
+/// Returns whether no session begins with a prekey.
+fn has_small_order(prekey: &Prekey) -> bool {
+    let Some([bytes @ .., last]) = decode_array::<32>(&prekey.key) else { return false };
+    SMALL_ORDER.iter().any(|[known @ .., top]| *known == bytes && *top == last & 0x7f)
+}
+
 /// Reads an object of keys by their names.
 fn prekeys(field: &'static str, mut fields: Fields<'_>) -> Result<Vec<Prekey>, RequestError> {
     let mut prekeys = fields
@@ -291,6 +326,10 @@ fn prekeys(field: &'static str, mut fields: Fields<'_>) -> Result<Vec<Prekey>, R
             malformed(&"a prekey has a name of 1 to 32 of A-Z a-z 0-9 + / = _ - and is 32 bytes in base64")
         })?;
     // By code point, as Python sorts, which is the order of bytes.
+    // Whoever claims one could not write to its owner, and does not see who is to blame.
+    if prekeys.iter().any(has_small_order) {
+        return Err(malformed(&"a prekey is a point of small order"));
+    }
     prekeys.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     if prekeys.windows(2).any(|pair| matches!(pair, [one, other] if one.id == other.id)) {
         return Err(malformed(&"two prekeys have one name"));

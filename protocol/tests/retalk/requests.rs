@@ -1,5 +1,9 @@
 //! Requests as retalk's programs send them. The hashes of arguments are Python's.
 
+use std::collections::BTreeSet;
+
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::montgomery::MontgomeryPoint;
 use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, signed_body};
 use rendezvous_protocol::retalk::user::{Identity, refusal_text};
 use rendezvous_protocol::time::UnixMillis;
@@ -232,6 +236,41 @@ fn what_has_another_shape_is_refused_by_name() {
     assert!(Unverified::parse(doubled.as_bytes()).is_err());
     assert_eq!(Unverified::parse(&vec![b' '; 262_145]), Err(RequestError::BodyTooLarge));
     assert!(Unverified::parse(b"\xff").is_err());
+}
+
+#[test]
+fn a_prekey_with_which_no_session_begins_is_refused() {
+    let user = User(7);
+    let of = |prekey: &[u8; 32], is_fallback: bool| {
+        let (one, none) = (json!({"a": unpadded(prekey)}), json!({}));
+        let (one_time, fallback) = if is_fallback { (none, one) } else { (one, Value::Null) };
+        let args = json!({
+            "identity_key": user.identity_key(),
+            "signing_key": user.signing_key(),
+            "one_time_keys": one_time,
+            "fallback_key": fallback,
+        });
+        parse(&user.body("publish_keys", &args, "", seconds(), NONCE))
+    };
+    // What a key agreement comes to says which they are.
+    let is_zero = |point: [u8; 32]| MontgomeryPoint(point).mul_clamped([7; 32]).to_bytes() == [0; 32];
+    let near = |lowest: u8, others: u8, highest: u8| {
+        let mut point = [others; 32];
+        (point[0], point[31]) = (lowest, highest);
+        point
+    };
+    let of_torsion = EIGHT_TORSION.iter().map(|point| point.to_montgomery().to_bytes());
+    let low = (0..=255).flat_map(|lowest| [near(lowest, 0, 0), near(lowest, 0xff, 0x7f)]);
+    let mut found = BTreeSet::new();
+    for mut point in low.chain(of_torsion) {
+        for bit in [0, 0x80] {
+            point[31] = point[31] & 0x7f | bit;
+            let is_refused = [true, false].map(|is_fallback| of(&point, is_fallback).is_err());
+            assert_eq!(is_refused, [is_zero(point); 2], "{point:x?}");
+            found.extend(is_zero(point).then_some(point));
+        }
+    }
+    assert_eq!(found.len(), 14, "seven, with the bit and without");
 }
 
 /// A client that finds the name of a flag in an error takes the relay for one that does not know it, and reads without.
