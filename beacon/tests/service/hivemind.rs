@@ -10,7 +10,6 @@ use rendezvous_protocol::hivemind::limits::PROOFS_MAX;
 use rendezvous_protocol::mailbox::bytes::ContentId;
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::{Answer, Outcome};
 use rendezvous_service::call::ObjectError;
@@ -19,47 +18,20 @@ use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::hivemind::{
     AskHivemind, HivemindCall, HivemindDoor, HivemindName, HivemindNext, HivemindObject, HivemindStep, Recipient,
 };
-use rendezvous_service::mailbox::{Found, Object, Write};
+use rendezvous_service::mailbox::{Found, Write};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
-const SECRET: Secret = Secret::from_bytes([3; 16]);
+use crate::mailbox::Disk;
+use crate::places::{Places, SECRET};
+
 const NOW: u64 = 1_700_006_400_000;
-
-#[derive(Default)]
-struct Disk {
-    rows: BTreeMap<String, String>,
-    messages: BTreeMap<u64, (String, String)>,
-}
-
-impl Disk {
-    fn write(&mut self, writes: Vec<Write>) {
-        for write in writes {
-            match write {
-                Write::Put { name, row } => drop(self.rows.insert(name, row)),
-                Write::Erase { name } => drop(self.rows.remove(&name)),
-                Write::PutMessage { number, row, body } => drop(self.messages.insert(number, (row, body))),
-                Write::EraseMessage { number } => drop(self.messages.remove(&number)),
-                Write::EraseAll => *self = Self::default(),
-            }
-        }
-    }
-
-    fn found(&self) -> Found {
-        Found {
-            rows: self.rows.clone().into_iter().collect(),
-            messages: self.messages.iter().map(|(number, (row, _))| (*number, row.clone())).collect(),
-            listeners: Vec::new(),
-        }
-    }
-}
 
 /// A host that makes every object anew for every call, as after a crash.
 struct World {
     now: u64,
     edge: Edge,
-    config: Config,
-    places: Disk,
+    places: Places,
     disks: BTreeMap<HivemindName, Disk>,
     is_disk_full: bool,
     /// Whom the last request asked, in words.
@@ -82,8 +54,8 @@ impl World {
         assert!(config.opens(MailDoor::Hivemind) && !config.opens(MailDoor::V1));
         let door = Arc::new(HivemindDoor::new("the relay's name".to_owned()));
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_hivemind(door);
-        let (places, disks) = (Disk::default(), BTreeMap::new());
-        Self { now: NOW, edge, config, places, disks, is_disk_full: false, asked: Vec::new(), most: None }
+        let (places, disks) = (Places::new(config), BTreeMap::new());
+        Self { now: NOW, edge, places, disks, is_disk_full: false, asked: Vec::new(), most: None }
     }
 
     fn ask(&mut self, recipient: Recipient) -> Result<Answer, ObjectError> {
@@ -91,11 +63,7 @@ impl World {
         match recipient {
             Recipient::Openings(call) => {
                 self.asked.push("places");
-                let found = Object::restore(now, &self.config, Some(call.object()), self.places.found(), SECRET);
-                let (mut openings, _) = found.unwrap().unwrap();
-                let (answer, effects) = openings.handle(now, call);
-                self.places.write(effects.writes);
-                Ok(answer.answer)
+                Ok(self.places.ask(now, call))
             }
             Recipient::Hivemind(call) => {
                 let name = call.object();
@@ -108,7 +76,7 @@ impl World {
                     return Err(ObjectError::Runtime("the disk is full".to_owned()));
                 }
                 let answer = answer.join(|number| Ok::<_, ()>(disk.messages[&number].1.clone())).unwrap();
-                disk.write(effects.writes);
+                disk.carry_out(&effects);
                 assert_eq!(object.is_stored(), !disk.rows.is_empty());
                 Ok(answer)
             }

@@ -12,6 +12,7 @@ mod hivemind;
 mod host;
 mod live;
 mod mailbox;
+mod places;
 mod registration;
 mod replication;
 mod retalk;

@@ -8,20 +8,20 @@ use rendezvous_protocol::mailbox::bytes::ContentId;
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::retalk::user::{Identity, UserId};
-use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::call::ObjectError;
 use rendezvous_service::config::{Config, MailDoor};
 use rendezvous_service::edge::{Edge, Head, Step};
-use rendezvous_service::mailbox::{Found, Object, Write};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::Platform;
 use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
 use serde_json::{Value, json};
 
+use crate::mailbox::Disk;
+use crate::places::{Places, SECRET};
+
 const RELAY: &str = "https://relay.example";
-const SECRET: Secret = Secret::from_bytes([3; 16]);
 
 fn unpadded(bytes: &[u8]) -> String {
     base64::encode(bytes).trim_end_matches('=').to_owned()
@@ -60,40 +60,11 @@ impl User {
     }
 }
 
-#[derive(Default)]
-struct Disk {
-    rows: BTreeMap<String, String>,
-    messages: BTreeMap<u64, (String, String)>,
-}
-
-impl Disk {
-    fn write(&mut self, writes: Vec<Write>) {
-        for write in writes {
-            match write {
-                Write::Put { name, row } => drop(self.rows.insert(name, row)),
-                Write::Erase { name } => drop(self.rows.remove(&name)),
-                Write::PutMessage { number, row, body } => drop(self.messages.insert(number, (row, body))),
-                Write::EraseMessage { number } => drop(self.messages.remove(&number)),
-                Write::EraseAll => *self = Self::default(),
-            }
-        }
-    }
-
-    fn found(&self) -> Found {
-        Found {
-            rows: self.rows.clone().into_iter().collect(),
-            messages: self.messages.iter().map(|(number, (row, _))| (*number, row.clone())).collect(),
-            listeners: Vec::new(),
-        }
-    }
-}
-
 /// A host that makes every object anew for every call, as after a crash.
 struct World {
     now: u64,
     edge: Edge,
-    config: Config,
-    places: Disk,
+    places: Places,
     disks: BTreeMap<UserId, Disk>,
     is_disk_full: bool,
     nonce: u64,
@@ -114,18 +85,8 @@ impl World {
         let names = OwnNames::new(&config, "127.0.0.1".parse().unwrap());
         let door = Door::parse(&config, &names, variable).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
-        let (places, disks) = (Disk::default(), BTreeMap::new());
-        Self {
-            now: 1_700_006_400_000,
-            edge,
-            config,
-            places,
-            disks,
-            is_disk_full: false,
-            nonce: 0,
-            deletes: None,
-            verified: 0,
-        }
+        let (places, disks) = (Places::new(config), BTreeMap::new());
+        Self { now: 1_700_006_400_000, edge, places, disks, is_disk_full: false, nonce: 0, deletes: None, verified: 0 }
     }
 
     fn at(&self) -> UnixMillis {
@@ -135,12 +96,9 @@ impl World {
     fn call(&mut self, ask: AskRetalk) -> Result<Answer, ObjectError> {
         let now = self.at();
         if let Some(place) = ask.place() {
-            let found = Object::restore(now, &self.config, Some(place.object()), self.places.found(), SECRET);
-            let (mut openings, _) = found.unwrap().unwrap();
-            let (answer, effects) = openings.handle(now, place);
-            self.places.write(effects.writes);
-            if answer.answer.status != 200 {
-                return Ok(AskRetalk::no_place(&answer.answer));
+            let answer = self.places.ask(now, place);
+            if answer.status != 200 {
+                return Ok(AskRetalk::no_place(&answer));
             }
         }
         let (call, then) = ask.into_calls();
@@ -153,7 +111,7 @@ impl World {
                 return Err(ObjectError::Runtime("the disk is full".to_owned()));
             }
             let answer = answer.join(|number| Ok::<_, ()>(disk.messages[&number].1.clone())).unwrap();
-            disk.write(effects.writes);
+            disk.carry_out(&effects);
             answered.get_or_insert(answer);
         }
         Ok(answered.unwrap())
@@ -309,12 +267,12 @@ fn a_mailbox_whose_owner_reads_keeps_its_place() {
         assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
         assert_eq!(world.publish(ALICE).0, 429);
     }
-    let places = world.places.rows.clone();
+    let places = world.places.rows().clone();
     world.now += DAY / 2;
     assert_eq!(world.ask(BOB, "read_messages", &json!({})).0, 200);
-    assert_eq!(world.places.rows, places, "once a day is enough");
+    assert_eq!(*world.places.rows(), places, "once a day is enough");
     assert_eq!(world.ask(ALICE, "read_messages", &json!({})).1, json!([]), "reading takes no place");
-    assert_eq!(world.places.rows, places);
+    assert_eq!(*world.places.rows(), places);
     world.now += 97 * DAY;
     assert_eq!(world.publish(ALICE).0, 200);
 }
