@@ -11,28 +11,30 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rendezvous_service::answer::Answer;
-use rendezvous_service::mesh::{EnvelopeCall, EnvelopeDoor, EnvelopeEffects, EnvelopeStore, EnvelopeWrite, Stored};
-use rusqlite::{Connection, TransactionBehavior};
+use rendezvous_service::mesh::{EnvelopeCall, EnvelopeDoor, EnvelopeEffects, EnvelopeStore, EnvelopeWrite};
 use tokio::sync::oneshot;
 
 use crate::clock::unix_now;
-use crate::database::{Database, Schema, StorageError, close_log};
+use crate::database::{Schema, StorageError};
 use crate::journal;
+use crate::row_storage::{RowStorage, TABLE};
 
 const SCHEMA: Schema = Schema {
     file: "envelopes.sqlite",
     // "rven": marks the file as this program's.
     application_id: 0x7276_656e,
-    layout: 1,
-    create: "CREATE TABLE IF NOT EXISTS envelope (number INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;",
+    layout: 2,
+    create: TABLE,
     synchronous: "FULL",
     log_bytes: 4 * 1_024 * 1_024,
     if_unusable: "move the file away with its -wal and -shm: what waits in it, for an hour at most, is lost",
 };
 
-const READ: &str = "SELECT number, row FROM envelope";
-const PUT: &str = "INSERT INTO envelope (number, row) VALUES (?1, ?2)";
-const ERASE: &str = "DELETE FROM envelope WHERE number = ?1";
+/// What brings along the table of layout 1.
+const FROM_LAYOUT_1: &str = "\
+    CREATE TABLE IF NOT EXISTS envelope (number INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT; \
+    INSERT INTO item SELECT CAST(number AS TEXT), row FROM envelope; \
+    DROP TABLE envelope";
 
 /// How often what has ended is taken away where nobody asks.
 const TIDY: Duration = Duration::from_secs(60);
@@ -47,18 +49,22 @@ pub(crate) struct Envelopes(Mutex<Option<Sender<Order>>>);
 impl Envelopes {
     /// Opens the database, and starts the thread, which ends with [`Envelopes::end`].
     pub(crate) fn start(directory: &Path, door: &EnvelopeDoor) -> Result<(Self, JoinHandle<()>), StorageError> {
-        let database = Database::open(directory, &SCHEMA)?;
-        let connection = database.connect()?;
-        let rows = database.checked(read(&connection))?;
-        let store = EnvelopeStore::restore(door, rows);
-        let store = store.map_err(|number| StorageError::Unreadable {
+        let mut storage = RowStorage::open(directory, &SCHEMA)?;
+        storage.bring_along(FROM_LAYOUT_1)?;
+        let unreadable = |name: String| StorageError::Unreadable {
             path: directory.join(SCHEMA.file).display().to_string(),
-            what: format!("envelope {number}"),
+            what: format!("envelope {name}"),
             hint: SCHEMA.if_unusable,
-        })?;
+        };
+        let numbered = |(name, row): (String, String)| match name.parse() {
+            Ok(number) => Ok((number, row)),
+            Err(_) => Err(unreadable(name)),
+        };
+        let rows = storage.read()?.into_iter().map(numbered).collect::<Result<_, _>>()?;
+        let store = EnvelopeStore::restore(door, rows).map_err(|number| unreadable(number.to_string()))?;
         let (orders, received) = channel();
         let thread = std::thread::Builder::new().name("envelopes".to_owned());
-        let thread = thread.spawn(move || run(connection, store, &received)).map_err(StorageError::NoThread)?;
+        let thread = thread.spawn(move || run(storage, store, &received)).map_err(StorageError::NoThread)?;
         Ok((Self(Mutex::new(Some(orders))), thread))
     }
 
@@ -76,13 +82,7 @@ impl Envelopes {
     }
 }
 
-fn read(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
-    let mut statement = connection.prepare(READ)?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
-    rows.collect()
-}
-
-fn run(mut connection: Connection, mut store: EnvelopeStore, orders: &Receiver<Order>) {
+fn run(mut storage: RowStorage, mut store: EnvelopeStore, orders: &Receiver<Order>) {
     // What could not be erased yet.
     let mut left = EnvelopeEffects::new();
     loop {
@@ -99,7 +99,7 @@ fn run(mut connection: Connection, mut store: EnvelopeStore, orders: &Receiver<O
             None => (store.expire(unix_now()), None),
         };
         let effects: EnvelopeEffects = left.drain(..).chain(effects).collect();
-        match write(&mut connection, &effects) {
+        match write(&mut storage, &effects) {
             Ok(()) => {
                 if let Some((answer, asked)) = answer {
                     // Whoever asked may have gone away.
@@ -114,20 +114,13 @@ fn run(mut connection: Connection, mut store: EnvelopeStore, orders: &Receiver<O
             }
         }
     }
-    close_log(&connection);
 }
 
-fn write(connection: &mut Connection, effects: &EnvelopeEffects) -> rusqlite::Result<()> {
-    if effects.is_empty() {
-        return Ok(());
-    }
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for effect in effects {
-        match effect {
-            EnvelopeWrite::Put((number, row)) => transaction.prepare_cached(PUT)?.execute((signed(*number), row))?,
-            EnvelopeWrite::Erase(number) => transaction.prepare_cached(ERASE)?.execute([signed(*number)])?,
-        };
-    }
-    transaction.commit()
+fn write(storage: &mut RowStorage, effects: &EnvelopeEffects) -> Result<(), StorageError> {
+    let named = |effect: &EnvelopeWrite| match effect {
+        EnvelopeWrite::Put((number, row)) => (number.to_string(), Some(row.clone())),
+        EnvelopeWrite::Erase(number) => (number.to_string(), None),
+    };
+    let rows: Vec<_> = effects.iter().map(named).collect();
+    storage.commit(rows.iter().map(|(name, row)| (name.as_str(), row.as_deref())))
 }

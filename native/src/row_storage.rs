@@ -38,6 +38,16 @@ impl RowStorage {
         Ok(Some(Self { database, connection }))
     }
 
+    /// Runs statements, all or none, that bring along what an earlier layout had in a table of its own. They run at each start,
+    /// and have to change nothing where there is nothing of that layout.
+    pub(crate) fn bring_along(&mut self, statements: &str) -> Result<(), StorageError> {
+        let RowTransaction { database, transaction } = self.begin()?;
+        database.checked((|| {
+            transaction.execute_batch(statements)?;
+            transaction.commit()
+        })())
+    }
+
     /// Returns everything that is stored.
     pub(crate) fn read(&self) -> Result<Vec<(String, String)>, StorageError> {
         self.database.checked(read(&self.connection))
