@@ -16,7 +16,7 @@ import { CASES, LEVELS, attacksIn, run, runAlone, sectionOf, select } from "../c
 import { ensurePython } from "../tools/python.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { newKey } from "../conformance/src/signing.mjs";
-import { pkcs8 } from "./directory.mjs";
+import { freePorts, pkcs8 } from "./directory.mjs";
 import { HOSTS, NATIVE, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER } from "./http.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
@@ -32,6 +32,10 @@ const FAULTS_AT_ONCE = 2;
 const PATIENT = ["--wait", "60"];
 /** Of every network there is, and as many mailboxes as there are cases. */
 const VARS = { COMMUNITIES: "*", MAILBOXES: "20000" };
+/** Sections of what the program for one machine alone has. */
+const OF_PROGRAM = ["directory", "registration", "hivemind"];
+/** Opens registration; no mail goes out, because nobody listens there. */
+const registrationAt = (url) => ({ EXTERNAL_URLS: url, SMTP_HOST: "127.0.0.1", SMTP_PORT: "9", SMTP_FROM: "beacon@conformance.invalid" });
 
 /** Codes for which there is no case, and why. */
 const WITHOUT = {
@@ -128,7 +132,7 @@ describe("the cases", () => {
 
   test("have every section of the specification that they are for", () => {
     const sections = new Set(CASES.map(sectionOf));
-    assert.deepEqual([...sections].sort(), ["capsules", "directory", "http", "live", "mailboxes", "roster", "signals", "tickets"]);
+    assert.deepEqual([...sections].sort(), ["capsules", "directory", "hivemind", "http", "live", "mailboxes", "registration", "roster", "signals", "tickets"]);
   });
 });
 
@@ -137,9 +141,11 @@ for (const host of HOSTS) {
     const [originKey, hubKey] = [newKey(), newKey()];
     // Nobody listens there: it is a peer that asks.
     const hub = { HUB_ORIGINS: originKey.publicKey, HUB_PEERS: `http://127.0.0.1:9=${hubKey.publicKey}`, HUB_KEY: pkcs8(newPeer()) };
-    const isHub = host === NATIVE;
-    const cases = select().filter((each) => isHub || sectionOf(each) !== "directory");
-    await withHost(host, { vars: { ...VARS, ...(isHub && hub) } }, async ({ url }) => {
+    const isProgram = host === NATIVE;
+    const cases = select().filter((each) => isProgram || !OF_PROGRAM.includes(sectionOf(each)));
+    const [port] = await freePorts(1);
+    const more = isProgram && { ...hub, ...registrationAt(`http://127.0.0.1:${port}`), DOORS: "v1,hivemind" };
+    await withHost(host, { vars: { ...VARS, ...more }, port }, async ({ url }) => {
       const results = await run({ url, cases, originKey, hubKey, addressHeader: ADDRESS_HEADER, isStrict: true });
       assert.deepEqual(failures(results), []);
       assert.deepEqual(skipped(results), ["http.community.unknown"]);
@@ -180,30 +186,57 @@ describe("a hub", () => {
   });
 
   test("that takes everything is caught, or one that refuses everything, by every case", async () => {
-    const missed = new Set(cases.map(({ id }) => id));
-    for (const answer of [
-      [200, { ok: true, accepted: true, entries: [], more: false, position: "0", records: [], ways: [], serverTime: 0, total: -1 }],
-      [400, { ok: false, code: "MALFORMED" }],
-    ]) {
-      const server = createServer((request, response) => {
-        request.resume();
-        const isHealth = request.url === "/healthz";
-        response.writeHead(isHealth ? 200 : answer[0], { "Content-Type": "application/json" });
-        response.end(JSON.stringify({ ...(isHealth ? { ok: true } : answer[1]), serverTime: Date.now() }));
-      }).listen(0, "127.0.0.1");
-      await once(server, "listening");
-      try {
-        const url = `http://127.0.0.1:${server.address().port}`;
-        const results = await run({ url, cases, originKey: newKey(), hubKey: newKey(), communities: ["tests"], isStrict: true });
-        for (const result of results) if (result.outcome === "fail") missed.delete(result.case.id);
-      } finally {
-        server.closeAllConnections();
-        server.close();
-      }
-    }
-    assert.deepEqual([...missed], []);
+    const taken = [200, { ok: true, accepted: true, entries: [], more: false, position: "0", records: [], ways: [], total: -1 }];
+    assert.deepEqual(await missedBy([taken, [400, { ok: false, code: "MALFORMED" }]], cases), []);
   });
 });
+
+describe("a door that the operator opens", () => {
+  /** What two beacons answer that judge nothing: one takes everything, the other refuses everything. */
+  const careless = {
+    registration: [[202, { ok: true }], [400, { ok: false, code: "MALFORMED" }], [403, { ok: false, code: "SIGNATURE_INVALID" }]],
+    hivemind: [
+      [200, { status: "ok", deposit_id: "00000000-0000-8000-8000-000000000000", messages: ["{}"], pubkey: "name" }],
+      [400, { status: "error", reason: "invalid_body" }],
+    ],
+  };
+  for (const [section, answers] of Object.entries(careless)) {
+    test(`for ${section}, and that judges nothing, is caught by every case`, async () => {
+      assert.deepEqual(await missedBy(answers, select({ only: [section] })), []);
+    });
+  }
+
+  test("is not tried where nobody has opened it, and missed where it has to be there", async () => {
+    const cases = select({ only: ["registration.form", "hivemind.name"] });
+    await withHost(NATIVE, { vars: VARS }, async ({ url }) => {
+      assert.deepEqual(skipped(await run({ url, cases })), cases.map(({ id }) => id));
+      assert.equal(failures(await run({ url, cases, isStrict: true })).length, cases.length);
+    });
+  });
+});
+
+/** The cases that no beacon fails which gives one of these answers, a status and fields, to everything. */
+async function missedBy(answers, cases) {
+  const missed = new Set(cases.map(({ id }) => id));
+  for (const [status, fields] of answers) {
+    const server = createServer((request, response) => {
+      request.resume();
+      const isHealth = request.url === "/healthz";
+      response.writeHead(isHealth ? 200 : status, { "Content-Type": "application/json" });
+      response.end(JSON.stringify({ ...(isHealth ? { ok: true } : fields), ...((isHealth || "ok" in fields) && { serverTime: Date.now() }) }));
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    try {
+      const url = `http://127.0.0.1:${server.address().port}`;
+      const results = await run({ url, cases, originKey: newKey(), hubKey: newKey(), communities: ["tests"], isStrict: true });
+      for (const result of results) if (result.outcome === "fail") missed.delete(result.case.id);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+  return [...missed];
+}
 
 describe("a beacon in Python, from the specification alone", () => {
   const basic = select({ level: "basic" });

@@ -5,9 +5,11 @@ import { Beacon } from "./beacon.mjs";
 import { Skip, Trial } from "./trial.mjs";
 import { cases as capsules } from "./cases/capsules.mjs";
 import { cases as directory } from "./cases/directory.mjs";
+import { cases as hivemind } from "./cases/hivemind.mjs";
 import { cases as http } from "./cases/http.mjs";
 import { cases as live } from "./cases/live.mjs";
 import { cases as mailboxes } from "./cases/mailboxes.mjs";
+import { cases as registration } from "./cases/registration.mjs";
 import { cases as roster } from "./cases/roster.mjs";
 import { cases as signals } from "./cases/signals.mjs";
 import { cases as tickets } from "./cases/tickets.mjs";
@@ -16,7 +18,7 @@ import { cases as tickets } from "./cases/tickets.mjs";
 export const LEVELS = {
   basic: "tickets, roster and HTTP: what every beacon does",
   live: "and live presence and signals",
-  full: "and mailboxes, and the directory",
+  full: "and mailboxes, the directory, registration, and hivemind-rendezvous' door",
   slow: "and what takes its time: time limits, and what changes with the minute",
 };
 
@@ -40,7 +42,7 @@ const CONCURRENCY = 8;
  */
 
 /** @type {Case[]} */
-export const CASES = [...tickets, ...roster, ...http, ...live, ...signals, ...mailboxes, ...directory, ...capsules];
+export const CASES = [...tickets, ...roster, ...http, ...live, ...signals, ...mailboxes, ...directory, ...registration, ...hivemind, ...capsules];
 
 /** The section of a case: the first part of its identifier. */
 export const sectionOf = ({ id }) => id.slice(0, id.indexOf("."));
@@ -113,11 +115,20 @@ async function runAll(cases, attempt, { concurrency, stopsEarly, onResult }) {
   return results.filter(Boolean);
 }
 
-/** What a beacon need not have, and whether it has it. */
+/** The sections that a beacon need not have, each with a path that is not there then. */
+const DOORS = {
+  live: "/live?since=none",
+  signals: "/live?since=none",
+  mailboxes: "/v1/relay",
+  directory: "/v1/communities",
+  registration: "/register",
+  hivemind: "/pubkey",
+};
+
+/** Which of them it has. */
 async function offered(beacon) {
-  const paths = ["/live?since=none", "/v1/relay", "/v1/communities"];
-  const [live, mailboxes, directory] = await Promise.all(paths.map((path) => beacon.request(path, { address: beacon.newAddress() })));
-  return { live: live.status !== 404, signals: live.status !== 404, mailboxes: mailboxes.status !== 404, directory: directory.status !== 404 };
+  const isThere = async ([section, path]) => [section, (await beacon.request(path, { address: beacon.newAddress() })).status !== 404];
+  return Object.fromEntries(await Promise.all(Object.entries(DOORS).map(isThere)));
 }
 
 /** @returns {Promise<Result>} */
