@@ -3,11 +3,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { appendFile, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
+import { ensurePackage, findOnPath } from "../tools/debian.mjs";
 import { ADVICE, findMinisign } from "../tools/minisign.mjs";
 import { startNative } from "../tools/native.mjs";
 import { ROOT } from "../tools/steps.mjs";
@@ -186,6 +189,139 @@ describe("workflows", () => {
       "x86_64-pc-windows-msvc",
     ]);
     assert.deepEqual(jobs.publish.needs, ["test", "programs", "image"], "nothing is published unless all of it was built and tested");
+  });
+
+  describe("of the capsule", () => {
+    /** @type {any} */
+    let workflow;
+    before(async () => {
+      const advice = "The tests of the workflow for capsules need jq: apt install jq (Debian), dnf install jq (Fedora), brew install jq (macOS).";
+      await ensurePackage({ name: "jq", takes: "some seconds, once", advice, find: () => findOnPath("jq") });
+      workflow = parse(await readFile(join(folder, "capsule.yml"), "utf8"));
+    });
+
+    const step = (job, name) => {
+      const found = workflow.jobs[job].steps.filter((step) => step.name === name);
+      assert.equal(found.length, 1, name);
+      return found[0];
+    };
+
+    /**
+     * Runs a step's script as GitHub does, in an empty directory that has these programs, each a script of bash.
+     *
+     * @param {{ run: string }} step
+     * @param {{ programs: Record<string, string>, env?: Record<string, string>, from?: string }} options
+     */
+    async function runStep({ run }, { programs, env = {}, from }) {
+      const cwd = await mkdtemp(join(scratch, "step-"));
+      if (from) await cp(from, cwd, { recursive: true });
+      for (const [name, script] of Object.entries(programs)) {
+        const file = join(cwd, name);
+        await mkdir(join(file, ".."), { recursive: true });
+        await writeFile(file, `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+      }
+      const output = join(cwd, "output");
+      await writeFile(output, "");
+      const child = spawn("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", run], {
+        cwd,
+        env: { PATH: `${join(cwd, "bin")}:${process.env.PATH}`, GITHUB_OUTPUT: output, GH_REPO: "a/b", CALLS: join(cwd, "calls"), ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const ended = await finished(child);
+      const calls = await readFile(join(cwd, "calls"), "utf8").catch(() => "");
+      return { ...ended, cwd, calls, output: await readFile(output, "utf8") };
+    }
+
+    test("lives two hours unless it is said otherwise, asks for as many peers as it is told, and takes another attempt", () => {
+      const { env } = step("publish", "Publish into a directory");
+      assert.match(env.RENDEZVOUS_CAPSULE_TTL_MS, /\|\| '7200000' \}\}$/);
+      for (const [input, name] of [["ttlMs", "TTL_MS"], ["minPeers", "MIN_PEERS"], ["maxPeers", "MAX_PEERS"]]) {
+        assert.equal(workflow.on.workflow_dispatch.inputs[input].type, "string", input);
+        assert.match(env[`RENDEZVOUS_CAPSULE_${name}`], new RegExp(`^\\$\\{\\{ inputs\\.${input} \\|\\| vars\\.RENDEZVOUS_CAPSULE_${name}\\b`));
+      }
+      const artifact = "github-pages-${{ github.run_attempt }}";
+      assert.equal(step("publish", "Hand the directory over").with.name, artifact);
+      assert.equal(workflow.jobs.publish.outputs.artifact, artifact);
+      assert.equal(step("deploy", "Deploy").with.artifact_name, "${{ needs.publish.outputs.artifact }}");
+    });
+
+    test("begins with the capsule that is online, and with all roots beside it, or says why not", async (context) => {
+      const online = { "/site/peers.json": "{}", "/site/peers.json.sig": "signed" };
+      let broken = false;
+      const server = createServer(({ url }, response) => {
+        response.writeHead(broken ? 500 : online[url] ? 200 : 404).end(online[url]);
+      }).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      context.after(() => server.close());
+      const site = `http://127.0.0.1:${server.address().port}/site/`;
+      const from = await mkdtemp(join(scratch, "repository-"));
+      await mkdir(join(from, "roots"));
+      const roots = ["1.root.json", "1.root.json.sigs", "2.root.json", "2.root.json.sigs"];
+      for (const name of [...roots, "key.pem"]) await writeFile(join(from, "roots", name), name);
+      const begin = async (gh, env = {}) => {
+        const programs = { "bin/gh": gh };
+        const { cwd, ...ended } = await runStep(step("publish", "Begin with what is online, and with the roots"), { programs, env, from });
+        return { ...ended, files: (await readdir(join(cwd, "site"))).sort() };
+      };
+      const missing = (status) => `echo '{"message":"no","status":"${status}"}'; exit 1`;
+      const there = await begin(`echo ${site}`);
+      assert.deepEqual([there.code, there.files], [0, [...roots, "peers.json", "peers.json.sig"].sort()], there.stderr);
+      assert.deepEqual((await begin(missing(404))).files, roots, "there is no site yet");
+      assert.notEqual((await begin(missing(403))).code, 0);
+      const nowhere = await begin(`echo ${site}`, { ROOTS: "nowhere" });
+      assert.match(nowhere.stdout, /RENDEZVOUS_CAPSULE_ROOTS is not a directory/);
+      assert.notEqual(nowhere.code, 0);
+      delete online["/site/peers.json"];
+      assert.deepEqual((await begin(`echo ${site}`)).files, [...roots, "peers.json.sig"].sort());
+      broken = true;
+      const failed = await begin(`echo ${site}`);
+      assert.match(failed.stdout, /was answered with status 500/);
+      assert.notEqual(failed.code, 0);
+    });
+
+    test("is checked after each run, with what the runs before remember, and only an exit code of 4 is an alert", async () => {
+      const restored = step("report", "Restore the history").with;
+      assert.equal(step("report", "Save the history").with.path, restored.path);
+      assert.equal(step("report", "Save the history").with.key, restored.key);
+      assert.ok(restored.key.startsWith(restored["restore-keys"]) && restored.key.includes("run_attempt"));
+      const check = step("report", "Check what is online");
+      assert.equal(check.if, undefined);
+      const env = { RENDEZVOUS_CAPSULE_PUBLIC_KEY: "key", GH_TOKEN: "secret" };
+      for (const [code, alert] of [[0, ""], [1, ""], [2, ""], [3, ""], [4, "alert=true\n"]]) {
+        const capsule = `echo "$@" >>"$CALLS"; [[ -z "$GH_TOKEN" ]] || exit 9; echo "all is told"; exit ${code}`;
+        const programs = { "bin/gh": "echo https://a.example/site/", "target/release/capsule": capsule };
+        const ended = await runStep(check, { programs, env });
+        assert.deepEqual([ended.code, ended.output], [0, alert], ended.stderr);
+        assert.equal(ended.calls, "check --github-issue --history history/check.json https://a.example/site/peers.json\n");
+        assert.equal(await readFile(join(ended.cwd, "health.md"), "utf8"), "all is told\n");
+      }
+      const without = await runStep(check, { programs: { "bin/gh": "exit 1" }, env });
+      assert.deepEqual([without.code, without.output], [0, ""], "there is no program");
+    });
+
+    test("has an issue after a second failure, and at an alert at once, which a good run closes", async () => {
+      const open = step("report", "Open one after a second failure or at an alert, or update it");
+      assert.equal(open.if, "needs.deploy.result != 'success' || steps.health.outputs.alert == 'true'");
+      assert.match(step("report", "Close it after a success").if, /deploy\.result == 'success' && steps\.health\.outputs\.alert != 'true'/);
+      const calls = async (env, previous) => {
+        const runs = JSON.stringify({ workflow_runs: [{ run_number: 6, conclusion: previous }, { run_number: 5, conclusion: "failure" }] });
+        const gh = `[[ "$1" == api ]] && echo '${runs}' && exit 0; printf '%s\\n' "$*" >>"$CALLS"`;
+        const names = { GITHUB_RUN_NUMBER: "7", GITHUB_REF_NAME: "main", LABEL: "capsule-failure", RUN_URL: "https://run.example", NUMBERS: "" };
+        const script = { run: `echo "the health of all" >health.md\n${open.run}` };
+        const ended = await runStep(script, { programs: { "bin/gh": gh }, env: { ...names, ALERT: "", ...env } });
+        assert.equal(ended.code, 0, ended.stderr);
+        return ended.calls;
+      };
+      assert.equal(await calls({ DEPLOYED: "failure" }, "success"), "");
+      const second = await calls({ DEPLOYED: "failure" }, "failure");
+      assert.match(second, /^issue create --title Capsule publishing fails --label capsule-failure --body Publishing failed, .*https:\/\/run\.example$/m);
+      assert.match(second, /^the health of all$/m);
+      const alert = await calls({ DEPLOYED: "success", ALERT: "true" }, "success");
+      assert.match(alert, /^issue create --title Less than 80 % is well --label capsule-failure --body The capsule is published, /m);
+      const known = await calls({ DEPLOYED: "success", ALERT: "true", NUMBERS: "3" }, "success");
+      assert.match(known, /^issue edit 3 --title Less than 80 % is well /);
+      assert.doesNotMatch(known, /issue create|label create/);
+    });
   });
 
   test("the compose file gives the beacon only settings that it has, and no port but the proxy's", async () => {
