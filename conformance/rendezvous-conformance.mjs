@@ -71,8 +71,7 @@ Examples:
   rendezvous-conformance http://127.0.0.1:8787 --format junit --output report.xml
   rendezvous-conformance --reader 'capsule verify "$CAPSULE" --public-key "$PUBLIC_KEY" \\
     --community "$COMMUNITY"'
-  rendezvous-conformance --client 'python3 announce.py "$BEACON" --once \\
-    --community "$COMMUNITY" --peer-id me --seed "$(mktemp -u)"'
+  rendezvous-conformance --client 'python3 announce.py "$BEACON" "$COMMUNITY" me'
 `;
 
 /** How many readers or clients run at the same time. */
