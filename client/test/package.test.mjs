@@ -48,7 +48,8 @@ test("the package has all that its users need, and nothing else", async () => {
     const packed = readFileSync(join(scratch, tarball));
     const { messages } = await publint({ pack: { tarball: Uint8Array.from(packed).buffer }, strict: true });
     assert.deepEqual(messages, []);
-    // It is for bundlers and for programs in ECMAScript modules: those in CommonJS cannot load it, with types or without.
+    // The profile `esm-only` of attw: it is for bundlers and for programs in ECMAScript modules, and those in CommonJS cannot
+    // load it, with types or without.
     const { types, problems } = await checkPackage(createPackageFromTarballData(new Uint8Array(packed)));
     assert.equal(types.kind, "included");
     const forOthers = /^node10$|^node16-cjs$/;
