@@ -1,5 +1,6 @@
-// Makes roots.json, trust.json, spellings.json, signals.json and message-addresses.json, the cases of tickets.json whose names begin with `data_`, and the field
-// `canonical` of tickets.json and capsules.json: `node tests/vectors/make.mjs` writes them again.
+// Makes roots.json, trust.json, spellings.json, signals.json and message-addresses.json, the cases of tickets.json whose names
+// begin with `data_`, and the field `canonical` of tickets.json, capsules.json and trust.json: `node tests/vectors/make.mjs`
+// writes them again.
 //
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
@@ -925,8 +926,9 @@ const withCanonicalPayloads = () => {
   return withCanonical([...others, ...makeData()], ({ ticket }) => JSON.parse(ticket).payload);
 };
 
-const withCanonicalFields = () =>
-  withCanonical(casesIn("capsules.json"), ({ file }) => {
+/** @param {any[]} cases Of capsules. */
+const withCanonicalFields = (cases) =>
+  withCanonical(cases, ({ file }) => {
     const { community, expiresAt, issuedAt, peers, version } = JSON.parse(file);
     return { community, expiresAt, issuedAt, peers, version };
   });
@@ -935,12 +937,12 @@ const withCanonicalFields = () =>
 export const files = () =>
   Object.entries({
     "roots.json": makeRoots(),
-    "trust.json": makeTrust(),
+    "trust.json": withCanonicalFields(makeTrust()),
     "spellings.json": makeSpellings(),
     "signals.json": makeSignals(),
     "message-addresses.json": makeMessageAddresses(),
     "tickets.json": withCanonicalPayloads(),
-    "capsules.json": withCanonicalFields(),
+    "capsules.json": withCanonicalFields(casesIn("capsules.json")),
   }).map(([name, cases]) => [name, `${JSON.stringify(cases, null, 1)}\n`]);
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
