@@ -28,7 +28,7 @@ import {
   serveTls,
   started,
 } from "./hostile.mjs";
-import { CAPSULE, finished, requireCapsule, runCapsule } from "./program.mjs";
+import { CAPSULE, YESTERDAY, at, finished, requireCapsule, rfc3339, runCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -569,8 +569,8 @@ describe("publish", () => {
   });
 
   test("gives the same bytes for the same answers and time, whoever answers first", async (context) => {
-    const issuedAt = 1_700_000_000_000;
-    const env = { SOURCE_DATE_EPOCH: "1700000060" };
+    const issuedAt = YESTERDAY;
+    const env = at(YESTERDAY + 60_000);
     const peer = newPeer();
     const lists = [
       [signTicket(newPeer(), { issuedAt }), signTicket(peer, { issuedAt })],
@@ -590,10 +590,10 @@ describe("publish", () => {
       firstIsOut = new Promise((resolve) => (sayItIsOut = resolve));
       const { code, read, stderr } = await publish(urls, ["--shares", "available"], { env });
       assert.equal(code, 0);
-      assert.match(stderr, /2023-11-14T22:14:20Z, from SOURCE_DATE_EPOCH/);
+      assert.ok(stderr.includes(`${rfc3339(YESTERDAY + 60_000)}, from SOURCE_DATE_EPOCH`), stderr);
       capsules.push(await read());
     }
-    assert.equal(capsules[0].value.issuedAt, 1_700_000_060_000);
+    assert.equal(capsules[0].value.issuedAt, YESTERDAY + 60_000);
     assert.equal(capsules[0].value.peers.length, 3);
     assert.deepEqual(capsules[1].bytes, capsules[0].bytes);
     assert.equal(capsules[1].signature, capsules[0].signature);
@@ -1029,6 +1029,17 @@ describe("publish from real Workers", () => {
   after(() => Promise.all(beacons.map((beacon) => beacon.stop())));
 
   async function announce(beacon, community, ticket) {
+  test("SOURCE_DATE_EPOCH of more than a year ago signs nothing, and of less does", async () => {
+    const cwd = await newDirectory();
+    const [args, key] = [["ticket", "--peer-id", "node", "--out", "-"], { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey }];
+    const year = 365 * 86_400_000;
+    const run = (millis) => capsule(args, { env: { ...at(YESTERDAY + millis), ...key }, cwd });
+    const { code, stderr } = await run(-year);
+    assert.equal(code, 2);
+    assert.match(stderr, /SOURCE_DATE_EPOCH says that it is .*more than a year before this machine's clock/);
+    assert.equal((await run(2 * 86_400_000 - year)).code, 0);
+  });
+
     const response = await fetch(`${beacon.url}/announce?community=${community}`, {
       method: "POST",
       body: JSON.stringify({ ticket }),
@@ -1117,12 +1128,11 @@ describe("verify", () => {
 
   /** A capsule of one live peer, one recently seen, and what to verify it with. */
   async function published(context) {
-    const issuedAt = 1_700_000_000_000;
-    const tickets = [signTicket(newPeer(), { issuedAt }), signTicket(newPeer(), { issuedAt: issuedAt - 100_000 })];
+    const tickets = [0, 100_000].map((age) => signTicket(newPeer(), { issuedAt: YESTERDAY - age }));
     const [beacon] = await started(context, serveJson(answer(tickets)));
-    const { code, out } = await publish([beacon.url], [], { env: { SOURCE_DATE_EPOCH: "1700000060" } });
+    const { code, out } = await publish([beacon.url], [], { env: at(YESTERDAY + 60_000) });
     assert.equal(code, 0);
-    return { file: join(out, "peers.json"), env: { SOURCE_DATE_EPOCH: "1700000120" } };
+    return { file: join(out, "peers.json"), env: at(YESTERDAY + 120_000) };
   }
 
   test("says who published, how old it is, how long it holds, and what its tickets are worth", async (context) => {
@@ -1133,8 +1143,8 @@ describe("verify", () => {
       `good           ${file}`,
       `publisher      ${keys.a.publicKey}`,
       "community      mainnet",
-      "issued         2023-11-14T22:14:20Z (1m ago)",
-      "expires        2023-11-14T22:44:20Z (in 29m)",
+      `issued         ${rfc3339(YESTERDAY + 60_000)} (1m ago)`,
+      `expires        ${rfc3339(YESTERDAY + 31 * 60_000)} (in 29m)`,
       "live           1",
       "recently seen  1",
       "refused        0",

@@ -14,6 +14,13 @@ export const MESSENGER = process.env.MESSENGER_BIN ?? join(ROOT, "target/debug/r
 /** A run that takes longer hangs. */
 const RUN_LIMIT_MS = 60_000;
 
+/** A whole second of yesterday, for stories: for what was more than a year ago the program signs nothing. */
+export const YESTERDAY = Math.floor(Date.now() / 1_000) * 1_000 - 86_400_000;
+/** The variables that set the time. */
+export const at = (millis) => ({ SOURCE_DATE_EPOCH: String(millis / 1_000) });
+/** A whole second, as the programs show it to people. */
+export const rfc3339 = (millis) => new Date(millis).toISOString().replace(".000Z", "Z");
+
 /** Says what to do where it has not been built. */
 export function requireCapsule() {
   assert.ok(existsSync(CAPSULE), `${CAPSULE} is not there: cargo build --package rendezvous-capsule`);

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ADVICE, findMinisign } from "../tools/minisign.mjs";
 import { serve, serveDead, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
-import { CAPSULE, finished, requireCapsule, runCapsule } from "./program.mjs";
+import { CAPSULE, YESTERDAY, at, finished, requireCapsule, runCapsule } from "./program.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -556,7 +556,7 @@ describe("other programs", () => {
   });
 
   test("get the same bytes in every file for the same answers and time", async (context) => {
-    const issuedAt = 1_700_000_000_000;
+    const issuedAt = YESTERDAY;
     const peers = [newPeer(), newPeer(), newPeer({ peerId: "node" })];
     const list = await newFile({ ticketKeys: [newPeer().publicKey] });
     const include = await newFile(nodeTicket(peers[2], { issuedAt }));
@@ -564,7 +564,7 @@ describe("other programs", () => {
     const args = ["--include", include, "--revoked", list];
     const runs = [];
     for (let run = 0; run < 2; run += 1) {
-      const { code, out, stderr } = await publish([one.url, two.url], args, { env: { SOURCE_DATE_EPOCH: "1700000060" } });
+      const { code, out, stderr } = await publish([one.url, two.url], args, { env: at(issuedAt + 60_000) });
       assert.equal(code, 0, stderr);
       assert.deepEqual((await readdir(out)).sort(), FILES);
       runs.push(await readAll(out));

@@ -1,6 +1,6 @@
 //! The clock, and the way to set it for a reproducible run.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -10,8 +10,8 @@ use crate::failure::Cause;
 use crate::refusal::Refusal;
 use crate::text;
 
-/// The beginning of 2023, before which nothing was signed in these formats.
-const SIGNED_SINCE: UnixMillis = UnixMillis::saturating(1_672_531_200_000);
+/// How long before this machine's clock something may be signed for.
+const SIGNING_MAX_AGE: Duration = Duration::from_hours(365 * 24);
 
 /// Where the time comes from. A command reads it once.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +31,10 @@ pub enum ClockError {
     /// The system's clock is before 1970.
     #[error("this machine's clock is before 1970: set it, since tickets and capsules are judged by it")]
     BeforeEpoch,
-    /// `SOURCE_DATE_EPOCH` is a time at which nothing of this kind was signed. Build tools set it without being asked.
+    /// `SOURCE_DATE_EPOCH` is so long ago that nobody would mean it. Build tools set it without being asked.
     #[error(
-        "SOURCE_DATE_EPOCH says that it is {}: what is signed for then is over before anybody reads it. Some shells and \
-         build tools set this variable. Unset it (env -u SOURCE_DATE_EPOCH capsule …), or set it to the time that is \
+        "SOURCE_DATE_EPOCH says that it is {}, more than a year before this machine's clock: what is signed for then is \
+         over before anybody reads it. Some shells and build tools set this variable. Unset it (env -u SOURCE_DATE_EPOCH capsule …), or set it to the time that is \
          meant",
         text::date(*.time)
     )]
@@ -67,10 +67,10 @@ impl Clock {
     }
 
     /// Checks that what is signed now can be of use to anybody.
-    pub(crate) const fn check_signing(self) -> Result<(), ClockError> {
+    pub(crate) fn check_signing(self) -> Result<(), ClockError> {
         match self {
-            Self::Fixed(time) if time.as_u64() < SIGNED_SINCE.as_u64() => Err(ClockError::TooLongAgo { time }),
-            _ => Ok(()),
+            Self::System => Ok(()),
+            Self::Fixed(time) => check_age(time, Self::System.now()?),
         }
     }
 
@@ -102,6 +102,10 @@ impl Clock {
     }
 }
 
+fn check_age(time: UnixMillis, machine: UnixMillis) -> Result<(), ClockError> {
+    if machine.since(time) > SIGNING_MAX_AGE { Err(ClockError::TooLongAgo { time }) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,11 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_signed_for_a_time_before_the_formats() {
-        for (seconds, good) in [("0", false), ("315532800", false), ("1672531199", false), ("1672531200", true)] {
-            let clock = Clock::new(&Environment::from([(SOURCE_DATE_EPOCH, seconds)])).unwrap();
-            assert_eq!(clock.check_signing().is_ok(), good, "{seconds}");
+    fn nothing_is_signed_for_more_than_a_year_ago() {
+        let machine = UnixMillis::saturating(1_796_000_000_000);
+        let year = UnixMillis::saturating(1_796_000_000_000 - 365 * 24 * 60 * 60 * 1_000);
+        let before = UnixMillis::saturating(year.as_u64() - 1);
+        for (time, good) in [(UnixMillis::saturating(0), false), (before, false), (year, true), (UnixMillis::MAX, true)]
+        {
+            assert_eq!(check_age(time, machine).is_ok(), good, "{time}");
         }
+        let clock = Clock::new(&Environment::from([(SOURCE_DATE_EPOCH, "315532800")])).unwrap();
+        assert!(matches!(clock.check_signing(), Err(ClockError::TooLongAgo { .. })));
         assert!(Clock::System.check_signing().is_ok());
     }
 
