@@ -243,7 +243,7 @@ proptest! {
     #[test]
     fn every_claim_is_shown_once(lists in beacons()) {
         let answers = answers(&lists.into_iter().map(|(list, _)| list).collect::<Vec<_>>());
-        let mut expected: BTreeMap<(PeerId, PublicKey), ((UnixMillis, String), Vec<usize>)> = BTreeMap::new();
+        let mut expected = BTreeMap::<_, (_, Vec<usize>)>::new();
         for (beacon, listed) in answers.iter().enumerate() {
             for Listed { ticket, .. } in listed {
                 let claim = (ticket.peer_id().clone(), ticket.public_key());
