@@ -189,6 +189,94 @@ describe("with retalk's own programs at the other end", () => {
   }
 });
 
+describe("by mailboxes", () => {
+  /** Two who have written to each other: each has offered the other a slot of their mailbox. */
+  async function newPairWithMailboxes() {
+    const [alice, bob] = await newPair();
+    await alice.send(bob, "hello");
+    assert.deepEqual(await bob.receive(), ["alice: hello"]);
+    assert.deepEqual(await alice.receive(), []);
+    await bob.send(alice, "hi");
+    assert.deepEqual(await alice.receive(), ["bob: hi"]);
+    assert.deepEqual(await bob.receive(), []);
+    return [alice, bob];
+  }
+
+  /** By which door a message leaves, and why not by the other. */
+  async function door(from, to, text) {
+    const { door, why } = JSON.parse((await from.expect(0, ["send", to.name, text, "--json"])).stdout);
+    return why === null ? door : `${door}: ${why}`;
+  }
+
+  test("two of its users go over to them by themselves, and what the relay then stores names nobody", async () => {
+    await startRelay();
+    const [alice, bob] = await newPairWithMailboxes();
+    const keys = [];
+    for (const user of [alice, bob]) {
+      const { user_id, identity_key, signing_key } = JSON.parse((await user.expect(0, ["id", "--json"])).stdout);
+      keys.push(user_id, identity_key, signing_key);
+    }
+    const count = (bytes, text) => bytes.toString("latin1").split(text).length - 1;
+    const before = await stored();
+    assert.equal(await door(alice, bob, "over the wall"), "mailbox");
+    assert.equal(await door(bob, alice, "and back"), "mailbox");
+    assert.match((await alice.expect(0, ["contacts"])).stdout, /^bob .* by mailbox$/m);
+    assert.match((await alice.expect(3, ["outbox"])).stdout, /at the relay, not acknowledged, by mailbox, written/);
+    const after = await stored();
+    // What is there of them is what was there: published keys, and requests of the other door.
+    for (const key of keys) assert.ok(count(after, key) <= count(before, key), "a message by mailbox names its sender");
+    const sizes = [...after.toString("latin1").matchAll(/"size":(\d+)/g)].map(([, size]) => Number(size));
+    assert.ok(sizes.length >= 2, "the deposits wait");
+    for (const size of sizes) assert.ok([2_048, 8_192, 32_768, 131_072].includes(size), `${size}`);
+    assert.deepEqual(await bob.receive(), ["alice: over the wall"]);
+    assert.deepEqual(await alice.receive(), ["bob: and back"]);
+    await bob.receive();
+    assert.deepEqual([await alice.waiting(), await bob.waiting()], [0, 0]);
+    const status = JSON.parse((await alice.expect(0, ["status", "--json"])).stdout);
+    assert.deepEqual([status.contactsWithMailbox, status.mailbox.open, status.mailbox.refused], [1, true, null]);
+  });
+
+  for (const version of VERSIONS) {
+    test(`a user of retalk ${version} is written to by the other door, and sees nothing of this`, async () => {
+      await startRelay();
+      const [alice, bob] = [newUser("alice"), new Program({ version, python: await ensureRetalk(version), directory, url, name: "bob" })];
+      await alice.init();
+      await bob.init();
+      await alice.add(bob);
+      await bob.add(alice);
+      await bob.receive();
+      for (const text of ["one", "two"]) {
+        assert.equal(await door(alice, bob, text), "retalk: its recipient has offered no mailbox");
+        assert.deepEqual(await bob.receive(), [`alice: ${text}`]);
+        await bob.send(alice, `${text} too`);
+        assert.deepEqual(await alice.receive(), [`bob: ${text} too`]);
+      }
+      assert.equal(await alice.waiting(), 0);
+      assert.match((await alice.expect(0, ["contacts"])).stdout, /by the door for retalk's users, because its recipient has offered no mailbox/);
+    });
+  }
+
+  test("a relay that is killed, and one whose door for mailboxes is closed, lose nothing", async () => {
+    await startRelay();
+    const [alice, bob] = await newPairWithMailboxes();
+    assert.equal(await door(alice, bob, "before"), "mailbox");
+    await beacon.kill();
+    assert.match((await alice.expect(3, ["send", "bob", "meanwhile"])).stderr, /waits in the outbox/);
+    await startRelay();
+    await alice.expect(0, ["sync"]);
+    assert.deepEqual(await bob.receive(), ["alice: before", "alice: meanwhile"]);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+    await beacon.stop();
+    const vars = { DOORS: "retalk", EXTERNAL_URLS: url, ...MANY };
+    beacon = await NATIVE.start({ vars, port: Number(new URL(url).port), state: join(directory, "state") });
+    assert.match(await door(alice, bob, "after"), /^retalk: the mailbox of its recipient refuses it: /);
+    assert.deepEqual(await bob.receive(), ["alice: after"]);
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+});
+
 describe("between two of its users", () => {
   test("what scripts read: ids, lines of JSON, exit codes", async () => {
     await startRelay();

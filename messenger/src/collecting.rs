@@ -15,7 +15,7 @@ use crate::seal::open;
 
 /// Says why a message is left where it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LeftThere {
+pub enum LeftThere {
     /// A record that breaks a rule.
     #[error("{0}")]
     Record(#[from] RecordError),
@@ -32,7 +32,7 @@ pub(crate) enum LeftThere {
 
 /// Says why a message is named and not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     /// Not opened.
     #[error(transparent)]
     Sealed(#[from] SealedError),
@@ -43,7 +43,7 @@ pub(crate) enum Unreadable {
 
 impl Unreadable {
     /// Returns a name for scripts.
-    pub(crate) const fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Self::Sealed(error) => error.code(),
             Self::OtherSender => "OTHER_SENDER",
@@ -53,20 +53,20 @@ impl Unreadable {
 
 /// A message that has come.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// What the owner calls the sender, where the slot has a name.
-    pub(crate) name: Option<Name>,
+    pub name: Option<Name>,
     /// When it came, by the relay's clock.
-    pub(crate) received_at: Option<UnixMillis>,
+    pub received_at: Option<UnixMillis>,
     /// Why it cannot be shown, if it cannot.
-    pub(crate) unreadable: Option<Unreadable>,
+    pub unreadable: Option<Unreadable>,
     /// All else.
-    pub(crate) incoming: Incoming,
+    pub incoming: Incoming,
 }
 
 /// Says what a message is that a relay hands over.
 #[derive(Clone, Debug)]
-pub(crate) enum Judged {
+pub enum Judged {
     /// New.
     New(Box<Message>),
     /// Read before: the relay has to be told once more.
@@ -80,29 +80,29 @@ pub(crate) enum Judged {
 
 impl Message {
     /// Returns the deposit.
-    pub(crate) const fn deposit(&self) -> &Deposit {
+    pub const fn deposit(&self) -> &Deposit {
         self.incoming.deposit.payload()
     }
 
     /// Returns the slot key.
-    pub(crate) const fn slot(&self) -> PublicKey {
+    pub const fn slot(&self) -> PublicKey {
         self.incoming.deposit.public_key()
     }
 
     /// Returns the name of its bytes.
-    pub(crate) const fn content_id(&self) -> ContentId {
+    pub const fn content_id(&self) -> ContentId {
         self.deposit().content_id
     }
 
     /// Returns who wrote it, and what.
-    pub(crate) fn opened(&self) -> Option<(PublicKey, &[u8])> {
+    pub fn opened(&self) -> Option<(PublicKey, &[u8])> {
         let opened = self.incoming.opened.as_ref()?;
         Some((opened.from, opened.written.content.as_slice()))
     }
 }
 
 /// Judges a message that a relay hands over for the mailbox of this address.
-pub(crate) fn judge(
+pub fn judge(
     handed_over: &HandedOver,
     mailbox: &OwnMailbox,
     address: Address,

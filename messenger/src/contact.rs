@@ -22,7 +22,7 @@ use crate::seal::{SealError, seal};
 
 /// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ContactError {
+pub enum ContactError {
     /// Nobody has said what the recipient's keys are.
     #[error(
         "no relay has given the card of {name}'s mailbox yet, which has the key to seal to: try again when one answers"
@@ -76,10 +76,10 @@ impl Cause for ContactError {
 /// A slot of somebody's mailbox, with its key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct OutSlot {
+pub struct OutSlot {
     seed: Bytes<32>,
     /// The number of the last message.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     acknowledged: Window,
 }
 
@@ -89,12 +89,12 @@ impl OutSlot {
     }
 
     /// Returns the key.
-    pub(crate) fn key(&self) -> PrivateKey {
+    pub fn key(&self) -> PrivateKey {
         PrivateKey::from_seed(&self.seed.0)
     }
 
     /// Returns whether the recipient has that message.
-    pub(crate) fn has(&self, sequence: u64) -> bool {
+    pub fn has(&self, sequence: u64) -> bool {
         self.acknowledged.acknowledged().contains(sequence)
     }
 }
@@ -102,7 +102,7 @@ impl OutSlot {
 /// Somebody whom the user writes to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Contact {
+pub struct Contact {
     version: Version,
     owner: PublicKey,
     relays: Vec<String>,
@@ -122,36 +122,36 @@ pub(crate) struct Contact {
 /// A message that waits for its recipient, or for a relay.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     version: Version,
     /// To whom.
-    pub(crate) contact: Name,
+    pub contact: Name,
     /// The slot key.
-    pub(crate) slot: PublicKey,
+    pub slot: PublicKey,
     /// The number.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// When it ends.
-    pub(crate) expires_at: UnixMillis,
+    pub expires_at: UnixMillis,
     /// The name of its bytes.
-    pub(crate) content_id: ContentId,
+    pub content_id: ContentId,
     /// The deposit, signed.
-    pub(crate) deposit: String,
+    pub deposit: String,
     /// The sealed bytes, in base64.
-    pub(crate) sealed: String,
+    pub sealed: String,
     /// What is inside, in base64, as long as it may have to be sealed again for the other slot.
-    pub(crate) content: Option<String>,
+    pub content: Option<String>,
     /// The relays that have taken it.
-    pub(crate) taken: Vec<String>,
+    pub taken: Vec<String>,
     /// What the last relay said that did not take it: the name of the refusal.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
     /// Whether the recipient acknowledged its number only when it had ended: nobody can say that it was read.
     #[serde(default)]
-    pub(crate) ended_unread: bool,
+    pub ended_unread: bool,
 }
 
 impl Outgoing {
     /// Returns the name of its file.
-    pub(crate) fn file(&self) -> String {
+    pub fn file(&self) -> String {
         let Self { contact, slot, sequence, .. } = self;
         let slot = slot.as_bytes().first_chunk::<4>().copied().unwrap_or_default();
         format!("{contact}.{:08x}.{sequence}.json", u32::from_be_bytes(slot))
@@ -169,7 +169,7 @@ fn read_card<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
 
 impl Contact {
     /// Makes one of an invite, and of 32 bytes from a secure source of randomness for the key of a slot of its own.
-    pub(crate) fn new(invite: &Invite, seed: [u8; 32]) -> Self {
+    pub fn new(invite: &Invite, seed: [u8; 32]) -> Self {
         Self {
             version: Version,
             owner: invite.owner(),
@@ -182,24 +182,37 @@ impl Contact {
         }
     }
 
+    /// Makes one of the slot that an invite is for, where the recipient lists that slot as a contact's already.
+    pub fn of_slot(offered: &Invite) -> Self {
+        let slot = OutSlot::new(*offered.seed());
+        Self { invite: None, is_introduced: true, slot, ..Self::new(offered, [0; 32]) }
+    }
+
+    /// Returns whether this is the slot, at the relays, that an invite is for.
+    pub fn is_of(&self, offered: &Invite) -> bool {
+        self.owner == offered.owner()
+            && self.slot.seed.0 == *offered.seed()
+            && self.relays.iter().map(String::as_str).eq(offered.relays().iter().map(|relay| relay.as_str()))
+    }
+
     /// Returns the owner key of the recipient.
-    pub(crate) const fn owner(&self) -> PublicKey {
+    pub const fn owner(&self) -> PublicKey {
         self.owner
     }
 
     /// Returns the mailbox.
-    pub(crate) fn mailbox(&self) -> Address {
+    pub fn mailbox(&self) -> Address {
         Address::of(&self.owner)
     }
 
     /// Returns the newest card that was seen.
-    pub(crate) fn card(&self) -> Option<Card> {
+    pub fn card(&self) -> Option<Card> {
         let card = Verified::<Card>::trusted(self.card.as_deref()?).ok()?;
         Some(card.payload().clone())
     }
 
     /// Returns the relays of the mailbox: those of the card, then those of the invite.
-    pub(crate) fn relays(&self) -> Vec<String> {
+    pub fn relays(&self) -> Vec<String> {
         let mut relays = self.card().map(|card| card.relays).unwrap_or_default();
         for relay in &self.relays {
             if !relays.contains(relay) {
@@ -211,7 +224,7 @@ impl Contact {
 
     /// Takes a card that a relay gave. Returns whether it is newer than the one that was seen before; an older one changes
     /// nothing: a relay cannot turn time back.
-    pub(crate) fn take_card(&mut self, card: Signed<Card>, now: UnixMillis) -> Result<bool, ContactError> {
+    pub fn take_card(&mut self, card: Signed<Card>, now: UnixMillis) -> Result<bool, ContactError> {
         let card = card.verify(&RecordRules { now, audiences: &[] })?;
         if card.payload().mailbox != self.mailbox() {
             return Err(ContactError::OtherMailbox);
@@ -226,7 +239,7 @@ impl Contact {
     }
 
     /// Returns the key to seal to: one that has not ended, of the best suite.
-    fn sealing_key(&self, name: &Name, now: UnixMillis) -> Result<SealingKey, ContactError> {
+    pub fn sealing_key(&self, name: &Name, now: UnixMillis) -> Result<SealingKey, ContactError> {
         let card = self.card().ok_or_else(|| ContactError::NoCard { name: name.clone() })?;
         let known = card.sealing.into_iter().filter(|key| Suite::from_number(key.suite).is_some());
         let (good, ended): (Vec<_>, Vec<_>) = known.partition(|key| key.expires_at > now);
@@ -253,7 +266,7 @@ impl Contact {
     }
 
     /// Returns all slots.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = &OutSlot> {
+    pub fn slots(&self) -> impl Iterator<Item = &OutSlot> {
         self.invite.iter().chain([&self.slot])
     }
 
@@ -262,28 +275,28 @@ impl Contact {
     }
 
     /// Returns whether the recipient has that message.
-    pub(crate) fn has(&self, slot: PublicKey, sequence: u64) -> bool {
+    pub fn has(&self, slot: PublicKey, sequence: u64) -> bool {
         self.slots().any(|it| it.key().public_key() == slot && it.has(sequence))
     }
 
     /// Returns whether the key is that of the invite.
-    pub(crate) fn is_invite(&self, key: PublicKey) -> bool {
+    pub fn is_invite(&self, key: PublicKey) -> bool {
         self.invite.as_ref().is_some_and(|invite| invite.key().public_key() == key)
     }
 
     /// Returns the slot whose key nobody else has had.
-    pub(crate) const fn own_slot(&self) -> &OutSlot {
+    pub const fn own_slot(&self) -> &OutSlot {
         &self.slot
     }
 
     /// Notes that the recipient has listed that slot.
-    pub(crate) const fn note_introduced(&mut self) {
+    pub const fn note_introduced(&mut self) {
         self.is_introduced = true;
     }
 
     /// Puts a message together: numbered, sealed, signed. `waits` says whether something waits over the invite. The number is used up, whatever becomes of the message: the
     /// caller writes both down before anything leaves.
-    pub(crate) fn write(
+    pub fn write(
         &mut self,
         name: &Name,
         from: &PrivateKey,
@@ -334,7 +347,7 @@ impl Contact {
 
     /// Makes sure that no number is used twice: one that stands in the outbox is used, whether or not the run that put it
     /// there came to write it down here.
-    pub(crate) fn note_used(&mut self, outgoing: &Outgoing) {
+    pub fn note_used(&mut self, outgoing: &Outgoing) {
         if let Some(slot) = self.slot_mut(outgoing.slot) {
             slot.sequence = slot.sequence.max(outgoing.sequence);
         }
@@ -343,7 +356,7 @@ impl Contact {
     /// Takes an acknowledgement that a relay gave. Returns whether it says anything new. It counts if it is by the owner or
     /// by a reader of the newest card that was seen, and of what was sent. Of what waits it marks what it covers for no other
     /// reason than that it has ended.
-    pub(crate) fn take_ack(
+    pub fn take_ack(
         &mut self,
         ack: Signed<Ack>,
         now: UnixMillis,

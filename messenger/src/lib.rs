@@ -1,8 +1,9 @@
 //! End-to-end encrypted messages between users who have each other's ids: a [`User`] over one sealed file.
 //!
-//! In scope: Olm's sessions, the outbox, the inbox, contacts, and the requests of retalk's door (section 19 of the
-//! specification), whose rules are in `rendezvous_protocol::retalk`. Out of scope: commands and terminals, and the mailboxes
-//! of section 17, which the program `rendezvous` beside this library works with.
+//! In scope: Olm's sessions, the outbox, the inbox, contacts, the requests of retalk's door (section 19 of the specification),
+//! whose rules are in `rendezvous_protocol::retalk`, and the mailboxes of section 17, by which two users of this library write
+//! to each other. What a mailbox's owner and a sender remember ([`own`], [`contact`]), the seal and the door's requests serve the
+//! program `rendezvous` beside this library too. Out of scope: commands, terminals and the program's own files.
 //!
 //! ```no_run
 //! use rendezvous_messenger::{HttpTransport, Relay, User, user::{Disposition, NewUser, UserError}};
@@ -27,11 +28,18 @@
 //! }
 //! ```
 //!
-//! The relay is a stranger: it sees who writes to whom, when and how much, and may withhold, delay, repeat and reorder. What
-//! it answers is checked, and what it loses comes again from the outbox.
+//! The relay is a stranger: by retalk's door it sees who writes to whom, when and how much, by mailboxes when alone and one of
+//! four sizes. It may withhold, delay, repeat and reorder. What it answers is checked, and what it loses comes again from the
+//! outbox.
 #![forbid(unsafe_code)]
 
+pub mod collecting;
+pub mod contact;
+pub mod name;
+pub mod own;
 pub mod polling;
+pub mod relay;
+pub mod seal;
 pub mod transport;
 pub mod user;
 pub mod vault;

@@ -1,22 +1,16 @@
 //! The `rendezvous` program: sends and receives end-to-end encrypted messages, and leaves sealed ones in mailboxes.
 //!
-//! Messages are the library's beside it; the rules of mailboxes are in `rendezvous-protocol`, and what programs of this
-//! project share in `rendezvous-capsule`. Here are the seal of mailboxes, their store, what a sender and a recipient
-//! remember, and the commands.
+//! Messages are the library's beside it, and so are the seal of mailboxes and what a sender and a recipient remember; the rules
+//! of mailboxes are in `rendezvous-protocol`, and what programs of this project share in `rendezvous-capsule`. Here are the
+//! store of mailboxes and the commands.
 
 #![forbid(unsafe_code)]
 
 mod account;
-mod collecting;
 mod command_line;
 mod commands;
-mod contact;
 mod ending;
 mod line;
-mod name;
-mod own;
-mod relay;
-mod seal;
 mod sending;
 mod session;
 #[cfg(test)]
@@ -35,6 +29,10 @@ use rendezvous_capsule::fetch::{DEFAULT_TIMEOUT, Fetcher};
 use rendezvous_capsule::log::Log;
 use rendezvous_capsule::program;
 use rendezvous_messenger::User;
+#[cfg(test)]
+use rendezvous_messenger::seal;
+use rendezvous_messenger::transport::HttpTransport;
+use rendezvous_messenger::{collecting, contact, name, own, relay};
 
 use crate::account::{Account, AccountError, Setting};
 use crate::command_line::{Arguments, Command, MailboxCommand};
@@ -67,7 +65,9 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
     match &arguments.command {
         Command::Completions(arguments) => Ok(shell::completions(arguments, Arguments::command())),
         Command::Man(arguments) => shell::man(arguments, Arguments::command()),
-        Command::Check(check) => check::check(check, &Fetcher::of_program(USER_AGENT)?, timeout(arguments)),
+        Command::Check(check) => {
+            check::check(check, &HttpTransport::new(Fetcher::of_program(USER_AGENT)?, timeout(arguments)))
+        }
         Command::Who(who) => {
             let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
             who::who(who, &environment, &log, &Fetcher::of_program(USER_AGENT)?, timeout(arguments))
@@ -194,7 +194,8 @@ fn with_store(
         Store::open(directory, &log)?
     };
     let fetcher = Fetcher::of_program(USER_AGENT)?;
-    run(&Session::new(&environment, &log, store, fetcher, timeout(arguments)))
+    let transport = HttpTransport::new(fetcher, timeout(arguments));
+    run(&Session::new(&environment, &log, store, transport))
 }
 
 /// Runs a command that works with the identity and with the store of mailboxes, of which one has to be there.
@@ -220,7 +221,7 @@ fn with_both(
     };
     let session = if has_store {
         let store = Store::open(directory, &log)?;
-        Some(Session::new(&environment, &log, store, fetcher()?, setting.timeout))
+        Some(Session::new(&environment, &log, store, HttpTransport::new(fetcher()?, setting.timeout)))
     } else {
         None
     };

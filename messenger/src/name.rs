@@ -11,16 +11,16 @@ const FILE_NAME_MAX_CHARS: usize = 48;
 /// The name of a contact: letters, digits, `.`, `_` and `-`, the first of which is a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Name(String);
+pub struct Name(String);
 
 /// Not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name is 1 to {FILE_NAME_MAX_CHARS} of A-Z a-z 0-9 . _ - and begins with a letter or a digit")]
-pub(crate) struct NameInvalid;
+pub struct NameInvalid;
 
 impl Name {
     /// Returns it as a text.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -36,7 +36,7 @@ const STRANGERS_MAX: usize = 64;
 
 /// Says why the mailbox is not changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OwnError {
+pub enum OwnError {
     /// Two of one name.
     #[error("{name} is the name of a contact or an invite already: choose another, or remove that one")]
     NameTaken {
@@ -89,7 +89,7 @@ impl Cause for OwnError {
 /// Says what a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "is", deny_unknown_fields)]
-pub(crate) enum SlotKind {
+pub enum SlotKind {
     /// Of somebody whom the owner knows.
     Contact,
     /// Given away, until somebody writes over it.
@@ -121,17 +121,17 @@ pub(crate) enum SlotKind {
 /// A slot, and what has come over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Slot {
+pub struct Slot {
     /// The slot key.
-    pub(crate) key: PublicKey,
+    pub key: PublicKey,
     /// What the owner calls whoever writes over it.
-    pub(crate) name: Option<Name>,
+    pub name: Option<Name>,
     /// Messages that may wait of it.
-    pub(crate) limit: u8,
+    pub limit: u8,
     /// What it is.
-    pub(crate) kind: SlotKind,
+    pub kind: SlotKind,
     /// The owner key of whoever wrote over it first.
-    pub(crate) from: Option<PublicKey>,
+    pub from: Option<PublicKey>,
     /// Of an invite: the slot key that was introduced over it.
     introduced: Option<PublicKey>,
     /// What has come.
@@ -150,12 +150,12 @@ impl Slot {
     }
 
     /// Returns whether the policy lists it as an invite.
-    pub(crate) fn is_invite(&self) -> bool {
+    pub fn is_invite(&self) -> bool {
         matches!(self.kind, SlotKind::Invite { .. })
     }
 
     /// Returns whether that sequence has come, or was given up.
-    pub(crate) fn has(&self, sequence: u64) -> bool {
+    pub fn has(&self, sequence: u64) -> bool {
         self.received.gone().contains(sequence)
     }
 }
@@ -171,9 +171,9 @@ struct Published {
 /// A message that was shown, and waits for its owner's word that it may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Shown {
+pub struct Shown {
     /// The name of its bytes.
-    pub(crate) content_id: ContentId,
+    pub content_id: ContentId,
     deposit: String,
     from: Option<PublicKey>,
     introduces: Option<PublicKey>,
@@ -181,7 +181,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// Returns whether it could be opened.
-    pub(crate) const fn is_readable(&self) -> bool {
+    pub const fn is_readable(&self) -> bool {
         self.from.is_some()
     }
 }
@@ -199,34 +199,34 @@ struct Beyond {
 
 /// A message as it came from a relay: the deposit is verified, and these are its bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     /// The deposit.
-    pub(crate) deposit: Verified<Deposit>,
+    pub deposit: Verified<Deposit>,
     /// What was inside, if it could be opened.
-    pub(crate) opened: Option<Opened>,
+    pub opened: Option<Opened>,
 }
 
 /// The own mailbox.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct OwnMailbox {
+pub struct OwnMailbox {
     version: Version,
     /// The origins of the relays that hold it.
-    pub(crate) relays: Vec<String>,
+    pub relays: Vec<String>,
     /// Keys that may collect and acknowledge beside the owner's.
-    pub(crate) readers: Vec<PublicKey>,
+    pub readers: Vec<PublicKey>,
     /// What is asked of strangers.
-    pub(crate) requests: Requests,
+    pub requests: Requests,
     /// Keys to which messages are sealed, and those that were until not long ago. The newest first.
-    pub(crate) sealing: Vec<SealingPrivateKey>,
+    pub sealing: Vec<SealingPrivateKey>,
     /// All slots.
-    pub(crate) slots: Vec<Slot>,
+    pub slots: Vec<Slot>,
     /// The revision of card and policy.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// When they begin.
     issued_at: UnixMillis,
     /// When they end.
-    pub(crate) expires_at: UnixMillis,
+    pub expires_at: UnixMillis,
     published: Vec<Published>,
     shown: Vec<Shown>,
     #[serde(default)]
@@ -236,15 +236,15 @@ pub(crate) struct OwnMailbox {
     struck_off: Vec<PublicKey>,
     /// Whether its owner has closed it: no command but `open` puts its records to relays again.
     #[serde(default)]
-    pub(crate) is_closed: bool,
+    pub is_closed: bool,
     /// By which a relay knows this reader again.
-    pub(crate) collector: Bytes<16>,
+    pub collector: Bytes<16>,
 }
 
 /// The version of a file. Another one is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-pub(crate) struct Version;
+pub struct Version;
 
 impl TryFrom<u8> for Version {
     type Error = String;
@@ -262,7 +262,7 @@ impl From<Version> for u8 {
 
 impl OwnMailbox {
     /// Makes one that no relay has.
-    pub(crate) fn new(collector: [u8; 16], now: UnixMillis) -> Self {
+    pub fn new(collector: [u8; 16], now: UnixMillis) -> Self {
         Self {
             version: Version,
             relays: Vec::new(),
@@ -283,7 +283,7 @@ impl OwnMailbox {
     }
 
     /// Begins a new revision of card and policy, after every change that they show. Forgets what is over.
-    pub(crate) fn revise(&mut self, now: UnixMillis) {
+    pub fn revise(&mut self, now: UnixMillis) {
         self.revision += 1;
         self.issued_at = now;
         self.expires_at = now.after(RECORD_MAX_LIFETIME);
@@ -296,7 +296,7 @@ impl OwnMailbox {
     }
 
     /// Goes on after a revision that a relay has: this store is older than what was put from it or from a copy.
-    pub(crate) fn exceed(&mut self, revision: u64, now: UnixMillis) {
+    pub fn exceed(&mut self, revision: u64, now: UnixMillis) {
         self.revision = self.revision.max(revision);
         self.revise(now);
     }
@@ -314,20 +314,20 @@ impl OwnMailbox {
     }
 
     /// Returns whether new sealing keys are due: at half the life of those that there are.
-    pub(crate) fn wants_sealing_keys(&self, now: UnixMillis) -> bool {
+    pub fn wants_sealing_keys(&self, now: UnixMillis) -> bool {
         let newest = self.sealing.iter().map(|key| key.expires_at).max();
         newest.is_none_or(|end| end.since(now) < SEALING_KEY_MAX_LIFETIME / 2)
     }
 
     /// Adds a key of either suite. The old ones are kept for what is on its way, and listed no more.
-    pub(crate) fn add_sealing_keys(&mut self, xwing: [u8; 32], x25519: [u8; 32], now: UnixMillis) {
+    pub fn add_sealing_keys(&mut self, xwing: [u8; 32], x25519: [u8; 32], now: UnixMillis) {
         let end = now.after(SEALING_KEY_MAX_LIFETIME);
         let keys = [(Suite::XWing, xwing), (Suite::X25519, x25519)];
         self.sealing.splice(0..0, keys.map(|(suite, key)| SealingPrivateKey::new(suite, key, end)));
     }
 
     /// Signs the card of this revision.
-    pub(crate) fn card(&self, owner: &PrivateKey) -> Result<Signed<Card>, OwnError> {
+    pub fn card(&self, owner: &PrivateKey) -> Result<Signed<Card>, OwnError> {
         // The newest pair. One that was made while the clock was ahead is listed for no longer than one from now.
         let mut sealing: Vec<_> =
             self.sealing.iter().take(2).map(SealingPrivateKey::to_card).collect::<Result<_, _>>()?;
@@ -347,7 +347,7 @@ impl OwnMailbox {
     }
 
     /// Signs the policy of this revision.
-    pub(crate) fn policy(&self, owner: &PrivateKey) -> Result<Signed<Policy>, OwnError> {
+    pub fn policy(&self, owner: &PrivateKey) -> Result<Signed<Policy>, OwnError> {
         let contacts = self.slots.iter().filter(|slot| slot.kind == SlotKind::Contact);
         let invites = self.slots.iter().filter_map(|Slot { key, limit, kind, .. }| match kind {
             SlotKind::Invite { expires_at } => Some(Invite { expires_at: *expires_at, key: *key, limit: *limit }),
@@ -365,25 +365,35 @@ impl OwnMailbox {
     }
 
     /// Signs that the mailbox ends.
-    pub(crate) fn close(&self, owner: &PrivateKey) -> Result<Signed<Close>, OwnError> {
+    pub fn close(&self, owner: &PrivateKey) -> Result<Signed<Close>, OwnError> {
         let close = Close { mailbox: Address::of(&owner.public_key()), revision: self.revision + 1 };
         Ok(Signed::sign(close, owner)?)
     }
 
     /// Returns the relays that do not have this revision yet.
-    pub(crate) fn lagging(&self) -> Vec<String> {
+    pub fn lagging(&self) -> Vec<String> {
         let has = |relay: &&String| self.published.iter().any(|it| it.relay == **relay && it.revision == self.revision);
         self.relays.iter().filter(|relay| !has(relay)).cloned().collect()
     }
 
+    /// Returns whether a relay has this revision or an earlier one.
+    pub fn is_published_at(&self, relay: &str) -> bool {
+        self.published.iter().any(|it| it.relay == relay)
+    }
+
+    /// Notes that a relay has none of the records any more.
+    pub fn note_lost(&mut self, relay: &str) {
+        self.published.retain(|it| it.relay != relay);
+    }
+
     /// Notes that a relay has this revision.
-    pub(crate) fn note_published(&mut self, relay: &str) {
+    pub fn note_published(&mut self, relay: &str) {
         self.published.retain(|it| it.relay != relay && self.relays.contains(&it.relay));
         self.published.push(Published { relay: relay.to_owned(), revision: self.revision });
     }
 
     /// Returns the contact or the invite of that name.
-    pub(crate) fn listed(&self, name: &Name) -> Option<&Slot> {
+    pub fn listed(&self, name: &Name) -> Option<&Slot> {
         let of_name = self.slots.iter().filter(|slot| slot.is_listed() && slot.name.as_ref() == Some(name));
         // The contact, where the invite that it came over is still there.
         of_name.min_by_key(|slot| slot.is_invite())
@@ -395,7 +405,7 @@ impl OwnMailbox {
     }
 
     /// Lists an invite.
-    pub(crate) fn add_invite(
+    pub fn add_invite(
         &mut self,
         name: &Name,
         key: PublicKey,
@@ -412,8 +422,23 @@ impl OwnMailbox {
         Ok(())
     }
 
+    /// Lists the slot of somebody who has its key already.
+    ///
+    /// # Errors
+    /// [`OwnError::NameTaken`] and [`OwnError::TooMany`].
+    pub fn add_contact(&mut self, name: &Name, key: PublicKey) -> Result<(), OwnError> {
+        if self.listed(name).is_some() {
+            return Err(OwnError::NameTaken { name: name.clone() });
+        }
+        if self.slots.iter().filter(|slot| slot.kind == SlotKind::Contact).count() >= CONTACTS_MAX {
+            return Err(OwnError::TooMany { what: "contacts", most: CONTACTS_MAX });
+        }
+        self.slots.push(Slot::new(key, Some(name.clone()), CONTACT_LIMIT_MAX, SlotKind::Contact));
+        Ok(())
+    }
+
     /// Changes how many messages of a contact or over an invite may wait.
-    pub(crate) fn set_limit(&mut self, name: &Name, limit: u8) -> Result<(), OwnError> {
+    pub fn set_limit(&mut self, name: &Name, limit: u8) -> Result<(), OwnError> {
         let slot = self.listed_mut(name)?;
         let most = if slot.is_invite() { INVITE_LIMIT_MAX } else { CONTACT_LIMIT_MAX };
         if !(1..=most).contains(&limit) {
@@ -424,7 +449,7 @@ impl OwnMailbox {
     }
 
     /// Strikes a contact or an invite off.
-    pub(crate) fn strike_off(&mut self, name: &Name, now: UnixMillis) -> Result<(), OwnError> {
+    pub fn strike_off(&mut self, name: &Name, now: UnixMillis) -> Result<(), OwnError> {
         self.listed_mut(name)?;
         // The contact, and the invite that it came over.
         while let Ok(slot) = self.listed_mut(name) {
@@ -434,7 +459,7 @@ impl OwnMailbox {
     }
 
     /// Lists a reader.
-    pub(crate) fn add_reader(&mut self, key: PublicKey) -> Result<(), OwnError> {
+    pub fn add_reader(&mut self, key: PublicKey) -> Result<(), OwnError> {
         if self.readers.contains(&key) {
             return Ok(());
         }
@@ -446,26 +471,26 @@ impl OwnMailbox {
     }
 
     /// Strikes a reader off.
-    pub(crate) fn remove_reader(&mut self, key: PublicKey) -> Result<(), OwnError> {
+    pub fn remove_reader(&mut self, key: PublicKey) -> Result<(), OwnError> {
         let before = self.readers.len();
         self.readers.retain(|reader| *reader != key);
         if self.readers.len() < before { Ok(()) } else { Err(OwnError::NoReader { key }) }
     }
 
     /// Returns the slot of a message, or nothing if nobody that may write has it.
-    pub(crate) fn slot(&self, key: PublicKey) -> Option<&Slot> {
+    pub fn slot(&self, key: PublicKey) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.key == key)
     }
 
     /// Returns whether a message over a slot that is not known is a stranger's whom the owner lets write.
-    pub(crate) fn takes_strangers(&self) -> bool {
+    pub fn takes_strangers(&self) -> bool {
         self.requests.open
             && self.slots.iter().filter(|slot| matches!(slot.kind, SlotKind::Stranger { .. })).count() < STRANGERS_MAX
     }
 
     /// Returns whether a message may be taken in: its number is open, or there is a place for one beyond the window, which a
     /// relay hands over when what came before has ended there unread.
-    pub(crate) fn takes(&self, key: PublicKey, sequence: u64) -> bool {
+    pub fn takes(&self, key: PublicKey, sequence: u64) -> bool {
         let Some(slot) = self.slot(key) else { return sequence <= REQUESTS_PER_KEY.into() };
         let of_slot = self.beyond.iter().filter(|beyond| beyond.slot == key).count();
         let has_place = of_slot < slot.limit.into() && self.beyond.len() < BEYOND_MAX;
@@ -473,13 +498,13 @@ impl OwnMailbox {
     }
 
     /// Returns whether a message was handed on that cannot be acknowledged yet.
-    pub(crate) fn is_beyond(&self, key: PublicKey, sequence: u64) -> bool {
+    pub fn is_beyond(&self, key: PublicKey, sequence: u64) -> bool {
         self.beyond.iter().any(|beyond| beyond.slot == key && beyond.sequence == sequence)
     }
 
     /// Counts for come what was handed on beyond its slot's window, where the window has reached it, or where nothing that
     /// is missing below it comes any more: a sender numbers its messages one after the other, and none lives longer than this.
-    pub(crate) fn settle(&mut self, now: UnixMillis) {
+    pub fn settle(&mut self, now: UnixMillis) {
         let mut all = std::mem::take(&mut self.beyond);
         all.sort_by_key(|beyond| beyond.sequence);
         for beyond in all {
@@ -499,7 +524,7 @@ impl OwnMailbox {
     }
 
     /// Notes that a message was shown.
-    pub(crate) fn note_shown(&mut self, incoming: &Incoming, now: UnixMillis) {
+    pub fn note_shown(&mut self, incoming: &Incoming, now: UnixMillis) {
         let Incoming { deposit, opened } = incoming;
         let content_id = deposit.payload().content_id;
         self.shown.retain(|shown| {
@@ -517,13 +542,13 @@ impl OwnMailbox {
     }
 
     /// Returns all that was shown.
-    pub(crate) fn shown(&self) -> &[Shown] {
+    pub fn shown(&self) -> &[Shown] {
         &self.shown
     }
 
     /// Takes a message that was shown for read. Returns its slot, and whether the policy has changed; nothing, if none of
     /// that name was shown.
-    pub(crate) fn accept_shown(
+    pub fn accept_shown(
         &mut self,
         content_id: ContentId,
         now: UnixMillis,
@@ -537,7 +562,7 @@ impl OwnMailbox {
     }
 
     /// Takes a message for read, after the user's own commit. Returns whether the policy has changed.
-    pub(crate) fn accept(&mut self, incoming: &Incoming, now: UnixMillis) -> Result<bool, OwnError> {
+    pub fn accept(&mut self, incoming: &Incoming, now: UnixMillis) -> Result<bool, OwnError> {
         let Incoming { deposit, opened } = incoming;
         let from = opened.as_ref().map(|opened| opened.from);
         let introduces = opened.as_ref().and_then(|opened| opened.written.introduces);
@@ -591,7 +616,7 @@ impl OwnMailbox {
     }
 
     /// Writes the acknowledgement of a slot, as it travels: of all that has come over it. Nothing, if nothing has.
-    pub(crate) fn acknowledgement(
+    pub fn acknowledgement(
         &mut self,
         slot: PublicKey,
         reader: &PrivateKey,

@@ -1,11 +1,10 @@
 //! One relay: its requests, and its answers, which may be slow, broken or hostile.
 
-use std::time::Duration;
+use std::fmt;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use rendezvous_capsule::failure::{Cause, Exit};
-use rendezvous_capsule::fetch::{FetchError, Fetcher, parse_url};
+use rendezvous_capsule::fetch::{FetchError, parse_url};
 use rendezvous_capsule::text;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::mailbox::bytes::Address;
@@ -13,6 +12,8 @@ use rendezvous_protocol::origin::Origin;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+
+use crate::transport::{Answer, Transport};
 
 /// Bytes of an answer with messages: 2 MiB of sealed bytes in base64, and their deposits.
 const MESSAGES_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -25,7 +26,7 @@ const DETAIL_MAX_CHARS: usize = 300;
 
 /// What went wrong at a relay.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
+pub enum RelayError {
     /// Not the address of a relay.
     #[error("a relay is an origin, like https://relay.example.org, without a path")]
     NotAnOrigin,
@@ -82,7 +83,7 @@ impl Cause for RelayError {
 
 impl RelayError {
     /// Returns the code of a refusal.
-    pub(crate) fn refusal(&self) -> Option<Code> {
+    pub fn refusal(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => Code::parse(code),
             _ => None,
@@ -90,7 +91,7 @@ impl RelayError {
     }
 
     /// Returns a name for scripts and for what is remembered of a message.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Self::Refused { code, .. } => code.clone(),
             other => other.code().unwrap_or("BAD_URL").to_owned(),
@@ -107,13 +108,13 @@ struct Problem {
 
 /// What a relay says of itself.
 #[derive(Debug, Deserialize)]
-pub(crate) struct AboutRelay {
+pub struct AboutRelay {
     /// Whom it takes requests for.
     #[serde(default)]
-    pub(crate) audiences: Vec<String>,
+    pub audiences: Vec<String>,
     /// The doors that are open.
     #[serde(default)]
-    pub(crate) doors: Vec<String>,
+    pub doors: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,39 +125,39 @@ struct CardAnswer {
 /// What becomes of a message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct DepositAnswer {
+pub struct DepositAnswer {
     /// Taken in just now.
-    pub(crate) accepted: bool,
+    pub accepted: bool,
     /// Held already.
-    pub(crate) duplicate: bool,
+    pub duplicate: bool,
     /// Acknowledged already, by `ack`.
-    pub(crate) acknowledged: bool,
+    pub acknowledged: bool,
     /// Over, and not taken in again.
-    pub(crate) ended: bool,
+    pub ended: bool,
     /// The recipient's word.
-    pub(crate) ack: Option<Box<RawValue>>,
+    pub ack: Option<Box<RawValue>>,
 }
 
 /// A message as a relay hands it over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct HandedOver {
+pub struct HandedOver {
     /// What its sender signed.
-    pub(crate) deposit: Box<RawValue>,
+    pub deposit: Box<RawValue>,
     /// The sealed bytes, in base64.
-    pub(crate) sealed: String,
+    pub sealed: String,
     /// When it came, to the minute.
-    pub(crate) received_at: Option<u64>,
+    pub received_at: Option<u64>,
 }
 
 /// What waits.
 #[derive(Debug, Deserialize)]
-pub(crate) struct CollectAnswer {
+pub struct CollectAnswer {
     /// The oldest first.
-    pub(crate) messages: Vec<HandedOver>,
+    pub messages: Vec<HandedOver>,
     /// Whether there are more.
     #[serde(default)]
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 #[derive(Deserialize)]
@@ -165,15 +166,20 @@ struct SlotAnswer {
 }
 
 /// A relay.
-#[derive(Clone, Debug)]
-pub(crate) struct Relay<'a> {
+#[derive(Clone)]
+pub struct Relay<'a> {
     origin: Origin,
-    fetcher: &'a Fetcher,
-    timeout: Duration,
+    transport: &'a dyn Transport,
+}
+
+impl fmt::Debug for Relay<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Relay").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// Takes the address of a relay, in any spelling of its origin; a slash at the end changes nothing.
-pub(crate) fn parse_relay(text: &str) -> Result<Origin, RelayError> {
+pub fn parse_relay(text: &str) -> Result<Origin, RelayError> {
     let text = text.trim().trim_end_matches('/');
     parse_url(text).map_err(|_| RelayError::NotAnOrigin)?;
     Origin::parse(text).ok_or(RelayError::NotAnOrigin)
@@ -181,58 +187,61 @@ pub(crate) fn parse_relay(text: &str) -> Result<Origin, RelayError> {
 
 impl<'a> Relay<'a> {
     /// Makes one of its origin.
-    pub(crate) fn new(origin: &str, fetcher: &'a Fetcher, timeout: Duration) -> Result<Self, RelayError> {
-        Ok(Self { origin: parse_relay(origin)?, fetcher, timeout })
+    ///
+    /// # Errors
+    /// [`RelayError::NotAnOrigin`].
+    pub fn new(origin: &str, transport: &'a dyn Transport) -> Result<Self, RelayError> {
+        Ok(Self { origin: parse_relay(origin)?, transport })
     }
 
     /// Returns its origin.
-    pub(crate) fn origin(&self) -> &str {
+    pub fn origin(&self) -> &str {
         self.origin.as_str()
     }
 
     /// Asks what the relay is.
-    pub(crate) fn about(&self) -> Result<AboutRelay, RelayError> {
+    pub fn about(&self) -> Result<AboutRelay, RelayError> {
         self.call(Method::GET, "/v1/relay", "", ANSWER_MAX_BYTES)
     }
 
     /// Opens a mailbox or changes it.
-    pub(crate) fn put(&self, mailbox: Address, card: &str, policy: &str) -> Result<(), RelayError> {
+    pub fn put(&self, mailbox: Address, card: &str, policy: &str) -> Result<(), RelayError> {
         self.tell(Method::PUT, mailbox, "", &format!(r#"{{"card":{card},"policy":{policy}}}"#))
     }
 
     /// Returns the card of a mailbox, of which nothing is verified.
-    pub(crate) fn card(&self, mailbox: Address) -> Result<String, RelayError> {
+    pub fn card(&self, mailbox: Address) -> Result<String, RelayError> {
         let answer: CardAnswer = self.call(Method::GET, &path(mailbox, ""), "", ANSWER_MAX_BYTES)?;
         Ok(answer.card.get().to_owned())
     }
 
     /// Leaves a message.
-    pub(crate) fn deposit(&self, mailbox: Address, deposit: &str, sealed: &str) -> Result<DepositAnswer, RelayError> {
+    pub fn deposit(&self, mailbox: Address, deposit: &str, sealed: &str) -> Result<DepositAnswer, RelayError> {
         // Base64 has nothing in it that JSON would escape.
         let body = format!(r#"{{"deposit":{deposit},"sealed":"{sealed}"}}"#);
         self.call(Method::POST, &path(mailbox, "/messages"), &body, ANSWER_MAX_BYTES)
     }
 
     /// Asks for what waits.
-    pub(crate) fn collect(&self, mailbox: Address, collect: &str) -> Result<CollectAnswer, RelayError> {
+    pub fn collect(&self, mailbox: Address, collect: &str) -> Result<CollectAnswer, RelayError> {
         let body = format!(r#"{{"collect":{collect}}}"#);
         self.call(Method::POST, &path(mailbox, "/collect"), &body, MESSAGES_MAX_BYTES)
     }
 
     /// Hands over acknowledgements.
-    pub(crate) fn acknowledge(&self, mailbox: Address, acks: &[String]) -> Result<(), RelayError> {
+    pub fn acknowledge(&self, mailbox: Address, acks: &[String]) -> Result<(), RelayError> {
         self.tell(Method::POST, mailbox, "/acks", &format!(r#"{{"acks":[{}]}}"#, acks.join(",")))
     }
 
     /// Asks for the acknowledgement of a slot, of which nothing is verified.
-    pub(crate) fn receipt(&self, mailbox: Address, slot: &str) -> Result<Option<String>, RelayError> {
+    pub fn receipt(&self, mailbox: Address, slot: &str) -> Result<Option<String>, RelayError> {
         let body = format!(r#"{{"slot":{slot}}}"#);
         let answer: SlotAnswer = self.call(Method::POST, &path(mailbox, "/slot"), &body, ANSWER_MAX_BYTES)?;
         Ok(answer.ack.map(|ack| ack.get().to_owned()))
     }
 
     /// Ends a mailbox.
-    pub(crate) fn close(&self, mailbox: Address, close: &str) -> Result<(), RelayError> {
+    pub fn close(&self, mailbox: Address, close: &str) -> Result<(), RelayError> {
         self.tell(Method::POST, mailbox, "/close", &format!(r#"{{"close":{close}}}"#))
     }
 
@@ -249,19 +258,11 @@ impl<'a> Relay<'a> {
     ) -> Result<T, RelayError> {
         let relay = self.origin().to_owned();
         let not_a_relay = |reason: String| RelayError::NotARelay { relay: relay.clone(), reason };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{relay}{path}"))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.as_bytes().to_vec())
-            .map_err(|error| not_a_relay(error.to_string()))?;
-        let response = self
-            .fetcher
-            .send(request, max_bytes, self.timeout)
-            .map_err(|error| RelayError::Unreachable { relay: relay.clone(), error })?;
-        let (status, body) = (response.status(), response.body());
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = seconds.map(Duration::from_secs);
+        let answer = self.transport.send(method, &format!("{relay}{path}"), body, max_bytes);
+        let Answer { status, retry_after, body } =
+            answer.map_err(|error| RelayError::Unreachable { relay: relay.clone(), error })?;
+        let body = &body;
+        let status = StatusCode::from_u16(status).map_err(|error| not_a_relay(error.to_string()))?;
         if status.is_success() {
             return serde_json::from_slice(body).map_err(|error| not_a_relay(shortened(&error.to_string())));
         }

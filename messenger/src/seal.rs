@@ -25,7 +25,7 @@ const RANDOM_BYTES: usize = 64;
 
 /// Says why a message was not sealed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SealError {
+pub enum SealError {
     /// Too much for one message.
     #[error("{0}: leave it as several messages, or leave the address of where it is")]
     TooLong(#[from] ContentTooLong),
@@ -85,16 +85,16 @@ impl TryCryptoRng for Drawn<'_> {}
 /// A key to which messages are sealed, with its private half.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct SealingPrivateKey {
+pub struct SealingPrivateKey {
     /// When nobody seals to it any more.
-    pub(crate) expires_at: UnixMillis,
+    pub expires_at: UnixMillis,
     private_key: Bytes<32>,
     suite: u8,
 }
 
 impl SealingPrivateKey {
     /// Makes one of 32 bytes from a secure source of randomness.
-    pub(crate) const fn new(suite: Suite, private_key: [u8; 32], expires_at: UnixMillis) -> Self {
+    pub const fn new(suite: Suite, private_key: [u8; 32], expires_at: UnixMillis) -> Self {
         Self { expires_at, private_key: Bytes(private_key), suite: suite.number() }
     }
 
@@ -107,7 +107,7 @@ impl SealingPrivateKey {
     }
 
     /// Returns what the card says of it.
-    pub(crate) fn to_card(&self) -> Result<SealingKey, SealError> {
+    pub fn to_card(&self) -> Result<SealingKey, SealError> {
         Ok(SealingKey { expires_at: self.expires_at, key: base64::encode(&self.public_bytes()?), suite: self.suite })
     }
 }
@@ -118,7 +118,7 @@ fn public_bytes<K: Kem>(private_key: &[u8; 32]) -> Result<Vec<u8>, SealError> {
 }
 
 /// Seals what `from` writes to a key of the recipient's card, for the deposit with this place.
-pub(crate) fn seal(written: &Written, from: &PrivateKey, place: &Place, to: &SealingKey) -> Result<Vec<u8>, SealError> {
+pub fn seal(written: &Written, from: &PrivateKey, place: &Place, to: &SealingKey) -> Result<Vec<u8>, SealError> {
     let mut randomness = [0; RANDOM_BYTES];
     getrandom::fill(&mut randomness).map_err(SealError::Randomness)?;
     let suite = Suite::from_number(to.suite).ok_or(SealError::Key)?;
@@ -161,7 +161,7 @@ fn encrypt<K: Kem, F: Kdf>(
 }
 
 /// Opens sealed bytes of the deposit with this place, with whichever of the keys they are sealed to.
-pub(crate) fn open(sealed: &[u8], place: &Place, keys: &[SealingPrivateKey]) -> Result<Opened, SealedError> {
+pub fn open(sealed: &[u8], place: &Place, keys: &[SealingPrivateKey]) -> Result<Opened, SealedError> {
     Opened::from_plaintext(&open_plaintext(sealed, place, keys)?, place)
 }
 

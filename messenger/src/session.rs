@@ -1,12 +1,10 @@
 //! What every command works with: the store, the clock, relays, and the records of the own mailbox on their way to them.
 
-use std::time::Duration;
-
 use rendezvous_capsule::clock::{Clock, ClockError};
 use rendezvous_capsule::environment::Environment;
 use rendezvous_capsule::failure::Failure;
-use rendezvous_capsule::fetch::Fetcher;
 use rendezvous_capsule::log::Log;
+use rendezvous_messenger::transport::HttpTransport;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::Address;
@@ -29,8 +27,7 @@ pub(crate) struct Session<'a> {
     pub(crate) log: &'a Log,
     /// The directory.
     pub(crate) store: Store,
-    fetcher: Fetcher,
-    timeout: Duration,
+    transport: HttpTransport,
 }
 
 impl<'a> Session<'a> {
@@ -39,10 +36,9 @@ impl<'a> Session<'a> {
         environment: &'a Environment,
         log: &'a Log,
         store: Store,
-        fetcher: Fetcher,
-        timeout: Duration,
+        transport: HttpTransport,
     ) -> Self {
-        Self { environment, log, store, fetcher, timeout }
+        Self { environment, log, store, transport }
     }
 
     /// Reads the clock.
@@ -63,7 +59,7 @@ impl<'a> Session<'a> {
 
     /// Returns the relay of that origin.
     pub(crate) fn relay(&self, origin: &str) -> Result<Relay<'_>, RelayError> {
-        Relay::new(origin, &self.fetcher, self.timeout)
+        Relay::new(origin, &self.transport)
     }
 
     /// Makes new sealing keys where they are due, and with them a new revision.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, Request, header};
 use rendezvous_capsule::failure::{Cause, Exit};
-use rendezvous_capsule::fetch::{Fetcher, parse_url};
+use rendezvous_capsule::fetch::{FetchError, Fetcher, parse_url};
 use rendezvous_capsule::text;
 use rendezvous_protocol::retalk::request::{MessageKind, Tool, signed_body};
 use rendezvous_protocol::retalk::user::{Identity, UserId};
@@ -40,21 +40,13 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Says that nothing came back, or not all of it. The request may have been served all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct TransportError {
-    /// Why, without the relay's address.
-    pub reason: String,
-}
-
 /// Carries a request to a relay, and its answer back.
 pub trait Transport {
-    /// Posts JSON to an address. Redirects are answers like others.
+    /// Sends JSON, or nothing, to an address, and takes an answer of at most `max_bytes`. Redirects are answers like others.
     ///
     /// # Errors
-    /// [`TransportError`].
-    fn post(&self, url: &str, body: &str) -> Result<Answer, TransportError>;
+    /// [`FetchError`], if nothing came back, or not all of it. The request may have been served all the same.
+    fn send(&self, method: Method, url: &str, body: &str, max_bytes: usize) -> Result<Answer, FetchError>;
 }
 
 /// Carries requests over HTTP.
@@ -72,15 +64,14 @@ impl HttpTransport {
 }
 
 impl Transport for HttpTransport {
-    fn post(&self, url: &str, body: &str) -> Result<Answer, TransportError> {
-        let failed = |reason: &dyn fmt::Display| TransportError { reason: reason.to_string() };
+    fn send(&self, method: Method, url: &str, body: &str, max_bytes: usize) -> Result<Answer, FetchError> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.as_bytes().to_vec())
-            .map_err(|error| failed(&error))?;
-        let response = self.fetcher.send(request, ANSWER_MAX_BYTES, self.timeout).map_err(|error| failed(&error))?;
+            .map_err(|error| FetchError::BadUrl { reason: error.to_string() })?;
+        let response = self.fetcher.send(request, max_bytes, self.timeout)?;
         let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answer {
             status: response.status().as_u16(),
@@ -233,14 +224,19 @@ impl<'a> Relay<'a> {
         self.url
     }
 
+    /// Returns what carries requests to the relay, if it is asked at all.
+    pub(crate) const fn transport(&self) -> Option<&'a dyn Transport> {
+        self.transport
+    }
+
     /// Asks, signed by the account's key.
     pub(crate) fn ask<T: DeserializeOwned>(&self, request: &SignedRequest<'_>) -> Result<T, RelayError> {
         let tool = request.tool.name();
         let body = request.body(self.url);
         let transport = self.transport.ok_or(RelayError::Unreached { cause: Unreached::Held })?;
-        let answer = transport
-            .post(self.url, &body)
-            .map_err(|error| RelayError::Unreached { cause: Unreached::NoAnswer { reason: shown(&error.reason) } })?;
+        let answer = transport.send(Method::POST, self.url, &body, ANSWER_MAX_BYTES).map_err(|error| {
+            RelayError::Unreached { cause: Unreached::NoAnswer { reason: shown(&error.to_string()) } }
+        })?;
         match answer.status {
             200 => {}
             429 => {
@@ -385,7 +381,7 @@ mod tests {
     struct Always(Answer);
 
     impl Transport for Always {
-        fn post(&self, _: &str, _: &str) -> Result<Answer, TransportError> {
+        fn send(&self, _: Method, _: &str, _: &str, _: usize) -> Result<Answer, FetchError> {
             Ok(self.0.clone())
         }
     }

@@ -12,6 +12,8 @@
 //!   message is *offered* to the program, which takes it: both are written down, and the acknowledgement is due after the
 //!   second. One that was offered, and of which nobody knows whether it was shown because the program was killed in between,
 //!   is offered again, and says so ([`Message::redelivered`]).
+//! - **Between two whose programs are both of this project the relay learns little**: messages go sealed and padded from mailbox
+//!   to mailbox, and to everybody else by the door for retalk's users ([`Door`]). Olm stands inside by either.
 //! - **A relay cannot put its keys in a peer's place**: the id is the keys' hash. Prekeys are not signed on this wire: with a
 //!   swapped one the recipient cannot decrypt the message, and refuses it.
 //!
@@ -22,6 +24,7 @@ mod conversation;
 #[cfg(test)]
 mod hostile_relay;
 mod import;
+mod mailbox;
 mod payload;
 mod receiving;
 mod record;
@@ -52,6 +55,7 @@ use self::record::{
     AccountRecord, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, PeerRecord, ProfileRecord, SessionRecord,
 };
 pub use self::upkeep::Maintained;
+use crate::own::OwnError;
 use crate::transport::{Relay, RelayError, SignedRequest, ToldKeys};
 use crate::vault::{KeyDerivation, Rows, Vault, VaultError, is_there, random};
 
@@ -134,6 +138,9 @@ pub enum UserError {
         /// That of the other contact.
         other: String,
     },
+    /// The own mailbox.
+    #[error(transparent)]
+    Mailbox(#[from] OwnError),
     /// Not a key.
     #[error("a pin is a peer's identity key: 32 bytes in base64")]
     PinInvalid,
@@ -217,13 +224,83 @@ pub struct Contact {
     pub identity: Option<Identity>,
     /// Whether its messages are refused.
     pub is_blocked: bool,
+    /// By which door the next message to it goes, as far as is known here.
+    pub door: Door,
 }
 
-impl From<PeerRecord> for Contact {
-    fn from(peer: PeerRecord) -> Self {
-        let identity = peer.identity();
-        Self { id: peer.id, name: peer.name, pin: peer.pin, identity, is_blocked: peer.is_blocked }
+impl Contact {
+    fn of(rows: &Rows<'_>, peer: PeerRecord) -> Result<Self, VaultError> {
+        let (identity, door) = (peer.identity(), mailbox::door(rows, peer.id)?);
+        Ok(Self { id: peer.id, name: peer.name, pin: peer.pin, identity, is_blocked: peer.is_blocked, door })
     }
+}
+
+/// Says by which door of the relay a message goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Door {
+    /// The recipient's mailbox: the relay sees a key that nobody else knows, one of four sizes, and when.
+    Mailbox,
+    /// The door for retalk's users: the relay sees who writes to whom, how much, and when.
+    Retalk {
+        /// Why not by the other.
+        why: RetalkReason,
+    },
+}
+
+impl Door {
+    /// Returns what scripts call it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::Retalk { .. } => "retalk",
+        }
+    }
+
+    /// Returns why it is not the mailbox, where it is not.
+    pub const fn why(&self) -> Option<&RetalkReason> {
+        match self {
+            Self::Mailbox => None,
+            Self::Retalk { why } => Some(why),
+        }
+    }
+}
+
+/// Says why a message does not go by its recipient's mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RetalkReason {
+    /// The recipient's program has offered none.
+    #[error("its recipient has offered no mailbox")]
+    NotOffered,
+    /// It is not at the relay that the user goes by.
+    #[error("the mailbox of its recipient is at another relay")]
+    OtherRelay,
+    /// Another one, which is not acknowledged yet, went by this door: nothing overtakes it.
+    #[error("an earlier message is on its way by this door")]
+    EarlierMessage,
+    /// More than the largest of the four sizes.
+    #[error("it is too long for a mailbox")]
+    TooLong,
+    /// There is no key to seal to.
+    #[error("there is no key to seal to: {reason}")]
+    NoKey {
+        /// Why.
+        reason: String,
+    },
+    /// The mailbox is full, closed or gone.
+    #[error("the mailbox of its recipient refuses it: {code}")]
+    Refused {
+        /// The relay's name for the reason.
+        code: String,
+    },
+    /// The mailbox cannot be reached.
+    #[error("the mailbox of its recipient cannot be reached: {reason}")]
+    Unreached {
+        /// Why.
+        reason: String,
+    },
+    /// It was taken out of the mailbox, and neither acknowledged nor, as far as can be known there, refused.
+    #[error("its recipient took it out of the mailbox, and has not acknowledged it")]
+    NotAcknowledged,
 }
 
 /// Holds a message as it is handed over. Name and content are a stranger's: they may have control characters in them.
@@ -283,12 +360,14 @@ pub struct Outgoing {
     pub tried_at: Option<UnixMillis>,
     /// Where it is.
     pub state: OutgoingState,
+    /// By which door it left, or was tried last.
+    pub door: Option<Door>,
 }
 
 impl From<OutgoingRecord> for Outgoing {
     fn from(record: OutgoingRecord) -> Self {
-        let OutgoingRecord { id, to, created_at, tried_at, state, .. } = record;
-        Self { id, to, created_at, tried_at, state }
+        let OutgoingRecord { id, to, created_at, tried_at, state, door, .. } = record;
+        Self { id, to, created_at, tried_at, state, door }
     }
 }
 
@@ -389,13 +468,33 @@ pub enum ProblemCause {
     /// A message was given up, because its sender's keys could not be had.
     #[error("a message was given up: for a week no relay had the keys of its sender")]
     GivenUp,
+    /// A peer's program has offered a mailbox, and the offer breaks the rules.
+    #[error("the offer of a mailbox cannot be read: messages to it go on by the door for retalk's users")]
+    OfferUnreadable,
+    /// The own mailbox could not be looked into.
+    #[error("the own mailbox: {reason}")]
+    Mailbox {
+        /// Why.
+        reason: String,
+    },
     /// The relay.
     #[error("{0}")]
     Relay(RelayError),
 }
 
+/// Holds what is known of the user's own mailbox for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether the relay has it.
+    pub is_open: bool,
+    /// The relay's name for why it has not taken the latest records.
+    pub refused: Option<String>,
+}
+
 /// Counts what is in the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Messages in the outbox.
     pub outbox: usize,
@@ -413,6 +512,10 @@ pub struct Status {
     pub blocked: usize,
     /// When the fallback key was made.
     pub fallback_made_at: Option<UnixMillis>,
+    /// The own mailbox, once it was to be opened for a contact.
+    pub mailbox: Option<MailboxStatus>,
+    /// Saved contacts to whom messages go by mailboxes.
+    pub contacts_with_mailbox: usize,
 }
 
 /// Is a user, whose store is open.
@@ -588,7 +691,8 @@ impl User {
     pub fn contacts(&self) -> Result<Vec<Contact>, UserError> {
         let mut contacts: Vec<Contact> = self.vault.read(|rows| {
             let peers = rows.all::<PeerRecord>()?.into_iter();
-            Ok::<_, UserError>(peers.filter(|peer| peer.name.is_some() || peer.is_blocked).map(Contact::from).collect())
+            let shown = peers.filter(|peer| peer.name.is_some() || peer.is_blocked);
+            Ok::<_, UserError>(shown.map(|peer| Contact::of(rows, peer)).collect::<Result<_, _>>()?)
         })?;
         contacts.sort_by(|one, other| {
             (one.name.is_none(), &one.name, one.id).cmp(&(other.name.is_none(), &other.name, other.id))
@@ -602,10 +706,11 @@ impl User {
     /// [`UserError::Vault`].
     pub fn contact(&self, name_or_id: &str) -> Result<Option<Contact>, UserError> {
         self.vault.read(|rows| match name_or_id.to_ascii_lowercase().parse() {
-            Ok(id) => Ok(Some(peer(rows, id)?.into())),
+            Ok(id) => Ok(Some(Contact::of(rows, peer(rows, id)?)?)),
             Err(_) => {
                 let mut peers = rows.all::<PeerRecord>()?.into_iter();
-                Ok(peers.find(|peer| peer.name.as_deref() == Some(name_or_id)).map(Contact::from))
+                let named = peers.find(|peer| peer.name.as_deref() == Some(name_or_id));
+                Ok(named.map(|peer| Contact::of(rows, peer)).transpose()?)
             }
         })
     }
@@ -653,7 +758,7 @@ impl User {
     /// [`UserError::PinMismatch`], [`UserError::Relay`] and [`UserError::Vault`].
     pub fn verify(&mut self, relay: &Relay<'_>, id: UserId, now: UnixMillis) -> Result<Contact, UserError> {
         self.fetch_keys(relay, id, now)?;
-        self.vault.read(|rows| Ok(peer(rows, id)?.into()))
+        self.vault.read(|rows| Ok(Contact::of(rows, peer(rows, id)?)?))
     }
 
     /// Counts what is in the store.
@@ -663,6 +768,10 @@ impl User {
     pub fn status(&self) -> Result<Status, UserError> {
         self.vault.read(|rows| {
             let peers = rows.all::<PeerRecord>()?;
+            let mut contacts_with_mailbox = 0;
+            for peer in peers.iter().filter(|peer| peer.name.is_some()) {
+                contacts_with_mailbox += usize::from(mailbox::door(rows, peer.id)? == Door::Mailbox);
+            }
             Ok(Status {
                 outbox: rows.count::<OutgoingRecord>()?,
                 inbox: rows.count::<InboxRecord>()?,
@@ -672,6 +781,8 @@ impl User {
                 contacts: peers.iter().filter(|peer| peer.name.is_some()).count(),
                 blocked: peers.iter().filter(|peer| peer.is_blocked).count(),
                 fallback_made_at: conversation::account(rows)?.fallback.map(|fallback| fallback.made_at),
+                mailbox: mailbox::status(rows)?,
+                contacts_with_mailbox,
             })
         })
     }

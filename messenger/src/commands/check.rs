@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_capsule::clock::Clock;
 use rendezvous_capsule::failure::Failure;
-use rendezvous_capsule::fetch::Fetcher;
 use rendezvous_capsule::text;
 use rendezvous_messenger::transport::{self, HttpTransport};
 use rendezvous_messenger::user::{User, UserError};
@@ -115,8 +114,8 @@ fn steps<'a>() -> [Step<'a>; 10] {
 }
 
 /// Runs the command.
-pub(crate) fn check(arguments: &CheckArguments, fetcher: &Fetcher, timeout: Duration) -> Result<Report, Failure> {
-    let relay = Relay::new(&arguments.relay, fetcher, timeout)?;
+pub(crate) fn check(arguments: &CheckArguments, http: &HttpTransport) -> Result<Report, Failure> {
+    let relay = Relay::new(&arguments.relay, http)?;
     let now = Clock::System.now()?;
     let mut trial = Trial::new(relay, now)?;
     let (mut rows, mut values, mut is_good) = (Vec::new(), Vec::new(), true);
@@ -132,7 +131,7 @@ pub(crate) fn check(arguments: &CheckArguments, fetcher: &Fetcher, timeout: Dura
         values.push(json!({ "step": what, "result": result }));
         rows.push(vec![what.to_owned(), result]);
     }
-    let door = messages(&arguments.relay, now, fetcher, timeout);
+    let door = messages(&arguments.relay, now, http);
     rows.push(vec![
         "takes messages".to_owned(),
         door.as_ref().err().map_or("good".to_owned(), |why| format!("no: {why}")),
@@ -144,9 +143,8 @@ pub(crate) fn check(arguments: &CheckArguments, fetcher: &Fetcher, timeout: Dura
 }
 
 /// Returns whether `rendezvous send` goes by the relay at the address as it was written, or why it does not.
-fn messages(url: &str, now: UnixMillis, fetcher: &Fetcher, timeout: Duration) -> Result<(), UserError> {
-    let transport = HttpTransport::new(fetcher.clone(), timeout);
-    User::try_relay(&transport::Relay::new(url, &transport)?, now)
+fn messages(url: &str, now: UnixMillis, http: &HttpTransport) -> Result<(), UserError> {
+    User::try_relay(&transport::Relay::new(url, http)?, now)
 }
 
 impl<'a> Trial<'a> {

@@ -6,6 +6,7 @@ use rendezvous_capsule::text;
 use rendezvous_messenger::user::Contact as Peer;
 use serde_json::json;
 
+use super::outbox::describe;
 use super::verify;
 use crate::account::Account;
 use crate::contact::Contact;
@@ -16,7 +17,8 @@ use crate::store::Store;
 const HELP: &str = "\
 Examples:
   rendezvous contacts
-      name, id and whether the keys are known; then those with a mailbox
+      name, id, whether the keys are known, and by which door messages go; then
+      those known by an invite alone
   rendezvous contacts --remove bob
       forgets the name of an id. `rendezvous contact remove bob` forgets the
       keys to a mailbox";
@@ -43,7 +45,7 @@ pub(crate) fn list(
     let (mut rows, mut lines) = (Vec::new(), String::new());
     for contact in account.map(|account| account.user.contacts()).transpose()?.into_iter().flatten() {
         lines.push_str(&line::ascii(&verify::as_json(&contact)));
-        let Peer { id, name, identity, is_blocked, .. } = contact;
+        let Peer { id, name, identity, is_blocked, door, .. } = contact;
         let state = if is_blocked {
             "blocked"
         } else if identity.is_some() {
@@ -52,7 +54,11 @@ pub(crate) fn list(
             "unverified"
         };
         let name = name.map_or_else(|| "(unnamed)".to_owned(), |name| text::printable(&name));
-        rows.push(vec![name, id.to_string(), state.to_owned()]);
+        let mut row = vec![name, id.to_string(), state.to_owned()];
+        if !is_retalk {
+            row.push(describe(&door));
+        }
+        rows.push(row);
     }
     for name in store.map(Store::contacts).transpose()?.into_iter().flatten() {
         let Some(contact) = store.map(|store| store.contact::<Contact>(&name)).transpose()?.flatten() else { continue };

@@ -3,7 +3,7 @@
 use clap::Args;
 use rendezvous_capsule::failure::{Cause, Failure};
 use rendezvous_capsule::text;
-use rendezvous_messenger::user::{Outgoing as Message, OutgoingState, UserError};
+use rendezvous_messenger::user::{Door, Outgoing as Message, OutgoingState, UserError};
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::{Value, json};
 
@@ -171,7 +171,7 @@ fn show_messages(account: &mut Account<'_>, to: Option<UserId>, shown: &mut Show
 }
 
 fn message_line(message: &Message, account: &Account<'_>) -> Result<(Vec<String>, Value), Failure> {
-    let Message { id, to, created_at, tried_at, state } = message;
+    let Message { id, to, created_at, tried_at, state, door } = message;
     let name = account.name_of(*to)?;
     let problem = match state {
         OutgoingState::NotStored { code: problem } | OutgoingState::Failed { reason: problem } => Some(problem),
@@ -179,7 +179,8 @@ fn message_line(message: &Message, account: &Account<'_>) -> Result<(Vec<String>
     };
     let value = json!({
         "id": id, "contact": name, "to": to.to_string(), "state": state_name(state), "problem": problem,
-        "createdAt": created_at, "triedAt": tried_at,
+        "createdAt": created_at, "triedAt": tried_at, "door": door.as_ref().map(Door::name),
+        "why": door.as_ref().and_then(Door::why).map(ToString::to_string),
     });
     let state = text::printable(&state.to_string());
     // What was so when it was tried may be over.
@@ -187,8 +188,19 @@ fn message_line(message: &Message, account: &Account<'_>) -> Result<(Vec<String>
         Some(tried_at) => format!("not left yet, tried at {}: {state}", text::date(tried_at)),
         None => state,
     };
-    let what = format!("{state}, written {}", text::date(*created_at));
+    let door = door.as_ref().map(|door| format!(", {}", describe(door))).unwrap_or_default();
+    let what = format!("{state}{door}, written {}", text::date(*created_at));
     Ok((vec![text::printable(&name), text::printable(id), what], value))
+}
+
+/// Says by which door a message goes, and why.
+pub(super) fn describe(door: &Door) -> String {
+    match door {
+        Door::Mailbox => "by mailbox".to_owned(),
+        Door::Retalk { why } => {
+            format!("by the door for retalk's users, because {}", text::printable(&why.to_string()))
+        }
+    }
 }
 
 /// Returns what scripts call the state of a message.

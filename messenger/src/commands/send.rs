@@ -15,11 +15,12 @@ use rendezvous_capsule::text;
 use rendezvous_capsule::values::{parse_community, parse_duration};
 use rendezvous_capsule::{secret, signals};
 use rendezvous_messenger::transport::RelayError;
-use rendezvous_messenger::user::{Outgoing, OutgoingState, Problem, UserError};
+use rendezvous_messenger::user::{Door, Outgoing, OutgoingState, Problem, UserError};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::json;
 
+use super::outbox::describe;
 use super::who;
 use crate::account::{Account, MAINTAIN_EVERY, Setting};
 use crate::ending::{Ending, Report};
@@ -312,12 +313,16 @@ fn report(
     account: &Account<'_>,
 ) -> Result<Report, Failure> {
     let (log, id) = (account.log, fate.id());
+    let door = account.user.outbox()?.into_iter().find(|outgoing| outgoing.id == id).and_then(|outgoing| outgoing.door);
     match fate {
         Fate::Acknowledged { .. } => log.note(format_args!("{} has it", text::printable(peer))),
         Fate::Cancelled { .. } => log.note(format_args!("{id} was given up by `rendezvous outbox --cancel`")),
         Fate::Waits { state: OutgoingState::Stored, .. } => match arguments.wait.map(text::duration) {
             Some(most) => log.note(format_args!("not acknowledged within {most}: {id} stays in the outbox")),
-            None => log.note(format_args!("sent to {}", text::printable(peer))),
+            None => {
+                let by = door.as_ref().map(describe).unwrap_or_default();
+                log.note(format_args!("sent to {} {by}", text::printable(peer)));
+            }
         },
         Fate::Waits { state, .. } => {
             log.note(format_args!("{id} waits in the outbox: {}", text::printable(&state.to_string())));
@@ -334,7 +339,10 @@ fn report(
     let is_waited_for = arguments.wait.is_some();
     // retalk prints that from 0.0.2 on, where the peer is named by --peer.
     let is_for_script = arguments.json || (account.is_retalk && arguments.peer.is_some());
-    let value = json!({ "id": id, "to": to.to_string(), "state": fate.name() });
+    let value = json!({
+        "id": id, "to": to.to_string(), "state": fate.name(), "door": door.as_ref().map(Door::name),
+        "why": door.as_ref().and_then(Door::why).map(ToString::to_string),
+    });
     let text = if is_for_script { line::ascii(&value) } else { String::new() };
     Ok(match fate {
         Fate::Cancelled { .. } => Report::refused(false, &value, text),

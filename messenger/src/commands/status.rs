@@ -3,7 +3,7 @@
 use clap::Args;
 use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::{secret, text};
-use rendezvous_messenger::user::{Admission, Status};
+use rendezvous_messenger::user::{Admission, MailboxStatus, Status};
 use serde_json::json;
 
 use crate::account::Account;
@@ -27,8 +27,19 @@ pub(crate) struct StatusArguments {
 }
 
 pub(crate) fn status(arguments: &StatusArguments, account: &Account<'_>) -> Result<Report, Failure> {
-    let Status { outbox, inbox, incoming, acknowledgements_due, sessions, contacts, blocked, fallback_made_at } =
-        account.user.status()?;
+    let status = &account.user.status()?;
+    let Status {
+        outbox,
+        inbox,
+        incoming,
+        acknowledgements_due,
+        sessions,
+        contacts,
+        blocked,
+        fallback_made_at,
+        mailbox,
+        contacts_with_mailbox,
+    } = status;
     let (profile, id) = (account.user.profile()?, account.user.id());
     let strangers = match profile.admission {
         Admission::Everybody => "may write",
@@ -38,8 +49,17 @@ pub(crate) fn status(arguments: &StatusArguments, account: &Account<'_>) -> Resu
         "ok": true, "user_id": id.to_string(), "name": profile.name, "directory": account.directory,
         "relay": account.network.url(), "outbox": outbox, "inbox": inbox, "unopened": incoming, "acknowledgementsDue": acknowledgements_due,
         "fallbackMadeAt": fallback_made_at, "sessions": sessions, "contacts": contacts, "blocked": blocked,
-        "strangers": strangers,
+        "strangers": strangers, "contactsWithMailbox": contacts_with_mailbox,
+        "mailbox": mailbox.as_ref().map(|mailbox| json!({
+            "address": mailbox.address, "open": mailbox.is_open, "refused": mailbox.refused,
+        })),
     });
+    let mailbox = match mailbox {
+        None => "none: no contact has a program that takes messages by mailboxes, as far as is known".to_owned(),
+        Some(MailboxStatus { refused: Some(code), .. }) => format!("refused by the relay: {}", text::printable(code)),
+        Some(MailboxStatus { is_open: false, .. }) => "not opened yet".to_owned(),
+        Some(MailboxStatus { address, .. }) => address.clone(),
+    };
     let now = account.now()?;
     let fallback = fallback_made_at.map_or_else(|| "none yet".to_owned(), |at| text::distance(at, now));
     let lines = text::fields(&[
@@ -54,6 +74,8 @@ pub(crate) fn status(arguments: &StatusArguments, account: &Account<'_>) -> Resu
         ("fallback key made", &fallback),
         ("sessions", &sessions),
         ("contacts", &contacts),
+        ("of these by mailbox", &contacts_with_mailbox),
+        ("own mailbox", &mailbox),
         ("blocked", &blocked),
         ("strangers", &strangers),
     ]);

@@ -47,12 +47,13 @@ pub(crate) fn verify(arguments: &VerifyArguments, account: &mut Account<'_>) -> 
 
 /// A contact, by the names of retalk's fields.
 pub(super) fn as_json(contact: &Contact) -> serde_json::Value {
-    let Contact { id, name, pin, identity, is_blocked } = contact;
+    let Contact { id, name, pin, identity, is_blocked, door } = contact;
     let identity = identity.as_ref();
     json!({
         "name": name.as_deref().unwrap_or_default(), "fingerprint": id.to_string(),
         "identity_key": identity.map(|keys| keys.identity_key()).unwrap_or_default(),
         "signing_key": identity.map(|keys| keys.signing_key()).unwrap_or_default(),
         "verified": identity.is_some(), "pin": pin, "blocked": is_blocked,
+        "door": door.name(), "why": door.why().map(ToString::to_string),
     })
 }

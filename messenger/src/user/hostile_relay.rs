@@ -4,18 +4,26 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use http::Method;
+use rendezvous_capsule::fetch::FetchError;
 use rendezvous_protocol::base64;
-use rendezvous_protocol::mailbox::state::Change;
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::mailbox::bytes::Address;
+use rendezvous_protocol::mailbox::envelope::{AckWithDeposit, Signed};
+use rendezvous_protocol::mailbox::record::RecordRules;
+use rendezvous_protocol::mailbox::state::{self as rules, Change, Deposited};
 use rendezvous_protocol::network::Client;
+use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::{Tool, Unverified, Verified};
 use rendezvous_protocol::retalk::state::{Mailbox, Reply, Sent};
 use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use vodozemac::olm::OlmMessage;
 
-use crate::transport::{Answer, Transport, TransportError};
+use crate::transport::{Answer, Transport};
 
 /// What a relay does wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +68,16 @@ struct State {
     requests: u64,
     tools: Vec<&'static str>,
     plain: BTreeSet<String>,
+    /// All bodies, in their order.
+    log: Vec<String>,
+    /// The mailboxes of section 17, where the door for them is open.
+    drops: Option<BTreeMap<Address, Drop>>,
+}
+
+/// A mailbox of section 17, and what a host keeps beside its rules.
+struct Drop {
+    mailbox: rules::Mailbox,
+    messages: BTreeMap<u64, (String, String)>,
 }
 
 pub(super) struct HostileRelay {
@@ -80,8 +98,20 @@ impl HostileRelay {
             requests: 0,
             tools: Vec::new(),
             plain: BTreeSet::new(),
+            log: Vec::new(),
+            drops: None,
         };
         Self { url: url.to_owned(), state: Mutex::new(state) }
+    }
+
+    /// Opens the door for mailboxes.
+    pub(super) fn open_mailboxes(&self) {
+        self.state.lock().unwrap().drops = Some(BTreeMap::new());
+    }
+
+    /// Closes it.
+    pub(super) fn close_mailboxes(&self) {
+        self.state.lock().unwrap().drops = None;
     }
 
     pub(super) fn url(&self) -> &str {
@@ -113,21 +143,38 @@ impl HostileRelay {
         self.state.lock().unwrap().plain.iter().any(|body| body.contains(text))
     }
 
+    /// Returns what it was sent as texts after the first so many, and how many there are.
+    pub(super) fn seen_since(&self, count: usize) -> (Vec<String>, usize) {
+        let state = self.state.lock().unwrap();
+        (state.log.iter().skip(count).cloned().collect(), state.log.len())
+    }
+
+    /// Returns how many messages wait in mailboxes of section 17.
+    pub(super) fn deposited(&self) -> usize {
+        self.state.lock().unwrap().drops.iter().flatten().map(|(_, drop)| drop.messages.len()).sum()
+    }
+
     /// Forgets everything.
     pub(super) fn lose_everything(&self) {
         let mut state = self.state.lock().unwrap();
         state.mailboxes.clear();
         state.bodies.clear();
+        state.drops.iter_mut().for_each(BTreeMap::clear);
     }
 }
 
 impl Transport for HostileRelay {
-    fn post(&self, url: &str, body: &str) -> Result<Answer, TransportError> {
-        assert_eq!(url, self.url);
+    fn send(&self, method: Method, url: &str, body: &str, _: usize) -> Result<Answer, FetchError> {
+        let path = url.strip_prefix(&self.url).unwrap();
+        if path.starts_with("/v1/") {
+            return self.state.lock().unwrap().serve_mailbox(&self.url, &method, path, body);
+        }
+        assert_eq!((method, path), (Method::POST, ""));
         let mut state = self.state.lock().unwrap();
         let fault = state.faults.pop_front().unwrap_or(state.always);
         state.plain.insert(body.to_owned());
-        let lost = || TransportError { reason: "the connection broke off".to_owned() };
+        state.log.push(body.to_owned());
+        let lost = || FetchError::Connection { reason: "it broke off".to_owned() };
         match fault {
             Fault::RequestLost => return Err(lost()),
             Fault::Refuses => return Ok(error("stale timestamp: it is 3600 s behind this relay's clock")),
@@ -137,6 +184,10 @@ impl Transport for HostileRelay {
         let answer = state.serve(&self.url, body, fault);
         if fault == Fault::AnswerLost { Err(lost()) } else { Ok(answer) }
     }
+}
+
+fn refusal(code: &str) -> Answer {
+    Answer { status: 400, retry_after: None, body: json!({ "code": code }).to_string().into_bytes() }
 }
 
 fn error(text: &str) -> Answer {
@@ -185,6 +236,31 @@ impl State {
             }
         }
         answer(&value)
+    }
+
+    /// Serves the door for mailboxes, of which a request or an answer may be lost, and all may be refused.
+    fn serve_mailbox(&mut self, url: &str, method: &Method, path: &str, body: &str) -> Result<Answer, FetchError> {
+        let Some(drops) = &mut self.drops else { return Ok(refusal(Code::NotFound.as_str())) };
+        let fault = self.faults.pop_front().unwrap_or(self.always);
+        let lost = || FetchError::Connection { reason: "it broke off".to_owned() };
+        match fault {
+            Fault::RequestLost => return Err(lost()),
+            Fault::Refuses => return Ok(refusal(Code::Throttled.as_str())),
+            Fault::Babbles => return Ok(Answer { status: 200, retry_after: None, body: b"\"\x1b[2J".to_vec() }),
+            _ => {}
+        }
+        self.plain.insert(body.to_owned());
+        self.log.push(body.to_owned());
+        let rest = path.strip_prefix("/v1/mailboxes/").unwrap();
+        let (address, end) = rest.split_at(64);
+        let address: Address = serde_json::from_value(address.into()).unwrap();
+        let drop = drops.entry(address).or_insert_with(|| Drop {
+            mailbox: rules::Mailbox::restore(address, self.now, [], []).unwrap(),
+            messages: BTreeMap::new(),
+        });
+        let served = drop.serve(url, method, end, body, self.now, fault);
+        let answer = served.map_or_else(refusal, |value| answer(&value));
+        if fault == Fault::AnswerLost { Err(lost()) } else { Ok(answer) }
     }
 
     /// One message key, one ciphertext: whatever is sent again is the same to the last byte.
@@ -251,6 +327,93 @@ impl State {
             }
             Reply::BodyRefused => json!({"ok": true}),
         }
+    }
+}
+
+impl Drop {
+    fn serve(
+        &mut self,
+        url: &str,
+        method: &Method,
+        end: &str,
+        body: &str,
+        now: UnixMillis,
+        fault: Fault,
+    ) -> Result<Value, &'static str> {
+        let origins = [Origin::parse(url).unwrap()];
+        let checks = RecordRules { now, audiences: &origins };
+        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(body).unwrap_or_default();
+        let field = |name: &str| fields[name].get();
+        let value = match (method, end) {
+            (&Method::PUT, "") => {
+                let card = Signed::parse(field("card")).unwrap().verify(&checks).unwrap();
+                let policy = Signed::parse(field("policy")).unwrap().verify(&checks).unwrap();
+                let secret = Secret::from_bytes([8; 16]);
+                self.mailbox.put(now, card, policy, &origins, secret).map_err(|refused| refused.code())?;
+                json!({ "ok": true })
+            }
+            (&Method::GET, "") => {
+                let card = self.mailbox.card(now).map_err(|refused| refused.code())?;
+                json!({ "card": serde_json::from_str::<Value>(card).unwrap() })
+            }
+            (_, "/messages") => {
+                let deposit = Signed::parse(field("deposit")).unwrap().verify(&checks).map_err(|error| error.code())?;
+                match fault {
+                    Fault::Swallows => return Ok(json!({ "accepted": true })),
+                    Fault::HasNoRoom => return Err(Code::MailboxFull.as_str()),
+                    _ => {}
+                }
+                let from = Client { address: Some(IpAddr::from([10, 0, 0, 1])), autonomous_system: None }.hand_over();
+                match self.mailbox.deposit(now, &deposit, None, from).map_err(|refused| refused.code())? {
+                    Deposited::Accepted { number, .. } => {
+                        let sealed: String = serde_json::from_str(field("sealed")).unwrap();
+                        self.messages.insert(number, (deposit.as_json().to_owned(), sealed));
+                        json!({ "accepted": true })
+                    }
+                    Deposited::Duplicate { .. } => json!({ "duplicate": true }),
+                    Deposited::Acknowledged { ack } => {
+                        json!({ "acknowledged": true, "ack": serde_json::from_str::<Value>(&ack).unwrap() })
+                    }
+                    Deposited::Ended => json!({ "ended": true }),
+                }
+            }
+            (_, "/collect") => {
+                let collect = Signed::parse(field("collect")).unwrap().verify(&checks).unwrap();
+                let collected = self.mailbox.collect(now, &collect).map_err(|refused| refused.code())?;
+                let mut messages: Vec<Value> = collected
+                    .messages
+                    .iter()
+                    .map(|handed| {
+                        let (deposit, sealed) = &self.messages[&handed.number];
+                        let deposit: Value = serde_json::from_str(deposit).unwrap();
+                        json!({ "deposit": deposit, "sealed": sealed, "receivedAt": handed.received_at })
+                    })
+                    .collect();
+                match fault {
+                    Fault::Reorders => messages.reverse(),
+                    Fault::Corrupts => {
+                        messages.iter_mut().for_each(|message| message["sealed"] = base64::encode(&[0; 2_048]).into())
+                    }
+                    _ => {}
+                }
+                json!({ "messages": messages, "more": collected.more })
+            }
+            (_, "/acks") => {
+                let acks: Vec<Box<RawValue>> = serde_json::from_str(field("acks")).unwrap();
+                for ack in acks {
+                    let ack = AckWithDeposit::parse(ack.get()).unwrap().verify().unwrap();
+                    self.mailbox.acknowledge(now, ack.ack()).map_err(|refused| refused.code())?;
+                }
+                json!({ "released": 1 })
+            }
+            other => panic!("nothing asks for {other:?}"),
+        };
+        for change in self.mailbox.take_changes() {
+            if let Change::EraseMessage { number } = change {
+                self.messages.remove(&number);
+            }
+        }
+        Ok(value)
     }
 }
 

@@ -250,6 +250,7 @@ impl Source {
                 tried_at: None,
                 refusals: 0,
                 state: OutgoingState::Encrypted,
+                door: None,
             })?;
         }
         Ok(rows.count::<OutgoingRecord>()?)
@@ -309,7 +310,9 @@ mod tests {
         let key = sha256(&[passphrase.as_bytes()]);
         let connection = Connection::open(path.join(FILE)).unwrap();
         connection.execute_batch(tables).unwrap();
-        let text = payload::message("0123456789abcdef0123456789abcdef", "alice", "on its way").unwrap();
+        let text =
+            payload::message("0123456789abcdef0123456789abcdef", "alice", "on its way", &payload::Offer::new(None))
+                .unwrap();
         let (mtype, body) = session.encrypt(text).unwrap().to_parts();
         let body = rendezvous_protocol::base64::encode(&body);
         let insert = |text: &str, parameters: &[&dyn rusqlite::ToSql]| {

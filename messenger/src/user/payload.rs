@@ -1,6 +1,9 @@
-//! What stands inside Olm: JSON with an id, a kind, and what goes with that. retalk's clients read and write the same.
+//! What stands inside Olm: JSON with an id, a kind, and what goes with that. retalk's clients read and write the same, but for
+//! the field `mailbox`, which they pass over: it says that the writer's program takes messages by mailboxes, and offers one.
 
+use rendezvous_protocol::mailbox::invite::Invite;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Content, NAME_MAX_CHARS};
 
@@ -10,6 +13,50 @@ const ID_MAX_BYTES: usize = 64;
 const MESSAGE: &str = "msg";
 const ACKNOWLEDGEMENT: &str = "ack";
 
+/// The version of what the field `mailbox` says.
+const OFFER_VERSION: u64 = 1;
+
+/// Says that the writer's program takes offers of mailboxes, and offers its user's own, or not yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Offer {
+    version: u64,
+    /// The invite to the slot that the owner has listed for the reader alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) invite: Option<String>,
+}
+
+impl Offer {
+    /// Writes the version that this program reads.
+    pub(super) const fn new(invite: Option<String>) -> Self {
+        Self { version: OFFER_VERSION, invite }
+    }
+}
+
+/// Says what a peer's program says of mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// Nothing, or something of another version.
+    Nothing,
+    /// That it takes offers, and perhaps one.
+    Takes(Option<Invite>),
+    /// Something that breaks the rules of this version.
+    Unreadable,
+}
+
+impl Offered {
+    fn read(value: Option<Value>) -> Self {
+        let Some(value) = value else { return Self::Nothing };
+        if value.get("version").and_then(Value::as_u64).is_some_and(|version| version != OFFER_VERSION) {
+            return Self::Nothing;
+        }
+        let Ok(Offer { invite, .. }) = serde_json::from_value(value) else { return Self::Unreadable };
+        match invite.as_deref().map(Invite::parse).transpose() {
+            Ok(invite) => Self::Takes(invite),
+            Err(_) => Self::Unreadable,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Written<'a> {
     id: &'a str,
@@ -18,6 +65,7 @@ struct Written<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    mailbox: &'a Offer,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +74,7 @@ struct Read {
     kind: String,
     text: Option<String>,
     name: Option<String>,
+    mailbox: Option<Value>,
 }
 
 /// Is what was decrypted.
@@ -38,31 +87,32 @@ pub(super) enum Payload {
 }
 
 /// Writes a message.
-pub(super) fn message(id: &str, name: &str, text: &str) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Written { id, kind: MESSAGE, text: Some(text), name: Some(name) })
+pub(super) fn message(id: &str, name: &str, text: &str, mailbox: &Offer) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Written { id, kind: MESSAGE, text: Some(text), name: Some(name), mailbox })
 }
 
 /// Writes an acknowledgement of the message of this id.
-pub(super) fn acknowledgement(id: &str) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Written { id, kind: ACKNOWLEDGEMENT, text: None, name: None })
+pub(super) fn acknowledgement(id: &str, mailbox: &Offer) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Written { id, kind: ACKNOWLEDGEMENT, text: None, name: None, mailbox })
 }
 
 impl Payload {
-    /// Reads what was decrypted. Absent is what no client writes.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads what was decrypted, and what stands beside it of mailboxes. Absent is what no client writes.
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, Offered)> {
         let json = str::from_utf8(bytes).ok()?;
-        let Read { id, kind, text, name } = serde_json::from_str(json).ok()?;
+        let Read { id, kind, text, name, mailbox } = serde_json::from_str(json).ok()?;
         if id.is_empty() || id.len() > ID_MAX_BYTES {
             return None;
         }
+        let offered = Offered::read(mailbox);
         if kind == ACKNOWLEDGEMENT {
-            return Some(Self::Acknowledgement { id });
+            return Some((Self::Acknowledgement { id }, offered));
         }
         let content =
             if kind == MESSAGE { Content::Text(text?) } else { Content::Other { kind, json: json.to_owned() } };
         // More are cut off.
         let name = name.map(|name| name.chars().take(NAME_MAX_CHARS).collect::<String>());
-        Some(Self::Message { id, claimed_name: name.filter(|name| !name.is_empty()), content })
+        Some((Self::Message { id, claimed_name: name.filter(|name| !name.is_empty()), content }, offered))
     }
 }
 
@@ -78,13 +128,13 @@ mod tests {
         let id = "0123456789abcdef0123456789abcdef".to_owned();
         let message =
             Payload::Message { id: id.clone(), claimed_name: None, content: Content::Text("hé 𝄞".to_owned()) };
-        assert_eq!(Payload::parse(text), Some(message));
+        assert_eq!(Payload::parse(text), Some((message, Offered::Nothing)));
         let ack = br#"{"id": "0123456789abcdef0123456789abcdef", "kind": "ack"}"#;
-        assert_eq!(Payload::parse(ack), Some(Payload::Acknowledgement { id }));
+        assert_eq!(Payload::parse(ack), Some((Payload::Acknowledgement { id }, Offered::Nothing)));
         let card = r#"{"id": "1", "kind": "contact", "name": "al", "card": {"fingerprint": "f"}}"#;
         let content = Content::Other { kind: "contact".to_owned(), json: card.to_owned() };
         let message = Payload::Message { id: "1".to_owned(), claimed_name: Some("al".to_owned()), content };
-        assert_eq!(Payload::parse(card.as_bytes()), Some(message));
+        assert_eq!(Payload::parse(card.as_bytes()), Some((message, Offered::Nothing)));
     }
 
     #[test]
@@ -109,10 +159,32 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let written = message("1", "a", "line\nline \u{1b}[2J").unwrap();
+        let written = message("1", "a", "line\nline \u{1b}[2J", &Offer::new(None)).unwrap();
         let content = Content::Text("line\nline \u{1b}[2J".to_owned());
         let read = Payload::Message { id: "1".to_owned(), claimed_name: Some("a".to_owned()), content };
-        assert_eq!(Payload::parse(written.as_bytes()), Some(read));
-        assert_eq!(acknowledgement("1").unwrap(), r#"{"id":"1","kind":"ack"}"#);
+        assert_eq!(Payload::parse(written.as_bytes()), Some((read, Offered::Takes(None))));
+        let written = acknowledgement("1", &Offer::new(None)).unwrap();
+        assert_eq!(written, r#"{"id":"1","kind":"ack","mailbox":{"version":1}}"#);
+    }
+
+    #[test]
+    fn an_offer_is_read_or_said_to_be_unreadable_and_loses_no_message() {
+        let owner = rendezvous_protocol::key::PrivateKey::from_seed(&[1; 32]).public_key();
+        let relay = rendezvous_protocol::origin::Origin::parse("https://relay.example").unwrap();
+        let invite = Invite::new([2; 32], owner, vec![relay]).unwrap();
+        let written = acknowledgement("1", &Offer::new(Some(invite.to_text().unwrap()))).unwrap();
+        let read = |text: &str| Payload::parse(text.as_bytes()).unwrap();
+        let ack = Payload::Acknowledgement { id: "1".to_owned() };
+        assert_eq!(read(&written), (ack.clone(), Offered::Takes(Some(invite))));
+        for (mailbox, expected) in [
+            (r#"{"version":2,"invite":7}"#, Offered::Nothing),
+            (r#"{"version":1,"invite":"rendezvous:x"}"#, Offered::Unreadable),
+            (r#"{"version":1,"invite":7}"#, Offered::Unreadable),
+            (r#"{"version":"1"}"#, Offered::Unreadable),
+            ("7", Offered::Unreadable),
+        ] {
+            let text = format!(r#"{{"id":"1","kind":"ack","mailbox":{mailbox}}}"#);
+            assert_eq!(read(&text), (ack.clone(), expected), "{mailbox}");
+        }
     }
 }

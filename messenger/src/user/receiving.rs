@@ -12,6 +12,7 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::de::IgnoredAny;
 
 use super::conversation::{Decrypted, decrypt};
+use super::mailbox::{detach, take_offer};
 use super::payload::Payload;
 use super::record::{
     Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage,
@@ -101,6 +102,8 @@ impl User {
             ..ReceiveReport::default()
         };
         if !report.is_inbox_full {
+            // First what came by the mailbox: whatever a sender has by the other door since then is younger.
+            self.collect(relay, now, &mut report.problems)?;
             let handed_over: Vec<HandedOver> = self.ask(relay, &Tool::ReadMessages { peer: None, keep: None }, now)?;
             self.write_down(handed_over, now, &mut report)?;
         }
@@ -115,6 +118,7 @@ impl User {
             }
         }
         self.vault.change(|rows| rows.keep_last::<IncomingRecord>(INCOMING_MAX))?;
+        self.open_mailbox(relay, now)?;
         Ok(report)
     }
 
@@ -155,7 +159,7 @@ impl User {
         if look.without_keys.contains(&from) {
             return Ok(());
         }
-        let mut step = self.settle(&incoming)?;
+        let mut step = self.settle(&incoming, report)?;
         if matches!(step, Step::NeedsKeys) {
             // The rest is there the next time.
             if look.is_unreached || look.fetched >= REQUESTS_AT_ONCE {
@@ -163,7 +167,7 @@ impl User {
             }
             look.fetched += 1;
             match self.fetch_keys(relay, from, now) {
-                Ok(_) => step = self.settle(&incoming)?,
+                Ok(_) => step = self.settle(&incoming, report)?,
                 Err(error) => {
                     look.without_keys.insert(from);
                     let cause = error.into_cause()?;
@@ -221,7 +225,7 @@ impl User {
     }
 
     /// Decrypts a message into the inbox. All that it changes is written together.
-    fn settle(&mut self, incoming: &IncomingRecord) -> Result<Step, UserError> {
+    fn settle(&mut self, incoming: &IncomingRecord, report: &mut ReceiveReport) -> Result<Step, UserError> {
         let IncomingRecord { from, hash, received_at, .. } = incoming;
         let from = *from;
         self.vault.change(|rows| {
@@ -251,9 +255,12 @@ impl User {
                 Decrypted::Never => return Ok(Step::Refuse(ProblemCause::Undecryptable)),
                 Decrypted::NotTheirs => return Ok(Step::NotTheirs),
             };
-            let Some(payload) = Payload::parse(&plaintext) else {
+            let Some((payload, offered)) = Payload::parse(&plaintext) else {
                 return Ok(Step::Refuse(ProblemCause::Unreadable));
             };
+            if let Some(cause) = take_offer(rows, from, offered)? {
+                report.problems.push(Problem { peer: Some(from), cause });
+            }
             remove(rows, incoming)?;
             let (message, step) = match payload {
                 Payload::Acknowledgement { id } => (None, acknowledged(rows, from, &id)?),
@@ -378,6 +385,7 @@ fn acknowledged(rows: &Rows<'_>, by: UserId, message: &str) -> Result<Step, Vaul
     let is_theirs = rows.get::<OutgoingRecord>(message)?.is_some_and(|outgoing| outgoing.to == by);
     if is_theirs {
         rows.remove::<OutgoingRecord>(message)?;
+        detach(rows, by, message, true)?;
     }
     Ok(if is_theirs { Step::Acknowledged } else { Step::Duplicate })
 }

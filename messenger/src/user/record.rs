@@ -1,12 +1,15 @@
 //! What is kept of a user, each type a kind of record in the [vault](crate::vault).
 
+use rendezvous_protocol::mailbox::bytes::Bytes;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{Identity, UserId};
 use rendezvous_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{AccountPickle, Session, SessionPickle};
 
-use super::{Admission, Content, OutgoingState};
+use super::{Admission, Content, Door, OutgoingState};
+use crate::contact::{Contact, Outgoing as Deposit};
+use crate::own::OwnMailbox;
 use crate::vault::Record;
 
 /// Implements [`Record`] for a type of which there is one.
@@ -193,6 +196,9 @@ pub(super) struct OutgoingRecord {
     /// How often the recipient has refused it.
     pub(super) refusals: u32,
     pub(super) state: OutgoingState,
+    /// By which door it left, or was tried.
+    #[serde(default)]
+    pub(super) door: Option<Door>,
 }
 
 impl OutgoingRecord {
@@ -355,6 +361,93 @@ impl Record for DueRecord {
 
     fn name(&self) -> String {
         InboxRecord::name_of(self.to, &self.message)
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        Some(self.to)
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Holds the user's own mailbox for messages.
+#[derive(Serialize, Deserialize)]
+pub(super) struct MailboxRecord {
+    /// The seed of the owner's key, which signs what is in deposits too.
+    pub(super) seed: Bytes<32>,
+    pub(super) own: OwnMailbox,
+    /// When the relay last refused its records, and the relay's name for the reason.
+    pub(super) refused: Option<(UnixMillis, String)>,
+}
+
+only_one!(MailboxRecord, "mailbox");
+
+/// Holds what the user and a peer know of each other's mailboxes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CorrespondentRecord {
+    pub(super) id: UserId,
+    /// Whether the peer's program takes offers.
+    pub(super) takes_offers: bool,
+    /// The peer's mailbox, once the peer has offered it.
+    pub(super) theirs: Option<Contact>,
+    /// When a relay was last asked for its card.
+    pub(super) card_asked_at: Option<UnixMillis>,
+    /// The seed of the key of the slot that the user's own mailbox has for the peer.
+    pub(super) slot: Option<Bytes<32>>,
+    /// Whether something has come over it: until then it is offered with all that is sent.
+    pub(super) is_slot_used: bool,
+}
+
+impl CorrespondentRecord {
+    pub(super) const fn new(id: UserId) -> Self {
+        Self { id, takes_offers: false, theirs: None, card_asked_at: None, slot: None, is_slot_used: false }
+    }
+}
+
+impl Record for CorrespondentRecord {
+    const KIND: &'static str = "correspondent";
+
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        0
+    }
+}
+
+/// Holds a deposit for a peer's mailbox. Its number is used up: it is brought until the mailbox has it, or it has ended.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct DepositRecord {
+    pub(super) to: UserId,
+    /// The SHA-256 of the body's text, in hexadecimal.
+    pub(super) hash: String,
+    pub(super) number: u64,
+    /// The message of the outbox that is in it; absent of an acknowledgement, and once the message has left the outbox.
+    pub(super) message: Option<String>,
+    pub(super) deposit: Deposit,
+    /// When it was seen that the recipient has taken it out of the mailbox.
+    pub(super) read_at: Option<UnixMillis>,
+}
+
+impl DepositRecord {
+    /// Names the deposit of the body of this hash for this peer.
+    pub(super) fn name_of(to: UserId, hash: &str) -> String {
+        format!("{to} {hash}")
+    }
+}
+
+impl Record for DepositRecord {
+    const KIND: &'static str = "deposit";
+
+    fn name(&self) -> String {
+        Self::name_of(self.to, &self.hash)
     }
 
     fn peer(&self) -> Option<UserId> {

@@ -9,8 +9,10 @@ use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 
 use super::conversation::{Prekey, encrypt, has_session, retire_sessions};
+use super::mailbox::{detach, offer};
+use super::payload::Offer;
 use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord};
-use super::{Outgoing, OutgoingState, Problem, ProblemCause, User, UserError, payload, peer};
+use super::{Door, Outgoing, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, payload, peer};
 use crate::transport::{Claimed, Relay, RelayError, Sent};
 use crate::vault::random;
 
@@ -80,8 +82,15 @@ impl User {
         }
         let id = hex(&random::<16>()?);
         let name = self.profile()?.name;
-        let plaintext = payload::message(&id, &name, text)
-            .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })?;
+        let write = |mailbox: &Offer| {
+            payload::message(&id, &name, text, mailbox)
+                .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })
+        };
+        let mut plaintext = write(&self.vault.read(|rows| offer(rows, to))?)?;
+        if plaintext.len() > PLAINTEXT_MAX_BYTES {
+            // What is offered is offered again with the next one.
+            plaintext = write(&Offer::new(None))?;
+        }
         if plaintext.len() > PLAINTEXT_MAX_BYTES {
             return Err(UserError::TextTooLong { bytes: plaintext.len(), most: PLAINTEXT_MAX_BYTES });
         }
@@ -109,6 +118,7 @@ impl User {
                 tried_at: is_unreached.then_some(now),
                 refusals: 0,
                 state,
+                door: None,
             };
             rows.put(&record)?;
             Ok::<_, UserError>(record)
@@ -139,7 +149,8 @@ impl User {
         Ok(self.vault.read(|rows| rows.get::<OutgoingRecord>(id))?.map(Outgoing::from))
     }
 
-    /// Sends the messages to one peer that are due, in their order, until one is not taken.
+    /// Sends the messages to one peer that are due, in their order, until one is not taken: by the peer's mailbox where that
+    /// takes them, else by the door for retalk's users.
     pub(super) fn transmit(
         &mut self,
         relay: &Relay<'_>,
@@ -149,6 +160,7 @@ impl User {
         is_due: impl Fn(&OutgoingRecord) -> bool,
     ) -> Result<Tally, UserError> {
         let mut tally = Tally::default();
+        let mut silent = None;
         let records = self.vault.read(|rows| rows.of_peer::<OutgoingRecord>(to))?;
         'messages: for record in records.iter().filter(|record| is_due(record)) {
             // Again after a prekey was claimed, and after a refusal, of which the last is final.
@@ -170,32 +182,45 @@ impl User {
                     Ok(ciphertext) => ciphertext,
                     Err(error) => {
                         let cause = error.into_cause()?;
-                        self.set_state(record, None, now, OutgoingState::Failed { reason: cause.to_string() })?;
+                        self.set_state(record, None, now, OutgoingState::Failed { reason: cause.to_string() }, None)?;
                         tally.note(to, cause);
                         return Ok(tally);
                     }
                 };
                 let Ciphertext { body, .. } = &ciphertext;
+                let left = match &silent {
+                    Some(why) => Err(RetalkReason::clone(why)),
+                    None => self.leave(relay, to, Some(record), &ciphertext, now)?,
+                };
+                let Err(why) = left else {
+                    self.set_state(record, Some(body), now, OutgoingState::Stored, Some(Door::Mailbox))?;
+                    tally.stored += 1;
+                    continue 'messages;
+                };
+                // Each of the others would wait for it anew.
+                silent = silent.or_else(|| matches!(why, RetalkReason::Unreached { .. }).then(|| why.clone()));
+                let door = Some(Door::Retalk { why });
                 let tool = Tool::SendMessage { to: to.to_string(), kind: ciphertext.kind(), body: body.clone() };
                 match self.ask(relay, &tool, now) {
                     Ok(Sent::Stored) => {
-                        self.set_state(record, Some(body), now, OutgoingState::Stored)?;
+                        self.set_state(record, Some(body), now, OutgoingState::Stored, door)?;
                         tally.stored += 1;
                         continue 'messages;
                     }
                     Ok(Sent::NotStored(code)) => {
-                        self.set_state(record, Some(body), now, OutgoingState::NotStored { code })?;
+                        self.set_state(record, Some(body), now, OutgoingState::NotStored { code }, door)?;
                         return Ok(tally);
                     }
                     Ok(Sent::BodyRefused(signature)) => {
-                        if let Some(cause) = self.note_refusal(relay, record, body, &signature, now)? {
+                        if let Some(cause) = self.note_refusal(relay, record, body, &signature, now, door)? {
                             tally.note(to, cause);
                             continue 'messages;
                         }
                     }
                     Err(error) => {
                         let cause = error.into_cause()?;
-                        self.set_state(record, Some(body), now, OutgoingState::Failed { reason: cause.to_string() })?;
+                        let state = OutgoingState::Failed { reason: cause.to_string() };
+                        self.set_state(record, Some(body), now, state, door)?;
                         tally.note(to, cause);
                         return Ok(tally);
                     }
@@ -236,10 +261,12 @@ impl User {
         body: Option<&str>,
         now: UnixMillis,
         state: OutgoingState,
+        door: Option<Door>,
     ) -> Result<(), UserError> {
         self.vault.change(|rows| match rows.get::<OutgoingRecord>(&record.id)? {
             Some(current) if current.body() == body => {
-                Ok(rows.put(&OutgoingRecord { tried_at: Some(now), state, ..current })?)
+                let door = door.or(current.door);
+                Ok(rows.put(&OutgoingRecord { tried_at: Some(now), state, door, ..current })?)
             }
             _ => Ok(()),
         })
@@ -254,6 +281,7 @@ impl User {
         body: &str,
         signature: &str,
         now: UnixMillis,
+        door: Option<Door>,
     ) -> Result<Option<ProblemCause>, UserError> {
         let known = self.vault.read(|rows| peer(rows, record.to))?.identity();
         let identity = match known.map_or_else(|| self.fetch_keys(relay, record.to, now), Ok) {
@@ -262,7 +290,7 @@ impl User {
         };
         if !identity.has_refused(&sha256(&[body.as_bytes()]), signature) {
             let state = OutgoingState::NotStored { code: REFUSAL_NOT_SIGNED.to_owned() };
-            self.set_state(record, Some(body), now, state)?;
+            self.set_state(record, Some(body), now, state, door)?;
             let text = format!("a refusal without the signature of {}", record.to);
             return Ok(Some(ProblemCause::Relay(RelayError::Refused { tool: "send_message", text })));
         }
@@ -279,6 +307,8 @@ impl User {
             current.state = if is_final { OutgoingState::Refused } else { OutgoingState::Queued };
             if !is_final {
                 current.ciphertext = None;
+                current.door = None;
+                detach(rows, record.to, &record.id, true)?;
             }
             rows.put(&current)?;
             Ok(is_final.then_some(ProblemCause::Refused))
@@ -330,8 +360,10 @@ impl User {
     /// [`UserError::Vault`].
     pub fn cancel(&mut self, message: &str) -> Result<bool, UserError> {
         self.vault.change(|rows| {
+            let found = rows.get::<OutgoingRecord>(message)?;
             let was_there = rows.remove::<OutgoingRecord>(message)?;
-            if was_there {
+            if let Some(cancelled) = found {
+                detach(rows, cancelled.to, message, false)?;
                 let number = rows.next_place::<CancelledRecord>()?;
                 rows.put(&CancelledRecord { id: message.to_owned(), number })?;
                 rows.keep_last::<CancelledRecord>(CANCELLED_MAX)?;
@@ -359,6 +391,8 @@ impl User {
             let Some(mut record) = rows.get::<OutgoingRecord>(message)? else { return Ok::<_, UserError>(None) };
             if record.state == OutgoingState::Refused && record.plaintext.is_some() {
                 (record.ciphertext, record.refusals, record.state) = (None, 0, OutgoingState::Queued);
+                record.door = None;
+                detach(rows, record.to, &record.id, true)?;
                 rows.put(&record)?;
             }
             Ok(Some(record.to))
@@ -375,6 +409,7 @@ impl User {
     /// [`UserError::Vault`].
     pub fn acknowledge(&mut self, relay: &Relay<'_>, now: UnixMillis) -> Result<usize, UserError> {
         let mut taken = 0;
+        let mut silent = None;
         for due in self.vault.read(|rows| rows.all::<DueRecord>())? {
             let mut prekey = None;
             if !self.vault.read(|rows| has_session(rows, due.to))? {
@@ -387,7 +422,7 @@ impl User {
                     }
                 }
             }
-            let plaintext = payload::acknowledgement(&due.message)
+            let plaintext = payload::acknowledgement(&due.message, &self.vault.read(|rows| offer(rows, due.to))?)
                 .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })?;
             let ciphertext = self.vault.change(|rows| {
                 let is_due = rows.remove::<DueRecord>(&InboxRecord::name_of(due.to, &due.message))?;
@@ -401,6 +436,15 @@ impl User {
                     continue;
                 }
             };
+            let left = match &silent {
+                Some(why) => Err(RetalkReason::clone(why)),
+                None => self.leave(relay, due.to, None, &ciphertext, now)?,
+            };
+            let Err(why) = left else {
+                taken += 1;
+                continue;
+            };
+            silent = silent.or_else(|| matches!(why, RetalkReason::Unreached { .. }).then_some(why));
             let kind = ciphertext.kind();
             match self.ask(relay, &Tool::SendMessage { to: due.to.to_string(), kind, body: ciphertext.body }, now) {
                 Ok(Sent::Stored) => taken += 1,

@@ -1,5 +1,5 @@
-//! Two users over a hostile relay, in any order of events, with crashes between any two writes: nothing is lost, nothing is
-//! shown twice unmarked, and no message key encrypts two texts (the relay looks).
+//! Two users over a hostile relay, in any order of events, with crashes between any two writes, by one door or by both: nothing
+//! is lost, nothing is shown twice unmarked, and no message key encrypts two texts (the relay looks).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +21,8 @@ enum Deed {
     Acknowledge,
     Maintain,
     Block(bool),
+    /// The relay opens its door for mailboxes, with nothing in them, or closes it.
+    Mailboxes(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -62,10 +64,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Deed::Acknowledge),
         2 => Just(Deed::Maintain),
         1 => any::<bool>().prop_map(Deed::Block),
+        1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Deed::Mailboxes),
     ];
     let faults = proptest::collection::vec(fault(), 0..6);
     let seconds = prop_oneof![Just(0), Just(1), Just(130), Just(90_000)];
-    (0..2_usize, deed, faults, proptest::option::weighted(0.25, 0..6_u32), seconds)
+    (0..2_usize, deed, faults, proptest::option::weighted(0.25, 0..12_u32), seconds)
         .prop_map(|(who, deed, faults, crash_after, seconds)| Event { who, deed, faults, crash_after, seconds })
 }
 
@@ -91,6 +94,8 @@ impl World {
             count: 0,
         };
         for who in 0..2 {
+            let other = world.people[1 - who].id();
+            world.people[who].user.add("other", other, None).unwrap();
             world.act(who, &Deed::Receive).unwrap();
         }
         world
@@ -132,6 +137,8 @@ impl World {
             }
             Deed::Acknowledge => drop(user.acknowledge(relay, now)?),
             Deed::Maintain => drop(user.maintain(relay, now)?),
+            Deed::Mailboxes(true) => self.relay.open_mailboxes(),
+            Deed::Mailboxes(false) => self.relay.close_mailboxes(),
             Deed::Block(is_blocked) => drop(user.set_blocked(to, *is_blocked)?),
         }
         Ok(())

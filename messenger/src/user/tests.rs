@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::Method;
+use rendezvous_capsule::fetch::FetchError;
 use tempfile::TempDir;
 
 use super::hostile_relay::{Fault, HostileRelay};
 use super::record::InboxRecord;
 use super::*;
+use crate::transport::Answer;
 
 pub(super) const START: UnixMillis = UnixMillis::saturating(1_700_006_400_000);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -141,7 +144,7 @@ fn a_relay_that_cannot_be_reached_keeps_the_message_in_the_outbox() {
     let (mut alice, mut bob, relay) = pair();
     relay.set_faults([], Fault::RequestLost);
     let state = alice.send(&relay, bob.id(), "one", START);
-    assert_eq!(state.to_string(), "the relay cannot be reached: the connection broke off");
+    assert_eq!(state.to_string(), "the relay cannot be reached: no connection: it broke off");
     relay.set_faults([], Fault::None);
     let now = later(&relay, Duration::from_secs(121));
     assert_eq!(alice.maintain(&relay, now).resent, 1);
@@ -469,13 +472,13 @@ fn a_refusal_that_its_recipient_has_not_signed_changes_nothing() {
     alice.send(&relay, bob.id(), "one", START);
     struct Liar<'a>(&'a HostileRelay);
     impl crate::transport::Transport for Liar<'_> {
-        fn post(&self, url: &str, body: &str) -> Result<crate::transport::Answer, crate::transport::TransportError> {
+        fn send(&self, method: Method, url: &str, body: &str, max_bytes: usize) -> Result<Answer, FetchError> {
             if body.contains("send_message") {
                 let sig = "A".repeat(86);
                 let body = format!(r#"{{"refused":true,"hash":"00","sig":"{sig}"}}"#).into_bytes();
                 return Ok(crate::transport::Answer { status: 200, retry_after: None, body });
             }
-            self.0.post(url, body)
+            self.0.send(method, url, body, max_bytes)
         }
     }
     let now = later(&relay, Duration::from_secs(121));
@@ -558,8 +561,8 @@ fn a_relay_that_invents_senders_is_asked_for_the_keys_of_each_once() {
 struct Changing<'a, F>(&'a HostileRelay, F);
 
 impl<F: Fn(&str, serde_json::Value) -> serde_json::Value> crate::transport::Transport for Changing<'_, F> {
-    fn post(&self, url: &str, body: &str) -> Result<crate::transport::Answer, crate::transport::TransportError> {
-        let answer = self.0.post(url, body)?;
+    fn send(&self, method: Method, url: &str, body: &str, max_bytes: usize) -> Result<Answer, FetchError> {
+        let answer = self.0.send(method, url, body, max_bytes)?;
         let changed = (self.1)(body, serde_json::from_slice(&answer.body).unwrap());
         Ok(crate::transport::Answer { body: changed.to_string().into_bytes(), ..answer })
     }
@@ -841,4 +844,212 @@ fn a_request_says_who_asks_and_what_once() {
     assert_eq!(relay.take_tools(), ["read_messages"]);
     assert_eq!(alice.maintain(&relay, START).published, 0);
     assert_eq!(relay.take_tools(), ["count_keys"]);
+}
+
+/// Two who have written to each other, so that each has the other's mailbox.
+fn pair_with_mailboxes() -> (Somebody, Somebody, HostileRelay) {
+    let (mut alice, mut bob, relay) = pair();
+    relay.open_mailboxes();
+    alice.send(&relay, bob.id(), "hello", START);
+    assert_eq!(bob.round(&relay, START), ["alice: hello"]);
+    assert!(alice.round(&relay, START).is_empty());
+    bob.send(&relay, alice.id(), "hi", START);
+    assert_eq!(alice.round(&relay, START), ["bob: hi"]);
+    assert!(bob.round(&relay, START).is_empty());
+    (alice, bob, relay)
+}
+
+fn sent_by(somebody: &mut Somebody, relay: &HostileRelay, to: UserId, text: &str, now: UnixMillis) -> Option<Door> {
+    somebody.user.send(&Relay::new(relay.url(), relay).unwrap(), to, text, now).unwrap().door
+}
+
+fn by_retalk(why: RetalkReason) -> Option<Door> {
+    Some(Door::Retalk { why })
+}
+
+#[test]
+fn two_of_these_programs_go_over_to_mailboxes_by_themselves_and_the_relay_sees_neither() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    let (_, before) = relay.seen_since(0);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "from alice", START), Some(Door::Mailbox));
+    assert_eq!((relay.deposited(), relay.waiting(bob.id())), (1, 0));
+    assert_eq!(sent_by(&mut bob, &relay, alice.id(), "from bob", START), Some(Door::Mailbox));
+    let (mut bodies, _) = relay.seen_since(before);
+    // A card is asked for once, with nothing that says who asks.
+    bodies.retain(|body| !body.is_empty());
+    assert_eq!(bodies.len(), 2, "a message is one request");
+    for body in bodies {
+        for keys in [alice.user.identity(), bob.user.identity()] {
+            for secret in [keys.user_id().to_string().as_str(), keys.identity_key(), keys.signing_key()] {
+                assert!(!body.contains(secret));
+            }
+        }
+        let sealed = serde_json::from_str::<serde_json::Value>(&body).unwrap()["sealed"].as_str().unwrap().to_owned();
+        assert_eq!(rendezvous_protocol::base64::decode(&sealed).unwrap().len(), 2_048);
+    }
+    assert_eq!(bob.round(&relay, START), ["alice: from alice"]);
+    assert_eq!(alice.round(&relay, START), ["bob: from bob"]);
+    bob.round(&relay, START);
+    assert!(alice.user.outbox().unwrap().is_empty() && bob.user.outbox().unwrap().is_empty());
+    assert_eq!((relay.waiting(alice.id()), relay.waiting(bob.id())), (0, 0));
+    let status = alice.user.status().unwrap();
+    assert_eq!((status.contacts_with_mailbox, status.mailbox.unwrap().is_open), (1, true));
+    assert_eq!(alice.user.contacts().unwrap()[0].door, Door::Mailbox);
+}
+
+#[test]
+fn where_the_relay_has_no_mailboxes_all_goes_by_the_other_door_and_says_so() {
+    let (mut alice, mut bob, relay) = pair();
+    for text in ["one", "two"] {
+        assert_eq!(sent_by(&mut alice, &relay, bob.id(), text, START), by_retalk(RetalkReason::NotOffered));
+        assert_eq!(bob.round(&relay, START), [format!("alice: {text}")]);
+        bob.send(&relay, alice.id(), "answer", START);
+        assert_eq!(alice.round(&relay, START), ["bob: answer"]);
+    }
+    assert_eq!(bob.user.status().unwrap().mailbox.unwrap().refused.as_deref(), Some("NOT_FOUND"));
+}
+
+#[test]
+fn a_stranger_is_offered_nothing_and_offers_in_vain() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.open_mailboxes();
+    bob.user.remove(alice.id()).unwrap();
+    for _ in 0..3 {
+        alice.send(&relay, bob.id(), "x", START);
+        bob.round(&relay, START);
+        alice.round(&relay, START);
+    }
+    assert_eq!(bob.user.status().unwrap().mailbox, None);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "y", START), by_retalk(RetalkReason::NotOffered));
+    assert_eq!(sent_by(&mut bob, &relay, alice.id(), "z", START), by_retalk(RetalkReason::NotOffered));
+}
+
+#[test]
+fn a_mailbox_that_refuses_keeps_no_message_back_and_none_overtakes() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    alice.send(&relay, bob.id(), "one", START);
+    // The mailbox refuses the second, and the other door takes it.
+    relay.set_faults([Fault::HasNoRoom], Fault::None);
+    let full = RetalkReason::Refused { code: "MAILBOX_FULL".to_owned() };
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "two", START), by_retalk(full));
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "three", START), by_retalk(RetalkReason::EarlierMessage));
+    assert_eq!(bob.round(&relay, START), ["alice: one", "alice: two", "alice: three"]);
+    alice.round(&relay, START);
+    assert!(alice.user.outbox().unwrap().is_empty());
+    // What was not taken is brought all the same: without its number the mailbox would wait for it.
+    alice.maintain(&relay, START);
+    assert_eq!(relay.deposited(), 1);
+    assert!(bob.round(&relay, START).is_empty(), "a copy");
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "four", START), Some(Door::Mailbox));
+    relay.close_mailboxes();
+    let closed = RetalkReason::Refused { code: "NOT_FOUND".to_owned() };
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "five", START), by_retalk(closed));
+}
+
+#[test]
+fn an_answer_of_the_mailbox_that_is_lost_shows_no_message_twice() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    relay.set_faults([Fault::AnswerLost], Fault::None);
+    let door = sent_by(&mut alice, &relay, bob.id(), "once", START);
+    assert!(matches!(door, Some(Door::Retalk { why: RetalkReason::Unreached { .. } })), "{door:?}");
+    assert_eq!((relay.deposited(), relay.waiting(bob.id())), (1, 1), "it is at both doors");
+    assert_eq!(bob.round(&relay, START), ["alice: once"]);
+    assert!(alice.round(&relay, START).is_empty());
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_longer_than_the_largest_size_goes_by_the_other_door() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    let long = "x".repeat(131_072);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), &long, START), by_retalk(RetalkReason::TooLong));
+    assert_eq!(bob.round(&relay, START), [format!("alice: {long}")]);
+}
+
+#[test]
+fn what_was_taken_out_of_the_mailbox_and_not_acknowledged_comes_by_the_other_door() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    alice.send(&relay, bob.id(), "shown to nobody", START);
+    bob.user.receive(&Relay::new(relay.url(), &relay).unwrap(), START).unwrap();
+    assert_eq!(relay.deposited(), 0);
+    let now = later(&relay, Duration::from_secs(130));
+    alice.maintain(&relay, now);
+    assert_eq!(alice.user.outbox().unwrap()[0].door, Some(Door::Mailbox), "it has time");
+    let now = later(&relay, Duration::from_secs(760));
+    alice.maintain(&relay, now);
+    assert_eq!(alice.user.outbox().unwrap()[0].door, by_retalk(RetalkReason::NotAcknowledged));
+    assert_eq!(bob.round(&relay, now), ["alice: shown to nobody"]);
+    alice.round(&relay, now);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn a_message_that_ended_in_the_mailbox_is_left_there_anew() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    alice.send(&relay, bob.id(), "patient", START);
+    let now = later(&relay, 8 * DAY);
+    alice.maintain(&relay, now);
+    assert_eq!(alice.user.outbox().unwrap()[0].door, Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, now), ["alice: patient"]);
+    alice.round(&relay, now);
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
+fn who_is_blocked_has_no_slot_any_more_and_gets_another_one_later() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    bob.user.set_blocked(alice.id(), true).unwrap();
+    bob.maintain(&relay, START);
+    let struck_off = RetalkReason::Refused { code: "SLOT_UNKNOWN".to_owned() };
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "hello?", START), by_retalk(struck_off));
+    assert!(bob.round(&relay, START).is_empty());
+    bob.user.set_blocked(alice.id(), false).unwrap();
+    bob.maintain(&relay, START);
+    bob.send(&relay, alice.id(), "you may", START);
+    assert_eq!(alice.round(&relay, START), ["bob: you may"]);
+    alice.maintain(&relay, later(&relay, Duration::from_secs(130)));
+    let now = later(&relay, Duration::from_secs(260));
+    bob.round(&relay, now);
+    alice.round(&relay, now);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "thanks", now), Some(Door::Mailbox));
+}
+
+#[test]
+fn a_relay_that_has_lost_the_mailbox_gets_another_one() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    alice.send(&relay, bob.id(), "lost", START);
+    relay.lose_everything();
+    for seconds in [0, 130, 260, 390, 520] {
+        let now = later(&relay, Duration::from_secs(seconds));
+        for somebody in [&mut bob, &mut alice] {
+            // It has none of the keys any more either.
+            let relay = &Relay::new(relay.url(), &relay).unwrap();
+            somebody.user.maintain(relay, now).unwrap();
+            somebody.user.receive(relay, now).unwrap();
+            let shown = somebody.show();
+            assert!(shown.is_empty() || shown == ["alice: lost"], "{shown:?}");
+            somebody.user.acknowledge(relay, now).unwrap();
+        }
+    }
+    assert!(alice.user.outbox().unwrap().is_empty());
+    let now = later(&relay, Duration::from_secs(650));
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "again", now), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, now), ["alice: again"]);
+}
+
+#[test]
+fn new_sealing_keys_are_made_in_time_and_found() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    for day in (5..60).step_by(5) {
+        let now = later(&relay, day * DAY);
+        bob.maintain(&relay, now);
+        assert_eq!(sent_by(&mut alice, &relay, bob.id(), "x", now), Some(Door::Mailbox), "day {day}");
+        assert_eq!(bob.round(&relay, now), ["alice: x"]);
+        alice.round(&relay, now);
+    }
+    // One that nobody has looked after for as long as a key lasts: nothing is sealed to what has ended.
+    let now = later(&relay, 130 * DAY);
+    let door = sent_by(&mut alice, &relay, bob.id(), "y", now);
+    assert!(matches!(door, Some(Door::Retalk { .. })), "{door:?}");
+    assert_eq!(bob.round(&relay, now), ["alice: y"]);
 }

@@ -104,6 +104,8 @@ impl User {
     pub fn sync(&mut self, relay: &Relay<'_>, now: UnixMillis, older_than: Duration) -> Result<Maintained, UserError> {
         let counted: Counted = self.ask(relay, &Tool::CountKeys, now)?;
         let (published, is_fallback_rotated) = self.publish(relay, &counted, now)?;
+        self.open_mailbox(relay, now)?;
+        self.leave_again(relay, now)?;
         let tally = self.send_again(relay, now, older_than)?;
         let acknowledged = if tally.is_unreached { 0 } else { self.acknowledge(relay, now)? };
         self.vault.change(prune)?;

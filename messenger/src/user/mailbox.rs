@@ -1,0 +1,635 @@
+//! Messages by mailboxes (section 17 of the specification): the user's own, and that of a peer who has offered one.
+//!
+//! All that is sent says inside Olm that this program takes offers. Where a saved contact's program says the same, the user's
+//! mailbox is opened at the relay, and the contact is offered a slot of its own there, whose key both have, inside Olm too.
+//! From then on what it sends comes as deposits: the relay sees the slot key, one of four sizes and the times, and neither the
+//! sender nor Olm's keys. A deposit's content is an octet, Olm's kind of message, and Olm's message.
+//!
+//! Each deposit and the number that it uses up are written in one transaction, before a byte leaves. What comes is written
+//! down, with the mailbox that has it, in one transaction too, and acknowledged after that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rendezvous_capsule::fetch::parse_url;
+use rendezvous_protocol::base64;
+use rendezvous_protocol::code::Code;
+use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::mailbox::bytes::{Address, Bytes, sha256};
+use rendezvous_protocol::mailbox::envelope::Signed;
+use rendezvous_protocol::mailbox::invite::Invite;
+use rendezvous_protocol::mailbox::limits::{
+    ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME,
+};
+use rendezvous_protocol::mailbox::record::Collect;
+use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::retalk::request::MessageKind;
+use rendezvous_protocol::retalk::user::{UserId, hex};
+use rendezvous_protocol::time::UnixMillis;
+
+use super::payload::{Offer, Offered};
+use super::record::{Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord};
+use super::{Door, MailboxStatus, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, peer};
+use crate::collecting::{Judged, judge};
+use crate::contact::{Contact, ContactError};
+use crate::name::Name;
+use crate::own::{OwnError, OwnMailbox};
+use crate::relay::{Relay as Mailboxes, RelayError};
+use crate::seal::SealError;
+use crate::transport::{Relay, Unreached};
+use crate::vault::{Rows, VaultError, random};
+
+/// Deposits for one peer's mailbox: as many as may wait there, and as many again.
+const DEPOSITS_MAX: usize = 2 * CONTACT_LIMIT_MAX as usize;
+
+/// How long a card is not asked for again: its owner makes new keys long before the listed ones end.
+const CARD_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long after a failure a card is not asked for.
+const CARD_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How long after a refusal the records of the own mailbox are not put again.
+const PUT_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// How long a recipient who has taken a message out of its mailbox has to acknowledge it, or to refuse it: a refusal is at the
+/// other door.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// How often a mailbox is asked in one look.
+const ROUNDS_MAX: usize = 8;
+
+/// How often records are signed anew because the relay has newer ones.
+const REVISIONS_MAX: usize = 3;
+
+/// Returns the door for mailboxes of the relay at this address, if the relay is asked at all.
+fn mailboxes_of<'a>(relay: &Relay<'a>) -> Option<Mailboxes<'a>> {
+    let url = parse_url(relay.url()).ok()?;
+    Mailboxes::new(&format!("{}://{}", url.scheme_str()?, url.authority()?), relay.transport()?).ok()
+}
+
+fn name_of(id: UserId) -> Result<Name, OwnError> {
+    Ok(id.to_string().parse::<Name>()?)
+}
+
+fn content_of(ciphertext: &Ciphertext) -> Option<Vec<u8>> {
+    let mut content = vec![ciphertext.mtype];
+    content.extend(base64::decode(&ciphertext.body)?);
+    Some(content)
+}
+
+fn ciphertext_of(content: &[u8]) -> Option<Ciphertext> {
+    let (kind, message) = content.split_first()?;
+    let kind = MessageKind::of((*kind).into())?;
+    Some(Ciphertext { mtype: kind.number(), body: base64::encode(message) })
+}
+
+fn body_hash(ciphertext: &Ciphertext) -> String {
+    hex(&sha256(&[ciphertext.body.as_bytes()]))
+}
+
+/// Returns the user's own mailbox, which is made with the first use of its key.
+fn own(rows: &Rows<'_>, now: UnixMillis) -> Result<MailboxRecord, UserError> {
+    if let Some(record) = rows.get::<MailboxRecord>("")? {
+        return Ok(record);
+    }
+    Ok(MailboxRecord { seed: Bytes(random()?), own: OwnMailbox::new(random()?, now), refused: None })
+}
+
+impl MailboxRecord {
+    fn owner(&self) -> PrivateKey {
+        PrivateKey::from_seed(&self.seed.0)
+    }
+
+    fn address(&self) -> Address {
+        Address::of(&self.owner().public_key())
+    }
+
+    fn is_refused_lately(&self, now: UnixMillis) -> bool {
+        // A clock that was ahead must not keep it back.
+        self.refused.as_ref().is_some_and(|(at, _)| *at <= now && now.since(*at) < PUT_AGAIN_AFTER)
+    }
+}
+
+impl RetalkReason {
+    fn of(error: &RelayError) -> Self {
+        match error {
+            RelayError::Unreachable { error, .. } => Self::Unreached { reason: error.to_string() },
+            error => Self::Refused { code: error.name() },
+        }
+    }
+
+    fn of_contact(error: &ContactError) -> Self {
+        match error {
+            ContactError::Seal(SealError::TooLong(_)) => Self::TooLong,
+            error => Self::NoKey { reason: error.to_string() },
+        }
+    }
+}
+
+/// Returns what is offered to a peer: that this program takes offers, and a slot for whom one is listed that it has not used.
+pub(super) fn offer(rows: &Rows<'_>, to: UserId) -> Result<Offer, VaultError> {
+    let correspondent = rows.get::<CorrespondentRecord>(&to.to_string())?.filter(|it| !it.is_slot_used);
+    let seed = correspondent.and_then(|correspondent| correspondent.slot);
+    let (Some(seed), Some(mailbox)) = (seed, rows.get::<MailboxRecord>("")?) else { return Ok(Offer::new(None)) };
+    // Only with this revision does the relay know the slot.
+    let is_listed = mailbox.own.lagging().is_empty();
+    let relays = mailbox.own.relays.iter().filter_map(|relay| Origin::parse(relay)).collect();
+    let invite = Invite::new(seed.0, mailbox.owner().public_key(), relays).and_then(|invite| invite.to_text());
+    Ok(Offer::new(invite.ok().filter(|_| is_listed)))
+}
+
+/// Keeps what a peer says of mailboxes. Returns what is to be told.
+pub(super) fn take_offer(rows: &Rows<'_>, from: UserId, offered: Offered) -> Result<Option<ProblemCause>, VaultError> {
+    let invite = match offered {
+        Offered::Nothing => return Ok(None),
+        Offered::Unreadable => return Ok(Some(ProblemCause::OfferUnreadable)),
+        Offered::Takes(invite) => invite,
+    };
+    // Only contacts: a stranger makes nothing grow, and learns nothing.
+    if peer(rows, from)?.name.is_none() {
+        return Ok(None);
+    }
+    let found = rows.get::<CorrespondentRecord>(&from.to_string())?;
+    let mut correspondent = found.unwrap_or_else(|| CorrespondentRecord::new(from));
+    let is_known = |invite: &Invite| correspondent.theirs.as_ref().is_some_and(|theirs| theirs.is_of(invite));
+    let is_new = invite.as_ref().is_some_and(|invite| !is_known(invite));
+    if correspondent.takes_offers && !is_new {
+        return Ok(None);
+    }
+    correspondent.takes_offers = true;
+    if let Some(invite) = invite.filter(|_| is_new) {
+        correspondent.theirs = Some(Contact::of_slot(&invite));
+        correspondent.card_asked_at = None;
+        // They are of the slot before.
+        for deposit in rows.of_peer::<DepositRecord>(from)? {
+            rows.remove::<DepositRecord>(&DepositRecord::name_of(from, &deposit.hash))?;
+        }
+    }
+    rows.put(&correspondent)?;
+    Ok(None)
+}
+
+/// Takes the deposits of a message that has left the outbox for what they still are: numbers that are missing.
+pub(super) fn detach(rows: &Rows<'_>, to: UserId, message: &str, keeps: bool) -> Result<(), VaultError> {
+    for deposit in rows.of_peer::<DepositRecord>(to)? {
+        if deposit.message.as_deref() != Some(message) {
+            continue;
+        }
+        let name = DepositRecord::name_of(to, &deposit.hash);
+        if keeps && deposit.deposit.taken.is_empty() {
+            rows.put(&DepositRecord { message: None, ..deposit })?;
+        } else {
+            rows.remove::<DepositRecord>(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns by which door the next message to a peer goes, as far as is known here.
+pub(super) fn door(rows: &Rows<'_>, to: UserId) -> Result<Door, VaultError> {
+    let correspondent = rows.get::<CorrespondentRecord>(&to.to_string())?;
+    let is_offered = correspondent.is_some_and(|correspondent| correspondent.theirs.is_some());
+    Ok(if is_offered { Door::Mailbox } else { Door::Retalk { why: RetalkReason::NotOffered } })
+}
+
+/// Returns what is known of the own mailbox, once there is one.
+pub(super) fn status(rows: &Rows<'_>) -> Result<Option<MailboxStatus>, VaultError> {
+    let record = rows.get::<MailboxRecord>("")?.filter(|record| !record.own.relays.is_empty());
+    Ok(record.map(|record| MailboxStatus {
+        address: record.address().to_string(),
+        is_open: record.own.relays.iter().all(|relay| record.own.is_published_at(relay)),
+        refused: record.refused.map(|(_, code)| code),
+    }))
+}
+
+impl User {
+    /// Leaves what is encrypted in the peer's mailbox. The reason says why it is to go by the other door.
+    pub(super) fn leave(
+        &mut self,
+        relay: &Relay<'_>,
+        to: UserId,
+        message: Option<&OutgoingRecord>,
+        ciphertext: &Ciphertext,
+        now: UnixMillis,
+    ) -> Result<Result<(), RetalkReason>, UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else {
+            return Ok(Err(RetalkReason::Unreached { reason: Unreached::Held.to_string() }));
+        };
+        if let Err(why) = self.refresh_card(&mailboxes, to, now)? {
+            return Ok(Err(why));
+        }
+        match self.vault.change(|rows| write_deposit(rows, to, message, ciphertext, now))? {
+            Ok(deposit) => self.hand_in(&mailboxes, deposit, now),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    /// Asks for the card of a peer's mailbox where that is due: it has the keys to seal to.
+    fn refresh_card(
+        &mut self,
+        mailboxes: &Mailboxes<'_>,
+        to: UserId,
+        now: UnixMillis,
+    ) -> Result<Result<(), RetalkReason>, UserError> {
+        let found = self.vault.read(|rows| rows.get::<CorrespondentRecord>(&to.to_string()))?;
+        let Some(CorrespondentRecord { theirs: Some(theirs), card_asked_at, .. }) = found else {
+            return Ok(Err(RetalkReason::NotOffered));
+        };
+        // No other relay than the user's own learns of the user, whatever a peer offers.
+        if !theirs.relays().iter().any(|relay| relay == mailboxes.origin()) {
+            return Ok(Err(RetalkReason::OtherRelay));
+        }
+        let key = theirs.sealing_key(&name_of(to)?, now);
+        let lasts = if key.is_ok() { CARD_LASTS } else { CARD_ASKED_AGAIN_AFTER };
+        if card_asked_at.is_some_and(|at| at <= now && now.since(at) < lasts) {
+            return Ok(key.map(drop).map_err(|error| RetalkReason::of_contact(&error)));
+        }
+        let answer = mailboxes.card(theirs.mailbox());
+        let taken = self.vault.change(|rows| {
+            let Some(mut current) = rows.get::<CorrespondentRecord>(&to.to_string())? else { return Ok(None) };
+            current.card_asked_at = Some(now);
+            let theirs = current.theirs.as_mut();
+            let taken = answer.as_ref().ok().zip(theirs).map(|(json, theirs)| {
+                Signed::parse(json).map_err(ContactError::from).and_then(|card| theirs.take_card(card, now))
+            });
+            rows.put(&current)?;
+            Ok::<_, UserError>(taken)
+        })?;
+        Ok(match (key, answer, taken) {
+            (Ok(_), ..) | (_, _, Some(Ok(_))) => Ok(()),
+            (_, Err(error), _) => Err(RetalkReason::of(&error)),
+            (_, _, Some(Err(error))) => Err(RetalkReason::of_contact(&error)),
+            (Err(error), _, None) => Err(RetalkReason::of_contact(&error)),
+        })
+    }
+
+    /// Brings a deposit to the mailbox that it is for, and writes down what became of it.
+    fn hand_in(
+        &mut self,
+        mailboxes: &Mailboxes<'_>,
+        record: DepositRecord,
+        now: UnixMillis,
+    ) -> Result<Result<(), RetalkReason>, UserError> {
+        let DepositRecord { to, hash, deposit, .. } = &record;
+        let found = self.vault.read(|rows| rows.get::<CorrespondentRecord>(&to.to_string()))?;
+        let Some(theirs) = found.and_then(|correspondent| correspondent.theirs) else {
+            return Ok(Err(RetalkReason::NotOffered));
+        };
+        let answer = match mailboxes.deposit(theirs.mailbox(), &deposit.deposit, &deposit.sealed) {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(RetalkReason::of(&error))),
+        };
+        self.vault.change(|rows| {
+            let name = DepositRecord::name_of(*to, hash);
+            let Some(mut current) = rows.get::<DepositRecord>(&name)? else { return Ok(Ok(())) };
+            let mut is_read = false;
+            if let Some(ack) = &answer.ack
+                && let Some(mut correspondent) = rows.get::<CorrespondentRecord>(&to.to_string())?
+                && let Some(theirs) = &mut correspondent.theirs
+            {
+                let ack = Signed::parse(ack.get()).map_err(ContactError::from);
+                let taken = ack.and_then(|ack| theirs.take_ack(ack, now, std::slice::from_mut(&mut current.deposit)));
+                is_read = taken.is_ok() && theirs.has(current.deposit.slot, current.deposit.sequence);
+                rows.put(&correspondent)?;
+            }
+            if current.deposit.ended_unread || answer.ended {
+                // The next attempt has a number of its own.
+                rows.remove::<DepositRecord>(&name)?;
+                return Ok(Err(RetalkReason::Refused { code: Code::Expired.as_str().to_owned() }));
+            }
+            if !(is_read || answer.accepted || answer.duplicate) {
+                return Ok(Err(RetalkReason::Refused { code: "NOT_TAKEN".to_owned() }));
+            }
+            if current.message.is_none() {
+                rows.remove::<DepositRecord>(&name)?;
+                return Ok(Ok(()));
+            }
+            if is_read {
+                current.read_at = current.read_at.or(Some(now));
+            }
+            current.deposit.taken = vec![mailboxes.origin().to_owned()];
+            rows.put(&current)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// Brings what is not in the outbox and was taken by no mailbox yet: without it, a number is missing there.
+    pub(super) fn leave_again(&mut self, relay: &Relay<'_>, now: UnixMillis) -> Result<(), UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else { return Ok(()) };
+        let mut silent = BTreeSet::new();
+        for record in self.vault.read(|rows| rows.all::<DepositRecord>())? {
+            if record.message.is_some() || silent.contains(&record.to) {
+                continue;
+            }
+            if record.deposit.expires_at <= now {
+                let name = DepositRecord::name_of(record.to, &record.hash);
+                self.vault.change(|rows| rows.remove::<DepositRecord>(&name))?;
+                continue;
+            }
+            let to = record.to;
+            if self.hand_in(&mailboxes, record, now)?.is_err() {
+                silent.insert(to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists a slot for each contact whose program takes offers, and puts the records of the own mailbox to the relay, where
+    /// the relay does not have them.
+    pub(super) fn open_mailbox(&mut self, relay: &Relay<'_>, now: UnixMillis) -> Result<(), UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else { return Ok(()) };
+        let origin = mailboxes.origin();
+        if !self.vault.read(|rows| wants_opening(rows, origin, now))? {
+            return Ok(());
+        }
+        self.vault.change(|rows| list_slots(rows, origin, now))?;
+        for _ in 0..REVISIONS_MAX {
+            let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(()) };
+            let own = &record.own;
+            if !own.lagging().iter().any(|relay| relay == origin) {
+                return Ok(());
+            }
+            let (owner, revision) = (record.owner(), own.revision);
+            let (card, policy) = (own.card(&owner)?.to_json(), own.policy(&owner)?.to_json());
+            let put = mailboxes.put(record.address(), &card, &policy);
+            let is_stale = put.as_ref().is_err_and(|error| error.refusal() == Some(Code::StaleRevision));
+            let newer = if is_stale { self.revision_at(&mailboxes, record.address()) } else { None };
+            let is_done = self.vault.change(|rows| {
+                let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(true) };
+                match (&put, newer) {
+                    (Ok(()), _) if record.own.revision == revision => {
+                        record.own.note_published(origin);
+                        record.refused = None;
+                    }
+                    (Err(_), Some(newer)) if newer >= record.own.revision => {
+                        record.own.exceed(newer, now);
+                        rows.put(&record)?;
+                        return Ok(false);
+                    }
+                    (Err(error), _) if !matches!(error, RelayError::Unreachable { .. }) => {
+                        record.refused = Some((now, error.name()));
+                    }
+                    _ => {}
+                }
+                rows.put(&record)?;
+                Ok::<_, UserError>(true)
+            })?;
+            if is_done {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the revision of the card that the relay has of the own mailbox.
+    fn revision_at(&self, mailboxes: &Mailboxes<'_>, address: Address) -> Option<u64> {
+        let json = mailboxes.card(address).ok()?;
+        let card = Signed::<rendezvous_protocol::mailbox::record::Card>::parse(&json).ok()?;
+        (card.payload().mailbox == address).then(|| card.payload().revision)
+    }
+
+    /// Takes what waits in the own mailbox: writes it down, then acknowledges it.
+    pub(super) fn collect(
+        &mut self,
+        relay: &Relay<'_>,
+        now: UnixMillis,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else { return Ok(()) };
+        for _ in 0..ROUNDS_MAX {
+            let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(()) };
+            if !record.own.is_published_at(mailboxes.origin()) {
+                return Ok(());
+            }
+            let address = record.address();
+            let question = Collect {
+                audience: mailboxes.origin().to_owned(),
+                collector: record.own.collector,
+                issued_at: now,
+                limit: COLLECT_MAX_MESSAGES,
+                mailbox: address,
+                max_bytes: COLLECT_MAX_BYTES,
+                nonce: Bytes(random()?),
+            };
+            let question = Signed::sign(question, &record.owner()).map_err(OwnError::from)?;
+            let answer = match mailboxes.collect(address, &question.to_json()) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if matches!(error.refusal(), Some(Code::MailboxUnknown | Code::MailboxClosed)) {
+                        self.vault.change(|rows| begin_anew(rows, mailboxes.origin(), now))?;
+                    }
+                    problems.push(Problem { peer: None, cause: ProblemCause::Mailbox { reason: error.to_string() } });
+                    return Ok(());
+                }
+            };
+            let (acks, count) = self.vault.change(|rows| take_in(rows, &answer.messages, now, problems))?;
+            for acks in acks.chunks(ACKS_MAX) {
+                // Where it is lost the messages come again, and it with them.
+                if let Err(error) = mailboxes.acknowledge(address, acks) {
+                    problems.push(Problem { peer: None, cause: ProblemCause::Mailbox { reason: error.to_string() } });
+                }
+            }
+            if !answer.more || count == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a deposit for a peer's mailbox, or finds the one that was written before.
+fn write_deposit(
+    rows: &Rows<'_>,
+    to: UserId,
+    message: Option<&OutgoingRecord>,
+    ciphertext: &Ciphertext,
+    now: UnixMillis,
+) -> Result<Result<DepositRecord, RetalkReason>, UserError> {
+    let Some(mut correspondent) = rows.get::<CorrespondentRecord>(&to.to_string())? else {
+        return Ok(Err(RetalkReason::NotOffered));
+    };
+    let Some(theirs) = &mut correspondent.theirs else { return Ok(Err(RetalkReason::NotOffered)) };
+    let is_ahead = |earlier: &OutgoingRecord| {
+        message.is_some_and(|message| earlier.number < message.number)
+            && matches!(earlier.door, Some(Door::Retalk { .. }))
+            && earlier.state != OutgoingState::Refused
+    };
+    if rows.of_peer::<OutgoingRecord>(to)?.iter().any(is_ahead) {
+        return Ok(Err(RetalkReason::EarlierMessage));
+    }
+    let hash = body_hash(ciphertext);
+    let name = DepositRecord::name_of(to, &hash);
+    if let Some(deposit) = rows.get::<DepositRecord>(&name)? {
+        let is_late = |at: UnixMillis| at > now || now.since(at) >= ACKNOWLEDGED_WITHIN;
+        if deposit.read_at.is_some_and(is_late) {
+            return Ok(Err(RetalkReason::NotAcknowledged));
+        }
+        if deposit.deposit.expires_at > now {
+            return Ok(Ok(deposit));
+        }
+        rows.remove::<DepositRecord>(&name)?;
+    }
+    if rows.of_peer::<DepositRecord>(to)?.len() >= DEPOSITS_MAX {
+        return Ok(Err(RetalkReason::Refused { code: Code::UnacknowledgedLimit.as_str().to_owned() }));
+    }
+    let Some(content) = content_of(ciphertext) else { return Ok(Err(RetalkReason::TooLong)) };
+    let own = own(rows, now)?;
+    rows.put(&own)?;
+    let life = (now, now.after(DEPOSIT_MAX_LIFETIME));
+    let deposit = match theirs.write(&name_of(to)?, &own.owner(), content, false, life) {
+        Ok(deposit) => deposit,
+        Err(error) => return Ok(Err(RetalkReason::of_contact(&error))),
+    };
+    let number = rows.next_place::<DepositRecord>()?;
+    let message = message.map(|message| message.id.clone());
+    let record = DepositRecord { to, hash, number, message, deposit, read_at: None };
+    rows.put(&record)?;
+    rows.put(&correspondent)?;
+    Ok(Ok(record))
+}
+
+/// Returns the blocked peers who have a slot: once it is struck off, the relay takes nothing more of theirs.
+fn listed_and_blocked(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
+    let mut listed = Vec::new();
+    for correspondent in rows.all::<CorrespondentRecord>()? {
+        if correspondent.slot.is_some() && peer(rows, correspondent.id)?.is_blocked {
+            listed.push(correspondent);
+        }
+    }
+    Ok(listed)
+}
+
+/// Returns the contacts who are to be offered a slot.
+fn unlisted(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
+    let mut unlisted = Vec::new();
+    for correspondent in rows.all::<CorrespondentRecord>()? {
+        let peer = peer(rows, correspondent.id)?;
+        if correspondent.takes_offers && correspondent.slot.is_none() && peer.name.is_some() && !peer.is_blocked {
+            unlisted.push(correspondent);
+        }
+    }
+    Ok(unlisted)
+}
+
+/// Returns whether the relay lacks something of the own mailbox, and may be asked to take it.
+fn wants_opening(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<bool, UserError> {
+    let Some(record) = rows.get::<MailboxRecord>("")? else { return Ok(!unlisted(rows)?.is_empty()) };
+    if record.is_refused_lately(now) {
+        return Ok(false);
+    }
+    let is_here = record.own.relays.iter().any(|relay| relay == origin);
+    let is_due = !is_here || !record.own.lagging().is_empty() || record.own.wants_sealing_keys(now);
+    // One that was made for its key alone is opened for nobody.
+    let is_used = !record.own.slots.is_empty();
+    Ok((is_due && is_used) || !unlisted(rows)?.is_empty() || !listed_and_blocked(rows)?.is_empty())
+}
+
+/// Lists what the next revision of the own mailbox has: this relay, a slot of each contact, keys that have not ended.
+fn list_slots(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), UserError> {
+    let mut record = own(rows, now)?;
+    if record.own.relays != [origin] {
+        rows.put(&record)?;
+        if !record.own.relays.is_empty() {
+            // Another relay knows nothing of how far the numbers of the slots have come.
+            renew_slots(rows, &mut record, now)?;
+        }
+        record.own.relays = vec![origin.to_owned()];
+        record.own.revise(now);
+    }
+    for blocked in listed_and_blocked(rows)? {
+        record.own.strike_off(&name_of(blocked.id)?, now)?;
+        record.own.revise(now);
+        rows.put(&CorrespondentRecord { slot: None, is_slot_used: false, ..blocked })?;
+    }
+    for mut correspondent in unlisted(rows)? {
+        let seed = random()?;
+        let key = PrivateKey::from_seed(&seed).public_key();
+        match record.own.add_contact(&name_of(correspondent.id)?, key) {
+            Ok(()) => {}
+            // The others go on by the other door.
+            Err(OwnError::TooMany { .. }) => break,
+            Err(error) => return Err(error.into()),
+        }
+        correspondent.slot = Some(Bytes(seed));
+        rows.put(&correspondent)?;
+        record.own.revise(now);
+    }
+    if record.own.wants_sealing_keys(now) {
+        record.own.add_sealing_keys(random()?, random()?, now);
+        record.own.revise(now);
+    }
+    rows.put(&record)?;
+    Ok(())
+}
+
+/// Strikes all slots off. New ones are listed, and offered, with the next records.
+fn renew_slots(rows: &Rows<'_>, record: &mut MailboxRecord, now: UnixMillis) -> Result<(), UserError> {
+    for correspondent in rows.all::<CorrespondentRecord>()? {
+        if correspondent.slot.is_some() {
+            record.own.strike_off(&name_of(correspondent.id)?, now)?;
+            rows.put(&CorrespondentRecord { slot: None, is_slot_used: false, ..correspondent })?;
+        }
+    }
+    Ok(())
+}
+
+/// Prepares the mailbox to be opened at a relay that does not have it any more.
+fn begin_anew(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), UserError> {
+    let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(()) };
+    renew_slots(rows, &mut record, now)?;
+    record.own.note_lost(origin);
+    record.own.revise(now);
+    Ok(rows.put(&record)?)
+}
+
+/// Writes down what the mailbox has handed over. Returns the acknowledgements, and how many messages were new.
+fn take_in(
+    rows: &Rows<'_>,
+    handed_over: &[crate::relay::HandedOver],
+    now: UnixMillis,
+    problems: &mut Vec<Problem>,
+) -> Result<(Vec<String>, usize), UserError> {
+    let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok((Vec::new(), 0)) };
+    let (address, owner) = (record.address(), record.owner());
+    record.own.settle(now);
+    let (mut slots, mut count) = (BTreeSet::new(), 0);
+    for handed_over in handed_over.iter().take(COLLECT_MAX_MESSAGES as usize) {
+        let message = match judge(handed_over, &record.own, address, now) {
+            Ok(Judged::New(message)) => message,
+            Ok(Judged::Known { slot }) => {
+                slots.insert(slot);
+                continue;
+            }
+            // It ends there: of a slot that was struck off, say.
+            Ok(Judged::HandedOn) | Err(_) => continue,
+        };
+        count += 1;
+        let from = message.name.as_ref().and_then(|name| name.as_str().parse::<UserId>().ok());
+        let ciphertext = message.opened().and_then(|(_, content)| ciphertext_of(content));
+        match (from, ciphertext) {
+            (Some(from), Some(ciphertext)) => {
+                let number = rows.next_place::<IncomingRecord>()?;
+                let hash = body_hash(&ciphertext);
+                rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
+                if let Some(correspondent) = rows.get::<CorrespondentRecord>(&from.to_string())?
+                    && !correspondent.is_slot_used
+                {
+                    let of_slot = correspondent
+                        .slot
+                        .is_some_and(|seed| PrivateKey::from_seed(&seed.0).public_key() == message.slot());
+                    rows.put(&CorrespondentRecord { is_slot_used: of_slot, ..correspondent })?;
+                }
+            }
+            (from, _) => problems.push(Problem { peer: from, cause: ProblemCause::NoMessage }),
+        }
+        // Also what could not be opened: its sender has it in the outbox, and brings it by the other door.
+        record.own.accept(&message.incoming, now)?;
+        slots.insert(message.slot());
+    }
+    let mut acks = Vec::new();
+    for slot in slots {
+        acks.extend(record.own.acknowledgement(slot, &owner, address, now)?);
+    }
+    rows.put(&record)?;
+    Ok((acks, count))
+}
