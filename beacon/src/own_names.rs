@@ -20,7 +20,7 @@ use crate::problem::Problem;
 /// Holds the names of one beacon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnNames {
-    /// Those of `EXTERNAL_URLS`.
+    /// Those of `EXTERNAL_URLS`, and those that the host has given itself.
     configured: BTreeSet<String>,
     /// Whether other machines reach it by its address. An address is not a name that a page could let point elsewhere.
     is_reached_by_address: bool,
@@ -39,6 +39,14 @@ impl OwnNames {
             is_reached_by_address: !listens_on.to_canonical().is_loopback(),
             pages: (!is_proxied).then(origins),
         }
+    }
+
+    /// Returns the same with a name that the host has given itself, in lower case, and that no page far away can let point
+    /// elsewhere.
+    #[must_use]
+    pub fn with(mut self, name: String) -> Self {
+        self.configured.insert(name);
+        self
     }
 
     /// Returns the answer to a request that is not for this beacon, or may not come from the page that sends it. `host` is
@@ -158,6 +166,19 @@ mod tests {
             let expected = |is_fine| if is_fine { "" } else { "MISDIRECTED_REQUEST" };
             assert_eq!(code(&program(&configured, LOOPBACK), host, None), expected(on_loopback), "{host}");
             assert_eq!(code(&program(&configured, ALL), host, None), expected(on_all), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_local_network_is_one_once_the_host_has_it() {
+        let names = program(&[], ALL);
+        assert_eq!(code(&names, "beacon-1.local:8787", None), "MISDIRECTED_REQUEST");
+        let names = names.with("beacon-1.local".to_owned());
+        for host in ["beacon-1.local:8787", "BEACON-1.local.", "192.168.1.5:8787"] {
+            assert_eq!(code(&names, host, Some("https://app.example")), "", "{host}");
+        }
+        for host in ["beacon-2.local", "a.beacon-1.local", "beacon-1.local.rebound.example"] {
+            assert_eq!(code(&names, host, None), "MISDIRECTED_REQUEST", "{host}");
         }
     }
 

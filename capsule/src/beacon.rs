@@ -30,6 +30,12 @@ pub enum BeaconInvalid {
     Query,
 }
 
+impl From<BeaconUrl> for Beacon {
+    fn from(url: BeaconUrl) -> Self {
+        Self(url)
+    }
+}
+
 impl Beacon {
     /// Takes `https://host`, also with a port and a path, in any spelling.
     ///

@@ -22,6 +22,7 @@ mod fixture;
 pub mod hook;
 mod host;
 pub mod keys;
+mod lan;
 pub mod log;
 mod minisig;
 pub mod network;
@@ -80,7 +81,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
-        Command::Who(arguments) => who::who(arguments, &environment, &clock),
+        Command::Who(arguments) => who::who(arguments, &environment, &clock, log),
         Command::Check(arguments) => check::check(arguments, &environment, &clock, log),
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),
         Command::Ticket(arguments) => ticket::ticket(arguments, &environment, &clock, log),

@@ -34,6 +34,10 @@ This program:
   PORT                     (8787) 0: a free one, which the log names
   STATE                    the directory that keeps rosters over restarts
                            (.beacon)
+  LAN                      on: announces the beacon in the local network by
+                           multicast DNS, where `capsule announce --lan` finds
+                           it, and listens on 0.0.0.0 where HOST is not set
+                           (off)
   METRICS_ADDRESS          an address such as 127.0.0.1:9090, for
                            GET /metrics in Prometheus's format (off)
   ADMIN_ADDRESS            an address such as 127.0.0.1:8786, for GET /admin,
@@ -126,6 +130,8 @@ goop2's peers, which sign nothing:
 Examples:
   PORT=0 rendezvous-beacon serve
       any free port; the first line of the log has its number
+  rendezvous-beacon serve --lan
+      for the local network, which finds it by itself
   HOST=0.0.0.0 PORT=$PORT EXTERNAL_URLS=https://beacon.example \\
     rendezvous-beacon serve
       on a platform that ends TLS and gives a port
@@ -158,4 +164,7 @@ pub(crate) struct ServeArguments {
     /// Prints what would be in force, as a file for --config that says where each value is from, and ends.
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// Announces the beacon in the local network, as LAN=on does.
+    #[arg(long)]
+    pub(crate) lan: bool,
 }

@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Hub(#[from] RowError),
     #[error("{variable}: {address} cannot be listened on: {error}")]
     Listen { variable: &'static str, address: String, error: io::Error },
+    #[error("the beacon cannot be announced in the local network: {0}")]
+    Lan(#[from] mdns_sd::Error),
     #[error("no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
     #[error("an event loop cannot be started: {0}")]

@@ -19,6 +19,7 @@ mod failure;
 mod goop2;
 mod hivemind;
 mod journal;
+mod lan;
 mod live;
 mod mailboxes;
 mod measurements;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &ServeArguments) -> Result<(), Failure> {
-    let settings = Settings::of_process(arguments.config.as_deref())?;
+    let settings = Settings::of_process(arguments.config.as_deref(), arguments.lan)?;
     if arguments.print_config {
         return std::io::stdout().write_all(settings.to_toml().as_bytes()).map_err(Failure::Output);
     }

@@ -24,6 +24,7 @@ use crate::envelopes::Envelopes;
 use crate::event_loop::{Doors, Mail, Shared};
 use crate::failure::Failure;
 use crate::journal;
+use crate::lan::{Announcement, LocalName};
 use crate::mailboxes::{MailName, MailStorage, Replication, start_replication};
 use crate::metrics;
 use crate::operator;
@@ -68,7 +69,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
     let databases = Databases { storage: &storage, mail: &mail, hub, registrations };
-    let mut beacon = Beacon::start(&settings, databases, address(&listener)?.ip())?;
+    let local = settings.lan.then(LocalName::draw).transpose()?;
+    let names = OwnNames::new(&settings.config, address(&listener)?.ip());
+    let names = local.iter().fold(names, |names, local| names.with(local.host()));
+    let mut beacon = Beacon::start(&settings, databases, names)?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -79,6 +83,11 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         tokio::spawn(operator::serve(listener, Arc::clone(&beacon.shared)));
     }
     say_url("listening", address(&listener)?, "");
+    let port = address(&listener)?.port();
+    let announcement = local.map(|local| Announcement::start(&local, port, &settings.config)).transpose()?;
+    if announcement.is_some() {
+        journal::write([Note::info("lan_announced", Details::default())]);
+    }
 
     let mut next = 0_usize;
     loop {
@@ -91,6 +100,8 @@ async fn run(settings: Settings) -> Result<(), Failure> {
             _ = beacon.ended.recv() => return Err(Failure::EventLoopEnded),
         }
     }
+    // Before the last answers: nobody new is to come.
+    let telling = announcement.map(|announcement| tokio::task::spawn_blocking(move || announcement.end()));
     drop(listener);
     journal::write([Note::info("ending", Details::default())]);
     tokio::select! {
@@ -98,6 +109,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         () = signals.next() => return Err(Failure::Interrupted),
     }
     beacon.end()?;
+    if let Some(telling) = telling {
+        // One that panicked in a library has told what it could.
+        let _ = telling.await;
+    }
     journal::write([Note::info("ended", Details::default())]);
     Ok(())
 }
@@ -125,12 +140,11 @@ struct Databases<'a> {
 }
 
 impl Beacon {
-    fn start(settings: &Settings, databases: Databases<'_>, listens_on: IpAddr) -> Result<Self, Failure> {
+    fn start(settings: &Settings, databases: Databases<'_>, names: OwnNames) -> Result<Self, Failure> {
         let Databases { storage, mail, hub, registrations } = databases;
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
         let config = Arc::new(settings.config.clone());
-        let names = OwnNames::new(&config, listens_on);
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
         let (loops, mailboxes): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();

@@ -19,14 +19,22 @@ use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
-const OWN: [Variable; 6] = [
+const OWN: [Variable; 7] = [
     Variable::new("HOST", Kind::Text, "127.0.0.1"),
     Variable::new("PORT", Kind::Number, "8787"),
     Variable::new("STATE", Kind::Text, ".beacon"),
+    Variable::new("LAN", Kind::Text, OFF),
     Variable::new("METRICS_ADDRESS", Kind::Text, ""),
     Variable::new("ADMIN_ADDRESS", Kind::Text, ""),
     Variable::new("THREADS", Kind::Number, ""),
 ];
+
+/// The values of `LAN`.
+const OFF: &str = "off";
+const ON: &str = "on";
+
+/// The address to listen on where `LAN` is on and nothing is said of it: else nobody in the network would reach the beacon.
+const LAN_HOST: &str = "0.0.0.0";
 
 /// Bytes of a file of configuration. Thousands of keys fit.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -90,6 +98,8 @@ pub(crate) struct Settings {
     /// The hub, if there is one.
     pub(crate) hub: Option<HubConfig>,
     pub(crate) listen: SocketAddr,
+    /// Whether the beacon is announced in the local network.
+    pub(crate) lan: bool,
     pub(crate) state: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
     /// Where the operator is served; there is a password then.
@@ -119,6 +129,7 @@ enum Source {
     Default,
     File,
     Environment,
+    Argument,
 }
 
 fn variables() -> impl Iterator<Item = Variable> {
@@ -128,9 +139,13 @@ fn variables() -> impl Iterator<Item = Variable> {
 }
 
 impl Settings {
-    /// Reads the environment of this process, and the file.
-    pub(crate) fn of_process(file: Option<&Path>) -> Result<Self, SettingsError> {
-        Self::parse(read_file(file)?, std::env::vars_os())
+    /// Reads the environment of this process, and the file. `lan` says that an argument has set `LAN`.
+    pub(crate) fn of_process(file: Option<&Path>, lan: bool) -> Result<Self, SettingsError> {
+        let (mut values, file) = read_values(read_file(file)?, std::env::vars_os())?;
+        if lan {
+            values.insert("LAN", Set { value: ON.to_owned(), source: Source::Argument });
+        }
+        Self::of_values(values, file)
     }
 
     /// Reads an environment, and a file, given as its name and its text.
@@ -142,7 +157,8 @@ impl Settings {
         Self::of_values(values, file)
     }
 
-    fn of_values(values: Values, file: Option<String>) -> Result<Self, SettingsError> {
+    fn of_values(mut values: Values, file: Option<String>) -> Result<Self, SettingsError> {
+        let lan = read_lan(&mut values).map_err(|error| wrong_value(&values, file.as_deref(), error))?;
         let in_error = |error| wrong_value(&values, file.as_deref(), error);
         let text = |name: &str| values.get(name).map(|set| set.value.clone());
         let config = Config::parse_for(&MailDoor::ALL, text).map_err(in_error)?;
@@ -195,6 +211,7 @@ impl Settings {
             doors,
             hub,
             listen: SocketAddr::new(host, port),
+            lan,
             state,
             metrics,
             admin,
@@ -213,6 +230,7 @@ impl Settings {
                 Source::Default => "the default",
                 Source::File => self.file.as_deref().unwrap_or("the file"),
                 Source::Environment => "the environment",
+                Source::Argument => "an argument",
             };
             let (value, source) = (to_value(kind, value), source.escape_debug());
             // Writing to a string cannot fail.
@@ -243,11 +261,42 @@ fn read_state(values: &Values) -> Result<PathBuf, ConfigError> {
     Ok(value.into())
 }
 
+/// Reads whether the beacon is announced in the local network, and sets what follows from that.
+fn read_lan(values: &mut Values) -> Result<bool, ConfigError> {
+    let value = |name: &str| values.get(name).map(|set| set.value.clone()).unwrap_or_default();
+    let wrong =
+        |variable, expected: &str| Err(ConfigError { variable, value: value(variable), expected: expected.to_owned() });
+    match value("LAN").trim() {
+        OFF => return Ok(false),
+        ON => {}
+        _ => return wrong("LAN", "on or off"),
+    }
+    // Else whoever is in the network would write the header.
+    if !value("CLIENT_ADDRESS_HEADER").trim().is_empty() {
+        return wrong(
+            "CLIENT_ADDRESS_HEADER",
+            "nothing where LAN is on, because clients in that network come without a proxy",
+        );
+    }
+    match values.get("HOST") {
+        Some(Set { source: Source::Default, .. }) | None => {
+            values.insert("HOST", Set { value: LAN_HOST.to_owned(), source: Source::Default });
+        }
+        Some(Set { value: host, .. }) => {
+            if read_host(host.trim()).is_some_and(|host| host.to_canonical().is_loopback()) {
+                return wrong("HOST", "an address that the local network reaches, such as 0.0.0.0, where LAN is on");
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Says who has set a value that is wrong.
 fn wrong_value(values: &Values, file: Option<&str>, error: ConfigError) -> SettingsError {
     let source_name = match values.get(error.variable).map(|set| set.source) {
         Some(Source::File) => file.unwrap_or_default(),
         Some(Source::Environment) => "the environment",
+        Some(Source::Argument) => "an argument",
         Some(Source::Default) | None => "default",
     };
     SettingsError::Value { error, source_name: source_name.to_owned() }

@@ -18,6 +18,7 @@ pub mod goop2;
 pub mod hivemind;
 pub mod kept_lists;
 pub mod key;
+pub mod lan;
 pub mod limits;
 pub mod live;
 pub mod mailbox;

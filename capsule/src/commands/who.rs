@@ -1,11 +1,13 @@
 //! `capsule who`: who is online, by a capsule or by a beacon, with every signature checked.
 
 use std::collections::BTreeMap;
+use std::thread::Builder;
 
 use clap::Args;
 use rendezvous_protocol::answer::{AnswerError, read_answer};
 use rendezvous_protocol::capsule::TicketStatus;
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::lan::LOCAL_BEACONS_MAX;
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::Fetcher;
+use crate::lan::Finder;
+use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::reader::{Reader, TimeoutArguments};
 use crate::refusal::Refusal;
@@ -30,10 +34,14 @@ Examples:
   capsule who https://example.org/capsules/peers.json --root 1.root.json
       who is in the capsule, once it is verified
   capsule who public/capsules/peers.json --public-key KEY --json | jq .peers
+  capsule who --lan https://beacon.example.org
+      whom the beacon lists, and those of the local network, in one list
 
 A file, and an address whose path ends in .json, is a capsule: it is verified as
 by `capsule verify`, and needs --public-key or --root. Any other address is a
 beacon's. Its list is signed by nobody; each ticket is, and is checked.
+With --lan the local network is asked for beacons, for two seconds. Whom they
+list is in the same list, each claim once, by its newest ticket.
 Who has no good ticket is not shown, and counted by the reason.
 A name proves nothing: the key does. Several keys may claim one name.
 
@@ -60,8 +68,11 @@ Exit codes:
 #[command(after_long_help = WHO_HELP)]
 pub(crate) struct WhoArguments {
     /// A beacon's address, or a capsule: a file, or an http(s) URL that ends in .json. Redirects are not followed.
-    #[arg(value_name = "FILE_OR_URL")]
-    pub(crate) place: String,
+    #[arg(value_name = "FILE_OR_URL", required_unless_present = "lan")]
+    pub(crate) place: Option<String>,
+    /// Show whom beacons of the local network list too. They are found by multicast DNS.
+    #[arg(long)]
+    pub(crate) lan: bool,
     #[command(flatten)]
     pub(crate) trust: TrustArguments,
     #[command(flatten)]
@@ -84,9 +95,19 @@ pub(crate) enum WhoError {
         "--public-key and --root are for a capsule, whose address ends in .json: a beacon's list is signed by nobody"
     )]
     TrustInABeacon,
+    /// There is nobody to ask.
+    #[error("no beacon answers in the local network: one is there once somebody runs `rendezvous-beacon serve --lan`")]
+    NoLocalBeacon,
 }
 
-impl Cause for WhoError {}
+impl Cause for WhoError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotABeacon(_) | Self::TrustInABeacon => Exit::Usage,
+            Self::NoLocalBeacon => Exit::Unreachable,
+        }
+    }
+}
 
 /// Those who are there, and the others by code.
 struct Found {
@@ -98,18 +119,79 @@ struct Found {
 }
 
 /// Runs the command.
-pub(crate) fn who(arguments: &WhoArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
-    let source = Source::new(&arguments.place);
-    let found = if is_capsule(&source) {
-        in_capsule(&source, arguments, environment, clock)?
-    } else {
-        at_beacon(arguments, environment, clock)?
+pub(crate) fn who(
+    arguments: &WhoArguments,
+    environment: &Environment,
+    clock: &Clock,
+    log: &Log,
+) -> Result<Outcome, Failure> {
+    let place = arguments.place.as_deref().map(Source::new);
+    let found = match (&place, arguments.place.as_deref()) {
+        (Some(source), _) if is_capsule(source) => Some(in_capsule(source, arguments, environment, clock)?),
+        (Some(_), Some(place)) => {
+            let beacon = Beacon::parse(place).map_err(WhoError::NotABeacon)?;
+            refuse_trust(arguments)?;
+            Some(at_beacon(&beacon, arguments, environment, clock)?)
+        }
+        _ => None,
     };
-    match found {
-        Ok(found) if arguments.json => Ok(Outcome::json(&found.to_json(), Exit::Good)),
-        Ok(found) => Ok(Outcome::text(found.to_text(), Exit::Good)),
-        Err(refusal) => Ok(clock.explain(refusal).outcome(arguments.json, json!({ "source": source.to_string() }))),
+    let found = match found.transpose() {
+        Ok(found) => found,
+        Err(refusal) => {
+            let source = place.as_ref().map(Source::to_string);
+            return Ok(clock.explain(refusal).outcome(arguments.json, json!({ "source": source })));
+        }
+    };
+    let local = if arguments.lan { in_local_network(arguments, environment, clock, log)? } else { Vec::new() };
+    let found = found.into_iter().chain(local).reduce(Found::and).ok_or(WhoError::NoLocalBeacon)?;
+    Ok(if arguments.json {
+        Outcome::json(&found.to_json(), Exit::Good)
+    } else {
+        Outcome::text(found.to_text(), Exit::Good)
+    })
+}
+
+/// Returns what beacons of the local network list, those that can be asked.
+fn in_local_network(
+    arguments: &WhoArguments,
+    environment: &Environment,
+    clock: &Clock,
+    log: &Log,
+) -> Result<Vec<Found>, Failure> {
+    if arguments.place.is_none() {
+        refuse_trust(arguments)?;
     }
+    let mut beacons = match Finder::new()?.ask() {
+        Err(error) if arguments.place.is_some() => {
+            log.note(format_args!("{error}"));
+            return Ok(Vec::new());
+        }
+        found => found?,
+    };
+    beacons.truncate(LOCAL_BEACONS_MAX);
+    let ask = |beacon: &Beacon| match at_beacon(beacon, arguments, environment, clock) {
+        Ok(Ok(found)) => Some(found),
+        // Anybody can answer in that network: what one of them does is not a reason to show nobody.
+        Ok(Err(refusal)) => {
+            log.note(format_args!("{}: {}", text::printable(&refusal.source), text::printable(&refusal.reason)));
+            None
+        }
+        Err(failure) => {
+            log.note(format_args!("{failure}"));
+            None
+        }
+    };
+    Ok(std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            beacons.iter().map(|beacon| Builder::new().spawn_scoped(scope, move || ask(beacon))).collect();
+        threads.into_iter().filter_map(|thread| thread.ok()?.join().ok().flatten()).collect()
+    }))
+}
+
+/// Refuses what a capsule alone is verified with.
+fn refuse_trust(arguments: &WhoArguments) -> Result<(), WhoError> {
+    let is_given = arguments.trust.root.is_some() || !arguments.trust.public_keys.is_empty();
+    if is_given { Err(WhoError::TrustInABeacon) } else { Ok(()) }
 }
 
 /// A file, or a file on a host.
@@ -147,14 +229,11 @@ fn in_capsule(
 }
 
 fn at_beacon(
+    beacon: &Beacon,
     arguments: &WhoArguments,
     environment: &Environment,
     clock: &Clock,
 ) -> Result<Result<Found, Refusal>, Failure> {
-    let beacon = Beacon::parse(&arguments.place).map_err(WhoError::NotABeacon)?;
-    if arguments.trust.root.is_some() || !arguments.trust.public_keys.is_empty() {
-        return Err(WhoError::TrustInABeacon.into());
-    }
     let tickets = TicketSettings::new(&arguments.tickets, environment)?;
     let fetched = beacon.ask(&tickets.community, &Fetcher::new()?, arguments.timeout.duration());
     let body = fetched.body.map_err(|error| SourceError::Fetch { url: beacon.to_string(), error })?;
@@ -171,7 +250,7 @@ fn at_beacon(
                 refused: answer.refused,
             })
         }
-        Err(error) => Err(not_a_list(&beacon, &error, &body)),
+        Err(error) => Err(not_a_list(beacon, &error, &body)),
     })
 }
 
@@ -187,6 +266,25 @@ fn not_a_list(beacon: &Beacon, error: &AnswerError, body: &[u8]) -> Refusal {
 }
 
 impl Found {
+    /// Adds what another source knows. Of each claim the newest ticket stays.
+    fn and(mut self, other: Self) -> Self {
+        self.source = format!("{}, {}", self.source, other.source);
+        for (code, count) in other.refused {
+            *self.refused.entry(code).or_default() += count;
+        }
+        for (ticket, status) in other.peers {
+            let same = |(known, _): &&mut (VerifiedTicket, TicketStatus)| {
+                known.peer_id() == ticket.peer_id() && known.public_key() == ticket.public_key()
+            };
+            match self.peers.iter_mut().find(same) {
+                Some(known) if known.0.payload().issued_at < ticket.payload().issued_at => *known = (ticket, status),
+                Some(_) => {}
+                None => self.peers.push((ticket, status)),
+            }
+        }
+        self
+    }
+
     fn to_text(&self) -> String {
         let head = ["PEER", "USER", "STATUS", "UNTIL", "KEY", "DATA"].map(str::to_owned);
         let row = |(ticket, status): &(VerifiedTicket, TicketStatus)| {

@@ -54,8 +54,33 @@ fn what_is_printed_is_a_file_that_says_the_same() {
         let (code, second, error) = printed(&first, &[]);
         assert_eq!((code, error.as_str()), (Some(0), ""));
         assert_eq!(values(&first), values(&second));
-        assert_eq!(values(&first).len(), 60);
+        assert_eq!(values(&first).len(), 61);
     }
+}
+
+#[test]
+fn a_local_network_is_served_at_an_address_that_it_reaches() {
+    let (code, output, error) = outcome(program(&[]).args(["serve", "--print-config", "--lan"]));
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for line in ["LAN = \"on\" # an argument", "HOST = \"0.0.0.0\" # the default"] {
+        assert!(output.lines().any(|printed| printed == line), "{line} in\n{output}");
+    }
+    for (text, part) in [
+        ("LAN = \"yes\"", "LAN is \"yes\": it must be on or off"),
+        (
+            "LAN = \"on\"\nHOST = \"127.0.0.1\"",
+            "HOST is \"127.0.0.1\": it must be an address that the local network reaches",
+        ),
+        ("LAN = \"on\"\nHOST = \"[::1]\"", "HOST is \"[::1]\""),
+        (
+            "LAN = \"on\"\nCLIENT_ADDRESS_HEADER = \"X-Real-IP\"",
+            "CLIENT_ADDRESS_HEADER is \"X-Real-IP\": it must be nothing",
+        ),
+    ] {
+        let error = refused(text, &[]);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    assert_eq!(printed("LAN = \"on\"\nHOST = \"192.0.2.1\"", &[]).0, Some(0));
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl Beacon {
         }
     }
 
+    /// Makes one that gets nothing.
+    pub(super) fn at_rest(pacing: TicketPacing) -> Self {
+        Self { next: Next::Nothing, ..Self::new(pacing) }
+    }
+
     /// Returns the clock that the beacon's tickets are dated by (rule 5).
     pub(super) fn dated_by(&self, trusted: ClockOffset) -> ClockOffset {
         self.clock.map_or(trusted, |own| own.min(trusted))

@@ -23,6 +23,9 @@
 //!    the 15 s by which clocks may differ.
 //! 6. A beacon that answers with `listed: false` has no place for the peer. This is not a failure: the beacon is asked
 //!    again at its pace, because a place may be free then, and asking sooner gains nothing.
+//! 7. Goodbyes: see the specification.
+//! 8. A beacon that was [found](crate::lan), not configured, has no voice about the time: its clock dates its own tickets,
+//!    no later than rule 5 allows by the configured ones alone, and they wait for nothing that it says.
 //!
 //! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody
 //! sets, and the machine's wall clock, which may be wrong and jump, is one clock among several that tell the date.
@@ -51,8 +54,10 @@ use crate::ticket::{Nonce, Purpose};
 #[derive(Debug)]
 pub struct Announcer {
     identity: Identity,
-    interval: Duration,
+    pacing: TicketPacing,
     beacons: Vec<Beacon>,
+    /// How many of them are configured: the first ones.
+    configured: usize,
     stopping: bool,
 }
 
@@ -61,10 +66,48 @@ impl Announcer {
     pub fn new(identity: Identity, pacing: TicketPacing, beacons: usize) -> Self {
         Self {
             identity,
-            interval: pacing.interval,
+            pacing,
             beacons: std::iter::repeat_with(|| Beacon::new(pacing)).take(beacons).collect(),
+            configured: beacons,
             stopping: false,
         }
+    }
+
+    /// Begins to announce to a beacon that was found, at once. Such beacons have places of their own, from 0 on, taken in
+    /// that order; the number of a beacon is that of its place behind those of the configured ones. A place is taken again
+    /// once [`Announcer::is_busy`] says that it is not busy.
+    ///
+    /// What a beacon that was found says of the time counts for the tickets that it gets, and for no others (rule 8).
+    pub fn begin_found(&mut self, place: usize) {
+        if self.stopping {
+            return;
+        }
+        let number = self.configured.saturating_add(place);
+        let next = self.beacons.len();
+        match self.beacons.get_mut(number) {
+            Some(beacon) => *beacon = Beacon::new(self.pacing),
+            None if number == next => self.beacons.push(Beacon::new(self.pacing)),
+            None => {}
+        }
+    }
+
+    /// Ends the announcing to a beacon that was found, without a goodbye: nobody answers there.
+    pub fn end_found(&mut self, place: usize) {
+        if let Some(beacon) = self.beacons.get_mut(self.configured.saturating_add(place)) {
+            *beacon = Beacon::at_rest(self.pacing);
+        }
+    }
+
+    /// Returns whether the beacon in a place lists the peer by its last answer, or is still to answer.
+    pub fn is_busy(&self, place: usize) -> bool {
+        self.beacons.get(self.configured.saturating_add(place)).is_some_and(|beacon| {
+            matches!(beacon.status, BeaconStatus::Listed { .. }) || matches!(beacon.next, Next::Await { .. })
+        })
+    }
+
+    /// Returns the beacons whose clocks count for all tickets.
+    fn voters(&self) -> impl Iterator<Item = &Beacon> {
+        self.beacons.iter().take(self.configured)
     }
 
     /// Returns a request that is due, and the number of the beacon that it is for. Each must be answered, and until it is
@@ -119,7 +162,7 @@ impl Announcer {
             beacon.clock = Some(ClockOffset::new(*time, since + now.steady.saturating_sub(since) / 2));
         }
         let trusted = self.trusted(now);
-        let (interval, stopping) = (self.interval, self.stopping);
+        let (interval, stopping) = (self.pacing.interval, self.stopping);
         let beacon = self.beacons.get_mut(number)?;
         let next = match asked {
             Asked::Time => beacon.told_time(now.steady, outcome, random),
@@ -167,7 +210,7 @@ impl Announcer {
     }
 
     fn has_heard_of_all(&self) -> bool {
-        self.beacons.iter().all(|beacon| beacon.heard_of)
+        self.voters().all(|beacon| beacon.heard_of)
     }
 
     /// Returns the clock that no ticket is dated later than (rule 5).
@@ -177,7 +220,7 @@ impl Announcer {
 
     fn clocks(&self, now: Moment) -> Clocks {
         // One that was heard of and does not know the time says nothing about it.
-        let clocks = self.beacons.iter().filter(|beacon| beacon.clock.is_some() || !beacon.heard_of);
+        let clocks = self.voters().filter(|beacon| beacon.clock.is_some() || !beacon.heard_of);
         Clocks::new(now.machine(), clocks.map(|beacon| beacon.clock))
     }
 }

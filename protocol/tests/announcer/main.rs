@@ -106,6 +106,34 @@ proptest! {
         prop_assert_eq!(moments(bad), moments(SERVER));
     }
 
+    /// Whatever beacons do that were found, and however many there are of them, the configured ones are asked the same at the
+    /// same moments, and none that was found gets a ticket from the future.
+    #[test]
+    fn beacons_that_were_found_have_no_voice(
+        configured in prop::collection::vec(honest(), 0..3),
+        found in prop::collection::vec((honest(), -12 * HOUR..12 * HOUR), 1..6),
+        ahead in -10_000..1_000_i64,
+    ) {
+        let world = |found: &[(Server, i64)]| {
+            let liars = found.iter().map(|(server, lie)| Server { lie: *lie, ..server.clone() });
+            let mut world = World::new(configured.iter().cloned().chain(liars).collect(), (ahead, 0, ahead));
+            world.announcer = Announcer::new(identity(), PACING, configured.len());
+            (0..found.len()).for_each(|place| world.announcer.begin_found(place));
+            world.run(6 * MINUTES);
+            world
+        };
+        let tickets = |world: &World| {
+            let dates = |ticket: &Ticket| (ticket.payload().issued_at, ticket.payload().expires_at);
+            let of_one = |served: &world::Served| served.tickets().map(|(at, ticket)| (at, dates(ticket))).collect::<Vec<_>>();
+            world.served.iter().take(configured.len()).map(of_one).collect::<Vec<_>>()
+        };
+        let with_them = world(&found);
+        prop_assert_eq!(tickets(&with_them), tickets(&world(&[])));
+        for served in &with_them.served {
+            prop_assert!(served.latest_date().is_none_or(|latest| latest <= 3_500), "{:?}", served.latest_date());
+        }
+    }
+
     /// What one liar among several gets: nothing that it could use later, and nobody else is harmed. With two
     /// beacons that takes a clock here that is right, with more it does not.
     #[test]
@@ -505,6 +533,40 @@ fn who_stops_leaves_with_newer_tickets_and_after_what_is_under_way() {
     announcer.stop();
     assert!(announcer.is_done());
     assert_eq!((ask(&mut announcer), announcer.next_deadline(moment(0, 0))), (None, None));
+}
+
+#[test]
+fn a_place_for_what_was_found_is_busy_while_it_is_good_for_something_and_ends_without_a_goodbye() {
+    let mut announcer = Announcer::new(identity(), PACING, 0);
+    assert!(announcer.is_done() && !announcer.is_busy(0));
+    announcer.begin_found(0);
+    assert!(!announcer.is_busy(0), "nobody was asked yet");
+    assert_eq!(next(&mut announcer, &mut 0), Request::Time);
+    assert!(announcer.is_busy(0), "the answer is awaited");
+    announcer.answered(moment(0, 0), 0, done(0), 0);
+    assert!(!announcer.is_busy(0));
+    let mut at = 0;
+    let first = ticket_of(next(&mut announcer, &mut at));
+    announcer.answered(moment(at, 0), 0, done(at), 0);
+    assert!(announcer.is_busy(0), "it lists the peer");
+    next(&mut announcer, &mut at);
+    announcer.answered(moment(at, 0), 0, no_connection(), 0);
+    assert!(!announcer.is_busy(0), "it does not answer any more");
+    announcer.end_found(0);
+    announcer.stop();
+    assert!(announcer.is_done(), "nobody is there to be told");
+
+    let mut announcer = Announcer::new(identity(), PACING, 0);
+    announcer.begin_found(0);
+    announcer.end_found(0);
+    assert_eq!(announcer.next_deadline(moment(at, 0)), None);
+    announcer.begin_found(0);
+    assert_eq!(next(&mut announcer, &mut at), Request::Time, "another beacon in the same place begins anew");
+    announcer.answered(moment(at, 0), 0, done(at), 0);
+    assert_ne!(ticket_of(next(&mut announcer, &mut at)), first);
+    announcer.stop();
+    announcer.begin_found(1);
+    assert_eq!(announcer.statuses().count(), 1, "who goes begins with nobody");
 }
 
 #[test]

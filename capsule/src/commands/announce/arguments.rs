@@ -21,6 +21,10 @@ Examples:
   capsule announce --once --key node-key.pem --peer-id my-server \\
     --beacon https://a.example.org
       shows what the beacon says; the ticket ends after 3 minutes
+  capsule announce --lan --key node-key.pem --peer-id my-server \\
+    --beacon https://a.example.org
+      to the beacons of the local network too, those of
+      `rendezvous-beacon serve --lan`
 
 What it does:
   Signs a ticket (\"my-server is here for the next 3 minutes\") for each beacon,
@@ -30,6 +34,12 @@ What it does:
   Dates tickets by the beacons' clocks where this machine's is wrong: no later
   than most of them say, so that one that lies gains nothing, and where only one
   tells the time no later than this machine's clock and 15 s.
+  With --lan, asks the local network for beacons, soon after the start and then
+  once a minute. One that is found is announced to beside the others, or alone;
+  one that is silent for three minutes, and does not answer, is left.
+  Anybody in that network may answer: such a beacon says nothing of the time of
+  anybody's tickets but its own. Where there is a proxy, NO_PROXY has to except
+  the local network.
   Says a line on the standard error when something changes, and none a request.
   Says \"not listed\" of a beacon that is full, and asks it again at its pace.
   On SIGTERM or SIGINT it tells the beacons that the peer goes, for at most 3 s,
@@ -73,6 +83,9 @@ pub(crate) struct AnnounceArguments {
     /// Address of a beacon; more than one: comma-separated, or given again.
     #[arg(long = "beacon", value_name = "URL", value_delimiter = ',', value_parser = Beacon::parse)]
     pub(crate) beacons: Vec<Beacon>,
+    /// Announce to beacons of the local network too, which are found by multicast DNS: to up to 8, beside the others.
+    #[arg(long)]
+    pub(crate) lan: bool,
     /// Name of the community. [default: mainnet]
     #[arg(long, value_name = "NAME", value_parser = parse_community)]
     pub(crate) community: Option<Community>,

@@ -4,13 +4,13 @@
 //! beacon at a time. The main thread sleeps until an answer, a signal or the next deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::announcer::{Announcer, BeaconStatus, Moment, Request, RequestOutcome, RequestProblem};
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::lan::{Change, LocalBeacons};
 use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::beacon::Beacon;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::fetch::{Fetcher, random_byte};
+use crate::lan::LanError;
 use crate::nonce::{NoRandomness, new_nonce};
 
 /// How long the beacons are told that the peer goes. Service managers wait at least 10 s before they kill.
@@ -34,7 +35,12 @@ const WAIT_ONCE: Duration = Duration::from_secs(4);
 
 /// What wakes the main thread, but for deadlines.
 pub(super) enum Event {
-    Answered { number: usize, answer: RequestOutcome },
+    Answered {
+        number: usize,
+        answer: RequestOutcome,
+    },
+    /// What a question to the local network found.
+    Found(Result<Vec<Beacon>, LanError>),
     Stop,
 }
 
@@ -58,9 +64,9 @@ impl Clocks {
 }
 
 /// Takes requests to beacons.
-#[derive(Clone)]
 pub(super) struct Messenger {
-    pub(super) beacons: Arc<[Beacon]>,
+    /// Those that are configured, and behind them those in the places for what was found.
+    pub(super) beacons: Vec<Beacon>,
     pub(super) community: Community,
     pub(super) fetcher: Fetcher,
 }
@@ -68,12 +74,11 @@ pub(super) struct Messenger {
 impl Messenger {
     /// Makes a request in a thread of its own, whose end is an event, come what may.
     fn send(&self, number: usize, request: Request, timeout: Duration, events: &Sender<Event>) {
-        let (messenger, sender) = (self.clone(), events.clone());
+        let Self { beacons, community, fetcher } = self;
+        let (beacon, community, fetcher) = (beacons.get(number).cloned(), community.clone(), fetcher.clone());
+        let sender = events.clone();
         let thread = move || {
-            let ask = || {
-                let beacon = messenger.beacons.get(number)?;
-                Some(beacon.send(&request, &messenger.community, &messenger.fetcher, timeout))
-            };
+            let ask = || Some(beacon?.send(&request, &community, &fetcher, timeout));
             // Not for panics of this program's own, which has none, but for those of libraries that read what strangers
             // send: that beacon fails, the others do not.
             let answer = catch_unwind(AssertUnwindSafe(ask)).ok().flatten().unwrap_or_else(died);
@@ -95,6 +100,12 @@ fn died() -> RequestOutcome {
 pub(super) struct EventLoop {
     pub(super) announcer: Announcer,
     pub(super) messenger: Messenger,
+    /// How many beacons are configured.
+    pub(super) configured: usize,
+    /// Those of the local network, where it is asked.
+    pub(super) local: LocalBeacons,
+    /// What was last said about the local network.
+    pub(super) local_problem: Option<String>,
     pub(super) clocks: Clocks,
     pub(super) timeout: Duration,
     pub(super) output: Output,
@@ -123,6 +134,7 @@ impl EventLoop {
             };
             match event {
                 Ok(Event::Answered { number, answer }) => self.take(number, answer),
+                Ok(Event::Found(found)) => self.find(found),
                 Ok(Event::Stop) => self.stop(),
                 // Both ends of the channel are this loop's.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -168,6 +180,46 @@ impl EventLoop {
                     format_args!("{line}"),
                     || json!({ "unconfirmedBehindMs": behind }),
                 );
+            }
+        }
+    }
+
+    /// Takes what a question to the local network found.
+    pub(super) fn find(&mut self, found: Result<Vec<Beacon>, LanError>) {
+        // Who goes begins with nobody.
+        if self.leave_before.is_some() {
+            return;
+        }
+        let now = self.clocks.now();
+        let problem = found.as_ref().err().map(LanError::to_string);
+        if problem != self.local_problem {
+            let line = problem.as_deref().unwrap_or("the local network is asked for beacons");
+            self.output.say(now, "lan", None, format_args!("{line}"), || json!({ "problem": problem }));
+            self.local_problem = problem;
+        }
+        let Ok(found) = found else { return };
+        let found: Vec<_> = found.iter().map(|beacon| beacon.url().clone()).collect();
+        let announcer = &self.announcer;
+        for change in self.local.heard(&found, |place| announcer.is_busy(place)) {
+            match change {
+                Change::Begin { place, beacon } => {
+                    let beacon = Beacon::from(beacon);
+                    let line = "found in the local network";
+                    self.output.say(now, "found", Some(&beacon), format_args!("{line}"), || json!({}));
+                    match self.messenger.beacons.get_mut(self.configured.saturating_add(place)) {
+                        Some(taken) => *taken = beacon,
+                        // Places are taken in their order.
+                        None => self.messenger.beacons.push(beacon),
+                    }
+                    self.announcer.begin_found(place);
+                }
+                Change::End { place } => {
+                    if let Some(beacon) = self.messenger.beacons.get(self.configured.saturating_add(place)) {
+                        let line = "not in the local network any more";
+                        self.output.say(now, "lost", Some(beacon), format_args!("{line}"), || json!({}));
+                    }
+                    self.announcer.end_found(place);
+                }
             }
         }
     }

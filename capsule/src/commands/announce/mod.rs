@@ -9,9 +9,11 @@ mod settings;
 
 use std::io;
 use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::Instant;
 
 use rendezvous_protocol::announcer::Announcer;
+use rendezvous_protocol::lan::LocalBeacons;
 use serde_json::json;
 
 pub(crate) use self::arguments::AnnounceArguments;
@@ -24,6 +26,7 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::Fetcher;
+use crate::lan::Finder;
 use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::signals;
@@ -35,6 +38,9 @@ pub(crate) enum AnnounceError {
     /// The end would come without leaving.
     #[error("SIGTERM and SIGINT cannot be waited for: {0}")]
     Signals(io::Error),
+    /// The local network would not be asked.
+    #[error("the local network cannot be asked for beacons: {0}")]
+    Thread(io::Error),
 }
 
 impl Cause for AnnounceError {}
@@ -50,7 +56,8 @@ pub(crate) fn announce(
     let public_key = identity.key.public_key().to_string();
     let (peer_id, user_id) = (identity.peer_id.clone(), identity.user_id.clone());
     let community = identity.community.clone();
-    let messenger = Messenger { beacons: beacons.into(), community: community.clone(), fetcher: Fetcher::new()? };
+    let urls = beacons.iter().map(|beacon| beacon.url().clone()).collect();
+    let messenger = Messenger { beacons, community: community.clone(), fetcher: Fetcher::new()? };
     let (sender, events) = channel();
     let mut event_loop = EventLoop {
         announcer: Announcer::new(identity, pacing, messenger.beacons.len()),
@@ -59,7 +66,10 @@ pub(crate) fn announce(
             (false, true) => Output::Json,
             (false, false) => Output::Text(*log),
         },
+        configured: messenger.beacons.len(),
         messenger,
+        local: LocalBeacons::new(urls),
+        local_problem: None,
         clocks: Clocks { clock: *clock, started: Instant::now() },
         timeout,
         sender,
@@ -68,10 +78,21 @@ pub(crate) fn announce(
         has_unconfirmed_clock: false,
         leave_before: None,
     };
-    let beacons = text::count(event_loop.messenger.beacons.len(), "beacon", "beacons");
+    let mut beacons = text::count(event_loop.messenger.beacons.len(), "beacon", "beacons");
+    if arguments.lan {
+        beacons.push_str(" and those of the local network");
+    }
     let begin = format!("announcing {peer_id} in {community} to {beacons}, with the key {public_key}");
+    let finder = arguments.lan.then(Finder::new).transpose()?;
     if arguments.once {
         log.note(format_args!("{begin}"));
+        if let Some(finder) = finder {
+            let found = finder.ask();
+            if let Err(error) = &found {
+                log.note(format_args!("{error}"));
+            }
+            event_loop.find(found);
+        }
         event_loop.run(EventLoop::is_settled)?;
         let report = OnceReport::new(&event_loop, peer_id.as_str(), &public_key);
         let exit = report.exit();
@@ -93,6 +114,11 @@ pub(crate) fn announce(
             "beacons": event_loop.messenger.beacons.iter().map(Beacon::to_string).collect::<Vec<_>>(),
         })
     });
+    if let Some(finder) = finder {
+        let sender = event_loop.sender.clone();
+        let watch = move || finder.watch(|found| sender.send(Event::Found(found)).is_ok());
+        Builder::new().spawn(watch).map_err(AnnounceError::Thread)?;
+    }
     event_loop.run(EventLoop::is_stopped)?;
     Ok(Outcome::text(String::new(), Exit::Good))
 }

@@ -9,7 +9,7 @@ use super::arguments::AnnounceArguments;
 use crate::beacon::Beacon;
 use crate::environment::{self, Environment};
 use crate::failure::{Cause, Failure};
-use crate::settings::{beacons, community, first, identity};
+use crate::settings::{beacons, beacons_if_any, community, first, identity};
 use crate::text;
 use crate::values::parse_millis;
 
@@ -42,7 +42,8 @@ pub(super) struct AnnounceSettings {
 impl AnnounceSettings {
     /// Puts them together.
     pub(super) fn new(arguments: &AnnounceArguments, environment: &Environment) -> Result<Self, Failure> {
-        let beacons = beacons(&arguments.beacons, environment)?;
+        // With those of the local network there may be others, or none yet.
+        let beacons = if arguments.lan { beacons_if_any } else { beacons }(&arguments.beacons, environment)?;
         let community = community(arguments.community.as_ref(), environment)?;
         let AnnounceArguments { peer_id, user_id, data, key, .. } = arguments;
         let identity =
@@ -109,6 +110,7 @@ mod tests {
             let error = announce_settings(arguments, variables).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+        assert!(announce_settings("--lan --peer-id node", [key]).unwrap().beacons.is_empty());
     }
 
     #[test]
