@@ -387,7 +387,7 @@ for (const host of HOSTS) describe(host.name, () => {
     });
 
     test("NOT_FOUND and METHOD_NOT_ALLOWED", async () => {
-      for (const path of ["/admin", "/page", "/peers/", "/announce/x", "//peers", "/panic"]) {
+      for (const path of ["/admin", "/relay", "/page", "/peers/", "/announce/x", "//peers", "/panic"]) {
         assertProblem(await call(url, path), 404, "NOT_FOUND");
       }
       for (const [method, path, allow] of [
@@ -570,6 +570,18 @@ for (const host of HOSTS) describe(host.name, () => {
       assert.equal((await announce(url, signTicket(stolen))).json.code, "REVOKED_PUBLIC_KEY");
       assert.equal((await announce(url, signTicket(newPeer()))).json.code, "UNTRUSTED_PUBLIC_KEY");
       assert.equal((await announce(url, signTicket(trusted))).json.accepted, true);
+    });
+  });
+
+  test("variables: a relay of libp2p's", async () => {
+    const id = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
+    const addresses = [`/ip4/203.0.113.9/tcp/4001/p2p/${id}`, `/dns4/relay.example/tcp/443/wss/p2p/${id}`];
+    await withHost(host, { vars: { RELAY_ADDRESSES: addresses.join() } }, async ({ url }) => {
+      const { status, headers, json } = await call(url, "/relay");
+      assert.deepEqual([status, json], [200, { peer_id: id, addrs: addresses }]);
+      assert.equal(headers.get("Access-Control-Allow-Origin"), "*");
+      const posted = await call(url, "/relay", { method: "POST" });
+      assert.deepEqual([posted.status, posted.json.code], [405, "METHOD_NOT_ALLOWED"]);
     });
   });
 

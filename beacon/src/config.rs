@@ -1,8 +1,10 @@
 //! The operator's variables, read once into one typed value.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::goop2::CircuitRelay;
 use rendezvous_protocol::key::{KeyError, PublicKey};
 use rendezvous_protocol::limits;
 use rendezvous_protocol::live::LiveLimits;
@@ -59,6 +61,8 @@ pub struct Config {
     pub(crate) doors: SortedSet<MailDoor>,
     /// Mailboxes that there may be.
     pub(crate) mailboxes: u32,
+    /// The relay of libp2p's that peers are told of.
+    pub(crate) circuit_relay: Option<Arc<CircuitRelay>>,
 }
 
 /// Names a door by which messages come in for those who are not online.
@@ -137,7 +141,7 @@ pub enum Viewers {
 }
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 34] = [
+pub const VARIABLES: [Variable; 35] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -172,6 +176,7 @@ pub const VARIABLES: [Variable; 34] = [
     Variable::new("TURN_PER_DAY", Kind::Number, "1000"),
     Variable::new("DOORS", Kind::List, "v1"),
     Variable::new("MAILBOXES", Kind::Number, "1000"),
+    Variable::new("RELAY_ADDRESSES", Kind::List, ""),
 ];
 
 const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
@@ -185,6 +190,9 @@ const PASSWORD: &str = "of 16 to 200 printable ASCII characters, or not be set";
 const RELAYS: &str = "at most 8 addresses such as turn:turn.example:3478?transport=udp, separated by commas";
 const RELAY_FOR_NOBODY: &str = "empty unless COMMUNITIES names communities, whose peers alone are given a relay";
 const WITH_RELAYS: &str = "set where the other of TURN_URLS and TURN_SECRET is";
+
+const CIRCUIT_RELAY: &str = "up to 8 addresses of one relay, such as /ip4/203.0.113.9/tcp/4001/p2p/12D3KooW…, separated by commas, \
+                             all with the same name at the end";
 
 /// The most addresses in `TURN_URLS`.
 const RELAYS_MAX: usize = 8;
@@ -432,6 +440,12 @@ impl Config {
                 .list("DOORS", &doors_expected(doors), |name| doors.iter().copied().find(|door| door.name() == name))?
                 .unwrap_or_default(),
             mailboxes: variables.number("MAILBOXES", 0, MAILBOXES_MAX)?,
+            circuit_relay: variables.one("RELAY_ADDRESSES", CIRCUIT_RELAY, |text| match text {
+                "" => Some(None),
+                addresses => CircuitRelay::new(addresses.split(',').map(|address| address.trim().to_owned()))
+                    .ok()
+                    .map(|relay| Some(Arc::new(relay))),
+            })?,
         })
     }
 
@@ -679,7 +693,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 30);
+        assert_eq!(vars.len(), 31);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
@@ -950,6 +964,9 @@ mod tests {
             ("DOORS", "V1"),
             ("MAILBOXES", "20001"),
             ("MAILBOXES", "many"),
+            ("RELAY_ADDRESSES", "/ip4/203.0.113.9/tcp/4001"),
+            ("RELAY_ADDRESSES", "https://relay.example"),
+            ("RELAY_ADDRESSES", ","),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!((error.variable, error.value.as_str()), (variable, value));

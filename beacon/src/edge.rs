@@ -37,6 +37,7 @@ use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
 use crate::call::{Call, ObjectError};
+use crate::circuit_relay;
 use crate::config::{Config, MailDoor, Viewers};
 use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
@@ -390,6 +391,11 @@ impl Edge {
             "/peers" if reads => return self.list(now, head, query),
             "/healthz" if reads => health(now),
             "/" | info::PATH if reads => return self.inform(now, head, path),
+            circuit_relay::PATH => match &self.config.circuit_relay {
+                Some(relay) if reads => circuit_relay::answer(relay),
+                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET }),
+                None => plain(now, &Problem::NotFound),
+            },
             "/live" if head.method == "GET" && !self.platform.describes_headers() => return ask_for_live_headers(head),
             "/live" if head.method == "GET" => return self.open_live(now, head, query),
             "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
@@ -1488,7 +1494,7 @@ fn retalk_step(next: Result<RetalkStep, Answer>) -> Step {
 
 /// Returns whether a path is one of the beacon's own, but for those of mailboxes and guests.
 fn is_route(path: &str) -> bool {
-    matches!(path, "/" | "/announce" | "/leave" | "/peers" | "/healthz" | "/live" | info::PATH)
+    matches!(path, "/" | "/announce" | "/leave" | "/peers" | "/healthz" | "/live" | info::PATH | circuit_relay::PATH)
         || Asset::at(path).is_some()
 }
 

@@ -25,6 +25,7 @@ pub mod answer;
 pub mod asset;
 pub mod bodies;
 pub mod call;
+mod circuit_relay;
 pub mod community;
 pub mod config;
 pub mod directory;

@@ -50,11 +50,15 @@ impl Door {
             .collect();
         let communities = communities.filter(|communities| communities.len() <= COMMUNITIES_MAX);
         let communities = communities.ok_or_else(|| error(COMMUNITIES, &names, SERVED))?;
-        let relay = Some(addresses.as_str()).filter(|addresses| !addresses.is_empty()).map(|addresses| {
-            CircuitRelay::new(items(addresses))
-                .map_err(|invalid| error(RELAY, addresses, &format!("such that {invalid}")))
-        });
-        Ok(Some(Self { communities, relay: relay.transpose()?.map(Arc::new) }))
+        let relay = match addresses.as_str() {
+            "" => config.circuit_relay.clone(),
+            addresses => {
+                let relay = CircuitRelay::new(items(addresses));
+                let relay = relay.map_err(|invalid| error(RELAY, addresses, &format!("such that {invalid}")))?;
+                Some(Arc::new(relay))
+            }
+        };
+        Ok(Some(Self { communities, relay }))
     }
 
     /// Returns whether the community has guests.
@@ -87,6 +91,10 @@ mod tests {
         let opens = ["a", "b", "c"].map(|name| door.opens(&Community::new(name).unwrap()));
         assert_eq!(opens, [true, true, false]);
         assert_eq!(door.relay().unwrap().addresses(), [RELAY_ADDRESS]);
+        // Guests have the relay of everybody, unless they have one of their own.
+        let door = parse(&[(COMMUNITIES, "mainnet"), ("RELAY_ADDRESSES", RELAY_ADDRESS)]).unwrap().unwrap();
+        assert_eq!(door.relay().unwrap().addresses(), [RELAY_ADDRESS]);
+        assert_eq!(parse(&[(COMMUNITIES, "mainnet")]).unwrap().unwrap().relay(), None);
         for variable in VARIABLES {
             assert_eq!(variable.default, "", "{}", variable.name);
         }

@@ -13,6 +13,7 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use crate::answer::Answer;
+use crate::circuit_relay;
 use crate::goop2::connection::{GuestConnection, GuestKind};
 use crate::goop2::door::Door;
 use crate::goop2::refusal::{Refusal, text};
@@ -111,9 +112,7 @@ fn routed(door: &Door, asked: Asked<'_>) -> Result<Routed, Refusal> {
             return Ok(Routed::Answer(Answer::ok(&capabilities, None)));
         }
         "relay" if reads => {
-            let relay = door.relay().ok_or(Refusal::NotFound)?;
-            let fields = RelayFields { peer_id: relay.id().as_str(), addrs: relay.addresses() };
-            return Ok(Routed::Answer(Answer::ok(&fields, None)));
+            return Ok(Routed::Answer(circuit_relay::answer(door.relay().ok_or(Refusal::NotFound)?)));
         }
         "publish" if method == "POST" => What::Publish,
         "peers.json" if reads => What::List,
@@ -242,11 +241,4 @@ struct Capabilities {
     templates: bool,
     bridge: bool,
     relay: bool,
-}
-
-/// `GET /relay`.
-#[derive(Serialize)]
-struct RelayFields<'a> {
-    peer_id: &'a str,
-    addrs: &'a [String],
 }

@@ -41,6 +41,22 @@ fn admin(password: &str) -> Request {
 }
 
 #[test]
+fn a_relay_is_told_in_goop2s_shape_where_one_is_named() {
+    const ID: &str = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
+    let addresses =
+        [format!("/ip4/203.0.113.9/tcp/4001/p2p/{ID}"), format!("/dns4/relay.example/tcp/443/wss/p2p/{ID}")];
+    let mut beacon = Beacon::new(&[("RELAY_ADDRESSES", &addresses.join(", "))]);
+    let relay = beacon.serve(&get("/relay"));
+    assert_eq!((relay.status, relay.content), (200, Content::Json));
+    assert_eq!(json(&relay), json!({ "peer_id": ID, "addrs": addresses }));
+    assert_eq!(problem(&beacon.serve(&post("/relay", ""))), (405, "METHOD_NOT_ALLOWED".to_owned()));
+    for request in [get("/relay"), post("/relay", "")] {
+        assert_eq!(problem(&Beacon::new(&[]).serve(&request)), (404, "NOT_FOUND".to_owned()));
+    }
+    assert_eq!(beacon.asked, []);
+}
+
+#[test]
 fn a_browser_gets_the_page_and_who_prefers_json_the_info_document() {
     let mut beacon = Beacon::new(&[]);
     for accept in ["text/html,application/xhtml+xml,*/*;q=0.8", "*/*"] {
