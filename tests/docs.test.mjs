@@ -69,6 +69,14 @@ test("every link of the site leads to a page of it with that anchor, or out of i
   }
 });
 
+test("the documents of the program for one machine are pages of the site, under the same names", () => {
+  const source = readFileSync(join(ROOT, "beacon/src/documents.rs"), "utf8");
+  const served = [...source.matchAll(/Document::new\("([^"]+)", "[^"]*", "([^"]+)"\)/g)].map(([, file, name]) => [file, name]);
+  assert.ok(served.length >= 15);
+  const known = new Set(PAGES.map(String));
+  assert.deepEqual(served.filter((document) => !known.has(String(document))), []);
+});
+
 test("the code in docs/ is what the packages' types take", () => {
   // In the client's folder, so that packages are found.
   const scratch = mkdtempSync(join(ROOT, "client/.made-docs-"));

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import { ADVICE, findChromium } from "../tools/chromium.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { newSigner, sign, verify } from "../public/ticket.js";
-import { HOSTS, withHost } from "./hosts.mjs";
+import { HOSTS, NATIVE, withHost } from "./hosts.mjs";
 import { announce, call, eventually, peerIds, peers } from "./http.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -139,5 +139,29 @@ test("what the page signs, a beacon accepts", async () => {
     assert.equal((await announce(url, ticket)).json.accepted, true);
     assert.equal(await verify(ticket, "mainnet", issuedAt), true);
     assert.equal(await verify({ ...ticket, payload: { ...ticket.payload, userId: "b" } }, "mainnet", issuedAt), false);
+  });
+});
+
+test("documents fit a phone and a desktop, by day and by night, and load nothing from elsewhere", async () => {
+  await withHost(NATIVE, {}, async ({ url }) => {
+    for (const [width, colorScheme] of [[360, "light"], [360, "dark"], [1_280, "light"], [1_280, "dark"]]) {
+      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+      const mishaps = [];
+      page.on("console", (message) => message.type() === "error" && mishaps.push(message.text()));
+      page.on("request", (request) => request.url().startsWith(url) || mishaps.push(`asked for ${request.url()}`));
+      for (const [path, heading] of [["", "Documents"], ["protocol", "Announcing"], ["overview", "One machine"]]) {
+        await page.goto(`${url}/docs/${path}`);
+        await page.getByRole("heading", { name: heading }).first().waitFor();
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, path);
+      }
+      await page.getByRole("navigation").getByRole("link", { name: "Install" }).click();
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      assert.equal(new URL(page.url()).pathname, "/docs/install");
+      // Colours are the browser's own: its text is light where it paints the page dark.
+      const text = await page.evaluate(() => getComputedStyle(document.documentElement).color);
+      assert.equal(text, colorScheme === "dark" ? "rgb(255, 255, 255)" : "rgb(0, 0, 0)");
+      await page.close();
+      assert.deepEqual(mishaps, []);
+    }
   });
 });

@@ -1,7 +1,7 @@
 // The project's documents as a site: the Markdown that is in the repository, as pages that load nothing from elsewhere. A link to
 // a file that is no page leads to the repository.
 
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join, posix, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import GithubSlugger from "github-slugger";
@@ -35,17 +35,6 @@ export const PAGES = [
   ["CHANGELOG.md", "Changelog"],
 ];
 const FIRST = PAGES[0][0];
-
-const STYLE = `:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
-body { margin: 0 auto; padding: 0 1rem 4rem; max-width: 72rem; font: 1rem/1.5 system-ui, sans-serif; }
-nav ul { display: flex; flex-wrap: wrap; gap: 0 1rem; padding: 0.5rem 0; margin: 0; list-style: none; }
-nav [aria-current] { font-weight: bold; }
-main { overflow-wrap: anywhere; }
-pre { overflow-x: auto; padding: 0.75rem; border: 1px solid var(--line); border-radius: 0.25rem; overflow-wrap: normal; }
-code { font-family: ui-monospace, monospace; font-size: 0.9em; }
-table { display: block; overflow-x: auto; border-collapse: collapse; overflow-wrap: normal; }
-th, td { padding: 0.25rem 0.5rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
-`;
 
 /**
  * @typedef {object} Document
@@ -129,7 +118,7 @@ export async function writeSite(out) {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, layOut({ file, title, html }));
   }
-  await writeFile(join(out, "style.css"), STYLE);
+  await copyFile(join(ROOT, "public/docs.css"), join(out, "style.css"));
 }
 
 /** Written first: a directory that has it is one that was written here, and may be written anew. */

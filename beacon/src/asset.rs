@@ -7,7 +7,7 @@ use crate::answer::{Answer, Content, Outcome};
 /// Names a file of `public/`, which the host puts into the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asset {
-    /// Its name in `public/`, and the last part of its path.
+    /// Its name in `public/`, and the last part of its path; of a document its place in the repository.
     pub file: &'static str,
     media_type: &'static str,
 }
@@ -19,10 +19,11 @@ pub(crate) const PAGE: Asset = Asset::new("index.html", "text/html; charset=utf-
 pub(crate) const ADMIN: Asset = Asset::new("admin.html", "text/html; charset=utf-8");
 
 /// The pages, and all that they load.
-pub const ASSETS: [Asset; 8] = [
+pub const ASSETS: [Asset; 9] = [
     PAGE,
     ADMIN,
     Asset::new("admin.js", "text/javascript; charset=utf-8"),
+    Asset::new("docs.css", "text/css; charset=utf-8"),
     Asset::new("page.css", "text/css; charset=utf-8"),
     Asset::new("page.js", "text/javascript; charset=utf-8"),
     Asset::new("presence.js", "text/javascript; charset=utf-8"),
@@ -33,6 +34,11 @@ pub const ASSETS: [Asset; 8] = [
 impl Asset {
     const fn new(file: &'static str, media_type: &'static str) -> Self {
         Self { file, media_type }
+    }
+
+    /// Names a page that is made of this file.
+    pub(crate) const fn page(file: &'static str) -> Self {
+        Self::new(file, "text/html; charset=utf-8")
     }
 
     /// Returns the file at this path.

@@ -40,6 +40,7 @@ use crate::call::{Call, ObjectError};
 use crate::circuit_relay;
 use crate::config::{Config, MailDoor, Viewers};
 use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
+use crate::documents;
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::hivemind::{self, HivemindDoor, HivemindStep, ReadHivemind, VerifyHivemind};
 use crate::info;
@@ -183,6 +184,9 @@ type TakeRegistration = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step
 /// Takes a request of hivemind-rendezvous' users, if it is one.
 type TakeHivemind = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 
+/// Returns the document at a path.
+type FindDocument = fn(&str) -> Option<Asset>;
+
 /// Takes a push of a peer.
 type TakePush = fn(&mut Edge, UnixMillis, &Head<'_>) -> Step;
 
@@ -224,6 +228,7 @@ pub struct Edge {
     replication: Option<Replication>,
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     hivemind: Option<(Arc<HivemindDoor>, TakeHivemind)>,
+    documents: Option<FindDocument>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -264,6 +269,7 @@ impl Edge {
             replication: None,
             envelopes: None,
             hivemind: None,
+            documents: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -312,6 +318,12 @@ impl Edge {
     #[must_use]
     pub fn with_hivemind(self, door: Arc<HivemindDoor>) -> Self {
         Self { hivemind: Some((door, Self::take_hivemind)), ..self }
+    }
+
+    /// Returns the same edge, of a host that has the documents. Where a host has none, nothing of them is reached.
+    #[must_use]
+    pub fn with_documents(self) -> Self {
+        Self { documents: Some(documents::at), ..self }
     }
 
     /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
@@ -401,7 +413,7 @@ impl Edge {
             "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
             "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
-            _ => match Asset::at(path) {
+            _ => match Asset::at(path).or_else(|| self.documents.and_then(|find| find(path))) {
                 Some(asset) if reads => return Step::Asset(asset),
                 Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET }),
                 None => plain(now, &Problem::NotFound),

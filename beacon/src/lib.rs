@@ -29,6 +29,7 @@ mod circuit_relay;
 pub mod community;
 pub mod config;
 pub mod directory;
+pub mod documents;
 pub mod edge;
 pub mod goop2;
 pub mod hivemind;

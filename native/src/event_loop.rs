@@ -231,7 +231,7 @@ fn with_edge<T>(edge: &Mutex<Edge>, make: impl FnOnce() -> Edge, work: impl FnOn
 }
 
 fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) -> Edge {
-    let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn();
+    let mut edge = Edge::new(config.clone(), platform, secret, fastrand::u64(..)).with_turn().with_documents();
     if let Some(door) = &doors.opened.goop2 {
         edge = edge.with_goop2(door.clone());
     }

@@ -13,6 +13,7 @@ mod connections;
 mod database;
 mod direct_agent;
 mod directory;
+mod documents;
 mod envelopes;
 mod event_loop;
 mod failure;

@@ -1,17 +1,20 @@
 //! The files of the page, which are part of the program: it stays one file.
 
-/// Returns the content of a file of `public/`, empty where there is no such file.
+use crate::documents;
+
+/// Returns the content of a file of `public/`, or the page of a document; empty where there is no such file.
 pub(crate) fn content(file: &str) -> &'static str {
     match file {
         "index.html" => include_str!("../../public/index.html"),
         "admin.html" => include_str!("../../public/admin.html"),
         "admin.js" => include_str!("../../public/admin.js"),
+        "docs.css" => include_str!("../../public/docs.css"),
         "page.css" => include_str!("../../public/page.css"),
         "page.js" => include_str!("../../public/page.js"),
         "presence.js" => include_str!("../../public/presence.js"),
         "ticket.js" => include_str!("../../public/ticket.js"),
         "icon.svg" => include_str!("../../public/icon.svg"),
-        _ => "",
+        file => documents::page(file).unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@ use rendezvous_protocol::limits::LIST_TIMEOUT;
 use rendezvous_service::answer::{Answer, Content};
 use rendezvous_service::asset::ASSETS;
 use rendezvous_service::call::ObjectError;
+use rendezvous_service::documents::{DOCUMENTS, Document};
 use rendezvous_service::edge::Step;
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
@@ -38,6 +39,23 @@ fn basic(password: &str) -> String {
 
 fn admin(password: &str) -> Request {
     get("/admin").with("Authorization", &basic(password))
+}
+
+#[test]
+fn a_host_with_documents_has_a_page_of_each_and_others_none() {
+    let mut beacon = Beacon::new(&[]);
+    assert_eq!(problem(&beacon.serve(&get("/docs/"))), (404, "NOT_FOUND".to_owned()));
+    beacon.edge = beacon.edge.with_documents();
+    for Document { file, slug, .. } in DOCUMENTS {
+        let page = beacon.serve(&get(&format!("/docs/{slug}")));
+        assert_eq!((page.status, page.content, page.body.as_str()), (200, Content::Page, file));
+        assert_eq!(header(&page, "Content-Type"), Some("text/html; charset=utf-8"));
+    }
+    assert_eq!(beacon.serve(&get("/docs")).body, DOCUMENTS[0].file);
+    assert_eq!(problem(&beacon.serve(&post("/docs/install", ""))), (405, "METHOD_NOT_ALLOWED".to_owned()));
+    for path in ["/docs/README.md", "/docs/../install", "/docs/install/", "/docs//install", "/docsinstall", "/docs/x"] {
+        assert_eq!(beacon.serve(&get(path)).status, 404, "{path}");
+    }
 }
 
 #[test]
