@@ -897,8 +897,8 @@ describe("Trystero", () => {
   }
 
   /** A page with channels of its own, which knows the topics of a room; in `frames` is what came over them. */
-  async function openRogue(community, room) {
-    const rogue = await open("rogue", community, {
+  async function openRogue(community, room, peerId = "rogue") {
+    const rogue = await open(peerId, community, {
       browser: 1,
       options: `onConnection: ({ peerId, channel }) => {
         channels[peerId] = channel;
@@ -980,25 +980,27 @@ describe("Trystero", () => {
 
   test("a third one who passes both signals on as its own is refused by both sides", async () => {
     const community = newCommunity();
-    const options = `limit: 0, accept: ({ peerId }) => peerId === "rogue"`;
+    const options = `limit: 0, accept: ({ peerId }) => peerId.endsWith("~")`;
     const [ann, bob] = [await openRooms(community, { options }), await openRooms(community, { options })];
     for (const page of [ann, bob]) await page.enter("lobby");
-    const rogue = await openRogue(community, "lobby");
+    // Between both: of two peers the one of the smaller name makes the offer.
+    const [smaller] = [ann.peerId, bob.peerId].sort();
+    const rogue = await openRogue(community, "lobby", `${smaller}~`);
     for (const { peerId } of [ann, bob]) {
       await rogue.knows(peerId);
       assert.equal(await rogue.connect(peerId), "open");
       await rogue.page.waitForFunction((peerId) => channels[peerId], peerId);
     }
-    await rogue.page.evaluate(async (both) => {
-      const [root, own] = [await topicOf(), await topicOf("rogue")];
+    await rogue.page.evaluate(async ([both, name]) => {
+      const [root, own] = [await topicOf(), await topicOf(name)];
       const selves = Object.fromEntries(await Promise.all(both.map(async (peerId) => [peerId, await topicOf(peerId)])));
       window.take = (from, { topic, message }) => {
         if (topic === undefined) return;
         const [other] = both.filter((peerId) => peerId !== from);
-        tell(other, { topic: topic === root ? root : selves[other], message: JSON.stringify({ ...JSON.parse(message), peerId: "rogue" }) });
+        tell(other, { topic: topic === root ? root : selves[other], message: JSON.stringify({ ...JSON.parse(message), peerId: name }) });
       };
       for (const peerId of both) for (const subscribe of [root, own]) tell(peerId, { subscribe });
-    }, [ann.peerId, bob.peerId]);
+    }, [[ann.peerId, bob.peerId], rogue.peerId]);
     for (const page of [ann, bob]) {
       await page.page.waitForFunction(() => errors.some((error) => error.includes("CONFIRMATION_INVALID")));
       assert.deepEqual(await page.read("joined"), []);
