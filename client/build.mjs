@@ -23,6 +23,8 @@ const WEBRTC_MAX_GZIP_BYTES = 5 * 1024;
 const MAILBOX_MAX_GZIP_BYTES = 9 * 1024;
 /** Of `directory` alone. */
 const DIRECTORY_MAX_GZIP_BYTES = 3 * 1024;
+/** Of `registration` alone. */
+const REGISTRATION_MAX_GZIP_BYTES = 3 * 1024;
 
 const compiler = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const compile = (...args) => {
@@ -49,7 +51,7 @@ const bundle = async (options) => {
     writeFileSync(file, contents);
   }
 };
-const ENTRY_POINTS = ["directory", "index", "live", "mailbox", "peerjs", "root", "simple-peer", "trystero", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
+const ENTRY_POINTS = ["directory", "index", "live", "mailbox", "peerjs", "registration", "root", "simple-peer", "trystero", "webrtc", "y-webrtc"].map((name) => `src/${name}.ts`);
 await bundle({ entryPoints: ENTRY_POINTS, outdir: "dist", sourcemap: true });
 await bundle({ entryPoints: ["test/internals.ts"], outdir: "build", sourcemap: "inline" });
 compile("--declaration", "--emitDeclarationOnly", "--outDir", join(made, "dist"));
@@ -87,6 +89,7 @@ const weightOfLive = await weigh(LIVE);
 const weightOfWebRtc = (await weigh(CORE, LIVE, ["webrtc.js", "{ Connections }"])) - (await weigh(CORE, LIVE));
 const weightOfMailbox = (await weigh(CORE, ["mailbox.js", "{ Mailbox }"])) - weight;
 const weightOfDirectory = await weigh(["directory.js", "{ beaconsOf, findCommunities }"]);
+const weightOfRegistration = await weigh(["registration.js", "{ register }"]);
 for (const file of ["simple-peer.js", "trystero.js", "y-webrtc.js"]) await weigh([file, "*"]);
 const LIMITS = [
   ["The client", weight, MAX_GZIP_BYTES],
@@ -94,6 +97,7 @@ const LIMITS = [
   ["webrtc, on top of both,", weightOfWebRtc, WEBRTC_MAX_GZIP_BYTES],
   ["mailbox, on top of the client,", weightOfMailbox, MAILBOX_MAX_GZIP_BYTES],
   ["directory", weightOfDirectory, DIRECTORY_MAX_GZIP_BYTES],
+  ["registration", weightOfRegistration, REGISTRATION_MAX_GZIP_BYTES],
 ];
 const tooHeavy = LIMITS.filter(([, bytes, most]) => bytes > most);
 for (const [name, bytes, most] of tooHeavy) console.error(`${name} has ${bytes} bytes with gzip, and may have ${most}.`);

@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,10 +13,13 @@ import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
 import { ensureAiosmtpd } from "../tools/aiosmtpd.mjs";
 import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs";
+import { servePages } from "../tools/pages.mjs";
+import { ROOT } from "../tools/steps.mjs";
 import { KNOWN, NATIVE_NAMES } from "../tools/variables.mjs";
-import { freePorts } from "./directory.mjs";
+import { freePorts, pkcs8 } from "./directory.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { announce, call, eventually } from "./http.mjs";
+import { requireCapsule, runCapsule } from "./program.mjs";
 import { PASSWORD, USERNAME, WEBHOOK_SECRET, linkIn, makeCertificates, registrations, signRegistration, startSmtp, startWebhook } from "./registration.mjs";
 import { newPeer, signTicket as sign } from "./ticket.mjs";
 
@@ -174,6 +178,89 @@ describe("a beacon that lists registered keys alone", () => {
     await page.getByRole("heading", { name: "Confirmed" }).waitFor();
     await page.close();
     assert.deepEqual(mishaps, []);
+  });
+
+  test("the library registers the key that Rendezvous keeps in this browser", async () => {
+    assert.ok(existsSync(join(ROOT, "client/dist/registration.js")), "the client is not built: npm run build --workspace client");
+    const pages = await servePages();
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    try {
+      await page.goto(`${pages.url}/client/example/example.css`);
+      const reasonOf = (url, beacon, options) =>
+        page.evaluate(
+          async ([url, beacon, options]) => {
+            const { register } = await import(url);
+            return register(beacon, options).then(() => "sent", ({ message }) => message);
+          },
+          [`${url}/client/dist/registration.js`, beacon, options],
+        );
+      const whom = { community: "mainnet", email: "page@a.example" };
+      assert.equal(await reasonOf(pages.url, beacon.url, { ...whom, community: "other" }), "COMMUNITY_UNKNOWN");
+      assert.match(await reasonOf(pages.url, beacon.url, { ...whom, email: "page" }), /^email must be/);
+      assert.equal(await reasonOf(pages.url, beacon.url, whom), "sent");
+      assert.equal((await press(linkIn(await smtp.mailTo(whom.email)))).status, 200);
+      const listed = await page.evaluate(
+        async ([url, beacon]) => {
+          const { Rendezvous } = await import(url);
+          const rendezvous = new Rendezvous({ community: "mainnet", peerId: "page", beacons: [beacon] });
+          const isSettled = () => rendezvous.status().announced || rendezvous.status().sources[0].reason;
+          await rendezvous.start();
+          while (!isSettled()) await new Promise((resolve) => rendezvous.addEventListener("status", resolve, { once: true }));
+          const status = JSON.stringify(rendezvous.status().sources);
+          const { publicKey } = rendezvous;
+          await rendezvous.stop();
+          return { publicKey, status };
+        },
+        [`${pages.url}/client/dist/index.js`, beacon.url],
+      );
+      const { stdout } = await registrations(beacon.state, "list");
+      assert.ok(stdout.includes(listed.publicKey), stdout);
+      assert.match(listed.status, /"announced":true/);
+    } finally {
+      await page.close();
+      await pages.stop();
+    }
+  });
+
+  test("capsule register asks for the link, says what comes next, and its key is listed then", async () => {
+    requireCapsule();
+    const peer = newPeer();
+    const env = { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: pkcs8(peer), NO_PROXY: "*" };
+    const run = (...args) => runCapsule(args, { env, cwd: directory });
+    const email = "capsule@a.example";
+    const announced = () => run("announce", "--once", "--json", "--peer-id", "server", "--beacon", beacon.url);
+    const before = await announced();
+    assert.deepEqual([before.code, before.stdout.includes("REGISTRATION_REQUIRED")], [1, true], before.stdout);
+
+    const asked = await run("register", beacon.url, "--email", email);
+    assert.equal(asked.code, 0, asked.stderr);
+    assert.match(asked.stdout, /^registration +taken$/m);
+    assert.match(asked.stdout, /Open it within an hour/);
+    assert.ok(!asked.stdout.includes(email) && !asked.stderr.includes(email), "what is printed may be in a log");
+    assert.equal((await press(linkIn(await smtp.mailTo(email)))).status, 200);
+    const after = await announced();
+    assert.equal(after.code, 0, after.stdout + after.stderr);
+
+    const other = await run("register", beacon.url, "--email", email, "--community", "other", "--json");
+    const { error, issuedAt, ...said } = JSON.parse(other.stdout);
+    assert.deepEqual([other.code, said], [1, { ok: false, beacon: beacon.url, community: "other", publicKey: peer.publicKey, code: "COMMUNITY_UNKNOWN", retryAfterMs: null }]);
+    assert.ok(error.length > 10 && Math.abs(issuedAt - Date.now()) < PATIENCE_MS, other.stdout);
+    // By another name it is another beacon.
+    const elsewhere = await run("register", beacon.url.replace("127.0.0.1", "localhost"), "--email", email, "--json");
+    assert.deepEqual([elsewhere.code, JSON.parse(elsewhere.stdout).code], [1, "MISDIRECTED_REQUEST"]);
+    const nobody = await run("register", "http://127.0.0.1:9", "--email", email, "--json", "--timeout", "2s");
+    assert.deepEqual([nobody.code, JSON.parse(nobody.stdout).ok], [3, false]);
+    for (const [args, expected] of [
+      [["--email", "a@b.example\nBcc: c@d.example"], /must be an address such as name@a\.example/],
+      [["--email", email, "--community", "a b"], /must be a community/],
+      [["--email", email, "--key", "missing.pem"], /missing\.pem/],
+      [[], /--email <ADDRESS>/],
+    ]) {
+      const wrong = await run("register", beacon.url, ...args);
+      assert.equal(wrong.code, 2, args.join(" "));
+      assert.match(wrong.stderr, expected);
+    }
   });
 
   test("a page of elsewhere cannot press the button for its visitor", async () => {

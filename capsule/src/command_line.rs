@@ -12,6 +12,7 @@ use crate::commands::explain::ExplainArguments;
 use crate::commands::inspect::InspectArguments;
 use crate::commands::keygen::KeygenArguments;
 use crate::commands::publish::PublishArguments;
+use crate::commands::register::RegisterArguments;
 use crate::commands::root::RootArguments;
 use crate::commands::ticket::MintArguments;
 use crate::commands::verify::VerifyArguments;
@@ -31,6 +32,9 @@ How it goes together:
 And for a server that wants to be found, with a key of its own:
      capsule announce --key node-key.pem --peer-id my-server \\
        --beacon https://beacon.example.org
+     capsule register https://beacon.example.org --key node-key.pem \
+       --email zoe@a.example
+       before that, where the community lists registered keys alone
 For the day when a publisher's key leaks or is lost, give clients a root, not
 the publisher's key:
      capsule root init, capsule root sign
@@ -99,6 +103,8 @@ pub(crate) enum Command {
     Ticket(MintArguments),
     /// Keep a server announced to beacons, so that it is found.
     Announce(AnnounceArguments),
+    /// Register a server's key with an address of e-mail, where a community asks for that.
+    Register(RegisterArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
     /// Say who is online, by a beacon or a capsule, with every signature checked.
@@ -128,6 +134,7 @@ impl Command {
             Self::Publish(arguments) => arguments.json,
             Self::Watch(arguments) => arguments.json,
             Self::Announce(arguments) => arguments.json,
+            Self::Register(arguments) => arguments.json,
             Self::Cosign(arguments) => arguments.json,
             Self::Ticket(arguments) => arguments.json,
             Self::Verify(arguments) => arguments.json,

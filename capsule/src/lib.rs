@@ -51,8 +51,8 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::clock::Clock;
 use crate::command_line::{Arguments, Command};
 use crate::commands::{
-    announce, check, communities, completions, cosign, diff, explain, inspect, keygen, publish, root, ticket, verify,
-    watch, who,
+    announce, check, communities, completions, cosign, diff, explain, inspect, keygen, publish, register, root, ticket,
+    verify, watch, who,
 };
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -81,6 +81,7 @@ fn run(command: &Command, passphrase_file: Option<String>, log: &Log) -> Result<
         Command::Publish(arguments) => publish::publish(arguments, &environment, &clock, log),
         Command::Watch(arguments) => watch::watch(arguments, &environment, &clock, log),
         Command::Announce(arguments) => announce::announce(arguments, &environment, &clock, log),
+        Command::Register(arguments) => register::register(arguments, &environment, &clock),
         Command::Who(arguments) => who::who(arguments, &environment, &clock, log),
         Command::Check(arguments) => check::check(arguments, &environment, &clock, log),
         Command::Cosign(arguments) => cosign::cosign(arguments, &environment, &clock),

@@ -8,6 +8,8 @@ use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{CAPSULE_MAX_PEERS, DATA_MAX_BYTES, ROLE_MAX_KEYS};
 use rendezvous_protocol::merge::Shares;
 use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::registration::EmailAddress;
+use rendezvous_protocol::registration::limits::EMAIL_MAX_BYTES;
 use rendezvous_protocol::ticket::{PeerData, PeerId, UserId};
 use rendezvous_protocol::time::UnixMillis;
 
@@ -32,6 +34,16 @@ pub fn parse_public_key(text: &str) -> Result<PublicKey, String> {
 pub(crate) fn parse_origin(text: &str) -> Result<Origin, String> {
     Origin::parse(text)
         .ok_or_else(|| "must be the origin of a page, like https://app.example.org, and nothing more".to_owned())
+}
+
+/// An address of e-mail.
+pub(crate) fn parse_email(text: &str) -> Result<EmailAddress, String> {
+    EmailAddress::parse(text).ok_or_else(|| {
+        format!(
+            "must be an address such as name@a.example of at most {EMAIL_MAX_BYTES} bytes of ASCII, without quotes and \
+             white space"
+        )
+    })
 }
 
 /// A peer's name.

@@ -8,7 +8,7 @@ import { type Json, type JsonObject, canonical } from "./json.js";
 import type { Live } from "./live.js";
 import { type Reason, reasonOf } from "./reason.js";
 import type { Rendezvous } from "./rendezvous.js";
-import { request } from "./request.js";
+import { ask } from "./request.js";
 import type { Source } from "./source.js";
 import {
   CLOCK_SKEW_MS,
@@ -36,7 +36,6 @@ const TAGS_MAX = 8;
 const ANSWER_MAX_ENTRIES = 100;
 /** An entry more, for what is around them: 101 · 4,096. */
 const HUB_ANSWER_MAX_BYTES = 413_696;
-const TIMEOUT_MS = 10_000;
 const BEACONS_USED = 3;
 
 const ADDRESS =
@@ -212,31 +211,19 @@ export async function findCommunities(hubs: readonly string[], options: FindOpti
   if (origin !== undefined && !is32Bytes(origin)) throw new TypeError("origin");
   const verify = strict(webCryptoVerify(crypto.subtle));
   const query = new URLSearchParams({ limit: `${ANSWER_MAX_ENTRIES}`, ...(origin && { origin }), ...(tag && { tag }), ...(text && { q: text }) });
-  const ask = async (hub: string): Promise<Community[]> => {
-    const abort = new AbortController();
-    const end = (): void => abort.abort(signal?.reason);
-    const timer = setTimeout(() => abort.abort(new Refusal("TIMEOUT")), TIMEOUT_MS);
-    signal?.addEventListener("abort", end);
-    try {
-      signal?.throwIfAborted();
-      const url = `${hub.replace(/\/+$/, "")}/v1/communities${name ? `/${name}` : ""}?${query}`;
-      const { status, body } = await request((at, init) => fetch(at, init), url, abort.signal, HUB_ANSWER_MAX_BYTES);
-      demand(status === 200, `HTTP_${status}`);
-      const { entries } = readObject(body);
-      demand(Array.isArray(entries));
-      // What is not as it should be costs only itself.
-      const read = entries.slice(0, ANSWER_MAX_ENTRIES).map((entry) => readEntry(entry, Date.now(), verify).catch(() => undefined));
-      const isWanted = (it: Community | undefined): it is Community =>
-        !!it && (!name || it.name === name) && (!origin || it.origin === origin) && (!tag || it.tags.includes(tag));
-      return (await Promise.all(read)).filter(isWanted);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      // What is left of the answer is not read.
-      abort.abort();
-    }
+  const list = async (hub: string): Promise<Community[]> => {
+    const url = `${hub.replace(/\/+$/, "")}/v1/communities${name ? `/${name}` : ""}?${query}`;
+    const { status, body } = await ask(url, HUB_ANSWER_MAX_BYTES, signal);
+    demand(status === 200, `HTTP_${status}`);
+    const { entries } = readObject(body);
+    demand(Array.isArray(entries));
+    // What is not as it should be costs only itself.
+    const read = entries.slice(0, ANSWER_MAX_ENTRIES).map((entry) => readEntry(entry, Date.now(), verify).catch(() => undefined));
+    const isWanted = (it: Community | undefined): it is Community =>
+      !!it && (!name || it.name === name) && (!origin || it.origin === origin) && (!tag || it.tags.includes(tag));
+    return (await Promise.all(read)).filter(isWanted);
   };
-  const outcomes = await Promise.allSettled(hubs.map(ask));
+  const outcomes = await Promise.allSettled(hubs.map(list));
   signal?.throwIfAborted();
   const problems = new Map<string, Reason>();
   const lists: Community[][] = [];

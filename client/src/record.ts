@@ -250,8 +250,8 @@ export const SLOT: RecordKind = /* @__PURE__ */ bound("slot");
 export const LIVE: RecordKind = /* @__PURE__ */ bound("live");
 
 /** The one function that makes the bytes to sign. */
-const signedBytes = (purpose: string, payload: Json): Bytes =>
-  utf8(`rendezvous-mailbox-v1:${purpose}\n${canonical(payload)}`);
+const signedBytes = (purpose: string, payload: Json, domain = "rendezvous-mailbox-v1"): Bytes =>
+  utf8(`${domain}:${purpose}\n${canonical(payload)}`);
 
 /**
  * Reads a record of that kind, in any layout and order of keys.
@@ -305,10 +305,15 @@ export async function readMessage(value: Json): Promise<{ record: SignedRecord; 
   return { record, sealed };
 }
 
-/** Signs a record, and gives its normal form as JSON. */
-export async function signRecord(purpose: string, fields: Record<string, Json>, signer: Signer): Promise<JsonObject> {
+/** Signs a record, of a mailbox or of another domain, and gives its normal form as JSON. */
+export async function signRecord(
+  purpose: string,
+  fields: Record<string, Json>,
+  signer: Signer,
+  domain?: string,
+): Promise<JsonObject> {
   const payload = jsonOf(fields);
-  const signature = await signer.sign(signedBytes(purpose, payload));
+  const signature = await signer.sign(signedBytes(purpose, payload, domain));
   return jsonOf({
     version: 1,
     algorithm: "ed25519",

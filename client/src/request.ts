@@ -72,3 +72,25 @@ export async function request(
   demand(body.length <= maxBytes, "TOO_LARGE");
   return { status: response.status, contentType: response.headers.get("Content-Type"), body };
 }
+
+/** For an {@link ask}. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Makes one request by `fetch`, for what works without a `Host`.
+ *
+ * @param signal Ends the request: it rejects with the signal's reason.
+ * @throws Refusal as {@link request}, and `TIMEOUT`.
+ */
+export function ask(url: string, maxBytes: number, signal?: AbortSignal, init?: RequestInit): Promise<Reply> {
+  const abort = new AbortController();
+  const end = (): void => abort.abort(signal?.reason);
+  const timer = setTimeout(() => abort.abort(new Refusal("TIMEOUT")), TIMEOUT_MS);
+  signal?.addEventListener("abort", end, abort);
+  if (signal?.aborted) end();
+  return request(fetch, url, abort.signal, maxBytes, init).finally(() => {
+    clearTimeout(timer);
+    // What is left of the answer is not read, and no listener stays.
+    abort.abort();
+  });
+}

@@ -13,6 +13,7 @@ export * from "../src/peers.js";
 export * from "../src/reason.js";
 export * from "../src/request.js";
 export * from "../src/revocation.js";
+export { register, signRegistration } from "../src/registration.js";
 export * from "../src/root.js";
 export * from "../src/rendezvous.js";
 export * from "../src/identity.js";

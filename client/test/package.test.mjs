@@ -33,10 +33,10 @@ test("the package has all that its users need, and nothing else", async () => {
     }
     assert.deepEqual(readdirSync(join(home, "bin")), ["rendezvous-beacon.js"]);
     assert.deepEqual(readdirSync(join(home, "worker")).sort(), ["THIRD-PARTY.txt", "beacon.capnp", "deployment", "description.json", "index.d.ts", "index.js", "index_bg.wasm", "page"]);
-    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(directory|index|live|mailbox|peerjs|root|simple-peer|trystero|webrtc|y-webrtc)\.js(\.map)?$|\.d\.ts$/.test(file)));
+    assert.ok(readdirSync(join(home, "dist")).every((file) => /^(directory|index|live|mailbox|peerjs|registration|root|simple-peer|trystero|webrtc|y-webrtc)\.js(\.map)?$|\.d\.ts$/.test(file)));
 
     // What a debugger shows: the code as it was written, or by its map.
-    for (const name of ["directory", "index", "live", "mailbox", "peerjs", "root", "simple-peer", "trystero", "webrtc", "y-webrtc"]) {
+    for (const name of ["directory", "index", "live", "mailbox", "peerjs", "registration", "root", "simple-peer", "trystero", "webrtc", "y-webrtc"]) {
       const code = readFileSync(join(home, `dist/${name}.js`), "utf8");
       assert.ok(code.endsWith(`\n//# sourceMappingURL=${name}.js.map\n`), name);
       assert.ok(Math.max(...code.split("\n").map((line) => line.length)) < 500, `${name}.js is readable`);
@@ -61,15 +61,16 @@ test("the package has all that its users need, and nothing else", async () => {
       import { live } from "rendezvous-beacon/live";
       import { Mailbox } from "rendezvous-beacon/mailbox";
       import { connectPeers } from "rendezvous-beacon/peerjs";
+      import { register } from "rendezvous-beacon/registration";
       import { Root } from "rendezvous-beacon/root";
       import { Connections as SimplePeers } from "rendezvous-beacon/simple-peer";
       import { joinRooms } from "rendezvous-beacon/trystero";
       import { Connections } from "rendezvous-beacon/webrtc";
       import { connectProvider } from "rendezvous-beacon/y-webrtc";
       import about from "rendezvous-beacon/package.json" with { type: "json" };
-      console.log(...[Rendezvous, findCommunities, live, Mailbox, connectPeers, Root, SimplePeers, joinRooms, Connections, connectProvider].map((each) => typeof each), about.name);`;
+      console.log(...[Rendezvous, findCommunities, live, Mailbox, connectPeers, register, Root, SimplePeers, joinRooms, Connections, connectProvider].map((each) => typeof each), about.name);`;
     const run = ["--input-type=module", "--eval", program];
-    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), `${"function ".repeat(10)}rendezvous-beacon\n`);
+    assert.equal(execFileSync(process.execPath, run, { cwd: scratch, encoding: "utf8" }), `${"function ".repeat(11)}rendezvous-beacon\n`);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

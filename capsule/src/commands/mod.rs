@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod publish;
+pub(crate) mod register;
 pub(crate) mod root;
 pub(crate) mod ticket;
 pub(crate) mod verify;
