@@ -150,6 +150,15 @@ describe("help", () => {
     for (const exit of [0, 1, 2, 3]) assert.match(stdout, new RegExp(`^  ${exit}  \\S`, "m"));
   });
 
+  test("is short with -h, and long with --help", async () => {
+    const { code, stdout } = await capsule(["-h"], { env: { COLUMNS: "80" } });
+    assert.equal(code, 0);
+    const lines = stdout.split("\n");
+    assert.ok(lines.length <= 40, stdout);
+    assert.match(stdout, /`--help` says how it goes together/);
+    assert.ok((await capsule(["--help"])).stdout.split("\n").length > 2 * lines.length);
+  });
+
   test("is what a run without a command gets, as a usage error", async () => {
     const { code, stdout, stderr } = await capsule([]);
     assert.deepEqual([code, stdout], [2, ""]);
@@ -192,6 +201,10 @@ describe("keygen", () => {
     assert.deepEqual(await readdir(cwd), []);
     const again = await capsule(["keygen", "--print-private-key"], { cwd });
     assert.notEqual(again.stdout, stdout);
+    const standard = await capsule(["keygen", "--out", "-"], { cwd });
+    assert.equal(standard.code, 0);
+    assert.match(standard.stdout, /^-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/=]{64}\n-----END PRIVATE KEY-----\n$/);
+    assert.deepEqual(await readdir(cwd), []);
   });
 
   test("makes keys that publish and verify work with", async (context) => {
@@ -651,6 +664,7 @@ describe("publish", () => {
       "the key in the place of its file": [[...beacon, "--key", keys.a.privateKey], {}, /make a new one/],
       "a key that is none": [beacon, { RENDEZVOUS_CAPSULE_PRIVATE_KEY: keys.a.privateKey.slice(1) }, /RENDEZVOUS_CAPSULE_PRIVATE_KEY is not a key/],
       "the public key of another": [beacon, { ...key, RENDEZVOUS_CAPSULE_PUBLIC_KEY: keys.b.publicKey }, /clients would refuse/],
+      "the standard output for several files": [[...beacon, "--out", "-"], key, /- is the standard output.*name a directory/],
       "a directory that is a file": [[...beacon, "--out", CAPSULE], key, /cannot be made/],
     };
     for (const [name, [args, env, message]] of Object.entries(CASES)) {
@@ -704,7 +718,7 @@ describe("a key", () => {
       [() => genpkey("-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:1024"), /is for RSA.*capsule keygen/],
       [() => genpkey("-algorithm", "x25519"), /is for X25519.*capsule keygen/],
       [() => genpkey("-algorithm", "ed25519", "-aes256", "-pass", "pass:swordfish"), /is encrypted.*--passphrase-file/],
-      [() => writeFile(file, publicKeyPem(keys.a.publicKey)), /is a public key/],
+      [() => writeFile(file, publicKeyPem(keys.a.publicKey)), /is a public key.*capsule keygen --public-of/],
       [() => writeFile(file, keys.a.publicKey), /a public key or a bare seed.*capsule keygen/],
       [
         () => writeFile(file, `-----BEGIN OPENSSH PRIVATE KEY-----\n${"b3BlbnNzaC1rZXktdjEA".repeat(3)}\n-----END OPENSSH PRIVATE KEY-----\n`),
@@ -731,11 +745,29 @@ describe("a key", () => {
   });
 
   test("that is mistyped is not called a file", async () => {
-    for (const text of ["", keys.b.publicKey.replace("=", ""), keys.b.publicKey.replaceAll("/", "_"), keys.b.publicKey.slice(4)]) {
+    for (const text of ["", keys.b.publicKey.replace("=", ""), keys.b.publicKey.replaceAll("/", "_"), keys.b.publicKey.slice(4), keys.b.publicKey.slice(0, 20)]) {
       const { code, stderr } = await capsule(["verify", "nowhere", "--public-key", text]);
       assert.equal(code, 2);
       assert.match(stderr, /neither a public key nor the name of a file/);
     }
+  });
+
+  test("is read as an argument of its own too, dashes and all", async () => {
+    const pem = publicKeyPem(keys.b.publicKey);
+    for (const args of [
+      ["verify", "nowhere", "--public-key", pem],
+      ["verify", "nowhere", "--public-key", keys.a.publicKey, "--trusted-key", pem],
+    ]) {
+      const { code, stderr } = await capsule(args);
+      assert.equal(code, 2);
+      assert.match(stderr, /nowhere cannot be read/);
+    }
+    const directory = await newDirectory();
+    const out = join(directory, "1.root.json");
+    const made = await capsule(["root", "init", "--root-key", pem, "--publisher-key", publicKeyPem(keys.a.publicKey), "--out", out]);
+    assert.equal(made.code, 0, made.stderr);
+    const root = JSON.parse(await readFile(out, "utf8"));
+    assert.deepEqual([root.rootKeys.keys, root.publisherKeys.keys], [[keys.b.publicKey], [keys.a.publicKey]]);
   });
 
   test("may have a passphrase, and openssl reads it", async () => {
@@ -822,7 +854,7 @@ describe("no secret is shown", () => {
   const pem = `-----BEGIN PRIVATE KEY-----\n${keys.a.privateKey}\n-----END PRIVATE KEY-----\n`;
   const password = "http://user:hunter2@127.0.0.1:9";
   const COMMANDS = {
-    "keygen": [["--public-of", pem], ["--out", pem, "--json", "--public-of", pem]],
+    "keygen": [["--public-of", pem], ["--out", pem, "--json", "--public-of", pem], ["--out", pem], [`--out=${pem}`, "--for", "root"]],
     "publish": [["--key", pem], [`--key=${pem}`, "--json"], ["--beacon", password], ["--to", "s3://key:hunter2@bucket"], ["--include", password], ["--revoked", pem], ["--probe", `a=${password}`]],
     "watch": [["--every", "5m", "--key", pem], ["--every", pem]],
     "announce": [["--key", pem], ["--beacon", password], ["--peer-id", pem]],
@@ -833,7 +865,8 @@ describe("no secret is shown", () => {
     "explain": [[pem], [password]],
     "diff": [[pem, pem], [password, pem]],
     "inspect": [[pem], [password], ["--json", password]],
-    "root init": [["--root-key", pem, "--publisher-key", keys.b.publicKey], ["--root-key", keys.b.publicKey, "--publisher-key", `${pem},${pem}`]],
+    "man": [["--out", pem]],
+    "root init": [["--root-key", keys.b.publicKey, "--publisher-key", keys.b.publicKey, `--out=${pem}`], ["--root-key", pem, "--publisher-key", keys.b.publicKey], ["--root-key", keys.b.publicKey, "--publisher-key", `${pem},${pem}`]],
     "root sign": [["1.root.json", "--key", pem], [pem, "--key", "key.pem"]],
     "root verify": [[pem], [password], ["--from", pem, "."]],
     "root add-key": [["1.root.json", "--publisher-key", pem], [pem, "--publisher-key", keys.b.publicKey]],
@@ -851,6 +884,44 @@ describe("no secret is shown", () => {
         }
       }
     });
+  }
+
+  test("that is the name of a file which is there", async () => {
+    const directory = await newDirectory();
+    const privateKey = await slashlessKey();
+    const file = join(directory, `-----BEGIN PRIVATE KEY-----\n${privateKey}\n-----END PRIVATE KEY-----\n`);
+    const capsules = [file, join(directory, privateKey), join(directory, privateKey.slice(5))];
+    for (const name of capsules) await writeFile(name, JSON.stringify({ peers: [] }));
+    for (const name of capsules) {
+      for (const args of [["inspect", name], ["diff", name, name], ["explain", name], ["keygen", "--out", join(directory, privateKey.slice(6))]]) {
+        for (const more of [[], ["--json"]]) {
+          const { stdout, stderr } = await capsule([...args, ...more]);
+          assert.ok(stdout + stderr !== "" && !(stdout + stderr).includes(privateKey.slice(6)), `${args}\n${stdout}${stderr}`);
+        }
+      }
+    }
+  });
+
+  test("whose beginning is missing", async () => {
+    const privateKey = await slashlessKey();
+    for (const cut of [1, 5, 12, 24].map((start) => privateKey.slice(start))) {
+      for (const args of [["inspect", cut], ["keygen", "--public-of", cut], ["publish", "--beacon", cut], ["publish", cut], ["who", cut]]) {
+        for (const more of [[], ["--json"]]) {
+          const { code, stdout, stderr } = await capsule([...args, ...more]);
+          assert.equal(code, 2, stderr);
+          assert.ok(!(stdout + stderr).includes(cut), stdout + stderr);
+        }
+      }
+    }
+  });
+
+  /** A private key whose base64 can be a part of a file's name. */
+  async function slashlessKey() {
+    for (;;) {
+      const { stdout } = await capsule(["keygen", "--print-private-key"]);
+      const privateKey = stdout.split("\n")[1];
+      if (!privateKey.includes("/")) return privateKey;
+    }
   }
 
   test("in the report of a run that went well all the same", async (context) => {
@@ -958,6 +1029,17 @@ describe("a variable", () => {
     assert.match((await run({ RENDEZVOUS_OTHER: "1", TRUSTED_TICKET_KEY: "1" })).stderr, /nowhere\.pem cannot be read/);
   });
 
+  test("SOURCE_DATE_EPOCH of more than a year ago signs nothing, and of less does", async () => {
+    const cwd = await newDirectory();
+    const [args, key] = [["ticket", "--peer-id", "node", "--out", "-"], { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey }];
+    const year = 365 * 86_400_000;
+    const run = (millis) => capsule(args, { env: { ...at(YESTERDAY + millis), ...key }, cwd });
+    const { code, stderr } = await run(-year);
+    assert.equal(code, 2);
+    assert.match(stderr, /SOURCE_DATE_EPOCH says that it is .*more than a year before this machine's clock/);
+    assert.equal((await run(2 * 86_400_000 - year)).code, 0);
+  });
+
   test("SOURCE_DATE_EPOCH of 1980, as nix-shell sets it, signs nothing, and explains what is refused", async (context) => {
     const env = { SOURCE_DATE_EPOCH: "315532800", RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey };
     const cwd = await newDirectory();
@@ -1029,17 +1111,6 @@ describe("publish from real Workers", () => {
   after(() => Promise.all(beacons.map((beacon) => beacon.stop())));
 
   async function announce(beacon, community, ticket) {
-  test("SOURCE_DATE_EPOCH of more than a year ago signs nothing, and of less does", async () => {
-    const cwd = await newDirectory();
-    const [args, key] = [["ticket", "--peer-id", "node", "--out", "-"], { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey }];
-    const year = 365 * 86_400_000;
-    const run = (millis) => capsule(args, { env: { ...at(YESTERDAY + millis), ...key }, cwd });
-    const { code, stderr } = await run(-year);
-    assert.equal(code, 2);
-    assert.match(stderr, /SOURCE_DATE_EPOCH says that it is .*more than a year before this machine's clock/);
-    assert.equal((await run(2 * 86_400_000 - year)).code, 0);
-  });
-
     const response = await fetch(`${beacon.url}/announce?community=${community}`, {
       method: "POST",
       body: JSON.stringify({ ticket }),

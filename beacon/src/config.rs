@@ -12,6 +12,7 @@ use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::pacing::Pacing;
 use rendezvous_protocol::rate_limit::RateLimit;
 use rendezvous_protocol::roster::RosterLimits;
+use rendezvous_protocol::safe_text;
 use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::TicketRules;
 use rendezvous_protocol::time::DAY_MILLIS;
@@ -312,13 +313,16 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-/// Quotes a value that is refused, unless a private key is in it, alone or in a list: whoever reads the log need not be who
-/// may have the key.
-fn shown(value: &str) -> String {
+/// Quotes a value that is refused, unless a private key is in it, alone or in a list, or a user's name or password: whoever
+/// reads the log need not be who may have these.
+pub fn shown(value: &str) -> String {
     let is_private = |text: &str| matches!(PublicKey::from_text(text), Err(KeyError::Private));
     let has_private = |item: &str| is_private(item) || item.split_once('=').is_some_and(|(_, key)| is_private(key));
     if is_private(value) || value.split(',').any(has_private) {
         return "not shown, because a private key is in it".to_owned();
+    }
+    if safe_text::is_secret(value) {
+        return "not shown, because a key, or a user's name or password, may be in it".to_owned();
     }
     format!("{value:?}")
 }
@@ -528,6 +532,8 @@ fn is_web_address(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     text.len() <= ADDRESS_MAX_BYTES
         && rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+        // A user's name or password is for nobody else.
+        && !rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@')
         && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte))
 }
 
@@ -904,6 +910,29 @@ mod tests {
             let error = missing(&[("COMMUNITIES", communities), ("TURN_URLS", "turn:a.example"), secret]);
             assert_eq!((error.variable, error.expected.as_str()), ("TURN_URLS", RELAY_FOR_NOBODY));
         }
+    }
+
+    #[test]
+    fn a_user_in_an_address_is_refused_and_neither_it_nor_a_key_is_repeated() {
+        let key = "MC4CAQAwBQYDK2VwBCIEIB8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8f";
+        for variable in
+            ["EXTERNAL_URLS", "ORIGINS", "OTHER_BEACONS", "CAPSULES", "OPERATOR_CONTACT", "DEFAULT_COMMUNITY"]
+        {
+            for value in [
+                "https://zoe:sesame@a.example",
+                "https://sesame@a.example",
+                "https://zoe:se, same@a.example/x",
+                "https://a.example,https://zoe:ses,ame@b.example",
+                key,
+            ] {
+                let error = parse(&[(variable, value)]).unwrap_err();
+                assert_eq!(error.variable, variable);
+                let text = error.to_string();
+                assert!(["ses", "same", "zoe", key].iter().all(|secret| !text.contains(secret)), "{text}");
+            }
+        }
+        // Not every @ is a user's.
+        assert!(parse(&[("CAPSULES", "https://a.example/@zoe/peers.json")]).is_ok());
     }
 
     #[test]

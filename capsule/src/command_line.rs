@@ -67,13 +67,15 @@ Exit codes, of every command:
 
 `capsule COMMAND --help` has examples and the environment variables.";
 
+const SHORT: &str = "`--help` says how it goes together, and has the exit codes.";
+
 /// Makes signed snapshots of who is online ("capsules") out of rendezvous beacons, checks them, and keeps a server
 /// announced.
 ///
 /// A beacon knows which peers of a community are online. A capsule is a file, peers.json, with what several beacons
 /// know, signed, for any static host: with it newcomers find peers even while every beacon is down.
 #[derive(Debug, Parser)]
-#[command(name = "capsule", version, after_help = OVERVIEW, max_term_width = 100)]
+#[command(name = "capsule", version, after_help = SHORT, after_long_help = OVERVIEW, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]

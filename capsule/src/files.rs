@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use rendezvous_protocol::safe_text;
 use tempfile::NamedTempFile;
 
 use crate::failure::Cause;
@@ -21,6 +22,15 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// The name is a secret, which others would see in the directory.
+    #[error(
+        "the name of the file is a private key or an invite, which others can see in process lists and in your shell's \
+         history: make a new one, and name a file"
+    )]
+    SecretAsName,
+    /// Several files do not fit into one stream.
+    #[error("- is the standard output, and several files are written: name a directory")]
+    StandardAsDirectory,
     /// It cannot be written.
     #[error("the file {} cannot be written: {error}", secret::path(.path))]
     Write {
@@ -115,6 +125,10 @@ fn create_for(path: &Path, content: &[u8], readers: Readers) -> Result<(), FileE
 
 /// Makes a directory, and those above it, where it is not there yet.
 pub fn create_directory(path: &Path) -> Result<(), FileError> {
+    check_name(path)?;
+    if path == Path::new(STANDARD) {
+        return Err(FileError::StandardAsDirectory);
+    }
     std::fs::create_dir_all(path).map_err(|error| FileError::Directory { path: path.to_owned(), error })
 }
 
@@ -170,7 +184,14 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// Checks that what stands where the name of a file belongs is not a secret.
+fn check_name(path: &Path) -> Result<(), FileError> {
+    let name = path.to_string_lossy();
+    if safe_text::is_key_or_invite(&name) { Err(FileError::SecretAsName) } else { Ok(()) }
+}
+
 fn write_beside(path: &Path, content: &[u8], readers: Readers) -> Result<NamedTempFile, FileError> {
+    check_name(path)?;
     let mut prefix = OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
@@ -238,6 +259,24 @@ mod tests {
         assert!(matches!(error, FileError::Exists { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
         assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_the_name_of_a_file_nor_is_the_standard_output_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = "MC4CAQAwBQYDK2VwBCIEIB8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8f";
+        for name in [key, &format!("-----BEGIN PRIVATE KEY-----\n{key}")] {
+            let path = directory.path().join(name);
+            for error in [
+                replace(&path, b"").unwrap_err(),
+                create(&path, b"").unwrap_err(),
+                create_directory(&path).unwrap_err(),
+            ] {
+                assert!(matches!(error, FileError::SecretAsName) && !error.to_string().contains(key), "{error}");
+            }
+        }
+        assert_eq!(names(directory.path()), [""; 0]);
+        assert!(matches!(create_directory(Path::new("-")), Err(FileError::StandardAsDirectory)));
     }
 
     #[test]

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use pkcs8::der::pem::LineEnding;
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rendezvous_protocol::key::{KeyError, PrivateKey, PublicKey, encrypted_der};
+use rendezvous_protocol::safe_text::{is_key_or_invite, is_secret, looks_like_key};
 
 use crate::environment::{self, Environment};
 use crate::failure::Cause;
 use crate::files::read_file;
 use crate::log::Log;
-use crate::secret::{self, is_secret, looks_like_key};
+use crate::secret;
 use crate::terminal::ask_passphrase;
 
 /// Bytes of a key file. PEM has about 120; the rest is room for comments that tools leave.
@@ -129,7 +130,11 @@ impl Cause for KeyFileError {}
 fn advice(error: KeyError, path: &Path) -> String {
     let path = secret::path(path);
     match error {
-        KeyError::Public => ". Name the file with the private key: this one may be given to anybody".to_owned(),
+        KeyError::Public => {
+            ". This one may be given to anybody. Name the file with its private half, which is the one whose \
+                             public half is the same: capsule keygen --public-of FILE"
+                .to_owned()
+        }
         KeyError::Private => format!(". Print its public half with: capsule keygen --public-of {path}"),
         KeyError::Bare | KeyError::OtherAlgorithm { .. } | KeyError::OtherPem => {
             ". Make one with: capsule keygen --out FILE (or openssl genpkey -algorithm ed25519 -out FILE)".to_owned()
@@ -251,13 +256,12 @@ pub fn public_key(text_or_path: &str) -> Result<PublicKey, KeyFileError> {
     PublicKey::from_text(&text).map_err(|error| KeyFileError::Content { path: path.to_owned(), error })
 }
 
-/// Whether a text has something that names of files have and keys have not. Nobody means a file by the rest: the key is
-/// mistyped.
+/// Whether a text has something that names of files have and keys have not, such as a dot. The rest may as well be a key
+/// that is mistyped.
 fn is_meant_as_a_file(text: &str) -> bool {
-    const KEY_MIN_CHARS: usize = 24;
     let bare = text.trim_end_matches('=');
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-    !text.trim().is_empty() && (bare.len() < KEY_MIN_CHARS && bare.len() == text.len() || !bare.bytes().all(is_base64))
+    !text.trim().is_empty() && !bare.bytes().all(is_base64)
 }
 
 /// Says that others can read a file which only its owner should.
@@ -279,6 +283,9 @@ fn warn_of_others(path: &Path) {
 
 /// Writes a private key to a new file that only its owner can read.
 pub fn create(path: &Path, key_pem: &str) -> Result<(), KeyFileError> {
+    if is_key_or_invite(&path.to_string_lossy()) {
+        return Err(KeyFileError::SecretAsArgument);
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -388,11 +395,18 @@ mod tests {
     #[test]
     fn what_is_mistyped_is_told_from_the_name_of_a_file() {
         let text = key().public_key().to_string();
-        for mistyped in ["", " ", text.trim_end_matches('='), &text.replace('+', "-"), text.get(..40).unwrap()] {
+        for mistyped in [
+            "",
+            " ",
+            text.trim_end_matches('='),
+            &text.replace('+', "-"),
+            text.get(..40).unwrap(),
+            text.get(..20).unwrap(),
+        ] {
             let error = public_key(mistyped).unwrap_err();
             assert!(matches!(error, KeyFileError::NoPublicKey { .. }), "{mistyped:?}: {error}");
         }
-        for name in ["nowhere.pub", "nowhere", "/a/long/path/to/some/file/that/is/nowhere.pub"] {
+        for name in ["nowhere.pub", "no where", "/a/long/path/to/some/file/that/is/nowhere.pub"] {
             let error = public_key(name).unwrap_err();
             assert!(matches!(error, KeyFileError::Read { .. }), "{name}: {error}");
         }

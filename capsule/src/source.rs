@@ -4,12 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rendezvous_protocol::safe_text::hide_users;
 use ureq::http::StatusCode;
 
 use crate::failure::{Cause, Exit};
 use crate::fetch::{FetchError, Fetched, Fetcher, parse_url};
 use crate::files::{self, read_file};
-use crate::secret::{self, hide_users};
+use crate::secret;
 use crate::text;
 
 /// Bytes of a signature's file, of which 89 are needed.
@@ -155,11 +156,11 @@ impl Source {
     }
 }
 
-/// Without a user and a password, which an address that is refused for them may have.
+/// Without a user and a password, which an address that is refused for them may have, and without a name that may be a key.
 impl std::fmt::Display for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(formatter),
+            Self::File(path) => formatter.write_str(&secret::path(path)),
             Self::Url(url) => formatter.write_str(&hide_users(url)),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct TicketArguments {
     #[arg(long, value_name = "NAME", value_parser = parse_community)]
     pub(crate) community: Option<Community>,
     /// Accept only tickets by this public key (base64); more than one: comma-separated, or given again. [default: any]
-    #[arg(long = "trusted-key", value_name = "KEY", value_delimiter = ',', value_parser = parse_public_key)]
+    #[arg(long = "trusted-key", value_name = "KEY", allow_hyphen_values = true, value_delimiter = ',', value_parser = parse_public_key)]
     pub(crate) trusted_keys: Vec<PublicKey>,
     /// Accept no ticket that lives longer. [default: 3m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

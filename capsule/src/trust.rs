@@ -25,7 +25,7 @@ use crate::values::{parse_public_key, parse_time};
 pub(crate) struct TrustArguments {
     /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM). For cosign more than one:
     /// comma-separated, or given again.
-    #[arg(long = "public-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    #[arg(long = "public-key", value_name = "KEY_OR_FILE", allow_hyphen_values = true, value_delimiter = ',')]
     pub(crate) public_keys: Vec<String>,
     /// The root that the reader was given, or the newest that it has verified since: a file.
     #[arg(long, value_name = "FILE", conflicts_with = "public_keys")]

@@ -43,6 +43,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rendezvous_protocol::safe_text;
 
 use crate::arguments::{Arguments, Command, ServeArguments};
 use crate::failure::{Exit, Failure};
@@ -68,10 +69,19 @@ fn main() -> ExitCode {
             }
             failure.exit().into()
         }
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
+            complain(&error.render());
+            if safe_text::has_private_key(&own_arguments()) {
+                complain(
+                    &"\nhint: others can see a private key that is an argument, and so does a shell's history: make a new one",
+                );
+            }
+            Exit::Usage.into()
+        }
+        Err(help) => {
             // An output that is closed is not a reason to complain to it.
-            let _ = error.print();
-            if error.use_stderr() { Exit::Usage } else { Exit::Good }.into()
+            let _ = help.print();
+            Exit::Good.into()
         }
     }
 }
@@ -89,6 +99,12 @@ fn stand_in(arguments: &RetalkServerArguments) -> Result<(), Failure> {
     serve::serve(Settings::parse(None, arguments.environment()?)?)
 }
 
+/// Says on the standard error what is wrong, without what may not be shown: an argument or a variable may be a key that was
+/// meant for another place.
 fn complain(what: &impl Display) {
-    let _ = writeln!(std::io::stderr(), "{what}");
+    let _ = writeln!(std::io::stderr(), "{}", safe_text::error(&what.to_string(), &own_arguments()));
+}
+
+fn own_arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect()
 }

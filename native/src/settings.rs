@@ -9,7 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss};
+use rendezvous_protocol::safe_text;
+use rendezvous_service::config::{
+    Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss, shown,
+};
 use rendezvous_service::directory::{self, HubConfig};
 use rendezvous_service::mailbox::{self, Peers};
 use rendezvous_service::mesh::{self, EnvelopeDoor};
@@ -55,7 +58,10 @@ pub(crate) enum SettingsError {
     UnknownField { path: String, field: String, meant: Option<&'static str> },
     #[error("{path}: {field} is {found}: it must be {expected}")]
     WrongType { path: String, field: &'static str, found: &'static str, expected: &'static str },
-    #[error("{path}: the list {field} has the item {item:?}: an item is a text that is not empty and has no comma")]
+    #[error(
+        "{path}: the list {field} has the item {}: an item is a text that is not empty and has no comma",
+        shown(item)
+    )]
     WrongItem { path: String, field: &'static str, item: String },
     #[error("the environment variable {found} is not a setting of this program: {meant} is")]
     NearMiss { found: String, meant: &'static str },
@@ -224,11 +230,12 @@ impl Settings {
     /// Writes what is in force as a file of configuration.
     pub(crate) fn to_toml(&self) -> String {
         let mut text = "# What is in force, and where each value is from. A file for --config.\n".to_owned();
+        let file = self.file.as_deref().map_or_else(|| "the file".to_owned(), |file| safe_text::hide(file, &[]));
         for Variable { name, kind, .. } in variables() {
             let Some(Set { value, source }) = self.values.get(name) else { continue };
             let source = match source {
                 Source::Default => "the default",
-                Source::File => self.file.as_deref().unwrap_or("the file"),
+                Source::File => &file,
                 Source::Environment => "the environment",
                 Source::Argument => "an argument",
             };

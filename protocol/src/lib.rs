@@ -38,6 +38,7 @@ pub mod revocation;
 pub mod root;
 pub mod root_walk;
 pub mod roster;
+pub mod safe_text;
 pub mod secret;
 pub mod signature_cache;
 pub mod signatures;

@@ -21,6 +21,7 @@ use crate::keys;
 use crate::outcome::Outcome;
 use crate::reader::{CapsuleParts, Reader, TimeoutArguments, read_root};
 use crate::refusal::{Refusal, Unfinished};
+use crate::secret;
 use crate::settings::{SettingsError, private_key};
 use crate::source::{Source, SourceError};
 use crate::text;
@@ -349,7 +350,7 @@ impl Work<'_> {
             Publishers::Root(root) => Some(root.root_version()),
             Publishers::Keys(_) => None,
         };
-        let target = self.target.display().to_string();
+        let target = secret::path(&self.target);
         if self.arguments.json {
             let result = json!({
                 "ok": true,

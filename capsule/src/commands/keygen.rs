@@ -8,9 +8,11 @@ use serde_json::json;
 
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
+use crate::files::STANDARD;
 use crate::keys;
 use crate::minisig;
 use crate::outcome::Outcome;
+use crate::secret;
 use crate::text;
 
 const KEYGEN_HELP: &str = "\
@@ -60,7 +62,7 @@ pub(crate) struct KeygenArguments {
     /// What the key is for: it says what to do next, and offers a root's key a passphrase.
     #[arg(long = "for", value_name = "ROLE", default_value = "publisher", conflicts_with = "public_of")]
     pub(crate) role: KeyRole,
-    /// New file for the private key. [default: capsule-key.pem, root-key.pem or node-key.pem]
+    /// New file for the private key; - prints it. [default: capsule-key.pem, root-key.pem or node-key.pem]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Print the private key instead of writing it to a file, and nothing else.
@@ -112,7 +114,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments, environment: &Environment) -> 
     let passphrase = keys::new_passphrase(environment, arguments.role == KeyRole::Root && !arguments.json)?;
     let pem = passphrase.as_deref().map_or(Ok(plain.clone()), |passphrase| keys::encrypt(&plain, passphrase))?;
     let public_key = key.public_key();
-    if arguments.print_private_key {
+    if arguments.print_private_key || arguments.out.as_deref() == Some(Path::new(STANDARD)) {
         return Ok(if arguments.json {
             let result = json!({ "ok": true, "publicKey": public_key.to_string(), "privateKey": pem });
             Outcome::json(&result, Exit::Good)
@@ -131,7 +133,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments, environment: &Environment) -> 
     keys::create(out, &pem)?;
     Ok(if arguments.json {
         let encrypted = passphrase.is_some();
-        let result = json!({ "ok": true, "publicKey": public_key.to_string(), "file": out, "encrypted": encrypted });
+        let result = json!({ "ok": true, "publicKey": public_key.to_string(), "file": secret::path(out), "encrypted": encrypted });
         Outcome::json(&result, Exit::Good)
     } else {
         Outcome::text(explanation(arguments.role, out, public_key), Exit::Good)
@@ -140,8 +142,8 @@ pub(crate) fn keygen(arguments: &KeygenArguments, environment: &Environment) -> 
 
 /// What to do next.
 fn explanation(role: KeyRole, path: &Path, public_key: PublicKey) -> String {
-    let path = path.display();
-    let key = text::fields(&[("private key", &format_args!("{path}")), ("public key", &public_key)]);
+    let path = secret::path(path);
+    let key = text::fields(&[("private key", &path), ("public key", &public_key)]);
     let next = match role {
         KeyRole::Publisher => format!(
             "The private key is readable by you alone. Keep a copy where you keep secrets, and the file out of version control:

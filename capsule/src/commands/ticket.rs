@@ -22,6 +22,7 @@ use crate::files::{STANDARD, read_file};
 use crate::log::Log;
 use crate::nonce::new_nonce;
 use crate::outcome::Outcome;
+use crate::secret;
 use crate::settings::{community, identity};
 use crate::source::SourceError;
 use crate::text;
@@ -156,7 +157,7 @@ pub(crate) fn ticket(
     }
     files::replace(out, text.as_bytes())?;
     let payload = ticket.payload();
-    let (file, public_key) = (out.display().to_string(), ticket.public_key());
+    let (file, public_key) = (secret::path(out), ticket.public_key());
     log.note(format_args!(
         "it cannot be taken back: whoever has it can show it until it ends, also when {} is gone",
         payload.peer_id

@@ -22,6 +22,7 @@ use self::directory::{Directory, LockedDirectory};
 pub(crate) use self::files::{CAPSULE, Files, Held, MINISIG, SIGNATURE};
 use crate::failure::Failure;
 use crate::fetch::Fetcher;
+use crate::secret;
 
 /// Where a capsule is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Destination {
     /// The place itself, as a path or an address.
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Directory(directory) => directory.path().display().to_string(),
+            Self::Directory(directory) => secret::path(directory.path()),
             Self::Bucket(bucket) => bucket.to_string(),
         }
     }
@@ -61,7 +62,7 @@ impl Destination {
     /// Where a file of this name is, as a path or an address.
     pub(crate) fn file(&self, name: &str) -> String {
         match self {
-            Self::Directory(directory) => directory.file(name).display().to_string(),
+            Self::Directory(directory) => secret::path(&directory.file(name)),
             Self::Bucket(bucket) => bucket.file(name),
         }
     }

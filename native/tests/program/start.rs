@@ -69,6 +69,35 @@ fn a_database_of_another_kind_is_left_alone() {
     assert!(refused(1, &[("STATE", state), ("PORT", "0")]).contains("later version"));
 }
 
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let key = "MC4CAQAwBQYDK2VwBCIEIB8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8f";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
+    for secret in [pem.as_str(), key, key.get(5..).unwrap()] {
+        for arguments in [
+            &[secret][..],
+            &["serve", secret],
+            &["serve", "--config", secret],
+            &["serve", "--print-config", "--config", secret],
+            &["registrations", secret],
+        ] {
+            let (code, output, error) = outcome(program(&[]).args(arguments));
+            assert_eq!((code, output.as_str()), (Some(2), ""), "{error}");
+            assert!(!error.contains(secret.trim_end().lines().nth(1).unwrap_or(secret)), "{error}");
+            assert!(!error.contains("BEGIN PRIVATE"), "{error}");
+        }
+    }
+    let (_, _, error) = outcome(program(&[]).arg(&pem));
+    assert!(error.contains("make a new one"), "{error}");
+    let (_, _, error) = outcome(program(&[]).arg("a\u{1b}[2J"));
+    assert!(error.contains("a\\u{1b}[2J"), "{error}");
+    let address = "https://zoe:sesame@a.example";
+    for variable in ["HOST", "METRICS_ADDRESS", "EXTERNAL_URLS", "ORIGINS", "SMTP_HOST", "OTHER_BEACONS", "CAPSULES"] {
+        let error = refused(2, &[(variable, address)]);
+        assert!(error.contains(variable) && !error.contains("sesame") && !error.contains("zoe"), "{error}");
+    }
+}
+
 /// The databases, each with the variables that have it opened.
 const DATABASES: [(&str, &[(&str, &str)]); 5] = [
     ("beacon.sqlite", &[]),

@@ -22,6 +22,7 @@ use crate::files;
 use crate::log::Log;
 use crate::outcome::Outcome;
 use crate::reader::TimeoutArguments;
+use crate::secret;
 use crate::settings::{SettingsError, private_key};
 use crate::text;
 use crate::values::parse_duration;
@@ -113,7 +114,7 @@ pub(super) fn publish(
     let beside = files::with_suffix(&path, ".sig");
     // The signature first: whoever reads the new list finds it.
     files::replace_all([(beside.as_path(), signature.as_bytes()), (path.as_path(), file.as_bytes())])?;
-    let (path, left_out) = (path.display().to_string(), entries.len() - written);
+    let (path, left_out) = (secret::path(&path), entries.len() - written);
     Ok(if arguments.json {
         let result = json!({
             "ok": true, "file": path, "publicKey": key.public_key().to_string(), "issuedAt": now, "expiresAt": expires_at,

@@ -32,7 +32,7 @@ pub(super) struct VerifyListArguments {
     list: String,
     /// The publisher's public key (base64), or a file with it (base64, or SPKI in PEM). For cosign more than one:
     /// comma-separated, or given again.
-    #[arg(long = "public-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    #[arg(long = "public-key", value_name = "KEY_OR_FILE", allow_hyphen_values = true, value_delimiter = ',')]
     public_keys: Vec<String>,
     #[command(flatten)]
     newest_seen: NewestSeenArguments,

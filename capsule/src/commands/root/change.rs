@@ -19,6 +19,7 @@ use crate::files;
 use crate::files::STANDARD;
 use crate::outcome::Outcome;
 use crate::reader::read_root;
+use crate::secret;
 use crate::values::{parse_duration, parse_threshold};
 
 const ADD_KEY_HELP: &str = "\
@@ -117,15 +118,16 @@ pub(crate) struct AddKeyArguments {
     #[arg(
         long = "root-key",
         value_name = "KEY_OR_FILE",
+        allow_hyphen_values = true,
         value_delimiter = ',',
         required_unless_present = "publisher_keys"
     )]
     pub(super) root_keys: Vec<String>,
     /// New public key that may publish, or a file with it; more than one: comma-separated, or given again.
-    #[arg(long = "publisher-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    #[arg(long = "publisher-key", value_name = "KEY_OR_FILE", allow_hyphen_values = true, value_delimiter = ',')]
     pub(super) publisher_keys: Vec<String>,
     /// Public key that goes at the same time, whichever it was for, or a file with it.
-    #[arg(long, value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    #[arg(long, value_name = "KEY_OR_FILE", allow_hyphen_values = true, value_delimiter = ',')]
     pub(super) replacing: Vec<String>,
 }
 
@@ -139,12 +141,13 @@ pub(crate) struct RemoveKeyArguments {
     #[arg(
         long = "root-key",
         value_name = "KEY_OR_FILE",
+        allow_hyphen_values = true,
         value_delimiter = ',',
         required_unless_present = "publisher_keys"
     )]
     pub(super) root_keys: Vec<String>,
     /// Public key that may not publish any more, or a file with it; more than one: comma-separated, or given again.
-    #[arg(long = "publisher-key", value_name = "KEY_OR_FILE", value_delimiter = ',')]
+    #[arg(long = "publisher-key", value_name = "KEY_OR_FILE", allow_hyphen_values = true, value_delimiter = ',')]
     pub(super) publisher_keys: Vec<String>,
 }
 
@@ -231,7 +234,7 @@ fn make_next(
         return Ok(Outcome::text(next.to_json(), Exit::Good));
     }
     files::create(&out, next.to_json().as_bytes())?;
-    let file = out.display().to_string();
+    let file = secret::path(&out);
     let signing = Signing { previous: Some(&root), root: &next, signed: BTreeSet::new() };
     Ok(if arguments.json {
         let result = json!({ "ok": true, "file": file, "root": root_json(&next), "signatures": signing.to_json() });

@@ -18,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::files::STANDARD;
 use crate::outcome::Outcome;
+use crate::secret;
 use crate::settings::community;
 use crate::values::{parse_community, parse_duration, parse_threshold};
 
@@ -52,10 +53,22 @@ pub(crate) struct InitArguments {
     #[arg(long, value_name = "NAME", value_parser = parse_community)]
     pub(super) community: Option<Community>,
     /// Public key that may sign the next root, or a file with it; more than one: comma-separated, or given again.
-    #[arg(long = "root-key", value_name = "KEY_OR_FILE", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "root-key",
+        value_name = "KEY_OR_FILE",
+        allow_hyphen_values = true,
+        value_delimiter = ',',
+        required = true
+    )]
     pub(super) root_keys: Vec<String>,
     /// Public key that may publish, or a file with it; more than one: comma-separated, or given again.
-    #[arg(long = "publisher-key", value_name = "KEY_OR_FILE", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "publisher-key",
+        value_name = "KEY_OR_FILE",
+        allow_hyphen_values = true,
+        value_delimiter = ',',
+        required = true
+    )]
     pub(super) publisher_keys: Vec<String>,
     /// How many root keys have to sign the next root. [default: more than half of them]
     #[arg(long, value_name = "NUMBER", value_parser = parse_threshold)]
@@ -93,7 +106,7 @@ pub(super) fn init(arguments: &InitArguments, environment: &Environment, clock: 
         return Ok(Outcome::text(root.to_json(), Exit::Good));
     }
     files::create(&arguments.out, root.to_json().as_bytes())?;
-    let path = arguments.out.display().to_string();
+    let path = secret::path(&arguments.out);
     let signing = Signing { previous: None, root: &root, signed: BTreeSet::new() };
     Ok(if arguments.json {
         let result = json!({ "ok": true, "file": path, "root": root_json(&root), "signatures": signing.to_json() });

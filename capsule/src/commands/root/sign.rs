@@ -19,6 +19,7 @@ use crate::keys;
 use crate::outcome::Outcome;
 use crate::reader::{read_root, root_refused};
 use crate::refusal::Refusal;
+use crate::secret;
 
 const SIGN_HELP: &str = "\
 Examples:
@@ -65,7 +66,7 @@ pub(crate) struct SignArguments {
 /// Runs the command.
 pub(super) fn sign(arguments: &SignArguments, environment: &Environment, clock: &Clock) -> Result<Outcome, Failure> {
     let path = &arguments.root;
-    let refuse = |refusal: Refusal| Ok(refusal.outcome(arguments.json, json!({ "file": path.display().to_string() })));
+    let refuse = |refusal: Refusal| Ok(refusal.outcome(arguments.json, json!({ "file": secret::path(path) })));
     let now = clock.now()?;
     let (json, root) = read_root(path)?;
     let previous = previous(arguments, &root)?;
@@ -90,7 +91,7 @@ pub(super) fn sign(arguments: &SignArguments, environment: &Environment, clock: 
     signatures.add(key.public_key(), key.sign(&json));
     files::replace(&signatures_path(path), signatures.to_text().as_bytes())?;
     signing.signed = signatures.keys();
-    let file = signatures_path(path).display().to_string();
+    let file = secret::path(&signatures_path(path));
     Ok(if arguments.json {
         let result = json!({
             "ok": true,
@@ -102,9 +103,9 @@ pub(super) fn sign(arguments: &SignArguments, environment: &Environment, clock: 
         });
         Outcome::json(&result, Exit::Good)
     } else {
-        let head = root_text(("signed", &path.display().to_string()), &root, now);
+        let head = root_text(("signed", &secret::path(path)), &root, now);
         let last = if signing.is_complete() {
-            format!("Complete: put {} and {file} beside peers.json, and leave them there.\n", path.display())
+            format!("Complete: put {} and {file} beside peers.json, and leave them there.\n", secret::path(path))
         } else {
             format!("written: {file}. Take both files to whoever has to sign next.\n")
         };
