@@ -32,7 +32,8 @@ Examples:
       saves an id that was shown: `rendezvous send bob`
   rendezvous who mainnet --json | jq -r 'select(.peerId==\"bob\").user.id'
 
-Every ticket is verified; who has no good one is not shown, and counted. Who can
+Every ticket is verified; who has no good one is not shown, and counted. Where
+more than 50 are present a beacon draws whom it lists, anew every 5 s. Who can
 be written to says so in the ticket: an id for `rendezvous add`, or a mailbox,
 whose owner gives out invites. `rendezvous id --data` and `rendezvous mailbox
 show` print what `capsule announce --data` then says.
