@@ -15,7 +15,7 @@ import { newPeer, signTicket } from "./ticket.mjs";
 
 /** What the commands need of a checkout ... */
 const FILES = ["package.json", "package-lock.json", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml"];
-const FOLDERS = ["src", "tools", "beacon", "protocol/Cargo.toml", "protocol/src", "client/package.json", "public"];
+const FOLDERS = ["src", "tools", "beacon", "protocol/Cargo.toml", "protocol/presence", "protocol/src", "client/package.json", "public"];
 /** ... and what they would make there. */
 const MADE = ["node_modules", ".tools", "build"];
 

@@ -18,7 +18,7 @@ import { basename, dirname, join, relative } from "node:path";
  */
 
 /**
- * @param {string} root The crate's first file: lib.rs or main.rs.
+ * @param {string} root The crate's first file.
  * @returns {string[][]} The files of each circle, in the order of imports. The first is not repeated.
  */
 export function circles(root) {
@@ -47,7 +47,8 @@ export function circles(root) {
 function readModule(file, parent, modules) {
   const tokens = withoutTests(tokensOf(readFileSync(file, "utf8")));
   const name = basename(file, ".rs");
-  const directory = ["lib", "main", "mod"].includes(name) ? dirname(file) : join(dirname(file), name);
+  const isRoot = parent === undefined || ["lib", "main", "mod"].includes(name);
+  const directory = isRoot ? dirname(file) : join(dirname(file), name);
   return readItems(tokens, { file, directory, parent }, modules);
 }
 

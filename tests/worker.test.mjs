@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
 import { readBody } from "../src/runtime.js";
 import { buildWorker } from "../tools/build.mjs";
@@ -20,6 +21,9 @@ import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
 import { joinLive, openLive, upgradeRequest } from "./live.mjs";
 import { Mailbox, RELAY } from "./mailbox.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
+
+/** What a deployment uploads may have, with gzip: all of it is read before the first request is. */
+const UPLOAD_MOST_BYTES = 315_000;
 
 /** Lists straight from the object. */
 const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0" };
@@ -37,6 +41,14 @@ async function withBeacon(options, run) {
     await beacon.stop();
   }
 }
+
+test("what is uploaded is no larger than it may be", async () => {
+  const directory = await buildWorker();
+  const files = [join(directory, "index_bg.wasm"), join(directory, "index.js"), join(ROOT, "src/entry.js")];
+  const sizes = await Promise.all(files.map(async (file) => gzipSync(await readFile(file)).length));
+  const bytes = sizes.reduce((sum, size) => sum + size);
+  assert.ok(bytes <= UPLOAD_MOST_BYTES, `${bytes} bytes with gzip, at most ${UPLOAD_MOST_BYTES}`);
+});
 
 test("a body that another Worker sends is held to the limit, whatever length it claims", async () => {
   const beacon = await workerOptions(await buildWorker(), {});

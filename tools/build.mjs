@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { withLock } from "./lock.mjs";
 import { ROOT, execute, main, readOptions, step } from "./steps.mjs";
-import { LOCK, PRIVATE_PLACES, PROGRAMS, TOOL_ENVIRONMENT, ensureToolchain } from "./toolchain.mjs";
+import { LOCK, PROGRAMS, TOOL_ENVIRONMENT, WORKER_FLAGS, ensureToolchain } from "./toolchain.mjs";
 import { requireKnownVariables } from "./variables.mjs";
 
 /** The files and folders that every build depends on. */
@@ -25,7 +25,7 @@ const COMMON_SOURCES = [
 /** The crate of the beacon's own Worker, and the files and folders that it depends on. */
 const BEACON = {
   crate: ".",
-  sources: ["src", "beacon/Cargo.toml", "beacon/src", "protocol/Cargo.toml", "protocol/src"],
+  sources: ["src", "beacon/Cargo.toml", "beacon/src", "protocol/Cargo.toml", "protocol/presence/Cargo.toml", "protocol/src"],
 };
 const PRODUCTS = ["index.js", "index_bg.wasm"];
 /** The crate `worker` and what it brings export these to JavaScript, whether or not a Worker uses them. Ours never do. */
@@ -75,7 +75,7 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
         {
           environment: {
             ...TOOL_ENVIRONMENT,
-            ...PRIVATE_PLACES,
+            ...WORKER_FLAGS,
             ...commitOf(sources),
             // worker-build would print its own below the compiler's messages.
             RUST_BACKTRACE: "0",
@@ -87,10 +87,11 @@ export async function buildWorker({ outDir = "build", features = [], force = fal
         },
       );
       // The names of functions are a tenth of the upload, and a panic's message says where it is without them. What
-      // worker-build has optimised once gets another hundredth smaller, and more without the classes that nobody uses.
+      // worker-build has optimised once gets another hundredth smaller, and more without the classes that nobody uses. The
+      // lowest addresses are the end of the stack, where no pointer points that another number is then added to.
       const wasm = join(directory, "index_bg.wasm");
       const unused = UNUSED_CLASSES.map((name) => `--remove-exports=*${name}*`);
-      await execute(PROGRAMS.wasmOpt, [wasm, ...unused, "-Oz", "--strip-debug", "--output", wasm]);
+      await execute(PROGRAMS.wasmOpt, [wasm, ...unused, "--low-memory-unused", "-Oz", "--strip-debug", "--output", wasm]);
     });
     writeFileSync(join(directory, FINGERPRINT), current);
   });

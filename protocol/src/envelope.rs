@@ -69,19 +69,29 @@ pub trait Payload: Serialize + Sized {
 /// # Errors
 /// [`EnvelopeError::Malformed`], and those of [`Payload::check_shape`].
 pub fn read_payload<T: Payload>(json: &str) -> Result<T, T::Error> {
-    let mut fields = Fields::parse(json).map_err(|error| malformed::<T>(&error))?;
-    let payload = T::read(&mut fields).map_err(|error| malformed::<T>(&error))?;
-    fields.end().map_err(|error| malformed::<T>(&error))?;
+    let mut fields = begin(T::PURPOSE, json)?;
+    let payload = T::read(&mut fields).map_err(|error| malformed(T::PURPOSE, &error))?;
+    end(T::PURPOSE, fields)?;
     payload.check_shape()?;
     Ok(payload)
 }
 
-fn malformed<T: Payload>(error: &dyn Display) -> T::Error {
-    EnvelopeError::Malformed { purpose: T::PURPOSE, detail: error.to_string() }.into()
+// What is the same for every kind of record is compiled once: a Worker is uploaded whole.
+
+fn begin<'a>(purpose: &'static str, json: &'a str) -> Result<Fields<'a>, EnvelopeError> {
+    Fields::parse(json).map_err(|error| malformed(purpose, &error))
 }
 
-fn canonical<T: Payload>(payload: &T) -> Result<String, T::Error> {
-    serde_json::to_string(payload).map_err(|error| malformed::<T>(&error))
+fn end(purpose: &'static str, fields: Fields<'_>) -> Result<(), EnvelopeError> {
+    fields.end().map_err(|error| malformed(purpose, &error))
+}
+
+fn malformed(purpose: &'static str, error: &dyn Display) -> EnvelopeError {
+    EnvelopeError::Malformed { purpose, detail: error.to_string() }
+}
+
+fn canonical<T: Payload>(payload: &T) -> Result<String, EnvelopeError> {
+    serde_json::to_string(payload).map_err(|error| malformed(T::PURPOSE, &error))
 }
 
 /// Holds what stands around a payload, and the payload as text.
@@ -122,7 +132,11 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn parse(json: &'a str) -> Result<Self, FieldError> {
+    fn parse(purpose: &'static str, json: &'a str) -> Result<Self, EnvelopeError> {
+        Self::read(json).map_err(|error| malformed(purpose, &error))
+    }
+
+    fn read(json: &'a str) -> Result<Self, FieldError> {
         let mut fields = Fields::parse(json)?;
         let parts = Self {
             is_ed25519: fields.text("algorithm")? == ALGORITHM,
@@ -161,7 +175,7 @@ impl<T: Payload> Signed<T> {
     /// # Errors
     /// `MALFORMED`, then `UNSUPPORTED_VERSION` and `UNSUPPORTED_ALGORITHM`.
     pub fn parse(json: &str) -> Result<Self, T::Error> {
-        let parts = Parts::parse(json).map_err(|error| malformed::<T>(&error))?;
+        let parts = Parts::parse(T::PURPOSE, json)?;
         let payload = read_payload::<T>(parts.payload)?;
         let payload_json = canonical(&payload)?;
         let envelope = parts.with_payload(payload_json)?;

@@ -10,8 +10,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::base64;
+use crate::bytes::Bytes;
 use crate::key::PublicKey;
-use crate::mailbox::bytes::Bytes;
 use crate::time::UnixMillis;
 
 /// Says why a text is not a JSON object of the shape that is asked for.
@@ -59,12 +59,12 @@ const FOREIGN_NAME_CHARS: usize = 64;
 const FOREIGN_DETAIL_CHARS: usize = 256;
 
 /// Returns a foreign name as an error repeats it: whole if it is short, else its beginning and an ellipsis.
-pub(crate) fn shortened(name: &str) -> String {
+pub fn shortened(name: &str) -> String {
     cut(name, FOREIGN_NAME_CHARS).unwrap_or_else(|| name.to_owned())
 }
 
 /// Returns what is wrong with a JSON text, as an error repeats it: where that is stays in it.
-pub(crate) fn json_detail(error: &serde_json::Error) -> String {
+pub fn json_detail(error: &serde_json::Error) -> String {
     let detail = error.to_string();
     match cut(&detail, FOREIGN_DETAIL_CHARS) {
         Some(beginning) => format!("{beginning} at line {} column {}", error.line(), error.column()),
@@ -78,17 +78,18 @@ fn cut(text: &str, most: usize) -> Option<String> {
     Some(text.split_at(end).0.to_owned() + "…")
 }
 
-/// Holds the fields of an object that nobody has asked for yet.
+/// Holds the fields of an object that nobody has asked for yet. Whatever asks for one takes it, and fails with the
+/// [`FieldError`] that says what is wrong with it.
 pub struct Fields<'a>(Object<'a>);
 
 type Object<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 /// A text, and before it its name.
-pub(crate) type NamedText<'a> = (Cow<'a, str>, Cow<'a, str>);
+pub type NamedText<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl<'a> Fields<'a> {
     /// Reads an object, and of its values only where they end.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, FieldError> {
+    pub fn parse(text: &'a str) -> Result<Self, FieldError> {
         match serde_json::from_str(text)? {
             Json::Object(fields) => Ok(Self(fields)),
             _ => Err(FieldError::NotObject),
@@ -96,44 +97,44 @@ impl<'a> Fields<'a> {
     }
 
     /// Ends the reading of a shape that has no other fields than those that were asked for.
-    pub(crate) fn end(self) -> Result<(), FieldError> {
+    pub fn end(self) -> Result<(), FieldError> {
         self.0.into_iter().next().map_or(Ok(()), |(name, _)| Err(FieldError::Unknown(shortened(&name))))
     }
 
     /// Takes the text of a value of any kind.
-    pub(crate) fn optional_json(&mut self, field: &'static str) -> Result<Option<&'a str>, FieldError> {
+    pub fn optional_json(&mut self, field: &'static str) -> Result<Option<&'a str>, FieldError> {
         let Some(position) = self.0.iter().position(|(name, _)| name == field) else { return Ok(None) };
         let (_, value) = self.0.swap_remove(position);
         if self.0.iter().any(|(name, _)| name == field) { Err(FieldError::Twice(field)) } else { Ok(Some(value.get())) }
     }
 
     /// Takes the text of a value of any kind.
-    pub(crate) fn json(&mut self, field: &'static str) -> Result<&'a str, FieldError> {
+    pub fn json(&mut self, field: &'static str) -> Result<&'a str, FieldError> {
         self.optional_json(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes a text.
-    pub(crate) fn optional_text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
+    pub fn optional_text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
         self.optional(field, "a text", |value| if let Json::Text(text) = value { Some(text) } else { None })
     }
 
     /// Takes a text.
-    pub(crate) fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, FieldError> {
+    pub fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, FieldError> {
         self.optional_text(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes so many bytes, in base64.
-    pub(crate) fn bytes<const N: usize>(&mut self, field: &'static str) -> Result<Bytes<N>, FieldError> {
+    pub fn bytes<const N: usize>(&mut self, field: &'static str) -> Result<Bytes<N>, FieldError> {
         bytes_of(&self.text(field)?, field)
     }
 
     /// Takes a public key.
-    pub(crate) fn key(&mut self, field: &'static str) -> Result<PublicKey, FieldError> {
+    pub fn key(&mut self, field: &'static str) -> Result<PublicKey, FieldError> {
         self.bytes(field).map(|Bytes(bytes)| PublicKey::from_bytes(bytes))
     }
 
     /// Takes a whole number below 2^64.
-    pub(crate) fn optional_number(&mut self, field: &'static str) -> Result<Option<u64>, FieldError> {
+    pub fn optional_number(&mut self, field: &'static str) -> Result<Option<u64>, FieldError> {
         self.optional(
             field,
             "a whole number",
@@ -142,12 +143,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a whole number below 2^64.
-    pub(crate) fn number(&mut self, field: &'static str) -> Result<u64, FieldError> {
+    pub fn number(&mut self, field: &'static str) -> Result<u64, FieldError> {
         self.optional_number(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes a time.
-    pub(crate) fn optional_time(&mut self, field: &'static str) -> Result<Option<UnixMillis>, FieldError> {
+    pub fn optional_time(&mut self, field: &'static str) -> Result<Option<UnixMillis>, FieldError> {
         let time = |millis| {
             UnixMillis::new(millis).ok_or(FieldError::Kind {
                 field,
@@ -159,17 +160,17 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a time.
-    pub(crate) fn time(&mut self, field: &'static str) -> Result<UnixMillis, FieldError> {
+    pub fn time(&mut self, field: &'static str) -> Result<UnixMillis, FieldError> {
         self.optional_time(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes `true` or `false`.
-    pub(crate) fn optional_flag(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
+    pub fn optional_flag(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
         self.optional(field, "true or false", |value| if let Json::Flag(flag) = value { Some(flag) } else { None })
     }
 
     /// Takes an object.
-    pub(crate) fn optional_object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
+    pub fn optional_object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
         self.optional(
             field,
             "an object",
@@ -178,34 +179,34 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes an object.
-    pub(crate) fn object(&mut self, field: &'static str) -> Result<Self, FieldError> {
+    pub fn object(&mut self, field: &'static str) -> Result<Self, FieldError> {
         self.optional_object(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes the texts of an array's items.
-    pub(crate) fn optional_items(&mut self, field: &'static str) -> Result<Option<Vec<&'a RawValue>>, FieldError> {
+    pub fn optional_items(&mut self, field: &'static str) -> Result<Option<Vec<&'a RawValue>>, FieldError> {
         self.optional(field, "an array", |value| if let Json::Array(items) = value { Some(items) } else { None })
     }
 
     /// Takes the texts of an array's items.
-    pub(crate) fn items(&mut self, field: &'static str) -> Result<Vec<&'a RawValue>, FieldError> {
+    pub fn items(&mut self, field: &'static str) -> Result<Vec<&'a RawValue>, FieldError> {
         self.optional_items(field)?.ok_or(FieldError::Missing(field))
     }
 
     /// Takes an array of texts.
-    pub(crate) fn texts(&mut self, field: &'static str) -> Result<Vec<Cow<'a, str>>, FieldError> {
+    pub fn texts(&mut self, field: &'static str) -> Result<Vec<Cow<'a, str>>, FieldError> {
         self.each(field, "an array of texts", |value| if let Json::Text(text) = value { Some(text) } else { None })
     }
 
     /// Takes an array of objects.
-    pub(crate) fn objects(&mut self, field: &'static str) -> Result<Vec<Self>, FieldError> {
+    pub fn objects(&mut self, field: &'static str) -> Result<Vec<Self>, FieldError> {
         self.each(field, "an array of objects", |value| {
             if let Json::Object(fields) = value { Some(Self(fields)) } else { None }
         })
     }
 
     /// Takes an array of whole numbers below 2^53.
-    pub(crate) fn wholes(&mut self, field: &'static str) -> Result<Vec<u64>, FieldError> {
+    pub fn wholes(&mut self, field: &'static str) -> Result<Vec<u64>, FieldError> {
         self.each(field, "an array of whole numbers below 2^53", |value| match value {
             Json::Number(number) => UnixMillis::new(number).map(UnixMillis::as_u64),
             _ => None,
@@ -214,7 +215,7 @@ impl<'a> Fields<'a> {
 
     /// Takes all fields that nobody has asked for yet, which are texts, under whatever names; `field` is the name of the whole
     /// object. A name may be there twice.
-    pub(crate) fn take_texts(&mut self, field: &'static str) -> Result<Vec<NamedText<'a>>, FieldError> {
+    pub fn take_texts(&mut self, field: &'static str) -> Result<Vec<NamedText<'a>>, FieldError> {
         let read = |(name, value): (Cow<'a, str>, &'a RawValue)| {
             let value: Json<'_> = serde_json::from_str(value.get())?;
             match value {
@@ -253,7 +254,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads so many bytes in base64, which are the value of a field or an item in it.
-pub(crate) fn bytes_of<const N: usize>(text: &str, field: &'static str) -> Result<Bytes<N>, FieldError> {
+pub fn bytes_of<const N: usize>(text: &str, field: &'static str) -> Result<Bytes<N>, FieldError> {
     base64::decode_array(text).map(Bytes).ok_or(FieldError::Base64 { field, bytes: N })
 }
 

@@ -124,7 +124,7 @@ impl PublicKey {
 
     /// Returns whether the bytes are a point of the curve, and not one of small order: whether there can be a private key
     /// for them that is of use.
-    pub(crate) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         !has_small_order(&self.0) && VerifyingKey::from_bytes(&self.0).is_ok()
     }
 

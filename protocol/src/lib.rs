@@ -4,51 +4,33 @@
 pub mod announcer;
 pub mod answer;
 pub mod backoff;
-pub mod base64;
 pub mod beacon_url;
-pub mod canonical;
 pub mod capsule;
-pub mod code;
-pub mod community;
 pub mod directory;
 pub mod envelope;
-pub mod fields;
 pub mod freshness;
 pub mod goop2;
 pub mod hivemind;
-pub mod kept_lists;
-pub mod key;
 pub mod lan;
-pub mod limits;
-pub mod live;
 pub mod mailbox;
 pub mod merge;
 pub mod message_addresses;
-pub mod network;
 mod object;
 pub mod origin;
-pub mod pacing;
-pub mod peer_list;
 pub mod publication;
-pub mod rate_limit;
 pub mod registration;
-pub mod request;
 pub mod retalk;
 pub mod revocation;
 pub mod root;
 pub mod root_walk;
-pub mod roster;
 pub mod safe_text;
-pub mod secret;
-pub mod signature_cache;
 pub mod signatures;
-pub mod snapshot;
-pub mod sorted_map;
-pub mod sorted_set;
 pub mod success_rate;
-pub mod ticket;
-pub mod time;
-pub mod token_bucket;
 pub mod upkeep;
 pub mod watch;
 mod words;
+
+pub use rendezvous_presence::{
+    base64, bytes, canonical, code, community, fields, kept_lists, key, limits, live, network, pacing, peer_list,
+    rate_limit, request, roster, secret, signature_cache, snapshot, sorted_map, sorted_set, ticket, time, token_bucket,
+};

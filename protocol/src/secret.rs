@@ -83,6 +83,11 @@ impl Secret {
         self.hash(HashPurpose::Pseudonym, &[key.as_bytes()])
     }
 
+    /// Returns the number by which an origin's turn comes in a list of that epoch, the lowest first.
+    pub fn turn(&self, epoch: u64, origin: &PublicKey) -> u64 {
+        self.hash(HashPurpose::Turn, &[&epoch.to_be_bytes(), origin.as_bytes()])
+    }
+
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.
     pub(crate) fn hash(&self, purpose: HashPurpose, parts: &[&[u8]]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);

@@ -69,7 +69,7 @@ impl<'a, T: Ord> IntoIterator for &'a SortedSet<T> {
 }
 
 /// Returns whether no item is there twice. Of bytes alone, so that every shape shares the one set.
-pub(crate) fn are_distinct(mut items: &mut dyn Iterator<Item = &[u8]>) -> bool {
+pub fn are_distinct(mut items: &mut dyn Iterator<Item = &[u8]>) -> bool {
     let mut seen = SortedSet::new();
     Iterator::all(&mut items, |item| seen.insert(item))
 }

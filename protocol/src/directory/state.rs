@@ -29,7 +29,7 @@ use crate::code::Code;
 use crate::fields::Fields;
 use crate::key::PublicKey;
 use crate::live::Position;
-use crate::secret::{HashPurpose, Secret};
+use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 /// For so long origins have their turns in one order, in milliseconds: a reader of several pages sees each entry once, and
@@ -514,10 +514,10 @@ impl Hub {
                 of_origin.entry(entry.public_key()).or_default().push(entry);
             }
         }
-        let epoch = (now.as_u64() / TURNS_MILLIS).to_be_bytes();
+        let epoch = now.as_u64() / TURNS_MILLIS;
         let mut all = Vec::new();
         for (origin, mut entries) in of_origin {
-            let draw = self.secret.hash(HashPurpose::Turn, &[&epoch, origin.as_bytes()]);
+            let draw = self.secret.turn(epoch, &origin);
             entries.sort_by(|one, other| {
                 let (one, other) = (one.payload(), other.payload());
                 other.updated.cmp(&one.updated).then_with(|| one.name.cmp(&other.name))

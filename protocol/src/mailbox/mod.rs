@@ -9,7 +9,6 @@
 //! scope: HTTP, the cryptography of the seal, other systems' clients, when relays push.
 
 pub mod body;
-pub mod bytes;
 pub mod envelope;
 pub mod invite;
 pub mod limits;
@@ -23,3 +22,5 @@ mod row;
 pub mod sealed;
 pub mod state;
 pub mod window;
+
+pub use crate::bytes;

@@ -616,7 +616,7 @@ impl Roster {
 }
 
 /// Returns the position of the one that has to go of what counts at these paths, the longest held first (rule 5).
-pub(crate) fn surplus_of(
+pub fn surplus_of(
     paths: impl IntoIterator<Item = NetworkPath>,
     capacity: usize,
     now: UnixMillis,

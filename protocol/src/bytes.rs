@@ -70,7 +70,7 @@ impl Address {
     }
 
     /// Returns the address that a hash stands for, of something that takes a mailbox's place and has no owner key.
-    pub(crate) const fn of_hash(hash: [u8; 32]) -> Self {
+    pub const fn of_hash(hash: [u8; 32]) -> Self {
         Self(hash)
     }
 
