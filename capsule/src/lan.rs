@@ -254,8 +254,8 @@ mod tests {
          06706174683d2f06746c733d6e6fc063000100010000000a00040a630001";
 
     fn captured() -> Vec<u8> {
-        let byte = |at: usize| u8::from_str_radix(&CAPTURED[at..at + 2], 16).unwrap();
-        (0..CAPTURED.len()).step_by(2).map(byte).collect()
+        let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
+        CAPTURED.as_bytes().chunks(2).map(byte).collect()
     }
 
     fn urls(packet: &[u8], id: u16) -> Vec<String> {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::beacon_url::BeaconUrl;
 use crate::community::Community;
-use crate::secret::{HashPurpose, Secret};
+use crate::secret::Secret;
 
 /// The service's type, in the domain of multicast DNS.
 pub const SERVICE: &str = "_rendezvous._tcp.local";
@@ -195,11 +195,7 @@ impl Round {
     /// Takes a beacon that answered.
     pub fn take(&mut self, beacon: LocalBeacon) {
         let LocalBeacon { responder, url } = beacon;
-        let octets = match responder {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
-        };
-        let rank = self.secret.hash(HashPurpose::Turn, &[&octets]);
+        let rank = self.secret.responder(responder);
         let beacons = self.responders.entry((rank, responder)).or_default();
         if beacons.len() < BEACONS_PER_RESPONDER && !beacons.contains(&url) {
             beacons.push(url);

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
@@ -30,6 +31,8 @@ pub(crate) enum HashPurpose {
     Pseudonym = 7,
     /// Which origin's turn comes first in a list.
     Turn = 8,
+    /// Which responder of the local network is heard before others.
+    Responder = 9,
 }
 
 /// Mixes a number that nobody outside knows into one that looks unlike it: the output function of SplitMix64, a
@@ -86,6 +89,15 @@ impl Secret {
     /// Returns the number by which an origin's turn comes in a list of that epoch, the lowest first.
     pub fn turn(&self, epoch: u64, origin: &PublicKey) -> u64 {
         self.hash(HashPurpose::Turn, &[&epoch.to_be_bytes(), origin.as_bytes()])
+    }
+
+    /// Returns the number by which a responder of the local network is heard, the lowest first.
+    pub fn responder(&self, address: IpAddr) -> u64 {
+        let octets = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        self.hash(HashPurpose::Responder, &[&octets])
     }
 
     /// Hashes `parts`, one after the other. Where their lengths differ from call to call, the caller tells them apart.

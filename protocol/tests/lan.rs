@@ -133,8 +133,8 @@ fn a_beacon_keeps_its_place_while_it_is_heard_or_good_for_something() {
     for _ in 1..SILENT_ROUNDS {
         assert_eq!(beacons.heard(std::slice::from_ref(&two), idle), []);
     }
-    assert_eq!(beacons.heard(&[two.clone()], |place| place == 0), [], "one that still answers is not left");
-    assert_eq!(beacons.heard(&[two.clone()], idle), [Change::End { place: 0 }]);
+    assert_eq!(beacons.heard(std::slice::from_ref(&two), |place| place == 0), [], "one that still answers is not left");
+    assert_eq!(beacons.heard(std::slice::from_ref(&two), idle), [Change::End { place: 0 }]);
     assert_eq!(beacons.heard(&[two.clone(), one.clone()], idle), [begin(0, &one)]);
     assert_eq!(beacons.used().collect::<Vec<_>>(), [&one, &two]);
 }

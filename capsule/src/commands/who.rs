@@ -94,17 +94,17 @@ pub(crate) enum WhoError {
     #[error(
         "--public-key and --root are for a capsule, whose address ends in .json: a beacon's list is signed by nobody"
     )]
-    TrustInABeacon,
+    TrustUnused,
     /// There is nobody to ask.
     #[error("no beacon answers in the local network: one is there once somebody runs `rendezvous-beacon serve --lan`")]
-    NoLocalBeacon,
+    NobodyAnswers,
 }
 
 impl Cause for WhoError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotABeacon(_) | Self::TrustInABeacon => Exit::Usage,
-            Self::NoLocalBeacon => Exit::Unreachable,
+            Self::NotABeacon(_) | Self::TrustUnused => Exit::Usage,
+            Self::NobodyAnswers => Exit::Unreachable,
         }
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn who(
         }
     };
     let local = if arguments.lan { in_local_network(arguments, environment, clock, log)? } else { Vec::new() };
-    let found = found.into_iter().chain(local).reduce(Found::and).ok_or(WhoError::NoLocalBeacon)?;
+    let found = found.into_iter().chain(local).reduce(Found::and).ok_or(WhoError::NobodyAnswers)?;
     Ok(if arguments.json {
         Outcome::json(&found.to_json(), Exit::Good)
     } else {
@@ -191,7 +191,7 @@ fn in_local_network(
 /// Refuses what a capsule alone is verified with.
 fn refuse_trust(arguments: &WhoArguments) -> Result<(), WhoError> {
     let is_given = arguments.trust.root.is_some() || !arguments.trust.public_keys.is_empty();
-    if is_given { Err(WhoError::TrustInABeacon) } else { Ok(()) }
+    if is_given { Err(WhoError::TrustUnused) } else { Ok(()) }
 }
 
 /// A file, or a file on a host.
