@@ -52,6 +52,15 @@ impl ContentId {
     }
 }
 
+/// Writes bytes as lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    // Names of objects and rows are written so several times a request: not by the formatter, byte for byte.
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)));
+    text
+}
+
 /// Hashes `parts`, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
@@ -109,7 +118,7 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex(&self.0))
     }
 }
 

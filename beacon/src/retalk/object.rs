@@ -5,7 +5,7 @@ use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::retalk::limits::ROOM;
 use rendezvous_protocol::retalk::request::{Prekey, Tool, Verified};
 use rendezvous_protocol::retalk::state::{Mailbox, NotStored, Reply, Sent};
-use rendezvous_protocol::retalk::user::UserId;
+use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 
@@ -171,7 +171,7 @@ fn answer_of(now: UnixMillis, request: &Verified, reply: Reply) -> ObjectAnswer 
             format!(r#"{{"message_id":{number},"ts":{},"duplicate":true}}"#, seconds(at))
         }
         Reply::Sent(Sent::BodyRefused { hash, signature }) => {
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hex(&hash);
             format!(r#"{{"refused":true,"hash":"{hash}","sig":"{signature}"}}"#)
         }
         Reply::Read(numbers) => return handed_over(&numbers),

@@ -10,7 +10,7 @@ use ed25519_dalek::pkcs8::spki::{AlgorithmIdentifierRef, ObjectIdentifier, Subje
 
 use super::limits::{EXPONENT_MAX_BYTES, KEY_MAX_BYTES, MODULUS_BITS};
 use crate::base64;
-use crate::mailbox::bytes::{Address, Bytes, sha256};
+use crate::mailbox::bytes::{Address, Bytes, hex, sha256};
 
 /// rsaEncryption (RFC 8017, appendix A.1).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -48,7 +48,7 @@ impl MailboxId {
 
 impl fmt::Display for MailboxId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex(&self.0.0))
     }
 }
 

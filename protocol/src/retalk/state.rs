@@ -165,7 +165,11 @@ pub struct Mailbox {
     /// To whom the owner has written, since when.
     correspondents: BTreeMap<UserId, UnixMillis>,
     nonces: BTreeMap<NonceKey, Nonce>,
-    /// Since when nonces wait to be written.
+    /// The earliest and the latest end of all nonces, or before and after these. Absent where there are none.
+    nonces_end: Option<(UnixMillis, UnixMillis)>,
+    /// Nonces that wait to be written, and may have ended.
+    pending: Vec<NonceKey>,
+    /// Since when they wait.
     pending_since: Option<UnixMillis>,
     /// Stored nonces that count no more.
     outdated: Vec<NonceKey>,
@@ -194,6 +198,8 @@ impl Mailbox {
             refused: BTreeMap::new(),
             correspondents: BTreeMap::new(),
             nonces: BTreeMap::new(),
+            nonces_end: None,
+            pending: Vec::new(),
             pending_since: None,
             outdated: Vec::new(),
             last_number: 0,
@@ -231,7 +237,7 @@ impl Mailbox {
             self.read_on = row::parse_time(row)?;
         } else if let Some(nonce) = name.strip_prefix(row::NONCE) {
             let nonce = row::parse_nonce(nonce)?;
-            self.nonces.insert(nonce, Nonce { until: row::parse_time(row)?, keeping: Keeping::Stored });
+            self.insert_nonce(nonce, Nonce { until: row::parse_time(row)?, keeping: Keeping::Stored });
         } else if let Some(hash) = name.strip_prefix(row::REFUSED) {
             self.refused.insert(hash_of_hex(hash)?, RefusedBody::parse(row)?);
         } else {
@@ -310,26 +316,40 @@ impl Mailbox {
         self.changes.push(Change::EraseMessage { number });
     }
 
+    fn insert_nonce(&mut self, key: NonceKey, nonce: Nonce) {
+        let (first, last) = self.nonces_end.unwrap_or((nonce.until, nonce.until));
+        self.nonces_end = Some((first.min(nonce.until), last.max(nonce.until)));
+        self.nonces.insert(key, nonce);
+    }
+
     fn end_nonces(&mut self, now: UnixMillis) {
-        let outdated = &mut self.outdated;
+        // One from a clock that was ahead counts no longer than one from now.
+        let latest = now.after(TIMESTAMP_SKEW * 3);
+        if self.nonces_end.is_none_or(|(first, last)| now < first && last <= latest) {
+            return;
+        }
+        let (outdated, mut nonces_end) = (&mut self.outdated, None);
         self.nonces.retain(|key, nonce| {
-            // One from a clock that was ahead counts no longer than one from now.
-            let counts = now < nonce.until && nonce.until <= now.after(TIMESTAMP_SKEW * 3);
-            if !counts && nonce.keeping == Keeping::Stored {
+            let counts = now < nonce.until && nonce.until <= latest;
+            if counts {
+                let (first, last) = nonces_end.unwrap_or((nonce.until, nonce.until));
+                nonces_end = Some((nonce.until.min(first), nonce.until.max(last)));
+            } else if nonce.keeping == Keeping::Stored {
                 outdated.push(*key);
             }
             counts
         });
+        self.nonces_end = nonces_end;
     }
 
     fn write_nonces(&mut self) {
         for (user, nonce) in std::mem::take(&mut self.outdated) {
             self.changes.push(Change::Erase { name: row::nonce_name(user, nonce) });
         }
-        for ((user, nonce), entry) in &mut self.nonces {
-            if entry.keeping == Keeping::Pending {
+        for key in std::mem::take(&mut self.pending) {
+            if let Some(entry) = self.nonces.get_mut(&key).filter(|entry| entry.keeping == Keeping::Pending) {
                 entry.keeping = Keeping::Stored;
-                self.changes.push(Change::Put { name: row::nonce_name(*user, *nonce), row: entry.until.to_string() });
+                self.changes.push(Change::Put { name: row::nonce_name(key.0, key.1), row: entry.until.to_string() });
             }
         }
         self.pending_since = None;
@@ -372,9 +392,10 @@ impl Mailbox {
         }
         // The skew is whole seconds, and so is the timestamp: the second in which it ends is all of it good.
         let until = request.signed_at().after(TIMESTAMP_SKEW).after(Duration::from_secs(1));
-        self.nonces.insert(key, Nonce { until, keeping });
-        if keeping == Keeping::Pending && self.pending_since.is_none() {
-            self.pending_since = Some(now);
+        self.insert_nonce(key, Nonce { until, keeping });
+        if keeping == Keeping::Pending {
+            self.pending.push(key);
+            self.pending_since.get_or_insert(now);
         }
     }
 

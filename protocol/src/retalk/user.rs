@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::key::PublicKey;
+pub use crate::mailbox::bytes::hex;
 use crate::mailbox::bytes::{Address, sha256};
 
 /// Base64 as Olm's libraries write keys and signatures: without padding. With padding, it is read all the same.
@@ -80,11 +81,6 @@ pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
 /// Returns what a user signs to refuse a body, of which `hash` is the SHA-256 of its text.
 pub fn refusal_text(user: UserId, hash: &[u8; 32]) -> String {
     format!("nack|{user}|{}", hex(hash))
-}
-
-/// Writes bytes as lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for UserId {

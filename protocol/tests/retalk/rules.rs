@@ -5,6 +5,7 @@ use std::time::Duration;
 use rendezvous_protocol::retalk::refused::Refused;
 use rendezvous_protocol::retalk::state::{NotStored, Reply, Sent};
 use rendezvous_protocol::retalk::user::UserId;
+use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
 use crate::world::{HOUR, OWNER, START, User, World, body, hex, unpadded};
@@ -79,6 +80,28 @@ fn the_nonce_of_a_read_that_found_nothing_is_written_within_a_minute_and_erased_
     world.mailbox.expire(world.now);
     world.write();
     assert_eq!(world.rows.len(), rows - 1, "that of the publication has ended, too");
+}
+
+#[test]
+fn each_nonce_ends_in_its_own_time_and_one_of_a_clock_that_was_ahead_with_that() {
+    let mut world = World::new();
+    world.publish(0..1, None);
+    let [first, second] = [100, 100].map(|seconds| {
+        world.pass(SECOND * seconds);
+        let read = world.next_request(OWNER, "read_messages", &json!({}));
+        assert!(world.handle(&read, 0).is_ok());
+        read
+    });
+    world.pass(SECOND * 50);
+    for request in [&first, &second] {
+        assert_eq!(world.handle(request, 0), Err(Refused::Replayed), "151 s have not passed");
+    }
+    world.pass(SECOND);
+    assert!(world.handle(&first, 0).is_ok(), "that it is stale, its reader has said before");
+    assert_eq!(world.handle(&second, 0), Err(Refused::Replayed));
+    world.now = UnixMillis::saturating(START.as_u64() - 200_000);
+    assert!(world.handle(&second, 0).is_ok());
+    assert_eq!(world.handle(&second, 0), Ok(Reply::Read(Vec::new())), "nothing counts that ends so late");
 }
 
 #[test]
