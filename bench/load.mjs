@@ -66,6 +66,27 @@ export async function drive({ quick, connectEach = false, withAnswer = false, ..
 }
 
 /**
+ * Sends requests that were made before, each connection's one after the other. An answer that has not the text that is
+ * expected ends it.
+ *
+ * @param {object} options
+ * @param {boolean} options.quick
+ * @param {string} options.url
+ * @param {{ path: string, from: string, body: string, expect: string }[][]} options.connections
+ * @param {boolean} [options.connectEach]
+ * @returns {Promise<LoadSummary>}
+ */
+export async function play({ quick, url, connections, connectEach = false }) {
+  const flags = ["play", "--url", url, ...(connectEach ? ["--connect-each"] : [])];
+  const [command, args] = await pinned("load", program(quick), flags);
+  const played = promisify(execFile)(command, args, { signal: interruption });
+  // A program that has ended says why by itself.
+  played.child.stdin.on("error", () => {});
+  played.child.stdin.end(connections.map((requests) => `${JSON.stringify(requests)}\n`).join(""));
+  return JSON.parse((await played).stdout);
+}
+
+/**
  * Does the parts of announces, each alone, on the core of the servers.
  *
  * @param {{ quick: boolean, requests: number, networks: number }} options

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { RELAY } from "../../tests/mailbox.mjs";
 import { User } from "../../tests/retalk.mjs";
 import { startRetalkServer } from "../comparators.mjs";
+import { play } from "../load.mjs";
 import { processTime } from "../machine.mjs";
 import { compare, inTurns } from "../measurement.mjs";
 import { startProgram } from "../programs.mjs";
@@ -11,14 +12,15 @@ import { startProgram } from "../programs.mjs";
 const VARIABLES = {
   DOORS: "v1,retalk",
   EXTERNAL_URLS: RELAY,
+  MAILBOXES: "20000",
   ADDRESS_REQUESTS_PER_MINUTE: "100000",
   NETWORK_REQUESTS_PER_MINUTE: "100000",
 };
 /** So many at a time, each with a recipient of its own: the original says that its database is locked if there are more. */
 const [PAIRS, PAIRS_OF_ORIGINAL] = [32, 1];
-const [MESSAGES_PER_SECOND, MESSAGES_PER_SECOND_OF_ORIGINAL] = [640, 20];
+const [MESSAGES_PER_SECOND, MESSAGES_PER_SECOND_OF_ORIGINAL] = [2_400, 120];
 /** As long as what Olm makes of some words. */
-const BODY = "x".repeat(300);
+const BODY = Buffer.from("x".repeat(300)).toString("base64");
 
 export const messages = {
   name: "messages",
@@ -32,12 +34,11 @@ export const messages = {
     try {
       // Where nothing is compared, tests show that it works.
       if (!quick) original = await startRetalkServer(RELAY);
-      const side = async ({ url, pid }, count, perSecond) => {
-        const pairs = await meet(url, count);
-        return () => exchange(pid, pairs, quick ? 2 * count : perSecond * seconds);
-      };
-      const sides = [await side(program, PAIRS, MESSAGES_PER_SECOND)];
-      if (original) sides.push(await side(original, PAIRS_OF_ORIGINAL, MESSAGES_PER_SECOND_OF_ORIGINAL));
+      const side = (server, pairs, perSecond, connectEach) => () =>
+        exchange(server, { quick, pairs, count: quick ? 2 * pairs : perSecond * seconds, connectEach });
+      const sides = [side(program, PAIRS, MESSAGES_PER_SECOND, false)];
+      // It ends each connection with the answer.
+      if (original) sides.push(side(original, PAIRS_OF_ORIGINAL, MESSAGES_PER_SECOND_OF_ORIGINAL, true));
       const [ours, theirs] = await inTurns(rounds, sides);
       if (theirs === undefined) return [{ row: `${row}, against retalk-server: left out`, unit: "" }];
       const per = (key) => compare(ours.map((one) => one[key]), theirs.map((one) => one[key]));
@@ -53,6 +54,8 @@ export const messages = {
   },
 };
 
+let turns = 0;
+
 /**
  * Users who have published their keys, in pairs, each user in a network of its own.
  *
@@ -60,7 +63,9 @@ export const messages = {
  * @param {number} count
  */
 async function meet(url, count) {
-  const users = Array.from({ length: 2 * count }, (_, number) => new User(url, { audience: RELAY, from: `10.${number}.0.1` }));
+  turns += 1;
+  const address = (number) => `10.${number}.${turns}.1`;
+  const users = Array.from({ length: 2 * count }, (_, number) => new User(url, { audience: RELAY, from: address(number) }));
   for (const user of users) {
     const { status, text } = await user.publish(1);
     assert.equal(status, 200, text);
@@ -71,31 +76,24 @@ async function meet(url, count) {
 /**
  * One turn: each pair sends and reads one message after the other. All requests are signed before.
  *
- * @param {number} pid
- * @param {User[][]} pairs
- * @param {number} count
+ * @param {{ url: string, pid: number }} server
+ * @param {{ quick: boolean, pairs: number, count: number, connectEach: boolean }} options
  */
-async function exchange(pid, pairs, count) {
-  const each = Math.ceil(count / pairs.length);
-  const body = Buffer.from(BODY).toString("base64");
-  const signed = pairs.map(([sender, recipient]) =>
-    Array.from({ length: each }, (_, number) => [
-      sender.request("send_message", { to: recipient.id, mtype: 1, body: `${String(number).padStart(8, "0")}${body.slice(8)}` }),
-      recipient.request("read_messages"),
-    ]),
+async function exchange({ url, pid }, { quick, pairs, count, connectEach }) {
+  const each = Math.ceil(count / pairs);
+  const request = ({ from }, signed, expect) => ({ path: "/", from, body: JSON.stringify(signed), expect });
+  const connections = (await meet(url, pairs)).map(([sender, recipient]) =>
+    Array.from({ length: each }, (_, number) => {
+      const body = `${String(number).padStart(8, "0")}${BODY.slice(8)}`;
+      return [
+        request(sender, sender.request("send_message", { to: recipient.id, mtype: 1, body }), "message_id"),
+        request(recipient, recipient.request("read_messages"), body),
+      ];
+    }).flat(),
   );
-  const [started, before] = [performance.now(), await processTime(pid)];
-  await Promise.all(
-    pairs.map(async ([sender, recipient], pair) => {
-      for (const [sent, read] of signed[pair]) {
-        const { status, json } = await sender.post(sent);
-        assert.ok(status === 200 && json.message_id > 0, JSON.stringify(json));
-        const { json: waiting } = await recipient.post(read);
-        assert.equal(waiting.length, 1, JSON.stringify(waiting));
-      }
-    }),
-  );
-  const exchanged = each * pairs.length;
-  const seconds = (performance.now() - started) / 1_000;
+  const before = await processTime(pid);
+  const { statuses, requests, seconds } = await play({ quick, url, connections, connectEach });
+  assert.deepEqual([statuses, requests], [{ 200: requests }, 2 * each * pairs]);
+  const exchanged = each * pairs;
   return { perSecond: exchanged / seconds, micros: ((await processTime(pid)) - before) / exchanged };
 }

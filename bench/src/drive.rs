@@ -183,7 +183,7 @@ impl Run {
                 sender = self.connect().await?;
             }
             match self.send(&mut sender, number).await {
-                Ok((status, body)) => self.count(status, body, due),
+                Ok((status, body)) => self.count(status, &body, due),
                 Err(Failure::Http(error)) => {
                     self.tally.borrow_mut().count_break(&error);
                     sender = self.connect().await?;
@@ -219,16 +219,9 @@ impl Run {
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
-    fn count(&self, status: u16, body: Bytes, due: Instant) {
-        let latency = due.elapsed();
-        let matching = self.expect.find(&body).is_some();
-        let mut tally = self.tally.borrow_mut();
-        *tally.statuses.entry(status).or_default() += 1;
-        tally.latencies.push(latency);
-        tally.bytes += body.len() as u64;
-        tally.matching += u64::from(matching);
-        tally.last_answer.clear();
-        tally.last_answer.extend_from_slice(&body);
+    fn count(&self, status: u16, body: &Bytes, due: Instant) {
+        let is_matching = self.expect.find(body).is_some();
+        self.tally.borrow_mut().count(status, body, is_matching, due.elapsed());
     }
 }
 

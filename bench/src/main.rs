@@ -7,6 +7,7 @@
 mod batch;
 mod drive;
 mod parts;
+mod play;
 mod respond;
 mod schedule;
 mod summary;
@@ -31,6 +32,8 @@ pub(crate) enum Failure {
     Header(String),
     #[error("a ticket that was made here is not good: {0}")]
     Ticket(String),
+    #[error("another answer than was expected, {status}: {body}")]
+    Unexpected { status: u16, body: String },
     #[error("the clock is before 1970")]
     Clock,
     #[error("the batch does not verify")]
@@ -50,6 +53,8 @@ struct Arguments {
 enum Command {
     /// Sends requests and prints what came back as one line of JSON.
     Drive(drive::DriveArguments),
+    /// Sends the requests that the standard input has, and prints what came back as one line of JSON.
+    Play(play::PlayArguments),
     /// Answers every request with so many bytes, until the standard input ends. Prints its address.
     Respond(respond::RespondArguments),
     /// Does what an announce cannot do without, part by part, and prints the processor time of each as one line of JSON.
@@ -61,6 +66,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Drive(arguments) => drive::run(&arguments),
+        Command::Play(arguments) => play::run(&arguments),
         Command::Respond(arguments) => respond::run(&arguments),
         Command::Parts(arguments) => parts::run(&arguments),
         Command::Beacons(arguments) => batch::run(&arguments),

@@ -24,6 +24,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Counts an answer.
+    pub(crate) fn count(&mut self, status: u16, body: &[u8], is_matching: bool, latency: Duration) {
+        *self.statuses.entry(status).or_default() += 1;
+        self.latencies.push(latency);
+        self.bytes += body.len() as u64;
+        self.matching += u64::from(is_matching);
+        self.last_answer.clear();
+        self.last_answer.extend_from_slice(body);
+    }
+
     /// Counts a connection that broke, and its request with it.
     pub(crate) fn count_break(&mut self, error: &hyper::Error) {
         self.broken += 1;
