@@ -6,12 +6,14 @@ import { describeMachine, waitedShare } from "./machine.mjs";
 import { capsule } from "./parts/capsule.mjs";
 import { communities } from "./parts/communities.mjs";
 import { cost } from "./parts/cost.mjs";
+import { deposits } from "./parts/deposits.mjs";
 import { hosts } from "./parts/hosts.mjs";
 import { herd, latency } from "./parts/latency.mjs";
 import { live } from "./parts/live.mjs";
 import { load } from "./parts/load.mjs";
 import { mailboxes } from "./parts/mailboxes.mjs";
 import { messages } from "./parts/messages.mjs";
+import { messenger } from "./parts/messenger.mjs";
 import { native } from "./parts/native.mjs";
 import { object } from "./parts/object.mjs";
 import { size } from "./parts/size.mjs";
@@ -40,7 +42,7 @@ import { buildWorkers } from "./workers.mjs";
  */
 
 /** @type {Part[]} */
-const PARTS = [load, object, communities, native, hosts, live, mailboxes, messages, capsule, size, latency, herd, soak, cost];
+const PARTS = [load, object, communities, native, hosts, live, mailboxes, deposits, messages, messenger, capsule, size, latency, herd, soak, cost];
 
 const NAMES = PARTS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]: this project against its baselines, in turns, in one run of some fifty minutes.
@@ -82,6 +84,7 @@ await main(async () => {
     await build("rendezvous-bench", quick ? "dev" : "load");
     await build("rendezvous-capsule", quick ? "dev" : "release");
     await build("rendezvous-native", quick ? "dev" : "native");
+    await build("rendezvous-messenger", quick ? "dev" : "native");
   });
 
   const started = performance.now();

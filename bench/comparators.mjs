@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,6 +15,7 @@ import { guardAgainstOrphan } from "../tools/beacon.mjs";
 import { ensurePackage, findOnPath, findRunnable } from "../tools/debian.mjs";
 import { ensureRetalk } from "../tools/retalk.mjs";
 import { Failure, ROOT, execute, step } from "../tools/steps.mjs";
+import { ensureVirtualEnvironment } from "../tools/virtual-environment.mjs";
 import { pinned, run } from "./machine.mjs";
 
 const HOST = "127.0.0.1";
@@ -248,6 +249,103 @@ export async function startRetalkServer(audience) {
     const database = `RETALK_SERVER_DB=${join(directory, "server.db")}`;
     return start("env", [database, program, "--host", HOST, "--port", String(port), "--audience", audience], port);
   });
+}
+
+/** Its own server, without its limit on what one address leaves in a minute. */
+const RUN_HIVEMIND = `
+import sys
+from hivemind_rendezvous.server import run_server
+run_server(host=sys.argv[2], port=int(sys.argv[1]), node_pubkey="relay", deposit_rate_limit=10**9)`;
+
+/**
+ * hivemind-rendezvous' own server, which has one thread and ends each connection with its answer.
+ *
+ * @returns {Promise<Comparator | undefined>}
+ */
+export async function startHivemindServer() {
+  // What the package asks for together cannot be installed; this is what its server loads. Some of it comes as sources alone.
+  const options = ["--no-deps", "--no-binary", "combo-lock"];
+  const python = await findPython("hivemind-rendezvous-server-0.1.1a1", "hivemind-server-requirements.txt", options);
+  if (python === undefined) return undefined;
+  return withDirectory(async (directory) => {
+    const port = await freePort();
+    const homes = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"].map((name) => `${name}=${directory}`);
+    return start("env", [...homes, python, "-c", RUN_HIVEMIND, String(port), HOST], port);
+  });
+}
+
+/**
+ * The server by which magic-wormhole's clients find each other.
+ *
+ * @returns {Promise<Comparator & { add: (options: { clients: number, count: number, bytes: number }) => Promise<{ perSecond: number }> } | undefined>}
+ */
+export async function startWormholeServer() {
+  const python = await findPython("magic-wormhole-mailbox-server-0.8.0", "wormhole-requirements.txt", []);
+  if (python === undefined) return undefined;
+  return withDirectory(async (directory) => {
+    const port = await freePort();
+    const options = [`--port=tcp:${port}:interface=${HOST}`, `--channel-db=${join(directory, "relay.sqlite")}`];
+    const server = await start(python, ["-m", "twisted", "--log-level=error", "wormhole-mailbox", ...options], port);
+    return { ...server, add: (options) => addToMailboxes(port, options) };
+  });
+}
+
+/**
+ * @param {string} name
+ * @param {string} requirements
+ * @param {string[]} options
+ * @returns {Promise<string | undefined>} The interpreter, if what is required can be installed.
+ */
+async function findPython(name, requirements, options) {
+  try {
+    return await ensureVirtualEnvironment(name, await readFile(new URL(requirements, import.meta.url), "utf8"), options);
+  } catch (error) {
+    console.error(`Without ${name} its rows are left out: ${error.message}`);
+    return undefined;
+  }
+}
+
+let mailboxes = 0;
+
+/**
+ * Leaves messages in mailboxes of a magic-wormhole server, one of each client's after the other.
+ *
+ * @param {number} port
+ * @param {{ clients: number, count: number, bytes: number }} options `count` of each client.
+ */
+async function addToMailboxes(port, { clients, count, bytes }) {
+  const opened = await Promise.all(
+    Array.from({ length: clients }, async () => {
+      mailboxes += 1;
+      const socket = new WebSocket(`ws://${HOST}:${port}/v1`);
+      await once(socket, "open");
+      const say = (message) => socket.send(JSON.stringify(message));
+      let heard;
+      socket.addEventListener("message", ({ data }) => {
+        const { type, error } = JSON.parse(data);
+        if (type === "error") heard?.reject(new Failure(`magic-wormhole-mailbox-server: ${error}`));
+        if (type === "message") heard?.resolve();
+      });
+      const add = (message) => {
+        heard = Promise.withResolvers();
+        say({ type: "add", ...message });
+        return heard.promise;
+      };
+      say({ type: "bind", appid: "bench", side: "one" });
+      say({ type: "open", mailbox: `mailbox-${mailboxes}` });
+      return { socket, add };
+    }),
+  );
+  const body = "ab".repeat(bytes);
+  const started = performance.now();
+  await Promise.all(
+    opened.map(async ({ add }) => {
+      for (let number = 0; number < count; number += 1) await add({ phase: String(number), body });
+    }),
+  );
+  const seconds = (performance.now() - started) / 1_000;
+  for (const { socket } of opened) socket.close();
+  return { perSecond: (clients * count) / seconds };
 }
 
 /**

@@ -8,6 +8,12 @@ import { ROOT } from "../tools/steps.mjs";
 import { pinned } from "./machine.mjs";
 
 /**
+ * @param {boolean} quick The same program, compiled in less time.
+ * @param {string} name
+ */
+export const programOf = (quick, name) => join(ROOT, "target", quick ? "debug" : "native", name);
+
+/**
  * The program, on the core of the servers.
  *
  * @param {import("./bench.mjs").Context} context
@@ -16,8 +22,8 @@ import { pinned } from "./machine.mjs";
  */
 export async function startProgram({ quick }, variables = {}, kept) {
   const state = kept ?? (await mkdtemp(join(tmpdir(), "rendezvous-bench-")));
-  const environment = { CLIENT_ADDRESS_HEADER: "cf-connecting-ip", COMMUNITIES: "*", ...variables, PORT: "0", STATE: state };
-  const program = join(ROOT, "target", quick ? "debug" : "native", "rendezvous-beacon");
+  const environment = { CLIENT_ADDRESS_HEADER: "cf-connecting-ip", COMMUNITIES: "*", PORT: "0", ...variables, STATE: state };
+  const program = programOf(quick, "rendezvous-beacon");
   const remove = () => kept ?? rm(state, { recursive: true, force: true });
   try {
     const server = await startNative({ environment, command: await pinned("server", program, ["serve"]) });

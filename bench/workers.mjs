@@ -18,6 +18,7 @@ const BASELINE = {
 const DRIVER = ["bench/driver.worker.mjs", "src/runtime.js"];
 const FLOOR = join(ROOT, "bench/floor.worker.mjs");
 const RELAY = join(ROOT, "bench/relay.worker.mjs");
+const ROW = join(ROOT, "bench/row.worker.mjs");
 const COUNTING = ["counting.worker.mjs", "linear-memory.worker.mjs"].map((file) =>
   fileURLToPath(new URL(file, import.meta.url)),
 );
@@ -84,6 +85,20 @@ export async function startRelay() {
   const modules = [{ type: "ESModule", path: RELAY }];
   const durableObjects = { ROOM: { className: "Room", useSQLite: true } };
   return startPinned([{ name: "relay", modulesRoot: ROOT, modules, compatibilityDate, compatibilityFlags, durableObjects }]);
+}
+
+/**
+ * A Worker and objects in plain JavaScript that write what they are sent as one row: see row.worker.mjs.
+ *
+ * @param {{ answer: string }} options
+ * @returns {Promise<Server>}
+ */
+export async function startRow({ answer }) {
+  const { compatibility_date: compatibilityDate, compatibility_flags: compatibilityFlags } = await readConfiguration();
+  const modules = [{ type: "ESModule", path: ROW }];
+  const durableObjects = { OBJECT: { className: "Row", useSQLite: true } };
+  const bindings = { ANSWER: answer };
+  return startPinned([{ name: "row", modulesRoot: ROOT, modules, compatibilityDate, compatibilityFlags, durableObjects, bindings }]);
 }
 
 /**

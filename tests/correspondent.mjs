@@ -11,9 +11,12 @@ import { MESSENGER, finished } from "./program.mjs";
 const RUN_LIMIT_MS = 120_000;
 
 export class Correspondent {
-  /** @param {{ directory: string, url: string, name: string }} who `directory` is everything that this user has. */
-  constructor({ directory, url, name }) {
-    Object.assign(this, { name, store: join(directory, name) });
+  /**
+   * @param {{ directory: string, url: string, name: string, program?: string }} who `directory` is everything that this user
+   *   has.
+   */
+  constructor({ directory, url, name, program = MESSENGER }) {
+    Object.assign(this, { name, program, store: join(directory, name) });
     this.env = {
       PATH: process.env.PATH,
       HOME: directory,
@@ -25,7 +28,7 @@ export class Correspondent {
 
   /** Starts the program. */
   start(args, { env = {}, stdin = "ignore" } = {}) {
-    return spawn(MESSENGER, args, { env: { ...this.env, ...env }, stdio: [stdin, "pipe", "pipe"], timeout: RUN_LIMIT_MS });
+    return spawn(this.program, args, { env: { ...this.env, ...env }, stdio: [stdin, "pipe", "pipe"], timeout: RUN_LIMIT_MS });
   }
 
   /** Runs the program, with `input` on its standard input. */

@@ -2,7 +2,7 @@
 // that are signed by node:crypto and nothing of the Rust code. Rules are tested in virtual time, in protocol/tests/hivemind/.
 
 import assert from "node:assert/strict";
-import { constants, createHash, generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { after, before, describe, test } from "node:test";
 import { ensureHivemind } from "../tools/hivemind.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE, withHost } from "./hosts.mjs";
+import { Node, now, payloadOf } from "./hivemind.mjs";
 import { call } from "./http.mjs";
 import { finished } from "./program.mjs";
 
@@ -19,32 +20,6 @@ const VARS = { DOORS: "v1,hivemind", NETWORK_REQUESTS_PER_MINUTE: "100000", ADDR
 let sites = 0;
 /** An address of a site that no other test knows. */
 const newSite = () => `198.${18 + (sites >> 8)}.${(sites += 1) & 255}.1`;
-
-const now = () => Math.floor(Date.now() / 1_000);
-
-/** Somebody with a key. */
-class Node {
-  constructor(bits = 2_048) {
-    const encoding = { publicKeyEncoding: { type: "spki", format: "pem" }, privateKeyEncoding: { type: "pkcs8", format: "pem" } };
-    Object.assign(this, generateKeyPairSync("rsa", { modulusLength: bits, ...encoding }));
-    this.address = newSite();
-  }
-
-  /** A proof for a relay. */
-  prove(relay, { timestamp = now(), pubkey = this.publicKey } = {}) {
-    const message = ["hivemind-rendezvous-v1", pubkey, relay, String(timestamp)].join("\0");
-    const padding = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
-    return { pubkey, timestamp, signature: sign("sha256", Buffer.from(message), { key: this.privateKey, ...padding }).toString("base64") };
-  }
-
-  /** The same as it comes with a deposit. */
-  proveDeposit(relay) {
-    const { pubkey, timestamp, signature } = this.prove(relay);
-    return { depositor_pubkey: pubkey, depositor_timestamp: timestamp, depositor_signature: signature };
-  }
-}
-
-const payloadOf = (text) => JSON.stringify({ msg_type: "intercom", payload: { ciphertext: text }, metadata: {}, target_site_id: null });
 
 /** A relay under test, with what its users do. */
 class Relay {
@@ -87,7 +62,7 @@ describe("the door for hivemind-rendezvous' users", () => {
   before(async () => {
     host = await NATIVE.start({ vars: VARS });
     relay = await Relay.of(host);
-    [alice, bob] = [new Node(), new Node()];
+    [alice, bob] = [new Node(newSite()), new Node(newSite())];
     assert.deepEqual(await relay.retrieve(bob), []);
   });
   after(() => host.stop());
@@ -145,7 +120,7 @@ describe("the door for hivemind-rendezvous' users", () => {
 
   test("hands over to all users of one household who ask in the same moment", async () => {
     const address = newSite();
-    const household = Array.from({ length: 8 }, () => Object.assign(new Node(), { address }));
+    const household = Array.from({ length: 8 }, () => new Node(address));
     for (const [number, node] of household.entries()) await relay.deposit(node, `for ${number}`);
     const handed = await Promise.all(household.map((node) => relay.retrieve(node)));
     assert.deepEqual(handed, household.map((_, number) => [`for ${number}`]));
@@ -153,7 +128,7 @@ describe("the door for hivemind-rendezvous' users", () => {
 
   test("takes keys of 3,072 and 4,096 bits", async () => {
     for (const bits of [3_072, 4_096]) {
-      const node = new Node(bits);
+      const node = new Node(newSite(), bits);
       await relay.deposit(node, "long");
       assert.deepEqual(await relay.retrieve(node), ["long"]);
     }
@@ -177,7 +152,7 @@ describe("the door for hivemind-rendezvous' users", () => {
   });
 
   test("notes the proof of a depositor who has no mailbox, too", async () => {
-    const carol = new Node();
+    const carol = new Node(newSite());
     const { pubkey, timestamp, signature } = carol.prove(relay.name);
     const fields = { depositor_pubkey: pubkey, depositor_timestamp: timestamp, depositor_signature: signature };
     await relay.deposit(bob, "from carol", fields);
@@ -197,7 +172,7 @@ describe("the door for hivemind-rendezvous' users", () => {
       [{ ttl: 0 }, 400, "invalid_ttl"],
       [{ ttl: "soon" }, 400, "invalid_ttl"],
       [{ target_pubkey: "-----BEGIN PUBLIC KEY-----" }, 400, "invalid_pubkey"],
-      [{ target_pubkey: new Node(1_024).publicKey }, 400, "invalid_pubkey"],
+      [{ target_pubkey: new Node(newSite(), 1_024).publicKey }, 400, "invalid_pubkey"],
       [{ ...alice.proveDeposit("another relay"), payload: "{}" }, 401, "invalid_depositor_signature"],
       [{ ...alice.proveDeposit(relay.name), payload: "{}" }, 400, "payload_must_be_intercom"],
       [{ payload: "[]" }, 400, "invalid_payload"],
@@ -242,7 +217,7 @@ describe("the door for hivemind-rendezvous' users", () => {
   });
 
   test("keeps little for a key whose owner has never come, and not much for one network", async () => {
-    const stranger = new Node();
+    const stranger = new Node(newSite());
     for (const text of ["one", "two"]) await relay.deposit(stranger, text);
     refused(await relay.post("/deposit", { payload: payloadOf("three"), target_pubkey: stranger.publicKey }), 507, "mailbox_full");
     assert.deepEqual(await relay.retrieve(stranger), ["one", "two"]);
@@ -258,7 +233,7 @@ describe("the door for hivemind-rendezvous' users", () => {
 
   test("opens ten mailboxes a day for one network, and says so to others", async () => {
     const address = newSite();
-    const nodes = Array.from({ length: 11 }, () => new Node());
+    const nodes = Array.from({ length: 11 }, () => new Node(newSite()));
     const replies = [];
     for (const node of nodes) replies.push(await relay.post("/retrieve", node.prove(relay.name), address));
     assert.deepEqual(replies.map(({ status }) => status), [...Array(10).fill(200), 429]);
@@ -282,7 +257,7 @@ test("whoever asks too often is told so", async () => {
 test("what was answered outlives a kill, what was handed over stays so, and the relay keeps its name", async () => {
   const state = await mkdtemp(join(tmpdir(), "hivemind-test-"));
   try {
-    const [alice, bob] = [new Node(), new Node()];
+    const [alice, bob] = [new Node(newSite()), new Node(newSite())];
     let name;
     const proofs = [];
     const noted = [];
@@ -328,7 +303,7 @@ test("what was answered outlives a kill, what was handed over stays so, and the 
 test("killed while messages come and go, it hands over each that was answered, and none twice", async () => {
   const state = await mkdtemp(join(tmpdir(), "hivemind-test-"));
   try {
-    const bob = new Node();
+    const bob = new Node(newSite());
     const [answered, handed, unheard] = [new Set(), new Map(), []];
     let number = 0;
     for (let round = 0; round < 6; round += 1) {
@@ -393,7 +368,7 @@ test("is counted for whoever measures", async () => {
   const log = (line) => (metrics = line.match(/"event":"metrics_listening","details":{"url":"([^"]*)"/)?.[1] ?? metrics);
   const host = await NATIVE.start({ vars: { ...VARS, METRICS_ADDRESS: "127.0.0.1:0" }, log });
   try {
-    const [relay, bob] = [await Relay.of(host), new Node()];
+    const [relay, bob] = [await Relay.of(host), new Node(newSite())];
     for (const text of ["one", "two", "two"]) await relay.deposit(bob, text);
     const proof = bob.prove(relay.name);
     for (let time = 0; time < 2; time += 1) await relay.retrieve(bob, proof);

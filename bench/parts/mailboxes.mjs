@@ -1,4 +1,4 @@
-// What mailboxes cost to which nobody writes: memory and disk on one machine, rows and alarms on Cloudflare.
+// What mailboxes cost: memory and disk of idle ones on one machine, and what each request comes to on Cloudflare.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm, stat } from "node:fs/promises";
@@ -24,6 +24,16 @@ const VARIABLES = {
   NETWORK_REQUESTS_PER_MINUTE: "100000",
 };
 const MEMORY_GOAL_BYTES = 4_096;
+/** Messages by which requests are counted: as many as one contact may leave that nobody has acknowledged. */
+const MESSAGES = 32;
+/** Billed of objects. Setting an alarm is a row written, and an alarm a request. */
+const BILLED = {
+  "requests to objects": ({ objectRequests, alarms }) => objectRequests + alarms,
+  "rows read": ({ rowsRead }) => rowsRead,
+  "rows written, an alarm that is set among them": ({ rowsWritten, alarmsSet }) => rowsWritten + alarmsSet,
+};
+/** How often those ask in a day who follow their mail by asking, while nothing comes: each 2 s, and each 10 s. */
+const ASKED_A_DAY = { "one that asks as retalk does": 43_200, "one that asks as rendezvous does": 8_640 };
 
 export const mailboxes = {
   name: "mailboxes",
@@ -79,15 +89,67 @@ async function onCloudflare({ quick, say }) {
   const server = await startCounted({ ...VARIABLES, DOORS: "v1" });
   try {
     await open(server.url, count);
-    const { mailboxes: counters } = await (await fetch(`${server.url}/counters`)).json();
-    const all = Object.entries(counters).filter(([name]) => name.startsWith("v1:"));
+    const all = Object.entries(await countersOf(server)).filter(([name]) => name.startsWith("v1:"));
     assert.equal(all.length, count);
     const mean = (field) => all.reduce((sum, [, counts]) => sum + counts[field], 0) / count;
     return [
       { row: "a mailbox opened: its object's rows written, those of its tables too", unit: "rows", subject: mean("rowsWritten"), goal: { valueAtMost: 6 } },
       { row: "  … alarms set", unit: "alarms", subject: mean("alarmsSet"), goal: { valueAtMost: 1 } },
+      ...(await requestsOnCloudflare(server, quick ? 2 : MESSAGES)),
     ];
   } finally {
     await server.stop();
   }
+}
+
+/** @returns {Promise<Record<string, Record<string, number>>>} Of each object of mailboxes. */
+async function countersOf({ url }) {
+  return (await (await fetch(`${url}/counters`)).json()).mailboxes;
+}
+
+/**
+ * What each request about messages comes to, in all objects together.
+ *
+ * @param {import("../workers.mjs").Server} server
+ * @param {number} count
+ */
+async function requestsOnCloudflare(server, count) {
+  const [mailbox, slot] = [new Mailbox(server.url, { from: "172.16.0.1" }), newPeer()];
+  const times = async (work) => {
+    for (let number = 1; number <= count; number += 1) {
+      const { status, text } = await work(number);
+      assert.ok(status === 200 || status === 201, text);
+    }
+  };
+  const billed = async () => {
+    const all = Object.values(await countersOf(server));
+    return Object.entries(BILLED).map(([what, of]) => [what, all.reduce((sum, counts) => sum + of(counts), 0)]);
+  };
+  const counted = async (work) => {
+    const before = await billed();
+    await times(work);
+    return (await billed()).map(([what, after], index) => [what, (after - before[index][1]) / count]);
+  };
+  await mailbox.put([slot]);
+  const requests = {
+    "an empty collect": await counted(() => mailbox.collect()),
+    "a message left": await counted((number) => mailbox.deposit(mailbox.message(slot, number))),
+    "a message collected": await counted(() => mailbox.collect({ limit: 1 })),
+    "a message acknowledged": await counted((number) => mailbox.acknowledge([mailbox.ack(slot, number)])),
+    "a socket opened, on which news is told, and closed": await counted(async () => {
+      const listener = await mailbox.listen(mailbox.greeting(mailbox.reader));
+      await listener.until({ event: "messages", pending: 0 });
+      await listener.close();
+      return { status: 200 };
+    }),
+  };
+  return [
+    ...Object.entries(requests).flatMap(([row, all]) =>
+      all.map(([what, subject], index) => ({ row: index === 0 ? `${row}: ${what}` : `  … ${what}`, unit: "", subject }))),
+    ...Object.entries(ASKED_A_DAY).map(([who, times]) => ({
+      row: `${who}, a day without mail: requests, and as many to objects`,
+      unit: "",
+      subject: times * requests["an empty collect"][0][1],
+    })),
+  ];
 }
