@@ -11,6 +11,9 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 /// How long SQLite waits for another connection of this process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of SQLite's pages where nothing else was asked for.
+const PAGE_BYTES: i64 = 4_096;
+
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -70,7 +73,8 @@ pub(crate) struct Schema {
     pub(crate) create: &'static str,
     /// SQLite's `synchronous`: whether what was committed outlives a power failure.
     pub(crate) synchronous: &'static str,
-    /// What the log keeps of the disk once its content is in the database.
+    /// How long the log gets before its content is brought into the database, and what it keeps of the disk after that. A page
+    /// that is written again before is brought there once.
     pub(crate) log_bytes: i64,
     /// What to do where the file cannot be used.
     pub(crate) if_unusable: &'static str,
@@ -190,7 +194,8 @@ impl Database {
         self.checked((|| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "synchronous", self.schema.synchronous)?;
-            connection.pragma_update(None, "journal_size_limit", self.schema.log_bytes)
+            connection.pragma_update(None, "journal_size_limit", self.schema.log_bytes)?;
+            connection.pragma_update(None, "wal_autocheckpoint", self.schema.log_bytes / PAGE_BYTES)
         })())?;
         Ok(connection)
     }
