@@ -32,8 +32,8 @@ const BILLED = {
   "rows read": ({ rowsRead }) => rowsRead,
   "rows written, an alarm that is set among them": ({ rowsWritten, alarmsSet }) => rowsWritten + alarmsSet,
 };
-/** How often those ask in a day who follow their mail by asking, while nothing comes: each 2 s, and each 10 s. */
-const ASKED_A_DAY = { "one that asks as retalk does": 43_200, "one that asks as rendezvous does": 8_640 };
+/** How often those ask in a day, while nothing comes, who follow their mail by asking. */
+const ASKED_A_DAY = { "who asks each 2 s, as retalk's program does": 43_200, "who asks each 10 s, as rendezvous does at most": 8_640 };
 
 export const mailboxes = {
   name: "mailboxes",
