@@ -15,7 +15,7 @@ use rendezvous_capsule::text;
 use rendezvous_capsule::values::{parse_community, parse_duration};
 use rendezvous_capsule::{secret, signals};
 use rendezvous_messenger::transport::RelayError;
-use rendezvous_messenger::user::{Door, Outgoing, OutgoingState, Problem, UserError};
+use rendezvous_messenger::user::{Outgoing, OutgoingState, Problem, UserError};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::json;
@@ -339,10 +339,11 @@ fn report(
     let is_waited_for = arguments.wait.is_some();
     // retalk prints that from 0.0.2 on, where the peer is named by --peer.
     let is_for_script = arguments.json || (account.is_retalk && arguments.peer.is_some());
-    let value = json!({
-        "id": id, "to": to.to_string(), "state": fate.name(), "door": door.as_ref().map(Door::name),
-        "why": door.as_ref().and_then(Door::why).map(ToString::to_string),
-    });
+    let mut value = json!({ "id": id, "to": to.to_string(), "state": fate.name() });
+    if let (Some(door), Some(fields)) = (&door, value.as_object_mut()) {
+        fields.insert("door".to_owned(), door.name().into());
+        fields.insert("why".to_owned(), json!(door.why().map(ToString::to_string)));
+    }
     let text = if is_for_script { line::ascii(&value) } else { String::new() };
     Ok(match fate {
         Fate::Cancelled { .. } => Report::refused(false, &value, text),
