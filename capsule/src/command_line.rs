@@ -32,7 +32,7 @@ How it goes together:
 And for a server that wants to be found, with a key of its own:
      capsule announce --key node-key.pem --peer-id my-server \\
        --beacon https://beacon.example.org
-     capsule register https://beacon.example.org --key node-key.pem \
+     capsule register https://beacon.example.org --key node-key.pem \\
        --email zoe@a.example
        before that, where the community lists registered keys alone
 For the day when a publisher's key leaks or is lost, give clients a root, not
