@@ -83,7 +83,7 @@ export async function inTurns(items, work) {
  */
 
 /**
- * Starts a beacon that serves every community, and ends it after the test.
+ * Starts a beacon that serves every community, unless `vars` name some, and ends it after the test.
  *
  * @param {import("./hosts.mjs").Host} host
  * @param {import("node:test").TestContext} context

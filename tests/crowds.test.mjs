@@ -274,13 +274,16 @@ for (const host of HOSTS) {
   describe(host.name, () => {
     test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
       requireCapsule();
-      const open = await openStage(host, t);
+      const nameOf = (position) => `attack-${position}`;
+      // By name: of those that anybody may invent, a network in which honest peers are may name ten a minute.
+      const named = { COMMUNITIES: ATTACKS.map((_, position) => nameOf(position)).join(",") };
+      const open = await openStage(host, t, named);
       // So that a capsule is not made of a list from before the honest peers came.
-      const guarded = await openStage(host, t, { ORIGINS: PAGE, PEERS_MAX_AGE_SECONDS: "0" });
+      const guarded = await openStage(host, t, { ...named, ORIGINS: PAGE, PEERS_MAX_AGE_SECONDS: "0" });
       const rows = [["attack", "in the roster", "in an answer", "in a capsule"]];
       for (const [position, attack] of ATTACKS.entries()) {
         await t.test(attack.name, async () => {
-          const scene = new Scene(attack.guarded ? guarded : open, `attack-${position}`);
+          const scene = new Scene(attack.guarded ? guarded : open, nameOf(position));
           const { honest, hostile } = await attack.play(scene);
           const before = count(await scene.roster(), honest);
           const answers = (await scene.newcomers(NEWCOMERS)).map((told) => count(told, honest));
