@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Ticket(MintArguments),
     /// Keep a server announced to beacons, so that it is found.
     Announce(AnnounceArguments),
-    /// Register a server's key with an address of e-mail, where a community asks for that.
+    /// Register a server's key, where a community asks for that.
     Register(RegisterArguments),
     /// Check a capsule as clients do, and say what it is worth now.
     Verify(VerifyArguments),
