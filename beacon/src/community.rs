@@ -147,7 +147,9 @@ impl CommunityObject {
         }
         let records = attached.iter().flat_map(|(_, attachment)| &attachment.records);
         let records: Vec<_> = records.map(|(_, record)| record.clone()).collect();
-        let roster = if records.is_empty() { roster } else { roster.with_records(now, records) };
+        let departed: Vec<_> = attached.iter().flat_map(|(_, attachment)| &attachment.departed).cloned().collect();
+        let nothing_kept = records.is_empty() && departed.is_empty();
+        let roster = if nothing_kept { roster } else { roster.with_known(now, records, departed) };
         let live = LiveObject::restore(now, config.live_limits, config.viewers, &roster, attached);
         let mut object = Self {
             pacing: config.pacing,

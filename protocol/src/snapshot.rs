@@ -107,16 +107,17 @@ impl Snapshot {
         Self::write(taken_at, roster, roster.records().collect(), departed)
     }
 
-    /// Writes a snapshot of these records of a roster alone.
+    /// Writes a snapshot of these records and departures of a roster alone.
     ///
     /// # Errors
     /// As [`Snapshot::encode`].
-    pub(crate) fn encode_records(
+    pub(crate) fn encode_part(
         taken_at: UnixMillis,
         roster: &Roster,
         records: Vec<&Record>,
+        departed: &[&Departed],
     ) -> Result<String, SnapshotError> {
-        Self::write(taken_at, roster, records, Vec::new())
+        Self::write(taken_at, roster, records, departed.iter().copied().map(DepartedFields::new).collect())
     }
 
     fn write(
@@ -150,7 +151,7 @@ pub(crate) struct Parts {
     taken_at: UnixMillis,
     pub(crate) secret: Secret,
     pub(crate) records: Vec<Record>,
-    departed: Vec<Departed>,
+    pub(crate) departed: Vec<Departed>,
 }
 
 impl Parts {

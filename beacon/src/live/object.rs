@@ -10,7 +10,7 @@ use rendezvous_protocol::live::{
     LiveLimits, LogHead, Position, Seat, SignalBudget, Urgency, admit,
 };
 use rendezvous_protocol::network::NetworkPath;
-use rendezvous_protocol::roster::{Record, Roster};
+use rendezvous_protocol::roster::{Departed, Record, Roster};
 use rendezvous_protocol::snapshot::SnapshotError;
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
@@ -54,7 +54,8 @@ struct Entry {
     id: ConnectionId,
     path: NetworkPath,
     bound: Option<Claim>,
-    /// Whose records the connection keeps: that of its own claim, and up to two of connections that have ended.
+    /// Whose records the connection keeps, or what is remembered of one that has ended: that of its own claim, and up to two
+    /// of connections that have ended.
     keeps: Vec<Claim>,
     is_stream: bool,
     /// What it may be sent of signals.
@@ -120,8 +121,10 @@ impl LiveObject {
         };
         let changes = Changes::restore(LogHead { floor, ..newest }, roster, known);
         let mut object = Self::of(limits, viewers, changes, true);
-        for (id, Attachment { path, bound, is_stream, records, .. }) in found {
-            let keeps = records.iter().map(|(_, record)| Claim::of(&record.ticket)).collect();
+        for (id, Attachment { path, bound, is_stream, records, departed, .. }) in found {
+            let listed = records.iter().map(|(_, record)| Claim::of(&record.ticket));
+            let gone = departed.into_iter().map(|Departed { public_key, peer_id, .. }| Claim { public_key, peer_id });
+            let keeps = listed.chain(gone).collect();
             let position = object.connections.partition_point(|entry| entry.id < id);
             object.connections.insert(position, Entry { bound, keeps, ..Entry::new(id, path, is_stream) });
         }
@@ -178,13 +181,15 @@ impl LiveObject {
     fn remove(&mut self, roster: &Roster, position: usize) -> ConnectionId {
         let gone = self.connections.remove(position);
         self.changed.retain(|changed| *changed != gone.id);
-        let is_held = |claim: &Claim| roster.holds(&claim.peer_id, &claim.public_key);
+        let is_needed = |Claim { public_key, peer_id }: &Claim| {
+            roster.holds(peer_id, public_key) || roster.departure(peer_id, public_key).is_some()
+        };
         for entry in &mut self.connections {
-            // An expiry tells nobody. What has ended takes the room of nothing that has not.
-            entry.keeps.retain(is_held);
+            // An expiry tells nobody. What no rule needs any more takes the room of nothing that one needs.
+            entry.keeps.retain(is_needed);
         }
         for claim in gone.keeps {
-            if !is_held(&claim) {
+            if !is_needed(&claim) {
                 continue;
             }
             let keeps = |entry: &&mut Entry| entry.keeps.contains(&claim);
@@ -363,8 +368,11 @@ impl LiveObject {
         let record =
             |claim: &Claim| Some((self.changes.sequence_of(claim)?, roster.record(&claim.peer_id, &claim.public_key)?));
         let records: Vec<_> = entry.keeps.iter().filter_map(record).collect();
-        let head = self.changes.head(now, self.sent);
-        Attachment::encode(now, entry.path, head, entry.bound.as_ref(), entry.is_stream, roster, &records).map(Some)
+        // One that ended early must not make room for an older ticket, which may be in storage.
+        let departure = |claim: &Claim| roster.departure(&claim.peer_id, &claim.public_key);
+        let departed: Vec<_> = entry.keeps.iter().filter_map(departure).collect();
+        let (head, bound, kept) = (self.changes.head(now, self.sent), entry.bound.as_ref(), (&*records, &*departed));
+        Attachment::encode(now, entry.path, head, bound, entry.is_stream, roster, kept).map(Some)
     }
 
     /// Returns whether the connection is bound to this claim.

@@ -777,6 +777,37 @@ fn who_resumes_after_a_hibernation_gets_what_changed_and_who_missed_a_departure_
 }
 
 #[test]
+fn no_hibernation_makes_room_for_an_older_ticket_than_one_that_ended_early() {
+    let until = |issued_at, ends_at| peer(1).unsigned(issued_at, |payload| payload.expires_at = at(ends_at));
+    let older = until(0, 180_000);
+    for (has_row, ends) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut world = World::hibernating(&[]);
+        let [ann, bob] = [world.open(Viewer::default()), world.open(Viewer::default())];
+        if has_row {
+            world.bring(&older, Purpose::Presence, "10.1.0.1");
+        } else {
+            world.ask_ticket(ann, &older, Purpose::Presence);
+        }
+        world.wait(45_000);
+        world.ask_ticket(ann, &until(45_000, 46_000), Purpose::Presence);
+        world.wait(1_000);
+        // What the oldest connection keeps is written anew, or goes to another one, and the record has ended.
+        world.ask_ticket(bob, &peer(2).ticket(46_000), Purpose::Presence);
+        if ends {
+            world.drop_client(ann);
+        }
+        for _ in 0..2 {
+            world.hibernate();
+            let listed: Vec<_> = world.list().into_keys().map(|(peer_id, _)| peer_id).collect();
+            assert_eq!(listed, ["peer-002"], "a row {has_row}, ends {ends}");
+            assert_eq!(world.bring(&older, Purpose::Presence, "10.9.0.1"), Outcome::Refused("STALE_TICKET"));
+        }
+        assert_eq!(world.rows(), usize::from(has_row), "what connections keep needs no row");
+        world.assert_all_see_the_list();
+    }
+}
+
+#[test]
 fn a_bound_connection_is_bound_after_a_hibernation_and_one_that_keeps_nothing_readable_is_closed() {
     let mut world = World::hibernating(&[]);
     let [ann, other, broken] =

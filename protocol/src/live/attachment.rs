@@ -2,7 +2,8 @@
 //!
 //! A platform that hibernates an object keeps a text for each of its connections. The object is made anew of these and of
 //! what is in storage: so a peer that announces over its connection needs no row and no timer. In lines, the last of which
-//! is a snapshot in the layout of storage, with the records that this connection keeps:
+//! is a snapshot in the layout of storage, with the records that this connection keeps, and what is remembered of those that
+//! have ended:
 //!
 //! ```abnf
 //! attachment = path LF position LF sent LF floor LF sequences LF [ claim / "stream" ] LF snapshot ; at most 8,192 bytes
@@ -21,7 +22,7 @@ use crate::base64;
 use crate::key::PublicKey;
 use crate::live::{Claim, LogHead, Position};
 use crate::network::NetworkPath;
-use crate::roster::{Record, Roster};
+use crate::roster::{Departed, Record, Roster};
 use crate::secret::Secret;
 use crate::snapshot::{Parts, Snapshot, SnapshotError};
 use crate::ticket::PeerId;
@@ -45,6 +46,8 @@ pub struct Attachment {
     pub secret: Secret,
     /// Records, each with the number of its last change.
     pub records: Vec<(u64, Record)>,
+    /// Departures, of claims of which a record was kept.
+    pub departed: Vec<Departed>,
 }
 
 /// Says why a text is not what a connection keeps.
@@ -60,7 +63,7 @@ pub enum AttachmentError {
 
 impl Attachment {
     /// Writes what a connection at `path` keeps of a roster: at most
-    /// [`LIVE_RECORDS_KEPT`](crate::limits::LIVE_RECORDS_KEPT) `records`.
+    /// [`LIVE_RECORDS_KEPT`](crate::limits::LIVE_RECORDS_KEPT) `records` and departures together.
     ///
     /// # Errors
     /// [`SnapshotError`], as [`Snapshot::encode`].
@@ -71,7 +74,7 @@ impl Attachment {
         bound: Option<&Claim>,
         is_stream: bool,
         roster: &Roster,
-        records: &[(u64, &Record)],
+        (records, departed): (&[(u64, &Record)], &[&Departed]),
     ) -> Result<String, SnapshotError> {
         let LogHead { position, sent, floor } = head;
         let mut lines = format!("{}\n{position}\n{sent}\n{floor}\n", base64::encode(&path.to_bytes()));
@@ -86,7 +89,8 @@ impl Attachment {
             lines += STREAM;
         }
         lines.push('\n');
-        lines += &Snapshot::encode_records(now, roster, records.iter().map(|(_, record)| *record).collect())?;
+        let kept = records.iter().map(|(_, record)| *record).collect();
+        lines += &Snapshot::encode_part(now, roster, kept, departed)?;
         Ok(lines)
     }
 
@@ -108,7 +112,7 @@ impl Attachment {
             "" | STREAM => None,
             claim => Some(read_claim(claim).ok_or(AttachmentError::Line("claim"))?),
         };
-        let Parts { secret, records, .. } = Parts::decode(line("snapshot")?)?;
+        let Parts { secret, records, departed, .. } = Parts::decode(line("snapshot")?)?;
         let sequences =
             sequences.filter(|sequences| sequences.len() == records.len()).ok_or(AttachmentError::Line("sequences"))?;
         Ok(Self {
@@ -122,6 +126,7 @@ impl Attachment {
             is_stream: claim == STREAM,
             secret,
             records: sequences.into_iter().zip(records).collect(),
+            departed,
         })
     }
 }
@@ -180,7 +185,8 @@ mod tests {
         let record = roster.records().next().unwrap();
         let bound = Claim::of(&record.ticket);
         let key = bound.public_key;
-        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, &[(12, record)]).unwrap();
+        let text =
+            Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, (&[(12, record)], &[])).unwrap();
         let expected = format!(
             "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD\n0a1b2c3d-1700000000001\n18\n17\n12,\n{key} ann\n\
              {{\"version\":2,\"takenAt\":1700000000001,\"secret\":\"CQkJCQkJCQkJCQkJCQkJCQ==\",\"records\":[\
@@ -192,12 +198,20 @@ mod tests {
         let read = Attachment::decode(&text).unwrap();
         let records = vec![(12, record.clone())];
         let secret = Secret::from_bytes([9; 16]);
-        let kept = Attachment { path: path(3), head: HEAD, bound: Some(bound), is_stream: false, secret, records };
+        let kept = Attachment {
+            path: path(3),
+            head: HEAD,
+            bound: Some(bound),
+            is_stream: false,
+            secret,
+            records,
+            departed: vec![],
+        };
         assert_eq!(read, kept);
 
         let mut viewer = Attachment { bound: None, records: Vec::new(), ..kept };
         for is_stream in [false, true] {
-            let text = Attachment::encode(at(1), path(3), HEAD, None, is_stream, &roster, &[]).unwrap();
+            let text = Attachment::encode(at(1), path(3), HEAD, None, is_stream, &roster, (&[], &[])).unwrap();
             assert_eq!(text.split('\n').nth(5), Some(if is_stream { "stream" } else { "" }));
             viewer.is_stream = is_stream;
             assert_eq!(Attachment::decode(&text).unwrap(), viewer);
@@ -212,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_of_a_record_that_has_ended_is_kept_in_its_place() {
+        let short = Payload { expires_at: at(1_000), ..payload("ann") };
+        let mut roster = roster([short]);
+        roster.expire(at(1_000));
+        let departed: Vec<_> = roster.departed().collect();
+        let text = Attachment::encode(at(1_000), path(3), HEAD, None, false, &roster, (&[], &departed)).unwrap();
+        let read = Attachment::decode(&text).unwrap();
+        assert_eq!((read.records.len(), read.departed.iter().collect()), (0, departed));
+    }
+
+    #[test]
     fn the_largest_that_a_connection_keeps_has_at_most_8192_bytes() {
         let largest = |number: usize| Payload {
             user_id: UserId::new(&"\"".repeat(128)).unwrap(),
@@ -223,7 +248,7 @@ mod tests {
         let roster = roster((0..LIVE_RECORDS_KEPT).map(largest));
         let records: Vec<_> = roster.records().map(|record| (u64::MAX, record)).collect();
         let bound = Claim::of(&records[0].1.ticket);
-        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, &records).unwrap();
+        let text = Attachment::encode(at(1), path(3), HEAD, Some(&bound), false, &roster, (&records, &[])).unwrap();
         assert!(text.len() <= 8_192, "{} bytes", text.len());
         assert_eq!(Attachment::decode(&text).unwrap().records.len(), LIVE_RECORDS_KEPT);
     }

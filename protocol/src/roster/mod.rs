@@ -259,14 +259,26 @@ impl Roster {
         roster
     }
 
-    /// Returns the same roster with what else is known to have been in it: of two records of a claim the one with the newer
-    /// ticket counts, and none whose claim left later (rule 2).
+    /// Returns the same roster with what else is known to have been in it, or gone from it: of two records of a claim the one
+    /// with the newer ticket counts, as of two departures, and no record whose claim left later, or whose ticket was
+    /// followed by one that has ended (rule 2).
     #[must_use]
-    pub fn with_records(self, now: UnixMillis, others: Vec<Record>) -> Self {
-        let Self { limits, secret, mut records, departed, .. } = self;
+    pub fn with_known(self, now: UnixMillis, others: Vec<Record>, others_departed: Vec<Departed>) -> Self {
+        let Self { limits, secret, mut records, mut departed, .. } = self;
         let is_of = |ticket: &VerifiedTicket, key: &PublicKey, peer_id: &PeerId| {
             ticket.public_key() == *key && ticket.peer_id() == peer_id
         };
+        for other in others_departed {
+            records.retain(|Record { ticket, .. }| {
+                ticket.payload().issued_at > other.issued_at || !is_of(ticket, &other.public_key, &other.peer_id)
+            });
+            let is_same = |gone: &&mut Departed| gone.public_key == other.public_key && gone.peer_id == other.peer_id;
+            match departed.iter_mut().find(is_same) {
+                Some(gone) if gone.issued_at >= other.issued_at => {}
+                Some(gone) => *gone = other,
+                None => departed.push(other),
+            }
+        }
         for other in others {
             let (ticket, issued_at) = (&other.ticket, other.ticket.payload().issued_at);
             if departed.iter().any(|gone| gone.issued_at >= issued_at && is_of(ticket, &gone.public_key, &gone.peer_id))
@@ -480,6 +492,11 @@ impl Roster {
     /// Returns the record of this claim, if it is listed.
     pub fn record(&self, peer_id: &PeerId, public_key: &PublicKey) -> Option<&Record> {
         self.records.get(self.position(peer_id, public_key)?)
+    }
+
+    /// Returns what is remembered of this claim, if it is not listed any more.
+    pub fn departure(&self, peer_id: &PeerId, public_key: &PublicKey) -> Option<&Departed> {
+        self.departed.get(self.departed_position(peer_id, public_key)?)
     }
 
     /// Returns a number that goes up with every change of what an answer can hold.
