@@ -457,7 +457,12 @@ impl CommunityObject {
         let (claim, expires_at) = (Claim::of(&ticket), ticket.payload().expires_at);
         let outcome = self.roster.announce(now, ticket, path);
         if outcome == Ok(Announced::Accepted) {
-            effects.push_after = live.put(now, claim, expires_at, self.roster.take_displaced().as_ref());
+            let displaced = self.roster.take_displaced();
+            effects.push_after = live.put(now, claim, expires_at, displaced.as_ref());
+            if displaced.is_some() && self.is_stored {
+                // A row may have it still, and would list it again when the newcomer, which a connection keeps, is gone.
+                self.changed(now, effects);
+            }
         }
         outcome
     }

@@ -808,6 +808,27 @@ fn no_hibernation_makes_room_for_an_older_ticket_than_one_that_ended_early() {
 }
 
 #[test]
+fn whoever_had_to_go_for_a_newcomer_is_not_listed_again_when_the_newcomer_has_ended_and_the_object_hibernated() {
+    let mut world = World::hibernating(&[]);
+    let viewer = world.open(Viewer::default());
+    for number in 20..220_u8 {
+        let ticket = peer(number).unsigned(0, |payload| payload.expires_at = at(180_000));
+        world.bring(&ticket, Purpose::Presence, &format!("10.{}.0.{number}", number / 4));
+    }
+    world.wait(20_000);
+    let rows = world.rows();
+    let newcomer = peer(0).unsigned(20_000, |payload| payload.expires_at = at(40_000));
+    world.ask_ticket(viewer, &newcomer, Purpose::Presence);
+    world.wait(10_000);
+    assert_eq!(world.rows(), rows + 1, "the row has who is there now");
+    assert_eq!(world.list().len(), 200);
+    world.wait(10_000);
+    world.hibernate();
+    assert_eq!(world.list().len(), 199);
+    world.assert_all_see_the_list();
+}
+
+#[test]
 fn a_bound_connection_is_bound_after_a_hibernation_and_one_that_keeps_nothing_readable_is_closed() {
     let mut world = World::hibernating(&[]);
     let [ann, other, broken] =
