@@ -428,7 +428,7 @@ impl CommunityObject {
                     accepted: announced == Announced::Accepted,
                     listed: announced != Announced::NotListed,
                     expires_at,
-                    announce_after_ms: self.pacing.live_announce_after_millis(random),
+                    announce_after_ms: self.pacing.live_announce_after_millis(expires_at.since(now), random),
                     bound: self.live.as_ref().is_some_and(|live| live.is_bound(id, &claim)),
                 };
                 let is_kept = message.accepted && self.live.as_mut().is_some_and(|live| live.keep(id, &claim));

@@ -219,14 +219,18 @@ pub const LIVE_ACK_BYTES: usize = 262_144;
 pub const LIVE_ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time in which the bucket of frames gains one.
-pub const LIVE_FRAME_INTERVAL: Duration = Duration::from_secs(10);
+pub const LIVE_FRAME_INTERVAL: Duration = Duration::from_secs(14);
 
 /// Frames that the bucket holds.
 pub const LIVE_FRAMES_AT_ONCE: u64 = 6;
 
 /// How long a frame of renewals may wait for the next event of its object once it may be sent, where waiting for itself would
-/// cost one. A ticket of 180 s is renewed 0.08 · 180 = 14.4 s before it ends, at the latest: 10 + 2 s after that all have it.
+/// cost one.
 pub const LIVE_RENEWAL_GRACE: Duration = Duration::from_secs(2);
+
+/// How long before a ticket ends a peer is asked, at the latest, to renew it over a connection: a renewal waits for a frame for
+/// [`LIVE_FRAME_INTERVAL`] and [`LIVE_RENEWAL_GRACE`], 16 s, and has 2 s for its way to the beacon and on to all viewers.
+pub const LIVE_RENEWAL_MARGIN: Duration = Duration::from_secs(18);
 
 /// The longest that an arrival or a departure waits for a frame.
 pub const LIVE_URGENT_WITHIN: Duration = Duration::from_secs(1);

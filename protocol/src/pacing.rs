@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::limits::LIVE_RENEWAL_MARGIN;
 use crate::time::{DAY_MILLIS, saturating_millis};
 
 /// Holds the two bounds and the rate limit.
@@ -29,11 +30,14 @@ impl Pacing {
         earliest + u64::from(random) % (latest - earliest + 1)
     }
 
-    /// Returns after how many milliseconds a peer is asked to announce again over a connection that stays: 0.72 to 0.92 of
-    /// the longest life of a ticket, because there such an announce seldom fails. Never sooner than `earliest`.
-    pub fn live_announce_after_millis(&self, random: u32) -> u64 {
-        let lifetime = saturating_millis(self.ticket_max_lifetime);
-        let [earliest, latest] = [72, 92].map(|hundredths| lifetime / 100 * hundredths);
+    /// Returns after how many milliseconds a peer is asked to announce again over a connection that stays: late, because
+    /// there such an announce seldom fails, but [`LIVE_RENEWAL_MARGIN`] before its ticket ends at the latest, so that no viewer
+    /// sees it end, and up to a ninth of that time earlier. Never sooner than `earliest`. `left` is the time until the ticket
+    /// ends, which may be short: of one that its peer dates back, or sends again because nothing came back.
+    pub fn live_announce_after_millis(&self, left: Duration, random: u32) -> u64 {
+        let left = left.min(self.ticket_max_lifetime);
+        let latest = saturating_millis(left.saturating_sub(LIVE_RENEWAL_MARGIN));
+        let earliest = latest / 9 * 8;
         (earliest + u64::from(random) % (latest - earliest + 1)).max(saturating_millis(self.earliest))
     }
 
@@ -57,6 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::{LIVE_FRAME_INTERVAL, LIVE_RENEWAL_GRACE};
 
     const PACING: Pacing = Pacing {
         earliest: Duration::from_secs(45),
@@ -83,13 +88,26 @@ mod tests {
     }
 
     #[test]
-    fn over_a_connection_that_stays_a_ticket_of_three_minutes_is_renewed_after_130_to_166_seconds() {
-        assert_eq!(PACING.live_announce_after_millis(0), 129_600);
-        assert_eq!(PACING.live_announce_after_millis(36_000), 165_600);
-        assert_eq!(PACING.live_announce_after_millis(36_001), 129_600);
+    fn over_a_connection_that_stays_a_ticket_of_three_minutes_is_renewed_after_144_to_162_seconds() {
+        let after = |random| PACING.live_announce_after_millis(Duration::from_secs(180), random);
+        assert_eq!([0, 18_000, 18_001].map(after), [144_000, 162_000, 144_000]);
     }
 
     proptest! {
+        #[test]
+        fn whoever_announces_as_it_is_asked_over_a_connection_is_renewed_everywhere_before_its_ticket_ends(
+            lifetime in 64_000_u64..400_000,
+            left in 64_000_u64..400_000,
+            random: u32,
+        ) {
+            let [lifetime, left] = [lifetime, left].map(Duration::from_millis);
+            let pacing = Pacing { ticket_max_lifetime: lifetime, ..PACING };
+            let asked = Duration::from_millis(pacing.live_announce_after_millis(left, random));
+            let seen = asked + LIVE_FRAME_INTERVAL + LIVE_RENEWAL_GRACE;
+            prop_assert!(seen + Duration::from_secs(2) <= left.min(lifetime));
+            prop_assert!(asked * 10 >= (left.min(lifetime) - LIVE_RENEWAL_MARGIN) * 8);
+        }
+
         #[test]
         fn the_time_is_between_the_bounds_and_a_rate_limit_is_kept_where_tickets_allow(
             earliest in 0_u64..200_000,

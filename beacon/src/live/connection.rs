@@ -415,12 +415,14 @@ impl Connection {
             return;
         }
         if self.opened.is_foreign && ticket.payload().purpose == Purpose::Presence {
+            let (issued_at, expires_at) = (ticket.payload().issued_at, ticket.payload().expires_at);
+            let pacing = checks.config.pacing;
             let message = AnnouncedMessage {
                 re: id.as_deref(),
                 accepted: false,
                 listed: false,
-                expires_at: ticket.payload().expires_at,
-                announce_after_ms: checks.config.pacing.live_announce_after_millis(checks.random),
+                expires_at,
+                announce_after_ms: pacing.live_announce_after_millis(expires_at.since(issued_at), checks.random),
                 bound: self.is_bound,
             };
             return self.outputs.push_back(Output::Text(message.to_text()));
