@@ -92,7 +92,7 @@ export async function register(beacon: string, options: RegisterOptions): Promis
   const { identity, signal } = options;
   signal?.throwIfAborted();
   const signer = await loadSigner(identity);
-  const send = async (issuedAt: number): Promise<RegisterError | undefined> => {
+  const send = async (issuedAt: number, isAgain: boolean): Promise<RegisterError | undefined> => {
     const registration = await signRegistration(beacon, options, issuedAt, signer);
     // As text, for which no browser asks beforehand.
     const init = { method: "POST", body: canonical(jsonOf({ registration })) };
@@ -105,11 +105,12 @@ export async function register(beacon: string, options: RegisterOptions): Promis
     );
     const { ok, code, retryAfterMs, serverTime } = read(status, body);
     if (status === 202 && ok === true) return undefined;
-    // This clock is wrong, or the beacon's. The time is for the beacon alone, so that the beacon's counts.
-    if (isOfClock(code) && isTime(serverTime) && issuedAt !== serverTime) return send(serverTime);
+    // This clock is wrong, or the beacon's. The time is for the beacon alone, so that the beacon's counts. Once: a beacon that
+    // says another time at every answer would have the key sign for ever.
+    if (isOfClock(code) && isTime(serverTime) && !isAgain) return send(serverTime, true);
     return new RegisterError(isCode(code) ? code : `HTTP_${status}`, isTime(retryAfterMs) ? retryAfterMs : undefined);
   };
-  const refused = await send(Date.now());
+  const refused = await send(Date.now(), false);
   if (refused) throw refused;
 }
 

@@ -87,6 +87,12 @@ test("with a clock that is wrong it signs once more, by the beacon's", async () 
       await assert.rejects(register(url, { ...WHOM, identity: newSigner() }), { message: code });
       assert.equal(asked.length, 2);
     });
+    // A beacon that says another time at every answer: the second one is its last word.
+    const times = Array.from({ length: 8 }, (_, i) => answer(400, { ok: false, code, serverTime: 1_700_000_000_000 + i }));
+    await withBeacon([...times, TAKEN], async (url, asked) => {
+      await assert.rejects(register(url, { ...WHOM, identity: newSigner() }), { message: code });
+      assert.equal(asked.length, 2);
+    });
   }
 });
 
