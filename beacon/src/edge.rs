@@ -390,7 +390,7 @@ impl Edge {
         }
         if let Some((_, take)) = &self.retalk
             && head.method != "OPTIONS"
-            && ((path == "/" && writes) || !is_route(path))
+            && ((path == "/" && writes) || !(is_route(path) || registration::is_route(path)))
             && let Some(step) = take(self, now, head, path, query)
         {
             return step;
@@ -412,6 +412,7 @@ impl Edge {
             "/live" if head.method == "GET" => return self.open_live(now, head, query),
             "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
             "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
+            _ if registration::is_route(path) => plain(now, &Problem::RegistersNobody),
             "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
             _ => match Asset::at(path).or_else(|| self.documents.and_then(|find| find(path))) {
                 Some(asset) if reads => return Step::Asset(asset),

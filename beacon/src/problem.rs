@@ -95,6 +95,8 @@ pub(crate) enum Problem {
         retry_after: Duration,
     },
     NotFound,
+    /// A path of registration, at a beacon that has none.
+    RegistersNobody,
     MethodNotAllowed {
         /// The methods of this path.
         allow: &'static str,
@@ -192,7 +194,7 @@ impl Problem {
             Self::UpgradeRequired | Self::SocketRequired => Code::UpgradeRequired.as_str(),
             Self::BindRequired => Code::BindRequired.as_str(),
             Self::LiveFull(_) | Self::ListenersFull => Code::LiveFull.as_str(),
-            Self::NotFound => Code::NotFound.as_str(),
+            Self::NotFound | Self::RegistersNobody => Code::NotFound.as_str(),
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
             Self::HostMissing => Code::Malformed.as_str(),
             Self::HostUnknown | Self::OriginForeign => Code::MisdirectedRequest.as_str(),
@@ -214,7 +216,7 @@ impl Problem {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound => 404,
+            Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound | Self::RegistersNobody => 404,
             Self::Request(RequestError::BodyTimeout) => 408,
             Self::Request(RequestError::BodyTooLarge) => 413,
             Self::Request(RequestError::BodiesFull) => 429,
@@ -283,6 +285,7 @@ impl Problem {
             Self::NotFound => {
                 "there are POST /announce, POST /leave, GET /peers, GET /live, GET /healthz and GET /".to_owned()
             }
+            Self::RegistersNobody => "this beacon registers nobody".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::HostMissing => "a request names one host".to_owned(),
             Self::HostUnknown => {

@@ -34,7 +34,7 @@ const EXPLANATIONS: Record<Code | LiveCode | MailboxCode | SignalCode, string> =
   NETWORK: "There was no answer, or one that this page may not read: no network, no CORS, a redirect.",
   NOT_A_READER: "The key is not that of the owner, or of a reader.",
   NOT_BOUND: "No beacon has bound a connection to this peer.",
-  NOT_FOUND: "No beacon answers at this URL.",
+  NOT_FOUND: "No beacon answers at this URL, or the one there does not do this: it registers nobody, for one.",
   NOT_LISTED: "The beacon does not list this peer, or no ticket says that the other one is present.",
   NOT_THE_OWNER: "The mailbox is not named after this key.",
   NOT_YET_VALID: "It is dated in the future, by the clock that it was judged by.",

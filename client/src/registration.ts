@@ -108,7 +108,7 @@ export async function register(beacon: string, options: RegisterOptions): Promis
     // This clock is wrong, or the beacon's. The time is for the beacon alone, so that the beacon's counts. Once: a beacon that
     // says another time at every answer would have the key sign for ever.
     if (isOfClock(code) && isTime(serverTime) && !isAgain) return send(serverTime, true);
-    return new RegisterError(isCode(code) ? code : `HTTP_${status}`, isTime(retryAfterMs) ? retryAfterMs : undefined);
+    return new RegisterError(isCode(code) ? code : reasonOfStatus(status), isTime(retryAfterMs) ? retryAfterMs : undefined);
   };
   const refused = await send(Date.now(), false);
   if (refused) throw refused;
@@ -116,11 +116,14 @@ export async function register(beacon: string, options: RegisterOptions): Promis
 
 const isOfClock = (code: Json | undefined): boolean => code === "NOT_YET_VALID" || code === "EXPIRED";
 
+/** Where the path is not there, nobody is registered: any host says that by this status. */
+const reasonOfStatus = (status: number): string => (status === 404 ? "NOT_FOUND" : `HTTP_${status}`);
+
 /** What is not JSON may be a proxy's page for the status. */
 function read(status: number, body: Bytes): Fields {
   try {
     return readObject(body);
   } catch {
-    throw new RegisterError(`HTTP_${status}`);
+    throw new RegisterError(reasonOfStatus(status));
   }
 }

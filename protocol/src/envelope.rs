@@ -15,8 +15,8 @@ use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
 use crate::mailbox::bytes::Bytes;
 
-const ALGORITHM: &str = "ed25519";
-const VERSION: u64 = 1;
+pub(crate) const ALGORITHM: &str = "ed25519";
+pub(crate) const VERSION: u64 = 1;
 
 /// Says what is wrong with an envelope, or with the shape of its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,7 +62,9 @@ fn paragraph(text: &str) -> String {
 pub(super) fn form() -> Answer {
     let mut main = paragraph(
         "A community of this beacon may list only keys whose owner has confirmed an address of e-mail. Your application \
-         signs a registration with its key; paste it here, and the beacon sends you a link. Your address is told to the \
+         asks for that itself: with the program capsule by “capsule register”, in a browser by register of \
+         rendezvous-beacon/registration. One that cannot ask signs a registration with its key: paste it here, and the beacon \
+         sends you a link. Your address is told to the \
          beacon's operator, and is in no list.",
     );
     // Writing to a string cannot fail.

@@ -322,6 +322,7 @@ fn a_registration_comes_as_json_or_out_of_the_form_and_the_answer_is_for_whoever
     let mut world = world(&[]);
     let form = world.serve(&get("/register"));
     assert!(form.body.contains(r#"<form method="post" action="/register">"#), "{}", form.body);
+    assert!(form.body.contains("capsule register") && form.body.contains("rendezvous-beacon/registration"));
     let encoded: String = form_urlencoded::Serializer::new(String::new())
         .append_pair("registration", &signed(ALICE, "alice@a.example", 0))
         .finish();
@@ -340,7 +341,9 @@ fn a_registration_comes_as_json_or_out_of_the_form_and_the_answer_is_for_whoever
     let signature = signed(ALICE, "alice@a.example", 1).replace("alice@", "mallory@");
     assert_eq!(problem(&world.serve(&register(&signature))), (403, "SIGNATURE_INVALID".to_owned()));
     let elsewhere = signed(ALICE, "alice@a.example", 1).replace(OWN, "https://other.example");
-    assert_eq!(problem(&world.serve(&register(&elsewhere))), (421, "MISDIRECTED_REQUEST".to_owned()));
+    let misdirected = world.serve(&register(&elsewhere));
+    assert_eq!(problem(&misdirected), (421, "MISDIRECTED_REQUEST".to_owned()));
+    assert!(json(&misdirected)["detail"].as_str().unwrap().ends_with(&format!("sign it for {OWN}")));
     let payload = RegistrationPayload {
         audience: Origin::parse(OWN).unwrap(),
         community: Community::new("other").unwrap(),

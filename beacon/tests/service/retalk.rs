@@ -216,6 +216,19 @@ fn what_a_read_deletes_has_a_longest_answer_before_it_is_made() {
 }
 
 #[test]
+fn paths_of_registration_are_not_the_doors_where_the_beacon_registers_nobody() {
+    let mut world = World::new(&[]);
+    for (method, url) in [("POST", "/register"), ("POST", "/verify"), ("GET", "/register"), ("GET", "/verify?token=x")]
+    {
+        let head = Head { method, url, address: read_address("10.0.0.1"), ..Head::default() };
+        let Step::Answer(answer) = world.edge.receive(world.at(), &head) else { panic!("{method} {url}") };
+        let said: Value = serde_json::from_str(&answer.body).unwrap();
+        let said = (answer.status, said["code"].as_str().unwrap(), said["detail"].as_str().unwrap());
+        assert_eq!(said, (404, "NOT_FOUND", "this beacon registers nobody"), "{method} {url}");
+    }
+}
+
+#[test]
 fn who_was_written_to_is_remembered_where_the_writer_has_a_mailbox() {
     let mut world = World::new(&[]);
     world.publish(BOB);

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::registration::{EmailAddress, Registration, RegistrationError, RegistrationPayload};
 use serde::Deserialize;
 use serde_json::json;
+use ureq::http::StatusCode;
 
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
@@ -180,7 +182,18 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Option
     if status.is_server_error() {
         return Some(Refused { exit: Exit::Unreachable, ..Refused::by(&status_alone) });
     }
-    match serde_json::from_slice(body) {
+    let reply = serde_json::from_slice(body);
+    let code = if let Ok(Reply { code, .. }) = &reply { code.as_deref() } else { None };
+    if *status == StatusCode::NOT_FOUND && code != Some(Code::CommunityUnknown.as_str()) {
+        // The path is not there: a host of files says so, too.
+        return Some(Refused {
+            exit: Exit::Refused,
+            code: Code::NotFound.as_str().to_owned(),
+            detail: "this beacon registers nobody".to_owned(),
+            retry_after_ms: None,
+        });
+    }
+    match reply {
         Ok(Reply { ok: true, .. }) if status.is_success() => None,
         Ok(Reply { ok: false, code: Some(code), detail, retry_after_ms }) => Some(Refused {
             exit: Exit::Refused,
@@ -198,8 +211,6 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Option
 
 #[cfg(test)]
 mod tests {
-    use ureq::http::StatusCode;
-
     use super::*;
 
     #[test]
@@ -229,6 +240,8 @@ mod tests {
             (202, "<html>", Exit::Refused, "HTTP_STATUS", None),
             (403, r#"{"ok":true}"#, Exit::Refused, "HTTP_STATUS", None),
             (404, r#"{"ok":false,"code":"NOT_FOUND"}"#, Exit::Refused, "NOT_FOUND", None),
+            (404, "<html>", Exit::Refused, "NOT_FOUND", None),
+            (404, r#"{"ok":false,"code":"COMMUNITY_UNKNOWN"}"#, Exit::Refused, "COMMUNITY_UNKNOWN", None),
             (500, r#"{"ok":false,"code":"INTERNAL"}"#, Exit::Unreachable, "HTTP_STATUS", None),
         ] {
             assert_eq!(answer(status, body), Some((exit, code.to_owned(), wait)), "{status} {body}");

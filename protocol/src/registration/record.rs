@@ -9,7 +9,7 @@ use super::email::EmailAddress;
 use super::limits::{BODY_MAX_BYTES, REGISTRATION_LIFETIME};
 use crate::code::Code;
 use crate::community::Community;
-use crate::envelope::{EnvelopeError, Payload, Signed};
+use crate::envelope::{ALGORITHM, EnvelopeError, Payload, Signed, VERSION};
 use crate::fields::{FieldError, Fields};
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::CLOCK_SKEW;
@@ -26,19 +26,21 @@ pub enum RegistrationError {
     #[error("{0}")]
     Malformed(String),
     /// Another version than 1.
-    #[error("version {found} of registrations is not supported, only 1")]
+    #[error("version {found} of registrations is not supported, only {VERSION}")]
     UnsupportedVersion {
         /// What the registration says.
         found: u64,
     },
     /// Another algorithm than `ed25519`.
-    #[error("only the algorithm ed25519 is supported")]
+    #[error("only the algorithm {ALGORITHM} is supported")]
     UnsupportedAlgorithm,
     /// Signed for another beacon.
-    #[error("the registration is for {audience}, which is not this beacon")]
+    #[error("the registration is for {}, which is not this beacon{}", audience.as_str(), sign_for(own.as_ref()))]
     Misdirected {
         /// Whom it is for.
-        audience: String,
+        audience: Origin,
+        /// Whom to sign for instead: the first of the beacon's origins.
+        own: Option<Origin>,
     },
     /// From the reader's future, by more than clocks may differ.
     #[error("issuedAt is {} ms ahead of this clock", saturating_millis(*.ahead))]
@@ -59,6 +61,10 @@ pub enum RegistrationError {
     /// Not a signature of this key over this payload.
     #[error("the signature does not fit the payload and the public key")]
     SignatureInvalid,
+}
+
+fn sign_for(own: Option<&Origin>) -> String {
+    own.map(|own| format!(": sign it for {}", own.as_str())).unwrap_or_default()
 }
 
 impl RegistrationError {
@@ -171,7 +177,7 @@ impl Registration {
         let signed = Signed::<RegistrationPayload>::parse(json)?;
         let RegistrationPayload { audience, issued_at, .. } = signed.payload();
         if !audiences.contains(audience) {
-            return Err(RegistrationError::Misdirected { audience: audience.as_str().to_owned() });
+            return Err(RegistrationError::Misdirected { audience: audience.clone(), own: audiences.first().cloned() });
         }
         if *issued_at > now.after(CLOCK_SKEW) {
             return Err(RegistrationError::NotYetValid { ahead: issued_at.since(now) });
