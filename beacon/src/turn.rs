@@ -157,6 +157,7 @@ fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rendezvous_protocol::bytes::hex;
 
     use super::*;
 
@@ -171,8 +172,7 @@ mod tests {
             (&b"Jefe"[..], &b"what do ya want for nothing?"[..], "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
             (&[0xaa; 80], long, "aa4ae5e15272d00e95705637ce8a3b55ed402112"),
         ] {
-            let hex: String = hmac_sha1(key, message).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected);
+            assert_eq!(hex(&hmac_sha1(key, message)), expected);
         }
     }
 

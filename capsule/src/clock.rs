@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rendezvous_protocol::code::Code;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis, saturating_millis};
 
 use crate::environment::{Environment, EnvironmentError, SOURCE_DATE_EPOCH};
 use crate::failure::Cause;
@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::text;
 
 /// How long before this machine's clock something may be signed for.
-const SIGNING_MAX_AGE: Duration = Duration::from_hours(365 * 24);
+const SIGNING_MAX_AGE: Duration = Duration::from_secs(365 * DAY_SECONDS);
 
 /// Where the time comes from. A command reads it once.
 #[derive(Clone, Copy, Debug)]

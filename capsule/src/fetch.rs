@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::backoff::Backoff;
+use rendezvous_protocol::time::DAY_SECONDS;
 use ureq::http::header::{CONTENT_TYPE, LOCATION, ORIGIN, RETRY_AFTER};
 use ureq::http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use ureq::tls::TlsConfig;
@@ -27,7 +28,7 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Dura
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const TIMEOUT_MAX: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// Bytes of the answer's header.
 const HEADER_MAX_BYTES: usize = 16 * 1024;

@@ -111,22 +111,20 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use rendezvous_protocol::bytes::hex;
+
     use super::*;
 
     fn parse(value: &str) -> Result<Option<EnvelopeDoor>, ConfigError> {
         EnvelopeDoor::parse(|name| (name == REPLICATION_PEERS).then(|| value.to_owned()))
     }
 
-    fn to_hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
     fn the_key_and_the_mac_are_those_of_the_fleet() {
         let key = key_of(b"s3cret", "https://peer.example:8443").unwrap();
-        assert_eq!(to_hex(&key), "29ef947f64a85d919b934655d53d8521282b86f0ae55c7c0fc24648fbe67e8fd");
+        assert_eq!(hex(&key), "29ef947f64a85d919b934655d53d8521282b86f0ae55c7c0fc24648fbe67e8fd");
         let mac = HmacSha256::new_from_slice(&key).unwrap().chain_update(br#"{"envelope":{"msg_id":"m1"}}"#).finalize();
-        let mac = to_hex(&mac.into_bytes());
+        let mac = hex(&mac.into_bytes());
         assert_eq!(mac, "fd5bdf61907a5ec389e361cb0ca3eb82e347ca33a7027241cce1d8493e85f4cc");
     }
 

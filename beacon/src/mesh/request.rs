@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rendezvous_protocol::mailbox::bytes::ContentId;
+use rendezvous_protocol::bytes::{ContentId, hex};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Deserialize;
@@ -128,7 +128,7 @@ impl EnvelopeRequest {
                 let CollectBody { token, acks } =
                     body.ok_or_else(|| refusal(400, "a token of 1 to 1024 bytes, and acks, at most 64 texts"))?;
                 let digest = ContentId::of(token.as_bytes());
-                let mailbox = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                let mailbox = hex(&digest.0);
                 Ok(EnvelopeCall(Asked::Collect { mailbox, acks }))
             }
         }

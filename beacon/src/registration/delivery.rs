@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rendezvous_protocol::backoff::Backoff;
+use rendezvous_protocol::bytes::hex;
 use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::registration::{Confirmed, RegistrationWrite, UnreadableRow};
 use rendezvous_protocol::time::UnixMillis;
@@ -180,7 +181,7 @@ fn sign(secret: &str, time: &str, body: &str) -> String {
     // Every length is one that HMAC takes.
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
     let mac = mac.chain_update(time).chain_update(".").chain_update(body).finalize();
-    mac.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&mac.into_bytes())
 }
 
 #[cfg(test)]

@@ -23,8 +23,10 @@
 //!    the 15 s by which clocks may differ.
 //! 6. A beacon that answers with `listed: false` has no place for the peer. This is not a failure: the beacon is asked
 //!    again at its pace, because a place may be free then, and asking sooner gains nothing.
-//! 7. Goodbyes: see the specification.
-//! 8. A beacon that was [found](crate::lan), not configured, has no voice about the time: its clock dates its own tickets,
+//! 7. A peer that goes says so once to each beacon to which it ever announced itself, with a ticket to leave that is newer
+//!    than every other. An announce under way is waited for, because it could bring the peer back; nobody waits long
+//!    for goodbyes, because a ticket ends by itself.
+//! 8. A beacon that was [found](crate::lan), not configured, has no vote about the time: its clock dates its own tickets,
 //!    no later than rule 5 allows by the configured ones alone, and they wait for nothing that it says.
 //!
 //! Moments have two times, because they are about two things: waits are measured with a steady clock, which nobody

@@ -6,7 +6,7 @@
 //! nobody finds out by asking whether an address is known here.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::limits::{
 };
 use super::record::Registration;
 use crate::base64;
+use crate::bytes::hex;
 use crate::canonical::quoted;
 use crate::community::Community;
 use crate::fields::{FieldError, Fields};
@@ -52,12 +53,7 @@ impl Token {
 
     /// Writes the token as it stands in a link.
     pub fn to_text(self) -> String {
-        let mut text = String::with_capacity(2 * TOKEN_BYTES);
-        for byte in self.0 {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex(&self.0)
     }
 
     /// Returns what is stored in its place. Whoever compares hashes tells by no time how much of a guess was right.

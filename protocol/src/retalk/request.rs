@@ -325,11 +325,11 @@ fn prekeys(field: &'static str, mut fields: Fields<'_>) -> Result<Vec<Prekey>, R
         .ok_or_else(|| {
             malformed(&"a prekey has a name of 1 to 32 of A-Z a-z 0-9 + / = _ - and is 32 bytes in base64")
         })?;
-    // By code point, as Python sorts, which is the order of bytes.
     // Whoever claims one could not write to its owner, and does not see who is to blame.
     if prekeys.iter().any(has_small_order) {
         return Err(malformed(&"a prekey is a point of small order"));
     }
+    // By code point, as Python sorts, which is the order of bytes.
     prekeys.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     if prekeys.windows(2).any(|pair| matches!(pair, [one, other] if one.id == other.id)) {
         return Err(malformed(&"two prekeys have one name"));

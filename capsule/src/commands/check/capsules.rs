@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rendezvous_protocol::capsule::{Capsule, CapsuleError, TicketStatus};
 use rendezvous_protocol::limits::ROOT_MAX_BYTES;
 use rendezvous_protocol::root::Root;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis, saturating_millis};
 use serde::Serialize;
 
 use super::arguments::CheckArguments;
@@ -28,7 +28,7 @@ const DEFAULT_MIN_LIVE: usize = 1;
 const REMAINING_PART: u32 = 6;
 
 /// How long before a root's end its keepers have to come together.
-const ROOT_REMAINING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const ROOT_REMAINING: Duration = Duration::from_secs(30 * DAY_SECONDS);
 
 /// How a capsule is.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::root::{Role, Root, RootInvalid};
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde_json::json;
 
 use super::error::RootCommandError;
@@ -160,7 +160,7 @@ pub(crate) struct RenewArguments {
 }
 
 /// How long a renewed root lives.
-const RENEWED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const RENEWED: Duration = Duration::from_secs(365 * DAY_SECONDS);
 
 /// The keys of both roles.
 struct Keys {
