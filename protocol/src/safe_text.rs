@@ -24,6 +24,10 @@ const PEM_END: &str = "-----END";
 const KEY_BEGINNINGS: [&str; 6] = ["MC4CAQ", "MFECAQ", "MHcCAQ", "MIG", "MII", "b3BlbnNzaC1rZXk"];
 /// Fewer characters of base64 than these are a word, and not what is left of a key: they are less than 30 bytes.
 const KEY_MIN_CHARS: usize = 40;
+/// More characters of a key than these are not looked at.
+const KEY_CHARS: usize = 64;
+/// The members of a JSON Web Key that are private (RFC 7517, RFC 7518 section 6, RFC 8037).
+const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
 
 /// Options whose values are public keys, or names that often are, and may be shown.
 const PUBLIC_OPTIONS: [&str; 7] =
@@ -41,45 +45,52 @@ pub fn is_secret(text: &str) -> bool {
 
 /// Returns whether a text is, or has in it, a private key or an invite.
 pub fn is_key_or_invite(text: &str) -> bool {
-    text.contains(PRIVATE_KEY) || base64_runs(text).any(is_private_der) || hide_invites(text) != text
+    text.contains(PRIVATE_KEY) || !marked_keys(text).is_empty() || hide_invites(text) != text
 }
 
 /// Returns whether a text may be a key, private or public, or most of one: 32 bytes in base64 or hexadecimal have no mark
 /// that tells them apart, nor has a private key whose beginning is missing. What names its scheme is an address: some have
-/// hashes in them.
+/// hashes in them. Hexadecimal and content identifiers that are only a part of a path are names.
 pub fn looks_like_key(text: &str) -> bool {
     let text = text.trim();
-    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-    let bare = text.trim_end_matches('=');
-    (bare.len() == 43 && bare.bytes().all(is_base64url))
-        || (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        || base64_runs(text).any(is_private_der)
+    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || !marked_keys(text).is_empty()
         || (!text.contains("://") && base64_runs(text).any(is_key_or_part))
 }
 
-/// Returns whether base64 reads as the name of a file in directories: it has more slashes than base64, where one in 64 is, and
-/// is not [random](is_random). Of a million keys some ten do not pass for one.
-fn is_path(run: &str) -> bool {
-    run.bytes().filter(|byte| *byte == b'/').count() * 12 >= run.len() && !is_random(run)
+/// Returns whether base64 reads as words: it has more separators than base64, where one in 32 is, and is not
+/// [random](is_random).
+fn is_words(run: &str) -> bool {
+    run.bytes().filter(|byte| matches!(byte, b'/' | b'-' | b'_')).count() * 12 >= run.len() && !is_random(run)
 }
 
-/// Returns whether capitals, small letters and digits take turns as in base64, where they do two times out of three.
+/// Returns whether capitals, small letters and digits take turns nearly as in base64, where they do three times out of
+/// five. Of ten thousand keys some ten are not random by this measure, most of them for want of a digit.
 fn is_random(run: &str) -> bool {
-    let class = |byte: u8| match byte {
-        b'A'..=b'Z' => 0,
-        b'a'..=b'z' => 1,
-        b'0'..=b'9' => 2,
-        _ => 3,
+    let pairs = || {
+        let all = run.bytes().zip(run.bytes().skip(1));
+        all.filter(|(one, next)| one.is_ascii_alphanumeric() && next.is_ascii_alphanumeric())
     };
-    let turns = run.bytes().zip(run.bytes().skip(1)).filter(|(one, next)| class(*one) != class(*next)).count();
-    let has = |wanted: u8| run.bytes().any(|byte| class(byte) == wanted);
-    turns * 5 >= run.len() * 2 && has(0) && has(1) && has(2)
+    let class = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_digit());
+    let (count, turns) = (pairs().count(), pairs().filter(|(one, next)| class(*one) != class(*next)).count());
+    count * 2 >= run.len() && turns * 3 >= count && has_both_cases(run) && run.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Of 32 random bytes in base64 one in a thousand million has not.
+fn has_both_cases(run: &str) -> bool {
+    run.bytes().any(|byte| byte.is_ascii_uppercase()) && run.bytes().any(|byte| byte.is_ascii_lowercase())
+}
+
+/// Returns whether a part of a path is a content identifier of version 0: a SHA-256 in base58, which has both cases. Those of
+/// version 1 are written in one.
+fn is_content_identifier(part: &str) -> bool {
+    let is_base58 = |byte: u8| byte.is_ascii_alphanumeric() && !matches!(byte, b'0' | b'O' | b'I' | b'l');
+    part.len() == 46 && part.starts_with("Qm") && part.bytes().all(is_base58)
 }
 
 /// Returns what stands in base64 from its beginning on and after each slash, long enough for a key: the key may be in a
 /// directory. No more of each than a key has.
 fn in_directories(run: &str) -> impl Iterator<Item = &str> {
-    const KEY_CHARS: usize = 64;
     let starts = std::iter::once(0).chain(run.match_indices('/').map(|(at, _)| at + 1));
     let rest = starts.filter_map(|start| run.get(start..)).filter(|rest| rest.len() >= KEY_MIN_CHARS);
     rest.map(|rest| rest.get(..KEY_CHARS).unwrap_or(rest))
@@ -184,8 +195,8 @@ fn hide_pem(text: &str) -> String {
 
 fn hide_keys(text: &str) -> String {
     let mut shown = text.to_owned();
-    for run in base64_runs(text).filter(|run| is_private_der(run)) {
-        shown = shown.replace(run, HIDDEN_KEY);
+    for key in marked_keys(text) {
+        shown = shown.replace(key, HIDDEN_KEY);
     }
     shown
 }
@@ -203,27 +214,75 @@ pub fn hide_users(text: &str) -> String {
 }
 
 /// The user, and the password, in something like an address: all before the last `@`, from the scheme on where there is
-/// one. Without a scheme there has to be a colon, or it is a mail address.
+/// one. Without a scheme there has to be a colon, or it is a mail address. An `@` behind the host is part of a path, unless
+/// the host ends in what is no port: then it is a password with a slash in it.
 fn user_in(text: &str) -> Option<&str> {
     let (before, _) = text.rsplit_once('@')?;
-    match before.rsplit_once("://") {
-        Some((_, user)) => Some(user),
-        None => before.contains(':').then_some(before),
-    }
+    let (user, has_scheme) = before.rsplit_once("://").map_or((before, false), |(_, user)| (user, true));
+    let is_user = match user.split_once('/') {
+        None => has_scheme || user.contains(':'),
+        Some((host, _)) => host.contains('@') && (has_scheme || host.contains(':')) || !ends_as_a_host(host),
+    };
+    is_user.then_some(user)
 }
 
+/// Returns whether the text before the first slash has no port, or one that is a number.
+fn ends_as_a_host(host: &str) -> bool {
+    host.ends_with(']') || host.rsplit_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_base64(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=' | '-' | '_')
+}
+
+/// Splits a text into what may be base64, be it of either alphabet (RFC 4648 sections 4 and 5).
 fn base64_runs(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|character: char| !(character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=')))
+    text.split(|character| !is_base64(character))
 }
 
-fn is_private_der(run: &str) -> bool {
-    // An option's name may stand right before it.
-    in_directories(run.trim_start_matches('='))
-        .any(|key| KEY_BEGINNINGS.iter().any(|beginning| key.starts_with(beginning)) && !is_path(key))
+/// The base64 at the beginning of a text.
+fn leading_base64(text: &str) -> &str {
+    text.split(|character| !is_base64(character)).next().unwrap_or_default()
+}
+
+/// The private keys that say that they are: in DER, by how their base64 begins, and in JSON, by the member's name.
+fn marked_keys(text: &str) -> Vec<&str> {
+    let mut keys = Vec::new();
+    for beginning in KEY_BEGINNINGS {
+        for (at, _) in text.match_indices(beginning) {
+            let (before, rest) = text.split_at(at);
+            let key = leading_base64(rest);
+            let head = key.get(..KEY_CHARS).unwrap_or(key);
+            if !before.ends_with(|last: char| last.is_ascii_alphanumeric())
+                && key.len() >= KEY_MIN_CHARS
+                && !is_words(head)
+            {
+                keys.push(key);
+            }
+        }
+    }
+    for (at, _) in text.match_indices('"') {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let name = rest.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let value = rest.get(name.len()..).unwrap_or_default();
+        // The quotes may be escaped.
+        let key = value.trim_start_matches(|character: char| {
+            matches!(character, '\\' | '"' | ':') || character.is_ascii_whitespace()
+        });
+        let has_colon = value.get(..value.len() - key.len()).is_some_and(|between| between.contains(':'));
+        let key = leading_base64(key);
+        if has_colon && PRIVATE_MEMBERS.contains(&name) && key.len() >= KEY_MIN_CHARS {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 fn is_key_or_part(run: &str) -> bool {
-    (run.len() >= KEY_MIN_CHARS && !is_path(run)) || in_directories(run).any(is_random)
+    let parts = run.split(['/', '=']);
+    let mut long = parts.filter(|part| part.len() >= KEY_MIN_CHARS);
+    long.any(|part| has_both_cases(part) && !is_words(part) && !is_content_identifier(part))
+        || in_directories(run).any(|part| is_random(part) && !part.split('/').any(is_content_identifier))
 }
 
 #[cfg(test)]
@@ -286,6 +345,60 @@ mod tests {
     }
 
     #[test]
+    fn private_keys_in_the_alphabet_for_addresses_are_hidden_too() {
+        let der = "MC4CAQAwBQYDK2VwBCIEIB8f_x8fHx8fHx8f-x8fHx8fHx8fHx8fHx8fHx8f";
+        let member = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+        for (text, shown) in [
+            (format!("'{der}' cannot be read"), format!("'{HIDDEN_KEY}' cannot be read")),
+            (format!("--key={der}"), format!("--key={HIDDEN_KEY}")),
+            (format!(r#"{{"kty":"OKP","d":"{member}"}}"#), format!(r#"{{"kty":"OKP","d":"{HIDDEN_KEY}"}}"#)),
+            (format!(r#""{{\"d\" : \"{member}\"}}""#), format!(r#""{{\"d\" : \"{HIDDEN_KEY}\"}}""#)),
+        ] {
+            assert!(is_secret(&text), "{text}");
+            assert_eq!(hide(&text, &[]), shown);
+        }
+        assert!(!is_secret(&format!(r#"{{"kty":"OKP","x":"{member}"}}"#)));
+        for text in [member.to_owned(), format!("{{d:{member}}}"), format!("keys/{member}.jwk")] {
+            assert!(looks_like_key(&text), "{text}");
+            let words = ["inspect".to_owned(), text.clone()];
+            assert_eq!(hide(&format!("{text} cannot be read"), &words), format!("{HIDDEN_KEY} cannot be read"));
+        }
+    }
+
+    #[test]
+    fn names_of_directories_are_judged_one_by_one() {
+        let hash = "0123456789abcdef".repeat(4);
+        for text in [
+            format!("/srv/capsules/{hash}/peers.json"),
+            format!("capsules/{}", &hash[..40]),
+            hash[..40].to_owned(),
+            "out/QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPbdG/peers.json".to_owned(),
+            "out/bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi".to_owned(),
+            "/home/somebody/averyverylongdirectorynameforacapsule".to_owned(),
+            "Project_2024_Final-Version-Of-The-Capsule-Directory".to_owned(),
+            "/Users/AnnaMaria/MyProjects/RendezvousBeacon2/PublicCapsules".to_owned(),
+            "d".repeat(43),
+            "d".repeat(513),
+        ] {
+            assert!(!looks_like_key(&text), "{text}");
+            assert_eq!(hide(&text, std::slice::from_ref(&text)), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_key_in_the_alphabet_for_addresses_looks_like_one(bytes: [u8; 32]) {
+            use base64::Engine as _;
+            let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+            // Those with more are words unless they are random, which all but a few are.
+            proptest::prop_assume!(url.matches(['-', '_']).count() < 4);
+            proptest::prop_assert!(looks_like_key(&url));
+            let in_directory = format!("/srv/{url}.pem");
+            proptest::prop_assert!(looks_like_key(&in_directory));
+        }
+    }
+
+    #[test]
     fn an_argument_that_is_refused_is_escaped_and_the_lines_of_the_error_stay() {
         let shown = |argument: &str| {
             error(&format!("error: unexpected argument '{argument}' found\n\nUsage: x\n"), &[argument.to_owned()])
@@ -325,7 +438,11 @@ mod tests {
             ("https://token@host,https://other", "https://(not shown)@host,https://other"),
             ("'http://user:pa/ss:w@rd@host'", "'http://(not shown)@host'"),
             ("user:pass@host", "(not shown)@host"),
-            ("somebody@example.org, http://host/a@b", "somebody@example.org, http://(not shown)@b"),
+            ("http://u:p@ss/w0rd@host", "http://(not shown)@host"),
+            ("user:pa/ss@host", "(not shown)@host"),
+            ("somebody@example.org, http://host/a@b", "somebody@example.org, http://host/a@b"),
+            ("https://host:80/@scope/a and http://[::1]/@b", "https://host:80/@scope/a and http://[::1]/@b"),
+            ("/srv/a:b/c@d", "/srv/a:b/c@d"),
             ("https://host:80/", "https://host:80/"),
         ] {
             assert_eq!(hide(text, &[]), shown);
