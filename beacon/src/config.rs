@@ -532,8 +532,8 @@ fn is_web_address(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     text.len() <= ADDRESS_MAX_BYTES
         && rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
-        // A user's name or password is for nobody else.
-        && !rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@')
+        // A user's name or password is for nobody else, also where somebody has put several addresses in one.
+        && text.split("://").skip(1).all(|rest| !rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@'))
         && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte))
 }
 

@@ -136,7 +136,7 @@ mod tests {
         let body = b"{}";
         let mac = |secret: &str, url: &str| {
             let key = key_of(secret.as_bytes(), url).unwrap();
-            to_hex(&HmacSha256::new_from_slice(&key).unwrap().chain_update(body).finalize().into_bytes())
+            hex(&HmacSha256::new_from_slice(&key).unwrap().chain_update(body).finalize().into_bytes())
         };
         let good = mac("correct horse battery", "https://peer.example:8443");
         for url in ["https://peer.example:8443", "HTTPS://PEER.example:8443/"] {
