@@ -37,7 +37,7 @@ pub(crate) enum SettingsError {
     /// Nothing to sign tickets with.
     #[error(
         "no private key to sign tickets with: give --key FILE, or set RENDEZVOUS_ANNOUNCE_PRIVATE_KEY to the key \
-         itself. `capsule keygen --out node-key.pem` makes one"
+         itself. `capsule keygen --for node` makes one"
     )]
     NoTicketKey,
     /// Nobody to announce.

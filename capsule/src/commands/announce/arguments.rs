@@ -13,8 +13,8 @@ use crate::values::{parse_community, parse_data, parse_duration, parse_peer_id, 
 
 const ANNOUNCE_HELP: &str = "\
 Examples:
-  capsule keygen --out node-key.pem
-      once: a key of the server's own, not the one that signs capsules
+  capsule keygen --for node
+      once: node-key.pem, the server's own key, not the one that signs capsules
   capsule announce --key node-key.pem --peer-id my-server \\
     --beacon https://a.example.org,https://b.example.org
       until it is stopped: as a service, beside the server
@@ -36,7 +36,7 @@ What it does:
   tells the time no later than this machine's clock and 15 s.
   With --lan, asks the local network for beacons, soon after the start and then
   once a minute. One that is found is announced to beside the others, or alone;
-  one that is silent for three minutes, and does not answer, is left.
+  one that is silent for three rounds, and does not answer, is left.
   Anybody in that network may answer: such a beacon says nothing of the time of
   anybody's tickets but its own. Where there is a proxy, NO_PROXY has to except
   the local network.
