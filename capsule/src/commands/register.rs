@@ -182,7 +182,7 @@ fn understand(Exchanged { status, retry_after, body, .. }: &Exchanged) -> Option
     if status.is_server_error() {
         return Some(Refused { exit: Exit::Unreachable, ..Refused::by(&status_alone) });
     }
-    let reply = serde_json::from_slice(body);
+    let reply = serde_json::from_slice::<Reply>(body);
     let code = if let Ok(Reply { code, .. }) = &reply { code.as_deref() } else { None };
     if *status == StatusCode::NOT_FOUND && code != Some(Code::CommunityUnknown.as_str()) {
         // The path is not there: a host of files says so, too.
