@@ -5,13 +5,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rendezvous_protocol::limits::{LIVE_FRAME_INTERVAL, LIVE_RENEWAL_GRACE};
 use rendezvous_protocol::live::{Binding, Claim, CloseCode, Frame};
 use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::roster::Excluded;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::answer::Outcome;
 use rendezvous_service::call::{Call, Handed, ObjectError};
 use rendezvous_service::community::{CommunityObject, Effects, Found};
@@ -437,7 +438,8 @@ impl World {
             self.clients.get_mut(id).unwrap().acknowledges = true;
             self.go_on(*id);
         }
-        self.wait(12_500);
+        // When the last frame of renewals is due at the latest, and a moment for it to be handed over.
+        self.wait(saturating_millis(LIVE_FRAME_INTERVAL + LIVE_RENEWAL_GRACE) + 500);
         for id in &ids {
             self.send(*id, r#"{"t":"ack","seq":9007199254740991}"#);
         }
