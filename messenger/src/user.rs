@@ -298,8 +298,9 @@ pub enum RetalkReason {
         /// Why.
         reason: String,
     },
-    /// It was taken out of the mailbox, and neither acknowledged nor, as far as can be known there, refused.
-    #[error("its recipient took it out of the mailbox, and has not acknowledged it")]
+    /// The mailbox took it, and its recipient has not acknowledged it: it is not taken out of there, or was refused, which
+    /// cannot be known there.
+    #[error("its recipient has not acknowledged what the mailbox took")]
     NotAcknowledged,
 }
 
@@ -477,6 +478,11 @@ pub enum ProblemCause {
         /// Why.
         reason: String,
     },
+    /// A message waits in the own mailbox over a slot that this store does not know.
+    #[error(
+        "the own mailbox has a message of a contact whom a newer copy of this store listed: it comes by the other door"
+    )]
+    SlotUnknown,
     /// The relay.
     #[error("{0}")]
     Relay(RelayError),

@@ -30,7 +30,7 @@ use rendezvous_protocol::time::UnixMillis;
 use super::payload::{Offer, Offered};
 use super::record::{Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord};
 use super::{Door, MailboxStatus, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, peer};
-use crate::collecting::{Judged, judge};
+use crate::collecting::{Judged, LeftThere, judge};
 use crate::contact::{Contact, ContactError};
 use crate::name::Name;
 use crate::own::{OwnError, OwnMailbox};
@@ -54,6 +54,13 @@ const PUT_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 /// How long a recipient who has taken a message out of its mailbox has to acknowledge it, or to refuse it: a refusal is at the
 /// other door.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// How long a message lies in its recipient's mailbox before it goes by the other door too: its recipient may have lost the
+/// mailbox, or the slot.
+const READ_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// How long after the mailbox was put anew, for what a relay says of it, nothing that a relay says makes it be put anew again.
+const RENEWED_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// How often a mailbox is asked in one look.
 const ROUNDS_MAX: usize = 8;
@@ -92,7 +99,29 @@ fn own(rows: &Rows<'_>, now: UnixMillis) -> Result<MailboxRecord, UserError> {
     if let Some(record) = rows.get::<MailboxRecord>("")? {
         return Ok(record);
     }
-    Ok(MailboxRecord { seed: Bytes(random()?), own: OwnMailbox::new(random()?, now), refused: None })
+    Ok(MailboxRecord { seed: Bytes(random()?), own: OwnMailbox::new(random()?, now), refused: None, renewed_at: None })
+}
+
+/// Returns whether that much time has passed. A clock that was ahead must not keep anything back.
+fn is_over(since: UnixMillis, time: Duration, now: UnixMillis) -> bool {
+    since > now || now.since(since) >= time
+}
+
+impl DepositRecord {
+    /// Returns whether its recipient has not acknowledged it in time, or not even taken it out of the mailbox.
+    fn is_not_acknowledged(&self, now: UnixMillis) -> bool {
+        match self.read_at {
+            Some(read_at) => is_over(read_at, ACKNOWLEDGED_WITHIN, now),
+            None => self.taken_at.is_some_and(|taken_at| is_over(taken_at, READ_WITHIN, now)),
+        }
+    }
+}
+
+impl CorrespondentRecord {
+    /// Returns the peer's mailbox, as long as the peer has it.
+    fn in_use(&self) -> Option<&Contact> {
+        self.theirs.as_ref().filter(|_| !self.is_theirs_left)
+    }
 }
 
 impl MailboxRecord {
@@ -105,8 +134,11 @@ impl MailboxRecord {
     }
 
     fn is_refused_lately(&self, now: UnixMillis) -> bool {
-        // A clock that was ahead must not keep it back.
-        self.refused.as_ref().is_some_and(|(at, _)| *at <= now && now.since(*at) < PUT_AGAIN_AFTER)
+        self.refused.as_ref().is_some_and(|(at, _)| !is_over(*at, PUT_AGAIN_AFTER, now))
+    }
+
+    fn is_renewed_lately(&self, now: UnixMillis) -> bool {
+        self.renewed_at.is_some_and(|at| !is_over(at, RENEWED_AGAIN_AFTER, now))
     }
 }
 
@@ -138,8 +170,43 @@ pub(super) fn offer(rows: &Rows<'_>, to: UserId) -> Result<Offer, VaultError> {
     Ok(Offer::new(invite.ok().filter(|_| is_listed)))
 }
 
+/// Offers the slot of a peer again whose messages come by the other door: it may have lost the slot's key.
+pub(super) fn offer_again(rows: &Rows<'_>, to: UserId) -> Result<(), VaultError> {
+    match rows.get::<CorrespondentRecord>(&to.to_string())? {
+        Some(correspondent) if correspondent.is_slot_used => {
+            rows.put(&CorrespondentRecord { is_slot_used: false, ..correspondent })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes that a peer has left its mailbox: what it writes says nothing of one, or offers none while messages lie there unread.
+fn note_left(rows: &Rows<'_>, peer: UserId, offered: &Offered, now: UnixMillis) -> Result<(), VaultError> {
+    let has_left = match offered {
+        Offered::Nothing => true,
+        Offered::Takes(None) => {
+            let is_unread = |deposit: &DepositRecord| deposit.read_at.is_none() && deposit.is_not_acknowledged(now);
+            rows.of_peer::<DepositRecord>(peer)?.iter().any(is_unread)
+        }
+        Offered::Takes(Some(_)) | Offered::Unreadable => false,
+    };
+    if has_left
+        && let Some(correspondent) = rows.get::<CorrespondentRecord>(&peer.to_string())?
+        && correspondent.in_use().is_some()
+    {
+        rows.put(&CorrespondentRecord { is_theirs_left: true, ..correspondent })?;
+    }
+    Ok(())
+}
+
 /// Keeps what a peer says of mailboxes. Returns what is to be told.
-pub(super) fn take_offer(rows: &Rows<'_>, from: UserId, offered: Offered) -> Result<Option<ProblemCause>, VaultError> {
+pub(super) fn take_offer(
+    rows: &Rows<'_>,
+    from: UserId,
+    offered: Offered,
+    now: UnixMillis,
+) -> Result<Option<ProblemCause>, VaultError> {
+    note_left(rows, from, &offered, now)?;
     let invite = match offered {
         Offered::Nothing => return Ok(None),
         Offered::Unreadable => return Ok(Some(ProblemCause::OfferUnreadable)),
@@ -153,10 +220,12 @@ pub(super) fn take_offer(rows: &Rows<'_>, from: UserId, offered: Offered) -> Res
     let mut correspondent = found.unwrap_or_else(|| CorrespondentRecord::new(from));
     let is_known = |invite: &Invite| correspondent.theirs.as_ref().is_some_and(|theirs| theirs.is_of(invite));
     let is_new = invite.as_ref().is_some_and(|invite| !is_known(invite));
-    if correspondent.takes_offers && !is_new {
+    let is_back = correspondent.is_theirs_left && invite.is_some();
+    if correspondent.takes_offers && !is_new && !is_back {
         return Ok(None);
     }
     correspondent.takes_offers = true;
+    correspondent.is_theirs_left &= !is_back;
     if let Some(invite) = invite.filter(|_| is_new) {
         correspondent.theirs = Some(Contact::of_slot(&invite));
         correspondent.card_asked_at = None;
@@ -188,7 +257,7 @@ pub(super) fn detach(rows: &Rows<'_>, to: UserId, message: &str, keeps: bool) ->
 /// Returns by which door the next message to a peer goes, as far as is known here.
 pub(super) fn door(rows: &Rows<'_>, to: UserId) -> Result<Door, VaultError> {
     let correspondent = rows.get::<CorrespondentRecord>(&to.to_string())?;
-    let is_offered = correspondent.is_some_and(|correspondent| correspondent.theirs.is_some());
+    let is_offered = correspondent.is_some_and(|correspondent| correspondent.in_use().is_some());
     Ok(if is_offered { Door::Mailbox } else { Door::Retalk { why: RetalkReason::NotOffered } })
 }
 
@@ -232,9 +301,8 @@ impl User {
         now: UnixMillis,
     ) -> Result<Result<(), RetalkReason>, UserError> {
         let found = self.vault.read(|rows| rows.get::<CorrespondentRecord>(&to.to_string()))?;
-        let Some(CorrespondentRecord { theirs: Some(theirs), card_asked_at, .. }) = found else {
-            return Ok(Err(RetalkReason::NotOffered));
-        };
+        let in_use = found.as_ref().and_then(|found| Some((found.in_use()?, found.card_asked_at)));
+        let Some((theirs, card_asked_at)) = in_use else { return Ok(Err(RetalkReason::NotOffered)) };
         // No other relay than the user's own learns of the user, whatever a peer offers.
         if !theirs.relays().iter().any(|relay| relay == mailboxes.origin()) {
             return Ok(Err(RetalkReason::OtherRelay));
@@ -307,6 +375,7 @@ impl User {
             if is_read {
                 current.read_at = current.read_at.or(Some(now));
             }
+            current.taken_at = current.taken_at.or(Some(now));
             current.deposit.taken = vec![mailboxes.origin().to_owned()];
             rows.put(&current)?;
             Ok(Ok(()))
@@ -460,11 +529,11 @@ fn write_deposit(
     let hash = body_hash(ciphertext);
     let name = DepositRecord::name_of(to, &hash);
     if let Some(deposit) = rows.get::<DepositRecord>(&name)? {
-        let is_late = |at: UnixMillis| at > now || now.since(at) >= ACKNOWLEDGED_WITHIN;
-        if deposit.read_at.is_some_and(is_late) {
+        let has_ended = deposit.deposit.expires_at <= now;
+        if deposit.is_not_acknowledged(now) && (deposit.read_at.is_some() || !has_ended) {
             return Ok(Err(RetalkReason::NotAcknowledged));
         }
-        if deposit.deposit.expires_at > now {
+        if !has_ended {
             return Ok(Ok(deposit));
         }
         rows.remove::<DepositRecord>(&name)?;
@@ -482,7 +551,7 @@ fn write_deposit(
     };
     let number = rows.next_place::<DepositRecord>()?;
     let message = message.map(|message| message.id.clone());
-    let record = DepositRecord { to, hash, number, message, deposit, read_at: None };
+    let record = DepositRecord { to, hash, number, message, deposit, taken_at: None, read_at: None };
     rows.put(&record)?;
     rows.put(&correspondent)?;
     Ok(Ok(record))
@@ -576,7 +645,11 @@ fn renew_slots(rows: &Rows<'_>, record: &mut MailboxRecord, now: UnixMillis) -> 
 /// Prepares the mailbox to be opened at a relay that does not have it any more.
 fn begin_anew(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), UserError> {
     let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(()) };
+    if record.is_renewed_lately(now) {
+        return Ok(());
+    }
     renew_slots(rows, &mut record, now)?;
+    record.renewed_at = Some(now);
     record.own.note_lost(origin);
     record.own.revise(now);
     Ok(rows.put(&record)?)
@@ -592,7 +665,7 @@ fn take_in(
     let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok((Vec::new(), 0)) };
     let (address, owner) = (record.address(), record.owner());
     record.own.settle(now);
-    let (mut slots, mut count) = (BTreeSet::new(), 0);
+    let (mut slots, mut count, mut has_unknown) = (BTreeSet::new(), 0, false);
     for handed_over in handed_over.iter().take(COLLECT_MAX_MESSAGES as usize) {
         let message = match judge(handed_over, &record.own, address, now) {
             Ok(Judged::New(message)) => message,
@@ -600,7 +673,11 @@ fn take_in(
                 slots.insert(slot);
                 continue;
             }
-            // It ends there: of a slot that was struck off, say.
+            Err(LeftThere::SlotUnknown) => {
+                has_unknown = true;
+                continue;
+            }
+            // It ends there.
             Ok(Judged::HandedOn) | Err(_) => continue,
         };
         count += 1;
@@ -629,6 +706,14 @@ fn take_in(
     let mut acks = Vec::new();
     for slot in slots {
         acks.extend(record.own.acknowledgement(slot, &owner, address, now)?);
+    }
+    if has_unknown {
+        problems.push(Problem { peer: None, cause: ProblemCause::SlotUnknown });
+        if !record.is_renewed_lately(now) {
+            // With the next records the relay takes nothing more of it, and its sender goes by the other door.
+            record.renewed_at = Some(now);
+            record.own.revise(now);
+        }
     }
     rows.put(&record)?;
     Ok((acks, count))

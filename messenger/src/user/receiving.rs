@@ -12,7 +12,7 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::de::IgnoredAny;
 
 use super::conversation::{Decrypted, decrypt};
-use super::mailbox::{detach, take_offer};
+use super::mailbox::{detach, offer_again, take_offer};
 use super::payload::Payload;
 use super::record::{
     Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage,
@@ -140,6 +140,7 @@ impl User {
                 let hash = hex(&sha256(&[message.body.as_bytes()]));
                 let ciphertext = Ciphertext { mtype: kind.number(), body: message.body };
                 rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
+                offer_again(rows, from)?;
                 number += 1;
             }
             Ok(())
@@ -159,7 +160,7 @@ impl User {
         if look.without_keys.contains(&from) {
             return Ok(());
         }
-        let mut step = self.settle(&incoming, report)?;
+        let mut step = self.settle(&incoming, now, report)?;
         if matches!(step, Step::NeedsKeys) {
             // The rest is there the next time.
             if look.is_unreached || look.fetched >= REQUESTS_AT_ONCE {
@@ -167,7 +168,7 @@ impl User {
             }
             look.fetched += 1;
             match self.fetch_keys(relay, from, now) {
-                Ok(_) => step = self.settle(&incoming, report)?,
+                Ok(_) => step = self.settle(&incoming, now, report)?,
                 Err(error) => {
                     look.without_keys.insert(from);
                     let cause = error.into_cause()?;
@@ -225,7 +226,12 @@ impl User {
     }
 
     /// Decrypts a message into the inbox. All that it changes is written together.
-    fn settle(&mut self, incoming: &IncomingRecord, report: &mut ReceiveReport) -> Result<Step, UserError> {
+    fn settle(
+        &mut self,
+        incoming: &IncomingRecord,
+        now: UnixMillis,
+        report: &mut ReceiveReport,
+    ) -> Result<Step, UserError> {
         let IncomingRecord { from, hash, received_at, .. } = incoming;
         let from = *from;
         self.vault.change(|rows| {
@@ -258,9 +264,6 @@ impl User {
             let Some((payload, offered)) = Payload::parse(&plaintext) else {
                 return Ok(Step::Refuse(ProblemCause::Unreadable));
             };
-            if let Some(cause) = take_offer(rows, from, offered)? {
-                report.problems.push(Problem { peer: Some(from), cause });
-            }
             remove(rows, incoming)?;
             let (message, step) = match payload {
                 Payload::Acknowledgement { id } => (None, acknowledged(rows, from, &id)?),
@@ -286,6 +289,10 @@ impl User {
                     (Some(id), step)
                 }
             };
+            // After an acknowledgement has taken its message for read.
+            if let Some(cause) = take_offer(rows, from, offered, now)? {
+                report.problems.push(Problem { peer: Some(from), cause });
+            }
             let number = rows.next_place::<SeenBody>()?;
             rows.put(&SeenBody { from: Some(from), hash: hash.clone(), message, number })?;
             Ok(step)
@@ -376,8 +383,12 @@ fn acknowledge_again(rows: &Rows<'_>, from: UserId, message: &str) -> Result<(),
     if rows.has::<InboxRecord>(&InboxRecord::name_of(from, message))? {
         return Ok(());
     }
+    // One that has not left yet is not repeated.
+    if rows.has::<DueRecord>(&InboxRecord::name_of(from, message))? {
+        return Ok(());
+    }
     let number = rows.next_place::<DueRecord>()?;
-    rows.put(&DueRecord { to: from, message: message.to_owned(), number })
+    rows.put(&DueRecord { to: from, message: message.to_owned(), number, is_repeated: true })
 }
 
 /// Takes a message out of the outbox, if it went to the peer who acknowledges it.
@@ -446,7 +457,7 @@ fn withdraw(rows: &Rows<'_>, offered: &InboxRecord) -> Result<(), VaultError> {
 fn note_taken(rows: &Rows<'_>, taken: &InboxRecord) -> Result<(), VaultError> {
     if rows.remove::<InboxRecord>(&InboxRecord::name_of(taken.from, &taken.id))? {
         let number = rows.next_place::<DueRecord>()?;
-        rows.put(&DueRecord { to: taken.from, message: taken.id.clone(), number })?;
+        rows.put(&DueRecord { to: taken.from, message: taken.id.clone(), number, is_repeated: false })?;
     }
     Ok(())
 }

@@ -354,6 +354,9 @@ pub(super) struct DueRecord {
     pub(super) to: UserId,
     pub(super) message: String,
     pub(super) number: u64,
+    /// Whether it was sent before, and the message has come again all the same.
+    #[serde(default)]
+    pub(super) is_repeated: bool,
 }
 
 impl Record for DueRecord {
@@ -380,6 +383,8 @@ pub(super) struct MailboxRecord {
     pub(super) own: OwnMailbox,
     /// When the relay last refused its records, and the relay's name for the reason.
     pub(super) refused: Option<(UnixMillis, String)>,
+    /// When it was last put anew because the relay has lost it, or lists a slot that is not known here.
+    pub(super) renewed_at: Option<UnixMillis>,
 }
 
 only_one!(MailboxRecord, "mailbox");
@@ -392,6 +397,9 @@ pub(super) struct CorrespondentRecord {
     pub(super) takes_offers: bool,
     /// The peer's mailbox, once the peer has offered it.
     pub(super) theirs: Option<Contact>,
+    /// Whether the peer has left that mailbox. Its numbers are kept: it may be offered again.
+    #[serde(default)]
+    pub(super) is_theirs_left: bool,
     /// When a relay was last asked for its card.
     pub(super) card_asked_at: Option<UnixMillis>,
     /// The seed of the key of the slot that the user's own mailbox has for the peer.
@@ -402,7 +410,15 @@ pub(super) struct CorrespondentRecord {
 
 impl CorrespondentRecord {
     pub(super) const fn new(id: UserId) -> Self {
-        Self { id, takes_offers: false, theirs: None, card_asked_at: None, slot: None, is_slot_used: false }
+        Self {
+            id,
+            takes_offers: false,
+            theirs: None,
+            is_theirs_left: false,
+            card_asked_at: None,
+            slot: None,
+            is_slot_used: false,
+        }
     }
 }
 
@@ -432,6 +448,8 @@ pub(super) struct DepositRecord {
     /// The message of the outbox that is in it; absent of an acknowledgement, and once the message has left the outbox.
     pub(super) message: Option<String>,
     pub(super) deposit: Deposit,
+    /// When the mailbox was first seen to have it.
+    pub(super) taken_at: Option<UnixMillis>,
     /// When it was seen that the recipient has taken it out of the mailbox.
     pub(super) read_at: Option<UnixMillis>,
 }

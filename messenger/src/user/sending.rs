@@ -437,6 +437,8 @@ impl User {
                 }
             };
             let left = match &silent {
+                // Its recipient has not had the one that was left in the mailbox.
+                _ if due.is_repeated => Err(RetalkReason::NotAcknowledged),
                 Some(why) => Err(RetalkReason::clone(why)),
                 None => self.leave(relay, due.to, None, &ciphertext, now)?,
             };

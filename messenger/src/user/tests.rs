@@ -1053,3 +1053,152 @@ fn new_sealing_keys_are_made_in_time_and_found() {
     assert!(matches!(door, Some(Door::Retalk { .. })), "{door:?}");
     assert_eq!(bob.round(&relay, now), ["alice: y"]);
 }
+
+/// Copies the files of a store, which nobody has open.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+impl Somebody {
+    /// Keeps a copy of the store as it is now.
+    fn back_up(&self) -> TempDir {
+        let kept = directory();
+        copy(&self.store(), kept.path());
+        kept
+    }
+
+    /// Goes on with a store of an earlier time.
+    fn restore(&mut self, kept: &TempDir) {
+        let name = self.user.profile().unwrap().name;
+        let directory = directory();
+        let store = directory.path().join("store");
+        copy(kept.path(), &store);
+        self.user = User::open(&store, &name).unwrap();
+        self.directory = directory;
+    }
+
+    /// Does what a program does that looks after its messages. Returns what it shows.
+    fn look(&mut self, relay: &HostileRelay, now: UnixMillis) -> Vec<String> {
+        self.maintain(relay, now);
+        self.round(relay, now)
+    }
+}
+
+#[test]
+fn messages_in_a_mailbox_that_its_owner_has_lost_come_by_the_other_door() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.open_mailboxes();
+    alice.send(&relay, bob.id(), "hello", START);
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+    let kept = bob.back_up();
+    bob.send(&relay, alice.id(), "hi", START);
+    alice.round(&relay, START);
+    bob.round(&relay, START);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "read", START), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, START), ["alice: read"]);
+    alice.round(&relay, START);
+
+    bob.restore(&kept);
+    for count in 0..40 {
+        alice.send(&relay, bob.id(), &count.to_string(), START);
+    }
+    let (mut shown, mut seconds) = (Vec::new(), 0);
+    while shown.len() < 40 && seconds < 7_200 {
+        let now = later(&relay, Duration::from_secs(seconds));
+        alice.look(&relay, now);
+        shown.extend(bob.look(&relay, now));
+        seconds += 600;
+    }
+    assert_eq!(shown, (0..40).map(|count| format!("alice: {count}")).collect::<Vec<_>>());
+    for _ in 0..4 {
+        seconds += 600;
+        let now = later(&relay, Duration::from_secs(seconds));
+        alice.look(&relay, now);
+        bob.look(&relay, now);
+    }
+    assert!(alice.user.outbox().unwrap().is_empty());
+    let now = later(&relay, Duration::from_secs(seconds));
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "anew", now), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, now), ["alice: anew"]);
+}
+
+#[test]
+fn an_acknowledgement_that_was_left_in_a_lost_mailbox_is_sent_again_by_the_other_door() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.open_mailboxes();
+    alice.send(&relay, bob.id(), "hello", START);
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+    let kept = bob.back_up();
+    bob.send(&relay, alice.id(), "hi", START);
+    alice.round(&relay, START);
+    bob.round(&relay, START);
+    alice.send(&relay, bob.id(), "read", START);
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+
+    bob.restore(&kept);
+    for text in ["one", "two", "three", "four", "five"] {
+        bob.send(&relay, alice.id(), text, START);
+    }
+    for seconds in [0, 130, 260, 390] {
+        let now = later(&relay, Duration::from_secs(seconds));
+        alice.look(&relay, now);
+        bob.look(&relay, now);
+    }
+    assert_eq!(bob.user.outbox().unwrap(), []);
+}
+
+#[test]
+fn a_slot_that_an_older_store_does_not_know_is_told_and_struck_off() {
+    let (mut alice, mut bob, relay) = (Somebody::new("alice"), Somebody::new("bob"), HostileRelay::new(URL, START));
+    let mut carol = Somebody::new("carol");
+    relay.open_mailboxes();
+    for contact in [&mut alice, &mut carol] {
+        let name = contact.user.profile().unwrap().name;
+        contact.user.add("bob", bob.id(), None).unwrap();
+        bob.user.add(&name, contact.id(), None).unwrap();
+        contact.round(&relay, START);
+    }
+    bob.round(&relay, START);
+    let write_to_each_other = |contact: &mut Somebody, bob: &mut Somebody| {
+        contact.send(&relay, bob.id(), "hello", START);
+        bob.round(&relay, START);
+        contact.round(&relay, START);
+        bob.send(&relay, contact.id(), "hi", START);
+        contact.round(&relay, START);
+        bob.round(&relay, START);
+    };
+    write_to_each_other(&mut carol, &mut bob);
+    let kept = bob.back_up();
+    write_to_each_other(&mut alice, &mut bob);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "read", START), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, START), ["alice: read"]);
+    alice.round(&relay, START);
+
+    bob.restore(&kept);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "one", START), Some(Door::Mailbox));
+    let report = bob.user.receive(&Relay::new(relay.url(), &relay).unwrap(), START).unwrap();
+    assert_eq!(report.problems, [Problem { peer: None, cause: ProblemCause::SlotUnknown }]);
+    let now = later(&relay, Duration::from_secs(130));
+    let struck_off = RetalkReason::Refused { code: "SLOT_UNKNOWN".to_owned() };
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "two", now), by_retalk(struck_off));
+    // What the mailbox took waits there for its hour.
+    let (mut shown, mut seconds) = (Vec::new(), 130);
+    while seconds < 7_200 {
+        let now = later(&relay, Duration::from_secs(seconds));
+        alice.look(&relay, now);
+        shown.extend(bob.look(&relay, now));
+        seconds += 600;
+    }
+    shown.sort();
+    assert_eq!(shown, ["alice: one", "alice: two"]);
+    assert!(alice.user.outbox().unwrap().is_empty());
+    let now = later(&relay, Duration::from_secs(seconds));
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "anew", now), Some(Door::Mailbox));
+}
