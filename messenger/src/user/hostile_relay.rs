@@ -25,6 +25,9 @@ use vodozemac::olm::OlmMessage;
 
 use crate::transport::{Answer, Transport};
 
+/// The last number that a record may have.
+const HIGHEST_REVISION: u64 = (1 << 53) - 1;
+
 /// What a relay does wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -345,6 +348,7 @@ impl Drop {
         let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(body).unwrap_or_default();
         let field = |name: &str| fields[name].get();
         let value = match (method, end) {
+            (&Method::PUT, "") if fault == Fault::Corrupts => return Err(Code::StaleRevision.as_str()),
             (&Method::PUT, "") => {
                 let card = Signed::parse(field("card")).unwrap().verify(&checks).unwrap();
                 let policy = Signed::parse(field("policy")).unwrap().verify(&checks).unwrap();
@@ -354,7 +358,11 @@ impl Drop {
             }
             (&Method::GET, "") => {
                 let card = self.mailbox.card(now).map_err(|refused| refused.code())?;
-                json!({ "card": serde_json::from_str::<Value>(card).unwrap() })
+                let mut card: Value = serde_json::from_str(card).unwrap();
+                if fault == Fault::Corrupts {
+                    card["payload"]["revision"] = json!(HIGHEST_REVISION);
+                }
+                json!({ "card": card })
             }
             (_, "/messages") => {
                 let deposit = Signed::parse(field("deposit")).unwrap().verify(&checks).map_err(|error| error.code())?;

@@ -21,7 +21,7 @@ use rendezvous_protocol::mailbox::invite::Invite;
 use rendezvous_protocol::mailbox::limits::{
     ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME,
 };
-use rendezvous_protocol::mailbox::record::Collect;
+use rendezvous_protocol::mailbox::record::{Card, Collect, RecordRules};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
@@ -422,7 +422,7 @@ impl User {
             let (card, policy) = (own.card(&owner)?.to_json(), own.policy(&owner)?.to_json());
             let put = mailboxes.put(record.address(), &card, &policy);
             let is_stale = put.as_ref().is_err_and(|error| error.refusal() == Some(Code::StaleRevision));
-            let newer = if is_stale { self.revision_at(&mailboxes, record.address()) } else { None };
+            let newer = if is_stale { self.revision_at(&mailboxes, record.address(), now) } else { None };
             let is_done = self.vault.change(|rows| {
                 let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(true) };
                 match (&put, newer) {
@@ -450,10 +450,10 @@ impl User {
         Ok(())
     }
 
-    /// Returns the revision of the card that the relay has of the own mailbox.
-    fn revision_at(&self, mailboxes: &Mailboxes<'_>, address: Address) -> Option<u64> {
+    /// Returns the revision of the card that the relay has of the own mailbox, if its owner has signed it.
+    fn revision_at(&self, mailboxes: &Mailboxes<'_>, address: Address, now: UnixMillis) -> Option<u64> {
         let json = mailboxes.card(address).ok()?;
-        let card = Signed::<rendezvous_protocol::mailbox::record::Card>::parse(&json).ok()?;
+        let card = Signed::<Card>::parse(&json).ok()?.verify(&RecordRules { now, audiences: &[] }).ok()?;
         (card.payload().mailbox == address).then(|| card.payload().revision)
     }
 

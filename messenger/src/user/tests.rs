@@ -1054,9 +1054,11 @@ fn new_sealing_keys_are_made_in_time_and_found() {
     assert_eq!(bob.round(&relay, now), ["alice: y"]);
 }
 
-/// Copies the files of a store, which nobody has open.
+/// Copies the files of a store, to which nobody writes meanwhile.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
+    // A store that is open to others is refused.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
@@ -1128,30 +1130,31 @@ fn messages_in_a_mailbox_that_its_owner_has_lost_come_by_the_other_door() {
 }
 
 #[test]
-fn an_acknowledgement_that_was_left_in_a_lost_mailbox_is_sent_again_by_the_other_door() {
+fn an_acknowledgement_that_a_mailbox_has_lost_is_sent_again_by_the_other_door() {
     let (mut alice, mut bob, relay) = pair();
     relay.open_mailboxes();
     alice.send(&relay, bob.id(), "hello", START);
     bob.round(&relay, START);
     alice.round(&relay, START);
-    let kept = bob.back_up();
     bob.send(&relay, alice.id(), "hi", START);
     alice.round(&relay, START);
     bob.round(&relay, START);
-    alice.send(&relay, bob.id(), "read", START);
-    bob.round(&relay, START);
-    alice.round(&relay, START);
+    assert_eq!(sent_by(&mut bob, &relay, alice.id(), "one", START), Some(Door::Mailbox));
+    relay.set_faults([], Fault::Swallows);
+    assert_eq!(alice.round(&relay, START), ["bob: one"]);
+    relay.set_faults([], Fault::None);
+    assert_eq!(bob.round(&relay, START), [""; 0]);
+    assert_eq!(bob.user.outbox().unwrap().len(), 1);
 
-    bob.restore(&kept);
-    for text in ["one", "two", "three", "four", "five"] {
-        bob.send(&relay, alice.id(), text, START);
-    }
-    for seconds in [0, 130, 260, 390] {
+    let (mut seconds, mut shown) = (0, Vec::new());
+    while seconds < 7_200 && !bob.user.outbox().unwrap().is_empty() {
+        seconds += 130;
         let now = later(&relay, Duration::from_secs(seconds));
-        alice.look(&relay, now);
+        bob.look(&relay, now);
+        shown.extend(alice.look(&relay, now));
         bob.look(&relay, now);
     }
-    assert_eq!(bob.user.outbox().unwrap(), []);
+    assert_eq!((bob.user.outbox().unwrap(), shown), (vec![], vec![]));
 }
 
 #[test]
@@ -1201,4 +1204,38 @@ fn a_slot_that_an_older_store_does_not_know_is_told_and_struck_off() {
     assert!(alice.user.outbox().unwrap().is_empty());
     let now = later(&relay, Duration::from_secs(seconds));
     assert_eq!(sent_by(&mut alice, &relay, bob.id(), "anew", now), Some(Door::Mailbox));
+}
+
+#[test]
+fn no_relay_ends_a_mailbox_by_a_card_that_its_owner_has_not_signed() {
+    let (mut alice, mut bob, relay) = pair();
+    relay.open_mailboxes();
+    alice.send(&relay, bob.id(), "hello", START);
+    bob.round(&relay, START);
+    alice.round(&relay, START);
+    bob.send(&relay, alice.id(), "hi", START);
+    alice.round(&relay, START);
+    bob.round(&relay, START);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "sealed", START), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, START), ["alice: sealed"]);
+    alice.round(&relay, START);
+
+    // Who is blocked has no slot any more: new records, which the relay calls old ones.
+    bob.user.set_blocked(alice.id(), true).unwrap();
+    relay.set_faults([], Fault::Corrupts);
+    bob.user.open_mailbox(&Relay::new(relay.url(), &relay).unwrap(), START).unwrap();
+    relay.set_faults([], Fault::None);
+    bob.user.set_blocked(alice.id(), false).unwrap();
+
+    let now = later(&relay, Duration::from_secs(7_200));
+    for text in ["one", "two"] {
+        bob.look(&relay, now);
+        alice.send(&relay, bob.id(), text, now);
+        assert_eq!(bob.look(&relay, now), [format!("alice: {text}")]);
+        bob.send(&relay, alice.id(), text, now);
+        assert_eq!(alice.look(&relay, now), [format!("bob: {text}")]);
+        bob.look(&relay, now);
+    }
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "sealed again", now), Some(Door::Mailbox));
+    assert_eq!(bob.look(&relay, now), ["alice: sealed again"]);
 }
