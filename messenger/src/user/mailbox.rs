@@ -28,7 +28,9 @@ use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 
 use super::payload::{Offer, Offered};
-use super::record::{Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord};
+use super::record::{
+    Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord, PeerRecord,
+};
 use super::{Door, MailboxStatus, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, peer};
 use crate::collecting::{Judged, LeftThere, judge};
 use crate::contact::{Contact, ContactError};
@@ -163,6 +165,9 @@ pub(super) fn offer(rows: &Rows<'_>, to: UserId) -> Result<Offer, VaultError> {
     let correspondent = rows.get::<CorrespondentRecord>(&to.to_string())?.filter(|it| !it.is_slot_used);
     let seed = correspondent.and_then(|correspondent| correspondent.slot);
     let (Some(seed), Some(mailbox)) = (seed, rows.get::<MailboxRecord>("")?) else { return Ok(Offer::new(None)) };
+    if !may_have_slot(&peer(rows, to)?) {
+        return Ok(Offer::new(None));
+    }
     // Only with this revision does the relay know the slot.
     let is_listed = mailbox.own.lagging().is_empty();
     let relays = mailbox.own.relays.iter().filter_map(|relay| Origin::parse(relay)).collect();
@@ -557,11 +562,16 @@ fn write_deposit(
     Ok(Ok(record))
 }
 
-/// Returns the blocked peers who have a slot: once it is struck off, the relay takes nothing more of theirs.
-fn listed_and_blocked(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
+/// Returns whether a peer may have a slot: a contact that is not blocked.
+const fn may_have_slot(peer: &PeerRecord) -> bool {
+    peer.name.is_some() && !peer.is_blocked
+}
+
+/// Returns the peers who have a slot and may not: once it is struck off, the relay takes nothing more of theirs.
+fn no_longer_listed(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
     let mut listed = Vec::new();
     for correspondent in rows.all::<CorrespondentRecord>()? {
-        if correspondent.slot.is_some() && peer(rows, correspondent.id)?.is_blocked {
+        if correspondent.slot.is_some() && !may_have_slot(&peer(rows, correspondent.id)?) {
             listed.push(correspondent);
         }
     }
@@ -572,8 +582,7 @@ fn listed_and_blocked(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, Vault
 fn unlisted(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
     let mut unlisted = Vec::new();
     for correspondent in rows.all::<CorrespondentRecord>()? {
-        let peer = peer(rows, correspondent.id)?;
-        if correspondent.takes_offers && correspondent.slot.is_none() && peer.name.is_some() && !peer.is_blocked {
+        if correspondent.takes_offers && correspondent.slot.is_none() && may_have_slot(&peer(rows, correspondent.id)?) {
             unlisted.push(correspondent);
         }
     }
@@ -590,7 +599,7 @@ fn wants_opening(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<bool,
     let is_due = !is_here || !record.own.lagging().is_empty() || record.own.wants_sealing_keys(now);
     // One that was made for its key alone is opened for nobody.
     let is_used = !record.own.slots.is_empty();
-    Ok((is_due && is_used) || !unlisted(rows)?.is_empty() || !listed_and_blocked(rows)?.is_empty())
+    Ok((is_due && is_used) || !unlisted(rows)?.is_empty() || !no_longer_listed(rows)?.is_empty())
 }
 
 /// Lists what the next revision of the own mailbox has: this relay, a slot of each contact, keys that have not ended.
@@ -605,10 +614,10 @@ fn list_slots(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), User
         record.own.relays = vec![origin.to_owned()];
         record.own.revise(now);
     }
-    for blocked in listed_and_blocked(rows)? {
-        record.own.strike_off(&name_of(blocked.id)?, now)?;
+    for correspondent in no_longer_listed(rows)? {
+        record.own.strike_off(&name_of(correspondent.id)?, now)?;
         record.own.revise(now);
-        rows.put(&CorrespondentRecord { slot: None, is_slot_used: false, ..blocked })?;
+        rows.put(&CorrespondentRecord { slot: None, is_slot_used: false, ..correspondent })?;
     }
     for mut correspondent in unlisted(rows)? {
         let seed = random()?;

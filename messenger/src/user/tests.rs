@@ -1015,6 +1015,18 @@ fn who_is_blocked_has_no_slot_any_more_and_gets_another_one_later() {
 }
 
 #[test]
+fn who_is_no_contact_any_more_has_no_slot_and_is_offered_none() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    assert!(bob.user.remove(alice.id()).unwrap());
+    bob.maintain(&relay, START);
+    let struck_off = RetalkReason::Refused { code: "SLOT_UNKNOWN".to_owned() };
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "hello?", START), by_retalk(struck_off.clone()));
+    assert_eq!(bob.round(&relay, START).len(), 1);
+    alice.round(&relay, START);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "and now?", START), by_retalk(struck_off));
+}
+
+#[test]
 fn a_relay_that_has_lost_the_mailbox_gets_another_one() {
     let (mut alice, mut bob, relay) = pair_with_mailboxes();
     alice.send(&relay, bob.id(), "lost", START);
@@ -1131,14 +1143,7 @@ fn messages_in_a_mailbox_that_its_owner_has_lost_come_by_the_other_door() {
 
 #[test]
 fn an_acknowledgement_that_a_mailbox_has_lost_is_sent_again_by_the_other_door() {
-    let (mut alice, mut bob, relay) = pair();
-    relay.open_mailboxes();
-    alice.send(&relay, bob.id(), "hello", START);
-    bob.round(&relay, START);
-    alice.round(&relay, START);
-    bob.send(&relay, alice.id(), "hi", START);
-    alice.round(&relay, START);
-    bob.round(&relay, START);
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
     assert_eq!(sent_by(&mut bob, &relay, alice.id(), "one", START), Some(Door::Mailbox));
     relay.set_faults([], Fault::Swallows);
     assert_eq!(alice.round(&relay, START), ["bob: one"]);
@@ -1208,14 +1213,7 @@ fn a_slot_that_an_older_store_does_not_know_is_told_and_struck_off() {
 
 #[test]
 fn no_relay_ends_a_mailbox_by_a_card_that_its_owner_has_not_signed() {
-    let (mut alice, mut bob, relay) = pair();
-    relay.open_mailboxes();
-    alice.send(&relay, bob.id(), "hello", START);
-    bob.round(&relay, START);
-    alice.round(&relay, START);
-    bob.send(&relay, alice.id(), "hi", START);
-    alice.round(&relay, START);
-    bob.round(&relay, START);
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
     assert_eq!(sent_by(&mut alice, &relay, bob.id(), "sealed", START), Some(Door::Mailbox));
     assert_eq!(bob.round(&relay, START), ["alice: sealed"]);
     alice.round(&relay, START);
