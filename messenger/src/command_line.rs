@@ -68,10 +68,11 @@ RENDEZVOUS_PASSPHRASE_FILE, which is that of a mailbox's key too. The relay of
 messages is that of --server, RENDEZVOUS_RELAY, RETALK_RELAY, SERVER_URL, or the
 one that was saved.
 
-Of messages a relay sees who writes to whom, when, and how long they are. Of a
-mailbox it sees when it gets something and when it is emptied, and the length of
-what it gets as one of four; not who wrote it. It cannot read, forge or change
-either.
+Two whose programs are rendezvous come to write to each other by mailboxes. Of
+those a relay sees when they get something and when they are emptied, and the
+length of what they get as one of four; not who wrote it. Of messages that go by
+the door for retalk's users it sees who writes to whom, when, and how long they
+are. It cannot read, forge or change either.
 
 Exit codes, of every command:
   0    done

@@ -19,7 +19,6 @@ Examples:
   rendezvous mailbox show --json | jq -r .mailbox
   rendezvous mailbox show --json | jq -r .data
       what `capsule announce --data` says, to `rendezvous who`, of a mailbox
-      says in a community, to `rendezvous who`, that you have a mailbox
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_STORE  --store";
