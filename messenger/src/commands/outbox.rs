@@ -210,7 +210,7 @@ pub(super) const fn state_name(state: &OutgoingState) -> &'static str {
         OutgoingState::Encrypted => "encrypted",
         OutgoingState::Stored => "stored",
         OutgoingState::NotStored { .. } => "not-stored",
-        OutgoingState::Failed { .. } => "failed",
+        OutgoingState::Failed { .. } => "waiting",
         OutgoingState::Refused => "refused",
     }
 }
