@@ -3,10 +3,11 @@
 //! What it says of itself is decided by `rendezvous_protocol::lan`. It is said in networks of private addresses alone: what
 //! a machine has besides, public addresses and those of tunnels, is nobody's business there.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
-use rendezvous_protocol::lan::{SERVICE, attributes, is_local};
+use rendezvous_protocol::lan::{SERVICE, attributes, is_listened_to, is_local};
 use rendezvous_service::config::Config;
 
 use crate::failure::Failure;
@@ -39,16 +40,23 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    /// Announces a beacon that is served on this port.
-    pub(crate) fn start(LocalName(name): &LocalName, port: u16, config: &Config) -> Result<Self, mdns_sd::Error> {
+    /// Announces a beacon that listens at this address.
+    pub(crate) fn start(
+        LocalName(name): &LocalName,
+        listened: SocketAddr,
+        config: &Config,
+    ) -> Result<Self, mdns_sd::Error> {
         let attributes = attributes(config.listed_communities.iter());
         let host = format!("{name}.local.");
-        let service = ServiceInfo::new(&format!("{SERVICE}."), name, &host, (), port, &attributes[..])?;
+        let service = ServiceInfo::new(&format!("{SERVICE}."), name, &host, (), listened.port(), &attributes[..])?;
         let service = service.enable_addr_auto();
         let name = service.get_fullname().to_owned();
         let daemon = ServiceDaemon::new()?;
         daemon.disable_interface(IfKind::All)?;
-        daemon.enable_interface(IfKind::Predicate(IfPredicate::new(|interface| is_local(interface.ip()))))?;
+        let counts = IfPredicate::new(move |interface| {
+            is_local(interface.ip()) && is_listened_to(interface.ip(), listened.ip())
+        });
+        daemon.enable_interface(IfKind::Predicate(counts))?;
         daemon.register(service)?;
         Ok(Self { daemon, name })
     }

@@ -83,8 +83,8 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         tokio::spawn(operator::serve(listener, Arc::clone(&beacon.shared)));
     }
     say_url("listening", address(&listener)?, "");
-    let port = address(&listener)?.port();
-    let announcement = local.map(|local| Announcement::start(&local, port, &settings.config)).transpose()?;
+    let listened = address(&listener)?;
+    let announcement = local.map(|local| Announcement::start(&local, listened, &settings.config)).transpose()?;
     if announcement.is_some() {
         journal::write([Note::info("lan_announced", Details::default())]);
     }

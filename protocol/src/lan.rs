@@ -71,6 +71,15 @@ const fn is_local_v6(address: Ipv6Addr) -> bool {
     }
 }
 
+/// Returns whether who listens at `listened` is reached at a machine's own `address`, by which it may be announced.
+pub fn is_listened_to(address: IpAddr, listened: IpAddr) -> bool {
+    match listened {
+        IpAddr::V4(listened) if listened.is_unspecified() => address.is_ipv4(),
+        IpAddr::V6(listened) if listened.is_unspecified() => true,
+        listened => listened.to_canonical() == address.to_canonical(),
+    }
+}
+
 /// Returns whether an address is in the network of one's own address, of which `prefix` bits say which network it is. What
 /// comes from elsewhere came through a router, and does not count (RFC 6762, section 11).
 pub fn is_on_link(address: IpAddr, own: IpAddr, prefix: u8) -> bool {

@@ -10,7 +10,7 @@ use rendezvous_protocol::beacon_url::BeaconUrl;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::lan::{
     ATTRIBUTE_MAX_BYTES, BEACONS_PER_RESPONDER, Change, LOCAL_BEACONS_MAX, LocalBeacon, LocalBeaconError, LocalBeacons,
-    RESPONDERS_MAX, Round, SILENT_ROUNDS, attributes, is_local, is_on_link,
+    RESPONDERS_MAX, Round, SILENT_ROUNDS, attributes, is_listened_to, is_local, is_on_link,
 };
 use rendezvous_protocol::secret::Secret;
 
@@ -119,6 +119,25 @@ fn what_came_through_a_router_is_not_of_the_network() {
         ("fd00::2", "10.1.2.9", 0, false),
     ] {
         assert_eq!(is_on_link(address.parse().unwrap(), own.parse().unwrap(), prefix), expected, "{address} {prefix}");
+    }
+}
+
+#[test]
+fn an_address_is_announced_where_somebody_listens() {
+    for (address, listened, expected) in [
+        ("10.0.0.5", "0.0.0.0", true),
+        ("fd00::5", "0.0.0.0", false),
+        ("10.0.0.5", "::", true),
+        ("fd00::5", "::", true),
+        ("10.0.0.5", "10.0.0.5", true),
+        ("10.0.0.5", "::ffff:10.0.0.5", true),
+        ("10.0.0.6", "10.0.0.5", false),
+        ("fd00::5", "fd00::5", true),
+        ("10.0.0.5", "fd00::5", false),
+        ("10.0.0.5", "127.0.0.1", false),
+    ] {
+        let [address, listens] = [address, listened].map(|text| text.parse().unwrap());
+        assert_eq!(is_listened_to(address, listens), expected, "{address} {listened}");
     }
 }
 
