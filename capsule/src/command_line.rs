@@ -119,7 +119,7 @@ pub(crate) enum Command {
     Diff(DiffArguments),
     /// Show what a capsule says, without checking any of it.
     Inspect(InspectArguments),
-    /// List a community in directories, and publish what directories list.
+    /// List a community in directories, and publish what they list.
     Communities(CommunitiesArguments),
     /// Print what a shell needs to complete this program's arguments.
     Completions(CompletionsArguments),
