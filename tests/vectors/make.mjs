@@ -5,26 +5,14 @@
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
 
-import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { createHash, createPublicKey } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { canonical, rawPublicKey, readPrivateKey, signTicket } from "../ticket.mjs";
+import { canonical, readPrivateKey, signTicket } from "../ticket.mjs";
+import { key } from "./key.mjs";
 
 const NOW = 1_700_000_000_000;
 const DAY = 86_400_000;
-
-/**
- * A test key, never for use: its seed is 32 times the same byte.
- *
- * @param {number} byte
- */
-function key(byte) {
-  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, byte)]);
-  const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const text = rawPublicKey(createPublicKey(privateKey));
-  const signed = (message) => sign(null, Buffer.from(message), privateKey).toString("base64");
-  return { privateKey, text, sign: signed, line: (message) => `${text} ${signed(message)}\n` };
-}
 
 const [r1, r2, r3, r4, r5, r6] = [1, 2, 3, 4, 5, 6].map(key);
 const [p1, p2, p3, stranger] = [11, 12, 13, 14].map(key);

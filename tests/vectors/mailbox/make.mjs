@@ -3,10 +3,11 @@
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys, times and nonces are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
 
-import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { canonical, rawPublicKey } from "../../ticket.mjs";
+import { canonical } from "../../ticket.mjs";
+import { key } from "../key.mjs";
 import { makeInvites, makeSealed, makeSizes } from "./seals.mjs";
 
 const NOW = 1_700_000_040_000;
@@ -14,18 +15,6 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const RELAY = "https://relay.example";
-
-/**
- * A test key, never for use: its seed is 32 times the same byte.
- *
- * @param {number} byte
- */
-function key(byte) {
-  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, byte)]);
-  const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const text = rawPublicKey(createPublicKey(privateKey));
-  return { text, sign: (message) => sign(null, Buffer.from(message), privateKey).toString("base64") };
-}
 
 const [owner, reader, slot, stranger] = [31, 32, 33, 34].map(key);
 const sha256 = (...parts) => createHash("sha256").update(Buffer.concat(parts.map((part) => Buffer.from(part)))).digest();

@@ -3,26 +3,14 @@
 // Written from protocol/README.md, with node:crypto and nothing of the Rust code, so that it is a second opinion on it.
 // Keys and times are fixed, and Ed25519 is deterministic: the same script makes the same bytes.
 
-import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { canonical, rawPublicKey } from "../../ticket.mjs";
+import { canonical } from "../../ticket.mjs";
+import { key } from "../key.mjs";
 
 const NOW = 1_700_000_000_000;
 const LIFETIME = 900_000;
 const BEACON = "https://beacon.example";
-
-/**
- * A test key, never for use: its seed is 32 times the same byte.
- *
- * @param {number} byte
- */
-function key(byte) {
-  const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, byte)]);
-  const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const text = rawPublicKey(createPublicKey(privateKey));
-  return { text, sign: (message) => sign(null, Buffer.from(message), privateKey).toString("base64") };
-}
 
 const [peer, stranger] = [61, 62].map(key);
 const bytes = (length, byte) => Buffer.alloc(length, byte).toString("base64");
