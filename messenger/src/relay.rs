@@ -8,7 +8,10 @@ use rendezvous_capsule::fetch::{FetchError, parse_url};
 use rendezvous_capsule::text;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::mailbox::bytes::Address;
+use rendezvous_protocol::mailbox::envelope::Signed;
+use rendezvous_protocol::mailbox::record::{Card, RecordRules};
 use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -213,6 +216,13 @@ impl<'a> Relay<'a> {
     pub fn card(&self, mailbox: Address) -> Result<String, RelayError> {
         let answer: CardAnswer = self.call(Method::GET, &path(mailbox, ""), "", ANSWER_MAX_BYTES)?;
         Ok(answer.card.get().to_owned())
+    }
+
+    /// Returns the revision of the card that the relay has of a mailbox, if its owner has signed it.
+    pub fn revision(&self, mailbox: Address, now: UnixMillis) -> Option<u64> {
+        let card = Signed::<Card>::parse(&self.card(mailbox).ok()?).ok()?;
+        let card = card.verify(&RecordRules { now, audiences: &[] }).ok()?;
+        (card.payload().mailbox == mailbox).then(|| card.payload().revision)
     }
 
     /// Leaves a message.

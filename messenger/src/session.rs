@@ -8,8 +8,6 @@ use rendezvous_messenger::transport::HttpTransport;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::Address;
-use rendezvous_protocol::mailbox::envelope::Signed;
-use rendezvous_protocol::mailbox::record::{Card, RecordRules};
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::own::OwnMailbox;
@@ -90,7 +88,7 @@ impl<'a> Session<'a> {
                     }
                     Err(error) => {
                         if error.refusal() == Some(Code::StaleRevision) {
-                            newer = newer.max(self.revision_at(&relay, address)?);
+                            newer = newer.max(relay.revision(address, self.now()?));
                         }
                         problems.push(error);
                     }
@@ -101,16 +99,6 @@ impl<'a> Session<'a> {
             self.store.set_mailbox(mailbox)?;
         }
         Ok(problems)
-    }
-
-    /// Returns the revision of the card that a relay has, if it is the owner's.
-    fn revision_at(&self, relay: &Relay<'_>, address: Address) -> Result<Option<u64>, Failure> {
-        let now = self.now()?;
-        let card = relay.card(address).ok().and_then(|json| {
-            let card = Signed::<Card>::parse(&json).ok()?.verify(&RecordRules { now, audiences: &[] }).ok()?;
-            (card.payload().mailbox == address).then(|| card.payload().revision)
-        });
-        Ok(card)
     }
 
     /// Publishes, and says what went wrong. Returns whether every relay has the records.

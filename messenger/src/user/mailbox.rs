@@ -21,11 +21,11 @@ use rendezvous_protocol::mailbox::invite::Invite;
 use rendezvous_protocol::mailbox::limits::{
     ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME,
 };
-use rendezvous_protocol::mailbox::record::{Card, Collect, RecordRules};
+use rendezvous_protocol::mailbox::record::Collect;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 
 use super::payload::{Offer, Offered};
 use super::record::{
@@ -45,7 +45,7 @@ use crate::vault::{Rows, VaultError, random};
 const DEPOSITS_MAX: usize = 2 * CONTACT_LIMIT_MAX as usize;
 
 /// How long a card is not asked for again: its owner makes new keys long before the listed ones end.
-const CARD_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+const CARD_LASTS: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// How long after a failure a card is not asked for.
 const CARD_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -427,7 +427,7 @@ impl User {
             let (card, policy) = (own.card(&owner)?.to_json(), own.policy(&owner)?.to_json());
             let put = mailboxes.put(record.address(), &card, &policy);
             let is_stale = put.as_ref().is_err_and(|error| error.refusal() == Some(Code::StaleRevision));
-            let newer = if is_stale { self.revision_at(&mailboxes, record.address(), now) } else { None };
+            let newer = if is_stale { mailboxes.revision(record.address(), now) } else { None };
             let is_done = self.vault.change(|rows| {
                 let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(true) };
                 match (&put, newer) {
@@ -453,13 +453,6 @@ impl User {
             }
         }
         Ok(())
-    }
-
-    /// Returns the revision of the card that the relay has of the own mailbox, if its owner has signed it.
-    fn revision_at(&self, mailboxes: &Mailboxes<'_>, address: Address, now: UnixMillis) -> Option<u64> {
-        let json = mailboxes.card(address).ok()?;
-        let card = Signed::<Card>::parse(&json).ok()?.verify(&RecordRules { now, audiences: &[] }).ok()?;
-        (card.payload().mailbox == address).then(|| card.payload().revision)
     }
 
     /// Takes what waits in the own mailbox: writes it down, then acknowledges it.
