@@ -11,26 +11,9 @@ use rendezvous_protocol::ticket::TicketRules;
 
 use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
 use crate::clock::Clock;
-use crate::environment::{Environment, EnvironmentError};
 use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::Fetcher;
-use crate::settings;
-
-/// Returns the beacons to ask, each once: those of the option `--beacon`, or else those of `RENDEZVOUS_BEACONS`.
-///
-/// # Errors
-/// None is named, or too many are, or the variable has something else than addresses.
-pub fn beacons(option: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, Failure> {
-    settings::beacons(option, environment)
-}
-
-/// Returns the community: that of the option, or else that of `RENDEZVOUS_COMMUNITY`, or else `mainnet`.
-///
-/// # Errors
-/// [`EnvironmentError`].
-pub fn community(option: Option<&Community>, environment: &Environment) -> Result<Community, EnvironmentError> {
-    settings::community(option, environment)
-}
+pub use crate::settings::{beacons, community};
 
 /// Says why it is not known who is present.
 #[derive(Debug, thiserror::Error)]

@@ -62,8 +62,11 @@ pub(crate) enum SettingsError {
 
 impl Cause for SettingsError {}
 
-/// Whom to ask, each once: the arguments, or the variable.
-pub(crate) fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, Failure> {
+/// Returns the beacons to ask, each once: those of the option `--beacon`, or else those of `RENDEZVOUS_BEACONS`.
+///
+/// # Errors
+/// None is named, or too many are, or the variable has something else than addresses.
+pub fn beacons(arguments: &[Beacon], environment: &Environment) -> Result<Vec<Beacon>, Failure> {
     let beacons = beacons_if_any(arguments, environment)?;
     if beacons.is_empty() { Err(SettingsError::NoBeacon.into()) } else { Ok(beacons) }
 }
@@ -85,11 +88,11 @@ pub(crate) fn beacons_if_any(arguments: &[Beacon], environment: &Environment) ->
     }
 }
 
-/// The community that is named, or the default one.
-pub(crate) fn community(
-    argument: Option<&Community>,
-    environment: &Environment,
-) -> Result<Community, EnvironmentError> {
+/// Returns the community: that of the option, or else that of `RENDEZVOUS_COMMUNITY`, or else `mainnet`.
+///
+/// # Errors
+/// [`EnvironmentError`].
+pub fn community(argument: Option<&Community>, environment: &Environment) -> Result<Community, EnvironmentError> {
     match first(argument.cloned(), environment, environment::COMMUNITY, parse_community)? {
         Some(community) => Ok(community),
         None => parse_community(DEFAULT_COMMUNITY)
