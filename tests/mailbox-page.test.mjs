@@ -8,12 +8,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { transform } from "esbuild";
 import { chromium } from "playwright-core";
 import { CASES } from "../client/test/mailbox-vectors.mjs";
 import { ADVICE, CHROMIUM_ARGUMENTS, findChromium } from "../tools/chromium.mjs";
 import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
+import { eventually } from "./http.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 
 /** For whatever is waited for: it ends as soon as that is there. */
@@ -123,6 +125,22 @@ describe("two pages", () => {
     });
     await home.waitForFunction(() => texts.length === 1);
     assert.deepEqual(await home.evaluate(async () => [texts, (await receipt.settled).state]), [["I am!"], "read"]);
+  });
+
+  test("need no more than the lines of README.md to leave one, and to know that it was read", async () => {
+    const [, lines] = [...(await readFile(join(ROOT, "README.md"), "utf8")).matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+    const { code } = await transform(lines.replace("rendezvous-beacon/mailbox", `${pages.url}/client/dist/mailbox.js`), { loader: "ts" });
+    const bob = await open(1, [relays[1].url]);
+    const ann = await browsers[0].newPage();
+    const said = [];
+    ann.on("console", (message) => said.push(message.text()));
+    await ann.goto(`${pages.url}/client/example/example.css`);
+    await ann.evaluate((invite) => void (window.invite = invite), await bob.evaluate(() => mailbox.invite()));
+    await ann.addScriptTag({ type: "module", content: code });
+    await eventually(() => collect(bob), (texts) => texts.includes("See you at eight"), PATIENCE_MS);
+    await ann.evaluate(() => window.dispatchEvent(new Event("focus"))); // as when she comes back to the page
+    await eventually(() => said, (said) => said.includes("read"), PATIENCE_MS);
+    await Promise.all([ann, bob].map((page) => page.close()));
   });
 
   test("share what one browser has stored, and no number is given twice", async () => {
