@@ -22,13 +22,13 @@ import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { serve } from "./hostile.mjs";
 import { announce, peerIds, peers } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
 import { startSignalling } from "./signalling.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const COMMUNITY = "browsers";
-/** For whatever is waited for: it ends as soon as that is there. */
-const PATIENCE_MS = 30_000;
 
 let scratch, signalling, pages, beacon, resident;
 /** What must not happen in any page. */
@@ -44,7 +44,7 @@ before(async () => {
   }
   requireCapsule();
   scratch = await mkdtemp(join(tmpdir(), "browser-test-"));
-  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startResidents()]);
+  [signalling, pages, beacon] = await Promise.all([startSignalling(), servePages(), startResidents({ port: await freePort() })]);
   running.push(signalling, pages, beacon);
   resident = await visit({ beacon: beacon.url });
   await resident.page.getByText("listed by 1 beacon").waitFor();

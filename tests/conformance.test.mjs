@@ -16,9 +16,10 @@ import { CASES, LEVELS, attacksIn, run, runAlone, sectionOf, select } from "../c
 import { ensurePython } from "../tools/python.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { newKey } from "../conformance/src/signing.mjs";
-import { freePorts, pkcs8 } from "./directory.mjs";
+import { pkcs8 } from "./directory.mjs";
 import { HOSTS, NATIVE, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER } from "./http.mjs";
+import { freePort } from "./ports.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
@@ -143,7 +144,7 @@ for (const host of HOSTS) {
     const hub = { HUB_ORIGINS: originKey.publicKey, HUB_PEERS: `http://127.0.0.1:9=${hubKey.publicKey}`, HUB_KEY: pkcs8(newPeer()) };
     const isProgram = host === NATIVE;
     const cases = select().filter((each) => isProgram || !OF_PROGRAM.includes(sectionOf(each)));
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const more = isProgram && { ...hub, ...registrationAt(`http://127.0.0.1:${port}`), DOORS: "v1,hivemind" };
     await withHost(host, { vars: { ...VARS, ...more }, port }, async ({ url }) => {
       const results = await run({ url, cases, originKey, hubKey, addressHeader: ADDRESS_HEADER, isStrict: true });

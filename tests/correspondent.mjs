@@ -5,10 +5,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { serve } from "./hostile.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { MESSENGER, finished } from "./program.mjs";
-
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 120_000;
 
 export class Correspondent {
   /**
@@ -28,7 +26,7 @@ export class Correspondent {
 
   /** Starts the program. */
   start(args, { env = {}, stdin = "ignore" } = {}) {
-    return spawn(this.program, args, { env: { ...this.env, ...env }, stdio: [stdin, "pipe", "pipe"], timeout: RUN_LIMIT_MS });
+    return spawn(this.program, args, { env: { ...this.env, ...env }, stdio: [stdin, "pipe", "pipe"], timeout: PATIENCE_MS });
   }
 
   /** Runs the program, with `input` on its standard input. */

@@ -3,8 +3,6 @@
 // Written with node:crypto and nothing of the Rust code. It signs whatever it is told to, also what no hub should take.
 
 import { randomBytes, sign } from "node:crypto";
-import { createServer } from "node:net";
-import { once } from "node:events";
 import { call } from "./http.mjs";
 import { canonical, newPeer } from "./ticket.mjs";
 
@@ -87,17 +85,4 @@ export function list(url, query = {}, name) {
 /** The question of one hub to another. */
 export function exchange(hub, audience, overrides = {}) {
   return seal("exchange", hub, { audience, issuedAt: Date.now(), nonce: base64(16), ...overrides });
-}
-
-/**
- * Ports that nobody listens at, for servers that have to know of one another before they start.
- *
- * @param {number} count
- */
-export async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

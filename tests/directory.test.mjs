@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { beaconsOf, findCommunities } from "../client/dist/directory.js";
-import { Origin, base64, exchange, freePorts, list, pkcs8, put } from "./directory.mjs";
+import { Origin, base64, exchange, list, pkcs8, put } from "./directory.mjs";
 import { NATIVE, withHost } from "./hosts.mjs";
 import { call, eventually } from "./http.mjs";
+import { freePort } from "./ports.mjs";
 import { newPeer } from "./ticket.mjs";
 
 const DAY_MS = 86_400_000;
@@ -177,7 +178,7 @@ describe("one hub", () => {
 
 /** Hubs that ask one another in a ring, each with an origin of its own; `run(index)` starts one. */
 async function ring(count) {
-  const ports = await freePorts(count);
+  const ports = await Promise.all(Array.from({ length: count }, freePort));
   const keys = ports.map(() => newPeer());
   const origins = ports.map(() => new Origin());
   const states = await Promise.all(ports.map(() => mkdtemp(join(tmpdir(), "directory-test-"))));

@@ -4,9 +4,11 @@
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { ADDRESS_HEADER, call } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 
 export const HEARTBEAT_MS = 5_000;
-export const PATIENCE_MS = 15_000;
+/** After this time without a word goop2's client gives its socket up. */
+export const SILENT_MS = 15_000;
 /** After this time goop2's client forgets a peer of which it hears nothing. */
 export const TTL_MS = 20_000;
 
@@ -82,7 +84,7 @@ export class Guest {
     while (!signal.aborted) {
       await sleep(HEARTBEAT_MS);
       if (signal.aborted) break;
-      const isDead = this.socket.readyState !== WebSocket.OPEN || Date.now() - this.heardAt > PATIENCE_MS;
+      const isDead = this.socket.readyState !== WebSocket.OPEN || Date.now() - this.heardAt > SILENT_MS;
       if (isDead) {
         this.reconnects += 1;
         this.socket.close();
@@ -95,8 +97,8 @@ export class Guest {
   }
 
   /** Waits until what was heard is as expected. */
-  async until(isExpected, withinMs = 5_000) {
-    const deadline = AbortSignal.timeout(withinMs);
+  async until(isExpected) {
+    const deadline = AbortSignal.timeout(PATIENCE_MS);
     for (;;) {
       const found = isExpected(this.messages);
       if (found) return found;

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import { createServer as createTcpServer } from "node:net";
+import { connect, createServer as createTcpServer } from "node:net";
 
 /**
  * @typedef {object} Server
@@ -96,11 +96,13 @@ export function serveJson(value, { status = 200, headers = {} } = {}) {
   return serve((_, response) => response.writeHead(status, { "Content-Type": "application/json", ...headers }).end(body));
 }
 
-/** Nobody listens: the port was free a moment ago. */
+/** Nobody listens: the port is that of a client, so that it is nobody else's as long as the test lasts. */
 export async function serveDead() {
   const server = await serveRaw(() => {});
-  await server.stop();
-  return { ...server, stop: async () => {} };
+  const client = connect(Number(new URL(server.url).port), "127.0.0.1");
+  client.on("error", () => {});
+  await once(client, "connect");
+  return { ...server, url: `http://127.0.0.1:${client.localPort}` };
 }
 
 /** Takes the request and never says a word. */

@@ -4,9 +4,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { PATIENCE_MS } from "./patience.mjs";
 
 /** What Cloudflare says the client's address in. Every host of the tests reads it there. */
 export const ADDRESS_HEADER = "CF-Connecting-IP";
+
+/** For how long the clock of a runtime may stand still. */
+const CLOCK_STANDS_MS = 5_000;
 
 /**
  * @typedef {object} Reply
@@ -14,6 +18,8 @@ export const ADDRESS_HEADER = "CF-Connecting-IP";
  * @property {Headers} headers
  * @property {string} text
  * @property {any} json Undefined where the body is not JSON.
+ * @property {number} askedAt When the request was sent.
+ * @property {number} answeredAt When the whole answer was there.
  */
 
 /**
@@ -27,9 +33,10 @@ export async function call(url, path, { address = "127.0.0.1", json, ...request 
   const headers = new Headers(request.headers);
   if (!headers.has(ADDRESS_HEADER)) headers.set(ADDRESS_HEADER, address);
   const body = json === undefined ? {} : { method: "POST", body: JSON.stringify(json) };
+  const askedAt = Date.now();
   const response = await fetch(url + path, { ...body, ...request, headers });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, text, json: parse(text) };
+  return { status: response.status, headers: response.headers, text, json: parse(text), askedAt, answeredAt: Date.now() };
 }
 
 /**
@@ -83,10 +90,9 @@ export async function raw(url, sent, then = () => {}) {
  * @template T
  * @param {() => Promise<T>} ask
  * @param {(answer: T) => boolean} isExpected
- * @param {number} [withinMs]
  */
-export async function eventually(ask, isExpected, withinMs = 15_000) {
-  const deadline = Date.now() + withinMs;
+export async function eventually(ask, isExpected) {
+  const deadline = Date.now() + PATIENCE_MS;
   let answer = await ask();
   while (!isExpected(answer)) {
     assert.ok(Date.now() < deadline, `still ${JSON.stringify(answer)}`);
@@ -94,6 +100,17 @@ export async function eventually(ask, isExpected, withinMs = 15_000) {
     answer = await ask();
   }
   return answer;
+}
+
+/**
+ * Asserts that a beacon's time is that of this machine when it answered.
+ *
+ * @param {number} time
+ * @param {{ askedAt: number, answeredAt: number }} reply
+ */
+export function assertTime(time, { askedAt, answeredAt }) {
+  // A runtime's clock may stand still while it computes.
+  assert.ok(time >= askedAt - CLOCK_STANDS_MS && time <= answeredAt, `${time} is not from ${askedAt} to ${answeredAt}`);
 }
 
 /** @param {string} text */

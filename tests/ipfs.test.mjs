@@ -88,7 +88,7 @@ async function startNode(context) {
   return { url: `http://127.0.0.1:${server.address().port}`, isPublished };
 }
 
-test("is published by the line of README.md, and read through a gateway's path", { timeout: 120_000 }, async (context) => {
+test("is published by the line of README.md, and read through a gateway's path", async (context) => {
   const [, line] = /`capsule (watch [^`]*ipfs name publish[^`]*)`/.exec((await readFile(join(ROOT, "README.md"), "utf8")).replaceAll("\n", " "));
   const [, options, command] = /^(.*) --run '([^']+)'$/.exec(line);
   const node = await startNode(context);

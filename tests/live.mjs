@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID, sign } from "node:crypto";
 import { once } from "node:events";
 import { ADDRESS_HEADER } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { canonical, signTicket } from "./ticket.mjs";
 
 const claimOf = (ticket) => `${ticket.payload.peerId} ${ticket.publicKey}`;
@@ -53,6 +54,7 @@ export class Live {
     this.messages = [];
     this.url = url;
     this.community = community ?? "mainnet";
+    this.askedAt = Date.now();
     this.socket = new WebSocket(`${url.replace("http", "ws")}/live?${query}`, { headers });
     this.opened = new Promise((resolve, reject) => {
       this.socket.addEventListener("open", () => resolve(this));
@@ -76,8 +78,8 @@ export class Live {
   }
 
   /** Waits until what this has taken is as expected. */
-  async until(isExpected, withinMs = 5_000) {
-    const deadline = AbortSignal.timeout(withinMs);
+  async until(isExpected) {
+    const deadline = AbortSignal.timeout(PATIENCE_MS);
     for (;;) {
       const found = isExpected(this);
       if (found) return found;

@@ -16,10 +16,9 @@ import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 
-/** For whatever is waited for: it ends as soon as that is there. */
-const PATIENCE_MS = 30_000;
 
 let scratch, pages, relays;
 const browsers = [];

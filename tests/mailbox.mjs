@@ -7,6 +7,7 @@ import { createHash, randomBytes, sign } from "node:crypto";
 import { once } from "node:events";
 import { isDeepStrictEqual } from "node:util";
 import { ADDRESS_HEADER, call } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { canonical, newPeer } from "./ticket.mjs";
 
 const MINUTE_MS = 60_000;
@@ -254,8 +255,8 @@ class Listener {
   }
 
   /** Waits until the last message is this one. */
-  async until(expected, withinMs = 5_000) {
-    const deadline = AbortSignal.timeout(withinMs);
+  async until(expected) {
+    const deadline = AbortSignal.timeout(PATIENCE_MS);
     while (!isDeepStrictEqual(this.messages.at(-1), expected)) {
       assert.ok(!deadline.aborted, `still ${JSON.stringify(this.messages)}, not ${JSON.stringify(expected)}`);
       await new Promise((resolve) => {

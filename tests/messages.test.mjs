@@ -19,8 +19,10 @@ import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
 import { serve } from "./hostile.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 import { CAPSULE, MESSENGER, finished, requireCapsule, requireMessenger } from "./program.mjs";
-import { Program, User, freePort } from "./retalk.mjs";
+import { Program, User } from "./retalk.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const IS_LONG = process.env.LONG_TESTS === "1";
@@ -640,7 +642,7 @@ shows = bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 print(json.dumps({"code": os.waitstatus_to_exitcode(status), "shows": shows}))`;
     const at = join(directory, "nobody");
     const env = { PATH: process.env.PATH, HOME: directory };
-    const asked = spawn("python3", ["-c", script, MESSENGER, "init", at, "--name", "nobody"], { env, timeout: 60_000 });
+    const asked = spawn("python3", ["-c", script, MESSENGER, "init", at, "--name", "nobody"], { env, timeout: PATIENCE_MS });
     const { stdout, stderr } = await finished(asked);
     // A shell says 130 of what a signal ended.
     assert.deepEqual(JSON.parse(stdout), { code: -2, shows: true }, stderr);
@@ -878,14 +880,14 @@ describe("presence and messages together", () => {
     const alice = newUser("alice");
     const dead = `http://127.0.0.1:${await freePort()}`;
     try {
-      const { stdout, stderr } = await alice.expect(0, ["who", "mainnet", "--beacon", `${liar.url},${dead}`, "--json", "--timeout", "2s"]);
+      const { stdout, stderr } = await alice.expect(0, ["who", "mainnet", "--beacon", `${liar.url},${dead}`, "--json"]);
       assert.deepEqual(stdout.trimEnd().split("\n").map((line) => JSON.parse(line).publicKey), [good.publicKey]);
       assert.match(stderr, /not shown: 1 SIGNATURE_INVALID/);
       assert.match(stderr, new RegExp(`^${dead}: no connection`, "m"));
     } finally {
       await liar.stop();
     }
-    const none = await alice.expect(1, ["who", "mainnet", "--beacon", dead, "--json", "--timeout", "1s"]);
+    const none = await alice.expect(1, ["who", "mainnet", "--beacon", dead, "--json"]);
     assert.equal(JSON.parse(none.stdout).code, "NO_ANSWER");
     assert.match((await alice.expect(2, ["who", "mainnet"])).stderr, /no beacon to ask/);
     assert.match((await alice.expect(2, ["who", "no community", "--beacon", dead])).stderr, /must be a community/);

@@ -12,9 +12,9 @@ import { ROOT } from "../tools/steps.mjs";
 import { newSigner, sign, verify } from "../public/ticket.js";
 import { HOSTS, NATIVE, withHost } from "./hosts.mjs";
 import { announce, call, eventually, peerIds, peers } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
-const PATIENCE_MS = 30_000;
 const HOSTILE = '<img src=x onerror="document.title=1">';
 
 let browser;
@@ -108,11 +108,11 @@ for (const host of HOSTS) describe(host.name, () => {
     const isEmpty = (reply) => reply.json.total === 0;
     await page.getByRole("button", { name: "Leave" }).click();
     await page.getByText("You have left.").waitFor();
-    await eventually(list, isEmpty, PATIENCE_MS);
+    await eventually(list, isEmpty);
     await page.getByRole("button", { name: "Announce this page" }).click();
     await people.getByText("this page", { exact: true }).waitFor();
     await page.goto("about:blank");
-    await eventually(list, isEmpty, PATIENCE_MS);
+    await eventually(list, isEmpty);
     await page.close();
     assert.deepEqual(mishaps, []);
   });

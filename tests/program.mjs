@@ -7,12 +7,11 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PATIENCE_MS } from "./patience.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 export const CAPSULE = process.env.CAPSULE_BIN ?? join(ROOT, "target/debug/capsule");
 export const MESSENGER = process.env.MESSENGER_BIN ?? join(ROOT, "target/debug/rendezvous");
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 60_000;
 
 /** A whole second of yesterday, for stories: for what was more than a year ago the program signs nothing. */
 export const YESTERDAY = Math.floor(Date.now() / 1_000) * 1_000 - 86_400_000;
@@ -38,7 +37,7 @@ export function requireMessenger() {
  * @param {{ env?: Record<string, string>, cwd?: string }} [options]
  */
 export function runCapsule(args, { env = {}, cwd } = {}) {
-  return finished(spawn(CAPSULE, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_LIMIT_MS }));
+  return finished(spawn(CAPSULE, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: PATIENCE_MS }));
 }
 
 /**

@@ -67,9 +67,9 @@ export async function startSmtp(python, { certificate, key }) {
     /** Everything that it has said since. */
     said: () => lines.slice(1),
     /** Waits for the mail to this address. */
-    async mailTo(email, withinMs) {
+    async mailTo(email) {
       const find = async () => lines.find(({ recipients }) => recipients?.includes(email));
-      return eventually(find, (mail) => mail !== undefined, withinMs);
+      return eventually(find, (mail) => mail !== undefined);
     },
     async stop() {
       child.kill();

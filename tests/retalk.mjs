@@ -3,8 +3,6 @@
 
 import { createHash, randomBytes, sign } from "node:crypto";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { call } from "./http.mjs";
 import { newPeer } from "./ticket.mjs";
@@ -18,16 +16,6 @@ const DIALECTS = {
 
 const unpadded = (bytes) => Buffer.from(bytes).toString("base64").replace(/=+$/, "");
 const sha256 = (text) => createHash("sha256").update(text).digest("hex");
-
-/** @returns {Promise<number>} A port that nothing listens on: a user signs the relay's address, so it is needed before the relay. */
-export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** JSON as Python's `json.dumps(value, sort_keys=True, separators=(",", ":"))` writes it, of texts, integers and objects. */
 export function pythonJson(value) {

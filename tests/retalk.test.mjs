@@ -10,7 +10,8 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { HOSTS, NATIVE, WORKER } from "./hosts.mjs";
 import { ADDRESS_HEADER, call, eventually } from "./http.mjs";
-import { Program, User, freePort, pythonJson } from "./retalk.mjs";
+import { freePort } from "./ports.mjs";
+import { Program, User, pythonJson } from "./retalk.mjs";
 
 const MANY = { NETWORK_REQUESTS_PER_MINUTE: "100000", ADDRESS_REQUESTS_PER_MINUTE: "100000" };
 

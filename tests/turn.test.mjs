@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { ADVICE as CHROMIUM_ADVICE, findChromium } from "../tools/chromium.mjs";
@@ -14,6 +14,7 @@ import { servePages } from "../tools/pages.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
 import { openLive } from "./live.mjs";
+import { freePort } from "./ports.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 const SECRET = "north west south east";
@@ -22,16 +23,6 @@ const COMMUNITY = "relayed";
 /** Started last, stopped first. */
 const running = [];
 let url, browser, page, address;
-
-/** A port that nobody has now. */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 async function startCoturn() {
   const executable = findCoturn();

@@ -19,10 +19,9 @@ import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { HOSTS, NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
-/** For whatever is waited for: it ends as soon as that is there. */
-const PATIENCE_MS = 30_000;
 const IMPORTS = {
   "rendezvous-beacon": "/client/dist/index.js",
   ...Object.fromEntries(["live", "simple-peer", "trystero", "webrtc", "y-webrtc"].map((name) => [`rendezvous-beacon/${name}`, `/client/dist/${name}.js`])),
@@ -141,7 +140,7 @@ class Way {
 
   /** Waits until so many were sent. */
   has(count) {
-    return eventually(() => this.sent.length, (sent) => sent >= count, PATIENCE_MS);
+    return eventually(() => this.sent.length, (sent) => sent >= count);
   }
 
   kinds() {
@@ -342,7 +341,7 @@ describe("with beacons and nothing else", () => {
             return page;
           }),
         );
-        await eventually(() => said.length, (count) => count === 2, PATIENCE_MS);
+        await eventually(() => said.length, (count) => count === 2);
         assert.deepEqual(said.sort(), [[0, "hello"], [1, "hello"]]);
         await Promise.all(visitors.map((page) => page.close()));
       } finally {
