@@ -63,7 +63,7 @@ describe("capsule communities", () => {
     const path = await file("go.json", { name: "go", access: "invite-only" });
     const stranger = await run(newPeer(), "put", path, "--hub", hub.url);
     assert.deepEqual([stranger.code, stranger.said.ok, stranger.said.hubs[0].code], [1, false, "ORIGIN_MISMATCH"]);
-    const both = await run(origin, "put", path, "--hub", hub.url, "--hub", "http://127.0.0.1:9", "--timeout", "2s");
+    const both = await run(origin, "put", path, "--hub", hub.url, "--hub", "http://127.0.0.1:9");
     assert.equal(both.code, 3);
     assert.deepEqual(both.said.hubs.map(({ ok }) => ok), [true, false]);
     await withHost(NATIVE, {}, async ({ url }) => {
@@ -100,7 +100,7 @@ describe("capsule communities", () => {
       const path = await file(`${name}.json`, { ...CHESS, name, beacons: [] });
       assert.equal((await run(origin, "put", path, "--hub", hub.url)).code, 0);
     }
-    const published = await run(publisher, "publish", "--hub", `${hub.url},http://127.0.0.1:9`, "--out", "site", "--timeout", "2s");
+    const published = await run(publisher, "publish", "--hub", `${hub.url},http://127.0.0.1:9`, "--out", "site");
     assert.equal(published.code, 0, published.stderr);
     assert.deepEqual([published.said.entries, published.said.refused, published.said.unreachable], [2, 0, 1]);
     assert.deepEqual((await readdir(join(directory, "site"))).sort(), ["communities.json", "communities.json.sig"]);
@@ -122,7 +122,7 @@ describe("capsule communities", () => {
     await file("site/communities.json", text);
     const { code: asCapsule, stdout } = await runCapsule(["verify", "site/communities.json", "--public-key", publisher.publicKey, "--json"], { cwd: directory });
     assert.deepEqual([asCapsule, JSON.parse(stdout).code], [1, "MALFORMED"]);
-    const nobody = await run(publisher, "publish", "--hub", "http://127.0.0.1:9", "--out", "site", "--timeout", "2s");
+    const nobody = await run(publisher, "publish", "--hub", "http://127.0.0.1:9", "--out", "site");
     assert.equal(nobody.code, 3);
     assert.equal(await readFile(join(directory, "site/communities.json"), "utf8"), text, "what is there stays");
   });

@@ -11,10 +11,8 @@ import { after, before, describe, test } from "node:test";
 import { PROGRAM, startNative } from "../tools/native.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { ADDRESSES, startLocalNetwork } from "./local-network.mjs";
+import { PATIENCE_MS, SILENCE_MS } from "./patience.mjs";
 import { CAPSULE, finished, requireCapsule } from "./program.mjs";
-
-/** What takes longer hangs. */
-const LIMIT_MS = 60_000;
 
 const keys = JSON.parse(await readFile(join(ROOT, "tests/vectors/keys.json"), "utf8"));
 const KEY = { RENDEZVOUS_ANNOUNCE_PRIVATE_KEY: keys.a.privateKey };
@@ -47,14 +45,14 @@ async function serve(context, where, { args = ["--lan"], vars = {} } = {}) {
 
 /** Runs the program on the peer's machine. */
 function capsule(args, env = {}) {
-  return finished(spawn(...peer.command(CAPSULE, args), { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS }));
+  return finished(spawn(...peer.command(CAPSULE, args), { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], timeout: PATIENCE_MS }));
 }
 
 const node = (peerId, ...args) => ["announce", "--peer-id", peerId, "--json", ...args];
 
 /** Looks for beacons until there are as many as wanted: one says its name three times before it answers to it. */
 async function who(wanted, ...args) {
-  const deadline = performance.now() + LIMIT_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const { code, stdout, stderr } = await capsule(["who", "--lan", "--json", ...args]);
     const found = code === 0 ? JSON.parse(stdout) : { source: "", peers: [] };
@@ -80,7 +78,7 @@ async function packet() {
       socket.setMulticastInterface(${JSON.stringify(ADDRESSES[1])});
       setInterval(() => socket.send(question, 5353, "224.0.0.251"), 200);
     });`;
-  const { stdout } = await peer.execute(process.execPath, ["--eval", script], { timeout: LIMIT_MS });
+  const { stdout } = await peer.execute(process.execPath, ["--eval", script], { timeout: PATIENCE_MS });
   return Buffer.from(stdout.trim(), "hex");
 }
 
@@ -209,7 +207,7 @@ describe("where somebody answers first, most, and with what is not theirs", () =
     for await (const line of createInterface({ input: liar.stdout })) if (line === "ready") break;
 
     // An announce says of each beacon what came of it.
-    const { stdout, stderr } = await capsule(node("node", "--once", "--lan", "--timeout", "2s"), KEY);
+    const { stdout, stderr } = await capsule(node("node", "--once", "--lan", "--timeout", `${SILENCE_MS}ms`), KEY);
     const { beacons } = JSON.parse(stdout);
     assert.ok(beacons.find(({ beacon }) => beacon === `http://${ADDRESSES[0]}:${honest.port}`)?.listed, `${stdout} ${stderr}`);
     const hosts = beacons.map(({ beacon }) => new URL(beacon).hostname);

@@ -12,10 +12,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
+import { PATIENCE_MS, SILENCE_MS } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
-
-/** A run that takes longer hangs. */
-const RUN_LIMIT_MS = 120_000;
 
 /** A site opens ten mailboxes in a day: after so many others are started. */
 const OPENINGS_MAX = 8;
@@ -53,7 +52,7 @@ const newDirectory = () => mkdtemp(join(scratch, "case-"));
 async function newUser(variables = {}) {
   const home = await newDirectory();
   const store = join(home, "store");
-  const start = (...args) => spawn(MESSENGER, args, { cwd: home, env: { RENDEZVOUS_STORE: store, PATH: process.env.PATH, ...variables }, timeout: RUN_LIMIT_MS });
+  const start = (...args) => spawn(MESSENGER, args, { cwd: home, env: { RENDEZVOUS_STORE: store, PATH: process.env.PATH, ...variables }, timeout: PATIENCE_MS });
   /** Runs the program with this on its standard input. */
   const runWith = async (input, ...args) => {
     const child = start(...args);
@@ -234,14 +233,15 @@ describe("a dead drop", () => {
 describe("relays come and go", () => {
   test("a message that no relay takes waits, and leaves as it was sealed", async () => {
     const state = await newDirectory();
-    const relay = await NATIVE.start({ state });
+    const port = await freePort();
+    const relay = await NATIVE.start({ state, port });
     const { alice, bob } = await newPair({ at: () => [relay.url] });
     await leave(alice, "one");
     await relay.stop();
     const kept = await alice.json(3, "two", "mailbox", "deposit", "bob");
     assert.deepEqual([kept.taken, kept.problem], [false, "NO_CONNECTION"]);
     assert.equal((await bob.run("mailbox", "collect")).code, 1);
-    const again = await NATIVE.start({ state, port: Number(new URL(relay.url).port) });
+    const again = await NATIVE.start({ state, port });
     try {
       const { messages } = await alice.json(3, "", "outbox");
       assert.deepEqual(messages.map(({ contentId }) => contentId).at(-1), kept.contentId);
@@ -679,10 +679,12 @@ describe("a relay that refuses for a while", () => {
 describe("a relay that is silent", () => {
   test("is waited for once in a run, whatever waits for it", async () => {
     const { alice, bob, invite } = await newPair({ at: ([first]) => [first] });
-    // Each run waits for the silent one so long, and the other has to answer within it on a busy machine too.
-    const patience = ["--timeout", "5s"];
     let asked = 0;
-    const silent = createServer(() => asked++);
+    let isSilent = false;
+    const silent = createServer(({ socket }) => {
+      asked += 1;
+      if (!isSilent) socket.destroy();
+    });
     silent.listen(0, "127.0.0.1");
     await once(silent, "listening");
     try {
@@ -690,8 +692,10 @@ describe("a relay that is silent", () => {
       const both = { ...fields, r: [...fields.r, `http://127.0.0.1:${silent.address().port}`] };
       await alice.json(0, "", "contact", "remove", "bob");
       await alice.json(0, `rendezvous:${Buffer.from(JSON.stringify(both)).toString("base64url")}`, "contact", "add", "bob");
-      for (const text of ["one", "two", "three"]) await leave(alice, text, ...patience);
-      asked = 0;
+      for (const text of ["one", "two", "three"]) await leave(alice, text);
+      [asked, isSilent] = [0, true];
+      // Runs wait for the silent one so long, and the other has to answer within it on a busy machine too.
+      const patience = ["--timeout", `${SILENCE_MS}ms`];
       assert.equal((await alice.json(3, "", "outbox", ...patience)).waiting, 3);
       assert.equal(asked, 1);
       await bob.json(0, "", "mailbox", "collect", "--output", "inbox");
