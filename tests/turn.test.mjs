@@ -14,6 +14,7 @@ import { servePages } from "../tools/pages.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
 import { openLive } from "./live.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 import { freePort } from "./ports.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -67,6 +68,7 @@ before(async () => {
   browser = await chromium.launch({ executablePath, args });
   running.push({ stop: () => browser.close() });
   page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
 });
 
 after(async () => {
@@ -92,7 +94,7 @@ async function iceServers(network) {
  *   that it goes by, or the errors for which there are none.
  */
 const relay = (servers) =>
-  page.evaluate(async (servers) => {
+  page.evaluate(async ([servers, patienceMs]) => {
     const ends = servers.map((iceServers) => new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay" }));
     const [one, other] = ends;
     const errors = [];
@@ -120,18 +122,22 @@ const relay = (servers) =>
       await other.setLocalDescription();
       await one.setRemoteDescription(other.localDescription);
       const text = await heard;
-      const kinds = [];
-      for (const end of ends) {
+      // The end that is called hears before it knows which pair the other has chosen.
+      const kindOf = async (end, until) => {
         const stats = [...(await end.getStats()).values()];
         const pair = stats.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
-        kinds.push(stats.find(({ id }) => id === pair.localCandidateId).candidateType);
-      }
+        if (pair !== undefined) return stats.find(({ id }) => id === pair.localCandidateId).candidateType;
+        if (performance.now() > until) return "none";
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        return kindOf(end, until);
+      };
+      const kinds = await Promise.all(ends.map((end) => kindOf(end, performance.now() + patienceMs)));
       return { heard: text, kinds, errors: [] };
     };
     const outcome = await Promise.race([talk(), ...failed]);
     for (const end of ends) end.close();
     return outcome;
-  }, servers);
+  }, [servers, PATIENCE_MS]);
 
 /** Credentials of somebody who has a secret, that end so many seconds from now. */
 function credentials(seconds, secret = SECRET) {
@@ -157,6 +163,7 @@ test("two clients connect over the relay that the beacon names, if they say so",
   running.push(pages);
   const clients = await Promise.all(["ann", "bob"].map(async (peerId) => {
     const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     await page.goto(`${pages.url}/client/example/example.css`);
     await page.evaluate(async ([peerId, community, beacon]) => {
       const load = (name) => import(`/client/dist/${name}.js`);
@@ -182,7 +189,7 @@ test("two clients connect over the relay that the beacon names, if they say so",
     await ann.evaluate((options) => void connect(undefined, options), options);
     return bob.evaluate((options) => connect("ann", options), options);
   };
-  assert.equal(await call({ iceServers: "beacon" }), "open");
+  assert.equal(await call({ iceServers: "beacon", timeoutMs: PATIENCE_MS }), "open");
   await ann.waitForFunction(() => connections.open.length === 1);
   // What a beacon names is not used without that word.
   assert.equal(await call({}), "TIMEOUT");
