@@ -13,10 +13,9 @@ import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { eventually, peerIds, peers } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
 
 const VARS = { COMMUNITIES: "*", PEERS_MAX_AGE_SECONDS: "0" };
-/** For whatever is waited for: it ends as soon as that is there. */
-const PATIENCE_MS = 30_000;
 const ARGUMENTS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 let scratch, pages, beacon;
@@ -106,7 +105,8 @@ test("a page sees another one come, leave, and vanish, and asks nobody", async (
   await cid.page.close({ runBeforeUnload: false });
   const closed = (await wentAt(ann, "cid")) - closedAt;
   t.diagnostic(`known ${came} ms after start(), gone ${left} ms after stop() and ${closed} ms after the page was closed`);
-  for (const ms of [came, left, closed]) assert.ok(ms < 10_000, `${[came, left, closed]}`);
+  // Sooner than by asking: a client asks again after 45 s, and a ticket lasts 180 s.
+  for (const ms of [came, left, closed]) assert.ok(ms < 45_000, `${[came, left, closed]}`);
   assert.deepEqual(ann.requests.concat(bob.requests), [], "all went over sockets");
   await eventually(async () => peerIds(await peers(beacon.url, { community })), (ids) => ids.join() === "ann");
   await ann.page.close();

@@ -19,7 +19,7 @@ import { servePages } from "../tools/pages.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { HOSTS, NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
-import { PATIENCE_MS } from "./patience.mjs";
+import { PATIENCE_MS, SILENCE_MS } from "./patience.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 const IMPORTS = {
@@ -34,6 +34,9 @@ const PACKAGES = {
   "y-webrtc": `export * from "y-webrtc"; export { Doc } from "yjs";`,
 };
 
+/** For calls that nobody answers: as long as the one who is called may need to refuse. */
+const UNANSWERED = `timeoutMs: ${SILENCE_MS},`;
+
 /** What makes `connections` in a page, by entry point; `OPTIONS` is code. */
 const SETUPS = {
   webrtc: `
@@ -44,6 +47,7 @@ const SETUPS = {
         channel.addEventListener("message", ({ data }) => received.push(peerId + ": " + data));
         channel.addEventListener("close", () => ended.push(peerId));
       },
+      timeoutMs: ${PATIENCE_MS},
       OPTIONS
     });`,
   "simple-peer": `
@@ -55,6 +59,7 @@ const SETUPS = {
         channel.on("data", (data) => received.push(peerId + ": " + data));
         channel.on("close", () => ended.push(peerId));
       },
+      timeoutMs: ${PATIENCE_MS},
       OPTIONS
     });`,
   "y-webrtc": `
@@ -505,7 +510,7 @@ describe("with somebody on the way", () => {
   test("another's key in the place of the peer's gets no connection", async () => {
     const community = newCommunity();
     const way = new Way();
-    const [ann, bob] = await openPair(community, { way, options: "timeoutMs: 3_000," });
+    const [ann, bob] = await openPair(community, { way, options: UNANSWERED });
     const mallory = newPeer({ peerId: "mallory" });
     const [annByName, bobByName] = ["ann", "bob"].map((peerId) => ({ ...mallory, peerId }));
     let original;
@@ -524,7 +529,7 @@ describe("with somebody on the way", () => {
   test("forged, changed, replayed, misdirected and late signals are refused", async () => {
     const community = newCommunity();
     const way = new Way();
-    const [ann, bob] = await openPair(community, { way, options: "timeoutMs: 3_000," });
+    const [ann, bob] = await openPair(community, { way });
     way.onSignal = () => [];
     way.refusal = "ANOTHER_PEER";
     assert.equal(await bob.connect("ann"), "ANOTHER_PEER");
@@ -668,7 +673,7 @@ describe("with somebody on the way", () => {
 
   test("whoever is called decides first: who is refused learns nothing", async () => {
     const way = new Way();
-    const options = "timeoutMs: 3_000, accept: ({ peerId, publicKey }) => ((window.asked ??= []).push([peerId, publicKey]), false),";
+    const options = `${UNANSWERED} accept: ({ peerId, publicKey }) => ((window.asked ??= []).push([peerId, publicKey]), false),`;
     const [ann, bob] = await openPair(newCommunity(), { way, options });
     assert.equal(await bob.connect("ann"), "TIMEOUT");
     assert.deepEqual(way.kinds(), ["bob offer"]);
@@ -738,7 +743,7 @@ describe("with somebody on the way", () => {
 
   test("with relayOnly no address is told, and without a relay nobody is reached", async () => {
     const way = new Way();
-    const [ann, bob] = await openPair(newCommunity(), { way, options: "relayOnly: true, timeoutMs: 3_000," });
+    const [ann, bob] = await openPair(newCommunity(), { way, options: `relayOnly: true, ${UNANSWERED}` });
     assert.equal(await bob.connect("ann"), "TIMEOUT");
     assert.ok(way.sent.length >= 1);
     for (const { data } of way.sent) assert.doesNotMatch(data, /candidate:/);
@@ -751,7 +756,7 @@ describe("with somebody on the way", () => {
     const friend = newPeer();
     const trusted = `trustedKeys: ["${friend.publicKey}"],`;
     const ann = await open("ann", community, { way, rendezvous: trusted });
-    const bob = await open("bob", community, { way, browser: 1, options: "timeoutMs: 3_000," });
+    const bob = await open("bob", community, { way, browser: 1, options: UNANSWERED });
     await bob.knows("ann");
     assert.equal(await bob.connect("ann"), "TIMEOUT");
     assert.deepEqual((await ann.status()).refusedSignals, { UNTRUSTED_PUBLIC_KEY: 1 });
