@@ -14,17 +14,21 @@ import { fileURLToPath } from "node:url";
 import { startBeacon } from "../tools/beacon.mjs";
 import { serve, serveDead, serveDrip, serveHtml, serveJson, serveSilence, started } from "./hostile.mjs";
 import { announce as announceTicket, peers } from "./http.mjs";
+import { PATIENCE_MS } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 import { CAPSULE, requireCapsule } from "./program.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-/** What takes longer hangs. */
-const LIMIT_MS = 30_000;
 const POLL_MS = 40;
 
-const LIFETIME_MS = 4_000;
+/** Many intervals: who is late by some of them, as on a busy machine, is not absent. */
+const LIFETIME_MS = 10_000;
+const LIFETIME = `${LIFETIME_MS}ms`;
 const INTERVAL_MS = 1_000;
-/** A beacon on which everything happens 45 times as fast, and whose lists are never from a cache. */
+/** By how much clocks may differ. */
+const CLOCKS_DIFFER_MS = 15_000;
+/** A beacon on which everything happens many times as fast, and whose lists are never from a cache. */
 const FAST = {
   TICKET_MAX_LIFETIME_MS: String(LIFETIME_MS),
   ANNOUNCE_INTERVAL_MS: String(INTERVAL_MS),
@@ -80,7 +84,7 @@ function start(context, urls, { args = [], env = {}, community = newCommunity(),
     peerId,
     /** How it ended. */
     async end() {
-      const hung = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
+      const hung = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
       const [code, signal] = await closed;
       clearTimeout(hung);
       return { code, signal, ...output };
@@ -113,7 +117,7 @@ function announceOnce(context, urls, { args = [], ...options } = {}) {
  * @returns {Promise<NonNullable<T>>}
  */
 async function eventually(ask, explain = () => "it never happened") {
-  const deadline = Date.now() + LIMIT_MS;
+  const deadline = Date.now() + PATIENCE_MS;
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
@@ -136,7 +140,8 @@ const byBeacon = (report) => report.beacons.map(({ answered, listed, code }) => 
 
 describe("a stable node", () => {
   test("is listed at once, is never absent while its tickets end and others come, and is gone when it is told to stop", async (context) => {
-    const node = start(context, [beacon.url, other.url], { args: ["--lifetime", "4s", "--user-id", "Zoë ☂"] });
+    const startedAt = Date.now();
+    const node = start(context, [beacon.url, other.url], { args: ["--lifetime", LIFETIME, "--user-id", "Zoë ☂"] });
     const first = await eventually(() => node.ticket(beacon.url), () => node.output.stderr);
     await eventually(() => node.ticket(other.url));
 
@@ -144,7 +149,7 @@ describe("a stable node", () => {
     assert.equal(publicKey, keys.a.publicKey);
     assert.deepEqual([payload.peerId, payload.userId, payload.community], ["node", "Zoë ☂", node.community]);
     assert.equal(payload.expiresAt - payload.issuedAt, LIFETIME_MS);
-    assert.ok(Math.abs(payload.issuedAt - Date.now()) < 3_000);
+    assert.ok(payload.issuedAt >= startedAt && payload.issuedAt <= Date.now());
     const x = Buffer.from(publicKey, "base64").toString("base64url");
     const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
     assert.ok(verifySignature(null, Buffer.from(canonical(payload)), key, Buffer.from(signature, "base64")));
@@ -209,10 +214,11 @@ describe("a stable node", () => {
   });
 
   test("comes back to a beacon that was killed, without leaving another one", async (context) => {
-    let mortal = await startBeacon({ vars: FAST });
+    const port = await freePort();
+    let mortal = await startBeacon({ vars: FAST, port });
     context.after(() => mortal.stop());
     const { url } = mortal;
-    const node = start(context, [url, beacon.url], { args: ["--lifetime", "4s", "--json"] });
+    const node = start(context, [url, beacon.url], { args: ["--lifetime", LIFETIME, "--json"] });
     await eventually(() => node.ticket(url), () => node.output.stdout);
     await eventually(() => node.ticket(beacon.url));
 
@@ -225,7 +231,7 @@ describe("a stable node", () => {
     assert.deepEqual([failing().beacon, failing().answered, failing().code], [url, false, "NO_CONNECTION"]);
 
     // Its state died with it.
-    mortal = await startBeacon({ vars: FAST, port: Number(new URL(url).port) });
+    mortal = await startBeacon({ vars: FAST, port });
     await eventually(async () => {
       assert.ok(await node.ticket(beacon.url), "absent where all is well");
       return node.ticket(url);
@@ -240,18 +246,18 @@ describe("a stable node", () => {
 
   test("does not care about beacons that are dead, silent, dripping or no beacons at all", async (context) => {
     const bad = await started(context, serveDead(), serveSilence(), serveDrip(), serveHtml(), serveHtml(404), serveHtml(503), serveJson([]));
-    const begun = performance.now();
-    const node = start(context, [...bad.map(({ url }) => url), beacon.url], { args: ["--lifetime", "4s", "--timeout", "2s", "--json"] });
+    const node = start(context, [...bad.map(({ url }) => url), beacon.url], { args: ["--lifetime", LIFETIME, "--timeout", "5s", "--json"] });
     const first = await eventually(() => node.ticket(beacon.url), () => node.output.stdout);
-    assert.ok(performance.now() - begun < 1_900, "it waited for the others");
     await eventually(async () => {
       const ticket = await node.ticket(beacon.url);
       assert.ok(ticket, "absent");
       return ticket.payload.issuedAt > first.payload.issuedAt + LIFETIME_MS;
     });
-    const failing = Object.fromEntries(
-      node.events().filter(({ event }) => event === "failing").map((event) => [event.beacon, [event.answered, event.code]]),
-    );
+    const failures = () => node.events().filter(({ event }) => event === "failing");
+    await eventually(() => bad.every(({ url }) => failures().some(({ beacon }) => beacon === url)), () => node.output.stdout);
+    const order = node.events().map(({ event, beacon: of, code }) => (of === beacon.url ? event : code));
+    assert.ok(order.includes("listed") && order.indexOf("listed") < order.indexOf("TIMED_OUT"), `it waited for the others: ${order}`);
+    const failing = Object.fromEntries(failures().map((event) => [event.beacon, [event.answered, event.code]]));
     assert.deepEqual(bad.map(({ url }) => failing[url]), [
       [false, "NO_CONNECTION"],
       [false, "TIMED_OUT"],
@@ -261,10 +267,8 @@ describe("a stable node", () => {
       [false, "HTTP_STATUS"],
       [true, "MALFORMED"],
     ]);
-    const stopped = performance.now();
     node.child.kill("SIGTERM");
     assert.equal((await node.end()).code, 0);
-    assert.ok(performance.now() - stopped < 4_500, `${performance.now() - stopped} ms to leave`);
     assert.equal(await node.ticket(beacon.url), undefined);
   });
 
@@ -290,10 +294,12 @@ describe("a stable node", () => {
 
   for (const [name, hours] of [["an hour slow", -1], ["an hour fast", 1]]) {
     test(`is listed with tickets of the right date, though its clock is ${name}`, async (context) => {
-      const env = { SOURCE_DATE_EPOCH: String(Math.floor(Date.now() / 1_000) + hours * 3_600) };
-      const node = start(context, [beacon.url, other.url], { args: ["--lifetime", "4s"], env });
+      const startedAt = Date.now();
+      const env = { SOURCE_DATE_EPOCH: String(Math.floor(startedAt / 1_000) + hours * 3_600) };
+      const node = start(context, [beacon.url, other.url], { args: ["--lifetime", LIFETIME], env });
       const ticket = await eventually(() => node.ticket(beacon.url), () => node.output.stderr);
-      assert.ok(Math.abs(ticket.payload.issuedAt - Date.now()) < 3_000);
+      const { issuedAt } = ticket.payload;
+      assert.ok(issuedAt > startedAt - CLOCKS_DIFFER_MS && issuedAt < Date.now() + CLOCKS_DIFFER_MS, `${issuedAt - startedAt} ms`);
       await eventually(() => node.ticket(other.url));
       assert.match(node.output.stderr, hours < 0 ? /clock: .* (59m|1h).* behind/ : /clock: .* (59m|1h).* ahead/);
       await eventually(async () => {
@@ -307,14 +313,14 @@ describe("a stable node", () => {
   test("gives a beacon that lies about the time no ticket from the future, be it the first to answer", async (context) => {
     const tickets = [];
     const [liar] = await started(context, serveGullible(tickets, () => Date.now() + 3_600_000));
-    const node = start(context, [liar.url, beacon.url, other.url], { args: ["--lifetime", "4s"] });
+    const node = start(context, [liar.url, beacon.url, other.url], { args: ["--lifetime", LIFETIME] });
     await eventually(() => node.ticket(beacon.url));
     await eventually(() => node.ticket(other.url));
     await eventually(() => tickets.length >= 4);
     node.child.kill("SIGTERM");
     assert.equal((await node.end()).code, 0);
     assert.equal(tickets.at(-1).path, "/leave");
-    for (const { issuedAt, at } of tickets) assert.ok(issuedAt < at + 2_000, `${issuedAt - at} ms ahead`);
+    for (const { issuedAt, at } of tickets) assert.ok(issuedAt < at + CLOCKS_DIFFER_MS, `${issuedAt - at} ms ahead`);
     assert.doesNotMatch(node.output.stderr, /clock/);
   });
 
@@ -348,10 +354,10 @@ describe("a stable node", () => {
 
   test("comes back at once after leaving, and waits the next time", async (context) => {
     const slow = await startBeacon({
-      vars: { ...FAST, TICKET_MAX_LIFETIME_MS: "12000", ANNOUNCE_INTERVAL_MS: "5000", ANNOUNCE_AFTER_MIN_MS: "5000", ANNOUNCE_AFTER_MAX_MS: "5000" },
+      vars: { ...FAST, TICKET_MAX_LIFETIME_MS: "60000", ANNOUNCE_INTERVAL_MS: "20000", ANNOUNCE_AFTER_MIN_MS: "20000", ANNOUNCE_AFTER_MAX_MS: "20000" },
     });
     context.after(() => slow.stop());
-    const options = { args: ["--lifetime", "12s", "--json"], community: newCommunity() };
+    const options = { args: ["--lifetime", "60s", "--json"], community: newCommunity() };
     const runs = [];
     for (const expected of [["listed"], ["listed"], ["failing", "listed"]]) {
       const run = start(context, [slow.url], options);
@@ -398,7 +404,7 @@ describe("once", () => {
     const [dead, html] = await started(context, serveDead(), serveHtml());
     const community = newCommunity();
     const urls = [beacon.url, dead.url, html.url];
-    const { code, stdout, stderr } = await announceOnce(context, urls, { args: ["--lifetime", "4s"], community });
+    const { code, stdout, stderr } = await announceOnce(context, urls, { args: ["--lifetime", LIFETIME], community });
     assert.equal(code, 0, stderr);
     const [head, ...rows] = stdout.split("\n");
     assert.match(head, /^BEACON +ANSWERED +LISTED +SAID$/);
@@ -415,7 +421,7 @@ describe("once", () => {
     const other = newPeer({ peerId: "node" });
     const now = Date.now();
     await announceTicket(beacon.url, signTicket(other, { issuedAt: now, expiresAt: now + LIFETIME_MS, community }), { community });
-    const { code, stdout } = await announceOnce(context, [beacon.url], { args: ["--lifetime", "4s", "--json"], community });
+    const { code, stdout } = await announceOnce(context, [beacon.url], { args: ["--lifetime", LIFETIME, "--json"], community });
     assert.equal(code, 0, stdout);
     assert.deepEqual(byBeacon(JSON.parse(stdout)), [[true, true, undefined]]);
     const claims = (await peers(beacon.url, { community })).json.peers;
@@ -438,10 +444,11 @@ describe("once", () => {
     assert.equal(text.code, 1);
     assert.match(text.stdout, new RegExp(`^${full.url} +yes +no +NOT_LISTED: the beacon has no place for it now$`, "m"));
     // One that lists it is enough.
-    assert.equal((await announceOnce(context, [full.url, beacon.url], { args: ["--lifetime", "4s"] })).code, 0);
+    assert.equal((await announceOnce(context, [full.url, beacon.url], { args: ["--lifetime", LIFETIME] })).code, 0);
   });
 
   test("is right at once with a wrong clock and too long a life", async (context) => {
+    const startedAt = Date.now();
     const env = { SOURCE_DATE_EPOCH: "1700000000" };
     // Two beacons say so: one alone is not believed.
     const [second] = await started(context, serveJson({ ok: true, serverTime: Date.now(), listed: true, since: [], peers: [] }));
@@ -449,7 +456,8 @@ describe("once", () => {
     assert.equal(code, 0, stdout);
     const report = JSON.parse(stdout);
     assert.deepEqual(byBeacon(report), [[true, true, undefined], [true, true, undefined]]);
-    assert.ok(Math.abs(report.beacons[0].expiresAt - Date.now()) < LIFETIME_MS + 2_000);
+    const { expiresAt } = report.beacons[0];
+    assert.ok(expiresAt > startedAt - CLOCKS_DIFFER_MS && expiresAt < Date.now() + LIFETIME_MS + CLOCKS_DIFFER_MS, stdout);
   });
 
   test("gives a beacon alone no ticket that is later than the clock here by more than clocks differ", async (context) => {
@@ -459,12 +467,12 @@ describe("once", () => {
     const { code, stdout } = await announceOnce(context, [lying.url, dead.url], { args: ["--json", "--lifetime", "1m"] });
     assert.equal(code, 0, stdout);
     const [{ expiresAt }] = JSON.parse(stdout).beacons;
-    assert.ok(expiresAt <= Date.now() + 60_000 + 15_000, stdout);
+    assert.ok(expiresAt <= Date.now() + 60_000 + CLOCKS_DIFFER_MS, stdout);
   });
 
   test("does not wait for a server that sends it away for long", async (context) => {
     const [busy] = await started(context, serveJson({}, { status: 503, headers: { "Retry-After": "300" } }));
-    const { code, stdout } = await announceOnce(context, [busy.url], { args: ["--json", "--timeout", "1s"] });
+    const { code, stdout } = await announceOnce(context, [busy.url], { args: ["--json"] });
     assert.equal(code, 3, stdout);
     assert.deepEqual(byBeacon(JSON.parse(stdout)), [[false, false, "HTTP_STATUS"]]);
     assert.equal(busy.requests.length, 1);
@@ -504,7 +512,7 @@ describe("says what is wrong, with exit code 2, and never what the key is:", () 
   };
   for (const [name, [args, env, message]] of Object.entries(CASES)) {
     test(name, async () => {
-      const child = spawn(CAPSULE, ["announce", ...args], { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS });
+      const child = spawn(CAPSULE, ["announce", ...args], { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], timeout: PATIENCE_MS });
       let [stdout, stderr] = ["", ""];
       child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
       child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));

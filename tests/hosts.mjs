@@ -28,6 +28,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @typedef {object} Host
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
+ * @property {string[]} asides Events that it may log besides, however often, of what its runtime does by itself.
  * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
  * @property {boolean} hasRetalk Whether it has a door for retalk's users.
  * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
@@ -43,6 +44,8 @@ export const WORKER = {
   name: "the Worker",
   // Here is no place on the network that Cloudflare would know.
   notes: ["autonomous_system_unknown"],
+  // An object that nobody has asked for ten seconds is taken out of memory. On a slow machine that happens within a test.
+  asides: ["roster_restored"],
   hasGoop2: false,
   hasRetalk: false,
   liveFrames: 200,
@@ -61,6 +64,7 @@ export const WORKER = {
 export const NATIVE = {
   name: "the native program",
   notes: [],
+  asides: [],
   hasGoop2: true,
   hasRetalk: true,
   lastWord: { code: 1001, reason: "GOING_AWAY" },

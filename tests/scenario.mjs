@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WORKER } from "./hosts.mjs";
 import { announce, call, peers } from "./http.mjs";
+import { SAFE_AFTER_MS } from "./patience.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
 /** One address of each of five networks. */
@@ -21,8 +22,6 @@ const LATE = 10;
 const AFTER_THE_CRASH = 120;
 /** Some of the early peers announce only this much presence: over by the time the killed beacon is back. */
 const BRIEF_MS = 26_000;
-/** What a crash may cost, and two seconds for timers of a busy machine. */
-const SAFE_AFTER_MS = 12_000;
 const AT_ONCE = 8;
 
 /** So that everything can be seen: whole rosters in every answer, and no pause for so many peers on one machine. */
@@ -98,7 +97,7 @@ export async function play(capsule, tell = () => {}, host = WORKER) {
     const publicKey = (await run(capsule, ["keygen", "--public-of", key, "--json"])).json.publicKey;
     const beacons = [a.url, b.url, liar.url].flatMap((url) => ["--beacon", url]);
     const publish = ["publish", ...beacons, "--community", COMMUNITY, "--key", key, "--out", out, "--max-peers", "200"];
-    const published = await run(capsule, [...publish, "--timeout", "5s", "--json"]);
+    const published = await run(capsule, [...publish, "--json"]);
     const file = join(out, "peers.json");
     const written = JSON.parse(await readFile(file, "utf8"));
     const verify = ["verify", file, "--public-key", publicKey, "--community", COMMUNITY];
@@ -132,7 +131,7 @@ export async function play(capsule, tell = () => {}, host = WORKER) {
 
   /** The same for people. The beacons are still as they were. */
   async function again(program, args) {
-    return (await run(program, [...args, "--timeout", "5s", "--quiet"])).stdout;
+    return (await run(program, [...args, "--quiet"])).stdout;
   }
 }
 
