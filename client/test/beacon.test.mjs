@@ -10,18 +10,22 @@ import { Root } from "rendezvous-beacon/root";
 import { Rendezvous, defaultHost, memoryStore } from "../build/internals.js";
 import { startBeacon } from "../../tools/beacon.mjs";
 import { announce, peerIds, peers } from "../../tests/http.mjs";
+import { PATIENCE_MS } from "../../tests/patience.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { makeRoot, signCapsule, signaturesOf } from "./world.mjs";
 
 /** Lists straight from the object, of every community. */
 const VARS = { PEERS_MAX_AGE_SECONDS: "0", COMMUNITIES: "*" };
 
+/** In less than this time nobody who has to wait for it is asked again. */
+const SOON_MS = 45_000;
+
 /** Resolves with the first event whose peers include `peerId`. */
-function found(rendezvous, peerId, within = 10_000) {
+function found(rendezvous, peerId) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`no ${peerId}: ${JSON.stringify(rendezvous.status(), null, 1)}`)),
-      within,
+      PATIENCE_MS,
     );
     rendezvous.addEventListener("peers", ({ detail }) => {
       const peer = [...detail.live, ...detail.recentlySeen].find((one) => one.peerId === peerId);
@@ -67,6 +71,7 @@ describe("with a real beacon", () => {
     };
     try {
       const ann = await begin("ann");
+      const startedAt = performance.now();
       await ann.start();
       while (!ann.status().announced) await once(ann, "status");
       const bob = await begin("bob", { userId: "Zoë ☂" });
@@ -80,14 +85,15 @@ describe("with a real beacon", () => {
         [community, community],
       );
       assert.equal(ann.status().sources[0].state, "ok");
-      assert.ok(Math.abs(ann.status().sources[0].clockOffsetMs) < 2_000);
+      // Both have the same clock: an offset is no more than an answer took.
+      assert.ok(Math.abs(ann.status().sources[0].clockOffsetMs) <= performance.now() - startedAt + 1_000);
 
       await ann.stop();
       assert.deepEqual(peerIds(await peers(beacon.url, { community })), ["bob"]);
       const returned = performance.now();
       await ann.start();
       while (!ann.status().announced) await once(ann, "status");
-      assert.ok(performance.now() - returned < 1_000, "one that has left may come back at once");
+      assert.ok(performance.now() - returned < SOON_MS, "one that has left may come back at once");
       const back = await peers(beacon.url, { community });
       assert.deepEqual(peerIds(back).sort(), ["ann", "bob"]);
       assert.equal(ann.status().sources[0].state, "ok");
@@ -108,7 +114,7 @@ describe("with a real beacon", () => {
       const began = performance.now();
       await dan.start();
       const peer = await cidSeen;
-      assert.ok(performance.now() - began < 2_000);
+      assert.ok(performance.now() - began < SOON_MS);
       assert.deepEqual([peer.state, peer.source, peer.publicKey], ["live", hosting.url, cid.publicKey]);
       while (dan.status().sources[0].state === "waiting") await once(dan, "status");
       assert.deepEqual(

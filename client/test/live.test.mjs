@@ -15,6 +15,7 @@ import { Rendezvous, defaultHost, live, waitAfterClose, waitAfterRefusal } from 
 import { HOSTS, NATIVE } from "../../tests/hosts.mjs";
 import { announce, call, eventually, peerIds, peers } from "../../tests/http.mjs";
 import { openLive } from "../../tests/live.mjs";
+import { PATIENCE_MS } from "../../tests/patience.mjs";
 import { newPeer, signTicket } from "../../tests/ticket.mjs";
 import { seeded } from "./world.mjs";
 
@@ -36,8 +37,8 @@ const newCommunity = () => `live-${(communities += 1)}`;
 const idsOf = ({ live }) => live.map(({ peerId }) => peerId).sort();
 
 /** Waits until a client is as expected, as an application would hear of it. */
-async function until(rendezvous, isExpected, withinMs = 10_000) {
-  const deadline = AbortSignal.timeout(withinMs);
+async function until(rendezvous, isExpected) {
+  const deadline = AbortSignal.timeout(PATIENCE_MS);
   while (!isExpected()) {
     assert.ok(!deadline.aborted, `still ${JSON.stringify([rendezvous.peers(), rendezvous.status()])}`);
     await new Promise((resolve) => {
@@ -133,7 +134,8 @@ for (const host of HOSTS) describe(host.name, () => {
     await timed(() => bob.rendezvous.stop(), () => idsOf(ann.rendezvous.peers()).length === 0);
     assert.deepEqual(peerIds(await peers(beacon.url, { community })), ["ann"]);
     t.diagnostic(`known after ${took[0]} ms (with the opening of its socket), gone after ${took[1]} ms`);
-    assert.ok(took.every((ms) => ms < 5_000), `${took}`);
+    // Sooner than by asking: who may ask again after 45 s.
+    assert.ok(took.every((ms) => ms < 45_000), `${took}`);
     await ann.rendezvous.stop();
     assert.deepEqual(peerIds(await peers(beacon.url, { community })), []);
     for (const { requests, transports } of [ann, bob]) {
