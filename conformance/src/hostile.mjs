@@ -29,7 +29,7 @@ const BUFFERED_BYTES = 16 * 1_048_576;
 const ENDLESS_BYTES = 64 * 1_048_576;
 const GRACE_MS = 2_000;
 /** How long a client may take to ask for anything. */
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** What a program prints that did not expect what it was told. */
 const CRASH =

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import WebSocket from "ws";
 
-const PATIENCE_MS = 8_000;
+/** For what a beacon on a busy machine says at last: only a case that fails waits so long. */
+export const PATIENCE_MS = 60_000;
 
 /** The beacon does not make a connection of the request. */
 export class NotOpened extends Error {
@@ -47,7 +48,7 @@ export class Socket {
 
   constructor(beacon, path, address) {
     const headers = address !== undefined && beacon.addressHeader ? { [beacon.addressHeader]: address } : {};
-    const options = { headers, perMessageDeflate: false, handshakeTimeout: 15_000, maxPayload: 1_048_576 };
+    const options = { headers, perMessageDeflate: false, handshakeTimeout: PATIENCE_MS, maxPayload: 1_048_576 };
     this.#socket = new WebSocket(beacon.url.replace(/^http/, "ws") + path, options);
     this.#opened = new Promise((resolve) => {
       this.#socket.on("open", () => resolve(undefined));

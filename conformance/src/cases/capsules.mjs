@@ -12,7 +12,7 @@ const MAX_BYTES = 1_048_576;
 const SIGNATURES_MAX_BYTES = 16_384;
 const LONG_LIFETIME_MS = 604_800_000;
 const SKEW_MS = 15_000;
-const READER_TIMEOUT_MS = 30_000;
+const READER_TIMEOUT_MS = 60_000;
 
 /** @type {import("../suite.mjs").Case[]} */
 export const cases = [];

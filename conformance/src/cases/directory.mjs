@@ -356,7 +356,7 @@ listed(
   "an entry that has ended is not listed",
   async (trial, origin, name) => {
     const updated = origin.next();
-    const record = origin.entry(name, { updated, expiresAt: updated + 3_000 });
+    const record = origin.entry(name, { updated, expiresAt: updated + 10_000 });
     assert.equal((await origin.put(record)).json.accepted, true);
     await delay(record.payload.expiresAt - trial.now() + 500);
     assert.deepEqual((await ofOrigin(trial, origin, name)).json.entries, []);

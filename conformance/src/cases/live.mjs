@@ -6,7 +6,7 @@ import { request as httpsRequest } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
 import { Live, joinLive } from "../live.mjs";
 import { base64 } from "../signing.mjs";
-import { NotOpened, Socket } from "../socket.mjs";
+import { NotOpened, PATIENCE_MS, Socket } from "../socket.mjs";
 import { newPeer } from "../ticket.mjs";
 
 const POSITION = /^[0-9a-f]{8}-(0|[1-9]\d{0,15})$/;
@@ -406,7 +406,7 @@ async function stream(trial, find, headers = {}) {
   });
   const events = await Promise.race([
     found,
-    delay(8_000).then(() => Promise.reject(new Error(`not in the stream: ${text.slice(0, 300)}`))),
+    delay(PATIENCE_MS, undefined, { ref: false }).then(() => Promise.reject(new Error(`not in the stream: ${text.slice(0, 300)}`))),
   ]);
   return { events, response };
 }
