@@ -178,12 +178,12 @@ export class Inbox {
     await this.#publish();
     let count = 0;
     const tried = new Set<string>();
-    let collector: string | undefined;
     for (let round = 0, isMore = true; isMore && round < ROUNDS_MAX; round++) {
       const found = new Map<string, Deposited>();
       isMore = false;
       await this.#askAll(async (origin) => {
-        const [deposits, more] = await this.#ask(origin, collector);
+        // What is left there is leased to the name by which it was collected: by another one, what is behind it comes.
+        const [deposits, more] = await this.#ask(origin, round ? newNonce() : undefined);
         // Of each slot: else whoever saw a message pass could keep it out by leaving the same bytes.
         for (const each of deposits) found.set(each.slot + each.contentId, each);
         // A relay that says so for ever has as many rounds as the others.
@@ -210,8 +210,6 @@ export class Inbox {
         }
       }
       await this.#acknowledge(acknowledged);
-      // What was not dealt with is leased to the name by which it was collected: by another one, what is behind it comes.
-      if (tried.size > count) collector = newNonce();
     }
     return count;
   }

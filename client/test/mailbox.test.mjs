@@ -139,6 +139,16 @@ describe("a message", () => {
     assert.deepEqual([...new Set(await states(contact))], ["read"]);
   });
 
+  test("comes although more than one answer holds is before it that no slot of the mailbox has signed", async () => {
+    const { relays, bob, contact } = await setting({ count: 1 });
+    await contact.send("newer");
+    const { messages } = relays[0].mailboxes.get(bob.address);
+    const [{ deposit, sealed, receivedAt, endsAt }] = messages;
+    const foreign = (at) => ({ deposit: { ...deposit, signature: "AA" }, sealed, slot: "another", contentId: `${at}`, sequence: at, receivedAt, endsAt });
+    messages.unshift(...Array.from({ length: 250 }, (_, at) => foreign(at)));
+    assert.deepEqual(await textsOf(bob), ["newer"]);
+  });
+
   test("that nobody has read in its life has ended, by the sender's clock", async () => {
     const { world, ann, bob, contact } = await setting();
     const receipt = await contact.send("for now", { lifetimeMs: HOUR });
