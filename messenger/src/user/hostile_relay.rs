@@ -73,6 +73,8 @@ struct State {
     plain: BTreeSet<String>,
     /// All bodies, in their order.
     log: Vec<String>,
+    /// Requests to the door for mailboxes while it was closed.
+    refused_mailboxes: usize,
     /// The mailboxes of section 17, where the door for them is open.
     drops: Option<BTreeMap<Address, Drop>>,
 }
@@ -102,6 +104,7 @@ impl HostileRelay {
             tools: Vec::new(),
             plain: BTreeSet::new(),
             log: Vec::new(),
+            refused_mailboxes: 0,
             drops: None,
         };
         Self { url: url.to_owned(), state: Mutex::new(state) }
@@ -115,6 +118,11 @@ impl HostileRelay {
     /// Closes it.
     pub(super) fn close_mailboxes(&self) {
         self.state.lock().unwrap().drops = None;
+    }
+
+    /// Returns how often it was asked for mailboxes while it had no door for them.
+    pub(super) fn refused_mailboxes(&self) -> usize {
+        self.state.lock().unwrap().refused_mailboxes
     }
 
     pub(super) fn url(&self) -> &str {
@@ -243,7 +251,10 @@ impl State {
 
     /// Serves the door for mailboxes, of which a request or an answer may be lost, and all may be refused.
     fn serve_mailbox(&mut self, url: &str, method: &Method, path: &str, body: &str) -> Result<Answer, FetchError> {
-        let Some(drops) = &mut self.drops else { return Ok(refusal(Code::NotFound.as_str())) };
+        let Some(drops) = &mut self.drops else {
+            self.refused_mailboxes += 1;
+            return Ok(refusal(Code::NotFound.as_str()));
+        };
         let fault = self.faults.pop_front().unwrap_or(self.always);
         let lost = || FetchError::Connection { reason: "it broke off".to_owned() };
         match fault {

@@ -585,10 +585,11 @@ fn unlisted(rows: &Rows<'_>) -> Result<Vec<CorrespondentRecord>, VaultError> {
 /// Returns whether the relay lacks something of the own mailbox, and may be asked to take it.
 fn wants_opening(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<bool, UserError> {
     let Some(record) = rows.get::<MailboxRecord>("")? else { return Ok(!unlisted(rows)?.is_empty()) };
-    if record.is_refused_lately(now) {
+    let is_here = record.own.relays.iter().any(|relay| relay == origin);
+    // What one relay refuses, another one may take.
+    if is_here && record.is_refused_lately(now) {
         return Ok(false);
     }
-    let is_here = record.own.relays.iter().any(|relay| relay == origin);
     let is_due = !is_here || !record.own.lagging().is_empty() || record.own.wants_sealing_keys(now);
     // One that was made for its key alone is opened for nobody.
     let is_used = !record.own.slots.is_empty();
@@ -605,6 +606,7 @@ fn list_slots(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), User
             renew_slots(rows, &mut record, now)?;
         }
         record.own.relays = vec![origin.to_owned()];
+        record.refused = None;
         record.own.revise(now);
     }
     for correspondent in no_longer_listed(rows)? {

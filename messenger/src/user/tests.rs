@@ -910,6 +910,28 @@ fn where_the_relay_has_no_mailboxes_all_goes_by_the_other_door_and_says_so() {
 }
 
 #[test]
+fn a_relay_that_refuses_the_mailbox_keeps_it_from_no_other_relay() {
+    let (mut alice, mut bob, first) = pair();
+    alice.send(&first, bob.id(), "one", START);
+    bob.round(&first, START);
+    bob.send(&first, alice.id(), "two", START);
+    alice.round(&first, START);
+    assert_eq!(bob.user.status().unwrap().mailbox.unwrap().refused.as_deref(), Some("NOT_FOUND"));
+
+    let second = HostileRelay::new("http://127.0.0.1:8767", START);
+    second.open_mailboxes();
+    bob.maintain(&second, START);
+    let mailbox = bob.user.status().unwrap().mailbox.unwrap();
+    assert_eq!((mailbox.is_open, mailbox.refused), (true, None));
+    // Back at the first one its refusal is not asked for again before its time either.
+    let seen = first.refused_mailboxes();
+    bob.maintain(&first, START);
+    assert_eq!(first.refused_mailboxes(), seen + 1, "another relay is one question");
+    bob.maintain(&first, START);
+    assert_eq!(first.refused_mailboxes(), seen + 1);
+}
+
+#[test]
 fn a_stranger_is_offered_nothing_and_offers_in_vain() {
     let (mut alice, mut bob, relay) = pair();
     relay.open_mailboxes();
