@@ -9,11 +9,13 @@ use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
 use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
 use rendezvous_protocol::mailbox::invite::InviteError;
 use rendezvous_protocol::mailbox::limits::{
-    CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME, INVITE_LIMIT_MAX, INVITES_MAX, READERS_MAX,
-    RECORD_MAX_LIFETIME, REQUESTS_PER_KEY, SEALING_KEY_MAX_LIFETIME, STRUCK_OFF_MAX,
+    COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME, INVITE_LIMIT_MAX,
+    INVITES_MAX, READERS_MAX, RECORD_MAX_LIFETIME, REQUESTS_PER_KEY, SEALING_KEY_MAX_LIFETIME, STRUCK_OFF_MAX,
 };
 use rendezvous_protocol::mailbox::plaintext::Opened;
-use rendezvous_protocol::mailbox::record::{Ack, Card, Close, Contact, Deposit, Invite, Policy, RecordError, Requests};
+use rendezvous_protocol::mailbox::record::{
+    Ack, Card, Close, Collect, Contact, Deposit, Invite, Policy, RecordError, Requests,
+};
 use rendezvous_protocol::mailbox::sealed::Suite;
 use rendezvous_protocol::mailbox::window::Window;
 use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
@@ -368,6 +370,32 @@ impl OwnMailbox {
     pub fn close(&self, owner: &PrivateKey) -> Result<Signed<Close>, OwnError> {
         let close = Close { mailbox: Address::of(&owner.public_key()), revision: self.revision + 1 };
         Ok(Signed::sign(close, owner)?)
+    }
+
+    /// Signs the question of `reader` for what waits at a relay, after so many rounds there of which something was left. A
+    /// relay hands that over again before all else to whoever asks under the same name, so each of these rounds has a name of
+    /// its own: the same in every run, so that each gets its own again.
+    pub fn question(
+        &self,
+        reader: &PrivateKey,
+        mailbox: Address,
+        relay: &str,
+        left_rounds: u8,
+        (nonce, now): ([u8; 16], UnixMillis),
+    ) -> Result<Signed<Collect>, OwnError> {
+        let mut collector = self.collector;
+        let Bytes([first, ..]) = &mut collector;
+        *first = first.wrapping_add(left_rounds);
+        let question = Collect {
+            audience: relay.to_owned(),
+            collector,
+            issued_at: now,
+            limit: COLLECT_MAX_MESSAGES,
+            mailbox,
+            max_bytes: COLLECT_MAX_BYTES,
+            nonce: Bytes(nonce),
+        };
+        Ok(Signed::sign(question, reader)?)
     }
 
     /// Returns the relays that do not have this revision yet.

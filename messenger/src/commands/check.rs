@@ -13,8 +13,8 @@ use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
 use rendezvous_protocol::mailbox::envelope::Signed;
 use rendezvous_protocol::mailbox::invite::Invite;
-use rendezvous_protocol::mailbox::limits::{COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, DEPOSIT_MIN_LIFETIME};
-use rendezvous_protocol::mailbox::record::{Collect, SlotQuestion};
+use rendezvous_protocol::mailbox::limits::DEPOSIT_MIN_LIFETIME;
+use rendezvous_protocol::mailbox::record::SlotQuestion;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
@@ -215,16 +215,9 @@ impl<'a> Trial<'a> {
     }
 
     fn collect(&mut self) -> Result<(), StepError> {
-        let question = Collect {
-            audience: self.relay.origin().to_owned(),
-            collector: Bytes(random()?),
-            issued_at: self.now,
-            limit: COLLECT_MAX_MESSAGES,
-            mailbox: self.address(),
-            max_bytes: COLLECT_MAX_BYTES,
-            nonce: Bytes(random()?),
-        };
-        let answer = self.relay.collect(self.address(), &Signed::sign(question, &self.owner)?.to_json())?;
+        let drawn = (random()?, self.now);
+        let question = self.mailbox.question(&self.owner, self.address(), self.relay.origin(), 0, drawn)?;
+        let answer = self.relay.collect(self.address(), &question.to_json())?;
         let [handed_over] = answer.messages.as_slice() else {
             return Err(StepError::Other(format!("it hands over {} messages of one", answer.messages.len())));
         };

@@ -18,15 +18,13 @@ use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
-use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
-use rendezvous_protocol::mailbox::envelope::Signed;
-use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES};
-use rendezvous_protocol::mailbox::record::Collect;
+use rendezvous_protocol::mailbox::bytes::{Address, ContentId};
+use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_MESSAGES};
 use serde_json::{Value, json};
 
 use crate::collecting::{Judged, Message, judge};
 use crate::ending::{Ending, Report};
-use crate::own::{OwnError, OwnMailbox};
+use crate::own::OwnMailbox;
 use crate::relay::{Relay, RelayError};
 use crate::session::Session;
 use crate::store::random;
@@ -210,14 +208,14 @@ impl Run<'_> {
     }
 
     /// Collects from one relay until it has no more that is new.
-    fn empty(&mut self, relay: &Relay<'_>, seen: &mut BTreeSet<Bytes<32>>) -> Result<Result<(), RelayError>, Failure> {
+    fn empty(&mut self, relay: &Relay<'_>, seen: &mut BTreeSet<ContentId>) -> Result<Result<(), RelayError>, Failure> {
         let mut left_rounds = 0;
         for _ in 0..ROUNDS_MAX {
             let answer = match relay.collect(self.address(), &self.question(relay, left_rounds)?) {
                 Ok(answer) => answer,
                 Err(error) => return Ok(Err(error)),
             };
-            let mut slots = BTreeSet::new();
+            let (mut slots, mut is_left) = (BTreeSet::new(), false);
             for handed_over in answer.messages.iter().take(COLLECT_MAX_MESSAGES as usize) {
                 if self.is_stopped() {
                     self.tally.is_stopped = true;
@@ -227,14 +225,17 @@ impl Run<'_> {
                     Ok(Judged::Known { slot }) => {
                         slots.insert(slot);
                     }
-                    Ok(Judged::HandedOn) => {}
-                    Ok(Judged::New(message)) if !seen.insert(message.content_id()) => {}
+                    Ok(Judged::HandedOn) => is_left = true,
+                    Ok(Judged::New(message)) if !seen.insert(message.content_id()) => is_left = true,
                     Ok(Judged::New(message)) => {
                         if self.take(&message)? {
                             slots.insert(message.slot());
+                        } else {
+                            is_left = true;
                         }
                     }
                     Err(error) => {
+                        is_left = true;
                         self.tally.left += 1;
                         self.session.log.note(format_args!("{}: a message is left there: {error}", relay.origin()));
                     }
@@ -248,28 +249,14 @@ impl Run<'_> {
             if !answer.more || self.tally.is_stopped {
                 break;
             }
-            // What is left there would be handed over again, and keep what came after it from being seen: others ask for that.
-            left_rounds += u8::from(slots.is_empty());
+            left_rounds += u8::from(is_left);
         }
         Ok(Ok(()))
     }
 
-    /// Asks as the collector after `left_rounds` that have left all of their messages there: the same in every run, so that
-    /// each gets its own again.
     fn question(&self, relay: &Relay<'_>, left_rounds: u8) -> Result<String, Failure> {
-        let mut collector = self.mailbox.collector;
-        let Bytes([first, ..]) = &mut collector;
-        *first = first.wrapping_add(left_rounds);
-        let question = Collect {
-            audience: relay.origin().to_owned(),
-            collector,
-            issued_at: self.session.now()?,
-            limit: COLLECT_MAX_MESSAGES,
-            mailbox: self.address(),
-            max_bytes: COLLECT_MAX_BYTES,
-            nonce: Bytes(random()?),
-        };
-        Ok(Signed::sign(question, &self.owner).map_err(OwnError::from)?.to_json())
+        let drawn = (random()?, self.session.now()?);
+        Ok(self.mailbox.question(&self.owner, self.address(), relay.origin(), left_rounds, drawn)?.to_json())
     }
 
     /// Hands a message on. Returns whether it may be acknowledged.

@@ -18,10 +18,7 @@ use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes, sha256};
 use rendezvous_protocol::mailbox::envelope::Signed;
 use rendezvous_protocol::mailbox::invite::Invite;
-use rendezvous_protocol::mailbox::limits::{
-    ACKS_MAX, COLLECT_MAX_BYTES, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME,
-};
-use rendezvous_protocol::mailbox::record::Collect;
+use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
@@ -463,22 +460,15 @@ impl User {
         problems: &mut Vec<Problem>,
     ) -> Result<(), UserError> {
         let Some(mailboxes) = mailboxes_of(relay) else { return Ok(()) };
+        let mut left_rounds = 0;
         for _ in 0..ROUNDS_MAX {
             let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(()) };
             if !record.own.is_published_at(mailboxes.origin()) {
                 return Ok(());
             }
             let address = record.address();
-            let question = Collect {
-                audience: mailboxes.origin().to_owned(),
-                collector: record.own.collector,
-                issued_at: now,
-                limit: COLLECT_MAX_MESSAGES,
-                mailbox: address,
-                max_bytes: COLLECT_MAX_BYTES,
-                nonce: Bytes(random()?),
-            };
-            let question = Signed::sign(question, &record.owner()).map_err(OwnError::from)?;
+            let drawn = (random()?, now);
+            let question = record.own.question(&record.owner(), address, mailboxes.origin(), left_rounds, drawn)?;
             let answer = match mailboxes.collect(address, &question.to_json()) {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -489,16 +479,17 @@ impl User {
                     return Ok(());
                 }
             };
-            let (acks, count) = self.vault.change(|rows| take_in(rows, &answer.messages, now, problems))?;
+            let (acks, is_left) = self.vault.change(|rows| take_in(rows, &answer.messages, now, problems))?;
             for acks in acks.chunks(ACKS_MAX) {
                 // Where it is lost the messages come again, and it with them.
                 if let Err(error) = mailboxes.acknowledge(address, acks) {
                     problems.push(Problem { peer: None, cause: ProblemCause::Mailbox { reason: error.to_string() } });
                 }
             }
-            if !answer.more || count == 0 {
+            if !answer.more {
                 break;
             }
+            left_rounds += u8::from(is_left);
         }
         Ok(())
     }
@@ -659,17 +650,17 @@ fn begin_anew(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), User
     Ok(rows.put(&record)?)
 }
 
-/// Writes down what the mailbox has handed over. Returns the acknowledgements, and how many messages were new.
+/// Writes down what the mailbox has handed over. Returns the acknowledgements, and whether something is left there.
 fn take_in(
     rows: &Rows<'_>,
     handed_over: &[crate::relay::HandedOver],
     now: UnixMillis,
     problems: &mut Vec<Problem>,
-) -> Result<(Vec<String>, usize), UserError> {
-    let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok((Vec::new(), 0)) };
+) -> Result<(Vec<String>, bool), UserError> {
+    let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok((Vec::new(), false)) };
     let (address, owner) = (record.address(), record.owner());
     record.own.settle(now);
-    let (mut slots, mut count, mut has_unknown) = (BTreeSet::new(), 0, false);
+    let (mut slots, mut is_left, mut has_unknown) = (BTreeSet::new(), false, false);
     for handed_over in handed_over.iter().take(COLLECT_MAX_MESSAGES as usize) {
         let message = match judge(handed_over, &record.own, address, now) {
             Ok(Judged::New(message)) => message,
@@ -678,13 +669,15 @@ fn take_in(
                 continue;
             }
             Err(LeftThere::SlotUnknown) => {
-                has_unknown = true;
+                (is_left, has_unknown) = (true, true);
                 continue;
             }
             // It ends there.
-            Ok(Judged::HandedOn) | Err(_) => continue,
+            Ok(Judged::HandedOn) | Err(_) => {
+                is_left = true;
+                continue;
+            }
         };
-        count += 1;
         let from = message.name.as_ref().and_then(|name| name.as_str().parse::<UserId>().ok());
         let ciphertext = message.opened().and_then(|(_, content)| ciphertext_of(content));
         match (from, ciphertext) {
@@ -720,5 +713,5 @@ fn take_in(
         }
     }
     rows.put(&record)?;
-    Ok((acks, count))
+    Ok((acks, is_left))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use rendezvous_capsule::fetch::FetchError;
+use rendezvous_protocol::mailbox::limits::{COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX};
 use tempfile::TempDir;
 
 use super::hostile_relay::{Fault, HostileRelay};
@@ -1231,6 +1232,45 @@ fn a_slot_that_an_older_store_does_not_know_is_told_and_struck_off() {
     assert!(alice.user.outbox().unwrap().is_empty());
     let now = later(&relay, Duration::from_secs(seconds));
     assert_eq!(sent_by(&mut alice, &relay, bob.id(), "anew", now), Some(Door::Mailbox));
+}
+
+#[test]
+fn what_cannot_be_taken_out_of_a_mailbox_keeps_nothing_newer_from_being_seen() {
+    let (mut bob, relay) = (Somebody::new("bob"), HostileRelay::new(URL, START));
+    relay.open_mailboxes();
+    let befriend = |name: &str, bob: &mut Somebody| {
+        let mut contact = Somebody::new(name);
+        contact.user.add("bob", bob.id(), None).unwrap();
+        bob.user.add(name, contact.id(), None).unwrap();
+        for _ in 0..2 {
+            contact.round(&relay, START);
+            bob.round(&relay, START);
+            contact.send(&relay, bob.id(), "hello", START);
+            bob.round(&relay, START);
+            bob.send(&relay, contact.id(), "hi", START);
+        }
+        contact.round(&relay, START);
+        bob.round(&relay, START);
+        contact
+    };
+    let mut alice = befriend("alice", &mut bob);
+    let kept = bob.back_up();
+    let strangers: Vec<_> = ["carol", "dave", "erin", "frank"].map(|name| befriend(name, &mut bob)).into();
+
+    // Of slots that the older store does not know there is more than one answer holds.
+    bob.restore(&kept);
+    for mut stranger in strangers {
+        for count in 0..CONTACT_LIMIT_MAX {
+            assert_eq!(sent_by(&mut stranger, &relay, bob.id(), &count.to_string(), START), Some(Door::Mailbox));
+        }
+    }
+    assert!(relay.deposited() > COLLECT_MAX_MESSAGES as usize);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "newer", START), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, START), ["alice: newer"]);
+    // The same holds in the next run, when the relay still keeps what was left for those names.
+    alice.round(&relay, START);
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "newer still", START), Some(Door::Mailbox));
+    assert_eq!(bob.round(&relay, START), ["alice: newer still"]);
 }
 
 #[test]
