@@ -41,9 +41,10 @@ Examples:
       check tries, and which a relay may keep closed
 
 Exit codes:
-  0  the relay does all of it
-  1  it does not answer
-  2  it lacks something: the first line that does not say `good` names it";
+  0  every line says `good`, but for the last one, `takes messages`, which may
+     say why not unless --messages is given
+  1  the relay does not answer
+  2  another line says why not, or with --messages the last one";
 
 /// Arguments of `check`.
 #[derive(Args, Debug)]
