@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { serve } from "./hostile.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
@@ -104,6 +106,40 @@ export async function serveBetween(before = () => undefined) {
     response.on("error", () => {}).writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(json));
   });
   return Object.assign(between, { url: server.url, stop: server.stop });
+}
+
+/**
+ * A wire between users and a relay, over which connections for news go too. Each request of the program has a connection of its
+ * own.
+ *
+ * @param {{ hasNews?: boolean }} [options] Without news, who asks for them is answered as by a relay that has none.
+ */
+export async function serveWire({ hasNews = true } = {}) {
+  const wire = { port: 0, /** The first line of each request. */ requests: [], url: "", stop: () => {} };
+  const sockets = new Set();
+  const keep = (socket) => sockets.add(socket.on("error", () => {}).on("close", () => sockets.delete(socket)));
+  const server = createServer((client) => {
+    keep(client);
+    client.once("data", (head) => {
+      const [line] = head.toString("latin1").split("\r\n", 1);
+      wire.requests.push(line);
+      if (!hasNews && line.includes("/live ")) {
+        return client.end("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      }
+      const relay = connect(wire.port, "127.0.0.1");
+      keep(relay);
+      relay.write(head);
+      client.pipe(relay).on("close", () => client.destroy());
+      relay.pipe(client).on("close", () => relay.destroy());
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  wire.url = `http://127.0.0.1:${server.address().port}`;
+  wire.stop = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return wire;
 }
 
 /** Under which message key an Olm message is encrypted: the ratchet key and the index in its chain. */

@@ -15,7 +15,7 @@ import { seeded } from "../client/test/world.mjs";
 import { PROGRAM } from "../tools/native.mjs";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { ROOT } from "../tools/steps.mjs";
-import { Correspondent, messageKey, serveBetween } from "./correspondent.mjs";
+import { Correspondent, messageKey, serveBetween, serveWire } from "./correspondent.mjs";
 import { serve } from "./hostile.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
@@ -193,8 +193,8 @@ describe("with retalk's own programs at the other end", () => {
 
 describe("by mailboxes", () => {
   /** Two who have written to each other: each has offered the other a slot of their mailbox. */
-  async function newPairWithMailboxes() {
-    const [alice, bob] = await newPair();
+  async function newPairWithMailboxes(at = url) {
+    const [alice, bob] = await newPair(at);
     await alice.send(bob, "hello");
     assert.deepEqual(await bob.receive(), ["alice: hello"]);
     assert.deepEqual(await alice.receive(), []);
@@ -257,6 +257,86 @@ describe("by mailboxes", () => {
       assert.match((await alice.expect(0, ["contacts"])).stdout, /by the door for retalk's users, because its recipient has offered no mailbox/);
     });
   }
+
+  describe("while --follow listens for news", () => {
+    /** So seldom that what is shown was told of. */
+    const SELDOM = ["--interval", "1h"];
+    let wire;
+    afterEach(() => wire.stop());
+
+    /** Two with mailboxes at a relay to which all goes over a wire. */
+    async function newPairOverWire(options) {
+      wire = await serveWire(options);
+      wire.port = Number(new URL(url).port);
+      await startRelayBehindWire();
+      return newPairWithMailboxes(wire.url);
+    }
+
+    async function startRelayBehindWire() {
+      const vars = { DOORS: "v1,retalk", EXTERNAL_URLS: wire.url, ...MANY };
+      beacon = await NATIVE.start({ vars, port: wire.port, state: join(directory, "state") });
+    }
+
+    function follow(user, ...args) {
+      const child = user.start(["receive", "--follow", ...args]);
+      const followed = { child, shown: "", said: "", ended: finished(child) };
+      child.stdout.on("data", (text) => (followed.shown += text));
+      child.stderr.on("data", (text) => (followed.said += text));
+      return followed;
+    }
+
+    const asked = (what) => wire.requests.filter((line) => line.includes(what)).length;
+    const isListening = (count) => eventually(() => asked("/live "), (times) => times >= count);
+
+    test("what comes is shown without being asked for, and a signal ends it at once", async () => {
+      const [alice, bob] = await newPairOverWire();
+      wire.requests.length = 0;
+      const followed = follow(bob, ...SELDOM);
+      await isListening(1);
+      const collects = asked("/collect ");
+      await alice.send(bob, "one");
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\n", 60_000);
+      await alice.send(bob, "two");
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\nalice: two\n", 60_000);
+      assert.equal(asked("/collect "), collects + 2, "one question for each");
+      followed.child.kill("SIGTERM");
+      assert.equal((await followed.ended).code, 130);
+      await alice.receive();
+      assert.equal(await alice.waiting(), 0);
+    });
+
+    test("a relay that is killed and comes back loses nothing, and nothing is shown twice", async () => {
+      const [alice, bob] = await newPairOverWire();
+      wire.requests.length = 0;
+      const followed = follow(bob, ...SELDOM);
+      await isListening(1);
+      await alice.send(bob, "before");
+      await eventually(() => followed.shown, (shown) => shown === "alice: before\n", 60_000);
+      await beacon.kill();
+      await eventually(() => followed.said, (said) => /connection for news.*: trying again in/.test(said), 60_000);
+      await alice.expect(3, ["send", "bob", "meanwhile"]);
+      await startRelayBehindWire();
+      await alice.expect(0, ["sync"]);
+      await eventually(() => followed.shown, (shown) => shown.includes("meanwhile"), 60_000);
+      await alice.send(bob, "after");
+      await eventually(() => followed.shown, (shown) => shown.includes("after"), 60_000);
+      followed.child.kill("SIGTERM");
+      const { code, stdout, stderr } = await followed.ended;
+      assert.deepEqual([code, stdout], [130, "alice: before\nalice: meanwhile\nalice: after\n"], stderr);
+      assert.deepEqual(await bob.receive(), []);
+    });
+
+    test("a relay that tells no news is asked for messages as before, and that is said", async () => {
+      const [alice, bob] = await newPairOverWire({ hasNews: false });
+      const followed = follow(bob, "--interval", "0.1");
+      await eventually(() => followed.said, (said) => said.includes("the relay tells no news of mailboxes (HTTP status 404"), 60_000);
+      await alice.send(bob, "one");
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\n", 60_000);
+      assert.equal(asked("/live "), 1);
+      followed.child.kill("SIGINT");
+      assert.equal((await followed.ended).code, 130);
+    });
+  });
 
   test("a relay that is killed, and one whose door for mailboxes is closed, lose nothing", async () => {
     await startRelay();

@@ -28,7 +28,7 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), most: Dura
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The longest time that can be asked for. One that is far longer overflows the clocks of some systems.
-const TIMEOUT_MAX: Duration = Duration::from_secs(DAY_SECONDS);
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(DAY_SECONDS);
 
 /// Bytes of the answer's header.
 const HEADER_MAX_BYTES: usize = 16 * 1024;
@@ -161,7 +161,11 @@ impl Fetcher {
     /// # Errors
     /// [`NetworkError`].
     pub fn of_program(user_agent: &str) -> Result<Self, NetworkError> {
-        let network = Network::of_process()?;
+        Ok(Self::of_network(Network::of_process()?, user_agent))
+    }
+
+    /// Makes one that reaches the network so.
+    pub(crate) fn of_network(network: Network, user_agent: &str) -> Self {
         let agent = |proxy: Option<Proxy>| {
             Agent::config_builder()
                 .user_agent(user_agent)
@@ -176,7 +180,7 @@ impl Fetcher {
                 .build()
                 .new_agent()
         };
-        Ok(Self { direct: agent(None), usual: agent(network.proxy.clone()), network, page: None })
+        Self { direct: agent(None), usual: agent(network.proxy.clone()), network, page: None }
     }
 
     /// Returns one that asks as this page would.
@@ -185,7 +189,8 @@ impl Fetcher {
         Self { page: Some(page), ..self.clone() }
     }
 
-    fn agent(&self, host: Option<&str>) -> &Agent {
+    /// Returns what asks this host.
+    pub(crate) fn agent(&self, host: Option<&str>) -> &Agent {
         if host.is_some_and(|host| self.network.is_direct(host)) { &self.direct } else { &self.usual }
     }
 
@@ -315,7 +320,7 @@ fn broken(error: ureq::Error) -> FetchError {
     }
 }
 
-fn explain(error: ureq::Error) -> FetchError {
+pub(crate) fn explain(error: ureq::Error) -> FetchError {
     match error {
         ureq::Error::Timeout(_) => FetchError::TimedOut,
         ureq::Error::HostNotFound => FetchError::Connection { reason: "there is no such host".to_owned() },

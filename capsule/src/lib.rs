@@ -38,6 +38,7 @@ pub mod secret;
 mod settings;
 pub mod signals;
 mod source;
+pub mod stream;
 pub mod terminal;
 pub mod text;
 mod tickets;

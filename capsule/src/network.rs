@@ -80,7 +80,8 @@ impl Network {
         Self::new(|name| std::env::var_os(name))
     }
 
-    fn new(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, NetworkError> {
+    /// Reads variables.
+    pub(crate) fn new(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, NetworkError> {
         let first = |names: &[&'static str]| {
             let set = names
                 .iter()

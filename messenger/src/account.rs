@@ -132,6 +132,11 @@ impl Network {
         Ok(Relay::new(url, &self.transport)?)
     }
 
+    /// Returns what carries requests.
+    pub(crate) const fn transport(&self) -> &HttpTransport {
+        &self.transport
+    }
+
     /// Returns the relay's address, if one is known.
     pub(crate) fn url(&self) -> Option<&str> {
         self.url.as_deref()

@@ -35,9 +35,11 @@
 
 pub mod collecting;
 pub mod contact;
+pub mod following;
+pub mod live;
 pub mod name;
 pub mod own;
-pub mod polling;
+
 pub mod relay;
 pub mod seal;
 pub mod transport;

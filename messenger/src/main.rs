@@ -11,6 +11,7 @@ mod command_line;
 mod commands;
 mod ending;
 mod line;
+mod listening;
 mod sending;
 mod session;
 #[cfg(test)]

@@ -250,6 +250,11 @@ impl<'a> Relay<'a> {
         Ok(answer.ack.map(|ack| ack.get().to_owned()))
     }
 
+    /// Returns the address of the connections on which the news of a mailbox are told.
+    pub fn live_url(&self, mailbox: Address) -> String {
+        format!("{}{}", self.origin(), path(mailbox, "/live"))
+    }
+
     /// Ends a mailbox.
     pub fn close(&self, mailbox: Address, close: &str) -> Result<(), RelayError> {
         self.tell(Method::POST, mailbox, "/close", &format!(r#"{{"close":{close}}}"#))

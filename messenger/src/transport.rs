@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, Request, header};
 use rendezvous_capsule::failure::{Cause, Exit};
 use rendezvous_capsule::fetch::{FetchError, Fetcher, parse_url};
+use rendezvous_capsule::stream::Stream;
 use rendezvous_capsule::text;
 use rendezvous_protocol::retalk::request::{MessageKind, Tool, signed_body};
 use rendezvous_protocol::retalk::user::{Identity, UserId};
@@ -60,6 +61,21 @@ impl HttpTransport {
     /// Makes a transport that allows so long for each request.
     pub const fn new(fetcher: Fetcher, timeout: Duration) -> Self {
         Self { fetcher, timeout }
+    }
+}
+
+impl HttpTransport {
+    /// Opens a connection to the host of an address, on which nothing is sent.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub fn connect(&self, url: &str) -> Result<Stream, FetchError> {
+        self.fetcher.connect(url, self.timeout)
+    }
+
+    /// Returns the time for each request.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,7 +15,8 @@ use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::signals::SecondSignal;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
-use rendezvous_messenger::polling;
+use rendezvous_messenger::following::{Following, Next};
+use rendezvous_messenger::live::Heard;
 use rendezvous_messenger::user::{Content, Disposition, Message, Problem, ProblemCause};
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::{Value, json};
@@ -21,6 +24,8 @@ use serde_json::{Value, json};
 use crate::account::{Account, MAINTAIN_EVERY};
 use crate::ending::{Ending, Report};
 use crate::line;
+use crate::listening::{self, ListenError};
+use crate::store::random;
 
 /// Times that a relay is asked again because the inbox was full, in one round: 512 messages wait there at most.
 const ROUNDS_MAX: usize = 64;
@@ -76,7 +81,8 @@ pub(crate) struct ReceiveArguments {
     /// Go on until a signal comes.
     #[arg(long)]
     follow: bool,
-    /// With --follow: the time after which the relay is asked again. Up to 10s while nothing comes.
+    /// With --follow: the time after which the relay is asked again. Up to 10s while nothing comes, and a minute where the
+    /// relay tells when something comes.
     #[arg(long, value_name = "TIME", value_parser = parse_interval, default_value = "2s", requires = "follow")]
     interval: Duration,
     /// Show messages of this peer alone, a saved name or an id; may be repeated.
@@ -135,52 +141,95 @@ struct Tally {
     broken: Option<io::Error>,
 }
 
+/// Says what the command waits for.
+enum Event {
+    /// A signal has come.
+    Stopped,
+    /// What is heard of the mailbox, or why nothing more is.
+    News(Result<Heard, ListenError>),
+}
+
 pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
-    let (stop, stopped) = channel();
+    let (tell, told) = channel();
+    let is_stopped = Arc::new(AtomicBool::new(false));
     let (log, runs_commands) = (*account.log, arguments.exec.is_some());
-    let ends = move || {
-        if runs_commands {
-            log.note(format_args!(
-                "ending after the message at hand; a second signal ends its command too, within {}",
-                text::duration(GRACE)
-            ));
+    let ends = {
+        let (tell, is_stopped) = (tell.clone(), Arc::clone(&is_stopped));
+        move || {
+            if runs_commands {
+                log.note(format_args!(
+                    "ending after the message at hand; a second signal ends its command too, within {}",
+                    text::duration(GRACE)
+                ));
+            }
+            is_stopped.store(true, Ordering::SeqCst);
+            // Where nobody waits any more, the command has ended.
+            let _ = tell.send(Event::Stopped);
         }
-        drop::<Sender<()>>(stop);
     };
     let second = SecondSignal::on_stop(ends).map_err(ShowError::Signals)?;
     let from = arguments.peer.iter().map(|peer| Ok(account.peer(peer)?.id)).collect::<Result<Vec<_>, Failure>>()?;
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
     let mut tally = Tally::default();
-    let (mut maintained, mut idle) = (None, 0_u32);
+    let mut maintained = None;
+    let mut following = Following::new(arguments.interval, Instant::now());
     loop {
-        (tally.left, tally.has_come) = (0, false);
-        let outcome = round(arguments, account, &from, (&stopped, &second), &mut maintained, &mut tally);
-        if let Some(error) = tally.broken.take() {
-            return Err(match error.kind() {
-                io::ErrorKind::BrokenPipe => ShowError::Closed,
-                _ => ShowError::Output(error),
-            }
-            .into());
+        for event in told.try_iter() {
+            note(event, &mut following, account.log)?;
         }
-        if is_stopped(&stopped) {
+        if is_stopped.load(Ordering::SeqCst) {
             return Ok(Report::printed(Ending::Interrupted));
         }
-        if !arguments.follow {
-            outcome?;
-            break;
-        }
-        idle = if tally.has_come { 0 } else { idle.saturating_add(1) };
-        let wait = polling::wait(arguments.interval, idle.saturating_sub(1));
-        if let Err(failure) = outcome {
-            // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does not.
-            if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
-                return Err(failure);
+        match following.next(Instant::now()) {
+            Next::Look => {
+                following.begin_look(Instant::now());
+                (tally.left, tally.has_come) = (0, false);
+                let outcome = round(arguments, account, &from, (&is_stopped, &second), &mut maintained, &mut tally);
+                if let Some(error) = tally.broken.take() {
+                    return Err(match error.kind() {
+                        io::ErrorKind::BrokenPipe => ShowError::Closed,
+                        _ => ShowError::Output(error),
+                    }
+                    .into());
+                }
+                if is_stopped.load(Ordering::SeqCst) {
+                    return Ok(Report::printed(Ending::Interrupted));
+                }
+                if !arguments.follow {
+                    outcome?;
+                    break;
+                }
+                let expected = account.user.expected(&account.network.relay()?)?;
+                following.note_look(Instant::now(), tally.has_come, expected);
+                if let Err(failure) = outcome {
+                    // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does
+                    // not.
+                    if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
+                        return Err(failure);
+                    }
+                    let wait = text::duration(following.wait(Instant::now()));
+                    account.log.note(format_args!("{failure}: trying again in {wait}"));
+                }
             }
-            account.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
-        }
-        if matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Disconnected)) {
-            return Ok(Report::printed(Ending::Interrupted));
+            Next::Connect => {
+                following.note_opening();
+                let tell = tell.clone();
+                let hand_on = move |news| drop(tell.send(Event::News(news)));
+                let begun = match account.user.listen(&account.network.relay()?, account.now()?)? {
+                    Some(listen) => listening::listen(account.network.transport().clone(), listen, hand_on),
+                    // Another program has closed the mailbox meanwhile.
+                    None => Err(ListenError::Closed),
+                };
+                if let Err(error) = begun {
+                    note(Event::News(Err(error)), &mut following, account.log)?;
+                }
+            }
+            Next::Wait(until) => match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(event) => note(event, &mut following, account.log)?,
+                // This function holds a sender itself.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            },
         }
     }
     Ok(match tally {
@@ -190,9 +239,19 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     })
 }
 
-/// Returns whether a signal has come.
-fn is_stopped(stopped: &Receiver<()>) -> bool {
-    matches!(stopped.try_recv(), Err(TryRecvError::Disconnected))
+/// Takes what has come meanwhile.
+fn note(event: Event, following: &mut Following, log: &Log) -> Result<(), Failure> {
+    match event {
+        // Whoever waits looks for that.
+        Event::Stopped => {}
+        Event::News(Ok(heard)) => following.hear(Instant::now(), heard),
+        Event::News(Err(error)) => {
+            let [random] = random()?;
+            let wait = following.end(Instant::now(), error.ended(), random);
+            log.note(format_args!("{error}: trying again in {}", text::duration(wait)));
+        }
+    }
+    Ok(())
 }
 
 /// Looks after keys where that is due, takes in what waits at the relay, shows it, and acknowledges what was shown.
@@ -200,7 +259,7 @@ fn round(
     arguments: &ReceiveArguments,
     account: &mut Account<'_>,
     from: &[UserId],
-    (stopped, second): (&Receiver<()>, &SecondSignal),
+    (is_stopped, second): (&AtomicBool, &SecondSignal),
     maintained: &mut Option<Instant>,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
@@ -234,7 +293,7 @@ fn round(
             log.note(format_args!("another `rendezvous receive` of this identity shows messages: waiting for it"));
         }
         let shown = account.user.deliver(from, |message| {
-            if tally.broken.is_some() || is_stopped(stopped) {
+            if tally.broken.is_some() || is_stopped.load(Ordering::SeqCst) {
                 return Disposition::Declined;
             }
             show(arguments, message, is_retalk, (log, second), tally)
@@ -245,7 +304,7 @@ fn round(
         {
             outcome = Err(error);
         }
-        if !is_inbox_full || shown == 0 || is_stopped(stopped) {
+        if !is_inbox_full || shown == 0 || is_stopped.load(Ordering::SeqCst) {
             break;
         }
     }

@@ -19,6 +19,7 @@ use rendezvous_protocol::mailbox::bytes::{Address, Bytes, sha256};
 use rendezvous_protocol::mailbox::envelope::Signed;
 use rendezvous_protocol::mailbox::invite::Invite;
 use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME};
+use rendezvous_protocol::mailbox::record::Live;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
@@ -31,6 +32,8 @@ use super::record::{
 use super::{Door, MailboxStatus, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, peer};
 use crate::collecting::{Judged, LeftThere, judge};
 use crate::contact::{Contact, ContactError};
+use crate::following::Expected;
+use crate::live::Listen;
 use crate::name::Name;
 use crate::own::{OwnError, OwnMailbox};
 use crate::relay::{Relay as Mailboxes, RelayError};
@@ -450,6 +453,49 @@ impl User {
             }
         }
         Ok(())
+    }
+
+    /// Returns by which door messages are to be expected at this relay.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn expected(&self, relay: &Relay<'_>) -> Result<Expected, UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else { return Ok(Expected::ByRetalk) };
+        self.vault.read(|rows| {
+            let record = rows.get::<MailboxRecord>("")?;
+            if !record.is_some_and(|record| record.own.is_published_at(mailboxes.origin())) {
+                return Ok(Expected::ByRetalk);
+            }
+            for peer in rows.all::<PeerRecord>()?.iter().filter(|peer| may_have_slot(peer)) {
+                let correspondent = rows.get::<CorrespondentRecord>(&peer.id.to_string())?;
+                if !correspondent.is_some_and(|correspondent| correspondent.is_slot_used) {
+                    return Ok(Expected::ByEither);
+                }
+            }
+            Ok(Expected::ByMailbox)
+        })
+    }
+
+    /// Returns what opens a connection on which the relay tells the news of the own mailbox, good for a minute; absent where
+    /// the relay does not have that mailbox.
+    ///
+    /// # Errors
+    /// [`UserError::Vault`].
+    pub fn listen(&self, relay: &Relay<'_>, now: UnixMillis) -> Result<Option<Listen>, UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else { return Ok(None) };
+        let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(None) };
+        if !record.own.is_published_at(mailboxes.origin()) {
+            return Ok(None);
+        }
+        let mailbox = record.address();
+        let live = Live {
+            audience: mailboxes.origin().to_owned(),
+            issued_at: now,
+            mailbox,
+            nonce: Bytes(random()?),
+        };
+        let first = Signed::sign(live, &record.owner()).map_err(OwnError::from)?.to_json();
+        Ok(Some(Listen { url: mailboxes.live_url(mailbox), first }))
     }
 
     /// Takes what waits in the own mailbox: writes it down, then acknowledges it.

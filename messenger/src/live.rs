@@ -1,0 +1,191 @@
+//! One connection on which a relay tells the news of a mailbox (section 17 of the specification, "News"), as far as the client
+//! decides: what a message means, when to ping, and when the relay counts as gone. Time comes in; sockets are others' business.
+
+use std::time::{Duration, Instant};
+
+use rendezvous_capsule::text;
+use rendezvous_protocol::live::{PING, PONG};
+use serde::Deserialize;
+
+/// Bytes of one message of the relay: news are a number, and an error has a sentence.
+pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+
+/// Time without a word after which a ping is sent: relays end a connection that is silent for longer than twice this.
+const PING_AFTER: Duration = Duration::from_secs(50);
+
+/// Time after a ping in which something has to come.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+
+/// Characters of what a relay says that are shown.
+const TEXT_MAX_CHARS: usize = 300;
+
+/// Holds what opens a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Its address, as of a request.
+    pub url: String,
+    /// The first message, which says signed who listens.
+    pub first: String,
+}
+
+/// Says what a message of the relay means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// So many messages wait in the mailbox.
+    Waiting(u64),
+    /// Nothing that matters here.
+    Nothing,
+}
+
+/// Says why a connection is of no use any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LiveError {
+    /// The relay does not let this key listen.
+    #[error("the relay tells no news of the mailbox: {code}{}", said(.detail))]
+    Refused {
+        /// The name of the rule.
+        code: String,
+        /// What the relay says.
+        detail: String,
+    },
+    /// What came is not a message of a relay.
+    #[error("the relay does not tell news as a relay does: {reason}")]
+    Unreadable {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Nothing has come for too long.
+    #[error("the relay has not answered a ping")]
+    Silent,
+}
+
+fn said(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event {
+    Messages {
+        pending: u64,
+    },
+    Error {
+        code: String,
+        #[serde(default)]
+        detail: String,
+    },
+    /// One that a later relay may tell.
+    #[serde(other)]
+    Other,
+}
+
+/// Returns a text of a stranger as a terminal may show it, and not all of a long one.
+fn shown(text: &str) -> String {
+    text::printable(&text.chars().take(TEXT_MAX_CHARS).collect::<String>())
+}
+
+/// Holds one connection.
+#[derive(Clone, Debug)]
+pub struct LiveConnection {
+    /// When either side last said something.
+    active_at: Instant,
+    /// When a ping was sent after which nothing has come.
+    pinged_at: Option<Instant>,
+}
+
+impl LiveConnection {
+    /// Begins with what says who listens, which was sent now.
+    pub const fn new(now: Instant) -> Self {
+        Self { active_at: now, pinged_at: None }
+    }
+
+    /// Takes a text of the relay, of at most [`MESSAGE_MAX_BYTES`].
+    ///
+    /// # Errors
+    /// [`LiveError::Refused`] and [`LiveError::Unreadable`]: then the connection is of no use any more.
+    pub fn take(&mut self, now: Instant, text: &str) -> Result<Heard, LiveError> {
+        self.note_sign_of_life(now);
+        if text == PONG {
+            return Ok(Heard::Nothing);
+        }
+        match serde_json::from_str(text) {
+            Ok(Event::Messages { pending }) => Ok(Heard::Waiting(pending)),
+            Ok(Event::Other) => Ok(Heard::Nothing),
+            Ok(Event::Error { code, detail }) => Err(LiveError::Refused { code: shown(&code), detail: shown(&detail) }),
+            Err(error) => Err(LiveError::Unreadable { reason: shown(&error.to_string()) }),
+        }
+    }
+
+    /// Takes that something else has come, such as a ping of the WebSocket's own.
+    pub const fn note_sign_of_life(&mut self, now: Instant) {
+        self.active_at = now;
+        self.pinged_at = None;
+    }
+
+    /// Returns when [`LiveConnection::handle_timeout`] is to be called.
+    pub fn next_deadline(&self) -> Instant {
+        match self.pinged_at {
+            Some(pinged_at) => pinged_at + PONG_WITHIN,
+            None => self.active_at + PING_AFTER,
+        }
+    }
+
+    /// Returns what is to be sent, if anything is due. An early or repeated call does nothing.
+    ///
+    /// # Errors
+    /// [`LiveError::Silent`].
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<&'static str>, LiveError> {
+        if now < self.next_deadline() {
+            return Ok(None);
+        }
+        if self.pinged_at.is_some() {
+            return Err(LiveError::Silent);
+        }
+        self.pinged_at = Some(now);
+        Ok(Some(PING))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rendezvous_protocol::limits::LIVE_SILENCE;
+
+    use super::*;
+
+    #[test]
+    fn what_a_relay_says_means_that_messages_wait_or_that_it_is_of_no_use() {
+        let now = Instant::now();
+        let mut connection = LiveConnection::new(now);
+        for (text, heard) in [
+            (r#"{"event":"messages","pending":3}"#, Heard::Waiting(3)),
+            (r#"{"event":"messages","pending":0,"later":1}"#, Heard::Waiting(0)),
+            (r#"{"event":"ack","ack":{}}"#, Heard::Nothing),
+            ("pong", Heard::Nothing),
+        ] {
+            assert_eq!(connection.take(now, text), Ok(heard), "{text}");
+        }
+        for bad in ["", "{}", "[]", r#"{"event":"messages"}"#, r#"{"event":"messages","pending":-1}"#] {
+            assert!(matches!(connection.take(now, bad), Err(LiveError::Unreadable { .. })), "{bad}");
+        }
+        let text = r#"{"event":"error","code":"NOT_A_READER","detail":"no\u001b[2J"}"#;
+        let error = connection.take(now, text).unwrap_err();
+        assert_eq!(error.to_string(), "the relay tells no news of the mailbox: NOT_A_READER (no\\u{1b}[2J)");
+    }
+
+    #[test]
+    fn who_is_silent_is_pinged_and_given_up_where_nothing_comes() {
+        let begun = Instant::now();
+        let mut connection = LiveConnection::new(begun);
+        assert_eq!(connection.handle_timeout(begun), Ok(None));
+        let due = connection.next_deadline();
+        assert_eq!(connection.handle_timeout(due), Ok(Some("ping")));
+        assert_eq!(connection.handle_timeout(due), Ok(None));
+        // The answer begins the same anew.
+        connection.take(due, "pong").unwrap();
+        let due = connection.next_deadline();
+        assert_eq!(connection.handle_timeout(due), Ok(Some("ping")));
+        let end = connection.next_deadline();
+        assert_eq!(connection.handle_timeout(end), Err(LiveError::Silent));
+        assert!(end - due < LIVE_SILENCE && PING_AFTER * 2 < LIVE_SILENCE, "the relay does not give up before");
+    }
+}
