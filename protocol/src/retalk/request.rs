@@ -13,11 +13,11 @@ use super::limits::{
     TIMESTAMP_SKEW,
 };
 use super::python_json::{object, quoted};
-use super::user::{Identity, UserId, decode_array, hash_of_hex, hex};
+use super::user::{Identity, UserId, decode_array, hex};
 use crate::base64;
 use crate::code::Code;
 use crate::fields::{FieldError, Fields};
-use crate::mailbox::bytes::sha256;
+use crate::mailbox::bytes::{bytes_of_hex, sha256};
 use crate::mailbox::limits::PREKEY_ID_MAX_BYTES;
 use crate::time::{UnixMillis, saturating_millis};
 
@@ -214,7 +214,7 @@ impl Tool {
                 Self::ReadMessages { peer: args.optional_text("peer")?.map(peer).transpose()?, keep }
             }
             "nack" => {
-                let hash = hash_of_hex(&args.text("hash")?);
+                let hash = bytes_of_hex(&args.text("hash")?);
                 let hash = hash.ok_or_else(|| malformed(&"the field hash must be 64 characters of 0-9 a-f"))?;
                 let signature = args.text("sig")?.into_owned();
                 if decode_array::<64>(&signature).is_none() {

@@ -20,9 +20,9 @@ use super::limits::{
 use super::refused::Refused;
 use super::request::{MessageKind, Prekey, Tool, Verified};
 use super::row::{self, Claim, Keys, RefusedBody, Waiting};
-use super::user::{Identity, UserId, hash_of_hex, hex};
+use super::user::{Identity, UserId, hex};
 use crate::code::Code;
-use crate::mailbox::bytes::{Bytes, sha256};
+use crate::mailbox::bytes::{Bytes, bytes_of_hex, sha256};
 use crate::mailbox::limits::{
     CLAIM_WINDOW, CLAIMS_MAX, CLAIMS_PER_KEY, CLAIMS_PER_SITE, LAPSES_AFTER_DAYS, MESSAGES_MAX, ONE_TIME_KEYS_HELD,
     ONE_TIME_KEYS_SERVED,
@@ -239,7 +239,7 @@ impl Mailbox {
             let nonce = row::parse_nonce(nonce)?;
             self.insert_nonce(nonce, Nonce { until: row::parse_time(row)?, keeping: Keeping::Stored });
         } else if let Some(hash) = name.strip_prefix(row::REFUSED) {
-            self.refused.insert(hash_of_hex(hash)?, RefusedBody::parse(row)?);
+            self.refused.insert(bytes_of_hex(hash)?, RefusedBody::parse(row)?);
         } else {
             let user = name.strip_prefix(row::CORRESPONDENT)?.parse().ok()?;
             self.correspondents.insert(user, row::parse_time(row)?);

@@ -1,13 +1,9 @@
 //! Who a user is: a fingerprint of two public keys.
 
-use std::fmt;
-use std::str::FromStr;
-
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize, Serializer};
+use rendezvous_presence::text_is_hex;
 
 use crate::key::PublicKey;
 pub use crate::mailbox::bytes::hex;
@@ -40,71 +36,11 @@ impl UserId {
     }
 }
 
-impl FromStr for UserId {
-    type Err = UserIdInvalid;
-
-    fn from_str(text: &str) -> Result<Self, UserIdInvalid> {
-        let mut id = [0; 16];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != id.len() || !rest.is_empty() {
-            return Err(UserIdInvalid);
-        }
-        for (byte, pair) in id.iter_mut().zip(pairs) {
-            *byte = hex_byte(*pair).ok_or(UserIdInvalid)?;
-        }
-        Ok(Self(id))
-    }
-}
-
-fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    Some(digit(high)? << 4 | digit(low)?)
-}
-
-/// Reads 32 bytes of lower-case hexadecimal.
-pub(super) fn hash_of_hex(text: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != hash.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(pairs) {
-        *byte = hex_byte(*pair)?;
-    }
-    Some(hash)
-}
+text_is_hex!(UserId, UserIdInvalid);
 
 /// Returns what a user signs to refuse a body, of which `hash` is the SHA-256 of its text.
 pub fn refusal_text(user: UserId, hash: &[u8; 32]) -> String {
     format!("nack|{user}|{}", hex(hash))
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for UserId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "UserId({self})")
-    }
-}
-
-impl Serialize for UserId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for UserId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
 }
 
 /// Holds a user's two keys, as the user wrote them.
