@@ -10,7 +10,7 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::name::Name;
 use crate::own::{Incoming, OwnMailbox};
-use crate::relay::HandedOver;
+use crate::relay::HandedOverMessage;
 use crate::seal::open;
 
 /// Says why a message is left where it is.
@@ -53,7 +53,7 @@ impl Unreadable {
 
 /// A message that has come.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct CollectedMessage {
     /// What the owner calls the sender, where the slot has a name.
     pub name: Option<Name>,
     /// When it came, by the relay's clock.
@@ -68,7 +68,7 @@ pub struct Message {
 #[derive(Clone, Debug)]
 pub enum Judged {
     /// New.
-    New(Box<Message>),
+    New(Box<CollectedMessage>),
     /// Read before: the relay has to be told once more.
     Known {
         /// Its slot.
@@ -78,7 +78,7 @@ pub enum Judged {
     HandedOn,
 }
 
-impl Message {
+impl CollectedMessage {
     /// Returns the deposit.
     pub const fn deposit(&self) -> &Deposit {
         self.incoming.deposit.payload()
@@ -103,7 +103,7 @@ impl Message {
 
 /// Judges a message that a relay hands over for the mailbox of this address.
 pub fn judge(
-    handed_over: &HandedOver,
+    handed_over: &HandedOverMessage,
     mailbox: &OwnMailbox,
     address: Address,
     now: UnixMillis,
@@ -140,7 +140,7 @@ pub fn judge(
         Ok(opened) => (Some(opened), None),
         Err(error) => (None, Some(error)),
     };
-    Ok(Judged::New(Box::new(Message {
+    Ok(Judged::New(Box::new(CollectedMessage {
         name: slot.and_then(|slot| slot.name.clone()),
         received_at: handed_over.received_at.and_then(UnixMillis::new),
         unreadable,

@@ -2,7 +2,7 @@
 //!
 //! In scope: Olm's sessions, the outbox, the inbox, contacts, the requests of retalk's door (section 19 of the specification),
 //! whose rules are in `rendezvous_protocol::retalk`, and the mailboxes of section 17, by which two users of this library write
-//! to each other. What a mailbox's owner and a sender remember ([`own`], [`contact`]), the seal and the door's requests serve the
+//! to each other. What a mailbox's owner and a sender remember ([`own`], [`recipient`]), the seal and the door's requests serve the
 //! program `rendezvous` beside this library too. Out of scope: commands, terminals and the program's own files.
 //!
 //! ```no_run
@@ -34,12 +34,12 @@
 #![forbid(unsafe_code)]
 
 pub mod collecting;
-pub mod contact;
 pub mod following;
 pub mod live;
 pub mod name;
 pub mod own;
-
+pub mod publishing;
+pub mod recipient;
 pub mod relay;
 pub mod seal;
 pub mod transport;

@@ -33,7 +33,7 @@ use rendezvous_messenger::User;
 #[cfg(test)]
 use rendezvous_messenger::seal;
 use rendezvous_messenger::transport::HttpTransport;
-use rendezvous_messenger::{collecting, contact, name, own, relay};
+use rendezvous_messenger::{collecting, name, own, publishing, recipient, relay};
 
 use crate::account::{Account, AccountError, Setting};
 use crate::command_line::{Arguments, Command, MailboxCommand};

@@ -414,10 +414,10 @@ impl OwnMailbox {
         self.published.retain(|it| it.relay != relay);
     }
 
-    /// Notes that a relay has this revision.
-    pub fn note_published(&mut self, relay: &str) {
+    /// Notes that a relay has a revision.
+    pub fn note_published(&mut self, relay: &str, revision: u64) {
         self.published.retain(|it| it.relay != relay && self.relays.contains(&it.relay));
-        self.published.push(Published { relay: relay.to_owned(), revision: self.revision });
+        self.published.push(Published { relay: relay.to_owned(), revision });
     }
 
     /// Returns the contact or the invite of that name.

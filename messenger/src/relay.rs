@@ -29,7 +29,7 @@ const DETAIL_MAX_CHARS: usize = 300;
 
 /// What went wrong at a relay.
 #[derive(Debug, thiserror::Error)]
-pub enum RelayError {
+pub enum MailboxRelayError {
     /// Not the address of a relay.
     #[error("a relay is an origin, like https://relay.example.org, without a path")]
     NotAnOrigin,
@@ -65,7 +65,7 @@ fn said(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
-impl Cause for RelayError {
+impl Cause for MailboxRelayError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotAnOrigin => Exit::Usage,
@@ -84,7 +84,7 @@ impl Cause for RelayError {
     }
 }
 
-impl RelayError {
+impl MailboxRelayError {
     /// Returns the code of a refusal.
     pub fn refusal(&self) -> Option<Code> {
         match self {
@@ -144,7 +144,7 @@ pub struct DepositAnswer {
 /// A message as a relay hands it over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HandedOver {
+pub struct HandedOverMessage {
     /// What its sender signed.
     pub deposit: Box<RawValue>,
     /// The sealed bytes, in base64.
@@ -157,7 +157,7 @@ pub struct HandedOver {
 #[derive(Debug, Deserialize)]
 pub struct CollectAnswer {
     /// The oldest first.
-    pub messages: Vec<HandedOver>,
+    pub messages: Vec<HandedOverMessage>,
     /// Whether there are more.
     #[serde(default)]
     pub more: bool,
@@ -170,30 +170,30 @@ struct SlotAnswer {
 
 /// A relay.
 #[derive(Clone)]
-pub struct Relay<'a> {
+pub struct MailboxRelay<'a> {
     origin: Origin,
     transport: &'a dyn Transport,
 }
 
-impl fmt::Debug for Relay<'_> {
+impl fmt::Debug for MailboxRelay<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Relay").field("origin", &self.origin).finish_non_exhaustive()
+        formatter.debug_struct("MailboxRelay").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
 /// Takes the address of a relay, in any spelling of its origin; a slash at the end changes nothing.
-pub fn parse_relay(text: &str) -> Result<Origin, RelayError> {
+pub fn parse_relay(text: &str) -> Result<Origin, MailboxRelayError> {
     let text = text.trim().trim_end_matches('/');
-    parse_url(text).map_err(|_| RelayError::NotAnOrigin)?;
-    Origin::parse(text).ok_or(RelayError::NotAnOrigin)
+    parse_url(text).map_err(|_| MailboxRelayError::NotAnOrigin)?;
+    Origin::parse(text).ok_or(MailboxRelayError::NotAnOrigin)
 }
 
-impl<'a> Relay<'a> {
+impl<'a> MailboxRelay<'a> {
     /// Makes one of its origin.
     ///
     /// # Errors
-    /// [`RelayError::NotAnOrigin`].
-    pub fn new(origin: &str, transport: &'a dyn Transport) -> Result<Self, RelayError> {
+    /// [`MailboxRelayError::NotAnOrigin`].
+    pub fn new(origin: &str, transport: &'a dyn Transport) -> Result<Self, MailboxRelayError> {
         Ok(Self { origin: parse_relay(origin)?, transport })
     }
 
@@ -203,17 +203,17 @@ impl<'a> Relay<'a> {
     }
 
     /// Asks what the relay is.
-    pub fn about(&self) -> Result<AboutRelay, RelayError> {
+    pub fn about(&self) -> Result<AboutRelay, MailboxRelayError> {
         self.call(Method::GET, "/v1/relay", "", ANSWER_MAX_BYTES)
     }
 
     /// Opens a mailbox or changes it.
-    pub fn put(&self, mailbox: Address, card: &str, policy: &str) -> Result<(), RelayError> {
+    pub fn put(&self, mailbox: Address, card: &str, policy: &str) -> Result<(), MailboxRelayError> {
         self.tell(Method::PUT, mailbox, "", &format!(r#"{{"card":{card},"policy":{policy}}}"#))
     }
 
     /// Returns the card of a mailbox, of which nothing is verified.
-    pub fn card(&self, mailbox: Address) -> Result<String, RelayError> {
+    pub fn card(&self, mailbox: Address) -> Result<String, MailboxRelayError> {
         let answer: CardAnswer = self.call(Method::GET, &path(mailbox, ""), "", ANSWER_MAX_BYTES)?;
         Ok(answer.card.get().to_owned())
     }
@@ -226,25 +226,25 @@ impl<'a> Relay<'a> {
     }
 
     /// Leaves a message.
-    pub fn deposit(&self, mailbox: Address, deposit: &str, sealed: &str) -> Result<DepositAnswer, RelayError> {
+    pub fn deposit(&self, mailbox: Address, deposit: &str, sealed: &str) -> Result<DepositAnswer, MailboxRelayError> {
         // Base64 has nothing in it that JSON would escape.
         let body = format!(r#"{{"deposit":{deposit},"sealed":"{sealed}"}}"#);
         self.call(Method::POST, &path(mailbox, "/messages"), &body, ANSWER_MAX_BYTES)
     }
 
     /// Asks for what waits.
-    pub fn collect(&self, mailbox: Address, collect: &str) -> Result<CollectAnswer, RelayError> {
+    pub fn collect(&self, mailbox: Address, collect: &str) -> Result<CollectAnswer, MailboxRelayError> {
         let body = format!(r#"{{"collect":{collect}}}"#);
         self.call(Method::POST, &path(mailbox, "/collect"), &body, MESSAGES_MAX_BYTES)
     }
 
     /// Hands over acknowledgements.
-    pub fn acknowledge(&self, mailbox: Address, acks: &[String]) -> Result<(), RelayError> {
+    pub fn acknowledge(&self, mailbox: Address, acks: &[String]) -> Result<(), MailboxRelayError> {
         self.tell(Method::POST, mailbox, "/acks", &format!(r#"{{"acks":[{}]}}"#, acks.join(",")))
     }
 
     /// Asks for the acknowledgement of a slot, of which nothing is verified.
-    pub fn receipt(&self, mailbox: Address, slot: &str) -> Result<Option<String>, RelayError> {
+    pub fn receipt(&self, mailbox: Address, slot: &str) -> Result<Option<String>, MailboxRelayError> {
         let body = format!(r#"{{"slot":{slot}}}"#);
         let answer: SlotAnswer = self.call(Method::POST, &path(mailbox, "/slot"), &body, ANSWER_MAX_BYTES)?;
         Ok(answer.ack.map(|ack| ack.get().to_owned()))
@@ -256,11 +256,11 @@ impl<'a> Relay<'a> {
     }
 
     /// Ends a mailbox.
-    pub fn close(&self, mailbox: Address, close: &str) -> Result<(), RelayError> {
+    pub fn close(&self, mailbox: Address, close: &str) -> Result<(), MailboxRelayError> {
         self.tell(Method::POST, mailbox, "/close", &format!(r#"{{"close":{close}}}"#))
     }
 
-    fn tell(&self, method: Method, mailbox: Address, end: &str, body: &str) -> Result<(), RelayError> {
+    fn tell(&self, method: Method, mailbox: Address, end: &str, body: &str) -> Result<(), MailboxRelayError> {
         self.call::<serde::de::IgnoredAny>(method, &path(mailbox, end), body, ANSWER_MAX_BYTES).map(drop)
     }
 
@@ -270,12 +270,12 @@ impl<'a> Relay<'a> {
         path: &str,
         body: &str,
         max_bytes: usize,
-    ) -> Result<T, RelayError> {
+    ) -> Result<T, MailboxRelayError> {
         let relay = self.origin().to_owned();
-        let not_a_relay = |reason: String| RelayError::NotARelay { relay: relay.clone(), reason };
+        let not_a_relay = |reason: String| MailboxRelayError::NotARelay { relay: relay.clone(), reason };
         let answer = self.transport.send(method, &format!("{relay}{path}"), body, max_bytes);
         let Answer { status, retry_after, body } =
-            answer.map_err(|error| RelayError::Unreachable { relay: relay.clone(), error })?;
+            answer.map_err(|error| MailboxRelayError::Unreachable { relay: relay.clone(), error })?;
         let body = &body;
         let status = StatusCode::from_u16(status).map_err(|error| not_a_relay(error.to_string()))?;
         if status.is_success() {
@@ -284,13 +284,13 @@ impl<'a> Relay<'a> {
         match serde_json::from_slice::<Problem>(body) {
             // Whoever answers so may do better the next time.
             Ok(Problem { code, detail }) if !status.is_server_error() => {
-                Err(RelayError::Refused { relay, code: shortened(&code), detail: shortened(&detail) })
+                Err(MailboxRelayError::Refused { relay, code: shortened(&code), detail: shortened(&detail) })
             }
             _ if status.is_redirection() => {
                 Err(not_a_relay("it redirects elsewhere, which is not followed".to_owned()))
             }
             _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Err(RelayError::Unreachable { relay, error: FetchError::Status { status, retry_after } })
+                Err(MailboxRelayError::Unreachable { relay, error: FetchError::Status { status, retry_after } })
             }
             _ => Err(not_a_relay(format!("HTTP status {status}"))),
         }

@@ -14,9 +14,9 @@ use rendezvous_protocol::mailbox::limits::CONTACT_LIMIT_MAX;
 use rendezvous_protocol::mailbox::record::{Card, SlotQuestion};
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::contact::{Contact, Outgoing};
 use crate::name::Name;
-use crate::relay::{Relay, RelayError};
+use crate::recipient::{PendingMessage, Recipient};
+use crate::relay::{MailboxRelay, MailboxRelayError};
 use crate::session::Session;
 use crate::store::random;
 
@@ -53,18 +53,18 @@ impl Cause for SendingError {
 #[derive(Default)]
 pub(crate) struct Settled {
     /// The recipient has them.
-    pub(crate) read: Vec<Outgoing>,
+    pub(crate) read: Vec<PendingMessage>,
     /// They ended before that.
-    pub(crate) ended: Vec<Outgoing>,
+    pub(crate) ended: Vec<PendingMessage>,
 }
 
 /// One contact, and what is on its way there.
 pub(crate) struct Sending<'a> {
     session: &'a Session<'a>,
     name: Name,
-    contact: Contact,
+    contact: Recipient,
     /// What waits, the oldest number of each slot first.
-    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<PendingMessage>,
     /// Relays that let a request run out of time. Each message and slot would wait for them anew, and all other runs too.
     silent: BTreeSet<String>,
 }
@@ -72,11 +72,12 @@ pub(crate) struct Sending<'a> {
 impl<'a> Sending<'a> {
     /// Reads it from the store.
     pub(crate) fn load(session: &'a Session<'a>, name: &Name) -> Result<Self, Failure> {
-        let contact: Option<Contact> = session.store.contact(name)?;
+        let contact: Option<Recipient> = session.store.contact(name)?;
         let mut contact = contact.ok_or_else(|| SendingError::ContactUnknown { name: name.clone() })?;
         let mut outgoing = Vec::new();
         for file in session.store.outbox()? {
-            outgoing.extend(session.store.outgoing::<Outgoing>(&file)?.filter(|outgoing| outgoing.contact == *name));
+            outgoing
+                .extend(session.store.outgoing::<PendingMessage>(&file)?.filter(|outgoing| outgoing.contact == *name));
         }
         outgoing.sort_by_key(|outgoing| (!contact.is_invite(outgoing.slot), outgoing.sequence));
         outgoing.iter().for_each(|outgoing| contact.note_used(outgoing));
@@ -87,12 +88,12 @@ impl<'a> Sending<'a> {
         self.session.store.set_contact(&self.name, &self.contact)
     }
 
-    fn relays(&self) -> Result<Vec<Relay<'a>>, RelayError> {
+    fn relays(&self) -> Result<Vec<MailboxRelay<'a>>, MailboxRelayError> {
         self.contact.relays().iter().map(|relay| self.session.relay(relay)).collect()
     }
 
-    fn note_silence(&mut self, relay: &Relay<'_>, error: &RelayError) {
-        if matches!(error, RelayError::Unreachable { error: FetchError::TimedOut, .. }) {
+    fn note_silence(&mut self, relay: &MailboxRelay<'_>, error: &MailboxRelayError) {
+        if matches!(error, MailboxRelayError::Unreachable { error: FetchError::TimedOut, .. }) {
             self.silent.insert(relay.origin().to_owned());
         }
     }
@@ -140,7 +141,11 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    fn receipt(&self, relay: &Relay<'_>, key: &PrivateKey) -> Result<Result<Option<String>, RelayError>, Failure> {
+    fn receipt(
+        &self,
+        relay: &MailboxRelay<'_>,
+        key: &PrivateKey,
+    ) -> Result<Result<Option<String>, MailboxRelayError>, Failure> {
         let mailbox = self.contact.mailbox();
         let question = SlotQuestion {
             audience: relay.origin().to_owned(),
@@ -148,7 +153,7 @@ impl<'a> Sending<'a> {
             mailbox,
             nonce: Bytes(random()?),
         };
-        let question = Signed::sign(question, key).map_err(crate::contact::ContactError::from)?;
+        let question = Signed::sign(question, key).map_err(crate::recipient::RecipientError::from)?;
         Ok(relay.receipt(mailbox, &question.to_json()))
     }
 
@@ -191,12 +196,12 @@ impl<'a> Sending<'a> {
     }
 
     /// Returns whether the recipient has a message.
-    pub(crate) fn has(&self, message: &Outgoing) -> bool {
+    pub(crate) fn has(&self, message: &PendingMessage) -> bool {
         !message.ended_unread && self.contact.has(message.slot, message.sequence)
     }
 
     /// Returns what is known of a message now, or what was written anew in its place.
-    pub(crate) fn follow(&self, message: Outgoing) -> Outgoing {
+    pub(crate) fn follow(&self, message: PendingMessage) -> PendingMessage {
         let same = self.outgoing.iter().find(|it| it.content_id == message.content_id);
         let may_be_anew = self.contact.is_invite(message.slot) && !self.has(&message);
         let anew = || self.outgoing.iter().rfind(|it| may_be_anew && !self.contact.is_invite(it.slot));
@@ -204,7 +209,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Settles, and notes where this message is one of those that have ended.
-    pub(crate) fn settle_with(&mut self, message: &mut Outgoing) -> Result<(), Failure> {
+    pub(crate) fn settle_with(&mut self, message: &mut PendingMessage) -> Result<(), Failure> {
         let ended = self.settle()?.ended;
         if let Some(ended) = ended.into_iter().find(|it| it.content_id == message.content_id) {
             *message = ended;
@@ -218,7 +223,7 @@ impl<'a> Sending<'a> {
         from: &PrivateKey,
         content: Vec<u8>,
         lifetime: Duration,
-    ) -> Result<Outgoing, Failure> {
+    ) -> Result<PendingMessage, Failure> {
         if self.outgoing.len() >= OUTBOX_MAX {
             return Err(SendingError::OutboxFull { name: self.name.clone() }.into());
         }
@@ -233,7 +238,7 @@ impl<'a> Sending<'a> {
         content: Vec<u8>,
         waits: bool,
         life: (UnixMillis, UnixMillis),
-    ) -> Result<Outgoing, Failure> {
+    ) -> Result<PendingMessage, Failure> {
         let outgoing = self.contact.write(&self.name, from, content, waits, life)?;
         // In this order: a number that stands in the outbox is used, whether or not it stands here too.
         self.session.store.set_outgoing(&outgoing.file(), &outgoing)?;
@@ -253,7 +258,7 @@ impl<'a> Sending<'a> {
         self.move_from_invite(from)
     }
 
-    fn leave(&mut self, at: usize, relay: &Relay<'_>) -> Result<(), Failure> {
+    fn leave(&mut self, at: usize, relay: &MailboxRelay<'_>) -> Result<(), Failure> {
         let Some(outgoing) = self.outgoing.get(at) else { return Ok(()) };
         let is_taken = |origin: &str| outgoing.taken.iter().any(|taken| taken == origin);
         if outgoing.taken.len() >= COPIES
@@ -265,7 +270,7 @@ impl<'a> Sending<'a> {
         let (mut taken, mut problem) = (outgoing.taken.clone(), outgoing.problem.clone());
         let answer = if self.silent.contains(relay.origin()) {
             let relay = relay.origin().to_owned();
-            Err(RelayError::Unreachable { relay, error: FetchError::TimedOut })
+            Err(MailboxRelayError::Unreachable { relay, error: FetchError::TimedOut })
         } else {
             relay.deposit(self.contact.mailbox(), &outgoing.deposit, &outgoing.sealed)
         };
@@ -300,14 +305,14 @@ impl<'a> Sending<'a> {
     fn move_from_invite(&mut self, from: &PrivateKey) -> Result<(), Failure> {
         let unknown = Code::SlotUnknown.as_str();
         let is_late =
-            |it: &Outgoing| it.taken.is_empty() && it.content.is_some() && it.problem.as_deref() == Some(unknown);
+            |it: &PendingMessage| it.taken.is_empty() && it.content.is_some() && it.problem.as_deref() == Some(unknown);
         if !self.outgoing.iter().any(is_late) || !self.is_listed()? {
             return Ok(());
         }
         self.contact.note_introduced();
         self.save_contact()?;
         let now = self.session.now()?;
-        let (late, rest): (Vec<Outgoing>, Vec<Outgoing>) =
+        let (late, rest): (Vec<PendingMessage>, Vec<PendingMessage>) =
             std::mem::take(&mut self.outgoing).into_iter().partition(is_late);
         self.outgoing = rest;
         let first = self.outgoing.len();

@@ -5,17 +5,32 @@ use rendezvous_capsule::environment::Environment;
 use rendezvous_capsule::failure::Failure;
 use rendezvous_capsule::log::Log;
 use rendezvous_messenger::transport::HttpTransport;
-use rendezvous_protocol::code::Code;
 use rendezvous_protocol::key::PrivateKey;
-use rendezvous_protocol::mailbox::bytes::Address;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::own::OwnMailbox;
-use crate::relay::{Relay, RelayError};
+use crate::publishing::{KeepMailbox, publish};
+use crate::relay::{MailboxRelay, MailboxRelayError};
 use crate::store::{Store, StoreError, random};
 
-/// How often records are signed anew because a relay has newer ones.
-const REVISIONS_MAX: usize = 3;
+/// Keeps the mailbox in its file, which no other run changes meanwhile, and in memory.
+struct InFile<'a> {
+    store: &'a Store,
+    mailbox: &'a mut OwnMailbox,
+}
+
+impl KeepMailbox for InFile<'_> {
+    type Error = Failure;
+
+    fn read(&mut self) -> Result<Option<OwnMailbox>, Failure> {
+        Ok(Some(self.mailbox.clone()))
+    }
+
+    fn change(&mut self, change: &mut dyn FnMut(&mut OwnMailbox)) -> Result<(), Failure> {
+        change(self.mailbox);
+        self.store.set_mailbox(self.mailbox)
+    }
+}
 
 /// Holds what every command works with.
 pub(crate) struct Session<'a> {
@@ -56,8 +71,8 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the relay of that origin.
-    pub(crate) fn relay(&self, origin: &str) -> Result<Relay<'_>, RelayError> {
-        Relay::new(origin, &self.transport)
+    pub(crate) fn relay(&self, origin: &str) -> Result<MailboxRelay<'_>, MailboxRelayError> {
+        MailboxRelay::new(origin, &self.transport)
     }
 
     /// Makes new sealing keys where they are due, and with them a new revision.
@@ -70,35 +85,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Puts card and policy to all relays that do not have this revision. The mailbox has to be written down already.
-    /// Returns what went wrong at which: those get it the next time.
-    pub(crate) fn publish(&self, mailbox: &mut OwnMailbox, owner: &PrivateKey) -> Result<Vec<RelayError>, Failure> {
-        let address = Address::of(&owner.public_key());
-        let mut problems = Vec::new();
-        for _ in 0..REVISIONS_MAX {
-            problems.clear();
-            let mut newer = None;
-            let (card, policy) = (mailbox.card(owner)?.to_json(), mailbox.policy(owner)?.to_json());
-            for origin in mailbox.lagging() {
-                let relay = self.relay(&origin)?;
-                match relay.put(address, &card, &policy) {
-                    Ok(()) => {
-                        mailbox.note_published(&origin);
-                        self.store.set_mailbox(mailbox)?;
-                    }
-                    Err(error) => {
-                        if error.refusal() == Some(Code::StaleRevision) {
-                            newer = newer.max(relay.revision(address, self.now()?));
-                        }
-                        problems.push(error);
-                    }
-                }
-            }
-            let Some(newer) = newer.filter(|newer| *newer >= mailbox.revision) else { break };
-            mailbox.exceed(newer, self.now()?);
-            self.store.set_mailbox(mailbox)?;
-        }
-        Ok(problems)
+    /// Puts card and policy to all relays that do not have this revision. Returns what went wrong at which.
+    pub(crate) fn publish(
+        &self,
+        mailbox: &mut OwnMailbox,
+        owner: &PrivateKey,
+    ) -> Result<Vec<MailboxRelayError>, Failure> {
+        let origins = mailbox.relays.clone();
+        let relays = origins.iter().map(|origin| self.relay(origin)).collect::<Result<Vec<_>, _>>()?;
+        publish(&mut InFile { store: &self.store, mailbox }, &relays, owner, self.now()?)
     }
 
     /// Publishes, and says what went wrong. Returns whether every relay has the records.

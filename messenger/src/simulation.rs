@@ -20,10 +20,10 @@ use rendezvous_protocol::time::UnixMillis;
 use serde_json::value::RawValue;
 
 use crate::collecting::{Judged, judge};
-use crate::contact::{Contact, Outgoing};
 use crate::name::Name;
 use crate::own::OwnMailbox;
-use crate::relay::HandedOver;
+use crate::recipient::{PendingMessage, Recipient};
+use crate::relay::HandedOverMessage;
 
 const RELAYS: [&str; 2] = ["https://one.example", "https://two.example"];
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,8 +40,8 @@ struct World {
     owner: PrivateKey,
     own: OwnMailbox,
     sender: PrivateKey,
-    contact: Contact,
-    outgoing: Vec<Outgoing>,
+    contact: Recipient,
+    outgoing: Vec<PendingMessage>,
     relays: Vec<Relay>,
     written: u32,
     nonce: u8,
@@ -104,7 +104,7 @@ impl World {
             mailbox: Mailbox::restore(address, now, [], []).unwrap(),
             messages: BTreeMap::new(),
         };
-        let mut contact = Contact::new(&invite, [7; 32]);
+        let mut contact = Recipient::new(&invite, [7; 32]);
         contact.take_card(own.card(&owner).unwrap(), now).unwrap();
         let mut world = Self {
             now,
@@ -149,7 +149,7 @@ impl World {
         let now = self.now;
         let Relay { origin, mailbox, .. } = &mut self.relays[relay];
         mailbox.put(now, card, policy, std::slice::from_ref(origin), Secret::from_bytes([8; 16])).unwrap();
-        self.own.note_published(RELAYS[relay]);
+        self.own.note_published(RELAYS[relay], self.own.revision);
     }
 
     fn write(&mut self) {
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    fn content_of(&self, outgoing: &Outgoing) -> Vec<u8> {
+    fn content_of(&self, outgoing: &PendingMessage) -> Vec<u8> {
         let deposit = Signed::<Deposit>::parse(&outgoing.deposit).unwrap();
         let Deposit { mailbox, sequence, expires_at, .. } = *deposit.payload();
         let place = rendezvous_protocol::mailbox::sealed::Place { mailbox, slot: outgoing.slot, sequence, expires_at };
@@ -243,7 +243,7 @@ impl World {
         for handed in collected.messages {
             let (deposit, sealed) = self.relays[relay].messages[&handed.number].clone();
             let deposit = RawValue::from_string(deposit).unwrap();
-            let handed = HandedOver { deposit, sealed, received_at: Some(handed.received_at.as_u64()) };
+            let handed = HandedOverMessage { deposit, sealed, received_at: Some(handed.received_at.as_u64()) };
             match judge(&handed, &self.own, self.address(), now).unwrap() {
                 Judged::Known { slot } => slots.insert(slot),
                 Judged::HandedOn => false,

@@ -19,11 +19,11 @@ use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
 use crate::collecting::{Judged, judge};
-use crate::contact::{Contact, ContactError, Outgoing};
 use crate::ending::Report;
 use crate::name::{Name, NameInvalid};
 use crate::own::{OwnError, OwnMailbox};
-use crate::relay::{Relay, RelayError};
+use crate::recipient::{PendingMessage, Recipient, RecipientError};
+use crate::relay::{MailboxRelay, MailboxRelayError};
 use crate::store::{StoreError, random};
 
 /// Twice the shortest life: it is closed again at once.
@@ -65,11 +65,11 @@ pub(crate) struct CheckArguments {
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error(transparent)]
-    Relay(#[from] RelayError),
+    Relay(#[from] MailboxRelayError),
     #[error(transparent)]
     Own(#[from] OwnError),
     #[error(transparent)]
-    Contact(#[from] ContactError),
+    Recipient(#[from] RecipientError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -86,14 +86,14 @@ fn require(holds: bool, otherwise: &str) -> Result<(), StepError> {
 
 /// A mailbox and a sender that nobody else has heard of.
 struct Trial<'a> {
-    relay: Relay<'a>,
+    relay: MailboxRelay<'a>,
     now: UnixMillis,
     owner: PrivateKey,
     mailbox: OwnMailbox,
     sender: PrivateKey,
-    contact: Contact,
+    contact: Recipient,
     name: Name,
-    outgoing: Option<Outgoing>,
+    outgoing: Option<PendingMessage>,
 }
 
 type Step<'a> = (&'static str, fn(&mut Trial<'a>) -> Result<(), StepError>);
@@ -116,7 +116,7 @@ fn steps<'a>() -> [Step<'a>; 10] {
 
 /// Runs the command.
 pub(crate) fn check(arguments: &CheckArguments, http: &HttpTransport) -> Result<Report, Failure> {
-    let relay = Relay::new(&arguments.relay, http)?;
+    let relay = MailboxRelay::new(&arguments.relay, http)?;
     let now = Clock::System.now()?;
     let mut trial = Trial::new(relay, now)?;
     let (mut rows, mut values, mut is_good) = (Vec::new(), Vec::new(), true);
@@ -125,7 +125,7 @@ pub(crate) fn check(arguments: &CheckArguments, http: &HttpTransport) -> Result<
             None => "not tried".to_owned(),
             Some(Ok(())) => "good".to_owned(),
             // Somebody who is not there lacks nothing.
-            Some(Err(StepError::Relay(error @ RelayError::Unreachable { .. }))) => return Err(error.into()),
+            Some(Err(StepError::Relay(error @ MailboxRelayError::Unreachable { .. }))) => return Err(error.into()),
             Some(Err(error)) => error.to_string(),
         };
         is_good = is_good && result == "good";
@@ -149,7 +149,7 @@ fn messages(url: &str, now: UnixMillis, http: &HttpTransport) -> Result<(), User
 }
 
 impl<'a> Trial<'a> {
-    fn new(relay: Relay<'a>, now: UnixMillis) -> Result<Self, Failure> {
+    fn new(relay: MailboxRelay<'a>, now: UnixMillis) -> Result<Self, Failure> {
         let [owner, sender] = [random()?, random()?].map(|seed| PrivateKey::from_seed(&seed));
         let seed = random()?;
         let origin = crate::relay::parse_relay(relay.origin())?;
@@ -160,7 +160,7 @@ impl<'a> Trial<'a> {
         mailbox.add_sealing_keys(random()?, random()?, now);
         mailbox.add_invite(&name, invite.slot().public_key(), 1, now.after(LIFETIME))?;
         mailbox.revise(now);
-        let contact = Contact::new(&invite, random()?);
+        let contact = Recipient::new(&invite, random()?);
         Ok(Self { relay, now, owner, mailbox, sender, contact, name, outgoing: None })
     }
 
@@ -168,7 +168,7 @@ impl<'a> Trial<'a> {
         Address::of(&self.owner.public_key())
     }
 
-    fn sent(&self) -> Result<&Outgoing, StepError> {
+    fn sent(&self) -> Result<&PendingMessage, StepError> {
         self.outgoing.as_ref().ok_or_else(|| StepError::Other("nothing was sent".to_owned()))
     }
 

@@ -22,10 +22,10 @@ use rendezvous_protocol::mailbox::bytes::{Address, ContentId};
 use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_MESSAGES};
 use serde_json::{Value, json};
 
-use crate::collecting::{Judged, Message, judge};
+use crate::collecting::{CollectedMessage, Judged, Unreadable, judge};
 use crate::ending::{Ending, Report};
 use crate::own::OwnMailbox;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{MailboxRelay, MailboxRelayError};
 use crate::session::Session;
 use crate::store::random;
 
@@ -208,7 +208,11 @@ impl Run<'_> {
     }
 
     /// Collects from one relay until it has no more that is new.
-    fn empty(&mut self, relay: &Relay<'_>, seen: &mut BTreeSet<ContentId>) -> Result<Result<(), RelayError>, Failure> {
+    fn empty(
+        &mut self,
+        relay: &MailboxRelay<'_>,
+        seen: &mut BTreeSet<ContentId>,
+    ) -> Result<Result<(), MailboxRelayError>, Failure> {
         let mut left_rounds = 0;
         for _ in 0..ROUNDS_MAX {
             let answer = match relay.collect(self.address(), &self.question(relay, left_rounds)?) {
@@ -254,13 +258,13 @@ impl Run<'_> {
         Ok(Ok(()))
     }
 
-    fn question(&self, relay: &Relay<'_>, left_rounds: u8) -> Result<String, Failure> {
+    fn question(&self, relay: &MailboxRelay<'_>, left_rounds: u8) -> Result<String, Failure> {
         let drawn = (random()?, self.session.now()?);
         Ok(self.mailbox.question(&self.owner, self.address(), relay.origin(), left_rounds, drawn)?.to_json())
     }
 
     /// Hands a message on. Returns whether it may be acknowledged.
-    fn take(&mut self, message: &Message) -> Result<bool, Failure> {
+    fn take(&mut self, message: &CollectedMessage) -> Result<bool, Failure> {
         let now = self.session.now()?;
         let is_shown_only = self.arguments.output.is_none() && self.arguments.exec.is_none();
         let handed_on = match message.opened() {
@@ -309,7 +313,7 @@ impl Run<'_> {
     /// what keeps this one is a reason.
     fn hand_on(
         &self,
-        message: &Message,
+        message: &CollectedMessage,
         from: PublicKey,
         content: &[u8],
     ) -> Result<Result<Option<PathBuf>, String>, Failure> {
@@ -343,7 +347,7 @@ pub(super) fn acknowledge(
     mailbox: &mut OwnMailbox,
     owner: &PrivateKey,
     slots: &BTreeSet<PublicKey>,
-) -> Result<Vec<RelayError>, Failure> {
+) -> Result<Vec<MailboxRelayError>, Failure> {
     let address = Address::of(&owner.public_key());
     let now = session.now()?;
     let mut acks = Vec::new();
@@ -357,7 +361,7 @@ pub(super) fn acknowledge(
         for acks in acks.chunks(ACKS_MAX) {
             // The first that is refused keeps those after it from being looked at.
             let told = match relay.acknowledge(address, acks) {
-                Err(RelayError::Refused { .. }) if acks.len() > 1 => {
+                Err(MailboxRelayError::Refused { .. }) if acks.len() > 1 => {
                     acks.iter().map(|ack| relay.acknowledge(address, std::slice::from_ref(ack))).collect()
                 }
                 told => vec![told],
@@ -376,7 +380,7 @@ const ID_IN_NAME_BYTES: usize = 16;
 
 /// Writes a message to a file of its own, or finds that an earlier run did. A file of that name with something else in it
 /// keeps this message alone from being written.
-fn write(directory: &Path, message: &Message, content: &[u8]) -> Result<Result<PathBuf, String>, Failure> {
+fn write(directory: &Path, message: &CollectedMessage, content: &[u8]) -> Result<Result<PathBuf, String>, Failure> {
     let name = message.name.as_ref().map_or_else(|| "stranger".to_owned(), ToString::to_string);
     let id: String = message.content_id().0.iter().take(ID_IN_NAME_BYTES).map(|octet| format!("{octet:02x}")).collect();
     let path = directory.join(format!("{name}-{}-{id}", message.deposit().sequence));
@@ -393,7 +397,7 @@ fn write(directory: &Path, message: &Message, content: &[u8]) -> Result<Result<P
     }
 }
 
-fn event(message: &Message, handed_on: Result<&Option<PathBuf>, &String>) -> Value {
+fn event(message: &CollectedMessage, handed_on: Result<&Option<PathBuf>, &String>) -> Value {
     let (from, content) = message.opened().unzip();
     let text = content.and_then(|content| std::str::from_utf8(content).ok());
     json!({
@@ -410,12 +414,17 @@ fn event(message: &Message, handed_on: Result<&Option<PathBuf>, &String>) -> Val
         "text": text,
         "file": handed_on.ok(),
         "error": handed_on.err().map(|reason| hide(reason)),
-        "code": message.unreadable.map(crate::collecting::Unreadable::code),
+        "code": message.unreadable.map(Unreadable::code),
     })
 }
 
 /// Shows a message to people: whatever a stranger wrote is escaped, line by line.
-fn describe(shown: &mut String, message: &Message, handed_on: Result<&Option<PathBuf>, &String>, with_content: bool) {
+fn describe(
+    shown: &mut String,
+    message: &CollectedMessage,
+    handed_on: Result<&Option<PathBuf>, &String>,
+    with_content: bool,
+) {
     let Some((from, content)) = message.opened() else { return };
     let name = message.name.as_ref().map_or_else(|| from.to_string(), ToString::to_string);
     let came = message.received_at.map(|at| format!(", {}", text::date(at))).unwrap_or_default();

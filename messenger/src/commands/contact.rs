@@ -11,9 +11,9 @@ use rendezvous_capsule::text;
 use rendezvous_protocol::mailbox::invite::{INVITE_MAX_CHARS, INVITE_SCHEME, Invite, InviteError};
 use serde_json::{Value, json};
 
-use crate::contact::Contact;
 use crate::ending::Report;
 use crate::name::Name;
+use crate::recipient::Recipient;
 use crate::sending::Sending;
 use crate::session::Session;
 use crate::store::random;
@@ -161,13 +161,13 @@ impl AddArguments {
 
 pub(crate) fn add(arguments: &AddArguments, invite: &Invite, session: &Session<'_>) -> Result<Report, Failure> {
     let AddArguments { name, json, .. } = arguments;
-    if session.store.contact::<Contact>(name)?.is_some() {
+    if session.store.contact::<Recipient>(name)?.is_some() {
         return Err(ContactFailure::Exists { name: name.clone() }.into());
     }
     if invite.owner() == session.owner_key()?.public_key() {
         return Err(ContactFailure::Own.into());
     }
-    let contact = Contact::new(invite, random()?);
+    let contact = Recipient::new(invite, random()?);
     session.store.set_contact(name, &contact)?;
     let value = json!({ "ok": true, "name": name, "mailbox": contact.mailbox(), "relays": contact.relays() });
     let mailbox = contact.mailbox();
@@ -178,7 +178,7 @@ pub(crate) fn add(arguments: &AddArguments, invite: &Invite, session: &Session<'
 pub(crate) fn list(arguments: &ListArguments, session: &Session<'_>) -> Result<Report, Failure> {
     let (mut rows, mut values): (Vec<Vec<String>>, Vec<Value>) = (Vec::new(), Vec::new());
     for name in session.store.contacts()? {
-        let Some(contact) = session.store.contact::<Contact>(&name)? else { continue };
+        let Some(contact) = session.store.contact::<Recipient>(&name)? else { continue };
         let relays = contact.relays();
         values.push(json!({
             "name": name, "mailbox": contact.mailbox(), "owner": contact.owner(), "relays": relays,

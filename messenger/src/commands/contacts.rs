@@ -9,9 +9,9 @@ use serde_json::json;
 use super::outbox::describe;
 use super::verify;
 use crate::account::Account;
-use crate::contact::Contact;
 use crate::ending::Report;
 use crate::line;
+use crate::recipient::Recipient;
 use crate::store::Store;
 
 const HELP: &str = "\
@@ -61,7 +61,9 @@ pub(crate) fn list(
         rows.push(row);
     }
     for name in store.map(Store::contacts).transpose()?.into_iter().flatten() {
-        let Some(contact) = store.map(|store| store.contact::<Contact>(&name)).transpose()?.flatten() else { continue };
+        let Some(contact) = store.map(|store| store.contact::<Recipient>(&name)).transpose()?.flatten() else {
+            continue;
+        };
         let (mailbox, relays) = (contact.mailbox(), contact.relays());
         lines.push_str(&line::ascii(&json!({ "name": name, "mailbox": mailbox, "relays": relays })));
         rows.push(vec![name.to_string(), mailbox.to_string(), "mailbox".to_owned()]);

@@ -12,9 +12,9 @@ use rendezvous_capsule::values::parse_duration;
 use rendezvous_protocol::mailbox::limits::{DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME};
 use serde_json::json;
 
-use crate::contact::Outgoing;
 use crate::ending::{Ending, Report};
 use crate::name::Name;
+use crate::recipient::PendingMessage;
 use crate::sending::Sending;
 use crate::session::Session;
 
@@ -117,7 +117,7 @@ pub(crate) fn deposit(arguments: &DepositArguments, session: &Session<'_>) -> Re
     }
     let message = sending.follow(message);
     let is_read = sending.has(&message);
-    let Outgoing { content_id, expires_at, taken, problem, .. } = message;
+    let PendingMessage { content_id, expires_at, taken, problem, .. } = message;
     let is_taken = is_read || !taken.is_empty();
     let value = json!({
         "ok": true, "contact": name, "contentId": content_id, "taken": is_taken, "read": is_read, "relays": taken,

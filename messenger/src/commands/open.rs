@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::ending::Report;
 use crate::own::OwnMailbox;
-use crate::relay::{RelayError, parse_relay};
+use crate::relay::{MailboxRelayError, parse_relay};
 use crate::session::Session;
 use crate::store::random;
 
@@ -126,7 +126,7 @@ fn relays(arguments: &[String], environment: &Environment) -> Result<Vec<String>
     let named = if arguments.is_empty() {
         environment.list(RELAYS, parse)?
     } else {
-        arguments.iter().map(|text| parse(text)).collect::<Result<_, RelayError>>()?
+        arguments.iter().map(|text| parse(text)).collect::<Result<_, MailboxRelayError>>()?
     };
     let mut relays: Vec<String> = Vec::new();
     for relay in named {

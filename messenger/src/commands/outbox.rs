@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::deposit::explain;
 use crate::account::Account;
-use crate::contact::Outgoing;
 use crate::ending::{Ending, Report};
 use crate::name::Name;
+use crate::recipient::PendingMessage;
 use crate::sending::{Sending, Settled};
 use crate::session::Session;
 
@@ -232,7 +232,7 @@ fn show_deposits(session: &Session<'_>, names: Vec<Name>, shown: &mut Shown) -> 
         settled.read.extend(read);
         settled.ended.extend(ended);
         shown.waiting += sending.outgoing.len();
-        let mut show = |messages: &[Outgoing], state: &str| {
+        let mut show = |messages: &[PendingMessage], state: &str| {
             for message in messages {
                 let (row, value) = line(message, state);
                 shown.rows.push(row);
@@ -246,8 +246,8 @@ fn show_deposits(session: &Session<'_>, names: Vec<Name>, shown: &mut Shown) -> 
     Ok(())
 }
 
-fn line(outgoing: &Outgoing, state: &str) -> (Vec<String>, Value) {
-    let Outgoing { contact, sequence, content_id, expires_at, taken, problem, .. } = outgoing;
+fn line(outgoing: &PendingMessage, state: &str) -> (Vec<String>, Value) {
+    let PendingMessage { contact, sequence, content_id, expires_at, taken, problem, .. } = outgoing;
     let value = json!({
         "contact": contact, "state": state, "sequence": sequence, "contentId": content_id, "relays": taken,
         "problem": problem, "endsAt": expires_at,

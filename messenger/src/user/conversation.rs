@@ -8,7 +8,7 @@ use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, OlmMessage, PreKeyMessage, Session, SessionConfig};
 use zeroize::Zeroizing;
 
-use super::UserError;
+use super::error::UserError;
 use super::record::{AccountRecord, Ciphertext, IncomingRecord, PeerRecord, SessionRecord};
 use crate::vault::{Rows, VaultError};
 

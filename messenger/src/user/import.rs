@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rendezvous_capsule::failure::Cause;
-use rendezvous_capsule::secret;
 use rendezvous_protocol::mailbox::bytes::sha256;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::UserId;
@@ -13,42 +11,19 @@ use rendezvous_protocol::time::UnixMillis;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use vodozemac::olm::{Account, AccountPickle, Session, SessionPickle};
 
-use super::record::{AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord};
-use super::{Admission, NewUser, OutgoingState, User, UserError, identity_of, is_name, is_saved_name};
+use super::account::{User, identity_of};
+use super::error::UserError;
+use super::import_error::{FILE, ImportError};
+use super::naming::{is_name, is_saved_name};
+use super::outgoing::OutgoingState;
+use super::profile::{Admission, NewUser};
+use super::record::{
+    AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord, peer,
+};
 use crate::vault::Rows;
-
-/// The file in which retalk keeps a user, in the user's directory.
-const FILE: &str = "store.db";
 
 /// The passphrase of those who chose to have none.
 const NO_PASSPHRASE: &str = "\0retalk:disabled-passphrase";
-
-/// Says why a retalk user cannot be taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// No such file.
-    #[error("there is no retalk identity in {}: it would have a {FILE}", secret::path(.path))]
-    Absent {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Not a file of SQLite with retalk's tables.
-    #[error("{} is not a retalk identity: {reason}", secret::path(.path))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        reason: String,
-    },
-    /// Another passphrase.
-    #[error("this is not the passphrase of the retalk identity in {}", secret::path(.path))]
-    WrongPassphrase {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Cause for ImportError {}
 
 /// Counts what was taken over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,7 +189,7 @@ impl Source {
         }
         let blocked: Vec<String> = self.rows("blocked", &[&["fingerprint"]], "rowid", |row| row.get(0))?;
         for id in blocked {
-            let peer = super::peer(rows, self.id(&id)?)?;
+            let peer = peer(rows, self.id(&id)?)?;
             rows.put(&PeerRecord { is_blocked: true, ..peer })?;
         }
         Ok(rows.count::<PeerRecord>()?)

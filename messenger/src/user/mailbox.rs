@@ -25,21 +25,25 @@ use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 
+use super::account::User;
+use super::error::UserError;
+use super::outgoing::{Door, OutgoingState, RetalkReason};
 use super::payload::{Offer, Offered};
+use super::problem::{Problem, ProblemCause};
 use super::record::{
-    Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord, PeerRecord,
+    Ciphertext, CorrespondentRecord, DepositRecord, IncomingRecord, MailboxRecord, OutgoingRecord, PeerRecord, peer,
 };
-use super::{Door, MailboxStatus, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, peer};
 use crate::collecting::{Judged, LeftThere, judge};
-use crate::contact::{Contact, ContactError};
 use crate::following::Expected;
 use crate::live::Listen;
 use crate::name::Name;
 use crate::own::{OwnError, OwnMailbox};
-use crate::relay::{Relay as Mailboxes, RelayError};
+use crate::publishing::{KeepMailbox, publish};
+use crate::recipient::{Recipient, RecipientError};
+use crate::relay::{HandedOverMessage, MailboxRelay, MailboxRelayError};
 use crate::seal::SealError;
 use crate::transport::{Relay, Unreached};
-use crate::vault::{Rows, VaultError, random};
+use crate::vault::{Rows, Vault, VaultError, random};
 
 /// Deposits for one peer's mailbox: as many as may wait there, and as many again.
 const DEPOSITS_MAX: usize = 2 * CONTACT_LIMIT_MAX as usize;
@@ -67,13 +71,21 @@ const RENEWED_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 /// How often a mailbox is asked in one look.
 const ROUNDS_MAX: usize = 8;
 
-/// How often records are signed anew because the relay has newer ones.
-const REVISIONS_MAX: usize = 3;
+/// Holds what is known of the user's own mailbox for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether the relay has it.
+    pub is_open: bool,
+    /// The relay's name for why it has not taken the latest records.
+    pub refused: Option<String>,
+}
 
 /// Returns the door for mailboxes of the relay at this address, if the relay is asked at all.
-fn mailboxes_of<'a>(relay: &Relay<'a>) -> Option<Mailboxes<'a>> {
+fn mailboxes_of<'a>(relay: &Relay<'a>) -> Option<MailboxRelay<'a>> {
     let url = parse_url(relay.url()).ok()?;
-    Mailboxes::new(&format!("{}://{}", url.scheme_str()?, url.authority()?), relay.transport()?).ok()
+    MailboxRelay::new(&format!("{}://{}", url.scheme_str()?, url.authority()?), relay.transport()?).ok()
 }
 
 fn name_of(id: UserId) -> Result<Name, OwnError> {
@@ -121,7 +133,7 @@ impl DepositRecord {
 
 impl CorrespondentRecord {
     /// Returns the peer's mailbox, as long as the peer has it.
-    fn in_use(&self) -> Option<&Contact> {
+    fn in_use(&self) -> Option<&Recipient> {
         self.theirs.as_ref().filter(|_| !self.is_theirs_left)
     }
 }
@@ -144,17 +156,36 @@ impl MailboxRecord {
     }
 }
 
+/// Keeps the mailbox in the store.
+struct InVault<'a>(&'a mut Vault);
+
+impl KeepMailbox for InVault<'_> {
+    type Error = UserError;
+
+    fn read(&mut self) -> Result<Option<OwnMailbox>, UserError> {
+        Ok(self.0.read(|rows| rows.get::<MailboxRecord>(""))?.map(|record| record.own))
+    }
+
+    fn change(&mut self, change: &mut dyn FnMut(&mut OwnMailbox)) -> Result<(), UserError> {
+        self.0.change(|rows| {
+            let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(()) };
+            change(&mut record.own);
+            Ok(rows.put(&record)?)
+        })
+    }
+}
+
 impl RetalkReason {
-    fn of(error: &RelayError) -> Self {
+    fn of(error: &MailboxRelayError) -> Self {
         match error {
-            RelayError::Unreachable { error, .. } => Self::Unreached { reason: error.to_string() },
+            MailboxRelayError::Unreachable { error, .. } => Self::Unreached { reason: error.to_string() },
             error => Self::Refused { code: error.name() },
         }
     }
 
-    fn of_contact(error: &ContactError) -> Self {
+    fn of_contact(error: &RecipientError) -> Self {
         match error {
-            ContactError::Seal(SealError::TooLong(_)) => Self::TooLong,
+            RecipientError::Seal(SealError::TooLong(_)) => Self::TooLong,
             error => Self::NoKey { reason: error.to_string() },
         }
     }
@@ -232,7 +263,7 @@ pub(super) fn take_offer(
     correspondent.takes_offers = true;
     correspondent.is_theirs_left &= !is_back;
     if let Some(invite) = invite.filter(|_| is_new) {
-        correspondent.theirs = Some(Contact::of_slot(&invite));
+        correspondent.theirs = Some(Recipient::of_slot(&invite));
         correspondent.card_asked_at = None;
         // They are of the slot before.
         for deposit in rows.of_peer::<DepositRecord>(from)? {
@@ -301,7 +332,7 @@ impl User {
     /// Asks for the card of a peer's mailbox where that is due: it has the keys to seal to.
     fn refresh_card(
         &mut self,
-        mailboxes: &Mailboxes<'_>,
+        mailboxes: &MailboxRelay<'_>,
         to: UserId,
         now: UnixMillis,
     ) -> Result<Result<(), RetalkReason>, UserError> {
@@ -323,7 +354,7 @@ impl User {
             current.card_asked_at = Some(now);
             let theirs = current.theirs.as_mut();
             let taken = answer.as_ref().ok().zip(theirs).map(|(json, theirs)| {
-                Signed::parse(json).map_err(ContactError::from).and_then(|card| theirs.take_card(card, now))
+                Signed::parse(json).map_err(RecipientError::from).and_then(|card| theirs.take_card(card, now))
             });
             rows.put(&current)?;
             Ok::<_, UserError>(taken)
@@ -339,7 +370,7 @@ impl User {
     /// Brings a deposit to the mailbox that it is for, and writes down what became of it.
     fn hand_in(
         &mut self,
-        mailboxes: &Mailboxes<'_>,
+        mailboxes: &MailboxRelay<'_>,
         record: DepositRecord,
         now: UnixMillis,
     ) -> Result<Result<(), RetalkReason>, UserError> {
@@ -360,7 +391,7 @@ impl User {
                 && let Some(mut correspondent) = rows.get::<CorrespondentRecord>(&to.to_string())?
                 && let Some(theirs) = &mut correspondent.theirs
             {
-                let ack = Signed::parse(ack.get()).map_err(ContactError::from);
+                let ack = Signed::parse(ack.get()).map_err(RecipientError::from);
                 let taken = ack.and_then(|ack| theirs.take_ack(ack, now, std::slice::from_mut(&mut current.deposit)));
                 is_read = taken.is_ok() && theirs.has(current.deposit.slot, current.deposit.sequence);
                 rows.put(&correspondent)?;
@@ -417,42 +448,17 @@ impl User {
             return Ok(());
         }
         self.vault.change(|rows| list_slots(rows, origin, now))?;
-        for _ in 0..REVISIONS_MAX {
-            let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(()) };
-            let own = &record.own;
-            if !own.lagging().iter().any(|relay| relay == origin) {
-                return Ok(());
-            }
-            let (owner, revision) = (record.owner(), own.revision);
-            let (card, policy) = (own.card(&owner)?.to_json(), own.policy(&owner)?.to_json());
-            let put = mailboxes.put(record.address(), &card, &policy);
-            let is_stale = put.as_ref().is_err_and(|error| error.refusal() == Some(Code::StaleRevision));
-            let newer = if is_stale { mailboxes.revision(record.address(), now) } else { None };
-            let is_done = self.vault.change(|rows| {
-                let Some(mut record) = rows.get::<MailboxRecord>("")? else { return Ok(true) };
-                match (&put, newer) {
-                    (Ok(()), _) if record.own.revision == revision => {
-                        record.own.note_published(origin);
-                        record.refused = None;
-                    }
-                    (Err(_), Some(newer)) if newer >= record.own.revision => {
-                        record.own.exceed(newer, now);
-                        rows.put(&record)?;
-                        return Ok(false);
-                    }
-                    (Err(error), _) if !matches!(error, RelayError::Unreachable { .. }) => {
-                        record.refused = Some((now, error.name()));
-                    }
-                    _ => {}
-                }
-                rows.put(&record)?;
-                Ok::<_, UserError>(true)
-            })?;
-            if is_done {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let Some(record) = self.vault.read(|rows| rows.get::<MailboxRecord>(""))? else { return Ok(()) };
+        let problems = publish(&mut InVault(&mut self.vault), &[mailboxes], &record.owner(), now)?;
+        self.vault.change(|rows| {
+            let Some(record) = rows.get::<MailboxRecord>("")? else { return Ok(()) };
+            let refused = match problems.first() {
+                None => None,
+                Some(MailboxRelayError::Unreachable { .. }) => return Ok(()),
+                Some(error) => Some((now, error.name())),
+            };
+            if refused == record.refused { Ok(()) } else { Ok(rows.put(&MailboxRecord { refused, ..record })?) }
+        })
     }
 
     /// Returns by which door messages are to be expected at this relay.
@@ -488,12 +494,7 @@ impl User {
             return Ok(None);
         }
         let mailbox = record.address();
-        let live = Live {
-            audience: mailboxes.origin().to_owned(),
-            issued_at: now,
-            mailbox,
-            nonce: Bytes(random()?),
-        };
+        let live = Live { audience: mailboxes.origin().to_owned(), issued_at: now, mailbox, nonce: Bytes(random()?) };
         let first = Signed::sign(live, &record.owner()).map_err(OwnError::from)?.to_json();
         Ok(Some(Listen { url: mailboxes.live_url(mailbox), first }))
     }
@@ -699,7 +700,7 @@ fn begin_anew(rows: &Rows<'_>, origin: &str, now: UnixMillis) -> Result<(), User
 /// Writes down what the mailbox has handed over. Returns the acknowledgements, and whether something is left there.
 fn take_in(
     rows: &Rows<'_>,
-    handed_over: &[crate::relay::HandedOver],
+    handed_over: &[HandedOverMessage],
     now: UnixMillis,
     problems: &mut Vec<Problem>,
 ) -> Result<(Vec<String>, bool), UserError> {

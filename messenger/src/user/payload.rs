@@ -5,7 +5,8 @@ use rendezvous_protocol::mailbox::invite::Invite;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Content, NAME_MAX_CHARS};
+use super::message::Content;
+use super::naming::NAME_MAX_CHARS;
 
 /// Bytes of a message's id. Those of all clients have 32.
 const ID_MAX_BYTES: usize = 64;

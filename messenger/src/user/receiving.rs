@@ -11,13 +11,17 @@ use rendezvous_protocol::retalk::user::{UserId, hex, refusal_text};
 use rendezvous_protocol::time::UnixMillis;
 use serde::de::IgnoredAny;
 
+use super::account::User;
 use super::conversation::{Decrypted, decrypt};
+use super::error::UserError;
 use super::mailbox::{detach, offer_again, take_offer};
+use super::message::Message;
 use super::payload::Payload;
+use super::problem::{Problem, ProblemCause};
+use super::profile::Admission;
 use super::record::{
-    Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage,
+    Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage, peer,
 };
-use super::{Admission, Message, Problem, ProblemCause, User, UserError, peer};
 use crate::transport::{HandedOver, Relay, RelayError};
 use crate::vault::{Rows, VaultError};
 

@@ -7,10 +7,12 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{AccountPickle, Session, SessionPickle};
 
-use super::{Admission, Content, Door, OutgoingState};
-use crate::contact::{Contact, Outgoing as Deposit};
+use super::message::Content;
+use super::outgoing::{Door, Outgoing, OutgoingState};
+use super::profile::Admission;
 use crate::own::OwnMailbox;
-use crate::vault::Record;
+use crate::recipient::{PendingMessage, Recipient};
+use crate::vault::{Record, Rows, VaultError};
 
 /// Implements [`Record`] for a type of which there is one.
 macro_rules! only_one {
@@ -103,6 +105,11 @@ impl Record for PeerRecord {
     fn place(&self) -> u64 {
         0
     }
+}
+
+/// Returns what is known of a peer.
+pub(super) fn peer(rows: &Rows<'_>, id: UserId) -> Result<PeerRecord, VaultError> {
+    Ok(rows.get::<PeerRecord>(&id.to_string())?.unwrap_or_else(|| PeerRecord::new(id)))
 }
 
 /// Holds a session of Olm.
@@ -205,6 +212,13 @@ impl OutgoingRecord {
     /// Returns the base64 of the ciphertext, once there is one.
     pub(super) fn body(&self) -> Option<&str> {
         self.ciphertext.as_ref().map(|ciphertext| ciphertext.body.as_str())
+    }
+}
+
+impl From<OutgoingRecord> for Outgoing {
+    fn from(record: OutgoingRecord) -> Self {
+        let OutgoingRecord { id, to, created_at, tried_at, state, door, .. } = record;
+        Self { id, to, created_at, tried_at, state, door }
     }
 }
 
@@ -396,7 +410,7 @@ pub(super) struct CorrespondentRecord {
     /// Whether the peer's program takes offers.
     pub(super) takes_offers: bool,
     /// The peer's mailbox, once the peer has offered it.
-    pub(super) theirs: Option<Contact>,
+    pub(super) theirs: Option<Recipient>,
     /// Whether the peer has left that mailbox. Its numbers are kept: it may be offered again.
     #[serde(default)]
     pub(super) is_theirs_left: bool,
@@ -447,7 +461,7 @@ pub(super) struct DepositRecord {
     pub(super) number: u64,
     /// The message of the outbox that is in it; absent of an acknowledgement, and once the message has left the outbox.
     pub(super) message: Option<String>,
-    pub(super) deposit: Deposit,
+    pub(super) deposit: PendingMessage,
     /// When the mailbox was first seen to have it.
     pub(super) taken_at: Option<UnixMillis>,
     /// When it was seen that the recipient has taken it out of the mailbox.

@@ -8,11 +8,14 @@ use rendezvous_protocol::retalk::request::Tool;
 use rendezvous_protocol::retalk::user::{UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 
+use super::account::User;
 use super::conversation::{Prekey, encrypt, has_session, retire_sessions};
+use super::error::UserError;
 use super::mailbox::{detach, offer};
-use super::payload::Offer;
-use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord};
-use super::{Door, Outgoing, OutgoingState, Problem, ProblemCause, RetalkReason, User, UserError, payload, peer};
+use super::outgoing::{Door, Outgoing, OutgoingState, RetalkReason};
+use super::payload::{self, Offer};
+use super::problem::{Problem, ProblemCause};
+use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord, peer};
 use crate::transport::{Claimed, Relay, RelayError, Sent};
 use crate::vault::random;
 

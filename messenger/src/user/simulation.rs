@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rendezvous_protocol::time::UnixMillis;
 
 use super::hostile_relay::{Fault, HostileRelay};
 use super::tests::{START, Somebody};
 use super::*;
+use crate::transport::Relay;
 
 const URL: &str = "https://relay.example";
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use http::Method;
 use rendezvous_capsule::fetch::FetchError;
 use rendezvous_protocol::mailbox::limits::{COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX};
+use rendezvous_protocol::retalk::user::UserId;
+use rendezvous_protocol::time::UnixMillis;
 use tempfile::TempDir;
 
 use super::hostile_relay::{Fault, HostileRelay};
-use super::record::InboxRecord;
+use super::record::{InboxRecord, SessionRecord};
 use super::*;
-use crate::transport::Answer;
+use crate::transport::{Answer, Relay, RelayError};
+use crate::vault::KeyDerivation;
 
 pub(super) const START: UnixMillis = UnixMillis::saturating(1_700_006_400_000);
 const DAY: Duration = Duration::from_secs(86_400);

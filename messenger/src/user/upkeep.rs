@@ -8,11 +8,14 @@ use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde::de::IgnoredAny;
 use vodozemac::olm::Account;
 
+use super::account::{User, identity_of};
 use super::conversation::account;
+use super::error::UserError;
+use super::outgoing::OutgoingState;
+use super::problem::Problem;
 use super::record::{
     AccountRecord, DueRecord, Fallback, OutgoingRecord, PeerRecord, SeenBody, SeenMessage, SessionRecord,
 };
-use super::{OutgoingState, Problem, User, UserError, identity_of};
 use crate::transport::{Counted, Relay, SignedRequest};
 use crate::vault::{Rows, VaultError, random};
 

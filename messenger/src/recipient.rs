@@ -22,7 +22,7 @@ use crate::seal::{SealError, seal};
 
 /// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
-pub enum ContactError {
+pub enum RecipientError {
     /// Nobody has said what the recipient's keys are.
     #[error(
         "no relay has given the card of {name}'s mailbox yet, which has the key to seal to: try again when one answers"
@@ -64,7 +64,7 @@ pub enum ContactError {
     Seal(#[from] SealError),
 }
 
-impl Cause for ContactError {
+impl Cause for RecipientError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoCard { .. } => Exit::Unreachable,
@@ -102,7 +102,7 @@ impl OutSlot {
 /// Somebody whom the user writes to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Contact {
+pub struct Recipient {
     version: Version,
     owner: PublicKey,
     relays: Vec<String>,
@@ -122,7 +122,7 @@ pub struct Contact {
 /// A message that waits for its recipient, or for a relay.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Outgoing {
+pub struct PendingMessage {
     version: Version,
     /// To whom.
     pub contact: Name,
@@ -149,7 +149,7 @@ pub struct Outgoing {
     pub ended_unread: bool,
 }
 
-impl Outgoing {
+impl PendingMessage {
     /// Returns the name of its file.
     pub fn file(&self) -> String {
         let Self { contact, slot, sequence, .. } = self;
@@ -167,7 +167,7 @@ fn read_card<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
     Ok(card)
 }
 
-impl Contact {
+impl Recipient {
     /// Makes one of an invite, and of 32 bytes from a secure source of randomness for the key of a slot of its own.
     pub fn new(invite: &Invite, seed: [u8; 32]) -> Self {
         Self {
@@ -224,10 +224,10 @@ impl Contact {
 
     /// Takes a card that a relay gave. Returns whether it is newer than the one that was seen before; an older one changes
     /// nothing: a relay cannot turn time back.
-    pub fn take_card(&mut self, card: Signed<Card>, now: UnixMillis) -> Result<bool, ContactError> {
+    pub fn take_card(&mut self, card: Signed<Card>, now: UnixMillis) -> Result<bool, RecipientError> {
         let card = card.verify(&RecordRules { now, audiences: &[] })?;
         if card.payload().mailbox != self.mailbox() {
-            return Err(ContactError::OtherMailbox);
+            return Err(RecipientError::OtherMailbox);
         }
         if self.card().is_some_and(|seen| seen.revision >= card.payload().revision) {
             return Ok(false);
@@ -239,19 +239,19 @@ impl Contact {
     }
 
     /// Returns the key to seal to: one that has not ended, of the best suite.
-    pub fn sealing_key(&self, name: &Name, now: UnixMillis) -> Result<SealingKey, ContactError> {
-        let card = self.card().ok_or_else(|| ContactError::NoCard { name: name.clone() })?;
+    pub fn sealing_key(&self, name: &Name, now: UnixMillis) -> Result<SealingKey, RecipientError> {
+        let card = self.card().ok_or_else(|| RecipientError::NoCard { name: name.clone() })?;
         let known = card.sealing.into_iter().filter(|key| Suite::from_number(key.suite).is_some());
         let (good, ended): (Vec<_>, Vec<_>) = known.partition(|key| key.expires_at > now);
         let best = good.into_iter().max_by_key(|key| (key.suite, key.expires_at));
         match best {
             Some(key) if self.saw_xwing && key.suite != Suite::XWing.number() => {
-                Err(ContactError::SuiteFellBack { name: name.clone() })
+                Err(RecipientError::SuiteFellBack { name: name.clone() })
             }
             Some(key) => Ok(key),
             None => {
                 let ended_at = ended.iter().map(|key| key.expires_at).max().unwrap_or(card.expires_at);
-                Err(ContactError::KeysEnded { name: name.clone(), ended_at })
+                Err(RecipientError::KeysEnded { name: name.clone(), ended_at })
             }
         }
     }
@@ -303,14 +303,14 @@ impl Contact {
         content: Vec<u8>,
         waits: bool,
         (now, expires_at): (UnixMillis, UnixMillis),
-    ) -> Result<Outgoing, ContactError> {
+    ) -> Result<PendingMessage, RecipientError> {
         let to = self.sealing_key(name, now)?;
         let mailbox = self.mailbox();
         let own = self.slot.key().public_key();
         let (slot, is_invite) = self.next_slot(waits);
         let (key, sequence) = (slot.key(), slot.sequence + 1);
         if sequence >= 1 << 53 {
-            return Err(ContactError::NoNumberLeft);
+            return Err(RecipientError::NoNumberLeft);
         }
         let place = Place { mailbox, slot: key.public_key(), sequence, expires_at };
         let kept = is_invite.then(|| rendezvous_protocol::base64::encode(&content));
@@ -329,7 +329,7 @@ impl Contact {
         if let Some(slot) = self.slot_mut(key.public_key()) {
             slot.sequence = sequence;
         }
-        Ok(Outgoing {
+        Ok(PendingMessage {
             version: Version,
             contact: name.clone(),
             slot: key.public_key(),
@@ -347,7 +347,7 @@ impl Contact {
 
     /// Makes sure that no number is used twice: one that stands in the outbox is used, whether or not the run that put it
     /// there came to write it down here.
-    pub fn note_used(&mut self, outgoing: &Outgoing) {
+    pub fn note_used(&mut self, outgoing: &PendingMessage) {
         if let Some(slot) = self.slot_mut(outgoing.slot) {
             slot.sequence = slot.sequence.max(outgoing.sequence);
         }
@@ -360,18 +360,18 @@ impl Contact {
         &mut self,
         ack: Signed<Ack>,
         now: UnixMillis,
-        outgoing: &mut [Outgoing],
-    ) -> Result<bool, ContactError> {
+        outgoing: &mut [PendingMessage],
+    ) -> Result<bool, RecipientError> {
         let ack = ack.verify(&RecordRules { now, audiences: &[] })?;
         let signer = ack.public_key();
         let is_reader = self.card().is_some_and(|card| card.readers.contains(&signer));
         if ack.payload().mailbox != self.mailbox() || !(signer == self.owner || is_reader) {
-            return Err(ContactError::AckInvalid);
+            return Err(RecipientError::AckInvalid);
         }
         let is_invite = self.is_invite(ack.payload().slot);
-        let slot = self.slot_mut(ack.payload().slot).ok_or(ContactError::AckInvalid)?;
+        let slot = self.slot_mut(ack.payload().slot).ok_or(RecipientError::AckInvalid)?;
         if ack.payload().through > slot.sequence {
-            return Err(ContactError::AckInvalid);
+            return Err(RecipientError::AckInvalid);
         }
         let ack = ack.payload();
         for outgoing in outgoing.iter_mut().filter(|it| it.slot == ack.slot) {
@@ -386,9 +386,9 @@ impl Contact {
     }
 }
 
-impl fmt::Debug for Contact {
+impl fmt::Debug for Recipient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Contact({})", self.mailbox())
+        write!(formatter, "Recipient({})", self.mailbox())
     }
 }
 
@@ -407,10 +407,10 @@ mod tests {
         let owner = PrivateKey::from_seed(&[4; 32]);
         let relay = Origin::parse("https://relay.example").unwrap();
         let invite = Invite::new([3; 32], owner.public_key(), vec![relay]).unwrap();
-        let mut contact = Contact::new(&invite, [5; 32]);
+        let mut contact = Recipient::new(&invite, [5; 32]);
         contact.invite.as_mut().unwrap().sequence = 3;
         let slot = invite.slot().public_key();
-        let waiting = |sequence, expires_at| Outgoing {
+        let waiting = |sequence, expires_at| PendingMessage {
             version: Version,
             contact: "bob".parse().unwrap(),
             slot,
@@ -441,9 +441,9 @@ mod tests {
         let owner = PrivateKey::from_seed(&[4; 32]).public_key();
         let relay = Origin::parse("https://relay.example").unwrap();
         let invite = Invite::new([3; 32], owner, vec![relay]).unwrap();
-        let mut stored = serde_json::to_value(Contact::new(&invite, [5; 32])).unwrap();
-        assert!(serde_json::from_value::<Contact>(stored.clone()).is_ok());
+        let mut stored = serde_json::to_value(Recipient::new(&invite, [5; 32])).unwrap();
+        assert!(serde_json::from_value::<Recipient>(stored.clone()).is_ok());
         stored["card"] = "{".into();
-        assert!(serde_json::from_value::<Contact>(stored).is_err());
+        assert!(serde_json::from_value::<Recipient>(stored).is_err());
     }
 }
