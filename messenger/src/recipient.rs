@@ -2,13 +2,16 @@
 //! acknowledged. Decides, and does nothing else.
 
 use std::fmt;
+use std::time::Duration;
 
 use rendezvous_capsule::failure::{Cause, Exit};
 use rendezvous_capsule::text;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
+use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
 use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
 use rendezvous_protocol::mailbox::invite::Invite;
+use rendezvous_protocol::mailbox::limits::REQUEST_SKEW;
 use rendezvous_protocol::mailbox::plaintext::Written;
 use rendezvous_protocol::mailbox::record::{Ack, Card, Deposit, RecordError, RecordRules, SealingKey};
 use rendezvous_protocol::mailbox::sealed::{Place, Suite};
@@ -19,6 +22,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::name::Name;
 use crate::own::Version;
 use crate::seal::{SealError, seal};
+
+/// How much older than a message its acknowledgement may look: `at` is rounded down to a minute, the recipient's clock may be
+/// behind by as much as relays take, and the sender's ahead.
+const ACK_LOOKS_OLDER_MOST: Duration = Duration::from_secs(60).saturating_add(REQUEST_SKEW).saturating_add(CLOCK_SKEW);
 
 /// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +63,15 @@ pub enum RecipientError {
     /// An acknowledgement that does not count.
     #[error("the acknowledgement is not by the owner or a reader of the mailbox, or not of this slot")]
     AckInvalid,
+    /// An acknowledgement from before the message.
+    #[error(
+        "message {sequence} is newer than the acknowledgement of its number: a newer copy of this store has used that number. \
+         Ask for a new invite, and leave the message again"
+    )]
+    NumberUsed {
+        /// The number.
+        sequence: u64,
+    },
     /// A record that breaks a rule.
     #[error("a record is refused: {0}")]
     Record(#[from] RecordError),
@@ -356,6 +372,10 @@ impl Recipient {
     /// Takes an acknowledgement that a relay gave. Returns whether it says anything new. It counts if it is by the owner or
     /// by a reader of the newest card that was seen, and of what was sent. Of what waits it marks what it covers for no other
     /// reason than that it has ended.
+    ///
+    /// # Errors
+    /// [`RecipientError::NumberUsed`], where it is older than a message that it covers: then nothing of it counts.
+    /// [`RecipientError::AckInvalid`] and [`RecipientError::Record`].
     pub fn take_ack(
         &mut self,
         ack: Signed<Ack>,
@@ -374,6 +394,13 @@ impl Recipient {
             return Err(RecipientError::AckInvalid);
         }
         let ack = ack.payload();
+        for outgoing in outgoing.iter().filter(|it| it.slot == ack.slot && ack.covers(it.sequence)) {
+            // The receipt of another message, which a newer copy of this store has left under the same number.
+            let written_at = Verified::<Deposit>::trusted(&outgoing.deposit)?.payload().issued_at;
+            if !slot.has(outgoing.sequence) && ack.at.after(ACK_LOOKS_OLDER_MOST) < written_at {
+                return Err(RecipientError::NumberUsed { sequence: outgoing.sequence });
+            }
+        }
         for outgoing in outgoing.iter_mut().filter(|it| it.slot == ack.slot) {
             // One that was covered before is read, whatever comes later.
             let is_first = ack.covers(outgoing.sequence) && !slot.has(outgoing.sequence);
@@ -394,46 +421,81 @@ impl fmt::Debug for Recipient {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rendezvous_protocol::origin::Origin;
 
     use super::*;
 
-    #[test]
-    fn what_was_acknowledged_when_it_had_ended_is_not_said_to_be_read() {
-        let minutes = |count: u64| Duration::from_secs(60 * count);
-        let now = UnixMillis::saturating(1_700_000_040_000);
+    const NOW: UnixMillis = UnixMillis::saturating(1_700_000_040_000);
+
+    fn minutes(count: u64) -> Duration {
+        Duration::from_secs(60 * count)
+    }
+
+    /// Somebody whom so many messages were left for over an invite, and the invite's key.
+    fn recipient(sequence: u64) -> (Recipient, PrivateKey, PrivateKey) {
         let owner = PrivateKey::from_seed(&[4; 32]);
         let relay = Origin::parse("https://relay.example").unwrap();
         let invite = Invite::new([3; 32], owner.public_key(), vec![relay]).unwrap();
-        let mut contact = Recipient::new(&invite, [5; 32]);
-        contact.invite.as_mut().unwrap().sequence = 3;
-        let slot = invite.slot().public_key();
-        let waiting = |sequence, expires_at| PendingMessage {
+        let mut recipient = Recipient::new(&invite, [5; 32]);
+        recipient.invite.as_mut().unwrap().sequence = sequence;
+        (recipient, owner, invite.slot())
+    }
+
+    fn waiting(
+        recipient: &Recipient,
+        slot: &PrivateKey,
+        sequence: u64,
+        (issued_at, expires_at): (UnixMillis, UnixMillis),
+    ) -> PendingMessage {
+        let content_id = ContentId::of(&[]);
+        let mailbox = recipient.mailbox();
+        let deposit = Deposit { content_id, expires_at, issued_at, mailbox, sequence, size: 2_048 };
+        PendingMessage {
             version: Version,
             contact: "bob".parse().unwrap(),
-            slot,
+            slot: slot.public_key(),
             sequence,
             expires_at,
-            content_id: ContentId::of(&[]),
-            deposit: String::new(),
+            content_id,
+            deposit: Signed::sign(deposit, slot).unwrap().to_json(),
             sealed: String::new(),
             content: None,
             taken: Vec::new(),
             problem: None,
             ended_unread: false,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_when_it_had_ended_is_not_said_to_be_read() {
+        let (mut recipient, owner, slot) = recipient(3);
         // The second ends in the minute in which it is acknowledged, the third long after; the first was read before.
-        let [first, second, third] = [now.after(minutes(5)), now.after(minutes(61)), now.after(minutes(90))];
-        let mut outgoing = [waiting(1, first), waiting(2, second), waiting(3, third)];
-        for (at, through) in [(now, 1), (now.after(minutes(60)), 3)] {
-            let ack = Ack { at, mailbox: contact.mailbox(), missing: Vec::new(), slot, through };
-            let ack = Signed::sign(ack, &owner).unwrap();
-            assert!(contact.take_ack(ack, now.after(minutes(61)), &mut outgoing).unwrap());
+        let ends = [5, 61, 90].map(|count| NOW.after(minutes(count)));
+        let mut outgoing = [(1, ends[0]), (2, ends[1]), (3, ends[2])]
+            .map(|(sequence, end)| waiting(&recipient, &slot, sequence, (NOW, end)));
+        for (at, through) in [(NOW, 1), (NOW.after(minutes(60)), 3)] {
+            let (mailbox, slot) = (recipient.mailbox(), slot.public_key());
+            let ack = Signed::sign(Ack { at, mailbox, missing: Vec::new(), slot, through }, &owner).unwrap();
+            assert!(recipient.take_ack(ack, NOW.after(minutes(61)), &mut outgoing).unwrap());
         }
         assert_eq!(outgoing.each_ref().map(|it| it.ended_unread), [false, true, false]);
-        assert!(outgoing.iter().all(|it| contact.has(slot, it.sequence)));
+        assert!(outgoing.iter().all(|it| recipient.has(it.slot, it.sequence)));
+    }
+
+    #[test]
+    fn an_acknowledgement_from_before_a_message_is_not_its_receipt() {
+        for (at, is_receipt) in [(NOW, false), (NOW.after(minutes(57)), false), (NOW.after(minutes(58)), true)] {
+            // An older copy of the store numbers the next message as another one that was read.
+            let (mut recipient, owner, slot) = recipient(2);
+            let written_at = NOW.after(minutes(60));
+            let mut outgoing = [waiting(&recipient, &slot, 2, (written_at, written_at.after(minutes(600))))];
+            let (mailbox, key) = (recipient.mailbox(), slot.public_key());
+            let ack = Signed::sign(Ack { at, mailbox, missing: Vec::new(), slot: key, through: 2 }, &owner).unwrap();
+            let taken = recipient.take_ack(ack, written_at, &mut outgoing);
+            let is_refused = matches!(taken, Err(RecipientError::NumberUsed { sequence: 2 }));
+            assert_eq!((is_refused, recipient.has(key, 2)), (!is_receipt, is_receipt), "{at:?}");
+            assert!(!outgoing[0].ended_unread);
+        }
     }
 
     #[test]
