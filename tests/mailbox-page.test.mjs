@@ -136,9 +136,9 @@ describe("two pages", () => {
     await ann.goto(`${pages.url}/client/example/example.css`);
     await ann.evaluate((invite) => void (window.invite = invite), await bob.evaluate(() => mailbox.invite()));
     await ann.addScriptTag({ type: "module", content: code });
-    await eventually(() => collect(bob), (texts) => texts.includes("See you at eight"), PATIENCE_MS);
+    await eventually(() => collect(bob), (texts) => texts.includes("See you at eight"));
     await ann.evaluate(() => window.dispatchEvent(new Event("focus"))); // as when she comes back to the page
-    await eventually(() => said, (said) => said.includes("read"), PATIENCE_MS);
+    await eventually(() => said, (said) => said.includes("read"));
     await Promise.all([ann, bob].map((page) => page.close()));
   });
 
