@@ -112,13 +112,14 @@ impl Host {
                 })
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
-            // This edge is not one with doors for other systems' clients, or with a hub.
+            // This edge is not one with doors for other systems' clients, with a hub, or with templates.
             Step::Guest(_)
             | Step::Retalk(_)
             | Step::Hivemind(_)
             | Step::Directory(_)
             | Step::Registration(_)
-            | Step::Envelope(_) => Ok(respond::with(&internal(clock()))?.into()),
+            | Step::Envelope(_)
+            | Step::Template(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));

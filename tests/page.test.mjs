@@ -3,7 +3,9 @@
 // A violation of the page's policy, an error in its scripts or a request to anywhere else fails the tests.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
@@ -164,4 +166,41 @@ test("documents fit a phone and a desktop, by day and by night, and load nothing
       assert.deepEqual(mishaps, []);
     }
   });
+});
+
+test("templates fit a phone and a desktop, by day and by night, say what manifests say as text, and are downloaded", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "templates-test-"));
+  try {
+    const longest = "W".repeat(100);
+    const manifests = { blog: { name: "A blog", description: "News.", category: "writing", icon: "✎" }, club: { name: HOSTILE }, long: { name: longest, description: longest.repeat(10) } };
+    for (const [name, manifest] of Object.entries(manifests)) {
+      await mkdir(join(folder, name));
+      await writeFile(join(folder, name, "manifest.json"), JSON.stringify(manifest));
+    }
+    await withHost(NATIVE, { vars: { TEMPLATES_DIR: folder } }, async ({ url }) => {
+      for (const [width, colorScheme] of [[360, "light"], [360, "dark"], [1_280, "light"], [1_280, "dark"]]) {
+        const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+        const mishaps = [];
+        page.on("console", (message) => message.type() === "error" && mishaps.push(message.text()));
+        page.on("request", (request) => request.url().startsWith(url) || mishaps.push(`asked for ${request.url()}`));
+        await page.goto(`${url}/store`);
+        await page.getByRole("heading", { name: "Templates" }).waitFor();
+        await page.getByRole("heading", { name: HOSTILE }).waitFor();
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+        const [download] = await Promise.all([
+          page.waitForEvent("download"),
+          page.getByRole("link", { name: "Download blog.tar.gz" }).click(),
+        ]);
+        assert.equal(download.suggestedFilename(), "blog.tar.gz");
+        const listed = execFileSync("tar", ["-tzf", await download.path()], { encoding: "utf8" });
+        assert.equal(listed, "blog/manifest.json\n");
+        const background = await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+        assert.equal(background, colorScheme === "dark" ? "rgb(15, 20, 19)" : "rgb(246, 247, 246)");
+        await page.close();
+        assert.deepEqual(mishaps, []);
+      }
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });

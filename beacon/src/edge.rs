@@ -59,6 +59,7 @@ use crate::registration::{self, Gate, RegistrationDoor, RegistrationStep};
 use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 use crate::spare::{Attempt, SpareObjects};
 use crate::survey::{About, Summary, Survey};
+use crate::templates::{self, Catalogue, TemplateAnswer};
 use crate::turn::{self, Issuer, Place};
 
 const GET: &str = "GET, HEAD, OPTIONS";
@@ -138,6 +139,8 @@ pub enum Step {
     Registration(Box<RegistrationStep>),
     /// What a request at the door for another fleet's envelopes needs: two headers, the body, and then its store's answer.
     Envelope(EnvelopeRequest),
+    /// Nothing: this is the answer, whose body is the catalogue's.
+    Template(Box<TemplateAnswer>),
 }
 
 /// Says who brings a ticket, and what for.
@@ -184,6 +187,9 @@ type TakeRegistration = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step
 /// Takes a request of hivemind-rendezvous' users, if it is one.
 type TakeHivemind = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 
+/// Takes a request about templates: its path without the first slash.
+type TakeTemplate = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
+
 /// Returns the document at a path.
 type FindDocument = fn(&str) -> Option<Asset>;
 
@@ -229,6 +235,7 @@ pub struct Edge {
     envelopes: Option<(Arc<EnvelopeDoor>, TakeEnvelope)>,
     hivemind: Option<(Arc<HivemindDoor>, TakeHivemind)>,
     documents: Option<FindDocument>,
+    templates: Option<(Arc<Catalogue>, TakeTemplate)>,
     /// Absent where there is no relay.
     turn: Option<Box<dyn Issuer>>,
     new_communities: NewCommunities,
@@ -270,6 +277,7 @@ impl Edge {
             envelopes: None,
             hivemind: None,
             documents: None,
+            templates: None,
             turn: None,
             new_communities: NewCommunities::new(platform.new_communities_per_minute(), RATE_LIMIT_NETWORKS),
             lists: KeptLists::new(KEPT_LISTS_MAX_BYTES),
@@ -326,6 +334,12 @@ impl Edge {
         Self { documents: Some(documents::at), ..self }
     }
 
+    /// Returns the same edge, of a host that offers templates. Where a host has none, nothing of them is reached.
+    #[must_use]
+    pub fn with_templates(self, catalogue: Arc<Catalogue>) -> Self {
+        Self { templates: Some((catalogue, Self::take_template)), ..self }
+    }
+
     /// Returns the same edge, of a relay with peers. Where a host has none, nothing of replication is reached.
     #[must_use]
     pub fn with_replication(self, peers: Arc<Peers>) -> Self {
@@ -361,6 +375,12 @@ impl Edge {
         {
             let take = *take;
             return take(self, now, head, path, query);
+        }
+        if let (Some((_, take)), Some(rest)) = (&self.templates, path.strip_prefix('/'))
+            && head.method != "OPTIONS"
+            && templates::is_route(rest)
+        {
+            return take(self, now, head, rest);
         }
         if let Some((_, take)) = &self.envelopes
             && let take = *take
@@ -612,8 +632,14 @@ impl Edge {
             return Step::Answer(preflight("GET, POST, OPTIONS"));
         }
         let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
-        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page }) {
+        let templates = self.templates.as_ref().map(|(_, take)| *take);
+        let has_templates = templates.is_some();
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page, has_templates }) {
             goop2::Routed::Answer(answer) => Step::Answer(answer),
+            goop2::Routed::Templates(path) => match templates {
+                Some(take) => take(self, now, head, path),
+                None => Step::Answer(plain(now, &Problem::NotFound)),
+            },
             goop2::Routed::Counted(request) => {
                 let client = self.client(head);
                 let path = client.rate_path(&self.secret);
@@ -630,6 +656,20 @@ impl Edge {
                     Err(limited) => Step::Answer(goop2::too_many(limited.retry_after())),
                 }
             }
+        }
+    }
+
+    /// Takes a request about templates.
+    fn take_template(&mut self, now: UnixMillis, head: &Head<'_>, path: &str) -> Step {
+        let client = self.client(head);
+        if let Err(limited) = self.take_request(now, client) {
+            return Step::Answer(plain(now, &Problem::RateLimited(limited)));
+        }
+        let found = self.templates.as_ref().ok_or(Problem::NotFound);
+        let found = found.and_then(|(catalogue, _)| templates::route(catalogue, head.method, path, head.if_none_match));
+        match found {
+            Ok(answer) => Step::Template(Box::new(answer)),
+            Err(problem) => Step::Answer(plain(now, &problem)),
         }
     }
 

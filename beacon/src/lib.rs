@@ -14,6 +14,7 @@
 //!   retalk's users is, [`hivemind::HivemindObject`] where that of one of hivemind-rendezvous'.
 //! - [`directory::HubObject`] is the one place where the entries of a hub are, [`registration::RegistrationObject`] where
 //!   registrations are.
+//! - [`templates::Catalogue`] has what `GET /api/templates` and `/store` offer.
 //!
 //! Formats and rules are those of `rendezvous-protocol`. Hosts carry out steps and effects, and decide nothing.
 
@@ -33,6 +34,7 @@ pub mod documents;
 pub mod edge;
 pub mod goop2;
 pub mod hivemind;
+mod html;
 mod info;
 pub mod live;
 pub mod mailbox;
@@ -47,4 +49,5 @@ pub mod registration;
 pub mod retalk;
 mod spare;
 mod survey;
+pub mod templates;
 mod turn;

@@ -43,6 +43,10 @@ This program:
   ADMIN_ADDRESS            an address such as 127.0.0.1:8786, for GET /admin,
                            which ADMIN_PASSWORD opens to the user admin (off)
   THREADS                  event loops (one for each core)
+  TEMPLATES_DIR            the folder of templates that GET /store and
+                           /api/templates offer, each a folder with a
+                           manifest.json; the default one need not be there
+                           (templates)
   EXTERNAL_URLS            where the beacon is reached, such as
                            https://beacon.example. Requests for other names
                            than these and this machine's are refused

@@ -27,6 +27,7 @@ use rendezvous_service::live::ConnectionId;
 use rendezvous_service::mailbox::{ListenCall, News, UnreadAnswers};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::{AddressSource, Platform};
+use rendezvous_service::templates::Catalogue;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
@@ -86,6 +87,8 @@ pub(crate) struct Doors {
     pub(crate) registration: Option<RegistrationHandle>,
     /// What is known of the door for hivemind-rendezvous' users.
     pub(crate) hivemind: Option<Arc<HivemindDoor>>,
+    /// What is offered for download.
+    pub(crate) templates: Option<Arc<Catalogue>>,
 }
 
 /// What all loops share.
@@ -246,6 +249,9 @@ fn new_edge(config: &Config, doors: &Doors, platform: Platform, secret: Secret) 
     }
     if let Some(door) = &doors.hivemind {
         edge = edge.with_hivemind(Arc::clone(door));
+    }
+    if let Some(catalogue) = &doors.templates {
+        edge = edge.with_templates(Arc::clone(catalogue));
     }
     if doors.hub.is_some() {
         edge = edge.with_directory();

@@ -8,6 +8,7 @@ use rendezvous_protocol::directory::state::RowError;
 use crate::database::StorageError;
 use crate::retalk_server::RetalkServerError;
 use crate::settings::SettingsError;
+use crate::templates::TemplatesError;
 
 /// The exit codes. The help explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub(crate) enum Failure {
     Interrupted,
     #[error("SMTP_CA_FILE: {path} cannot be used: {cause}")]
     Authorities { path: String, cause: String },
+    #[error("TEMPLATES_DIR: {0}")]
+    Templates(#[from] TemplatesError),
     #[error("TLS for mail cannot be set up: {0}")]
     MailTls(lettre::transport::smtp::Error),
     #[error("no mail can be sent in the name of SMTP_FROM")]
@@ -73,7 +76,11 @@ impl Failure {
     /// Returns the exit code for it.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) | Self::RetalkServer(_) | Self::Authorities { .. } | Self::MailSender => Exit::Usage,
+            Self::Settings(_)
+            | Self::RetalkServer(_)
+            | Self::Authorities { .. }
+            | Self::Templates(_)
+            | Self::MailSender => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -94,6 +101,7 @@ impl Failure {
                 _ => None,
             },
             Self::NotWritten { .. } => Some("the log says why; peers announce themselves again within minutes"),
+            Self::Templates(_) => Some("each folder there is a template; TEMPLATES_DIR = \"\" in the file offers none"),
             Self::EventLoop(_) => Some("raise the limit of threads and of open files"),
             _ => None,
         }

@@ -36,6 +36,7 @@ mod serve;
 mod settings;
 mod side_listener;
 mod storage;
+mod templates;
 mod thread;
 
 use std::fmt::Display;

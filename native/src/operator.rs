@@ -66,7 +66,8 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
             | Step::Registration(_)
             | Step::Mailbox(_)
             | Step::Hivemind(_)
-            | Step::Envelope(_) => {
+            | Step::Envelope(_)
+            | Step::Template(_) => {
                 return internal(unix_now());
             }
         };

@@ -36,6 +36,7 @@ use rendezvous_service::platform::AddressSource;
 use rendezvous_service::problem::{hub_failed, internal, registration_failed};
 use rendezvous_service::registration::RegistrationStep;
 use rendezvous_service::retalk::{AskRetalk, RetalkStep};
+use rendezvous_service::templates::TemplateAnswer;
 
 use crate::admission::Admitted;
 use crate::clock::unix_now;
@@ -68,12 +69,14 @@ pub(crate) async fn respond(
     let answered = answer(&event_loop, client, &head, body).await;
     let outcome = match &answered {
         Answered::Answer(answer) | Answered::Counted(answer, _) => answer.outcome,
+        Answered::Template(template) => template.answer.outcome,
         Answered::Live(_) | Answered::Guest(_) | Answered::Listener(_) => Outcome::Served,
     };
     event_loop.measurements.borrow_mut().count(head.uri.path(), outcome, received.elapsed());
     let mut response = match (answered, upgrade) {
         (Answered::Answer(answer), _) => to_response(answer).map(Either::Left),
         (Answered::Counted(answer, unread), _) => to_counted_response(answer, unread).map(Either::Left),
+        (Answered::Template(template), _) => to_template_response(*template).map(Either::Left),
         (Answered::Live(live), Some(upgrade)) => {
             tokio::task::spawn_local(live.serve_socket(upgrade, admitted));
             switching_protocols(&head.headers)
@@ -104,6 +107,7 @@ enum Answered {
     Answer(Answer),
     /// One that counts until its client has read it.
     Counted(Answer, UnreadAnswer),
+    Template(Box<TemplateAnswer>),
     Live(Box<Live>),
     Guest(Box<GuestTask>),
     Listener(Box<ListenerTask>),
@@ -153,6 +157,7 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
         step = match step {
             None => return Answered::Answer(internal(unix_now())),
             Some(Step::Answer(answer)) => return Answered::Answer(answer),
+            Some(Step::Template(template)) => return Answered::Template(template),
             Some(Step::Asset(asset)) => return Answered::Answer(asset.answer(page::content(asset.file).to_owned())),
             Some(Step::ReadHeaders(read)) => shared.with_edge(edge, |edge| {
                 read.resume(edge, unix_now(), |name| header(&head.headers, name).map(Cow::into_owned))
@@ -535,6 +540,10 @@ impl AsRef<[u8]> for CountedBody {
 
 fn to_counted_response(mut answer: Answer, unread: UnreadAnswer) -> Response<Full<Bytes>> {
     let body = CountedBody { body: std::mem::take(&mut answer.body), _unread: unread };
+    to_response(answer).map(|_| Full::new(Bytes::from_owner(body)))
+}
+
+fn to_template_response(TemplateAnswer { answer, body }: TemplateAnswer) -> Response<Full<Bytes>> {
     to_response(answer).map(|_| Full::new(Bytes::from_owner(body)))
 }
 

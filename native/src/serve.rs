@@ -13,6 +13,7 @@ use rendezvous_service::config::MailDoor;
 use rendezvous_service::hivemind::HivemindDoor;
 use rendezvous_service::note::{Details, Note};
 use rendezvous_service::own_names::OwnNames;
+use rendezvous_service::templates::Catalogue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,6 +32,7 @@ use crate::operator;
 use crate::registration::{self, RegistrationHandle, RegistrationStorage};
 use crate::settings::Settings;
 use crate::storage::Storage;
+use crate::templates;
 use crate::thread::{self, Own};
 
 /// Connections that the system keeps while they are not taken yet.
@@ -59,6 +61,8 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Failure> {
 
 async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
+    let folder = settings.templates.as_ref();
+    let templates = folder.map(|folder| templates::read(&folder.path, folder.may_be_absent)).transpose()?.flatten();
     let storage = Arc::new(Storage::open(&settings.state)?);
     let mail = MailStorage::open(&settings.state)?;
     let hub = settings.hub.as_ref().map(|_| HubStorage::open(&settings.state)).transpose()?;
@@ -72,7 +76,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let local = settings.lan.then(LocalName::draw).transpose()?;
     let names = OwnNames::new(&settings.config, address(&listener)?.ip());
     let names = local.iter().fold(names, |names, local| names.with(local.host()));
-    let mut beacon = Beacon::start(&settings, databases, names)?;
+    let mut beacon = Beacon::start(&settings, databases, names, templates)?;
 
     if let Some(listener) = metrics {
         say_url("metrics_listening", address(&listener)?, "/metrics");
@@ -140,7 +144,12 @@ struct Databases<'a> {
 }
 
 impl Beacon {
-    fn start(settings: &Settings, databases: Databases<'_>, names: OwnNames) -> Result<Self, Failure> {
+    fn start(
+        settings: &Settings,
+        databases: Databases<'_>,
+        names: OwnNames,
+        templates: Option<Arc<Catalogue>>,
+    ) -> Result<Self, Failure> {
         let Databases { storage, mail, hub, registrations } = databases;
         let threads = settings.threads;
         let edges = if threads == 1 { 1 } else { (threads * EDGES_PER_LOOP).next_power_of_two().min(EDGES_MAX) };
@@ -167,6 +176,7 @@ impl Beacon {
             envelopes,
             registration: registration.as_ref().map(|(handle, _)| handle.clone()),
             hivemind,
+            templates,
         };
         let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
         let shared = Arc::new(shared);

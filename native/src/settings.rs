@@ -22,7 +22,7 @@ use rendezvous_service::{goop2, retalk};
 use toml::{Table, Value};
 
 /// The variables of this program, besides those of the service.
-const OWN: [Variable; 7] = [
+const OWN: [Variable; 8] = [
     Variable::new("HOST", Kind::Text, "127.0.0.1"),
     Variable::new("PORT", Kind::Number, "8787"),
     Variable::new("STATE", Kind::Text, ".beacon"),
@@ -30,7 +30,13 @@ const OWN: [Variable; 7] = [
     Variable::new("METRICS_ADDRESS", Kind::Text, ""),
     Variable::new("ADMIN_ADDRESS", Kind::Text, ""),
     Variable::new("THREADS", Kind::Number, ""),
+    Variable::new(TEMPLATES_DIR, Kind::Text, TEMPLATES),
 ];
+
+const TEMPLATES_DIR: &str = "TEMPLATES_DIR";
+
+/// The folder of templates where nothing is said. It need not be there.
+const TEMPLATES: &str = "templates";
 
 /// The values of `LAN`.
 const OFF: &str = "off";
@@ -112,8 +118,27 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<SocketAddr>,
     /// Event loops.
     pub(crate) threads: usize,
+    /// The folder of templates, if there is to be one.
+    pub(crate) templates: Option<TemplatesFolder>,
     values: Values,
     file: Option<String>,
+}
+
+/// Names the folder of templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TemplatesFolder {
+    pub(crate) path: PathBuf,
+    /// Whether it need not be there, as the default one need not.
+    pub(crate) may_be_absent: bool,
+}
+
+impl TemplatesFolder {
+    /// Reads a value, which is empty where no templates are offered. Where a file says the default, as the one does that is
+    /// shipped, nothing else is meant.
+    fn parse(value: &str) -> Option<Self> {
+        let path = value.trim();
+        (!path.is_empty()).then(|| Self { path: path.into(), may_be_absent: path == TEMPLATES })
+    }
 }
 
 /// A value, and who has set it.
@@ -222,6 +247,7 @@ impl Settings {
             metrics,
             admin,
             threads,
+            templates: TemplatesFolder::parse(&trimmed(TEMPLATES_DIR)),
             values,
             file,
         })

@@ -19,6 +19,7 @@ use crate::goop2::door::Door;
 use crate::goop2::refusal::{Refusal, text};
 use crate::goop2::room::{GuestOpening, GuestRefusal, RoomCall};
 use crate::query::parameter;
+use crate::templates;
 
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_ALONE: &str = "GET, OPTIONS";
@@ -47,12 +48,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_websocket: bool,
     /// Whether a page sends it.
     pub(crate) is_of_page: bool,
+    /// Whether the beacon offers templates.
+    pub(crate) has_templates: bool,
 }
 
 /// Says what a request comes to.
-pub(crate) enum Routed {
+pub(crate) enum Routed<'a> {
     /// An answer that costs nothing.
     Answer(Answer),
+    /// Something of the beacon's templates, at this path without its first slash.
+    Templates(&'a str),
     /// Something that counts for the client's rate limit.
     Counted(GuestRequest),
 }
@@ -94,12 +99,12 @@ pub(crate) fn too_many(retry_after: Duration) -> Answer {
 }
 
 /// Takes a request.
-pub(crate) fn route(door: &Door, asked: Asked<'_>) -> Routed {
+pub(crate) fn route<'a>(door: &Door, asked: Asked<'a>) -> Routed<'a> {
     routed(door, asked).unwrap_or_else(|refusal| Routed::Answer(refusal.answer()))
 }
 
-fn routed(door: &Door, asked: Asked<'_>) -> Result<Routed, Refusal> {
-    let Asked { method, rest, query, is_websocket, is_of_page } = asked;
+fn routed<'a>(door: &Door, asked: Asked<'a>) -> Result<Routed<'a>, Refusal> {
+    let Asked { method, rest, query, is_websocket, is_of_page, has_templates } = asked;
     let (name, path) = rest.split_once('/').ok_or(Refusal::NotFound)?;
     let community = Community::new(name).ok().filter(|community| door.opens(community)).ok_or(Refusal::NotFound)?;
     let reads = matches!(method, "GET" | "HEAD");
@@ -108,12 +113,14 @@ fn routed(door: &Door, asked: Asked<'_>) -> Result<Routed, Refusal> {
         "publish" | "ws" if is_of_page => return Err(Refusal::OfPage),
         "healthz" if reads => return Ok(Routed::Answer(text(200, "ok"))),
         "api/capabilities" if reads => {
-            let capabilities = Capabilities { relay: door.relay().is_some(), ..Capabilities::default() };
+            let (templates, relay) = (has_templates, door.relay().is_some());
+            let capabilities = Capabilities { templates, relay, ..Capabilities::default() };
             return Ok(Routed::Answer(Answer::ok(&capabilities, None)));
         }
         "relay" if reads => {
             return Ok(Routed::Answer(circuit_relay::answer(door.relay().ok_or(Refusal::NotFound)?)));
         }
+        path if has_templates && templates::is_route(path) => return Ok(Routed::Templates(path)),
         "publish" if method == "POST" => What::Publish,
         "peers.json" if reads => What::List,
         "events" if method == "GET" => What::Open(GuestKind::Stream),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use rendezvous_protocol::registration::{Confirmed, Token};
 
 use crate::answer::{Answer, Content, Outcome};
+use crate::html::{self, escaped, paragraph};
 
 /// Where a registration is handed in.
 pub(super) const REGISTER: &str = "/register";
@@ -18,15 +19,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
 
 /// Makes the answer with a page. `main` is HTML.
 fn answer(status: u16, title: &str, main: &str) -> Answer {
-    let title = escaped(title);
-    let body = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <link rel=\"icon\" href=\"/icon.svg\">\n<link rel=\"stylesheet\" href=\"/page.css\">\n</head>\n\
-         <body>\n<header>\n<h1>{title}</h1>\n</header>\n<main>\n<section class=\"card\">\n{main}</section>\n</main>\n\
-         </body>\n</html>\n"
-    );
+    let body = html::page(title, &format!("<section class=\"card\">\n{main}</section>\n"));
     let headers = vec![
         ("Content-Type", "text/html; charset=utf-8".to_owned()),
         ("Content-Security-Policy", POLICY.to_owned()),
@@ -36,26 +29,6 @@ fn answer(status: u16, title: &str, main: &str) -> Answer {
         ("Referrer-Policy", "same-origin".to_owned()),
     ];
     Answer { status, content: Content::Page, outcome: Outcome::Served, headers, body }
-}
-
-/// Returns a text as HTML that reads as it, also in a quoted attribute.
-fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            other => html.push(other),
-        }
-    }
-    html
-}
-
-fn paragraph(text: &str) -> String {
-    format!("<p>{}</p>\n", escaped(text))
 }
 
 /// Makes the page on which a registration is handed in.
@@ -132,7 +105,6 @@ mod tests {
 
     #[test]
     fn what_comes_from_elsewhere_is_text() {
-        assert_eq!(escaped("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
         let page = problem(400, "MALFORMED", "<script>alert(1)</script>").body;
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
     }

@@ -241,7 +241,8 @@ impl Beacon {
                 | Step::Hivemind(_)
                 | Step::Directory(_)
                 | Step::Registration(_)
-                | Step::Envelope(_)) => {
+                | Step::Envelope(_)
+                | Step::Template(_)) => {
                     panic!("not a request that is answered: {other:?}")
                 }
             };

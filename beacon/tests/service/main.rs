@@ -17,4 +17,5 @@ mod registration;
 mod replication;
 mod retalk;
 mod signals;
+mod templates;
 mod turn;

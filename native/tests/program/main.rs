@@ -15,3 +15,4 @@ mod hostile;
 mod life;
 mod mailboxes;
 mod start;
+mod templates;
