@@ -48,6 +48,7 @@ const WITHOUT = {
   PASSWORD_WRONG: "the operator's own figures",
   REGISTRATION_REQUIRED: "only where a community lists registered keys alone",
   REVOKED_PUBLIC_KEY: "only where a key is revoked",
+  UNAVAILABLE: "only where a community cannot be reached",
 };
 
 /** How the beacon in Python judges the specification's tickets. It has no list of trusted keys. */

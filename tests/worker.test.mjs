@@ -296,7 +296,7 @@ describe("readers who come while a list is fetched", () => {
 
   test("get it, though the first of them goes away", async () => {
     const community = "leaving";
-    await delay("ms=1000");
+    await delay("ms=600");
     const first = raw(url, `GET /peers?community=${community} HTTP/1.1\r\nHost: beacon\r\n\r\n`, (socket) =>
       setTimeout(() => socket.destroy(), 300),
     );

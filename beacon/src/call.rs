@@ -3,6 +3,8 @@
 //! Both directions are in this file, so that what one process writes another reads. All is said in a path and a query:
 //! on Workers headers and a body are more to make and to read.
 
+use std::time::Duration;
+
 use rendezvous_protocol::base64;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::mailbox::record::RecordError;
@@ -11,6 +13,9 @@ use rendezvous_protocol::snapshot::SnapshotError;
 use rendezvous_protocol::ticket::{Purpose, TicketError, VerifiedTicket};
 
 use crate::query::path_and_query;
+
+/// How long a request waits for its community's object, over all attempts.
+pub const OBJECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
@@ -108,6 +113,9 @@ pub enum ObjectError {
     /// It has more to do than it can, or is being moved: it can be asked again.
     #[error("the object is busy: {0}")]
     Busy(String),
+    /// It has not answered in time. What it was asked it may do all the same.
+    #[error("the object has not answered in time")]
+    TimedOut,
     /// It answered with another status than 200.
     #[error("the object answered {status}")]
     Status {

@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
-use crate::call::{Call, ObjectError};
+use crate::call::{Call, OBJECT_TIMEOUT, ObjectError};
 use crate::circuit_relay;
 use crate::config::{Config, MailDoor, Viewers};
 use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
@@ -473,10 +473,15 @@ impl Edge {
         }
     }
 
-    /// Says a failure in full, and answers without detail.
-    fn failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+    /// Says a failure in full, and answers without detail: with whatever list is at hand, where the object may answer later.
+    fn failed(&mut self, now: UnixMillis, community: &Community, error: &ObjectError) -> Step {
         self.notes.push(Note::failure("request_failed", error));
-        Step::Answer(internal(now))
+        if *error != ObjectError::TimedOut {
+            return Step::Answer(internal(now));
+        }
+        let caller = Caller { claim: Exclusion::Nobody, signs_community: true };
+        let list = self.lists.any(community);
+        Step::Answer(refusal(now, &self.config, &Problem::Unavailable, &caller, list))
     }
 
     fn client(&mut self, head: &Head<'_>) -> Client {
@@ -560,8 +565,12 @@ impl Edge {
     fn survey(&mut self, now: UnixMillis, mut survey: Survey) -> Step {
         while let Some(community) = survey.next(&self.config) {
             let Some(summary) = self.summary(now, &community, survey.about) else {
+                if survey.has_given_up() {
+                    survey.found(None);
+                    continue;
+                }
                 let attempt = self.spares.first(now, &community);
-                return self.fetch_list(now, community, attempt, ListUse::Survey(survey));
+                return self.fetch_list(now, now.after(OBJECT_TIMEOUT), community, attempt, ListUse::Survey(survey));
             };
             survey.found(Some(summary));
         }
@@ -597,6 +606,9 @@ impl Edge {
             }
             Err(error) => {
                 survey.found(None);
+                if error == ObjectError::TimedOut {
+                    survey.give_up();
+                }
                 self.notes.push(Note::failure("list_unavailable", &error));
             }
         }
@@ -914,8 +926,9 @@ impl Edge {
 
     /// Goes on where an object of a mailbox has not answered.
     pub fn mailbox_failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+        let problem = if *error == ObjectError::TimedOut { Problem::Unavailable } else { Problem::Internal };
         self.notes.push(Note::failure("request_failed", error));
-        self.counted(Step::Answer(Problem::Internal.answer_about_mailbox(now)))
+        self.counted(Step::Answer(problem.answer_about_mailbox(now)))
     }
 
     /// Goes on with the body of a guest's message, of at most
@@ -1064,7 +1077,7 @@ impl Edge {
             Ok(ticket) => {
                 let attempt = self.spares.first(now, &community);
                 let call = Call::hand_over(community.clone(), bringer.client, ticket);
-                Step::Relay(Relay { call, community, attempt })
+                Step::Relay(Relay { call, community, attempt, deadline: now.after(OBJECT_TIMEOUT) })
             }
             Err(error) => self.refuse(now, error, community, caller),
         }
@@ -1090,7 +1103,7 @@ impl Edge {
             return Step::Answer(answer);
         }
         let attempt = self.spares.first(now, &community);
-        self.fetch_list(now, community, attempt, ListUse::Answer(wanted))
+        self.fetch_list(now, now.after(OBJECT_TIMEOUT), community, attempt, ListUse::Answer(wanted))
     }
 
     fn answer_from_fresh(&mut self, now: UnixMillis, community: &Community, wanted: &Wanted) -> Option<Answer> {
@@ -1098,10 +1111,17 @@ impl Edge {
         Some(wanted.answer(now, &self.config, community, list))
     }
 
-    fn fetch_list(&self, now: UnixMillis, community: Community, attempt: Attempt, list_use: ListUse) -> Step {
+    fn fetch_list(
+        &self,
+        now: UnixMillis,
+        deadline: UnixMillis,
+        community: Community,
+        attempt: Attempt,
+        list_use: ListUse,
+    ) -> Step {
         // Whoever wants no list that is older than the request does not wait for one that was asked for before.
         let patience = if self.config.peers_max_age.is_zero() { Duration::ZERO } else { LIST_TIMEOUT };
-        Step::FetchList(FetchList { community, attempt, list_use, patience, asked_at: now })
+        Step::FetchList(FetchList { community, attempt, list_use, patience, asked_at: now, deadline })
     }
 
     /// Returns the attempt after one that has failed, if there is another.
@@ -1272,6 +1292,7 @@ pub struct Relay {
     call: Call,
     community: Community,
     attempt: Attempt,
+    deadline: UnixMillis,
 }
 
 impl Relay {
@@ -1285,9 +1306,15 @@ impl Relay {
         &self.call
     }
 
-    /// Returns the same for a host whose objects are in its own process, and which has nobody else to ask.
-    pub fn into_call(self) -> Call {
-        self.call
+    /// Returns for how long to wait for the answer. Without one, the request goes on with [`ObjectError::TimedOut`].
+    pub fn patience(&self, now: UnixMillis) -> Duration {
+        time_left(now, self.deadline)
+    }
+
+    /// Returns the call, and who waits for its answer, for a host whose objects are in its own process, and which has nobody
+    /// else to ask.
+    pub fn into_call(self) -> (Call, Unanswered) {
+        (self.call, Unanswered { community: self.community })
     }
 
     /// Goes on where no answer came.
@@ -1295,10 +1322,24 @@ impl Relay {
         match edge.next_attempt(now, self.attempt, &self.community, error) {
             Some(attempt) => Step::Relay(Self { attempt, ..self }),
             None => {
-                let step = edge.failed(now, error);
+                let step = edge.failed(now, &self.community, error);
                 edge.counted(step)
             }
         }
+    }
+}
+
+/// Waits for the answer to a call that was handed over.
+#[derive(Debug)]
+pub struct Unanswered {
+    community: Community,
+}
+
+impl Unanswered {
+    /// Goes on where no answer came.
+    pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
+        let step = edge.failed(now, &self.community, error);
+        edge.counted(step)
     }
 }
 
@@ -1336,9 +1377,15 @@ impl OpenLive {
         Connection::new(now, self.opened, challenge)
     }
 
+    /// Returns for how long to wait for whether there is a place. Without an answer, the request goes on with
+    /// [`ObjectError::TimedOut`].
+    pub const fn patience(&self) -> Duration {
+        OBJECT_TIMEOUT
+    }
+
     /// Goes on where the object could not be asked.
     pub fn failed(self, edge: &mut Edge, now: UnixMillis, error: &ObjectError) -> Step {
-        let step = edge.failed(now, error);
+        let step = edge.failed(now, &self.opened.community, error);
         edge.counted(step)
     }
 }
@@ -1351,6 +1398,7 @@ pub struct FetchList {
     list_use: ListUse,
     patience: Duration,
     asked_at: UnixMillis,
+    deadline: UnixMillis,
 }
 
 impl FetchList {
@@ -1370,6 +1418,11 @@ impl FetchList {
         self.patience
     }
 
+    /// Returns for how long to wait for a list in all. Without one, the request goes on with [`ObjectError::TimedOut`].
+    pub fn time_left(&self, now: UnixMillis) -> Duration {
+        time_left(now, self.deadline)
+    }
+
     /// Goes on with the text of the list. Of several who waited for one list the first reads it for all, so `fetched` is
     /// called only by the first.
     pub fn resume(
@@ -1383,7 +1436,7 @@ impl FetchList {
     }
 
     fn read(self, edge: &mut Edge, now: UnixMillis, fetched: impl FnOnce() -> Result<String, ObjectError>) -> Step {
-        let Self { community, attempt, list_use, patience: _, asked_at } = self;
+        let Self { community, attempt, list_use, patience: _, asked_at, deadline } = self;
         let wanted = match list_use {
             ListUse::Survey(survey) => {
                 // Of several who waited for the list, another may have read it.
@@ -1394,7 +1447,7 @@ impl FetchList {
                 if let Err(error) = &fetched
                     && let Some(next) = edge.next_attempt(now, attempt, &community, error)
                 {
-                    return edge.fetch_list(now, community, next, ListUse::Survey(survey));
+                    return edge.fetch_list(now, deadline, community, next, ListUse::Survey(survey));
                 }
                 return edge.surveyed(now, asked_at, community, survey, fetched);
             }
@@ -1407,7 +1460,7 @@ impl FetchList {
         if let Err(error) = &fetched
             && let Some(next) = edge.next_attempt(now, attempt, &community, error)
         {
-            return edge.fetch_list(now, community, next, ListUse::Answer(wanted));
+            return edge.fetch_list(now, deadline, community, next, ListUse::Answer(wanted));
         }
         match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
             Ok(mut list) => {
@@ -1420,7 +1473,7 @@ impl FetchList {
                     edge.notes.push(Note::failure("list_unavailable", &error));
                     Step::Answer(refusal(now, &edge.config, &problem, &caller, edge.lists.any(&community)))
                 }
-                Wanted::List { .. } | Wanted::Announced { .. } => edge.failed(now, &error),
+                Wanted::List { .. } | Wanted::Announced { .. } => edge.failed(now, &community, &error),
             },
         }
     }
@@ -1486,6 +1539,11 @@ impl Wanted {
             Self::Refusal { problem, caller } => refusal(now, config, problem, caller, Some(list)),
         }
     }
+}
+
+/// Returns how much of a request's time is left. A clock that has jumped back gives nobody more than there was.
+fn time_left(now: UnixMillis, deadline: UnixMillis) -> Duration {
+    deadline.since(now).min(OBJECT_TIMEOUT)
 }
 
 fn figures(now: UnixMillis, list: &mut PeerList, about: About) -> Summary {

@@ -41,6 +41,9 @@ pub(crate) const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// After this time there may be room in a mailbox.
 const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);
 
+/// After this time an object that did not answer may have moved to where it does.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// The status of an answer with a socket (RFC 6455, section 1.3).
 const SWITCHING_PROTOCOLS: u16 = 101;
 
@@ -144,6 +147,8 @@ pub(crate) enum Problem {
     },
     /// A push with too long a body.
     PushTooLarge,
+    /// The object of the community or the mailbox has not answered in time.
+    Unavailable,
     /// The cause is in the log, and only there.
     Internal,
 }
@@ -210,6 +215,7 @@ impl Problem {
             Self::PeerUnknown => Code::UntrustedPublicKey.as_str(),
             Self::PeerThrottled { .. } => Code::Throttled.as_str(),
             Self::PushTooLarge => Code::BodyTooLarge.as_str(),
+            Self::Unavailable => Code::Unavailable.as_str(),
             Self::Internal => Code::Internal.as_str(),
         }
     }
@@ -248,6 +254,7 @@ impl Problem {
             Self::PeerUnknown => 403,
             Self::PeerThrottled { .. } => 429,
             Self::PushTooLarge => 413,
+            Self::Unavailable => 503,
             Self::Internal => 500,
         }
     }
@@ -317,6 +324,9 @@ impl Problem {
                 format!("the peer pushes too often, the next push is taken in {} ms", saturating_millis(*retry_after))
             }
             Self::PushTooLarge => format!("the body is longer than {REPLICATE_MAX_BYTES} bytes"),
+            Self::Unavailable => {
+                "what is asked cannot be reached at the moment: ask again later, or another beacon".to_owned()
+            }
             Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
         }
     }
@@ -329,6 +339,7 @@ impl Problem {
             Self::LivePenalty { retry_after } | Self::PeerThrottled { retry_after } => Some(*retry_after),
             Self::LiveFull(_) | Self::ListenersFull => Some(LIVE_FULL_RETRY_AFTER),
             Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
+            Self::Unavailable => Some(UNAVAILABLE_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::MailboxFull) => Some(MAILBOX_FULL_RETRY_AFTER),
             Self::Mailbox(MailboxRefused::TooManyDeposits { retry_after })
             | Self::TooManyOpenings { retry_after }

@@ -23,6 +23,8 @@ pub(crate) struct Survey {
     pub(crate) about: About,
     /// One for each community that has been looked at, absent where its object does not answer.
     found: Vec<Option<Summary>>,
+    /// Whether an object has not answered in time: one request waits for one such.
+    has_given_up: bool,
 }
 
 /// Holds figures of a list. None of them says who anybody is.
@@ -39,7 +41,7 @@ pub(crate) struct Summary {
 
 impl Survey {
     pub(crate) const fn new(about: About) -> Self {
-        Self { about, found: Vec::new() }
+        Self { about, found: Vec::new(), has_given_up: false }
     }
 
     fn communities<'a>(&self, config: &'a Config) -> &'a SortedSet<Community> {
@@ -58,6 +60,16 @@ impl Survey {
     /// Takes what was found out about that one.
     pub(crate) fn found(&mut self, summary: Option<Summary>) {
         self.found.push(summary);
+    }
+
+    /// Takes that no other object is to be asked.
+    pub(crate) const fn give_up(&mut self) {
+        self.has_given_up = true;
+    }
+
+    /// Returns whether no other object is asked. Lists that are kept are still looked at.
+    pub(crate) const fn has_given_up(&self) -> bool {
+        self.has_given_up
     }
 
     /// Returns what was found out about each community.

@@ -21,7 +21,7 @@ const STATUSES = {
   421: ["MISDIRECTED_REQUEST"],
   426: ["UPGRADE_REQUIRED"],
   429: ["ANNOUNCE_TOO_SOON THROTTLED UNACKNOWLEDGED_LIMIT MAILBOX_FULL"],
-  503: ["LIVE_FULL"],
+  503: ["LIVE_FULL UNAVAILABLE"],
 };
 export const STATUS_OF = Object.fromEntries(
   Object.entries(STATUSES).flatMap(([status, codes]) =>

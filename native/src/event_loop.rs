@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::network::Client;
@@ -402,9 +402,11 @@ impl EventLoop {
         self: &Rc<Self>,
         object: String,
         patience: Duration,
+        left: Duration,
     ) -> Rc<Result<String, ObjectError>> {
+        let asked = Instant::now();
         if patience.is_zero() || self.shared.owner(&object) == self.index {
-            return Rc::new(self.list(object).await);
+            return Rc::new(self.list(object, left).await);
         }
         let (sender, list) = oneshot::channel();
         let is_first = {
@@ -417,7 +419,7 @@ impl EventLoop {
             // A reader who goes away does not take along what others wait for.
             let (this, object) = (Rc::clone(self), object.clone());
             tokio::task::spawn_local(async move {
-                let list = Rc::new(this.list(object.clone()).await);
+                let list = Rc::new(this.list(object.clone(), left).await);
                 for waiting in this.lists.borrow_mut().remove(&object).into_iter().flatten() {
                     let _ = waiting.send(Rc::clone(&list));
                 }
@@ -425,16 +427,46 @@ impl EventLoop {
         }
         match tokio::time::timeout(patience, list).await {
             Ok(Ok(list)) => list,
-            Ok(Err(_)) | Err(_) => Rc::new(self.list(object).await),
+            Ok(Err(_)) | Err(_) => Rc::new(self.list(object, left.saturating_sub(asked.elapsed())).await),
         }
     }
 
-    async fn list(&self, object: String) -> Result<String, ObjectError> {
-        self.call(object, Call::List).await.and_then(text_of)
+    async fn list(&self, object: String, left: Duration) -> Result<String, ObjectError> {
+        in_time(left, self.call(object, Call::List)).await.and_then(text_of)
     }
+}
+
+/// Waits for an object's answer for as long as its request may.
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, ObjectError>>,
+) -> Result<T, ObjectError> {
+    tokio::time::timeout(patience, answer).await.unwrap_or(Err(ObjectError::TimedOut))
 }
 
 /// Returns the text of a list.
 pub(crate) fn text_of(answer: Answer) -> Result<String, ObjectError> {
     if answer.status == 200 { Ok(answer.body) } else { Err(ObjectError::Status { status: answer.status }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_an_object_that_does_not_answer_waits_for_as_long_as_it_may() {
+        let config = Arc::new(Config::parse(|_| None).unwrap());
+        let names = OwnNames::new(&config, Ipv4Addr::LOCALHOST.into());
+        // A loop that takes what it is sent, and does nothing with it.
+        let (sender, mut taken) = mpsc::unbounded_channel();
+        let secret = Secret::from_bytes([7; 16]);
+        let shared = Shared::new(config, Doors::default(), names, 1, secret, [sender].into(), 16);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let asked = in_time(Duration::from_millis(20), shared.call("mainnet".to_owned(), Call::List));
+        assert_eq!(runtime.block_on(asked), Err(ObjectError::TimedOut));
+        let Ok(Mail::Call { object, answer, .. }) = taken.try_recv() else { panic!("the loop was asked nothing") };
+        assert_eq!((object.as_str(), answer.is_closed()), ("mainnet", true));
+    }
 }

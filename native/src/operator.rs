@@ -13,7 +13,7 @@ use rendezvous_service::problem::internal;
 use tokio::net::TcpListener;
 
 use crate::clock::unix_now;
-use crate::event_loop::{Shared, text_of};
+use crate::event_loop::{Shared, in_time, text_of};
 use crate::page;
 use crate::request::{header, to_response};
 use crate::side_listener;
@@ -52,7 +52,8 @@ async fn answer(request: &Request<Incoming>, client: IpAddr, shared: &Shared, ed
                 read.resume(edge, unix_now(), |name| header(request.headers(), name).map(Cow::into_owned))
             }),
             Step::FetchList(fetch) => {
-                let list = shared.call(fetch.object(), fetch.call().clone()).await.and_then(text_of);
+                let call = shared.call(fetch.object(), fetch.call().clone());
+                let list = in_time(fetch.time_left(unix_now()), call).await.and_then(text_of);
                 shared.with_operator_edge(edge, |edge| fetch.resume(edge, unix_now(), || list))
             }
             // An edge for the operator asks for nothing else.

@@ -42,7 +42,7 @@ use crate::admission::Admitted;
 use crate::clock::unix_now;
 use crate::connections::ResponseBody;
 use crate::directory::domain_of;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, in_time};
 use crate::goop2::GuestTask;
 use crate::hivemind::verify_signature;
 use crate::journal;
@@ -162,16 +162,13 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
             Some(Step::ReadHeaders(read)) => shared.with_edge(edge, |edge| {
                 read.resume(edge, unix_now(), |name| header(&head.headers, name).map(Cow::into_owned))
             }),
-            Some(Step::OpenLive(open)) => {
-                return match Live::open(event_loop, edge, open).await {
-                    Ok(live) => Answered::Live(Box::new(live)),
-                    Err((_, NotOpened::Full(full))) => Answered::Answer(full.answer(unix_now())),
-                    Err((_, NotOpened::Failed(cause))) => {
-                        journal::failure("request_failed", &cause);
-                        Answered::Answer(internal(unix_now()))
-                    }
-                };
-            }
+            Some(Step::OpenLive(open)) => match Live::open(event_loop, edge, open).await {
+                Ok(live) => return Answered::Live(Box::new(live)),
+                Err((_, NotOpened::Full(full))) => return Answered::Answer(full.answer(unix_now())),
+                Err((open, NotOpened::Failed(error))) => {
+                    shared.with_edge(edge, |edge| open.failed(edge, unix_now(), &error))
+                }
+            },
             Some(Step::ReadBody(read)) => {
                 let body = read_body(&mut body, BODY_MAX_BYTES, shared.bodies.begin(of_client)).await;
                 shared.with_edge(edge, |edge| read.resume(edge, unix_now(), body))
@@ -347,15 +344,16 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 shared.with_edge(edge, |edge| verify.resume(edge, unix_now(), holds))
             }
             Some(Step::Relay(relay)) => {
-                let object = relay.object();
-                let answer = event_loop.call(object, relay.into_call()).await;
-                return Answered::Answer(answer.unwrap_or_else(|error| {
-                    journal::failure("request_failed", &error);
-                    internal(unix_now())
-                }));
+                let (object, patience) = (relay.object(), relay.patience(unix_now()));
+                let (call, unanswered) = relay.into_call();
+                match in_time(patience, event_loop.call(object, call)).await {
+                    Ok(answer) => return Answered::Answer(answer),
+                    Err(error) => shared.with_edge(edge, |edge| unanswered.failed(edge, unix_now(), &error)),
+                }
             }
             Some(Step::FetchList(fetch)) => {
-                let list = event_loop.fetch_list(fetch.object(), fetch.patience()).await;
+                let left = fetch.time_left(unix_now());
+                let list = event_loop.fetch_list(fetch.object(), fetch.patience(), left).await;
                 shared.with_edge(edge, |edge| fetch.resume(edge, unix_now(), || (*list).clone()))
             }
         };

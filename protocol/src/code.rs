@@ -115,6 +115,8 @@ pub enum Code {
     TooMany,
     /// A message for which the recipient has to acknowledge others first.
     UnacknowledgedLimit,
+    /// A community or a mailbox that cannot be reached at the moment.
+    Unavailable,
     /// Another algorithm than `ed25519`.
     UnsupportedAlgorithm,
     /// Another version than 1.
@@ -127,7 +129,7 @@ pub enum Code {
 
 impl Code {
     /// Holds every code, in the order of their spelling.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::AnnounceTooSoon,
         Self::AnotherPeer,
         Self::AnswerTooLarge,
@@ -184,6 +186,7 @@ impl Code {
         Self::TooFast,
         Self::TooMany,
         Self::UnacknowledgedLimit,
+        Self::Unavailable,
         Self::UnsupportedAlgorithm,
         Self::UnsupportedVersion,
         Self::UntrustedPublicKey,
@@ -249,6 +252,7 @@ impl Code {
             Self::TooFast => "TOO_FAST",
             Self::TooMany => "TOO_MANY",
             Self::UnacknowledgedLimit => "UNACKNOWLEDGED_LIMIT",
+            Self::Unavailable => "UNAVAILABLE",
             Self::UnsupportedAlgorithm => "UNSUPPORTED_ALGORITHM",
             Self::UnsupportedVersion => "UNSUPPORTED_VERSION",
             Self::UntrustedPublicKey => "UNTRUSTED_PUBLIC_KEY",

@@ -419,6 +419,48 @@ fn an_object_that_fails_twice_is_a_failure_that_only_the_log_explains() {
 }
 
 #[test]
+fn an_object_that_does_not_answer_in_time_is_503_with_the_list_at_hand() {
+    let mut beacon = Beacon::new(&[]);
+    beacon.serve(&announce(&ANN.ticket(0)));
+    assert_eq!(peers(&beacon.serve(&get("/peers"))), ["ann"]);
+    beacon.now = 10_000;
+    for request in [get("/peers"), announce(&BOB.ticket(10_000)), leave(&ANN.goodbye(10_000))] {
+        beacon.failures.push_back(ObjectError::TimedOut);
+        let answer = beacon.serve(&request);
+        assert_eq!(problem(&answer), (503, "UNAVAILABLE".to_owned()));
+        assert_eq!((header(&answer, "Retry-After"), json(&answer)["retryAfterMs"].as_u64()), (Some("5"), Some(5_000)));
+        assert_eq!(peers(&answer), ["ann"]);
+        let calls = beacon.asked.iter().filter(|asked| matches!(asked, Asked::List(..) | Asked::Answer(_))).count();
+        assert_eq!(calls, 1, "its time is over");
+    }
+    assert_eq!(json(&beacon.serve(&announce(&BOB.ticket(10_000))))["accepted"], true, "when it answers again");
+    beacon.failures.push_back(ObjectError::TimedOut);
+    let nothing = beacon.serve(&get("/peers?community=mainnet&limit=1"));
+    assert_eq!((nothing.status, peers(&nothing).len()), (503, 1));
+}
+
+#[test]
+fn all_attempts_of_one_request_share_its_time() {
+    let mut beacon = Beacon::new(&[UNCACHED]);
+    let busy = || Err(ObjectError::Busy("moved".to_owned()));
+    let Step::FetchList(fetch) = beacon.receive(&get("/peers")) else { panic!() };
+    let left = [0, 500, 2_000, 9_000].map(|millis| fetch.time_left(at(millis)));
+    assert_eq!(left, [2_000, 1_500, 0, 0].map(Duration::from_millis));
+    let Step::FetchList(again) = fetch.resume(&mut beacon.edge, at(1_500), busy) else { panic!() };
+    assert_eq!(again.time_left(at(1_500)), Duration::from_millis(500));
+    let jumped_back = UnixMillis::saturating(START - 60_000);
+    assert_eq!(again.time_left(jumped_back), Duration::from_secs(2), "no clock gives more than there was");
+    let request = announce(&ANN.ticket(0));
+    let Step::ReadBody(read) = beacon.receive(&request) else { panic!() };
+    let Step::Verify(verify) = read.resume(&mut beacon.edge, at(0), request.body.clone()) else { panic!() };
+    let Step::Relay(relay) = verify.resume(&mut beacon.edge, at(0), true) else { panic!() };
+    assert_eq!(relay.patience(at(400)), Duration::from_millis(1_600));
+    let busy = ObjectError::Busy("moved".to_owned());
+    let Step::Relay(again) = relay.failed(&mut beacon.edge, at(1_000), &busy) else { panic!() };
+    assert_eq!(again.patience(at(1_000)), Duration::from_secs(1));
+}
+
+#[test]
 fn a_refusal_does_without_a_list_that_cannot_be_had() {
     let failing = || [ObjectError::Status { status: 500 }];
     let mut beacon = Beacon::new(&[]);

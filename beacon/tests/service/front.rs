@@ -277,6 +277,16 @@ fn an_object_that_does_not_answer_leaves_its_count_out_and_no_others() {
 }
 
 #[test]
+fn one_request_waits_for_one_object_that_does_not_answer_in_time() {
+    let mut beacon = Beacon::new(&[SERVED, LISTED]);
+    beacon.failures.push_back(ObjectError::TimedOut);
+    let document = beacon.serve(&get(INFO));
+    assert_eq!(json(&document)["communities"], json!([{ "name": "mainnet" }, { "name": "other" }]));
+    assert_eq!(beacon.asked, [list("mainnet")]);
+    assert_eq!(live(&beacon.serve(&get(INFO)))["other"], 0, "the next one asks again");
+}
+
+#[test]
 fn the_page_and_the_document_count_for_the_rate_limit() {
     let mut beacon = Beacon::new(&[("ADDRESS_REQUESTS_PER_MINUTE", "2")]);
     for path in ["/", INFO] {

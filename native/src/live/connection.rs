@@ -15,6 +15,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rendezvous_protocol::limits::{LIVE_ACK_TIMEOUT, LIVE_CLIENT_MESSAGE_MAX_BYTES, LIVE_SIGNAL_MESSAGE_MAX_BYTES};
 use rendezvous_protocol::live::CloseCode;
+use rendezvous_service::call::ObjectError;
 use rendezvous_service::edge::{Edge, OpenLive, Upgrade};
 use rendezvous_service::live::{Connection, ConnectionId, LiveCall, LiveFull, Output, stream_event};
 use tokio::sync::oneshot;
@@ -25,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::clock::{unix_now, wait_until};
-use crate::event_loop::{EventLoop, Shared};
+use crate::event_loop::{EventLoop, Shared, in_time};
 use crate::goop2::GuestMail;
 use crate::live::mailbox::{LiveMail, Mailbox};
 
@@ -136,7 +137,7 @@ pub(crate) enum NotOpened {
     /// There is no place for it.
     Full(LiveFull),
     /// The object cannot be reached, or there is no randomness.
-    Failed(String),
+    Failed(ObjectError),
 }
 
 impl Live {
@@ -148,7 +149,7 @@ impl Live {
     ) -> Result<Self, (Box<OpenLive>, NotOpened)> {
         let mut challenge = [0; 16];
         if let Err(error) = getrandom::fill(&mut challenge) {
-            return Err((step, NotOpened::Failed(format!("no randomness: {error}"))));
+            return Err((step, NotOpened::Failed(ObjectError::Runtime(format!("no randomness: {error}")))));
         }
         let counted = Counted::new(event_loop);
         let id = event_loop.live.next_id(event_loop.index());
@@ -157,10 +158,11 @@ impl Live {
         let mailbox = Arc::new(Mailbox::default());
         let (answer, admitted) = oneshot::channel();
         place.send(LiveMail::Open { opening: step.opening().clone(), mailbox: Arc::clone(&mailbox), answer });
-        match admitted.await {
+        let ended = |_| ObjectError::Runtime("the object of the community has ended".to_owned());
+        match in_time(step.patience(), async { admitted.await.map_err(ended) }).await {
             Ok(Ok(())) => {}
             Ok(Err(full)) => return Err((step, NotOpened::Full(full))),
-            Err(_) => return Err((step, NotOpened::Failed("the object of the community has ended".to_owned()))),
+            Err(error) => return Err((step, NotOpened::Failed(error))),
         }
         if step.watches_guests() {
             let mail = GuestMail::Watch { id, mailbox: Arc::clone(&mailbox) };
