@@ -2,8 +2,10 @@
 //!
 //! A token bucket for each network in the form of the generic cell rate algorithm (ITU-T I.371): one point in time a
 //! network, the moment at which its bucket will be full again. Memory is bounded at each level by itself, so that a
-//! flood of the cheapest networks makes nobody forget the others: when too many are remembered the one whose bucket is
-//! nearest to full goes. One whose bucket is full is the same as one never seen.
+//! flood of the cheapest networks makes nobody forget the others. A level is a set-associative cache: a network's hash
+//! says in which set it is remembered, and where that set is full, the one of it whose bucket is nearest to full goes. So
+//! a request costs the same however many networks there are, and nobody chooses a set, because hashes are under a secret.
+//! One whose bucket is full is the same as one never seen.
 //!
 //! A request is taken from the buckets of its address, its network and its site, or from none of them.
 
@@ -15,9 +17,13 @@ use crate::limits::{
     RECENT_COMMUNITIES_AGE,
 };
 use crate::network::{NetworkHash, RatePath};
+use crate::secret::below;
 use crate::sorted_set::SortedSet;
 use crate::time::{UnixMillis, saturating_millis};
 use crate::token_bucket::TokenBucket;
+
+/// The most networks of a set: few enough to look at all of them, enough that sets fill evenly.
+const SET_MAX_NETWORKS: usize = 16;
 
 /// The window whose requests may all be made at once.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -201,53 +207,50 @@ fn take_from_all<const LEVELS: usize>(
 struct Buckets {
     /// In microseconds, so that large limits keep their precision.
     bucket: TokenBucket,
+    /// Of one set.
     capacity: usize,
-    /// When the bucket of each network is full again, in the order of networks.
-    full_at: Vec<(NetworkHash, u64)>,
+    /// When the bucket of each network is full again, in the set that its hash says.
+    sets: Vec<Vec<(NetworkHash, u64)>>,
 }
 
 impl Buckets {
+    /// Makes buckets of at most `capacity` networks.
     fn new(per_minute: u32, capacity: usize) -> Self {
+        let capacity = capacity.max(1);
+        let sets = capacity.div_ceil(SET_MAX_NETWORKS);
         Self {
             bucket: TokenBucket { interval: window_micros() / u64::from(per_minute.max(1)), filling: window_micros() },
-            capacity: capacity.max(1),
-            full_at: Vec::new(),
+            capacity: capacity / sets,
+            sets: vec![Vec::new(); sets],
         }
     }
 
     /// Returns when the bucket is full again if so many are taken now, and for how many microseconds there are not as many.
     fn look(&mut self, now: u64, network: NetworkHash, count: u32) -> (u64, u64) {
-        let known = self.position(network).ok().and_then(|position| self.full_at.get_mut(position));
-        let missing = known.map_or(0, |(_, full_at)| self.bucket.settle(full_at, now));
-        let lots = self.bucket.in_lots_of(count.into());
+        let bucket = self.bucket;
+        let known = self.set_mut(network).and_then(|set| set.iter_mut().find(|(known, _)| *known == network));
+        let missing = known.map_or(0, |(_, full_at)| bucket.settle(full_at, now));
+        let lots = bucket.in_lots_of(count.into());
         (lots.taken(missing, now), lots.wait(missing))
     }
 
     fn set(&mut self, network: NetworkHash, full_at: u64) {
-        if self.full_at.len() >= self.capacity && self.position(network).is_err() {
-            self.forget_nearest();
-        }
-        match self.position(network) {
-            Ok(position) => {
-                if let Some((_, known)) = self.full_at.get_mut(position) {
-                    *known = full_at;
-                }
-            }
-            Err(position) => self.full_at.insert(position, (network, full_at)),
+        let capacity = self.capacity;
+        let Some(set) = self.set_mut(network) else { return };
+        if let Some((_, known)) = set.iter_mut().find(|(known, _)| *known == network) {
+            *known = full_at;
+        } else if set.len() < capacity {
+            set.push((network, full_at));
+        } else if let Some(nearest) = set.iter_mut().min_by_key(|(_, full_at)| *full_at) {
+            *nearest = (network, full_at);
         }
     }
 
-    /// Returns where a network is, or where it belongs.
-    fn position(&self, network: NetworkHash) -> Result<usize, usize> {
-        self.full_at.binary_search_by_key(&network, |(network, _)| *network)
-    }
-
-    /// Forgets the network whose bucket is nearest to full.
-    fn forget_nearest(&mut self) {
-        let nearest = self.full_at.iter().enumerate().min_by_key(|(_, (_, full_at))| *full_at);
-        if let Some((position, _)) = nearest {
-            self.full_at.remove(position);
-        }
+    /// Returns the set in which a network is remembered.
+    fn set_mut(&mut self, network: NetworkHash) -> Option<&mut Vec<(NetworkHash, u64)>> {
+        // By the upper bits: those who share clients out among several rate limits go by the lower ones.
+        let sets = u64::try_from(self.sets.len()).unwrap_or(u64::MAX);
+        self.sets.get_mut(usize::try_from(below(sets, network.as_u64())).ok()?)
     }
 }
 
@@ -348,10 +351,25 @@ mod tests {
         // The /64s of another /48, as many as will do.
         for number in 0..4_096_u32 {
             let _ = limit.take(at(0), path(&format!("2001:db8:2:{number:x}::1")));
-            assert!(limit.addresses.full_at.len() <= 64);
+            assert!(limit.addresses.sets.iter().map(Vec::len).sum::<usize>() <= 64);
         }
         limit.take(at(0), here).unwrap_err();
-        assert!(limit.addresses.full_at.is_sorted_by_key(|(network, _)| *network));
+    }
+
+    #[test]
+    fn networks_that_ask_little_make_nobody_forget_those_that_have_used_up_what_they_may() {
+        let mut limit = RateLimit::new(4, 4, 1_024);
+        // Half of what is remembered, all of whom one of many rate limits counts.
+        let counted = (0_u32..).map(|number| path(&format!("10.{}.{}.1", number >> 8 & 255, number & 255)));
+        let busy: Vec<_> = counted.filter(|path| path.shard(64) == 0).take(512).collect();
+        for path in &busy {
+            (0..4).for_each(|_| limit.take(at(0), *path).unwrap());
+        }
+        for number in 0_u32..8_192 {
+            let _ = limit.take(at(0), path(&format!("172.{}.{}.1", number >> 8, number & 255)));
+        }
+        let remembered = busy.iter().filter(|path| limit.take(at(0), **path).is_err()).count();
+        assert!(remembered >= 500, "{remembered} of 512");
     }
 
     #[test]
