@@ -9,6 +9,8 @@ const COUNTS_EVERY_MS = 60_000;
 const EVENTS_MAX = 12;
 /** How far back a trend goes. */
 const TREND_MS = 3_600_000;
+/** As short as a name is, it fits a row of the list, and a ticket in every script. */
+const NAME_MAX_CHARACTERS = 40;
 /** Corners of its line. */
 const TREND_POINTS = 240;
 
@@ -240,6 +242,14 @@ function showProblem(problem) {
   byId("problem").hidden = problem === undefined;
 }
 
+/** What is wrong with a name, as a sentence for whoever writes it; an empty text where nothing is. */
+function nameProblem(name) {
+  if (name === "") return "Others see this page by its name: write one.";
+  if (name.length > NAME_MAX_CHARACTERS) return `A name here has at most ${NAME_MAX_CHARACTERS} characters: shorten it.`;
+  if (/[\p{Cc}\p{Cs}]/u.test(name)) return "There is a control character in this name: write it anew.";
+  return "";
+}
+
 // This page, announced -------------------------------------------------------------------------------------------------
 
 function offerTrial({ communities, limits }, watchers) {
@@ -262,20 +272,32 @@ function offerTrial({ communities, limits }, watchers) {
   const isCurrent = (one) => trial === one;
   const say = (text) => (byId("try-outcome").textContent = text);
 
+  const field = byId("try-name");
+  /** Returns the name, where it is one; else says beside the field what is wrong with it. */
+  function readName() {
+    const name = field.value.trim();
+    const problem = nameProblem(name);
+    byId("try-name-problem").textContent = problem;
+    field.setAttribute("aria-invalid", String(problem !== ""));
+    if (problem === "") return name;
+    field.focus();
+  }
+  field.addEventListener("input", () => byId("try-name-problem").textContent !== "" && readName());
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const userId = readName();
+    if (userId === undefined) return;
     byId("try-announce").disabled = true;
     say("");
-    try {
-      const signer = await newSigner();
+    const signer = await newSigner().catch(() => undefined);
+    if (signer === undefined) {
+      say("This browser cannot sign with Ed25519. A newer one can.");
+    } else {
       const random = crypto.getRandomValues(new Uint8Array(6));
       const peerId = `page-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-      const community = byId("try-community").value;
-      trial = { signer, peerId, userId: byId("try-name").value.trim() || "visitor", community };
+      trial = { signer, peerId, userId, community: byId("try-community").value };
       await announce(trial);
-    } catch {
-      say("This browser cannot sign with Ed25519. A newer one can.");
-      trial = undefined;
     }
     byId("try-announce").disabled = false;
   });
@@ -302,7 +324,7 @@ function offerTrial({ communities, limits }, watchers) {
       return;
     }
     end();
-    say(code === undefined ? "This beacon does not answer." : `Refused: ${detail} (${code}).`);
+    say(code === undefined ? "This beacon does not answer." : `Refused: ${detail ?? "the beacon does not say why"} (${code}).`);
   }
 
   function showTrial(one, ticket, { listed, total, expiresAt }) {

@@ -96,6 +96,53 @@ for (const host of HOSTS) describe(host.name, () => {
     assert.deepEqual(mishaps, []);
   });
 
+  for (const [width, colorScheme] of [[360, "light"], [1_280, "dark"]]) {
+    test(`it says beside the field what is wrong with a name, ${width} wide and ${colorScheme}`, async () => {
+      const page = await open({ viewport: { width, height: 800 }, colorScheme });
+      const announced = [];
+      page.on("request", (request) => request.method() === "POST" && announced.push(request.url()));
+      const field = page.getByLabel("Name, for everybody to read");
+      const problem = page.locator("#try-name-problem");
+      for (const [name, said] of [
+        ["", "write one"],
+        ["   ", "write one"],
+        ["x".repeat(41), "at most 40 characters"],
+        ["\u2602".repeat(10_000), "at most 40 characters"],
+        ["a\u0007b", "a control character"],
+      ]) {
+        // As a paste is: typing goes by another way.
+        await field.evaluate((input, text) => Object.assign(input, { value: text }), name);
+        await page.getByRole("button", { name: "Announce this page" }).click();
+        await problem.filter({ hasText: said }).waitFor();
+        assert.equal(await field.getAttribute("aria-invalid"), "true");
+        assert.equal(await field.evaluate((input) => input === document.activeElement), true);
+        const [of, at] = await Promise.all([field.boundingBox(), problem.boundingBox()]);
+        assert.ok(at.y >= of.y + of.height && at.y < of.y + of.height + 24 && at.x >= 0 && at.x + at.width <= width, JSON.stringify([of, at]));
+      }
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+      assert.deepEqual(announced, []);
+      await field.fill("x".repeat(40));
+      assert.equal(await problem.textContent(), "");
+      await page.keyboard.press("Enter");
+      await page.getByText("Listed", { exact: true }).waitFor();
+      await page.getByRole("button", { name: "Leave" }).click();
+      await page.getByText("You have left.").waitFor();
+      await page.close();
+      assert.deepEqual(mishaps, []);
+    });
+  }
+
+  test("a query or a fragment that means nothing here changes nothing", async () => {
+    const page = await browser.newPage();
+    page.on("pageerror", (error) => mishaps.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && mishaps.push(message.text()));
+    await page.goto(`${beacon.url}/?community=${encodeURIComponent(HOSTILE)}&limit=-1&${"x".repeat(2_000)}#${encodeURIComponent(HOSTILE)}`);
+    await page.getByRole("heading", { name: "mainnet" }).waitFor();
+    assert.equal(await page.locator("#problem").isHidden(), true);
+    await page.close();
+    assert.deepEqual(mishaps, []);
+  });
+
   test("it announces itself by keyboard, is listed, leaves, and says goodbye when it is closed", async () => {
     const page = await open({ viewport: { width: 390, height: 844 } });
     await page.getByLabel("Community").selectOption("chess");
