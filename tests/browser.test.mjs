@@ -241,6 +241,51 @@ describe("the example page", () => {
     await visitor.leave();
   });
 
+  for (const [width, colorScheme] of [[360, "light"], [1_280, "dark"]]) {
+    test(`says beside a setting of its address what is wrong with it, ${width} wide and ${colorScheme}`, async () => {
+      for (const [wrong, field, said] of [
+        [{ community: "two words" }, "community", "community must be 1 to 64 of"],
+        [{ community: "x".repeat(65) }, "community", "community must be 1 to 64 of"],
+        [{ beacon: "ftp://a.example" }, "beacon", "beacons[0] must be an http(s) URL"],
+        [{ beacon: "" }, "beacon", "beacons or capsules must be given"],
+        [{ capsule: "http://127.0.0.1:1/peers.json" }, "capsule-key", "capsules[0].publicKey must be a public key"],
+        [{ capsule: "data:," }, "capsule", "capsules[0].url must be an http(s) URL"],
+        [{ capsuleKey: "A".repeat(2_000) }, "capsule-key", "capsuleKey must be given once for each capsule"],
+        [{ limit: "-1" }, "limit", "limit must be a whole number below 1,000"],
+        [{ limit: "9".repeat(500) }, "limit", "limit must be a whole number below 1,000"],
+      ]) {
+        const visitor = await visit({ beacon: beacon.url, community: "settings", ...wrong }, { viewport: { width, height: 800 } });
+        const { page } = visitor;
+        await page.emulateMedia({ colorScheme });
+        await page.locator(`#wrong-${field}`).getByText(said).waitFor();
+        assert.equal(await page.locator(".wrong:not(:empty)").count(), 1);
+        assert.equal(await page.locator(`#set-${field}`).getAttribute("aria-invalid"), "true");
+        assert.ok((await textOf(page, "problem")).includes(said));
+        assert.equal(await page.locator("main").isHidden(), true, "what could only be sent is not shown");
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+        await visitor.leave();
+      }
+    });
+  }
+
+  test("says beside the field of a name what is wrong with it", async () => {
+    const visitor = await visit({ beacon: beacon.url, community: "wrong-names" });
+    const { page } = visitor;
+    await page.getByText("listed by 1 beacon").waitFor();
+    const field = page.getByLabel("Your name");
+    const before = await field.inputValue();
+    for (const [name, said] of [["", "write one"], ["  ", "write one"], ["\u2602".repeat(5_000), "at most 128 bytes"], ["a\u0007b", "no control characters"]]) {
+      await field.evaluate((input, text) => Object.assign(input, { value: text }), name);
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.locator("#rename-state").getByText(said).waitFor();
+      assert.equal(await field.getAttribute("aria-invalid"), "true");
+    }
+    await field.fill(before);
+    await page.keyboard.press("Enter");
+    await until(async () => (await textOf(page, "rename-state")) === "", "it is the name that it has");
+    await visitor.leave();
+  });
+
   test("has one state for each person, in words", async () => {
     const community = "states";
     const states = (page) => page.locator("#people .state");

@@ -20,6 +20,14 @@ const NAME_MAX_LENGTH = 128;
 const KEPT_PEOPLE = 1_000;
 const RENDER_MS = 1_000;
 const CONTROL_MS = 2_000;
+/** The settings, by how the client names what is wrong with them. */
+const SETTINGS: [RegExp, string][] = [
+  [/^community\b/, "community"],
+  [/^beacons\b/, "beacon"],
+  [/^(capsules\[\d+\]\.publicKey|capsuleKey)\b/, "capsule-key"],
+  [/^capsules\b/, "capsule"],
+  [/^limit\b/, "limit"],
+];
 /** Of the tab's own storage: each tab is somebody else. */
 const STORED_NAME = "name";
 
@@ -89,11 +97,14 @@ show();
 try {
   start();
 } catch (error) {
+  // Nothing listens to its forms: they would be sent, and take the settings out of the address.
+  element("main").hidden = true;
   complain(error as Error);
 }
 
 function start(): void {
   if (!/^\d{1,3}$/.test(limit)) throw new TypeError("limit must be a whole number below 1,000");
+  if (capsuleKeys.length > capsules.length) throw new TypeError("capsuleKey must be given once for each capsule");
   rendezvous = new Rendezvous({ community, peerId, userId: name, beacons, capsules });
   rendezvous.addEventListener("peers", ({ detail: { live, recentlySeen } }) => {
     const found = live[0] ?? recentlySeen[0];
@@ -127,17 +138,25 @@ function rename(event: Event): void {
   event.preventDefault();
   const input = element<HTMLInputElement>("self-name");
   const chosen = input.value.trim();
-  if (chosen === "" || chosen === name) return;
+  if (chosen === name) return renamed(input, "");
+  if (chosen === "") return renamed(input, "Others see you by your name: write one.");
   try {
     rendezvous.update({ userId: chosen });
-  } catch (error) {
-    return text("rename-state", (error as Error).message);
+  } catch {
+    return renamed(input, `A name has at most ${NAME_MAX_LENGTH} bytes, and no control characters: write another.`);
   }
-  text("rename-state", "");
+  renamed(input, "");
   name = chosen;
   storeName(name);
   for (const connection of open.values()) introduce(connection);
   write("note", undefined, `You are ${name} now`);
+}
+
+/** Says beside the field what is wrong with a name, if something is. */
+function renamed(input: HTMLInputElement, problem: string): void {
+  text("rename-state", problem);
+  input.setAttribute("aria-invalid", String(problem !== ""));
+  if (problem !== "") input.focus();
 }
 
 /** What people say goes as text, so that a name, which goes as bytes, is never taken for that. */
@@ -274,6 +293,10 @@ function complain({ message }: Error): void {
   element("problem").hidden = false;
   text("problem", message);
   element<HTMLDetailsElement>("settings").open = true;
+  const [, setting] = SETTINGS.find(([named]) => named.test(message)) ?? [];
+  if (setting === undefined) return;
+  text(`wrong-${setting}`, message);
+  element(`set-${setting}`).setAttribute("aria-invalid", "true");
 }
 
 function render(): void {
