@@ -184,7 +184,7 @@ describe("keygen", () => {
     const publicKey = /^public key +(\S+)$/m.exec(stdout)[1];
     assert.equal(spki, publicKeyPem(publicKey));
     assert.equal((await capsule(["keygen", "--public-of", file])).stdout, `${publicKey}\n`);
-    assert.deepEqual(JSON.parse((await capsule(["keygen", "--public-of", file, "--json"])).stdout), { ok: true, publicKey });
+    assert.deepEqual(JSON.parse((await capsule(["keygen", "--public-of", file, "--json"])).stdout), { ok: true, file, publicKey });
   });
 
   test("never overwrites a file", async () => {

@@ -126,9 +126,32 @@ test("a beacon that is not asked to says nothing, and one that ends is gone", as
   await serve(context, machine, { args: [], vars: { HOST: "0.0.0.0" } });
   const { code, stderr } = await capsule(["who", "--lan"]);
   assert.equal(code, 3);
-  assert.match(stderr, /no beacon answers in the local network/);
-  const { code: announced, stdout } = await capsule(node("node", "--once", "--lan"), KEY);
-  assert.deepEqual([announced, JSON.parse(stdout).code], [3, "NO_BEACON_ANSWERED"]);
+  const said = /no beacon answers in the local network, which was asked by multicast DNS for 2s: .*`rendezvous-beacon serve --lan`/;
+  assert.match(stderr, said);
+  const once = await capsule(node("node", "--once", "--lan"), KEY);
+  assert.deepEqual([once.code, JSON.parse(once.stdout).code], [3, "NO_BEACON_ANSWERED"]);
+  for (const text of [once.stderr, JSON.parse(once.stdout).error]) assert.match(text, said);
+  const people = await capsule(node("node", "--once", "--lan").filter((argument) => argument !== "--json"), KEY);
+  assert.deepEqual([people.code, people.stdout], [3, ""]);
+  assert.match(people.stderr, said);
+
+  // With a beacon that is given it is a remark, and no more.
+  const given = await serve(context, peer, { args: [] });
+  const beside = await capsule(node("node", "--once", "--lan", "--beacon", given.url), KEY);
+  assert.deepEqual([beside.code, JSON.parse(beside.stdout).beacons.length], [0, 1]);
+  assert.match(beside.stderr, said);
+
+  // Who goes on to ask says so once, and waits.
+  const [program, args] = peer.command(CAPSULE, node("node", "--lan"));
+  const waiting = spawn(program, args, { env: KEY, stdio: ["ignore", "pipe", "pipe"] });
+  context.after(() => waiting.kill("SIGKILL"));
+  for await (const line of createInterface({ input: waiting.stdout })) {
+    const { event, problem } = JSON.parse(line);
+    if (event !== "lan") continue;
+    assert.match(problem, said);
+    break;
+  }
+  waiting.kill("SIGTERM");
 
   const beacon = await serve(context, machine);
   await who(({ source }) => source.endsWith(`:${beacon.port}`));

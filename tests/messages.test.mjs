@@ -973,6 +973,31 @@ describe("presence and messages together", () => {
     assert.match((await alice.expect(2, ["who", "no community", "--beacon", dead])).stderr, /must be a community/);
   });
 
+  test("a link in the place of a lock is not followed", async () => {
+    const alice = newUser("alice");
+    await alice.init();
+    const elsewhere = join(directory, "elsewhere");
+    await rm(join(alice.store, "inbox.lock"), { force: true });
+    await symlink(elsewhere, join(alice.store, "inbox.lock"));
+    const { stderr } = await alice.expect(2, ["receive"]);
+    assert.match(stderr, /inbox\.lock.*it is a symbolic link, which is not followed/);
+    assert.ok(!existsSync(elsewhere), "nothing is made there");
+  });
+
+  test("who says why a beacon lists nobody, which is another thing than that none answers", async () => {
+    await startRelay();
+    const alice = newUser("alice");
+    const dead = `http://127.0.0.1:${await freePort()}`;
+    const { stdout, stderr } = await alice.expect(2, ["who", "chess", "--beacon", `${dead},${url}`, "--json", "--timeout", "2s"]);
+    const { code, error } = JSON.parse(stdout);
+    assert.equal(code, "COMMUNITY_UNKNOWN");
+    for (const text of [error, stderr]) {
+      assert.match(text, new RegExp(`${dead}: no connection`));
+      assert.match(text, new RegExp(`${url}: refused, COMMUNITY_UNKNOWN: this beacon does not serve the community chess`));
+      assert.match(text, /spelt.*COMMUNITIES/);
+    }
+  });
+
   test("--when-online: in the outbox at once, at the relay once the recipient is seen", async () => {
     await startRelay();
     const [alice, bob] = await newPair();

@@ -299,6 +299,8 @@ describe("a community of three root keys, two of which decide,", () => {
     for (const name of ["2.root.json", "2.root.json.sigs"]) await copyFile(ring.path(name), join(host, name));
     const early = await verify();
     assert.deepEqual([early.code, early.result.code], [1, "THRESHOLD_NOT_MET"]);
+    const named = [early.result.capsule, early.result.source];
+    assert.deepEqual(named, [join(host, "peers.json"), join(host, "2.root.json")], "it is the root that is refused");
     assert.equal((await verify("--no-successors")).code, 0);
     assert.equal((await signed(ring, "2.root.json", "b")).complete, true);
     await copyFile(ring.path("2.root.json.sigs"), join(host, "2.root.json.sigs"));
@@ -860,7 +862,7 @@ describe("check asks as a page would", () => {
     const { code, result } = await json(["check", "--beacon", `${unknown.url},${empty.url}`], { env: {} });
     const named = ({ problems, warnings }) => [problems, warnings].map((list) => list.map(({ code }) => code));
     assert.deepEqual([code, result.beacons.map(named)], [1, [[["COMMUNITY_UNKNOWN"], []], [[], ["NO_PEERS"]]]]);
-    assert.match(result.beacons[0].problems[0].detail, /does not serve mainnet\..*--community.*COMMUNITIES/);
+    assert.match(result.beacons[0].problems[0].detail, /does not serve mainnet: .*spelt.*COMMUNITIES/);
     const alone = await capsule(["check", "--beacon", empty.url], { env: {} });
     assert.equal(alone.code, 0);
     assert.match(alone.stdout, /^http.* yes .* 0 +warning: NO_PEERS: \/peers: nobody is in mainnet/m);
@@ -1109,6 +1111,46 @@ describe("who", () => {
       assert.equal(run.code, code, args.join(" "));
       assert.match(run.stdout + run.stderr, message);
     }
+  });
+});
+
+describe("a beacon that refuses to list anybody", () => {
+  const unknown = { ok: false, code: "COMMUNITY_UNKNOWN", detail: "this beacon does not serve the community chess" };
+  const refuse = (status, body) => serveJson(body, { status });
+
+  test("is heard: who says why, and what can be done, with the exit code of a refusal", async (context) => {
+    const [beacon] = await started(context, refuse(404, unknown));
+    const { code, result } = await json(["who", beacon.url, "--community", "chess"]);
+    assert.deepEqual([code, result.code, result.error, result.source], [1, unknown.code, unknown.detail, beacon.url]);
+    assert.match(result.advice, /spelt.*COMMUNITIES/);
+    const people = await capsule(["who", beacon.url, "--community", "chess"]);
+    assert.equal(people.code, 1);
+    assert.match(people.stdout, new RegExp(`refused +${beacon.url}\ncode +COMMUNITY_UNKNOWN\nreason +${unknown.detail}\nadvice +is that how`));
+    assert.equal(beacon.requests.length, 2, "one each: what was said is not asked for again");
+  });
+
+  test("is heard where it may say something else a moment later, too", async (context) => {
+    const [busy] = await started(context, refuse(429, { ok: false, code: "THROTTLED", detail: "slower" }));
+    const { code, result } = await json(["who", busy.url, "--timeout", "3s"]);
+    assert.deepEqual([code, result.code, result.error], [1, "THROTTLED", "slower"]);
+    assert.ok(busy.requests.length > 1);
+  });
+
+  test("is what the report of a round says", async (context) => {
+    const peer = newPeer();
+    const [beacon, other] = await started(context, refuse(404, unknown), serveBeacon([signTicket(peer, { issuedAt: NOW })]));
+    const ring = await keyring("p");
+    const args = ["publish", "--json", "--key", ring.path("p.pem"), "--out", ring.path("out"), "--beacon", `${beacon.url},${other.url}`, "--min-peers", "1"];
+    const { code, stdout, stderr } = await capsule(args, { cwd: ring.directory });
+    const [row] = JSON.parse(stdout).beacons;
+    assert.deepEqual([code, row.answered, row.problem.code], [0, true, "COMMUNITY_UNKNOWN"], stderr);
+    assert.match(stderr, new RegExp(`${beacon.url}: refused, COMMUNITY_UNKNOWN: ${unknown.detail}`));
+  });
+
+  test("that answers something else is one that could not be asked", async (context) => {
+    const [beacon] = await started(context, refuse(404, { ok: true }));
+    const { code, result } = await json(["who", beacon.url]);
+    assert.deepEqual([code, result.code], [3, "HTTP_STATUS"]);
   });
 });
 

@@ -10,10 +10,14 @@ use rendezvous_protocol::community::Community;
 use rendezvous_protocol::limits::ANSWER_MAX_BYTES;
 use ureq::http::StatusCode;
 
-use crate::fetch::{Exchanged, FetchError, Fetched, Fetcher};
+use crate::fetch::{Attempted, Exchanged, FetchError, Fetcher, is_considered};
+use crate::text;
 
 /// Beacons, each of which is asked in a thread of its own.
 pub(crate) const BEACONS_MAX: usize = 64;
+
+/// The code of a command that needs a beacon, and to which none answers.
+pub(crate) const NO_BEACON_ANSWERED: &str = "NO_BEACON_ANSWERED";
 
 /// A beacon, by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,64 @@ pub enum BeaconInvalid {
     /// More than an address.
     #[error("must be the address of a beacon without `?` or `#`: the program adds /peers and the community itself")]
     Query,
+}
+
+/// Why a beacon has not told whom it lists.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AskError {
+    /// Nothing came that is a beacon's.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The beacon says why not.
+    #[error("refused, {}: {}", .problem.code, text::printable(&.problem.detail))]
+    Refused {
+        /// The status with it.
+        status: StatusCode,
+        /// What it says, in its own words.
+        problem: RequestProblem,
+    },
+}
+
+impl AskError {
+    /// Returns a name for scripts: that of the beacon, where it gives one.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Fetch(error) => error.code(),
+            Self::Refused { problem, .. } => &problem.code,
+        }
+    }
+
+    /// Whether the beacon would say the same a moment later.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_answer(),
+            Self::Refused { status, .. } => is_considered(*status),
+        }
+    }
+}
+
+/// Says what can be done where a beacon refuses to list anybody.
+pub(crate) fn ask_advice(problem: &RequestProblem) -> &'static str {
+    match Code::parse(&problem.code) {
+        Some(Code::CommunityUnknown) => UNKNOWN_COMMUNITY_ADVICE,
+        Some(Code::Throttled) => "ask again later, or ask another beacon",
+        _ => "ask another beacon, or the operator of this one",
+    }
+}
+
+/// What to do where a beacon does not serve the community that it was asked for.
+pub(crate) const UNKNOWN_COMMUNITY_ADVICE: &str = "is that how the community is spelt? If so, ask a beacon that serves it, or have the operator of this one add it to \
+    COMMUNITIES";
+
+/// What came of asking a beacon for its list.
+#[derive(Debug)]
+pub(crate) struct BeaconAnswer {
+    /// At most one byte more than an answer has, so that whoever reads it sees that it is too long.
+    pub(crate) body: Result<Vec<u8>, AskError>,
+    /// How often it was asked.
+    pub(crate) attempts: u32,
+    /// How long it took, waits included.
+    pub(crate) took: Duration,
 }
 
 impl From<BeaconUrl> for Beacon {
@@ -55,22 +117,10 @@ impl Beacon {
     }
 
     /// Asks for the peers of `community`.
-    pub(crate) fn ask(&self, community: &Community, fetcher: &Fetcher, timeout: Duration) -> Fetched {
-        fetcher.get(&self.peers_url(community), ANSWER_MAX_BYTES, timeout)
-    }
-
-    /// Asks once more for the peers of `community` where it refused to list them, for the reason that it gives.
-    pub(crate) fn refusal(
-        &self,
-        community: &Community,
-        fetcher: &Fetcher,
-        timeout: Duration,
-    ) -> Option<RequestProblem> {
-        let exchanged = fetcher.exchange(&self.peers_url(community), None, ANSWER_MAX_BYTES, timeout).ok()?;
-        match understand(&exchanged) {
-            RequestOutcome::Reply(Reply { verdict: Verdict::Refused { problem, .. }, .. }) => Some(problem),
-            _ => None,
-        }
+    pub(crate) fn ask(&self, community: &Community, fetcher: &Fetcher, timeout: Duration) -> BeaconAnswer {
+        let Attempted { answer, attempts, took } =
+            fetcher.get_any(&self.peers_url(community), ANSWER_MAX_BYTES, timeout);
+        BeaconAnswer { body: answer.map_err(AskError::Fetch).and_then(list_in), attempts, took }
     }
 
     /// Makes one request of somebody who announces itself.
@@ -98,6 +148,20 @@ impl Beacon {
     fn peers_url(&self, community: &Community) -> String {
         // A community's name has nothing in it that a query would have to escape.
         format!("{self}/peers?community={community}")
+    }
+}
+
+/// Takes what may be a list, and from any other status what a beacon says with it.
+fn list_in(exchanged: Exchanged) -> Result<Vec<u8>, AskError> {
+    let Exchanged { status, retry_after, body, .. } = exchanged;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    match Reply::parse(&body) {
+        Ok(Reply { verdict: Verdict::Refused { problem, .. }, .. }) if !status.is_server_error() => {
+            Err(AskError::Refused { status, problem })
+        }
+        _ => Err(FetchError::Status { status, retry_after }.into()),
     }
 }
 
@@ -187,6 +251,28 @@ mod tests {
         ] {
             assert_eq!(answer(status, retry_after, body), (answered, code.to_owned(), wait), "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_refusal_to_list_is_told_in_the_words_of_the_beacon_and_nothing_else_is_taken_for_one() {
+        let unknown = r#"{"ok":false,"code":"COMMUNITY_UNKNOWN","detail":"no \u001b[2Jchess here"}"#;
+        let throttled = r#"{"ok":false,"code":"THROTTLED","detail":"slower"}"#;
+        for (status, body, code, is_answer, line) in [
+            (404, unknown, "COMMUNITY_UNKNOWN", true, "refused, COMMUNITY_UNKNOWN: no \\u{1b}[2Jchess here"),
+            (429, throttled, "THROTTLED", false, "refused, THROTTLED: slower"),
+            (404, "<html>", "HTTP_STATUS", true, "HTTP status 404 Not Found"),
+            (404, r#"{"ok":true}"#, "HTTP_STATUS", true, "HTTP status 404 Not Found"),
+            (503, unknown, "HTTP_STATUS", false, "HTTP status 503 Service Unavailable"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Exchanged { status, retry_after: None, content_type: None, body: body.into() };
+            let error = list_in(answer).unwrap_err();
+            let found = (error.code(), error.is_answer(), error.to_string());
+            assert_eq!(found, (code, is_answer, line.to_owned()), "{status} {body}");
+        }
+        let status = StatusCode::OK;
+        let answer = Exchanged { status, retry_after: None, content_type: None, body: unknown.into() };
+        assert_eq!(list_in(answer), Ok(unknown.into()), "which no list is in: that is said of it where it is read");
     }
 
     #[test]

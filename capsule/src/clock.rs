@@ -76,7 +76,7 @@ impl Clock {
 
     /// What to do about a refusal that the time that was set may be the reason of.
     pub(crate) fn explain(self, refusal: Refusal) -> Refusal {
-        let of_time = matches!(Code::parse(refusal.code), Some(Code::NotYetValid | Code::Expired | Code::RootExpired));
+        let of_time = matches!(Code::parse(&refusal.code), Some(Code::NotYetValid | Code::Expired | Code::RootExpired));
         match self {
             Self::Fixed(time) if of_time => {
                 let Refusal { advice, .. } = &refusal;

@@ -98,7 +98,7 @@ impl FetchError {
     /// Whether the server could be reached, and what it said is its considered answer. What may pass is not.
     pub fn is_answer(&self) -> bool {
         match self {
-            Self::Status { status, .. } => !status.is_server_error() && *status != StatusCode::TOO_MANY_REQUESTS,
+            Self::Status { status, .. } => is_considered(*status),
             Self::Redirect { .. } => true,
             _ => false,
         }
@@ -109,6 +109,11 @@ impl FetchError {
     }
 }
 
+/// Whether a server that answers with this status would answer the same a moment later.
+pub(crate) fn is_considered(status: StatusCode) -> bool {
+    !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS
+}
+
 /// How it went.
 #[derive(Debug)]
 pub(crate) struct Fetched {
@@ -116,6 +121,13 @@ pub(crate) struct Fetched {
     pub(crate) body: Result<Vec<u8>, FetchError>,
     /// What the server calls it, where there is a body.
     pub(crate) content_type: Option<String>,
+}
+
+/// How it went, whatever the status of the last answer.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    /// The last answer.
+    pub(crate) answer: Result<Exchanged, FetchError>,
     /// How often it was tried.
     pub(crate) attempts: u32,
     /// How long it took, waits included.
@@ -133,6 +145,18 @@ pub(crate) struct Exchanged {
     pub(crate) content_type: Option<String>,
     /// At most one byte more than the limit, so that whoever reads it sees that it is too long.
     pub(crate) body: Vec<u8>,
+}
+
+impl Exchanged {
+    /// Returns what is wrong, by its status alone.
+    fn problem(&self) -> Option<FetchError> {
+        let Self { status, retry_after, .. } = *self;
+        (status != StatusCode::OK).then_some(FetchError::Status { status, retry_after })
+    }
+
+    fn good(self) -> Result<Self, FetchError> {
+        self.problem().map_or(Ok(self), Err)
+    }
 }
 
 /// Fetches, through the proxy that `ALL_PROXY`, `HTTPS_PROXY` or `HTTP_PROXY` names, if one does.
@@ -198,26 +222,32 @@ impl Fetcher {
     ///
     /// One attempt gets at most half of the time, so that a server that hangs once gets a second chance.
     pub(crate) fn get(&self, url: &str, max_bytes: usize, timeout: Duration) -> Fetched {
+        match self.get_any(url, max_bytes, timeout).answer.and_then(Exchanged::good) {
+            Ok(Exchanged { body, content_type, .. }) => Fetched { body: Ok(body), content_type },
+            Err(error) => Fetched { body: Err(error), content_type: None },
+        }
+    }
+
+    /// Fetches in the same way, and hands over the last answer whatever its status: a server may say why it refuses.
+    pub(crate) fn get_any(&self, url: &str, max_bytes: usize, timeout: Duration) -> Attempted {
         let timeout = timeout.min(TIMEOUT_MAX);
         let begun = Instant::now();
         let mut attempts = 0;
         loop {
             attempts += 1;
             let left = timeout.saturating_sub(begun.elapsed());
-            let answer = self.attempt(url, max_bytes, left.min(timeout / 2));
-            if let Err(error) = &answer
+            let answer = self.exchange(url, None, max_bytes, left.min(timeout / 2));
+            let error = match &answer {
+                Ok(exchanged) => exchanged.problem(),
+                Err(error) => Some(error.clone()),
+            };
+            if let Some(error) = &error
                 && let left = timeout.saturating_sub(begun.elapsed())
                 && let Some(wait) = wait_before_next(error, attempts, left, random_byte())
             {
                 std::thread::sleep(wait);
             } else {
-                let took = begun.elapsed();
-                return match answer {
-                    Ok(Exchanged { body, content_type, .. }) => {
-                        Fetched { body: Ok(body), content_type, attempts, took }
-                    }
-                    Err(error) => Fetched { body: Err(error), content_type: None, attempts, took },
-                };
+                return Attempted { answer, attempts, took: begun.elapsed() };
             }
         }
     }
@@ -253,12 +283,6 @@ impl Fetcher {
             return Err(FetchError::Broken { reason: format!("it is longer than {max_bytes} bytes") });
         }
         Ok(Response::from_parts(parts, bytes))
-    }
-
-    fn attempt(&self, url: &str, max_bytes: usize, limit: Duration) -> Result<Exchanged, FetchError> {
-        let answer = self.exchange(url, None, max_bytes, limit)?;
-        let Exchanged { status, retry_after, .. } = answer;
-        if status == StatusCode::OK { Ok(answer) } else { Err(FetchError::Status { status, retry_after }) }
     }
 
     /// Makes one request, a POST if there is something to send, and takes the answer whatever its status: at most

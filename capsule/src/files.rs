@@ -3,7 +3,7 @@
 //! Each is replaced at once or not at all: written to a temporary file in the same directory, synced, renamed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -142,6 +142,25 @@ pub fn lock(directory: &Path) -> Option<File> {
 /// The same, unless another run has it.
 pub fn try_lock(directory: &Path) -> Option<File> {
     File::open(directory).ok().filter(|handle| handle.try_lock().is_ok())
+}
+
+/// Opens a file whose lock keeps other runs waiting, and makes it, for its owner alone, where there is none. A symbolic link in
+/// its place is not followed: the file would be made wherever somebody else wants it.
+///
+/// # Errors
+/// Those of the system.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options.open(path).map_err(|error| {
+        let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        if is_link { io::Error::other("it is a symbolic link, which is not followed: remove it") } else { error }
+    })
 }
 
 /// Removes the temporary files of this file, which a run that was killed leaves. Only while it is locked: another run may

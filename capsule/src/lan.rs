@@ -18,9 +18,10 @@ use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE, header_buffer};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::beacon::Beacon;
+use crate::beacon::{Beacon, NO_BEACON_ANSWERED};
 use crate::failure::{Cause, Exit};
 use crate::fetch::random_byte;
+use crate::text;
 
 /// The port of multicast DNS, and its groups.
 const PORT: u16 = 5353;
@@ -57,6 +58,13 @@ pub(crate) enum LanError {
     /// The question cannot be written.
     #[error("the question for beacons cannot be written: {0}")]
     Question(simple_dns::SimpleDnsError),
+    /// Nobody is there.
+    #[error(
+        "no beacon answers in the local network, which was asked by multicast DNS for {}: one is there once somebody runs \
+         `rendezvous-beacon serve --lan`; one elsewhere is used by its address",
+        text::duration(ROUND)
+    )]
+    NobodyAnswers,
     /// Nobody could be told from who guesses.
     #[error("the system has no randomness to ask the local network with")]
     NoRandomness,
@@ -65,6 +73,13 @@ pub(crate) enum LanError {
 impl Cause for LanError {
     fn exit(&self) -> Exit {
         Exit::Unreachable
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::NobodyAnswers => Some(NO_BEACON_ANSWERED),
+            _ => None,
+        }
     }
 }
 
@@ -117,6 +132,14 @@ impl Finder {
             // One network that does not work takes nothing from what the others say.
             Some(error) if found.is_empty() => Err(LanError::NotAsked(error)),
             _ => Ok(found.into_iter().map(Beacon::from).collect()),
+        }
+    }
+
+    /// Asks in the same way, where nothing is done without a beacon.
+    pub(crate) fn ask_for_some(&self) -> Result<Vec<Beacon>, LanError> {
+        match self.ask() {
+            Ok(found) if found.is_empty() => Err(LanError::NobodyAnswers),
+            asked => asked,
         }
     }
 

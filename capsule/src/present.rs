@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::thread::Builder;
 use std::time::Duration;
 
+use rendezvous_protocol::announcer::REFUSED;
 use rendezvous_protocol::answer::{VerifiedAnswer, read_answer};
+use rendezvous_protocol::code::Code;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::merge::{Entry, all_claims};
 use rendezvous_protocol::ticket::TicketRules;
 
-use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
+use crate::beacon::{AskError, Beacon, HTML_HINT, ask_advice, looks_like_html};
 use crate::clock::Clock;
 use crate::failure::{Cause, Exit, Failure};
 use crate::fetch::Fetcher;
@@ -24,15 +26,33 @@ pub enum PresentError {
         /// What went wrong at which.
         problems: Vec<String>,
     },
+    /// Whoever answered refused, for reasons of its own.
+    #[error("no beacon lists the peers of {community}: {}; {advice}", .problems.join("; "))]
+    Refused {
+        /// The community that was asked for.
+        community: Community,
+        /// What went wrong at which.
+        problems: Vec<String>,
+        /// What the first of them calls it.
+        code: &'static str,
+        /// What can be done about that one.
+        advice: &'static str,
+    },
 }
 
 impl Cause for PresentError {
     fn exit(&self) -> Exit {
-        Exit::Unreachable
+        match self {
+            Self::NoAnswer { .. } => Exit::Unreachable,
+            Self::Refused { .. } => Exit::Refused,
+        }
     }
 
     fn code(&self) -> Option<&'static str> {
-        Some("NO_ANSWER")
+        Some(match self {
+            Self::NoAnswer { .. } => "NO_ANSWER",
+            Self::Refused { code, .. } => code,
+        })
     }
 }
 
@@ -64,6 +84,7 @@ pub fn ask(
         threads.into_iter().map(|thread| thread?.join().ok()).collect()
     });
     let now = Clock::System.now()?;
+    let mut refusal = None;
     let (rules, mut present, mut answers) = (TicketRules::new(community), Present::default(), Vec::new());
     for (beacon, body) in beacons.iter().zip(asked) {
         let answer = match body {
@@ -71,7 +92,13 @@ pub fn ask(
                 let hint = if looks_like_html(&body) { HTML_HINT } else { "" };
                 format!("{error}{hint}")
             }),
-            Some(Err(error)) => Err(error.to_string()),
+            Some(Err(error)) => {
+                if let AskError::Refused { problem, .. } = &error {
+                    let code = Code::parse(&problem.code).map_or(REFUSED, Code::as_str);
+                    refusal.get_or_insert((code, ask_advice(problem)));
+                }
+                Err(error.to_string())
+            }
             None => Err("this program failed while asking".to_owned()),
         };
         let VerifiedAnswer { listed, refused } = answer.unwrap_or_else(|reason| {
@@ -84,7 +111,12 @@ pub fn ask(
         answers.push(listed);
     }
     if present.problems.len() == beacons.len() {
-        return Err(PresentError::NoAnswer { problems: present.problems }.into());
+        let problems = present.problems;
+        return Err(match refusal {
+            None => PresentError::NoAnswer { problems },
+            Some((code, advice)) => PresentError::Refused { community: community.clone(), problems, code, advice },
+        }
+        .into());
     }
     present.peers = all_claims(&answers);
     Ok(present)

@@ -1,5 +1,6 @@
 //! What is refused, by a rule of the protocol: a result, not a failure.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ pub(crate) struct Refusal {
     /// The file or address.
     pub(crate) source: String,
     /// The rule's name, for scripts.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     /// What does not fit.
     pub(crate) reason: String,
     /// What the reader can do.
@@ -23,8 +24,13 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Puts one together. The reason may repeat what strangers wrote: it is escaped where people see it.
-    pub(crate) fn new(source: &impl Display, code: &'static str, reason: &impl Display, advice: &impl Display) -> Self {
-        Self { source: source.to_string(), code, reason: reason.to_string(), advice: advice.to_string() }
+    pub(crate) fn new(
+        source: &impl Display,
+        code: impl Into<Cow<'static, str>>,
+        reason: &impl Display,
+        advice: &impl Display,
+    ) -> Self {
+        Self { source: source.to_string(), code: code.into(), reason: reason.to_string(), advice: advice.to_string() }
     }
 
     /// As the result of a command. `fields` are more for scripts.
@@ -35,7 +41,9 @@ impl Refusal {
             let lines = text::fields(&[("refused", &source), ("code", code), ("reason", &reason), ("advice", advice)]);
             return Outcome::text(lines, Exit::Refused);
         }
-        let mut object = json!({ "ok": false, "code": self.code, "error": self.reason, "advice": self.advice });
+        // What is refused may be another file than the one that the command is about: a root beside a capsule.
+        let Self { source, code, reason, advice } = self;
+        let mut object = json!({ "ok": false, "source": source, "code": code, "error": reason, "advice": advice });
         if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
             object.extend(fields);
         }

@@ -1,13 +1,13 @@
 //! The directory with a user's keys, mailbox, contacts and outbox: readable by its owner alone, changed by one run at a
 //! time, each file replaced at once or not at all.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rendezvous_capsule::environment::{self, Environment};
 use rendezvous_capsule::failure::{Cause, Failure};
-use rendezvous_capsule::files::{read_file, replace_private};
+use rendezvous_capsule::files::{open_lock, read_file, replace_private};
 use rendezvous_capsule::keys::{self, KeyFileError};
 use rendezvous_capsule::log::Log;
 use rendezvous_capsule::secret;
@@ -167,11 +167,7 @@ impl Store {
         check_private(&directory)?;
         let path = directory.join(LOCK);
         let unusable = |error| StoreError::Unusable { path: path.clone(), error };
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(unusable)?;
+        let file = open_lock(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

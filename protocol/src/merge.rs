@@ -110,6 +110,22 @@ pub fn all_claims(answers: &[Vec<Listed>]) -> Vec<Entry> {
     entries
 }
 
+/// Returns each claim once, by its newest ticket with what goes with that one, in the order in which the claims came first.
+/// Of tickets that are equally new the first stays.
+pub fn newest_of_claims<T>(tickets: impl IntoIterator<Item = (VerifiedTicket, T)>) -> Vec<(VerifiedTicket, T)> {
+    let mut places = BTreeMap::new();
+    let mut newest: Vec<(VerifiedTicket, T)> = Vec::new();
+    for one in tickets {
+        let place = *places.entry((one.0.peer_id().clone(), one.0.public_key())).or_insert(newest.len());
+        match newest.get_mut(place) {
+            Some(known) if newness(&one.0) > newness(&known.0) => *known = one,
+            Some(_) => {}
+            None => newest.push(one),
+        }
+    }
+    newest
+}
+
 /// Holds what is said of one key for one peerId.
 #[derive(Debug)]
 struct Claim<'a> {

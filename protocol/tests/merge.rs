@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use rendezvous_protocol::answer::Listed;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::merge::{Disagreement, Merged, SHORT_LIST, Shares, all_claims, merge_shares};
+use rendezvous_protocol::merge::{
+    Disagreement, Merged, SHORT_LIST, Shares, all_claims, merge_shares, newest_of_claims,
+};
 use rendezvous_protocol::ticket::{PeerId, Purpose, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
@@ -259,6 +261,31 @@ proptest! {
         }).collect();
         prop_assert_eq!(shown.len(), expected.len());
         prop_assert_eq!(shown.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    #[test]
+    fn each_claim_is_there_once_by_its_newest_ticket_wherever_it_was_said(
+        lines in prop::collection::vec((0_u16..4, 0_u16..3, 0_u16..6), 0..40),
+    ) {
+        let said = lines.iter().enumerate().map(|(at, (peer, key, issued_at))| (ticket(*peer, *key, *issued_at), at));
+        let shown = newest_of_claims(said);
+        // By hand: who came first, and of its tickets the first of the newest.
+        let mut order = Vec::new();
+        for (peer, key, _) in &lines {
+            if !order.contains(&(*peer, *key)) {
+                order.push((*peer, *key));
+            }
+        }
+        let expected: Vec<_> = order.iter().map(|claim| {
+            let own = || lines.iter().enumerate().filter(|(_, line)| (line.0, line.1) == *claim);
+            let newest = own().map(|(_, line)| line.2).max().unwrap();
+            own().find(|(_, line)| line.2 == newest).unwrap().0
+        }).collect();
+        prop_assert_eq!(shown.iter().map(|(_, at)| *at).collect::<Vec<_>>(), expected);
+        for (ticket_of, at) in &shown {
+            let (peer, key, issued_at) = lines[*at];
+            prop_assert_eq!(ticket_of, &ticket(peer, key, issued_at));
+        }
     }
 
     #[test]

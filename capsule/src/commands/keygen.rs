@@ -97,15 +97,15 @@ pub(crate) fn keygen(arguments: &KeygenArguments, environment: &Environment) -> 
     if let Some(path) = &arguments.public_of {
         let public_key = keys::read_private_key(path, environment)?.public_key();
         let minisign = arguments.minisign.then(|| minisig::public_key(public_key));
-        return Ok(match (arguments.json, minisign) {
-            (true, None) => Outcome::json(&json!({ "ok": true, "publicKey": public_key.to_string() }), Exit::Good),
-            (true, Some(minisign)) => {
-                let result = json!({ "ok": true, "publicKey": public_key.to_string(), "minisignPublicKey": minisign });
-                Outcome::json(&result, Exit::Good)
-            }
-            (false, None) => Outcome::text(format!("{public_key}\n"), Exit::Good),
-            (false, Some(minisign)) => Outcome::text(format!("{minisign}\n"), Exit::Good),
-        });
+        if !arguments.json {
+            let shown = minisign.unwrap_or_else(|| public_key.to_string());
+            return Ok(Outcome::text(format!("{shown}\n"), Exit::Good));
+        }
+        let mut result = json!({ "ok": true, "file": secret::path(path), "publicKey": public_key.to_string() });
+        if let (Some(minisign), Some(result)) = (minisign, result.as_object_mut()) {
+            result.insert("minisignPublicKey".to_owned(), minisign.into());
+        }
+        return Ok(Outcome::json(&result, Exit::Good));
     }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(KeygenError::Randomness)?;

@@ -8,11 +8,12 @@ use rendezvous_protocol::answer::{AnswerError, read_answer};
 use rendezvous_protocol::capsule::TicketStatus;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::lan::LOCAL_BEACONS_MAX;
+use rendezvous_protocol::merge::newest_of_claims;
 use rendezvous_protocol::ticket::VerifiedTicket;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::beacon::{Beacon, BeaconInvalid, HTML_HINT, looks_like_html};
+use crate::beacon::{AskError, Beacon, BeaconInvalid, HTML_HINT, ask_advice, looks_like_html};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::failure::{Cause, Exit, Failure};
@@ -59,9 +60,11 @@ Environment variables (an argument wins; an empty variable counts as not set):
 
 Exit codes:
   0  shown, also where nobody is there
-  1  refused: the capsule does not verify, or the answer is not a list of peers
+  1  refused: the capsule does not verify, or the beacon refuses to say (it does
+     not serve the community), or the answer is not a list of peers
   2  usage: a wrong argument or variable, a file that cannot be read
-  3  could not reach: the address could not be fetched";
+  3  could not reach: the address could not be fetched, or no beacon answers in
+     the local network";
 
 /// Arguments of `who`.
 #[derive(Args, Debug)]
@@ -95,16 +98,19 @@ pub(crate) enum WhoError {
         "--public-key and --root are for a capsule, whose address ends in .json: a beacon's list is signed by nobody"
     )]
     TrustUnused,
-    /// There is nobody to ask.
-    #[error("no beacon answers in the local network: one is there once somebody runs `rendezvous-beacon serve --lan`")]
-    NobodyAnswers,
+    /// Beacons of the local network answer there, and none says whom it lists.
+    #[error("no beacon of the local network says whom it lists, of those that are there: {}", .beacons.join(", "))]
+    NobodyTells {
+        /// Those that were asked.
+        beacons: Vec<String>,
+    },
 }
 
 impl Cause for WhoError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotABeacon(_) | Self::TrustUnused => Exit::Usage,
-            Self::NobodyAnswers => Exit::Unreachable,
+            Self::NobodyTells { .. } => Exit::Unreachable,
         }
     }
 }
@@ -137,13 +143,12 @@ pub(crate) fn who(
     };
     let found = match found.transpose() {
         Ok(found) => found,
-        Err(refusal) => {
-            let source = place.as_ref().map(Source::to_string);
-            return Ok(clock.explain(refusal).outcome(arguments.json, json!({ "source": source })));
-        }
+        Err(refusal) => return Ok(clock.explain(refusal).outcome(arguments.json, Value::Null)),
     };
-    let local = if arguments.lan { in_local_network(arguments, environment, clock, log)? } else { Vec::new() };
-    let found = found.into_iter().chain(local).reduce(Found::and).ok_or(WhoError::NobodyAnswers)?;
+    let found = match (found, arguments.lan) {
+        (Some(found), false) => found,
+        (found, _) => in_local_network(found, arguments, environment, clock, log)?,
+    };
     Ok(if arguments.json {
         Outcome::json(&found.to_json(), Exit::Good)
     } else {
@@ -151,22 +156,24 @@ pub(crate) fn who(
     })
 }
 
-/// Returns what beacons of the local network list, those that can be asked.
+/// Adds what beacons of the local network list, those that can be asked.
 fn in_local_network(
+    found: Option<Found>,
     arguments: &WhoArguments,
     environment: &Environment,
     clock: &Clock,
     log: &Log,
-) -> Result<Vec<Found>, Failure> {
-    if arguments.place.is_none() {
+) -> Result<Found, Failure> {
+    if found.is_none() {
         refuse_trust(arguments)?;
     }
-    let mut beacons = match Finder::new()?.ask() {
-        Err(error) if arguments.place.is_some() => {
+    let mut beacons = match (Finder::new()?.ask_for_some(), found.is_some()) {
+        (Ok(beacons), _) => beacons,
+        (Err(error), true) => {
             log.note(format_args!("{error}"));
-            return Ok(Vec::new());
+            Vec::new()
         }
-        found => found?,
+        (Err(error), false) => return Err(error.into()),
     };
     beacons.truncate(LOCAL_BEACONS_MAX);
     let ask = |beacon: &Beacon| match at_beacon(beacon, arguments, environment, clock) {
@@ -181,11 +188,13 @@ fn in_local_network(
             None
         }
     };
-    Ok(std::thread::scope(|scope| {
+    let local: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             beacons.iter().map(|beacon| Builder::new().spawn_scoped(scope, move || ask(beacon))).collect();
         threads.into_iter().filter_map(|thread| thread.ok()?.join().ok().flatten()).collect()
-    }))
+    });
+    let nobody = || WhoError::NobodyTells { beacons: beacons.iter().map(Beacon::to_string).collect() };
+    Ok(found.into_iter().chain(local).reduce(Found::and).ok_or_else(nobody)?)
 }
 
 /// Refuses what a capsule alone is verified with.
@@ -235,8 +244,15 @@ fn at_beacon(
     clock: &Clock,
 ) -> Result<Result<Found, Refusal>, Failure> {
     let tickets = TicketSettings::new(&arguments.tickets, environment)?;
-    let fetched = beacon.ask(&tickets.community, &Fetcher::new()?, arguments.timeout.duration());
-    let body = fetched.body.map_err(|error| SourceError::Fetch { url: beacon.to_string(), error })?;
+    let answer = beacon.ask(&tickets.community, &Fetcher::new()?, arguments.timeout.duration());
+    let body = match answer.body {
+        Ok(body) => body,
+        Err(AskError::Fetch(error)) => return Err(SourceError::Fetch { url: beacon.to_string(), error }.into()),
+        Err(AskError::Refused { problem, .. }) => {
+            let advice = ask_advice(&problem);
+            return Ok(Err(Refusal::new(beacon, problem.code, &problem.detail, &advice)));
+        }
+    };
     let now = clock.now()?;
     Ok(match read_answer(&body, &tickets.rules(), now) {
         Ok(answer) => {
@@ -266,22 +282,13 @@ fn not_a_list(beacon: &Beacon, error: &AnswerError, body: &[u8]) -> Refusal {
 }
 
 impl Found {
-    /// Adds what another source knows. Of each claim the newest ticket stays.
+    /// Adds what another source knows.
     fn and(mut self, other: Self) -> Self {
         self.source = format!("{}, {}", self.source, other.source);
         for (code, count) in other.refused {
             *self.refused.entry(code).or_default() += count;
         }
-        for (ticket, status) in other.peers {
-            let same = |(known, _): &&mut (VerifiedTicket, TicketStatus)| {
-                known.peer_id() == ticket.peer_id() && known.public_key() == ticket.public_key()
-            };
-            match self.peers.iter_mut().find(same) {
-                Some(known) if known.0.payload().issued_at < ticket.payload().issued_at => *known = (ticket, status),
-                Some(_) => {}
-                None => self.peers.push((ticket, status)),
-            }
-        }
+        self.peers = newest_of_claims(self.peers.into_iter().chain(other.peers));
         self
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rendezvous_protocol::limits::BODY_MAX_BYTES;
 
 use super::settings::PublishSettings;
-use crate::beacon::Beacon;
-use crate::fetch::{FetchError, Fetched, Fetcher};
+use crate::beacon::{Beacon, BeaconAnswer};
+use crate::fetch::{FetchError, Fetcher};
 use crate::log::Log;
 use crate::source::{Source, SourceError};
 use crate::text;
@@ -16,7 +16,7 @@ use crate::text;
 /// What came back, in the order of the settings.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) answers: Vec<Fetched>,
+    pub(super) answers: Vec<BeaconAnswer>,
     pub(super) tickets: Vec<Result<Vec<u8>, SourceError>>,
     pub(super) probes: Vec<Result<(), FetchError>>,
 }
@@ -33,11 +33,11 @@ pub(super) fn ask_all(beacons: &[&Beacon], settings: &PublishSettings, fetcher: 
     }
     std::thread::scope(|scope| {
         let ask = |beacon: &Beacon| {
-            let fetched = beacon.ask(community, fetcher, *timeout);
-            if let Err(error) = &fetched.body {
+            let answer = beacon.ask(community, fetcher, *timeout);
+            if let Err(error) = &answer.body {
                 log.note(format_args!("{beacon}: {error}"));
             }
-            fetched
+            answer
         };
         let read = |source: &Source| Ok(source.read(BODY_MAX_BYTES, fetcher, *timeout)?.bytes);
         let answers: Vec<_> =
@@ -69,8 +69,8 @@ fn died() -> FetchError {
     FetchError::Broken { reason: "this program failed while asking".to_owned() }
 }
 
-fn no_answer() -> Fetched {
-    Fetched { body: Err(died()), content_type: None, attempts: 1, took: Duration::ZERO }
+fn no_answer() -> BeaconAnswer {
+    BeaconAnswer { body: Err(died().into()), attempts: 1, took: Duration::ZERO }
 }
 
 fn no_ticket(source: &Source) -> Result<Vec<u8>, SourceError> {

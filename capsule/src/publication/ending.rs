@@ -3,6 +3,7 @@
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::publication::NotWritten;
 
+use crate::beacon::NO_BEACON_ANSWERED;
 use crate::failure::Exit;
 
 /// How it ended.
@@ -28,7 +29,7 @@ impl Ending {
     pub(super) const fn code(self) -> Option<&'static str> {
         match self {
             Self::Written => None,
-            Self::NotWritten(NotWritten::NoBeaconAnswered) => Some("NO_BEACON_ANSWERED"),
+            Self::NotWritten(NotWritten::NoBeaconAnswered) => Some(NO_BEACON_ANSWERED),
             Self::NotWritten(NotWritten::TooFewBeacons) => Some("TOO_FEW_BEACONS"),
             Self::NotWritten(NotWritten::TooFewPeers { .. }) => Some("TOO_FEW_PEERS"),
             Self::NotWritten(NotWritten::ClockWentBack { .. }) => Some("CLOCK_WENT_BACK"),

@@ -46,7 +46,7 @@ pub(crate) struct BeaconReport {
 /// Why something is left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct RoundProblem {
-    pub(super) code: &'static str,
+    pub(super) code: String,
     pub(super) detail: String,
 }
 

@@ -7,18 +7,17 @@ use rendezvous_protocol::ticket::{TicketRules, Unverified};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use super::findings::{BeaconReport, RoundProblem};
-use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
-use crate::fetch::Fetched;
+use crate::beacon::{Beacon, BeaconAnswer, HTML_HINT, looks_like_html};
 use crate::text;
 
 /// In the order of the beacons, what each contributed and its good tickets.
 pub(super) fn judge_all(
     beacons: &[&Beacon],
-    answers: Vec<Fetched>,
+    answers: Vec<BeaconAnswer>,
     rules: &TicketRules<'_>,
     now: UnixMillis,
 ) -> Vec<(BeaconReport, Vec<Listed>)> {
-    let unverified: Vec<_> = answers.par_iter().map(|fetched| read(fetched, rules, now)).collect();
+    let unverified: Vec<_> = answers.par_iter().map(|answer| read(answer, rules, now)).collect();
     let lists: Vec<&[Unverified]> =
         unverified.iter().map(|read| read.as_ref().map_or(&[][..], |answer| &answer.tickets)).collect();
     let outcomes = verify_signatures(&lists);
@@ -28,17 +27,17 @@ pub(super) fn judge_all(
         .iter()
         .zip(answers)
         .zip(settled)
-        .map(|((beacon, fetched), settled)| report(beacon, &fetched, settled))
+        .map(|((beacon, answer), settled)| report(beacon, &answer, settled))
         .collect()
 }
 
-fn read(fetched: &Fetched, rules: &TicketRules<'_>, now: UnixMillis) -> Result<UnverifiedAnswer, RoundProblem> {
-    match &fetched.body {
+fn read(answer: &BeaconAnswer, rules: &TicketRules<'_>, now: UnixMillis) -> Result<UnverifiedAnswer, RoundProblem> {
+    match &answer.body {
         Ok(body) => UnverifiedAnswer::read(body, rules, now).map_err(|error| {
             let hint = if looks_like_html(body) { HTML_HINT } else { "" };
-            RoundProblem { code: error.code(), detail: text::printable(&format!("{error}{hint}")) }
+            RoundProblem { code: error.code().to_owned(), detail: text::printable(&format!("{error}{hint}")) }
         }),
-        Err(error) => Err(RoundProblem { code: error.code(), detail: error.to_string() }),
+        Err(error) => Err(RoundProblem { code: error.code().to_owned(), detail: error.to_string() }),
     }
 }
 
@@ -63,10 +62,10 @@ fn name(ticket: &Unverified) -> (&[u8; 64], &str) {
 
 fn report(
     beacon: &Beacon,
-    fetched: &Fetched,
+    answer: &BeaconAnswer,
     settled: Result<VerifiedAnswer, RoundProblem>,
 ) -> (BeaconReport, Vec<Listed>) {
-    let Fetched { body, attempts, took, .. } = fetched;
+    let BeaconAnswer { body, attempts, took } = answer;
     let answered = body.as_ref().map_or_else(|error| error.is_answer(), |_| true);
     let (VerifiedAnswer { listed, refused }, problem) = match settled {
         Ok(answer) => (answer, None),
@@ -97,9 +96,9 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis::saturating(1_700_000_000_000);
 
-    fn answer(tickets: &[&str]) -> Fetched {
+    fn answer(tickets: &[&str]) -> BeaconAnswer {
         let body = format!(r#"{{"peers":[{}]}}"#, tickets.join(","));
-        Fetched { body: Ok(body.into()), content_type: None, attempts: 1, took: Duration::ZERO }
+        BeaconAnswer { body: Ok(body.into()), attempts: 1, took: Duration::ZERO }
     }
 
     #[test]
@@ -107,7 +106,7 @@ mod tests {
         let [a, b] = ["peer-a", "peer-b"].map(|peer| ticket(peer, 1, NOW.as_u64()).to_json());
         // The same key and signature over something else, which must not share the outcome.
         let forged = a.replace("peer-a", "peer-c");
-        let failed = Fetched { body: Err(FetchError::TimedOut), content_type: None, attempts: 3, took: Duration::ZERO };
+        let failed = BeaconAnswer { body: Err(FetchError::TimedOut.into()), attempts: 3, took: Duration::ZERO };
         let answers = vec![answer(&[&a, &forged, &b]), failed, answer(&[&forged, "{}"]), answer(&[&b, &a, &a])];
         let beacons = ["https://a.example", "https://b.example", "https://c.example", "https://d.example"];
         let beacons = beacons.map(|url| Beacon::parse(url).unwrap());

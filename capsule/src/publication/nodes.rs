@@ -64,7 +64,7 @@ pub(super) fn judge_nodes(
 }
 
 fn problem(code: &'static str, detail: &str) -> RoundProblem {
-    RoundProblem { code, detail: detail.to_owned() }
+    RoundProblem { code: code.to_owned(), detail: detail.to_owned() }
 }
 
 fn read(
@@ -77,7 +77,8 @@ fn read(
         code: match (&error, source) {
             (SourceError::Fetch { error, .. }, _) => error.code(),
             (SourceError::File { .. }, _) => "UNREADABLE",
-        },
+        }
+        .to_owned(),
         detail: text::printable(&error.to_string()),
     })?;
     if bytes.len() > BODY_MAX_BYTES {
@@ -90,5 +91,5 @@ fn read(
         str::from_utf8(&bytes).map_err(|_| problem(Code::Malformed.as_str(), "it is not UTF-8, and so no ticket"))?;
     Ticket::parse(json, Purpose::Presence)
         .and_then(|ticket| ticket.verify(rules, now))
-        .map_err(|error| RoundProblem { code: error.code(), detail: text::printable(&error.to_string()) })
+        .map_err(|error| RoundProblem { code: error.code().to_owned(), detail: text::printable(&error.to_string()) })
 }

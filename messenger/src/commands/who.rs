@@ -43,7 +43,8 @@ not that an id is its own. Compare the id over another way before you trust it.
 Exit codes:
   0  shown, also where nobody is there
   1  no beacon answered with a list of peers
-  2  usage: a wrong argument or variable
+  2  refused: no beacon lists this community's peers, and one says why not; or
+     usage: a wrong argument or variable
 
 Environment variables (an argument wins; an empty variable counts as not set):
   RENDEZVOUS_BEACONS  --beacon, comma-separated";

@@ -1,9 +1,10 @@
 //! The inbox: from what a relay hands over to what the program has taken.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
+use rendezvous_capsule::files::open_lock;
 use rendezvous_protocol::mailbox::bytes::sha256;
 use rendezvous_protocol::retalk::limits::MESSAGE_LASTS;
 use rendezvous_protocol::retalk::request::Tool;
@@ -367,11 +368,7 @@ impl User {
 
     fn open_lock(&self) -> Result<(PathBuf, File), VaultError> {
         let path = self.vault.directory().join(LOCK);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(&path) {
+        match open_lock(&path) {
             Ok(file) => Ok((path, file)),
             Err(error) => Err(VaultError::Unusable { path, reason: error.to_string() }),
         }

@@ -16,6 +16,9 @@ const DETAIL_MAX_CHARS: usize = 300;
 /// Characters of a `code`.
 const CODE_MAX_CHARS: usize = 40;
 
+/// The code of a refusal that names none.
+pub const REFUSED: &str = "REFUSED";
+
 /// A request to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -137,7 +140,7 @@ impl Reply {
             let is_code = |code: &&str| {
                 code.len() <= CODE_MAX_CHARS && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
             };
-            let code = fields.code.as_str().filter(is_code).unwrap_or("REFUSED");
+            let code = fields.code.as_str().filter(is_code).unwrap_or(REFUSED);
             let detail = fields.detail.as_str().unwrap_or("it does not say why");
             let problem =
                 RequestProblem { code: code.to_owned(), detail: detail.chars().take(DETAIL_MAX_CHARS).collect() };

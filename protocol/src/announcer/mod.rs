@@ -45,7 +45,7 @@ use beacon::{Asked, Beacon, Next};
 use clock::{ClockOffset, Clocks};
 
 pub use clock::Moment;
-pub use exchange::{NotAReply, Reply, Request, RequestOutcome, RequestProblem, Verdict};
+pub use exchange::{NotAReply, REFUSED, Reply, Request, RequestOutcome, RequestProblem, Verdict};
 pub use identity::Identity;
 pub use pace::{BACK_OFF_MAX, LIFETIME_MAX, LIFETIME_MIN, RETRY_AFTER_MAX, TicketPacing, WAIT_MIN};
 pub use status::BeaconStatus;

@@ -191,7 +191,13 @@ impl EventLoop {
             return;
         }
         let now = self.clocks.now();
-        let problem = found.as_ref().err().map(LanError::to_string);
+        let is_alone = |found: &Vec<Beacon>| found.is_empty() && self.messenger.beacons.is_empty();
+        let problem = match &found {
+            Err(error) => Some(error.to_string()),
+            // Somebody is waiting for this to begin.
+            Ok(found) if is_alone(found) => Some(LanError::NobodyAnswers.to_string()),
+            Ok(_) => None,
+        };
         if problem != self.local_problem {
             let line = problem.as_deref().unwrap_or("the local network is asked for beacons");
             self.output.say(now, "lan", None, format_args!("{line}"), || json!({ "problem": problem }));

@@ -87,11 +87,12 @@ pub(crate) fn announce(
     if arguments.once {
         log.note(format_args!("{begin}"));
         if let Some(finder) = finder {
-            let found = finder.ask();
-            if let Err(error) = &found {
-                log.note(format_args!("{error}"));
+            let found = finder.ask_for_some();
+            match found {
+                Err(error) if event_loop.configured == 0 => return Err(error.into()),
+                Err(error) => log.note(format_args!("{error}")),
+                Ok(_) => event_loop.find(found),
             }
-            event_loop.find(found);
         }
         event_loop.run(EventLoop::is_settled)?;
         let report = OnceReport::new(&event_loop, peer_id.as_str(), &public_key);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::event_loop::{EventLoop, Messenger};
 use super::output::{NO_PLACE, NOT_LISTED};
-use crate::beacon::Beacon;
+use crate::beacon::{Beacon, NO_BEACON_ANSWERED};
 use crate::failure::Exit;
 use crate::text;
 
@@ -88,7 +88,7 @@ impl<'a> OnceReport<'a> {
         let code = match (ok, answered) {
             (true, _) => None,
             (false, true) => Some(NOT_LISTED),
-            (false, false) => Some("NO_BEACON_ANSWERED"),
+            (false, false) => Some(NO_BEACON_ANSWERED),
         };
         Self { ok, code, community: community.as_str(), peer_id, public_key, beacons }
     }

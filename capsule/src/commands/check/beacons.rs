@@ -12,9 +12,9 @@ use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
 use super::problem::HealthProblem;
-use crate::beacon::{Beacon, HTML_HINT, looks_like_html};
+use crate::beacon::{Beacon, BeaconAnswer, HTML_HINT, UNKNOWN_COMMUNITY_ADVICE, looks_like_html};
 use crate::clock::Clock;
-use crate::fetch::{Fetched, Fetcher};
+use crate::fetch::Fetcher;
 use crate::page::Page;
 use crate::text;
 use crate::tickets::TicketSettings;
@@ -129,19 +129,17 @@ fn ask_peers(
     timeout: Duration,
     clock: &Clock,
 ) {
-    let Fetched { body, took, .. } = beacon.ask(&tickets.community, fetcher, timeout / 2);
+    let BeaconAnswer { body, took, .. } = beacon.ask(&tickets.community, fetcher, timeout / 2);
     let body = match body {
         Ok(body) => body,
         Err(error) => {
             health.answered |= error.is_answer();
-            let refusal =
-                if error.is_answer() { beacon.refusal(&tickets.community, fetcher, timeout / 2) } else { None };
-            health.problems.push(match refusal {
-                Some(refusal) if refusal.code == Code::CommunityUnknown.as_str() => {
-                    HealthProblem::new(&refusal.code, unknown_community(&tickets.community))
-                }
-                _ => HealthProblem::new(error.code(), format!("/peers: {error}")),
-            });
+            let detail = if error.code() == Code::CommunityUnknown.as_str() {
+                unknown_community(&tickets.community)
+            } else {
+                format!("/peers: {error}")
+            };
+            health.problems.push(HealthProblem::new(error.code(), detail));
             return;
         }
     };
@@ -163,10 +161,7 @@ fn ask_peers(
 }
 
 fn unknown_community(community: &Community) -> String {
-    format!(
-        "/peers: it does not serve {community}. Is that how the community is spelt (--community)? Else it has to be in \
-         COMMUNITIES of that beacon"
-    )
+    format!("/peers: it does not serve {community}: {UNKNOWN_COMMUNITY_ADVICE}")
 }
 
 fn no_peers(community: &Community, refused: &BTreeMap<&'static str, usize>) -> String {

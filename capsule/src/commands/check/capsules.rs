@@ -119,7 +119,7 @@ pub(super) fn examine(
         Err(JudgeError::Source(error)) => return Err(error.into()),
         Err(JudgeError::Clock(failure)) => return Err(failure),
         Err(JudgeError::Root(refusal)) => {
-            health.problems.push(HealthProblem::new(refusal.code, format!("{}: {}", refusal.source, refusal.reason)));
+            health.problems.push(HealthProblem::new(&refusal.code, format!("{}: {}", refusal.source, refusal.reason)));
         }
         Ok(CapsuleVerdict { result: Err(error), .. }) => {
             health.problems.push(HealthProblem::new(error.code(), error.to_string()));
