@@ -427,10 +427,11 @@ test("what cannot be used is named at the start, and no secret is shown", async 
   }
 });
 
-test("without a state there is nothing to list or to remove", async () => {
+test("where no beacon has registered anybody, list and remove name the file that is not there", async () => {
   const state = await mkdtemp(join(directory, "empty-"));
   const listed = await registrations(state, "list");
-  assert.deepEqual([listed.code, listed.stdout, await readdir(state)], [0, "", []]);
+  assert.deepEqual([listed.code, listed.stdout, await readdir(state)], [1, "", []]);
+  assert.ok(listed.stderr.startsWith(`error: ${join(state, "registration.sqlite")} is not there\nhint: set STATE`), listed.stderr);
   assert.equal((await registrations(state, "remove", "--email", "a@b.example")).code, 1);
   for (const args of [["remove"], ["remove", "--email", "x"], ["remove", "--key", "x"], ["remove", "--community", "mainnet"], []]) {
     assert.equal((await registrations(state, ...args)).code, 2, args.join(" "));

@@ -37,6 +37,8 @@ pub(crate) enum StorageError {
     Database { path: String, error: rusqlite::Error, hint: &'static str },
     #[error("{path}: {what} cannot be read")]
     Unreadable { path: String, what: String, hint: &'static str },
+    #[error("{path} is not there")]
+    Absent { path: String },
     #[error("the thread that writes the state cannot be started: {0}")]
     NoThread(io::Error),
 }
@@ -56,6 +58,10 @@ impl StorageError {
             | Self::Unreadable { hint, .. } => hint,
             Self::TooNew { .. } => "run the later version, or set STATE to another directory",
             Self::NoLog { .. } => "set STATE to a directory on a disk of this machine",
+            Self::Absent { .. } => {
+                "set STATE, in the environment or in the file that --config names, to the directory that the beacon has; the \
+                 file is there once that beacon was started with SMTP_HOST"
+            }
             Self::NoThread(_) => "raise the limit of threads",
         }
     }
@@ -112,15 +118,15 @@ impl Database {
         Ok(database)
     }
 
-    /// Takes the database as it is, where there is one, beside the process that has made it.
-    pub(crate) fn open_beside(directory: &Path, schema: &'static Schema) -> Result<Option<Self>, StorageError> {
+    /// Takes the database as it is, beside the process that has made it.
+    pub(crate) fn open_beside(directory: &Path, schema: &'static Schema) -> Result<Self, StorageError> {
         let database = Self { path: directory.join(schema.file), schema };
         match database.path.try_exists() {
             Ok(true) => {
                 database.check()?;
-                Ok(Some(database))
+                Ok(database)
             }
-            Ok(false) => Ok(None),
+            Ok(false) => Err(StorageError::Absent { path: database.path() }),
             Err(error) => Err(StorageError::NotWritable { path: directory.display().to_string(), error }),
         }
     }

@@ -30,12 +30,6 @@ const SCHEMA: Schema = Schema {
     if_unusable: "move the file away with its -wal and -shm: what waits in it, for an hour at most, is lost",
 };
 
-/// What brings along the table of layout 1.
-const FROM_LAYOUT_1: &str = "\
-    CREATE TABLE IF NOT EXISTS envelope (number INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT; \
-    INSERT INTO item SELECT CAST(number AS TEXT), row FROM envelope; \
-    DROP TABLE envelope";
-
 /// How often what has ended is taken away where nobody asks.
 const TIDY: Duration = Duration::from_secs(60);
 
@@ -49,8 +43,7 @@ pub(crate) struct Envelopes(Mutex<Option<Sender<Order>>>);
 impl Envelopes {
     /// Opens the database, and starts the thread, which ends with [`Envelopes::end`].
     pub(crate) fn start(directory: &Path, door: &EnvelopeDoor) -> Result<(Self, JoinHandle<()>), StorageError> {
-        let mut storage = RowStorage::open(directory, &SCHEMA)?;
-        storage.bring_along(FROM_LAYOUT_1)?;
+        let storage = RowStorage::open(directory, &SCHEMA)?;
         let unreadable = |name: String| StorageError::Unreadable {
             path: directory.join(SCHEMA.file).display().to_string(),
             what: format!("envelope {name}"),

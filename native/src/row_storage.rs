@@ -31,21 +31,11 @@ impl RowStorage {
         Ok(Self { database, connection })
     }
 
-    /// Opens the database beside the process that has the directory; absent, where there is none.
-    pub(crate) fn open_beside(directory: &Path, schema: &'static Schema) -> Result<Option<Self>, StorageError> {
-        let Some(database) = Database::open_beside(directory, schema)? else { return Ok(None) };
+    /// Opens the database beside the process that has the directory.
+    pub(crate) fn open_beside(directory: &Path, schema: &'static Schema) -> Result<Self, StorageError> {
+        let database = Database::open_beside(directory, schema)?;
         let connection = database.connect()?;
-        Ok(Some(Self { database, connection }))
-    }
-
-    /// Runs statements, all or none, that bring along what an earlier layout had in a table of its own. They run at each start,
-    /// and have to change nothing where there is nothing of that layout.
-    pub(crate) fn bring_along(&mut self, statements: &str) -> Result<(), StorageError> {
-        let RowTransaction { database, transaction } = self.begin()?;
-        database.checked((|| {
-            transaction.execute_batch(statements)?;
-            transaction.commit()
-        })())
+        Ok(Self { database, connection })
     }
 
     /// Returns everything that is stored.

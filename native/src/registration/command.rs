@@ -10,7 +10,7 @@ use rendezvous_protocol::registration::EmailAddress;
 use rendezvous_service::registration::RegistrationObject;
 
 use crate::failure::Failure;
-use crate::registration::storage::{RegistrationStorage, RegistrationTransaction, unreadable};
+use crate::registration::storage::{RegistrationStorage, unreadable};
 use crate::settings::state_of_process;
 
 #[derive(Debug, Args)]
@@ -57,8 +57,8 @@ pub(crate) fn run(command: &RegistrationsCommand) -> Result<(), Failure> {
     let state = state_of_process(command.config.as_deref())?;
     let mut storage = RegistrationStorage::open_beside(&state)?;
     // One transaction: what is removed is what is there then, and no mail or confirmation comes in between.
-    let stored = storage.as_mut().map(RegistrationStorage::begin).transpose()?;
-    let rows = stored.as_ref().map_or_else(|| Ok(Vec::new()), RegistrationTransaction::read)?;
+    let stored = storage.begin()?;
+    let rows = stored.read()?;
     let mut lines = match &command.action {
         Action::List => RegistrationObject::list(rows).map_err(|error| unreadable(&state, &error))?,
         Action::Remove(arguments) => {
@@ -73,9 +73,7 @@ pub(crate) fn run(command: &RegistrationsCommand) -> Result<(), Failure> {
             if removed == 0 {
                 return Err(Failure::NotRegistered);
             }
-            if let Some(stored) = stored {
-                stored.commit(&writes)?;
-            }
+            stored.commit(&writes)?;
             vec![format!("removed {removed}")]
         }
     };

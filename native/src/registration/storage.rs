@@ -29,9 +29,9 @@ impl RegistrationStorage {
         RowStorage::open(directory, &SCHEMA).map(Self)
     }
 
-    /// Opens the database beside the beacon that has it; absent, where there is none.
-    pub(crate) fn open_beside(directory: &Path) -> Result<Option<Self>, StorageError> {
-        Ok(RowStorage::open_beside(directory, &SCHEMA)?.map(Self))
+    /// Opens the database beside the beacon that has it.
+    pub(crate) fn open_beside(directory: &Path) -> Result<Self, StorageError> {
+        RowStorage::open_beside(directory, &SCHEMA).map(Self)
     }
 
     /// Begins a transaction: until it ends, neither the beacon nor the operator's command writes.

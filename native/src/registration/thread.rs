@@ -294,7 +294,7 @@ mod tests {
         let call = |call: fn(Token) -> RegistrationCall| call(Token::from_random(token));
         let looked = thread.change(|object| object.handle(now, call(RegistrationCall::Look))).unwrap();
         assert_eq!(looked.status, 200);
-        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap().unwrap();
+        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap();
         let removing = operator.begin().unwrap();
         let (writes, removed) = RegistrationObject::remove(removing.read().unwrap(), |_, _| true).unwrap();
         removing.commit(&writes).unwrap();
@@ -308,7 +308,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let storage = RegistrationStorage::open(directory.path()).unwrap();
         let mut thread = RegistrationThread::restore(door(), directory.path().to_owned(), storage).unwrap();
-        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap().unwrap();
+        let mut operator = RegistrationStorage::open_beside(directory.path()).unwrap();
         operator.begin().unwrap().commit(&[write(Some("?"))]).unwrap();
         assert_eq!(thread.change(|_| ((), Vec::new())), None);
         operator.begin().unwrap().commit(&[write(Some(ROW))]).unwrap();

@@ -225,13 +225,33 @@ fn the_operators_password_and_address_go_together_and_the_password_is_not_printe
 }
 
 #[test]
+fn registrations_of_a_directory_that_has_none_are_an_error_that_names_it_and_the_way_to_the_right_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent");
+    let configured = file(directory.path(), &format!("STATE = '{}'\n", absent.display()));
+    for arguments in [&["list"][..], &["remove", "--email", "a@b.example"]] {
+        for state in [directory.path(), &absent] {
+            let (code, output, error) =
+                outcome(program(&[("STATE", state.to_str().unwrap())]).arg("registrations").args(arguments));
+            let named = format!("error: {} is not there\nhint: ", state.join("registration.sqlite").display());
+            assert_eq!((code, output.as_str()), (Some(1), ""), "{error}");
+            assert!(error.starts_with(&named) && error.contains("STATE") && error.contains("--config"), "{error}");
+        }
+        let (code, _, error) =
+            outcome(program(&[]).arg("registrations").args(arguments).arg("--config").arg(&configured));
+        assert!(code == Some(1) && error.contains("absent/registration.sqlite is not there"), "{error}");
+    }
+    assert!(!absent.exists(), "nothing is made by a look");
+}
+
+#[test]
 fn registrations_are_listed_where_a_password_is_set_for_the_service_alone() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let text = format!("STATE = '{}'\nSMTP_HOST = \"mail.example\"\nSMTP_USERNAME = \"beacon\"\n", state.display());
     let path = file(directory.path(), &text);
     let listed = outcome(program(&[]).args(["registrations", "list", "--config"]).arg(&path));
-    assert_eq!(listed, (Some(0), String::new(), String::new()));
+    assert!(listed.0 == Some(1) && !listed.2.contains("SMTP_PASSWORD"), "{listed:?}");
     let unset =
         outcome(program(&[]).args(["registrations", "list", "--config"]).arg(file(directory.path(), "STATE = ' '")));
     assert!(unset.0 == Some(2) && unset.2.contains("STATE is \" \": it must be a directory"), "{unset:?}");
