@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 
 use rendezvous_service::note::Note;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rustix::fs::OFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::database::{Database, Schema, StorageError, close_log};
@@ -45,6 +47,21 @@ const WRITE: &str =
     "INSERT INTO roster (object, state) VALUES (?1, ?2) ON CONFLICT (object) DO UPDATE SET state = excluded.state";
 const ERASE: &str = "DELETE FROM roster WHERE object = ?1";
 
+/// Opens the file that is locked, and makes it where there is none. A symbolic link in its place is not followed: the file
+/// would be made wherever somebody else wants it.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options.open(path).map_err(|error| {
+        let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        if is_link {
+            io::Error::other(format!("{LOCK} in it is a symbolic link, which is not followed"))
+        } else {
+            error
+        }
+    })
+}
+
 /// Changes in one transaction. A full roster is about 100 kB, so one takes 6 MB of the log; 500 kB and 32 MB, where all its
 /// tickets are the longest that there are.
 const BATCH: usize = 64;
@@ -62,7 +79,7 @@ impl Storage {
         let path = || directory.display().to_string();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| StorageError::NoDirectory { path: path(), error })?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK));
+        let lock = open_lock(&directory.join(LOCK));
         let lock = lock.map_err(|error| StorageError::NotWritable { path: path(), error })?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -70,6 +70,21 @@ fn a_database_of_another_kind_is_left_alone() {
 }
 
 #[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (state, elsewhere) = (directory.path().join("state"), directory.path().join("elsewhere"));
+    std::fs::create_dir(&state).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, state.join("lock")).unwrap();
+    let variables = [("STATE", state.to_str().unwrap()), ("PORT", "0")];
+    let error = refused(1, &variables);
+    assert!(error.contains("lock in it is a symbolic link, which is not followed"), "{error}");
+    assert!(!elsewhere.exists() && std::fs::read_dir(&state).unwrap().count() == 1);
+    std::fs::write(&elsewhere, "somebody else's").unwrap();
+    refused(1, &variables);
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "somebody else's");
+}
+
+#[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let key = "MC4CAQAwBQYDK2VwBCIEIB8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8f";
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
