@@ -393,6 +393,15 @@ for (const host of HOSTS) describe(host.name, () => {
       for (const path of ["/admin", "/relay", "/page", "/peers/", "/announce/x", "//peers", "/panic"]) {
         assertProblem(await call(url, path), 404, "NOT_FOUND");
       }
+      // The way that the detail names leads to paths that are there.
+      const { json: problem } = await call(url, "/nowhere");
+      const [, listing] = problem.detail.match(/^nothing is at this path; .* GET (\/\S+)$/);
+      const { endpoints } = (await call(url, listing)).json;
+      assert.ok(endpoints.some(({ path }) => path === listing));
+      for (const { method, path } of endpoints) {
+        const { status } = await call(url, path, method === "POST" ? { json: {} } : {});
+        assert.notEqual(status, 404, `${method} ${path}`);
+      }
       for (const [method, path, allow] of [
         ["GET", "/announce", "POST, OPTIONS"],
         ["GET", "/leave", "POST, OPTIONS"],
@@ -580,7 +589,7 @@ for (const host of HOSTS) describe(host.name, () => {
   test("variables: a relay of libp2p's", async () => {
     const id = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
     const addresses = [`/ip4/203.0.113.9/tcp/4001/p2p/${id}`, `/dns4/relay.example/tcp/443/wss/p2p/${id}`];
-    await withHost(host, { vars: { RELAY_ADDRESSES: addresses.join() } }, async ({ url }) => {
+    await withHost(host, { vars: { CIRCUIT_RELAY_ADDRESSES: addresses.join() } }, async ({ url }) => {
       const { status, headers, json } = await call(url, "/relay");
       assert.deepEqual([status, json], [200, { peer_id: id, addrs: addresses }]);
       assert.equal(headers.get("Access-Control-Allow-Origin"), "*");

@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use crate::answer::{Answer, Content, Outcome};
 use crate::call::ObjectError;
+use crate::info;
 use crate::live::{LiveFull, Opening};
 use crate::registration::problem_page;
 
@@ -289,9 +290,7 @@ impl Problem {
                 "clients of this network have too much of their answers still to read: the same is there later"
                     .to_owned()
             }
-            Self::NotFound => {
-                "there are POST /announce, POST /leave, GET /peers, GET /live, GET /healthz and GET /".to_owned()
-            }
+            Self::NotFound => format!("nothing is at this path; those for everybody are listed in GET {}", info::PATH),
             Self::RegistersNobody => "this beacon registers nobody".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::HostMissing => "a request names one host".to_owned(),

@@ -195,7 +195,7 @@ fn a_problem_is_pinned_in_full() {
     assert_eq!(
         answer.body,
         concat!(
-            r#"{"code":"NOT_FOUND","detail":"there are POST /announce, POST /leave, GET /peers, GET /live, GET /healthz and GET /","#,
+            r#"{"code":"NOT_FOUND","detail":"nothing is at this path; those for everybody are listed in GET /.well-known/rendezvous-beacon","#,
             r#""ok":false,"serverTime":1700000000000,"status":404,"title":"Not Found","type":"about:blank","#,
             r#""validation":{"ok":false,"reason":"NOT_FOUND"},"since":[],"peers":[]}"#
         )
