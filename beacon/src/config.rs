@@ -177,7 +177,7 @@ pub const VARIABLES: [Variable; 35] = [
     Variable::new("TURN_PER_DAY", Kind::Number, "1000"),
     Variable::new("DOORS", Kind::List, "v1"),
     Variable::new("MAILBOXES", Kind::Number, "1000"),
-    Variable::new("RELAY_ADDRESSES", Kind::List, ""),
+    Variable::new("CIRCUIT_RELAY_ADDRESSES", Kind::List, ""),
 ];
 
 const PUBLIC_KEYS: &str = "public keys in base64, separated by commas";
@@ -444,7 +444,7 @@ impl Config {
                 .list("DOORS", &doors_expected(doors), |name| doors.iter().copied().find(|door| door.name() == name))?
                 .unwrap_or_default(),
             mailboxes: variables.number("MAILBOXES", 0, MAILBOXES_MAX)?,
-            circuit_relay: variables.one("RELAY_ADDRESSES", CIRCUIT_RELAY, |text| match text {
+            circuit_relay: variables.one("CIRCUIT_RELAY_ADDRESSES", CIRCUIT_RELAY, |text| match text {
                 "" => Some(None),
                 addresses => CircuitRelay::new(addresses.split(',').map(|address| address.trim().to_owned()))
                     .ok()
@@ -998,9 +998,9 @@ mod tests {
             ("DOORS", "V1"),
             ("MAILBOXES", "20001"),
             ("MAILBOXES", "many"),
-            ("RELAY_ADDRESSES", "/ip4/203.0.113.9/tcp/4001"),
-            ("RELAY_ADDRESSES", "https://relay.example"),
-            ("RELAY_ADDRESSES", ","),
+            ("CIRCUIT_RELAY_ADDRESSES", "/ip4/203.0.113.9/tcp/4001"),
+            ("CIRCUIT_RELAY_ADDRESSES", "https://relay.example"),
+            ("CIRCUIT_RELAY_ADDRESSES", ","),
         ] {
             let error = parse(&[(variable, value)]).unwrap_err();
             assert_eq!((error.variable, error.value.as_str()), (variable, value));

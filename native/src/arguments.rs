@@ -127,13 +127,13 @@ Registration with an address of e-mail, where SMTP_HOST is set:
   MAILS_PER_DAY            (200)
 
 A relay of libp2p's (circuit relay v2):
-  RELAY_ADDRESSES          its addresses, each with /p2p/NAME at its end, which
+  CIRCUIT_RELAY_ADDRESSES  its addresses, each with /p2p/NAME at its end, which
                            GET /relay tells (none)
 
 goop2's peers, which sign nothing:
   GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)
   GOOP2_RELAY              another relay's addresses for them
-                           (RELAY_ADDRESSES)
+                           (CIRCUIT_RELAY_ADDRESSES)
 
 Examples:
   PORT=0 rendezvous-beacon serve

@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(opens, [true, true, false]);
         assert_eq!(door.relay().unwrap().addresses(), [RELAY_ADDRESS]);
         // Guests have the relay of everybody, unless they have one of their own.
-        let door = parse(&[(COMMUNITIES, "mainnet"), ("RELAY_ADDRESSES", RELAY_ADDRESS)]).unwrap().unwrap();
+        let door = parse(&[(COMMUNITIES, "mainnet"), ("CIRCUIT_RELAY_ADDRESSES", RELAY_ADDRESS)]).unwrap().unwrap();
         assert_eq!(door.relay().unwrap().addresses(), [RELAY_ADDRESS]);
         assert_eq!(parse(&[(COMMUNITIES, "mainnet")]).unwrap().unwrap().relay(), None);
         for variable in VARIABLES {

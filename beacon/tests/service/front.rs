@@ -63,7 +63,7 @@ fn a_relay_is_told_in_goop2s_shape_where_one_is_named() {
     const ID: &str = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
     let addresses =
         [format!("/ip4/203.0.113.9/tcp/4001/p2p/{ID}"), format!("/dns4/relay.example/tcp/443/wss/p2p/{ID}")];
-    let mut beacon = Beacon::new(&[("RELAY_ADDRESSES", &addresses.join(", "))]);
+    let mut beacon = Beacon::new(&[("CIRCUIT_RELAY_ADDRESSES", &addresses.join(", "))]);
     let relay = beacon.serve(&get("/relay"));
     assert_eq!((relay.status, relay.content), (200, Content::Json));
     assert_eq!(json(&relay), json!({ "peer_id": ID, "addrs": addresses }));
