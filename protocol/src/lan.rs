@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::beacon_url::BeaconUrl;
+use crate::beacon_url::{BeaconUrl, BeaconUrlError};
 use crate::community::Community;
 use crate::secret::Secret;
 
@@ -126,9 +126,15 @@ pub enum LocalBeaconError {
     /// The beacon is behind TLS, whose certificates are not for addresses.
     #[error("the beacon is not one without TLS")]
     Tls,
-    /// The port or the path is not one of a beacon.
-    #[error("the port or the path is not one of a beacon")]
-    Address,
+    /// The path is not text in UTF-8.
+    #[error("the path is not UTF-8")]
+    PathNotText,
+    /// The path does not begin with a slash, and would be the end of the port, or of a host.
+    #[error("the path does not begin with a slash")]
+    PathNotAbsolute,
+    /// The port and the path make an address that is not one of a beacon.
+    #[error("the port and the path are not those of a beacon: {0}")]
+    Address(#[from] BeaconUrlError),
 }
 
 /// Holds a beacon that answered.
@@ -168,17 +174,15 @@ impl LocalBeacon {
         if tls.is_some_and(|tls| tls != b"no") {
             return Err(LocalBeaconError::Tls);
         }
-        let path = std::str::from_utf8(path.unwrap_or(b"/")).map_err(|_| LocalBeaconError::Address)?;
-        // Else the path would be the end of the port, or of a host.
+        let path = std::str::from_utf8(path.unwrap_or(b"/")).map_err(|_| LocalBeaconError::PathNotText)?;
         if !path.starts_with('/') {
-            return Err(LocalBeaconError::Address);
+            return Err(LocalBeaconError::PathNotAbsolute);
         }
         let host = match responder {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         };
-        let url = BeaconUrl::parse(&format!("http://{host}:{port}{path}"));
-        Ok(Self { responder, url: url.map_err(|_| LocalBeaconError::Address)? })
+        Ok(Self { responder, url: BeaconUrl::parse(&format!("http://{host}:{port}{path}"))? })
     }
 
     /// Returns its address.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::mailbox::bytes::Address;
-use crate::mailbox::limits::{ORIGIN_MAX_BYTES, RELAYS_MAX};
+use crate::mailbox::relays::{RelaysError, read_relays};
 use crate::origin::Origin;
 use crate::retalk::user::UserId;
 use crate::ticket::PeerData;
@@ -35,12 +35,9 @@ pub enum MessageAddressError {
     /// A mailbox that is nowhere.
     #[error("{MAILBOX} in the data of a ticket names no relay")]
     MailboxNowhere,
-    /// Too many relays, one of them twice, or something else than origins.
-    #[error(
-        "in the data of a ticket a relay is an http or https origin as browsers write it, of at most {ORIGIN_MAX_BYTES} bytes, \
-         and there are at most {RELAYS_MAX}, none twice"
-    )]
-    Relays,
+    /// Something else than relays after the id or the address.
+    #[error("in the data of a ticket {0}")]
+    Relays(#[from] RelaysError),
 }
 
 /// Names somebody to whom messages can be sent (section 19).
@@ -103,18 +100,7 @@ impl MessageAddresses {
 fn id_and_relays(rest: &str) -> Result<(&str, Vec<Origin>), MessageAddressError> {
     let mut parts = rest.split(',');
     let id = parts.next().unwrap_or_default();
-    let mut relays: Vec<Origin> = Vec::new();
-    for text in parts {
-        let relay = relay(text).filter(|relay| relays.len() < RELAYS_MAX && !relays.contains(relay));
-        relays.push(relay.ok_or(MessageAddressError::Relays)?);
-    }
-    Ok((id, relays))
-}
-
-fn relay(text: &str) -> Option<Origin> {
-    let is_web = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
-    let origin = Origin::parse(text).filter(|_| is_web && text.len() <= ORIGIN_MAX_BYTES)?;
-    (origin.as_str() == text).then_some(origin)
+    Ok((id, read_relays(parts)?))
 }
 
 impl fmt::Display for UserAddress {
@@ -140,6 +126,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mailbox::limits::RELAYS_MAX;
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let (user, mailbox) = ("0".repeat(32), "0".repeat(64));
+        let five: String = (0..=RELAYS_MAX).map(|number| format!(",https://{number}.example")).collect();
+        for (data, fault) in [
+            ("rendezvous-user=?".to_owned(), MessageAddressError::User),
+            ("rendezvous-mailbox=?,https://a.example".to_owned(), MessageAddressError::Mailbox),
+            (format!("rendezvous-user={user} rendezvous-user={user}"), MessageAddressError::UserTwice),
+            (format!("rendezvous-mailbox={mailbox}"), MessageAddressError::MailboxNowhere),
+            (format!("rendezvous-user={user},a.example"), RelaysError::NotAnOrigin.into()),
+            (format!("rendezvous-user={user},https://a.example,https://a.example"), RelaysError::Twice.into()),
+            (format!("rendezvous-mailbox={mailbox}{five}"), RelaysError::TooMany.into()),
+        ] {
+            assert_eq!(MessageAddresses::read(&PeerData::new(&data).unwrap()), Err(fault), "{data}");
+        }
+    }
 
     fn relays(least: usize) -> impl Strategy<Value = Vec<Origin>> {
         prop::collection::btree_set("https?://[a-z]{1,9}\\.example(:[1-9][0-9]{3})?", least..=RELAYS_MAX)

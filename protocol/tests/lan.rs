@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use rendezvous_protocol::beacon_url::BeaconUrl;
+use rendezvous_protocol::beacon_url::{BeaconUrl, BeaconUrlError};
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::lan::{
     ATTRIBUTE_MAX_BYTES, BEACONS_PER_RESPONDER, Change, LOCAL_BEACONS_MAX, LocalBeacon, LocalBeaconError, LocalBeacons,
@@ -53,7 +53,7 @@ fn what_a_beacon_says_of_itself_is_read_as_its_address() {
 
 #[test]
 fn an_answer_is_read_as_the_standard_says_or_refused_by_name() {
-    use LocalBeaconError::{Address, NotLocal, Tls, Version};
+    use LocalBeaconError::{Address, NotLocal, PathNotAbsolute, PathNotText, Tls, Version};
     for (from, port, attributes, expected) in [
         ("10.1.2.3", 80, &PLAIN[..], Ok("http://10.1.2.3")),
         ("169.254.7.8", 8787, &["TXTVERS=1"], Ok("http://169.254.7.8:8787")),
@@ -66,16 +66,16 @@ fn an_answer_is_read_as_the_standard_says_or_refused_by_name() {
         ("10.1.2.3", 8787, &["txtvers=2", "txtvers=1"], Err(Version)),
         ("10.1.2.3", 8787, &["txtvers=1", "tls=yes"], Err(Tls)),
         ("10.1.2.3", 8787, &["txtvers=1", "tls="], Err(Tls)),
-        ("10.1.2.3", 0, &PLAIN, Err(Address)),
-        ("10.1.2.3", 8787, &["txtvers=1", "path=@evil.example/"], Err(Address)),
-        ("10.1.2.3", 8787, &["txtvers=1", "path="], Err(Address)),
-        ("10.1.2.3", 8787, &["txtvers=1", "path=/?a"], Err(Address)),
-        ("10.1.2.3", 8787, &["txtvers=1", "path=/a b"], Err(Address)),
+        ("10.1.2.3", 0, &PLAIN, Err(Address(BeaconUrlError::HostOrPort))),
+        ("10.1.2.3", 8787, &["txtvers=1", "path=@evil.example/"], Err(PathNotAbsolute)),
+        ("10.1.2.3", 8787, &["txtvers=1", "path="], Err(PathNotAbsolute)),
+        ("10.1.2.3", 8787, &["txtvers=1", "path=/?a"], Err(Address(BeaconUrlError::Query))),
+        ("10.1.2.3", 8787, &["txtvers=1", "path=/a b"], Err(Address(BeaconUrlError::NotAUrl))),
     ] {
         assert_eq!(read(from, port, attributes), expected.map(str::to_owned), "{from} {port} {attributes:?}");
     }
     let path = [&b"txtvers=1"[..], b"path=/\xff"];
-    assert_eq!(LocalBeacon::read("10.1.2.3".parse().unwrap(), 8787, path.into_iter().map(pair)), Err(Address));
+    assert_eq!(LocalBeacon::read("10.1.2.3".parse().unwrap(), 8787, path.into_iter().map(pair)), Err(PathNotText));
 }
 
 #[test]

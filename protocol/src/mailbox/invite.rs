@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::bytes::{Address, Bytes};
-use super::limits::{ORIGIN_MAX_BYTES, RELAYS_MAX};
+use super::relays::{RelaysError, read_relays};
 use crate::key::{PrivateKey, PublicKey};
 use crate::object::Object;
 use crate::origin::Origin;
@@ -24,8 +24,11 @@ pub const INVITE_MAX_CHARS: usize = 2_048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// Something else.
-    #[error("an invite begins with {INVITE_SCHEME} and has at most {INVITE_MAX_CHARS} characters")]
+    #[error("an invite begins with {INVITE_SCHEME}")]
     Scheme,
+    /// More than an invite has.
+    #[error("an invite has at most {INVITE_MAX_CHARS} characters")]
+    TooLong,
     /// Changed or cut off.
     #[error("the invite was changed or cut off: copy the whole of it, from {INVITE_SCHEME} on")]
     Encoding,
@@ -35,11 +38,12 @@ pub enum InviteError {
     /// The owner's key is not that of the mailbox.
     #[error("the invite names an owner's key to which the mailbox does not belong")]
     Owner,
-    /// No relay, or something else than origins.
-    #[error(
-        "an invite names 1 to 4 relays by their origins, like https://relay.example.org, of at most {ORIGIN_MAX_BYTES} bytes and none twice"
-    )]
-    Relays,
+    /// Nowhere to leave a message.
+    #[error("the invite names no relay")]
+    NoRelay,
+    /// Something else than relays.
+    #[error("in the invite {0}")]
+    Relays(#[from] RelaysError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,15 +67,18 @@ impl Invite {
     /// Makes an invite to the slot whose key has this seed, 32 bytes from a secure source of randomness.
     ///
     /// # Errors
-    /// [`InviteError::Relays`].
+    /// [`InviteError::Relays`] and [`InviteError::NoRelay`].
     pub fn new(seed: [u8; 32], owner: PublicKey, relays: Vec<Origin>) -> Result<Self, InviteError> {
-        let is_web = |origin: &Origin| {
-            let origin = origin.as_str();
-            origin.len() <= ORIGIN_MAX_BYTES && ["http://", "https://"].iter().any(|scheme| origin.starts_with(scheme))
-        };
-        let are_distinct = relays.iter().enumerate().all(|(at, relay)| !relays.iter().take(at).any(|it| it == relay));
-        let are_good = (1..=RELAYS_MAX).contains(&relays.len()) && relays.iter().all(is_web) && are_distinct;
-        if are_good { Ok(Self { seed, owner, relays }) } else { Err(InviteError::Relays) }
+        Self::of_relays(seed, owner, relays.iter().map(Origin::as_str))
+    }
+
+    fn of_relays<'a>(
+        seed: [u8; 32],
+        owner: PublicKey,
+        relays: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, InviteError> {
+        let relays = read_relays(relays)?;
+        if relays.is_empty() { Err(InviteError::NoRelay) } else { Ok(Self { seed, owner, relays }) }
     }
 
     /// Reads an invite. White space around it changes nothing.
@@ -81,7 +88,7 @@ impl Invite {
     pub fn parse(text: &str) -> Result<Self, InviteError> {
         let text = text.trim_ascii();
         if text.len() > INVITE_MAX_CHARS {
-            return Err(InviteError::Scheme);
+            return Err(InviteError::TooLong);
         }
         let encoded = text.strip_prefix(INVITE_SCHEME).ok_or(InviteError::Scheme)?;
         let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InviteError::Encoding)?;
@@ -89,22 +96,20 @@ impl Invite {
         if Address::of(&o) != m {
             return Err(InviteError::Owner);
         }
-        let relay = |text: &String| Origin::parse(text).filter(|origin| origin.as_str() == text);
-        let relays = r.iter().map(relay).collect::<Option<_>>().ok_or(InviteError::Relays)?;
-        Self::new(k.0, o, relays)
+        Self::of_relays(k.0, o, r.iter().map(String::as_str))
     }
 
     /// Writes the text that the owner gives to the sender.
     ///
     /// # Errors
-    /// [`InviteError::Scheme`], if the names of the relays are too long for one.
+    /// [`InviteError::TooLong`], if the names of the relays are too long for one.
     pub fn to_text(&self) -> Result<String, InviteError> {
         let Self { seed, owner, relays } = self;
         let r = relays.iter().map(|relay| relay.as_str().to_owned()).collect();
         let fields = InviteFields { k: Bytes(*seed), m: self.mailbox(), o: *owner, r };
         let json = serde_json::to_vec(&fields).map_err(|_| InviteError::Fields)?;
         let text = format!("{INVITE_SCHEME}{}", URL_SAFE_NO_PAD.encode(json));
-        if text.len() > INVITE_MAX_CHARS { Err(InviteError::Scheme) } else { Ok(text) }
+        if text.len() > INVITE_MAX_CHARS { Err(InviteError::TooLong) } else { Ok(text) }
     }
 
     /// Returns the key of the slot that the invite is for.

@@ -17,6 +17,7 @@ pub mod prekeys;
 pub mod proof;
 pub mod record;
 pub mod refused;
+pub mod relays;
 pub mod replica;
 mod row;
 pub mod sealed;

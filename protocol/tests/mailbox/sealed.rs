@@ -7,6 +7,7 @@ use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
 use rendezvous_protocol::mailbox::invite::{INVITE_MAX_CHARS, Invite, InviteError};
 use rendezvous_protocol::mailbox::limits::ORIGIN_MAX_BYTES;
 use rendezvous_protocol::mailbox::plaintext::{ContentTooLong, Opened, Written, content_max_bytes};
+use rendezvous_protocol::mailbox::relays::RelaysError;
 use rendezvous_protocol::mailbox::sealed::{Place, Sealed, SealedError, Suite, key_id};
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::time::UnixMillis;
@@ -166,7 +167,7 @@ fn an_invite_is_never_longer_than_a_reader_takes() {
     let invite = |length| Invite::new([1; 32], owner, ['a', 'b', 'c', 'd'].map(|last| relay(length, last)).to_vec());
     let longest = invite(ORIGIN_MAX_BYTES).unwrap().to_text().unwrap();
     assert!(longest.len() <= INVITE_MAX_CHARS && Invite::parse(&longest).is_ok(), "{}", longest.len());
-    assert_eq!(invite(ORIGIN_MAX_BYTES + 1).err(), Some(InviteError::Relays));
+    assert_eq!(invite(ORIGIN_MAX_BYTES + 1).err(), Some(InviteError::Relays(RelaysError::NotAnOrigin)));
 }
 
 fn suites() -> impl Strategy<Value = Suite> {
