@@ -1378,14 +1378,14 @@ describe("inspect", () => {
     assert.ok(stdout.includes("evil"));
   });
 
-  test("says that it is no JSON object, or not there", async () => {
+  test("says that it is no JSON object, or not there", async (context) => {
     for (const text of ["", "[1]", "<html>", "\u0000"]) {
       const { code, stderr } = await capsule(["inspect", await file(text)]);
       assert.equal(code, 1);
       assert.match(stderr, /no JSON object/);
     }
     assert.equal((await capsule(["inspect", "nowhere"])).code, 2);
-    const dead = await serveDead();
+    const [dead] = await started(context, serveDead());
     assert.equal((await capsule(["inspect", dead.url])).code, 3);
   });
 });
