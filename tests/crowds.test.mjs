@@ -15,12 +15,15 @@ import { Scene, count, inTurns, networks, openCounted, openStage, sitesByProvide
 import { HOSTS } from "./hosts.mjs";
 import { call } from "./http.mjs";
 import { inAnswer, least, placesAmongFirst, shares, sum } from "./odds.mjs";
+import { SAFE_AFTER_MS } from "./patience.mjs";
 import { requireCapsule } from "./program.mjs";
 import { newPeer } from "./ticket.mjs";
 
 const CAPACITY = 200;
 const ANSWER = 50;
 const NEWCOMERS = 20;
+/** The life of tickets that are to end soon, once they have come. */
+const BRIEF_MS = 10_000;
 /** The pages of the community, and some other. */
 const [PAGE, ELSEWHERE] = ["https://community.example", "https://elsewhere.example"];
 
@@ -272,7 +275,7 @@ function boundsOf({ answer, capsule = answer, honestFirst }, { listed, honest, h
 
 for (const host of HOSTS) {
   describe(host.name, () => {
-    test("what is left of 50 honest peers", { timeout: 600_000 }, async (t) => {
+    test("what is left of 50 honest peers", async (t) => {
       requireCapsule();
       const nameOf = (position) => `attack-${position}`;
       // By name: of those that anybody may invent, a network in which honest peers are may name ten a minute.
@@ -315,7 +318,7 @@ for (const host of HOSTS) {
       assert.equal(count(await scene.roster(), honest), 0);
     });
 
-    test("resurrector: a peer that has left is not brought back by its old ticket", { timeout: 120_000 }, async (t) => {
+    test("resurrector: a peer that has left is not brought back by its old ticket", async (t) => {
       const stage = await openStage(host, t);
       const [here, there] = [HONEST[0], networks.oneSlash24()];
       let scenes = 0;
@@ -324,8 +327,11 @@ for (const host of HOSTS) {
       /** Whoever brings it, from wherever: it is refused, and not listed. */
       async function assertGone(scene, members, { url } = stage) {
         for (const at of [undefined, there[0], FAR_APART[0]]) {
-          for (const { status, json } of await scene.bringAll(members, () => ({ at }))) {
-            assert.deepEqual([status, json.code], [409, "STALE_TICKET"], url);
+          const replies = await scene.bringAll(members, () => ({ at }));
+          for (const [position, { status, json, answeredAt }] of replies.entries()) {
+            // What has ended meanwhile may be refused for that.
+            const isOver = answeredAt >= members[position].ticket.payload.expiresAt && json.code === "EXPIRED";
+            if (!isOver) assert.deepEqual([status, json.code], [409, "STALE_TICKET"], url);
           }
         }
         assert.equal(count(await scene.roster(), members), 0);
@@ -340,7 +346,7 @@ for (const host of HOSTS) {
       /** Another key has its name for an instant. */
       async function taken(scene, { peer }) {
         const [other] = scene.members(there.slice(0, 1), () => peer.peerId);
-        other.ticket = scene.ticket(other.peer, { expiresAt: Date.now() + 3_000 });
+        other.ticket = scene.ticket(other.peer, { expiresAt: Date.now() + BRIEF_MS });
         await arrived(scene, [other]);
         const { payload } = other.ticket;
         assert.equal((await scene.leave(other, { expiresAt: payload.expiresAt })).json.left, true);
@@ -356,7 +362,7 @@ for (const host of HOSTS) {
       await t.test("256 short tickets and 256 goodbyes of one /24 have been there to forget", async () => {
         const scene = newScene();
         const member = await listedAndLeft(scene);
-        const short = scene.members(there).map((one) => ({ ...one, ticket: scene.ticket(one.peer, { expiresAt: Date.now() + 3_000 }) }));
+        const short = scene.members(there).map((one) => ({ ...one, ticket: scene.ticket(one.peer, { expiresAt: Date.now() + BRIEF_MS }) }));
         await scene.bringAll(short);
         await inTurns(scene.members(there), (one) => scene.leave(one));
         const ends = Math.max(...short.map(({ ticket }) => ticket.payload.expiresAt));
@@ -386,7 +392,7 @@ for (const host of HOSTS) {
       await t.test("its ticket and its goodbye are from the future: as long as the ticket lasts", async (context) => {
         // One that is 14 s ahead outlives what is remembered from the clock of the beacon.
         const short = await openStage(host, context, {
-          TICKET_MAX_LIFETIME_MS: "4000",
+          TICKET_MAX_LIFETIME_MS: String(BRIEF_MS),
           ANNOUNCE_INTERVAL_MS: "500",
           ANNOUNCE_AFTER_MIN_MS: "500",
           ANNOUNCE_AFTER_MAX_MS: "1000",
@@ -394,13 +400,13 @@ for (const host of HOSTS) {
         const scene = newScene(short);
         const [member] = scene.members([here]);
         const issuedAt = Date.now() + 14_000;
-        const expiresAt = issuedAt + 4_000;
+        const expiresAt = issuedAt + BRIEF_MS;
         member.ticket = scene.ticket(member.peer, { issuedAt, expiresAt });
         await arrived(scene, [member]);
         const goodbye = await scene.leave(member, { expiresAt: expiresAt + 1 });
         assert.equal(goodbye.json.left, true);
         await taken(scene, member);
-        while (Date.now() < expiresAt - 500) {
+        while (Date.now() < expiresAt) {
           await assertGone(scene, [member], short);
           await delay(500);
         }
@@ -415,8 +421,7 @@ for (const host of HOSTS) {
         await arrived(before, before.members(FAR_APART.slice(0, 2)));
         const member = await listedAndLeft(before);
         await taken(before, member);
-        // The most that a crash may cost.
-        await delay(10_500);
+        await delay(SAFE_AFTER_MS);
         await ended.stop();
         const started = await openStage(host, context, {}, { persist });
         const after = new Scene(started, before.community);
@@ -425,22 +430,25 @@ for (const host of HOSTS) {
       });
     });
 
-    test("neighbours: one machine at its limit takes nothing from the others in its network", { timeout: 120_000 }, async (t) => {
+    test("neighbours: one machine at its limit takes nothing from the others in its network", async (t) => {
       const { url } = await openStage(host, t, { NETWORK_REQUESTS_PER_MINUTE: "600", ADDRESS_REQUESTS_PER_MINUTE: "" });
       const ipv6 = Array.from({ length: 41 }, (_, at) => ({ address: `2001:db8:0:${at.toString(16)}::1` }));
       for (const [network, [machine, ...neighbours]] of [["/24", networks.oneSlash24().slice(0, 41)], ["/56", ipv6]]) {
         const scene = new Scene({ url }, `neighbours-${network.slice(1)}`);
         const list = ({ address }) => call(url, `/peers?community=${scene.community}`, { address });
         const refused = [];
+        const started = Date.now();
         // As many as 25 a second in a minute.
         await inTurns(Array(1_500).fill(machine), async (at) => {
           const { status, json } = await list(at);
           if (status === 429) refused.push(json.code);
         });
+        // A quarter of its network's at once, and what comes in again meanwhile.
+        const served = 150 + Math.ceil((150 * (Date.now() - started)) / 60_000);
         const codes = await scene.bringAll(scene.members(neighbours));
         const lists = await Promise.all(neighbours.map(list));
         assert.deepEqual([...codes, ...lists].filter(({ status }) => status !== 200).map(({ json }) => json.code), []);
-        assert.ok(refused.length > 1_000, `only ${refused.length} requests of the machine were refused`);
+        assert.ok(refused.length > 0 && refused.length >= 1_500 - served, `only ${refused.length} requests of the machine were refused`);
         assert.deepEqual([...new Set(refused)], ["THROTTLED"]);
         t.diagnostic(`1,500 requests of one machine, then 80 of 40 neighbours in its ${network}: ${refused.length} and 0 refused`);
       }
@@ -448,7 +456,7 @@ for (const host of HOSTS) {
   });
 }
 
-test("cost: whoever invents communities and is alone in them keeps no object awake", { timeout: 120_000 }, async (t) => {
+test("cost: whoever invents communities and is alone in them keeps no object awake", async (t) => {
   const server = await openCounted(t, { COMMUNITIES: "*" });
   const invented = ["one", "two", "three"].map((name) => new Scene(server, name));
   const [, ...site] = networks.oneSlash24();
