@@ -243,17 +243,25 @@ test("a body that says no length takes the room of what has come", async () => {
 });
 
 describe("readers who come while a list is fetched", () => {
-  /** The beacon with an object whose calls are counted, and take as long as `GET /delay?ms=` says, or fail. */
+  /**
+   * The beacon with an object whose calls are counted, and take as long as `GET /delay?ms=` says and until so many readers
+   * as `readers=` says have come, or fail.
+   */
   const SLOW = `
     import beacon, { Community as Inner } from "../src/entry.js";
     export { Mailbox } from "../src/entry.js";
-    const state = { calls: 0, ms: 0, fails: false };
+    const state = { calls: 0, ms: 0, fails: false, readers: 0 };
     export default {
       fetch(request, env, ctx) {
         const { pathname, searchParams } = new URL(request.url);
-        if (pathname !== "/delay") return beacon.fetch(request, env, ctx);
+        if (pathname !== "/delay") {
+          const answer = beacon.fetch(request, env, ctx);
+          state.readers -= 1;
+          return answer;
+        }
         const { calls } = state;
-        Object.assign(state, { calls: 0, ms: Number(searchParams.get("ms")), fails: searchParams.has("fails") });
+        const readers = Number(searchParams.get("readers"));
+        Object.assign(state, { calls: 0, ms: Number(searchParams.get("ms")), fails: searchParams.has("fails"), readers });
         return Response.json(calls);
       },
     };
@@ -262,6 +270,8 @@ describe("readers who come while a list is fetched", () => {
       async fetch(request) {
         state.calls += 1;
         const { fails } = state;
+        // What one request waits for no other may resolve.
+        while (state.readers > 0) await new Promise((resolve) => setTimeout(resolve, 10));
         await new Promise((resolve) => setTimeout(resolve, state.ms));
         return fails ? new Response("no", { status: 500 }) : this.inner.fetch(request);
       }
@@ -308,7 +318,7 @@ describe("readers who come while a list is fetched", () => {
 
   test("fail with it, and the next one asks again", async () => {
     const community = "failing";
-    await delay("ms=300&fails");
+    await delay("ms=0&readers=10&fails");
     for (const { status, json } of await Promise.all(readers(community, 10))) assert.deepEqual([status, json.code], [500, "INTERNAL"]);
     assert.equal(await delay("ms=0"), 1);
     assert.equal((await peers(url, { community })).status, 200);
