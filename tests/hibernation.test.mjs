@@ -63,16 +63,18 @@ async function openPeers(url, count) {
 test("a hundred peers on sockets cost no row and no alarm, and an object that hibernates loses none of them", async () => {
   const { url, log, counts, hibernate, stop } = await startCounted({});
   try {
+    const started = performance.now();
     const all = await openPeers(url, 100);
     const names = all.map(({ peer }) => peer.peerId);
     const viewer = await openLive(url, { address: "10.9.0.1" });
     for (const { live } of all) await live.until(({ view }) => view.peerIds.length === 100);
     const before = await counts();
-    // What a burst has left waits for a second, or for ten.
-    assert.ok(before.waitedMs < 1_000, `the object was kept awake for ${before.waitedMs} ms`);
+    const passedMs = performance.now() - started;
+    // What a burst has left waits for a second, or for ten. Where they come slowly there are more bursts.
+    assert.ok(before.waitedMs < Math.max(1_000, passedMs / 2), `the object was kept awake for ${before.waitedMs} ms of ${passedMs}`);
     assert.deepEqual([before.starts, before.rowsWritten, before.alarmsSet], [1, 0, 0]);
     // One for each peer, and those by which a frame is asked for that waits: at most one in a second.
-    assert.ok(before.socketMessages >= 100 && before.socketMessages < 120, `${before.socketMessages} messages`);
+    assert.ok(before.socketMessages >= 100 && before.socketMessages < 120 + passedMs / 1_000, `${before.socketMessages} messages`);
 
     await hibernate();
     viewer.send("ping");
