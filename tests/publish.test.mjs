@@ -6,7 +6,7 @@ import { execFile, spawn } from "node:child_process";
 import { createPublicKey, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { copyFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -35,8 +35,13 @@ before(async () => {
 });
 after(() => rm(scratch, { recursive: true, force: true }));
 
-/** @returns {Promise<string>} A new empty directory. */
-const newDirectory = () => mkdtemp(join(scratch, "case-"));
+let directories = 0;
+/** @returns {Promise<string>} A new empty directory. With a second random part its path might look like a key, and not be shown. */
+async function newDirectory() {
+  const path = join(scratch, `case-${(directories += 1)}`);
+  await mkdir(path);
+  return path;
+}
 
 /** @returns {Promise<string>} A new file with this in it. */
 async function newFile(content) {
