@@ -55,13 +55,12 @@ const SITE: u64 = 4;
 const RECORD: u64 = 5;
 const ORDER: u64 = 6;
 
-/// Holds a record in the order in which places are dealt: by turns, in one turn those present longest first, then by share.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Holds a record to which places are dealt: by turns, in one turn those present longest first, then by share.
 struct Dealt {
     /// How many of its share come before it.
     turn: usize,
-    is_not_longest: bool,
-    /// By its share.
+    is_longest: bool,
+    /// Its share, and which record it is.
     member: Keyed,
 }
 
@@ -103,7 +102,7 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
         let Some(&first) = members.first() else { continue };
         // The longest present of a share is the first of its members, which are in order.
         let longest = Some(first).filter(|_| longest.contains(&first));
-        let deal = |(turn, member)| Dealt { turn, is_not_longest: Some(member) != longest, member };
+        let deal = |(turn, member)| Dealt { turn, is_longest: Some(member) == longest, member };
         if members.len() == 1 {
             dealt.push(deal((0, first)));
         } else {
@@ -111,18 +110,16 @@ pub(super) fn draw(paths: &[NetworkPath], limit: usize, seed: Seed) -> Vec<usize
             dealt.extend((0..).zip(scratch.iter().map(|record| record.member)).map(deal));
         }
     }
-    let order = |dealt: &Dealt| {
-        let position = dealt.member.position();
-        Keyed::new(seed.draw(ORDER, number(position)), position)
-    };
-    let chosen: Vec<_> = first(dealt, limit).iter().map(order).collect();
+    let order = |member: Keyed| Keyed::new(seed.draw(ORDER, number(member.position())), member.position());
+    let chosen: Vec<_> = first(&dealt, limit).map(order).collect();
     sorted_hashes(&chosen).into_iter().map(Keyed::position).collect()
 }
 
-/// Returns the first `limit` of what was dealt, in no order: whole turns, and what there is room for of one more.
-fn first(dealt: Vec<Dealt>, limit: usize) -> Vec<Dealt> {
+/// Returns the first `limit` of what was dealt, which is in the order of shares: whole turns, and what there is room for of
+/// one more, those present longest before the others.
+fn first(dealt: &[Dealt], limit: usize) -> impl Iterator<Item = Keyed> {
     let mut of_turns = vec![0; dealt.len()];
-    for dealt in &dealt {
+    for dealt in dealt {
         if let Some(count) = of_turns.get_mut(dealt.turn) {
             *count += 1;
         }
@@ -132,14 +129,10 @@ fn first(dealt: Vec<Dealt>, limit: usize) -> Vec<Dealt> {
         let Some(left) = places.checked_sub(count) else { break };
         (whole, places) = (whole + 1, left);
     }
-    let (mut first, mut more): (Vec<_>, Vec<_>) =
-        dealt.into_iter().filter(|dealt| dealt.turn <= whole).partition(|dealt| dealt.turn < whole);
-    if places < more.len() {
-        more.select_nth_unstable(places);
-        more.truncate(places);
-    }
-    first.append(&mut more);
-    first
+    let of_whole_turns = dealt.iter().filter(move |dealt| dealt.turn < whole);
+    let next =
+        move |is_longest| dealt.iter().filter(move |dealt| dealt.turn == whole && dealt.is_longest == is_longest);
+    of_whole_turns.chain(next(true).chain(next(false)).take(places)).map(|dealt| dealt.member)
 }
 
 /// Puts a share's members into the order of its turns: its sites take turns, and inside a site the records do, in drawn
