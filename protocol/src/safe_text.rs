@@ -24,6 +24,10 @@ const PEM_END: &str = "-----END";
 const KEY_BEGINNINGS: [&str; 6] = ["MC4CAQ", "MFECAQ", "MHcCAQ", "MIG", "MII", "b3BlbnNzaC1rZXk"];
 /// Fewer characters of base64 than these are a word, and not what is left of a key: they are less than 30 bytes.
 const KEY_MIN_CHARS: usize = 40;
+/// What separates words, and stands in base64 too.
+const SEPARATORS: [char; 3] = ['/', '-', '_'];
+/// Names of temporary directories end in six random characters.
+const RANDOM_PART_MIN_CHARS: usize = 8;
 /// More characters of a key than these are not looked at.
 const KEY_CHARS: usize = 64;
 /// The members of a JSON Web Key that are private (RFC 7517, RFC 7518 section 6, RFC 8037).
@@ -61,19 +65,24 @@ pub fn looks_like_key(text: &str) -> bool {
 /// Returns whether base64 reads as words: it has more separators than base64, where one in 32 is, and is not
 /// [random](is_random).
 fn is_words(run: &str) -> bool {
-    run.bytes().filter(|byte| matches!(byte, b'/' | b'-' | b'_')).count() * 12 >= run.len() && !is_random(run)
+    run.matches(SEPARATORS).count() * 12 >= run.len() && !is_random(run)
 }
 
 /// Returns whether capitals, small letters and digits take turns nearly as in base64, where they do three times out of
-/// five. Of ten thousand keys some ten are not random by this measure, most of them for want of a digit.
+/// five, in all of it and in a part that is longer than what is added to the names of temporary directories. Of ten thousand
+/// keys some ten are not random by this measure, most of them for want of a digit.
 fn is_random(run: &str) -> bool {
-    let pairs = || {
-        let all = run.bytes().zip(run.bytes().skip(1));
-        all.filter(|(one, next)| one.is_ascii_alphanumeric() && next.is_ascii_alphanumeric())
+    let takes_turns = |text: &str, pairs_min: usize| {
+        let all = || text.bytes().zip(text.bytes().skip(1));
+        let pairs = || all().filter(|(one, next)| one.is_ascii_alphanumeric() && next.is_ascii_alphanumeric());
+        let class = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_digit());
+        let (count, turns) = (pairs().count(), pairs().filter(|(one, next)| class(*one) != class(*next)).count());
+        count >= pairs_min && turns * 3 >= count
     };
-    let class = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_digit());
-    let (count, turns) = (pairs().count(), pairs().filter(|(one, next)| class(*one) != class(*next)).count());
-    count * 2 >= run.len() && turns * 3 >= count && has_both_cases(run) && run.bytes().any(|byte| byte.is_ascii_digit())
+    takes_turns(run, run.len().div_ceil(2))
+        && run.split(SEPARATORS).any(|part| takes_turns(part, RANDOM_PART_MIN_CHARS - 1))
+        && has_both_cases(run)
+        && run.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Of 32 random bytes in base64 one in a thousand million has not.
@@ -328,6 +337,7 @@ mod tests {
             DER.get(..39).unwrap(),
             "/var/lib/application/capsules/public/site/peers.json",
             "/Users/zoe/Documents/Project2/public/capsules/peers.json",
+            "/tmp/publish-test-AbC12x/case-9zQw3E/list.json",
             "https://ipfs.example/ipns/k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8/peers.json",
             "MIIX",
         ] {
