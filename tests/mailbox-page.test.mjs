@@ -19,7 +19,6 @@ import { eventually } from "./http.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
 
-
 let scratch, pages, relays;
 const browsers = [];
 

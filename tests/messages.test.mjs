@@ -295,9 +295,9 @@ describe("by mailboxes", () => {
       await isListening(1);
       const collects = asked("/collect ");
       await alice.send(bob, "one");
-      await eventually(() => followed.shown, (shown) => shown === "alice: one\n", 60_000);
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\n");
       await alice.send(bob, "two");
-      await eventually(() => followed.shown, (shown) => shown === "alice: one\nalice: two\n", 60_000);
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\nalice: two\n");
       assert.equal(asked("/collect "), collects + 2, "one question for each");
       followed.child.kill("SIGTERM");
       assert.equal((await followed.ended).code, 130);
@@ -311,15 +311,15 @@ describe("by mailboxes", () => {
       const followed = follow(bob, ...SELDOM);
       await isListening(1);
       await alice.send(bob, "before");
-      await eventually(() => followed.shown, (shown) => shown === "alice: before\n", 60_000);
+      await eventually(() => followed.shown, (shown) => shown === "alice: before\n");
       await beacon.kill();
-      await eventually(() => followed.said, (said) => /connection for news.*: trying again in/.test(said), 60_000);
+      await eventually(() => followed.said, (said) => /connection for news.*: trying again in/.test(said));
       await alice.expect(3, ["send", "bob", "meanwhile"]);
       await startRelayBehindWire();
       await alice.expect(0, ["sync"]);
-      await eventually(() => followed.shown, (shown) => shown.includes("meanwhile"), 60_000);
+      await eventually(() => followed.shown, (shown) => shown.includes("meanwhile"));
       await alice.send(bob, "after");
-      await eventually(() => followed.shown, (shown) => shown.includes("after"), 60_000);
+      await eventually(() => followed.shown, (shown) => shown.includes("after"));
       followed.child.kill("SIGTERM");
       const { code, stdout, stderr } = await followed.ended;
       assert.deepEqual([code, stdout], [130, "alice: before\nalice: meanwhile\nalice: after\n"], stderr);
@@ -329,9 +329,9 @@ describe("by mailboxes", () => {
     test("a relay that tells no news is asked for messages as before, and that is said", async () => {
       const [alice, bob] = await newPairOverWire({ hasNews: false });
       const followed = follow(bob, "--interval", "0.1");
-      await eventually(() => followed.said, (said) => said.includes("the relay tells no news of mailboxes (HTTP status 404"), 60_000);
+      await eventually(() => followed.said, (said) => said.includes("the relay tells no news of mailboxes (HTTP status 404"));
       await alice.send(bob, "one");
-      await eventually(() => followed.shown, (shown) => shown === "alice: one\n", 60_000);
+      await eventually(() => followed.shown, (shown) => shown === "alice: one\n");
       assert.equal(asked("/live "), 1);
       followed.child.kill("SIGINT");
       assert.equal((await followed.ended).code, 130);
@@ -988,7 +988,7 @@ describe("presence and messages together", () => {
     await startRelay();
     const alice = newUser("alice");
     const dead = `http://127.0.0.1:${await freePort()}`;
-    const { stdout, stderr } = await alice.expect(2, ["who", "chess", "--beacon", `${dead},${url}`, "--json", "--timeout", "2s"]);
+    const { stdout, stderr } = await alice.expect(2, ["who", "chess", "--beacon", `${dead},${url}`, "--json"]);
     const { code, error } = JSON.parse(stdout);
     assert.equal(code, "COMMUNITY_UNKNOWN");
     for (const text of [error, stderr]) {
