@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::channel::Channel;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -27,6 +27,9 @@ const FIRST_HEAD: Duration = Duration::from_secs(10);
 /// Time in which an answer is taken and the next request comes whole. Longer than the minute for which proxies keep
 /// connections that they do not use: else they would send a request into one that is just being closed.
 const NEXT_HEAD: Duration = Duration::from_secs(75);
+
+/// Bytes of an answer that a client takes in a second, at least: a long one takes its time, on a slow line too.
+const READ_BYTES_A_SECOND: u64 = 16 * 1_024;
 
 /// The same for both where more than half of the connections are taken.
 const SCARCE: Duration = Duration::from_secs(5);
@@ -67,7 +70,7 @@ enum Stage {
     First(Instant),
     /// A request is being answered. The service has time limits for whatever it waits for.
     Answering,
-    /// An answer was handed over, at that time.
+    /// An answer was handed over, and is taken by that time.
     Answered(Instant),
     /// An answer is handed over that ends by itself, and the connection with it.
     Streaming,
@@ -111,7 +114,7 @@ impl Connections {
             async move {
                 let response = response.await;
                 let stage = match response.body() {
-                    Either::Left(_) => Stage::Answered(Instant::now()),
+                    Either::Left(body) => Stage::Answered(Instant::now() + time_to_read(body)),
                     Either::Right(_) => Stage::Streaming,
                 };
                 state.stage.set(stage);
@@ -164,6 +167,43 @@ impl Connections {
                 state.asked.set(what);
                 state.notify.notify_one();
             }
+        }
+    }
+}
+
+/// The time in which a client takes an answer, before it may be counted as one that waits.
+fn time_to_read(body: &Full<Bytes>) -> Duration {
+    Duration::from_secs(body.size_hint().lower() / READ_BYTES_A_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a connection that was answered with so many bytes is ended at a sweep after this time.
+    fn is_ended(bytes: usize, after: Duration, is_scarce: bool) -> bool {
+        let (connections, now) = (Connections::default(), Instant::now());
+        let stage = Stage::Answered(now + time_to_read(&Full::new(Bytes::from(vec![0; bytes]))));
+        let state = State { stage: Cell::new(stage), asked: Cell::new(Asked::Nothing), notify: Notify::new() };
+        let state = Rc::new(state);
+        connections.all.borrow_mut().insert(Rc::clone(&state));
+        connections.close_idle(now + after, is_scarce);
+        state.asked.get() == Asked::Close
+    }
+
+    #[test]
+    fn a_long_answer_has_the_time_that_a_slow_line_takes() {
+        let long = 8 * 1_024 * 1_024;
+        for (bytes, seconds, is_scarce, expected) in [
+            (100, 4, true, false),
+            (100, 5, true, true),
+            (100, 74, false, false),
+            (100, 75, false, true),
+            (long, 500, true, false),
+            (long, 517, true, true),
+            (long, 587, false, true),
+        ] {
+            assert_eq!(is_ended(bytes, Duration::from_secs(seconds), is_scarce), expected, "{bytes} bytes, {seconds} s");
         }
     }
 }

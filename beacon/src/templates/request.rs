@@ -28,6 +28,16 @@ pub struct TemplateAnswer {
     pub body: Arc<[u8]>,
 }
 
+impl TemplateAnswer {
+    /// Returns how many requests this one counts for: a bundle of the largest size for nine.
+    pub(crate) fn requests(&self) -> u32 {
+        u32::try_from(self.body.len() / REQUEST_BYTES).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+/// Bytes of a body that are sent for one request more.
+const REQUEST_BYTES: usize = 1_024 * 1_024;
+
 /// Returns whether a path, without its first slash, is one of the catalogue's.
 pub(crate) fn is_route(path: &str) -> bool {
     path == STORE || path.strip_prefix(LIST).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

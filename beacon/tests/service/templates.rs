@@ -131,6 +131,22 @@ fn who_asks_for_templates_pays_as_for_every_request() {
 }
 
 #[test]
+fn a_long_bundle_counts_for_several_requests_and_who_has_it_pays_for_one() {
+    let mut files = TemplateFiles::new(TemplateName::new("long").unwrap());
+    files.add("manifest.json".to_owned(), br#"{"name":"Long"}"#.to_vec()).unwrap();
+    let long = Template::new(&files, vec![0; 3 * 1_024 * 1_024]).unwrap();
+    let mut beacon = Beacon::new(&[("NETWORK_REQUESTS_PER_MINUTE", "40")]);
+    beacon.edge = beacon.edge.with_templates(Arc::new(Catalogue::new(vec![long]).unwrap()));
+    let (first, _) = ask(&mut beacon.edge, "GET", "/api/templates/long/bundle", "");
+    let tag = header(&first, "ETag").unwrap().to_owned();
+    assert_eq!(ask(&mut beacon.edge, "GET", "/api/templates/long/bundle", &tag).0.status, 304);
+    assert_eq!(ask(&mut beacon.edge, "GET", "/api/templates/long/bundle", "").0.status, 200);
+    let (third, _) = ask(&mut beacon.edge, "GET", "/api/templates/long/bundle", "");
+    assert_eq!(problem(&third), (429, "THROTTLED".to_owned()), "nine of ten are used");
+    assert_eq!(ask(&mut beacon.edge, "GET", "/api/templates/long/bundle", &tag).0.status, 304);
+}
+
+#[test]
 fn goop2s_peers_find_the_same_below_their_own_door() {
     let variables = [("COMMUNITIES", "mainnet"), ("GOOP2_COMMUNITIES", "mainnet")];
     let text = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
