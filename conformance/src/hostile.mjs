@@ -18,6 +18,7 @@ import {
   signWithIdentity,
   signatureOfNobody,
 } from "./signing.mjs";
+import { PATIENCE_MS } from "./socket.mjs";
 import { LIFETIME_MS, envelopeOf, newPeer, payloadOf } from "./ticket.mjs";
 import { Skip } from "./trial.mjs";
 
@@ -28,8 +29,6 @@ const SKEW_MS = 15_000;
 const BUFFERED_BYTES = 16 * 1_048_576;
 const ENDLESS_BYTES = 64 * 1_048_576;
 const GRACE_MS = 2_000;
-/** How long a client may take to ask for anything. */
-const START_MS = 60_000;
 
 /** What a program prints that did not expect what it was told. */
 const CRASH =
@@ -186,7 +185,7 @@ async function observe({ command, respond, isOver = () => false, waitMs }) {
   });
   ended.then((exit) => (state.exit ??= exit));
   const started = Date.now();
-  const until = () => (seen.length > 0 ? seen[0].at + waitMs : started + START_MS);
+  const until = () => (seen.length > 0 ? seen[0].at + waitMs : started + PATIENCE_MS);
   while (state.exit === undefined && Date.now() < until() && !isOver(state)) await delay(25);
   state.endedItself = state.exit !== undefined;
   const signal = (name) => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import WebSocket from "ws";
 
-/** For what a beacon on a busy machine says at last: only a case that fails waits so long. */
+/** For what a beacon, or a client of it, does on a busy machine at last: only a case that fails waits so long. */
 export const PATIENCE_MS = 60_000;
 
 /** The beacon does not make a connection of the request. */

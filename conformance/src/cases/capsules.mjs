@@ -6,13 +6,13 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { canonical, isSigned } from "../signing.mjs";
+import { PATIENCE_MS } from "../socket.mjs";
 import { vectors } from "../vectors.mjs";
 
 const MAX_BYTES = 1_048_576;
 const SIGNATURES_MAX_BYTES = 16_384;
 const LONG_LIFETIME_MS = 604_800_000;
 const SKEW_MS = 15_000;
-const READER_TIMEOUT_MS = 60_000;
 
 /** @type {import("../suite.mjs").Case[]} */
 export const cases = [];
@@ -258,7 +258,7 @@ export function readerCases(command) {
 
 function shell(command, environment) {
   return new Promise((resolve) => {
-    const options = { env: { ...process.env, ...environment }, timeout: READER_TIMEOUT_MS, maxBuffer: 1 << 24 };
+    const options = { env: { ...process.env, ...environment }, timeout: PATIENCE_MS, maxBuffer: 1 << 24 };
     execFile("sh", ["-c", command], options, (error, stdout, stderr) => {
       resolve({ code: error ? (error.code ?? "none, it was killed") : 0, said: stdout + stderr });
     });
