@@ -21,6 +21,8 @@ pub(crate) enum StorageError {
     NoDirectory { path: String, error: io::Error },
     #[error("the state in {path} cannot be written: {error}")]
     NotWritable { path: String, error: io::Error },
+    #[error("{path} is a symbolic link, which is not followed")]
+    LockIsLink { path: String },
     #[error("another process uses the state in {path}")]
     InUse { path: String },
     #[error("{path} is empty, and no database of this program ever is")]
@@ -50,6 +52,7 @@ impl StorageError {
             Self::NoDirectory { .. } | Self::NotWritable { .. } => {
                 "set STATE to a directory that this user may write to"
             }
+            Self::LockIsLink { .. } => "remove it",
             Self::InUse { .. } => "end the other beacon, or give this one a STATE of its own",
             Self::Empty { hint, .. }
             | Self::LogAlone { hint, .. }

@@ -11,7 +11,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -49,15 +48,15 @@ const ERASE: &str = "DELETE FROM roster WHERE object = ?1";
 
 /// Opens the file that is locked, and makes it where there is none. A symbolic link in its place is not followed: the file
 /// would be made wherever somebody else wants it.
-fn open_lock(path: &Path) -> io::Result<File> {
+fn open_lock(directory: &Path) -> Result<File, StorageError> {
+    let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    options.open(path).map_err(|error| {
-        let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
-        if is_link {
-            io::Error::other(format!("{LOCK} in it is a symbolic link, which is not followed"))
+    options.open(&path).map_err(|error| {
+        if path.is_symlink() {
+            StorageError::LockIsLink { path: path.display().to_string() }
         } else {
-            error
+            StorageError::NotWritable { path: directory.display().to_string(), error }
         }
     })
 }
@@ -79,8 +78,7 @@ impl Storage {
         let path = || directory.display().to_string();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| StorageError::NoDirectory { path: path(), error })?;
-        let lock = open_lock(&directory.join(LOCK));
-        let lock = lock.map_err(|error| StorageError::NotWritable { path: path(), error })?;
+        let lock = open_lock(directory)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: path() }),
