@@ -9,7 +9,7 @@ const COUNTS_EVERY_MS = 60_000;
 const EVENTS_MAX = 12;
 /** How far back a trend goes. */
 const TREND_MS = 3_600_000;
-/** As short as a name is, it fits a row of the list, and a ticket in every script. */
+/** A name of this length fits a row of the list and, in any script, a ticket. */
 const NAME_MAX_CHARACTERS = 40;
 /** Corners of its line. */
 const TREND_POINTS = 240;

@@ -268,7 +268,7 @@ mod tests {
                     let file = File::create(at.join("blog/bomb")).unwrap();
                     file.set_len(1 << 40).unwrap();
                 },
-                "T/blog/bomb: a template, and its bundle, have at most 8388608 bytes",
+                "T/blog/bomb: the files of a template have at most 8388608 bytes together",
             ),
             (
                 |at| (0..1_000).for_each(|number| fs::create_dir(at.join(format!("blog/{number}"))).unwrap()),

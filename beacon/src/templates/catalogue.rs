@@ -50,7 +50,7 @@ struct TablePolicy {
     insert_policy: String,
 }
 
-/// What is told of a template: goop2's shape.
+/// Holds what is told of a template, in goop2's shape.
 #[derive(Debug, Serialize)]
 struct Description<'a> {
     name: &'a str,
@@ -104,11 +104,11 @@ impl Template {
     /// What the manifest or the bundle breaks of the rules.
     pub fn new(files: &TemplateFiles, bundle: Vec<u8>) -> Result<Self, TemplateError> {
         if bundle.len() > TEMPLATE_MAX_BYTES {
-            return Err(TemplateError::TooLarge);
+            return Err(TemplateError::BundleTooLarge);
         }
         let manifest = files.manifest().ok_or(TemplateError::NoManifest)?;
-        let manifest: Manifest =
-            serde_json::from_slice(manifest).map_err(|error| TemplateError::Manifest(error.to_string()))?;
+        let unreadable = |error: serde_json::Error| TemplateError::ManifestUnreadable { reason: error.to_string() };
+        let manifest: Manifest = serde_json::from_slice(manifest).map_err(unreadable)?;
         let Manifest { name: title, description, category, icon, tables, schemas } = manifest;
         for (field, text, least, most) in [
             ("name", &title, 1, TITLE_MAX_BYTES),
@@ -130,7 +130,8 @@ impl Template {
             tables: &tables,
             schemas: &schemas,
         };
-        let told = serde_json::to_vec(&told).map_err(|error| TemplateError::Manifest(error.to_string()))?;
+        let unwritable = |error: serde_json::Error| TemplateError::ManifestUnwritable { reason: error.to_string() };
+        let told = serde_json::to_vec(&told).map_err(unwritable)?;
         let (manifest, bundle) = (Content::new(told), Content::new(bundle));
         Ok(Self { name: files.name().clone(), title, description, category, icon, manifest, bundle })
     }
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(Template::new(&without, Vec::new()).unwrap_err(), TemplateError::NoManifest);
         assert_eq!(
             Template::new(&without, vec![0; TEMPLATE_MAX_BYTES + 1]).unwrap_err(),
-            TemplateError::TooLarge,
+            TemplateError::BundleTooLarge,
             "what does not compress is longer than it was"
         );
     }

@@ -81,8 +81,11 @@ pub enum TemplateError {
     #[error("folders of a template are at most {DEPTH_MAX} deep")]
     TooDeep,
     /// The files are too long together.
-    #[error("a template, and its bundle, have at most {TEMPLATE_MAX_BYTES} bytes")]
+    #[error("the files of a template have at most {TEMPLATE_MAX_BYTES} bytes together")]
     TooLarge,
+    /// The bundle is too long.
+    #[error("the bundle of a template has at most {TEMPLATE_MAX_BYTES} bytes")]
+    BundleTooLarge,
     /// The template has no manifest.
     #[error("a template has a file {MANIFEST}")]
     NoManifest,
@@ -90,8 +93,17 @@ pub enum TemplateError {
     #[error("a manifest has at most {MANIFEST_MAX_BYTES} bytes")]
     ManifestTooLarge,
     /// The manifest is not JSON, or has a field of another type, or none that it must have.
-    #[error("the manifest cannot be read: {0}")]
-    Manifest(String),
+    #[error("the manifest cannot be read: {reason}")]
+    ManifestUnreadable {
+        /// What does not fit.
+        reason: String,
+    },
+    /// What is told of the manifest cannot be written as JSON.
+    #[error("the manifest cannot be told as JSON: {reason}")]
+    ManifestUnwritable {
+        /// What does not fit.
+        reason: String,
+    },
     /// A text of the manifest is too long, empty, or has control characters.
     #[error("{field} of the manifest is a text of {least} to {most} bytes without control characters")]
     ManifestText {
@@ -116,7 +128,7 @@ pub enum TemplateError {
     },
 }
 
-/// Returns whether an entry of a folder is left out: what a name begins with a dot for is not for others.
+/// Returns whether an entry of a folder is left out: files and folders whose names begin with a dot are not for others.
 pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
