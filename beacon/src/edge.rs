@@ -49,6 +49,7 @@ use crate::mailbox::{
     self, CountedAs, ListenerConnection, MailboxStep, OpenListener, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
 };
 use crate::mesh::{self, EnvelopeDoor, EnvelopeRequest};
+use crate::methods::{GET, GET_ALONE, POST};
 use crate::network_shares::NetworkShares;
 use crate::note::{Details, Note};
 use crate::own_names::is_own_machine;
@@ -62,9 +63,6 @@ use crate::survey::{About, Summary, Survey};
 use crate::templates::{self, Catalogue, TemplateAnswer};
 use crate::turn::{self, Issuer, Place};
 
-const GET: &str = "GET, HEAD, OPTIONS";
-const GET_ALONE: &str = "GET, OPTIONS";
-const POST: &str = "POST, OPTIONS";
 const ADMIN: &str = "GET, HEAD";
 
 /// Holds what a request says of itself before its body.

@@ -39,6 +39,7 @@ mod info;
 pub mod live;
 pub mod mailbox;
 pub mod mesh;
+mod methods;
 mod network_shares;
 pub mod note;
 pub mod own_names;

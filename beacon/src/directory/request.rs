@@ -18,12 +18,9 @@ use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
+use crate::methods::{GET, GET_AND_PUT, POST};
 use crate::problem::HubProblem;
 use crate::query::parameter;
-
-const GET: &str = "GET, HEAD, OPTIONS";
-const GET_AND_PUT: &str = "GET, HEAD, PUT, OPTIONS";
-const POST: &str = "POST, OPTIONS";
 
 /// Entries in an answer, unless the reader says otherwise.
 const LIMIT: usize = 50;

@@ -18,12 +18,9 @@ use crate::goop2::connection::{GuestConnection, GuestKind};
 use crate::goop2::door::Door;
 use crate::goop2::refusal::{Refusal, text};
 use crate::goop2::room::{GuestOpening, GuestRefusal, RoomCall};
+use crate::methods::{GET, GET_ALONE, POST};
 use crate::query::parameter;
 use crate::templates;
-
-const GET: &str = "GET, HEAD, OPTIONS";
-const GET_ALONE: &str = "GET, OPTIONS";
-const POST: &str = "POST, OPTIONS";
 
 /// Says what a request of goop2's peers needs next.
 #[derive(Debug)]

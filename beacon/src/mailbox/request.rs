@@ -28,12 +28,9 @@ use crate::config::{Config, MailDoor};
 use crate::mailbox::call::{MailboxCall, ObjectCall, ObjectName, OpeningsCall};
 use crate::mailbox::listening::OpenListener;
 use crate::mailbox::replicate::ReadPush;
+use crate::methods::{GET, GET_ALONE, GET_AND_PUT, POST};
 use crate::problem::Problem;
 
-const GET: &str = "GET, HEAD, OPTIONS";
-const GET_ALONE: &str = "GET, OPTIONS";
-const GET_AND_PUT: &str = "GET, HEAD, PUT, OPTIONS";
-const POST: &str = "POST, OPTIONS";
 const PUT: &str = "PUT, OPTIONS";
 
 /// Says what becomes of a request at once.

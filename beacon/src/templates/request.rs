@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::answer::{Answer, Content as AnswerContent, Outcome};
+use crate::methods::GET;
 use crate::problem::Problem;
 use crate::query::matches;
 use crate::templates::catalogue::{Catalogue, Content};
-
-const METHODS: &str = "GET, HEAD, OPTIONS";
 
 const LIST: &str = "api/templates";
 const STORE: &str = "store";
@@ -16,7 +15,7 @@ const STORE: &str = "store";
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// A client asks each time, and mostly hears that it has it.
+/// Clients revalidate each time; most answers are 304.
 const CACHE: &str = "no-cache";
 
 /// Holds an answer whose body is shared by all who ask for it: however slowly they read, it is in memory once.
@@ -52,7 +51,7 @@ pub(crate) fn route(
 ) -> Result<TemplateAnswer, Problem> {
     let (headers, kind, content) = find(catalogue, path).ok_or(Problem::NotFound)?;
     if !matches!(method, "GET" | "HEAD") {
-        return Err(Problem::MethodNotAllowed { allow: METHODS });
+        return Err(Problem::MethodNotAllowed { allow: GET });
     }
     let Content { bytes, tag } = content;
     let (tagged, cached) = (("ETag", tag.clone()), ("Cache-Control", CACHE.to_owned()));
