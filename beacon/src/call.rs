@@ -14,8 +14,14 @@ use rendezvous_protocol::ticket::{Purpose, TicketError, VerifiedTicket};
 
 use crate::query::path_and_query;
 
-/// How long a request waits for its community's object, over all attempts.
+/// Limits how long a request waits for its community's object, over all attempts. On Workers the platform alone does.
 pub const OBJECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Limits how long a reader waits for a list that another reader has asked for.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+
+// Whoever has waited for another reader's list has time left to ask.
+const _: () = assert!(LIST_TIMEOUT.as_nanos() < OBJECT_TIMEOUT.as_nanos());
 
 const ANNOUNCE: &str = "/announce";
 const LEAVE: &str = "/leave";
@@ -113,7 +119,7 @@ pub enum ObjectError {
     /// It has more to do than it can, or is being moved: it can be asked again.
     #[error("the object is busy: {0}")]
     Busy(String),
-    /// It has not answered in time. What it was asked it may do all the same.
+    /// The object has not answered in time; it may still do what it was asked.
     #[error("the object has not answered in time")]
     TimedOut,
     /// It answered with another status than 200.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::kept_lists::KeptLists;
 use rendezvous_protocol::limits::{
-    KEPT_LISTS_MAX_BYTES, LIST_TIMEOUT, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
+    KEPT_LISTS_MAX_BYTES, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
 };
 use rendezvous_protocol::live::{CHALLENGE_BYTES, CloseCode, Penalties, Position};
 use rendezvous_protocol::mailbox::bytes::Address;
@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::admin::{self, Refusals};
 use crate::answer::{AnnounceFields, Answer};
 use crate::asset::{self, Asset};
-use crate::call::{Call, OBJECT_TIMEOUT, ObjectError};
+use crate::call::{Call, LIST_TIMEOUT, OBJECT_TIMEOUT, ObjectError};
 use crate::circuit_relay;
 use crate::config::{Config, MailDoor, Viewers};
 use crate::directory::{self, DirectoryStep, HubCall, ReadRecord, Wanted as WantedOfHub};
@@ -1305,7 +1305,7 @@ impl Relay {
     }
 
     /// Returns for how long to wait for the answer. Without one, the request goes on with [`ObjectError::TimedOut`].
-    pub fn patience(&self, now: UnixMillis) -> Duration {
+    pub fn time_left(&self, now: UnixMillis) -> Duration {
         time_left(now, self.deadline)
     }
 
@@ -1377,7 +1377,7 @@ impl OpenLive {
 
     /// Returns for how long to wait for whether there is a place. Without an answer, the request goes on with
     /// [`ObjectError::TimedOut`].
-    pub const fn patience(&self) -> Duration {
+    pub const fn time_left(&self) -> Duration {
         OBJECT_TIMEOUT
     }
 

@@ -40,7 +40,6 @@ const WITHOUT = {
   BODY_TIMEOUT: BODY,
   BODIES_FULL_RETRY_AFTER: BODY,
   KEPT_LISTS_MAX_BYTES: OTHERS,
-  LIST_TIMEOUT: OTHERS,
   TICKET_MAX_BYTES: "what beacons and publishers make room for; a client reads tickets in any layout",
   COMMUNITY_MAX_BYTES: "part of a regular expression, which is tried below",
   PEER_ID_MAX_BYTES: "part of a regular expression, which is tried below",

@@ -438,10 +438,10 @@ impl EventLoop {
 
 /// Waits for an object's answer for as long as its request may.
 pub(crate) async fn in_time<T>(
-    patience: Duration,
+    left: Duration,
     answer: impl Future<Output = Result<T, ObjectError>>,
 ) -> Result<T, ObjectError> {
-    tokio::time::timeout(patience, answer).await.unwrap_or(Err(ObjectError::TimedOut))
+    tokio::time::timeout(left, answer).await.unwrap_or(Err(ObjectError::TimedOut))
 }
 
 /// Returns the text of a list.

@@ -344,9 +344,9 @@ async fn answer(event_loop: &Rc<EventLoop>, client: IpAddr, head: &Parts, body: 
                 shared.with_edge(edge, |edge| verify.resume(edge, unix_now(), holds))
             }
             Some(Step::Relay(relay)) => {
-                let (object, patience) = (relay.object(), relay.patience(unix_now()));
+                let (object, left) = (relay.object(), relay.time_left(unix_now()));
                 let (call, unanswered) = relay.into_call();
-                match in_time(patience, event_loop.call(object, call)).await {
+                match in_time(left, event_loop.call(object, call)).await {
                     Ok(answer) => return Answered::Answer(answer),
                     Err(error) => shared.with_edge(edge, |edge| unanswered.failed(edge, unix_now(), &error)),
                 }

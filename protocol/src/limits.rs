@@ -79,9 +79,6 @@ pub const BODIES_FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of the lists that one process keeps for readers.
 pub const KEPT_LISTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long a reader waits for a list that another reader has asked for.
-pub const LIST_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Bytes of a community's name.
 pub const COMMUNITY_MAX_BYTES: usize = 64;
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::limits::LIST_TIMEOUT;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Purpose;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::{Answer, Content, Outcome};
-use rendezvous_service::call::ObjectError;
+use rendezvous_service::call::{LIST_TIMEOUT, ObjectError};
 use rendezvous_service::edge::Step;
 use serde_json::json;
 
@@ -454,10 +453,10 @@ fn all_attempts_of_one_request_share_its_time() {
     let Step::ReadBody(read) = beacon.receive(&request) else { panic!() };
     let Step::Verify(verify) = read.resume(&mut beacon.edge, at(0), request.body.clone()) else { panic!() };
     let Step::Relay(relay) = verify.resume(&mut beacon.edge, at(0), true) else { panic!() };
-    assert_eq!(relay.patience(at(400)), Duration::from_millis(1_600));
+    assert_eq!(relay.time_left(at(400)), Duration::from_millis(1_600));
     let busy = ObjectError::Busy("moved".to_owned());
     let Step::Relay(again) = relay.failed(&mut beacon.edge, at(1_000), &busy) else { panic!() };
-    assert_eq!(again.patience(at(1_000)), Duration::from_secs(1));
+    assert_eq!(again.time_left(at(1_000)), Duration::from_secs(1));
 }
 
 #[test]

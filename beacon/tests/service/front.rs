@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use rendezvous_protocol::base64;
-use rendezvous_protocol::limits::LIST_TIMEOUT;
 use rendezvous_service::answer::{Answer, Content};
 use rendezvous_service::asset::ASSETS;
-use rendezvous_service::call::ObjectError;
+use rendezvous_service::call::{LIST_TIMEOUT, ObjectError};
 use rendezvous_service::documents::{DOCUMENTS, Document};
 use rendezvous_service::edge::Step;
 use rendezvous_service::platform::Platform;

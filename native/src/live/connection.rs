@@ -159,7 +159,7 @@ impl Live {
         let (answer, admitted) = oneshot::channel();
         place.send(LiveMail::Open { opening: step.opening().clone(), mailbox: Arc::clone(&mailbox), answer });
         let ended = |_| ObjectError::Runtime("the object of the community has ended".to_owned());
-        match in_time(step.patience(), async { admitted.await.map_err(ended) }).await {
+        match in_time(step.time_left(), async { admitted.await.map_err(ended) }).await {
             Ok(Ok(())) => {}
             Ok(Err(full)) => return Err((step, NotOpened::Full(full))),
             Err(error) => return Err((step, NotOpened::Failed(error))),
