@@ -156,27 +156,6 @@ fn a_database_that_is_empty_or_missing_beside_its_log_is_not_one_that_is_new() {
 }
 
 #[test]
-fn what_waits_in_the_layout_before_is_read_and_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let (file, variables) = DATABASES[4];
-    let variables = [&[("STATE", directory.path().to_str().unwrap()), ("PORT", "0")], variables].concat();
-    let open = || rusqlite::Connection::open(directory.path().join(file)).unwrap();
-    let before = "PRAGMA application_id = 0x7276656e; PRAGMA user_version = 1; \
-        CREATE TABLE envelope (number INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT; \
-        INSERT INTO envelope VALUES (7, 'not an envelope')";
-    open().execute_batch(before).unwrap();
-    for _ in 0..2 {
-        let error = refused(1, &variables);
-        assert!(error.contains("envelope 7 cannot be read") && !error.contains("not an envelope"), "{error}");
-    }
-    let one = |query: &str| open().query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(one("SELECT name || ' ' || row FROM item"), "7 not an envelope");
-    assert_eq!(one("SELECT group_concat(name) FROM sqlite_master WHERE type = 'table'"), "item");
-    open().execute_batch("DELETE FROM item").unwrap();
-    Beacon::start(directory.path(), &variables).end();
-}
-
-#[test]
 fn a_start_that_was_killed_while_it_made_a_database_keeps_no_other_from_it() {
     let (file, _) = DATABASES[0];
     let state = tempfile::tempdir().unwrap();
