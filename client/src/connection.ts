@@ -69,7 +69,7 @@ const ANSWER_PATIENCE_MS = 10_000;
 const RELAY_PATIENCE_MS = 2_000;
 /** How long an application's own `verify` may take for the goodbyes of one frame. */
 const VERIFY_PATIENCE_MS = 5_000;
-const SILENCE_MS = 50_000;
+const LIVE_PING_AFTER_MS = 50_000;
 const PONG_PATIENCE_MS = 10_000;
 /** An event stream says something every 25 s. */
 const STREAM_SILENCE_MS = 60_000;
@@ -357,7 +357,7 @@ export class Connection {
   /** Looks whether the socket is alive, after a silence of this side's: what nothing comes from is ended by the beacon. */
   #beat(attempt: Attempt): void {
     attempt.isAsked = false;
-    this.#limit(attempt, SILENCE_MS, () => this.#probe(attempt));
+    this.#limit(attempt, LIVE_PING_AFTER_MS, () => this.#probe(attempt));
   }
 
   /** Sets the timer of what is to happen next, in the place of the one before. */

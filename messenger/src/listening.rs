@@ -101,9 +101,9 @@ fn follow(
         let time = connection.next_deadline().saturating_duration_since(Instant::now());
         socket.get_mut().set_timeout(time);
         match socket.read() {
-            Ok(Message::Text(text)) => tell(connection.take(Instant::now(), &text)?),
+            Ok(Message::Text(text)) => tell(connection.take(&text)?),
             Ok(Message::Close(_)) => return Err(ListenError::Closed),
-            Ok(_) => connection.note_sign_of_life(Instant::now()),
+            Ok(_) => connection.note_sign_of_life(),
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 if let Some(ping) = connection.handle_timeout(Instant::now())? {
                     socket.get_mut().set_timeout(transport.timeout());

@@ -4,14 +4,12 @@
 use std::time::{Duration, Instant};
 
 use rendezvous_capsule::text;
+use rendezvous_protocol::limits::LIVE_PING_AFTER;
 use rendezvous_protocol::live::{PING, PONG};
 use serde::Deserialize;
 
 /// Bytes of one message of the relay: news are a number, and an error has a sentence.
 pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
-
-/// Time without a word after which a ping is sent: relays end a connection that is silent for longer than twice this.
-const PING_AFTER: Duration = Duration::from_secs(50);
 
 /// Time after a ping in which something has to come.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -87,8 +85,8 @@ fn shown(text: &str) -> String {
 /// Holds one connection.
 #[derive(Clone, Debug)]
 pub struct LiveConnection {
-    /// When either side last said something.
-    active_at: Instant,
+    /// When this side last said something.
+    said_at: Instant,
     /// When a ping was sent after which nothing has come.
     pinged_at: Option<Instant>,
 }
@@ -96,15 +94,15 @@ pub struct LiveConnection {
 impl LiveConnection {
     /// Begins with what says who listens, which was sent now.
     pub const fn new(now: Instant) -> Self {
-        Self { active_at: now, pinged_at: None }
+        Self { said_at: now, pinged_at: None }
     }
 
     /// Takes a text of the relay, of at most [`MESSAGE_MAX_BYTES`].
     ///
     /// # Errors
     /// [`LiveError::Refused`] and [`LiveError::Unreadable`]: then the connection is of no use any more.
-    pub fn take(&mut self, now: Instant, text: &str) -> Result<Heard, LiveError> {
-        self.note_sign_of_life(now);
+    pub fn take(&mut self, text: &str) -> Result<Heard, LiveError> {
+        self.note_sign_of_life();
         if text == PONG {
             return Ok(Heard::Nothing);
         }
@@ -116,9 +114,9 @@ impl LiveConnection {
         }
     }
 
-    /// Takes that something else has come, such as a ping of the WebSocket's own.
-    pub const fn note_sign_of_life(&mut self, now: Instant) {
-        self.active_at = now;
+    /// Takes that something else has come, such as a ping of the WebSocket's own. That puts no ping off: the relay ends a
+    /// connection on which the client is silent, however much it says itself.
+    pub const fn note_sign_of_life(&mut self) {
         self.pinged_at = None;
     }
 
@@ -126,7 +124,7 @@ impl LiveConnection {
     pub fn next_deadline(&self) -> Instant {
         match self.pinged_at {
             Some(pinged_at) => pinged_at + PONG_WITHIN,
-            None => self.active_at + PING_AFTER,
+            None => self.said_at + LIVE_PING_AFTER,
         }
     }
 
@@ -141,6 +139,7 @@ impl LiveConnection {
         if self.pinged_at.is_some() {
             return Err(LiveError::Silent);
         }
+        self.said_at = now;
         self.pinged_at = Some(now);
         Ok(Some(PING))
     }
@@ -154,21 +153,20 @@ mod tests {
 
     #[test]
     fn what_a_relay_says_means_that_messages_wait_or_that_it_is_of_no_use() {
-        let now = Instant::now();
-        let mut connection = LiveConnection::new(now);
+        let mut connection = LiveConnection::new(Instant::now());
         for (text, heard) in [
             (r#"{"event":"messages","pending":3}"#, Heard::Waiting(3)),
             (r#"{"event":"messages","pending":0,"later":1}"#, Heard::Waiting(0)),
             (r#"{"event":"ack","ack":{}}"#, Heard::Nothing),
             ("pong", Heard::Nothing),
         ] {
-            assert_eq!(connection.take(now, text), Ok(heard), "{text}");
+            assert_eq!(connection.take(text), Ok(heard), "{text}");
         }
         for bad in ["", "{}", "[]", r#"{"event":"messages"}"#, r#"{"event":"messages","pending":-1}"#] {
-            assert!(matches!(connection.take(now, bad), Err(LiveError::Unreadable { .. })), "{bad}");
+            assert!(matches!(connection.take(bad), Err(LiveError::Unreadable { .. })), "{bad}");
         }
         let text = r#"{"event":"error","code":"NOT_A_READER","detail":"no\u001b[2J"}"#;
-        let error = connection.take(now, text).unwrap_err();
+        let error = connection.take(text).unwrap_err();
         assert_eq!(error.to_string(), "the relay tells no news of the mailbox: NOT_A_READER (no\\u{1b}[2J)");
     }
 
@@ -181,11 +179,36 @@ mod tests {
         assert_eq!(connection.handle_timeout(due), Ok(Some("ping")));
         assert_eq!(connection.handle_timeout(due), Ok(None));
         // The answer begins the same anew.
-        connection.take(due, "pong").unwrap();
+        connection.take("pong").unwrap();
         let due = connection.next_deadline();
         assert_eq!(connection.handle_timeout(due), Ok(Some("ping")));
         let end = connection.next_deadline();
         assert_eq!(connection.handle_timeout(end), Err(LiveError::Silent));
-        assert!(end - due < LIVE_SILENCE && PING_AFTER * 2 < LIVE_SILENCE, "the relay does not give up before");
+        assert!(end - due < LIVE_SILENCE && LIVE_PING_AFTER * 2 < LIVE_SILENCE, "the relay does not give up before");
+    }
+
+    #[test]
+    fn a_relay_that_has_much_to_say_hears_of_the_client_before_it_counts_as_silent() {
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs(600);
+        let mut connection = LiveConnection::new(begun);
+        let (mut said, mut news_at) = (vec![begun], begun);
+        loop {
+            // Both come between two news: when the ping is due, and its answer.
+            news_at += Duration::from_secs(30);
+            if news_at > end {
+                break;
+            }
+            while connection.next_deadline() < news_at {
+                let now = connection.next_deadline();
+                assert_eq!(connection.handle_timeout(now), Ok(Some("ping")));
+                connection.take("pong").unwrap();
+                said.push(now);
+            }
+            connection.take(r#"{"event":"messages","pending":1}"#).unwrap();
+        }
+        said.push(end);
+        let silences: Vec<_> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(silences.iter().all(|silence| *silence < LIVE_SILENCE), "{silences:?}");
     }
 }

@@ -238,7 +238,11 @@ pub const LIVE_MESSAGES_AT_ONCE: u64 = 30;
 /// Time in which a client gains one message more.
 pub const LIVE_MESSAGE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A socket from which nothing comes for so long ends. Clients send `ping` where they sent nothing for 50 s.
+/// A client that has sent nothing for so long sends `ping`, whatever it is sent: well before [`LIVE_SILENCE`] and
+/// [`LIVE_FIRST_SILENCE`].
+pub const LIVE_PING_AFTER: Duration = Duration::from_secs(50);
+
+/// A socket from which nothing comes for so long ends.
 pub const LIVE_SILENCE: Duration = Duration::from_secs(120);
 
 /// The same until something has come: a client may be gone before it knew that it was connected.
