@@ -159,6 +159,14 @@ test("a beacon that is not asked to says nothing, and one that ends is gone", as
   assert.equal((await capsule(["who", "--lan"])).code, 3);
 });
 
+test("a beacon that refuses to say whom it lists is told from one that cannot be reached", async (context) => {
+  const beacon = await serve(context, machine, { vars: { COMMUNITIES: "chess", DEFAULT_COMMUNITY: "chess" } });
+  await who(({ source }) => source.endsWith(`:${beacon.port}`), "--community", "chess");
+  const { code, stderr } = await capsule(["who", "--lan", "--community", "unknown"]);
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /no beacon of the local network says whom it lists, .*:\d+/);
+});
+
 test("what is said is the version, the path, no TLS and the listed communities, and addresses of private networks alone", async (context) => {
   await machine.addAddress("203.0.113.5");
   const vars = { COMMUNITIES: "secret,chess", DEFAULT_COMMUNITY: "chess", LISTED_COMMUNITIES: "chess" };
@@ -238,5 +246,11 @@ describe("where somebody answers first, most, and with what is not theirs", () =
     for (const liar of LIARS) assert.ok(hosts.filter((host) => host === liar).length <= 4, stdout);
     assert.ok(LIARS.some((liar) => hosts.includes(liar)), "they were heard");
     assert.ok(hosts.every((host) => [ADDRESSES[0], ...LIARS].includes(host)), stdout);
+
+    // Where liars alone are left, nobody has refused.
+    await honest.stop();
+    const left = await capsule(["who", "--lan", "--timeout", `${SILENCE_MS}ms`]);
+    assert.equal(left.code, 3, left.stderr);
+    assert.match(left.stderr, /no beacon of the local network can be asked/);
   });
 });

@@ -61,7 +61,8 @@ Environment variables (an argument wins; an empty variable counts as not set):
 Exit codes:
   0  shown, also where nobody is there
   1  refused: the capsule does not verify, or the beacon refuses to say (it does
-     not serve the community), or the answer is not a list of peers
+     not serve the community), or the answer is not a list of peers; of the
+     local network's beacons, where one refuses and none says whom it lists
   2  usage: a wrong argument or variable, a file that cannot be read
   3  could not reach: the address could not be fetched, or no beacon answers in
      the local network";
@@ -98,10 +99,16 @@ pub(crate) enum WhoError {
         "--public-key and --root are for a capsule, whose address ends in .json: a beacon's list is signed by nobody"
     )]
     TrustUnused,
-    /// Beacons of the local network answer there, and none says whom it lists.
+    /// A beacon of the local network refuses, and none says whom it lists.
     #[error("no beacon of the local network says whom it lists, of those that are there: {}", .beacons.join(", "))]
     NobodyTells {
         /// Those that were asked.
+        beacons: Vec<String>,
+    },
+    /// Beacons are said to be in the local network, and none of them can be asked.
+    #[error("no beacon of the local network can be asked, of those that are said to be there: {}", .beacons.join(", "))]
+    NobodyReached {
+        /// Those that were tried.
         beacons: Vec<String>,
     },
 }
@@ -110,7 +117,8 @@ impl Cause for WhoError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotABeacon(_) | Self::TrustUnused => Exit::Usage,
-            Self::NobodyTells { .. } => Exit::Unreachable,
+            Self::NobodyTells { .. } => Exit::Refused,
+            Self::NobodyReached { .. } => Exit::Unreachable,
         }
     }
 }
@@ -177,24 +185,28 @@ fn in_local_network(
     };
     beacons.truncate(LOCAL_BEACONS_MAX);
     let ask = |beacon: &Beacon| match at_beacon(beacon, arguments, environment, clock) {
-        Ok(Ok(found)) => Some(found),
+        Ok(Ok(found)) => Ok(found),
         // Anybody can answer in that network: what one of them does is not a reason to show nobody.
         Ok(Err(refusal)) => {
             log.note(format_args!("{}: {}", text::printable(&refusal.source), text::printable(&refusal.reason)));
-            None
+            Err(Exit::Refused)
         }
         Err(failure) => {
             log.note(format_args!("{failure}"));
-            None
+            Err(failure.exit)
         }
     };
-    let local: Vec<_> = std::thread::scope(|scope| {
+    let local: Vec<Result<Found, Exit>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             beacons.iter().map(|beacon| Builder::new().spawn_scoped(scope, move || ask(beacon))).collect();
-        threads.into_iter().filter_map(|thread| thread.ok()?.join().ok().flatten()).collect()
+        threads.into_iter().filter_map(|thread| thread.ok()?.join().ok()).collect()
     });
-    let nobody = || WhoError::NobodyTells { beacons: beacons.iter().map(Beacon::to_string).collect() };
-    Ok(found.into_iter().chain(local).reduce(Found::and).ok_or_else(nobody)?)
+    let is_refused = local.iter().any(|told| matches!(told, Err(Exit::Refused)));
+    let nobody = || {
+        let beacons = beacons.iter().map(Beacon::to_string).collect();
+        if is_refused { WhoError::NobodyTells { beacons } } else { WhoError::NobodyReached { beacons } }
+    };
+    Ok(found.into_iter().chain(local.into_iter().flatten()).reduce(Found::and).ok_or_else(nobody)?)
 }
 
 /// Refuses what a capsule alone is verified with.
