@@ -2,16 +2,13 @@
 //! acknowledged. Decides, and does nothing else.
 
 use std::fmt;
-use std::time::Duration;
 
 use rendezvous_capsule::failure::{Cause, Exit};
 use rendezvous_capsule::text;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
-use rendezvous_protocol::limits::CLOCK_SKEW;
 use rendezvous_protocol::mailbox::bytes::{Address, Bytes, ContentId};
 use rendezvous_protocol::mailbox::envelope::{Signed, Verified};
 use rendezvous_protocol::mailbox::invite::Invite;
-use rendezvous_protocol::mailbox::limits::REQUEST_SKEW;
 use rendezvous_protocol::mailbox::plaintext::Written;
 use rendezvous_protocol::mailbox::record::{Ack, Card, Deposit, RecordError, RecordRules, SealingKey};
 use rendezvous_protocol::mailbox::sealed::{Place, Suite};
@@ -22,10 +19,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::name::Name;
 use crate::own::Version;
 use crate::seal::{SealError, seal};
-
-/// How much older than a message its acknowledgement may look: `at` is rounded down to a minute, the recipient's clock may be
-/// behind by as much as relays take, and the sender's ahead.
-const ACK_LOOKS_OLDER_MOST: Duration = Duration::from_secs(60).saturating_add(REQUEST_SKEW).saturating_add(CLOCK_SKEW);
 
 /// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
@@ -397,7 +390,7 @@ impl Recipient {
         for outgoing in outgoing.iter().filter(|it| it.slot == ack.slot && ack.covers(it.sequence)) {
             // The receipt of another message, which a newer copy of this store has left under the same number.
             let written_at = Verified::<Deposit>::trusted(&outgoing.deposit)?.payload().issued_at;
-            if !slot.has(outgoing.sequence) && ack.at.after(ACK_LOOKS_OLDER_MOST) < written_at {
+            if !slot.has(outgoing.sequence) && ack.is_from_before(written_at) {
                 return Err(RecipientError::NumberUsed { sequence: outgoing.sequence });
             }
         }
@@ -421,6 +414,8 @@ impl fmt::Debug for Recipient {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rendezvous_protocol::origin::Origin;
 
     use super::*;

@@ -67,6 +67,10 @@ pub const MISSING_MAX: usize = CONTACT_LIMIT_MAX as usize;
 /// clocks differ.
 pub const RECEIPT_MARGIN: Duration = Duration::from_secs(60 + 2 * CLOCK_SKEW.as_secs());
 
+/// How much older than a message its acknowledgement may look: `at` is rounded down to a minute, the recipient's clock may be
+/// behind by as much as relays take, and the sender's ahead.
+pub const ACK_LOOKS_OLDER_MOST: Duration = Duration::from_secs(60 + REQUEST_SKEW.as_secs() + CLOCK_SKEW.as_secs());
+
 /// Acknowledgements in one request.
 pub const ACKS_MAX: usize = 64;
 

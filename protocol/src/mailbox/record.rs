@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes::{Address, Bytes, ContentId};
 use super::limits::{
-    COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME, DEPOSIT_MIN_LIFETIME, DIFFICULTY_MAX,
-    INVITE_LIMIT_MAX, INVITES_MAX, MISSING_MAX, ONE_TIME_KEYS_MAX, ORIGIN_MAX_BYTES, PREKEY_ID_MAX_BYTES, READERS_MAX,
-    RECEIPT_MARGIN, RECORD_MAX_LIFETIME, RELAYS_MAX, REQUEST_SKEW, SEALED_BYTES, SEALING_KEY_MAX_LIFETIME,
-    SEALING_KEYS_MAX,
+    ACK_LOOKS_OLDER_MOST, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, CONTACTS_MAX, DEPOSIT_MAX_LIFETIME,
+    DEPOSIT_MIN_LIFETIME, DIFFICULTY_MAX, INVITE_LIMIT_MAX, INVITES_MAX, MISSING_MAX, ONE_TIME_KEYS_MAX,
+    ORIGIN_MAX_BYTES, PREKEY_ID_MAX_BYTES, READERS_MAX, RECEIPT_MARGIN, RECORD_MAX_LIFETIME, RELAYS_MAX, REQUEST_SKEW,
+    SEALED_BYTES, SEALING_KEY_MAX_LIFETIME, SEALING_KEYS_MAX,
 };
 use crate::base64;
 use crate::code::Code;
@@ -577,6 +577,12 @@ impl Ack {
     /// messages have ended, and from then on covers them, too: such a message ended unread, as far as anybody knows.
     pub fn is_receipt_until(&self, expires_at: UnixMillis) -> bool {
         self.at.after(RECEIPT_MARGIN) < expires_at
+    }
+
+    /// Returns whether this is from before a message that was issued then. If it covers the message's number, it is the
+    /// acknowledgement of another one that had it.
+    pub fn is_from_before(&self, issued_at: UnixMillis) -> bool {
+        self.at.after(ACK_LOOKS_OLDER_MOST) < issued_at
     }
 }
 
