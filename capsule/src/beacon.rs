@@ -23,7 +23,7 @@ pub(crate) const NO_BEACON_ANSWERED: &str = "NO_BEACON_ANSWERED";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beacon(BeaconUrl);
 
-/// Not the address of a beacon. What was given is not repeated: a password may be in it.
+/// Says why a text is not the address of a beacon. What was given is not repeated: a password may be in it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeaconInvalid {
     /// Not an address at all.
@@ -34,7 +34,7 @@ pub enum BeaconInvalid {
     Query,
 }
 
-/// Why a beacon has not told whom it lists.
+/// Says why a beacon has not told whom it lists.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AskError {
     /// Nothing came that is a beacon's.
@@ -59,7 +59,7 @@ impl AskError {
         }
     }
 
-    /// Whether the beacon would say the same a moment later.
+    /// Returns whether the beacon would say the same a moment later.
     pub(crate) fn is_answer(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_answer(),
@@ -77,11 +77,12 @@ pub(crate) fn ask_advice(problem: &RequestProblem) -> &'static str {
     }
 }
 
-/// What to do where a beacon does not serve the community that it was asked for.
-pub(crate) const UNKNOWN_COMMUNITY_ADVICE: &str = "is that how the community is spelt? If so, ask a beacon that serves it, or have the operator of this one add it to \
+/// Says what to do where a beacon does not serve the community that it was asked for.
+pub(crate) const UNKNOWN_COMMUNITY_ADVICE: &str = "\
+    is that how the community is spelt? If so, ask a beacon that serves it, or have the operator of this one add it to \
     COMMUNITIES";
 
-/// What came of asking a beacon for its list.
+/// Holds what came of asking a beacon for its list.
 #[derive(Debug)]
 pub(crate) struct BeaconAnswer {
     /// At most one byte more than an answer has, so that whoever reads it sees that it is too long.
@@ -193,7 +194,7 @@ fn failed(error: &FetchError, retry_after: Option<Duration>) -> RequestOutcome {
 /// The commonest reason why an answer is no JSON, which the parser's "expected value at line 1 column 1" hides.
 pub(crate) const HTML_HINT: &str = " (it is HTML: is this the address of a beacon?)";
 
-/// Whether that is the reason.
+/// Returns whether that is the reason.
 pub(crate) fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }

@@ -109,8 +109,8 @@ impl FetchError {
     }
 }
 
-/// Whether a server that answers with this status would answer the same a moment later.
-pub(crate) fn is_considered(status: StatusCode) -> bool {
+/// Returns whether a server that answers with this status would answer the same a moment later.
+pub fn is_considered(status: StatusCode) -> bool {
     !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 

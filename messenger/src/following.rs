@@ -12,8 +12,9 @@ use rendezvous_protocol::time::DAY_SECONDS;
 
 use crate::live::Heard;
 
-/// The longest wait between two looks that nothing comes of. A look is one request, and one more where the user has a mailbox:
-/// 12 who follow behind one address then ask at most 144 times a minute, of the 150 that a relay serves an address.
+/// The longest wait between two looks that nothing comes of. A look is one request, and one more where the user has a mailbox,
+/// and one a minute looks after keys: 11 who follow behind one address then ask at most 143 times a minute, of the 150 that a
+/// relay serves an address.
 const IDLE_MOST: Duration = Duration::from_secs(10);
 
 /// The same where the relay tells of every message that a contact is expected to send: what goes by the other door all the
@@ -75,7 +76,7 @@ pub enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Connection {
     /// There is none.
-    Apart {
+    Closed {
         again_at: Instant,
     },
     Opening,
@@ -96,8 +97,9 @@ pub struct Following {
     /// Connections in a row that came to nothing.
     failures: u32,
     has_news: bool,
-    /// When looks that news have caused would be so far apart as they are to be.
-    news_paid_at: Instant,
+    /// When the token bucket of looks that news may cause is full again: it holds [`NEWS_AT_ONCE`], and gains one in each
+    /// [`NEWS_APART`].
+    news_full_at: Instant,
 }
 
 impl Following {
@@ -108,10 +110,10 @@ impl Following {
             expected: Expected::ByRetalk,
             idle: 0,
             looked_at: None,
-            connection: Connection::Apart { again_at: now },
+            connection: Connection::Closed { again_at: now },
             failures: 0,
             has_news: false,
-            news_paid_at: now,
+            news_full_at: now,
         }
     }
 
@@ -122,7 +124,7 @@ impl Following {
             return Next::Look;
         }
         match self.connection {
-            Connection::Apart { again_at } if self.expected != Expected::ByRetalk => {
+            Connection::Closed { again_at } if self.expected != Expected::ByRetalk => {
                 if again_at <= now {
                     Next::Connect
                 } else {
@@ -148,7 +150,7 @@ impl Following {
 
     /// Returns when news may cause a look again.
     fn news_at(&self) -> Instant {
-        self.news_paid_at.checked_sub(NEWS_APART * (NEWS_AT_ONCE - 1)).unwrap_or(self.news_paid_at)
+        self.news_full_at.checked_sub(NEWS_APART * (NEWS_AT_ONCE - 1)).unwrap_or(self.news_full_at)
     }
 
     /// Takes that the relay was looked at, whether something has come of that, and what is to be expected. What is heard from
@@ -162,7 +164,7 @@ impl Following {
     /// Takes that a look begins, which answers what was heard until now.
     pub fn begin_look(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_news) {
-            self.news_paid_at = self.news_paid_at.max(now) + NEWS_APART;
+            self.news_full_at = self.news_full_at.max(now) + NEWS_APART;
         }
     }
 
@@ -193,7 +195,7 @@ impl Following {
             Ended::Broken => BACKOFF.wait(self.failures, random),
             Ended::NotOffered => ASKED_AGAIN_AFTER,
         };
-        self.connection = Connection::Apart { again_at: now + wait };
+        self.connection = Connection::Closed { again_at: now + wait };
         wait
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::Instant;
 
-use rendezvous_capsule::fetch::FetchError;
+use rendezvous_capsule::fetch::{FetchError, is_considered};
 use rendezvous_capsule::stream::Stream;
 use rendezvous_messenger::following::Ended;
 use rendezvous_messenger::live::{Heard, Listen, LiveConnection, LiveError, MESSAGE_MAX_BYTES};
@@ -129,8 +129,7 @@ fn open(transport: &HttpTransport, url: &str) -> Result<WebSocket<Stream>, Liste
         Err(HandshakeError::Interrupted(_)) => Err(ListenError::TimedOut),
         Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
             let status = answer.status();
-            let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            Err(if may_pass { ListenError::NotNow { status } } else { ListenError::NotOffered { status } })
+            Err(if is_considered(status) { ListenError::NotOffered { status } } else { ListenError::NotNow { status } })
         }
         Err(HandshakeError::Failure(error)) => Err(error.into()),
     }

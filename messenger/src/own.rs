@@ -381,7 +381,8 @@ impl OwnMailbox {
         mailbox: Address,
         relay: &str,
         left_rounds: u8,
-        (nonce, now): ([u8; 16], UnixMillis),
+        nonce: [u8; 16],
+        now: UnixMillis,
     ) -> Result<Signed<Collect>, OwnError> {
         let mut collector = self.collector;
         let Bytes([first, ..]) = &mut collector;

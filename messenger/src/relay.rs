@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{Method, StatusCode};
 use rendezvous_capsule::failure::{Cause, Exit};
-use rendezvous_capsule::fetch::{FetchError, parse_url};
+use rendezvous_capsule::fetch::{FetchError, is_considered, parse_url};
 use rendezvous_capsule::text;
 use rendezvous_protocol::code::Code;
 use rendezvous_protocol::mailbox::bytes::Address;
@@ -289,7 +289,7 @@ impl<'a> MailboxRelay<'a> {
             _ if status.is_redirection() => {
                 Err(not_a_relay("it redirects elsewhere, which is not followed".to_owned()))
             }
-            _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            _ if !is_considered(status) => {
                 Err(MailboxRelayError::Unreachable { relay, error: FetchError::Status { status, retry_after } })
             }
             _ => Err(not_a_relay(format!("HTTP status {status}"))),

@@ -207,7 +207,7 @@ fn take_from_all<const LEVELS: usize>(
 struct Buckets {
     /// In microseconds, so that large limits keep their precision.
     bucket: TokenBucket,
-    /// Of one set.
+    /// Networks that one set remembers.
     capacity: usize,
     /// When the bucket of each network is full again, in the set that its hash says.
     sets: Vec<Vec<(NetworkHash, u64)>>,

@@ -216,8 +216,8 @@ impl<'a> Trial<'a> {
     }
 
     fn collect(&mut self) -> Result<(), StepError> {
-        let drawn = (random()?, self.now);
-        let question = self.mailbox.question(&self.owner, self.address(), self.relay.origin(), 0, drawn)?;
+        let (owner, relay) = (&self.owner, self.relay.origin());
+        let question = self.mailbox.question(owner, self.address(), relay, 0, random()?, self.now)?;
         let answer = self.relay.collect(self.address(), &question.to_json())?;
         let [handed_over] = answer.messages.as_slice() else {
             return Err(StepError::Other(format!("it hands over {} messages of one", answer.messages.len())));

@@ -259,8 +259,8 @@ impl Run<'_> {
     }
 
     fn question(&self, relay: &MailboxRelay<'_>, left_rounds: u8) -> Result<String, Failure> {
-        let drawn = (random()?, self.session.now()?);
-        Ok(self.mailbox.question(&self.owner, self.address(), relay.origin(), left_rounds, drawn)?.to_json())
+        let (nonce, now) = (random()?, self.session.now()?);
+        Ok(self.mailbox.question(&self.owner, self.address(), relay.origin(), left_rounds, nonce, now)?.to_json())
     }
 
     /// Hands a message on. Returns whether it may be acknowledged.

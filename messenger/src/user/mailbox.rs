@@ -514,8 +514,8 @@ impl User {
                 return Ok(());
             }
             let address = record.address();
-            let drawn = (random()?, now);
-            let question = record.own.question(&record.owner(), address, mailboxes.origin(), left_rounds, drawn)?;
+            let (owner, nonce) = (record.owner(), random()?);
+            let question = record.own.question(&owner, address, mailboxes.origin(), left_rounds, nonce, now)?;
             let answer = match mailboxes.collect(address, &question.to_json()) {
                 Ok(answer) => answer,
                 Err(error) => {
