@@ -203,7 +203,11 @@ mod tests {
             (long, 517, true, true),
             (long, 587, false, true),
         ] {
-            assert_eq!(is_ended(bytes, Duration::from_secs(seconds), is_scarce), expected, "{bytes} bytes, {seconds} s");
+            assert_eq!(
+                is_ended(bytes, Duration::from_secs(seconds), is_scarce),
+                expected,
+                "{bytes} bytes, {seconds} s"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rendezvous_protocol::limits::BODY_TIMEOUT;
+use rendezvous_service::call::Call;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -87,6 +88,8 @@ async fn run(shared: Arc<Shared>, index: usize, own: Own) {
         tokio::select! {
             mail = mailbox.recv() => match mail {
                 Some(Mail::Connection { stream, client, admitted }) => serve(&this, stream, client, admitted),
+                // A list is for whoever asked alone, and who asks for one in vain comes again.
+                Some(Mail::Call { call: Call::List, answer, .. }) if answer.is_closed() => {}
                 Some(Mail::Call { object, call, answer }) => {
                     let called = this.communities.borrow_mut().call(Moment::now(), &object, call);
                     // Whoever asked may have gone away.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -141,6 +141,9 @@ struct Tally {
     broken: Option<io::Error>,
 }
 
+/// Events that wait to be heard while the command looks: a relay that tells more is read no further until then.
+const EVENTS_MAX: usize = 16;
+
 /// Says what the command waits for.
 enum Event {
     /// A signal has come.
@@ -150,7 +153,7 @@ enum Event {
 }
 
 pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(EVENTS_MAX);
     let is_stopped = Arc::new(AtomicBool::new(false));
     let (log, runs_commands) = (*account.log, arguments.exec.is_some());
     let ends = {
@@ -163,8 +166,8 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
                 ));
             }
             is_stopped.store(true, Ordering::SeqCst);
-            // Where nobody waits any more, the command has ended.
-            let _ = tell.send(Event::Stopped);
+            // Where nobody waits any more, the command has ended, and where much waits to be heard, it does not wait itself.
+            let _ = tell.try_send(Event::Stopped);
         }
     };
     let second = SecondSignal::on_stop(ends).map_err(ShowError::Signals)?;
