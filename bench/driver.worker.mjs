@@ -5,6 +5,8 @@ import { callObject } from "../src/runtime.js";
 
 /** So many networks announce, in turn. */
 const NETWORKS = 1_000;
+/** More than any call takes. */
+const PATIENCE_MS = 60_000;
 let calls = 0;
 
 export default {
@@ -12,7 +14,7 @@ export default {
     let answer;
     for (const ticket of (await request.text()).split("\n")) {
       calls += 1;
-      const response = await callObject(env, "bench", `/announce?bench&${network(calls % NETWORKS)}&${btoa(ticket)}`);
+      const response = await callObject(env, "bench", `/announce?bench&${network(calls % NETWORKS)}&${btoa(ticket)}`, PATIENCE_MS);
       answer = await response.arrayBuffer();
       if (response.status !== 200) return new Response(answer, { status: 502 });
     }

@@ -5,7 +5,7 @@ use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Unverified;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
-use rendezvous_service::call::ObjectError;
+use rendezvous_service::call::{OBJECT_TIMEOUT, ObjectError};
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::live::Opening;
 use rendezvous_service::mailbox::MailboxStep;
@@ -87,7 +87,8 @@ impl Host {
                 self.go_on(now, |edge| verify.resume(edge, now, holds))
             }),
             Step::Relay(relay) => {
-                let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path())?;
+                let patience_ms = millis(saturating_millis(relay.patience(now)));
+                let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path(), patience_ms)?;
                 after(&answer, move |now, answer| match answer {
                     // As it comes, because whoever makes a new one of it copies every header.
                     Ok(answer) => Ok(answer),
@@ -98,7 +99,8 @@ impl Host {
                 })
             }
             Step::OpenLive(open) => {
-                let answer = runtime::open_live(&self.env, open.object(), &open.opening().to_path())?;
+                let patience_ms = millis(saturating_millis(open.patience()));
+                let answer = runtime::open_live(&self.env, open.object(), &open.opening().to_path(), patience_ms)?;
                 after(&answer, move |now, answer| {
                     let answer = answer.map_err(object_error).and_then(|answer| {
                         let answer: Response = answer.unchecked_into();
@@ -123,7 +125,8 @@ impl Host {
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(saturating_millis(fetch.patience()));
-                let list = runtime::fetch_list(&self.env, &self.context, &object, &what, patience_ms)?;
+                let left_ms = millis(saturating_millis(fetch.time_left(now)));
+                let list = runtime::fetch_list(&self.env, &self.context, &object, &what, patience_ms, left_ms)?;
                 after(&list, move |now, list| self.go_on(now, |edge| fetch.resume(edge, now, || text_of(list))))
             }
         }
@@ -151,7 +154,9 @@ impl Host {
             // This relay is not one with peers.
             MailboxStep::Replicate(_) => Ok(respond::with(&internal(clock()))?.into()),
             MailboxStep::Ask(ask) => {
-                let answer = runtime::ask_mailbox(&self.env, &ask.object().to_string(), &ask.call().to_text())?;
+                let patience_ms = millis(saturating_millis(OBJECT_TIMEOUT));
+                let (object, call) = (ask.object().to_string(), ask.call().to_text());
+                let answer = runtime::ask_mailbox(&self.env, &object, &call, patience_ms)?;
                 after(&answer, move |now, answer| match answer {
                     Ok(answer) => match ask.next(answer.unchecked_ref::<Response>().status()) {
                         Some(next) => self.carry_out_mail(now, MailboxStep::Ask(next)),
@@ -195,8 +200,11 @@ fn text_of(list: Result<JsValue, JsValue>) -> Result<String, ObjectError> {
 }
 
 fn object_error(error: JsValue) -> ObjectError {
-    // Properties of the runtime's errors about objects.
+    // Properties of the runtime's errors about objects, and of those that `runtime.js` makes.
     let is = |property: &str| Reflect::get(&error, &property.into()).is_ok_and(|value| value.is_truthy());
+    if is("timedOut") {
+        return ObjectError::TimedOut;
+    }
     let is_busy = is("retryable") || is("overloaded");
     let text = runtime::describe(&error);
     if is_busy { ObjectError::Busy(text) } else { ObjectError::Runtime(text) }

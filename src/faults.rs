@@ -17,6 +17,9 @@ use crate::waiting::after;
 
 const PANIC: &str = "/panic";
 
+/// More than an object takes to panic, on a machine that has much else to do.
+const PATIENCE_MS: u32 = 60_000;
+
 thread_local! {
     static PANICKED: Cell<bool> = const { Cell::new(false) };
 }
@@ -33,7 +36,7 @@ pub(crate) fn intercept(request: &Request, env: &Env) -> Option<Result<JsValue, 
             let nothing = Promise::resolve(&JsValue::UNDEFINED);
             Some(after(&nothing, |_, _| panic_now()).map_err(|failure| failure.to_string().into()))
         }
-        "panic?in=object" => Some(runtime::call_object(env, "mainnet", PANIC).map(Into::into)),
+        "panic?in=object" => Some(runtime::call_object(env, "mainnet", PANIC, PATIENCE_MS).map(Into::into)),
         "signature" => {
             let text = request.text();
             Some(text.map(|text| future_to_promise(async move { Ok(probe(text).await?.into()) }).into()))

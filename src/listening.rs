@@ -6,13 +6,15 @@
 use std::cell::RefCell;
 
 use rendezvous_protocol::live::CloseCode;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_service::call::OBJECT_TIMEOUT;
 use rendezvous_service::mailbox::{ListenerConnection, ListenerOutput, News, OpenListener, VerifyListener};
 use slab::Slab;
 use worker::Env;
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
+use crate::environment::millis;
 use crate::isolate::with_known_edge;
 use crate::live::event;
 use crate::runtime::{self, Relay};
@@ -94,7 +96,9 @@ fn carry_out(relay: &Relay, listening: &mut Listening) -> Result<Option<CloseCod
                 listening.verifying = Some(verify);
             }
             ListenerOutput::Listen(call) => {
-                let opened = runtime::open_listener(&listening.env, &call.object().to_string(), &call.to_path())?;
+                let (object, what) = (call.object().to_string(), call.to_path());
+                let patience_ms = millis(saturating_millis(OBJECT_TIMEOUT));
+                let opened = runtime::open_listener(&listening.env, &object, &what, patience_ms)?;
                 relay.listen_to(&opened);
             }
             ListenerOutput::Close(code) => return Ok(Some(code)),

@@ -194,14 +194,35 @@ export function verifyAllEd25519(all) {
 }
 
 /**
+ * Returns a promise of what an object answers, or, where that takes too long, of an error with `timedOut`: a runtime that cannot
+ * reach an object may wait for it for ever. A late answer is dropped.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} ms
+ * @returns {Promise<T>}
+ */
+function inTime(promise, ms) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(Object.assign(new Error("no answer in time"), { timedOut: true })), ms);
+    const settled = (settle) => (outcome) => {
+      clearTimeout(timer);
+      settle(outcome);
+    };
+    promise.then(settled(resolve), settled(reject));
+  });
+}
+
+/**
  * Calls an object. The host is of no consequence: the name picks the object.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {string} object Its name.
  * @param {string} what A path and a query. All is said in the URL: headers and a body are more to make and to read.
+ * @param {number} patienceMs
  */
-export function callObject(env, object, what) {
-  return env.COMMUNITY.getByName(object).fetch(`https://community${what}`);
+export function callObject(env, object, what, patienceMs) {
+  return inTime(env.COMMUNITY.getByName(object).fetch(`https://community${what}`), patienceMs);
 }
 
 /**
@@ -210,9 +231,10 @@ export function callObject(env, object, what) {
  * @param {{ MAILBOX: DurableObjectNamespace }} env
  * @param {string} object Its name.
  * @param {string} call
+ * @param {number} patienceMs
  */
-export function askMailbox(env, object, call) {
-  return env.MAILBOX.getByName(object).fetch("https://mailbox", { method: "POST", body: call });
+export function askMailbox(env, object, call, patienceMs) {
+  return inTime(env.MAILBOX.getByName(object).fetch("https://mailbox", { method: "POST", body: call }), patienceMs);
 }
 
 /** The lists that are on their way, by the name of the object. */
@@ -226,24 +248,25 @@ const underway = new Map();
  * @param {string} object Its name.
  * @param {string} what A path.
  * @param {number} patienceMs How long a reader waits for a list that is on its way to another. 0: it asks by itself.
+ * @param {number} leftMs How long it waits in all.
  * @returns {Promise<string | number>}
  */
-export function fetchList(env, context, object, what, patienceMs) {
+export function fetchList(env, context, object, what, patienceMs, leftMs) {
   const read = (response) => (response.status === 200 ? response.text() : response.status);
-  const ask = () => callObject(env, object, what).then(read);
-  if (patienceMs === 0) return ask();
+  const ask = (ms) => inTime(env.COMMUNITY.getByName(object).fetch(`https://community${what}`).then(read), ms);
+  if (patienceMs === 0) return ask(leftMs);
   const awaited = underway.get(object);
   if (awaited !== undefined) {
     return new Promise((resolve, reject) => {
       // The runtime may end the other request, and with it what is awaited. Of its own this one has the timer.
       const timer = setTimeout(() => {
         forget(object, awaited);
-        resolve(ask());
+        resolve(ask(leftMs - patienceMs));
       }, patienceMs);
       awaited.then(resolve, reject).finally(() => clearTimeout(timer));
     });
   }
-  const list = ask().finally(() => forget(object, list));
+  const list = ask(leftMs).finally(() => forget(object, list));
   underway.set(object, list);
   // A reader who goes away does not take along what others wait for.
   context.waitUntil(list.catch(() => {}));
@@ -271,9 +294,11 @@ export function objectIdentifier(env, object) {
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {string} object Its name.
  * @param {string} what A path and a query.
+ * @param {number} patienceMs
  */
-export function openLive(env, object, what) {
-  return env.COMMUNITY.getByName(object).fetch(`https://community${what}`, { headers: { Upgrade: "websocket" } });
+export function openLive(env, object, what, patienceMs) {
+  const opened = env.COMMUNITY.getByName(object).fetch(`https://community${what}`, { headers: { Upgrade: "websocket" } });
+  return inTime(opened, patienceMs);
 }
 
 /**
@@ -282,9 +307,11 @@ export function openLive(env, object, what) {
  * @param {{ MAILBOX: DurableObjectNamespace }} env
  * @param {string} object Its name.
  * @param {string} what A path and a query.
+ * @param {number} patienceMs
  */
-export function openListener(env, object, what) {
-  return env.MAILBOX.getByName(object).fetch(`https://mailbox${what}`, { headers: { Upgrade: "websocket" } });
+export function openListener(env, object, what, patienceMs) {
+  const opened = env.MAILBOX.getByName(object).fetch(`https://mailbox${what}`, { headers: { Upgrade: "websocket" } });
+  return inTime(opened, patienceMs);
 }
 
 /** What has happened to a connection: the numbers of `live.rs`. */

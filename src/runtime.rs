@@ -36,7 +36,7 @@ extern "C" {
     pub(crate) fn end(this: &Relay, code: u16, reason: &str);
 
     #[wasm_bindgen(catch, js_name = openLive)]
-    pub(crate) fn open_live(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn open_live(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = serveSocket)]
     pub(crate) fn serve_socket(
@@ -47,7 +47,7 @@ extern "C" {
     ) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch, js_name = openListener)]
-    pub(crate) fn open_listener(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn open_listener(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = serveListener)]
     pub(crate) fn serve_listener(take: &Closure<Take>, connection: usize, most: usize) -> Result<Response, JsValue>;
@@ -119,10 +119,10 @@ extern "C" {
     pub(crate) fn verify_all_ed25519(all: Vec<Uint8Array>) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = callObject)]
-    pub(crate) fn call_object(env: &Env, object: &str, what: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn call_object(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = askMailbox)]
-    pub(crate) fn ask_mailbox(env: &Env, object: &str, call: &str) -> Result<Promise, JsValue>;
+    pub(crate) fn ask_mailbox(env: &Env, object: &str, call: &str, patience_ms: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = readTexts)]
     pub(crate) fn read_texts(sql: &SqlStorage, query: &str) -> Result<Vec<String>, JsValue>;
@@ -137,6 +137,7 @@ extern "C" {
         object: &str,
         what: &str,
         patience_ms: u32,
+        left_ms: u32,
     ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = objectIdentifier)]

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
-import { readBody } from "../src/runtime.js";
+import { callObject, readBody } from "../src/runtime.js";
 import { buildWorker } from "../tools/build.mjs";
 import { startFront } from "../tools/front.mjs";
 import { ROOT } from "../tools/steps.mjs";
@@ -242,18 +242,41 @@ test("a body that says no length takes the room of what has come", async () => {
   }
 });
 
-describe("readers who come while a list is fetched", () => {
+test("what an object answers too late is dropped, and whoever is answered leaves no timer", async () => {
+  const env = (fetch) => ({ COMMUNITY: { getByName: () => ({ fetch }) } });
+  const unhandled = [];
+  const note = (error) => unhandled.push(error);
+  process.on("unhandledRejection", note);
+  try {
+    let fail;
+    const silent = env(() => new Promise((_, reject) => (fail = reject)));
+    await assert.rejects(callObject(silent, "mainnet", "/listing", 1), { timedOut: true });
+    fail(new Error("too late"));
+    await new Promise(setImmediate);
+    assert.deepEqual(unhandled, []);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  assert.equal(await callObject(env(async () => "answer"), "mainnet", "/listing", 60_000), "answer");
+  const failed = new Error("no");
+  await assert.rejects(callObject(env(() => Promise.reject(failed)), "mainnet", "/listing", 60_000), failed);
+  assert.equal(timers(), before);
+});
+
+describe("objects that take their time", () => {
   /**
-   * The beacon with an object whose calls are counted, and take as long as `GET /delay?ms=` says and until so many readers
-   * as `readers=` says have come, or fail.
+   * The beacon with objects whose calls are counted, and take as long as `GET /delay?ms=` says and until so many readers
+   * as `readers=` says have come, or fail. `GET /calls` says how many there were.
    */
   const SLOW = `
-    import beacon, { Community as Inner } from "../src/entry.js";
-    export { Mailbox } from "../src/entry.js";
+    import beacon, { Community as InnerCommunity, Mailbox as InnerMailbox } from "../src/entry.js";
     const state = { calls: 0, ms: 0, fails: false, readers: 0 };
     export default {
       fetch(request, env, ctx) {
         const { pathname, searchParams } = new URL(request.url);
+        if (pathname === "/calls") return Response.json(state.calls);
         if (pathname !== "/delay") {
           const answer = beacon.fetch(request, env, ctx);
           state.readers -= 1;
@@ -265,7 +288,7 @@ describe("readers who come while a list is fetched", () => {
         return Response.json(calls);
       },
     };
-    export class Community {
+    const slow = (Inner) => class {
       constructor(state, env) { this.inner = new Inner(state, env); }
       async fetch(request) {
         state.calls += 1;
@@ -276,11 +299,18 @@ describe("readers who come while a list is fetched", () => {
         return fails ? new Response("no", { status: 500 }) : this.inner.fetch(request);
       }
       alarm() { return this.inner.alarm(); }
-    }`;
+    };
+    export const Community = slow(InnerCommunity);
+    export const Mailbox = slow(InnerMailbox);`;
   let beacon;
   let url;
   before(async () => {
-    const vars = { COMMUNITIES: "waiting, leaving, failing, asking", PEERS_MAX_AGE_SECONDS: "30", ADDRESS_REQUESTS_PER_MINUTE: "600" };
+    const vars = {
+      COMMUNITIES: "waiting, leaving, failing, asking, silent",
+      PEERS_MAX_AGE_SECONDS: "30",
+      ADDRESS_REQUESTS_PER_MINUTE: "600",
+      EXTERNAL_URLS: RELAY,
+    };
     const worker = await workerOptions(await buildWorker(), vars);
     const slow = { type: "ESModule", path: fileURLToPath(new URL("slow.worker.mjs", import.meta.url)), contents: SLOW };
     beacon = await startWorkerd({
@@ -294,9 +324,11 @@ describe("readers who come while a list is fetched", () => {
   });
   after(() => beacon.stop());
   const delay = async (query) => (await call(url, `/delay?${query}`)).json;
+  /** Waits until so many calls have come to an object. */
+  const called = (count) => eventually(async () => (await call(url, "/calls")).json, (calls) => calls === count);
   const readers = (community, count) => Array.from({ length: count }, () => peers(url, { community }));
 
-  test("wait for that one", async () => {
+  test("readers wait for the list that is on its way to another", async () => {
     const community = "waiting";
     await announce(url, signTicket(newPeer()), { community });
     await delay("ms=300");
@@ -304,7 +336,7 @@ describe("readers who come while a list is fetched", () => {
     assert.equal(await delay("ms=0"), 1);
   });
 
-  test("get it, though the first of them goes away", async () => {
+  test("readers get it, though the first of them goes away", async () => {
     const community = "leaving";
     await delay("ms=600");
     const first = raw(url, `GET /peers?community=${community} HTTP/1.1\r\nHost: beacon\r\n\r\n`, (socket) =>
@@ -316,7 +348,7 @@ describe("readers who come while a list is fetched", () => {
     assert.equal(await delay("ms=0"), 1);
   });
 
-  test("fail with it, and the next one asks again", async () => {
+  test("readers fail with it, and the next one asks again", async () => {
     const community = "failing";
     await delay("ms=0&readers=10&fails");
     for (const { status, json } of await Promise.all(readers(community, 10))) assert.deepEqual([status, json.code], [500, "INTERNAL"]);
@@ -324,24 +356,47 @@ describe("readers who come while a list is fetched", () => {
     assert.equal((await peers(url, { community })).status, 200);
   });
 
-  test("ask by themselves when it takes too long", async () => {
+  test("a reader asks by itself when it takes too long", async () => {
     const community = "asking";
-    // One reader more than come: the list is held until the test says otherwise.
-    const held = "ms=0&readers=3";
-    await delay(held);
-    const askedAt = performance.now();
-    const both = readers(community, 2);
-    let calls = 0;
-    const count = async () => {
-      const more = await delay(held);
-      calls += more;
-      return calls;
-    };
-    await eventually(count, (counted) => counted === 2);
-    assert.ok(performance.now() - askedAt > 900, "the second waits a second for the list of the first");
+    await delay("ms=60000");
+    const first = peers(url, { community });
+    await called(1);
+    const second = peers(url, { community });
     await delay("ms=0");
-    for (const { status } of await Promise.all(both)) assert.equal(status, 200);
-    assert.equal(await delay("ms=0"), 0);
+    // The first one is not answered in time, but by then there is the list that the second has asked for.
+    assert.deepEqual([(await second).status, (await first).status], [200, 200]);
+    assert.equal(await delay("ms=0"), 1);
+  });
+
+  test("whoever is not answered in time gets 503 and the list at hand", async () => {
+    const community = "silent";
+    const peer = newPeer();
+    await announce(url, signTicket(peer), { community });
+    assert.equal((await peers(url, { community })).json.total, 1);
+    await delay("ms=60000");
+    const unanswered = await Promise.all([
+      announce(url, signTicket(newPeer()), { community }),
+      call(url, `/live?community=${community}`),
+    ]);
+    for (const { status, json, headers } of unanswered) {
+      assert.deepEqual([status, json.code, headers.get("Retry-After")], [503, "UNAVAILABLE", "5"]);
+      assert.deepEqual(peerIds({ json }), [peer.peerId]);
+    }
+    await delay("ms=0");
+    assert.equal((await announce(url, signTicket(newPeer()), { community })).status, 200);
+  });
+
+  test("a mailbox that does not answer in time is answered for, and listened to later", async () => {
+    const mailbox = new Mailbox(url);
+    await delay("ms=0");
+    assert.equal((await mailbox.put([newPeer()])).status, 201);
+    await delay("ms=60000");
+    const listener = await mailbox.listen(mailbox.greeting(mailbox.reader));
+    const { status, json, headers } = await mailbox.collect();
+    assert.deepEqual([status, json.code, headers.get("Retry-After")], [503, "UNAVAILABLE", "5"]);
+    assert.equal((await listener.closed).code, 1011);
+    await delay("ms=0");
+    assert.equal((await mailbox.collect()).status, 200);
   });
 });
 
