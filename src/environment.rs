@@ -43,7 +43,9 @@ pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
         Config::parse(|name| {
-            let value = Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined())?;
+            // Null is workerd's word for a variable that its own environment has not (`fromEnvironment`).
+            let is_set = |value: &JsValue| !value.is_undefined() && !value.is_null();
+            let value = Reflect::get(env, &name.into()).ok().filter(is_set)?;
             let is_list = VARIABLES.iter().any(|variable| variable.name == name && variable.kind == Kind::List);
             Some(is_list.then(|| text_of_list(&value)).flatten().unwrap_or_else(|| text_of(&value)))
         })

@@ -4,7 +4,7 @@
 // Everything is made from this checkout alone. client/bin/ and client/worker/ are in no commit.
 
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { build } from "esbuild";
 import { readConfiguration } from "./beacon.mjs";
 import { buildWorker } from "./build.mjs";
@@ -13,11 +13,10 @@ import { ROOT, main, readOptions } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
 import { KNOWN, requireKnownVariables } from "./variables.mjs";
 
-const USAGE = `node tools/package.mjs: makes client/bin/ and client/worker/, which the npm package has beside the library.`;
+const USAGE = `node tools/package.mjs [--out DIR]: makes bin/ and worker/ in client/, or DIR, which the npm package has beside the
+library.`;
 
 const CLIENT = join(ROOT, "client");
-const BIN = join(CLIENT, "bin");
-const WORKER = join(CLIENT, "worker");
 /** What a deployment of one's own is made from; it is the template of the button in the README, too. */
 const DEPLOYMENT = join(ROOT, "contrib/cloudflare");
 
@@ -31,18 +30,19 @@ export default beacon;
 `;
 
 await main(async () => {
-  readOptions(USAGE);
+  const { out } = readOptions(USAGE, { out: { type: "string", default: CLIENT } });
+  const [bin, worker] = ["bin", "worker"].map((folder) => resolve(out, folder));
   await ensureToolchain();
   await requireKnownVariables();
   const built = await buildWorker();
   const settings = await readConfiguration();
-  await Promise.all([BIN, WORKER].map((directory) => rm(directory, { recursive: true, force: true })));
-  await mkdir(join(WORKER, "deployment"), { recursive: true });
+  await Promise.all([bin, worker].map((directory) => rm(directory, { recursive: true, force: true })));
+  await mkdir(join(worker, "deployment"), { recursive: true });
 
   await build({
     absWorkingDir: ROOT,
     entryPoints: ["tools/command/main.mjs"],
-    outfile: join(BIN, "rendezvous-beacon.js"),
+    outfile: join(bin, "rendezvous-beacon.js"),
     banner: { js: "#!/usr/bin/env node" },
     bundle: true,
     format: "esm",
@@ -50,18 +50,18 @@ await main(async () => {
     target: "node20",
     logLevel: "warning",
   });
-  await bundleWorker(built, join(WORKER, "index.js"));
-  await cp(join(built, "index_bg.wasm"), join(WORKER, "index_bg.wasm"));
-  await writeFile(join(WORKER, "index.d.ts"), TYPES);
-  await writeFile(join(WORKER, THIRD_PARTY), await thirdParty("rendezvous-beacon", "wasm32-unknown-unknown"));
-  await cp(join(ROOT, settings.assets.directory), join(WORKER, "page"), { recursive: true });
-  await writeFile(join(WORKER, "beacon.capnp"), workerdConfiguration(settings));
-  await writeFile(join(WORKER, "description.json"), `${JSON.stringify(await describe(settings), undefined, 2)}\n`);
+  await bundleWorker(built, join(worker, "index.js"));
+  await cp(join(built, "index_bg.wasm"), join(worker, "index_bg.wasm"));
+  await writeFile(join(worker, "index.d.ts"), TYPES);
+  await writeFile(join(worker, THIRD_PARTY), await thirdParty("rendezvous-beacon", "wasm32-unknown-unknown"));
+  await cp(join(ROOT, settings.assets.directory), join(worker, "page"), { recursive: true });
+  await writeFile(join(worker, "beacon.capnp"), workerdConfiguration(settings));
+  await writeFile(join(worker, "description.json"), `${JSON.stringify(await describe(settings), undefined, 2)}\n`);
   for (const file of ["wrangler.toml", "worker.js", "package.json"]) {
-    await cp(join(DEPLOYMENT, file), join(WORKER, "deployment", file));
+    await cp(join(DEPLOYMENT, file), join(worker, "deployment", file));
   }
   // Under its own name npm would not pack it.
-  await cp(join(DEPLOYMENT, ".gitignore"), join(WORKER, "deployment/gitignore"));
+  await cp(join(DEPLOYMENT, ".gitignore"), join(worker, "deployment/gitignore"));
 });
 
 /**

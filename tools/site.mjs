@@ -17,6 +17,7 @@ export const PAGES = [
   ["README.md", "Overview"],
   ["docs/install.md", "Install"],
   ["docs/upgrade.md", "Upgrade"],
+  ["docs/cluster.md", "Several machines"],
   ["client/README.md", "Browser client"],
   ["protocol/README.md", "Specification"],
   ["protocol/FIGURES.md", "Figures"],

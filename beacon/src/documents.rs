@@ -22,11 +22,12 @@ impl Document {
 }
 
 /// The documents, in the order in which the menu has them: those for whoever uses a beacon.
-pub const DOCUMENTS: [Document; 16] = [
+pub const DOCUMENTS: [Document; 17] = [
     Document::new("docs/README.md", "", "Documents"),
     Document::new("README.md", "overview", "Overview"),
     Document::new("docs/install.md", "install", "Install"),
     Document::new("docs/upgrade.md", "upgrade", "Upgrade"),
+    Document::new("docs/cluster.md", "cluster", "Several machines"),
     Document::new("client/README.md", "client", "Browser client"),
     Document::new("protocol/README.md", "protocol", "Specification"),
     Document::new("docs/from-peerjs.md", "from-peerjs", "From PeerJS"),

@@ -23,6 +23,7 @@ fn source(file: &str) -> &'static str {
         "README.md" => include_str!("../../README.md"),
         "docs/install.md" => include_str!("../../docs/install.md"),
         "docs/upgrade.md" => include_str!("../../docs/upgrade.md"),
+        "docs/cluster.md" => include_str!("../../docs/cluster.md"),
         "client/README.md" => include_str!("../../client/README.md"),
         "protocol/README.md" => include_str!("../../protocol/README.md"),
         "docs/from-peerjs.md" => include_str!("../../docs/from-peerjs.md"),
