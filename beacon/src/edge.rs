@@ -925,8 +925,9 @@ impl Edge {
 
     /// Goes on where an object of a mailbox has not answered.
     pub fn mailbox_failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+        let problem = if *error == ObjectError::TimedOut { Problem::Unavailable } else { Problem::Internal };
         self.notes.push(Note::failure("request_failed", error));
-        self.counted(Step::Answer(Problem::Internal.answer_about_mailbox(now)))
+        self.counted(Step::Answer(problem.answer_about_mailbox(now)))
     }
 
     /// Goes on with the body of a guest's message, of at most

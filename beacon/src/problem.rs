@@ -42,7 +42,7 @@ pub(crate) const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// After this time there may be room in a mailbox.
 const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// After this time an object that did not answer may have caught up.
+/// After this time an object that did not answer may have moved to where it does.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The status of an answer with a socket (RFC 6455, section 1.3).
@@ -148,7 +148,7 @@ pub(crate) enum Problem {
     },
     /// A push with too long a body.
     PushTooLarge,
-    /// The object of the community has not answered in time.
+    /// The object of the community or the mailbox has not answered in time.
     Unavailable,
     /// The cause is in the log, and only there.
     Internal,

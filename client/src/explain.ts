@@ -76,7 +76,7 @@ const EXPLANATIONS: Record<Code | LiveCode | MailboxCode | SignalCode, string> =
   TOO_LARGE: "The answer is larger than anything that is read.",
   TOO_MANY: "There are as many as there may be.",
   UNACKNOWLEDGED_LIMIT: "As many messages of this sender wait there as may: the recipient has to read first.",
-  UNAVAILABLE: "The beacon cannot reach the community at the moment.",
+  UNAVAILABLE: "The beacon cannot reach the community, or the mailbox, at the moment.",
   UNSOLICITED: "It belongs to no call of this page's.",
   UPGRADE_REQUIRED: "Something on the way does not let a WebSocket pass.",
   UNSUPPORTED_ALGORITHM: "It needs a later version of this library.",

@@ -115,7 +115,7 @@ pub enum Code {
     TooMany,
     /// A message for which the recipient has to acknowledge others first.
     UnacknowledgedLimit,
-    /// A community that cannot be reached at the moment.
+    /// A community or a mailbox that cannot be reached at the moment.
     Unavailable,
     /// Another algorithm than `ed25519`.
     UnsupportedAlgorithm,
