@@ -14,7 +14,7 @@ use rendezvous_protocol::ticket::{Purpose, TicketError, VerifiedTicket};
 
 use crate::query::path_and_query;
 
-/// Limits how long a request waits for its community's object, over all attempts. On Workers the platform alone does.
+/// Limits how long a request waits for its object, over all attempts: a community's, and on Workers a mailbox's.
 pub const OBJECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Limits how long a reader waits for a list that another reader has asked for.
