@@ -87,7 +87,7 @@ impl Host {
                 self.go_on(now, |edge| verify.resume(edge, now, holds))
             }),
             Step::Relay(relay) => {
-                let patience_ms = millis(saturating_millis(relay.patience(now)));
+                let patience_ms = millis(saturating_millis(relay.time_left(now)));
                 let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path(), patience_ms)?;
                 after(&answer, move |now, answer| match answer {
                     // As it comes, because whoever makes a new one of it copies every header.
@@ -99,7 +99,7 @@ impl Host {
                 })
             }
             Step::OpenLive(open) => {
-                let patience_ms = millis(saturating_millis(open.patience()));
+                let patience_ms = millis(saturating_millis(open.time_left()));
                 let answer = runtime::open_live(&self.env, open.object(), &open.opening().to_path(), patience_ms)?;
                 after(&answer, move |now, answer| {
                     let answer = answer.map_err(object_error).and_then(|answer| {
