@@ -5,9 +5,9 @@
 
 Section 11 of protocol/README.md has the rules. beacon.py, beside it, verifies tickets. Each start has a key of its own.
 """
-import argparse, base64, contextlib, http.client, json, random, secrets, time, urllib.request
+import base64, contextlib, http.client, json, random, secrets, sys, time, urllib.request
 
-from beacon import LIFETIME_MS, NAME, PEER_ID, Refusal, Ticket, canonical, clock, fit
+from beacon import LIFETIME_MS, Refusal, Ticket, canonical, clock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 class AsItIs(urllib.request.HTTPErrorProcessor):
@@ -56,10 +56,5 @@ def main(beacon, community, peer_id):
         time.sleep(max(asked, min(2**min(failures, 6), 60)) * random.uniform(1, 1.1))
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    address = "https?://[^/?#@\\s]+(/[^?#\\s]*)?"
-    parser.add_argument("beacon", type=fit(address, "an address such as https://beacon.example, without a user, ? or #"))
-    parser.add_argument("community", type=fit(NAME, "1 to 64 of A-Z a-z 0-9 . _ -"))
-    parser.add_argument("peer_id", type=fit(PEER_ID, "1 to 128 of printable ASCII, no space at an end, none of \" & < > \\ ^"))
-    with contextlib.suppress(KeyboardInterrupt):
-        main(**vars(parser.parse_args()))
+    if len(sys.argv) != 4: sys.exit(print(__doc__, file=sys.stderr) or 2)
+    main(*sys.argv[1:])

@@ -4,9 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { sign as signWith } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -147,51 +145,16 @@ test("Rust, TypeScript and Python take the same data and refuse the same", async
 /** The same JSON, with everything beyond ASCII as escapes. */
 const escaped = (json) => json.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-test("started wrongly it says how it is started, and does not repeat what may be a secret", async (context) => {
-  const without = await mkdtemp(join(tmpdir(), "python-test-"));
-  context.after(() => rm(without, { recursive: true, force: true }));
-  // Nothing that is installed is found from there.
-  await writeFile(join(without, "cryptography.py"), "raise ImportError('no such module')\n");
-  const run = (file, args, env = {}) => {
-    const { status, stdout, stderr } = spawnSync(python, [join(EXAMPLES, file), ...args], { encoding: "utf8", env: { ...ENVIRONMENT, ...env } });
-    assert.doesNotMatch(stdout + stderr, /Traceback|lambda/);
-    return { code: status, stdout, stderr };
-  };
-  for (const file of ["announce.py", "beacon.py"]) {
-    const help = run(file, ["--help"]);
-    assert.deepEqual([help.code, help.stderr], [0, ""]);
-    assert.match(help.stdout, /^usage: .*\n/);
-    const absent = run(file, ["--help"], { PYTHONPATH: without });
-    assert.deepEqual([absent.code, absent.stdout, absent.stderr], [2, "", "no such module: pip install cryptography\n"]);
-  }
-  const busy = createServer().listen(0, "127.0.0.1");
-  context.after(() => busy.close());
-  await once(busy, "listening");
-  const [url, secret] = ["https://beacon.example", "sesame"];
-  for (const [file, args, expected] of [
-    ["announce.py", [], "required: beacon, community, peer_id"],
-    ["announce.py", [url, "mainnet"], "required: peer_id"],
-    ["announce.py", ["beacon.example", "mainnet", "me"], "argument beacon: must be an address such as"],
-    ["announce.py", [`https://me:${secret}@beacon.example`, "mainnet", "me"], "argument beacon: must be"],
-    ["announce.py", [url, "a community", "me"], "argument community: must be 1 to 64 of"],
-    ["announce.py", [url, "mainnet", "<b>"], "argument peer_id: must be 1 to 128"],
-    ["announce.py", [url, "mainnet", "me", "you"], "unrecognized arguments"],
-    ["beacon.py", ["--port", "65536"], "argument --port: must be a whole number from 0 to 65535"],
-    ["beacon.py", ["--port", "-1"], "argument --port: "],
-    ["beacon.py", ["--max-age", "x"], "argument --max-age: must be a whole number"],
-    ["beacon.py", ["--community", "a b"], "argument --community: must be 1 to 64 of"],
-    ["beacon.py", ["--revoked", secret], "argument --revoked: must be 32 bytes in base64"],
-    ["beacon.py", ["--port", String(busy.address().port)], "--host and --port cannot be listened on: "],
-    ["beacon.py", ["--host", "no such host"], "--host and --port cannot be listened on: "],
-  ]) {
-    const { code, stdout, stderr } = run(file, args);
-    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
-    assert.ok(stderr.startsWith("usage: ") && stderr.includes(expected) && !stderr.includes(secret), stderr);
+test("started wrongly it says how it is started", () => {
+  for (const args of [[], ["--help"], ["https://beacon.example", "mainnet"]]) {
+    const { status, stdout, stderr } = spawnSync(python, [join(EXAMPLES, "announce.py"), ...args], { encoding: "utf8", env: ENVIRONMENT });
+    assert.deepEqual([status, stdout], [2, ""]);
+    assert.match(stderr, /^Keeps this machine announced.*^ +python3 announce\.py https:/ms);
   }
 });
 
-test("it has at most 65 lines", async () => {
-  assert.ok((await readFile(join(EXAMPLES, "announce.py"), "utf8")).trimEnd().split("\n").length <= 65);
+test("it has at most 60 lines", async () => {
+  assert.ok((await readFile(join(EXAMPLES, "announce.py"), "utf8")).trimEnd().split("\n").length <= 60);
 });
 
 test("a beacon lists it, and it lists the others", async (context) => {
