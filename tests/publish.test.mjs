@@ -560,7 +560,7 @@ describe("other programs", () => {
     const { stdout } = await capsule(["keygen", "--public-of", key, "--minisign"]);
     assert.match(stdout, /^RW[A-Za-z0-9+/]{54}\n$/);
     const both = JSON.parse((await capsule(["keygen", "--public-of", key, "--minisign", "--json"])).stdout);
-    assert.deepEqual(both, { ok: true, publicKey: keys.a.publicKey, minisignPublicKey: stdout.trim() });
+    assert.deepEqual(both, { ok: true, file: key, publicKey: keys.a.publicKey, minisignPublicKey: stdout.trim() });
 
     const json = join(out, "peers.json");
     const said = await minisign("-V", "-H", "-m", json, "-P", stdout.trim());

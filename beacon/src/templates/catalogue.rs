@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::templates::files::{TEMPLATE_MAX_BYTES, TemplateError, TemplateFiles, TemplateName};
-use crate::templates::page;
+use crate::templates::page::{self, Card};
 
 /// The most templates.
 const TEMPLATES_MAX: usize = 64;
@@ -98,6 +98,11 @@ impl Content {
 }
 
 impl Template {
+    fn card(&self) -> Card<'_> {
+        let Self { name, title, description, category, icon, .. } = self;
+        Card { name, title, description, category, icon }
+    }
+
     /// Makes the template of its files, and of the bundle that the host has made of [`TemplateFiles::in_bundle`].
     ///
     /// # Errors
@@ -167,7 +172,7 @@ impl Catalogue {
             templates.into_iter().map(|template| (template.name.clone(), template)).collect();
         let told: Vec<_> = templates.values().map(|template| &*template.manifest.bytes).collect();
         let list = Content::new([&b"["[..], &told.join(&b","[..]), b"]"].concat());
-        let page = Content::new(page::store(templates.values()).into_bytes());
+        let page = Content::new(page::store(templates.values().map(Template::card)).into_bytes());
         Ok(Self { templates, list, page })
     }
 
