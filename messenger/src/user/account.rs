@@ -55,13 +55,7 @@ impl User {
     pub fn create(directory: &Path, passphrase: &str, new: &NewUser<'_>) -> Result<Self, UserError> {
         let account = Account::new();
         Self::create_with(directory, passphrase, new, |rows| {
-            rows.put(&AccountRecord {
-                pickle: account.pickle(),
-                fallback: None,
-                made_on_day: 0,
-                made: 0,
-                published_at: None,
-            })?;
+            rows.put(&AccountRecord::unpublished(account.pickle()))?;
             Ok(())
         })
     }

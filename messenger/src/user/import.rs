@@ -58,14 +58,7 @@ impl User {
         let account = source.account()?;
         let mut imported = Imported::default();
         let user = Self::create_with(directory, passphrase, new, |rows| {
-            rows.put(&AccountRecord {
-                pickle: account.pickle(),
-                // The next publication makes one. Olm keeps the one before, which others may have.
-                fallback: None,
-                made_on_day: 0,
-                made: 0,
-                published_at: None,
-            })?;
+            rows.put(&AccountRecord::unpublished(account.pickle()))?;
             source.profile(rows)?;
             imported.peers = source.peers(rows, &account)?;
             imported.sessions = source.sessions(rows)?;

@@ -48,6 +48,14 @@ pub(super) struct AccountRecord {
     pub(super) published_at: Option<String>,
 }
 
+impl AccountRecord {
+    /// Returns the record of an account of which no relay has anything yet. The next publication makes a fallback key; Olm
+    /// keeps the one before, which others may have.
+    pub(super) const fn unpublished(pickle: AccountPickle) -> Self {
+        Self { pickle, fallback: None, made_on_day: 0, made: 0, published_at: None }
+    }
+}
+
 /// Is the fallback key that relays have or are about to get.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Fallback {
