@@ -1,5 +1,7 @@
 //! From the start to the end: served, kept over restarts and kills, counted.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 
 use crate::beacon::{Beacon, Client, body, eventually, ticket};
@@ -187,12 +189,14 @@ fn loops_share_communities_and_rate_limits() {
         .map(|_| beacon.connect().request("GET", "/healthz2", &[("X-Real-IP", "203.0.113.1")], "").status)
         .collect();
     assert!(statuses.iter().all(|status| *status == 404), "what costs nothing takes nothing");
+    let started = Instant::now();
     let statuses: Vec<_> = (0..120)
         .map(|_| beacon.connect().request("GET", "/peers?community=a", &[("X-Real-IP", "203.0.113.1")], "").status)
         .collect();
     // A quarter of 400, and what is refilled meanwhile.
+    let most = 100 + usize::try_from(started.elapsed().as_millis() / 600 + 1).unwrap();
     let served = statuses.iter().filter(|status| **status == 200).count();
-    assert!((100..120).contains(&served), "{served}");
+    assert!((100..=most).contains(&served), "{served} of at most {most}");
 }
 
 #[test]
