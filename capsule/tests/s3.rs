@@ -195,7 +195,7 @@ impl Scene {
     fn publish(&self, to: &str, more: &[(&str, &str)]) -> (Output, Value) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_capsule"));
         command
-            .args(["publish", "--json", "--to", to, "--timeout", "5s", "--beacon"])
+            .args(["publish", "--json", "--to", to, "--timeout", "60s", "--beacon"])
             .arg(format!("http://{}", self.beacon))
             .env_clear()
             .env("RENDEZVOUS_CAPSULE_PRIVATE_KEY", PrivateKey::from_seed(&[1; 32]).to_pem().unwrap())
