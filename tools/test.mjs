@@ -18,6 +18,9 @@ const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-un
 const LIMIT_MS = 900_000;
 const LONG_LIMIT_MS = 4 * LIMIT_MS;
 
+/** A property that fails is worth a minute's search for a plainer case, not a quarter of an hour. */
+const SHRINK_MS = 60_000;
+
 /** Output that is piped through this process would lose its colours. */
 const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR: "always", FORCE_COLOR: "1" } : {};
 
@@ -28,7 +31,7 @@ const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR
  *   more of the same for longer.
  * @property {boolean} [essential] Whether there is no point in going on without it.
  *
- * @typedef {{ passed: number, failed: number }} Count
+ * @typedef {{ passed: number, failed: number, names: string[] }} Count `names` are of what failed.
  */
 
 /** @type {Check[]} */
@@ -85,6 +88,7 @@ await main(async () => {
 
   const rows = [["step", "result", "time"]];
   const total = { passed: 0, failed: 0 };
+  const names = [];
   let stopped = false;
   for (const { name, run, essential } of checks) {
     if (stopped) {
@@ -96,6 +100,7 @@ await main(async () => {
     total.passed += count.passed;
     // What fails without a failed test (a lint, a compile error) is one failure.
     total.failed += error && count.failed === 0 ? 1 : count.failed;
+    names.push(...count.names.map((test) => `${name}: ${test}`));
     rows.push([name, error ? "FAILED" : "passed", elapsed(started)]);
     stopped = Boolean(error && essential);
   }
@@ -103,6 +108,7 @@ await main(async () => {
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column].length)));
   console.log();
   for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column])).join("   ").trimEnd());
+  if (names.length > 0) console.log(`\nfailed:\n${names.join("\n")}`);
   console.log(`\n${total.passed} passed, ${total.failed} failed`);
   if (total.failed > 0) process.exit(1);
 });
@@ -113,7 +119,7 @@ await main(async () => {
  * @returns {Promise<{ error?: Failure, count: Count }>}
  */
 async function outcome(name, run) {
-  const count = { passed: 0, failed: 0 };
+  const count = { passed: 0, failed: 0, names: [] };
   try {
     await step(name, {}, () => run(count));
     return { count };
@@ -137,13 +143,15 @@ function cargo(args, environment = {}, observe = undefined) {
 async function runRustTests(count) {
   const output = collect();
   try {
-    await cargo(["test", "--workspace", "--locked", "--no-fail-fast"], COLOR, output.add);
+    const environment = { PROPTEST_MAX_SHRINK_TIME: String(SHRINK_MS), ...COLOR };
+    await cargo(["test", "--workspace", "--locked", "--no-fail-fast"], environment, output.add);
   } finally {
     // One such line for every program with tests.
     for (const [, passed, failed] of output.text().matchAll(/^test result: .* (\d+) passed; (\d+) failed/gm)) {
       count.passed += Number(passed);
       count.failed += Number(failed);
     }
+    count.names.push(...matches(output.text(), /^test (.*) \.\.\. FAILED$/gm));
   }
 }
 
@@ -203,7 +211,17 @@ async function runNodeTests(suites, count, environment = {}) {
     for (const [, outcome, tests] of output.text().matchAll(/^. (pass|fail|cancelled) (\d+)$/gm)) {
       count[outcome === "pass" ? "passed" : "failed"] += Number(tests);
     }
+    // Each stands once where it failed, and once at the end with why.
+    count.names.push(...new Set(matches(output.text(), /^ *✖ (.*) \([\d.]+ms\)$/gm)));
   }
+}
+
+/**
+ * @param {string} text
+ * @param {RegExp} pattern
+ */
+function matches(text, pattern) {
+  return Array.from(text.matchAll(pattern), ([, match]) => match);
 }
 
 function collect() {
