@@ -18,6 +18,9 @@ const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-un
 const LIMIT_MS = 900_000;
 const LONG_LIMIT_MS = 4 * LIMIT_MS;
 
+/** Most of what a file does is wait for programs, pages and clocks: three of them keep two cores busy. */
+const CONCURRENT_FILES = 3;
+
 /** A property that fails is worth a minute's search for a plainer case, not a quarter of an hour. */
 const SHRINK_MS = 60_000;
 
@@ -204,7 +207,7 @@ async function runNodeTests(suites, count, environment = {}) {
   try {
     await execute(
       process.execPath,
-      ["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${limit}`, ...suites],
+      ["--test", "--test-reporter=spec", `--test-concurrency=${CONCURRENT_FILES}`, `--test-timeout=${limit}`, ...suites],
       { environment: { ...TOOL_ENVIRONMENT, ...COLOR, ...environment }, observe: output.add },
     );
   } finally {
