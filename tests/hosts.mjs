@@ -100,7 +100,8 @@ export const NATIVE = {
   },
 };
 
-export const HOSTS = [WORKER, NATIVE];
+/** Both, or the one that there is another runtime for where that one is asked for. */
+export const HOSTS = process.env.WORKERD ? [WORKER] : [WORKER, NATIVE];
 
 /**
  * Runs a host, and ends it however the work ends.
