@@ -38,8 +38,14 @@ import { buildWorkers } from "./workers.mjs";
  * @property {{ atLeast?: number, atMost?: number, valueAtLeast?: number, valueAtMost?: number }} [goal]
  * @property {string} [baselineName] Where it is not the empty Worker or object.
  *
- * @typedef {{ name: string, run: (context: Context) => Promise<Row[]> }} Part
+ * @typedef {object} Part
+ * @property {string} name
+ * @property {(keyof typeof PROFILES)[]} [programs] The packages of the programs that it measures.
+ * @property {(context: Context) => Promise<Row[]>} run
  */
+
+/** As their users get them. */
+const PROFILES = { "rendezvous-capsule": "release", "rendezvous-native": "native", "rendezvous-messenger": "native" };
 
 /** @type {Part[]} */
 const PARTS = [load, object, communities, native, hosts, live, mailboxes, deposits, messages, messenger, capsule, size, latency, herd, soak, cost];
@@ -82,9 +88,7 @@ await main(async () => {
   await buildWorkers();
   await step("Building the load generator and the programs", { takes: "about 2 minutes, once" }, async () => {
     await build("rendezvous-bench", quick ? "dev" : "load");
-    await build("rendezvous-capsule", quick ? "dev" : "release");
-    await build("rendezvous-native", quick ? "dev" : "native");
-    await build("rendezvous-messenger", quick ? "dev" : "native");
+    for (const program of new Set(parts.flatMap(({ programs = [] }) => programs))) await build(program, quick ? "dev" : PROFILES[program]);
   });
 
   const started = performance.now();

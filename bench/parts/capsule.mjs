@@ -13,6 +13,7 @@ import { compare, inTurns } from "../measurement.mjs";
 
 export const capsule = {
   name: "capsule",
+  programs: ["rendezvous-capsule"],
   /** @param {import("../bench.mjs").Context} context */
   async run({ quick, rounds, say }) {
     const [beacons, tickets] = quick ? [5, 20] : [50, 200];

@@ -30,6 +30,7 @@ const VARIABLES = {
 
 export const deposits = {
   name: "deposits",
+  programs: ["rendezvous-native"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     return [...(await onCloudflare(context)), ...(await onOneMachine(context))];

@@ -54,6 +54,7 @@ const TRACKER_PEERS = 50_000;
 
 export const hosts = {
   name: "hosts",
+  programs: ["rendezvous-native"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     if (!context.quick) await installComparators();

@@ -23,6 +23,7 @@ const PRESENT_SECONDS = 180;
 
 export const live = {
   name: "live",
+  programs: ["rendezvous-native"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     if (!context.quick) await installComparators();

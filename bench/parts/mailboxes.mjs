@@ -37,6 +37,7 @@ const ASKED_A_DAY = { "who asks each 2 s, as retalk's program does": 43_200, "wh
 
 export const mailboxes = {
   name: "mailboxes",
+  programs: ["rendezvous-native"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     return [...(await onOneMachine(context)), ...(await onCloudflare(context))];

@@ -24,6 +24,7 @@ const BODY = Buffer.from("x".repeat(300)).toString("base64");
 
 export const messages = {
   name: "messages",
+  programs: ["rendezvous-native"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     const { quick, rounds, seconds, say } = context;

@@ -19,6 +19,7 @@ const MESSAGES = 25;
 
 export const messenger = {
   name: "messenger",
+  programs: ["rendezvous-native", "rendezvous-messenger"],
   /** @param {import("../bench.mjs").Context} context */
   async run(context) {
     const { quick, rounds, say } = context;
