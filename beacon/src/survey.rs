@@ -1,7 +1,10 @@
 //! A look at several communities, one after the other, for one answer about all of them.
 
 use rendezvous_protocol::community::Community;
+use rendezvous_protocol::network::NetworkHash;
+use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::sorted_set::SortedSet;
+use rendezvous_protocol::time::UnixMillis;
 
 use crate::config::Config;
 
@@ -37,6 +40,29 @@ pub(crate) struct Summary {
     /// What the object says of itself, as JSON: its trend for the info document, what it had to do for `/admin`. Empty where
     /// it does not say.
     pub(crate) of_itself: String,
+}
+
+impl Summary {
+    /// Returns the figures of a list.
+    pub(crate) fn of(now: UnixMillis, list: &mut PeerList, about: About) -> Self {
+        list.expire(now);
+        let mut networks = [0; 3];
+        let mut of_itself = &list.figures().trend;
+        if about == About::Admin {
+            of_itself = &list.figures().activity;
+            // Of few, and seldom: a set would be more code than it saves time.
+            let mut seen: [Vec<NetworkHash>; 3] = Default::default();
+            for path in list.paths() {
+                for (seen, network) in seen.iter_mut().zip([path.provider, path.site, path.household]) {
+                    if !seen.contains(&network) {
+                        seen.push(network);
+                    }
+                }
+            }
+            networks = seen.map(|seen| seen.len());
+        }
+        Self { live: list.total(), networks, of_itself: of_itself.clone() }
+    }
 }
 
 impl Survey {

@@ -1,0 +1,71 @@
+//! The door for goop2's peers.
+
+use rendezvous_protocol::live::CloseCode;
+use rendezvous_protocol::request::RequestError;
+use rendezvous_protocol::time::UnixMillis;
+
+use crate::edge::head::{Head, Upgrade};
+use crate::edge::step::Step;
+use crate::edge::{Edge, plain};
+use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
+use crate::methods::preflight;
+use crate::problem::Problem;
+
+impl Edge {
+    /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
+    #[must_use]
+    pub fn with_goop2(self, door: Door) -> Self {
+        Self { goop2: Some((door, Self::take_guest)), ..self }
+    }
+
+    /// Takes a request that comes by the door for goop2's peers.
+    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
+        let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        if head.method == "OPTIONS" {
+            return Step::Answer(preflight("GET, POST, OPTIONS"));
+        }
+        let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
+        let templates = self.templates.as_ref().map(|(_, take)| *take);
+        let has_templates = templates.is_some();
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page, has_templates }) {
+            goop2::Routed::Answer(answer) => Step::Answer(answer),
+            goop2::Routed::Templates(path) => match templates {
+                Some(take) => take(self, now, head, path),
+                None => Step::Answer(plain(now, &Problem::NotFound)),
+            },
+            goop2::Routed::Counted(request) => {
+                let client = self.client(head);
+                let path = client.rate_path(&self.secret);
+                let is_opening = request.opens();
+                if is_opening && let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
+                    return Step::Answer(goop2::too_many(retry_after));
+                }
+                let mut taken = self.take_request(now, client);
+                if is_opening {
+                    taken = taken.and_then(|()| self.live.openings.take(now, path));
+                }
+                match taken {
+                    Ok(()) => Step::Guest(Box::new(request.of(client, path.address))),
+                    Err(limited) => Step::Answer(goop2::too_many(limited.retry_after())),
+                }
+            }
+        }
+    }
+
+    /// Goes on with the body of a guest's message, of at most
+    /// [`GUEST_BODY_MAX_BYTES`](rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES), or with why there is none.
+    pub fn read_presence(&mut self, read: ReadPresence, body: Result<Vec<u8>, RequestError>) -> Step {
+        let step = match read.resume(body) {
+            Ok(ask) => Step::Guest(Box::new(GuestStep::Ask(ask))),
+            Err(answer) => Step::Answer(answer),
+        };
+        self.counted(step)
+    }
+
+    /// Takes that a connection of goop2's door has ended.
+    pub fn close_guest(&mut self, now: UnixMillis, connection: &GuestConnection) {
+        if connection.closed_by().is_some_and(CloseCode::is_penalised) {
+            self.live.penalties.add(now, connection.address_hash());
+        }
+    }
+}
