@@ -88,7 +88,7 @@ const isItem = (value) => typeof value === "string" && value.trim() !== "" && !v
 
 /**
  * The variable that a name which is not one was almost certainly meant to be. The rule is the service's own, which
- * `near_miss` in beacon/src/config.rs explains.
+ * `near_miss` in beacon/src/config/variable.rs explains.
  *
  * @param {string} name
  * @param {string[]} known

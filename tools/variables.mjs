@@ -12,7 +12,7 @@ const EXIT_CODE = 2;
 /** @type {Record<string, "Text" | "Number" | "List" | "Secret">} What the service reads, as the file that reads it says. */
 const KINDS = Object.fromEntries(
   [
-    ...readFileSync(join(ROOT, "beacon/src/config.rs"), "utf8").matchAll(/^ {4}Variable::new\("([A-Z_]+)", Kind::(\w+),/gm),
+    ...readFileSync(join(ROOT, "beacon/src/config/variable.rs"), "utf8").matchAll(/^ {4}Variable::new\("([A-Z_]+)", Kind::(\w+),/gm),
   ].map(([, name, kind]) => [name, kind]),
 );
 

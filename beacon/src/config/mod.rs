@@ -20,10 +20,9 @@ use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::ticket::TicketRules;
 use rendezvous_protocol::time::DAY_MILLIS;
 
-use crate::config::notice::{RELAY_FOR_NOBODY, TURN_URLS};
-use crate::config::reader::{Variables, list};
-
 pub use notice::Notice;
+use notice::{RELAY_FOR_NOBODY, TURN_URLS};
+use reader::{Variables, list};
 pub use variable::{ConfigError, Kind, VARIABLES, Variable, list_text, near_miss, shown};
 
 /// Holds everything that an operator decides.
