@@ -1,40 +1,39 @@
-//! Everything that can be wrong with a request, and how it is answered: the only file that knows statuses.
+//! Everything that can be wrong with a request, and how it is answered: the only room that knows statuses.
+
+mod directory;
+mod mailbox;
+mod registration;
+mod rfc9457;
 
 use std::time::Duration;
 
-use rendezvous_protocol::canonical::quoted;
 use rendezvous_protocol::code::Code;
-use rendezvous_protocol::community::CommunityInvalid;
-use rendezvous_protocol::directory::exchange::ExchangeRefused;
-use rendezvous_protocol::directory::record::RecordError as DirectoryError;
-use rendezvous_protocol::directory::state::Refused as HubRefused;
 use rendezvous_protocol::mailbox::bytes::{Address, AddressInvalid};
 use rendezvous_protocol::mailbox::limits::REPLICATE_MAX_BYTES;
 use rendezvous_protocol::mailbox::record::RecordError;
 use rendezvous_protocol::mailbox::refused::Refused as MailboxRefused;
 use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::rate_limit::RateLimited;
-use rendezvous_protocol::registration::{NotConfirmed, RegistrationError, TooManyMails};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::roster::Refused;
 use rendezvous_protocol::ticket::TicketError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
+pub(crate) use directory::HubProblem;
+pub use directory::hub_failed;
+use mailbox::{facts, mailbox_status, record_status};
+pub(crate) use registration::RegistrationProblem;
+pub use registration::registration_failed;
+use rfc9457::{answer_with_facts, title};
+
 use crate::answer::{Answer, Content, Outcome};
 use crate::call::ObjectError;
 use crate::info;
 use crate::live::{LiveFull, Opening};
-use crate::registration::problem_page;
 
 /// After this time a connection may have a place.
 const LIVE_FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
-
-/// After this time there may be room in a hub: records go after 30 days.
-const HUB_FULL_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-
-/// A peer that asks too often has asked 60 times in two minutes.
-const EXCHANGE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// After this time some of what waits may have been read.
 pub(crate) const ANSWERS_UNREAD_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -152,25 +151,6 @@ pub(crate) enum Problem {
     Unavailable,
     /// The cause is in the log, and only there.
     Internal,
-}
-
-fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "Content Too Large",
-        421 => "Misdirected Request",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
-    }
 }
 
 impl From<RequestError> for Problem {
@@ -408,265 +388,6 @@ impl Problem {
     }
 }
 
-/// Writes RFC 9457 with a status, a code and after what time it may be otherwise, and with what a client needs to know to go
-/// on: fields, each with a comma behind it.
-fn answer_with_facts(
-    now: UnixMillis,
-    (status, code, retry_after): (u16, &'static str, Option<Duration>),
-    detail: &str,
-    facts: &str,
-) -> Answer {
-    let detail = quoted(detail);
-    let retry_after = retry_after.map(|wait| format!(r#""retryAfterMs":{},"#, saturating_millis(wait)));
-    let retry_after = retry_after.unwrap_or_default();
-    let title = title(status);
-    // As text at once: a derived serialiser is more code.
-    let body = format!(
-        r#"{{"code":"{code}","detail":{detail},{facts}"ok":false,{retry_after}"serverTime":{now},"status":{status},"title":"{title}","type":"about:blank"}}"#
-    );
-    Answer { status, content: Content::Problem, ..Answer::of_json(body) }.with_outcome(Outcome::Refused(code))
-}
-
-/// Says why a request about the directory is not served. Apart from [`Problem`], so that a host without a hub has nothing of
-/// it.
-#[derive(Clone, Debug)]
-pub(crate) enum HubProblem {
-    Request(RequestError),
-    /// What is in the path is not a name.
-    Name(CommunityInvalid),
-    /// What is in the query cannot be meant.
-    Query(String),
-    MethodNotAllowed {
-        /// The methods of this path.
-        allow: &'static str,
-    },
-    RateLimited(RateLimited),
-    Record(DirectoryError),
-    /// A record of another name than the one in the path.
-    OtherName {
-        /// The name in the record.
-        found: String,
-    },
-    Refused(HubRefused),
-    /// A hub that this one was not told to trust.
-    NotAPeer,
-    Exchange(ExchangeRefused),
-    /// The cause is in the log, and only there.
-    Internal,
-}
-
-impl From<DirectoryError> for HubProblem {
-    fn from(error: DirectoryError) -> Self {
-        Self::Record(error)
-    }
-}
-
-impl HubProblem {
-    const fn code(&self) -> &'static str {
-        match self {
-            Self::Request(error) => error.code(),
-            Self::Name(_) => Code::CommunityInvalid.as_str(),
-            Self::Query(_) | Self::OtherName { .. } => Code::Malformed.as_str(),
-            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
-            Self::RateLimited(_) | Self::Exchange(ExchangeRefused::TooOften) => Code::Throttled.as_str(),
-            Self::Record(error) => error.code(),
-            Self::Refused(refused) => refused.code(),
-            Self::NotAPeer => Code::UntrustedPublicKey.as_str(),
-            Self::Exchange(ExchangeRefused::Replayed) => Code::Replayed.as_str(),
-            Self::Internal => Code::Internal.as_str(),
-        }
-    }
-
-    const fn status(&self) -> u16 {
-        match self {
-            Self::Request(RequestError::BodyTimeout) => 408,
-            Self::Request(RequestError::BodiesFull) => 429,
-            Self::Record(DirectoryError::BodyTooLarge) => 413,
-            Self::Record(DirectoryError::SignatureInvalid)
-            | Self::Refused(HubRefused::OriginMismatch)
-            | Self::NotAPeer => 403,
-            Self::Record(DirectoryError::Misdirected { .. }) => 421,
-            Self::Request(_) | Self::Name(_) | Self::Query(_) | Self::OtherName { .. } | Self::Record(_) => 400,
-            Self::MethodNotAllowed { .. } => 405,
-            Self::Refused(HubRefused::StaleEntry { .. }) | Self::Exchange(ExchangeRefused::Replayed) => 409,
-            Self::RateLimited(_)
-            | Self::Refused(HubRefused::OriginFull { .. } | HubRefused::HubFull { .. })
-            | Self::Exchange(ExchangeRefused::TooOften) => 429,
-            Self::Internal => 500,
-        }
-    }
-
-    fn detail(&self) -> String {
-        match self {
-            Self::Request(error) => error.to_string(),
-            Self::Name(error) => error.to_string(),
-            Self::Query(what) => what.clone(),
-            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
-            Self::RateLimited(limited) => limited.to_string(),
-            Self::Record(error) => error.to_string(),
-            Self::OtherName { found } => format!("the record is of the name {found}, not of the one in the path"),
-            Self::Refused(refused) => refused.to_string(),
-            Self::NotAPeer => {
-                "this hub was not told to trust the key that signed the exchange: its operator lists peers \
-                in HUB_PEERS"
-                    .to_owned()
-            }
-            Self::Exchange(ExchangeRefused::Replayed) => "this exchange was answered before".to_owned(),
-            Self::Exchange(ExchangeRefused::TooOften) => "this hub is asked too often".to_owned(),
-            Self::Internal => "the hub failed; its operator finds the cause in the log".to_owned(),
-        }
-    }
-
-    const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Request(error) => error.retry_after(),
-            Self::RateLimited(limited) => Some(limited.retry_after()),
-            Self::Refused(HubRefused::OriginFull { .. } | HubRefused::HubFull { .. }) => Some(HUB_FULL_RETRY_AFTER),
-            Self::Exchange(ExchangeRefused::TooOften) => Some(EXCHANGE_RETRY_AFTER),
-            _ => None,
-        }
-    }
-
-    /// Returns the answer.
-    pub(crate) fn answer(&self, now: UnixMillis) -> Answer {
-        let facts = match self {
-            Self::Refused(HubRefused::StaleEntry { standing }) => format!(r#""standing":{standing},"#),
-            _ => String::new(),
-        };
-        let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.push(("Allow", (*allow).to_owned()));
-        }
-        let about = (self.status(), self.code(), self.retry_after());
-        answer_with_facts(now, about, &self.detail(), &facts).with_headers(headers)
-    }
-}
-
-/// Returns the answer of a hub that could not do its work: the cause is for the log, and only for it.
-pub fn hub_failed(now: UnixMillis) -> Answer {
-    HubProblem::Internal.answer(now)
-}
-
-/// Says why a request about registration is not served. Apart from [`Problem`], so that a host without it has nothing of it.
-#[derive(Clone, Debug)]
-pub(crate) enum RegistrationProblem {
-    Request(RequestError),
-    MethodNotAllowed {
-        /// The methods of this path.
-        allow: &'static str,
-    },
-    RateLimited(RateLimited),
-    Registration(RegistrationError),
-    TooManyMails(TooManyMails),
-    /// A link without its token, or with a part of it.
-    LinkBroken,
-    /// Another form than the page has, or none.
-    OtherForm,
-    NotConfirmed(NotConfirmed),
-    /// A page of elsewhere presses the button.
-    CrossSite,
-    /// The cause is in the log, and only there.
-    Internal,
-}
-
-impl RegistrationProblem {
-    const fn code(&self) -> &'static str {
-        match self {
-            Self::Request(error) => error.code(),
-            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.as_str(),
-            Self::Registration(error) => error.code(),
-            Self::RateLimited(_)
-            | Self::TooManyMails(_)
-            | Self::NotConfirmed(NotConfirmed::MailboxFull | NotConfirmed::Full) => Code::Throttled.as_str(),
-            Self::LinkBroken | Self::OtherForm => Code::Malformed.as_str(),
-            Self::NotConfirmed(NotConfirmed::Ended) => Code::Expired.as_str(),
-            // Not a code of the protocol: only a browser gets it.
-            Self::CrossSite => "CROSS_SITE",
-            Self::Internal => Code::Internal.as_str(),
-        }
-    }
-
-    const fn status(&self) -> u16 {
-        match self {
-            Self::Request(RequestError::CommunityUnknown(_)) => 404,
-            Self::Request(RequestError::BodyTimeout) => 408,
-            Self::Request(RequestError::BodiesFull) => 429,
-            Self::Registration(RegistrationError::BodyTooLarge) => 413,
-            Self::Registration(RegistrationError::SignatureInvalid) | Self::CrossSite => 403,
-            Self::Registration(RegistrationError::Misdirected { .. }) => 421,
-            Self::Request(_) | Self::Registration(_) | Self::LinkBroken | Self::OtherForm => 400,
-            Self::MethodNotAllowed { .. } => 405,
-            Self::NotConfirmed(NotConfirmed::Ended) => 410,
-            Self::RateLimited(_)
-            | Self::TooManyMails(_)
-            | Self::NotConfirmed(NotConfirmed::MailboxFull | NotConfirmed::Full) => 429,
-            Self::Internal => 500,
-        }
-    }
-
-    fn detail(&self) -> String {
-        match self {
-            Self::Request(error) => error.to_string(),
-            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
-            Self::RateLimited(limited) => limited.to_string(),
-            Self::Registration(error) => error.to_string(),
-            Self::TooManyMails(error) => error.to_string(),
-            Self::LinkBroken => {
-                "the link is not whole: copy all of it out of the mail, up to the end of its line".to_owned()
-            }
-            Self::OtherForm => {
-                "this is not the form of the page: open the page again, and press its button there".to_owned()
-            }
-            Self::NotConfirmed(error) => error.to_string(),
-            Self::CrossSite => {
-                "a page of another site asks: open the link of the mail, and press the button there".to_owned()
-            }
-            Self::Internal => "the beacon failed; its operator finds the cause in the log".to_owned(),
-        }
-    }
-
-    const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Request(error) => error.retry_after(),
-            Self::RateLimited(limited) => Some(limited.retry_after()),
-            Self::TooManyMails(TooManyMails { retry_after }) => Some(*retry_after),
-            _ => None,
-        }
-    }
-
-    fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.push(("Allow", (*allow).to_owned()));
-        }
-        headers
-    }
-
-    /// Returns the answer to a program.
-    pub(crate) fn answer(&self, now: UnixMillis) -> Answer {
-        let about = (self.status(), self.code(), self.retry_after());
-        answer_with_facts(now, about, &self.detail(), "").with_headers(self.headers())
-    }
-
-    /// Returns the answer to a person.
-    pub(crate) fn page(&self) -> Answer {
-        let mut answer = problem_page(self.status(), self.code(), &self.detail());
-        answer.headers.extend(self.headers());
-        answer
-    }
-}
-
-/// Returns the answer of a beacon that could not do its work for a registration: the cause is for the log, and only for it.
-pub fn registration_failed(now: UnixMillis) -> Answer {
-    RegistrationProblem::Internal.answer(now)
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
@@ -692,66 +413,6 @@ struct Fields {
 struct Validation {
     ok: bool,
     reason: &'static str,
-}
-
-const fn record_status(error: &RecordError) -> u16 {
-    match error {
-        RecordError::BodyTooLarge => 413,
-        RecordError::Misdirected { .. } => 421,
-        RecordError::NotTheOwner | RecordError::SignatureInvalid => 403,
-        RecordError::Malformed(_)
-        | RecordError::UnsupportedVersion { .. }
-        | RecordError::UnsupportedAlgorithm
-        | RecordError::SizeNotABucket { .. }
-        | RecordError::ContentMismatch
-        | RecordError::OtherItems
-        | RecordError::LifetimeTooLong { .. }
-        | RecordError::LifetimeTooShort { .. }
-        | RecordError::NotYetValid { .. }
-        | RecordError::Expired { .. }
-        | RecordError::OtherDeposit => 400,
-    }
-}
-
-const fn mailbox_status(refused: &MailboxRefused) -> u16 {
-    match refused {
-        MailboxRefused::OtherMailbox
-        | MailboxRefused::TooManyMissing { .. }
-        | MailboxRefused::RequestTooLarge
-        | MailboxRefused::Expired => 400,
-        MailboxRefused::NotAReader | MailboxRefused::SlotUnknown | MailboxRefused::ProofRequired { .. } => 403,
-        MailboxRefused::MailboxUnknown | MailboxRefused::PrekeysUnknown => 404,
-        MailboxRefused::StaleRevision { .. }
-        | MailboxRefused::SlotStruckOff { .. }
-        | MailboxRefused::Replayed
-        | MailboxRefused::SequenceTaken { .. } => 409,
-        MailboxRefused::MailboxClosed => 410,
-        MailboxRefused::RelayNotListed => 421,
-        MailboxRefused::UnacknowledgedLimit { .. }
-        | MailboxRefused::TooManyDeposits { .. }
-        | MailboxRefused::MailboxFull
-        | MailboxRefused::StruckOffFull => 429,
-    }
-}
-
-/// Writes what a client needs to know of a refusal to go on: fields, each with a comma behind it.
-fn facts(refused: &MailboxRefused) -> String {
-    match refused {
-        MailboxRefused::StaleRevision { standing, record } => {
-            // In its normal form, which is JSON.
-            let record = record.as_ref().map(|record| format!(r#""record":{record},"#)).unwrap_or_default();
-            format!(r#""standing":{standing},{record}"#)
-        }
-        MailboxRefused::SlotStruckOff { key } => format!(r#""slot":"{key}","#),
-        MailboxRefused::ProofRequired { difficulty, day } => format!(r#""difficulty":{difficulty},"day":{day},"#),
-        MailboxRefused::UnacknowledgedLimit { unacknowledged, limit, through, missing } => {
-            let missing = missing.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-            format!(r#""unacknowledged":{unacknowledged},"limit":{limit},"through":{through},"missing":[{missing}],"#)
-        }
-        MailboxRefused::SequenceTaken { content_id } => format!(r#""contentId":"{content_id}","#),
-        MailboxRefused::TooManyMissing { limit } => format!(r#""limit":{limit},"#),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]
