@@ -9,8 +9,10 @@ mod catalogue;
 mod files;
 mod page;
 mod request;
+mod template;
 
-pub use catalogue::{Catalogue, Template};
+pub use catalogue::Catalogue;
 pub use files::{TemplateError, TemplateFiles, TemplateName, is_hidden};
 pub use request::TemplateAnswer;
 pub(crate) use request::{is_route, route};
+pub use template::Template;

@@ -3,24 +3,15 @@
 use std::fmt::Write as _;
 
 use crate::html::{escaped, page, paragraph};
-use crate::templates::files::TemplateName;
+use crate::templates::template::Template;
 
 const LEAD: &str = "Sites to begin with, as the operator of this beacon offers them. A bundle is a .tar.gz of plain files: \
                     nothing of it runs here, and you decide what to do with it.";
 
-/// Holds what is shown of one template.
-pub(super) struct Card<'a> {
-    pub(super) name: &'a TemplateName,
-    pub(super) title: &'a str,
-    pub(super) description: &'a str,
-    pub(super) category: &'a str,
-    pub(super) icon: &'a str,
-}
-
 /// Writes the page. Links are relative, because a door for goop2's peers has the page too.
-pub(super) fn store<'a>(templates: impl Iterator<Item = Card<'a>>) -> String {
+pub(super) fn store<'a>(templates: impl Iterator<Item = &'a Template>) -> String {
     let mut cards = String::new();
-    for Card { name, title, description, category, icon } in templates {
+    for Template { name, title, description, category, icon, .. } in templates {
         let icon = if icon.is_empty() { String::new() } else { format!("{} ", escaped(icon)) };
         // Writing to a string cannot fail.
         let _ =

@@ -6,7 +6,8 @@ use crate::answer::{Answer, Content as AnswerContent, Outcome};
 use crate::methods::GET;
 use crate::problem::Problem;
 use crate::query::matches;
-use crate::templates::catalogue::{Catalogue, Content};
+use crate::templates::catalogue::Catalogue;
+use crate::templates::template::Content;
 
 const LIST: &str = "api/templates";
 const STORE: &str = "store";
