@@ -1,5 +1,7 @@
 //! The door for goop2's peers.
 
+use std::sync::Arc;
+
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
@@ -25,14 +27,10 @@ impl Edge {
             return Step::Answer(preflight("GET, POST, OPTIONS"));
         }
         let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
-        let templates = self.templates.as_ref().map(|(_, take)| *take);
-        let has_templates = templates.is_some();
-        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page, has_templates }) {
+        let templates = self.templates.as_ref().map(|(catalogue, _)| Arc::clone(catalogue));
+        match goop2::route(door, Asked { method: head.method, rest, query, is_websocket, is_of_page, templates }) {
             goop2::Routed::Answer(answer) => Step::Answer(answer),
-            goop2::Routed::Templates(path) => match templates {
-                Some(take) => take(self, now, head, path),
-                None => Step::Answer(plain(now, &Problem::NotFound)),
-            },
+            goop2::Routed::Templates(catalogue, path) => self.take_template(now, head, &catalogue, path),
             goop2::Routed::Counted(request) => {
                 let client = self.client(head);
                 let path = client.rate_path(&self.secret);

@@ -133,7 +133,7 @@ type TakeRegistration = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step
 type TakeHivemind = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Option<Step>;
 
 /// Takes a request about templates: its path without the first slash.
-type TakeTemplate = fn(&mut Edge, UnixMillis, &Head<'_>, &str) -> Step;
+type TakeTemplate = fn(&mut Edge, UnixMillis, &Head<'_>, &Catalogue, &str) -> Step;
 
 /// Returns the document at a path.
 type FindDocument = fn(&str) -> Option<Asset>;

@@ -1,5 +1,7 @@
 //! Where a request goes: what is at which path, and by which method.
 
+use std::sync::Arc;
+
 use rendezvous_protocol::ticket::Purpose;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
@@ -40,11 +42,12 @@ impl Edge {
             let take = *take;
             return take(self, now, head, path, query);
         }
-        if let (Some((_, take)), Some(rest)) = (&self.templates, path.strip_prefix('/'))
+        if let (Some((catalogue, take)), Some(rest)) = (&self.templates, path.strip_prefix('/'))
             && head.method != "OPTIONS"
             && templates::is_route(rest)
         {
-            return take(self, now, head, rest);
+            let (catalogue, take) = (Arc::clone(catalogue), *take);
+            return take(self, now, head, &catalogue, rest);
         }
         if let Some((_, take)) = &self.envelopes
             && let take = *take

@@ -18,10 +18,15 @@ impl Edge {
     }
 
     /// Takes a request about templates.
-    fn take_template(&mut self, now: UnixMillis, head: &Head<'_>, path: &str) -> Step {
+    pub(super) fn take_template(
+        &mut self,
+        now: UnixMillis,
+        head: &Head<'_>,
+        catalogue: &Catalogue,
+        path: &str,
+    ) -> Step {
         let client = self.client(head);
-        let found = self.templates.as_ref().ok_or(Problem::NotFound);
-        let found = found.and_then(|(catalogue, _)| templates::route(catalogue, head.method, path, head.if_none_match));
+        let found = templates::route(catalogue, head.method, path, head.if_none_match);
         let requests = found.as_ref().map_or(1, TemplateAnswer::requests);
         if let Err(limited) = self.requests.take_several(now, client.rate_path(&self.secret), requests) {
             return Step::Answer(plain(now, &Problem::RateLimited(limited)));

@@ -20,7 +20,7 @@ use crate::goop2::refusal::{Refusal, text};
 use crate::goop2::room::{GuestOpening, GuestRefusal, RoomCall};
 use crate::methods::{GET, GET_ALONE, POST};
 use crate::query::parameter;
-use crate::templates;
+use crate::templates::{self, Catalogue};
 
 /// Says what a request of goop2's peers needs next.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub enum GuestStep {
     Open(OpenGuest),
 }
 
-/// Holds what a request under `/goop2/` says of itself.
-#[derive(Clone, Copy, Debug)]
+/// Holds what a request under `/goop2/` says of itself, and what else it may ask for.
+#[derive(Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     /// The path after `/goop2/`.
@@ -45,8 +45,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_websocket: bool,
     /// Whether a page sends it.
     pub(crate) is_of_page: bool,
-    /// Whether the beacon offers templates.
-    pub(crate) has_templates: bool,
+    /// What the beacon offers of templates, absent where it offers none.
+    pub(crate) templates: Option<Arc<Catalogue>>,
 }
 
 /// Says what a request comes to.
@@ -54,7 +54,7 @@ pub(crate) enum Routed<'a> {
     /// An answer that costs nothing.
     Answer(Answer),
     /// Something of the beacon's templates, at this path without its first slash.
-    Templates(&'a str),
+    Templates(Arc<Catalogue>, &'a str),
     /// Something that counts for the client's rate limit.
     Counted(GuestRequest),
 }
@@ -101,9 +101,13 @@ pub(crate) fn route<'a>(door: &Door, asked: Asked<'a>) -> Routed<'a> {
 }
 
 fn routed<'a>(door: &Door, asked: Asked<'a>) -> Result<Routed<'a>, Refusal> {
-    let Asked { method, rest, query, is_websocket, is_of_page, has_templates } = asked;
+    let Asked { method, rest, query, is_websocket, is_of_page, templates } = asked;
     let (name, path) = rest.split_once('/').ok_or(Refusal::NotFound)?;
     let community = Community::new(name).ok().filter(|community| door.opens(community)).ok_or(Refusal::NotFound)?;
+    let has_templates = templates.is_some();
+    if let Some(catalogue) = templates.filter(|_| templates::is_route(path)) {
+        return Ok(Routed::Templates(catalogue, path));
+    }
     let reads = matches!(method, "GET" | "HEAD");
     let what = match path {
         // Any page in the world can make its visitors' browsers ask.
@@ -117,7 +121,6 @@ fn routed<'a>(door: &Door, asked: Asked<'a>) -> Result<Routed<'a>, Refusal> {
         "relay" if reads => {
             return Ok(Routed::Answer(circuit_relay::answer(door.relay().ok_or(Refusal::NotFound)?)));
         }
-        path if has_templates && templates::is_route(path) => return Ok(Routed::Templates(path)),
         "publish" if method == "POST" => What::Publish,
         "peers.json" if reads => What::List,
         "events" if method == "GET" => What::Open(GuestKind::Stream),
