@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 
 use rendezvous_protocol::base64;
-use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 
@@ -78,7 +77,7 @@ fn credentials(authorization: &str) -> Option<&str> {
 
 /// Returns the answer that says what is wrong, which no page of elsewhere may read.
 pub(crate) fn refuse(now: UnixMillis, problem: &Problem) -> Answer {
-    let mut answer = in_window(problem.answer(now, &Excerpt::default()), "application/problem+json; charset=utf-8");
+    let mut answer = in_window(problem.answer_without_list(now), "application/problem+json; charset=utf-8");
     if matches!(problem, Problem::PasswordWrong) {
         answer.headers.push(("WWW-Authenticate", r#"Basic realm="rendezvous-beacon", charset="UTF-8""#.to_owned()));
     }

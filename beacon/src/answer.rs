@@ -1,9 +1,10 @@
 //! Answers: JSON and the headers that every one of them has.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use rendezvous_protocol::peer_list::Excerpt;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use serde::Serialize;
 
 /// Holds an answer that is not yet in the hands of the host.
@@ -128,6 +129,11 @@ impl Answer {
         }
         lines
     }
+}
+
+/// Returns the header that says after what time to ask again: in whole seconds, and none too few (RFC 9110, section 10.2.3).
+pub(crate) fn retry_after_header(wait: Duration) -> (&'static str, String) {
+    ("Retry-After", saturating_millis(wait).div_ceil(1_000).to_string())
 }
 
 /// Returns a JSON object with two fields more, if there are `peers`.

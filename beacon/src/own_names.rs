@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use rendezvous_protocol::origin::Origin;
-use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
@@ -52,7 +51,7 @@ impl OwnNames {
     /// Returns the answer to a request that is not for this beacon, or may not come from the page that sends it. `host` is
     /// the one that the request names, with its port; absent where it names none, or several.
     pub fn refuse(&self, now: UnixMillis, host: Option<&str>, origin: Option<&str>) -> Option<Answer> {
-        self.check(host, origin).err().map(|problem| problem.answer(now, &Excerpt::default()))
+        self.check(host, origin).err().map(|problem| problem.answer_without_list(now))
     }
 
     /// Returns whether requests for this host, with its port, are for this beacon.
@@ -120,14 +119,13 @@ pub(crate) fn is_own_machine(name: &str, listens_on_all: bool) -> bool {
 mod tests {
     use super::*;
     use crate::answer::Outcome;
+    use crate::config::given;
 
     const LOOPBACK: &str = "127.0.0.1";
     const ALL: &str = "0.0.0.0";
 
     fn program(variables: &[(&str, &str)], listens_on: &str) -> OwnNames {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        OwnNames::new(&Config::parse(variable).unwrap(), listens_on.parse().unwrap())
+        OwnNames::new(&Config::parse(given(variables)).unwrap(), listens_on.parse().unwrap())
     }
 
     fn code(names: &OwnNames, host: &str, origin: Option<&str>) -> &'static str {

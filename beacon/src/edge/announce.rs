@@ -7,10 +7,10 @@ use rendezvous_protocol::ticket::{Purpose, Ticket, TicketError, VerifiedTicket};
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::call::{Call, OBJECT_TIMEOUT, ObjectError};
+use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::list_answer::{Caller, Wanted};
 use crate::edge::step::{Bringer, ReadBody, Relay, Step, Unanswered, Verify};
-use crate::edge::{Edge, plain};
 use crate::problem::Problem;
 use crate::query::parameter;
 use crate::registration;
@@ -73,7 +73,7 @@ impl ReadBody {
         });
         let (json, community) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Step::Answer(plain(now, &error.into())),
+            Err(error) => return Step::Answer(Problem::from(error).answer_without_list(now)),
         };
         if let Err(limited) = edge.admit(now, bringer.client, &community) {
             return edge.rate_limited(now, limited, Some(community.as_str()));

@@ -6,9 +6,9 @@ use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
 
+use crate::edge::Edge;
 use crate::edge::head::{Head, Upgrade};
 use crate::edge::step::Step;
-use crate::edge::{Edge, plain};
 use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
 use crate::methods::preflight;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ impl Edge {
 
     /// Takes a request that comes by the door for goop2's peers.
     fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
-        let Some((door, _)) = &self.goop2 else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        let Some((door, _)) = &self.goop2 else { return Step::Answer(Problem::NotFound.answer_without_list(now)) };
         if head.method == "OPTIONS" {
             return Step::Answer(preflight("GET, POST, OPTIONS"));
         }

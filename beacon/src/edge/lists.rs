@@ -10,10 +10,10 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
 use crate::call::{LIST_TIMEOUT, OBJECT_TIMEOUT, ObjectError};
+use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::list_answer::{Caller, Wanted, refusal};
 use crate::edge::step::{FetchList, ListUse, Step};
-use crate::edge::{Edge, plain};
 use crate::note::Note;
 use crate::problem::{Problem, internal};
 use crate::query::parameter;
@@ -33,7 +33,7 @@ impl Edge {
         });
         let (community, limit) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Step::Answer(plain(now, &error.into())),
+            Err(error) => return Step::Answer(Problem::from(error).answer_without_list(now)),
         };
         if let Err(limited) = self.admit(now, client, &community) {
             return self.rate_limited(now, limited, Some(community.as_str()));
@@ -54,6 +54,31 @@ impl Edge {
     fn answer_from_fresh(&mut self, now: UnixMillis, community: &Community, wanted: &Wanted) -> Option<Answer> {
         let list = self.lists.fresh(now, community, self.config.peers_max_age)?;
         Some(wanted.answer(now, &self.config, community, list))
+    }
+
+    /// Answers with what is wanted of the object's list, or of what is at hand where there is none.
+    fn answer_from_fetched(
+        &mut self,
+        now: UnixMillis,
+        asked_at: UnixMillis,
+        community: Community,
+        wanted: &Wanted,
+        list: Result<PeerList, ObjectError>,
+    ) -> Step {
+        match list {
+            Ok(mut list) => {
+                let answer = wanted.answer(now, &self.config, &community, &mut list);
+                self.lists.keep(asked_at, community, list);
+                Step::Answer(answer)
+            }
+            Err(error) => match wanted {
+                Wanted::Refusal { problem, caller } => {
+                    self.notes.push(Note::failure("list_unavailable", &error));
+                    Step::Answer(refusal(now, &self.config, problem, caller, self.lists.any(&community)))
+                }
+                Wanted::List { .. } | Wanted::Announced { .. } => self.failed(now, &community, &error),
+            },
+        }
     }
 
     pub(super) fn fetch_list(
@@ -120,44 +145,27 @@ impl FetchList {
 
     fn read(self, edge: &mut Edge, now: UnixMillis, fetched: impl FnOnce() -> Result<String, ObjectError>) -> Step {
         let Self { community, attempt, list_use, patience: _, asked_at, deadline } = self;
-        let wanted = match list_use {
-            ListUse::Survey(survey) => {
-                // Of several who waited for the list, another may have read it.
-                if edge.summary(now, &community, survey.about).is_some() {
-                    return edge.survey(now, survey);
-                }
-                let fetched = fetched();
-                if let Err(error) = &fetched
-                    && let Some(next) = edge.next_attempt(now, attempt, &community, error)
-                {
-                    return edge.fetch_list(now, deadline, community, next, ListUse::Survey(survey));
-                }
-                return edge.surveyed(now, asked_at, community, survey, fetched);
+        // Of several who waited for the list, another may have read it.
+        let list_use = match list_use {
+            ListUse::Survey(survey) if edge.summary(now, &community, survey.about).is_some() => {
+                return edge.survey(now, survey);
             }
-            ListUse::Answer(wanted) => wanted,
+            ListUse::Answer(wanted) => match edge.answer_from_fresh(now, &community, &wanted) {
+                Some(answer) => return Step::Answer(answer),
+                None => ListUse::Answer(wanted),
+            },
+            ListUse::Survey(_) => list_use,
         };
-        if let Some(answer) = edge.answer_from_fresh(now, &community, &wanted) {
-            return Step::Answer(answer);
-        }
         let fetched = fetched();
         if let Err(error) = &fetched
             && let Some(next) = edge.next_attempt(now, attempt, &community, error)
         {
-            return edge.fetch_list(now, deadline, community, next, ListUse::Answer(wanted));
+            return edge.fetch_list(now, deadline, community, next, list_use);
         }
-        match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
-            Ok(mut list) => {
-                let answer = wanted.answer(now, &edge.config, &community, &mut list);
-                edge.lists.keep(asked_at, community, list);
-                Step::Answer(answer)
-            }
-            Err(error) => match wanted {
-                Wanted::Refusal { problem, caller } => {
-                    edge.notes.push(Note::failure("list_unavailable", &error));
-                    Step::Answer(refusal(now, &edge.config, &problem, &caller, edge.lists.any(&community)))
-                }
-                Wanted::List { .. } | Wanted::Announced { .. } => edge.failed(now, &community, &error),
-            },
+        let list = fetched.and_then(|text| Ok(PeerList::decode(&text)?));
+        match list_use {
+            ListUse::Survey(survey) => edge.surveyed(now, asked_at, community, survey, list),
+            ListUse::Answer(wanted) => edge.answer_from_fetched(now, asked_at, community, &wanted, list),
         }
     }
 }

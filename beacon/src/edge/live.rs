@@ -6,9 +6,9 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::call::ObjectError;
 use crate::config::Viewers;
+use crate::edge::Edge;
 use crate::edge::head::{Head, Upgrade};
-use crate::edge::step::{OpenLive, ReadHeaders, Step, Wanting};
-use crate::edge::{Edge, plain};
+use crate::edge::step::{OpenLive, Step};
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
 use crate::own_names::is_own_machine;
 use crate::problem::Problem;
@@ -53,7 +53,7 @@ impl Edge {
         let community = parameter(query, "community");
         let path = client.rate_path(&self.secret);
         if let Some(retry_after) = self.live.penalties.remaining(now, path.address) {
-            return Step::Answer(plain(now, &Problem::LivePenalty { retry_after }));
+            return Step::Answer(Problem::LivePenalty { retry_after }.answer_without_list(now));
         }
         if let Err(limited) = self.take_request(now, client).and_then(|()| self.live.openings.take(now, path)) {
             return self.rate_limited(now, limited, community.as_deref());
@@ -61,10 +61,10 @@ impl Edge {
         let kind = match head.upgrade {
             Upgrade::WebSocket => Kind::Socket,
             Upgrade::None if self.config.viewers == Viewers::Bound => {
-                return Step::Answer(plain(now, &Problem::BindRequired));
+                return Step::Answer(Problem::BindRequired.answer_without_list(now));
             }
             Upgrade::None => Kind::Stream,
-            Upgrade::Other => return Step::Answer(plain(now, &Problem::UpgradeRequired)),
+            Upgrade::Other => return Step::Answer(Problem::UpgradeRequired.answer_without_list(now)),
         };
         let parsed = self.community(community.as_deref(), None).and_then(|community| {
             let since = parameter(query, "since");
@@ -73,7 +73,7 @@ impl Edge {
         });
         let (community, since) = match parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Step::Answer(plain(now, &error.into())),
+            Err(error) => return Step::Answer(Problem::from(error).answer_without_list(now)),
         };
         if let Err(limited) = self.admit(now, client, &community) {
             return self.rate_limited(now, limited, Some(community.as_str()));
@@ -142,11 +142,4 @@ impl OpenLive {
         let step = edge.failed(now, &self.opened.community, error);
         edge.counted(step)
     }
-}
-
-/// Asks the host for the headers of a request that opens a connection.
-pub(super) fn ask_for_live_headers(head: &Head<'_>) -> Step {
-    let Head { url, address, autonomous_system, .. } = *head;
-    let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
-    Step::ReadHeaders(ReadHeaders { what: Wanting::Live { url, address, autonomous_system } })
 }

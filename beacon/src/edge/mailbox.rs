@@ -11,9 +11,8 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::answer::Answer;
 use crate::call::ObjectError;
 use crate::edge::head::{Head, Upgrade};
-use crate::edge::live::ask_for_live_headers;
-use crate::edge::step::Step;
-use crate::edge::{Edge, Replication, plain};
+use crate::edge::step::{ReadHeaders, Step};
+use crate::edge::{Edge, Replication};
 use crate::mailbox::{
     self, CountedAs, ListenerConnection, MailboxStep, OpenListener, Peers, ReadPush, ReadRecords, Routed, VerifyRecords,
 };
@@ -37,7 +36,7 @@ impl Edge {
         }
         let request = match mailbox::route(head.method, rest) {
             Routed::Counted(request) => request,
-            Routed::Live(_) if !is_described => return ask_for_live_headers(head),
+            Routed::Live(_) if !is_described => return Step::ReadHeaders(ReadHeaders::of_live(head)),
             Routed::Live(mailbox) => {
                 let opened = self.open_listener(now, head, mailbox);
                 return mailbox_step(
@@ -123,7 +122,7 @@ impl Edge {
             return Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now));
         }
         let Some(Replication { peers, read, .. }) = &self.replication else {
-            return Step::Answer(plain(now, &Problem::NotFound));
+            return Step::Answer(Problem::NotFound.answer_without_list(now));
         };
         let read = ReadPush::begin(Arc::clone(peers), client.hand_over(), read, &self.secret);
         let step = read.map(MailboxStep::Replicate);

@@ -33,7 +33,6 @@ use rendezvous_protocol::limits::{
     KEPT_LISTS_MAX_BYTES, LIVE_OPENING_REQUESTS, RATE_LIMIT_NETWORKS, SIGNATURE_CACHE_TICKETS,
 };
 use rendezvous_protocol::live::Penalties;
-use rendezvous_protocol::peer_list::Excerpt;
 use rendezvous_protocol::rate_limit::{NewCommunities, RateLimit};
 use rendezvous_protocol::request::{RequestError, choose_community};
 use rendezvous_protocol::secret::Secret;
@@ -55,7 +54,6 @@ use crate::mesh::EnvelopeDoor;
 use crate::network_shares::NetworkShares;
 use crate::note::Note;
 use crate::platform::Platform;
-use crate::problem::Problem;
 use crate::registration::{Gate, RegistrationDoor};
 use crate::retalk::Door as RetalkDoor;
 use crate::spare::SpareObjects;
@@ -229,11 +227,6 @@ impl Edge {
         let community = choose_community(query, body, &self.config.default_community)?;
         if self.config.serves(&community) { Ok(community) } else { Err(RequestError::CommunityUnknown(community)) }
     }
-}
-
-/// Returns a problem where no community is known.
-fn plain(now: UnixMillis, problem: &Problem) -> Answer {
-    problem.answer(now, &Excerpt::default())
 }
 
 /// Draws numbers that spread announces out: SplitMix64. Nobody gains anything by guessing them.

@@ -5,9 +5,9 @@ use rendezvous_protocol::peer_list::PeerList;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::call::{OBJECT_TIMEOUT, ObjectError};
+use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::step::{ListUse, ReadHeaders, Step, Wanting};
-use crate::edge::{Edge, plain};
 use crate::note::Note;
 use crate::platform::Doors;
 use crate::problem::Problem;
@@ -41,7 +41,7 @@ impl Edge {
         match self.take_request(now, client) {
             Ok(()) if path == info::PATH => self.survey(now, Survey::new(About::Info)),
             Ok(()) => Step::ReadHeaders(ReadHeaders { what: Wanting::PageOrInfo }),
-            Err(limited) => Step::Answer(plain(now, &Problem::RateLimited(limited))),
+            Err(limited) => Step::Answer(Problem::RateLimited(limited).answer_without_list(now)),
         }
     }
 
@@ -81,9 +81,9 @@ impl Edge {
         asked_at: UnixMillis,
         community: Community,
         mut survey: Survey,
-        fetched: Result<String, ObjectError>,
+        list: Result<PeerList, ObjectError>,
     ) -> Step {
-        match fetched.and_then(|text| Ok(PeerList::decode(&text)?)) {
+        match list {
             Ok(mut list) => {
                 survey.found(Some(Summary::of(now, &mut list, survey.about)));
                 self.lists.keep(asked_at, community, list);
@@ -129,7 +129,7 @@ impl ReadHeaders {
             }
             (Wanting::PageOrInfo, _) => Step::Asset(asset::PAGE),
             // A door that is not there is never come to.
-            (Wanting::Admin(_) | Wanting::Live { .. }, _) => Step::Answer(plain(now, &Problem::NotFound)),
+            (Wanting::Admin(_) | Wanting::Live { .. }, _) => Step::Answer(Problem::NotFound.answer_without_list(now)),
         };
         edge.counted(step)
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rendezvous_protocol::time::UnixMillis;
 
+use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::step::Step;
-use crate::edge::{Edge, plain};
 use crate::problem::{Problem, RegistrationProblem};
 use crate::registration::{self, Gate, RegistrationDoor, RegistrationStep};
 
@@ -24,7 +24,9 @@ impl Edge {
         if let Err(limited) = self.take_request(now, client) {
             return Step::Answer(RegistrationProblem::RateLimited(limited).answer(now));
         }
-        let Some((door, _)) = &self.registration else { return Step::Answer(plain(now, &Problem::NotFound)) };
+        let Some((door, _)) = &self.registration else {
+            return Step::Answer(Problem::NotFound.answer_without_list(now));
+        };
         let asked = (head.method, path, query);
         let step = match registration::route(door, asked, head.origin, client.hand_over()) {
             registration::Routed::Answer(answer) => return Step::Answer(answer),

@@ -10,9 +10,8 @@ use crate::answer::Answer;
 use crate::asset::Asset;
 use crate::config::MailDoor;
 use crate::edge::head::Head;
-use crate::edge::live::ask_for_live_headers;
-use crate::edge::step::Step;
-use crate::edge::{Edge, Replication, plain};
+use crate::edge::step::{ReadHeaders, Step};
+use crate::edge::{Edge, Replication};
 use crate::methods::{GET, GET_ALONE, POST, preflight};
 use crate::platform::Doors;
 use crate::problem::Problem;
@@ -31,7 +30,7 @@ impl Edge {
         let writes = head.method == "POST";
         let (path, query) = path_and_query(head.url);
         if self.platform.doors() == Doors::Operator && path != admin::PATH && Asset::at(path).is_none() {
-            return Step::Answer(plain(now, &Problem::NotFound));
+            return Step::Answer(Problem::NotFound.answer_without_list(now));
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
             return take(self, now, head, rest, query);
@@ -84,30 +83,32 @@ impl Edge {
         }
         let answer = match path {
             admin::PATH if self.has_admin() => return self.admin(now, head, reads),
-            _ if head.method == "OPTIONS" => preflight("GET, POST, OPTIONS"),
+            _ if head.method == "OPTIONS" => Ok(preflight("GET, POST, OPTIONS")),
             "/announce" if writes => return self.take_ticket(now, head, query, Purpose::Presence),
             "/leave" if writes => return self.take_ticket(now, head, query, Purpose::Leave),
             "/peers" if reads => return self.list(now, head, query),
-            "/healthz" if reads => health(now),
+            "/healthz" if reads => Ok(health(now)),
             "/" | info::PATH if reads => return self.inform(now, head, path),
             circuit_relay::PATH => match &self.config.circuit_relay {
-                Some(relay) if reads => circuit_relay::answer(relay),
-                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET }),
-                None => plain(now, &Problem::NotFound),
+                Some(relay) if reads => Ok(circuit_relay::answer(relay)),
+                Some(_) => Err(Problem::MethodNotAllowed { allow: GET }),
+                None => Err(Problem::NotFound),
             },
-            "/live" if head.method == "GET" && !self.platform.describes_headers() => return ask_for_live_headers(head),
+            "/live" if head.method == "GET" && !self.platform.describes_headers() => {
+                return Step::ReadHeaders(ReadHeaders::of_live(head));
+            }
             "/live" if head.method == "GET" => return self.open_live(now, head, query),
-            "/live" => plain(now, &Problem::MethodNotAllowed { allow: GET_ALONE }),
-            "/announce" | "/leave" => plain(now, &Problem::MethodNotAllowed { allow: POST }),
-            _ if registration::is_route(path) => plain(now, &Problem::RegistersNobody),
-            "/peers" | "/healthz" | "/" | info::PATH => plain(now, &Problem::MethodNotAllowed { allow: GET }),
+            "/live" => Err(Problem::MethodNotAllowed { allow: GET_ALONE }),
+            "/announce" | "/leave" => Err(Problem::MethodNotAllowed { allow: POST }),
+            _ if registration::is_route(path) => Err(Problem::RegistersNobody),
+            "/peers" | "/healthz" | "/" | info::PATH => Err(Problem::MethodNotAllowed { allow: GET }),
             _ => match Asset::at(path).or_else(|| self.documents.and_then(|find| find(path))) {
                 Some(asset) if reads => return Step::Asset(asset),
-                Some(_) => plain(now, &Problem::MethodNotAllowed { allow: GET }),
-                None => plain(now, &Problem::NotFound),
+                Some(_) => Err(Problem::MethodNotAllowed { allow: GET }),
+                None => Err(Problem::NotFound),
             },
         };
-        Step::Answer(answer)
+        Step::Answer(answer.unwrap_or_else(|problem: Problem| problem.answer_without_list(now)))
     }
 }
 

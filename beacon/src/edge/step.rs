@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::asset::Asset;
 use crate::call::{Call, OBJECT_TIMEOUT};
 use crate::directory::DirectoryStep;
+use crate::edge::head::Head;
 use crate::edge::list_answer::{Caller, Wanted};
 use crate::goop2::GuestStep;
 use crate::hivemind::HivemindStep;
@@ -70,6 +71,15 @@ pub enum Step {
 #[derive(Debug)]
 pub struct ReadHeaders {
     pub(super) what: Wanting,
+}
+
+impl ReadHeaders {
+    /// Waits for those of a request that opens a connection.
+    pub(super) fn of_live(head: &Head<'_>) -> Self {
+        let Head { url, address, autonomous_system, .. } = *head;
+        let (url, autonomous_system) = (url.to_owned(), autonomous_system.to_owned());
+        Self { what: Wanting::Live { url, address, autonomous_system } }
+    }
 }
 
 pub(super) enum Wanting {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rendezvous_protocol::time::UnixMillis;
 
+use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::step::Step;
-use crate::edge::{Edge, plain};
 use crate::problem::Problem;
 use crate::templates::{self, Catalogue, TemplateAnswer};
 
@@ -29,11 +29,11 @@ impl Edge {
         let found = templates::route(catalogue, head.method, path, head.if_none_match);
         let requests = found.as_ref().map_or(1, TemplateAnswer::requests);
         if let Err(limited) = self.requests.take_several(now, client.rate_path(&self.secret), requests) {
-            return Step::Answer(plain(now, &Problem::RateLimited(limited)));
+            return Step::Answer(Problem::RateLimited(limited).answer_without_list(now));
         }
         match found {
             Ok(answer) => Step::Template(Box::new(answer)),
-            Err(problem) => Step::Answer(plain(now, &problem)),
+            Err(problem) => Step::Answer(problem.answer_without_list(now)),
         }
     }
 }

@@ -6,9 +6,8 @@ use rendezvous_protocol::code::Code;
 use rendezvous_protocol::goop2::{GuestRefused, NotListening, PresenceError};
 use rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES;
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::time::saturating_millis;
 
-use crate::answer::{Answer, Content, Outcome};
+use crate::answer::{Answer, Content, Outcome, retry_after_header};
 
 /// After this time a connection, or a guest, may have a place.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -102,9 +101,7 @@ impl Refusal {
 
     pub(crate) fn answer(&self) -> Answer {
         let mut answer = text(self.status(), &self.to_string());
-        if let Some(retry_after) = self.retry_after() {
-            answer.headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        answer.headers.extend(self.retry_after().map(retry_after_header));
         match self {
             Self::MethodNotAllowed { allow } => answer.headers.push(("Allow", (*allow).to_owned())),
             Self::UpgradeRequired => {

@@ -6,9 +6,8 @@ use rendezvous_protocol::code::Code;
 use rendezvous_protocol::hivemind::limits::TIMESTAMP_SKEW_SECONDS;
 use rendezvous_protocol::hivemind::refused::Refused;
 use rendezvous_protocol::request::RequestError as BodyError;
-use rendezvous_protocol::time::saturating_millis;
 
-use crate::answer::{Answer, Outcome};
+use crate::answer::{Answer, Outcome, retry_after_header};
 use crate::problem::ANSWERS_UNREAD_RETRY_AFTER;
 
 /// Says why a request is not served.
@@ -117,9 +116,7 @@ impl Refusal {
             Self::Request(Refused::TooManyProofs) => Some(Duration::from_secs(2 * TIMESTAMP_SKEW_SECONDS + 1)),
             _ => None,
         };
-        if let Some(retry_after) = retry_after {
-            answer.headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        answer.headers.extend(retry_after.map(retry_after_header));
         answer.with_outcome(Outcome::Refused(self.code()))
     }
 }

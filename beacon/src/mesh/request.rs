@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rendezvous_protocol::bytes::{ContentId, hex};
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, retry_after_header};
 use crate::mesh::door::EnvelopeDoor;
 use crate::mesh::envelope::Envelope;
 
@@ -64,8 +64,7 @@ pub(crate) fn refusal(status: u16, detail: &str) -> Answer {
 
 /// Refuses a network that makes too many requests.
 pub(crate) fn too_many(retry_after: Duration) -> Answer {
-    let seconds = saturating_millis(retry_after).div_ceil(1_000).to_string();
-    refusal(429, "Too many requests of this network").with_headers(vec![("Retry-After", seconds)])
+    refusal(429, "Too many requests of this network").with_headers(vec![retry_after_header(retry_after)])
 }
 
 #[derive(Deserialize)]

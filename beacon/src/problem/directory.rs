@@ -9,10 +9,10 @@ use rendezvous_protocol::directory::record::RecordError;
 use rendezvous_protocol::directory::state::Refused;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
 
-use crate::answer::Answer;
-use crate::problem::rfc9457::answer_with_facts;
+use crate::answer::{Answer, retry_after_header};
+use crate::problem::rfc9457::{answer_with_facts, request_status};
 
 /// After this time there may be room in a hub: records go after 30 days.
 const HUB_FULL_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -72,14 +72,13 @@ impl HubProblem {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Request(RequestError::BodyTimeout) => 408,
-            Self::Request(RequestError::BodiesFull) => 429,
+            Self::Request(error) => request_status(error),
             Self::Record(RecordError::BodyTooLarge) => 413,
             Self::Record(RecordError::SignatureInvalid) | Self::Refused(Refused::OriginMismatch) | Self::NotAPeer => {
                 403
             }
             Self::Record(RecordError::Misdirected { .. }) => 421,
-            Self::Request(_) | Self::Name(_) | Self::Query(_) | Self::OtherName { .. } | Self::Record(_) => 400,
+            Self::Name(_) | Self::Query(_) | Self::OtherName { .. } | Self::Record(_) => 400,
             Self::MethodNotAllowed { .. } => 405,
             Self::Refused(Refused::StaleEntry { .. }) | Self::Exchange(ExchangeRefused::Replayed) => 409,
             Self::RateLimited(_)
@@ -126,10 +125,7 @@ impl HubProblem {
             Self::Refused(Refused::StaleEntry { standing }) => format!(r#""standing":{standing},"#),
             _ => String::new(),
         };
-        let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        let mut headers = Vec::from_iter(self.retry_after().map(retry_after_header));
         if let Self::MethodNotAllowed { allow } = self {
             headers.push(("Allow", (*allow).to_owned()));
         }

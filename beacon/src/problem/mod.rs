@@ -25,9 +25,9 @@ pub use directory::hub_failed;
 use mailbox::{facts, mailbox_status, record_status};
 pub(crate) use registration::RegistrationProblem;
 pub use registration::registration_failed;
-use rfc9457::{answer_with_facts, title};
+use rfc9457::{answer_with_facts, request_status, title};
 
-use crate::answer::{Answer, Content, Outcome};
+use crate::answer::{Answer, Content, Outcome, retry_after_header};
 use crate::call::ObjectError;
 use crate::info;
 use crate::live::{LiveFull, Opening};
@@ -67,7 +67,7 @@ impl Opening {
 impl LiveFull {
     /// Answers that there is no place.
     pub fn answer(self, now: UnixMillis) -> Answer {
-        Problem::LiveFull(self).answer(now, &Excerpt::default())
+        Problem::LiveFull(self).answer_without_list(now)
     }
 }
 
@@ -167,7 +167,7 @@ impl From<RecordError> for Problem {
 
 /// Returns the answer of a beacon that could not do its work: the cause is for the log, and only for it.
 pub fn internal(now: UnixMillis) -> Answer {
-    Problem::Internal.answer(now, &Excerpt::default())
+    Problem::Internal.answer_without_list(now)
 }
 
 impl Problem {
@@ -203,11 +203,9 @@ impl Problem {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Request(RequestError::CommunityUnknown(_)) | Self::NotFound | Self::RegistersNobody => 404,
-            Self::Request(RequestError::BodyTimeout) => 408,
-            Self::Request(RequestError::BodyTooLarge) => 413,
-            Self::Request(RequestError::BodiesFull) => 429,
-            Self::Request(_) | Self::HostMissing => 400,
+            Self::Request(error) => request_status(error),
+            Self::NotFound | Self::RegistersNobody => 404,
+            Self::HostMissing => 400,
             Self::HostUnknown | Self::OriginForeign => 421,
             Self::CrossSite => 403,
             Self::PasswordWrong => 401,
@@ -347,6 +345,11 @@ impl Problem {
         answer.with_headers(self.headers()).with_outcome(Outcome::Refused(self.code()))
     }
 
+    /// Returns the answer where no community is known, or its list is not to be told.
+    pub(crate) fn answer_without_list(&self, now: UnixMillis) -> Answer {
+        self.answer(now, &Excerpt::default())
+    }
+
     /// Returns the answer to whoever asks about a mailbox, which has nothing to do with a community's list: RFC 9457, with
     /// what a client needs to know to go on.
     pub(crate) fn answer_about_mailbox(&self, now: UnixMillis) -> Answer {
@@ -356,10 +359,7 @@ impl Problem {
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        let mut headers = Vec::from_iter(self.retry_after().map(retry_after_header));
         match self {
             Self::MethodNotAllowed { allow } => headers.push(("Allow", (*allow).to_owned())),
             Self::UpgradeRequired | Self::SocketRequired => {

@@ -6,10 +6,10 @@ use rendezvous_protocol::code::Code;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::registration::{NotConfirmed, RegistrationError, TooManyMails};
 use rendezvous_protocol::request::RequestError;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
 
-use crate::answer::Answer;
-use crate::problem::rfc9457::answer_with_facts;
+use crate::answer::{Answer, retry_after_header};
+use crate::problem::rfc9457::{answer_with_facts, request_status};
 use crate::registration::problem_page;
 
 /// Says why a request about registration is not served. Apart from [`Problem`], so that a host without it has nothing of it.
@@ -53,13 +53,11 @@ impl RegistrationProblem {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Request(RequestError::CommunityUnknown(_)) => 404,
-            Self::Request(RequestError::BodyTimeout) => 408,
-            Self::Request(RequestError::BodiesFull) => 429,
+            Self::Request(error) => request_status(error),
             Self::Registration(RegistrationError::BodyTooLarge) => 413,
             Self::Registration(RegistrationError::SignatureInvalid) | Self::CrossSite => 403,
             Self::Registration(RegistrationError::Misdirected { .. }) => 421,
-            Self::Request(_) | Self::Registration(_) | Self::LinkBroken | Self::OtherForm => 400,
+            Self::Registration(_) | Self::LinkBroken | Self::OtherForm => 400,
             Self::MethodNotAllowed { .. } => 405,
             Self::NotConfirmed(NotConfirmed::Ended) => 410,
             Self::RateLimited(_)
@@ -100,10 +98,7 @@ impl RegistrationProblem {
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Vec::new();
-        if let Some(retry_after) = self.retry_after() {
-            headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        let mut headers = Vec::from_iter(self.retry_after().map(retry_after_header));
         if let Self::MethodNotAllowed { allow } = self {
             headers.push(("Allow", (*allow).to_owned()));
         }

@@ -1,8 +1,9 @@
-//! How a problem is written: RFC 9457.
+//! How a problem is written (RFC 9457), and what is the same whatever the request is about.
 
 use std::time::Duration;
 
 use rendezvous_protocol::canonical::quoted;
+use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 
 use crate::answer::{Answer, Content, Outcome};
@@ -42,5 +43,16 @@ pub(super) fn title(status: u16) -> &'static str {
         429 => "Too Many Requests",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
+    }
+}
+
+/// Returns the status of a request that cannot be read, whatever it is about.
+pub(super) const fn request_status(error: &RequestError) -> u16 {
+    match error {
+        RequestError::CommunityUnknown(_) => 404,
+        RequestError::BodyTimeout => 408,
+        RequestError::BodyTooLarge => 413,
+        RequestError::BodiesFull => 429,
+        _ => 400,
     }
 }

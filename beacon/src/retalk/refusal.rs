@@ -9,7 +9,7 @@ use rendezvous_protocol::retalk::refused::Refused;
 use rendezvous_protocol::retalk::request::RequestError;
 use rendezvous_protocol::time::saturating_millis;
 
-use crate::answer::{Answer, Outcome};
+use crate::answer::{Answer, Outcome, retry_after_header};
 use crate::problem::ANSWERS_UNREAD_RETRY_AFTER;
 
 /// Says why a request is not served. Clients print the text, and look for some of its words.
@@ -90,9 +90,7 @@ impl Refusal {
             Self::AnswersUnread => Some(ANSWERS_UNREAD_RETRY_AFTER),
             _ => None,
         };
-        if let Some(retry_after) = retry_after {
-            answer.headers.push(("Retry-After", saturating_millis(retry_after).div_ceil(1_000).to_string()));
-        }
+        answer.headers.extend(retry_after.map(retry_after_header));
         answer.with_outcome(Outcome::Refused(code))
     }
 }
