@@ -129,10 +129,10 @@ impl Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     fn config(variables: &[(&str, &str)]) -> Config {
-        Config::parse(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
-            .unwrap()
+        Config::parse(given(variables)).unwrap()
     }
 
     #[test]

@@ -160,6 +160,7 @@ mod tests {
     use rendezvous_protocol::bytes::hex;
 
     use super::*;
+    use crate::config::given;
 
     const URLS: &str = "turn:turn.example:3478?transport=udp, turns:turn.example:5349";
     const SECRET: &str = "north west south east";
@@ -179,9 +180,7 @@ mod tests {
     fn relay(per_day: &str, edges: u32) -> Relay {
         let variables =
             [("COMMUNITIES", "mainnet"), ("TURN_URLS", URLS), ("TURN_SECRET", SECRET), ("TURN_PER_DAY", per_day)];
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
-        Relay::new(&Config::parse(variable).unwrap(), edges, Secret::from_bytes([1; 16])).unwrap()
+        Relay::new(&Config::parse(given(&variables)).unwrap(), edges, Secret::from_bytes([1; 16])).unwrap()
     }
 
     fn at(millis: u64) -> UnixMillis {

@@ -23,6 +23,8 @@ use rendezvous_protocol::time::DAY_MILLIS;
 pub use notice::Notice;
 use notice::{RELAY_FOR_NOBODY, TURN_URLS};
 use reader::{Variables, list};
+#[cfg(test)]
+pub(crate) use variable::given;
 pub use variable::{ConfigError, Kind, VARIABLES, Variable, list_text, near_miss, shown};
 
 /// Holds everything that an operator decides.
@@ -344,9 +346,7 @@ mod tests {
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::parse(|name| {
-            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
-        })
+        Config::parse(given(variables))
     }
 
     #[test]

@@ -179,12 +179,10 @@ mod tests {
     use rendezvous_protocol::community::Community;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, given};
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::parse(|name| {
-            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
-        })
+        Config::parse(given(variables))
     }
 
     #[test]

@@ -132,6 +132,12 @@ pub fn shown(value: &str) -> String {
     format!("{value:?}")
 }
 
+/// Gives variables as a host does, for a test. Of two with one name the later one counts.
+#[cfg(test)]
+pub(crate) fn given(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + Copy {
+    move |name| variables.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,6 +137,7 @@ fn read_peer(text: &str) -> Option<HubPeer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     const PUBLIC: &str = "AxDKh5Yv9zSlKstUPArCsdphtaYO7PbGMslsSBJoX4o=";
     const OTHER: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -147,9 +148,7 @@ mod tests {
     }
 
     fn parse(variables: &[(&str, &str)]) -> Result<Option<HubConfig>, ConfigError> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        HubConfig::parse(&Config::parse(variable).unwrap(), variable)
+        HubConfig::parse(&Config::parse(given(variables)).unwrap(), given(variables))
     }
 
     #[test]

@@ -74,13 +74,12 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     const RELAY_ADDRESS: &str = "/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
 
     fn parse(variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Door::parse(&Config::parse(variable).unwrap(), variable)
+        Door::parse(&Config::parse(given(variables)).unwrap(), given(variables))
     }
 
     #[test]

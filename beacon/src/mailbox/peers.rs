@@ -144,6 +144,7 @@ fn parse_peer(item: &str) -> Option<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     const KEY_A: &str = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
     const URLS: (&str, &str) = ("EXTERNAL_URLS", "https://own.example, https://own2.example");
@@ -153,9 +154,7 @@ mod tests {
     }
 
     fn parse(variables: &[(&str, &str)]) -> Result<Option<Peers>, ConfigError> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Peers::parse(&Config::parse(variable).unwrap(), variable)
+        Peers::parse(&Config::parse(given(variables)).unwrap(), given(variables))
     }
 
     #[test]

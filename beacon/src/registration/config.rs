@@ -225,16 +225,13 @@ fn is_webhook(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     const SET: [(&str, &str); 3] =
         [(HOST, "mail.example"), (FROM, "beacon@a.example"), ("EXTERNAL_URLS", "https://b.example")];
 
     fn parse(variables: &[(&str, &str)]) -> Result<Option<RegistrationConfig>, ConfigError> {
-        let variable = |name: &str| {
-            let named = variables.iter().rev().find(|(known, _)| *known == name);
-            named.map(|(_, value)| (*value).to_owned())
-        };
-        RegistrationConfig::parse(&Config::parse(variable).unwrap(), variable)
+        RegistrationConfig::parse(&Config::parse(given(variables)).unwrap(), given(variables))
     }
 
     fn with(variables: &[(&'static str, &'static str)]) -> Result<Option<RegistrationConfig>, ConfigError> {

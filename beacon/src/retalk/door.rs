@@ -96,12 +96,11 @@ fn host_of(address: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::given;
 
     fn parse_on(listens_on: &str, variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let config = Config::parse_for(&MailDoor::ALL, variable)?;
-        Door::parse(&config, &OwnNames::new(&config, listens_on.parse().unwrap()), variable)
+        let config = Config::parse_for(&MailDoor::ALL, given(variables))?;
+        Door::parse(&config, &OwnNames::new(&config, listens_on.parse().unwrap()), given(variables))
     }
 
     fn parse(variables: &[(&str, &str)]) -> Result<Option<Door>, ConfigError> {

@@ -16,7 +16,7 @@ use rendezvous_service::live::ConnectionId;
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
-use crate::host::{at, config};
+use crate::host::{at, config, given};
 
 const RELAY: &str = "/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
 const HOME: &str = "203.0.113.7";
@@ -113,9 +113,7 @@ impl World {
             ("ADDRESS_REQUESTS_PER_MINUTE", "600"),
         ];
         let config = config(&variables);
-        let variable =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let door = Door::parse(&config, variable).unwrap().unwrap();
+        let door = Door::parse(&config, given(&variables)).unwrap().unwrap();
         let edge = Edge::new(config, Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_goop2(door);
         let room = GuestRoom::new(Secret::from_bytes([2; 16]));
         Self {

@@ -22,6 +22,7 @@ use rendezvous_service::mailbox::{Found, Write};
 use rendezvous_service::platform::Platform;
 use serde_json::{Value, json};
 
+use crate::host::given;
 use crate::mailbox::Disk;
 use crate::places::{Places, SECRET};
 
@@ -46,11 +47,8 @@ fn key(number: u8) -> String {
 
 impl World {
     fn new(variables: &[(&str, &str)]) -> Self {
-        let variable = |name: &str| {
-            let mut all = variables.iter().chain(&[("DOORS", "hivemind")]);
-            all.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
-        let config = Config::parse_for(&MailDoor::ALL, variable).unwrap();
+        let variables = [&[("DOORS", "hivemind")], variables].concat();
+        let config = Config::parse_for(&MailDoor::ALL, given(&variables)).unwrap();
         assert!(config.opens(MailDoor::Hivemind) && !config.opens(MailDoor::V1));
         let door = Arc::new(HivemindDoor::new("the relay's name".to_owned()));
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_hivemind(door);

@@ -26,9 +26,13 @@ pub(crate) fn at(millis: u64) -> UnixMillis {
     UnixMillis::saturating(START + millis)
 }
 
+/// Gives variables as a host does. Of two with one name the later one counts.
+pub(crate) fn given(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + Copy {
+    move |name| variables.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+}
+
 pub(crate) fn config(variables: &[(&str, &str)]) -> Config {
-    Config::parse(|name| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.to_string()))
-        .unwrap()
+    Config::parse(given(variables)).unwrap()
 }
 
 /// A peer: its name, and the seed of its key.

@@ -130,13 +130,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
-        let mut all = variables.to_vec();
-        all.extend([
+        let own = [
             ("LIVE_CONNECTIONS_PER_HOUSEHOLD", "64"),
             ("ADDRESS_REQUESTS_PER_MINUTE", "60000"),
             ("NETWORK_REQUESTS_PER_MINUTE", "60000"),
-        ]);
-        let config = config(&all);
+        ];
+        let config = config(&[&own, variables].concat());
         let edge = Edge::new(config.clone(), Platform::of_program(1), Secret::from_bytes([1; 16]), 1).with_turn();
         let object = CommunityObject::restore(at(0), &config, false, Found::nothing(), Secret::from_bytes([9; 16])).0;
         Self {

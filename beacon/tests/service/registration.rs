@@ -17,7 +17,7 @@ use rendezvous_service::registration::{
     Delivery, OutgoingMail, RegistrationConfig, RegistrationDoor, RegistrationObject, RegistrationStep,
 };
 
-use crate::host::{Beacon, Peer, Request, announce, at, config, get, header, json, leave, peers, post, problem};
+use crate::host::{Beacon, Peer, Request, announce, at, config, get, given, header, json, leave, peers, post, problem};
 use crate::live::{Viewer, World as LiveWorld};
 
 const OWN: &str = "https://beacon.example";
@@ -49,10 +49,8 @@ struct World {
 fn world(more: &[(&'static str, &'static str)]) -> World {
     let variables = [&VARIABLES[..], more].concat();
     let mut beacon = Beacon::on(Platform::of_program(1), &variables);
-    let variable =
-        |name: &str| variables.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let service = config(&variables);
-    let registration = RegistrationConfig::parse(&service, variable).unwrap().unwrap();
+    let registration = RegistrationConfig::parse(&service, given(&variables)).unwrap().unwrap();
     let door = Arc::new(RegistrationDoor::new(&service, registration));
     let object = RegistrationObject::restore(Arc::clone(&door), Secret::from_bytes([3; 16]), []).unwrap();
     let edge = std::mem::replace(&mut beacon.edge, Beacon::new(&[]).edge);

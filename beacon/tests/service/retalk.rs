@@ -18,6 +18,7 @@ use rendezvous_service::platform::Platform;
 use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
 use serde_json::{Value, json};
 
+use crate::host::given;
 use crate::mailbox::Disk;
 use crate::places::{Places, SECRET};
 
@@ -76,14 +77,10 @@ struct World {
 
 impl World {
     fn new(variables: &[(&str, &str)]) -> Self {
-        let variable = |name: &str| {
-            let own = [("DOORS", "retalk"), ("EXTERNAL_URLS", RELAY)];
-            let mut all = variables.iter().chain(&own);
-            all.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
-        let config = Config::parse_for(&MailDoor::ALL, variable).unwrap();
+        let variables = [&[("DOORS", "retalk"), ("EXTERNAL_URLS", RELAY)], variables].concat();
+        let config = Config::parse_for(&MailDoor::ALL, given(&variables)).unwrap();
         let names = OwnNames::new(&config, "127.0.0.1".parse().unwrap());
-        let door = Door::parse(&config, &names, variable).unwrap().unwrap();
+        let door = Door::parse(&config, &names, given(&variables)).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Places::new(config), BTreeMap::new());
         Self { now: 1_700_006_400_000, edge, places, disks, is_disk_full: false, nonce: 0, deletes: None, verified: 0 }

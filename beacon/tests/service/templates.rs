@@ -9,7 +9,7 @@ use rendezvous_service::goop2::Door;
 use rendezvous_service::templates::{Catalogue, Template, TemplateFiles, TemplateName};
 use serde_json::{Value, json};
 
-use crate::host::{Beacon, at, config, get, header, json, problem};
+use crate::host::{Beacon, at, config, get, given, header, json, problem};
 
 const HOSTILE: &str = "<script>alert(1)</script>";
 
@@ -149,8 +149,7 @@ fn a_long_bundle_counts_for_several_requests_and_who_has_it_pays_for_one() {
 #[test]
 fn goop2s_peers_find_the_same_below_their_own_door() {
     let variables = [("COMMUNITIES", "mainnet"), ("GOOP2_COMMUNITIES", "mainnet")];
-    let text = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
-    let door = Door::parse(&config(&variables), text).unwrap().unwrap();
+    let door = Door::parse(&config(&variables), given(&variables)).unwrap().unwrap();
     let mut beacon = Beacon::new(&variables);
     beacon.edge = beacon.edge.with_goop2(door.clone()).with_templates(catalogue());
     for path in ["/api/templates", "/api/templates/blog/manifest.json", "/api/templates/blog/bundle", "/store"] {
