@@ -39,6 +39,33 @@ pub enum EnvelopeError {
     SignatureInvalid,
 }
 
+/// Implements, for an error that has a variant for each, that it says what is wrong with an envelope, or with the fields of
+/// what is in it. What the record is for it leaves out: whoever reads it knows.
+macro_rules! names_envelope_errors {
+    ($error:ident) => {
+        impl From<$crate::envelope::EnvelopeError> for $error {
+            fn from(error: $crate::envelope::EnvelopeError) -> Self {
+                use $crate::envelope::EnvelopeError;
+
+                match error {
+                    EnvelopeError::Malformed { purpose: _, detail } => Self::Malformed(detail),
+                    EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
+                    EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
+                    EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
+                }
+            }
+        }
+
+        impl From<$crate::fields::FieldError> for $error {
+            fn from(error: $crate::fields::FieldError) -> Self {
+                Self::Malformed(error.to_string())
+            }
+        }
+    };
+}
+
+pub(crate) use names_envelope_errors;
+
 /// Holds the payload of a record. Its fields are declared in the order of canonical JSON; the tests of the vectors hold them
 /// to it.
 pub trait Payload: Serialize + Sized {

@@ -16,8 +16,8 @@ use super::limits::{
 };
 use crate::code::Code;
 use crate::community::Community;
-use crate::envelope::{EnvelopeError, Payload};
-use crate::fields::{FieldError, Fields};
+use crate::envelope::{Payload, names_envelope_errors};
+use crate::fields::Fields;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::CLOCK_SKEW;
 use crate::live::{Position, PositionInvalid};
@@ -113,22 +113,7 @@ impl RecordError {
     }
 }
 
-impl From<FieldError> for RecordError {
-    fn from(error: FieldError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-impl From<EnvelopeError> for RecordError {
-    fn from(error: EnvelopeError) -> Self {
-        match error {
-            EnvelopeError::Malformed { purpose: _, detail } => Self::Malformed(detail),
-            EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
-            EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
-            EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
-        }
-    }
-}
+names_envelope_errors!(RecordError);
 
 pub(super) fn malformed(detail: &str) -> RecordError {
     RecordError::Malformed(detail.to_owned())

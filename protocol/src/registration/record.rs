@@ -9,8 +9,8 @@ use super::email::EmailAddress;
 use super::limits::{BODY_MAX_BYTES, REGISTRATION_LIFETIME};
 use crate::code::Code;
 use crate::community::Community;
-use crate::envelope::{ALGORITHM, EnvelopeError, Payload, Signed, VERSION};
-use crate::fields::{FieldError, Fields};
+use crate::envelope::{ALGORITHM, Payload, Signed, VERSION, names_envelope_errors};
+use crate::fields::Fields;
 use crate::key::{PrivateKey, PublicKey};
 use crate::limits::CLOCK_SKEW;
 use crate::origin::Origin;
@@ -83,22 +83,7 @@ impl RegistrationError {
     }
 }
 
-impl From<FieldError> for RegistrationError {
-    fn from(error: FieldError) -> Self {
-        Self::Malformed(error.to_string())
-    }
-}
-
-impl From<EnvelopeError> for RegistrationError {
-    fn from(error: EnvelopeError) -> Self {
-        match error {
-            EnvelopeError::Malformed { purpose: _, detail } => Self::Malformed(detail),
-            EnvelopeError::UnsupportedVersion { found } => Self::UnsupportedVersion { found },
-            EnvelopeError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
-            EnvelopeError::SignatureInvalid => Self::SignatureInvalid,
-        }
-    }
-}
+names_envelope_errors!(RegistrationError);
 
 fn malformed(detail: &str) -> RegistrationError {
     RegistrationError::Malformed(detail.to_owned())
