@@ -179,14 +179,23 @@ impl RetalkReason {
     fn of(error: &MailboxRelayError) -> Self {
         match error {
             MailboxRelayError::Unreachable { error, .. } => Self::Unreached { reason: error.to_string() },
-            error => Self::Refused { code: error.name() },
+            MailboxRelayError::Refused { code, .. } => Self::Refused { code: code.clone() },
+            MailboxRelayError::NotARelay { .. } | MailboxRelayError::NotAnOrigin => Self::NotARelay,
         }
     }
 
     fn of_contact(error: &RecipientError) -> Self {
         match error {
             RecipientError::Seal(SealError::TooLong(_)) => Self::TooLong,
-            error => Self::NoKey { reason: error.to_string() },
+            RecipientError::Seal(error) => Self::NotSealed { reason: error.to_string() },
+            RecipientError::NoNumberLeft => Self::NoNumberLeft,
+            RecipientError::NoCard { .. } | RecipientError::KeysEnded { .. } | RecipientError::SuiteFellBack { .. } => {
+                Self::NoKey { reason: error.to_string() }
+            }
+            RecipientError::OtherMailbox
+            | RecipientError::Record(_)
+            | RecipientError::AckInvalid
+            | RecipientError::NumberUsed { .. } => Self::CardRefused { reason: error.to_string() },
         }
     }
 }
@@ -399,10 +408,10 @@ impl User {
             if current.deposit.ended_unread || answer.ended {
                 // The next attempt has a number of its own.
                 rows.remove::<DepositRecord>(&name)?;
-                return Ok(Err(RetalkReason::Refused { code: Code::Expired.as_str().to_owned() }));
+                return Ok(Err(RetalkReason::EndedUnread));
             }
             if !(is_read || answer.accepted || answer.duplicate) {
-                return Ok(Err(RetalkReason::Refused { code: "NOT_TAKEN".to_owned() }));
+                return Ok(Err(RetalkReason::NotTaken));
             }
             if current.message.is_none() {
                 rows.remove::<DepositRecord>(&name)?;
@@ -575,7 +584,7 @@ fn write_deposit(
         rows.remove::<DepositRecord>(&name)?;
     }
     if rows.of_peer::<DepositRecord>(to)?.len() >= DEPOSITS_MAX {
-        return Ok(Err(RetalkReason::Refused { code: Code::UnacknowledgedLimit.as_str().to_owned() }));
+        return Ok(Err(RetalkReason::TooManyUnacknowledged));
     }
     let Some(content) = content_of(ciphertext) else { return Ok(Err(RetalkReason::TooLong)) };
     let own = own(rows, now)?;

@@ -122,12 +122,39 @@ pub enum RetalkReason {
         /// Why.
         reason: String,
     },
+    /// What the relay says is the mailbox's card is not one, or another mailbox's.
+    #[error("the card of its recipient's mailbox is refused: {reason}")]
+    CardRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The slot in the mailbox has no number left.
+    #[error("all numbers of the slot in its recipient's mailbox are used up")]
+    NoNumberLeft,
+    /// It could not be sealed to the mailbox's key.
+    #[error("it could not be sealed: {reason}")]
+    NotSealed {
+        /// Why.
+        reason: String,
+    },
+    /// As many messages as are remembered for one mailbox are not acknowledged.
+    #[error("too many messages in the mailbox of its recipient are not acknowledged")]
+    TooManyUnacknowledged,
     /// The mailbox is full, closed or gone.
     #[error("the mailbox of its recipient refuses it: {code}")]
     Refused {
         /// The relay's name for the reason.
         code: String,
     },
+    /// It ended in the mailbox before anybody read it.
+    #[error("it ended unread in the mailbox of its recipient")]
+    EndedUnread,
+    /// The relay answers, and says neither that the mailbox has it nor why not.
+    #[error("the relay does not say that the mailbox of its recipient has it")]
+    NotTaken,
+    /// What answers is not a relay with mailboxes.
+    #[error("the relay of its recipient's mailbox does not answer as a relay does")]
+    NotARelay,
     /// The mailbox cannot be reached.
     #[error("the mailbox of its recipient cannot be reached: {reason}")]
     Unreached {
