@@ -1,9 +1,10 @@
-//! The names that a beacon on one machine answers to.
+//! The names that are a beacon's own: the origins that what is signed for it names, and, on one machine, the hosts that it
+//! answers to.
 //!
 //! A beacon on somebody's own machine must not be read by whatever page that person opens. A page reaches it in two ways:
 //! by a name of the page's own that it lets point to 127.0.0.1 (DNS rebinding), against which names are checked, and by
 //! the machine's own name, against which origins are. A platform that routes requests by name, as Cloudflare does, needs
-//! nothing of this.
+//! nothing of these checks.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,7 +15,10 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
 use crate::config::Config;
+use crate::edge::Head;
+use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::query::origin_of;
 
 /// Holds the names of one beacon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +77,26 @@ impl OwnNames {
         let is_address = address_of(&name).is_some();
         if is_address && self.is_reached_by_address { Ok(()) } else { Err(Problem::HostUnknown) }
     }
+}
+
+/// Returns the origins that are this beacon's: those that are configured. Where none are, the one that the client
+/// dialled, if nobody can have written another one there: on a platform that routes by name over TLS, or on the own
+/// machine, as `Host` has it, where only somebody on that machine could.
+pub(crate) fn audiences(config: &Config, platform: &Platform, head: &Head<'_>) -> Vec<Origin> {
+    if !config.external_urls.is_empty() {
+        return config.external_urls.clone();
+    }
+    if platform.routes_by_name()
+        && let Some(origin) = origin_of(head.url, "https://")
+    {
+        return vec![origin];
+    }
+    // Where the host gives an absolute URL, `Host` is in it.
+    let dialled = match head.host {
+        Some(host) => Origin::parse(&format!("http://{host}")),
+        None => origin_of(head.url, "http://"),
+    };
+    dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
 }
 
 fn is_welcome(pages: &BTreeSet<Origin>, origin: &str) -> bool {

@@ -9,6 +9,7 @@ use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::step::Step;
 use crate::methods::preflight;
+use crate::own_names::audiences;
 use crate::problem::HubProblem;
 
 impl Edge {
@@ -33,7 +34,9 @@ impl Edge {
             Wanted::Refused(problem) => return Some(Step::Answer(problem.answer(now))),
             Wanted::List(call) => DirectoryStep::Ask(Box::new(call)),
             Wanted::Put(name) => DirectoryStep::ReadBody(ReadRecord::new(Some(name), Vec::new())),
-            Wanted::Exchange => DirectoryStep::ReadBody(ReadRecord::new(None, self.audiences(head))),
+            Wanted::Exchange => {
+                DirectoryStep::ReadBody(ReadRecord::new(None, audiences(&self.config, &self.platform, head)))
+            }
         };
         Some(Step::Directory(Box::new(step)))
     }

@@ -1,7 +1,7 @@
 //! `GET /live`: from a request to a connection, and what the process remembers when it ends.
 
 use rendezvous_protocol::live::{CloseCode, Position};
-use rendezvous_protocol::origin::{Origin, is_foreign};
+use rendezvous_protocol::origin::is_foreign;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::call::ObjectError;
@@ -10,9 +10,9 @@ use crate::edge::Edge;
 use crate::edge::head::{Head, Upgrade};
 use crate::edge::step::{OpenLive, Step};
 use crate::live::{Checks, Connection, Kind, Opened, Opening};
-use crate::own_names::is_own_machine;
+use crate::own_names::audiences;
 use crate::problem::Problem;
-use crate::query::{origin_of, parameter, path_and_query};
+use crate::query::{parameter, path_and_query};
 use crate::turn::{self, Issuer, Place};
 
 impl Edge {
@@ -90,7 +90,7 @@ impl Edge {
                 site: path.site.unwrap_or(path.network),
             },
             is_foreign: is_foreign(self.config.origins.as_ref(), head.origin),
-            audiences: self.audiences(head),
+            audiences: audiences(&self.config, &self.platform, head),
             since,
             most_frames: self.platform.live_frames(&self.config),
             community,
@@ -100,26 +100,6 @@ impl Edge {
             opening: Opening { network: client.hand_over(), since, is_stream: kind == Kind::Stream },
             opened,
         }))
-    }
-
-    /// Returns the origins that are this beacon's: those that are configured. Where none are, the one that the client
-    /// dialled, if nobody can have written another one there: on a platform that routes by name over TLS, or on the own
-    /// machine, as `Host` has it, where only somebody on that machine could.
-    pub(super) fn audiences(&self, head: &Head<'_>) -> Vec<Origin> {
-        if !self.config.external_urls.is_empty() {
-            return self.config.external_urls.clone();
-        }
-        if self.platform.routes_by_name()
-            && let Some(origin) = origin_of(head.url, "https://")
-        {
-            return vec![origin];
-        }
-        // Where the host gives an absolute URL, `Host` is in it.
-        let dialled = match head.host {
-            Some(host) => Origin::parse(&format!("http://{host}")),
-            None => origin_of(head.url, "http://"),
-        };
-        dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
     }
 
     /// Takes that a connection has ended, and why.

@@ -19,6 +19,7 @@ use crate::mailbox::{
 use crate::methods::preflight;
 use crate::network_shares::NetworkShares;
 use crate::note::Note;
+use crate::own_names::audiences;
 use crate::problem::Problem;
 
 impl Edge {
@@ -50,7 +51,7 @@ impl Edge {
         if let Err(limited) = self.requests.take_several(now, counted.path, counted.requests) {
             return Step::Answer(Problem::RateLimited(limited).answer_about_mailbox(now));
         }
-        let audiences = self.audiences(head);
+        let audiences = audiences(&self.config, &self.platform, head);
         let relay_key = self.replication.as_ref().map(|replication| replication.peers.public_key());
         mailbox_step(request.begin(now, &self.config, client.hand_over(), audiences, counted, relay_key))
     }
@@ -91,7 +92,12 @@ impl Edge {
         let (network, limits) = (client.hand_over().hashed(&self.secret), self.config.live_limits);
         let place = self.live.listeners.take(network, 1, |held| !limits.are_taken(held.household, held.site));
         let place = place.ok_or(Problem::ListenersFull)?;
-        Ok(OpenListener { mailbox, audiences: self.audiences(head), address: path.address, _place: place })
+        Ok(OpenListener {
+            mailbox,
+            audiences: audiences(&self.config, &self.platform, head),
+            address: path.address,
+            _place: place,
+        })
     }
 
     /// Checks that another connection to a mailbox may be opened.
