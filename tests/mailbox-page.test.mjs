@@ -196,7 +196,7 @@ test("a page and the program leave each other messages, and both know when their
     return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   };
   await run("", "mailbox", "open", "--relay", origins[0]);
-  const [{ invite }] = await run("", "invite", "new", "page");
+  const [{ invite }] = await run("", "mailbox", "invite", "new", "page");
   const page = await open(0, origins);
   const send = (text) =>
     page.evaluate(async ([invite, text]) => {

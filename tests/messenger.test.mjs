@@ -81,7 +81,7 @@ async function newPair({ at: choose = (urls) => urls, invite = [] } = {}) {
   const at = choose(relays.map(({ url }) => url));
   const [bob, alice] = await Promise.all([newUser(), newUser()]);
   const opened = await bob.json(0, "", "mailbox", "open", ...at.flatMap((url) => ["--relay", url]));
-  const text = (await bob.json(0, "", "invite", "new", "alice", ...invite)).invite;
+  const text = (await bob.json(0, "", "mailbox", "invite", "new", "alice", ...invite)).invite;
   await alice.json(0, text, "contact", "add", "bob");
   return { alice, bob, invite: text, mailbox: opened.mailbox };
 }
@@ -347,7 +347,7 @@ describe("handing on", () => {
     started.push(relay);
     const { alice, bob, mailbox } = await newPair({ at: () => [relay.url] });
     for (let number = 0; number < 13; number++) {
-      const { invite } = await bob.json(0, "", "invite", "new", `spam${number}`);
+      const { invite } = await bob.json(0, "", "mailbox", "invite", "new", `spam${number}`);
       const seed = Buffer.from(JSON.parse(Buffer.from(invite.slice("rendezvous:".length), "base64url").toString()).k, "base64");
       for (let sequence = 1; sequence <= 8; sequence++) await depositGarbage(relay.url, mailbox, seed, sequence);
     }
@@ -432,7 +432,7 @@ describe("secrets and files", () => {
 
   test("no key and no mailbox is made by accident", async () => {
     const user = await newUser();
-    for (const args of [["mailbox", "show"], ["mailbox", "collect"], ["outbox"], ["invite", "new", "a"], ["mailbox", "open"]]) {
+    for (const args of [["mailbox", "show"], ["mailbox", "collect"], ["outbox"], ["mailbox", "invite", "new", "a"], ["mailbox", "open"]]) {
       const { code, stderr } = await user.run(...args);
       assert.equal(code, 2, args.join(" "));
       assert.match(stderr, /--relay/);
@@ -460,9 +460,9 @@ describe("secrets and files", () => {
   test("two invites of one name, limits that are none, names that are none", async () => {
     const { bob } = await newPair();
     for (const args of [
-      ["invite", "new", "alice"],
-      ["invite", "new", "../alice"],
-      ["invite", "new", "carol", "--limit", "9"],
+      ["mailbox", "invite", "new", "alice"],
+      ["mailbox", "invite", "new", "../alice"],
+      ["mailbox", "invite", "new", "carol", "--limit", "9"],
       ["mailbox", "policy", "--limit", "alice=9"],
       ["mailbox", "policy", "--limit", "nobody=1"],
       ["mailbox", "policy", "--remove", "nobody"],
@@ -472,8 +472,8 @@ describe("secrets and files", () => {
       assert.equal((await bob.run(...args)).code, 2, args.join(" "));
     }
     await writeFile(join(bob.home, "taken"), "");
-    assert.equal((await bob.run("invite", "new", "carol", "--out", "taken")).code, 2);
-    await bob.json(0, "", "invite", "new", "carol", "--out", "free");
+    assert.equal((await bob.run("mailbox", "invite", "new", "carol", "--out", "taken")).code, 2);
+    await bob.json(0, "", "mailbox", "invite", "new", "carol", "--out", "free");
   });
 });
 

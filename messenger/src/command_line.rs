@@ -17,7 +17,7 @@ use crate::commands::contacts::ContactsArguments;
 use crate::commands::deposit::DepositArguments;
 use crate::commands::id::IdArguments;
 use crate::commands::init::InitArguments;
-use crate::commands::invite::InviteCommand;
+use crate::commands::mailbox_invite::MailboxInviteCommand;
 use crate::commands::open::OpenArguments;
 use crate::commands::outbox::OutboxArguments;
 use crate::commands::policy::PolicyArguments;
@@ -45,7 +45,7 @@ A mailbox instead, for any bytes, where a relay does not even learn who writes.
 Whoever wants to be written to:
   1. rendezvous mailbox open --relay https://relay.example.org
      Once. Makes a key, and a mailbox that is named after it.
-  2. rendezvous invite new alice
+  2. rendezvous mailbox invite new alice
      Prints an invite: give it to Alice, and to nobody else.
   3. rendezvous mailbox collect --output inbox
      Whenever you like: writes what has come into files, then says so to
@@ -144,9 +144,6 @@ pub(crate) enum Command {
     /// Your own mailbox, and messages to those of others.
     #[command(subcommand)]
     Mailbox(MailboxCommand),
-    /// Let somebody write to your mailbox.
-    #[command(subcommand)]
-    Invite(InviteCommand),
     /// Those whose mailboxes you can write to.
     #[command(subcommand)]
     Contact(ContactCommand),
@@ -171,6 +168,9 @@ pub(crate) enum MailboxCommand {
     Policy(PolicyArguments),
     /// Change who may collect and acknowledge beside you.
     Readers(ReadersArguments),
+    /// Let somebody write to your mailbox.
+    #[command(subcommand)]
+    Invite(MailboxInviteCommand),
     /// Leave a message for somebody.
     Deposit(DepositArguments),
     /// Fetch what has come.
@@ -202,12 +202,12 @@ impl Command {
                 MailboxCommand::Show(arguments) => arguments.json,
                 MailboxCommand::Policy(arguments) => arguments.json,
                 MailboxCommand::Readers(arguments) => arguments.json,
+                MailboxCommand::Invite(command) => command.json(),
                 MailboxCommand::Deposit(arguments) => arguments.json,
                 MailboxCommand::Collect(arguments) => arguments.json,
                 MailboxCommand::Ack(arguments) => arguments.json,
                 MailboxCommand::Close(arguments) => arguments.json,
             },
-            Self::Invite(command) => command.json(),
             Self::Contact(command) => command.json(),
             Self::Outbox(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,

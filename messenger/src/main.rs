@@ -41,7 +41,7 @@ use crate::commands::add::Added;
 use crate::commands::contact::{self as contact_commands, AddArguments as AddInviteArguments, ContactCommand};
 use crate::commands::contacts::{self, ContactsArguments};
 use crate::commands::{
-    ack, add, block, check, close, collect, deposit, id, init, invite, open, outbox, policy, readers,
+    ack, add, block, check, close, collect, deposit, id, init, mailbox_invite, open, outbox, policy, readers,
 };
 use crate::commands::{receive, send, shell, show, status, sync, verify, who};
 use crate::ending::{Ending, Report};
@@ -83,13 +83,13 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
                 MailboxCommand::Show(arguments) => show::show(arguments, session),
                 MailboxCommand::Policy(arguments) => policy::policy(arguments, session),
                 MailboxCommand::Readers(arguments) => readers::readers(arguments, session),
+                MailboxCommand::Invite(command) => mailbox_invite::invite(command, session),
                 MailboxCommand::Deposit(arguments) => deposit::deposit(arguments, session),
                 MailboxCommand::Collect(arguments) => collect::collect(arguments, session),
                 MailboxCommand::Ack(arguments) => ack::ack(arguments, session),
                 MailboxCommand::Close(arguments) => close::close(arguments, session),
             })
         }
-        Command::Invite(command) => with_store(arguments, |_| Ok(false), |session| invite::invite(command, session)),
         Command::Contact(command) => match command {
             ContactCommand::Add(add) => add_invite(arguments, add),
             ContactCommand::List(list) => {

@@ -11,7 +11,7 @@ pub(crate) mod contacts;
 pub(crate) mod deposit;
 pub(crate) mod id;
 pub(crate) mod init;
-pub(crate) mod invite;
+pub(crate) mod mailbox_invite;
 pub(crate) mod open;
 pub(crate) mod outbox;
 pub(crate) mod policy;

@@ -115,7 +115,7 @@ pub(crate) fn open(arguments: &OpenArguments, session: &Session<'_>) -> Result<R
         ("store", &session.store.directory().display()),
     ]);
     if is_new {
-        lines.push_str("\nLet somebody write to you: rendezvous invite new NAME\n");
+        lines.push_str("\nLet somebody write to you: rendezvous mailbox invite new NAME\n");
     }
     Ok(Report::done(arguments.json, &value, lines))
 }

@@ -1,4 +1,4 @@
-//! `rendezvous invite`: lets somebody write.
+//! `rendezvous mailbox invite`: lets somebody write to the own mailbox.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,10 +27,10 @@ const INVITE_MAX_LIFETIME: Duration = Duration::from_secs(90 * DAY_SECONDS);
 
 const NEW_HELP: &str = "\
 Examples:
-  rendezvous invite new alice
+  rendezvous mailbox invite new alice
       prints an invite. Give it to Alice over a way that you trust, and to
       nobody else: whoever has it can write to you in her place
-  rendezvous invite new alice --out invite.txt --expires 2days
+  rendezvous mailbox invite new alice --out invite.txt --expires 2days
 
 With the first message that you collect over an invite it is hers: you are
 shown nothing over it of anybody else, and she goes on with a key that only she
@@ -45,16 +45,16 @@ Environment variables (an argument wins; an empty variable counts as not set):
 
 const REVOKE_HELP: &str = "\
 Examples:
-  rendezvous invite revoke alice
+  rendezvous mailbox invite revoke alice
       nobody can write over it any more";
 
 const LIST_HELP: &str = "\
 Examples:
-  rendezvous invite list";
+  rendezvous mailbox invite list";
 
-/// The commands about invites.
+/// The commands about invites to the own mailbox.
 #[derive(Debug, Subcommand)]
-pub(crate) enum InviteCommand {
+pub(crate) enum MailboxInviteCommand {
     /// Make an invite, and print it.
     New(NewArguments),
     /// Show who may write.
@@ -63,7 +63,7 @@ pub(crate) enum InviteCommand {
     Revoke(RevokeArguments),
 }
 
-impl InviteCommand {
+impl MailboxInviteCommand {
     /// Returns whether the result is for a script.
     pub(crate) const fn json(&self) -> bool {
         match self {
@@ -74,7 +74,7 @@ impl InviteCommand {
     }
 }
 
-/// Arguments of `invite new`.
+/// Arguments of `mailbox invite new`.
 #[derive(Args, Debug)]
 #[command(after_long_help = NEW_HELP)]
 pub(crate) struct NewArguments {
@@ -96,7 +96,7 @@ pub(crate) struct NewArguments {
     json: bool,
 }
 
-/// Arguments of `invite list`.
+/// Arguments of `mailbox invite list`.
 #[derive(Args, Debug)]
 #[command(after_long_help = LIST_HELP)]
 pub(crate) struct ListArguments {
@@ -105,7 +105,7 @@ pub(crate) struct ListArguments {
     json: bool,
 }
 
-/// Arguments of `invite revoke`.
+/// Arguments of `mailbox invite revoke`.
 #[derive(Args, Debug)]
 #[command(after_long_help = REVOKE_HELP)]
 pub(crate) struct RevokeArguments {
@@ -135,11 +135,11 @@ enum InviteFailure {
 
 impl Cause for InviteFailure {}
 
-pub(crate) fn invite(command: &InviteCommand, session: &Session<'_>) -> Result<Report, Failure> {
+pub(crate) fn invite(command: &MailboxInviteCommand, session: &Session<'_>) -> Result<Report, Failure> {
     match command {
-        InviteCommand::New(arguments) => new(arguments, session),
-        InviteCommand::List(arguments) => show::report(arguments.json, &session.mailbox()?, session),
-        InviteCommand::Revoke(arguments) => revoke(arguments, session),
+        MailboxInviteCommand::New(arguments) => new(arguments, session),
+        MailboxInviteCommand::List(arguments) => show::report(arguments.json, &session.mailbox()?, session),
+        MailboxInviteCommand::Revoke(arguments) => revoke(arguments, session),
     }
 }
 
