@@ -191,6 +191,144 @@ describe("with retalk's own programs at the other end", () => {
   }
 });
 
+/** What a user has in `contacts`, by id: the name. */
+async function names(user) {
+  const { stdout } = await user.expect(0, ["contacts", "--json"]);
+  const contacts = stdout.trimEnd().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  return Object.fromEntries(contacts.map(({ fingerprint, name }) => [fingerprint, name]));
+}
+
+const jsonLines = ({ stdout }) => stdout.trimEnd().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+
+describe("invite codes", () => {
+  beforeEach(() => startRelay());
+
+  const retalk = async (name) => {
+    const user = new Program({ version: "0.3.0", python: await ensureRetalk("0.3.0"), directory, url, name });
+    await user.init();
+    assert.deepEqual(await user.receive(), [], "it has published its keys");
+    return user;
+  };
+  const ours = async (name) => {
+    const user = newUser(name);
+    await user.init();
+    return user;
+  };
+
+  test("of rendezvous, redeemed by retalk 0.3.0", async () => {
+    const [alice, bob] = [await ours("alice"), await retalk("bob")];
+    const { stdout, stderr } = await alice.expect(0, ["invite", "new"]);
+    const code = stdout.trim();
+    assert.match(stderr, new RegExp(`^ +rendezvous request ${alice.id} --code ${code}$`, "m"));
+    const asked = await bob.run("request", alice.id, "--code", code, "--peer", "alice", "--dir", bob.store);
+    assert.equal(JSON.parse(asked.stdout).to, alice.id);
+    const [accepted, ...more] = jsonLines(await alice.expect(0, ["invite", "watch", "--json"]));
+    assert.deepEqual([accepted.kind, accepted.code, accepted.from, accepted.name], ["contact_accepted", code, bob.id, "bob"]);
+    assert.deepEqual([accepted.card.fingerprint, accepted.card.verified, more], [bob.id, true, []]);
+    assert.deepEqual(jsonLines(await alice.expect(0, ["invite", "watch", "--json"])), [], "it is told once");
+    assert.deepEqual(await bob.receive(), []);
+    assert.equal(await bob.waiting(), 0, "it is acknowledged");
+    await alice.send(bob, "welcome");
+    assert.deepEqual(await bob.receive(), ["alice: welcome"]);
+    await bob.send(alice, "thanks");
+    assert.deepEqual(await alice.receive(), ["bob: thanks"]);
+    const [listed] = jsonLines(await alice.expect(0, ["invite", "list", "--json"]));
+    assert.deepEqual([listed.code, listed.kind, listed.uses, listed.used_by, listed.active], [code, "single", 1, [bob.id], false]);
+
+    // It is used: somebody else's program gives up once it has heard so.
+    const mallory = await retalk("mallory");
+    await mallory.run("request", alice.id, "--code", code, "--dir", mallory.store);
+    const [rejected] = jsonLines(await alice.expect(0, ["invite", "watch", "--json"]));
+    assert.deepEqual(rejected, { kind: "contact_request_rejected", from: mallory.id, reason: "consumed" });
+    await mallory.evaluate(["user.flush_outbox()"]);
+    assert.equal(await mallory.waiting(), 0);
+    assert.deepEqual(Object.keys(await names(alice)), [bob.id]);
+  });
+
+  test("of retalk 0.3.0, redeemed by rendezvous", async () => {
+    const [alice, bob] = [await ours("alice"), await retalk("bob")];
+    const made = JSON.parse((await bob.run("invite", "new", "--peer", "allie", "--dir", bob.store)).stdout);
+    const asked = await alice.expect(0, ["request", bob.id, "--code", "-", "--peer", "bob", "--json"], { input: `${made.code}\n` });
+    assert.deepEqual([JSON.parse(asked.stdout).to, JSON.parse(asked.stdout).state], [bob.id, "stored"]);
+    assert.equal(await alice.waiting(), 1);
+    const accepted = JSON.parse((await bob.run("invite", "watch", "--dir", bob.store)).stdout);
+    assert.deepEqual([accepted.kind, accepted.from, accepted.name], ["contact_accepted", alice.id, "allie"]);
+    assert.deepEqual(await alice.receive(), []);
+    assert.equal(await alice.waiting(), 0, "its acceptance is an acknowledgement");
+    await bob.send({ name: "allie" }, "welcome");
+    assert.deepEqual(await alice.receive(), ["bob: welcome"]);
+    await alice.send(bob, "thanks");
+    assert.deepEqual(await bob.receive(), ["allie: thanks"]);
+    // A code that is none: the refusal comes with the same signature as any other.
+    const carol = await ours("carol");
+    await carol.expect(0, ["request", bob.id, "--code", "none"]);
+    assert.equal(JSON.parse((await bob.run("invite", "watch", "--dir", bob.store)).stdout).reason, "unknown-code");
+    assert.match((await carol.expect(0, ["sync"])).stdout, /^sent again {2,}1$/m);
+  });
+
+  test("between two of its users: whatever fetches the request takes it, and what is beside it is kept", async () => {
+    const [alice, bob, carol] = [await ours("alice"), await ours("bob"), await ours("carol")];
+    const once = (await alice.expect(0, ["invite", "new", "--expires", "1h"])).stdout.trim();
+    const many = JSON.parse((await alice.expect(0, ["invite", "new", "--permanent", "--peer", "friend", "--json"])).stdout);
+    assert.deepEqual([many.kind, many.expires, many.peer], ["permanent", null, "friend"]);
+    await bob.expect(0, ["request", alice.id, "--code", once, "--peer", "alice"]);
+    await bob.send(alice, "hi");
+    const { stdout, stderr } = await alice.expect(0, ["receive"]);
+    assert.equal(stdout, "bob: hi\n");
+    assert.match(stderr, new RegExp(`^bob \\(${bob.id}\\) has redeemed a code, and is a contact from now on$`, "m"));
+    await carol.expect(0, ["request", alice.id, "--code", many.code]);
+    await carol.expect(0, ["send", alice.id, "hello"]);
+    // It tells of both, of whom nobody was told by it yet; the message stays for the one who reads messages.
+    assert.equal((await alice.expect(0, ["invite", "watch"])).stdout, `bob: ${bob.id} is a contact from now on\nfriend: ${carol.id} is a contact from now on\n`);
+    assert.deepEqual(await alice.receive(), ["friend: hello"]);
+    assert.deepEqual(await names(carol), { [alice.id]: alice.id });
+    await alice.expect(0, ["invite", "revoke", many.code]);
+    const dave = await ours("dave");
+    await dave.expect(0, ["request", alice.id, "--code", many.code]);
+    assert.match((await alice.expect(0, ["receive"])).stderr, /a request to be made a contact was refused: its code was revoked/);
+    assert.match((await alice.expect(0, ["invite", "list"])).stdout, /^.* single +consumed +uses=1 +peer=-\n.* permanent +revoked +uses=1 +peer=friend$/m);
+    await carol.receive();
+    assert.equal(await carol.waiting(), 0);
+    for (const args of [["invite", "revoke", "none"], ["request", "bob", "--code", once], ["request", alice.id, "--code", "a b"], ["request", dave.id], ["invite", "new", "--peer", "bob"]])
+      await alice.expect(2, args);
+  });
+
+  test("watch --follow tells of whoever comes, until a signal ends it", async () => {
+    const [alice, bob] = [await ours("alice"), await ours("bob")];
+    const code = (await alice.expect(0, ["invite", "new"])).stdout.trim();
+    const child = alice.start(["invite", "watch", "--follow", "--interval", "0.1", "--json"]);
+    const ended = finished(child);
+    await bob.expect(0, ["request", alice.id, "--code", code]);
+    await once(child.stdout, "data");
+    child.kill("SIGTERM");
+    const { code: exit, stdout, stderr } = await ended;
+    assert.deepEqual([exit, JSON.parse(stdout).from], [130, bob.id], stderr);
+    await bob.receive();
+    assert.equal(await bob.waiting(), 0);
+  });
+
+  test("what nobody reads of it is told again: the standard output is closed", async () => {
+    const [alice, bob] = [await ours("alice"), await ours("bob")];
+    const code = (await alice.expect(0, ["invite", "new"])).stdout.trim();
+    await bob.expect(0, ["request", alice.id, "--code", code]);
+    const child = alice.start(["invite", "watch"]);
+    child.stdout.destroy();
+    child.stderr.resume();
+    assert.deepEqual(await once(child, "close"), [2, null]);
+    assert.equal((await alice.expect(0, ["invite", "watch"])).stdout, `bob: ${bob.id} is a contact from now on\n`);
+  });
+
+  test("codes that retalk 0.3.0 has given out are redeemed after its identity was taken over", async () => {
+    const [old, bob] = [await retalk("alice"), await ours("bob")];
+    const { code } = JSON.parse((await old.run("invite", "new", "--dir", old.store)).stdout);
+    const alice = newUser("imported");
+    alice.env.RENDEZVOUS_SECRET = old.env.PICKLE_SECRET;
+    await alice.init("--import-retalk", old.store);
+    await bob.expect(0, ["request", alice.id, "--code", code, "--peer", "alice"]);
+    assert.equal(jsonLines(await alice.expect(0, ["invite", "watch", "--json"]))[0].from, bob.id);
+  });
+});
+
 describe("by mailboxes", () => {
   /** Two who have written to each other: each has offered the other a slot of their mailbox. */
   async function newPairWithMailboxes(at = url) {

@@ -17,12 +17,14 @@ use crate::commands::contacts::ContactsArguments;
 use crate::commands::deposit::DepositArguments;
 use crate::commands::id::IdArguments;
 use crate::commands::init::InitArguments;
+use crate::commands::invite::InviteCommand;
 use crate::commands::mailbox_invite::MailboxInviteCommand;
 use crate::commands::open::OpenArguments;
 use crate::commands::outbox::OutboxArguments;
 use crate::commands::policy::PolicyArguments;
 use crate::commands::readers::ReadersArguments;
 use crate::commands::receive::ReceiveArguments;
+use crate::commands::request::RequestArguments;
 use crate::commands::send::SendArguments;
 use crate::commands::shell::{CompletionsArguments, ManArguments};
 use crate::commands::show::ShowArguments;
@@ -40,6 +42,9 @@ Messages between two who have each other's ids, over a relay that reads nothing:
   rendezvous send bob 'See you at eight'
   rendezvous receive --follow
       shows what comes
+Or the one gives the other a code, which makes each a contact of the other:
+  rendezvous invite new
+  rendezvous request f1041c25c87351d8550b31cc6b13ab04 --code CODE --peer bob
 
 A mailbox instead, for any bytes, where a relay does not even learn who writes.
 Whoever wants to be written to:
@@ -123,6 +128,11 @@ pub(crate) enum Command {
     Id(IdArguments),
     /// Save somebody's id, or an invite, under a name.
     Add(AddArguments),
+    /// Codes, with which others become contacts of yours, and you of theirs.
+    #[command(subcommand)]
+    Invite(InviteCommand),
+    /// Redeem a code that somebody has given you.
+    Request(RequestArguments),
     /// Send a message.
     Send(SendArguments),
     /// Show messages that have come.
@@ -188,6 +198,8 @@ impl Command {
             Self::Init(arguments) => arguments.json,
             Self::Id(arguments) => arguments.json,
             Self::Add(arguments) => arguments.json,
+            Self::Invite(command) => command.json(),
+            Self::Request(arguments) => arguments.json,
             Self::Send(arguments) => arguments.json,
             Self::Receive(arguments) => arguments.json,
             Self::Sync(arguments) => arguments.json,

@@ -41,9 +41,9 @@ use crate::commands::add::Added;
 use crate::commands::contact::{self as contact_commands, AddArguments as AddInviteArguments, ContactCommand};
 use crate::commands::contacts::{self, ContactsArguments};
 use crate::commands::{
-    ack, add, block, check, close, collect, deposit, id, init, mailbox_invite, open, outbox, policy, readers,
+    ack, add, block, check, close, collect, deposit, id, init, invite, mailbox_invite, open, outbox, policy, readers,
 };
-use crate::commands::{receive, send, shell, show, status, sync, verify, who};
+use crate::commands::{receive, request, send, shell, show, status, sync, verify, who};
 use crate::ending::{Ending, Report};
 use crate::session::Session;
 use crate::store::Store;
@@ -115,6 +115,10 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
                 with_account(arguments, add.server.as_deref(), add.verify, |account| add::add(add, &name, id, account))
             }
         },
+        Command::Invite(command) => acting(arguments, command.server(), |account| invite::invite(command, account)),
+        Command::Request(request) => {
+            acting(arguments, request.server.as_deref(), |account| request::request(request, account))
+        }
         Command::Send(send) => {
             let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
             let setting = setting(arguments, &environment, &log);

@@ -14,6 +14,8 @@
 //!   is offered again, and says so ([`Message::redelivered`]).
 //! - **Between two whose programs are both of this project the relay learns little**: messages go sealed and padded from mailbox
 //!   to mailbox, and to everybody else by the door for retalk's users ([`Door`]). Olm stands inside by either.
+//! - **A code makes a contact, or nothing.** Whoever brings an invite code that the user has made is saved, the code is used, and
+//!   the acknowledgement is due in one transaction ([`User::new_code`], [`User::request_contact`]).
 //! - **A relay cannot put its keys in a peer's place**: the id is the keys' hash. Prekeys are not signed on this wire: with a
 //!   swapped one the recipient cannot decrypt the message, and refuses it.
 //!
@@ -28,6 +30,8 @@ mod error;
 mod hostile_relay;
 mod import;
 mod import_error;
+mod introduction;
+mod invite_code;
 mod mailbox;
 mod message;
 mod naming;
@@ -50,6 +54,8 @@ pub use self::contacts::Contact;
 pub use self::error::UserError;
 pub use self::import::Imported;
 pub use self::import_error::ImportError;
+pub use self::introduction::Redeemed;
+pub use self::invite_code::{InviteCode, NewCode, RequestRefusal};
 pub use self::mailbox::MailboxStatus;
 pub use self::message::{Content, Message};
 pub use self::outgoing::{Door, Outgoing, OutgoingState, RetalkReason};

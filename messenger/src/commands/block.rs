@@ -18,10 +18,12 @@ Examples:
   rendezvous block --strangers
       whoever is not saved by `rendezvous add`
 
-A message that is refused is not decrypted. Its sender is told, and tries three
-times in all. No relay is asked: what waits there is refused when it is fetched.
-What was fetched and not shown is dropped, and not acknowledged. After --remove
-all comes that its sender has not given up by then.";
+A message that is refused is not decrypted, but for that of a stranger while a
+code of `rendezvous invite` can be redeemed: it may be a request with that code.
+Its sender is told, and tries three times in all. No relay is asked: what waits
+there is refused when it is fetched. What was fetched and not shown is dropped,
+and not acknowledged. After --remove all comes that its sender has not given up
+by then.";
 
 /// Arguments of `block`.
 #[derive(Args, Debug)]

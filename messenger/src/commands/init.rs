@@ -114,9 +114,10 @@ pub(crate) fn init(
     let (user, imported) = make(&directory, &passphrase, &new, arguments.import_retalk.as_deref())?;
     let id = user.id();
     setting.log.note(format_args!("made an identity in {}", secret::path(&directory)));
-    if let Some(Imported { peers, sessions, outgoing }) = imported {
+    if let Some(Imported { peers, sessions, outgoing, codes }) = imported {
         setting.log.note(format_args!(
-            "from retalk: {peers} contacts, {sessions} sessions, {outgoing} messages that nobody has acknowledged"
+            "from retalk: {peers} contacts, {sessions} sessions, {outgoing} messages that nobody has acknowledged, {codes} \
+             invite codes"
         ));
     }
     let network = setting.network(arguments.server.as_deref(), user.profile()?.relay, fetcher);

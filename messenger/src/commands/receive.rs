@@ -106,7 +106,7 @@ pub(crate) struct ReceiveArguments {
 }
 
 /// Reads a duration, which retalk has in seconds without a unit.
-fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match seconds {
         Some(interval) if interval.is_zero() => Err("must be longer than nothing".to_owned()),
@@ -285,7 +285,13 @@ fn round(
             match account.user.receive(&relay, now) {
                 Ok(report) => {
                     say(&report.problems, account.log, tally);
-                    tally.has_come |= report.taken_in + report.acknowledged > 0;
+                    tally.has_come |= report.taken_in + report.acknowledged + report.redeemed.len() > 0;
+                    for id in report.redeemed {
+                        let name = text::printable(&account.name_of(id)?);
+                        account
+                            .log
+                            .note(format_args!("{name} ({id}) has redeemed a code, and is a contact from now on"));
+                    }
                     is_inbox_full = report.is_inbox_full;
                 }
                 Err(error) => outcome = Err(error),

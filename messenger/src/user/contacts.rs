@@ -5,7 +5,7 @@ use rendezvous_protocol::time::UnixMillis;
 
 use super::account::{User, check_pin};
 use super::error::UserError;
-use super::naming::{is_saved_name, looks_like};
+use super::naming::{is_saved_name, name_like};
 use super::outgoing::Door;
 use super::record::{DueRecord, InboxRecord, PeerRecord, peer};
 use super::{mailbox, receiving};
@@ -55,15 +55,8 @@ impl User {
             return Err(UserError::PinInvalid);
         }
         self.vault.change(|rows| {
-            let others = rows.all::<PeerRecord>()?.into_iter().filter(|peer| peer.id != id);
-            if let Some(other) = others.filter_map(|peer| peer.name).find(|other| looks_like(other, name)) {
-                let name = name.to_owned();
-                let is_same = other == name;
-                return Err(if is_same {
-                    UserError::NameTaken { name }
-                } else {
-                    UserError::NameConfusable { name, other }
-                });
+            if let Some(other) = name_like(rows, id, name)? {
+                return Err(UserError::of_taken_name(name, other));
             }
             let mut peer = peer(rows, id)?;
             peer.name = Some(name.to_owned());

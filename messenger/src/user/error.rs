@@ -87,6 +87,15 @@ pub enum UserError {
         /// That of the other contact.
         other: String,
     },
+    /// Not an invite code.
+    #[error("an invite code is a text without spaces, as `rendezvous invite new` prints it on the other side")]
+    CodeInvalid,
+    /// Too many codes that are good.
+    #[error("{most} invite codes can still be redeemed: revoke some first")]
+    CodesFull {
+        /// How many there may be.
+        most: usize,
+    },
     /// The own mailbox.
     #[error(transparent)]
     Mailbox(#[from] OwnError),
@@ -96,6 +105,12 @@ pub enum UserError {
 }
 
 impl UserError {
+    /// Says that another contact has a name that looks like this one, or is the same.
+    pub(super) fn of_taken_name(name: &str, other: String) -> Self {
+        let name = name.to_owned();
+        if other == name { Self::NameTaken { name } } else { Self::NameConfusable { name, other } }
+    }
+
     /// Returns what this is where it is about one peer, and does not stop what is done for others.
     pub(super) fn into_cause(self) -> Result<ProblemCause, Self> {
         match self {

@@ -3,22 +3,24 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rendezvous_protocol::mailbox::bytes::sha256;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::UserId;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 use vodozemac::olm::{Account, AccountPickle, Session, SessionPickle};
 
 use super::account::{User, identity_of};
 use super::error::UserError;
 use super::import_error::{FILE, ImportError};
+use super::invite_code::InviteCode;
 use super::naming::{is_name, is_saved_name};
 use super::outgoing::OutgoingState;
 use super::profile::{Admission, NewUser};
 use super::record::{
-    AccountRecord, Ciphertext, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord, peer,
+    AccountRecord, Ciphertext, CodeRecord, OutgoingRecord, PeerRecord, ProfileRecord, SeenBody, SessionRecord, peer,
 };
 use crate::vault::Rows;
 
@@ -34,11 +36,13 @@ pub struct Imported {
     pub sessions: usize,
     /// Messages that nobody has acknowledged.
     pub outgoing: usize,
+    /// Invite codes.
+    pub codes: usize,
 }
 
 impl User {
-    /// Makes a user of a retalk user, whose directory is `from`: with the same id, contacts, blocked peers, sessions and
-    /// outbox. `their_passphrase` is retalk's, absent if it was made without. An empty name and an absent relay are taken over
+    /// Makes a user of a retalk user, whose directory is `from`: with the same id, contacts, blocked peers, sessions, outbox
+    /// and invite codes. `their_passphrase` is retalk's, absent if it was made without. An empty name and an absent relay are taken over
     /// too. Groups and saved messages are not.
     ///
     /// Nothing is changed there; but retalk must not use it any more: two programs that do not know of each other would encrypt
@@ -63,6 +67,7 @@ impl User {
             imported.peers = source.peers(rows, &account)?;
             imported.sessions = source.sessions(rows)?;
             imported.outgoing = source.outbox(rows, now)?;
+            imported.codes = source.codes(rows, now)?;
             source.seen(rows)?;
             Ok(())
         })?;
@@ -224,6 +229,34 @@ impl Source {
         Ok(rows.count::<OutgoingRecord>()?)
     }
 
+    /// Takes over the invite codes that were given out, also those that are over.
+    fn codes(&self, rows: &Rows<'_>, now: UnixMillis) -> Result<usize, UserError> {
+        let columns: [&[&str]; 7] =
+            [&["code"], &["kind"], &["peer"], &["created"], &["expires"], &["used_by"], &["revoked"]];
+        type Code = (String, String, Option<String>, Option<f64>, Option<f64>, Option<String>, Option<bool>);
+        let read = |row: &Row<'_>| -> rusqlite::Result<Code> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+        };
+        let columns = self.rows("invite_codes", &columns, "created", read)?;
+        for (number, (code, kind, name, created, expires, used_by, revoked)) in (1..).zip(columns) {
+            let used_by = used_by.filter(|ids| !ids.is_empty()).map(|ids| serde_json::from_str::<Vec<String>>(&ids));
+            let used_by = used_by.transpose().map_err(|error| self.failed(&error))?.unwrap_or_default();
+            let redeemed_by: Vec<_> = used_by.iter().map(|id| self.id(id)).collect::<Result<_, _>>()?;
+            let code = InviteCode {
+                code,
+                name: name.filter(|name| is_saved_name(name)),
+                is_permanent: kind == "permanent",
+                created_at: created.map_or(now, millis),
+                expires_at: expires.map(millis),
+                is_revoked: revoked.unwrap_or_default(),
+                redeemed_by,
+            };
+            // retalk has told of them.
+            rows.put(&CodeRecord { number, told: code.redeemed_by.len(), code })?;
+        }
+        Ok(rows.count::<CodeRecord>()?)
+    }
+
     /// Takes over which ciphertexts were decrypted.
     fn seen(&self, rows: &Rows<'_>) -> Result<(), UserError> {
         let read = |row: &Row<'_>| -> rusqlite::Result<(String, String)> { Ok((row.get(0)?, row.get(1)?)) };
@@ -233,6 +266,12 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Returns the time that Python's clock gives in seconds.
+fn millis(seconds: f64) -> UnixMillis {
+    let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    UnixMillis::saturating(saturating_millis(since))
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> ImportError {
@@ -266,7 +305,12 @@ mod tests {
         CREATE TABLE outbox(id TEXT PRIMARY KEY, peer TEXT, mtype INT, body TEXT, ts REAL, gid TEXT);
         CREATE TABLE processed(hash TEXT PRIMARY KEY, msg_id TEXT);
         CREATE TABLE peers(fingerprint TEXT PRIMARY KEY, name TEXT, identity_key TEXT, signing_key TEXT);
-        CREATE TABLE blocked(fingerprint TEXT PRIMARY KEY);";
+        CREATE TABLE blocked(fingerprint TEXT PRIMARY KEY);
+        CREATE TABLE invite_codes(code TEXT PRIMARY KEY, kind TEXT, peer TEXT, created REAL, expires REAL, uses INT DEFAULT 0,
+            used_by TEXT, revoked INT DEFAULT 0);
+        INSERT INTO invite_codes VALUES
+            ('first', 'single', 'dana', 1700006400.25, 1700611200.5, 1, '[\"00112233445566778899aabbccddeeff\"]', 1),
+            ('second', 'permanent', NULL, 1700006401.0, NULL, 0, '[]', 0);";
 
     fn import(to: &Path, from: &Path, passphrase: Option<&str>) -> Result<(User, Imported), UserError> {
         let new = NewUser { derivation: KeyDerivation { memory_kib: 8, passes: 1 }, ..NewUser::default() };
@@ -326,7 +370,30 @@ mod tests {
             let before = std::fs::read(theirs.join(FILE)).unwrap();
 
             let (mut alice, imported) = import(&temporary.path().join("ours"), &theirs, passphrase).unwrap();
-            assert_eq!(imported, Imported { peers: 1, sessions: 1, outgoing: 1 });
+            let codes = if tables == LAST { 2 } else { 0 };
+            assert_eq!(imported, Imported { peers: 1, sessions: 1, outgoing: 1, codes });
+            let expected = [
+                InviteCode {
+                    code: "first".to_owned(),
+                    name: Some("dana".to_owned()),
+                    is_permanent: false,
+                    created_at: UnixMillis::saturating(1_700_006_400_250),
+                    expires_at: Some(UnixMillis::saturating(1_700_611_200_500)),
+                    is_revoked: true,
+                    redeemed_by: vec!["00112233445566778899aabbccddeeff".parse().unwrap()],
+                },
+                InviteCode {
+                    code: "second".to_owned(),
+                    name: None,
+                    is_permanent: true,
+                    created_at: UnixMillis::saturating(1_700_006_401_000),
+                    expires_at: None,
+                    is_revoked: false,
+                    redeemed_by: Vec::new(),
+                },
+            ];
+            assert_eq!(alice.codes().unwrap(), expected[..codes]);
+            assert!(alice.redeemed().unwrap().is_empty(), "retalk has told of them");
             assert_eq!(std::fs::read(theirs.join(FILE)).unwrap(), before);
             assert_eq!(alice.identity(), &identity_of(&account).unwrap());
             let profile = alice.profile().unwrap();

@@ -39,7 +39,7 @@ impl Message {
 pub enum Content {
     /// A text.
     Text(String),
-    /// Something else, which other clients have: a contact's card, a request, a farewell to a group.
+    /// Something else, which other clients have: a contact's card, a farewell to a group.
     Other {
         /// Its kind, as the sender wrote it.
         kind: String,

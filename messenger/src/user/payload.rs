@@ -2,6 +2,7 @@
 //! the field `mailbox`, which they pass over: it says that the writer's program takes messages by mailboxes, and offers one.
 
 use rendezvous_protocol::mailbox::invite::Invite;
+use rendezvous_protocol::retalk::user::{Identity, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ const ID_MAX_BYTES: usize = 64;
 
 const MESSAGE: &str = "msg";
 const ACKNOWLEDGEMENT: &str = "ack";
+const CONTACT_REQUEST: &str = "contact_request";
 
 /// The version of what the field `mailbox` says.
 const OFFER_VERSION: u64 = 1;
@@ -58,6 +60,47 @@ impl Offered {
     }
 }
 
+/// Says of a user what a contact's programs keep, as retalk's write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Card {
+    /// What the user is called by itself.
+    #[serde(default)]
+    pub(super) name: String,
+    fingerprint: String,
+    identity_key: String,
+    signing_key: String,
+    #[serde(default)]
+    verified: bool,
+}
+
+impl Card {
+    /// Writes the card of a user with these keys.
+    pub(super) fn new(name: &str, identity: &Identity) -> Self {
+        Self {
+            name: name.to_owned(),
+            fingerprint: identity.user_id().to_string(),
+            identity_key: identity.identity_key().to_owned(),
+            signing_key: identity.signing_key().to_owned(),
+            verified: true,
+        }
+    }
+
+    /// Returns whether the keys are this user's, by name and by hash.
+    pub(super) fn is_of(&self, user: UserId) -> bool {
+        let identity = Identity::parse(&self.identity_key, &self.signing_key);
+        self.fingerprint == user.to_string() && identity.is_some_and(|identity| identity.user_id() == user)
+    }
+}
+
+#[derive(Serialize)]
+struct WrittenRequest<'a> {
+    id: &'a str,
+    kind: &'a str,
+    code: &'a str,
+    card: &'a Card,
+    mailbox: &'a Offer,
+}
+
 #[derive(Serialize)]
 struct Written<'a> {
     id: &'a str,
@@ -75,6 +118,8 @@ struct Read {
     kind: String,
     text: Option<String>,
     name: Option<String>,
+    code: Option<Value>,
+    card: Option<Value>,
     mailbox: Option<Value>,
 }
 
@@ -85,6 +130,8 @@ pub(super) enum Payload {
     Message { id: String, claimed_name: Option<String>, content: Content },
     /// The peer has the message of this id.
     Acknowledgement { id: String },
+    /// The peer asks to be made a contact. A code or a card that cannot be read is like none.
+    ContactRequest { id: String, code: String, card: Option<Card> },
 }
 
 /// Writes a message.
@@ -97,17 +144,27 @@ pub(super) fn acknowledgement(id: &str, mailbox: &Offer) -> Result<String, serde
     serde_json::to_string(&Written { id, kind: ACKNOWLEDGEMENT, text: None, name: None, mailbox })
 }
 
+/// Writes the request of whoever has this card to be made a contact, by this code.
+pub(super) fn contact_request(id: &str, code: &str, card: &Card, mailbox: &Offer) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&WrittenRequest { id, kind: CONTACT_REQUEST, code, card, mailbox })
+}
+
 impl Payload {
     /// Reads what was decrypted, and what stands beside it of mailboxes. Absent is what no client writes.
     pub(super) fn parse(bytes: &[u8]) -> Option<(Self, Offered)> {
         let json = str::from_utf8(bytes).ok()?;
-        let Read { id, kind, text, name, mailbox } = serde_json::from_str(json).ok()?;
+        let Read { id, kind, text, name, code, card, mailbox } = serde_json::from_str(json).ok()?;
         if id.is_empty() || id.len() > ID_MAX_BYTES {
             return None;
         }
         let offered = Offered::read(mailbox);
         if kind == ACKNOWLEDGEMENT {
             return Some((Self::Acknowledgement { id }, offered));
+        }
+        if kind == CONTACT_REQUEST {
+            let code = code.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+            let card = card.and_then(|card| serde_json::from_value(card).ok());
+            return Some((Self::ContactRequest { id, code, card }, offered));
         }
         let content =
             if kind == MESSAGE { Content::Text(text?) } else { Content::Other { kind, json: json.to_owned() } };
@@ -166,6 +223,39 @@ mod tests {
         assert_eq!(Payload::parse(written.as_bytes()), Some((read, Offered::Takes(None))));
         let written = acknowledgement("1", &Offer::new(None)).unwrap();
         assert_eq!(written, r#"{"id":"1","kind":"ack","mailbox":{"version":1}}"#);
+    }
+
+    #[test]
+    fn a_contact_request_is_what_retalks_clients_write_and_says_whose_it_is() {
+        let key = |byte: u8| rendezvous_protocol::base64::encode(&[byte; 32]).trim_end_matches('=').to_owned();
+        let identity = Identity::parse(&key(1), &key(2)).unwrap();
+        let (user, card) = (identity.user_id(), Card::new("carol", &identity));
+        let written = contact_request("1", "the code", &card, &Offer::new(None)).unwrap();
+        let expected = format!(
+            r#"{{"id":"1","kind":"contact_request","code":"the code","card":{{"name":"carol","fingerprint":"{user}","identity_key":"{}","signing_key":"{}","verified":true}},"mailbox":{{"version":1}}}}"#,
+            key(1),
+            key(2)
+        );
+        assert_eq!(written, expected);
+        let request = |code: &str, card: Option<Card>| Payload::ContactRequest {
+            id: "1".to_owned(),
+            code: code.to_owned(),
+            card,
+        };
+        let (read, _) = Payload::parse(written.as_bytes()).unwrap();
+        assert_eq!(read, request("the code", Some(card.clone())));
+        let other = "00112233445566778899aabbccddeeff".parse().unwrap();
+        assert!(card.is_of(user) && !card.is_of(other));
+        let another = Identity::parse(&key(1), &key(3)).unwrap();
+        assert!(!Card { fingerprint: user.to_string(), ..Card::new("carol", &another) }.is_of(user));
+        assert!(!Card { fingerprint: other.to_string(), ..card }.is_of(other));
+        for (text, code) in [
+            (r#"{"id":"1","kind":"contact_request"}"#, ""),
+            (r#"{"id":"1","kind":"contact_request","code":7,"card":[]}"#, ""),
+            (r#"{"id":"1","kind":"contact_request","code":"c","card":{"fingerprint":"f"}}"#, "c"),
+        ] {
+            assert_eq!(Payload::parse(text.as_bytes()).unwrap().0, request(code, None), "{text}");
+        }
     }
 
     #[test]

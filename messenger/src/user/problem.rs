@@ -4,6 +4,7 @@ use std::fmt;
 
 use rendezvous_protocol::retalk::user::UserId;
 
+use super::invite_code::RequestRefusal;
 use crate::transport::RelayError;
 
 /// Says what could not be done for one peer. The rest was.
@@ -41,6 +42,12 @@ pub enum ProblemCause {
     /// A message of somebody who is no contact was refused.
     #[error("a message was refused: its sender is no contact")]
     Stranger,
+    /// A request to be made a contact was refused.
+    #[error("a request to be made a contact was refused: {refusal}")]
+    RequestRefused {
+        /// Why.
+        refusal: RequestRefusal,
+    },
     /// A message was refused that no session opens.
     #[error("a message was refused that no session opens; its sender is told, and may send it again in a new one")]
     Undecryptable,

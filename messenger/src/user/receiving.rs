@@ -15,6 +15,7 @@ use serde::de::IgnoredAny;
 use super::account::User;
 use super::conversation::{Decrypted, decrypt};
 use super::error::UserError;
+use super::introduction::{is_any_good, redeem};
 use super::mailbox::{detach, offer_again, take_offer};
 use super::message::Message;
 use super::payload::Payload;
@@ -51,6 +52,8 @@ pub struct ReceiveReport {
     pub acknowledged: usize,
     /// Copies of what came before.
     pub duplicates: usize,
+    /// Who has become a contact by a code of the user's.
+    pub redeemed: Vec<UserId>,
     /// Whether nothing was read because the inbox is full.
     pub is_inbox_full: bool,
     /// What could not be used. It does not stop the rest.
@@ -73,6 +76,8 @@ enum Step {
     TakenIn,
     Acknowledged,
     Duplicate,
+    /// A request, which is taken.
+    Granted,
     /// Another program has seen to it.
     Gone,
     NeedsKeys,
@@ -191,7 +196,7 @@ impl User {
             Step::TakenIn => report.taken_in += 1,
             Step::Acknowledged => report.acknowledged += 1,
             Step::Duplicate => report.duplicates += 1,
-            Step::Gone | Step::NeedsKeys => {}
+            Step::Granted | Step::Gone | Step::NeedsKeys => {}
             Step::NotTheirs => self.forget(&incoming)?,
             Step::Refuse(cause) if look.refused.len() < REQUESTS_AT_ONCE => look.refused.push((incoming, cause)),
             Step::Refuse(_) => {}
@@ -248,7 +253,9 @@ impl User {
                 return Ok(Step::Refuse(ProblemCause::Blocked));
             }
             let profile = rows.get::<ProfileRecord>("")?.ok_or(UserError::AccountAbsent)?;
-            if profile.admission == Admission::Contacts && sender.name.is_none() {
+            let is_stranger = profile.admission == Admission::Contacts && sender.name.is_none();
+            // Whoever was given a code is no contact yet.
+            if is_stranger && !is_any_good(rows, now)? {
                 return Ok(Step::Refuse(ProblemCause::Stranger));
             }
             if let Some(seen) = rows.get::<SeenBody>(hash)? {
@@ -269,9 +276,31 @@ impl User {
             let Some((payload, offered)) = Payload::parse(&plaintext) else {
                 return Ok(Step::Refuse(ProblemCause::Unreadable));
             };
+            match &payload {
+                Payload::ContactRequest { code, card, .. } => match redeem(rows, from, code, card.as_ref(), now)? {
+                    Ok(is_redeemed) => report.redeemed.extend(is_redeemed.then_some(from)),
+                    Err(refusal) => return Ok(Step::Refuse(ProblemCause::RequestRefused { refusal })),
+                },
+                _ if is_stranger => return Ok(Step::Refuse(ProblemCause::Stranger)),
+                _ => {}
+            }
             remove(rows, incoming)?;
             let (message, step) = match payload {
                 Payload::Acknowledgement { id } => (None, acknowledged(rows, from, &id)?),
+                Payload::ContactRequest { id, .. } => {
+                    let name = InboxRecord::name_of(from, &id);
+                    let step = if rows.has::<SeenMessage>(&name)? {
+                        acknowledge_again(rows, from, &id)?;
+                        Step::Duplicate
+                    } else {
+                        let number = rows.next_place::<SeenMessage>()?;
+                        rows.put(&SeenMessage { from, id: id.clone(), number, is_dropped: false })?;
+                        let number = rows.next_place::<DueRecord>()?;
+                        rows.put(&DueRecord { to: from, message: id.clone(), number, is_repeated: false })?;
+                        Step::Granted
+                    };
+                    (Some(id), step)
+                }
                 Payload::Message { id, claimed_name, content } => {
                     let seen = rows.get::<SeenMessage>(&InboxRecord::name_of(from, &id))?;
                     let step = if seen.as_ref().is_some_and(|seen| !seen.is_dropped) {

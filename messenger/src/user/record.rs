@@ -7,6 +7,7 @@ use rendezvous_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{AccountPickle, Session, SessionPickle};
 
+use super::invite_code::InviteCode;
 use super::message::Content;
 use super::outgoing::{Door, Outgoing, OutgoingState};
 use super::profile::Admission;
@@ -118,6 +119,37 @@ impl Record for PeerRecord {
 /// Returns what is known of a peer.
 pub(super) fn peer(rows: &Rows<'_>, id: UserId) -> Result<PeerRecord, VaultError> {
     Ok(rows.get::<PeerRecord>(&id.to_string())?.unwrap_or_else(|| PeerRecord::new(id)))
+}
+
+/// Holds an invite code, and of how many who have redeemed it somebody was told.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CodeRecord {
+    pub(super) code: InviteCode,
+    pub(super) number: u64,
+    pub(super) told: usize,
+}
+
+impl CodeRecord {
+    /// Returns the first who has redeemed it and of whom nobody was told.
+    pub(super) fn untold(&self) -> Option<UserId> {
+        self.code.redeemed_by.get(self.told).copied()
+    }
+}
+
+impl Record for CodeRecord {
+    const KIND: &'static str = "code";
+
+    fn name(&self) -> String {
+        self.code.code.clone()
+    }
+
+    fn peer(&self) -> Option<UserId> {
+        None
+    }
+
+    fn place(&self) -> u64 {
+        self.number
+    }
 }
 
 /// Holds a session of Olm.

@@ -77,17 +77,27 @@ impl User {
     /// [`UserError::OutboxFull`]; nor where a first message has no keys to begin with: [`UserError::PinMismatch`],
     /// [`UserError::PrekeyInvalid`] and [`UserError::Relay`], if the relay refuses. [`UserError::Vault`].
     pub fn send(&mut self, relay: &Relay<'_>, to: UserId, text: &str, now: UnixMillis) -> Result<Outgoing, UserError> {
-        if to == self.id {
-            return Err(UserError::ToOneself);
-        }
         if text.is_empty() {
             return Err(UserError::TextEmpty);
         }
-        let id = hex(&random::<16>()?);
         let name = self.profile()?.name;
+        self.post(relay, to, now, |id, mailbox| payload::message(id, &name, text, mailbox))
+    }
+
+    /// Puts into the outbox, and sends, what `write` makes of a new id and of what is offered of mailboxes.
+    pub(super) fn post(
+        &mut self,
+        relay: &Relay<'_>,
+        to: UserId,
+        now: UnixMillis,
+        write: impl Fn(&str, &Offer) -> Result<String, serde_json::Error>,
+    ) -> Result<Outgoing, UserError> {
+        if to == self.id {
+            return Err(UserError::ToOneself);
+        }
+        let id = hex(&random::<16>()?);
         let write = |mailbox: &Offer| {
-            payload::message(&id, &name, text, mailbox)
-                .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })
+            write(&id, mailbox).map_err(|error| UserError::TextUnwritable { reason: error.to_string() })
         };
         let mut plaintext = write(&self.vault.read(|rows| offer(rows, to))?)?;
         if plaintext.len() > PLAINTEXT_MAX_BYTES {

@@ -470,6 +470,195 @@ fn whoever_takes_messages_of_contacts_alone_refuses_others() {
     assert_eq!(bob.show(), ["alice: two"]);
 }
 
+/// Asks for the contact of whoever has made this code.
+fn request(who: &mut Somebody, relay: &HostileRelay, of: UserId, code: &InviteCode, now: UnixMillis) -> OutgoingState {
+    let relay = &Relay::new(URL, relay).unwrap();
+    who.user.request_contact(relay, of, &code.code, None, now).unwrap().state
+}
+
+fn told(user: &mut User) -> Vec<(String, UserId)> {
+    let redeemed = user.redeemed().unwrap();
+    redeemed.iter().for_each(|redeemed| user.note_told(redeemed).unwrap());
+    redeemed.into_iter().map(|Redeemed { code, by }| (code, by)).collect()
+}
+
+fn name_of(user: &User, id: UserId) -> Option<String> {
+    user.contact(&id.to_string()).unwrap().unwrap().name
+}
+
+fn refusals(report: &ReceiveReport) -> Vec<(UserId, RequestRefusal)> {
+    let refusal = |problem: &Problem| match problem.cause {
+        ProblemCause::RequestRefused { refusal } => Some((problem.peer.unwrap(), refusal)),
+        _ => None,
+    };
+    report.problems.iter().filter_map(refusal).collect()
+}
+
+#[test]
+fn a_code_makes_each_a_contact_of_the_other_once_and_the_relay_never_sees_it() {
+    let (_, mut bob, relay) = pair();
+    let (mut carol, mut dave) = (Somebody::new("carol"), Somebody::new("dave"));
+    let via = &Relay::new(URL, &relay).unwrap();
+    let code = bob.user.new_code(&NewCode { lasts: Some(DAY), ..NewCode::default() }, START).unwrap();
+    assert_eq!(code.expires_at, Some(START.after(DAY)));
+    assert_eq!(request(&mut carol, &relay, bob.id(), &code, START), OutgoingState::Stored);
+    assert_eq!(name_of(&carol.user, bob.id()), Some(bob.id().to_string()), "nobody has said what he is called");
+    let report = bob.user.receive(via, START).unwrap();
+    assert_eq!(report, ReceiveReport { redeemed: vec![carol.id()], ..ReceiveReport::default() });
+    assert!(bob.show().is_empty(), "it is no message");
+    assert_eq!(bob.user.acknowledge(via, START).unwrap(), 1);
+    carol.round(&relay, START);
+    assert!(carol.user.outbox().unwrap().is_empty(), "she knows that he has taken it");
+    // Of whom nobody has noted it are told of again.
+    assert_eq!(bob.user.redeemed().unwrap().len(), 1);
+    assert_eq!(told(&mut bob.user), [(code.code.clone(), carol.id())]);
+    assert!(told(&mut bob.user).is_empty());
+    carol.send(&relay, bob.id(), "hi", START);
+    assert_eq!(bob.round(&relay, START), ["carol: hi"]);
+    bob.send(&relay, carol.id(), "hello", START);
+    assert_eq!(carol.round(&relay, START), [format!("{}: hello", bob.id())]);
+    // Her again, by the same: she is one, and is told so. Somebody else: no.
+    request(&mut carol, &relay, bob.id(), &code, START);
+    request(&mut dave, &relay, bob.id(), &code, START);
+    let report = bob.user.receive(via, START).unwrap();
+    assert_eq!((refusals(&report), report.redeemed), (vec![(dave.id(), RequestRefusal::CodeUsed)], vec![]));
+    bob.user.acknowledge(via, START).unwrap();
+    carol.round(&relay, START);
+    assert!(carol.user.outbox().unwrap().is_empty());
+    assert_eq!(name_of(&bob.user, dave.id()), None);
+    // He is told by the refusal that he has signed for.
+    for minutes in 1..4 {
+        let now = later(&relay, Duration::from_secs(minutes * 121));
+        dave.maintain(&relay, now);
+        bob.user.receive(via, now).unwrap();
+    }
+    assert_eq!(dave.user.outbox().unwrap()[0].state, OutgoingState::Refused);
+    assert!(!relay.has_seen(&code.code));
+}
+
+#[test]
+fn a_code_that_is_none_or_over_makes_nobody_a_contact_but_a_contact_need_not_be_made_one() {
+    let (mut alice, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    let new = |bob: &mut User| bob.new_code(&NewCode { lasts: Some(DAY), ..NewCode::default() }, START).unwrap();
+    let (revoked, ended) = (new(&mut bob.user), new(&mut bob.user));
+    assert!(bob.user.revoke_code(&revoked.code).unwrap() && !bob.user.revoke_code("none").unwrap());
+    let unknown = InviteCode { code: "none".to_owned(), ..ended.clone() };
+    let now = later(&relay, DAY + Duration::from_secs(1));
+    for (code, refusal) in [
+        (&revoked, RequestRefusal::CodeRevoked),
+        (&ended, RequestRefusal::CodeExpired),
+        (&unknown, RequestRefusal::CodeUnknown),
+    ] {
+        let mut carol = Somebody::new("carol");
+        request(&mut carol, &relay, bob.id(), code, now);
+        assert_eq!(refusals(&bob.user.receive(via, now).unwrap()), [(carol.id(), refusal)]);
+        request(&mut alice, &relay, bob.id(), code, now);
+        assert_eq!(bob.user.receive(via, now).unwrap(), ReceiveReport::default());
+    }
+    bob.user.acknowledge(via, now).unwrap();
+    alice.round(&relay, now);
+    assert!(alice.user.outbox().unwrap().is_empty() && told(&mut bob.user).is_empty());
+    let request = |user: &mut User, code: &str, to| user.request_contact(via, to, code, None, now);
+    let alices = alice.id();
+    assert!(matches!(request(&mut alice.user, "a b", bob.id()), Err(UserError::CodeInvalid)));
+    assert!(matches!(request(&mut alice.user, "code", alices), Err(UserError::ToOneself)));
+}
+
+#[test]
+fn a_card_of_somebody_else_makes_nobody_a_contact() {
+    let (alice, mut bob, relay) = pair();
+    let mut mallory = Somebody::new("mallory");
+    let via = &Relay::new(URL, &relay).unwrap();
+    let code = bob.user.new_code(&NewCode::default(), START).unwrap();
+    let card = payload::Card::new("alice", alice.user.identity());
+    mallory
+        .user
+        .post(via, bob.id(), START, |id, mailbox| payload::contact_request(id, &code.code, &card, mailbox))
+        .unwrap();
+    assert_eq!(refusals(&bob.user.receive(via, START).unwrap()), [(mallory.id(), RequestRefusal::CardMismatch)]);
+    assert_eq!(bob.user.codes().unwrap(), [code], "it is not used up");
+}
+
+#[test]
+fn whoever_has_a_code_is_heard_although_strangers_are_refused_and_nothing_else_of_theirs_is() {
+    let (_, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    let profile = Profile { admission: Admission::Contacts, ..bob.user.profile().unwrap() };
+    bob.user.set_profile(&profile).unwrap();
+    let code = bob.user.new_code(&NewCode { name: Some("dana"), ..NewCode::default() }, START).unwrap();
+    let (mut carol, mut dave) = (Somebody::new("carol"), Somebody::new("dave"));
+    dave.send(&relay, bob.id(), "let me in", START);
+    request(&mut carol, &relay, bob.id(), &code, START);
+    carol.send(&relay, bob.id(), "hi", START);
+    let report = bob.user.receive(via, START).unwrap();
+    assert_eq!(report.problems, [Problem { peer: Some(dave.id()), cause: ProblemCause::Stranger }]);
+    assert_eq!((report.redeemed, bob.show()), (vec![carol.id()], vec!["dana: hi".to_owned()]));
+    // No code is good any more: what a stranger sends is not even decrypted.
+    let sessions = bob.user.status().unwrap().sessions;
+    Somebody::new("eve").send(&relay, bob.id(), "let me in", START);
+    bob.user.receive(via, START).unwrap();
+    assert_eq!(bob.user.status().unwrap().sessions, sessions);
+}
+
+#[test]
+fn a_code_for_many_gives_no_name_twice_and_lets_nobody_take_that_of_another() {
+    let (alice, mut bob, relay) = pair();
+    let via = &Relay::new(URL, &relay).unwrap();
+    let taken = bob.user.new_code(&NewCode { name: Some("alice"), ..NewCode::default() }, START);
+    assert!(matches!(taken, Err(UserError::NameTaken { .. })));
+    let new = NewCode { name: Some("dana"), is_permanent: true, lasts: None };
+    let code = bob.user.new_code(&new, START).unwrap();
+    let mut names = Vec::new();
+    for name in ["one", "two", "alice", "\u{430}lice", "~three", ""] {
+        let mut somebody = Somebody::new(name);
+        request(&mut somebody, &relay, bob.id(), &code, START);
+        bob.user.receive(via, START).unwrap();
+        let name = name_of(&bob.user, somebody.id()).unwrap();
+        names.push(if name == somebody.id().to_string() { "id".to_owned() } else { name });
+    }
+    assert_eq!(names, ["dana", "two", "id", "id", "id", "id"]);
+    assert_eq!(name_of(&bob.user, alice.id()).as_deref(), Some("alice"));
+    assert_eq!(told(&mut bob.user).len(), 6);
+    assert_eq!(bob.user.codes().unwrap()[0].redeemed_by.len(), 6);
+}
+
+#[test]
+fn a_program_that_is_killed_at_any_write_makes_a_contact_by_a_code_once() {
+    for crash_after in 0..12 {
+        let (_, mut bob, relay) = pair();
+        let mut carol = Somebody::new("carol");
+        let via = &Relay::new(URL, &relay).unwrap();
+        let code = bob.user.new_code(&NewCode::default(), START).unwrap();
+        request(&mut carol, &relay, bob.id(), &code, START);
+        let mut told = Vec::new();
+        bob.user.vault.commits_left = Some(crash_after);
+        let mut now = START;
+        for minutes in 1..4 {
+            let mut act = || -> Result<(), UserError> {
+                bob.user.receive(via, now)?;
+                for redeemed in bob.user.redeemed()? {
+                    told.push(redeemed.by);
+                    bob.user.note_told(&redeemed)?;
+                }
+                bob.user.acknowledge(via, now).map(drop)
+            };
+            if let Err(error) = act() {
+                assert!(error.to_string().ends_with("is damaged: crash"), "{error}");
+            }
+            bob.reopen();
+            now = later(&relay, Duration::from_secs(minutes * 121));
+            carol.maintain(&relay, now);
+            carol.round(&relay, now);
+        }
+        assert_eq!(bob.user.codes().unwrap()[0].redeemed_by, [carol.id()], "{crash_after}");
+        assert_eq!(name_of(&bob.user, carol.id()).as_deref(), Some("carol"));
+        assert!(carol.user.outbox().unwrap().is_empty(), "{crash_after}");
+        // One told of and not written down is told of again.
+        assert!(told.len() == 1 || (told.len() == 2 && told[0] == told[1]), "{crash_after}: {told:?}");
+    }
+}
+
 #[test]
 fn a_refusal_that_its_recipient_has_not_signed_changes_nothing() {
     let (mut alice, mut bob, relay) = pair();
