@@ -11,7 +11,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ROOT } from "../tools/steps.mjs";
+import { serveWire } from "./correspondent.mjs";
 import { NATIVE } from "./hosts.mjs";
+import { eventually } from "./http.mjs";
 import { PATIENCE_MS, SILENCE_MS } from "./patience.mjs";
 import { freePort } from "./ports.mjs";
 import { MESSENGER, finished, requireMessenger } from "./program.mjs";
@@ -672,6 +674,98 @@ describe("a relay that refuses for a while", () => {
       assert.deepEqual(await contents(join(bob.home, "inbox")), ["one"]);
     } finally {
       await relay.stop();
+    }
+  });
+});
+
+describe("while mailbox collect --follow listens for news", () => {
+  /** So seldom that what is handed on was told of. */
+  const SELDOM = "1h";
+
+  /** Somebody with a mailbox at a relay to which all goes over a wire, and at others, and somebody who writes to it. */
+  async function newPairOverWire({ others = [], ...options } = {}) {
+    const [wire, state] = [await serveWire(options), await newDirectory()];
+    wire.port = await freePort();
+    const start = () => NATIVE.start({ vars: { EXTERNAL_URLS: wire.url }, port: wire.port, state });
+    const relay = { ...(await start()), start };
+    started.push(relay);
+    const pair = await newPair({ at: () => [wire.url, ...others] });
+    const asked = (what) => wire.requests.filter((line) => line.includes(what)).length;
+    return { ...pair, wire, relay, asked };
+  }
+
+  function follow(user, every) {
+    const child = user.start("mailbox", "collect", "--follow", every, "--output", "inbox");
+    child.stdin.end();
+    const followed = { child, said: "", ended: finished(child) };
+    child.stderr.on("data", (text) => (followed.said += text));
+    return followed;
+  }
+
+  const inbox = async ({ home }) => {
+    const directory = join(home, "inbox");
+    if (!existsSync(directory)) return [];
+    // One that is being written has another name.
+    const names = (await readdir(directory)).filter((name) => !name.startsWith("."));
+    return (await Promise.all(names.map((name) => readFile(join(directory, name), "utf8")))).sort();
+  };
+  const has = (user, ...texts) => eventually(() => inbox(user), (found) => texts.every((text) => found.includes(text)));
+
+  test("what comes is handed on without being asked for, from whichever relay, and a signal ends it at once", async () => {
+    const other = await NATIVE.start();
+    started.push(other);
+    const { alice, bob, wire, relay, asked } = await newPairOverWire({ others: [other.url] });
+    try {
+      const followed = follow(bob, SELDOM);
+      await eventually(() => asked("/live "), (times) => times === 1);
+      const collects = asked("/collect ");
+      await leave(alice, "one");
+      await has(bob, "one");
+      await eventually(() => asked("/acks "), (times) => times >= 1);
+      assert.ok(asked("/collect ") > collects);
+      // One dies: the other still tells, and it is said of which that is so.
+      await relay.kill();
+      await eventually(() => followed.said, (said) => said.includes(`${wire.url}: `) && /connection for news.*: trying again in/.test(said));
+      await leave(alice, "two");
+      await has(bob, "one", "two");
+      followed.child.kill("SIGTERM");
+      assert.equal((await followed.ended).code, 130);
+      assert.deepEqual(await inbox(bob), ["one", "two"]);
+    } finally {
+      wire.stop();
+    }
+  });
+
+  test("a relay that is killed and comes back is listened to again", async () => {
+    const { alice, bob, wire, relay, asked } = await newPairOverWire();
+    try {
+      const followed = follow(bob, SELDOM);
+      await eventually(() => asked("/live "), (times) => times === 1);
+      await relay.kill();
+      await eventually(() => followed.said, (said) => /connection for news.*: trying again in/.test(said));
+      started.push(await relay.start());
+      await leave(alice, "one");
+      await has(bob, "one");
+      assert.ok(asked("/live ") >= 2);
+      followed.child.kill("SIGINT");
+      assert.equal((await followed.ended).code, 130);
+    } finally {
+      wire.stop();
+    }
+  });
+
+  test("a relay that tells no news is asked for messages as before, and that is said", async () => {
+    const { alice, bob, wire, asked } = await newPairOverWire({ hasNews: false });
+    try {
+      const followed = follow(bob, "100ms");
+      await eventually(() => followed.said, (said) => said.includes("the relay tells no news of mailboxes (HTTP status 404"));
+      await leave(alice, "one");
+      await has(bob, "one");
+      assert.equal(asked("/live "), 1);
+      followed.child.kill("SIGTERM");
+      assert.equal((await followed.ended).code, 130);
+    } finally {
+      wire.stop();
     }
   });
 });

@@ -4,9 +4,16 @@
 use std::time::{Duration, Instant};
 
 use rendezvous_capsule::text;
+use rendezvous_protocol::key::PrivateKey;
 use rendezvous_protocol::limits::LIVE_PING_AFTER;
 use rendezvous_protocol::live::{PING, PONG};
+use rendezvous_protocol::mailbox::bytes::{Address, Bytes};
+use rendezvous_protocol::mailbox::envelope::Signed;
+use rendezvous_protocol::mailbox::record::{Live, RecordError};
+use rendezvous_protocol::time::UnixMillis;
 use serde::Deserialize;
+
+use crate::relay::MailboxRelay;
 
 /// Bytes of one message of the relay: news are a number, and an error has a sentence.
 pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
@@ -24,6 +31,23 @@ pub struct Listen {
     pub url: String,
     /// The first message, which says signed who listens.
     pub first: String,
+}
+
+impl Listen {
+    /// Signs, for `reader`, what opens a connection for the news of a mailbox, good for a minute.
+    ///
+    /// # Errors
+    /// [`RecordError`], if it cannot be signed.
+    pub fn new(
+        relay: &MailboxRelay<'_>,
+        mailbox: Address,
+        reader: &PrivateKey,
+        nonce: [u8; 16],
+        now: UnixMillis,
+    ) -> Result<Self, RecordError> {
+        let live = Live { audience: relay.origin().to_owned(), issued_at: now, mailbox, nonce: Bytes(nonce) };
+        Ok(Self { url: relay.live_url(mailbox), first: Signed::sign(live, reader)?.to_json() })
+    }
 }
 
 /// Says what a message of the relay means.

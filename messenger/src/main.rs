@@ -12,6 +12,7 @@ mod commands;
 mod ending;
 mod line;
 mod listening;
+mod news;
 mod sending;
 mod session;
 #[cfg(test)]

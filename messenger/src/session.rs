@@ -59,6 +59,11 @@ impl<'a> Session<'a> {
         Clock::System.now()
     }
 
+    /// Returns what carries requests.
+    pub(crate) const fn transport(&self) -> &HttpTransport {
+        &self.transport
+    }
+
     /// Reads the owner's key.
     pub(crate) fn owner_key(&self) -> Result<PrivateKey, Failure> {
         Ok(self.store.owner_key(self.environment)?)

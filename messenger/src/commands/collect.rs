@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +15,8 @@ use rendezvous_capsule::secret::hide;
 use rendezvous_capsule::signals::SecondSignal;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
+use rendezvous_messenger::following::Expected;
+use rendezvous_messenger::live::Listen;
 use rendezvous_protocol::base64;
 use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::mailbox::bytes::{Address, ContentId};
@@ -24,7 +25,8 @@ use serde_json::{Value, json};
 
 use crate::collecting::{CollectedMessage, Judged, Unreadable, judge};
 use crate::ending::{Ending, Report};
-use crate::own::OwnMailbox;
+use crate::news::{News, Turn};
+use crate::own::{OwnError, OwnMailbox};
 use crate::relay::{MailboxRelay, MailboxRelayError};
 use crate::session::Session;
 use crate::store::random;
@@ -41,7 +43,7 @@ Examples:
       shows what waits, and leaves it there: rendezvous mailbox ack --all
   rendezvous mailbox collect --output inbox
       writes each message to inbox/NAME-NUMBER-ID, then acknowledges it
-  rendezvous mailbox collect --follow 30s --exec ./on-message
+  rendezvous mailbox collect --follow --exec ./on-message
       runs the command for each, with the message on its standard input, and
       acknowledges it if it ends with exit code 0; else it comes again. Run
       without a shell: what a message says is never part of a command line
@@ -75,8 +77,9 @@ pub(crate) struct CollectArguments {
     /// How long the command of --exec may take.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5m", requires = "exec")]
     exec_timeout: Duration,
-    /// Go on for ever, and ask again after so long.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Go on until a signal comes. With a time: after which relays are asked again. [default time: 2s; up to 10s while nothing
+    /// comes, and a minute where all relays tell when something comes]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, num_args = 0..=1, default_missing_value = "2s")]
     follow: Option<Duration>,
     /// Print one line of JSON for each message, and one at the end.
     #[arg(long)]
@@ -109,8 +112,9 @@ struct Tally {
 }
 
 pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Result<Report, Failure> {
-    let (stop, stopped) = channel();
-    let second = SecondSignal::on_stop(move || drop::<Sender<()>>(stop)).map_err(HandOnError::Signals)?;
+    let interval = arguments.follow.unwrap_or_default();
+    let news = News::new(interval, session.transport().clone(), session.log);
+    let second = SecondSignal::on_stop(news.stop()).map_err(HandOnError::Signals)?;
     if let Some(directory) = &arguments.output {
         files::create_directory(directory)?;
     }
@@ -119,24 +123,32 @@ pub(crate) fn collect(arguments: &CollectArguments, session: &Session<'_>) -> Re
         session,
         owner: session.owner_key()?,
         mailbox: session.mailbox()?,
-        stopped,
+        news,
         second,
         tally: Tally::default(),
     };
     loop {
+        run.news.begin_look(run.mailbox.relays.iter().map(String::as_str));
+        let before = run.tally.new;
         let outcome = run.once();
-        let Some(every) = arguments.follow else {
+        if arguments.follow.is_none() {
             outcome?;
             break;
-        };
+        }
+        let (has_come, mailbox) = (run.tally.new > before, &run.mailbox);
+        let wait = run.news.note_look(has_come, |relay| match mailbox.is_published_at(relay) {
+            true => Expected::ByMailbox,
+            false => Expected::ByRetalk,
+        });
         if let Err(failure) = outcome {
             // A relay that refuses, because it is asked too often, say, may do better the next time; the own disk does not.
             if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
                 return Err(failure);
             }
-            session.log.note(format_args!("{failure}: trying again in {}", text::duration(every)));
+            session.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
         }
-        if run.tally.is_stopped || session.store.unlocked(|| run.wait(every))? {
+        // Others may use the store meanwhile.
+        if run.tally.is_stopped || session.store.unlocked(|| run.wait())?? == Turn::Stop {
             run.tally.is_stopped = true;
             break;
         }
@@ -159,8 +171,7 @@ struct Run<'a> {
     session: &'a Session<'a>,
     owner: PrivateKey,
     mailbox: OwnMailbox,
-    /// Ends when a signal comes.
-    stopped: Receiver<()>,
+    news: News<'a>,
     second: SecondSignal,
     tally: Tally,
 }
@@ -170,14 +181,13 @@ impl Run<'_> {
         Address::of(&self.owner.public_key())
     }
 
-    /// Returns whether a signal has come.
-    fn is_stopped(&self) -> bool {
-        matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected))
-    }
-
-    /// Waits, and returns whether a signal has come.
-    fn wait(&self, time: Duration) -> bool {
-        matches!(self.stopped.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
+    /// Waits until relays are to be asked again, or a signal comes.
+    fn wait(&mut self) -> Result<Turn, Failure> {
+        let (session, owner, mailbox) = (self.session, &self.owner, self.address());
+        self.news.next(|origin| {
+            let relay = session.relay(origin)?;
+            Ok(Some(Listen::new(&relay, mailbox, owner, random()?, session.now()?).map_err(OwnError::from)?))
+        })
     }
 
     /// Asks every relay once.
@@ -221,7 +231,7 @@ impl Run<'_> {
             };
             let (mut slots, mut is_left) = (BTreeSet::new(), false);
             for handed_over in answer.messages.iter().take(COLLECT_MAX_MESSAGES as usize) {
-                if self.is_stopped() {
+                if self.news.is_stopped() {
                     self.tally.is_stopped = true;
                     break;
                 }

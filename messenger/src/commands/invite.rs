@@ -1,7 +1,6 @@
 //! `rendezvous invite`: codes, with which others become contacts without having to be added.
 
 use std::io::{self, ErrorKind};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -9,7 +8,7 @@ use rendezvous_capsule::failure::{Cause, Exit, Failure};
 use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::values::parse_duration;
 use rendezvous_capsule::{signals, text};
-use rendezvous_messenger::following::{Expected, Following};
+use rendezvous_messenger::following::Expected;
 use rendezvous_messenger::user::{InviteCode, NewCode, Problem, ProblemCause, Redeemed};
 use rendezvous_protocol::time::{DAY_SECONDS, UnixMillis};
 use serde_json::{Value, json};
@@ -19,6 +18,7 @@ use super::verify;
 use crate::account::{Account, MAINTAIN_EVERY};
 use crate::ending::{Ending, Report};
 use crate::line;
+use crate::news::{News, Turn};
 
 /// How long a code for one is good, unless it is said.
 const LASTS: Duration = Duration::from_secs(7 * DAY_SECONDS);
@@ -267,34 +267,30 @@ fn revoke(arguments: &RevokeArguments, account: &mut Account<'_>) -> Result<Repo
 }
 
 fn watch(arguments: &WatchArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
-    let (stop, stopped) = channel::<()>();
-    signals::on_stop(move || drop::<Sender<()>>(stop)).map_err(InviteError::Signals)?;
+    let mut news = News::new(arguments.interval, account.network.transport().clone(), account.log);
+    signals::on_stop(news.stop()).map_err(InviteError::Signals)?;
     // Before anything is asked: where there is no relay, that is no reason to try again.
     account.network.relay()?;
     let is_for_script = arguments.json || account.is_retalk;
     let mut maintained = None;
-    // No socket tells of what strangers send.
-    let mut following = Following::new(arguments.interval, Instant::now());
-    loop {
+    while news.next(|_| Ok(None))? == Turn::Look {
+        news.begin_look(account.network.url().into_iter());
         let mut count = 0;
         let outcome = look(is_for_script, account, &mut maintained, &mut count);
-        following.note_look(Instant::now(), count > 0, Expected::ByRetalk);
-        let wait = if arguments.follow { following.wait(Instant::now()) } else { Duration::ZERO };
-        match outcome {
-            Ok(()) => {}
+        if !arguments.follow && !news.is_stopped() {
+            return outcome.map(|()| Report::printed(Ending::Done));
+        }
+        // No connection tells of what strangers send.
+        let wait = news.note_look(count > 0, |_| Expected::ByRetalk);
+        if let Err(failure) = outcome {
             // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does not.
-            Err(failure) if arguments.follow && matches!(failure.exit, Exit::Unreachable | Exit::Refused) => {
-                account.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
+            if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
+                return Err(failure);
             }
-            Err(failure) => return Err(failure),
-        }
-        if matches!(stopped.recv_timeout(wait), Err(RecvTimeoutError::Disconnected)) {
-            return Ok(Report::printed(Ending::Interrupted));
-        }
-        if !arguments.follow {
-            return Ok(Report::printed(Ending::Done));
+            account.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
         }
     }
+    Ok(Report::printed(Ending::Interrupted))
 }
 
 /// Looks after keys where that is due, takes in what waits at the relay, tells who has redeemed a code, and lets them know.

@@ -2,9 +2,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -15,8 +12,6 @@ use rendezvous_capsule::outcome::print_result;
 use rendezvous_capsule::signals::SecondSignal;
 use rendezvous_capsule::text;
 use rendezvous_capsule::values::parse_duration;
-use rendezvous_messenger::following::{Following, Next};
-use rendezvous_messenger::live::Heard;
 use rendezvous_messenger::user::{Content, Disposition, Message, Problem, ProblemCause};
 use rendezvous_protocol::retalk::user::UserId;
 use serde_json::{Value, json};
@@ -24,8 +19,7 @@ use serde_json::{Value, json};
 use crate::account::{Account, MAINTAIN_EVERY};
 use crate::ending::{Ending, Report};
 use crate::line;
-use crate::listening::{self, ListenError};
-use crate::store::random;
+use crate::news::{News, Turn};
 
 /// Times that a relay is asked again because the inbox was full, in one round: 512 messages wait there at most.
 const ROUNDS_MAX: usize = 64;
@@ -141,34 +135,17 @@ struct Tally {
     broken: Option<io::Error>,
 }
 
-/// Events that wait to be heard while the command looks: a relay that tells more is read no further until then.
-const EVENTS_MAX: usize = 16;
-
-/// Says what the command waits for.
-enum Event {
-    /// A signal has come.
-    Stopped,
-    /// What is heard of the mailbox, or why nothing more is.
-    News(Result<Heard, ListenError>),
-}
-
 pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -> Result<Report, Failure> {
-    let (tell, told) = sync_channel(EVENTS_MAX);
-    let is_stopped = Arc::new(AtomicBool::new(false));
-    let (log, runs_commands) = (*account.log, arguments.exec.is_some());
-    let ends = {
-        let (tell, is_stopped) = (tell.clone(), Arc::clone(&is_stopped));
-        move || {
-            if runs_commands {
-                log.note(format_args!(
-                    "ending after the message at hand; a second signal ends its command too, within {}",
-                    text::duration(GRACE)
-                ));
-            }
-            is_stopped.store(true, Ordering::SeqCst);
-            // Where nobody waits any more, the command has ended, and where much waits to be heard, it does not wait itself.
-            let _ = tell.try_send(Event::Stopped);
+    let mut news = News::new(arguments.interval, account.network.transport().clone(), account.log);
+    let (log, runs_commands, stop) = (*account.log, arguments.exec.is_some(), news.stop());
+    let ends = move || {
+        if runs_commands {
+            log.note(format_args!(
+                "ending after the message at hand; a second signal ends its command too, within {}",
+                text::duration(GRACE)
+            ));
         }
+        stop();
     };
     let second = SecondSignal::on_stop(ends).map_err(ShowError::Signals)?;
     let from = arguments.peer.iter().map(|peer| Ok(account.peer(peer)?.id)).collect::<Result<Vec<_>, Failure>>()?;
@@ -176,63 +153,36 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     account.network.relay()?;
     let mut tally = Tally::default();
     let mut maintained = None;
-    let mut following = Following::new(arguments.interval, Instant::now());
     loop {
-        for event in told.try_iter() {
-            note(event, &mut following, account.log)?;
-        }
-        if is_stopped.load(Ordering::SeqCst) {
+        let listen = |_: &str| Ok(account.user.listen(&account.network.relay()?, account.now()?)?);
+        if news.next(listen)? == Turn::Stop {
             return Ok(Report::printed(Ending::Interrupted));
         }
-        match following.next(Instant::now()) {
-            Next::Look => {
-                following.begin_look(Instant::now());
-                (tally.left, tally.has_come) = (0, false);
-                let outcome = round(arguments, account, &from, (&is_stopped, &second), &mut maintained, &mut tally);
-                if let Some(error) = tally.broken.take() {
-                    return Err(match error.kind() {
-                        io::ErrorKind::BrokenPipe => ShowError::Closed,
-                        _ => ShowError::Output(error),
-                    }
-                    .into());
-                }
-                if is_stopped.load(Ordering::SeqCst) {
-                    return Ok(Report::printed(Ending::Interrupted));
-                }
-                if !arguments.follow {
-                    outcome?;
-                    break;
-                }
-                let expected = account.user.expected(&account.network.relay()?)?;
-                following.note_look(Instant::now(), tally.has_come, expected);
-                if let Err(failure) = outcome {
-                    // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does
-                    // not.
-                    if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
-                        return Err(failure);
-                    }
-                    let wait = text::duration(following.wait(Instant::now()));
-                    account.log.note(format_args!("{failure}: trying again in {wait}"));
-                }
+        news.begin_look(account.network.url().into_iter());
+        (tally.left, tally.has_come) = (0, false);
+        let outcome = round(arguments, account, &from, (&news, &second), &mut maintained, &mut tally);
+        if let Some(error) = tally.broken.take() {
+            return Err(match error.kind() {
+                io::ErrorKind::BrokenPipe => ShowError::Closed,
+                _ => ShowError::Output(error),
             }
-            Next::Connect => {
-                following.note_opening();
-                let tell = tell.clone();
-                let hand_on = move |news| drop(tell.send(Event::News(news)));
-                let begun = match account.user.listen(&account.network.relay()?, account.now()?)? {
-                    Some(listen) => listening::listen(account.network.transport().clone(), listen, hand_on),
-                    // Another program has closed the mailbox meanwhile.
-                    None => Err(ListenError::Closed),
-                };
-                if let Err(error) = begun {
-                    note(Event::News(Err(error)), &mut following, account.log)?;
-                }
+            .into());
+        }
+        if news.is_stopped() {
+            return Ok(Report::printed(Ending::Interrupted));
+        }
+        if !arguments.follow {
+            outcome?;
+            break;
+        }
+        let expected = account.user.expected(&account.network.relay()?)?;
+        let wait = news.note_look(tally.has_come, |_| expected);
+        if let Err(failure) = outcome {
+            // A relay that refuses, because this clock is wrong, say, may do better the next time; the own disk does not.
+            if !matches!(failure.exit, Exit::Unreachable | Exit::Refused) {
+                return Err(failure);
             }
-            Next::Wait(until) => match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(event) => note(event, &mut following, account.log)?,
-                // This function holds a sender itself.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-            },
+            account.log.note(format_args!("{failure}: trying again in {}", text::duration(wait)));
         }
     }
     Ok(match tally {
@@ -242,27 +192,12 @@ pub(crate) fn receive(arguments: &ReceiveArguments, account: &mut Account<'_>) -
     })
 }
 
-/// Takes what has come meanwhile.
-fn note(event: Event, following: &mut Following, log: &Log) -> Result<(), Failure> {
-    match event {
-        // Whoever waits looks for that.
-        Event::Stopped => {}
-        Event::News(Ok(heard)) => following.hear(Instant::now(), heard),
-        Event::News(Err(error)) => {
-            let [random] = random()?;
-            let wait = following.end(Instant::now(), error.ended(), random);
-            log.note(format_args!("{error}: trying again in {}", text::duration(wait)));
-        }
-    }
-    Ok(())
-}
-
 /// Looks after keys where that is due, takes in what waits at the relay, shows it, and acknowledges what was shown.
 fn round(
     arguments: &ReceiveArguments,
     account: &mut Account<'_>,
     from: &[UserId],
-    (is_stopped, second): (&AtomicBool, &SecondSignal),
+    (news, second): (&News<'_>, &SecondSignal),
     maintained: &mut Option<Instant>,
     tally: &mut Tally,
 ) -> Result<(), Failure> {
@@ -302,7 +237,7 @@ fn round(
             log.note(format_args!("another `rendezvous receive` of this identity shows messages: waiting for it"));
         }
         let shown = account.user.deliver(from, |message| {
-            if tally.broken.is_some() || is_stopped.load(Ordering::SeqCst) {
+            if tally.broken.is_some() || news.is_stopped() {
                 return Disposition::Declined;
             }
             show(arguments, message, is_retalk, (log, second), tally)
@@ -313,7 +248,7 @@ fn round(
         {
             outcome = Err(error);
         }
-        if !is_inbox_full || shown == 0 || is_stopped.load(Ordering::SeqCst) {
+        if !is_inbox_full || shown == 0 || news.is_stopped() {
             break;
         }
     }

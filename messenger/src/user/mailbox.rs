@@ -19,7 +19,6 @@ use rendezvous_protocol::mailbox::bytes::{Address, Bytes, sha256};
 use rendezvous_protocol::mailbox::envelope::Signed;
 use rendezvous_protocol::mailbox::invite::Invite;
 use rendezvous_protocol::mailbox::limits::{ACKS_MAX, COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX, DEPOSIT_MAX_LIFETIME};
-use rendezvous_protocol::mailbox::record::Live;
 use rendezvous_protocol::origin::Origin;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{UserId, hex};
@@ -502,10 +501,8 @@ impl User {
         if !record.own.is_published_at(mailboxes.origin()) {
             return Ok(None);
         }
-        let mailbox = record.address();
-        let live = Live { audience: mailboxes.origin().to_owned(), issued_at: now, mailbox, nonce: Bytes(random()?) };
-        let first = Signed::sign(live, &record.owner()).map_err(OwnError::from)?.to_json();
-        Ok(Some(Listen { url: mailboxes.live_url(mailbox), first }))
+        let listen = Listen::new(&mailboxes, record.address(), &record.owner(), random()?, now);
+        Ok(Some(listen.map_err(OwnError::from)?))
     }
 
     /// Takes what waits in the own mailbox: writes it down, then acknowledges it.
