@@ -788,6 +788,31 @@ for (const host of HOSTS) describe(host.name, () => {
     }
   });
 
+  test("SNAPSHOT_INTERVAL_MS: a crash loses what waits for its row, and nothing else", async () => {
+    const state = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
+    const vars = { ...UNCACHED, SNAPSHOT_INTERVAL_MS: "60000" };
+    try {
+      const [written, waiting] = [newPeer(), newPeer()];
+      let diedAfter;
+      await withHost(host, { state, vars }, async ({ url, kill }) => {
+        const { askedAt } = await announce(url, signTicket(written));
+        const { answeredAt } = await announce(url, signTicket(waiting));
+        // By default it would have been written long ago.
+        await eventually(() => peers(url), (list) => list.json.serverTime >= answeredAt + SAFE_AFTER_MS);
+        await kill();
+        diedAfter = Date.now() - askedAt;
+      });
+      await withHost(host, { state, vars }, async ({ url }) => {
+        const back = peerIds(await peers(url));
+        assert.ok(back.includes(written.peerId));
+        // A machine that took a minute for that has written it.
+        if (diedAfter < 60_000) assert.deepEqual(back, [written.peerId]);
+      });
+    } finally {
+      await rm(state, { recursive: true });
+    }
+  });
+
   test("the alarm leaves no storage behind of a community that nobody is in any more", async () => {
     const state = await mkdtemp(join(tmpdir(), "rendezvous-beacon-"));
     const vars = {

@@ -18,7 +18,7 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::snapshot::Snapshot;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
-use rendezvous_protocol::upkeep::Upkeep;
+use rendezvous_protocol::upkeep::{Upkeep, UpkeepIntervals};
 use serde::Serialize;
 
 use crate::activity::Activity;
@@ -129,7 +129,8 @@ impl CommunityObject {
         let is_kept = found.connections.is_some();
         let (attached, secret) = attachments(found.connections, secret, notes, &mut effects.push);
         // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
-        let upkeep = Upkeep::new(limits.ticket_max_lifetime, stored.as_ref().map(|stored| stored.taken_at));
+        let intervals = UpkeepIntervals { snapshot: config.snapshot_interval, alarm: limits.ticket_max_lifetime };
+        let upkeep = Upkeep::new(intervals, stored.as_ref().map(|stored| stored.taken_at));
         let is_rescued = rescued.is_some();
         let roster = match rescued.or(stored) {
             Some(snapshot) => {

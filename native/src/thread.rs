@@ -21,8 +21,7 @@ use crate::mailboxes::{Committed, MailName, MailOrder, MailReader, Mailboxes};
 use crate::request;
 use crate::storage::{Done, Order, Reader};
 
-/// How often a loop looks at what is due. A change waits for 9.3 s and this until it is written, of the 10 s that a crash
-/// may lose.
+/// How often a loop looks at what is due. A change waits for its interval and this until it is written.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How often a loop looks for connections that have waited too long.

@@ -114,7 +114,7 @@ pub const CAPSULE_MAX_BYTES: usize = 1024 * 1024;
 /// Tickets in a capsule.
 pub const CAPSULE_MAX_PEERS: usize = 1_000;
 
-/// The most presence that a crash may lose.
+/// The most presence that a crash may lose, unless the operator lets changes wait for longer.
 pub const SNAPSHOT_LOSS: Duration = Duration::from_secs(10);
 
 /// Longest life of a ticket in a capsule, 7 days: a stable node's, put there by its publisher. Beacons refuse it.

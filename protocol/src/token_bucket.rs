@@ -16,7 +16,7 @@ impl TokenBucket {
     /// Makes a bucket of so many tokens that gains one in each interval. It counts in milliseconds.
     pub const fn new(interval: Duration, tokens: u64) -> Self {
         let interval = interval.as_millis() as u64;
-        Self { interval, filling: interval * tokens }
+        Self { interval, filling: interval.saturating_mul(tokens) }
     }
 
     /// Returns the same bucket as one from which so many tokens are taken at a time: all that it holds, where that is less, so

@@ -2,11 +2,11 @@
 //!
 //! Presence is soft: every live peer announces itself again within minutes, so not every announce is written. Writes
 //! are taken from a token bucket in the form of the generic cell rate algorithm (ITU-T I.371): it gains one row every
-//! [`SNAPSHOT_INTERVAL`] and holds at most [`SNAPSHOT_BURST`]. While there is a row in the bucket, a change is written at
-//! once. When the bucket is empty, the first change starts a timer for what is left until the next row; when the timer
-//! ends, everything is written. A crash loses at most the announces of the last [`SNAPSHOT_LOSS`]. A timer that waits
-//! keeps the object from sleeping, and an object that is awake is billed: rows that a quiet minute leaves in the bucket
-//! pay for a busier one.
+//! [`SNAPSHOT_INTERVAL`], unless the operator says otherwise, and holds at most [`SNAPSHOT_BURST`]. While there is a row in
+//! the bucket, a change is written at once. When the bucket is empty, the first change starts a timer for what is left until
+//! the next row; when the timer ends, everything is written. A crash loses at most the announces of the last
+//! [`SNAPSHOT_LOSS`]. A timer that waits keeps the object from sleeping, and an object that is awake is billed: rows that a
+//! quiet minute leaves in the bucket pay for a busier one.
 //!
 //! The cost of a day, for a community that never rests: 86,400 s / 9.3 s = 9,290 snapshots of one row, and
 //! 86,400 s / 180 s = 480 alarms, each billed as one row when it is set: 9,770 rows. (180 s being the longest life of a
@@ -21,33 +21,43 @@
 
 use std::time::Duration;
 
-use crate::limits::SNAPSHOT_LOSS;
+use crate::limits::{SNAPSHOT_LOSS, TICKET_MAX_LIFETIME};
 use crate::time::UnixMillis;
 use crate::token_bucket::TokenBucket;
 
-/// The time in which the bucket gains one row, and the longest that a change waits. The rest of [`SNAPSHOT_LOSS`] is for
-/// the write itself.
-pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(BUCKET.interval);
+/// [`UpkeepIntervals::snapshot`], unless the operator says otherwise. The rest of [`SNAPSHOT_LOSS`] is for the write itself.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(9_300);
 
 /// Rows that the bucket holds. With four of them, peers that announce less often than the bucket gains rows need no
 /// timer, however unevenly they come; many more would go into the day's sum, and to bursts, where one timer saves many
 /// rows.
 pub const SNAPSHOT_BURST: u32 = 8;
 
-const BUCKET: TokenBucket = TokenBucket::new(Duration::from_millis(9_300), SNAPSHOT_BURST as u64);
-
-/// What is still missing when there is one row in the bucket.
-const MISSING_AFTER_ONE: u64 = BUCKET.filling - BUCKET.interval;
-
 /// An alarm that is overdue by this much will not come.
 const ALARM_GRACE: Duration = Duration::from_secs(60);
 
 const _: () = assert!(SNAPSHOT_INTERVAL.as_millis() < SNAPSHOT_LOSS.as_millis());
 
+/// Says how seldom an object writes and wakes.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepIntervals {
+    /// The time in which the bucket gains one row, and the longest that a change waits.
+    pub snapshot: Duration,
+    /// The shortest time until an alarm: the longest life of a ticket.
+    pub alarm: Duration,
+}
+
+impl Default for UpkeepIntervals {
+    fn default() -> Self {
+        Self { snapshot: SNAPSHOT_INTERVAL, alarm: TICKET_MAX_LIFETIME }
+    }
+}
+
 /// Holds what has been put off, and until when.
 #[derive(Debug)]
 pub struct Upkeep {
-    alarm_spacing: Duration,
+    intervals: UpkeepIntervals,
+    bucket: TokenBucket,
     /// When the bucket will be full. Until the first write it has one row.
     full_at: Option<UnixMillis>,
     write_at: Option<UnixMillis>,
@@ -57,14 +67,15 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Makes an upkeep with nothing put off. An alarm is set for no sooner than `ticket_max_lifetime` from then.
-    /// `written_at` is when the roster was written that is in storage, if one is.
-    pub fn new(ticket_max_lifetime: Duration, written_at: Option<UnixMillis>) -> Self {
+    /// Makes an upkeep with nothing put off. `written_at` is when the roster was written that is in storage, if one is.
+    pub fn new(intervals: UpkeepIntervals, written_at: Option<UnixMillis>) -> Self {
+        let bucket = TokenBucket::new(intervals.snapshot, SNAPSHOT_BURST.into());
         Self {
-            alarm_spacing: ticket_max_lifetime,
-            full_at: written_at.map(|at| at.after(Duration::from_millis(BUCKET.filling))),
+            intervals,
+            bucket,
+            full_at: written_at.map(|at| at.after(Duration::from_millis(bucket.filling))),
             write_at: None,
-            alarm_at: written_at.map(|at| at.after(ticket_max_lifetime)),
+            alarm_at: written_at.map(|at| at.after(intervals.alarm)),
             suspended: false,
         }
     }
@@ -75,7 +86,7 @@ impl Upkeep {
         if self.write_at.is_some() || self.suspended {
             return None;
         }
-        let wait = Duration::from_millis(BUCKET.wait(self.missing(now)));
+        let wait = Duration::from_millis(self.bucket.wait(self.missing(now)));
         self.write_at = Some(now.after(wait));
         (!wait.is_zero()).then_some(wait)
     }
@@ -84,9 +95,9 @@ impl Upkeep {
     /// written.
     pub fn take_write(&mut self, now: UnixMillis) -> bool {
         // A clock that has jumped back puts nothing off.
-        let due = self.write_at.take_if(|at| *at <= now || at.since(now) > SNAPSHOT_INTERVAL).is_some();
+        let due = self.write_at.take_if(|at| *at <= now || at.since(now) > self.intervals.snapshot).is_some();
         if due {
-            self.full_at = Some(UnixMillis::saturating(BUCKET.taken(self.missing(now), now.as_u64())));
+            self.full_at = Some(UnixMillis::saturating(self.bucket.taken(self.missing(now), now.as_u64())));
         }
         due
     }
@@ -94,7 +105,8 @@ impl Upkeep {
     /// Returns how long it takes until the bucket is full. It is never more than empty, though the clock may have
     /// jumped back.
     fn missing(&self, now: UnixMillis) -> u64 {
-        self.full_at.map_or(MISSING_AFTER_ONE, |at| BUCKET.missing(at.as_u64(), now.as_u64()))
+        let TokenBucket { filling, interval } = self.bucket;
+        self.full_at.map_or(filling.saturating_sub(interval), |at| self.bucket.missing(at.as_u64(), now.as_u64()))
     }
 
     /// Notes that nothing is left that would be worth a write.
@@ -125,7 +137,7 @@ impl Upkeep {
     pub fn next_alarm(&mut self, now: UnixMillis, deadline: Option<UnixMillis>) -> Option<UnixMillis> {
         let waiting = self.alarm_at.is_some_and(|at| now < at.after(ALARM_GRACE));
         let (Some(deadline), false) = (deadline, waiting || self.suspended) else { return None };
-        let at = deadline.max(now.after(self.alarm_spacing));
+        let at = deadline.max(now.after(self.intervals.alarm));
         self.alarm_at = Some(at);
         Some(at)
     }
@@ -143,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::{ANNOUNCE_AFTER_MAX, ANNOUNCE_AFTER_MIN, TICKET_MAX_LIFETIME};
+    use crate::limits::{ANNOUNCE_AFTER_MAX, ANNOUNCE_AFTER_MIN};
     use crate::time::saturating_millis;
 
     const DAY: u64 = 86_400_000;
@@ -156,6 +168,14 @@ mod tests {
 
     fn at(millis: u64) -> UnixMillis {
         UnixMillis::saturating(1_700_000_000_000 + millis)
+    }
+
+    fn upkeep(written_at: Option<UnixMillis>) -> Upkeep {
+        Upkeep::new(UpkeepIntervals::default(), written_at)
+    }
+
+    fn of_interval(millis: u64) -> UpkeepIntervals {
+        UpkeepIntervals { snapshot: Duration::from_millis(millis), ..UpkeepIntervals::default() }
     }
 
     /// What a community's object did.
@@ -173,9 +193,9 @@ mod tests {
     }
 
     /// An object to which `announces` come. Handling them takes no time: what keeps it awake are its timers.
-    fn serve(announces: impl IntoIterator<Item = UnixMillis>) -> Usage {
+    fn serve(intervals: UpkeepIntervals, announces: impl IntoIterator<Item = UnixMillis>) -> Usage {
         let mut usage = Usage::default();
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let mut upkeep = Upkeep::new(intervals, None);
         let (mut unwritten_since, mut written_at, mut timer, mut alarm) = (None, None, None, None);
         let mut last = at(0);
         for announce in announces {
@@ -183,7 +203,7 @@ mod tests {
                 if timer.is_some() {
                     usage.awake += now.since(last);
                 } else if now.since(last) > EVICTED_AFTER {
-                    upkeep = Upkeep::new(TICKET_MAX_LIFETIME, written_at);
+                    upkeep = Upkeep::new(intervals, written_at);
                 }
                 last = now;
                 let announced = timer.is_none_or(|at| now < at) && alarm.is_none_or(|at| now < at);
@@ -234,15 +254,24 @@ mod tests {
     /// A day of a full community: each peer announces once a minute, one every 300 ms.
     #[test]
     fn a_full_community_writes_at_most_ten_thousand_rows_a_day_and_loses_at_most_ten_seconds() {
-        let usage = serve((0..DAY).step_by(300).map(at));
+        let usage = serve(UpkeepIntervals::default(), (0..DAY).step_by(300).map(at));
         assert!(usage.rows <= ROWS_A_DAY, "{}", usage.rows);
         assert!(usage.longest_wait <= SNAPSHOT_LOSS);
     }
 
     #[test]
+    fn an_interval_is_a_days_rows_and_what_a_crash_may_lose() {
+        for interval in [1_000, 30_000, 60_000] {
+            let usage = serve(of_interval(interval), (0..DAY).step_by(300).map(at));
+            assert!(usage.rows <= DAY / interval + u64::from(SNAPSHOT_BURST) + 480, "{interval}: {}", usage.rows);
+            assert!(usage.longest_wait <= Duration::from_millis(interval), "{interval}");
+        }
+    }
+
+    #[test]
     fn an_object_that_is_evicted_before_every_announce_writes_at_most_ten_thousand_rows_a_day() {
         for gap in (10_001..60_000).step_by(1_001) {
-            let usage = serve((0..DAY).step_by(gap).map(at));
+            let usage = serve(UpkeepIntervals::default(), (0..DAY).step_by(gap).map(at));
             assert!(usage.rows <= ROWS_A_DAY, "{gap} ms: {}", usage.rows);
             assert_eq!(usage.longest_wait, Duration::ZERO);
         }
@@ -251,7 +280,7 @@ mod tests {
     #[test]
     fn the_smaller_the_community_the_more_its_object_sleeps() {
         for (peers, awake_percent) in [(4, 1), (5, 4), (6, 11), (10, 42), (200, 97)] {
-            let usage = serve(announces_of(peers));
+            let usage = serve(UpkeepIntervals::default(), announces_of(peers));
             assert!(usage.awake_percent() <= awake_percent, "{peers} peers: {} %", usage.awake_percent());
             assert!(usage.rows <= ROWS_A_DAY, "{peers} peers: {}", usage.rows);
             assert!(usage.longest_wait <= SNAPSHOT_LOSS);
@@ -260,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_the_bucket_has_left_is_written_at_once_and_needs_no_timer() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+        let mut upkeep = upkeep(Some(at(0)));
         for _ in 0..SNAPSHOT_BURST {
             assert_eq!(upkeep.changed(at(FULL)), None);
             assert!(upkeep.take_write(at(FULL)));
@@ -274,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_new_community_may_write_one_row_at_once() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let mut upkeep = upkeep(None);
         assert_eq!(upkeep.changed(at(0)), None);
         assert!(upkeep.take_write(at(0)));
         assert_eq!(upkeep.changed(at(0)), Some(SNAPSHOT_INTERVAL));
@@ -282,7 +311,7 @@ mod tests {
 
     #[test]
     fn an_object_that_starts_anew_trusts_the_alarm_that_was_set() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+        let mut upkeep = upkeep(Some(at(0)));
         let overdue = at(0).after(TICKET_MAX_LIFETIME).after(ALARM_GRACE);
         assert_eq!(upkeep.next_alarm(at(1), Some(overdue)), None);
         assert_eq!(upkeep.next_alarm(overdue, Some(overdue)), Some(overdue.after(TICKET_MAX_LIFETIME)));
@@ -292,21 +321,23 @@ mod tests {
         /// The model counts milliseconds of refill, and writes as soon as there are enough for a row.
         #[test]
         fn every_change_is_written_as_soon_as_a_plain_token_bucket_has_a_row(
+            interval in prop::sample::select(vec![1_000, INTERVAL, 60_000]),
             events in prop::collection::vec((0_u64..200, prop::bool::weighted(0.1)), 1..400),
         ) {
             const STEP: u64 = 100;
-            let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(0)));
+            let (intervals, full) = (of_interval(interval), u64::from(SNAPSHOT_BURST) * interval);
+            let mut upkeep = Upkeep::new(intervals, Some(at(0)));
             let (mut now, mut level, mut changed_at) = (0, 0, None);
             let mut written = vec![0];
             for (steps, starts_anew) in events {
                 for _ in 0..steps {
                     now += STEP;
-                    level = FULL.min(level + STEP);
-                    let due = changed_at.take_if(|_| level >= INTERVAL);
+                    level = full.min(level + STEP);
+                    let due = changed_at.take_if(|_| level >= interval);
                     prop_assert_eq!(upkeep.take_write(at(now)), due.is_some());
                     if let Some(changed_at) = due {
-                        prop_assert!(now - changed_at <= INTERVAL);
-                        level -= INTERVAL;
+                        prop_assert!(now - changed_at <= interval);
+                        level -= interval;
                         written.push(now);
                     }
                 }
@@ -315,7 +346,7 @@ mod tests {
                     changed_at = None;
                     let written_at = *written.last().unwrap();
                     level = level.min(now - written_at);
-                    upkeep = Upkeep::new(TICKET_MAX_LIFETIME, Some(at(written_at)));
+                    upkeep = Upkeep::new(intervals, Some(at(written_at)));
                 } else {
                     upkeep.changed(at(now));
                     changed_at = changed_at.or(Some(now));
@@ -323,7 +354,7 @@ mod tests {
             }
             for (first, start) in written.iter().enumerate() {
                 for (rows, end) in (1..).zip(&written[first..]) {
-                    prop_assert!(rows <= u64::from(SNAPSHOT_BURST) + (end - start) / INTERVAL);
+                    prop_assert!(rows <= u64::from(SNAPSHOT_BURST) + (end - start) / interval);
                 }
             }
         }
@@ -331,7 +362,7 @@ mod tests {
 
     #[test]
     fn an_alarm_that_never_comes_is_set_again() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let mut upkeep = upkeep(None);
         let start = UnixMillis::saturating(1_700_000_000_000);
         let set = upkeep.next_alarm(start, Some(start)).unwrap();
         assert_eq!(set, start.after(TICKET_MAX_LIFETIME));
@@ -342,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_not_worth_keeping_is_not_written_and_wakes_nobody() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let mut upkeep = upkeep(None);
         upkeep.changed(at(0));
         upkeep.suspend(true);
         assert!(!upkeep.take_write(at(0)), "a write that was put off");
@@ -358,12 +389,12 @@ mod tests {
 
     #[test]
     fn an_empty_roster_needs_no_alarm() {
-        assert_eq!(Upkeep::new(TICKET_MAX_LIFETIME, None).next_alarm(UnixMillis::saturating(0), None), None);
+        assert_eq!(upkeep(None).next_alarm(UnixMillis::saturating(0), None), None);
     }
 
     #[test]
     fn a_clock_that_jumps_back_does_not_put_a_write_off() {
-        let mut upkeep = Upkeep::new(TICKET_MAX_LIFETIME, None);
+        let mut upkeep = upkeep(None);
         let long_ago = UnixMillis::saturating(0);
         upkeep.changed(at(0));
         assert!(upkeep.take_write(at(0)));

@@ -68,6 +68,8 @@ pub struct Config {
     pub viewers: Viewers,
     /// Credentials for the relay in a day, counted in UTC.
     pub(crate) turn_per_day: u32,
+    /// How long a change of a roster may wait until it is written.
+    pub(crate) snapshot_interval: Duration,
     /// The doors by which messages come in for those who are not online.
     pub(crate) doors: SortedSet<MailDoor>,
     /// Mailboxes that there may be.
@@ -117,6 +119,11 @@ const CIRCUIT_RELAY: &str = "up to 8 addresses of one relay, such as /ip4/203.0.
 
 /// The most mailboxes: the object that counts them reads a row of each when it wakes up.
 const MAILBOXES_MAX: u64 = 20_000;
+
+/// Milliseconds for which a change of a roster may wait until it is written. A roster that is written more often than once a
+/// second is written for its own sake, whole; peers announce themselves again in less than the most, and Cloudflare may take an
+/// object out of memory that has slept for longer.
+const SNAPSHOT_INTERVAL_MILLIS: std::ops::RangeInclusive<u64> = 1_000..=60_000;
 
 /// The most communities that are listed: a reader of the info document may cost each of them a call of its object.
 const LISTED_MAX: usize = 16;
@@ -252,6 +259,11 @@ impl Config {
                 _ => None,
             })?,
             turn_per_day: variables.number("TURN_PER_DAY", 1, 1_000_000)?,
+            snapshot_interval: variables.millis(
+                "SNAPSHOT_INTERVAL_MS",
+                *SNAPSHOT_INTERVAL_MILLIS.start(),
+                *SNAPSHOT_INTERVAL_MILLIS.end(),
+            )?,
             doors: variables
                 .list("DOORS", &doors_expected(doors), |name| doors.iter().copied().find(|door| door.name() == name))?
                 .unwrap_or_default(),
@@ -343,6 +355,8 @@ fn external_url(text: &str) -> Option<Origin> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use rendezvous_protocol::upkeep::SNAPSHOT_INTERVAL;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -359,7 +373,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 31);
+        assert_eq!(vars.len(), 32);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 
@@ -417,6 +431,7 @@ mod tests {
         assert_eq!(config.ticket_max_lifetime, limits::TICKET_MAX_LIFETIME);
         assert_eq!(config.pacing.earliest, limits::ANNOUNCE_AFTER_MIN);
         assert_eq!(config.pacing.latest, limits::ANNOUNCE_AFTER_MAX);
+        assert_eq!(config.snapshot_interval, SNAPSHOT_INTERVAL);
         assert_eq!(config.peers_max_age, limits::PEERS_MAX_AGE);
         assert_eq!(config.network_requests_per_minute, limits::NETWORK_REQUESTS_PER_MINUTE);
         let LiveLimits { connections, connections_per_household } = config.live_limits;
@@ -480,6 +495,9 @@ mod tests {
             ("ANNOUNCE_AFTER_MAX_MS", "44999"),
             ("ANNOUNCE_AFTER_MAX_MS", "180001"),
             ("ANNOUNCES_PER_DAY", "unlimited"),
+            ("SNAPSHOT_INTERVAL_MS", "999"),
+            ("SNAPSHOT_INTERVAL_MS", "60001"),
+            ("SNAPSHOT_INTERVAL_MS", "9.3"),
             ("ANSWER_LIMIT", "201"),
             ("PEERS_MAX_AGE_SECONDS", "5.0"),
             ("NETWORK_REQUESTS_PER_MINUTE", "0"),

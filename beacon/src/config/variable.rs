@@ -4,7 +4,7 @@ use rendezvous_protocol::key::{KeyError, PublicKey};
 use rendezvous_protocol::safe_text;
 
 /// The variables of the service, in the order in which they are explained.
-pub const VARIABLES: [Variable; 35] = [
+pub const VARIABLES: [Variable; 36] = [
     Variable::new("DEFAULT_COMMUNITY", Kind::Text, "mainnet"),
     Variable::new("COMMUNITIES", Kind::List, ""),
     Variable::new("ORIGINS", Kind::List, ""),
@@ -16,6 +16,7 @@ pub const VARIABLES: [Variable; 35] = [
     Variable::new("ANNOUNCE_AFTER_MIN_MS", Kind::Number, "45000"),
     Variable::new("ANNOUNCE_AFTER_MAX_MS", Kind::Number, "75000"),
     Variable::new("ANNOUNCES_PER_DAY", Kind::Number, "0"),
+    Variable::new("SNAPSHOT_INTERVAL_MS", Kind::Number, "9300"),
     Variable::new("ANSWER_LIMIT", Kind::Number, "50"),
     Variable::new("PEERS_MAX_AGE_SECONDS", Kind::Number, "5"),
     Variable::new("NETWORK_REQUESTS_PER_MINUTE", Kind::Number, "600"),

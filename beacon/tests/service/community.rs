@@ -175,6 +175,19 @@ fn when_the_bucket_is_empty_the_first_change_starts_a_timer_and_no_other_does() 
 }
 
 #[test]
+fn a_change_waits_for_as_long_as_the_operator_lets_it() {
+    for (millis, millis_text) in [(1_000, "1000"), (60_000, "60000")] {
+        let config = config(&[("SNAPSHOT_INTERVAL_MS", millis_text)]);
+        let secret = Secret::from_bytes([9; 16]);
+        let (mut object, _) = CommunityObject::restore(at(0), &config, false, Found::nothing(), secret);
+        assert!(announce(&mut object, 0, peer(0)).1.write.is_some());
+        assert_eq!(announce(&mut object, 0, peer(1)).1.timer, Some(Duration::from_millis(millis)));
+        assert_eq!(object.handle_timer(at(millis - 1)).write, None);
+        assert!(object.handle_timer(at(millis)).write.is_some());
+    }
+}
+
+#[test]
 fn a_write_that_fails_is_said_once_until_one_succeeds() {
     let mut object = new(false);
     let full = || Err("the disk is full".to_owned());
