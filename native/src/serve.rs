@@ -32,7 +32,7 @@ use crate::operator;
 use crate::registration::{self, RegistrationHandle, RegistrationStorage};
 use crate::settings::Settings;
 use crate::storage::Storage;
-use crate::templates;
+use crate::templates::{self, Found};
 use crate::thread::{self, Own};
 
 /// Connections that the system keeps while they are not taken yet.
@@ -62,7 +62,12 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Failure> {
 async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
     let folder = settings.templates.as_ref();
-    let templates = folder.map(|folder| templates::read(&folder.path, folder.may_be_absent)).transpose()?.flatten();
+    let found = folder.map(|folder| templates::read(&folder.path, folder.is_default)).transpose()?;
+    let (templates, of_another) = match found {
+        Some(Found::Templates(templates)) => (Some(templates), None),
+        Some(Found::SomethingElse(cause)) => (None, Some(cause)),
+        Some(Found::Nothing) | None => (None, None),
+    };
     let storage = Arc::new(Storage::open(&settings.state)?);
     let mail = MailStorage::open(&settings.state)?;
     let hub = settings.hub.as_ref().map(|_| HubStorage::open(&settings.state)).transpose()?;
@@ -87,6 +92,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         tokio::spawn(operator::serve(listener, Arc::clone(&beacon.shared)));
     }
     say_url("listening", address(&listener)?, "");
+    if let Some(cause) = of_another {
+        let details = Details { cause: Some(cause.to_string()), ..Details::default() };
+        journal::write([Note::info("templates_ignored", details)]);
+    }
     let listened = address(&listener)?;
     let announcement = local.map(|local| Announcement::start(&local, listened, &settings.config)).transpose()?;
     if announcement.is_some() {

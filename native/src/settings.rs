@@ -35,7 +35,7 @@ const OWN: [Variable; 8] = [
 
 const TEMPLATES_DIR: &str = "TEMPLATES_DIR";
 
-/// The folder of templates where nothing is said. It need not be there.
+/// The folder of templates where nothing is said. It need not be there, nor have templates of sites in it.
 const TEMPLATES: &str = "templates";
 
 /// The values of `LAN`.
@@ -128,8 +128,8 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TemplatesFolder {
     pub(crate) path: PathBuf,
-    /// Whether it need not be there, as the default one need not.
-    pub(crate) may_be_absent: bool,
+    /// Whether it is the default one, which need not be there, and may be another program's.
+    pub(crate) is_default: bool,
 }
 
 impl TemplatesFolder {
@@ -137,7 +137,7 @@ impl TemplatesFolder {
     /// shipped, nothing else is meant.
     fn parse(value: &str) -> Option<Self> {
         let path = value.trim();
-        (!path.is_empty()).then(|| Self { path: path.into(), may_be_absent: path == TEMPLATES })
+        (!path.is_empty()).then(|| Self { path: path.into(), is_default: path == TEMPLATES })
     }
 }
 

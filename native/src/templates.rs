@@ -10,9 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flate2::{Compression, GzBuilder};
-use rendezvous_service::templates::{Catalogue, Template, TemplateError, TemplateFiles, TemplateName, is_hidden};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+use rendezvous_service::templates::{
+    Catalogue, MANIFEST, Template, TemplateError, TemplateFiles, TemplateName, is_hidden,
+};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
+
+/// Entries of the default folder that are looked at for a manifest, where not all of it is templates.
+const LOOKED_AT_MAX: usize = 1_000;
 
 /// The rights of a file in a bundle.
 const FILE_MODE: u32 = 0o644;
@@ -36,20 +41,56 @@ pub(crate) enum TemplatesError {
     Refused { path: String, error: TemplateError },
 }
 
-/// Reads the templates of a folder; none, where it is absent and may be.
-pub(crate) fn read(folder: &Path, may_be_absent: bool) -> Result<Option<Arc<Catalogue>>, TemplatesError> {
+/// What a folder is.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is not there.
+    Nothing,
+    /// It is another program's, because of this.
+    SomethingElse(TemplatesError),
+    Templates(Arc<Catalogue>),
+}
+
+/// Reads the templates of a folder. `is_default` says that nobody has named it: then it need not be there, and it is another
+/// program's where none of the folders in it has a manifest.
+pub(crate) fn read(folder: &Path, is_default: bool) -> Result<Found, TemplatesError> {
     let path = folder.display().to_string();
     // The operator names this one, so it may be a link.
     let opened = openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let opened = match opened {
-        Err(Errno::NOENT) if may_be_absent => return Ok(None),
+        Err(Errno::NOENT) if is_default => return Ok(Found::Nothing),
+        Err(Errno::NOTDIR) if is_default => return Ok(Found::SomethingElse(TemplatesError::NotAFolder { path })),
         opened => opened.map_err(|error| unreadable(&path, error))?,
     };
+    match read_all(&opened, path) {
+        Err(error) if is_default && !may_have_manifest(&opened) => Ok(Found::SomethingElse(error)),
+        templates => templates.map(|templates| Found::Templates(Arc::new(templates))),
+    }
+}
+
+/// Returns whether a folder in this one has a manifest, or may have one as far as can be seen.
+fn may_have_manifest(folder: &OwnedFd) -> bool {
+    let Ok(entries) = Dir::read_from(folder) else { return true };
+    entries.take(LOOKED_AT_MAX).any(|entry| {
+        let Ok(entry) = entry else { return true };
+        if is_hidden(&entry.file_name().to_string_lossy()) {
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(folder.as_fd(), entry.file_name(), flags, Mode::empty()) {
+            Ok(inside) => !matches!(statat(inside, MANIFEST, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)),
+            Err(Errno::NOTDIR | Errno::LOOP) => false,
+            Err(_) => true,
+        }
+    })
+}
+
+fn read_all(opened: &OwnedFd, path: String) -> Result<Catalogue, TemplatesError> {
     let mut templates = Vec::new();
-    for name in entries(&opened, &path, Catalogue::admit)? {
+    for name in entries(opened, &path, Catalogue::admit)? {
         let path = format!("{path}/{name}");
         let refused = |error| TemplatesError::Refused { path: path.clone(), error };
-        let Entry::Folder(folder) = open(&opened, &name, &path)? else {
+        let Entry::Folder(folder) = open(opened, &name, &path)? else {
             return Err(TemplatesError::NotAFolder { path });
         };
         let mut files = TemplateFiles::new(TemplateName::new(&name).map_err(refused)?);
@@ -57,8 +98,7 @@ pub(crate) fn read(folder: &Path, may_be_absent: bool) -> Result<Option<Arc<Cata
         let bundle = bundle(&files).map_err(|error| TemplatesError::Bundle { path: path.clone(), error })?;
         templates.push(Template::new(&files, bundle).map_err(refused)?);
     }
-    let catalogue = Catalogue::new(templates).map_err(|error| TemplatesError::Refused { path, error })?;
-    Ok(Some(Arc::new(catalogue)))
+    Catalogue::new(templates).map_err(|error| TemplatesError::Refused { path, error })
 }
 
 enum Entry {
@@ -207,17 +247,54 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_folder_is_none_where_it_may_be_and_else_an_error_that_names_it() {
+    fn an_absent_folder_is_none_where_it_is_the_default_one_and_else_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent");
-        assert!(read(&absent, true).unwrap().is_none());
+        assert!(matches!(read(&absent, true).unwrap(), Found::Nothing));
         assert!(read(&absent, false).unwrap_err().to_string().contains("/absent cannot be read"));
-        assert!(read(folder.path(), true).unwrap().is_some(), "an empty one offers nothing");
-        let file = folder.path().join("file");
-        fs::write(&file, "").unwrap();
-        for may_be_absent in [true, false] {
-            assert!(read(&file, may_be_absent).unwrap_err().to_string().contains("/file cannot be read"));
+        assert!(matches!(read(folder.path(), true).unwrap(), Found::Templates(_)), "an empty one offers nothing");
+    }
+
+    #[test]
+    fn the_default_folder_is_another_programs_where_nothing_in_it_has_a_manifest() {
+        type Fill = fn(&Path);
+        let others: [(Fill, &str); 5] = [
+            (|at| fs::write(at, "").unwrap(), " is not a folder"),
+            (|at| fs::write(at.join("base.html"), "").unwrap(), "/base.html is not a folder"),
+            (|at| fs::create_dir_all(at.join("mails/de")).unwrap(), "/mails: a template has a file manifest.json"),
+            (|at| symlink("/etc", at.join("etc")).unwrap(), "/etc is a link"),
+            (
+                |at| {
+                    fs::create_dir_all(at.join(".old")).unwrap();
+                    fs::write(at.join(".old/manifest.json"), "{}").unwrap();
+                    fs::write(at.join("base.html"), "").unwrap();
+                },
+                "/base.html is not a folder",
+            ),
+        ];
+        for (number, (fill, cause)) in others.into_iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            let at = folder.path().join("templates");
+            if number > 0 {
+                fs::create_dir(&at).unwrap();
+            }
+            fill(&at);
+            let Found::SomethingElse(error) = read(&at, true).unwrap() else { panic!("{cause}") };
+            assert!(error.to_string().contains(cause), "{error}");
+            assert!(read(&at, false).is_err(), "{cause}: it was named");
         }
+    }
+
+    #[test]
+    fn the_default_folder_is_no_other_programs_once_a_manifest_is_in_it() {
+        for manifest in ["{}", "<html>"] {
+            let folder = folder();
+            fs::write(folder.path().join("blog/manifest.json"), manifest).unwrap();
+            assert!(read(folder.path(), true).unwrap_err().to_string().contains("the manifest cannot be read"));
+        }
+        let folder = folder();
+        fs::write(folder.path().join("readme.txt"), "").unwrap();
+        assert!(read(folder.path(), true).unwrap_err().to_string().contains("/readme.txt is not a folder"));
     }
 
     #[test]
@@ -252,7 +329,7 @@ mod tests {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt as _;
         type Spoil = fn(&Path);
-        let spoils: [(Spoil, &str); 9] = [
+        let spoils: [(Spoil, &str); 11] = [
             (
                 |at| (0..64).for_each(|number| fs::create_dir(at.join(format!("t{number}"))).unwrap()),
                 "T: there are at most 64 templates",
@@ -260,6 +337,8 @@ mod tests {
             (|at| fs::create_dir(at.join("Blog")).unwrap(), "T/Blog: a template's folder has a name of"),
             (|at| fs::write(at.join("blog/INDEX.html"), "").unwrap(), "T/blog/index.html: another name"),
             (|at| fs::write(at.join("blog/x\\..\\y"), "").unwrap(), "T/blog/x\\..\\y: a file's name has"),
+            (|at| fs::write(at.join("blog/nul.html"), "").unwrap(), "T/blog/nul.html: CON, PRN, AUX, NUL"),
+            (|at| fs::rename(at.join("blog"), at.join("aux")).unwrap(), "T/aux: CON, PRN, AUX, NUL"),
             (|at| fs::write(at.join("blog/manifest.json"), "<html>").unwrap(), "T/blog: the manifest cannot be read"),
             (|at| fs::create_dir(at.join("empty")).unwrap(), "T/empty: a template has a file manifest.json"),
             (

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 /// Bytes of a template's name.
 const NAME_MAX_BYTES: usize = 64;
 
@@ -25,7 +27,7 @@ pub(super) const TEMPLATE_MAX_BYTES: usize = 8 * 1024 * 1024;
 const MANIFEST_MAX_BYTES: usize = 16 * 1024;
 
 /// The file that describes a template.
-pub(super) const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 
 /// Holds the name of a template: that of its folder, and of its paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,14 +37,13 @@ impl TemplateName {
     /// Reads a name.
     ///
     /// # Errors
-    /// [`TemplateError::Name`], if it is not one.
+    /// [`TemplateError::Name`] or [`TemplateError::DeviceName`], if it is not one.
     pub fn new(name: &str) -> Result<Self, TemplateError> {
         let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(is_allowed) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(TemplateError::Name)
+        if !(1..=NAME_MAX_BYTES).contains(&name.len()) || !name.bytes().all(is_allowed) {
+            return Err(TemplateError::Name);
         }
+        if is_device(name) { Err(TemplateError::DeviceName) } else { Ok(Self(name.to_owned())) }
     }
 
     /// Returns the name as text.
@@ -68,12 +69,17 @@ pub enum TemplateError {
         "a file's name has no control character and none of / \\ : * ? \" < > |, and does not end with a space or a dot"
     )]
     FileName,
+    /// The name is a device's on Windows, which has no file of that name.
+    #[error(
+        "CON, PRN, AUX, NUL, COM1 to COM9 and LPT1 to LPT9, also with an ending, are not names of files on Windows"
+    )]
+    DeviceName,
     /// The path is too long.
     #[error("a path in a template has at most {PATH_MAX_BYTES} bytes")]
     PathTooLong,
-    /// Two names are one where upper and lower case are the same.
-    #[error("another name beside it differs in upper and lower case alone")]
-    DiffersInCase,
+    /// Two names are one where upper and lower case, or the spellings of a letter, are the same.
+    #[error("another name beside it differs in upper and lower case, or in the spelling of a letter, alone")]
+    DiffersInSpelling,
     /// There are too many files and folders.
     #[error("a template has at most {ENTRIES_MAX} files and folders")]
     TooManyEntries,
@@ -133,12 +139,31 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.')
 }
 
+/// Returns whether a name is that of a device on Windows, where what follows a dot does not count, nor spaces before it.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end_matches(' ').to_ascii_uppercase();
+    let is_numbered = |rest: &str| {
+        let mut letters = rest.chars();
+        matches!((letters.next(), letters.next()), (Some('1'..='9' | '¹' | '²' | '³'), None))
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || ["COM", "LPT"].iter().any(|port| stem.strip_prefix(port).is_some_and(is_numbered))
+}
+
+/// Returns what all spellings of a path have in common: without regard to case, each letter taken apart from its accents
+/// (Unicode's form NFD), as file systems compare names that do not compare bytes.
+fn fold(path: &str) -> String {
+    let apart: String = path.nfd().collect();
+    // Letters that are one in upper case may be two in lower case (a sigma at the end of a word), and the other way round.
+    apart.to_uppercase().to_lowercase().nfd().collect()
+}
+
 /// Holds the files of one template, as the host finds them.
 #[derive(Debug)]
 pub struct TemplateFiles {
     name: TemplateName,
     files: BTreeMap<String, Vec<u8>>,
-    /// All paths, of folders too, in lower case.
+    /// All paths, of folders too, as [`fold`] makes them.
     folded: BTreeSet<String>,
     bytes: usize,
 }
@@ -172,6 +197,9 @@ impl TemplateFiles {
         if name.is_empty() || name.contains(is_refused) || name.ends_with([' ', '.']) {
             return Err(TemplateError::FileName);
         }
+        if is_device(name) {
+            return Err(TemplateError::DeviceName);
+        }
         let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
         if self.name.as_str().len() + 1 + path.len() > PATH_MAX_BYTES {
             return Err(TemplateError::PathTooLong);
@@ -180,9 +208,9 @@ impl TemplateFiles {
             return Err(TemplateError::TooDeep);
         }
         self.admit(0)?;
-        // Unpacked where case does not count, one would take the other's place.
-        if !self.folded.insert(path.to_lowercase()) {
-            return Err(TemplateError::DiffersInCase);
+        // Unpacked where case or spelling does not count, one would take the other's place.
+        if !self.folded.insert(fold(&path)) {
+            return Err(TemplateError::DiffersInSpelling);
         }
         Ok(path)
     }
@@ -250,13 +278,40 @@ mod tests {
     }
 
     #[test]
-    fn two_names_that_differ_in_case_alone_are_refused_in_one_folder() {
+    fn no_name_is_a_devices_elsewhere() {
+        for name in ["con", "prn", "aux", "nul", "com1", "lpt9"] {
+            assert_eq!(TemplateName::new(name), Err(TemplateError::DeviceName), "{name}");
+        }
+        for name in ["CON", "Nul.txt", "aux.tar.gz", "COM1", "lpt9.html", "com².js", "nul .x", "CONIN$", "conout$.a"] {
+            assert_eq!(files().enter("", name), Err(TemplateError::DeviceName), "{name}");
+        }
+        for name in ["console", "con-1", "com0", "com10", "com", "null", "x.con", "lpt-1", "aux2", "conin"] {
+            assert_eq!(files().enter("", name), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn two_names_that_differ_in_case_or_spelling_alone_are_refused_in_one_folder() {
         let mut files = files();
-        for (parent, name) in [("", "Readme.md"), ("", "css"), ("css", "readme.md"), ("", "É")] {
+        for (parent, name) in
+            [("", "Readme.md"), ("", "css"), ("css", "readme.md"), ("", "É"), ("", "Å.css"), ("", "ΟΔΟΣ"), ("", "groß")]
+        {
             files.enter(parent, name).unwrap();
         }
-        for (parent, name) in [("", "README.md"), ("", "CSS"), ("CSS", "Readme.md"), ("", "é"), ("", "css")] {
-            assert_eq!(files.enter(parent, name), Err(TemplateError::DiffersInCase), "{parent}/{name}");
+        for (parent, name) in [
+            ("", "README.md"),
+            ("", "CSS"),
+            ("CSS", "Readme.md"),
+            ("", "é"),
+            ("", "css"),
+            ("", "e\u{301}"),
+            ("", "a\u{30a}.css"),
+            ("", "\u{212b}.css"),
+            ("", "οδος"),
+            ("", "οδοσ"),
+            ("", "GROSS"),
+        ] {
+            assert_eq!(files.enter(parent, name), Err(TemplateError::DiffersInSpelling), "{parent}/{name}");
         }
     }
 

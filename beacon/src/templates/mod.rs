@@ -12,7 +12,7 @@ mod request;
 mod template;
 
 pub use catalogue::Catalogue;
-pub use files::{TemplateError, TemplateFiles, TemplateName, is_hidden};
+pub use files::{MANIFEST, TemplateError, TemplateFiles, TemplateName, is_hidden};
 pub use request::TemplateAnswer;
 pub(crate) use request::{is_route, route};
 pub use template::Template;

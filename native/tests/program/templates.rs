@@ -50,6 +50,23 @@ fn the_default_folder_need_not_be_there_and_is_found_beside_the_program() {
 }
 
 #[test]
+fn a_folder_of_the_default_name_that_is_another_programs_is_said_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("templates")).unwrap();
+    fs::write(directory.path().join("templates/base.html"), "<html>").unwrap();
+    let mut command = program(&[("PORT", "0"), ("STATE", "state")]);
+    command.current_dir(directory.path()).arg("serve");
+    let beacon = Beacon::of(command);
+    let note = beacon.until("templates_ignored");
+    assert_eq!(
+        (&note["level"], &note["details"]["cause"]),
+        (&"info".into(), &"templates/base.html is not a folder, as a template is".into())
+    );
+    assert_eq!((beacon.get("/store").status, beacon.get("/peers").status), (404, 200));
+    beacon.end();
+}
+
+#[test]
 fn a_folder_that_cannot_be_offered_is_named_before_anything_is_served() {
     let state = tempfile::tempdir().unwrap();
     let path = |name: &str| state.path().join(name).to_str().unwrap().to_owned();
