@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { appendFile, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
 import { ensurePackage, findOnPath } from "../tools/debian.mjs";
@@ -104,6 +104,61 @@ describe("archives", () => {
   });
 });
 
+describe("the package for Debian", () => {
+  const CONFIGURATION = "etc/rendezvous-beacon.toml";
+  const UNIT = "usr/lib/systemd/system/rendezvous-beacon.service";
+  const DOCUMENTS = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "THIRD-PARTY.txt", "copyright"];
+  const packed = (...args) => execFileSync("dpkg-deb", args, { encoding: "utf8" });
+  let file;
+  let root;
+  before(async () => {
+    assert.ok(findOnPath("dpkg-deb"), "The test of the package for Debian needs dpkg: dnf install dpkg (Fedora), brew install dpkg (macOS).");
+    const { code, stdout, stderr } = await release("debian", "--from", BUILT, "--out", join(scratch, "debian"));
+    assert.equal(code, 0, stderr);
+    file = stdout.trim();
+    root = join(scratch, "root");
+    packed("--extract", file, root);
+    packed("--control", file, join(scratch, "control"));
+  });
+
+  test("is of this version and machine, asks before it takes the configuration's place, and names the unit in its scripts", async () => {
+    const { version } = packages().find(({ name }) => name === "rendezvous-native");
+    const architecture = execFileSync("dpkg", ["--print-architecture"], { encoding: "utf8" }).trim();
+    assert.equal(basename(file), `rendezvous-beacon_${version}-1_${architecture}.deb`);
+    const fields = ["Package", "Version", "Architecture", "Section", "Homepage"].map((field) => packed("--field", file, field).trim());
+    assert.deepEqual(fields, ["rendezvous-beacon", `${version}-1`, architecture, "net", packages()[0].repository]);
+    const control = (name) => readFile(join(scratch, "control", name), "utf8");
+    assert.equal(await control("conffiles"), `/${CONFIGURATION}\n`);
+    for (const script of ["postinst", "postrm", "prerm"]) {
+      assert.match(await control(script), /\brendezvous-beacon\.service\b/, script);
+      execFileSync("sh", ["-n", join(scratch, "control", script)]);
+    }
+  });
+
+  test("has the program, its unit, its configuration and its documents, and nothing else", async () => {
+    const documents = DOCUMENTS.map((name) => `usr/share/doc/rendezvous-beacon/${name}`);
+    const entries = await readdir(root, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => !entry.isDirectory()).map(({ parentPath, name }) => relative(root, join(parentPath, name)));
+    assert.deepEqual(files.sort(), [CONFIGURATION, "usr/bin/rendezvous-beacon", UNIT, ...documents].sort());
+    for (const name of files) assert.equal((await stat(join(root, name))).mode & 0o777, name.includes("/bin/") ? 0o755 : 0o644, name);
+    assert.match(await readFile(join(root, documents[4]), "utf8"), /^serde_json \d/m);
+  });
+
+  test("what the unit starts is in it, and serves by the configuration that is in it", async () => {
+    const unit = await readFile(join(root, UNIT), "utf8");
+    const [name, ...args] = unit.match(/^ExecStart=(.*)$/m)[1].split(" ");
+    assert.deepEqual([name, ...args], ["rendezvous-beacon", "serve", "--config", `/${CONFIGURATION}`]);
+    const command = [join(root, "usr/bin", name), [...args.slice(0, -1), join(root, args.at(-1))]];
+    const environment = { PORT: "0", STATE: join(scratch, "state-of-debian") };
+    const beacon = await startNative({ environment, command });
+    try {
+      assert.equal((await announce(beacon.url, signTicket(newPeer()))).json.listed, true);
+    } finally {
+      await beacon.stop();
+    }
+  });
+});
+
 describe("checksums", () => {
   test("sha256sum and minisign take them, and refuse what was changed since", async () => {
     assert.ok(findMinisign(), ADVICE);
@@ -179,7 +234,7 @@ describe("workflows", () => {
   test("the release is made by the commands that are tested here, for every kind of machine that docs/install.md names", async () => {
     const { jobs } = parse(await readFile(join(folder, "release.yml"), "utf8"));
     const commands = Object.values(jobs).flatMap(({ steps = [] }) => steps.map(({ run = "" }) => run)).join("\n");
-    for (const command of ["archives --target", "checksums --key", "notes --tag"]) assert.ok(commands.includes(`node tools/release.mjs ${command}`), command);
+    for (const command of ["archives --target", "debian --target", "checksums --key", "notes --tag"]) assert.ok(commands.includes(`node tools/release.mjs ${command}`), command);
     const targets = jobs.programs.strategy.matrix.include.map(({ target }) => target);
     assert.deepEqual(targets, [
       "x86_64-unknown-linux-musl",

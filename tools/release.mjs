@@ -8,16 +8,19 @@ import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } fro
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
+import { findOnPath, findRunnable } from "./debian.mjs";
 import { THIRD_PARTY, thirdParty } from "./licences.mjs";
 import { ADVICE, findMinisign } from "./minisign.mjs";
 import { Failure, ROOT, execute, main, readOptions } from "./steps.mjs";
-import { PRIVATE_PLACES, TOOL_ENVIRONMENT } from "./toolchain.mjs";
+import { PRIVATE_PLACES, PROGRAMS as TOOLS, TOOL_ENVIRONMENT } from "./toolchain.mjs";
 
 const USAGE = `node tools/release.mjs COMMAND [OPTIONS]
 
   archives [--target TRIPLE] [--from DIR] [--out DIR]
       builds the programs for the target (this machine's), or takes those in --from, and writes PROGRAM-VERSION-TRIPLE.tar.gz,
       each with the licences of all that is linked into it. Each packed program is run once.
+  debian [--target TRIPLE] [--from DIR] [--out DIR]
+      makes a package for Debian of the program for one machine in the same way, with cargo-deb
   checksums [--key FILE] [--out DIR]
       writes SHA256SUMS of all that is in the directory and, with a private key of minisign's (minisign -G -W),
       SHA256SUMS.minisig
@@ -49,7 +52,7 @@ const OWN_LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 const CHECKSUMS = "SHA256SUMS";
 const SIGNATURE = `${CHECKSUMS}.minisig`;
 
-const COMMANDS = { archives, checksums, notes };
+const COMMANDS = { archives, debian, checksums, notes };
 
 await main(async () => {
   const [name, ...args] = process.argv.slice(2);
@@ -104,8 +107,7 @@ async function readVersion() {
  */
 async function pack({ name, package: crate, beside, target, version, built, out }) {
   const program = target.includes("windows") ? `${name}.exe` : name;
-  const source = join(built, program);
-  if (!existsSync(source)) throw new Failure(`${source} is not there: cargo build --package ${crate}`);
+  const source = requireBuilt(built, program, crate);
   const folder = `${name}-${version}-${target}`;
   const scratch = await mkdtemp(join(tmpdir(), "release-"));
   try {
@@ -128,11 +130,56 @@ async function pack({ name, package: crate, beside, target, version, built, out 
   }
 }
 
+/**
+ * @param {string} built
+ * @param {string} program
+ * @param {string} crate
+ * @returns {string} The program.
+ */
+function requireBuilt(built, program, crate) {
+  const source = join(built, program);
+  if (!existsSync(source)) throw new Failure(`${source} is not there: cargo build --package ${crate}`);
+  return source;
+}
+
+/** @returns {string} The time of what is checked out, in seconds: that of all that is packed. */
+function commitTime() {
+  return execFileSync("git", ["log", "-1", "--format=%ct"], { cwd: ROOT, encoding: "utf8" }).trim();
+}
+
 /** Options by which the same files give the same archive; only GNU's tar has them. */
 function reproducibly() {
   if (!execFileSync("tar", ["--version"], { encoding: "utf8" }).includes("GNU")) return [];
-  const time = execFileSync("git", ["log", "-1", "--format=%ct"], { cwd: ROOT, encoding: "utf8" }).trim();
-  return ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", `--mtime=@${time}`, "--mode=go-w"];
+  return ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", `--mtime=@${commitTime()}`, "--mode=go-w"];
+}
+
+/**
+ * What is in it native/Cargo.toml says.
+ *
+ * @param {{ target?: string, from?: string, out: string }} options
+ */
+async function debian({ target = hostTarget(), from, out }) {
+  const name = "rendezvous-beacon";
+  const { package: crate } = PROGRAMS[name];
+  const cargoDeb = findRunnable([TOOLS.cargoDeb]) ?? findOnPath("cargo-deb");
+  if (cargoDeb === undefined) throw new Failure("cargo-deb is not there: cargo install --locked cargo-deb");
+  const source = requireBuilt(from === undefined ? await build([crate], target) : resolve(from), name, crate);
+  const scratch = await mkdtemp(join(tmpdir(), "release-"));
+  try {
+    // Where cargo would have built it, with nothing else there.
+    const folder = join(scratch, target, PROFILE);
+    await mkdir(folder, { recursive: true });
+    await copyFile(source, join(folder, name));
+    await chmod(join(folder, name), 0o755);
+    await writeFile(join(folder, THIRD_PARTY), await thirdParty(crate, target));
+    await mkdir(out, { recursive: true });
+    const environment = { ...TOOL_ENVIRONMENT, CARGO_TARGET_DIR: scratch, SOURCE_DATE_EPOCH: commitTime() };
+    const options = ["--package", crate, "--target", target, "--no-build", "--locked", "--output", out];
+    // It prints the file's name.
+    await execute(cargoDeb, options, { environment, observe: () => {} });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
 }
 
 /** @param {{ key?: string, out: string }} options */

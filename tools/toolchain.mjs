@@ -30,7 +30,10 @@ const BUILD_TOOLS = [
   // Generates code for the library of the same version and for no other.
   { crate: "wasm-bindgen-cli", program: "wasm-bindgen", version: lockedVersion("wasm-bindgen"), takes: "about 1 minute, once" },
 ];
-const TEST_TOOLS = [{ crate: "cargo-deny", program: "cargo-deny", version: "0.20.2", takes: "about 1 minute, once" }];
+const TEST_TOOLS = [
+  { crate: "cargo-deny", program: "cargo-deny", version: "0.20.2", takes: "about 1 minute, once" },
+  { crate: "cargo-deb", program: "cargo-deb", version: "3.8.0", takes: "about 1 minute, once" },
+];
 
 /**
  * The environment in which cargo, rustup and what they start find the pinned toolchain and this checkout's folders.
@@ -76,6 +79,7 @@ export const WORKER_FLAGS = {
 
 /** Paths of the programs that are installed into the checkout. */
 export const PROGRAMS = {
+  cargoDeb: join(TOOLS, "bin/cargo-deb"),
   cargoDeny: join(TOOLS, "bin/cargo-deny"),
   workerBuild: join(TOOLS, "bin/worker-build"),
   wasmBindgen: join(TOOLS, "bin/wasm-bindgen"),
