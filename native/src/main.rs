@@ -7,7 +7,6 @@
 
 mod admission;
 mod arguments;
-mod circuit_relay;
 mod clock;
 mod communities;
 mod connections;
