@@ -188,6 +188,7 @@ pub struct Unanswered {
 /// Waits for whether an object has a place for a connection.
 #[derive(Debug)]
 pub struct OpenLive {
+    pub(super) watches_guests: bool,
     pub(super) opening: Opening,
     pub(super) opened: Opened,
 }
@@ -200,7 +201,7 @@ impl OpenLive {
 
     /// Returns whether the client wants to know of the community's guests, too.
     pub const fn watches_guests(&self) -> bool {
-        self.opening.watches_guests
+        self.watches_guests
     }
 
     /// Returns what it is told.

@@ -7,7 +7,6 @@ mod community;
 mod directory;
 mod edge;
 mod front;
-mod guest_object;
 mod guests;
 mod hivemind;
 mod host;
