@@ -81,7 +81,7 @@ const USAGE = `npm test [-- --only TEXT] [-- --long]: every check that there is,
 
 ${STEPS}
 
---long does of what can be done for longer (crashes, load, the workerd before) what takes half an hour.`;
+--long does of what can be done for longer (crashes, load, the workerd before) what takes an hour more.`;
 
 await main(async () => {
   const { only, long } = readOptions(USAGE, { only: { type: "string", default: "" }, long: { type: "boolean", default: false } });
