@@ -9,7 +9,7 @@ pub struct Head<'a> {
     pub method: &'a str,
     /// The URL, normalised: absolute, or its path and query alone.
     pub url: &'a str,
-    /// The client's address, absent where the source that [`Platform`] and configuration name holds none.
+    /// The client's address, absent where the source that [`Platform`](crate::platform::Platform) and configuration name holds none.
     pub address: Option<IpAddr>,
     /// The number of the client's autonomous system, empty where the host does not know it.
     pub autonomous_system: &'a str,
