@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use rendezvous_protocol::live::CloseCode;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
+use rendezvous_service::answer::Answer;
 use rendezvous_service::community::{CommunityObject, Effects, Found};
-use rendezvous_service::live::{ConnectionId, LiveCall, Opening, Push, Pushed};
+use rendezvous_service::goop2::{GuestOpening, RoomCall};
+use rendezvous_service::live::{ConnectionId, Opening, Push, Pushed};
 use worker::js_sys::{Array, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::{DurableObjectState, SqlStorage};
@@ -14,7 +16,7 @@ use worker::{Env, web_sys};
 
 use crate::environment::{Failure, clock, config, millis, random, random_secret};
 use crate::sockets::LastId;
-use crate::waiting::after;
+use crate::waiting::{after, answered};
 use crate::{alarm, journal, rescue, respond, runtime, sockets};
 
 /// One row, so that a snapshot is written, and billed, as one.
@@ -46,34 +48,46 @@ impl Community {
         Self { core: Core::load(Rc::clone(&state), &env), state }
     }
 
-    /// Answers one call of the Worker. Nothing in it waits, so no other event comes between.
-    pub fn fetch(&self, request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
+    /// Answers one call of the Worker. Nothing in it waits, so no other event comes between; but for a call that is in the
+    /// request's body, of which it returns a promise. Once that is there, nothing waits.
+    pub fn fetch(&self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
         let now = clock();
-        let core = match &self.core {
-            Ok(core) => core,
-            Err(failure) => return respond::with_failure(now, failure),
+        let answer = || {
+            let core = self.core.as_ref().map_err(Clone::clone)?;
+            let url = request.url();
+            #[cfg(feature = "fault-injection")]
+            crate::faults::panic_if_asked(&url);
+            if RoomCall::is_in(&url) {
+                return Rc::clone(core).ask_room(url, request);
+            }
+            if let Some(opening) = Opening::parse(&url) {
+                let opening = opening?;
+                return core.open(now, &mut |object, id| {
+                    let (outcome, effects) = object.open_live(now, id, &opening);
+                    (outcome.err().map(|full| full.answer(now)), effects)
+                });
+            }
+            if let Some(opening) = GuestOpening::parse(&url) {
+                let opening = opening?;
+                return core.open(now, &mut |object, id| {
+                    let (outcome, effects) = object.open_guest(now, id, &opening);
+                    (outcome.err().map(|refusal| refusal.answer()), effects)
+                });
+            }
+            let (answer, effects) = core.object.borrow_mut().receive(now, &url, random());
+            core.carry_out(effects);
+            Ok(respond::counted_with(&answer)?.into())
         };
-        let url = request.url();
-        #[cfg(feature = "fault-injection")]
-        crate::faults::panic_if_asked(&url);
-        if let Some(opening) = Opening::parse(&url) {
-            return match opening.map_err(Failure::from).and_then(|opening| core.open(now, &opening)) {
-                Ok(response) => Ok(response),
-                Err(failure) => respond::with_failure(now, &failure),
-            };
-        }
-        let (answer, effects) = core.object.borrow_mut().receive(now, &url, random());
-        core.carry_out(effects);
-        respond::counted_with(&answer)
+        answered(now, answer())
     }
 
-    /// Takes a message of a connection of `GET /live`.
+    /// Takes a message of a connection, of `GET /live` or of goop2's door.
     #[wasm_bindgen(js_name = webSocketMessage)]
     pub fn web_socket_message(&self, socket: &web_sys::WebSocket, message: &JsValue) {
         self.take(socket, Some(message));
     }
 
-    /// Takes that a connection of `GET /live` has ended.
+    /// Takes that a connection has ended.
     #[wasm_bindgen(js_name = webSocketClose)]
     pub fn web_socket_close(&self, socket: &web_sys::WebSocket) {
         self.take(socket, None);
@@ -81,7 +95,7 @@ impl Community {
         let _ = socket.close();
     }
 
-    /// Takes that a connection of `GET /live` has broken.
+    /// Takes that a connection has broken.
     #[wasm_bindgen(js_name = webSocketError)]
     pub fn web_socket_error(&self, socket: &web_sys::WebSocket) {
         self.take(socket, None);
@@ -99,12 +113,8 @@ impl Community {
         let take = || {
             let core = self.core.as_ref().map_err(Clone::clone)?;
             let id = sockets::connection_of(&core.state, socket)?;
-            let call = match message {
-                Some(message) => LiveCall::parse(&message.as_string().unwrap_or_default())?,
-                None => LiveCall::Closed,
-            };
-            core.take(id, call);
-            Ok::<_, Failure>(())
+            let text = message.map(|message| message.as_string().unwrap_or_default());
+            core.take(id, text.as_deref())
         };
         if let Err(failure) = take() {
             journal::failure("request_failed", &failure);
@@ -130,6 +140,9 @@ impl Community {
         })
     }
 }
+
+/// Asks an object for a place for a connection. Returns the answer where there is none.
+type Admit<'a> = dyn FnMut(&mut CommunityObject, ConnectionId) -> (Option<Answer>, Effects) + 'a;
 
 /// Holds what outlives one event: the object itself and a timer share it.
 struct Core {
@@ -159,24 +172,36 @@ impl Core {
         Ok(core)
     }
 
-    /// Opens a connection, and answers with a socket to it, or that there is no place.
-    fn open(self: &Rc<Self>, now: UnixMillis, opening: &Opening) -> Result<web_sys::Response, Failure> {
-        let id = self.last_id.next(now);
-        let (outcome, effects) = self.object.borrow_mut().open_live(now, id, opening);
-        let response = match outcome {
-            Ok(()) => sockets::accept(&self.state, id),
-            Err(full) => respond::with(&full.answer(now)),
-        };
-        if response.is_err() {
-            self.take(id, LiveCall::Closed);
-        }
-        self.carry_out(effects);
-        Ok(response?)
+    /// Asks the room of goop2's peers what is in a URL and a body. Returns a promise of the answer.
+    fn ask_room(self: Rc<Self>, url: String, request: &web_sys::Request) -> Result<JsValue, Failure> {
+        after(&request.text()?, move |now, body| {
+            let body = body?.as_string().unwrap_or_default();
+            let (answer, effects) = self.object.borrow_mut().receive_guest(now, &url, &body);
+            self.carry_out(effects);
+            Ok(respond::counted_with(&answer)?.into())
+        })
     }
 
-    fn take(self: &Rc<Self>, id: ConnectionId, call: LiveCall) {
-        let effects = self.object.borrow_mut().handle_live(clock(), id, call, random());
+    /// Opens a connection, and answers with a socket to it, or with why the object refuses it.
+    fn open(self: &Rc<Self>, now: UnixMillis, admit: &mut Admit<'_>) -> Result<JsValue, Failure> {
+        let id = self.last_id.next(now);
+        let (refusal, effects) = admit(&mut self.object.borrow_mut(), id);
+        let response = match refusal {
+            None => sockets::accept(&self.state, id),
+            Some(answer) => respond::with(&answer),
+        };
+        if response.is_err() {
+            self.take(id, None)?;
+        }
         self.carry_out(effects);
+        Ok(response?.into())
+    }
+
+    /// Takes a text of a connection, or its end.
+    fn take(self: &Rc<Self>, id: ConnectionId, text: Option<&str>) -> Result<(), Failure> {
+        let effects = self.object.borrow_mut().receive_text(clock(), id, text, random())?;
+        self.carry_out(effects);
+        Ok(())
     }
 
     /// Gives a connection what it is to keep.
@@ -213,7 +238,7 @@ impl Core {
         }
         for delay in [timer, push_after].into_iter().flatten() {
             let core = Rc::clone(self);
-            self.go_on_after(&runtime::delay(millis(saturating_millis(delay))), move |now, _| {
+            self.go_on_after(&runtime::delay(millis(delay)), move |now, _| {
                 let effects = core.object.borrow_mut().handle_timer(now);
                 core.carry_out(effects);
             });

@@ -1,12 +1,13 @@
 //! The Worker: carries out the steps of a request.
 
-use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT};
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Unverified;
-use rendezvous_protocol::time::{UnixMillis, saturating_millis};
+use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::call::{OBJECT_TIMEOUT, ObjectError};
 use rendezvous_service::edge::{Edge, Head, Step};
+use rendezvous_service::goop2::{GuestStep, OpenGuest};
 use rendezvous_service::live::Opening;
 use rendezvous_service::mailbox::MailboxStep;
 use rendezvous_service::platform::{AddressSource, Platform};
@@ -18,8 +19,9 @@ use worker::web_sys::{Request, Response};
 
 use crate::environment::{Failure, clock, config, millis};
 use crate::isolate::with_edge;
+use crate::runtime::{COMMUNITY, MAILBOX};
 use crate::waiting::{after, answered};
-use crate::{listening, live, respond, runtime};
+use crate::{guests, listening, live, respond, runtime};
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
@@ -31,6 +33,9 @@ pub(crate) fn respond(request: Request, env: Env, context: JsValue) -> Result<Js
     let now = clock();
     answered(now, Host { request, env, context }.receive(now))
 }
+
+/// Makes a step of a request's body, or of why there is none.
+type WithBody = Box<dyn FnOnce(&mut Edge, UnixMillis, Result<Vec<u8>, RequestError>) -> Step>;
 
 /// Holds what the steps of one request need.
 struct Host {
@@ -75,19 +80,15 @@ impl Host {
                 self.go_on(now, |edge| read.resume(edge, now, |name| headers.get(name).ok().flatten()))
             }
             Step::ReadBody(read) => {
-                let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
-                let body = runtime::read_body(&self.request, BODY_MAX_BYTES, BODY_MAX_READ_BYTES, timeout_ms)?;
-                after(&body, move |now, body| {
-                    let body = body_of(&body?, BODY_MAX_BYTES);
-                    self.go_on(now, |edge| read.resume(edge, now, body))
-                })
+                let next = move |edge: &mut Edge, now, body| read.resume(edge, now, body);
+                self.read_body((BODY_MAX_BYTES, BODY_MAX_READ_BYTES), Box::new(next))
             }
             Step::Verify(verify) => after(&verify_signature(verify.ticket())?, move |now, holds| {
                 let holds = holds?.is_truthy();
                 self.go_on(now, |edge| verify.resume(edge, now, holds))
             }),
             Step::Relay(relay) => {
-                let patience_ms = millis(saturating_millis(relay.time_left(now)));
+                let patience_ms = millis(relay.time_left(now));
                 let answer = runtime::call_object(&self.env, &relay.object(), &relay.call().to_path(), patience_ms)?;
                 after(&answer, move |now, answer| match answer {
                     // As it comes, because whoever makes a new one of it copies every header.
@@ -99,8 +100,9 @@ impl Host {
                 })
             }
             Step::OpenLive(open) => {
-                let patience_ms = millis(saturating_millis(open.time_left()));
-                let answer = runtime::open_live(&self.env, open.object(), &open.opening().to_path(), patience_ms)?;
+                let patience_ms = millis(open.time_left());
+                let (object, what) = (open.object(), open.opening().to_path());
+                let answer = runtime::open_socket(&self.env, COMMUNITY, object, &what, patience_ms)?;
                 after(&answer, move |now, answer| {
                     let answer = answer.map_err(object_error).and_then(|answer| {
                         let answer: Response = answer.unchecked_into();
@@ -114,9 +116,9 @@ impl Host {
                 })
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
-            // This edge is not one with doors for other systems' clients, with a hub, or with templates.
-            Step::Guest(_)
-            | Step::Retalk(_)
+            Step::Guest(step) => self.carry_out_guest(now, *step),
+            // This edge is not one with other doors for other systems' clients, with a hub, or with templates.
+            Step::Retalk(_)
             | Step::Hivemind(_)
             | Step::Directory(_)
             | Step::Registration(_)
@@ -124,10 +126,69 @@ impl Host {
             | Step::Template(_) => Ok(respond::with(&internal(clock()))?.into()),
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
-                let patience_ms = millis(saturating_millis(fetch.patience()));
-                let left_ms = millis(saturating_millis(fetch.time_left(now)));
+                let patience_ms = millis(fetch.patience());
+                let left_ms = millis(fetch.time_left(now));
                 let list = runtime::fetch_list(&self.env, &self.context, &object, &what, patience_ms, left_ms)?;
                 after(&list, move |now, list| self.go_on(now, |edge| fetch.resume(edge, now, || text_of(list))))
+            }
+        }
+    }
+
+    /// Reads the body, of at most so many bytes; of one that is longer so many are read.
+    fn read_body(self, (most, most_read): (usize, usize), next: WithBody) -> Result<JsValue, Failure> {
+        let body = runtime::read_body(&self.request, most, most_read, millis(BODY_TIMEOUT))?;
+        after(&body, move |now, body| {
+            let body = body_of(&body?, most);
+            self.go_on(now, |edge| next(edge, now, body))
+        })
+    }
+
+    fn carry_out_guest(self, now: UnixMillis, step: GuestStep) -> Result<JsValue, Failure> {
+        let patience_ms = millis(OBJECT_TIMEOUT);
+        match step {
+            GuestStep::ReadPresence(read) => {
+                let next = move |edge: &mut Edge, _, body| edge.read_presence(read, body);
+                self.read_body((GUEST_BODY_MAX_BYTES, GUEST_BODY_MAX_BYTES + BODY_MAX_READ_BYTES), Box::new(next))
+            }
+            GuestStep::Ask(ask) => {
+                let object = ask.community().to_string();
+                let call = ask.into_call();
+                let (what, body) = (call.to_path(), call.to_body());
+                let answer = runtime::ask_object(&self.env, COMMUNITY, &object, &what, &body, patience_ms)?;
+                after(&answer, move |now, answer| self.guest_answer(now, answer, |_, answer| Ok(answer)))
+            }
+            GuestStep::Open(open) => {
+                // One that takes no place asks for none.
+                let Some(opening) = open.opening() else {
+                    return Ok(guests::serve(now, &self.request, open, None)?.into());
+                };
+                let (object, what) = (open.community().as_str(), opening.to_path());
+                let answer = runtime::open_socket(&self.env, COMMUNITY, object, &what, patience_ms)?;
+                after(&answer, move |now, answer| {
+                    self.guest_answer(now, answer, |host, answer| {
+                        let opened: &Response = answer.unchecked_ref();
+                        if !OpenGuest::is_opened(opened.status()) {
+                            return Ok(answer);
+                        }
+                        Ok(guests::serve(now, &host.request, open, Some(opened))?.into())
+                    })
+                })
+            }
+        }
+    }
+
+    /// Goes on with what an object has answered, or without.
+    fn guest_answer(
+        self,
+        now: UnixMillis,
+        answer: Result<JsValue, JsValue>,
+        next: impl FnOnce(&Self, JsValue) -> Result<JsValue, Failure>,
+    ) -> Result<JsValue, Failure> {
+        match answer {
+            Ok(answer) => next(&self, answer),
+            Err(error) => {
+                let error = object_error(error);
+                self.go_on(now, |edge| edge.guest_failed(now, &error))
             }
         }
     }
@@ -135,13 +196,9 @@ impl Host {
     fn carry_out_mail(self, now: UnixMillis, step: MailboxStep) -> Result<JsValue, Failure> {
         match step {
             MailboxStep::ReadBody(read) => {
-                let timeout_ms = millis(saturating_millis(BODY_TIMEOUT));
                 let most = read.most();
-                let body = runtime::read_body(&self.request, most, most + BODY_MAX_READ_BYTES, timeout_ms)?;
-                after(&body, move |now, body| {
-                    let body = body_of(&body?, most);
-                    self.go_on(now, |edge| edge.read_records(now, read, body))
-                })
+                let next = move |edge: &mut Edge, now, body| edge.read_records(now, read, body);
+                self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
             }
             MailboxStep::Verify(verify) => {
                 let signatures = verify.to_bytes().iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
@@ -154,9 +211,9 @@ impl Host {
             // This relay is not one with peers.
             MailboxStep::Replicate(_) => Ok(respond::with(&internal(clock()))?.into()),
             MailboxStep::Ask(ask) => {
-                let patience_ms = millis(saturating_millis(OBJECT_TIMEOUT));
+                let patience_ms = millis(OBJECT_TIMEOUT);
                 let (object, call) = (ask.object().to_string(), ask.call().to_text());
-                let answer = runtime::ask_mailbox(&self.env, &object, &call, patience_ms)?;
+                let answer = runtime::ask_object(&self.env, MAILBOX, &object, "", &call, patience_ms)?;
                 after(&answer, move |now, answer| match answer {
                     Ok(answer) => match ask.next(answer.unchecked_ref::<Response>().status()) {
                         Some(next) => self.carry_out_mail(now, MailboxStep::Ask(next)),

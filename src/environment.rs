@@ -1,11 +1,13 @@
 //! What the runtime has for the service: the time, random numbers, and the configuration.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
-use rendezvous_protocol::time::UnixMillis;
+use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::{CallError, ObjectError};
 use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
+use rendezvous_service::goop2::{self, Door};
 use worker::Env;
 use worker::js_sys::{Array, Date, Math, Number, Reflect};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
@@ -41,16 +43,23 @@ pub(crate) fn clock() -> UnixMillis {
 /// Returns the configuration, which is parsed once in the life of an isolate.
 pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        Config::parse(|name| {
-            // Null is workerd's word for a variable that its own environment has not (`fromEnvironment`).
-            let is_set = |value: &JsValue| !value.is_undefined() && !value.is_null();
-            let value = Reflect::get(env, &name.into()).ok().filter(is_set)?;
-            let is_list = VARIABLES.iter().any(|variable| variable.name == name && variable.kind == Kind::List);
-            Some(is_list.then(|| text_of_list(&value)).flatten().unwrap_or_else(|| text_of(&value)))
-        })
-    });
+    let config = CONFIG.get_or_init(|| Config::parse(|name| variable(env, name)));
     config.as_ref().map_err(|error| error.clone().into())
+}
+
+/// Returns the door for goop2's peers, if one is opened.
+pub(crate) fn door(env: &Env) -> Result<Option<Door>, Failure> {
+    Ok(Door::parse(config(env)?, |name| variable(env, name))?)
+}
+
+/// Returns the text of a variable that is set.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    // Null is workerd's word for a variable that its own environment has not (`fromEnvironment`).
+    let is_set = |value: &JsValue| !value.is_undefined() && !value.is_null();
+    let value = Reflect::get(env, &name.into()).ok().filter(is_set)?;
+    let mut known = VARIABLES.iter().chain(&goop2::VARIABLES);
+    let is_list = known.any(|variable| variable.name == name && variable.kind == Kind::List);
+    Some(is_list.then(|| text_of_list(&value)).flatten().unwrap_or_else(|| text_of(&value)))
 }
 
 /// Returns the text of a list of texts, which TOML has too; nothing, where the value is not one.
@@ -75,9 +84,9 @@ pub(crate) fn random_secret() -> Result<Secret, Failure> {
     Ok(Secret::from_bytes(bytes))
 }
 
-/// Returns milliseconds as the runtime's timers take them.
-pub(crate) fn millis(millis: u64) -> u32 {
-    u32::try_from(millis).unwrap_or(u32::MAX)
+/// Returns a time in milliseconds, as the runtime's timers take it.
+pub(crate) fn millis(time: Duration) -> u32 {
+    u32::try_from(saturating_millis(time)).unwrap_or(u32::MAX)
 }
 
 /// Returns a random number that somebody may guess.

@@ -6,7 +6,7 @@ use rendezvous_service::edge::{Edge, Step};
 use rendezvous_service::platform::Platform;
 use worker::Env;
 
-use crate::environment::{Failure, config, random, random_secret};
+use crate::environment::{Failure, config, door, random, random_secret};
 use crate::journal;
 
 thread_local! {
@@ -32,5 +32,9 @@ pub(crate) fn with_known_edge(work: impl FnOnce(&mut Edge)) {
 }
 
 fn new_edge(env: &Env) -> Result<Edge, Failure> {
-    Ok(Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()))
+    let edge = Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()).with_turn();
+    Ok(match door(env)? {
+        Some(door) => edge.with_goop2(door),
+        None => edge,
+    })
 }

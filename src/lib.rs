@@ -5,10 +5,12 @@
 
 mod alarm;
 mod community;
+mod connections;
 mod edge;
 mod environment;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod guests;
 mod isolate;
 mod journal;
 mod listening;

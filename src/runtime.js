@@ -214,7 +214,19 @@ function inTime(promise, ms) {
 }
 
 /**
- * Calls an object. The host is of no consequence: the name picks the object.
+ * Calls an object, without a limit on the time. The host is of no consequence: the name picks the object.
+ *
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} object Its name.
+ * @param {string} what A path and a query.
+ * @param {RequestInit} [init]
+ */
+function call(namespace, object, what, init) {
+  return namespace.getByName(object).fetch(`https://object${what}`, init);
+}
+
+/**
+ * Calls the object of a community.
  *
  * @param {{ COMMUNITY: DurableObjectNamespace }} env
  * @param {string} object Its name.
@@ -222,19 +234,34 @@ function inTime(promise, ms) {
  * @param {number} patienceMs
  */
 export function callObject(env, object, what, patienceMs) {
-  return inTime(env.COMMUNITY.getByName(object).fetch(`https://community${what}`), patienceMs);
+  return inTime(call(env.COMMUNITY, object, what), patienceMs);
 }
 
 /**
- * Asks the object of a mailbox. Here the text is a body: a message is more than a URL may be.
+ * Asks an object by a text that may be more than a URL may be.
  *
- * @param {{ MAILBOX: DurableObjectNamespace }} env
+ * @param {Record<string, DurableObjectNamespace>} env
+ * @param {string} binding Of its class.
  * @param {string} object Its name.
- * @param {string} call
+ * @param {string} what A path and a query.
+ * @param {string} body
  * @param {number} patienceMs
  */
-export function askMailbox(env, object, call, patienceMs) {
-  return inTime(env.MAILBOX.getByName(object).fetch("https://mailbox", { method: "POST", body: call }), patienceMs);
+export function askObject(env, binding, object, what, body, patienceMs) {
+  return inTime(call(env[binding], object, what, { method: "POST", body }), patienceMs);
+}
+
+/**
+ * Opens a connection at an object. Returns a promise of its answer, which has a WebSocket if its status is 101.
+ *
+ * @param {Record<string, DurableObjectNamespace>} env
+ * @param {string} binding Of its class.
+ * @param {string} object Its name.
+ * @param {string} what A path and a query.
+ * @param {number} patienceMs
+ */
+export function openSocket(env, binding, object, what, patienceMs) {
+  return inTime(call(env[binding], object, what, { headers: { Upgrade: "websocket" } }), patienceMs);
 }
 
 /** The lists that are on their way, by the name of the object. */
@@ -253,7 +280,7 @@ const underway = new Map();
  */
 export function fetchList(env, context, object, what, patienceMs, leftMs) {
   const read = (response) => (response.status === 200 ? response.text() : response.status);
-  const ask = (ms) => inTime(env.COMMUNITY.getByName(object).fetch(`https://community${what}`).then(read), ms);
+  const ask = (ms) => inTime(call(env.COMMUNITY, object, what).then(read), ms);
   if (patienceMs === 0) return ask(leftMs);
   const awaited = underway.get(object);
   if (awaited !== undefined) {
@@ -287,34 +314,7 @@ export function objectIdentifier(env, object) {
   return env.COMMUNITY.idFromName(object).toString();
 }
 
-/**
- * Opens a connection of `GET /live` at an object. Returns a promise of its answer, which has a WebSocket if its status is
- * 101.
- *
- * @param {{ COMMUNITY: DurableObjectNamespace }} env
- * @param {string} object Its name.
- * @param {string} what A path and a query.
- * @param {number} patienceMs
- */
-export function openLive(env, object, what, patienceMs) {
-  const opened = env.COMMUNITY.getByName(object).fetch(`https://community${what}`, { headers: { Upgrade: "websocket" } });
-  return inTime(opened, patienceMs);
-}
-
-/**
- * Opens a connection at the object of a mailbox. Returns a promise of its answer, which has a WebSocket.
- *
- * @param {{ MAILBOX: DurableObjectNamespace }} env
- * @param {string} object Its name.
- * @param {string} what A path and a query.
- * @param {number} patienceMs
- */
-export function openListener(env, object, what, patienceMs) {
-  const opened = env.MAILBOX.getByName(object).fetch(`https://mailbox${what}`, { headers: { Upgrade: "websocket" } });
-  return inTime(opened, patienceMs);
-}
-
-/** What has happened to a connection: the numbers of `live.rs`. */
+/** What has happened to a connection: the numbers of `connections.rs`. */
 const OPENED = 0;
 const TEXT = 1;
 const BINARY = 2;
@@ -537,7 +537,7 @@ export function serveSocket(opened, take, connection, most) {
 }
 
 /** Serves a WebSocket of a client before its object is asked: see {@link Relay#listenTo}. The rest is as above. */
-export function serveListener(take, connection, most) {
+export function serveUnopened(take, connection, most) {
   return serveClient(undefined, take, connection, most);
 }
 

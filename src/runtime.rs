@@ -6,6 +6,12 @@ use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Headers, Request, Response, WebSocket};
 use worker::worker_sys::{DurableObjectState, SqlStorage};
 
+/// The binding of the class `Community`.
+pub(crate) const COMMUNITY: &str = "COMMUNITY";
+
+/// The binding of the class `Mailbox`.
+pub(crate) const MAILBOX: &str = "MAILBOX";
+
 /// Goes on: who waited, what came of it, whether that is an error, and the time in milliseconds.
 pub(crate) type Resume = dyn FnMut(usize, JsValue, bool, f64) -> Result<JsValue, JsValue>;
 
@@ -35,8 +41,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn end(this: &Relay, code: u16, reason: &str);
 
-    #[wasm_bindgen(catch, js_name = openLive)]
-    pub(crate) fn open_live(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch, js_name = openSocket)]
+    pub(crate) fn open_socket(
+        env: &Env,
+        binding: &str,
+        object: &str,
+        what: &str,
+        patience_ms: u32,
+    ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = serveSocket)]
     pub(crate) fn serve_socket(
@@ -46,11 +58,8 @@ extern "C" {
         most: usize,
     ) -> Result<Response, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = openListener)]
-    pub(crate) fn open_listener(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(catch, js_name = serveListener)]
-    pub(crate) fn serve_listener(take: &Closure<Take>, connection: usize, most: usize) -> Result<Response, JsValue>;
+    #[wasm_bindgen(catch, js_name = serveUnopened)]
+    pub(crate) fn serve_unopened(take: &Closure<Take>, connection: usize, most: usize) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch, js_name = serveStream)]
     pub(crate) fn serve_stream(
@@ -121,8 +130,15 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = callObject)]
     pub(crate) fn call_object(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = askMailbox)]
-    pub(crate) fn ask_mailbox(env: &Env, object: &str, call: &str, patience_ms: u32) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch, js_name = askObject)]
+    pub(crate) fn ask_object(
+        env: &Env,
+        binding: &str,
+        object: &str,
+        what: &str,
+        body: &str,
+        patience_ms: u32,
+    ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = readTexts)]
     pub(crate) fn read_texts(sql: &SqlStorage, query: &str) -> Result<Vec<String>, JsValue>;

@@ -65,10 +65,11 @@ describe("what no beacon knows is refused", () => {
   test("everything that is wrong is named at once, in every environment", async () => {
     const wrong = [
       ['SOMETHING = "else"', "[vars]: SOMETHING is not a variable of the beacon.\n"],
-      ['GOOP2_COMMUNITIES = "mainnet"', "[vars]: GOOP2_COMMUNITIES is a variable of the program for one machine alone."],
+      ['RETALK_AUDIENCES = "https://a.example"', "[vars]: RETALK_AUDIENCES is a variable of the program for one machine alone."],
       ['HUB_ORIGINS = ["key"]', "[vars]: HUB_ORIGINS is a variable of the program for one machine alone."],
       ['RELAY_PEERS = ["https://a.example=AAAA"]', "[vars]: RELAY_PEERS is a variable of the program for one machine alone."],
-      ['TURN_URLS = ["turn:a.example"]', "[vars]: TURN_URLS is a variable of the program for one machine alone."],
+      ['TURN_SECRET = "north west south east"', "[vars]: TURN_SECRET is a secret. Take it out, and run: npx wrangler secret put TURN_SECRET"],
+      ["GOOP2_COMMUNITIES = true", "[vars]: GOOP2_COMMUNITIES is true. It must be a text with commas, or a list of texts without."],
       ["COMMUNITIES = true", "[vars]: COMMUNITIES is true. It must be a text with commas, or a list of texts without."],
       ["ORIGINS = { origin = 1 }", '[vars]: ORIGINS is {"origin":1}. It must be'],
       ["REVOKED_TICKET_KEYS = [1]", "[vars]: REVOKED_TICKET_KEYS is [1]. It must be"],
@@ -101,11 +102,11 @@ describe("what no beacon knows is refused", () => {
   });
 
   test("the door that only the program for one machine has, by npm start and npm run deploy", async () => {
-    const named = /GOOP2_COMMUNITIES is a variable of the program for one machine alone/;
-    const started = await finished(start(START, { environment: { GOOP2_COMMUNITIES: "mainnet" } }));
+    const named = /RETALK_AUDIENCES is a variable of the program for one machine alone/;
+    const started = await finished(start(START, { environment: { RETALK_AUDIENCES: "https://a.example" } }));
     assert.match(started.stderr, named);
     const [npm, args] = DEPLOY;
-    const deployed = await finished(start([npm, [...args, "--var", "GOOP2_COMMUNITIES:mainnet"]]));
+    const deployed = await finished(start([npm, [...args, "--var", "RETALK_AUDIENCES:https://a.example"]]));
     assert.match(deployed.stderr, named);
     assert.deepEqual([started.code, deployed.code], [2, 2]);
   });

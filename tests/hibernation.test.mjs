@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { readConfiguration, startBeacon, startWorkerd, workerOptions } from "../tools/beacon.mjs";
 import { buildWorker } from "../tools/build.mjs";
+import { Guest, listen, present } from "./goop2.mjs";
 import { ADDRESS_HEADER, announce, call, eventually, peerIds, peers } from "./http.mjs";
 import { frameOf, openLive, upgradeRequest } from "./live.mjs";
 import { Mailbox, RELAY } from "./mailbox.mjs";
@@ -235,6 +236,47 @@ test("a mailbox's object hibernates while somebody listens, and writes a row for
     assert.equal(await rowsOf(() => mailbox.acknowledge([mailbox.ack(slot, 2)])), 3);
     assert.equal(await rowsOf(() => mailbox.collect()), 0);
     await reader.close();
+    assert.deepEqual(log.filter((line) => /"level":"error"|panicked/.test(line)), []);
+  } finally {
+    await stop();
+  }
+});
+
+test("an object that hibernates has who listens to goop2's guests, and a guest again with its next word, and writes nothing", async () => {
+  const { url, log, counts, hibernate, stop } = await startCounted({ GOOP2_COMMUNITIES: COMMUNITY });
+  try {
+    const door = `${url}/goop2/${COMMUNITY}`;
+    const [guest, other] = ["198.51.100.1", "198.51.102.1"].map((address) => new Guest(door, { address }));
+    const listener = await listen(door, "198.51.101.1");
+    const viewer = await openLive(url, { guests: "1", address: "10.9.0.1" });
+    const isTold = (...peers) =>
+      viewer.until(({ messages }) => {
+        const told = messages.findLast(({ t }) => t === "guests")?.guests.map(({ peerId, content }) => `${peerId} ${content}`);
+        return told?.join() === peers.join();
+      });
+    assert.equal(await guest.publish(), 204);
+    await guest.open();
+    await listener.until((messages) => present(messages).size === 1);
+    await isTold(`${guest.peerId} hello`);
+
+    await hibernate();
+    guest.send(guest.message("update", { content: "still here" }));
+    await guest.until((messages) => messages.some(({ content }) => content === "still here"));
+    await listener.until((messages) => messages.at(-1).content === "still here");
+    await isTold(`${guest.peerId} still here`);
+    assert.ok(!listener.messages.some(({ type }) => type === "offline"));
+    assert.deepEqual((await call(door, "/peers.json")).json.map(({ ws_connected }) => ws_connected), [true]);
+
+    guest.socket.close();
+    await listener.until((messages) => present(messages).size === 0);
+    await isTold();
+    await hibernate();
+    assert.equal(await other.publish(), 204);
+    await listener.until((messages) => present(messages).has(other.peerId));
+    await isTold(`${other.peerId} hello`);
+    const { starts, rowsWritten, alarmsSet } = await counts();
+    assert.deepEqual({ starts, rowsWritten, alarmsSet }, { starts: 3, rowsWritten: 0, alarmsSet: 0 });
+    await Promise.all([listener.end(), viewer.close()]);
     assert.deepEqual(log.filter((line) => /"level":"error"|panicked/.test(line)), []);
   } finally {
     await stop();

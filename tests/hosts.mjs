@@ -29,7 +29,6 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
  * @property {string[]} asides Events that it may log besides, however often, of what its runtime does by itself.
- * @property {boolean} hasGoop2 Whether it has a door for goop2's peers.
  * @property {boolean} hasRetalk Whether it has a door for retalk's users.
  * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
  * @property {boolean} [runtimeRefuses] Whether a WebSocket's handshake that is not whole never comes to the beacon.
@@ -46,7 +45,6 @@ export const WORKER = {
   notes: ["autonomous_system_unknown"],
   // An object that nobody has asked for ten seconds is taken out of memory. On a slow machine that happens within a test.
   asides: ["roster_restored"],
-  hasGoop2: false,
   hasRetalk: false,
   liveFrames: 200,
   runtimeRefuses: true,
@@ -65,7 +63,6 @@ export const NATIVE = {
   name: "the native program",
   notes: [],
   asides: [],
-  hasGoop2: true,
   hasRetalk: true,
   lastWord: { code: 1001, reason: "GOING_AWAY" },
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.

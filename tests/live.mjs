@@ -188,6 +188,13 @@ export function frameOf(text) {
   return Buffer.concat([Buffer.from([0x81, ...length, 0, 0, 0, 0]), payload]);
 }
 
+/** The code in a WebSocket's last frame, where that is a close. */
+export function closeCode(bytes) {
+  // A close of the server: FIN and opcode 8, a length below 126, two bytes of the code.
+  const start = bytes.lastIndexOf(Buffer.from([0x88]));
+  return start < 0 || start + 4 > bytes.length ? undefined : bytes.readUInt16BE(start + 2);
+}
+
 /** The request that makes a WebSocket of a connection. */
 export function upgradeRequest(url, path, headers = {}) {
   const all = {

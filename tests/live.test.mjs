@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HOSTS, withHost } from "./hosts.mjs";
 import { ADDRESS_HEADER, announce, assertTime, call, eventually, peerIds, peers, raw } from "./http.mjs";
-import { Live, View, frameOf, joinLive, openLive, signSignal, upgradeRequest } from "./live.mjs";
+import { Live, View, closeCode, frameOf, joinLive, openLive, signSignal, upgradeRequest } from "./live.mjs";
 import { SAFE_AFTER_MS } from "./patience.mjs";
 import { newPeer, signTicket } from "./ticket.mjs";
 
@@ -24,13 +24,6 @@ const COMMUNITIES = ["mainnet", ...Array.from({ length: 60 }, (_, number) => `li
 let addresses = 0;
 /** A network that no other test knows. */
 const newAddress = () => `10.${(addresses += 1)}.0.1`;
-
-/** The code in a WebSocket's last frame, where that is a close. */
-const closeCode = (bytes) => {
-  // A close of the server: FIN and opcode 8, a length below 126, two bytes of the code.
-  const start = bytes.lastIndexOf(Buffer.from([0x88]));
-  return start < 0 || start + 4 > bytes.length ? undefined : bytes.readUInt16BE(start + 2);
-};
 
 for (const host of HOSTS) describe(host.name, () => {
   let beacon;

@@ -1,17 +1,17 @@
 // The relay for real: coturn, opened by what a beacon gives to a bound peer, between two connections in Chromium that may use
-// nothing else. Only on the program for one machine: it alone opens a relay.
+// nothing else.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
 import { ADVICE as CHROMIUM_ADVICE, findChromium } from "../tools/chromium.mjs";
 import { ADVICE, findCoturn } from "../tools/coturn.mjs";
 import { servePages } from "../tools/pages.mjs";
-import { NATIVE } from "./hosts.mjs";
+import { HOSTS } from "./hosts.mjs";
 import { eventually } from "./http.mjs";
 import { openLive } from "./live.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
@@ -23,7 +23,7 @@ const COMMUNITY = "relayed";
 
 /** Started last, stopped first. */
 const running = [];
-let url, browser, page, address;
+let browser, page, pages, address;
 
 async function startCoturn() {
   const executable = findCoturn();
@@ -60,15 +60,13 @@ before(async () => {
   const executablePath = findChromium();
   assert.ok(executablePath, CHROMIUM_ADVICE);
   address = await startCoturn();
-  const vars = { COMMUNITIES: COMMUNITY, DEFAULT_COMMUNITY: COMMUNITY, TURN_URLS: address, TURN_SECRET: SECRET };
-  const beacon = await NATIVE.start({ vars });
-  running.push(beacon);
-  url = beacon.url;
   const args = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--allow-loopback-in-peer-connection"];
   browser = await chromium.launch({ executablePath, args });
   running.push({ stop: () => browser.close() });
   page = await browser.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
+  pages = await servePages();
+  running.push(pages);
 });
 
 after(async () => {
@@ -76,7 +74,7 @@ after(async () => {
 });
 
 /** What a peer is told of the relay when it binds its connection. */
-async function iceServers(network) {
+async function iceServers(url, network) {
   const peer = newPeer();
   const live = await openLive(url, { community: COMMUNITY, address: network });
   assert.ok((await live.announce(signTicket(peer, { community: COMMUNITY }))).listed);
@@ -145,55 +143,69 @@ function credentials(seconds, secret = SECRET) {
   return [{ urls: [address], username, credential: createHmac("sha1", secret).update(username).digest("base64") }];
 }
 
-test("two peers connect over the relay alone, by what the beacon gives each", async () => {
-  const servers = [await iceServers("10.1.0.1"), await iceServers("10.2.0.1")];
-  for (const [{ urls, username, credential }] of servers) {
-    assert.deepEqual(urls, [address]);
-    const [ends] = username.split(":");
-    const remaining = Number(ends) - Date.now() / 1_000;
-    assert.ok(remaining > 0 && remaining <= 600, `${remaining} s`);
-    assert.equal(credential, createHmac("sha1", SECRET).update(username).digest("base64"));
-  }
-  assert.notEqual(servers[0][0].username, servers[1][0].username);
-  assert.deepEqual(await relay(servers), { heard: "over the relay", kinds: ["relay", "relay"], errors: [] });
-});
+for (const host of HOSTS) describe(host.name, () => {
+  let beacon, url;
+  before(async () => {
+    const vars = { COMMUNITIES: COMMUNITY, DEFAULT_COMMUNITY: COMMUNITY, TURN_URLS: address, TURN_SECRET: SECRET };
+    beacon = await host.start({ vars });
+    url = beacon.url;
+  });
+  after(() => beacon?.stop());
 
-test("two clients connect over the relay that the beacon names, if they say so", async () => {
-  const pages = await servePages();
-  running.push(pages);
-  const clients = await Promise.all(["ann", "bob"].map(async (peerId) => {
-    const page = await browser.newPage();
-    page.setDefaultTimeout(PATIENCE_MS);
-    await page.goto(`${pages.url}/client/example/example.css`);
-    await page.evaluate(async ([peerId, community, beacon]) => {
-      const load = (name) => import(`/client/dist/${name}.js`);
-      const [{ Rendezvous }, { live }, { Connections }] = await Promise.all(["index", "live", "webrtc"].map(load));
-      const identity = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
-      window.rendezvous = new Rendezvous({ community, peerId, beacons: [beacon], identity });
-      window.carrier = live(rendezvous);
-      window.connect = (peerId, options) => {
-        window.connections?.stop();
-        window.connections = new Connections(rendezvous, carrier, { relayOnly: true, timeoutMs: 5_000, ...options });
-        const peer = rendezvous.peers().live.find((live) => live.peerId === peerId);
-        return peer && connections.connect(peer).then(({ readyState }) => readyState, ({ reason }) => reason);
-      };
-      await rendezvous.start();
-    }, [peerId, COMMUNITY, url]);
-    return page;
-  }));
-  const [ann, bob] = clients;
-  for (const [page, other] of [[ann, "bob"], [bob, "ann"]]) {
-    await page.waitForFunction((other) => carrier.status()[0].bound && rendezvous.peers().live.some(({ peerId }) => peerId === other), other);
-  }
-  const call = async (options) => {
-    await ann.evaluate((options) => void connect(undefined, options), options);
-    return bob.evaluate((options) => connect("ann", options), options);
-  };
-  assert.equal(await call({ iceServers: "beacon", timeoutMs: PATIENCE_MS }), "open");
-  await ann.waitForFunction(() => connections.open.length === 1);
-  // What a beacon names is not used without that word.
-  assert.equal(await call({}), "TIMEOUT");
-  await Promise.all(clients.map((page) => page.close()));
+  test("two peers connect over the relay alone, by what the beacon gives each", async () => {
+    const servers = [await iceServers(url, "10.1.0.1"), await iceServers(url, "10.2.0.1")];
+    for (const [{ urls, username, credential }] of servers) {
+      assert.deepEqual(urls, [address]);
+      const [ends] = username.split(":");
+      const remaining = Number(ends) - Date.now() / 1_000;
+      assert.ok(remaining > 0 && remaining <= 600, `${remaining} s`);
+      assert.equal(credential, createHmac("sha1", SECRET).update(username).digest("base64"));
+    }
+    assert.notEqual(servers[0][0].username, servers[1][0].username);
+    assert.deepEqual(await relay(servers), { heard: "over the relay", kinds: ["relay", "relay"], errors: [] });
+  });
+
+  test("two clients connect over the relay that the beacon names, if they say so", async () => {
+    const clients = await Promise.all(["ann", "bob"].map(async (peerId) => {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(PATIENCE_MS);
+      await page.goto(`${pages.url}/client/example/example.css`);
+      await page.evaluate(async ([peerId, community, beacon]) => {
+        const load = (name) => import(`/client/dist/${name}.js`);
+        const [{ Rendezvous }, { live }, { Connections }] = await Promise.all(["index", "live", "webrtc"].map(load));
+        const identity = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+        window.rendezvous = new Rendezvous({ community, peerId, beacons: [beacon], identity });
+        window.carrier = live(rendezvous);
+        window.connect = (peerId, options) => {
+          window.connections?.stop();
+          window.connections = new Connections(rendezvous, carrier, { relayOnly: true, timeoutMs: 5_000, ...options });
+          const peer = rendezvous.peers().live.find((live) => live.peerId === peerId);
+          return peer && connections.connect(peer).then(({ readyState }) => readyState, ({ reason }) => reason);
+        };
+        await rendezvous.start();
+      }, [peerId, COMMUNITY, url]);
+      return page;
+    }));
+    const [ann, bob] = clients;
+    for (const [page, other] of [[ann, "bob"], [bob, "ann"]]) {
+      await page.waitForFunction((other) => carrier.status()[0].bound && rendezvous.peers().live.some(({ peerId }) => peerId === other), other);
+    }
+    const call = async (options) => {
+      await ann.evaluate((options) => void connect(undefined, options), options);
+      return bob.evaluate((options) => connect("ann", options), options);
+    };
+    assert.equal(await call({ iceServers: "beacon", timeoutMs: PATIENCE_MS }), "open");
+    await ann.waitForFunction(() => connections.open.length === 1);
+    // What a beacon names is not used without that word.
+    assert.equal(await call({}), "TIMEOUT");
+    await Promise.all(clients.map((page) => page.close()));
+  });
+
+  test("the fifth of a site at once is given none", async () => {
+    const given = [];
+    for (let household = 1; household <= 5; household += 1) given.push(await iceServers(url, `10.3.0.${household}`));
+    assert.deepEqual(given.map((servers) => servers !== undefined), [true, true, true, true, false]);
+  });
 });
 
 test("credentials open nothing once they have ended, nor with another secret", async () => {
@@ -204,10 +216,4 @@ test("credentials open nothing once they have ended, nor with another secret", a
     assert.equal(heard, undefined);
     assert.ok(errors.includes(401), `${errors}`);
   }
-});
-
-test("the fifth of a site at once is given none", async () => {
-  const given = [];
-  for (let household = 1; household <= 5; household += 1) given.push(await iceServers(`10.3.0.${household}`));
-  assert.deepEqual(given.map((servers) => servers !== undefined), [true, true, true, true, false]);
 });

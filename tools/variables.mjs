@@ -9,27 +9,33 @@ import { Failure, ROOT } from "./steps.mjs";
 
 const EXIT_CODE = 2;
 
-/** @type {Record<string, "Text" | "Number" | "List" | "Secret">} What the service reads, as the file that reads it says. */
-const KINDS = Object.fromEntries(
-  [
-    ...readFileSync(join(ROOT, "beacon/src/config/variable.rs"), "utf8").matchAll(/^ {4}Variable::new\("([A-Z_]+)", Kind::(\w+),/gm),
-  ].map(([, name, kind]) => [name, kind]),
-);
+/**
+ * The variables that a file's table describes, by name and kind. A name may be a constant of that file.
+ *
+ * @param {string} file In `beacon/src`.
+ * @returns {[string, import("./known-variables.mjs").Kind][]}
+ */
+function describedIn(file) {
+  const text = readFileSync(join(ROOT, "beacon/src", file), "utf8");
+  const constants = Object.fromEntries([...text.matchAll(/^const (\w+): &str = "([A-Z0-9_]+)";/gm)].map(([, ...entry]) => entry));
+  const rows = text.matchAll(/Variable::new\((?:"([A-Z0-9_]+)"|([A-Z_]+)), Kind::(\w+),/g);
+  return [...rows].map(([, name, constant, kind]) => [name ?? constants[constant], kind]);
+}
 
-/** The files in which capabilities name the variables that the program for one machine alone has. */
-const NATIVE_FILES = ["goop2/door.rs", "retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
+/** Whose variables both hosts have. */
+const FILES = ["config/variable.rs", "goop2/door.rs"];
+
+/** Whose variables the program for one machine alone has. */
+const NATIVE_FILES = ["retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
+
+/** What both hosts have, as the files that read it say. */
+const KINDS = Object.fromEntries(FILES.flatMap(describedIn));
 
 /**
- * What the program for one machine alone has, as the files that read it say: the Worker has no doors for the clients of
- * goop2 and retalk and no hub, registers nobody, neither pushes to other relays nor takes another fleet's envelopes, and issues
- * no credentials for a relay.
+ * What the program for one machine alone has: the Worker has no door for retalk's users and no hub, registers nobody, and
+ * neither pushes to other relays nor takes another fleet's envelopes.
  */
-export const NATIVE_NAMES = [
-  ...NATIVE_FILES.flatMap((file) => [
-    ...readFileSync(join(ROOT, "beacon/src", file), "utf8").matchAll(/^const \w+: &str = "((?:GOOP2|HUB|MAILS|REGISTRATION|RETALK|RELAY|REPLICATION|SMTP)_\w+)";/gm),
-  ]).map(([, name]) => name),
-  ...Object.keys(KINDS).filter((name) => name.startsWith("TURN_")),
-];
+export const NATIVE_NAMES = NATIVE_FILES.flatMap(describedIn).map(([name]) => name);
 
 /** All of them. */
 export const KNOWN = new KnownVariables(KINDS, NATIVE_NAMES);

@@ -3,6 +3,7 @@
 //! It asks the roster, and says what is to be stored, forgotten and woken for; `rendezvous-protocol` decides what is
 //! listed. A host constructs it anew after every eviction, deploy and crash: whatever it needs is restored there.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use rendezvous_protocol::code::Code;
@@ -23,8 +24,9 @@ use serde::Serialize;
 
 use crate::activity::Activity;
 use crate::answer::{AnnounceFields, Answer, Outcome};
-use crate::call::{Call, Handed, ObjectError};
+use crate::call::{Call, CallError, Handed, ObjectError};
 use crate::config::{Config, Viewers};
+use crate::goop2::{GuestCall, GuestObject, GuestOpening, GuestRefusal, KeptGuest, RoomCall};
 use crate::live::{ConnectionId, LiveCall, LiveFull, LiveObject, Opening, Push, Pushed};
 use crate::note::{Details, Note};
 use crate::problem::{Problem, internal};
@@ -90,6 +92,9 @@ pub struct CommunityObject {
     activity: Activity,
     /// Absent until somebody opens a connection: a community without any pays nothing for it.
     live: Option<Box<LiveObject>>,
+    /// Absent where there are no guests, and nobody wants to know of any. Where connections end with the process, rooms are
+    /// elsewhere.
+    guests: Option<Box<GuestObject>>,
 }
 
 /// Holds what of the configuration an object needs for connections.
@@ -127,7 +132,8 @@ impl CommunityObject {
             .filter(|rescued| stored.as_ref().is_none_or(|stored| rescued.taken_at >= stored.taken_at));
 
         let is_kept = found.connections.is_some();
-        let (attached, secret) = attachments(found.connections, secret, notes, &mut effects.push);
+        let Kept { attached, secret, guests, viewers } =
+            attachments(found.connections, secret, notes, &mut effects.push);
         // Of what is in storage: a rescued roster is not, and must not wait any longer than it would have.
         let intervals = UpkeepIntervals { snapshot: config.snapshot_interval, alarm: limits.ticket_max_lifetime };
         let upkeep = Upkeep::new(intervals, stored.as_ref().map(|stored| stored.taken_at));
@@ -152,6 +158,7 @@ impl CommunityObject {
         let nothing_kept = records.is_empty() && departed.is_empty();
         let roster = if nothing_kept { roster } else { roster.with_known(now, records, departed) };
         let live = LiveObject::restore(now, config.live_limits, config.viewers, &roster, attached);
+        let guests = GuestObject::restore(guests, viewers, *roster.secret());
         let mut object = Self {
             pacing: config.pacing,
             answer_limit: config.answer_limit,
@@ -169,6 +176,7 @@ impl CommunityObject {
             },
             activity: Activity::new(now),
             live: live.map(Box::new),
+            guests: guests.map(Box::new),
         };
         if is_rescued {
             object.changed(now, &mut effects);
@@ -230,7 +238,94 @@ impl CommunityObject {
         });
         let outcome = live.open(now, &mut self.roster, id, path, opening, &mut effects.push);
         self.conclude(now, &mut effects);
+        if outcome.is_ok() && opening.watches_guests && is_kept {
+            room(&mut self.guests, &self.roster).watch(now, id, &mut effects.push);
+            self.conclude_guests(&mut effects);
+        }
         (outcome, effects)
+    }
+
+    /// Answers a request of goop2's peers, which comes as a URL and a body, where their room is here.
+    pub fn receive_guest(&mut self, now: UnixMillis, url: &str, body: &str) -> (Answer, Effects) {
+        let mut effects = Effects::default();
+        let answer = match RoomCall::parse(url, body) {
+            Ok(call) => {
+                let is_listed = |key: &PublicKey| lists(&self.roster, now, key);
+                room(&mut self.guests, &self.roster).handle(now, call, &is_listed, &mut effects.push)
+            }
+            Err(error) => {
+                effects.notes.push(Note::failure("request_failed", &error));
+                internal(now)
+            }
+        };
+        self.conclude_guests(&mut effects);
+        (answer, effects)
+    }
+
+    /// Opens a connection of one of goop2's peers, and pushes to it who is there.
+    ///
+    /// # Errors
+    /// [`GuestRefusal`], if there is no place for it.
+    pub fn open_guest(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        opening: &GuestOpening,
+    ) -> (Result<(), GuestRefusal>, Effects) {
+        let mut effects = Effects::default();
+        let outcome = room(&mut self.guests, &self.roster).open(now, id, opening, &mut effects.push);
+        if outcome.is_ok() {
+            effects.attach.push(id);
+        }
+        self.conclude_guests(&mut effects);
+        (outcome, effects)
+    }
+
+    /// Takes a text of a connection, of whatever kind, or that the connection has ended, where there is none. `random` is as
+    /// in [`CommunityObject::receive`].
+    ///
+    /// # Errors
+    /// [`CallError`], if the text is not one of that kind's.
+    pub fn receive_text(
+        &mut self,
+        now: UnixMillis,
+        id: ConnectionId,
+        text: Option<&str>,
+        random: u32,
+    ) -> Result<Effects, CallError> {
+        let mut effects = Effects::default();
+        let is_guest = self.guests.as_ref().is_some_and(|guests| guests.has(id));
+        if !is_guest {
+            if self.live.as_ref().is_none_or(|live| live.path(id).is_none()) {
+                return Ok(effects);
+            }
+            effects = self.handle_live(now, id, text.map_or(Ok(LiveCall::Closed), LiveCall::parse)?, random);
+        }
+        if let Some(guests) = &mut self.guests {
+            match text {
+                Some(text) if is_guest => {
+                    let is_listed = |key: &PublicKey| lists(&self.roster, now, key);
+                    guests.take(now, id, GuestCall::parse(text)?, &is_listed, &mut effects.push);
+                }
+                Some(_) => {}
+                // One of `GET /live` may have watched.
+                None => guests.closed(now, id, &mut effects.push),
+            }
+            self.conclude_guests(&mut effects);
+        }
+        Ok(effects)
+    }
+
+    /// Does what is due after something was asked of the room of guests.
+    fn conclude_guests(&mut self, effects: &mut Effects) {
+        let Some(guests) = &mut self.guests else { return };
+        effects.push_after = match (effects.push_after, guests.take_timer()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        if guests.is_empty() {
+            self.guests = None;
+        }
     }
 
     /// Answers a connection of `GET /live`, by what is pushed. `random` is as in [`CommunityObject::receive`].
@@ -304,8 +399,13 @@ impl CommunityObject {
     /// # Errors
     /// [`ObjectError::Unreadable`], if a record cannot be written.
     pub fn attachment(&self, now: UnixMillis, id: ConnectionId) -> Result<Option<String>, ObjectError> {
+        if let Some(kept) = self.guests.as_ref().and_then(|guests| guests.attachment(id)) {
+            return Ok(Some(kept));
+        }
         let Some(live) = &self.live else { return Ok(None) };
-        Ok(live.attachment(now, &self.roster, id)?)
+        let kept = live.attachment(now, &self.roster, id)?;
+        let watches = self.guests.as_ref().is_some_and(|guests| guests.is_watched_by(id));
+        Ok(kept.map(|kept| if watches { [WATCHES, &kept].concat() } else { kept }))
     }
 
     /// Returns how many connections of `GET /live` there are.
@@ -319,6 +419,11 @@ impl CommunityObject {
         self.activity.advance(now, &self.roster);
         self.write_if_due(now, &mut effects);
         self.push_if_due(now, &mut effects);
+        if let Some(guests) = &mut self.guests {
+            let is_listed = |key: &PublicKey| lists(&self.roster, now, key);
+            guests.handle_timeout(now, &is_listed, &mut effects.push);
+            self.conclude_guests(&mut effects);
+        }
         self.count(&effects);
         effects
     }
@@ -356,8 +461,7 @@ impl CommunityObject {
 
     /// Returns whether a ticket of this key is listed.
     pub fn lists(&self, now: UnixMillis, key: &PublicKey) -> bool {
-        let mut records = self.roster.records();
-        records.any(|record| record.ticket.public_key() == *key && now < record.ticket.payload().expires_at)
+        lists(&self.roster, now, key)
     }
 
     /// Returns whether there are changes that are to be written and are not yet.
@@ -570,34 +674,71 @@ impl CommunityObject {
     }
 }
 
-/// Connections, each with what it keeps.
-type Attached = Vec<(ConnectionId, Attachment)>;
+/// Returns the room of guests, which is made first where there is none.
+fn room<'a>(guests: &'a mut Option<Box<GuestObject>>, roster: &Roster) -> &'a mut GuestObject {
+    guests.get_or_insert_with(|| Box::new(GuestObject::new(*roster.secret())))
+}
 
-/// Reads what connections keep, and closes those of which it cannot be read. Returns the secret of a roster of which nothing
-/// else is left, too: theirs, if there are any.
+/// Returns whether a ticket of this key is listed.
+fn lists(roster: &Roster, now: UnixMillis, key: &PublicKey) -> bool {
+    let mut records = roster.records();
+    records.any(|record| record.ticket.public_key() == *key && now < record.ticket.payload().expires_at)
+}
+
+/// Stands before what a connection keeps that is told of guests.
+const WATCHES: &str = "watches\n";
+
+/// Holds what connections keep.
+struct Kept {
+    attached: Vec<(ConnectionId, Attachment)>,
+    /// The secret of a roster of which nothing else is left: theirs, if there are any.
+    secret: Secret,
+    /// Those of goop2's peers.
+    guests: Vec<(ConnectionId, KeptGuest)>,
+    /// Of the attached, those that are told of guests.
+    viewers: Vec<ConnectionId>,
+}
+
+/// Reads what connections keep, and closes those of which it cannot be read.
 fn attachments(
     connections: Option<Vec<(ConnectionId, String)>>,
     secret: Secret,
     notes: &mut Vec<Note>,
     push: &mut Vec<Push>,
-) -> (Attached, Secret) {
-    let (mut attached, mut unreadable) = (Vec::new(), Vec::new());
+) -> Kept {
+    let mut kept = Kept { attached: Vec::new(), secret, guests: Vec::new(), viewers: Vec::new() };
+    let mut unreadable = Vec::new();
     for (id, text) in connections.unwrap_or_default() {
-        match Attachment::decode(&text) {
-            Ok(attachment) => attached.push((id, attachment)),
-            Err(error) => {
-                if unreadable.is_empty() {
-                    notes.push(Note::failure("attachment_unreadable", &error));
+        let mut refuse = |error: &dyn Display| {
+            if unreadable.is_empty() {
+                notes.push(Note::failure("attachment_unreadable", error));
+            }
+            unreadable.push(id);
+        };
+        match KeptGuest::parse(&text) {
+            Some(Ok(guest)) => kept.guests.push((id, guest)),
+            Some(Err(error)) => refuse(&error),
+            None => {
+                let of_viewer = text.strip_prefix(WATCHES);
+                match Attachment::decode(of_viewer.unwrap_or(&text)) {
+                    Ok(attachment) => {
+                        kept.attached.push((id, attachment));
+                        if of_viewer.is_some() {
+                            kept.viewers.push(id);
+                        }
+                    }
+                    Err(error) => refuse(&error),
                 }
-                unreadable.push(id);
             }
         }
     }
     if !unreadable.is_empty() {
         push.push(Push { to: unreadable, what: Pushed::Close(CloseCode::Internal) });
     }
-    let secret = attached.first().map_or(secret, |(_, attachment)| attachment.secret);
-    (attached, secret)
+    if let Some((_, attachment)) = kept.attached.first() {
+        kept.secret = attachment.secret;
+    }
+    kept
 }
 
 #[derive(Serialize)]

@@ -48,7 +48,7 @@ impl Note {
     }
 
     /// Makes a note of a failure.
-    pub fn failure(event: &'static str, cause: &impl Display) -> Self {
+    pub fn failure(event: &'static str, cause: &dyn Display) -> Self {
         Self { level: Level::Error, event, details: Details { cause: Some(cause.to_string()), ..Details::default() } }
     }
 

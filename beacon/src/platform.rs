@@ -36,6 +36,8 @@ pub struct Platform {
     doors: Doors,
     /// Frames after which a connection of `GET /live` ends, unless the configuration says otherwise. 0: it does not.
     live_frames: u32,
+    /// Whether the host sends pings of a WebSocket's own.
+    pings: bool,
     /// Whether requests are described to the edge with every header that it may ask for.
     describes_headers: bool,
     /// Whether a request over TLS comes by a name that is the beacon's own, whatever its sender writes there.
@@ -53,6 +55,7 @@ impl Platform {
         edges: 1,
         doors: Doors::All,
         live_frames: FRAMES_OF_A_RUN,
+        pings: false,
         describes_headers: false,
         routes_by_name: true,
     };
@@ -64,6 +67,7 @@ impl Platform {
             edges: edges.max(1),
             doors: Doors::Everybody,
             live_frames: 0,
+            pings: true,
             describes_headers: true,
             routes_by_name: false,
         }
@@ -100,6 +104,11 @@ impl Platform {
     /// Returns after how many frames a connection of `GET /live` ends, if it does.
     pub(crate) fn live_frames(&self, config: &Config) -> Option<u32> {
         Some(config.live_frames.unwrap_or(self.live_frames)).filter(|frames| *frames > 0)
+    }
+
+    /// Returns whether the host sends pings of a WebSocket's own (RFC 6455, section 5.5.2).
+    pub(crate) const fn pings(&self) -> bool {
+        self.pings
     }
 
     /// Returns whether requests are described with every header that may matter, or the host is to be asked for those of

@@ -519,7 +519,12 @@ mod tests {
 
         fn open_live(&mut self, after: Duration, id: ConnectionId, community: &str) -> Result<(), LiveFull> {
             let (answer, mut outcome) = oneshot::channel();
-            let opening = Opening { network: Client::default().hand_over(), since: None, is_stream: false };
+            let opening = Opening {
+                network: Client::default().hand_over(),
+                since: None,
+                is_stream: false,
+                watches_guests: false,
+            };
             let now = self.at(after);
             self.communities.take_live(now, community, id, LiveMail::Open { opening, mailbox: Arc::default(), answer });
             outcome.try_recv().unwrap()

@@ -96,6 +96,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Returns the same without fields that are `null`, for a shape in which these are absent.
+    #[must_use]
+    pub fn without_nulls(mut self) -> Self {
+        self.0.retain(|(_, value)| value.get() != "null");
+        self
+    }
+
     /// Ends the reading of a shape that has no other fields than those that were asked for.
     pub fn end(self) -> Result<(), FieldError> {
         self.0.into_iter().next().map_or(Ok(()), |(name, _)| Err(FieldError::Unknown(shortened(&name))))
@@ -121,6 +128,15 @@ impl<'a> Fields<'a> {
     /// Takes a text.
     pub fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, FieldError> {
         self.optional_text(field)?.ok_or(FieldError::Missing(field))
+    }
+
+    /// Takes several texts.
+    pub fn named<const N: usize>(&mut self, names: [&'static str; N]) -> Result<[Cow<'a, str>; N], FieldError> {
+        let mut texts = [const { Cow::Borrowed("") }; N];
+        for (text, name) in texts.iter_mut().zip(names) {
+            *text = self.text(name)?;
+        }
+        Ok(texts)
     }
 
     /// Takes so many bytes, in base64.

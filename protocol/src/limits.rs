@@ -319,5 +319,9 @@ pub const GUEST_REPETITION: Duration = Duration::from_secs(15);
 /// A guest's socket to which nothing was sent for so long is sent a ping.
 pub const GUEST_SOCKET_PING: Duration = Duration::from_secs(5);
 
+/// Bytes that a guest's connection may have been sent without a sign that they were read: after them a stream loses
+/// messages, and a socket ends, for its client to open another one. All guests with the longest messages have as many.
+pub const GUEST_UNREAD_MAX_BYTES: usize = GUESTS * GUEST_BODY_MAX_BYTES;
+
 /// A guest's socket from which nothing comes for so long ends.
 pub const GUEST_SOCKET_SILENCE: Duration = Duration::from_secs(15);

@@ -43,8 +43,8 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 
     /// Keeps what is as it should be.
-    pub fn retain(&mut self, mut keeps: impl FnMut(&K, &V) -> bool) {
-        self.0.retain(|(key, value)| keeps(key, value));
+    pub fn retain(&mut self, mut keeps: impl FnMut(&K, &mut V) -> bool) {
+        self.0.retain_mut(|(key, value)| keeps(key, value));
     }
 
     /// Returns the items in ascending order.

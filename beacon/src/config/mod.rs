@@ -270,7 +270,7 @@ impl Config {
             mailboxes: variables.number("MAILBOXES", 0, MAILBOXES_MAX)?,
             circuit_relay: variables.one("CIRCUIT_RELAY_ADDRESSES", CIRCUIT_RELAY, |text| match text {
                 "" => Some(None),
-                addresses => CircuitRelay::new(addresses.split(',').map(|address| address.trim().to_owned()))
+                addresses => CircuitRelay::new(addresses.split(',').map(|address| address.trim().to_owned()).collect())
                     .ok()
                     .map(|relay| Some(Arc::new(relay))),
             })?,
@@ -373,7 +373,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 32);
+        assert_eq!(vars.len(), 36);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 

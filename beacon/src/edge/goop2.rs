@@ -6,12 +6,14 @@ use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::time::UnixMillis;
 
+use crate::call::ObjectError;
 use crate::edge::Edge;
 use crate::edge::head::{Head, Upgrade};
-use crate::edge::step::Step;
-use crate::goop2::{self, Asked, Door, GuestConnection, GuestStep, ReadPresence};
+use crate::edge::step::{ReadHeaders, Step};
+use crate::goop2::{self, Asked, Door, GuestConnection, GuestHost, GuestStep, ReadPresence};
 use crate::methods::preflight;
-use crate::problem::Problem;
+use crate::note::Note;
+use crate::problem::{Problem, internal};
 
 impl Edge {
     /// Returns the same edge with a door for goop2's peers. Where a host has none, nothing of the door is reached.
@@ -21,10 +23,13 @@ impl Edge {
     }
 
     /// Takes a request that comes by the door for goop2's peers.
-    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str) -> Step {
+    fn take_guest(&mut self, now: UnixMillis, head: &Head<'_>, rest: &str, query: &str, is_described: bool) -> Step {
         let Some((door, _)) = &self.goop2 else { return Step::Answer(Problem::NotFound.answer_without_list(now)) };
         if head.method == "OPTIONS" {
             return Step::Answer(preflight("GET, POST, OPTIONS"));
+        }
+        if !is_described && goop2::needs_headers(head.method, rest) {
+            return Step::ReadHeaders(ReadHeaders::of_live(head));
         }
         let (is_websocket, is_of_page) = (head.upgrade == Upgrade::WebSocket, head.origin.is_some());
         let templates = self.templates.as_ref().map(|(catalogue, _)| Arc::clone(catalogue));
@@ -42,8 +47,12 @@ impl Edge {
                 if is_opening {
                     taken = taken.and_then(|()| self.live.openings.take(now, path));
                 }
+                let (pings, most_pushes) = (self.platform.pings(), self.platform.live_frames(&self.config));
                 match taken {
-                    Ok(()) => Step::Guest(Box::new(request.of(client, path.address))),
+                    Ok(()) => {
+                        let host = GuestHost { pings, most_pushes };
+                        Step::Guest(Box::new(request.of(client, path.address, host)))
+                    }
                     Err(limited) => Step::Answer(goop2::too_many(limited.retry_after())),
                 }
             }
@@ -58,6 +67,12 @@ impl Edge {
             Err(answer) => Step::Answer(answer),
         };
         self.counted(step)
+    }
+
+    /// Goes on where the object of a community has not answered one of goop2's peers.
+    pub fn guest_failed(&mut self, now: UnixMillis, error: &ObjectError) -> Step {
+        self.notes.push(Note::failure("request_failed", error));
+        self.counted(Step::Answer(internal(now)))
     }
 
     /// Takes that a connection of goop2's door has ended.

@@ -41,9 +41,10 @@ impl Edge {
         let (last_event_id, origin, host) = (last_event_id.as_deref(), origin.as_deref(), host.as_deref());
         let (path, query) = path_and_query(head.url);
         let head = Head { upgrade, last_event_id, origin, host, ..head };
-        match path.strip_prefix("/v1/") {
-            Some(rest) => self.take_mail(now, &head, rest, true),
-            None => self.open_live(now, &head, query),
+        match (path.strip_prefix("/v1/"), path.strip_prefix("/goop2/"), &self.goop2) {
+            (Some(rest), ..) => self.take_mail(now, &head, rest, true),
+            (None, Some(rest), Some((_, take))) => take(self, now, &head, rest, query, true),
+            (None, ..) => self.open_live(now, &head, query),
         }
     }
 
@@ -96,8 +97,7 @@ impl Edge {
             community,
         };
         Step::OpenLive(Box::new(OpenLive {
-            watches_guests,
-            opening: Opening { network: client.hand_over(), since, is_stream: kind == Kind::Stream },
+            opening: Opening { network: client.hand_over(), since, is_stream: kind == Kind::Stream, watches_guests },
             opened,
         }))
     }

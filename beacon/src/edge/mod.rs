@@ -112,8 +112,8 @@ struct Replication {
     read: NetworkShares,
 }
 
-/// Takes a request that comes by the door for goop2's peers.
-type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Step;
+/// Takes a request that comes by the door for goop2's peers. Whether its head has every header is the last.
+type TakeGuest = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str, bool) -> Step;
 
 /// Takes a request that comes by the door for retalk's users, if it is one.
 type TakeRetalk = fn(&mut Edge, UnixMillis, &Head<'_>, &str, &str) -> Option<Step>;

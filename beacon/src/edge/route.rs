@@ -33,7 +33,7 @@ impl Edge {
             return Step::Answer(Problem::NotFound.answer_without_list(now));
         }
         if let (Some((_, take)), Some(rest)) = (&self.goop2, path.strip_prefix("/goop2/")) {
-            return take(self, now, head, rest, query);
+            return take(self, now, head, rest, query, self.platform.describes_headers());
         }
         if let Some((_, take)) = self.registration.as_ref().filter(|_| registration::is_route(path))
             && head.method != "OPTIONS"

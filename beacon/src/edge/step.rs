@@ -188,7 +188,6 @@ pub struct Unanswered {
 /// Waits for whether an object has a place for a connection.
 #[derive(Debug)]
 pub struct OpenLive {
-    pub(super) watches_guests: bool,
     pub(super) opening: Opening,
     pub(super) opened: Opened,
 }
@@ -201,7 +200,7 @@ impl OpenLive {
 
     /// Returns whether the client wants to know of the community's guests, too.
     pub const fn watches_guests(&self) -> bool {
-        self.watches_guests
+        self.opening.watches_guests
     }
 
     /// Returns what it is told.

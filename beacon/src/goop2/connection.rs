@@ -1,7 +1,7 @@
 //! One client of the door that listens, where the client is.
 //!
-//! Every limit is applied before anything is waited for. Nothing is kept for a client that does not read: the host drops
-//! what it cannot hand over.
+//! Every limit is applied before anything is waited for. Little is kept for a client that does not read: a host that waits
+//! for it drops what comes meanwhile, and for one that does not wait what may be unread is bounded here.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,13 +10,16 @@ use std::sync::Arc;
 
 use rendezvous_protocol::goop2::{CircuitRelay, GUEST_MESSAGES, GuestId, Presence};
 use rendezvous_protocol::limits::{
-    GUEST_BODY_MAX_BYTES, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE, LIVE_MALFORMED_MESSAGES, LIVE_STREAM_PING,
+    GUEST_BODY_MAX_BYTES, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE, GUEST_UNREAD_MAX_BYTES, LIVE_MALFORMED_MESSAGES,
+    LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::network::NetworkHash;
 use rendezvous_protocol::time::UnixMillis;
 
+use crate::goop2::call::{GuestCall, split};
 use crate::goop2::room::GuestPushed;
+use crate::live::Pushed;
 
 /// Says what a client reads from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub enum GuestOutput {
     /// To send a ping of the WebSocket's own (RFC 6455, section 5.5.2).
     Ping,
     /// To tell the room.
-    Tell(Box<Presence>),
+    Tell(GuestCall),
     /// To end the connection, and to read nothing more of it. There is no output after this.
     Close {
         /// The number.
@@ -48,9 +51,19 @@ pub enum GuestOutput {
     },
 }
 
+/// Holds what the host of a connection can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuestHost {
+    /// Whether it sends pings of the WebSocket's own.
+    pub(crate) pings: bool,
+    /// After how many pushes of the room a connection ends, so that its client opens another one; absent, it does not.
+    pub(crate) most_pushes: Option<u32>,
+}
+
 /// Holds one connection.
 pub struct GuestConnection {
     kind: GuestKind,
+    host: GuestHost,
     /// Of the client: for the addresses in messages, and for nothing else.
     address: Option<IpAddr>,
     /// Where the client is remembered if it has to be refused.
@@ -61,6 +74,12 @@ pub struct GuestConnection {
     malformed: u32,
     heard_at: UnixMillis,
     sent_at: UnixMillis,
+    /// When the room is to be told that something is due there.
+    tell_at: Option<UnixMillis>,
+    /// Pushes of the room.
+    pushes: u32,
+    /// Bytes that may be unread.
+    unread: usize,
     outputs: VecDeque<GuestOutput>,
     is_closed: bool,
     /// Absent where it is open, and for a probe.
@@ -79,8 +98,8 @@ impl GuestConnection {
     pub(crate) fn new(
         now: UnixMillis,
         kind: GuestKind,
-        address: Option<IpAddr>,
-        address_hash: NetworkHash,
+        host: GuestHost,
+        (address, address_hash): (Option<IpAddr>, NetworkHash),
         relay: Option<Arc<CircuitRelay>>,
     ) -> Self {
         let first = match kind {
@@ -92,6 +111,7 @@ impl GuestConnection {
             is_closed: kind == GuestKind::Probe,
             closed_by: None,
             kind,
+            host,
             address,
             address_hash,
             relay,
@@ -99,6 +119,9 @@ impl GuestConnection {
             malformed: 0,
             heard_at: now,
             sent_at: now,
+            tell_at: None,
+            pushes: 0,
+            unread: 0,
             outputs: first.into_iter().collect(),
         }
     }
@@ -119,7 +142,7 @@ impl GuestConnection {
         let presence = Presence::parse(text.as_bytes(), self.address, self.relay.as_deref());
         match (presence, &self.kind) {
             (Ok(presence), GuestKind::Socket(own)) if presence.id == *own => {
-                self.outputs.push_back(GuestOutput::Tell(Box::new(presence)));
+                self.outputs.push_back(GuestOutput::Tell(GuestCall::Tell(Box::new(presence))));
             }
             // A socket speaks for the guest that opened it alone.
             _ => {
@@ -152,27 +175,39 @@ impl GuestConnection {
             return;
         }
         match pushed {
-            GuestPushed::Messages(messages) => {
-                self.sent_at = now;
-                let is_stream = self.kind == GuestKind::Stream;
-                self.outputs.extend(messages.iter().map(|text| {
-                    GuestOutput::Text(if is_stream { format!("data: {text}\n\n") } else { text.to_string() })
-                }));
-            }
+            GuestPushed::Messages(messages) => self.take_messages(now, &messages),
             // Not for this kind of connection.
             GuestPushed::Guests(_) => {}
             GuestPushed::Close(code) => self.close(code),
         }
     }
 
+    /// Takes what a room that is in a community's object has for this connection.
+    pub fn take_pushed(&mut self, now: UnixMillis, pushed: Pushed) {
+        match pushed {
+            Pushed::Reply(messages) => self.take(now, GuestPushed::Messages(split(&messages))),
+            Pushed::FrameWaits(wait) => self.tell_at = Some(now.after(wait)),
+            Pushed::Close(code) => self.close(code),
+            // For connections of `GET /live`.
+            _ => {}
+        }
+    }
+
+    /// Takes that everything that was sent has been read, or is where the host bounds it.
+    pub const fn read(&mut self) {
+        self.unread = 0;
+    }
+
     /// Returns when [`GuestConnection::handle_timeout`] is to be called.
     pub fn next_deadline(&self) -> UnixMillis {
-        match self.kind {
+        let own = match self.kind {
             GuestKind::Stream => self.sent_at.after(LIVE_STREAM_PING),
             GuestKind::Socket(_) | GuestKind::Probe => {
-                self.sent_at.after(GUEST_SOCKET_PING).min(self.heard_at.after(GUEST_SOCKET_SILENCE))
+                let silent_at = self.heard_at.after(GUEST_SOCKET_SILENCE);
+                if self.host.pings { silent_at.min(self.sent_at.after(GUEST_SOCKET_PING)) } else { silent_at }
             }
-        }
+        };
+        self.tell_at.map_or(own, |at| at.min(own))
     }
 
     /// Does what is due: an early or repeated call does nothing.
@@ -181,6 +216,9 @@ impl GuestConnection {
         (self.heard_at, self.sent_at) = (self.heard_at.min(now), self.sent_at.min(now));
         if self.is_closed || now < self.next_deadline() {
             return;
+        }
+        if self.tell_at.take_if(|at| *at <= now).is_some() {
+            return self.outputs.push_back(GuestOutput::Tell(GuestCall::Due));
         }
         match self.kind {
             GuestKind::Stream => {
@@ -195,6 +233,33 @@ impl GuestConnection {
                 self.outputs.push_back(GuestOutput::Ping);
             }
         }
+    }
+
+    fn take_messages(&mut self, now: UnixMillis, messages: &[Arc<str>]) {
+        let is_stream = self.kind == GuestKind::Stream;
+        if self.unread > GUEST_UNREAD_MAX_BYTES {
+            // A stream loses these, and hears of all again once it has read.
+            if !is_stream {
+                self.end_for_another();
+            }
+            return;
+        }
+        self.sent_at = now;
+        for text in messages {
+            self.unread += text.len();
+            let text = if is_stream { format!("data: {text}\n\n") } else { text.to_string() };
+            self.outputs.push_back(GuestOutput::Text(text));
+        }
+        self.pushes = self.pushes.saturating_add(1);
+        if self.host.most_pushes.is_some_and(|most| self.pushes >= most) {
+            self.end_for_another();
+        }
+    }
+
+    /// Ends the connection though its client has done nothing wrong. The guest stays: else all others were told that it went.
+    fn end_for_another(&mut self) {
+        self.outputs.push_back(GuestOutput::Tell(GuestCall::Returns));
+        self.close(CloseCode::Again);
     }
 
     /// Returns what the connection was closed for, if anything, whether or not the client has let itself be told.

@@ -1,10 +1,10 @@
 //! What the operator decides of the door.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rendezvous_protocol::community::Community;
 use rendezvous_protocol::goop2::CircuitRelay;
+use rendezvous_protocol::sorted_set::SortedSet;
 
 use crate::config::{Config, ConfigError, Kind, Variable};
 
@@ -23,7 +23,7 @@ const NO_DOOR: &str = "nothing where GOOP2_COMMUNITIES is: there is no door to t
 /// Holds which communities have guests, and by which relay these may be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
-    communities: BTreeSet<Community>,
+    communities: SortedSet<Community>,
     relay: Option<Arc<CircuitRelay>>,
 }
 
@@ -44,7 +44,7 @@ impl Door {
         if names.is_empty() {
             return if addresses.is_empty() { Ok(None) } else { Err(error(RELAY, &addresses, NO_DOOR)) };
         }
-        let communities: Option<BTreeSet<_>> = items(&names)
+        let communities: Option<SortedSet<_>> = items(&names)
             .iter()
             .map(|name| Community::new(name).ok().filter(|community| config.serves(community)))
             .collect();

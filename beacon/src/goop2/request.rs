@@ -14,11 +14,13 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::circuit_relay;
-use crate::goop2::connection::{GuestConnection, GuestKind};
+use crate::goop2::call::{GuestOpening, RoomCall};
+use crate::goop2::connection::{GuestConnection, GuestHost, GuestKind};
 use crate::goop2::door::Door;
 use crate::goop2::refusal::{Refusal, text};
-use crate::goop2::room::{GuestOpening, GuestRefusal, RoomCall};
+use crate::goop2::room::GuestRefusal;
 use crate::methods::{GET, GET_ALONE, POST};
+use crate::problem::SWITCHING_PROTOCOLS;
 use crate::query::parameter;
 use crate::templates::{self, Catalogue};
 
@@ -79,13 +81,15 @@ impl GuestRequest {
     }
 
     /// Returns the step of a client's request. By `address_hash` the client is remembered if it has to be refused.
-    pub(crate) fn of(self, client: Client, address_hash: NetworkHash) -> GuestStep {
+    pub(crate) fn of(self, client: Client, address_hash: NetworkHash, host: GuestHost) -> GuestStep {
         let Self { community, relay, what } = self;
         let (address, network) = (client.address, client.hand_over());
         match what {
             What::Publish => GuestStep::ReadPresence(ReadPresence { community, address, network, relay }),
             What::List => GuestStep::Ask(AskRoom { community, call: RoomCall::List }),
-            What::Open(kind) => GuestStep::Open(OpenGuest { community, kind, address, address_hash, network, relay }),
+            What::Open(kind) => {
+                GuestStep::Open(OpenGuest { community, kind, host, address, address_hash, network, relay })
+            }
         }
     }
 }
@@ -93,6 +97,12 @@ impl GuestRequest {
 /// Returns the answer to a client over its rate limit, or that has to wait.
 pub(crate) fn too_many(retry_after: Duration) -> Answer {
     Refusal::TooMany { retry_after }.answer()
+}
+
+/// Returns whether a request is one of which more has to be known than most hosts describe: whether it upgrades, and whether a
+/// page sends it.
+pub(crate) fn needs_headers(method: &str, rest: &str) -> bool {
+    method == "GET" && rest.ends_with("/ws")
 }
 
 /// Takes a request.
@@ -190,6 +200,7 @@ impl AskRoom {
 pub struct OpenGuest {
     community: Community,
     kind: GuestKind,
+    host: GuestHost,
     address: Option<IpAddr>,
     address_hash: NetworkHash,
     network: HandedOver,
@@ -220,6 +231,12 @@ impl OpenGuest {
         Some(GuestOpening { network: self.network, guest })
     }
 
+    /// Reads the status with which an object answers an opening: whether the connection is open. Any other answer is the
+    /// client's.
+    pub const fn is_opened(status: u16) -> bool {
+        status == SWITCHING_PROTOCOLS
+    }
+
     /// Returns whether the client reads from a WebSocket, not from an event stream.
     pub fn is_socket(&self) -> bool {
         self.kind != GuestKind::Stream
@@ -227,7 +244,7 @@ impl OpenGuest {
 
     /// Opens the connection.
     pub fn admitted(self, now: UnixMillis) -> GuestConnection {
-        GuestConnection::new(now, self.kind, self.address, self.address_hash, self.relay)
+        GuestConnection::new(now, self.kind, self.host, (self.address, self.address_hash), self.relay)
     }
 }
 

@@ -3,7 +3,6 @@
 //! A call comes in, and what is to be sent to connections goes out. A connection that cannot take a message loses it: all
 //! are sent again within 15 s.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rendezvous_protocol::goop2::{
@@ -12,40 +11,18 @@ use rendezvous_protocol::goop2::{
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::limits::{GUEST_CONNECTIONS, GUEST_CONNECTIONS_PER_HOUSEHOLD};
 use rendezvous_protocol::live::{Admission, CloseCode, LiveLimits, Seat, admit};
-use rendezvous_protocol::network::{HandedOver, NetworkPath};
+use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use serde::Serialize;
 
 use crate::answer::Answer;
+use crate::goop2::call::{GuestOpening, KeptGuest, RoomCall};
 use crate::goop2::refusal::Refusal;
 use crate::live::ConnectionId;
 
 const LIMITS: LiveLimits =
     LiveLimits { connections: GUEST_CONNECTIONS, connections_per_household: GUEST_CONNECTIONS_PER_HOUSEHOLD };
-
-/// Says what a room is asked by a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoomCall {
-    /// To take a message.
-    Publish {
-        /// The message.
-        presence: Box<Presence>,
-        /// Where it comes from.
-        network: HandedOver,
-    },
-    /// To say who is there.
-    List,
-}
-
-/// Holds what a room is told of a connection that is to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestOpening {
-    /// Where the client counts.
-    pub network: HandedOver,
-    /// Whose socket it is; absent where it only listens.
-    pub guest: Option<GuestId>,
-}
 
 /// Says why a room has no place for a connection.
 #[derive(Clone, Debug)]
@@ -92,7 +69,7 @@ pub struct GuestRoom {
     /// The oldest first.
     connections: Vec<Listener>,
     /// Connections of `GET /live` that watch.
-    viewers: BTreeSet<ConnectionId>,
+    viewers: Vec<ConnectionId>,
     /// Up to where they know.
     told: u64,
 }
@@ -109,7 +86,23 @@ struct Listener {
 impl GuestRoom {
     /// Makes an empty room. `secret` is secure randomness.
     pub fn new(secret: Secret) -> Self {
-        Self { guests: Guests::new(secret), connections: Vec::new(), viewers: BTreeSet::new(), told: 0 }
+        Self { guests: Guests::new(secret), connections: Vec::new(), viewers: Vec::new(), told: 0 }
+    }
+
+    /// Makes the room of which these are left: connections that were opened here, each with where it counts and whose socket
+    /// it is, and those of `GET /live` that watch.
+    pub(crate) fn restore(
+        secret: Secret,
+        listeners: impl Iterator<Item = (ConnectionId, NetworkPath, Option<GuestId>)>,
+        viewers: Vec<ConnectionId>,
+    ) -> Self {
+        let mut connections: Vec<Listener> = Vec::new();
+        for (id, path, guest) in listeners {
+            let position = connections.partition_point(|listener| listener.id < id);
+            connections.insert(position, Listener { id, path, guest });
+        }
+        // Whatever they were told may not be so any more.
+        Self { connections, viewers, told: u64::MAX, ..Self::new(secret) }
     }
 
     /// Returns whether nobody is there, and nobody listens.
@@ -191,8 +184,9 @@ impl GuestRoom {
                     Ok(Published::Gone) | Err(_) => None,
                 }
             };
-            let echo = echo.map(|text| GuestPushed::Messages(Arc::new([text])));
-            effects.extend(echo.map(|what| GuestPush { to: GuestsTo::One(id), what }));
+            if let Some(text) = echo {
+                effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Messages(Arc::new([text])) });
+            }
         }
         self.tell(now, &mut effects);
         effects
@@ -202,7 +196,7 @@ impl GuestRoom {
     pub fn watch(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
         let mut effects = Vec::new();
         self.tell(now, &mut effects);
-        self.viewers.insert(id);
+        self.viewers.push(id);
         effects.push(self.view(GuestsTo::One(id)));
         effects
     }
@@ -210,11 +204,44 @@ impl GuestRoom {
     /// Takes that a connection has ended.
     pub fn closed(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
         let mut effects = Vec::new();
-        self.connections.retain(|listener| listener.id != id);
-        self.viewers.remove(&id);
+        self.forget(id);
+        self.viewers.retain(|viewer| *viewer != id);
         self.guests.closed(now, SocketId(id.0));
         self.tell(now, &mut effects);
         effects
+    }
+
+    /// Takes that a connection ends whose client is about to open another one: the end of its socket is not that of a guest.
+    pub fn returns(&mut self, now: UnixMillis, id: ConnectionId) -> GuestEffects {
+        self.guests.detach(SocketId(id.0));
+        self.closed(now, id)
+    }
+
+    /// Returns the connections that were opened here, the oldest first.
+    pub(crate) fn listeners(&self) -> impl DoubleEndedIterator<Item = ConnectionId> {
+        self.connections.iter().map(|listener| listener.id)
+    }
+
+    /// Returns the connections of `GET /live` that watch.
+    pub(crate) fn viewers(&self) -> impl Iterator<Item = ConnectionId> {
+        self.viewers.iter().copied()
+    }
+
+    /// Returns what a connection that was opened here is to keep for [`GuestRoom::restore`].
+    pub(crate) fn kept(&self, id: ConnectionId) -> Option<KeptGuest> {
+        let listener = self.connections.iter().find(|listener| listener.id == id)?;
+        let Listener { path, guest, .. } = listener;
+        Some(KeptGuest { secret: *self.guests.secret(), path: *path, guest: guest.clone() })
+    }
+
+    /// Returns whether there is a guest that nothing but its messages keeps here.
+    pub(crate) fn has_guest_without_socket(&self) -> bool {
+        self.guests.all().any(|(.., has_socket)| !has_socket)
+    }
+
+    /// Returns when [`GuestRoom::handle_timeout`] is to be called next, if ever.
+    pub(crate) fn next_deadline(&self) -> Option<UnixMillis> {
+        self.guests.next_deadline()
     }
 
     /// Does what is due: an early or repeated call does nothing.
@@ -255,29 +282,37 @@ impl GuestRoom {
             self.guests.may_listen(now, guest, path)?;
         }
         // Its older socket makes room for this one.
-        let is_older = |listener: &&Listener| listener.guest.is_some() && listener.guest == opening.guest;
-        let (older, others): (Vec<_>, Vec<_>) = self.connections.iter().partition(is_older);
-        let seat =
-            |listener: &&Listener| Seat { path: listener.path, is_bound: self.guests.holds(SocketId(listener.id.0)) };
-        let seats: Vec<_> = others.iter().map(seat).collect();
-        let gone = match admit(&seats, path, LIMITS, now, self.guests.secret()) {
-            Admission::Admitted => None,
-            Admission::InPlaceOf(position) => others.get(position).map(|listener| listener.id),
+        let (mut ending, mut others, mut seats) = (Vec::new(), Vec::new(), Vec::new());
+        for &Listener { id, path, ref guest } in &self.connections {
+            if guest.is_some() && *guest == opening.guest {
+                ending.push((id, CloseCode::Replaced));
+            } else {
+                others.push(id);
+                seats.push(Seat { path, is_bound: self.guests.holds(SocketId(id.0)) });
+            }
+        }
+        match admit(&seats, path, LIMITS, now, self.guests.secret()) {
+            Admission::Admitted => {}
+            Admission::InPlaceOf(position) => {
+                if let Some(gone) = others.get(position) {
+                    ending.push((*gone, CloseCode::LiveFull));
+                }
+            }
             Admission::Full => return Err(Refusal::ConnectionsFull),
-        };
-        let older: Vec<_> = older.iter().map(|listener| listener.id).collect();
+        }
         if let Some(guest) = &opening.guest {
             self.guests.listen(now, guest, path, SocketId(id.0))?;
         }
-        gone.into_iter().for_each(|gone| self.end(gone, CloseCode::LiveFull, effects));
-        older.into_iter().for_each(|older| self.end(older, CloseCode::Replaced, effects));
+        for (id, code) in ending {
+            self.forget(id);
+            effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Close(code) });
+        }
         self.connections.push(Listener { id, path, guest: opening.guest.clone() });
         Ok(())
     }
 
-    fn end(&mut self, id: ConnectionId, code: CloseCode, effects: &mut GuestEffects) {
+    fn forget(&mut self, id: ConnectionId) {
         self.connections.retain(|listener| listener.id != id);
-        effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Close(code) });
     }
 
     /// Sends everybody what is due.
@@ -298,8 +333,11 @@ impl GuestRoom {
     }
 
     fn list(&self) -> Answer {
-        let mut rows: Vec<_> = self.guests.all().map(Row::new).collect();
-        rows.sort_by_key(|row| (row.kind, std::cmp::Reverse(row.last_seen)));
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        for row in self.guests.all().map(Row::new) {
+            let is_before = |other: &Row<'_>| (other.kind, row.last_seen) <= (row.kind, other.last_seen);
+            rows.insert(rows.partition_point(is_before), row);
+        }
         Answer::ok(&rows, None)
     }
 }

@@ -20,6 +20,8 @@ const OPEN: &str = "/live";
 
 const STREAM: &str = "&stream";
 
+const GUESTS: &str = "&guests";
+
 /// Names a connection, by a number that a host uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -33,13 +35,20 @@ pub struct Opening {
     pub since: Option<Position>,
     /// Whether the client reads an event stream.
     pub is_stream: bool,
+    /// Whether the client wants to know of the community's guests, too. One of an event stream cannot.
+    pub watches_guests: bool,
 }
 
 impl Opening {
-    /// Writes the opening as a path and a query: where the client counts, the position, and whether it is a stream's.
+    /// Writes the opening as a path and a query: where the client counts, the position, and whether it is a stream's or is
+    /// told of guests.
     pub fn to_path(&self) -> String {
-        let stream = if self.is_stream { STREAM } else { "" };
-        format!("{OPEN}?{}&{}{stream}", self.network.to_text(), position_text(self.since))
+        let more = match (self.is_stream, self.watches_guests) {
+            (true, _) => STREAM,
+            (false, true) => GUESTS,
+            (false, false) => "",
+        };
+        format!("{OPEN}?{}&{}{more}", self.network.to_text(), position_text(self.since))
     }
 
     /// Reads a URL that ends in what [`Opening::to_path`] wrote. Absent is what is another call.
@@ -48,8 +57,13 @@ impl Opening {
         (path == OPEN).then(|| {
             let (network, since) = query.split_once('&').ok_or(CallError::Malformed("not two parts"))?;
             let network = HandedOver::from_text(network).ok_or(CallError::Malformed("no network"))?;
-            let of_stream = since.strip_suffix(STREAM);
-            Ok(Self { network, since: read_position(of_stream.unwrap_or(since))?, is_stream: of_stream.is_some() })
+            let (of_stream, with_guests) = (since.strip_suffix(STREAM), since.strip_suffix(GUESTS));
+            Ok(Self {
+                network,
+                since: read_position(of_stream.or(with_guests).unwrap_or(since))?,
+                is_stream: of_stream.is_some(),
+                watches_guests: with_guests.is_some(),
+            })
         })
     }
 }

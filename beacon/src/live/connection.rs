@@ -282,7 +282,7 @@ impl Connection {
             Pushed::Bound(re) => {
                 self.is_bound = true;
                 self.open_relay(checks, now);
-                let ice_servers = self.ice_servers.as_ref().map(|servers| &*servers.json);
+                let ice_servers = self.ice_servers.as_ref().map(|servers| servers.json.as_str());
                 let message = BoundMessage { re: re.as_deref(), ice_servers };
                 self.outputs.push_back(Output::Text(message.to_text()));
             }

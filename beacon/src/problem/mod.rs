@@ -45,7 +45,7 @@ const MAILBOX_FULL_RETRY_AFTER: Duration = Duration::from_secs(300);
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The status of an answer with a socket (RFC 6455, section 1.3).
-const SWITCHING_PROTOCOLS: u16 = 101;
+pub(crate) const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// The status where a connection has no place. An object says so to the edge by this.
 const LIVE_FULL: u16 = 503;

@@ -10,7 +10,7 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::edge::{Edge, Head, Step, Upgrade};
 use rendezvous_service::goop2::{
-    Door, GuestConnection, GuestEffects, GuestOutput, GuestPushed, GuestRoom, GuestStep, GuestsTo, OpenGuest,
+    Door, GuestCall, GuestConnection, GuestEffects, GuestOutput, GuestPushed, GuestRoom, GuestStep, GuestsTo, OpenGuest,
 };
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::platform::Platform;
@@ -19,23 +19,23 @@ use serde_json::{Value, json};
 use crate::host::{at, config, given};
 
 const RELAY: &str = "/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
-const HOME: &str = "203.0.113.7";
-const ELSEWHERE: &str = "198.51.100.9";
+pub(crate) const HOME: &str = "203.0.113.7";
+pub(crate) const ELSEWHERE: &str = "198.51.100.9";
 
 /// goop2's client gives a socket up after so many milliseconds without anything.
-const PATIENCE: u64 = 15_000;
+pub(crate) const PATIENCE: u64 = 15_000;
 
 /// goop2's client forgets a peer of which it hears nothing for so long.
-const TTL: u64 = 20_000;
+pub(crate) const TTL: u64 = 20_000;
 
-const HEARTBEAT: u64 = 5_000;
+pub(crate) const HEARTBEAT: u64 = 5_000;
 
 fn key(seed: u8) -> PublicKey {
     PrivateKey::from_seed(&[seed; 32]).public_key()
 }
 
 /// The base58btc of an Ed25519 identity, by big numbers.
-fn name(seed: u8) -> String {
+pub(crate) fn name(seed: u8) -> String {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut digits = vec![0_u32];
     for byte in [0x24, 0x08, 0x01, 0x12, 0x20].into_iter().chain(*key(seed).as_bytes()) {
@@ -54,7 +54,7 @@ fn name(seed: u8) -> String {
     std::iter::once('1').chain(digits).collect()
 }
 
-fn message(kind: &str, seed: u8, ts: u64) -> Value {
+pub(crate) fn message(kind: &str, seed: u8, ts: u64) -> Value {
     json!({"type": kind, "peerId": name(seed), "content": format!("peer {seed}"), "ts": ts})
 }
 
@@ -257,9 +257,15 @@ impl World {
                     client.pings += 1;
                     client.connection.receive_control(at(now));
                 }
-                GuestOutput::Tell(presence) => {
+                GuestOutput::Tell(call) => {
                     let listed = self.listed.clone();
-                    let effects = self.room.receive(at(now), id, *presence, |key| listed.contains(key));
+                    let effects = match call {
+                        GuestCall::Tell(presence) => {
+                            self.room.receive(at(now), id, *presence, |key| listed.contains(key))
+                        }
+                        GuestCall::Returns => self.room.returns(at(now), id),
+                        GuestCall::Due => panic!("nobody is asked to say when something is due"),
+                    };
                     self.carry_out(effects);
                 }
                 GuestOutput::Close { code, reason } => {

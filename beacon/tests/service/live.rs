@@ -926,12 +926,15 @@ fn what_goes_between_a_connection_and_its_object_is_pinned_and_read_as_it_is_wri
         network: Client { address: read_address("192.0.2.1"), autonomous_system: None }.hand_over(),
         since: Some(position),
         is_stream: false,
+        watches_guests: false,
     };
     let path = opening.to_path();
     assert_eq!(path, format!("/live?{}&0a1b2c3d-17", opening.network.to_text()));
     let stream = Opening { is_stream: true, ..opening.clone() };
     assert_eq!(stream.to_path(), format!("{path}&stream"));
-    for opening in [opening.clone(), stream, Opening { since: None, is_stream: true, ..opening }] {
+    let watching = Opening { watches_guests: true, ..opening.clone() };
+    assert_eq!(watching.to_path(), format!("{path}&guests"));
+    for opening in [opening.clone(), stream, watching, Opening { since: None, is_stream: true, ..opening }] {
         assert_eq!(Opening::parse(&format!("https://community{}", opening.to_path())), Some(Ok(opening)));
     }
     assert!(matches!(Opening::parse(&format!("{path}&other")), Some(Err(_))));

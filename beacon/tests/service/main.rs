@@ -7,6 +7,7 @@ mod community;
 mod directory;
 mod edge;
 mod front;
+mod guest_object;
 mod guests;
 mod hivemind;
 mod host;

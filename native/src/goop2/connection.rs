@@ -10,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use rendezvous_protocol::limits::GUEST_BODY_MAX_BYTES;
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_service::answer::Answer;
-use rendezvous_service::goop2::{GuestConnection, GuestOutput, GuestPushed, OpenGuest};
+use rendezvous_service::goop2::{GuestCall, GuestConnection, GuestOutput, GuestPushed, OpenGuest};
 use rendezvous_service::live::ConnectionId;
 use rendezvous_service::problem::internal;
 use tokio::sync::{mpsc, oneshot};
@@ -103,16 +103,14 @@ impl GuestTask {
                 let message = match output {
                     GuestOutput::Text(text) => Message::text(text),
                     GuestOutput::Ping => Message::Ping(Bytes::new()),
-                    GuestOutput::Tell(presence) => {
-                        if let Some(Place { event_loop, community, id }) = &self.place {
-                            event_loop.send_guest(community, GuestMail::Tell { id: *id, presence });
-                        }
+                    GuestOutput::Tell(call) => {
+                        self.tell(call);
                         continue;
                     }
                     GuestOutput::Close { code, reason } => return Some((code, reason)),
                 };
                 match tokio::time::timeout(WRITE_TIMEOUT, socket.send(message)).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => self.connection.read(),
                     Ok(Err(_)) => return None,
                     Err(_) => return Some((CloseCode::Slow.as_u16(), CloseCode::Slow.reason())),
                 }
@@ -141,6 +139,12 @@ impl GuestTask {
         self.connection.take(unix_now(), pushed.unwrap_or(GuestPushed::Close(CloseCode::Internal)));
     }
 
+    fn tell(&self, call: GuestCall) {
+        if let Some(Place { event_loop, community, id }) = &self.place {
+            event_loop.send_guest(community, GuestMail::Tell { id: *id, call });
+        }
+    }
+
     /// Serves an event stream until it ends, and returns its body at once. `guard` is kept until then.
     pub(crate) fn serve_stream(self, guard: impl Sized + 'static) -> Channel<Bytes, Infallible> {
         body_of(|sender| self.run_stream(sender), guard)
@@ -149,9 +153,16 @@ impl GuestTask {
     async fn run_stream(mut self, mut sender: Sender<Bytes, Infallible>) {
         loop {
             while let Some(output) = self.connection.next_output() {
-                let GuestOutput::Text(text) = output else { return };
+                let text = match output {
+                    GuestOutput::Text(text) => text,
+                    GuestOutput::Tell(call) => {
+                        self.tell(call);
+                        continue;
+                    }
+                    GuestOutput::Ping | GuestOutput::Close { .. } => return,
+                };
                 match tokio::time::timeout(WRITE_TIMEOUT, sender.send_data(Bytes::from(text))).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => self.connection.read(),
                     Ok(Err(_)) | Err(_) => return,
                 }
             }

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rendezvous_protocol::goop2::Presence;
 use rendezvous_protocol::key::PublicKey;
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::answer::Answer;
 use rendezvous_service::goop2::{
-    GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, GuestsTo, RoomCall,
+    GuestCall, GuestEffects, GuestOpening, GuestPush, GuestPushed, GuestRefusal, GuestRoom, GuestsTo, RoomCall,
 };
 use rendezvous_service::live::{ConnectionId, Pushed};
 use tokio::sync::{mpsc, oneshot};
@@ -31,8 +30,8 @@ pub(crate) enum GuestMail {
         pushed: mpsc::Sender<GuestPushed>,
         answer: oneshot::Sender<Result<(), GuestRefusal>>,
     },
-    /// The socket of a guest has brought a message.
-    Tell { id: ConnectionId, presence: Box<Presence> },
+    /// A connection has something to tell.
+    Tell { id: ConnectionId, call: GuestCall },
     /// A connection of `GET /live` is to be told of guests.
     Watch { id: ConnectionId, mailbox: Arc<Mailbox> },
     /// A connection has ended.
@@ -88,7 +87,12 @@ impl Rooms {
                 let _ = answer.send(outcome);
                 effects
             }
-            GuestMail::Tell { id, presence } => room.receive(now, id, *presence, is_listed),
+            GuestMail::Tell { id, call } => match call {
+                GuestCall::Tell(presence) => room.receive(now, id, *presence, is_listed),
+                GuestCall::Returns => room.returns(now, id),
+                // The loop does what is due by itself.
+                GuestCall::Due => GuestEffects::new(),
+            },
             GuestMail::Watch { id, mailbox } => {
                 viewers.insert(id, mailbox);
                 room.watch(now, id)

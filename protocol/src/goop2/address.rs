@@ -79,7 +79,7 @@ mod tests {
     use crate::goop2::guest_id::tests::id;
 
     fn kept(address: &str, publisher: &str) -> bool {
-        let relay = CircuitRelay::new([format!("/ip4/203.0.113.9/tcp/4001/p2p/{}", id(9))]).unwrap();
+        let relay = CircuitRelay::new(vec![format!("/ip4/203.0.113.9/tcp/4001/p2p/{}", id(9))]).unwrap();
         let publisher = Some(publisher.parse().unwrap());
         !keep_addresses(vec![address.to_owned()], publisher, &id(1), Some(&relay)).is_empty()
     }

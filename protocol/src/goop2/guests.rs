@@ -4,7 +4,6 @@
 //! nothing that comes from elsewhere may change it or end it. Places are shared out as those of `GET /live` are. Changes
 //! are told at once while there is room in the bucket of frames, and everybody once in 15 s.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,11 +71,11 @@ pub struct Guests {
     secret: Secret,
     /// The one present longest first.
     guests: Vec<Guest>,
-    /// Who has gone and the others do not know it.
-    gone: BTreeSet<GuestId>,
+    /// Who has gone and the others do not know it, the first to go first.
+    gone: Vec<GuestId>,
     /// The buckets of messages that guests have left behind, none of them full, the first to leave first: a guest that
     /// goes and comes back sends no more for it.
-    left_behind: VecDeque<(GuestId, u64)>,
+    left_behind: Vec<(GuestId, u64)>,
     rate: FrameRate,
     /// Counts how often changes were told.
     changes: u64,
@@ -105,8 +104,8 @@ impl Guests {
         Self {
             secret,
             guests: Vec::new(),
-            gone: BTreeSet::new(),
-            left_behind: VecDeque::new(),
+            gone: Vec::new(),
+            left_behind: Vec::new(),
             rate: FrameRate::default(),
             changes: 0,
             repeat_at: None,
@@ -193,6 +192,14 @@ impl Guests {
         }
     }
 
+    /// Takes that a socket ends whose guest is about to open another one. Without one the guest goes when it has been silent
+    /// for too long.
+    pub fn detach(&mut self, socket: SocketId) {
+        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.socket == Some(socket)) {
+            guest.socket = None;
+        }
+    }
+
     /// Ends the guest whose name is this key's: whoever signs is no guest.
     pub fn end(&mut self, now: UnixMillis, key: &PublicKey) {
         if let Some(position) = self.guests.iter().position(|guest| guest.presence.id.public_key() == *key) {
@@ -205,21 +212,21 @@ impl Guests {
         self.expire(now);
         let mut messages = Vec::new();
         let is_repetition = self.repeat_at.is_some_and(|at| at <= now || at.since(now) > GUEST_REPETITION);
-        if self.rate.take(now) {
+        let tells = self.rate.take(now);
+        if tells {
             self.changes += 1;
             let gone = std::mem::take(&mut self.gone);
-            messages.extend(gone.into_iter().map(|id| Presence::offline(now, id).to_text().into()));
-            let untold = self.guests.iter_mut().filter(|guest| guest.is_untold && !is_repetition);
-            messages.extend(untold.map(|guest| {
+            for id in gone {
+                messages.push(Presence::offline(now, id).to_text().into());
+            }
+        }
+        for guest in &mut self.guests {
+            if is_repetition || (tells && guest.is_untold) {
                 guest.is_untold = false;
-                Arc::clone(&guest.text)
-            }));
+                messages.push(Arc::clone(&guest.text));
+            }
         }
         if is_repetition {
-            messages.extend(self.guests.iter_mut().map(|guest| {
-                guest.is_untold = false;
-                Arc::clone(&guest.text)
-            }));
             self.repeat_at = (!self.is_empty()).then(|| now.after(GUEST_REPETITION));
         }
         messages
@@ -272,7 +279,7 @@ impl Guests {
             Admission::Full => return Err(GuestRefused::Full),
         }
         self.left_behind.retain(|(id, _)| *id != presence.id);
-        self.gone.remove(&presence.id);
+        self.gone.retain(|id| *id != presence.id);
         let text: Arc<str> = presence.to_text().into();
         self.guests.push(Guest {
             presence,
@@ -291,15 +298,9 @@ impl Guests {
     fn remove(&mut self, now: UnixMillis, position: usize) {
         let Guest { presence, full_at, .. } = self.guests.remove(position);
         self.left_behind.retain_mut(|(_, full_at)| GUEST_MESSAGES.settle(full_at, now.as_u64()) > 0);
-        if self.left_behind.len() >= GUESTS {
-            self.left_behind.pop_front();
-        }
-        self.left_behind.push_back((presence.id.clone(), full_at));
-        self.gone.insert(presence.id);
-        if self.gone.len() > GUESTS {
-            // The smallest name, which is as good as any: whoever is not told of one forgets it by itself.
-            self.gone.pop_first();
-        }
+        push_bounded(&mut self.left_behind, (presence.id.clone(), full_at));
+        // Whoever is not told of one forgets it by itself.
+        push_bounded(&mut self.gone, presence.id);
         self.rate.changed(now, Urgency::Urgent);
     }
 
@@ -313,6 +314,14 @@ impl Guests {
             }
         }
     }
+}
+
+/// Adds an item in the place of the first, where there are as many as there may be guests.
+fn push_bounded<T>(items: &mut Vec<T>, item: T) {
+    if items.len() >= GUESTS {
+        items.remove(0);
+    }
+    items.push(item);
 }
 
 /// Takes a message out of a bucket.

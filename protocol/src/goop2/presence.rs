@@ -3,10 +3,12 @@
 //! Read leniently, as their own server does: unknown fields are ignored, `null` is absent. What names or vouches for a
 //! person (`email`, `verificationToken`, `verified`) is not even looked at, so it goes nowhere.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::fields::{FieldError, Fields};
 use crate::goop2::address::keep_addresses;
 use crate::goop2::guest_id::GuestId;
 use crate::goop2::relay::CircuitRelay;
@@ -14,7 +16,6 @@ use crate::limits::{
     DATA_MAX_BYTES, GUEST_ADDRESS_MAX_BYTES, GUEST_ADDRESSES_READ, GUEST_CONTENT_MAX_BYTES, GUEST_FIELD_MAX_BYTES,
     LIVE_MESSAGE_MAX_BYTES,
 };
-use crate::object::Object;
 use crate::time::UnixMillis;
 
 /// Says what a message tells.
@@ -115,36 +116,72 @@ impl Presence {
     /// # Errors
     /// [`PresenceError`] names what is wrong first.
     pub fn parse(text: &[u8], publisher: Option<IpAddr>, relay: Option<&CircuitRelay>) -> Result<Self, PresenceError> {
-        let Object(read) = serde_json::from_slice::<Object<Read>>(text).map_err(|_| PresenceError::NotJson)?;
-        let kind = match read.kind.as_str() {
+        let keep = |addresses, id: &GuestId| keep_addresses(addresses, publisher, id, relay);
+        Self::read(text, GuestId::new, &keep)
+    }
+
+    /// Reads what [`Presence::to_text`] wrote of a message that was read before.
+    ///
+    /// # Errors
+    /// See [`Presence::parse`].
+    pub fn trusted(text: &str) -> Result<Self, PresenceError> {
+        Self::read(text.as_bytes(), GuestId::trusted, &|addresses, _| addresses)
+    }
+
+    fn read(
+        text: &[u8],
+        name: fn(&str) -> Option<GuestId>,
+        keep: &dyn Fn(Vec<String>, &GuestId) -> Vec<String>,
+    ) -> Result<Self, PresenceError> {
+        let not_json = |_| PresenceError::NotJson;
+        let text = std::str::from_utf8(text).map_err(|_| PresenceError::NotJson)?;
+        let mut given = Fields::parse(text).map_err(not_json)?.without_nulls();
+        let kind = match &*given.text("type").map_err(not_json)? {
             "online" => PresenceKind::Online,
             "update" => PresenceKind::Update,
             "offline" => PresenceKind::Offline,
             _ => return Err(PresenceError::Kind),
         };
-        let id = GuestId::new(&read.peer_id).ok_or(PresenceError::PeerId)?;
-        let bounded = |field, text: Option<String>, most| match text.unwrap_or_default() {
-            text if text.len() > most => Err(PresenceError::TooLong { field, most }),
-            text => Ok(text),
+        // As goop2's documentation has it, too.
+        let [own, other] = ["peerId", "peerID"].map(|field| given.optional_text(field).map_err(not_json));
+        let id = match (own?, other?) {
+            (Some(id), None) | (None, Some(id)) => name(&id).ok_or(PresenceError::PeerId)?,
+            _ => return Err(PresenceError::NotJson),
         };
-        let addresses = read.addrs.unwrap_or_default();
+        let mut fields = PresenceFields::default();
+        for (to, field, most) in [
+            (&mut fields.content, "content", GUEST_CONTENT_MAX_BYTES),
+            (&mut fields.avatar_hash, "avatarHash", GUEST_FIELD_MAX_BYTES),
+            (&mut fields.active_template, "activeTemplate", GUEST_FIELD_MAX_BYTES),
+            (&mut fields.public_key, "publicKey", GUEST_FIELD_MAX_BYTES),
+            (&mut fields.goop_client_version, "goopClientVersion", GUEST_FIELD_MAX_BYTES),
+        ] {
+            let text = given.optional_text(field).map_err(not_json)?.unwrap_or_default();
+            if text.len() > most {
+                return Err(PresenceError::TooLong { field, most });
+            }
+            *to = text.into_owned();
+        }
+        for (to, field) in
+            [(&mut fields.video_disabled, "videoDisabled"), (&mut fields.encryption_supported, "encryptionSupported")]
+        {
+            *to = given.optional_flag(field).map_err(not_json)?.unwrap_or_default();
+        }
+        let ts = given.optional_json("ts").map_err(not_json)?.map_or(Ok(0), str::parse);
+        let ts = ts.map_err(|_| PresenceError::NotJson)?;
+        let addresses = match given.texts("addrs") {
+            Err(FieldError::Missing(_)) => Vec::new(),
+            addresses => addresses.map_err(not_json)?,
+        };
         if addresses.len() > GUEST_ADDRESSES_READ {
             return Err(PresenceError::TooManyAddresses);
         }
         if addresses.iter().any(|address| address.len() > GUEST_ADDRESS_MAX_BYTES) {
             return Err(PresenceError::TooLong { field: "an address", most: GUEST_ADDRESS_MAX_BYTES });
         }
-        let fields = PresenceFields {
-            content: bounded("content", read.content, GUEST_CONTENT_MAX_BYTES)?,
-            avatar_hash: bounded("avatarHash", read.avatar_hash, GUEST_FIELD_MAX_BYTES)?,
-            video_disabled: read.video_disabled.unwrap_or_default(),
-            active_template: bounded("activeTemplate", read.active_template, GUEST_FIELD_MAX_BYTES)?,
-            addrs: keep_addresses(addresses, publisher, &id, relay),
-            public_key: bounded("publicKey", read.public_key, GUEST_FIELD_MAX_BYTES)?,
-            encryption_supported: read.encryption_supported.unwrap_or_default(),
-            goop_client_version: bounded("goopClientVersion", read.goop_client_version, GUEST_FIELD_MAX_BYTES)?,
-        };
-        Ok(Self { kind, id, fields, ts: read.ts.unwrap_or_default() })
+        let addresses = addresses.into_iter().map(Cow::into_owned).collect();
+        fields.addrs = keep(addresses, &id);
+        Ok(Self { kind, id, fields, ts })
     }
 
     /// Returns the message that says that a guest is gone.
@@ -210,25 +247,6 @@ struct Told<'a> {
     verified: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Read {
-    #[serde(rename = "type")]
-    kind: String,
-    // As goop2's documentation has it, too.
-    #[serde(alias = "peerID")]
-    peer_id: String,
-    content: Option<String>,
-    avatar_hash: Option<String>,
-    video_disabled: Option<bool>,
-    active_template: Option<String>,
-    addrs: Option<Vec<String>>,
-    public_key: Option<String>,
-    encryption_supported: Option<bool>,
-    goop_client_version: Option<String>,
-    ts: Option<i64>,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Written<'a> {
@@ -273,6 +291,8 @@ mod tests {
             r#"{{"type":"online","peerId":"{id}","content":"Zoë's \"page\"","avatarHash":"ab12","videoDisabled":true,"activeTemplate":"blog","publicKey":"a2V5","encryptionSupported":true,"goopClientVersion":"2.5.21","ts":1700000000000}}"#
         );
         assert_eq!(parse(&text).unwrap().to_text(), expected);
+        let read = parse(&text).unwrap();
+        assert_eq!(Presence::trusted(&expected), Ok(read), "in another process");
         let shortest = format!(r#"{{"type":"update","peerID":"{id}"}}"#);
         assert_eq!(parse(&shortest).unwrap().to_text(), format!(r#"{{"type":"update","peerId":"{id}","ts":0}}"#));
     }
@@ -309,7 +329,10 @@ mod tests {
         for text in ["", "[]", "online", r#"{"type":"online"}"#, r#"{"type":1,"peerId":"x"}"#] {
             assert_eq!(parse(text), Err(PresenceError::NotJson), "{text}");
         }
-        assert_eq!(with(r#""ts":"now""#), Err(PresenceError::NotJson));
+        for field in [r#""ts":"now""#, r#""ts":1.5"#, r#""addrs":"x""#, r#""addrs":[1]"#, r#""peerID":"too""#] {
+            assert_eq!(with(field), Err(PresenceError::NotJson), "{field}");
+        }
+        assert_eq!(with(r#""ts":-1"#), Ok(()));
         assert_eq!(with(r#""peerId":"again""#), Err(PresenceError::NotJson));
         for kind in ["punch", "Online", ""] {
             assert_eq!(parse(&format!(r#"{{"type":"{kind}","peerId":"{id}"}}"#)), Err(PresenceError::Kind));

@@ -25,8 +25,7 @@ impl CircuitRelay {
     ///
     /// # Errors
     /// [`CircuitRelayInvalid`].
-    pub fn new(addresses: impl IntoIterator<Item = String>) -> Result<Self, CircuitRelayInvalid> {
-        let addresses: Vec<_> = addresses.into_iter().collect();
+    pub fn new(addresses: Vec<String>) -> Result<Self, CircuitRelayInvalid> {
         let ids: Option<Vec<_>> = addresses.iter().map(|address| id_of(address)).collect();
         let mut ids = ids.ok_or(CircuitRelayInvalid)?.into_iter();
         let id = ids.next().ok_or(CircuitRelayInvalid)?;
@@ -61,7 +60,8 @@ mod tests {
     #[test]
     fn a_relay_is_one_and_has_a_name_at_the_end_of_each_address() {
         let (own, other) = (id(1), id(2));
-        let relay = |addresses: &[&str]| CircuitRelay::new(addresses.iter().map(|address| (*address).to_owned()));
+        let relay =
+            |addresses: &[&str]| CircuitRelay::new(addresses.iter().map(|address| (*address).to_owned()).collect());
         let right = [
             format!("/ip4/203.0.113.9/tcp/4001/p2p/{own}"),
             format!("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/{own}"),

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::base64;
 use crate::fields::{FieldError, Fields};
@@ -159,8 +158,7 @@ fn ticket(mut fields: Fields<'_>) -> Result<TicketMessage<'_>, MessageError> {
 
 fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
     let (id, sequence) = (fields.optional_text("id")?, fields.optional_number("seq")?);
-    let (audience, peer_id) = (fields.text("audience")?, fields.text("peerId")?);
-    let (public_key, signature) = (fields.text("publicKey")?, fields.text("signature")?);
+    let [audience, peer_id, public_key, signature] = fields.named(["audience", "peerId", "publicKey", "signature"])?;
     fields.end()?;
     Ok(BindMessage {
         id: check_id(id)?,
@@ -173,11 +171,9 @@ fn bind(mut fields: Fields<'_>) -> Result<BindMessage, MessageError> {
 }
 
 fn signal(mut fields: Fields<'_>) -> Result<Signal<'_>, MessageError> {
-    let (id, kind, re) = (fields.text("id")?, fields.text("kind")?, fields.optional_text("re")?);
-    let (to, to_key) = (fields.text("to")?, fields.text("toKey")?);
-    let (from, from_key) = (fields.text("from")?, fields.text("fromKey")?);
-    let (at, data, signature) = (fields.time("at")?, fields.text("data")?, fields.text("signature")?);
-    let ticket = fields.optional_json("ticket")?;
+    let [id, kind, to, to_key, from, from_key, data, signature] =
+        fields.named(["id", "kind", "to", "toKey", "from", "fromKey", "data", "signature"])?;
+    let (re, at, ticket) = (fields.optional_text("re")?, fields.time("at")?, fields.optional_json("ticket")?);
     fields.end()?;
     let re = re.map(|re| base64::decode_array(&re).ok_or(MessageError::Re)).transpose()?;
     let kind = match (&*kind, re) {
@@ -295,12 +291,20 @@ pub struct BoundMessage<'a> {
     /// The `id` of the message that this answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub re: Option<&'a str>,
-    /// What opens a relay, where there is one for the client: an array of `RTCIceServer` (W3C WebRTC, section 4.2.4).
-    #[serde(rename = "iceServers", skip_serializing_if = "Option::is_none")]
-    pub ice_servers: Option<&'a RawValue>,
+    /// What opens a relay, where there is one for the client: JSON, an array of `RTCIceServer` (W3C WebRTC, section 4.2.4).
+    #[serde(skip)]
+    pub ice_servers: Option<&'a str>,
 }
 
-impl BeaconMessage for BoundMessage<'_> {}
+impl BeaconMessage for BoundMessage<'_> {
+    fn to_text(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        match (self.ice_servers, text.strip_suffix('}')) {
+            (Some(servers), Some(before)) => [before, ",\"iceServers\":", servers, "}"].concat(),
+            _ => text,
+        }
+    }
+}
 
 /// The answer to a signal that was handed to the receiver's connection.
 #[derive(Debug, Serialize)]
@@ -522,7 +526,7 @@ mod tests {
             bound: false,
         };
         let error = ErrorMessage { re: None, code: "TOO_FAST", detail: "too fast".to_owned(), retry_after_ms: Some(1) };
-        let servers = RawValue::from_string(r#"[{"urls":["turn:a.example"]}]"#.to_owned()).unwrap();
+        let servers = r#"[{"urls":["turn:a.example"]}]"#;
         for (text, expected) in [
             (
                 hello.to_text(),
@@ -535,7 +539,7 @@ mod tests {
             (LeftMessage { re: None, left: true }.to_text(), r#"{"t":"left","left":true}"#),
             (BoundMessage { re: Some("abcdefgh"), ice_servers: None }.to_text(), r#"{"t":"bound","re":"abcdefgh"}"#),
             (
-                BoundMessage { re: None, ice_servers: Some(&servers) }.to_text(),
+                BoundMessage { re: None, ice_servers: Some(servers) }.to_text(),
                 r#"{"t":"bound","iceServers":[{"urls":["turn:a.example"]}]}"#,
             ),
             (DeliveredMessage { re: "abcdefgh" }.to_text(), r#"{"t":"delivered","re":"abcdefgh"}"#),
