@@ -33,6 +33,7 @@ const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR
  * @property {(count: Count, long: boolean) => Promise<unknown>} run Adds the tests that it ran to the count. Some can do
  *   more of the same for longer.
  * @property {boolean} [essential] Whether there is no point in going on without it.
+ * @property {boolean} [onlyLong] Whether --long alone runs it.
  *
  * @typedef {{ passed: number, failed: number, names: string[] }} Count `names` are of what failed.
  */
@@ -71,22 +72,24 @@ const CHECKS = [
   },
   // By themselves: the load of the one is nobody else's, and what the other measures is how long people wait.
   { name: "Crashes and load", run: (count, long) => runNodeTests(["tests/endurance.mjs"], count, long ? { LONG_TESTS: "1" } : {}) },
+  { name: "The relay of libp2p's", onlyLong: true, run: runRelay },
   { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
   { name: "Simulation of live presence", run: (count) => runNodeTests(["tests/live-simulation.mjs"], count) },
   { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 
-const STEPS = CHECKS.map(({ name }) => `  ${name}`).join("\n");
+const STEPS = CHECKS.map(({ name, onlyLong }) => `  ${name}${onlyLong ? " (--long)" : ""}`).join("\n");
 const USAGE = `npm test [-- --only TEXT] [-- --long]: every check that there is, or those with TEXT in their names:
 
 ${STEPS}
 
---long does of what can be done for longer (crashes, load, the workerd before) what takes an hour more.`;
+--long does of what can be done for longer (crashes, load, the workerd before) what takes an hour more, and builds the program
+for one machine with all that it can have.`;
 
 await main(async () => {
   const { only, long } = readOptions(USAGE, { only: { type: "string", default: "" }, long: { type: "boolean", default: false } });
-  const checks = CHECKS.filter(({ name }) => name.toLowerCase().includes(only.toLowerCase()));
-  if (checks.length === 0) throw new Failure(`No step's name has "${only}" in it:\n${STEPS}`, 2);
+  const checks = CHECKS.filter(({ name, onlyLong }) => (long || !onlyLong) && name.toLowerCase().includes(only.toLowerCase()));
+  if (checks.length === 0) throw new Failure(`No step's name has "${only}" in it${long ? "" : ", without --long"}:\n${STEPS}`, 2);
   await ensureToolchain({ tests: true });
 
   const rows = [["step", "result", "time"]];
@@ -143,11 +146,17 @@ function cargo(args, environment = {}, observe = undefined) {
 }
 
 /** @param {Count} count */
-async function runRustTests(count) {
+const runRustTests = (count) => runCargoTests(["--workspace", "--locked", "--no-fail-fast"], count);
+
+/**
+ * @param {string[]} args
+ * @param {Count} count
+ */
+async function runCargoTests(args, count) {
   const output = collect();
   try {
     const environment = { PROPTEST_MAX_SHRINK_TIME: String(SHRINK_MS), ...COLOR };
-    await cargo(["test", "--workspace", "--locked", "--no-fail-fast"], environment, output.add);
+    await cargo(["test", ...args], environment, output.add);
   } finally {
     // One such line for every program with tests.
     for (const [, passed, failed] of output.text().matchAll(/^test result: .* (\d+) passed; (\d+) failed/gm)) {
@@ -181,6 +190,20 @@ async function runSystemTests(count, long) {
   await ensureMinisign();
   await ensureCoturn();
   await runNodeTests(suitesIn("tests"), count, long ? { LONG_TESTS: "1" } : {});
+}
+
+/**
+ * In a folder of its own: beside what the other tests run there would be another program of the same name.
+ *
+ * @param {Count} count
+ */
+async function runRelay(count) {
+  const folder = join(ROOT, "target/relay");
+  const options = ["--package", "rendezvous-native", "--features", "relay", "--locked", "--target-dir", folder];
+  await cargo(["clippy", "--all-targets", ...options, "--", "--deny", "warnings"]);
+  await runCargoTests([...options, "circuit_relay"], count);
+  await cargo(["build", ...options]);
+  await runNodeTests(["tests/relay.mjs"], count, { RELAY_BIN: join(folder, "debug/rendezvous-beacon") });
 }
 
 /** @param {string} directory */

@@ -26,7 +26,7 @@ function describedIn(file) {
 const FILES = ["config/variable.rs", "goop2/door.rs"];
 
 /** Whose variables the program for one machine alone has. */
-const NATIVE_FILES = ["retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
+const NATIVE_FILES = ["circuit_relay/own.rs", "retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
 
 /** What both hosts have, as the files that read it say. */
 const KINDS = Object.fromEntries(FILES.flatMap(describedIn));

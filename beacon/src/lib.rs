@@ -26,7 +26,7 @@ pub mod answer;
 pub mod asset;
 pub mod bodies;
 pub mod call;
-mod circuit_relay;
+pub mod circuit_relay;
 pub mod community;
 pub mod config;
 pub mod directory;

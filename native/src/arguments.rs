@@ -127,8 +127,12 @@ Registration with an address of e-mail, where SMTP_HOST is set:
   MAILS_PER_DAY            (200)
 
 A relay of libp2p's (circuit relay v2):
-  CIRCUIT_RELAY_ADDRESSES  its addresses, each with /p2p/NAME at its end, which
-                           GET /relay tells (none)
+  CIRCUIT_RELAY_ADDRESSES  the addresses of one that runs elsewhere, each with
+                           /p2p/NAME at its end, which GET /relay tells (none)
+  RELAY_PORT               the TCP port of one that runs beside the beacon, in a
+                           program that is built with it (0: none)
+  RELAY_KEY_FILE           the file with its key, which is made where it is
+                           absent (data/relay.key)
 
 goop2's peers, which sign nothing:
   GOOP2_COMMUNITIES        those that have a door at /goop2/COMMUNITY (none)

@@ -4,7 +4,11 @@ use std::io;
 use std::process::ExitCode;
 
 use rendezvous_protocol::directory::state::RowError;
+#[cfg(feature = "relay")]
+use rendezvous_service::config::ConfigError;
 
+#[cfg(feature = "relay")]
+use crate::circuit_relay::RelayKeyError;
 use crate::database::StorageError;
 use crate::retalk_server::RetalkServerError;
 use crate::settings::SettingsError;
@@ -62,6 +66,18 @@ pub(crate) enum Failure {
     Authorities { path: String, cause: String },
     #[error("TEMPLATES_DIR: {0}")]
     Templates(#[from] TemplatesError),
+    #[cfg(feature = "relay")]
+    #[error("RELAY_KEY_FILE: {0}")]
+    RelayKey(#[from] RelayKeyError),
+    #[cfg(feature = "relay")]
+    #[error("{0}")]
+    RelayAddresses(ConfigError),
+    #[cfg(feature = "relay")]
+    #[error("the relay's encryption cannot be set up: {0}")]
+    RelayEncryption(libp2p_noise::Error),
+    #[cfg(not(feature = "relay"))]
+    #[error("RELAY_PORT is set, and this program was built without the relay")]
+    RelayNotBuilt,
     #[error("TLS for mail cannot be set up: {0}")]
     MailTls(lettre::transport::smtp::Error),
     #[error("no mail can be sent in the name of SMTP_FROM")]
@@ -81,6 +97,10 @@ impl Failure {
             | Self::Authorities { .. }
             | Self::Templates(_)
             | Self::MailSender => Exit::Usage,
+            #[cfg(feature = "relay")]
+            Self::RelayKey(_) | Self::RelayAddresses(_) => Exit::Usage,
+            #[cfg(not(feature = "relay"))]
+            Self::RelayNotBuilt => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -102,6 +122,10 @@ impl Failure {
             },
             Self::NotWritten { .. } => Some("the log says why; peers announce themselves again within minutes"),
             Self::Templates(_) => Some("each folder there is a template; TEMPLATES_DIR = \"\" in the file offers none"),
+            #[cfg(not(feature = "relay"))]
+            Self::RelayNotBuilt => Some(
+                "build it with the relay: cargo build --locked --profile native --package rendezvous-native --features relay",
+            ),
             Self::EventLoop(_) => Some("raise the limit of threads and of open files"),
             _ => None,
         }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod arguments;
+mod circuit_relay;
 mod clock;
 mod communities;
 mod connections;

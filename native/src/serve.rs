@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rendezvous_protocol::hivemind::key::relay_name;
 use rendezvous_protocol::secret::Secret;
+use rendezvous_service::circuit_relay;
 use rendezvous_service::config::MailDoor;
 use rendezvous_service::hivemind::HivemindDoor;
 use rendezvous_service::note::{Details, Note};
@@ -20,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admitted;
+use crate::circuit_relay::RunningRelay;
 use crate::directory::{self, HubHandle, HubStorage};
 use crate::envelopes::Envelopes;
 use crate::event_loop::{Doors, Mail, Shared};
@@ -59,7 +61,7 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Failure> {
     runtime.map_err(Failure::EventLoop)?.block_on(run(settings))
 }
 
-async fn run(settings: Settings) -> Result<(), Failure> {
+async fn run(mut settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::Signals)?;
     let folder = settings.templates.as_ref();
     let found = folder.map(|folder| templates::read(&folder.path, folder.is_default)).transpose()?;
@@ -76,6 +78,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let listener = listen("HOST and PORT", settings.listen)?;
     let metrics = settings.metrics.map(|address| listen("METRICS_ADDRESS", address)).transpose()?;
     let operator = settings.admin.map(|address| listen("ADMIN_ADDRESS", address)).transpose()?;
+    let relay = settings.own_relay.as_ref().map(RunningRelay::start).transpose()?;
+    if let Some(relay) = &relay {
+        settings = settings.with_circuit_relay(&relay.told());
+    }
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::EventLoop);
     let databases = Databases { storage: &storage, mail: &mail, hub, registrations };
     let local = settings.lan.then(LocalName::draw).transpose()?;
@@ -120,6 +126,9 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     tokio::select! {
         _ = beacon.shared.ask_all(Mail::Drain) => {}
         () = signals.next() => return Err(Failure::Interrupted),
+    }
+    if let Some(relay) = relay {
+        relay.end();
     }
     beacon.end()?;
     if let Some(telling) = telling {
@@ -187,7 +196,10 @@ impl Beacon {
             hivemind,
             templates,
         };
-        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), most_connections());
+        // Those of the relay's peers are open files, too.
+        let of_relay = settings.own_relay.as_ref().map_or(0, |_| circuit_relay::CONNECTIONS);
+        let connections = most_connections(OTHER_FILES + of_relay);
+        let shared = Shared::new(config, doors, names, edges, secret, loops.into(), connections);
         let shared = Arc::new(shared);
 
         let mut stored = vec![Vec::new(); threads];
@@ -323,15 +335,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Returns how many connections there may be, having raised the limit of open files as far as this user may.
-fn most_connections() -> usize {
+/// Returns how many connections there may be beside so many other files, having raised the limit of open files as far as this
+/// user may.
+fn most_connections(other_files: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = (CONNECTIONS_MAX + OTHER_FILES) as u64;
+    let wanted = (CONNECTIONS_MAX + other_files) as u64;
     let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let is_raised = current.is_some_and(|current| current < raised)
         && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok();
     let files = if is_raised { raised } else { current.unwrap_or(wanted) };
-    usize::try_from(files).unwrap_or(CONNECTIONS_MAX).saturating_sub(OTHER_FILES).clamp(16, CONNECTIONS_MAX)
+    usize::try_from(files).unwrap_or(CONNECTIONS_MAX).saturating_sub(other_files).clamp(16, CONNECTIONS_MAX)
 }
 
 /// The signals that ask to end.

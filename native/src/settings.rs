@@ -9,7 +9,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rendezvous_protocol::goop2::CircuitRelay;
 use rendezvous_protocol::safe_text;
+use rendezvous_service::circuit_relay::{self, OwnRelay};
 use rendezvous_service::config::{
     Config, ConfigError, Kind, MailDoor, VARIABLES, Variable, list_text, near_miss, shown,
 };
@@ -120,6 +122,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     /// The folder of templates, if there is to be one.
     pub(crate) templates: Option<TemplatesFolder>,
+    /// The relay of libp2p's that runs beside the beacon, if one does.
+    pub(crate) own_relay: Option<OwnRelay>,
     values: Values,
     file: Option<String>,
 }
@@ -166,7 +170,12 @@ enum Source {
 fn variables() -> impl Iterator<Item = Variable> {
     let of_doors =
         goop2::VARIABLES.into_iter().chain(retalk::VARIABLES).chain(mailbox::VARIABLES).chain(mesh::VARIABLES);
-    OWN.into_iter().chain(VARIABLES).chain(of_doors).chain(directory::VARIABLES).chain(registration::VARIABLES)
+    OWN.into_iter()
+        .chain(VARIABLES)
+        .chain(circuit_relay::VARIABLES)
+        .chain(of_doors)
+        .chain(directory::VARIABLES)
+        .chain(registration::VARIABLES)
 }
 
 impl Settings {
@@ -209,6 +218,7 @@ impl Settings {
             registration: registration.map(|registration| Arc::new(RegistrationDoor::new(&config, registration))),
         };
         let hub = HubConfig::parse(&config, text).map_err(in_error)?;
+        let own_relay = OwnRelay::parse(&config, host, text).map_err(in_error)?;
         let port = trimmed("PORT").parse().map_err(|_| one("PORT", "a whole number from 0 to 65535", None))?;
         let state = read_state(&values).map_err(in_error)?;
         let address = |variable, example: &str| match trimmed(variable).as_str() {
@@ -248,9 +258,18 @@ impl Settings {
             admin,
             threads,
             templates: TemplatesFolder::parse(&trimmed(TEMPLATES_DIR)),
+            own_relay,
             values,
             file,
         })
+    }
+
+    /// Has everybody told of the relay that runs beside the beacon, but guests for whom the operator names another.
+    #[must_use]
+    pub(crate) fn with_circuit_relay(mut self, relay: &Arc<CircuitRelay>) -> Self {
+        self.config = self.config.with_circuit_relay(Arc::clone(relay));
+        self.doors.goop2 = self.doors.goop2.map(|door| door.with_default_relay(Arc::clone(relay)));
+        self
     }
 
     /// Writes what is in force as a file of configuration.

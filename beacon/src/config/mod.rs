@@ -147,6 +147,13 @@ impl Communities {
 }
 
 impl Config {
+    /// Returns the same, with a relay of libp2p's that everybody is told of.
+    #[must_use]
+    pub fn with_circuit_relay(mut self, relay: Arc<CircuitRelay>) -> Self {
+        self.circuit_relay = Some(relay);
+        self
+    }
+
     /// Reads the configuration of a host that has the door for mailboxes of the project's own and no other. `variable` gives a
     /// variable's value; one that is absent has its default.
     ///

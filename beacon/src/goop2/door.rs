@@ -61,6 +61,13 @@ impl Door {
         Ok(Some(Self { communities, relay }))
     }
 
+    /// Returns the same, with this relay where the operator has named none.
+    #[must_use]
+    pub fn with_default_relay(mut self, relay: Arc<CircuitRelay>) -> Self {
+        self.relay.get_or_insert(relay);
+        self
+    }
+
     /// Returns whether the community has guests.
     pub fn opens(&self, community: &Community) -> bool {
         self.communities.contains(community)
@@ -93,7 +100,10 @@ mod tests {
         // Guests have the relay of everybody, unless they have one of their own.
         let door = parse(&[(COMMUNITIES, "mainnet"), ("CIRCUIT_RELAY_ADDRESSES", RELAY_ADDRESS)]).unwrap().unwrap();
         assert_eq!(door.relay().unwrap().addresses(), [RELAY_ADDRESS]);
-        assert_eq!(parse(&[(COMMUNITIES, "mainnet")]).unwrap().unwrap().relay(), None);
+        let door = parse(&[(COMMUNITIES, "mainnet")]).unwrap().unwrap();
+        assert_eq!(door.relay(), None);
+        let own = Arc::new(CircuitRelay::new(vec![RELAY_ADDRESS.to_owned()]).unwrap());
+        assert_eq!(door.with_default_relay(Arc::clone(&own)).relay(), Some(&own));
         for variable in VARIABLES {
             assert_eq!(variable.default, "", "{}", variable.name);
         }

@@ -115,6 +115,25 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     }
 }
 
+#[cfg(not(feature = "relay"))]
+#[test]
+fn a_relay_that_is_not_in_the_program_is_refused_with_how_to_build_one_that_has_it() {
+    let state = tempfile::tempdir().unwrap();
+    let error = refused(2, &[("STATE", state.path().to_str().unwrap()), ("PORT", "0"), ("RELAY_PORT", "4001")]);
+    let said = "error: RELAY_PORT is set, and this program was built without the relay\nhint: build it with the relay: cargo \
+                build --locked --profile native --package rendezvous-native --features relay\n";
+    assert_eq!(error, said);
+}
+
+#[test]
+fn a_relay_beside_the_beacon_and_one_elsewhere_are_one_too_many() {
+    let elsewhere = "/ip4/203.0.113.9/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X";
+    let error = refused(2, &[("RELAY_PORT", "4001"), ("CIRCUIT_RELAY_ADDRESSES", elsewhere)]);
+    assert!(error.contains("CIRCUIT_RELAY_ADDRESSES is") && error.contains("empty where RELAY_PORT is set"), "{error}");
+    let error = refused(2, &[("RELAY_PORT", "4001"), ("HOST", "0.0.0.0")]);
+    assert!(error.contains("EXTERNAL_URLS is") && error.contains("where peers are told to dial"), "{error}");
+}
+
 /// The databases, each with the variables that have it opened.
 const DATABASES: [(&str, &[(&str, &str)]); 5] = [
     ("beacon.sqlite", &[]),
