@@ -19,6 +19,7 @@ use crate::commands::id::IdArguments;
 use crate::commands::init::InitArguments;
 use crate::commands::invite::InviteCommand;
 use crate::commands::mailbox_invite::MailboxInviteCommand;
+use crate::commands::mcp::McpArguments;
 use crate::commands::open::OpenArguments;
 use crate::commands::outbox::OutboxArguments;
 use crate::commands::policy::PolicyArguments;
@@ -137,6 +138,8 @@ pub(crate) enum Command {
     Send(SendArguments),
     /// Show messages that have come.
     Receive(ReceiveArguments),
+    /// Serve an agent over the Model Context Protocol, on the standard input and output.
+    Mcp(McpArguments),
     /// Publish keys, and send again what nobody has acknowledged.
     Sync(SyncArguments),
     /// Publish keys at a relay, for others to begin to write with.
@@ -223,7 +226,7 @@ impl Command {
             Self::Contact(command) => command.json(),
             Self::Outbox(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
-            Self::Completions(_) | Self::Man(_) => false,
+            Self::Mcp(_) | Self::Completions(_) | Self::Man(_) => false,
         }
     }
 }

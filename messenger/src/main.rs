@@ -42,7 +42,8 @@ use crate::commands::add::Added;
 use crate::commands::contact::{self as contact_commands, AddArguments as AddInviteArguments, ContactCommand};
 use crate::commands::contacts::{self, ContactsArguments};
 use crate::commands::{
-    ack, add, block, check, close, collect, deposit, id, init, invite, mailbox_invite, open, outbox, policy, readers,
+    ack, add, block, check, close, collect, deposit, id, init, invite, mailbox_invite, mcp, open, outbox, policy,
+    readers,
 };
 use crate::commands::{receive, request, send, shell, show, status, sync, verify, who};
 use crate::ending::{Ending, Report};
@@ -128,6 +129,14 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
         }
         Command::Receive(receive) => {
             acting(arguments, receive.server.as_deref(), |account| receive::receive(receive, account))
+        }
+        Command::Mcp(mcp) => {
+            let (log, environment) = (Log::new(arguments.quiet), environment(arguments)?);
+            let directory = directory(arguments, &environment)?;
+            let setting = setting(arguments, &environment, &log);
+            let account = Account::open(directory, mcp.server.as_deref(), &setting, Fetcher::of_program(USER_AGENT)?)?;
+            account.introduce()?;
+            mcp::serve(account)
         }
         Command::Sync(sync) => acting(arguments, sync.server.as_deref(), |account| sync::sync(sync, account)),
         Command::Register(register) => {

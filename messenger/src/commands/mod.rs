@@ -13,6 +13,7 @@ pub(crate) mod id;
 pub(crate) mod init;
 pub(crate) mod invite;
 pub(crate) mod mailbox_invite;
+pub(crate) mod mcp;
 pub(crate) mod open;
 pub(crate) mod outbox;
 pub(crate) mod policy;

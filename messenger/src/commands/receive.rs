@@ -322,7 +322,7 @@ fn execute(command: &[OsString], limit: Duration, message: &Message, second: &Se
     second.during(|is_stopped| run_program(program, arguments, &variables, input.as_bytes(), limit, is_stopped))
 }
 
-fn event(message: &Message) -> Value {
+pub(super) fn event(message: &Message) -> Value {
     let Message { id, from, content, received_at, redelivered, .. } = message;
     let mut event = json!({
         "id": id, "from": from.to_string(), "name": message.shown_name(), "receivedAt": received_at,
