@@ -64,15 +64,16 @@ export async function startBaseline({ answer, throughObject = false }) {
 }
 
 /**
- * A Worker in plain JavaScript that reads a body and computes an equation: see floor.worker.mjs.
+ * A Worker in plain JavaScript that reads a body, and may compute an equation: see floor.worker.mjs.
  *
- * @param {{ answer: string }} options
+ * @param {{ answer: string, verifies: boolean }} options
  * @returns {Promise<Server>}
  */
-export async function startFloor({ answer }) {
+export async function startFloor({ answer, verifies }) {
   const { compatibility_date: compatibilityDate } = await readConfiguration();
   const modules = [{ type: "ESModule", path: FLOOR }];
-  return startPinned([{ name: "floor", modulesRoot: ROOT, modules, compatibilityDate, bindings: { ANSWER: answer } }]);
+  const bindings = { ANSWER: answer, ...(verifies ? { VERIFIES: "yes" } : {}) };
+  return startPinned([{ name: "floor", modulesRoot: ROOT, modules, compatibilityDate, bindings }]);
 }
 
 /**

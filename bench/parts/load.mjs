@@ -26,7 +26,7 @@ const COMMUNITY = "?community=bench";
  * @property {string} expect In the beacon's answers.
  * @property {boolean} [throughObject] Whether the baseline is the object, or the Worker alone.
  * @property {number} atLeast
- * @property {boolean} [floor] Whether to measure what no beacon could do without, too.
+ * @property {{ verifies: boolean }} [floor] What no beacon could do without, where that is measured, too.
  * @property {(url: string, options: object) => Promise<unknown>} [prepare]
  */
 
@@ -67,7 +67,7 @@ const CASES = [
     status: 200,
     expect: '"SIGNATURE_INVALID"',
     atLeast: 0.6,
-    floor: true,
+    floor: { verifies: true },
   },
   {
     row: "POST /announce, malformed body",
@@ -76,6 +76,7 @@ const CASES = [
     status: 400,
     expect: '"MALFORMED"',
     atLeast: 0.8,
+    floor: { verifies: false },
   },
   {
     row: "POST /announce, flood from one network",
@@ -131,7 +132,7 @@ async function measure({ row, kind, path, status, networks, expect, throughObjec
     baseline = await startBaseline({ answer: warmUp.lastAnswer, throughObject });
     await drive({ ...options, url: baseline.url + path });
     if (floor) {
-      least = await startFloor({ answer: warmUp.lastAnswer });
+      least = await startFloor({ answer: warmUp.lastAnswer, ...floor });
       await drive({ ...options, url: least.url + path });
     }
 
