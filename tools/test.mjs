@@ -146,7 +146,9 @@ function cargo(args, environment = {}, observe = undefined) {
 }
 
 /** @param {Count} count */
-const runRustTests = (count) => runCargoTests(["--workspace", "--locked", "--no-fail-fast"], count);
+function runRustTests(count) {
+  return runCargoTests(["--workspace", "--locked", "--no-fail-fast"], count);
+}
 
 /**
  * @param {string[]} args
