@@ -96,6 +96,7 @@ const WITHOUT = {
   GUEST_REPETITION: GUEST,
   GUEST_SOCKET_PING: GUEST,
   GUEST_SOCKET_SILENCE: GUEST,
+  GUEST_UNREAD_MAX_BYTES: GUEST,
 };
 
 /** @returns {Map<string, string>} Expressions by name. */
