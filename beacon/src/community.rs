@@ -150,7 +150,7 @@ impl CommunityObject {
             attached.into_iter().partition(|(_, attachment)| attachment.secret == *roster.secret());
         let foreign: Vec<_> = foreign.into_iter().map(|(id, _)| id).collect();
         if !foreign.is_empty() {
-            effects.push.push(Push { to: foreign, what: Pushed::Close(CloseCode::Internal) });
+            effects.push.push(Push { to: foreign.clone(), what: Pushed::Close(CloseCode::Internal) });
         }
         let records = attached.iter().flat_map(|(_, attachment)| &attachment.records);
         let records: Vec<_> = records.map(|(_, record)| record.clone()).collect();
@@ -158,6 +158,7 @@ impl CommunityObject {
         let nothing_kept = records.is_empty() && departed.is_empty();
         let roster = if nothing_kept { roster } else { roster.with_known(now, records, departed) };
         let live = LiveObject::restore(now, config.live_limits, config.viewers, &roster, attached);
+        let viewers = viewers.into_iter().filter(|id| !foreign.contains(id)).collect();
         let guests = GuestObject::restore(guests, viewers, *roster.secret());
         let mut object = Self {
             pacing: config.pacing,
@@ -295,10 +296,7 @@ impl CommunityObject {
     ) -> Result<Effects, CallError> {
         let mut effects = Effects::default();
         let is_guest = self.guests.as_ref().is_some_and(|guests| guests.has(id));
-        if !is_guest {
-            if self.live.as_ref().is_none_or(|live| live.path(id).is_none()) {
-                return Ok(effects);
-            }
+        if !is_guest && self.live.as_ref().is_some_and(|live| live.path(id).is_some()) {
             effects = self.handle_live(now, id, text.map_or(Ok(LiveCall::Closed), LiveCall::parse)?, random);
         }
         if let Some(guests) = &mut self.guests {
@@ -308,7 +306,7 @@ impl CommunityObject {
                     guests.take(now, id, GuestCall::parse(text)?, &is_listed, &mut effects.push);
                 }
                 Some(_) => {}
-                // One of `GET /live` may have watched.
+                // One of `GET /live` may have watched, even where its place has become another's.
                 None => guests.closed(now, id, &mut effects.push),
             }
             self.conclude_guests(&mut effects);

@@ -97,6 +97,7 @@ const WITHOUT = {
   GUEST_SOCKET_PING: GUEST,
   GUEST_SOCKET_SILENCE: GUEST,
   GUEST_UNREAD_MAX_BYTES: GUEST,
+  GUEST_VIEW_BYTES_PER_SECOND: GUEST,
 };
 
 /** @returns {Map<string, string>} Expressions by name. */

@@ -323,5 +323,9 @@ pub const GUEST_SOCKET_PING: Duration = Duration::from_secs(5);
 /// messages, and a socket ends, for its client to open another one. All guests with the longest messages have as many.
 pub const GUEST_UNREAD_MAX_BYTES: usize = GUESTS * GUEST_BODY_MAX_BYTES;
 
+/// Bytes in a second of who the guests are for one connection of `GET /live` that watches: after a list of all of them the next
+/// one waits for so long, up to [`GUEST_REPETITION`]. Else each change of one guest would send everything of all to everybody.
+pub const GUEST_VIEW_BYTES_PER_SECOND: usize = 16_384;
+
 /// A guest's socket from which nothing comes for so long ends.
 pub const GUEST_SOCKET_SILENCE: Duration = Duration::from_secs(15);

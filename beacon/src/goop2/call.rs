@@ -100,8 +100,6 @@ pub enum GuestCall {
     Tell(Box<Presence>),
     /// That the socket ends, and its guest is about to open another one.
     Returns,
-    /// That the time has come for which it was asked to wait.
-    Due,
 }
 
 impl GuestCall {
@@ -110,7 +108,6 @@ impl GuestCall {
         match self {
             Self::Tell(presence) => format!("T{}", presence.to_text()),
             Self::Returns => "R".to_owned(),
-            Self::Due => "D".to_owned(),
         }
     }
 
@@ -122,7 +119,6 @@ impl GuestCall {
         match text.split_at_checked(1) {
             Some(("T", message)) => read_presence(message).map(Self::Tell),
             Some(("R", "")) => Ok(Self::Returns),
-            Some(("D", "")) => Ok(Self::Due),
             _ => Err(CallError::Unknown),
         }
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use rendezvous_protocol::goop2::{CircuitRelay, GUEST_MESSAGES, GuestId, Presence};
 use rendezvous_protocol::limits::{
-    GUEST_BODY_MAX_BYTES, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE, GUEST_UNREAD_MAX_BYTES, LIVE_MALFORMED_MESSAGES,
-    LIVE_STREAM_PING,
+    GUEST_BODY_MAX_BYTES, GUEST_SOCKET_PING, GUEST_SOCKET_SILENCE, GUEST_UNREAD_MAX_BYTES, LIVE_ACK_TIMEOUT,
+    LIVE_MALFORMED_MESSAGES, LIVE_STREAM_PING,
 };
 use rendezvous_protocol::live::CloseCode;
 use rendezvous_protocol::network::NetworkHash;
@@ -74,12 +74,12 @@ pub struct GuestConnection {
     malformed: u32,
     heard_at: UnixMillis,
     sent_at: UnixMillis,
-    /// When the room is to be told that something is due there.
-    tell_at: Option<UnixMillis>,
     /// Pushes of the room.
     pushes: u32,
     /// Bytes that may be unread.
     unread: usize,
+    /// When the first was sent of what may be unread, on a stream, whose host says when it is read.
+    unread_since: Option<UnixMillis>,
     outputs: VecDeque<GuestOutput>,
     is_closed: bool,
     /// Absent where it is open, and for a probe.
@@ -102,6 +102,7 @@ impl GuestConnection {
         (address, address_hash): (Option<IpAddr>, NetworkHash),
         relay: Option<Arc<CircuitRelay>>,
     ) -> Self {
+        let is_stream = kind == GuestKind::Stream;
         let first = match kind {
             GuestKind::Stream => Some(GuestOutput::Text(": ok\n\n".to_owned())),
             GuestKind::Probe => Some(GuestOutput::Close { code: 1000, reason: "probe-ok" }),
@@ -119,9 +120,9 @@ impl GuestConnection {
             malformed: 0,
             heard_at: now,
             sent_at: now,
-            tell_at: None,
             pushes: 0,
             unread: 0,
+            unread_since: is_stream.then_some(now),
             outputs: first.into_iter().collect(),
         }
     }
@@ -186,7 +187,6 @@ impl GuestConnection {
     pub fn take_pushed(&mut self, now: UnixMillis, pushed: Pushed) {
         match pushed {
             Pushed::Reply(messages) => self.take(now, GuestPushed::Messages(split(&messages))),
-            Pushed::FrameWaits(wait) => self.tell_at = Some(now.after(wait)),
             Pushed::Close(code) => self.close(code),
             // For connections of `GET /live`.
             _ => {}
@@ -195,36 +195,34 @@ impl GuestConnection {
 
     /// Takes that everything that was sent has been read, or is where the host bounds it.
     pub const fn read(&mut self) {
-        self.unread = 0;
+        (self.unread, self.unread_since) = (0, None);
     }
 
     /// Returns when [`GuestConnection::handle_timeout`] is to be called.
     pub fn next_deadline(&self) -> UnixMillis {
-        let own = match self.kind {
-            GuestKind::Stream => self.sent_at.after(LIVE_STREAM_PING),
+        match self.kind {
+            GuestKind::Stream => {
+                let ping_at = self.sent_at.after(LIVE_STREAM_PING);
+                self.slow_at().map_or(ping_at, |at| at.min(ping_at))
+            }
             GuestKind::Socket(_) | GuestKind::Probe => {
                 let silent_at = self.heard_at.after(GUEST_SOCKET_SILENCE);
                 if self.host.pings { silent_at.min(self.sent_at.after(GUEST_SOCKET_PING)) } else { silent_at }
             }
-        };
-        self.tell_at.map_or(own, |at| at.min(own))
+        }
     }
 
     /// Does what is due: an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: UnixMillis) {
         // A clock that has jumped back puts nothing off.
         (self.heard_at, self.sent_at) = (self.heard_at.min(now), self.sent_at.min(now));
+        self.unread_since = self.unread_since.map(|since| since.min(now));
         if self.is_closed || now < self.next_deadline() {
             return;
         }
-        if self.tell_at.take_if(|at| *at <= now).is_some() {
-            return self.outputs.push_back(GuestOutput::Tell(GuestCall::Due));
-        }
         match self.kind {
-            GuestKind::Stream => {
-                self.sent_at = now;
-                self.outputs.push_back(GuestOutput::Text(": ping\n\n".to_owned()));
-            }
+            GuestKind::Stream if self.slow_at().is_some_and(|at| at <= now) => self.close(CloseCode::Slow),
+            GuestKind::Stream => self.write(now, ": ping\n\n".to_owned()),
             GuestKind::Socket(_) | GuestKind::Probe if self.heard_at.after(GUEST_SOCKET_SILENCE) <= now => {
                 self.close(CloseCode::Again);
             }
@@ -233,6 +231,18 @@ impl GuestConnection {
                 self.outputs.push_back(GuestOutput::Ping);
             }
         }
+    }
+
+    /// Returns when a stream ends whose client does not read: its place is another's.
+    fn slow_at(&self) -> Option<UnixMillis> {
+        self.unread_since.map(|since| since.after(LIVE_ACK_TIMEOUT))
+    }
+
+    /// Writes to a stream.
+    fn write(&mut self, now: UnixMillis, text: String) {
+        self.sent_at = now;
+        self.unread_since.get_or_insert(now);
+        self.outputs.push_back(GuestOutput::Text(text));
     }
 
     fn take_messages(&mut self, now: UnixMillis, messages: &[Arc<str>]) {
@@ -244,11 +254,14 @@ impl GuestConnection {
             }
             return;
         }
-        self.sent_at = now;
         for text in messages {
             self.unread += text.len();
-            let text = if is_stream { format!("data: {text}\n\n") } else { text.to_string() };
-            self.outputs.push_back(GuestOutput::Text(text));
+            if is_stream {
+                self.write(now, format!("data: {text}\n\n"));
+            } else {
+                self.sent_at = now;
+                self.outputs.push_back(GuestOutput::Text(text.to_string()));
+            }
         }
         self.pushes = self.pushes.saturating_add(1);
         if self.host.most_pushes.is_some_and(|most| self.pushes >= most) {

@@ -1,9 +1,9 @@
 //! The room in a community's object, on a host where connections outlive the object.
 //!
-//! Guests are in memory alone. A guest with a socket says every 5 s that it is there, which keeps the object awake; for one
-//! without a socket the object has a timer, up to the end of its silence. So where the object is forgotten there is no guest, and
-//! what is left is who listens, of which each connection keeps its own part. After a panic the guests are back with their next
-//! message.
+//! Guests are in memory alone. While there is one the object has a timer, up to the end of its silence, and so does not
+//! hibernate: a guest with a socket says every 5 s that it is there, which would keep it awake as well. So where the object is
+//! forgotten there is no guest, and what is left is who listens, of which each connection keeps its own part. After a panic the
+//! guests are back with their next message.
 
 use std::time::Duration;
 
@@ -23,8 +23,6 @@ const TIMER_EARLY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct GuestObject {
     room: GuestRoom,
-    /// Which connection says when something is due, and when that is.
-    asker: Option<(ConnectionId, UnixMillis)>,
     /// When the object's own timer ends.
     timer_at: Option<UnixMillis>,
     /// The time after which there is to be one more.
@@ -53,7 +51,7 @@ impl GuestObject {
     }
 
     fn of(room: GuestRoom) -> Self {
-        Self { room, asker: None, timer_at: None, timer: None }
+        Self { room, timer_at: None, timer: None }
     }
 
     /// Returns whether nobody is there, and nobody listens.
@@ -119,11 +117,6 @@ impl GuestObject {
         let effects = match call {
             GuestCall::Tell(presence) => self.room.receive(now, id, *presence, is_listed),
             GuestCall::Returns => self.room.returns(now, id),
-            GuestCall::Due => {
-                // By the clock here it may be early.
-                self.asker.take_if(|(asker, _)| *asker == id);
-                self.room.handle_timeout(now, is_listed)
-            }
         };
         self.carry_out(now, effects, push);
     }
@@ -169,24 +162,14 @@ impl GuestObject {
                 GuestPushed::Close(code) => push.push(Push { to, what: Pushed::Close(code) }),
             }
         }
-        self.wait(now, push);
+        self.wait(now);
     }
 
-    /// Sees to it that what is due next is done: by a connection where there is one, because a timer of the object's would keep
-    /// it from hibernating. A guest without a socket has the timer all the same: nothing else holds what is known of it.
-    fn wait(&mut self, now: UnixMillis, push: &mut Vec<Push>) {
+    /// Sees to it that what is due next is done.
+    fn wait(&mut self, now: UnixMillis) {
         let Some(due_at) = self.room.next_deadline() else { return };
-        let newest = self.room.listeners().last().filter(|_| !self.room.has_guest_without_socket());
-        let Some(newest) = newest else {
-            if self.timer_at.is_none_or(|at| at <= now || due_at < at) {
-                (self.timer_at, self.timer) = (Some(due_at), Some(due_at.since(now)));
-            }
-            return;
-        };
-        let is_asked = self.asker.is_some_and(|(id, at)| now < at && at <= due_at && self.has(id));
-        if !is_asked {
-            self.asker = Some((newest, due_at));
-            push.push(Push { to: vec![newest], what: Pushed::FrameWaits(due_at.since(now)) });
+        if self.timer_at.is_none_or(|at| at <= now || due_at < at) {
+            (self.timer_at, self.timer) = (Some(due_at), Some(due_at.since(now)));
         }
     }
 }

@@ -4,12 +4,15 @@
 //! are sent again within 15 s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rendezvous_protocol::goop2::{
     GuestId, Guests, Presence, PresenceFields, PresenceKind, Published, SocketId, viewers_messages,
 };
 use rendezvous_protocol::key::PublicKey;
-use rendezvous_protocol::limits::{GUEST_CONNECTIONS, GUEST_CONNECTIONS_PER_HOUSEHOLD};
+use rendezvous_protocol::limits::{
+    GUEST_CONNECTIONS, GUEST_CONNECTIONS_PER_HOUSEHOLD, GUEST_REPETITION, GUEST_VIEW_BYTES_PER_SECOND,
+};
 use rendezvous_protocol::live::{Admission, CloseCode, LiveLimits, Seat, admit};
 use rendezvous_protocol::network::NetworkPath;
 use rendezvous_protocol::secret::Secret;
@@ -72,6 +75,8 @@ pub struct GuestRoom {
     viewers: Vec<ConnectionId>,
     /// Up to where they know.
     told: u64,
+    /// Before that they are told nothing new.
+    view_at: UnixMillis,
 }
 
 /// Holds what is known of a connection that was opened here.
@@ -86,7 +91,8 @@ struct Listener {
 impl GuestRoom {
     /// Makes an empty room. `secret` is secure randomness.
     pub fn new(secret: Secret) -> Self {
-        Self { guests: Guests::new(secret), connections: Vec::new(), viewers: Vec::new(), told: 0 }
+        let (connections, viewers) = (Vec::new(), Vec::new());
+        Self { guests: Guests::new(secret), connections, viewers, told: 0, view_at: UnixMillis::saturating(0) }
     }
 
     /// Makes the room of which these are left: connections that were opened here, each with where it counts and whose socket
@@ -197,7 +203,7 @@ impl GuestRoom {
         let mut effects = Vec::new();
         self.tell(now, &mut effects);
         self.viewers.push(id);
-        effects.push(self.view(GuestsTo::One(id)));
+        effects.push(GuestPush { to: GuestsTo::One(id), what: GuestPushed::Guests(self.view()) });
         effects
     }
 
@@ -234,14 +240,9 @@ impl GuestRoom {
         Some(KeptGuest { secret: *self.guests.secret(), path: *path, guest: guest.clone() })
     }
 
-    /// Returns whether there is a guest that nothing but its messages keeps here.
-    pub(crate) fn has_guest_without_socket(&self) -> bool {
-        self.guests.all().any(|(.., has_socket)| !has_socket)
-    }
-
     /// Returns when [`GuestRoom::handle_timeout`] is to be called next, if ever.
     pub(crate) fn next_deadline(&self) -> Option<UnixMillis> {
-        self.guests.next_deadline()
+        self.guests.next_deadline().into_iter().chain(self.waits_to_tell().then_some(self.view_at)).min()
     }
 
     /// Does what is due: an early or repeated call does nothing.
@@ -257,7 +258,17 @@ impl GuestRoom {
 
     /// Returns whether [`GuestRoom::handle_timeout`] has something to do.
     pub fn is_due(&self, now: UnixMillis) -> bool {
-        self.guests.is_due(now)
+        self.guests.is_due(now) || (self.waits_to_tell() && self.may_tell(now))
+    }
+
+    /// Returns whether viewers do not know all.
+    const fn waits_to_tell(&self) -> bool {
+        self.told != self.guests.changes() && !self.viewers.is_empty()
+    }
+
+    /// Returns whether viewers may be told. A clock that has jumped back puts nothing off.
+    fn may_tell(&self, now: UnixMillis) -> bool {
+        self.view_at <= now || self.view_at.since(now) > GUEST_REPETITION
     }
 
     /// Returns whether whoever has the key of the name signs, and then ends the guest.
@@ -321,15 +332,20 @@ impl GuestRoom {
         if !messages.is_empty() && !self.connections.is_empty() {
             effects.push(GuestPush { to: GuestsTo::Listeners, what: GuestPushed::Messages(messages.into()) });
         }
-        let changes = self.guests.changes();
-        if std::mem::replace(&mut self.told, changes) != changes && !self.viewers.is_empty() {
-            effects.push(self.view(GuestsTo::Viewers));
+        if self.viewers.is_empty() {
+            self.told = self.guests.changes();
+        } else if self.waits_to_tell() && self.may_tell(now) {
+            self.told = self.guests.changes();
+            let messages = self.view();
+            let bytes = messages.iter().map(String::len).sum::<usize>();
+            let pause = Duration::from_millis((bytes * 1_000 / GUEST_VIEW_BYTES_PER_SECOND) as u64);
+            self.view_at = now.after(pause.min(GUEST_REPETITION));
+            effects.push(GuestPush { to: GuestsTo::Viewers, what: GuestPushed::Guests(messages) });
         }
     }
 
-    fn view(&self, to: GuestsTo) -> GuestPush {
-        let messages = viewers_messages(self.guests.all().map(|(presence, ..)| presence));
-        GuestPush { to, what: GuestPushed::Guests(messages.into()) }
+    fn view(&self) -> Arc<[String]> {
+        viewers_messages(self.guests.all().map(|(presence, ..)| presence)).into()
     }
 
     fn list(&self) -> Answer {

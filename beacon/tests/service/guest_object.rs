@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use rendezvous_protocol::limits::GUEST_UNREAD_MAX_BYTES;
+use rendezvous_protocol::limits::{GUEST_UNREAD_MAX_BYTES, GUEST_VIEW_BYTES_PER_SECOND};
 use rendezvous_protocol::network::{Client as NetworkClient, read_address};
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::ticket::{Purpose, VerifiedTicket};
@@ -17,16 +17,21 @@ use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::goop2::{
     Door, GuestCall, GuestConnection, GuestOpening, GuestOutput, GuestStep, OpenGuest, RoomCall,
 };
-use rendezvous_service::live::{ConnectionId, Opening, Pushed};
+use rendezvous_service::live::{ConnectionId, LiveCall, Opening, Pushed};
 use rendezvous_service::platform::Platform;
 use serde_json::Value;
 
 use crate::guests::{ELSEWHERE, HEARTBEAT, HOME, PATIENCE, TTL, message, name};
 use crate::host::{Peer, at, config};
 
+/// After so many milliseconds without an event or a timer the runtime forgets the object.
+const HIBERNATION: u64 = 10_000;
+
 /// One connection of a client, which may be in another process than the room.
 struct Client {
     connection: GuestConnection,
+    /// Whether the host can say what is read, and it is.
+    reads: bool,
     heard_at: u64,
     heard: Vec<String>,
     closed: Option<(u16, &'static str)>,
@@ -60,6 +65,8 @@ struct World {
     opened: u64,
     /// When timers of the object end.
     timers: Vec<u64>,
+    /// When the object was last asked something.
+    asked_at: u64,
     /// What viewers of `GET /live` were told.
     views: BTreeMap<ConnectionId, Vec<String>>,
 }
@@ -84,6 +91,7 @@ impl World {
             clients: BTreeMap::new(),
             opened: 0,
             timers: Vec::new(),
+            asked_at: 0,
             views: BTreeMap::new(),
         }
     }
@@ -171,7 +179,14 @@ impl World {
         }
         let connection = open.admitted(at(self.now));
         self.kept.insert(id, String::new());
-        self.clients.insert(id, Client { connection, heard_at: self.now, heard: Vec::new(), closed: None });
+        let client = Client {
+            connection,
+            reads: path.starts_with("/events"),
+            heard_at: self.now,
+            heard: Vec::new(),
+            closed: None,
+        };
+        self.clients.insert(id, client);
         self.run(id);
         self.carry_out(effects);
         Ok(id)
@@ -222,6 +237,7 @@ impl World {
     }
 
     fn carry_out(&mut self, effects: Effects) {
+        self.asked_at = self.now;
         assert_eq!((effects.write, effects.erase), (None, None), "guests are in memory alone");
         for id in effects.attach {
             if let Some(kept) = self.kept.get_mut(&id) {
@@ -261,6 +277,9 @@ impl World {
                 GuestOutput::Text(text) => {
                     client.heard_at = self.now;
                     client.heard.push(text);
+                    if client.reads {
+                        client.connection.read();
+                    }
                 }
                 GuestOutput::Ping => panic!("this host sends none"),
                 GuestOutput::Tell(call) => {
@@ -292,6 +311,9 @@ impl World {
                 client.connection.handle_timeout(now);
                 self.run(id);
             }
+        }
+        if self.timers.is_empty() && self.now - self.asked_at >= HIBERNATION {
+            self.forget();
         }
     }
 
@@ -356,13 +378,13 @@ fn what_goes_between_a_worker_and_an_object_is_pinned() {
     assert_eq!(serde_json::from_str::<Value>(&call.to_body()).unwrap(), said);
     let RoomCall::Publish { presence, .. } = call else { panic!("not a message") };
     assert_eq!(GuestCall::Tell(presence.clone()).to_text(), format!("T{}", presence.to_text()));
-    assert_eq!([GuestCall::Returns, GuestCall::Due].map(|call| call.to_text()), ["R", "D"]);
+    assert_eq!(GuestCall::Returns.to_text(), "R");
     assert_eq!((RoomCall::List.to_path(), RoomCall::List.to_body()), ("/guests".to_owned(), String::new()));
 
     let id = world.socket(1, HOME).unwrap();
     let lines: Vec<_> = world.kept[&id].split('\n').collect();
     assert_eq!((lines[0], lines[1], lines[2].len(), lines[3]), ("guest", "AgICAgICAgICAgICAgICAg==", 32, &*name(1)));
-    for wrong in ["", "X", "T", "T{}", "R1", "D1"] {
+    for wrong in ["", "X", "T", "T{}", "R1", "D"] {
         assert!(world.object.receive_text(at(0), id, Some(wrong), 0).is_err(), "{wrong}");
     }
     for (url, body) in [("/guests?x", "{}"), ("/guests?x", ""), (&*format!("/guests?{network}"), "{}")] {
@@ -389,15 +411,13 @@ fn a_socket_is_opened_by_its_headers_and_not_for_a_page() {
 }
 
 #[test]
-fn connections_keep_the_time_of_the_room_and_nobody_is_forgotten() {
+fn while_there_are_guests_the_object_has_a_timer_and_nobody_is_forgotten() {
     let mut world = World::new(&[]);
     let (guests, listener) = company(&mut world);
     world.beat(120, &guests, listener);
-    // The timers of the time before there were sockets have ended, and there is no new one.
-    assert_eq!(world.timers, [0; 0]);
+    assert!((1..=2).contains(&world.timers.len()), "{:?}", world.timers);
     let told = world.clients[&listener].messages().len();
     assert!(told <= 2 * (2 + 120 / 15), "{told} messages");
-    // Whoever keeps the time goes, and another does it.
     world.cut(listener);
     let listener = world.stream(ELSEWHERE);
     world.beat(60, &guests, listener);
@@ -407,7 +427,7 @@ fn connections_keep_the_time_of_the_room_and_nobody_is_forgotten() {
     world.second();
     assert_eq!(world.clients[&listener].sees(), BTreeSet::new());
     let heard = world.clients[&listener].heard.len();
-    (0..10).for_each(|_| world.second());
+    (0..16).for_each(|_| world.second());
     assert_eq!((world.clients[&listener].heard.len(), &world.timers[..]), (heard, &[][..]), "the object may hibernate");
 }
 
@@ -426,7 +446,8 @@ proptest! {
                 world.forget();
             }
         }
-        world.beat(5, &guests, listener);
+        // In six seconds everybody has beaten, and what that changed is told.
+        world.beat(6, &guests, listener);
         prop_assert_eq!(world.peers().as_array().unwrap().len(), 2);
         prop_assert_eq!(world.clients[&listener].sees().len(), 2);
         prop_assert_eq!(world.view(viewer).as_array().unwrap().len(), 2);
@@ -436,6 +457,83 @@ proptest! {
         prop_assert_eq!(world.clients[&listener].sees(), BTreeSet::from([name(2)]));
         prop_assert_eq!(world.view(viewer).as_array().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn a_guest_that_beats_slowly_holds_its_name() {
+    let mut world = World::new(&[]);
+    let (guests, listener) = company(&mut world);
+    for second in 1..=130 {
+        world.second();
+        if second % 13 == 0 {
+            guests.iter().for_each(|(seed, socket)| world.send(*socket, &message("online", *seed, world.now)));
+        }
+        assert_eq!(world.publish(&message("update", 1, world.now), ELSEWHERE), 409, "{second}");
+        assert_eq!(world.clients[&listener].sees().len(), 2, "{second}");
+    }
+}
+
+#[test]
+fn an_event_stream_that_is_never_read_has_no_place_for_long() {
+    let mut world = World::new(&[]);
+    let streams: Vec<_> = (0..8).map(|_| world.stream(ELSEWHERE)).collect();
+    assert_eq!(world.open("/events", ELSEWHERE, &[]), Err(429));
+    let (unread, read) = streams.split_at(4);
+    unread.iter().for_each(|id| world.clients.get_mut(id).unwrap().reads = false);
+    world.publish(&message("online", 1, 0), HOME);
+    (0..21).for_each(|_| world.second());
+    let closed = |id: &ConnectionId| world.clients[id].closed;
+    assert!(unread.iter().all(|id| closed(id) == Some((4108, "SLOW"))), "{:?}", closed(&unread[0]));
+    assert!(read.iter().all(|id| closed(id).is_none()));
+    // Without a message it is the ping that is not read.
+    let silent = read[0];
+    world.clients.get_mut(&silent).unwrap().reads = false;
+    (0..46).for_each(|_| world.second());
+    assert_eq!(world.clients[&silent].closed, Some((4108, "SLOW")));
+    assert_eq!(world.clients[&read[1]].closed, None);
+}
+
+#[test]
+fn a_viewer_whose_place_is_another_s_is_told_nothing_more() {
+    let mut world = World::new(&[]);
+    let (gone, stays) = (world.watch(), world.watch());
+    let _ = world.object.handle_live(at(0), gone, LiveCall::Closed, 0);
+    world.ended(gone);
+    world.publish(&message("online", 1, 0), HOME);
+    assert_eq!((world.view(gone).as_array().unwrap().len(), world.view(stays).as_array().unwrap().len()), (0, 1));
+}
+
+#[test]
+fn many_guests_are_told_of_less_often_than_few() {
+    let mut world = World::new(&[]);
+    let viewer = world.watch();
+    let said = |seed: u8, now: u64, content: &str| {
+        let mut message = message("online", seed, now);
+        message["content"] = content.repeat(500 / content.len()).into();
+        message
+    };
+    for seed in 0..40 {
+        assert_eq!(world.publish(&said(seed, 0, "x"), &format!("10.{seed}.0.1")), 204);
+    }
+    (0..4).for_each(|_| world.second());
+    let bytes = |world: &World| world.views[&viewer].iter().map(String::len).sum::<usize>();
+    let (before, seconds) = (bytes(&world), 60);
+    for second in 0..seconds {
+        let seed = u8::try_from(second).unwrap() % 40;
+        assert_eq!(
+            world.publish(&said(seed, world.now, ["y", "z"][usize::from(seed % 2)]), &format!("10.{seed}.0.1")),
+            204
+        );
+        world.second();
+    }
+    let one = world.views[&viewer].last().unwrap().len();
+    let told = bytes(&world) - before;
+    assert!(told <= GUEST_VIEW_BYTES_PER_SECOND * seconds + 64 * one, "{told} bytes");
+    // What came last is told without anything else.
+    let last = said(39, world.now, "last");
+    assert_eq!(world.publish(&last, "10.39.0.1"), 204);
+    (0..4).for_each(|_| world.second());
+    assert!(world.views[&viewer].iter().rev().take(8).any(|text| text.contains("lastlast")));
 }
 
 #[test]

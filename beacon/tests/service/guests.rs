@@ -251,6 +251,7 @@ impl World {
                 GuestOutput::Text(text) => {
                     client.heard_at = now;
                     client.heard.push(text);
+                    client.connection.read();
                 }
                 GuestOutput::Ping => {
                     client.heard_at = now;
@@ -264,7 +265,6 @@ impl World {
                             self.room.receive(at(now), id, *presence, |key| listed.contains(key))
                         }
                         GuestCall::Returns => self.room.returns(at(now), id),
-                        GuestCall::Due => panic!("nobody is asked to say when something is due"),
                     };
                     self.carry_out(effects);
                 }

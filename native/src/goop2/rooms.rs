@@ -90,8 +90,6 @@ impl Rooms {
             GuestMail::Tell { id, call } => match call {
                 GuestCall::Tell(presence) => room.receive(now, id, *presence, is_listed),
                 GuestCall::Returns => room.returns(now, id),
-                // The loop does what is due by itself.
-                GuestCall::Due => GuestEffects::new(),
             },
             GuestMail::Watch { id, mailbox } => {
                 viewers.insert(id, mailbox);
