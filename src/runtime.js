@@ -34,14 +34,17 @@ export function describeRequest(request, addressHeader) {
  */
 export function readBody(request, most, mostRead, timeoutMs) {
   return new Promise((resolve) => {
-    // It goes with the request. Until then it has nothing left to say, and clearing it takes time.
-    setTimeout(resolve, timeoutMs);
+    const timer = setTimeout(resolve, timeoutMs);
+    const end = (body) => {
+      clearTimeout(timer);
+      resolve(body);
+    };
     // HTTP ends a body where its length says. A body that is short by its length is read whole, which takes fewer steps.
     const length = request.headers.get("Content-Length");
     const isShort = length !== null && Number(length) <= most;
     const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead);
     // Only the client can make it fail.
-    body.then(resolve, () => resolve(null));
+    body.then(end, () => end(null));
   });
 }
 
@@ -201,9 +204,12 @@ export function verifyAllEd25519(all) {
  */
 function inTime(promise, ms) {
   return new Promise((resolve, reject) => {
-    // Not cleared, as in `readBody`.
-    setTimeout(() => reject(Object.assign(new Error("no answer in time"), { timedOut: true })), ms);
-    promise.then(resolve, reject);
+    const timer = setTimeout(() => reject(Object.assign(new Error("no answer in time"), { timedOut: true })), ms);
+    const settled = (settle) => (outcome) => {
+      clearTimeout(timer);
+      settle(outcome);
+    };
+    promise.then(settled(resolve), settled(reject));
   });
 }
 
