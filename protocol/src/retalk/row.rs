@@ -14,6 +14,7 @@ pub(super) const KEYS: &str = "keys";
 pub(super) const CLAIMS: &str = "claims";
 pub(super) const READ_ON: &str = "read-on";
 pub(super) const NONCE: &str = "nonce ";
+pub(super) const NONCES: &str = "nonces ";
 pub(super) const REFUSED: &str = "refused ";
 pub(super) const CORRESPONDENT: &str = "correspondent ";
 
@@ -155,6 +156,21 @@ pub(super) fn parse_nonce(text: &str) -> Option<(UserId, Bytes<16>)> {
     Some((user.parse().ok()?, bytes(nonce)?))
 }
 
+/// Writes nonces that were written together, each with the end of its request.
+pub(super) fn nonces_text(nonces: &[(UserId, Bytes<16>, UnixMillis)]) -> String {
+    list_text(nonces.iter().map(|(user, nonce, until)| format!("{user}:{nonce}:{until}")), ",")
+}
+
+/// Reads what [`nonces_text`] wrote.
+pub(super) fn parse_nonces(text: &str) -> Option<VecDeque<(UserId, Bytes<16>, UnixMillis)>> {
+    let nonces = list(text, ',', |text| {
+        let (user, rest) = text.split_once(':')?;
+        let (nonce, until) = rest.split_once(':')?;
+        Some((user.parse().ok()?, bytes(nonce)?, time(until)?))
+    });
+    nonces.filter(|nonces| !nonces.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +209,10 @@ mod tests {
             (refused.to_text().as_str(), RefusedBody::parse("1700000000000 abc")),
             ("1700000000000 abc", Some(refused))
         );
+
+        let nonces = [(user, Bytes([4; 16]), at), (user, Bytes([5; 16]), at)];
+        let text = "000102030405060708090a0b0c0d0e0f:BAQEBAQEBAQEBAQEBAQEBA==:1700000000000,000102030405060708090a0b0c0d0e0f:BQUFBQUFBQUFBQUFBQUFBQ==:1700000000000";
+        assert_eq!((nonces_text(&nonces).as_str(), parse_nonces(text)), (text, Some(nonces.into())));
 
         let name = "nonce 000102030405060708090a0b0c0d0e0f BAQEBAQEBAQEBAQEBAQEBA==";
         assert_eq!(nonce_name(user, Bytes([4; 16])), name);

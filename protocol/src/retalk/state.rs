@@ -9,7 +9,7 @@
 //! with whatever is written next, or within a minute, because such reads come every other second. Of a request that changes
 //! nothing however often it comes, the nonce is remembered while there is room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::limits::{
@@ -30,6 +30,7 @@ use crate::mailbox::limits::{
 use crate::mailbox::state::{Change, RestoreError};
 use crate::network::HandedOver;
 use crate::secret::Secret;
+use crate::sorted_map::SortedMap;
 use crate::time::{DAY_SECONDS, UnixMillis};
 
 /// Holds what a request is answered with.
@@ -160,19 +161,25 @@ pub struct Mailbox {
     claims: VecDeque<Claim>,
     /// When the owner last published or read, to the day.
     read_on: UnixMillis,
-    messages: BTreeMap<u64, Waiting>,
-    refused: BTreeMap<[u8; 32], RefusedBody>,
+    messages: SortedMap<u64, Waiting>,
+    refused: SortedMap<[u8; 32], RefusedBody>,
     /// To whom the owner has written, since when.
-    correspondents: BTreeMap<UserId, UnixMillis>,
-    nonces: BTreeMap<NonceKey, Nonce>,
+    correspondents: SortedMap<UserId, UnixMillis>,
+    nonces: SortedMap<NonceKey, Nonce>,
     /// The earliest and the latest end of all nonces, or before and after these. Absent where there are none.
     nonces_end: Option<(UnixMillis, UnixMillis)>,
     /// Nonces that wait to be written, and may have ended.
     pending: Vec<NonceKey>,
     /// Since when they wait.
     pending_since: Option<UnixMillis>,
-    /// Stored nonces that count no more.
-    outdated: Vec<NonceKey>,
+    /// How long they wait at most.
+    written_within: Duration,
+    /// The rows of stored nonces: the name of each, and when the last of its nonces ends.
+    nonce_rows: Vec<(String, UnixMillis)>,
+    /// How many rows have had a number for a name, or more.
+    nonce_row_number: u64,
+    /// Rows of which no nonce counts any more.
+    outdated: Vec<String>,
     last_number: u64,
     changes: Vec<Change>,
 }
@@ -194,13 +201,16 @@ impl Mailbox {
             keys: None,
             claims: VecDeque::new(),
             read_on: UnixMillis::saturating(0),
-            messages: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            correspondents: BTreeMap::new(),
-            nonces: BTreeMap::new(),
+            messages: SortedMap::new(),
+            refused: SortedMap::new(),
+            correspondents: SortedMap::new(),
+            nonces: SortedMap::new(),
             nonces_end: None,
             pending: Vec::new(),
             pending_since: None,
+            written_within: NONCE_WRITTEN_WITHIN,
+            nonce_rows: Vec::new(),
+            nonce_row_number: 0,
             outdated: Vec::new(),
             last_number: 0,
             changes: Vec::new(),
@@ -221,7 +231,7 @@ impl Mailbox {
         if mailbox.keys.is_none() && (has_rows || !mailbox.messages.is_empty()) {
             return Err(RestoreError::Row { name: row::KEYS.to_owned(), reason: "not there".to_owned() });
         }
-        mailbox.last_number = mailbox.messages.last_key_value().map_or(0, |(number, _)| *number);
+        mailbox.last_number = mailbox.messages.keys().last().copied().unwrap_or(0);
         Ok(mailbox)
     }
 
@@ -236,8 +246,11 @@ impl Mailbox {
         } else if name == row::READ_ON {
             self.read_on = row::parse_time(row)?;
         } else if let Some(nonce) = name.strip_prefix(row::NONCE) {
-            let nonce = row::parse_nonce(nonce)?;
-            self.insert_nonce(nonce, Nonce { until: row::parse_time(row)?, keeping: Keeping::Stored });
+            let (user, nonce) = row::parse_nonce(nonce)?;
+            self.read_nonces(name, [(user, nonce, row::parse_time(row)?)]);
+        } else if let Some(number) = name.strip_prefix(row::NONCES) {
+            self.nonce_row_number = self.nonce_row_number.max(number.parse().ok()?);
+            self.read_nonces(name, row::parse_nonces(row)?);
         } else if let Some(hash) = name.strip_prefix(row::REFUSED) {
             self.refused.insert(bytes_of_hex(hash)?, RefusedBody::parse(row)?);
         } else {
@@ -245,6 +258,23 @@ impl Mailbox {
             self.correspondents.insert(user, row::parse_time(row)?);
         }
         Some(())
+    }
+
+    fn read_nonces(&mut self, name: &str, nonces: impl IntoIterator<Item = (UserId, Bytes<16>, UnixMillis)>) {
+        let mut last = UnixMillis::saturating(0);
+        for (user, nonce, until) in nonces {
+            last = last.max(until);
+            // One that was used again when it had ended may be in two rows.
+            let until = self.nonces.get(&(user, nonce)).map_or(until, |known| known.until.max(until));
+            self.insert_nonce((user, nonce), Nonce { until, keeping: Keeping::Stored });
+        }
+        self.nonce_rows.push((name.to_owned(), last));
+    }
+
+    /// Lets a nonce of a read that found nothing wait in memory for this time at most, in the place of
+    /// [`NONCE_WRITTEN_WITHIN`].
+    pub const fn write_nonces_within(&mut self, time: Duration) {
+        self.written_within = time;
     }
 
     /// Returns whether nothing was published, or all of it has ended.
@@ -274,10 +304,9 @@ impl Mailbox {
     pub fn next_deadline(&self) -> Option<UnixMillis> {
         self.keys.as_ref()?;
         let message = self.messages.values().map(|waiting| waiting.received_at.after(MESSAGE_LASTS)).min();
-        let pending = self.pending_since.map(|since| since.after(NONCE_WRITTEN_WITHIN));
+        let pending = self.pending_since.map(|since| since.after(self.written_within));
         // All at once, when the last is over.
-        let stored = self.nonces.values().filter(|nonce| nonce.keeping == Keeping::Stored);
-        let nonces = stored.map(|nonce| nonce.until).max();
+        let nonces = self.nonce_rows.iter().map(|(_, until)| *until).max();
         [message, pending, nonces, Some(self.lapses_at())].into_iter().flatten().min()
     }
 
@@ -289,15 +318,15 @@ impl Mailbox {
     pub fn expire(&mut self, now: UnixMillis) {
         if self.keys.is_some() && self.lapses_at() <= now {
             // The host erases all that there is of an absent mailbox.
-            let (owner, secret) = (self.owner, self.secret);
+            let (owner, secret, written_within) = (self.owner, self.secret, self.written_within);
             if let Ok(absent) = Self::restore(owner, secret, [], []) {
-                *self = absent;
+                *self = Self { written_within, ..absent };
             }
             return;
         }
         self.end_messages(now);
         self.end_nonces(now);
-        if self.pending_since.is_some_and(|since| since.after(NONCE_WRITTEN_WITHIN) <= now) || !self.outdated.is_empty()
+        if self.pending_since.is_some_and(|since| since.after(self.written_within) <= now) || !self.outdated.is_empty()
         {
             self.write_nonces();
         }
@@ -328,36 +357,54 @@ impl Mailbox {
         if self.nonces_end.is_none_or(|(first, last)| now < first && last <= latest) {
             return;
         }
-        let (outdated, mut nonces_end) = (&mut self.outdated, None);
-        self.nonces.retain(|key, nonce| {
-            let counts = now < nonce.until && nonce.until <= latest;
-            if counts {
-                let (first, last) = nonces_end.unwrap_or((nonce.until, nonce.until));
-                nonces_end = Some((nonce.until.min(first), nonce.until.max(last)));
-            } else if nonce.keeping == Keeping::Stored {
-                outdated.push(*key);
+        let counts = |until: UnixMillis| now < until && until <= latest;
+        let mut nonces_end = None;
+        self.nonces.retain(|_, Nonce { until, .. }| {
+            if counts(*until) {
+                let (first, last) = nonces_end.unwrap_or((*until, *until));
+                nonces_end = Some((first.min(*until), last.max(*until)));
             }
-            counts
+            counts(*until)
         });
         self.nonces_end = nonces_end;
+        let outdated = &mut self.outdated;
+        self.nonce_rows.retain_mut(|(name, until)| {
+            if !counts(*until) {
+                outdated.push(std::mem::take(name));
+            }
+            counts(*until)
+        });
     }
 
     fn write_nonces(&mut self) {
-        for (user, nonce) in std::mem::take(&mut self.outdated) {
-            self.changes.push(Change::Erase { name: row::nonce_name(user, nonce) });
+        for name in std::mem::take(&mut self.outdated) {
+            self.changes.push(Change::Erase { name });
         }
+        let mut nonces = Vec::new();
         for key in std::mem::take(&mut self.pending) {
             if let Some(entry) = self.nonces.get_mut(&key).filter(|entry| entry.keeping == Keeping::Pending) {
                 entry.keeping = Keeping::Stored;
-                self.changes.push(Change::Put { name: row::nonce_name(key.0, key.1), row: entry.until.to_string() });
+                nonces.push((key.0, key.1, entry.until));
             }
         }
         self.pending_since = None;
+        // In one row, because each is paid for when it is written, and when it is erased.
+        let (name, row) = match &*nonces {
+            [] => return,
+            [(user, nonce, until)] => (row::nonce_name(*user, *nonce), until.to_string()),
+            several => {
+                self.nonce_row_number += 1;
+                (format!("{}{}", row::NONCES, self.nonce_row_number), row::nonces_text(several))
+            }
+        };
+        let last = nonces.iter().fold(UnixMillis::saturating(0), |last, (_, _, until)| last.max(*until));
+        self.nonce_rows.push((name.clone(), last));
+        self.changes.push(Change::Put { name, row });
     }
 
     /// Returns whether another nonce of this user can be remembered, where all together may have `most`.
     fn has_place(&self, user: UserId, most: usize) -> bool {
-        let of_user = self.nonces.range((user, Bytes([0; 16]))..).take_while(|((of, _), _)| *of == user).count();
+        let of_user = self.nonces.keys().filter(|(of, _)| *of == user).count();
         if user == self.owner {
             return of_user < most;
         }

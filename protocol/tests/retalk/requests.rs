@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::montgomery::MontgomeryPoint;
-use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, signed_body};
+use rendezvous_protocol::key::PublicKey;
+use rendezvous_protocol::retalk::request::{RequestError, Tool, Unverified, Verified, signed_body};
 use rendezvous_protocol::retalk::user::{Identity, refusal_text};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::{Value, json};
@@ -19,6 +20,19 @@ fn seconds() -> u64 {
 
 fn parse(body: &Value) -> Result<Unverified, RequestError> {
     Unverified::parse(body.to_string().as_bytes())
+}
+
+/// Whether the signatures fit, which is the same on a host that verifies each by itself.
+fn verify(request: &Unverified, audiences: &[String]) -> bool {
+    let fits = |bytes: &Vec<u8>| {
+        let (key, rest) = bytes.split_first_chunk().unwrap();
+        let (signature, message) = rest.split_first_chunk().unwrap();
+        PublicKey::from_bytes(*key).verify(message, signature).is_ok()
+    };
+    let each: Vec<_> = request.signatures(audiences).iter().map(fits).collect();
+    let is_verified = request.verify_signatures(audiences);
+    assert_eq!(request.fit(&each), is_verified);
+    is_verified
 }
 
 /// Arguments of each tool, with what Python 3.11 gives for
@@ -80,13 +94,57 @@ fn both_dialects_are_read_and_verified_for_any_address_of_the_relay() {
         for body in [newer, older] {
             let request = parse(&body).unwrap_or_else(|error| panic!("{tool}: {error}"));
             let audiences = ["https://relay.example".to_owned(), AUDIENCE.to_owned()];
-            assert!(request.verify_signatures(&audiences), "{tool} {args}");
-            assert!(!request.verify_signatures(&audiences[..1]), "it was signed for another relay");
-            assert!(!request.verify_signatures(&[]));
+            assert!(verify(&request, &audiences), "{tool} {args}");
+            assert!(!verify(&request, &audiences[..1]), "it was signed for another relay");
+            assert!(!verify(&request, &[]));
             let request = request.check(START).unwrap().accept(true).unwrap();
             assert_eq!((request.user(), request.nonce()), (user.id(), NONCE));
+            let written = request.to_body();
+            assert!(written.lines().count() == 1 && written.len() < 262_144);
+            assert_eq!(Verified::trusted(&written), Ok(request), "{written}");
         }
     }
+}
+
+#[test]
+fn the_longest_request_can_be_handed_on() {
+    let user = User(7);
+    let names: Vec<_> = (0..200).map(|number| format!("{number:032}")).collect();
+    let prekeys: Value = names.iter().map(|name| (name.clone(), json!(user.identity_key()))).collect();
+    let publish = json!({
+        "identity_key": user.identity_key(),
+        "signing_key": user.signing_key(),
+        "one_time_keys": prekeys,
+        "fallback_key": {"f": user.identity_key()},
+    });
+    for (tool, args) in [
+        ("publish_keys", publish),
+        ("send_message", json!({"to": "\u{7f}".repeat(256), "mtype": 0, "body": "A".repeat(196_608)})),
+        ("read_messages", json!({"peer": "\u{7f}".repeat(256), "peek": false})),
+    ] {
+        let request = parse(&user.body(tool, &args, "", seconds(), NONCE)).unwrap().accept(true).unwrap();
+        assert_eq!(Verified::trusted(&request.to_body()), Ok(request));
+    }
+}
+
+/// A plain check takes any message as signed by the key that is the identity.
+#[test]
+fn a_key_of_small_order_has_signed_nothing_whatever_a_plain_check_says() {
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    let (identity_key, signing_key) = (User(7).identity_key(), unpadded(&identity));
+    let id = Identity::parse(&identity_key, &signing_key).unwrap().user_id();
+    let body = json!({"tool": "count_keys", "args": {"auth": {
+        "fingerprint": id.to_string(),
+        "identity_key": identity_key,
+        "signing_key": signing_key,
+        "timestamp": seconds().to_string(),
+        "nonce": NONCE,
+        "signature": unpadded(&[&identity[..], &[0; 32]].concat()),
+    }}});
+    let request = parse(&body).unwrap();
+    assert!(!request.fit(&[true]));
+    assert!(!verify(&request, &[AUDIENCE.to_owned()]));
 }
 
 #[test]
@@ -105,9 +163,9 @@ fn whatever_is_changed_is_signed() {
     ] {
         let mut body = good.clone();
         *body.pointer_mut(path).unwrap() = value;
-        assert!(!parse(&body).unwrap().verify_signatures(&[AUDIENCE.to_owned()]), "{path}");
+        assert!(!verify(&parse(&body).unwrap(), &[AUDIENCE.to_owned()]), "{path}");
     }
-    assert!(parse(&good).unwrap().verify_signatures(&[AUDIENCE.to_owned()]));
+    assert!(verify(&parse(&good).unwrap(), &[AUDIENCE.to_owned()]));
 }
 
 #[test]
@@ -124,10 +182,16 @@ fn a_refusal_of_a_body_is_signed_by_itself_too() {
     let id = user.id();
     let good = whole(&sign(&format!("nack|{id}|{hash}")));
     let request = parse(&good).unwrap();
-    assert!(request.verify_signatures(&[AUDIENCE.to_owned()]));
+    assert!(verify(&request, &[AUDIENCE.to_owned()]));
     assert!(matches!(request.accept(true).unwrap().tool(), Tool::Nack { .. }));
+    let request = parse(&good).unwrap();
+    for (each, fit) in
+        [(&[true, true][..], true), (&[false, true], false), (&[true, false], false), (&[true], false), (&[], false)]
+    {
+        assert_eq!(request.fit(each), fit, "{each:?}");
+    }
     let other = whole(&sign(&format!("nack|{id}|{}", "cd".repeat(32))));
-    assert!(!parse(&other).unwrap().verify_signatures(&[AUDIENCE.to_owned()]));
+    assert!(!verify(&parse(&other).unwrap(), &[AUDIENCE.to_owned()]));
 }
 
 fn sha2_hex(text: &str) -> String {
@@ -295,8 +359,8 @@ fn what_a_client_writes_is_what_a_relay_reads() {
         assert_eq!(signed, format!("{tool}|{AUDIENCE}|{}|{}|{NONCE}|{hash}", User(7).id(), seconds()));
         let ours = Unverified::parse(body.as_bytes()).unwrap();
         let refuses = matches!(theirs.tool(), Tool::Nack { .. });
-        assert!(refuses || ours.verify_signatures(&[AUDIENCE.to_owned()]), "{body}");
-        assert!(!ours.verify_signatures(&["http://127.0.0.1:8767".to_owned()]), "for another relay");
+        assert!(refuses || verify(&ours, &[AUDIENCE.to_owned()]), "{body}");
+        assert!(!verify(&ours, &["http://127.0.0.1:8767".to_owned()]), "for another relay");
         let ours = ours.accept(true).unwrap();
         assert_eq!((ours.tool(), ours.user(), ours.nonce()), (theirs.tool(), theirs.user(), theirs.nonce()));
         assert_eq!(ours.signed_at(), START);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rendezvous_protocol::retalk::refused::Refused;
-use rendezvous_protocol::retalk::state::{NotStored, Reply, Sent};
+use rendezvous_protocol::retalk::state::{Mailbox, NotStored, Reply, Sent};
 use rendezvous_protocol::retalk::user::UserId;
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
@@ -80,6 +80,53 @@ fn the_nonce_of_a_read_that_found_nothing_is_written_within_a_minute_and_erased_
     world.mailbox.expire(world.now);
     world.write();
     assert_eq!(world.rows.len(), rows - 1, "that of the publication has ended, too");
+}
+
+#[test]
+fn nonces_of_reads_that_found_nothing_are_written_and_erased_in_one_row() {
+    let mut world = World::new();
+    world.mailbox.write_nonces_within(SECOND * 9);
+    world.publish(0..1, None);
+    world.pass(SECOND * 200);
+    world.mailbox.expire(world.now);
+    world.write();
+    let rows = world.rows.clone();
+    let mut reads = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..4 {
+            reads.push(world.next_request(OWNER, "read_messages", &json!({})));
+            world.mailbox.handle(world.now, reads.last().unwrap(), crate::world::network(0)).unwrap();
+            assert_eq!(world.write(), 0);
+            world.pass(SECOND * 2);
+        }
+        assert_eq!(world.mailbox.next_deadline(), Some(world.now.after(SECOND)));
+        world.pass(SECOND);
+        world.mailbox.expire(world.now);
+        assert_eq!(world.write(), 1);
+    }
+    assert_eq!(world.rows.len(), rows.len() + 2);
+    world.crash();
+    for read in &reads {
+        assert_eq!(world.handle(read, 0), Err(Refused::Replayed));
+    }
+    // A row goes with the last of its nonces.
+    world.pass(SECOND * 138);
+    world.mailbox.expire(world.now);
+    assert_eq!(world.write(), 0);
+    world.pass(SECOND);
+    world.mailbox.expire(world.now);
+    assert_eq!(world.write(), 1);
+    world.crash();
+    world.pass(SECOND * 9);
+    assert_eq!(world.mailbox.next_deadline(), Some(world.now));
+    world.mailbox.expire(world.now);
+    assert_eq!(world.write(), 1);
+    assert_eq!(world.rows, rows);
+    for broken in ["-", "x", ""] {
+        let rows = world.rows.iter().map(|(name, row)| (name.clone(), row.clone()));
+        let rows = rows.chain([("nonces 3".to_owned(), broken.to_owned())]);
+        assert!(Mailbox::restore(OWNER.id(), *world.mailbox.secret(), rows, []).is_err(), "{broken:?}");
+    }
 }
 
 #[test]
