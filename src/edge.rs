@@ -12,8 +12,9 @@ use rendezvous_service::live::Opening;
 use rendezvous_service::mailbox::MailboxStep;
 use rendezvous_service::platform::{AddressSource, Platform};
 use rendezvous_service::problem::internal;
+use rendezvous_service::retalk::{AskRetalk, RetalkCall, RetalkStep};
 use worker::Env;
-use worker::js_sys::{Promise, Reflect, Uint8Array};
+use worker::js_sys::{Array, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Request, Response};
 
@@ -21,7 +22,7 @@ use crate::environment::{Failure, clock, config, millis};
 use crate::isolate::with_edge;
 use crate::runtime::{COMMUNITY, MAILBOX};
 use crate::waiting::{after, answered};
-use crate::{guests, listening, live, respond, runtime};
+use crate::{guests, journal, listening, live, respond, runtime};
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
@@ -117,13 +118,11 @@ impl Host {
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
             Step::Guest(step) => self.carry_out_guest(now, *step),
+            Step::Retalk(step) => self.carry_out_retalk(*step),
             // This edge is not one with other doors for other systems' clients, with a hub, or with templates.
-            Step::Retalk(_)
-            | Step::Hivemind(_)
-            | Step::Directory(_)
-            | Step::Registration(_)
-            | Step::Envelope(_)
-            | Step::Template(_) => Ok(respond::with(&internal(clock()))?.into()),
+            Step::Hivemind(_) | Step::Directory(_) | Step::Registration(_) | Step::Envelope(_) | Step::Template(_) => {
+                Ok(respond::with(&internal(clock()))?.into())
+            }
             Step::FetchList(fetch) => {
                 let (object, what) = (fetch.object(), fetch.call().to_path());
                 let patience_ms = millis(fetch.patience());
@@ -200,20 +199,15 @@ impl Host {
                 let next = move |edge: &mut Edge, now, body| edge.read_records(now, read, body);
                 self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
             }
-            MailboxStep::Verify(verify) => {
-                let signatures = verify.to_bytes().iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect();
-                after(&runtime::verify_all_ed25519(signatures)?, move |now, fit| {
-                    let fit = fit?.is_truthy();
-                    self.go_on(now, |edge| edge.records_verified(now, verify, fit))
-                })
-            }
+            MailboxStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| {
+                let fit = each_of(&fit?).iter().all(|fits| *fits);
+                self.go_on(now, |edge| edge.records_verified(now, verify, fit))
+            }),
             MailboxStep::Listen(open) => Ok(listening::serve(now, &self.env, open)?.into()),
             // This relay is not one with peers.
             MailboxStep::Replicate(_) => Ok(respond::with(&internal(clock()))?.into()),
             MailboxStep::Ask(ask) => {
-                let patience_ms = millis(OBJECT_TIMEOUT);
-                let (object, call) = (ask.object().to_string(), ask.call().to_text());
-                let answer = runtime::ask_object(&self.env, MAILBOX, &object, "", &call, patience_ms)?;
+                let answer = self.ask_mail(&ask.object().to_string(), &ask.call().to_text())?;
                 after(&answer, move |now, answer| match answer {
                     Ok(answer) => match ask.next(answer.unchecked_ref::<Response>().status()) {
                         Some(next) => self.carry_out_mail(now, MailboxStep::Ask(next)),
@@ -227,6 +221,87 @@ impl Host {
             }
         }
     }
+
+    fn carry_out_retalk(self, step: RetalkStep) -> Result<JsValue, Failure> {
+        match step {
+            RetalkStep::ReadBody(read) => {
+                let most = read.most();
+                let next = move |edge: &mut Edge, now, body| edge.read_retalk(now, read, body);
+                self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
+            }
+            RetalkStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| {
+                let fit = verify.fit(&each_of(&fit?));
+                self.go_on(now, |edge| edge.retalk_verified(now, verify, fit))
+            }),
+            RetalkStep::Ask(ask) => {
+                let Some(place) = ask.place() else { return self.ask_retalk(ask) };
+                let answer = self.ask_mail(&place.object().to_string(), &place.to_text())?;
+                after(&answer, move |now, answer| match retalk_answer(answer) {
+                    Ok(answer) if answer.ok() => self.ask_retalk(ask),
+                    Ok(refused) => after(&refused.text()?, |_, body| {
+                        let body = body?.as_string().unwrap_or_default();
+                        Ok(respond::with(&AskRetalk::no_place(&body))?.into())
+                    }),
+                    Err(error) => {
+                        let is_send = ask.is_send();
+                        self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error))
+                    }
+                })
+            }
+        }
+    }
+
+    fn ask_retalk(self, ask: AskRetalk) -> Result<JsValue, Failure> {
+        let is_send = ask.is_send();
+        let (call, then) = ask.into_calls();
+        let answer = self.ask_mail(&call.name(), &call.to_text())?;
+        after(&answer, move |now, answer| match retalk_answer(answer) {
+            Ok(answer) => {
+                if let Some(then) = then {
+                    self.tell_retalk(&then);
+                }
+                Ok(answer.into())
+            }
+            Err(error) => self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error)),
+        })
+    }
+
+    /// Tells a mailbox something without waiting. The answer to the client is the same whatever comes of it.
+    fn tell_retalk(&self, call: &RetalkCall) {
+        let tell = || {
+            let told = self.ask_mail(&call.name(), &call.to_text())?;
+            let told = after(&told, |_, answer| {
+                if let Err(error) = retalk_answer(answer) {
+                    journal::failure("request_failed", &error);
+                }
+                Ok(JsValue::UNDEFINED)
+            })?;
+            Ok::<_, Failure>(runtime::wait_until(&self.context, &told)?)
+        };
+        if let Err(failure) = tell() {
+            journal::failure("request_failed", &failure);
+        }
+    }
+
+    /// Asks an object that has mail. Returns a promise of its answer.
+    fn ask_mail(&self, object: &str, call: &str) -> Result<Promise, JsValue> {
+        runtime::ask_object(&self.env, MAILBOX, object, "", call, millis(OBJECT_TIMEOUT))
+    }
+}
+
+/// Returns what an object has answered, unless it says that it could not.
+fn retalk_answer(answer: Result<JsValue, JsValue>) -> Result<Response, ObjectError> {
+    let answer: Response = answer.map_err(object_error)?.unchecked_into();
+    AskRetalk::outcome(answer.status()).map(|()| answer)
+}
+
+fn verify_each(signatures: &[Vec<u8>]) -> Result<Promise, JsValue> {
+    runtime::verify_each_ed25519(signatures.iter().map(|bytes| Uint8Array::from(bytes.as_slice())).collect())
+}
+
+/// Reads what [`verify_each`] comes to.
+fn each_of(fit: &JsValue) -> Vec<bool> {
+    Array::from(fit).iter().map(|fits| fits.is_truthy()).collect()
 }
 
 fn body_of(body: &JsValue, most: usize) -> Result<Vec<u8>, RequestError> {

@@ -1,13 +1,15 @@
 //! What the runtime has for the service: the time, random numbers, and the configuration.
 
+use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::call::{CallError, ObjectError};
-use rendezvous_service::config::{Config, ConfigError, Kind, VARIABLES, list_text};
-use rendezvous_service::goop2::{self, Door};
+use rendezvous_service::config::{Config, ConfigError, Kind, MailDoor, VARIABLES, list_text};
+use rendezvous_service::own_names::OwnNames;
+use rendezvous_service::{goop2, retalk};
 use worker::Env;
 use worker::js_sys::{Array, Date, Math, Number, Reflect};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
@@ -43,13 +45,21 @@ pub(crate) fn clock() -> UnixMillis {
 /// Returns the configuration, which is parsed once in the life of an isolate.
 pub(crate) fn config(env: &Env) -> Result<&'static Config, Failure> {
     static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| Config::parse(|name| variable(env, name)));
+    let config = CONFIG.get_or_init(|| Config::parse_for(&MailDoor::ON_CLOUDFLARE, |name| variable(env, name)));
     config.as_ref().map_err(|error| error.clone().into())
 }
 
 /// Returns the door for goop2's peers, if one is opened.
-pub(crate) fn door(env: &Env) -> Result<Option<Door>, Failure> {
-    Ok(Door::parse(config(env)?, |name| variable(env, name))?)
+pub(crate) fn goop2_door(env: &Env) -> Result<Option<goop2::Door>, Failure> {
+    Ok(goop2::Door::parse(config(env)?, |name| variable(env, name))?)
+}
+
+/// Returns the door for retalk's users, if it is opened.
+pub(crate) fn retalk_door(env: &Env) -> Result<Option<retalk::Door>, Failure> {
+    let config = config(env)?;
+    // Cloudflare routes requests by name. Here it is whoever starts the beacon on the own machine who has other names.
+    let names = OwnNames::new(config, Ipv4Addr::LOCALHOST.into());
+    Ok(retalk::Door::parse(config, &names, |name| variable(env, name))?)
 }
 
 /// Returns the text of a variable that is set.
@@ -57,7 +67,7 @@ fn variable(env: &Env, name: &str) -> Option<String> {
     // Null is workerd's word for a variable that its own environment has not (`fromEnvironment`).
     let is_set = |value: &JsValue| !value.is_undefined() && !value.is_null();
     let value = Reflect::get(env, &name.into()).ok().filter(is_set)?;
-    let mut known = VARIABLES.iter().chain(&goop2::VARIABLES);
+    let mut known = VARIABLES.iter().chain(&goop2::VARIABLES).chain(&retalk::VARIABLES);
     let is_list = known.any(|variable| variable.name == name && variable.kind == Kind::List);
     Some(is_list.then(|| text_of_list(&value)).flatten().unwrap_or_else(|| text_of(&value)))
 }

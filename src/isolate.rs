@@ -6,7 +6,7 @@ use rendezvous_service::edge::{Edge, Step};
 use rendezvous_service::platform::Platform;
 use worker::Env;
 
-use crate::environment::{Failure, config, door, random, random_secret};
+use crate::environment::{Failure, config, goop2_door, random, random_secret, retalk_door};
 use crate::journal;
 
 thread_local! {
@@ -33,8 +33,12 @@ pub(crate) fn with_known_edge(work: impl FnOnce(&mut Edge)) {
 
 fn new_edge(env: &Env) -> Result<Edge, Failure> {
     let edge = Edge::new(config(env)?.clone(), Platform::CLOUDFLARE, random_secret()?, random().into()).with_turn();
-    Ok(match door(env)? {
+    let edge = match goop2_door(env)? {
         Some(door) => edge.with_goop2(door),
+        None => edge,
+    };
+    Ok(match retalk_door(env)? {
+        Some(door) => edge.with_retalk(door),
         None => edge,
     })
 }

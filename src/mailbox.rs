@@ -1,4 +1,4 @@
-//! The Durable Object of a mailbox, or of the count of all mailboxes: carries out its effects.
+//! The Durable Object of a mailbox, one of retalk's users' too, or of the count of all mailboxes: carries out its effects.
 //!
 //! Everything that it holds is in storage before an answer goes out, so that a panic or a crash costs nothing but time.
 //! News goes to sockets that stay while the object hibernates, for clients whose end is in `listening.rs`.
@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::config::Config;
-use rendezvous_service::mailbox::{Effects, Found, ListenCall, News, NewsPush, Object, ObjectCall, ObjectName, Write};
+use rendezvous_service::mail_object::{MailCall, MailName, MailObject};
+use rendezvous_service::mailbox::{Effects, Found, ListenCall, News, NewsPush, Write};
 use worker::js_sys::{Array, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::{DurableObjectState, SqlStorage};
@@ -107,7 +108,7 @@ struct Core {
     sql: SqlStorage,
     config: &'static Config,
     /// Absent until it is asked for something, and after a write that failed: what is in storage is what it is.
-    object: RefCell<Option<Object>>,
+    object: RefCell<Option<MailObject>>,
     has_tables: Cell<bool>,
     last_id: LastId,
 }
@@ -120,10 +121,13 @@ impl Core {
     }
 
     fn answer(&self, now: UnixMillis, text: &str) -> Result<JsValue, Failure> {
-        let call = ObjectCall::parse(text)?;
-        let answered = self.with_object(now, Some(call.object()), |object| object.handle(now, call))?;
+        let call = MailCall::parse(text)?;
+        let answered = self.with_object(now, Some(call.object()), |object| {
+            let (answer, effects) = object.handle(now, call)?;
+            // Before anything is carried out: handing over may be deleting.
+            Ok((answer.join(|number| self.read_body(number))?, effects))
+        })?;
         let answer = answered.ok_or_else(Failure::nameless)?;
-        let answer = answer.join(|number| self.read_body(number))?;
         Ok(respond::counted_with(&answer)?.into())
     }
 
@@ -136,30 +140,33 @@ impl Core {
             Ok(response)
         };
         // Once the object is there: one that is made now would find the connection among those that it had before.
-        let opened = self.with_object(now, Some(call.object()), |object| match accept() {
-            Ok(response) => (Ok(response), object.listen(now, id, call)),
-            Err(error) => (Err::<_, JsValue>(error), Effects::default()),
+        let opened = self.with_object(now, Some(MailName::Own(call.object())), |object| {
+            Ok(match accept() {
+                Ok(response) => (Ok(response), object.listen(now, id, call)),
+                Err(error) => (Err::<_, JsValue>(error), Effects::default()),
+            })
         })?;
         Ok(opened.ok_or_else(Failure::nameless)??.into())
     }
 
     fn tidy_up(&self, now: UnixMillis) -> Result<JsValue, Failure> {
-        self.with_object(now, None, |object| ((), object.handle_alarm(now)))?;
+        self.with_object(now, None, |object| Ok(((), object.handle_alarm(now))))?;
         Ok(JsValue::UNDEFINED)
     }
 
     /// Does something with the object, which is made of what is in storage first where it is not there, and carries out
-    /// the effects. Absent where there is nothing in storage, and `name` does not say which object it would be.
+    /// the effects. Absent where there is nothing in storage, and `name` does not say which object it would be. Of work that fails
+    /// nothing is carried out, and the object is made anew.
     fn with_object<T>(
         &self,
         now: UnixMillis,
-        name: Option<ObjectName>,
-        work: impl FnOnce(&mut Object) -> (T, Effects),
+        name: Option<MailName>,
+        work: impl FnOnce(&mut MailObject) -> Result<(T, Effects), Failure>,
     ) -> Result<Option<T>, Failure> {
         let mut place = self.object.borrow_mut();
         let mut object = match place.take() {
             Some(object) => object,
-            None => match Object::restore(now, self.config, name, self.read()?, random_secret()?)? {
+            None => match MailObject::restore(now, self.config, name, self.read()?, random_secret()?)? {
                 Some((object, effects)) => {
                     self.carry_out(effects)?;
                     object
@@ -167,7 +174,7 @@ impl Core {
                 None => return Ok(None),
             },
         };
-        let (result, effects) = work(&mut object);
+        let (result, effects) = work(&mut object)?;
         self.carry_out(effects)?;
         // Only now: an object that is ahead of storage would answer for what a crash undoes.
         *place = Some(object);

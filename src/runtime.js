@@ -151,6 +151,11 @@ export function delay(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Lets a promise that nobody waits for come to something after the answer. */
+export function waitUntil(context, promise) {
+  context.waitUntil(promise);
+}
+
 /**
  * Lets the runtime call an object's `alarm` at a time in milliseconds. Returns a promise.
  *
@@ -185,12 +190,12 @@ export function verifyEd25519(bytes) {
 }
 
 /**
- * Verifies some signatures. Returns a promise of whether all of them fit.
+ * Verifies some signatures. Returns a promise of whether each of them fits.
  *
  * @param {Uint8Array[]} all Of each what {@link verifyEd25519} takes, in JavaScript's memory.
  */
-export function verifyAllEd25519(all) {
-  return Promise.all(all.map(verifyEd25519)).then((fit) => fit.every(Boolean));
+export function verifyEachEd25519(all) {
+  return Promise.all(all.map(verifyEd25519));
 }
 
 /**

@@ -124,8 +124,8 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = verifyEd25519)]
     pub(crate) fn verify_ed25519(bytes: &[u8]) -> Result<Promise, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = verifyAllEd25519)]
-    pub(crate) fn verify_all_ed25519(all: Vec<Uint8Array>) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch, js_name = verifyEachEd25519)]
+    pub(crate) fn verify_each_ed25519(all: Vec<Uint8Array>) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch, js_name = callObject)]
     pub(crate) fn call_object(env: &Env, object: &str, what: &str, patience_ms: u32) -> Result<Promise, JsValue>;
@@ -162,6 +162,9 @@ extern "C" {
     pub(crate) fn describe(error: &JsValue) -> String;
 
     pub(crate) fn delay(ms: u32) -> Promise;
+
+    #[wasm_bindgen(catch, js_name = waitUntil)]
+    pub(crate) fn wait_until(context: &JsValue, promise: &JsValue) -> Result<(), JsValue>;
 
     #[wasm_bindgen(catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(state: &DurableObjectState, at: f64) -> Result<Promise, JsValue>;

@@ -65,7 +65,7 @@ describe("what no beacon knows is refused", () => {
   test("everything that is wrong is named at once, in every environment", async () => {
     const wrong = [
       ['SOMETHING = "else"', "[vars]: SOMETHING is not a variable of the beacon.\n"],
-      ['RETALK_AUDIENCES = "https://a.example"', "[vars]: RETALK_AUDIENCES is a variable of the program for one machine alone."],
+      ["RETALK_AUDIENCES = true", "[vars]: RETALK_AUDIENCES is true. It must be a text with commas, or a list of texts without."],
       ['HUB_ORIGINS = ["key"]', "[vars]: HUB_ORIGINS is a variable of the program for one machine alone."],
       ['RELAY_PEERS = ["https://a.example=AAAA"]', "[vars]: RELAY_PEERS is a variable of the program for one machine alone."],
       ['TURN_SECRET = "north west south east"', "[vars]: TURN_SECRET is a secret. Take it out, and run: npx wrangler secret put TURN_SECRET"],
@@ -101,12 +101,12 @@ describe("what no beacon knows is refused", () => {
     assert.equal(code, 2);
   });
 
-  test("the door that only the program for one machine has, by npm start and npm run deploy", async () => {
-    const named = /RETALK_AUDIENCES is a variable of the program for one machine alone/;
-    const started = await finished(start(START, { environment: { RETALK_AUDIENCES: "https://a.example" } }));
+  test("a variable that only the program for one machine has, by npm start and npm run deploy", async () => {
+    const named = /HUB_ORIGINS is a variable of the program for one machine alone/;
+    const started = await finished(start(START, { environment: { HUB_ORIGINS: "AAAA" } }));
     assert.match(started.stderr, named);
     const [npm, args] = DEPLOY;
-    const deployed = await finished(start([npm, [...args, "--var", "RETALK_AUDIENCES:https://a.example"]]));
+    const deployed = await finished(start([npm, [...args, "--var", "HUB_ORIGINS:AAAA"]]));
     assert.match(deployed.stderr, named);
     assert.deepEqual([started.code, deployed.code], [2, 2]);
   });

@@ -29,7 +29,7 @@ import { ADDRESS_HEADER } from "./http.mjs";
  * @property {string} name
  * @property {string[]} notes The events that it logs of clients who do nothing unusual.
  * @property {string[]} asides Events that it may log besides, however often, of what its runtime does by itself.
- * @property {boolean} hasRetalk Whether it has a door for retalk's users.
+ * @property {boolean} keepsAnswers Whether it keeps answers until they are read, and so has too many of them.
  * @property {number} [liveFrames] After how many frames a connection of `GET /live` ends, where it does.
  * @property {boolean} [runtimeRefuses] Whether a WebSocket's handshake that is not whole never comes to the beacon.
  * @property {{ code: number, reason: string }} lastWord How connections of `GET /live` end when its operator ends it.
@@ -45,7 +45,7 @@ export const WORKER = {
   notes: ["autonomous_system_unknown"],
   // An object that nobody has asked for ten seconds is taken out of memory. On a slow machine that happens within a test.
   asides: ["roster_restored"],
-  hasRetalk: false,
+  keepsAnswers: false,
   liveFrames: 200,
   runtimeRefuses: true,
   lastWord: { code: 1006, reason: "" },
@@ -63,7 +63,7 @@ export const NATIVE = {
   name: "the native program",
   notes: [],
   asides: [],
-  hasRetalk: true,
+  keepsAnswers: true,
   lastWord: { code: 1001, reason: "GOING_AWAY" },
   // What it remembers of lists, networks and signatures is bounded, and takes some hundred thousand requests to fill.
   memoryGrowthMiB: 32,

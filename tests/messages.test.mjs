@@ -17,7 +17,7 @@ import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { ROOT } from "../tools/steps.mjs";
 import { Correspondent, messageKey, serveBetween, serveWire } from "./correspondent.mjs";
 import { serve } from "./hostile.mjs";
-import { NATIVE } from "./hosts.mjs";
+import { HOSTS, NATIVE } from "./hosts.mjs";
 import { announce, eventually } from "./http.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
 import { freePort } from "./ports.mjs";
@@ -51,9 +51,11 @@ beforeEach(async () => {
 afterEach(() => beacon?.stop());
 
 /** Starts the relay; `also` are other addresses that users may write. */
-async function startRelay(...also) {
+const startRelay = (...also) => startRelayAt(NATIVE, ...also);
+
+async function startRelayAt(host, ...also) {
   const vars = { DOORS: "v1,retalk", EXTERNAL_URLS: url, ...(also.length > 0 ? { RETALK_AUDIENCES: also.join() } : {}), ...MANY };
-  beacon = await NATIVE.start({ vars, port: Number(new URL(url).port), state: join(directory, "state") });
+  beacon = await host.start({ vars, port: Number(new URL(url).port), state: join(directory, "state") });
 }
 
 const newUser = (name, at = url) => new Correspondent({ directory, url: at, name });
@@ -132,12 +134,12 @@ describe("the two-minute demo, with this project's programs under retalk's names
   });
 });
 
-describe("with retalk's own programs at the other end", () => {
+for (const host of HOSTS) describe(`with retalk's own programs at the other end, at ${host.name}`, () => {
   const pythons = {};
   before(async () => {
     for (const version of VERSIONS) pythons[version] = await ensureRetalk(version);
   });
-  beforeEach(() => startRelay());
+  beforeEach(() => startRelayAt(host));
 
   const theirs = (version, name) => new Program({ version, python: pythons[version], directory, url, name });
 

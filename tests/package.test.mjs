@@ -185,7 +185,7 @@ describe("dev", () => {
       [["dev", "--prot", "1"], {}, /--prot/, 2],
       [["dev", "now"], {}, /now/, 2],
       [["dev"], { TRUSTED_TICKET_KEY: "AAAA" }, /TRUSTED_TICKET_KEY: did you mean TRUSTED_TICKET_KEYS\?/, 2],
-      [["dev"], { RETALK_AUDIENCES: "https://a.example" }, /RETALK_AUDIENCES is a variable of the program for one machine alone/, 2],
+      [["dev"], { HUB_ORIGINS: "AAAA" }, /HUB_ORIGINS is a variable of the program for one machine alone/, 2],
       [["dev", "--port", "0", "--state", join(scratch, "bad")], { ANSWER_LIMIT: "many" }, /not healthy:\n.*ANSWER_LIMIT/, 2],
       [["dev", "--state", join(scratch, "file")], {}, /cannot keep the state/, 1],
       [["serve"], {}, /There is no command "serve"/, 2],

@@ -2,6 +2,7 @@
 // program makes. Rules are tested in virtual time, in protocol/tests/retalk/.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,7 +10,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { VERSIONS, ensureRetalk } from "../tools/retalk.mjs";
 import { HOSTS, NATIVE, WORKER } from "./hosts.mjs";
-import { ADDRESS_HEADER, call, eventually } from "./http.mjs";
+import { ADDRESS_HEADER, call, eventually, raw } from "./http.mjs";
 import { freePort } from "./ports.mjs";
 import { Program, User, pythonJson } from "./retalk.mjs";
 
@@ -19,7 +20,14 @@ let sites = 0;
 /** An address of a site that no other test knows. */
 const newSite = () => `198.${18 + (sites >> 8)}.${(sites += 1) & 255}.1`;
 
-for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
+/** Everything that is in storage, as bytes. */
+async function stored(state) {
+  const entries = await readdir(state, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  return Buffer.concat(await Promise.all(files.map((file) => readFile(file))));
+}
+
+for (const host of HOSTS) {
   describe(`${host.name}, retalk's own programs`, () => {
     /** @type {Record<string, string>} */
     const pythons = {};
@@ -56,13 +64,6 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       return [alice, bob];
     }
 
-    /** Everything that is in storage, as bytes. */
-    async function stored() {
-      const state = join(directory, "state");
-      const files = await readdir(state);
-      return Buffer.concat(await Promise.all(files.map((file) => readFile(join(state, file)))));
-    }
-
     for (const versions of VERSIONS.flatMap((one) => VERSIONS.map((other) => [one, other]))) {
       test(`${versions.join(" and ")} write to each other`, async () => {
         const [alice, bob] = await pair(...versions);
@@ -70,7 +71,7 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
         assert.deepEqual(await bob.receive(), [], "it has published its keys");
         await alice.send(bob, "hello bob");
         assert.equal(await alice.waiting(), 1);
-        const bytes = await stored();
+        const bytes = await stored(join(directory, "state"));
         assert.ok(bytes.includes(bob.id) && !bytes.includes("hello bob"), "ciphertext alone");
         assert.deepEqual(await bob.receive(), ["alice: hello bob"]);
         assert.deepEqual(await bob.receive(), [], "what was handed over is gone");
@@ -267,7 +268,8 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       assert.deepEqual(read, household.map((_, number) => [[alice.id, `for ${number}`]]));
     });
 
-    test("nothing is deleted for a network that does not read its answers, and all of it is there later", async (context) => {
+    // Cloudflare keeps answers itself, and lets nobody count them: what is lost on the way comes again from its sender's outbox.
+    if (host.keepsAnswers) test("nothing is deleted for a network that does not read its answers, and all of it is there later", async (context) => {
       const bob = await published();
       // As much as strangers may leave: an answer of 3.1 MB.
       for (let sender = 0; sender < 6; sender += 1) {
@@ -336,7 +338,10 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       await error(user.ask("send_message", { to: bob.id, mtype: 2, body: "aGk=" }), 400, "MALFORMED");
       await error(user.ask("read_messages", { peek: 1 }), 400, "MALFORMED");
       await error(user.ask("nack", { hash: "ab".repeat(32), sig: user.sign("something else") }), 403, "SIGNATURE_INVALID");
-      await error(user.ask("count_keys", {}, { headers: { Origin: "https://page.example" } }), 421, "MISDIRECTED_REQUEST");
+      // By a connection of its own: to 421 fetch() asks again by a new one, and fails where the body was sent already.
+      const ofPage = JSON.stringify(user.request("count_keys"));
+      const head = `POST / HTTP/1.1\r\nHost: ${new URL(url).host}\r\nOrigin: https://page.example\r\nConnection: close\r\nContent-Length: ${ofPage.length}`;
+      assert.match(await raw(url, `${head}\r\n\r\n${ofPage}`), /^HTTP\/1\.1 421 .*\r\n\r\n.*"error":"[^"]+","code":"MISDIRECTED_REQUEST"/s);
       await error(call(url, "/admin", { method: "POST", body: "x" }), 404, "NOT_FOUND");
       assert.deepEqual((await call(url, "/info")).json, { max_group_size: 100 });
       assert.deepEqual((await call(url, "/some/path/info")).json, { max_group_size: 100 });
@@ -394,6 +399,25 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       }
     });
 
+    test("nor is a read that found nothing, once that it was there is in storage", async (context) => {
+      const state = await mkdtemp(join(tmpdir(), "retalk-test-"));
+      context.after(() => rm(state, { recursive: true }));
+      const start = () => host.start({ vars: { DOORS: "retalk", EXTERNAL_URLS: RELAY, ...MANY }, state });
+      let beacon = await start();
+      context.after(() => beacon.stop());
+      const bob = new User(beacon.url, { audience: RELAY, from: newSite() });
+      await bob.publish(1);
+      // Signed by a clock that is ahead, it is good for longer than this takes.
+      const request = bob.request("read_messages", {}, { seconds: Math.floor(Date.now() / 1_000) + 100 });
+      assert.deepEqual((await bob.post(request)).json, []);
+      const nonce = createHash("sha256").update(request.args.auth.nonce).digest().subarray(0, 16).toString("base64");
+      await eventually(async () => (await stored(state)).includes(nonce), (isStored) => isStored);
+      await beacon.kill();
+      beacon = await start();
+      Object.assign(bob, { url: beacon.url });
+      assert.equal((await bob.post(request)).status, 409);
+    });
+
     test("nobody's address is in storage", async (context) => {
       const state = await mkdtemp(join(tmpdir(), "retalk-test-"));
       context.after(() => rm(state, { recursive: true }));
@@ -403,21 +427,28 @@ for (const host of HOSTS.filter(({ hasRetalk }) => hasRetalk)) {
       await alice.ask("claim_key", { peer: bob.id });
       await alice.send(bob, "hello");
       await beacon.stop();
-      const bytes = Buffer.concat(await Promise.all((await readdir(state)).map((file) => readFile(join(state, file)))));
+      const bytes = await stored(state);
       assert.ok(bytes.includes(alice.id) && bytes.includes("aGVsbG8=") && !bytes.includes("203.0.113"));
     });
   });
 }
 
-test("a host without the door refuses it by name", async () => {
-  await assert.rejects(NATIVE.start({ vars: { DOORS: "retalk" } }), /EXTERNAL_URLS/);
-  const log = [];
-  const worker = await WORKER.start({ vars: { DOORS: "v1,retalk" }, log: (line) => log.push(line) });
-  try {
-    assert.equal((await call(worker.url, "/peers")).json.code, "INTERNAL");
-    assert.ok(log.some((line) => line.includes("DOORS") && line.includes("v1, or nothing")), log.join("\n"));
-  } finally {
-    await worker.stop();
+test("a door without an address is refused by the name of what is missing", async () => {
+  const cases = [
+    [{ DOORS: "v1,retalk" }, /EXTERNAL_URLS/],
+    [{ DOORS: "retalk", EXTERNAL_URLS: "https://relay.example", RETALK_AUDIENCES: "https://other.example" }, /RETALK_AUDIENCES/],
+    [{ RETALK_AUDIENCES: "https://relay.example" }, /RETALK_AUDIENCES/],
+  ];
+  for (const [vars, named] of cases) {
+    await assert.rejects(NATIVE.start({ vars }), named);
+    const log = [];
+    const worker = await WORKER.start({ vars, log: (line) => log.push(line) });
+    try {
+      assert.equal((await call(worker.url, "/peers")).json.code, "INTERNAL");
+      assert.ok(log.some((line) => named.test(line)), log.join("\n"));
+    } finally {
+      await worker.stop();
+    }
   }
 });
 

@@ -23,7 +23,7 @@ import { Mailbox, RELAY } from "./mailbox.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 /** What a deployment uploads may have, with gzip: all of it is read before the first request is. */
-const UPLOAD_MOST_BYTES = 360_000;
+const UPLOAD_MOST_BYTES = 392_000;
 
 /** Lists straight from the object. */
 const UNCACHED = { PEERS_MAX_AGE_SECONDS: "0" };

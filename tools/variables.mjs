@@ -23,17 +23,17 @@ function describedIn(file) {
 }
 
 /** Whose variables both hosts have. */
-const FILES = ["config/variable.rs", "goop2/door.rs"];
+const FILES = ["config/variable.rs", "goop2/door.rs", "retalk/door.rs"];
 
 /** Whose variables the program for one machine alone has. */
-const NATIVE_FILES = ["circuit_relay/own.rs", "retalk/door.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
+const NATIVE_FILES = ["circuit_relay/own.rs", "directory/config.rs", "mailbox/peers.rs", "mesh/door.rs", "registration/config.rs"];
 
 /** What both hosts have, as the files that read it say. */
 const KINDS = Object.fromEntries(FILES.flatMap(describedIn));
 
 /**
- * What the program for one machine alone has: the Worker has no door for retalk's users and no hub, registers nobody, and
- * neither pushes to other relays nor takes another fleet's envelopes.
+ * What the program for one machine alone has: the Worker has no hub, registers nobody, and neither pushes to other relays nor
+ * takes another fleet's envelopes.
  */
 export const NATIVE_NAMES = NATIVE_FILES.flatMap(describedIn).map(([name]) => name);
 

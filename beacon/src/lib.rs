@@ -11,7 +11,8 @@
 //!   in, an [`answer::Answer`] and [`community::Effects`] go out.
 //! - [`goop2::GuestRoom`] is where the guests of a community are, apart from its roster.
 //! - [`mailbox::Object`] is the one place in the world where a mailbox is, [`retalk::RetalkObject`] where that of one of
-//!   retalk's users is, [`hivemind::HivemindObject`] where that of one of hivemind-rendezvous'.
+//!   retalk's users is, [`hivemind::HivemindObject`] where that of one of hivemind-rendezvous'. The first two are one
+//!   [`mail_object::MailObject`] to a host that calls them by text.
 //! - [`directory::HubObject`] is the one place where the entries of a hub are, [`registration::RegistrationObject`] where
 //!   registrations are.
 //! - [`templates::Catalogue`] has what `GET /api/templates` and `/store` offer.
@@ -37,6 +38,7 @@ pub mod hivemind;
 mod html;
 mod info;
 pub mod live;
+pub mod mail_object;
 pub mod mailbox;
 pub mod mesh;
 mod methods;

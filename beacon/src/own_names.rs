@@ -7,10 +7,10 @@
 //! nothing of these checks.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use rendezvous_protocol::origin::Origin;
+use rendezvous_protocol::sorted_set::SortedSet;
 use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
@@ -24,12 +24,12 @@ use crate::query::origin_of;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnNames {
     /// Those of `EXTERNAL_URLS`, and those that the host has given itself.
-    configured: BTreeSet<String>,
+    configured: SortedSet<String>,
     /// Whether other machines reach it by its address. An address is not a name that a page could let point elsewhere.
     is_reached_by_address: bool,
     /// The origins of the pages that may ask it by a name of the own machine, besides pages of that machine. Absent where
     /// a proxy asks, which may use such a name for everybody.
-    pages: Option<BTreeSet<Origin>>,
+    pages: Option<SortedSet<Origin>>,
 }
 
 impl OwnNames {
@@ -65,7 +65,7 @@ impl OwnNames {
 
     fn check(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Problem> {
         let name = host.and_then(name_of).ok_or(Problem::HostMissing)?;
-        if self.configured.contains(&*name) {
+        if self.configured.iter().any(|own| *own == *name) {
             return Ok(());
         }
         if is_own_machine(&name, self.is_reached_by_address) {
@@ -99,7 +99,7 @@ pub(crate) fn audiences(config: &Config, platform: &Platform, head: &Head<'_>) -
     dialled.filter(|origin| is_own_machine(origin.host(), false)).into_iter().collect()
 }
 
-fn is_welcome(pages: &BTreeSet<Origin>, origin: &str) -> bool {
+fn is_welcome(pages: &SortedSet<Origin>, origin: &str) -> bool {
     Origin::parse(origin).is_some_and(|origin| is_own_machine(origin.host(), false) || pages.contains(&origin))
 }
 

@@ -365,7 +365,7 @@ async fn ask_retalk(event_loop: &EventLoop, ask: AskRetalk) -> Result<Answer, Ob
     if let Some(place) = ask.place() {
         let answer = event_loop.ask_mailbox(MailCall::Own(place)).await?;
         if answer.status != 200 {
-            return Ok(AskRetalk::no_place(&answer));
+            return Ok(AskRetalk::no_place(&answer.body));
         }
     }
     let (call, then) = ask.into_calls();

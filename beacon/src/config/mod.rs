@@ -83,7 +83,7 @@ pub struct Config {
 pub enum MailDoor {
     /// Section 17 of the specification, under `/v1/`.
     V1,
-    /// Section 19, for the users of retalk. Not every host has it.
+    /// Section 19, for the users of retalk.
     Retalk,
     /// Section 22, for the users of hivemind-rendezvous. Not every host has it.
     Hivemind,
@@ -92,6 +92,9 @@ pub enum MailDoor {
 impl MailDoor {
     /// All of them, for a host that has each.
     pub const ALL: [Self; 3] = [Self::V1, Self::Retalk, Self::Hivemind];
+
+    /// Holds those that are there on Cloudflare.
+    pub const ON_CLOUDFLARE: [Self; 2] = [Self::V1, Self::Retalk];
 
     /// Returns the door's name in `DOORS`.
     pub(crate) const fn name(self) -> &'static str {
@@ -380,7 +383,7 @@ mod tests {
             .filter_map(|line| line.split_once(" = "))
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
-        assert_eq!(vars.len(), 36);
+        assert_eq!(vars.len(), 37);
         assert_eq!(parse(&vars).unwrap(), parse(&[]).unwrap());
     }
 

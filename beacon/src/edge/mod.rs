@@ -55,7 +55,7 @@ use crate::network_shares::NetworkShares;
 use crate::note::Note;
 use crate::platform::Platform;
 use crate::registration::{Gate, RegistrationDoor};
-use crate::retalk::Door as RetalkDoor;
+use crate::retalk::{Door as RetalkDoor, Renewals};
 use crate::spare::SpareObjects;
 use crate::templates::Catalogue;
 use crate::turn::Issuer;
@@ -73,6 +73,7 @@ pub struct Edge {
     live: Live,
     goop2: Option<(Goop2Door, TakeGuest)>,
     retalk: Option<(RetalkDoor, TakeRetalk)>,
+    renewals: Renewals,
     directory: Option<TakeDirectory>,
     registration: Option<(Arc<RegistrationDoor>, TakeRegistration)>,
     /// Absent where nobody has to be registered.
@@ -161,6 +162,7 @@ impl Edge {
             },
             goop2: None,
             retalk: None,
+            renewals: Renewals::new(),
             directory: None,
             registration: None,
             gate: None,

@@ -45,7 +45,7 @@ impl Edge {
 
     /// Goes on with whether the signatures of a request of retalk's users fit.
     pub fn retalk_verified(&mut self, now: UnixMillis, verify: VerifyRetalk, fit: bool) -> Step {
-        let ask = verify.resume(now, fit).map(RetalkStep::Ask);
+        let ask = verify.resume(now, fit, &mut self.renewals).map(RetalkStep::Ask);
         self.counted(retalk_step(ask))
     }
 

@@ -51,9 +51,20 @@ impl OwnRow {
         Ok((Self { name, is_stored: own.is_some(), woken_by: None }, secret))
     }
 
+    /// Returns which object it is of which this was found, if its row says so.
+    pub(crate) fn name_in(found: &Found) -> Option<&str> {
+        let (_, text) = found.rows.iter().find(|(name, _)| name == OBJECT)?;
+        text.split(' ').next()
+    }
+
     /// Returns whether anything of the object is in storage.
     pub(crate) const fn is_stored(&self) -> bool {
         self.is_stored
+    }
+
+    /// Notes when the object is woken already.
+    pub(crate) const fn note_alarm_at(&mut self, at: Option<UnixMillis>) {
+        self.woken_by = at;
     }
 
     /// Notes that the object was woken.

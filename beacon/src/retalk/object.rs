@@ -1,7 +1,8 @@
 //! The mailbox of one of retalk's users as an object: a call comes in, an answer and effects go out.
 
+use std::time::Duration;
+
 use rendezvous_protocol::mailbox::limits::MESSAGES_MAX;
-use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::retalk::limits::ROOM;
 use rendezvous_protocol::retalk::request::{Prekey, Tool, Verified};
 use rendezvous_protocol::retalk::state::{Mailbox, NotStored, Reply, Sent};
@@ -12,6 +13,7 @@ use rendezvous_protocol::time::UnixMillis;
 use crate::answer::Answer;
 use crate::call::ObjectError;
 use crate::mailbox::{Effects, Found, Handover, ObjectAnswer, OwnRow, Write, to_writes};
+use crate::retalk::call::RetalkCall;
 use crate::retalk::refusal::Refusal;
 
 /// Bytes of a message that is handed over, besides its text.
@@ -19,37 +21,6 @@ const AROUND_A_MESSAGE: usize = 128;
 
 /// Bytes of the answer to a read at most: all that may wait.
 pub(crate) const READ_MOST_BYTES: usize = ROOM as usize + MESSAGES_MAX * AROUND_A_MESSAGE;
-
-/// Says what a mailbox is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RetalkCall {
-    /// What a user has signed.
-    Request {
-        /// Whose mailbox it is about.
-        mailbox: UserId,
-        /// The request.
-        request: Box<Verified>,
-        /// Where it comes from.
-        network: HandedOver,
-    },
-    /// To note that its owner has written to somebody.
-    Correspond {
-        /// The owner.
-        user: UserId,
-        /// The other.
-        with: UserId,
-    },
-}
-
-impl RetalkCall {
-    /// Returns whose mailbox is called.
-    pub const fn object(&self) -> UserId {
-        match self {
-            Self::Request { mailbox, .. } => *mailbox,
-            Self::Correspond { user, .. } => *user,
-        }
-    }
-}
 
 /// Holds one object.
 #[derive(Debug)]
@@ -71,6 +42,24 @@ impl RetalkObject {
         let mut object = Self { owner, mailbox, own_row };
         let effects = object.conclude(Vec::new());
         Ok((object, effects))
+    }
+
+    /// Makes an object for a host that stores alarms, and that takes it out of memory when nobody has asked it for longer than
+    /// `kept_for`. The rest is as in [`RetalkObject::restore`].
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`], as there.
+    pub fn restore_of_storage(
+        owner: UserId,
+        found: Found,
+        secret: Secret,
+        kept_for: Duration,
+    ) -> Result<(Self, Effects), ObjectError> {
+        let (mut object, effects) = Self::restore(owner, found, secret)?;
+        object.mailbox.write_nonces_within(kept_for);
+        // Whoever was there before has set it: to set it again is a row.
+        object.own_row.note_alarm_at(object.mailbox.next_deadline());
+        Ok((object, Effects { wake_at: None, ..effects }))
     }
 
     /// Returns whether anything of it is in storage. One of which nothing is need not be kept.

@@ -28,7 +28,7 @@ pub(crate) enum Refusal {
     AnswersUnread,
     /// There is no place for another mailbox.
     #[error("{detail}")]
-    NoPlace { status: u16, code: &'static str, detail: String },
+    NoPlace { detail: String },
     /// A page asks: it would use its visitor's network.
     #[error("a page is no client of this door: its own programs send no Origin")]
     OfPage,
@@ -61,8 +61,7 @@ impl Refusal {
             Self::Mailbox(Refused::UnknownPeer { .. } | Refused::NoPrekey | Refused::NotPublished) | Self::NotFound => {
                 404
             }
-            Self::Mailbox(Refused::TooMany) | Self::TooMany { .. } | Self::AnswersUnread => 429,
-            Self::NoPlace { status, .. } => *status,
+            Self::Mailbox(Refused::TooMany) | Self::TooMany { .. } | Self::AnswersUnread | Self::NoPlace { .. } => 429,
             Self::Internal => 500,
         }
     }
@@ -72,8 +71,7 @@ impl Refusal {
             Self::Request(error) => error.code(),
             Self::Body(error) => error.code(),
             Self::Mailbox(refused) => refused.code(),
-            Self::TooMany { .. } | Self::AnswersUnread => Code::Throttled.as_str(),
-            Self::NoPlace { code, .. } => code,
+            Self::TooMany { .. } | Self::AnswersUnread | Self::NoPlace { .. } => Code::Throttled.as_str(),
             Self::OfPage => Code::MisdirectedRequest.as_str(),
             Self::NotFound => Code::NotFound.as_str(),
             Self::Internal => Code::Internal.as_str(),

@@ -4,6 +4,7 @@
 //! though it is not, because its client would encrypt the next one with the same message key otherwise. Whether it is signed
 //! at all is not looked at then: that is most of the work.
 
+use rendezvous_protocol::fields::Fields;
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError as BodyError;
@@ -14,10 +15,13 @@ use rendezvous_protocol::retalk::state::NotStored;
 use rendezvous_protocol::retalk::user::UserId;
 use rendezvous_protocol::time::UnixMillis;
 
-use crate::answer::{Answer, Outcome};
+use crate::answer::Answer;
+use crate::call::ObjectError;
 use crate::mailbox::{ObjectCall, OpeningsCall};
-use crate::retalk::object::{READ_MOST_BYTES, RetalkCall, not_stored};
+use crate::retalk::call::RetalkCall;
+use crate::retalk::object::{READ_MOST_BYTES, not_stored};
 use crate::retalk::refusal::Refusal;
+use crate::retalk::renewals::Renewals;
 
 /// Says what a request comes to.
 pub(crate) enum Routed {
@@ -99,8 +103,19 @@ impl VerifyRetalk {
         self.request.verify_signatures(&self.audiences)
     }
 
+    /// Returns of each signature the key, the signature and what is signed, one after the other, for a host that has something
+    /// faster.
+    pub fn to_bytes(&self) -> Vec<Vec<u8>> {
+        self.request.signatures(&self.audiences)
+    }
+
+    /// Returns whether the signatures fit, where `each` says it of each of [`VerifyRetalk::to_bytes`].
+    pub fn fit(&self, each: &[bool]) -> bool {
+        self.request.fit(each)
+    }
+
     /// Goes on with that.
-    pub(crate) fn resume(self, now: UnixMillis, fit: bool) -> Result<AskRetalk, Answer> {
+    pub(crate) fn resume(self, now: UnixMillis, fit: bool, renewals: &mut Renewals) -> Result<AskRetalk, Answer> {
         let Self { request, network, .. } = self;
         let request = request.accept(fit).map_err(|error| Refusal::from(error).answer())?;
         let Some(mailbox) = request.mailbox() else { return Err(answer_of_nobody(now, &request)) };
@@ -108,7 +123,10 @@ impl VerifyRetalk {
         let (place, then) = match request.tool() {
             Tool::PublishKeys { .. } => (Some(OpeningsCall::Take { address: user.place(), network }), None),
             // A mailbox lasts for as long as its owner reads, and so does its place.
-            Tool::ReadMessages { .. } => (Some(OpeningsCall::Renew { address: user.place() }), None),
+            Tool::ReadMessages { .. } => {
+                let is_due = renewals.is_due(now, user);
+                (is_due.then(|| OpeningsCall::Renew { address: user.place() }), None)
+            }
             Tool::SendMessage { .. } => (None, Some(user)),
             _ => (None, None),
         };
@@ -148,15 +166,18 @@ impl AskRetalk {
         self.place.map(ObjectCall::Openings)
     }
 
-    /// Returns the answer where there is no place for another mailbox.
-    pub fn no_place(answer: &Answer) -> Answer {
-        let code = if let Outcome::Refused(code) = answer.outcome { code } else { "" };
-        let problem: Result<serde_json::Value, _> = serde_json::from_str(&answer.body);
-        let detail = problem.ok().and_then(|problem| problem.get("detail")?.as_str().map(str::to_owned));
-        match detail {
-            Some(detail) => Refusal::NoPlace { status: answer.status, code, detail }.answer(),
-            None => Refusal::Internal.answer(),
-        }
+    /// Returns the answer where there is no place for another mailbox: `body` is what the count of mailboxes has answered.
+    pub fn no_place(body: &str) -> Answer {
+        let detail = Fields::parse(body).and_then(|mut problem| Ok(problem.text("detail")?.into_owned()));
+        detail.map_or(Refusal::Internal, |detail| Refusal::NoPlace { detail }).answer()
+    }
+
+    /// Returns why an object of another process has not answered, if this is the status that came from there.
+    ///
+    /// # Errors
+    /// [`ObjectError::Status`].
+    pub const fn outcome(status: u16) -> Result<(), ObjectError> {
+        if status < 500 { Ok(()) } else { Err(ObjectError::Status { status }) }
     }
 
     /// Returns what a mailbox is asked for the client, and what another is told after that, whose answer is nobody's.

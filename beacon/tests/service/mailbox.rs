@@ -61,7 +61,7 @@ pub(crate) fn address() -> Address {
 pub(crate) struct Disk {
     pub(crate) rows: BTreeMap<String, String>,
     pub(crate) messages: BTreeMap<u64, (String, String)>,
-    wake_at: Option<UnixMillis>,
+    pub(crate) wake_at: Option<UnixMillis>,
 }
 
 impl Disk {

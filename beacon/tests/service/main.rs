@@ -17,6 +17,7 @@ mod places;
 mod registration;
 mod replication;
 mod retalk;
+mod retalk_object;
 mod signals;
 mod templates;
 mod turn;

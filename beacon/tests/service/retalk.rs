@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rendezvous_protocol::base64;
-use rendezvous_protocol::key::PrivateKey;
+use rendezvous_protocol::key::{PrivateKey, PublicKey};
 use rendezvous_protocol::mailbox::bytes::ContentId;
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
@@ -15,34 +15,41 @@ use rendezvous_service::config::{Config, MailDoor};
 use rendezvous_service::edge::{Edge, Head, Step};
 use rendezvous_service::own_names::OwnNames;
 use rendezvous_service::platform::Platform;
-use rendezvous_service::retalk::{AskRetalk, Door, RetalkObject, RetalkStep};
+use rendezvous_service::retalk::{AskRetalk, Door, RetalkCall, RetalkObject, RetalkStep};
 use serde_json::{Value, json};
 
 use crate::host::given;
 use crate::mailbox::Disk;
 use crate::places::{Places, SECRET};
 
-const RELAY: &str = "https://relay.example";
+pub(crate) const RELAY: &str = "https://relay.example";
 
-fn unpadded(bytes: &[u8]) -> String {
+pub(crate) fn unpadded(bytes: &[u8]) -> String {
     base64::encode(bytes).trim_end_matches('=').to_owned()
+}
+
+/// Whether a signature fits, as a host says it that has something faster.
+pub(crate) fn fits(bytes: &[u8]) -> bool {
+    let (key, rest) = bytes.split_first_chunk().unwrap();
+    let (signature, message) = rest.split_first_chunk().unwrap();
+    PublicKey::from_bytes(*key).verify(message, signature).is_ok()
 }
 
 /// A user, by a number.
 #[derive(Clone, Copy)]
-struct User(u8);
+pub(crate) struct User(pub(crate) u8);
 
 impl User {
-    fn identity(self) -> Identity {
+    pub(crate) fn identity(self) -> Identity {
         let signing_key = unpadded(PrivateKey::from_seed(&[self.0; 32]).public_key().as_bytes());
         Identity::parse(&unpadded(&[self.0; 32]), &signing_key).unwrap()
     }
 
-    fn id(self) -> UserId {
+    pub(crate) fn id(self) -> UserId {
         self.identity().user_id()
     }
 
-    fn request(self, now: u64, tool: &str, args: &Value, nonce: u64) -> String {
+    pub(crate) fn request(self, now: u64, tool: &str, args: &Value, nonce: u64) -> String {
         // Plain texts in the order of their names are what Python writes, too.
         let hash: String =
             ContentId::of(args.to_string().as_bytes()).0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -95,12 +102,14 @@ impl World {
         if let Some(place) = ask.place() {
             let answer = self.places.ask(now, place);
             if answer.status != 200 {
-                return Ok(AskRetalk::no_place(&answer));
+                return Ok(AskRetalk::no_place(&answer.body));
             }
         }
         let (call, then) = ask.into_calls();
         let mut answered = None;
         for call in [Some(call), then].into_iter().flatten() {
+            let written = call.to_text();
+            assert_eq!(RetalkCall::parse(&written), Some(Ok(call.clone())), "it is the same where it goes as text");
             let disk = self.disks.entry(call.object()).or_default();
             let (mut object, _) = RetalkObject::restore(call.object(), disk.found(), SECRET).unwrap();
             let (answer, effects) = object.handle(now, call);
@@ -127,6 +136,8 @@ impl World {
                     RetalkStep::Verify(verify) => {
                         self.verified += 1;
                         let fit = verify.verify_signatures();
+                        let each: Vec<_> = verify.to_bytes().iter().map(|bytes| fits(bytes)).collect();
+                        assert_eq!(verify.fit(&each), fit, "it is the same where the host verifies");
                         self.edge.retalk_verified(now, verify, fit)
                     }
                     RetalkStep::Ask(ask) => {
