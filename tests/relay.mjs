@@ -44,8 +44,9 @@ async function startBeacon(context, port) {
  *
  * @param {import("node:test").TestContext} context
  * @param {string[]} listen
+ * @param {object} [more] Options of libp2p's.
  */
-async function startPeer(context, listen) {
+async function startPeer(context, listen, more = {}) {
   const names = ["libp2p", "@libp2p/tcp", "@libp2p/noise", "@libp2p/yamux", "@libp2p/identify", "@libp2p/circuit-relay-v2"];
   const [{ createLibp2p }, { tcp }, { noise }, { yamux }, { identify }, { circuitRelayTransport }] = await Promise.all(names.map(load));
   const peer = await createLibp2p({
@@ -55,7 +56,8 @@ async function startPeer(context, listen) {
     streamMuxers: [yamux()],
     // Circuits are what is to be seen here.
     connectionGater: { denyDialMultiaddr: () => false },
-    services: { identify: identify() },
+    services: { identify: identify(), key: ({ privateKey }) => ({ privateKey }) },
+    ...more,
   });
   context.after(() => peer.stop());
   return peer;
@@ -125,10 +127,42 @@ test("a key that is none, and a port that is taken, are named before anything is
   const withoutKey = await start({ RELAY_PORT: String(await freePort()), RELAY_KEY_FILE: noKey });
   assert.deepEqual([withoutKey.code, withoutKey.stdout], [2, ""]);
   assert.match(withoutKey.stderr, /^error: RELAY_KEY_FILE: .*no\.key is not a private key/);
-  const { port } = taken.address();
-  const withoutPort = await start({ RELAY_PORT: String(port) });
-  assert.deepEqual([withoutPort.code, withoutPort.stdout], [1, ""]);
-  assert.match(withoutPort.stderr, new RegExp(`^error: RELAY_PORT: 127\\.0\\.0\\.1:${port} cannot be listened on: .*\\nhint: end what listens there`));
+  const shared = await freePort();
+  await startBeacon(context, shared);
+  for (const port of [taken.address().port, shared]) {
+    const withoutPort = await start({ RELAY_PORT: String(port) });
+    assert.deepEqual([withoutPort.code, withoutPort.stdout], [1, ""]);
+    assert.match(withoutPort.stderr, new RegExp(`^error: RELAY_PORT: 127\\.0\\.0\\.1:${port} cannot be listened on: .*\\nhint: end what listens there`));
+  }
+});
+
+test("it ends with a circuit that is open", async (context) => {
+  const { multiaddr } = await load("@multiformats/multiaddr");
+  const port = await freePort();
+  const beacon = await startBeacon(context, port);
+  const [relay] = (await call(beacon.url, "/relay")).json.addrs;
+  const ann = await startPeer(context, [`${relay}/p2p-circuit`]);
+  const bob = await startPeer(context, []);
+  const circuit = `${relay}/p2p-circuit/p2p/${ann.peerId}`;
+  await eventually(async () => ann.getMultiaddrs().map(String), (addresses) => addresses.includes(circuit));
+  const connection = await bob.dial(multiaddr(circuit));
+  const closed = new Promise((resolve) => connection.addEventListener("close", resolve, { once: true }));
+  await beacon.stop();
+  assert.equal(await beacon.ended, "ended with exit code 0");
+  await closed;
+});
+
+test("one name has two reservations", async (context) => {
+  const { url } = await startBeacon(context, await freePort());
+  const [relay] = (await call(url, "/relay")).json.addrs;
+  const start = async (more) => {
+    const peer = await startPeer(context, [`${relay}/p2p-circuit`], more);
+    await eventually(async () => peer.getMultiaddrs().length, (addresses) => addresses > 0);
+    return peer.services.key;
+  };
+  const { privateKey } = await start();
+  await start({ privateKey });
+  await assert.rejects(start({ privateKey }), /RESOURCE_LIMIT_EXCEEDED/);
 });
 
 test("its name outlives a restart, and nobody has all of its connections", async (context) => {

@@ -17,8 +17,13 @@ use rendezvous_protocol::token_bucket::TokenBucket;
 
 use crate::network_shares::{HeldThere, NetworkShare, NetworkShares};
 
-/// Connections at once, those that are being made among them. Each may take a stream's window of 256 KiB: 128 MiB in all.
-pub const CONNECTIONS: usize = 512;
+/// Connections at once, those that are being made among them.
+pub const CONNECTIONS: usize = 256;
+
+/// Streams of one connection at once: circuits to its peer, those that its peer has asked for, and some for questions. What a
+/// stream brings waits in memory until it is read, up to a window of 256 KiB, which is the least that the protocol allows:
+/// 8 MiB for a connection, 2 GiB for all.
+pub const STREAMS: usize = 32;
 
 /// Of these, connections of one IPv4 address or IPv6 /56. A /24 or /48 has twice that, a provider a quarter of all, as on
 /// `GET /live`.
@@ -27,8 +32,9 @@ const CONNECTIONS_PER_HOUSEHOLD: usize = 16;
 /// Connections at once of one name.
 pub const CONNECTIONS_PER_PEER: u32 = 4;
 
-/// Reservations at once, by which peers are reached: half of the connections, so that there are some to reach them by.
-pub const RESERVATIONS: usize = 256;
+/// Reservations at once, by which peers are reached. It is less than the connections, so that there are some to reach them
+/// by, and more than those of two providers: where all are taken, nobody can renew one.
+pub const RESERVATIONS: usize = 192;
 
 /// Reservations at once of one name.
 pub const RESERVATIONS_PER_PEER: usize = 2;
@@ -39,21 +45,25 @@ pub const RESERVATION_DURATION: Duration = Duration::from_secs(60 * 60);
 /// Circuits at once.
 pub const CIRCUITS: usize = 256;
 
-/// Circuits at once of one name.
-pub const CIRCUITS_PER_PEER: usize = 4;
+/// Circuits at once of one name that asks for one more, those to it among them. It is more than there are to one name, so that
+/// whoever has these may ask for others.
+pub const CIRCUITS_PER_PEER: usize = 16;
 
 /// How long a circuit lasts.
-pub const CIRCUIT_DURATION: Duration = Duration::from_secs(5 * 60);
+pub const CIRCUIT_DURATION: Duration = Duration::from_secs(2 * 60);
 
 /// Bytes that go over one circuit, both ways together.
 pub const CIRCUIT_MAX_BYTES: u64 = 1024 * 1024;
 
-/// Reservations, and circuits, that an IPv4 address or IPv6 /64 may ask for in a minute. So it has at most
-/// 6 · (1 + 5) = 36 of the circuits at once.
+/// Reservations that an IPv4 address or IPv6 /64 may ask for in a minute, and circuits in [`CIRCUIT_MINUTES`].
 const PER_ADDRESS_AND_MINUTE: u32 = 6;
 
 /// Those that an IPv4 /24 or IPv6 /56 may ask for; an IPv6 /48 four times as many.
 const PER_NETWORK_AND_MINUTE: u32 = 24;
+
+/// So many minutes count as one where circuits are asked for. So an address has at most 6 + 2 of them at once, fewer than
+/// there may be to one name.
+const CIRCUIT_MINUTES: u64 = 6;
 
 /// One new circuit in this time for everybody together: 2 MiB each second at most, 170 GiB a day, in and out.
 const CIRCUIT_INTERVAL: Duration = Duration::from_millis(500);
@@ -102,6 +112,8 @@ impl fmt::Debug for RelayConnections {
 pub struct RelayRate {
     secret: Secret,
     networks: RateLimit,
+    /// How much slower the time of networks goes.
+    slower: u64,
     /// For everybody together, and when its bucket is full.
     all: Option<(TokenBucket, u64)>,
 }
@@ -110,18 +122,20 @@ impl RelayRate {
     /// Makes the limit of reservations.
     pub fn of_reservations(secret: Secret) -> Self {
         let networks = RateLimit::new(PER_ADDRESS_AND_MINUTE, PER_NETWORK_AND_MINUTE, RATE_LIMIT_NETWORKS);
-        Self { secret, networks, all: None }
+        Self { secret, networks, slower: 1, all: None }
     }
 
     /// Makes the limit of new circuits.
     pub fn of_circuits(secret: Secret) -> Self {
-        Self { all: Some((TokenBucket::new(CIRCUIT_INTERVAL, CIRCUITS_AT_ONCE), 0)), ..Self::of_reservations(secret) }
+        let all = Some((TokenBucket::new(CIRCUIT_INTERVAL, CIRCUITS_AT_ONCE), 0));
+        Self { slower: CIRCUIT_MINUTES, all, ..Self::of_reservations(secret) }
     }
 
     /// Returns whether a client may have one more. The time may begin anywhere.
     pub fn take(&mut self, now: UnixMillis, address: Option<IpAddr>) -> bool {
         let path = Client { address, autonomous_system: None }.rate_path(&self.secret);
-        self.networks.take(now, path).is_ok()
+        let of_networks = UnixMillis::saturating(now.as_u64() / self.slower);
+        self.networks.take(of_networks, path).is_ok()
             && self.all.as_mut().is_none_or(|(bucket, full_at)| bucket.take(full_at, now.as_u64()).is_ok())
     }
 }
@@ -161,11 +175,11 @@ mod tests {
         assert_eq!(count(&mut admitted, "192.0.2.", 1), 16, "of a household");
         assert_eq!(count(&mut admitted, "192.0.2.", 9), 16, "of the rest of its site");
         let provider: usize = (3..30).map(|site| count(&mut admitted, &format!("192.0.{site}."), 9)).sum();
-        assert_eq!(provider, 512 / 4 - 32, "of the rest of its provider");
+        assert_eq!(provider, 256 / 4 - 32, "of the rest of its provider");
         let others: usize = (1..9)
             .map(|part| (0..9).map(|site| count(&mut admitted, &format!("10.{part}.{site}."), 9)).sum::<usize>())
             .sum();
-        assert_eq!(others, 512 - 512 / 4);
+        assert_eq!(others, 256 - 256 / 4);
         assert!(!admitted(address("2001:db8::1")) && !admitted(None));
         held.clear();
         assert!(connections.admit(address("192.0.2.1")).is_some());
@@ -180,6 +194,9 @@ mod tests {
         assert_eq!(taken(address("192.0.2.1"), 0), 6);
         assert_eq!(taken(address("192.0.2.1"), 10_000), 1);
         assert_eq!((2..9).map(|last| taken(address(&format!("192.0.2.{last}")), 10_000)).sum::<usize>(), 24 + 4 - 7);
+        let mut circuits = RelayRate::of_circuits(secret());
+        let mut taken = |millis| (0..99).filter(|_| circuits.take(at(millis), address("192.0.2.1"))).count();
+        assert_eq!([taken(0), taken(59_999), taken(60_000), taken(120_000)], [6, 0, 1, 1]);
         let mut circuits = RelayRate::of_circuits(secret());
         let mut taken = |millis| {
             let sites = (0..=255).map(|site| address(&format!("10.0.{site}.1")));
@@ -202,6 +219,8 @@ mod tests {
             format!("{CIRCUITS} circuits, {CIRCUITS_PER_PEER} of one name"),
             format!("{} minutes and {} MiB", CIRCUIT_DURATION.as_secs() / 60, CIRCUIT_MAX_BYTES >> 20),
             format!("{PER_ADDRESS_AND_MINUTE} a minute for one address, {PER_NETWORK_AND_MINUTE} for one /24 or /56"),
+            format!("of circuits as many in {CIRCUIT_MINUTES} minutes"),
+            format!("{STREAMS} streams of 256 KiB, {} GiB", CONNECTIONS * STREAMS / (4 * 1024)),
             format!("{CIRCUITS_AT_ONCE} circuits at once and then two a second"),
         ] {
             assert!(section.contains(&sentence), "{sentence} in {section}");

@@ -9,7 +9,7 @@ mod own;
 
 pub use limits::{
     CIRCUIT_DURATION, CIRCUIT_MAX_BYTES, CIRCUITS, CIRCUITS_PER_PEER, CONNECTIONS, CONNECTIONS_PER_PEER,
-    RESERVATION_DURATION, RESERVATIONS, RESERVATIONS_PER_PEER, RelayConnection, RelayConnections, RelayRate,
+    RESERVATION_DURATION, RESERVATIONS, RESERVATIONS_PER_PEER, RelayConnection, RelayConnections, RelayRate, STREAMS,
 };
 pub use own::{OwnRelay, VARIABLES};
 use rendezvous_protocol::goop2::CircuitRelay;

@@ -8,6 +8,8 @@ mod admission;
 mod key;
 #[cfg(feature = "relay")]
 mod server;
+#[cfg(feature = "relay")]
+mod streams;
 
 #[cfg(not(feature = "relay"))]
 pub(crate) use absent::RunningRelay;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use libp2p_connection_limits::ConnectionLimits;
 use libp2p_core::multiaddr::Protocol;
+use libp2p_core::muxing::StreamMuxerBox;
 use libp2p_core::transport::TransportError;
 use libp2p_core::upgrade::Version;
 use libp2p_core::{Multiaddr, Transport as _};
@@ -23,7 +24,7 @@ use rendezvous_protocol::secret::Secret;
 use rendezvous_protocol::time::{UnixMillis, saturating_millis};
 use rendezvous_service::circuit_relay::{
     CIRCUIT_DURATION, CIRCUIT_MAX_BYTES, CIRCUITS, CIRCUITS_PER_PEER, CONNECTIONS_PER_PEER, OwnRelay,
-    RESERVATION_DURATION, RESERVATIONS, RESERVATIONS_PER_PEER, RelayConnections, RelayRate,
+    RESERVATION_DURATION, RESERVATIONS, RESERVATIONS_PER_PEER, RelayConnections, RelayRate, STREAMS,
 };
 use rustix::io::Errno;
 use tokio::runtime::Runtime;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 use crate::circuit_relay::admission::{Admission, ip_of};
 use crate::circuit_relay::key;
+use crate::circuit_relay::streams::BoundedMuxer;
 use crate::failure::Failure;
 use crate::journal;
 
@@ -44,10 +46,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection stays that has neither a reservation nor a circuit.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Streams of one connection: one for each circuit, and some for questions.
-const STREAMS: usize = 32;
-
-/// Of these, streams that are being opened.
+/// Streams of one connection that its client is opening.
 const NEW_STREAMS: usize = 8;
 
 #[derive(NetworkBehaviour)]
@@ -149,11 +148,12 @@ fn make_swarm(runtime: &Runtime, key: &Keypair) -> Result<Swarm<Behaviour>, Fail
     let start = Instant::now();
     let config = libp2p_relay::Config {
         max_reservations: RESERVATIONS,
-        max_reservations_per_peer: RESERVATIONS_PER_PEER,
+        // Of one peer libp2p takes one more than it is told.
+        max_reservations_per_peer: RESERVATIONS_PER_PEER - 1,
         reservation_duration: RESERVATION_DURATION,
         reservation_rate_limiters: vec![limiter(start, RelayRate::of_reservations(reservations))],
         max_circuits: CIRCUITS,
-        max_circuits_per_peer: CIRCUITS_PER_PEER,
+        max_circuits_per_peer: CIRCUITS_PER_PEER - 1,
         max_circuit_duration: CIRCUIT_DURATION,
         max_circuit_bytes: CIRCUIT_MAX_BYTES,
         circuit_src_rate_limiters: vec![limiter(start, RelayRate::of_circuits(circuits))],
@@ -181,6 +181,7 @@ fn make_swarm(runtime: &Runtime, key: &Keypair) -> Result<Swarm<Behaviour>, Fail
         .authenticate(libp2p_noise::Config::new(key).map_err(Failure::RelayEncryption)?)
         .multiplex(multiplexer)
         .timeout(CONNECTION_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(BoundedMuxer::new(muxer))))
         .boxed();
     let config = libp2p_swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE)
@@ -204,19 +205,25 @@ fn limiter(start: Instant, mut rate: RelayRate) -> Box<dyn RateLimiter> {
 
 fn listen(runtime: &Runtime, swarm: &mut Swarm<Behaviour>, own: &OwnRelay) -> Result<(), Failure> {
     let _entered = runtime.enter();
+    // libp2p shares a port with whoever shares it too: another relay of the same user's would get part of the peers. All are
+    // looked at before the first is listened on, because here all of IPv6 is all of IPv4 as well.
+    for (index, ip) in own.listens_on().iter().enumerate() {
+        let address = SocketAddr::new(*ip, own.port());
+        pass_over_missing_ipv6(index, address, TcpListener::bind(address).map(drop))?;
+    }
     for (index, ip) in own.listens_on().iter().enumerate() {
         let address = Multiaddr::from(*ip).with(Protocol::Tcp(own.port()));
-        if let Err(error) = swarm.listen_on(address) {
-            let error = cause_of(error);
-            let has_no_ipv6 = matches!(Errno::from_io_error(&error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL));
-            if index > 0 && has_no_ipv6 {
-                continue;
-            }
-            let address = SocketAddr::new(*ip, own.port()).to_string();
-            return Err(Failure::Listen { variable: "RELAY_PORT", address, error });
-        }
+        let listening = swarm.listen_on(address).map(drop).map_err(cause_of);
+        pass_over_missing_ipv6(index, SocketAddr::new(*ip, own.port()), listening)?;
     }
     Ok(())
+}
+
+fn pass_over_missing_ipv6(index: usize, address: SocketAddr, listening: io::Result<()>) -> Result<(), Failure> {
+    match listening.as_ref().map_err(Errno::from_io_error) {
+        Err(Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)) if index > 0 => Ok(()),
+        _ => listening.map_err(|error| Failure::Listen { variable: "RELAY_PORT", address: address.to_string(), error }),
+    }
 }
 
 /// Finds what the system has said, which libp2p puts into errors of its own.
