@@ -66,6 +66,8 @@ struct State {
     archive: Vec<(UserId, Value)>,
     /// Each message key that was used, and for what.
     message_keys: BTreeMap<(String, u64), String>,
+    /// What was brought to mailboxes since the last look into it.
+    brought: Vec<String>,
     faults: VecDeque<Fault>,
     always: Fault,
     requests: u64,
@@ -98,6 +100,7 @@ impl HostileRelay {
             bodies: BTreeMap::new(),
             archive: Vec::new(),
             message_keys: BTreeMap::new(),
+            brought: Vec::new(),
             faults: VecDeque::new(),
             always: Fault::None,
             requests: 0,
@@ -165,6 +168,16 @@ impl HostileRelay {
         self.state.lock().unwrap().drops.iter().flatten().map(|(_, drop)| drop.messages.len()).sum()
     }
 
+    /// Returns what was brought to mailboxes since the last call, whatever became of it.
+    pub(super) fn take_brought(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().brought)
+    }
+
+    /// Looks at what was in a deposit, which it cannot open itself.
+    pub(super) fn look_at(&self, kind: u8, body: &str) {
+        self.state.lock().unwrap().look_at(kind, body);
+    }
+
     /// Forgets everything.
     pub(super) fn lose_everything(&self) {
         let mut state = self.state.lock().unwrap();
@@ -186,6 +199,7 @@ impl Transport for HostileRelay {
         let fault = state.faults.pop_front().unwrap_or(state.always);
         state.plain.insert(body.to_owned());
         state.log.push(body.to_owned());
+        state.look_at_request(body);
         let lost = || FetchError::Connection { reason: "it broke off".to_owned() };
         match fault {
             Fault::RequestLost => return Err(lost()),
@@ -218,8 +232,7 @@ impl State {
             Err(refused) => return error(&refused.to_string()),
         };
         self.tools.push(request.tool().name());
-        if let Tool::SendMessage { kind, body, .. } = request.tool() {
-            self.look_at(kind.number(), body);
+        if let Tool::SendMessage { .. } = request.tool() {
             match fault {
                 Fault::Swallows => return answer(&json!({"message_id": 1, "ts": 1.5})),
                 Fault::HasNoRoom => {
@@ -252,6 +265,9 @@ impl State {
 
     /// Serves the door for mailboxes, of which a request or an answer may be lost, and all may be refused.
     fn serve_mailbox(&mut self, url: &str, method: &Method, path: &str, body: &str) -> Result<Answer, FetchError> {
+        if path.ends_with("/messages") {
+            self.brought.push(body.to_owned());
+        }
         let Some(drops) = &mut self.drops else {
             self.refused_mailboxes += 1;
             return Ok(refusal(Code::NotFound.as_str()));
@@ -276,6 +292,16 @@ impl State {
         let served = drop.serve(url, method, end, body, self.now, fault);
         let answer = served.map_or_else(refusal, |value| answer(&value));
         if fault == Fault::AnswerLost { Err(lost()) } else { Ok(answer) }
+    }
+
+    /// Looks at a message before anything becomes of it: what is lost on its way was seen on its way.
+    fn look_at_request(&mut self, body: &str) {
+        let asked: Value = serde_json::from_str(body).unwrap();
+        if asked["tool"] == "send_message" {
+            let Value::Object(args) = &asked["args"] else { panic!("a message has arguments") };
+            let kind = args["mtype"].as_u64().unwrap().try_into().unwrap();
+            self.look_at(kind, args["body"].as_str().unwrap());
+        }
     }
 
     /// One message key, one ciphertext: whatever is sent again is the same to the last byte.

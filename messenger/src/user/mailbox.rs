@@ -97,7 +97,7 @@ fn content_of(ciphertext: &Ciphertext) -> Option<Vec<u8>> {
     Some(content)
 }
 
-fn ciphertext_of(content: &[u8]) -> Option<Ciphertext> {
+pub(super) fn ciphertext_of(content: &[u8]) -> Option<Ciphertext> {
     let (kind, message) = content.split_first()?;
     let kind = MessageKind::of((*kind).into())?;
     Some(Ciphertext { mtype: kind.number(), body: base64::encode(message) })

@@ -1,5 +1,6 @@
 //! Two users over a hostile relay, in any order of events, with crashes between any two writes, by one door or by both: nothing
-//! is lost, nothing is shown twice unmarked, and no message key encrypts two texts (the relay looks).
+//! is lost, nothing is shown twice unmarked, and no message key encrypts two texts (the relay looks, also at what is sealed, which
+//! its recipient opens for it).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use rendezvous_protocol::time::UnixMillis;
 
 use super::hostile_relay::{Fault, HostileRelay};
-use super::tests::{START, Somebody};
+use super::tests::{START, Somebody, look_into_deposits};
 use super::*;
 use crate::transport::Relay;
 
@@ -155,6 +156,7 @@ impl World {
             assert!(error.to_string().ends_with("is damaged: crash"), "{error}");
         }
         self.people[event.who].reopen();
+        look_into_deposits(&self.relay, &self.people.each_ref());
     }
 
     /// What a user does who is told that a message was refused for good: the relay has served prekeys of its own three times.
@@ -182,6 +184,7 @@ impl World {
                     self.act(who, &deed).unwrap();
                 }
             }
+            look_into_deposits(&self.relay, &self.people.each_ref());
             let is_done = |somebody: &Somebody| {
                 let status = somebody.user.status().unwrap();
                 (status.outbox, status.inbox, status.incoming) == (0, 0, 0)

@@ -1,18 +1,26 @@
 //! The rules, one by one: what retalk's own tests show of retalk, and what this adds.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use rendezvous_capsule::fetch::FetchError;
+use rendezvous_protocol::base64;
+use rendezvous_protocol::mailbox::envelope::Verified;
 use rendezvous_protocol::mailbox::limits::{COLLECT_MAX_MESSAGES, CONTACT_LIMIT_MAX};
+use rendezvous_protocol::mailbox::record::Deposit;
+use rendezvous_protocol::mailbox::sealed::Place;
 use rendezvous_protocol::retalk::user::UserId;
 use rendezvous_protocol::time::UnixMillis;
+use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::hostile_relay::{Fault, HostileRelay};
-use super::record::{InboxRecord, SessionRecord};
+use super::mailbox::ciphertext_of;
+use super::record::{InboxRecord, MailboxRecord, SessionRecord};
 use super::*;
+use crate::seal::open;
 use crate::transport::{Answer, Relay, RelayError};
 use crate::vault::KeyDerivation;
 
@@ -92,6 +100,24 @@ impl Somebody {
 
     fn maintain(&mut self, relay: &HostileRelay, now: UnixMillis) -> Maintained {
         self.user.maintain(&Relay::new(relay.url(), relay).unwrap(), now).unwrap()
+    }
+}
+
+/// Has the relay look at what was brought to the mailboxes of these: their owners open it.
+pub(super) fn look_into_deposits(relay: &HostileRelay, people: &[&Somebody]) {
+    for body in relay.take_brought() {
+        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&body).unwrap();
+        let deposit = Verified::<Deposit>::trusted(fields["deposit"].get()).unwrap();
+        let sealed: String = serde_json::from_str(fields["sealed"].get()).unwrap();
+        let sealed = base64::decode(&sealed).unwrap();
+        let Deposit { mailbox, sequence, expires_at, .. } = *deposit.payload();
+        let place = Place { mailbox, slot: deposit.public_key(), sequence, expires_at };
+        let opened = people.iter().find_map(|somebody| {
+            let record = somebody.user.vault.read(|rows| rows.get::<MailboxRecord>("")).unwrap()?;
+            open(&sealed, &place, &record.own.sealing).ok()
+        });
+        let ciphertext = ciphertext_of(&opened.unwrap().written.content).unwrap();
+        relay.look_at(ciphertext.mtype, &ciphertext.body);
     }
 }
 
@@ -1315,6 +1341,30 @@ impl Somebody {
         self.maintain(relay, now);
         self.round(relay, now)
     }
+}
+
+#[test]
+#[should_panic(expected = "encrypts two texts")]
+fn a_store_that_was_copied_back_is_seen_to_use_a_message_key_twice_also_where_the_first_use_was_lost() {
+    let (mut alice, bob, relay) = pair();
+    alice.send(&relay, bob.id(), "zero", START);
+    let kept = alice.back_up();
+    relay.set_faults([], Fault::RequestLost);
+    alice.send(&relay, bob.id(), "one", START);
+    alice.restore(&kept);
+    alice.send(&relay, bob.id(), "two", START);
+}
+
+#[test]
+#[should_panic(expected = "encrypts two texts")]
+fn a_store_that_was_copied_back_is_seen_to_use_a_message_key_twice_in_a_mailbox() {
+    let (mut alice, bob, relay) = pair_with_mailboxes();
+    let kept = alice.back_up();
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "one", START), Some(Door::Mailbox));
+    look_into_deposits(&relay, &[&alice, &bob]);
+    alice.restore(&kept);
+    alice.send(&relay, bob.id(), "two", START);
+    look_into_deposits(&relay, &[&alice, &bob]);
 }
 
 #[test]
