@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, before, beforeEach, describe, test } from "node:test";
 import { ensureTestPackages } from "../tools/test-packages.mjs";
 import { Correspondent } from "./correspondent.mjs";
@@ -65,9 +66,9 @@ describe("an agent with the tools of rendezvous mcp", () => {
     const { contacts } = await call("contacts");
     assert.deepEqual(contacts.map(({ name, fingerprint }) => [name, fingerprint]), [["alice", alice.id]]);
     await alice.send(bob, "what time is it?");
-    const { messages, problem } = await call("receive");
+    const { messages, problems } = await call("receive");
     const [{ id, receivedAt, ...message }] = messages;
-    assert.deepEqual([message, problem], [{ from: alice.id, name: "alice", text: "what time is it?" }, null]);
+    assert.deepEqual([message, problems], [{ from: alice.id, name: "alice", text: "what time is it?" }, []]);
     assert.ok(receivedAt > 0);
     const sent = await call("send", { to: "alice", text: "noon" });
     assert.deepEqual([sent.to, sent.state], [alice.id, "stored"]);
@@ -87,12 +88,13 @@ describe("an agent with the tools of rendezvous mcp", () => {
     await first.agent.close();
     await beacon.kill();
     const second = await agentOf(bob);
-    const { messages, problem } = await second.call("receive");
+    const { messages, problems } = await second.call("receive");
     assert.deepEqual(messages.map(({ text, again }) => [text, again]), [["one", true]]);
-    assert.match(problem, /cannot be reached/);
-    assert.equal((await second.call("send", { to: "alice", text: "later" })).state, "failed");
+    assert.match(problems.join(), /cannot be reached/);
+    const { state, detail } = await second.call("send", { to: "alice", text: "later" });
+    assert.deepEqual([state, /cannot be reached/.test(detail)], ["waiting", true], detail);
     await start();
-    assert.deepEqual((await second.call("receive", { done: [messages[0].id] })).problem, null);
+    assert.deepEqual((await second.call("receive", { done: [messages[0].id] })).problems, []);
     assert.deepEqual(await alice.receive(), ["bob: later"]);
     assert.equal(await alice.waiting(), 0);
   });
@@ -103,12 +105,93 @@ describe("an agent with the tools of rendezvous mcp", () => {
     assert.match((await call("send", { to: "alice" })).error, /missing field `text`/);
     assert.match((await call("send", { to: "alice", text: "" })).error, /at least one character/);
     assert.match((await call("receive", { done: "all" })).error, /invalid type/);
+    assert.match((await call("send", { to: "alice", text: "x".repeat(200_000) })).error, /of \d+ bytes is too long/);
+    assert.match((await call("send", { to: "\u001b[2J\n", text: "hi" })).error, /nobody is known as \\u\{1b\}\[2J\\n:/);
     await assert.rejects(agent.callTool({ name: "delete", arguments: {} }), /no such tool/);
-    // Whoever starts it by hand.
+    assert.equal(await bob.waiting(), 0, "what was refused is not kept");
+  });
+
+  test("is told what could not be done", async () => {
+    const { call } = await agentOf(bob);
+    await bob.expect(0, ["block", "alice"]);
+    await alice.send(bob, "hello?");
+    const { messages, problems } = await call("receive");
+    assert.deepEqual([messages, problems], [[], [`${alice.id}: a message was refused: its sender is blocked`]]);
+  });
+
+  test("gets long messages a few at a time, and each once it has dealt with those before", async () => {
+    const { call } = await agentOf(bob);
+    const texts = ["a", "b", "c"].map((letter) => letter.repeat(40_000));
+    for (const text of texts) await alice.send(bob, text);
+    const first = (await call("receive")).messages;
+    assert.deepEqual(first.map(({ text }) => text), texts.slice(0, 2));
+    const second = (await call("receive", { done: first.map(({ id }) => id) })).messages;
+    assert.deepEqual(second.map(({ text, again }) => [text, again]), [[texts[2], undefined]]);
+  });
+
+  /** The program, with lines of the protocol written by hand. */
+  async function byHand() {
     const child = bob.start(["mcp"], { stdin: "pipe" });
-    child.stdin.end("hello\n");
-    const { code, stdout, stderr } = await finished(child);
-    assert.deepEqual([code, stdout], [2, ""]);
-    assert.match(stderr, /nobody speaks the Model Context Protocol on the standard input/);
+    const ended = finished(child);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const say = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+    const ask = async (id, method, params) => {
+      say({ id, method, params });
+      return JSON.parse((await lines.next()).value);
+    };
+    const params = { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "test", version: "1" } };
+    assert.equal((await ask(0, "initialize", params)).result.serverInfo.name, "rendezvous");
+    say({ method: "notifications/initialized" });
+    return { child, ended, ask, say };
+  }
+
+  test("whatever others write, the standard output has lines of the protocol alone", async () => {
+    const text = "\u001b[2J\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\r\u009b31m\u202e";
+    await alice.send(bob, text);
+    const { child, ended, ask } = await byHand();
+    const { result } = await ask(1, "tools/call", { name: "receive", arguments: {} });
+    assert.deepEqual(result.structuredContent.messages.map(({ text }) => text), [text]);
+    assert.equal((await ask(2, "tools/call", { name: "send", arguments: { to: "alice", text } })).result.structuredContent.state, "stored");
+    child.stdin.end();
+    const { code, stdout, stderr } = await ended;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(stdout.trimEnd().split("\n").map((line) => JSON.parse(line).id), [0, 1, 2]);
+    assert.equal(stderr, `using bob (${bob.id}) from ${bob.store}\n`);
+    assert.equal(JSON.parse(await alice.receive("--json")).text, text);
+  });
+
+  test("what is called off is done all the same, and what a signal cuts off is not lost", async () => {
+    await alice.send(bob, "one");
+    const { child, ended, ask, say } = await byHand();
+    say({ id: 1, method: "tools/call", params: { name: "send", arguments: { to: "alice", text: "called off" } } });
+    say({ method: "notifications/cancelled", params: { requestId: 1 } });
+    const [{ text }] = (await ask(2, "tools/call", { name: "receive", arguments: {} })).result.structuredContent.messages;
+    assert.equal(text, "one");
+    assert.deepEqual(await alice.receive(), ["bob: called off"]);
+    child.kill("SIGTERM");
+    assert.deepEqual([(await ended).code, (await ended).signal], [null, "SIGTERM"]);
+    const [line] = await bob.receive("--json");
+    assert.deepEqual([JSON.parse(line).text, JSON.parse(line).again], ["one", true]);
+  });
+
+  test("where nobody speaks the protocol, or nobody can be acted as, it says so and ends", async () => {
+    // Whoever starts it by hand, and whoever begins with something else and keeps the standard input open.
+    for (const say of [(input) => input.end("hello\n"), (input) => input.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')]) {
+      const child = bob.start(["mcp"], { stdin: "pipe" });
+      say(child.stdin.on("error", () => {}));
+      const { code, stdout, stderr } = await finished(child);
+      assert.deepEqual([code, stdout], [2, ""]);
+      assert.match(stderr, /nobody speaks the Model Context Protocol on the standard input/);
+    }
+    for (const [env, expected] of [
+      [{ RENDEZVOUS_STORE: join(directory, "nobody") }, /there is no identity/],
+      [{ RENDEZVOUS_SECRET: "wrong" }, /not the passphrase/],
+      [{ RENDEZVOUS_SECRET: "" }, /there is no passphrase, and no terminal to ask for it/],
+      [{ RENDEZVOUS_RELAY: "relay.example" }, /a relay.s address begins with https:/],
+    ]) {
+      const refused = await bob.expect(2, ["mcp"], { env, input: "" });
+      assert.equal(refused.stdout, "");
+      assert.match(refused.stderr, expected);
+    }
   });
 });
