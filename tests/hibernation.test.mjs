@@ -242,7 +242,7 @@ test("a mailbox's object hibernates while somebody listens, and writes a row for
   }
 });
 
-test("an object that hibernates has who listens to goop2's guests, and a guest again with its next word, and writes nothing", async () => {
+test("an object that hibernates while no guest of goop2's is there has who listens to them, and writes nothing", async () => {
   const { url, log, counts, hibernate, stop } = await startCounted({ GOOP2_COMMUNITIES: COMMUNITY });
   try {
     const door = `${url}/goop2/${COMMUNITY}`;
@@ -254,12 +254,13 @@ test("an object that hibernates has who listens to goop2's guests, and a guest a
         const told = messages.findLast(({ t }) => t === "guests")?.guests.map(({ peerId, content }) => `${peerId} ${content}`);
         return told?.join() === peers.join();
       });
+    await isTold();
+    await hibernate();
     assert.equal(await guest.publish(), 204);
     await guest.open();
     await listener.until((messages) => present(messages).size === 1);
     await isTold(`${guest.peerId} hello`);
 
-    await hibernate();
     guest.send(guest.message("update", { content: "still here" }));
     await guest.until((messages) => messages.some(({ content }) => content === "still here"));
     await listener.until((messages) => messages.at(-1).content === "still here");
