@@ -118,7 +118,7 @@ impl Host {
             }
             Step::Mailbox(step) => self.carry_out_mail(now, *step),
             Step::Guest(step) => self.carry_out_guest(now, *step),
-            Step::Retalk(step) => self.carry_out_retalk(*step),
+            Step::Retalk(step) => self.carry_out_retalk(now, *step),
             // This edge is not one with other doors for other systems' clients, with a hub, or with templates.
             Step::Hivemind(_) | Step::Directory(_) | Step::Registration(_) | Step::Envelope(_) | Step::Template(_) => {
                 Ok(respond::with(&internal(clock()))?.into())
@@ -222,22 +222,28 @@ impl Host {
         }
     }
 
-    fn carry_out_retalk(self, step: RetalkStep) -> Result<JsValue, Failure> {
+    fn carry_out_retalk(self, now: UnixMillis, step: RetalkStep) -> Result<JsValue, Failure> {
         match step {
             RetalkStep::ReadBody(read) => {
                 let most = read.most();
                 let next = move |edge: &mut Edge, now, body| edge.read_retalk(now, read, body);
                 self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
             }
-            RetalkStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| {
-                let fit = verify.fit(&each_of(&fit?));
-                self.go_on(now, |edge| edge.retalk_verified(now, verify, fit))
+            RetalkStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| match fit {
+                Ok(fit) => {
+                    let fit = verify.fit(&each_of(&fit));
+                    self.go_on(now, |edge| edge.retalk_verified(now, verify, fit))
+                }
+                Err(error) => {
+                    let error = object_error(error);
+                    self.go_on(now, |edge| edge.retalk_failed(now, verify.is_send(), &error))
+                }
             }),
             RetalkStep::Ask(ask) => {
-                let Some(place) = ask.place() else { return self.ask_retalk(ask) };
+                let Some(place) = ask.place() else { return self.ask_retalk(now, ask) };
                 let answer = self.ask_mail(&place.object().to_string(), &place.to_text())?;
                 after(&answer, move |now, answer| match retalk_answer(answer) {
-                    Ok(answer) if answer.ok() => self.ask_retalk(ask),
+                    Ok(answer) if answer.ok() => self.ask_retalk(now, ask),
                     Ok(refused) => after(&refused.text()?, |_, body| {
                         let body = body?.as_string().unwrap_or_default();
                         Ok(respond::with(&AskRetalk::no_place(&body))?.into())
@@ -251,10 +257,18 @@ impl Host {
         }
     }
 
-    fn ask_retalk(self, ask: AskRetalk) -> Result<JsValue, Failure> {
+    fn ask_retalk(self, now: UnixMillis, ask: AskRetalk) -> Result<JsValue, Failure> {
         let is_send = ask.is_send();
         let (call, then) = ask.into_calls();
-        let answer = self.ask_mail(&call.name(), &call.to_text())?;
+        let patience_ms = millis(AskRetalk::PATIENCE);
+        let answer = runtime::ask_object(&self.env, MAILBOX, &call.name(), "", &call.to_text(), patience_ms);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = object_error(error);
+                return self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error));
+            }
+        };
         after(&answer, move |now, answer| match retalk_answer(answer) {
             Ok(answer) => {
                 if let Some(then) = then {

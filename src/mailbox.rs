@@ -203,13 +203,11 @@ impl Core {
         body.ok_or_else(|| Failure::Runtime(format!("the body of message {number} is not there")))
     }
 
-    /// Does what the object wants done. The runtime makes one transaction of it, and holds the answer back until that is
-    /// durable.
+    /// Does what the object wants done. What it writes is written all or not at all, and the runtime holds the answer back until
+    /// that is durable.
     fn carry_out(&self, effects: Effects) -> Result<(), Failure> {
         let Effects { writes, wake_at, push } = effects;
-        for write in writes {
-            self.write(write)?;
-        }
+        self.write(writes)?;
         for NewsPush { to, what } in push {
             let pushed = match what {
                 News::Text(text) => sockets::push(&self.state, to, &text),
@@ -230,29 +228,36 @@ impl Core {
         Ok(())
     }
 
-    fn write(&self, write: Write) -> Result<(), Failure> {
-        if !matches!(write, Write::EraseAll) && !self.has_tables.replace(true) {
-            for table in CREATE_TABLES {
-                self.sql.exec(table, Array::new())?;
+    fn write(&self, writes: Vec<Write>) -> Result<(), Failure> {
+        let statements = Array::new();
+        for write in writes {
+            if !matches!(write, Write::EraseAll) && !self.has_tables.replace(true) {
+                for table in CREATE_TABLES {
+                    statements.push(&Array::of1(&table.into()));
+                }
             }
+            let statement = match write {
+                Write::Put { name, row } => Array::of3(&PUT.into(), &name.into(), &row.into()),
+                Write::Erase { name } => Array::of2(&ERASE.into(), &name.into()),
+                Write::PutMessage { number, row, body } => {
+                    Array::of4(&PUT_MESSAGE.into(), &number_value(number), &row.into(), &body.into())
+                }
+                Write::EraseMessage { number } => Array::of2(&ERASE_MESSAGE.into(), &number_value(number)),
+                // It is the only one.
+                Write::EraseAll => return self.erase_all(),
+            };
+            statements.push(&statement);
         }
-        match write {
-            Write::Put { name, row } => self.sql.exec(PUT, Array::of2(&name.into(), &row.into()))?,
-            Write::Erase { name } => self.sql.exec(ERASE, Array::of1(&name.into()))?,
-            Write::PutMessage { number, row, body } => {
-                self.sql.exec(PUT_MESSAGE, Array::of3(&number_value(number), &row.into(), &body.into()))?
-            }
-            Write::EraseMessage { number } => self.sql.exec(ERASE_MESSAGE, Array::of1(&number_value(number)))?,
-            Write::EraseAll => {
-                self.has_tables.set(false);
-                let (state, erased) = (Rc::clone(&self.state), runtime::erase_all(&self.state)?);
-                after(&erased, move |_, outcome| match outcome {
-                    Ok(_) => Ok(JsValue::UNDEFINED),
-                    Err(error) => Ok(alarm::set_again(&state, "erase_failed", &Failure::from(error))?),
-                })?;
-                return Ok(());
-            }
-        };
+        if statements.length() > 0 { Ok(runtime::transact(&self.state, &statements)?) } else { Ok(()) }
+    }
+
+    fn erase_all(&self) -> Result<(), Failure> {
+        self.has_tables.set(false);
+        let (state, erased) = (Rc::clone(&self.state), runtime::erase_all(&self.state)?);
+        after(&erased, move |_, outcome| match outcome {
+            Ok(_) => Ok(JsValue::UNDEFINED),
+            Err(error) => Ok(alarm::set_again(&state, "erase_failed", &Failure::from(error))?),
+        })?;
         Ok(())
     }
 }

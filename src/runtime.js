@@ -171,6 +171,18 @@ export function readTexts(sql, query) {
   return sql.exec(query).raw().toArray().flat().map(String);
 }
 
+/**
+ * Runs statements as one transaction: all of them are made, or none.
+ *
+ * @param {DurableObjectState} state
+ * @param {[string, ...unknown[]][]} statements Of each its text, and its values.
+ */
+export function transact({ storage }, statements) {
+  storage.transactionSync(() => {
+    for (const [query, ...values] of statements) storage.sql.exec(query, ...values);
+  });
+}
+
 /** Erases everything that an object has in storage, its alarm too. Returns a promise. */
 export function eraseAll(state) {
   return Promise.all([state.storage.deleteAlarm(), state.storage.deleteAll()]);

@@ -1,7 +1,7 @@
 //! The functions of `runtime.js`, where each is described.
 
 use worker::Env;
-use worker::js_sys::{Promise, Uint8Array};
+use worker::js_sys::{Array, Promise, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
 use worker::web_sys::{Headers, Request, Response, WebSocket};
 use worker::worker_sys::{DurableObjectState, SqlStorage};
@@ -142,6 +142,9 @@ extern "C" {
 
     #[wasm_bindgen(catch, js_name = readTexts)]
     pub(crate) fn read_texts(sql: &SqlStorage, query: &str) -> Result<Vec<String>, JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(crate) fn transact(state: &DurableObjectState, statements: &Array) -> Result<(), JsValue>;
 
     #[wasm_bindgen(catch, js_name = eraseAll)]
     pub(crate) fn erase_all(state: &DurableObjectState) -> Result<Promise, JsValue>;

@@ -80,6 +80,54 @@ test("a body that another Worker sends is held to the limit, whatever length it 
   }
 });
 
+test("what a mailbox writes is written all or not at all", async () => {
+  const { compatibility_date: compatibilityDate } = await readConfiguration();
+  const worker = `import { transact } from "./runtime.js";
+  export class Rows {
+    constructor(state) {
+      this.state = state;
+    }
+    fetch() {
+      const { sql } = this.state.storage;
+      const write = (...numbers) => {
+        try {
+          transact(this.state, numbers.map((number) => ["INSERT INTO rows VALUES (?)", number]));
+        } catch (error) {
+          return String(error);
+        }
+      };
+      transact(this.state, [["CREATE TABLE IF NOT EXISTS rows (number INTEGER PRIMARY KEY)"]]);
+      const errors = [write(1, 2), write(3, 4, 1), write(5)];
+      return Response.json({ errors, rows: sql.exec("SELECT number FROM rows").raw().toArray().flat() });
+    }
+  }
+  export default { fetch: (request, env) => env.ROWS.getByName("rows").fetch(request) };`;
+  const { url, stop } = await startWorkerd({
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+    workers: [
+      {
+        name: "rows",
+        modules: [
+          { type: "ESModule", path: "rows.mjs", contents: worker },
+          { type: "ESModule", path: "runtime.js", contents: await readFile(join(ROOT, "src/runtime.js"), "utf8") },
+        ],
+        compatibilityDate,
+        durableObjects: { ROWS: { className: "Rows", useSQLite: true } },
+      },
+    ],
+  });
+  try {
+    const { errors, rows } = (await call(url, "/")).json;
+    assert.deepEqual(rows, [1, 2, 5]);
+    assert.match(errors[1], /UNIQUE constraint failed/);
+    assert.deepEqual([errors[0], errors[2]], [null, null]);
+  } finally {
+    await stop();
+  }
+});
+
 test("a variable with a bad value: 500 INTERNAL for everybody, its name in the log alone", async () => {
   await withBeacon({ vars: { ANNOUNCE_INTERVAL_MS: "45s" } }, async ({ url }, log) => {
     for (const path of ["/healthz", "/peers"]) {

@@ -23,8 +23,9 @@ const TIMER_EARLY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct GuestObject {
     room: GuestRoom,
-    /// When the object's own timer ends.
+    /// When the object's own timer ends, by the clock as it was when that was last read.
     timer_at: Option<UnixMillis>,
+    seen_at: UnixMillis,
     /// The time after which there is to be one more.
     timer: Option<Duration>,
 }
@@ -51,7 +52,7 @@ impl GuestObject {
     }
 
     fn of(room: GuestRoom) -> Self {
-        Self { room, timer_at: None, timer: None }
+        Self { room, timer_at: None, seen_at: UnixMillis::saturating(0), timer: None }
     }
 
     /// Returns whether nobody is there, and nobody listens.
@@ -167,6 +168,9 @@ impl GuestObject {
 
     /// Sees to it that what is due next is done.
     fn wait(&mut self, now: UnixMillis) {
+        // A clock that was set back puts off what is due; a timer ends when it would have.
+        self.timer_at.take_if(|_| now < self.seen_at);
+        self.seen_at = now;
         let Some(due_at) = self.room.next_deadline() else { return };
         if self.timer_at.is_none_or(|at| at <= now || due_at < at) {
             (self.timer_at, self.timer) = (Some(due_at), Some(due_at.since(now)));

@@ -5,6 +5,8 @@
 //! at all is not looked at then: that is most of the work.
 
 use rendezvous_protocol::fields::Fields;
+use std::time::Duration;
+
 use rendezvous_protocol::network::HandedOver;
 use rendezvous_protocol::rate_limit::RateLimited;
 use rendezvous_protocol::request::RequestError as BodyError;
@@ -98,6 +100,11 @@ pub struct VerifyRetalk {
 }
 
 impl VerifyRetalk {
+    /// Returns whether a message is to be left.
+    pub const fn is_send(&self) -> bool {
+        self.request.is_send()
+    }
+
     /// Returns whether they do.
     pub fn verify_signatures(&self) -> bool {
         self.request.verify_signatures(&self.audiences)
@@ -160,6 +167,10 @@ pub struct AskRetalk {
 }
 
 impl AskRetalk {
+    /// Limits how long a request waits for a mailbox, where that may be far away: less than clients do, because what is read is
+    /// deleted, and gone if its answer comes too late.
+    pub const PATIENCE: Duration = Duration::from_secs(20);
+
     /// Returns what the count of mailboxes is asked first, if it is. Unless it answers 200, its answer is for
     /// [`AskRetalk::no_place`].
     pub fn place(&self) -> Option<ObjectCall> {
