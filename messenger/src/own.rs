@@ -286,7 +286,8 @@ impl OwnMailbox {
 
     /// Begins a new revision of card and policy, after every change that they show. Forgets what is over.
     pub fn revise(&mut self, now: UnixMillis) {
-        self.revision += 1;
+        // The highest number is one that no record may have: a relay refuses it by name.
+        self.revision = self.revision.saturating_add(1);
         self.issued_at = now;
         self.expires_at = now.after(RECORD_MAX_LIFETIME);
         for slot in &mut self.slots {
@@ -368,7 +369,7 @@ impl OwnMailbox {
 
     /// Signs that the mailbox ends.
     pub fn close(&self, owner: &PrivateKey) -> Result<Signed<Close>, OwnError> {
-        let close = Close { mailbox: Address::of(&owner.public_key()), revision: self.revision + 1 };
+        let close = Close { mailbox: Address::of(&owner.public_key()), revision: self.revision.saturating_add(1) };
         Ok(Signed::sign(close, owner)?)
     }
 
@@ -725,6 +726,18 @@ mod tests {
         assert!(mailbox.accept(&incoming, later).unwrap());
         let contacts = mailbox.policy(&owner()).unwrap().payload().contacts.clone();
         assert_eq!(contacts.iter().map(|contact| contact.key).collect::<Vec<_>>(), [fresh.public_key()]);
+    }
+
+    #[test]
+    fn the_highest_of_numbers_in_a_file_makes_no_record_that_counts() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut mailbox = opened(now);
+        mailbox.revision = u64::MAX;
+        mailbox.revise(now);
+        assert_eq!(mailbox.revision, u64::MAX);
+        assert!(Signed::<Card>::parse(&mailbox.card(&owner()).unwrap().to_json()).is_err());
+        assert!(Signed::<Policy>::parse(&mailbox.policy(&owner()).unwrap().to_json()).is_err());
+        assert!(Signed::<Close>::parse(&mailbox.close(&owner()).unwrap().to_json()).is_err());
     }
 
     #[test]

@@ -317,7 +317,7 @@ impl Recipient {
         let mailbox = self.mailbox();
         let own = self.slot.key().public_key();
         let (slot, is_invite) = self.next_slot(waits);
-        let (key, sequence) = (slot.key(), slot.sequence + 1);
+        let (key, sequence) = (slot.key(), slot.sequence.saturating_add(1));
         if sequence >= 1 << 53 {
             return Err(RecipientError::NoNumberLeft);
         }
@@ -419,6 +419,7 @@ mod tests {
     use rendezvous_protocol::origin::Origin;
 
     use super::*;
+    use crate::own::OwnMailbox;
 
     const NOW: UnixMillis = UnixMillis::saturating(1_700_000_040_000);
 
@@ -490,6 +491,21 @@ mod tests {
             let is_refused = matches!(taken, Err(RecipientError::NumberUsed { sequence: 2 }));
             assert_eq!((is_refused, recipient.has(key, 2)), (!is_receipt, is_receipt), "{at:?}");
             assert!(!outgoing[0].ended_unread);
+        }
+    }
+
+    #[test]
+    fn the_highest_of_numbers_in_a_file_is_an_error_by_name() {
+        let mut mailbox = OwnMailbox::new([1; 16], NOW);
+        mailbox.relays = vec!["https://relay.example".to_owned()];
+        mailbox.add_sealing_keys([2; 32], [3; 32], NOW);
+        mailbox.revise(NOW);
+        for sequence in [(1 << 53) - 1, u64::MAX] {
+            let (mut recipient, owner, slot) = recipient(sequence);
+            recipient.take_card(mailbox.card(&owner).unwrap(), NOW).unwrap();
+            let life = (NOW, NOW.after(minutes(60)));
+            let written = recipient.write(&"bob".parse().unwrap(), &slot, Vec::new(), false, life);
+            assert!(matches!(written, Err(RecipientError::NoNumberLeft)));
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn close(arguments: &CloseArguments, session: &Session<'_>) -> Result
         return Err(error.into());
     }
     // Whoever opens it again goes on above what closed it.
-    mailbox.exceed(mailbox.revision + 1, session.now()?);
+    mailbox.exceed(mailbox.revision.saturating_add(1), session.now()?);
     mailbox.is_closed = true;
     session.store.set_mailbox(&mailbox)?;
     let value = json!({ "ok": true, "mailbox": address, "closed": closed, "missing": left });

@@ -151,7 +151,7 @@ impl User {
                 let ciphertext = Ciphertext { mtype: kind.number(), body: message.body };
                 rows.put(&IncomingRecord { number, from, ciphertext, hash, received_at: now })?;
                 offer_again(rows, from)?;
-                number += 1;
+                number = number.saturating_add(1);
             }
             Ok(())
         })

@@ -315,7 +315,7 @@ impl User {
             }
             retire_sessions(rows, record.to)?;
             current.tried_at = Some(now);
-            current.refusals += 1;
+            current.refusals = current.refusals.saturating_add(1);
             let is_final = current.refusals >= REFUSALS_MAX || current.plaintext.is_none();
             current.state = if is_final { OutgoingState::Refused } else { OutgoingState::Queued };
             if !is_final {
