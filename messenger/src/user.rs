@@ -26,6 +26,8 @@ mod account;
 mod contacts;
 mod conversation;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile_relay;
 mod import;
