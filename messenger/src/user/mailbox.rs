@@ -87,6 +87,9 @@ fn mailboxes_of<'a>(relay: &Relay<'a>) -> Option<MailboxRelay<'a>> {
     MailboxRelay::new(&format!("{}://{}", url.scheme_str()?, url.authority()?), relay.transport()?).ok()
 }
 
+/// Says that a mailbox has it, or why it is to go by the other door.
+type Left = Result<(), RetalkReason>;
+
 fn name_of(id: UserId) -> Result<Name, OwnError> {
     Ok(id.to_string().parse::<Name>()?)
 }
@@ -321,20 +324,62 @@ impl User {
         &mut self,
         relay: &Relay<'_>,
         to: UserId,
-        message: Option<&OutgoingRecord>,
+        message: &OutgoingRecord,
         ciphertext: &Ciphertext,
         now: UnixMillis,
     ) -> Result<Result<(), RetalkReason>, UserError> {
-        let Some(mailboxes) = mailboxes_of(relay) else {
-            return Ok(Err(RetalkReason::Unreached { reason: Unreached::Held.to_string() }));
+        let mailboxes = match self.mailboxes_for(relay, to, now)? {
+            Ok(mailboxes) => mailboxes,
+            Err(why) => return Ok(Err(why)),
         };
-        if let Err(why) = self.refresh_card(&mailboxes, to, now)? {
-            return Ok(Err(why));
-        }
-        match self.vault.change(|rows| write_deposit(rows, to, message, ciphertext, now))? {
+        match self.vault.change(|rows| write_deposit(rows, to, Some(message), ciphertext, now))? {
             Ok(deposit) => self.hand_in(&mailboxes, deposit, now),
             Err(why) => Ok(Err(why)),
         }
+    }
+
+    /// Leaves in the peer's mailbox, unless there is a reason not to, what `encrypt` returns, which is in no outbox: its deposit
+    /// is written in the transaction in which it is encrypted, so that it is not lost with a program that is killed after that.
+    /// Returns what is encrypted, and the reason why it is to go by the other door; nothing where nothing is encrypted.
+    pub(super) fn leave_with(
+        &mut self,
+        relay: &Relay<'_>,
+        to: UserId,
+        why_not: Option<RetalkReason>,
+        now: UnixMillis,
+        encrypt: impl FnOnce(&Rows<'_>) -> Result<Option<Ciphertext>, UserError>,
+    ) -> Result<Option<(Ciphertext, Left)>, UserError> {
+        let mailboxes = match why_not {
+            Some(why) => Err(why),
+            None => self.mailboxes_for(relay, to, now)?,
+        };
+        let written = self.vault.change(|rows| {
+            let Some(ciphertext) = encrypt(rows)? else { return Ok::<_, UserError>(None) };
+            let deposit = match &mailboxes {
+                Ok(mailboxes) => write_deposit(rows, to, None, &ciphertext, now)?.map(|deposit| (mailboxes, deposit)),
+                Err(why) => Err(why.clone()),
+            };
+            Ok(Some((ciphertext, deposit)))
+        })?;
+        let Some((ciphertext, deposit)) = written else { return Ok(None) };
+        let left = match deposit {
+            Ok((mailboxes, deposit)) => self.hand_in(mailboxes, deposit, now)?,
+            Err(why) => Err(why),
+        };
+        Ok(Some((ciphertext, left)))
+    }
+
+    /// Returns the door for the mailbox of a peer, whose card is known.
+    fn mailboxes_for<'a>(
+        &mut self,
+        relay: &Relay<'a>,
+        to: UserId,
+        now: UnixMillis,
+    ) -> Result<Result<MailboxRelay<'a>, RetalkReason>, UserError> {
+        let Some(mailboxes) = mailboxes_of(relay) else {
+            return Ok(Err(RetalkReason::Unreached { reason: Unreached::Held.to_string() }));
+        };
+        Ok(self.refresh_card(&mailboxes, to, now)?.map(|()| mailboxes))
     }
 
     /// Asks for the card of a peer's mailbox where that is due: it has the keys to seal to.

@@ -203,7 +203,7 @@ impl User {
                 let Ciphertext { body, .. } = &ciphertext;
                 let left = match &silent {
                     Some(why) => Err(RetalkReason::clone(why)),
-                    None => self.leave(relay, to, Some(record), &ciphertext, now)?,
+                    None => self.leave(relay, to, record, &ciphertext, now)?,
                 };
                 let Err(why) = left else {
                     self.set_state(record, Some(body), now, OutgoingState::Stored, Some(Door::Mailbox))?;
@@ -437,23 +437,22 @@ impl User {
             }
             let plaintext = payload::acknowledgement(&due.message, &self.vault.read(|rows| offer(rows, due.to))?)
                 .map_err(|error| UserError::TextUnwritable { reason: error.to_string() })?;
-            let ciphertext = self.vault.change(|rows| {
+            let why_not = match &silent {
+                // Its recipient has not had the one that was left in the mailbox.
+                _ if due.is_repeated => Some(RetalkReason::NotAcknowledged),
+                other => other.clone(),
+            };
+            let left = self.leave_with(relay, due.to, why_not, now, |rows| {
                 let is_due = rows.remove::<DueRecord>(&InboxRecord::name_of(due.to, &due.message))?;
                 if is_due { encrypt(rows, due.to, &plaintext, prekey) } else { Ok(None) }
             });
-            let ciphertext = match ciphertext {
-                Ok(Some(ciphertext)) => ciphertext,
+            let (ciphertext, left) = match left {
+                Ok(Some(left)) => left,
                 Ok(None) => continue,
                 Err(error) => {
                     error.into_cause()?;
                     continue;
                 }
-            };
-            let left = match &silent {
-                // Its recipient has not had the one that was left in the mailbox.
-                _ if due.is_repeated => Err(RetalkReason::NotAcknowledged),
-                Some(why) => Err(RetalkReason::clone(why)),
-                None => self.leave(relay, due.to, None, &ciphertext, now)?,
             };
             let Err(why) = left else {
                 taken += 1;

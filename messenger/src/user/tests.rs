@@ -1428,6 +1428,23 @@ fn an_acknowledgement_that_a_mailbox_has_lost_is_sent_again_by_the_other_door() 
 }
 
 #[test]
+fn an_acknowledgement_is_not_lost_with_a_program_that_is_killed_before_it_has_left() {
+    let (mut alice, mut bob, relay) = pair_with_mailboxes();
+    assert_eq!(sent_by(&mut alice, &relay, bob.id(), "one", START), Some(Door::Mailbox));
+    let at = &Relay::new(relay.url(), &relay).unwrap();
+    bob.user.receive(at, START).unwrap();
+    assert_eq!(bob.show(), ["alice: one"]);
+    bob.user.vault.commits_left = Some(1);
+    assert!(bob.user.acknowledge(at, START).is_err());
+    bob.reopen();
+    for _ in 0..3 {
+        bob.look(&relay, START);
+        alice.look(&relay, START);
+    }
+    assert!(alice.user.outbox().unwrap().is_empty());
+}
+
+#[test]
 fn a_slot_that_an_older_store_does_not_know_is_told_and_struck_off() {
     let (mut alice, mut bob, relay) = (Somebody::new("alice"), Somebody::new("bob"), HostileRelay::new(URL, START));
     let mut carol = Somebody::new("carol");
