@@ -1,5 +1,7 @@
 //! The Worker: carries out the steps of a request.
 
+use std::time::Duration;
+
 use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
 use rendezvous_protocol::network::read_address;
 use rendezvous_protocol::request::RequestError;
@@ -207,7 +209,7 @@ impl Host {
             // This relay is not one with peers.
             MailboxStep::Replicate(_) => Ok(respond::with(&internal(clock()))?.into()),
             MailboxStep::Ask(ask) => {
-                let answer = self.ask_mail(&ask.object().to_string(), &ask.call().to_text())?;
+                let answer = self.ask_mail(&ask.object().to_string(), &ask.call().to_text(), OBJECT_TIMEOUT)?;
                 after(&answer, move |now, answer| match answer {
                     Ok(answer) => match ask.next(answer.unchecked_ref::<Response>().status()) {
                         Some(next) => self.carry_out_mail(now, MailboxStep::Ask(next)),
@@ -234,24 +236,18 @@ impl Host {
                     let fit = verify.fit(&each_of(&fit));
                     self.go_on(now, |edge| edge.retalk_verified(now, verify, fit))
                 }
-                Err(error) => {
-                    let error = object_error(error);
-                    self.go_on(now, |edge| edge.retalk_failed(now, verify.is_send(), &error))
-                }
+                Err(error) => self.retalk_failed(now, verify.is_send(), &object_error(error)),
             }),
             RetalkStep::Ask(ask) => {
                 let Some(place) = ask.place() else { return self.ask_retalk(now, ask) };
-                let answer = self.ask_mail(&place.object().to_string(), &place.to_text())?;
+                let answer = self.ask_mail(&place.object().to_string(), &place.to_text(), OBJECT_TIMEOUT)?;
                 after(&answer, move |now, answer| match retalk_answer(answer) {
                     Ok(answer) if answer.ok() => self.ask_retalk(now, ask),
                     Ok(refused) => after(&refused.text()?, |_, body| {
                         let body = body?.as_string().unwrap_or_default();
                         Ok(respond::with(&AskRetalk::no_place(&body))?.into())
                     }),
-                    Err(error) => {
-                        let is_send = ask.is_send();
-                        self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error))
-                    }
+                    Err(error) => self.retalk_failed(now, ask.is_send(), &error),
                 })
             }
         }
@@ -260,14 +256,9 @@ impl Host {
     fn ask_retalk(self, now: UnixMillis, ask: AskRetalk) -> Result<JsValue, Failure> {
         let is_send = ask.is_send();
         let (call, then) = ask.into_calls();
-        let patience_ms = millis(AskRetalk::PATIENCE);
-        let answer = runtime::ask_object(&self.env, MAILBOX, &call.name(), "", &call.to_text(), patience_ms);
-        let answer = match answer {
+        let answer = match self.ask_mail(&call.name(), &call.to_text(), AskRetalk::PATIENCE) {
             Ok(answer) => answer,
-            Err(error) => {
-                let error = object_error(error);
-                return self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error));
-            }
+            Err(error) => return self.retalk_failed(now, is_send, &object_error(error)),
         };
         after(&answer, move |now, answer| match retalk_answer(answer) {
             Ok(answer) => {
@@ -276,14 +267,18 @@ impl Host {
                 }
                 Ok(answer.into())
             }
-            Err(error) => self.go_on(now, |edge| edge.retalk_failed(now, is_send, &error)),
+            Err(error) => self.retalk_failed(now, is_send, &error),
         })
+    }
+
+    fn retalk_failed(self, now: UnixMillis, is_send: bool, error: &ObjectError) -> Result<JsValue, Failure> {
+        self.go_on(now, |edge| edge.retalk_failed(now, is_send, error))
     }
 
     /// Tells a mailbox something without waiting. The answer to the client is the same whatever comes of it.
     fn tell_retalk(&self, call: &RetalkCall) {
         let tell = || {
-            let told = self.ask_mail(&call.name(), &call.to_text())?;
+            let told = self.ask_mail(&call.name(), &call.to_text(), OBJECT_TIMEOUT)?;
             let told = after(&told, |_, answer| {
                 if let Err(error) = retalk_answer(answer) {
                     journal::failure("request_failed", &error);
@@ -298,8 +293,8 @@ impl Host {
     }
 
     /// Asks an object that has mail. Returns a promise of its answer.
-    fn ask_mail(&self, object: &str, call: &str) -> Result<Promise, JsValue> {
-        runtime::ask_object(&self.env, MAILBOX, object, "", call, millis(OBJECT_TIMEOUT))
+    fn ask_mail(&self, object: &str, call: &str, patience: Duration) -> Result<Promise, JsValue> {
+        runtime::ask_object(&self.env, MAILBOX, object, "", call, millis(patience))
     }
 }
 

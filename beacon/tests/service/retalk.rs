@@ -49,6 +49,22 @@ impl User {
         self.identity().user_id()
     }
 
+    /// What the user publishes: a key for when there is no other.
+    pub(crate) fn publication(self) -> Value {
+        let identity = self.identity();
+        json!({
+            "fallback_key": {"f": unpadded(&[9; 32])},
+            "identity_key": identity.identity_key(),
+            "one_time_keys": {},
+            "signing_key": identity.signing_key(),
+        })
+    }
+
+    /// What is sent to the user.
+    pub(crate) fn message(self, text: &str) -> Value {
+        json!({"body": base64::encode(text.as_bytes()), "mtype": 1, "to": self.id().to_string()})
+    }
+
     pub(crate) fn request(self, now: u64, tool: &str, args: &Value, nonce: u64) -> String {
         // Plain texts in the order of their names are what Python writes, too.
         let hash: String =
@@ -164,19 +180,11 @@ impl World {
     }
 
     fn publish(&mut self, user: User) -> (u16, Value) {
-        let identity = user.identity();
-        let args = json!({
-            "fallback_key": {"f": unpadded(&[9; 32])},
-            "identity_key": identity.identity_key(),
-            "one_time_keys": {},
-            "signing_key": identity.signing_key(),
-        });
-        self.ask(user, "publish_keys", &args)
+        self.ask(user, "publish_keys", &user.publication())
     }
 
     fn send(&mut self, from: User, to: User, text: &str) -> (u16, Value) {
-        let body = base64::encode(text.as_bytes());
-        self.ask(from, "send_message", &json!({"body": body, "mtype": 1, "to": to.id().to_string()}))
+        self.ask(from, "send_message", &to.message(text))
     }
 }
 
@@ -311,9 +319,7 @@ fn whoever_is_over_the_limit_costs_no_signature_and_a_message_is_answered_as_tak
     assert_eq!(answers[4], "THROTTLED", "{answers:?}");
     assert!(answers[..4].iter().all(|code| code != "THROTTLED"), "{answers:?}");
     let verified = world.verified;
-    let body = base64::encode(longest.as_bytes());
-    let args = json!({"body": body, "mtype": 1, "to": BOB.id().to_string()});
-    let forged = ALICE.request(world.now, "send_message", &args, 1_000).replace("eHh4", "eHh5");
+    let forged = ALICE.request(world.now, "send_message", &BOB.message(&longest), 1_000).replace("eHh4", "eHh5");
     let answer = world.post(Ok(forged.into_bytes()), "10.0.1.1");
     let answer: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&answer["stored"], &answer["code"]), (&json!(false), &json!("THROTTLED")));

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::host::given;
 use crate::mailbox::{DAY, Disk};
 use crate::places::SECRET;
-use crate::retalk::{RELAY, User, fits, unpadded};
+use crate::retalk::{RELAY, User, fits};
 
 /// A host whose objects have a name each, rows and an alarm, and are in memory for a while.
 struct World {
@@ -172,20 +172,11 @@ impl World {
     }
 
     fn publish(&mut self, user: User) -> (u16, Value) {
-        let identity = user.identity();
-        let args = json!({
-            "fallback_key": {"f": unpadded(&[9; 32])},
-            "identity_key": identity.identity_key(),
-            "one_time_keys": {},
-            "signing_key": identity.signing_key(),
-        });
-        self.call(user, "publish_keys", &args)
+        self.call(user, "publish_keys", &user.publication())
     }
 
     fn send(&mut self, from: User, to: User, text: &str) -> Value {
-        let body = base64::encode(text.as_bytes());
-        let (status, sent) =
-            self.call(from, "send_message", &json!({"body": body, "mtype": 1, "to": to.id().to_string()}));
+        let (status, sent) = self.call(from, "send_message", &to.message(text));
         assert_eq!(status, 200, "{sent}");
         sent
     }
