@@ -102,7 +102,7 @@ impl GuestConnection {
         (address, address_hash): (Option<IpAddr>, NetworkHash),
         relay: Option<Arc<CircuitRelay>>,
     ) -> Self {
-        let is_stream = kind == GuestKind::Stream;
+        let unread_since = (kind == GuestKind::Stream).then_some(now);
         let first = match kind {
             GuestKind::Stream => Some(GuestOutput::Text(": ok\n\n".to_owned())),
             GuestKind::Probe => Some(GuestOutput::Close { code: 1000, reason: "probe-ok" }),
@@ -122,7 +122,7 @@ impl GuestConnection {
             sent_at: now,
             pushes: 0,
             unread: 0,
-            unread_since: is_stream.then_some(now),
+            unread_since,
             outputs: first.into_iter().collect(),
         }
     }
@@ -238,10 +238,11 @@ impl GuestConnection {
         self.unread_since.map(|since| since.after(LIVE_ACK_TIMEOUT))
     }
 
-    /// Writes to a stream.
     fn write(&mut self, now: UnixMillis, text: String) {
         self.sent_at = now;
-        self.unread_since.get_or_insert(now);
+        if self.kind == GuestKind::Stream {
+            self.unread_since.get_or_insert(now);
+        }
         self.outputs.push_back(GuestOutput::Text(text));
     }
 
@@ -256,12 +257,7 @@ impl GuestConnection {
         }
         for text in messages {
             self.unread += text.len();
-            if is_stream {
-                self.write(now, format!("data: {text}\n\n"));
-            } else {
-                self.sent_at = now;
-                self.outputs.push_back(GuestOutput::Text(text.to_string()));
-            }
+            self.write(now, if is_stream { format!("data: {text}\n\n") } else { text.to_string() });
         }
         self.pushes = self.pushes.saturating_add(1);
         if self.host.most_pushes.is_some_and(|most| self.pushes >= most) {
