@@ -24,6 +24,7 @@ use super::profile::Admission;
 use super::record::{
     Ciphertext, DueRecord, InboxRecord, IncomingRecord, OutgoingRecord, ProfileRecord, SeenBody, SeenMessage, peer,
 };
+use super::sending::begin_anew;
 use crate::transport::{HandedOver, Relay, RelayError};
 use crate::vault::{Rows, VaultError};
 
@@ -214,13 +215,19 @@ impl User {
         look: &mut Look,
         report: &mut ReceiveReport,
     ) -> Result<(), UserError> {
+        let is_undecryptable = matches!(cause, ProblemCause::Undecryptable);
         let mut problem = |cause| report.problems.push(Problem { peer: Some(incoming.from), cause });
         problem(cause);
         let hash = sha256(&[incoming.ciphertext.body.as_bytes()]);
         let signature = self.signer.sign(refusal_text(self.id, &hash)).to_base64();
         match self.ask::<IgnoredAny>(relay, &Tool::Nack { hash, signature }, now) {
             // The relay does not know how to refuse, or has no room for it: the message is dropped all the same.
-            Ok(_) | Err(UserError::Relay(RelayError::Refused { .. })) => self.forget(incoming)?,
+            Ok(_) | Err(UserError::Relay(RelayError::Refused { .. })) => self.vault.change(|rows| {
+                if is_undecryptable {
+                    begin_anew(rows, incoming.from, now)?;
+                }
+                remove(rows, incoming)
+            })?,
             // It is refused the next time.
             Err(error) => {
                 let cause = error.into_cause()?;

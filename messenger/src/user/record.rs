@@ -86,11 +86,14 @@ pub(super) struct PeerRecord {
     /// The keys that hash to the id: the identity key and the signing key.
     pub(super) keys: Option<(String, String)>,
     pub(super) is_blocked: bool,
+    /// When the sessions with it were last given up for what of it could not be opened.
+    #[serde(default)]
+    pub(super) given_up_at: Option<UnixMillis>,
 }
 
 impl PeerRecord {
     pub(super) const fn new(id: UserId) -> Self {
-        Self { id, name: None, pin: None, keys: None, is_blocked: false }
+        Self { id, name: None, pin: None, keys: None, is_blocked: false, given_up_at: None }
     }
 
     /// Returns the keys, if they were seen.

@@ -15,9 +15,9 @@ use super::mailbox::{detach, offer};
 use super::outgoing::{Door, Outgoing, OutgoingState, RetalkReason};
 use super::payload::{self, Offer};
 use super::problem::{Problem, ProblemCause};
-use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord, peer};
+use super::record::{CancelledRecord, Ciphertext, DueRecord, InboxRecord, OutgoingRecord, PeerRecord, peer};
 use crate::transport::{Claimed, Relay, RelayError, Sent};
-use crate::vault::random;
+use crate::vault::{Rows, VaultError, random};
 
 /// Messages in the outbox.
 const OUTBOX_MAX: usize = 10_000;
@@ -36,6 +36,9 @@ const WINDOW: usize = MESSAGES_PER_SENDER;
 
 /// How often a message is encrypted anew that its recipient refuses.
 const REFUSALS_MAX: u32 = 3;
+
+/// How long after sessions with a peer were given up nothing that cannot be opened gives up those that followed.
+const GIVEN_UP_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The reason of a message that the relay says was refused, without its recipient's signature.
 const REFUSAL_NOT_SIGNED: &str = "REFUSAL_NOT_SIGNED";
@@ -317,14 +320,12 @@ impl User {
             current.tried_at = Some(now);
             current.refusals = current.refusals.saturating_add(1);
             let is_final = current.refusals >= REFUSALS_MAX || current.plaintext.is_none();
-            current.state = if is_final { OutgoingState::Refused } else { OutgoingState::Queued };
             if !is_final {
-                current.ciphertext = None;
-                current.door = None;
-                detach(rows, record.to, &record.id, true)?;
+                encrypt_anew(rows, current)?;
+                return Ok(None);
             }
-            rows.put(&current)?;
-            Ok(is_final.then_some(ProblemCause::Refused))
+            rows.put(&OutgoingRecord { state: OutgoingState::Refused, ..current })?;
+            Ok(Some(ProblemCause::Refused))
         })
     }
 
@@ -402,13 +403,12 @@ impl User {
     pub fn resend(&mut self, relay: &Relay<'_>, message: &str, now: UnixMillis) -> Result<Option<Outgoing>, UserError> {
         let to = self.vault.change(|rows| {
             let Some(mut record) = rows.get::<OutgoingRecord>(message)? else { return Ok::<_, UserError>(None) };
+            let to = record.to;
             if record.state == OutgoingState::Refused && record.plaintext.is_some() {
-                (record.ciphertext, record.refusals, record.state) = (None, 0, OutgoingState::Queued);
-                record.door = None;
-                detach(rows, record.to, &record.id, true)?;
-                rows.put(&record)?;
+                record.refusals = 0;
+                encrypt_anew(rows, record)?;
             }
-            Ok(Some(record.to))
+            Ok(Some(to))
         })?;
         let Some(to) = to else { return Ok(None) };
         self.transmit(relay, to, None, now, |record| record.id == message)?;
@@ -469,4 +469,28 @@ impl User {
         }
         Ok(taken)
     }
+}
+
+/// Has a message encrypted anew when it is sent the next time.
+fn encrypt_anew(rows: &Rows<'_>, record: OutgoingRecord) -> Result<(), VaultError> {
+    detach(rows, record.to, &record.id, true)?;
+    rows.put(&OutgoingRecord { ciphertext: None, door: None, state: OutgoingState::Queued, ..record })
+}
+
+/// Begins anew with a peer of whom something came that no session opens. The peer does not learn of it where that was an
+/// acknowledgement, which is in no outbox, and would write all others with the same session: what waits for one is encrypted
+/// with a new session, which the peer then answers with.
+pub(super) fn begin_anew(rows: &Rows<'_>, with: UserId, now: UnixMillis) -> Result<(), VaultError> {
+    let peer = peer(rows, with)?;
+    if peer.given_up_at.is_some_and(|at| at <= now && now.since(at) < GIVEN_UP_AGAIN_AFTER) {
+        return Ok(());
+    }
+    rows.put(&PeerRecord { given_up_at: Some(now), ..peer })?;
+    retire_sessions(rows, with)?;
+    for record in rows.of_peer::<OutgoingRecord>(with)? {
+        if record.ciphertext.is_some() && record.plaintext.is_some() && record.state != OutgoingState::Refused {
+            encrypt_anew(rows, record)?;
+        }
+    }
+    Ok(())
 }

@@ -724,6 +724,36 @@ fn a_prekey_of_the_relays_own_costs_time_and_no_message() {
 }
 
 #[test]
+fn acknowledgements_that_cannot_be_opened_keep_no_message_in_the_outbox() {
+    let (mut alice, mut bob, relay) = pair();
+    let (one, other) = (alice.id(), bob.id());
+    bob.send(&relay, one, "hello", START);
+    alice.user.receive(&Relay::new(URL, &relay).unwrap(), START).unwrap();
+    // Bob refuses what Alice writes until she gives up all of her sessions with him.
+    bob.user.set_blocked(one, true).unwrap();
+    alice.send(&relay, other, "hi", START);
+    for minutes in 1..4 {
+        let now = later(&relay, Duration::from_secs(minutes * 130));
+        bob.user.receive(&Relay::new(URL, &relay).unwrap(), now).unwrap();
+        alice.maintain(&relay, now);
+    }
+    assert_eq!(alice.user.outbox().unwrap()[0].state, OutgoingState::Refused);
+    bob.user.set_blocked(one, false).unwrap();
+    // And the relay has her acknowledge by a session that Bob has not.
+    assert_eq!(alice.show(), ["bob: hello"]);
+    relay.set_faults([Fault::SwapsOneTimeKey], Fault::None);
+    let now = later(&relay, Duration::from_secs(600));
+    assert_eq!(alice.user.acknowledge(&Relay::new(URL, &relay).unwrap(), now).unwrap(), 1);
+    for minutes in 6..9 {
+        let now = later(&relay, Duration::from_secs(minutes * 130));
+        bob.maintain(&relay, now);
+        bob.round(&relay, now);
+        assert!(alice.round(&relay, now).is_empty(), "it was shown before");
+    }
+    assert!(bob.user.outbox().unwrap().is_empty());
+}
+
+#[test]
 fn two_programs_send_from_one_store() {
     let (mut alice, mut bob, relay) = pair();
     alice.send(&relay, bob.id(), "zero", START);
