@@ -18,11 +18,14 @@ const WORKER = ["--package", "rendezvous-beacon", "--target", "wasm32-unknown-un
 const LIMIT_MS = 900_000;
 const LONG_LIMIT_MS = 4 * LIMIT_MS;
 
-/** Most of what a file does is wait for programs, pages and clocks: three of them keep two cores busy. */
-const CONCURRENT_FILES = 3;
+/** Most of what a file does is wait for programs, pages and clocks: four of them keep two cores busy. */
+const CONCURRENT_FILES = 4;
 
 /** A property that fails is worth a minute's search for a plainer case, not a quarter of an hour. */
 const SHRINK_MS = 60_000;
+
+/** Of what a failed test says, beside its name at the end of everything. */
+const REASON_MAX_LENGTH = 300;
 
 /** Output that is piped through this process would lose its colours. */
 const COLOR = process.stdout.isTTY && !process.env.NO_COLOR ? { CARGO_TERM_COLOR: "always", FORCE_COLOR: "1" } : {};
@@ -73,8 +76,7 @@ const CHECKS = [
   // By themselves: the load of the one is nobody else's, and what the other measures is how long people wait.
   { name: "Crashes and load", run: (count, long) => runNodeTests(["tests/endurance.mjs"], count, long ? { LONG_TESTS: "1" } : {}) },
   { name: "The relay of libp2p's", onlyLong: true, run: runRelay },
-  { name: "Simulation of a community", run: (count) => runNodeTests(["tests/simulation.mjs"], count) },
-  { name: "Simulation of live presence", run: (count) => runNodeTests(["tests/live-simulation.mjs"], count) },
+  { name: "Simulations", run: (count) => runNodeTests(["tests/simulation.mjs", "tests/live-simulation.mjs"], count) },
   { name: "Benchmarks, once and small", run: runBenchmarks },
 ];
 
@@ -165,7 +167,13 @@ async function runCargoTests(args, count) {
       count.passed += Number(passed);
       count.failed += Number(failed);
     }
-    count.names.push(...matches(output.text(), /^test (.*) \.\.\. FAILED$/gm));
+    // What a property says of the case that it has found may be longer than all else: its seed finds it again.
+    const said = new Map();
+    for (const [, name, section] of output.text().matchAll(/^---- (\S+) stdout ----\n([^]*?)(?=^---- |^failures:$)/gm)) {
+      const panics = section.matchAll(/panicked at (.*):\n(.*)$/gm);
+      said.set(name, [...Array.from(panics, ([, place, text]) => `${place}: ${text}`).slice(-1), ...matches(section, /^(cc [0-9a-f]+)/gm)]);
+    }
+    for (const name of matches(output.text(), /^test (.*) \.\.\. FAILED$/gm)) count.names.push(withReasons(name, said.get(name)));
   }
 }
 
@@ -240,8 +248,20 @@ async function runNodeTests(suites, count, environment = {}) {
       count[outcome === "pass" ? "passed" : "failed"] += Number(tests);
     }
     // Each stands once where it failed, and once at the end with why.
-    count.names.push(...new Set(matches(output.text(), /^ *✖ (.*) \([\d.]+ms\)$/gm)));
+    const said = new Map();
+    for (const [, name, reason] of output.text().matchAll(/^ *✖ (.*) \([\d.]+ms\)\n(?: +(\w*Error[^]{0,2000}?)\n +at )?/gm)) {
+      said.set(name, reason?.replace(/\s+/g, " ") ?? said.get(name));
+    }
+    for (const [name, reason] of said) count.names.push(withReasons(name, reason === undefined ? [] : [reason]));
   }
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} [reasons]
+ */
+function withReasons(name, reasons = []) {
+  return [name, ...reasons.map((reason) => `    ${reason.slice(0, REASON_MAX_LENGTH)}`)].join("\n");
 }
 
 /**
