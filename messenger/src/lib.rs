@@ -42,6 +42,7 @@ pub mod publishing;
 pub mod recipient;
 pub mod relay;
 pub mod seal;
+mod stored;
 pub mod transport;
 pub mod user;
 pub mod vault;

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{Name, NameInvalid};
 use crate::seal::{SealError, SealingPrivateKey};
+use crate::stored;
 
 /// How long a slot that was struck off is remembered: what waits of it may still be collected.
 const FORMER_IS_REMEMBERED: Duration = DEPOSIT_MAX_LIFETIME.saturating_add(Duration::from_secs(DAY_SECONDS));
@@ -129,6 +130,7 @@ pub struct Slot {
     /// What the owner calls whoever writes over it.
     pub name: Option<Name>,
     /// Messages that may wait of it.
+    #[serde(deserialize_with = "stored::limit")]
     pub limit: u8,
     /// What it is.
     pub kind: SlotKind,
@@ -139,6 +141,7 @@ pub struct Slot {
     /// What has come.
     received: Window,
     /// The deposit that has come with the highest sequence.
+    #[serde(default, deserialize_with = "stored::optional_record::<Deposit, _>")]
     highest: Option<String>,
 }
 
@@ -176,6 +179,7 @@ struct Published {
 pub struct Shown {
     /// The name of its bytes.
     pub content_id: ContentId,
+    #[serde(deserialize_with = "stored::record::<Deposit, _>")]
     deposit: String,
     from: Option<PublicKey>,
     introduces: Option<PublicKey>,
@@ -194,8 +198,10 @@ impl Shown {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Beyond {
     slot: PublicKey,
+    #[serde(deserialize_with = "stored::sequence")]
     sequence: u64,
     issued_at: UnixMillis,
+    #[serde(deserialize_with = "stored::record::<Deposit, _>")]
     deposit: String,
 }
 
@@ -738,6 +744,38 @@ mod tests {
         assert!(Signed::<Card>::parse(&mailbox.card(&owner()).unwrap().to_json()).is_err());
         assert!(Signed::<Policy>::parse(&mailbox.policy(&owner()).unwrap().to_json()).is_err());
         assert!(Signed::<Close>::parse(&mailbox.close(&owner()).unwrap().to_json()).is_err());
+    }
+
+    #[test]
+    fn what_was_stored_and_breaks_a_rule_is_an_error_and_not_taken_for_something_else() {
+        let now = UnixMillis::saturating(1_700_000_000_000);
+        let mut mailbox = opened(now);
+        let invite = PrivateKey::from_seed(&[5; 32]);
+        mailbox.add_invite(&"alice".parse().unwrap(), invite.public_key(), 1, now.after(DAY)).unwrap();
+        let incoming = introduction(&invite, PrivateKey::from_seed(&[6; 32]).public_key(), now);
+        mailbox.note_shown(&incoming, now);
+        mailbox.beyond.push(Beyond {
+            slot: invite.public_key(),
+            sequence: 2,
+            issued_at: now,
+            deposit: incoming.deposit.as_json().to_owned(),
+        });
+        let stored = serde_json::to_value(&mailbox).unwrap();
+        assert!(serde_json::from_value::<OwnMailbox>(stored.clone()).is_ok_and(|read| read == mailbox));
+        for (path, value) in [
+            ("/slots/0/limit", serde_json::json!(0)),
+            ("/slots/0/limit", 33.into()),
+            ("/slots/0/received/gone/missing", serde_json::json!([1])),
+            ("/slots/0/highest", "{}".into()),
+            ("/shown/0/deposit", "{}".into()),
+            ("/beyond/0/deposit", "{}".into()),
+            ("/beyond/0/sequence", (1_u64 << 53).into()),
+            ("/sealing/0/suite", 7.into()),
+        ] {
+            let mut stored = stored.clone();
+            *stored.pointer_mut(path).unwrap() = value;
+            assert!(serde_json::from_value::<OwnMailbox>(stored).is_err(), "{path}");
+        }
     }
 
     #[test]

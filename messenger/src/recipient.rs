@@ -14,11 +14,12 @@ use rendezvous_protocol::mailbox::record::{Ack, Card, Deposit, RecordError, Reco
 use rendezvous_protocol::mailbox::sealed::{Place, Suite};
 use rendezvous_protocol::mailbox::window::Window;
 use rendezvous_protocol::time::UnixMillis;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
 use crate::own::Version;
 use crate::seal::{SealError, seal};
+use crate::stored;
 
 /// Says why nothing is written to somebody.
 #[derive(Debug, thiserror::Error)]
@@ -84,12 +85,33 @@ impl Cause for RecipientError {
 
 /// A slot of somebody's mailbox, with its key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "StoredOutSlot")]
 pub struct OutSlot {
     seed: Bytes<32>,
     /// The number of the last message.
     pub sequence: u64,
     acknowledged: Window,
+}
+
+/// Holds what was stored of a slot, before it is known to be one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StoredOutSlot {
+    seed: Bytes<32>,
+    sequence: u64,
+    acknowledged: Window,
+}
+
+impl TryFrom<StoredOutSlot> for OutSlot {
+    type Error = &'static str;
+
+    /// A message would be taken for read that nobody has written yet.
+    fn try_from(StoredOutSlot { seed, sequence, acknowledged }: StoredOutSlot) -> Result<Self, &'static str> {
+        if acknowledged.gone().through() > sequence {
+            return Err("more messages are acknowledged than were written");
+        }
+        Ok(Self { seed, sequence, acknowledged })
+    }
 }
 
 impl OutSlot {
@@ -115,8 +137,8 @@ pub struct Recipient {
     version: Version,
     owner: PublicKey,
     relays: Vec<String>,
-    /// The newest card that was seen.
-    #[serde(default, deserialize_with = "read_card")]
+    /// The newest card that was seen. One that cannot be read is not taken for none: an older one would be taken for the newest.
+    #[serde(default, deserialize_with = "stored::optional_record::<Card, _>")]
     card: Option<String>,
     /// Whether a card had a key of suite 1: from then on nothing is sealed to one of suite 0.
     saw_xwing: bool,
@@ -138,12 +160,14 @@ pub struct PendingMessage {
     /// The slot key.
     pub slot: PublicKey,
     /// The number.
+    #[serde(deserialize_with = "stored::sequence")]
     pub sequence: u64,
     /// When it ends.
     pub expires_at: UnixMillis,
     /// The name of its bytes.
     pub content_id: ContentId,
     /// The deposit, signed.
+    #[serde(deserialize_with = "stored::record::<Deposit, _>")]
     pub deposit: String,
     /// The sealed bytes, in base64.
     pub sealed: String,
@@ -165,15 +189,6 @@ impl PendingMessage {
         let slot = slot.as_bytes().first_chunk::<4>().copied().unwrap_or_default();
         format!("{contact}.{:08x}.{sequence}.json", u32::from_be_bytes(slot))
     }
-}
-
-/// Reads a stored card. One that cannot be read is not taken for none: an older one would be taken for the newest then.
-fn read_card<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let card = Option::<String>::deserialize(deserializer)?;
-    if let Some(card) = &card {
-        Verified::<Card>::trusted(card).map_err(serde::de::Error::custom)?;
-    }
-    Ok(card)
 }
 
 impl Recipient {
@@ -518,5 +533,39 @@ mod tests {
         assert!(serde_json::from_value::<Recipient>(stored.clone()).is_ok());
         stored["card"] = "{".into();
         assert!(serde_json::from_value::<Recipient>(stored).is_err());
+    }
+
+    #[test]
+    fn numbers_of_a_slot_that_none_can_have_are_an_error_by_name() {
+        let (recipient, ..) = recipient(40);
+        let stored = serde_json::to_value(&recipient).unwrap();
+        let read = |acknowledged: serde_json::Value| {
+            let mut stored = stored.clone();
+            stored["invite"]["acknowledged"] =
+                serde_json::json!({ "acknowledged": acknowledged, "gone": acknowledged });
+            serde_json::from_value::<Recipient>(stored).map_err(|error| error.to_string())
+        };
+        let many: Vec<u64> = (1..34).collect();
+        assert!(read(serde_json::json!({ "missing": [1, 3], "through": 40 })).is_ok());
+        for missing in [serde_json::json!([3, 1]), serde_json::json!([1, 1]), [0].into(), [40].into(), many.into()] {
+            let error = read(serde_json::json!({ "missing": missing, "through": 40 })).unwrap_err();
+            assert_eq!(error, "its sequences are none that a window has", "{missing}");
+        }
+        let error = read(serde_json::json!({ "missing": [], "through": 41 })).unwrap_err();
+        assert_eq!(error, "more messages are acknowledged than were written");
+    }
+
+    #[test]
+    fn a_message_in_the_outbox_that_has_no_deposit_or_no_number_is_an_error() {
+        let (recipient, _, slot) = recipient(1);
+        let stored = serde_json::to_value(waiting(&recipient, &slot, 1, (NOW, NOW.after(minutes(60))))).unwrap();
+        assert!(serde_json::from_value::<PendingMessage>(stored.clone()).is_ok());
+        for (field, value) in
+            [("deposit", serde_json::json!("{}")), ("sequence", 0.into()), ("sequence", (1_u64 << 53).into())]
+        {
+            let mut stored = stored.clone();
+            stored[field] = value;
+            assert!(serde_json::from_value::<PendingMessage>(stored).is_err(), "{field}");
+        }
     }
 }

@@ -19,6 +19,8 @@ use rendezvous_protocol::mailbox::sealed::{Place, Sealed, SealedError, Suite, ke
 use rendezvous_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
+use crate::stored;
+
 /// Bytes of randomness that a seal takes: of X25519 the input keying material of its ephemeral key, of X-Wing what it
 /// encapsulates with.
 const RANDOM_BYTES: usize = 64;
@@ -89,6 +91,7 @@ pub struct SealingPrivateKey {
     /// When nobody seals to it any more.
     pub expires_at: UnixMillis,
     private_key: Bytes<32>,
+    #[serde(deserialize_with = "stored::suite")]
     suite: u8,
 }
 

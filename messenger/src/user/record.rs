@@ -4,7 +4,8 @@ use rendezvous_protocol::mailbox::bytes::Bytes;
 use rendezvous_protocol::retalk::request::MessageKind;
 use rendezvous_protocol::retalk::user::{Identity, UserId};
 use rendezvous_protocol::time::UnixMillis;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use vodozemac::olm::{AccountPickle, Session, SessionPickle};
 
 use super::invite_code::InviteCode;
@@ -79,6 +80,7 @@ only_one!(ProfileRecord, "profile");
 
 /// Holds what is known of a peer: of a contact, of a blocked one, and of anybody whose keys were seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "StoredPeer")]
 pub(super) struct PeerRecord {
     pub(super) id: UserId,
     pub(super) name: Option<String>,
@@ -87,8 +89,31 @@ pub(super) struct PeerRecord {
     pub(super) keys: Option<(String, String)>,
     pub(super) is_blocked: bool,
     /// When the sessions with it were last given up for what of it could not be opened.
-    #[serde(default)]
     pub(super) given_up_at: Option<UnixMillis>,
+}
+
+/// Holds what was stored of a peer, before it is known to be one.
+#[derive(Deserialize)]
+struct StoredPeer {
+    id: UserId,
+    name: Option<String>,
+    pin: Option<String>,
+    keys: Option<(String, String)>,
+    is_blocked: bool,
+    #[serde(default)]
+    given_up_at: Option<UnixMillis>,
+}
+
+impl TryFrom<StoredPeer> for PeerRecord {
+    type Error = &'static str;
+
+    /// Keys that are not the peer's would verify somebody else's messages, and such that are none would be asked for again and
+    /// again.
+    fn try_from(StoredPeer { id, name, pin, keys, is_blocked, given_up_at }: StoredPeer) -> Result<Self, &'static str> {
+        let peer = Self { id, name, pin, keys, is_blocked, given_up_at };
+        let are_theirs = peer.keys.is_none() || peer.identity().is_some_and(|identity| identity.user_id() == id);
+        if are_theirs { Ok(peer) } else { Err("its keys are not those of its id") }
+    }
 }
 
 impl PeerRecord {
@@ -221,8 +246,16 @@ impl Record for CancelledRecord {
 /// Holds an encrypted message, as relays carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ciphertext {
+    #[serde(deserialize_with = "read_kind")]
     pub(super) mtype: u8,
     pub(super) body: String,
+}
+
+/// Reads the number of a kind of message. Another one is not taken for that of a message in a session.
+fn read_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let mtype = u8::deserialize(deserializer)?;
+    let kind = MessageKind::of(mtype.into());
+    kind.map(MessageKind::number).ok_or_else(|| D::Error::custom("no kind of message has this number"))
 }
 
 impl Ciphertext {
@@ -531,5 +564,59 @@ impl Record for DepositRecord {
 
     fn place(&self) -> u64 {
         self.number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rendezvous_protocol::key::PrivateKey;
+    use serde_json::json;
+
+    use super::super::User;
+    use super::super::tests::{START, Somebody};
+    use super::*;
+
+    /// Is a record as another program may have written it.
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Raw(serde_json::Value);
+
+    only_one!(Raw, "mailbox");
+
+    #[test]
+    fn numbers_of_the_own_mailbox_that_none_can_have_are_an_error_that_names_them() {
+        let mut alice = Somebody::new("alice");
+        let mut own = OwnMailbox::new([1; 16], START);
+        own.add_contact(&"bob".parse().unwrap(), PrivateKey::from_seed(&[2; 32]).public_key()).unwrap();
+        let record = MailboxRecord { seed: Bytes([3; 32]), own, refused: None, renewed_at: None };
+        let mut stored = serde_json::to_value(&record).unwrap();
+        *stored.pointer_mut("/own/slots/0/received/gone/missing").unwrap() = json!([1]);
+        alice.user.vault.change(|rows| rows.put(&Raw(stored))).unwrap();
+        let error = alice.user.status().unwrap_err().to_string();
+        let expected = "a record of the kind mailbox cannot be read: its sequences are none that a window has";
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn keys_that_are_not_those_of_the_id_are_an_error() {
+        let (alice, bob) = (Somebody::new("alice"), Somebody::new("bob"));
+        let keys = |of: &User| (of.identity().identity_key().to_owned(), of.identity().signing_key().to_owned());
+        let read = |keys: serde_json::Value| {
+            let mut stored = serde_json::to_value(PeerRecord::new(bob.id())).unwrap();
+            stored["keys"] = keys;
+            serde_json::from_value::<PeerRecord>(stored).map_err(|error| error.to_string())
+        };
+        assert!(read(json!(null)).is_ok() && read(json!(keys(&bob.user))).is_ok());
+        for bad in [json!(keys(&alice.user)), json!(["", ""])] {
+            assert_eq!(read(bad).unwrap_err(), "its keys are not those of its id");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_message_that_there_is_not_is_an_error() {
+        for (mtype, is_one) in [(0, true), (1, true), (2, false), (255, false)] {
+            let read = serde_json::from_value::<Ciphertext>(json!({ "mtype": mtype, "body": "" }));
+            assert_eq!(read.is_ok(), is_one, "{mtype}");
+        }
     }
 }

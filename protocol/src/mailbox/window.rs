@@ -15,10 +15,27 @@ use crate::fields::Fields;
 /// Holds a set of sequences: all from 1 to `through` but those `missing`, of which there are never more than
 /// [`MISSING_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "StoredSequences")]
 pub struct Sequences {
     missing: Vec<u64>,
     through: u64,
+}
+
+/// Holds what was stored of a set, before it is known to be one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSequences {
+    missing: Vec<u64>,
+    through: u64,
+}
+
+impl TryFrom<StoredSequences> for Sequences {
+    type Error = &'static str;
+
+    fn try_from(StoredSequences { missing, through }: StoredSequences) -> Result<Self, &'static str> {
+        let sequences = Self { missing, through };
+        if sequences.is_sound() { Ok(sequences) } else { Err("its sequences are none that a window has") }
+    }
 }
 
 impl Sequences {
