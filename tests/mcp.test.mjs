@@ -1,14 +1,16 @@
 // `rendezvous mcp`, with the reference client of the Model Context Protocol at the other end of its standard input and output.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, before, beforeEach, describe, test } from "node:test";
 import { ensureTestPackages } from "../tools/test-packages.mjs";
-import { Correspondent } from "./correspondent.mjs";
+import { Correspondent, serveBetween } from "./correspondent.mjs";
 import { NATIVE } from "./hosts.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
 import { freePort } from "./ports.mjs";
@@ -20,6 +22,8 @@ describe("an agent with the tools of rendezvous mcp", () => {
   let load;
   let directory;
   let beacon;
+  /** Another address of the beacon's, at which answers are changed. */
+  let between;
   let [alice, bob] = [];
   const agents = [];
   before(async () => {
@@ -29,20 +33,24 @@ describe("an agent with the tools of rendezvous mcp", () => {
   });
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "mcp-test-"));
+    between = await serveBetween();
     await start();
+    between.upstream = beacon.url;
     [alice, bob] = ["alice", "bob"].map((name) => new Correspondent({ directory, url: beacon.url, name }));
     await Promise.all([alice.init(), bob.init()]);
     await Promise.all([alice.add(bob), bob.add(alice)]);
   });
   afterEach(async () => {
     await Promise.all(agents.splice(0).map((agent) => agent.close()));
+    await between.stop();
     await beacon.stop();
     await rm(directory, { recursive: true, force: true });
   });
 
   async function start() {
     const port = beacon === undefined ? await freePort() : Number(new URL(beacon.url).port);
-    beacon = await NATIVE.start({ vars: { DOORS: "v1,retalk", EXTERNAL_URLS: `http://127.0.0.1:${port}`, ...MANY }, port, state: join(directory, "state") });
+    const vars = { DOORS: "v1,retalk", EXTERNAL_URLS: `http://127.0.0.1:${port}`, RETALK_AUDIENCES: between.url, ...MANY };
+    beacon = await NATIVE.start({ vars, port, state: join(directory, "state") });
   }
 
   /** An agent that acts as this user. */
@@ -129,9 +137,81 @@ describe("an agent with the tools of rendezvous mcp", () => {
     assert.deepEqual(second.map(({ text, again }) => [text, again]), [[texts[2], undefined]]);
   });
 
+  test("gets what is new first, although it never says what it has dealt with, and is told how much waits beside", async () => {
+    const carol = new Correspondent({ directory, url: beacon.url, name: "carol" });
+    await carol.init();
+    await carol.add(bob);
+    const { call } = await agentOf(bob);
+    const send = async (who, texts) => {
+      const sender = await agentOf(who);
+      for (const text of texts) assert.equal((await sender.call("send", { to: "bob", text })).state, "stored");
+    };
+    const texts = Array.from({ length: 35 }, (_, number) => `m${number}`);
+    const receive = async () => {
+      const { messages, more } = await call("receive");
+      const [fresh, again] = [false, true].map((is) => messages.filter(({ again = false }) => again === is).map(({ text }) => text));
+      assert.deepEqual(messages.map(({ text }) => text), [...fresh, ...again]);
+      return { fresh, again, more };
+    };
+    // No sender has more than 32 that are not acknowledged.
+    await send(alice, texts.slice(0, 20));
+    assert.deepEqual(await receive(), { fresh: texts.slice(0, 20), again: [], more: 0 });
+    await send(carol, texts.slice(20));
+    assert.deepEqual(await receive(), { fresh: texts.slice(20), again: texts.slice(0, 17), more: 3 });
+    // Those that had no turn then are the next.
+    const { fresh, again, more } = await receive();
+    assert.deepEqual([fresh, again.slice(0, 3), again.length, more], [[], texts.slice(17, 20), 32, 3]);
+  });
+
+  test("deals with what it was offered, by no id that a sender chose", async () => {
+    const { call } = await agentOf(bob);
+    const { id: chosen } = JSON.parse((await alice.expect(0, ["send", "bob", "one", "--json"])).stdout);
+    const none = await call("receive", { done: [chosen] });
+    assert.deepEqual([none.messages.length, none.problems], [1, ["1 id is in `done` of no message that was offered and waits: nothing is taken for it"]]);
+    const [{ id }] = none.messages;
+    assert.notEqual(id, chosen);
+    assert.deepEqual((await call("receive", { done: [chosen, `${id}0`, id.split("-")[0]] })).messages.map(({ text, again }) => [text, again]), [["one", true]]);
+    assert.deepEqual(await call("receive", { done: [id] }), { messages: [], more: 0, problems: [] });
+  });
+
+  test("is answered while another program shows messages, and told what to do", async () => {
+    await alice.send(bob, "one");
+    await alice.send(bob, "two");
+    const { call } = await agentOf(bob);
+    const { messages } = await call("receive");
+    const done = messages.map(({ id }) => id);
+    const shows = createServer().listen(0, "127.0.0.1");
+    await once(shows, "listening");
+    const script = `require("node:net").connect(${shows.address().port}, "127.0.0.1").on("close", () => process.exit(1))`;
+    const other = bob.start(["receive", "--exec", process.execPath, "-e", script]);
+    const ended = finished(other);
+    shows.on("connection", (socket) => socket.on("error", () => {}));
+    const [shown] = await once(shows, "connection");
+    const held = await call("receive", { done });
+    assert.deepEqual([held.messages, held.more, held.problems.length], [[], 2, 1]);
+    assert.match(held.problems[0], /another program, such as `rendezvous receive`, shows this identity's messages now: .* same `done`/);
+    assert.equal((await call("contacts")).contacts.length, 1);
+    assert.equal((await call("send", { to: "alice", text: "meanwhile" })).state, "stored");
+    other.kill("SIGTERM");
+    shown.destroy();
+    assert.equal((await ended).code, 130);
+    shows.close();
+    assert.deepEqual(await call("receive", { done }), { messages: [], more: 0, problems: [] });
+    await alice.receive();
+    assert.equal(await alice.waiting(), 0);
+  });
+
+  test("is told of many problems how many it is not told of", async () => {
+    const none = { from: "nobody", mtype: 0, body: "" };
+    between.change = ({ tool }, answer) => (tool === "read_messages" ? [...answer, ...Array(1_000).fill(none)] : answer);
+    const { call } = await agentOf({ ...bob, env: { ...bob.env, RENDEZVOUS_RELAY: between.url } });
+    const { problems } = await call("receive");
+    assert.deepEqual(problems, [...Array(32).fill("the relay handed over what is no message"), "968 more problems are left out"]);
+  });
+
   /** The program, with lines of the protocol written by hand. */
-  async function byHand() {
-    const child = bob.start(["mcp"], { stdin: "pipe" });
+  async function byHand(env = {}) {
+    const child = bob.start(["mcp"], { stdin: "pipe", env });
     const ended = finished(child);
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const say = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
@@ -160,7 +240,7 @@ describe("an agent with the tools of rendezvous mcp", () => {
     assert.equal(JSON.parse(await alice.receive("--json")).text, text);
   });
 
-  test("what is called off is done all the same, and what a signal cuts off is not lost", async () => {
+  test("what is called off is done all the same, and what was offered before a signal is not lost", async () => {
     await alice.send(bob, "one");
     const { child, ended, ask, say } = await byHand();
     say({ id: 1, method: "tools/call", params: { name: "send", arguments: { to: "alice", text: "called off" } } });
@@ -169,9 +249,37 @@ describe("an agent with the tools of rendezvous mcp", () => {
     assert.equal(text, "one");
     assert.deepEqual(await alice.receive(), ["bob: called off"]);
     child.kill("SIGTERM");
-    assert.deepEqual([(await ended).code, (await ended).signal], [null, "SIGTERM"]);
+    assert.deepEqual([(await ended).code, (await ended).signal], [130, null]);
     const [line] = await bob.receive("--json");
     assert.deepEqual([JSON.parse(line).text, JSON.parse(line).again], ["one", true]);
+  });
+
+  test("a signal ends it after the call at hand, which is answered", async () => {
+    for (const signal of ["SIGTERM", "SIGINT"]) {
+      let [asked, answer] = [];
+      const isAsked = new Promise((resolve) => (asked = resolve));
+      const mayAnswer = new Promise((resolve) => (answer = resolve));
+      between.before = async ({ tool }) => {
+        if (tool !== "send_message") return;
+        asked();
+        await mayAnswer;
+      };
+      const { child, ended, ask } = await byHand({ RENDEZVOUS_RELAY: between.url });
+      const sent = ask(1, "tools/call", { name: "send", arguments: { to: "alice", text: signal } });
+      await Promise.race([isAsked, sent]);
+      child.kill(signal);
+      answer();
+      assert.equal((await sent).result.structuredContent.state, "stored");
+      const { code, stdout, stderr } = await ended;
+      assert.deepEqual([code, stdout.trimEnd().split("\n").map((line) => JSON.parse(line).id)], [130, [0, 1]], stderr);
+      assert.deepEqual(await alice.receive(), [`bob: ${signal}`]);
+    }
+    // Also where nobody has spoken yet.
+    const child = bob.start(["mcp"], { stdin: "pipe" });
+    const ended = finished(child);
+    await once(child.stderr, "data");
+    child.kill("SIGTERM");
+    assert.equal((await ended).code, 130);
   });
 
   test("where nobody speaks the protocol, or nobody can be acted as, it says so and ends", async () => {

@@ -135,7 +135,6 @@ fn run(arguments: &Arguments) -> Result<Report, Failure> {
             let directory = directory(arguments, &environment)?;
             let setting = setting(arguments, &environment, &log);
             let account = Account::open(directory, mcp.server.as_deref(), &setting, Fetcher::of_program(USER_AGENT)?)?;
-            account.introduce()?;
             mcp::serve(account)
         }
         Command::Sync(sync) => acting(arguments, sync.server.as_deref(), |account| sync::sync(sync, account)),

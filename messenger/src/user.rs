@@ -23,6 +23,7 @@
 //! itself where they are Olm's.
 
 mod account;
+mod batch;
 mod contacts;
 mod conversation;
 mod error;
@@ -52,6 +53,7 @@ mod tests;
 mod upkeep;
 
 pub use self::account::User;
+pub use self::batch::{Batch, Turns};
 pub use self::contacts::Contact;
 pub use self::error::UserError;
 pub use self::import::Imported;

@@ -576,6 +576,15 @@ impl Rows<'_> {
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
+    /// Returns the places of all records of the kind, ascending.
+    pub(crate) fn places<R: Record>(&self) -> Result<Vec<u64>, VaultError> {
+        let failed = |error| self.failed(&error);
+        let text = "SELECT place FROM record WHERE kind = ? ORDER BY place";
+        let mut statement = self.transaction.prepare(text).map_err(failed)?;
+        let places = statement.query_map([R::KIND], |row| row.get::<_, i64>(0)).map_err(failed)?;
+        places.map(|place| place.map(i64::cast_unsigned).map_err(failed)).collect()
+    }
+
     /// Returns the place behind the last of the kind.
     pub(crate) fn next_place<R: Record>(&self) -> Result<u64, VaultError> {
         let last: Option<i64> = self

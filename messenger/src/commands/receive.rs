@@ -368,6 +368,7 @@ mod tests {
             content: Content::Text(text.to_owned()),
             received_at: UnixMillis::saturating(1),
             redelivered: false,
+            handle: String::new(),
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Message {
     pub received_at: UnixMillis,
     /// Whether it was offered before, and may have been shown.
     pub redelivered: bool,
+    /// What [`User::offer_batch`](super::User::offer_batch) knows this very message by: the id is its sender's choice, and another
+    /// sender may choose the same.
+    pub handle: String,
 }
 
 impl Message {

@@ -386,11 +386,16 @@ impl User {
     /// # Errors
     /// [`UserError::Vault`].
     pub fn is_delivering(&self) -> Result<bool, UserError> {
+        Ok(self.try_lock_inbox()?.is_none())
+    }
+
+    /// Returns nothing where another program delivers from this store now.
+    pub(super) fn try_lock_inbox(&self) -> Result<Option<File>, VaultError> {
         let (path, file) = self.open_lock()?;
         match file.try_lock() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(VaultError::Unusable { path, reason: error.to_string() }.into()),
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(VaultError::Unusable { path, reason: error.to_string() }),
         }
     }
 
@@ -446,19 +451,25 @@ fn offer(rows: &Rows<'_>, from: &[UserId], place: &mut u64) -> Result<Option<(In
             if !record.is_offered {
                 rows.put(&InboxRecord { is_offered: true, ..record.clone() })?;
             }
-            let message = Message {
-                id: record.id.clone(),
-                from: record.from,
-                saved_name: peer(rows, record.from)?.name,
-                claimed_name: record.claimed_name.clone(),
-                content: record.content.clone(),
-                received_at: record.received_at,
-                redelivered: record.is_offered,
-            };
+            let message = message_of(rows, &record)?;
             return Ok(Some((record, message)));
         }
     }
     Ok(None)
+}
+
+/// Returns a message as it is handed over.
+pub(super) fn message_of(rows: &Rows<'_>, record: &InboxRecord) -> Result<Message, VaultError> {
+    Ok(Message {
+        id: record.id.clone(),
+        from: record.from,
+        saved_name: peer(rows, record.from)?.name,
+        claimed_name: record.claimed_name.clone(),
+        content: record.content.clone(),
+        received_at: record.received_at,
+        redelivered: record.is_offered,
+        handle: record.handle(),
+    })
 }
 
 /// Drops what is in the inbox of a peer. Nothing remembers it for a copy of what was taken: when it is sent again, it is
@@ -491,7 +502,7 @@ fn withdraw(rows: &Rows<'_>, offered: &InboxRecord) -> Result<(), VaultError> {
     Ok(())
 }
 
-fn note_taken(rows: &Rows<'_>, taken: &InboxRecord) -> Result<(), VaultError> {
+pub(super) fn note_taken(rows: &Rows<'_>, taken: &InboxRecord) -> Result<(), VaultError> {
     if rows.remove::<InboxRecord>(&InboxRecord::name_of(taken.from, &taken.id))? {
         let number = rows.next_place::<DueRecord>()?;
         rows.put(&DueRecord { to: taken.from, message: taken.id.clone(), number, is_repeated: false })?;

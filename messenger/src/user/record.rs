@@ -1,8 +1,8 @@
 //! What is kept of a user, each type a kind of record in the [vault](crate::vault).
 
-use rendezvous_protocol::mailbox::bytes::Bytes;
+use rendezvous_protocol::mailbox::bytes::{Bytes, sha256};
 use rendezvous_protocol::retalk::request::MessageKind;
-use rendezvous_protocol::retalk::user::{Identity, UserId};
+use rendezvous_protocol::retalk::user::{Identity, UserId, hex};
 use rendezvous_protocol::time::UnixMillis;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +15,9 @@ use super::profile::Admission;
 use crate::own::OwnMailbox;
 use crate::recipient::{PendingMessage, Recipient};
 use crate::vault::{Record, Rows, VaultError};
+
+/// Bytes of the hash in a handle, which nobody can know but who was shown the message.
+const HANDLE_BYTES: usize = 8;
 
 /// Implements [`Record`] for a type of which there is one.
 macro_rules! only_one {
@@ -365,6 +368,27 @@ impl InboxRecord {
     /// Names the message of this id from this peer.
     pub(super) fn name_of(from: UserId, id: &str) -> String {
         format!("{from} {id}")
+    }
+
+    /// Names this very message: where it is, and a hash of what it is. Its place is another's once it is taken, and its id is its
+    /// sender's choice.
+    pub(super) fn handle(&self) -> String {
+        let Self { number, id, from, content, received_at, .. } = self;
+        let (kind, content) = match content {
+            Content::Text(text) => ("text", text),
+            Content::Other { json, .. } => ("json", json),
+        };
+        let hash = sha256(&[
+            // All but the last are of one length each.
+            &number.to_be_bytes(),
+            from.to_string().as_bytes(),
+            &received_at.as_u64().to_be_bytes(),
+            &sha256(&[id.as_bytes()]),
+            kind.as_bytes(),
+            content.as_bytes(),
+        ]);
+        let hash = hash.first_chunk::<HANDLE_BYTES>().copied().unwrap_or_default();
+        format!("{number}-{}", hex(&hash))
     }
 }
 
