@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, BODY_TIMEOUT, GUEST_BODY_MAX_BYTES};
-use rendezvous_protocol::network::read_address;
+use rendezvous_protocol::limits::{BODY_MAX_BYTES, BODY_MAX_READ_BYTES, GUEST_BODY_MAX_BYTES};
+use rendezvous_protocol::network::{Client, read_address};
 use rendezvous_protocol::request::RequestError;
 use rendezvous_protocol::ticket::Unverified;
 use rendezvous_protocol::time::UnixMillis;
@@ -24,7 +24,7 @@ use crate::environment::{Failure, clock, config, millis};
 use crate::isolate::with_edge;
 use crate::runtime::{COMMUNITY, MAILBOX};
 use crate::waiting::{after, answered};
-use crate::{guests, journal, listening, live, respond, runtime};
+use crate::{bodies, guests, journal, listening, live, respond, runtime};
 
 /// Answers a request: with a `Response` where everything is at hand, because every wait costs, and else with a promise of
 /// one.
@@ -34,7 +34,7 @@ pub(crate) fn respond(request: Request, env: Env, context: JsValue) -> Result<Js
         return answer;
     }
     let now = clock();
-    answered(now, Host { request, env, context }.receive(now))
+    answered(now, Host { request, env, context, client: Client::default() }.receive(now))
 }
 
 /// Makes a step of a request's body, or of why there is none.
@@ -46,10 +46,11 @@ struct Host {
     env: Env,
     /// The runtime's: what is to go on after the answer is handed to it.
     context: JsValue,
+    client: Client,
 }
 
 impl Host {
-    fn receive(self, now: UnixMillis) -> Result<JsValue, Failure> {
+    fn receive(mut self, now: UnixMillis) -> Result<JsValue, Failure> {
         let config = config(&self.env)?;
         let header = match Platform::CLOUDFLARE.address_source(config) {
             AddressSource::Header(name) if !Platform::CLOUDFLARE.says_autonomous_system(config) => Some(name),
@@ -65,6 +66,7 @@ impl Host {
         let body_bytes = length.parse().ok();
         let head =
             Head { method, url, address, autonomous_system, if_none_match, origin, body_bytes, ..Head::default() };
+        self.client = head.client();
         let step = with_edge(&self.env, |edge| edge.receive(now, &head))?;
         self.carry_out(now, step)
     }
@@ -84,7 +86,7 @@ impl Host {
             }
             Step::ReadBody(read) => {
                 let next = move |edge: &mut Edge, now, body| read.resume(edge, now, body);
-                self.read_body((BODY_MAX_BYTES, BODY_MAX_READ_BYTES), Box::new(next))
+                self.read_body(now, (BODY_MAX_BYTES, BODY_MAX_READ_BYTES), Box::new(next))
             }
             Step::Verify(verify) => after(&verify_signature(verify.ticket())?, move |now, holds| {
                 let holds = holds?.is_truthy();
@@ -136,10 +138,10 @@ impl Host {
     }
 
     /// Reads the body, of at most so many bytes; of one that is longer so many are read.
-    fn read_body(self, (most, most_read): (usize, usize), next: WithBody) -> Result<JsValue, Failure> {
-        let body = runtime::read_body(&self.request, most, most_read, millis(BODY_TIMEOUT))?;
+    fn read_body(self, now: UnixMillis, most: (usize, usize), next: WithBody) -> Result<JsValue, Failure> {
+        let (reading, body) = bodies::read(now, &self.request, self.client, most)?;
         after(&body, move |now, body| {
-            let body = body_of(&body?, most);
+            let body = reading.end(&body?);
             self.go_on(now, |edge| next(edge, now, body))
         })
     }
@@ -149,7 +151,7 @@ impl Host {
         match step {
             GuestStep::ReadPresence(read) => {
                 let next = move |edge: &mut Edge, _, body| edge.read_presence(read, body);
-                self.read_body((GUEST_BODY_MAX_BYTES, GUEST_BODY_MAX_BYTES + BODY_MAX_READ_BYTES), Box::new(next))
+                self.read_body(now, (GUEST_BODY_MAX_BYTES, GUEST_BODY_MAX_BYTES + BODY_MAX_READ_BYTES), Box::new(next))
             }
             GuestStep::Ask(ask) => {
                 let object = ask.community().to_string();
@@ -199,7 +201,7 @@ impl Host {
             MailboxStep::ReadBody(read) => {
                 let most = read.most();
                 let next = move |edge: &mut Edge, now, body| edge.read_records(now, read, body);
-                self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
+                self.read_body(now, (most, most + BODY_MAX_READ_BYTES), Box::new(next))
             }
             MailboxStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| {
                 let fit = each_of(&fit?).iter().all(|fits| *fits);
@@ -229,7 +231,7 @@ impl Host {
             RetalkStep::ReadBody(read) => {
                 let most = read.most();
                 let next = move |edge: &mut Edge, now, body| edge.read_retalk(now, read, body);
-                self.read_body((most, most + BODY_MAX_READ_BYTES), Box::new(next))
+                self.read_body(now, (most, most + BODY_MAX_READ_BYTES), Box::new(next))
             }
             RetalkStep::Verify(verify) => after(&verify_each(&verify.to_bytes())?, move |now, fit| match fit {
                 Ok(fit) => {
@@ -311,18 +313,6 @@ fn verify_each(signatures: &[Vec<u8>]) -> Result<Promise, JsValue> {
 /// Reads what [`verify_each`] comes to.
 fn each_of(fit: &JsValue) -> Vec<bool> {
     Array::from(fit).iter().map(|fits| fits.is_truthy()).collect()
-}
-
-fn body_of(body: &JsValue, most: usize) -> Result<Vec<u8>, RequestError> {
-    if body.is_null() {
-        return Err(RequestError::BodyBrokenOff);
-    }
-    if body.is_undefined() {
-        return Err(RequestError::BodyTimeout);
-    }
-    let body = Uint8Array::new(body);
-    // Before it is copied: not every request has come over HTTP, which would have seen to its length.
-    if body.length() as usize <= most { Ok(body.to_vec()) } else { Err(RequestError::BodyTooLarge) }
 }
 
 /// Returns a promise of whether the signature of a ticket is one of its key over its payload.

@@ -4,6 +4,7 @@
 //! runs at every edge and does what can be done anywhere. A community's object runs once in the world.
 
 mod alarm;
+mod bodies;
 mod community;
 mod connections;
 mod edge;

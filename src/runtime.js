@@ -23,48 +23,57 @@ export function describeRequest(request, addressHeader) {
 }
 
 /**
- * Reads the body, keeping at most `most + 1` bytes. A longer result means *too large*; its content is then meaningless.
+ * Reads the body, keeping at most `most` bytes, as long as there is room for them.
  *
  * @param {Request} request
  * @param {number} most
- * @param {number} mostRead The bytes that are read of a body that is too long.
+ * @param {number} mostRead The bytes that are read of a body that is not kept.
  * @param {number} timeoutMs
- * @returns {Promise<ArrayBuffer | Uint8Array | null | undefined>} Null where the client went away, undefined where the
- *   body did not arrive in time.
+ * @param {number} room The bytes for which there is room.
+ * @param {(number: number, bytes: number) => number} grow Asks for room for so many bytes of a body. Returns for how many there
+ *   is. It is not asked for more than `most`.
+ * @param {number} number Which body it is.
+ * @returns {Promise<ArrayBuffer | Uint8Array | number | null | undefined>} A number of bytes where the body was not kept: more
+ *   than `most`, or more than there is room for. Null where the client went away, undefined where the body did not arrive in
+ *   time.
  */
-export function readBody(request, most, mostRead, timeoutMs) {
+export function readBody(request, most, mostRead, timeoutMs, room, grow, number) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, timeoutMs);
     const end = (body) => {
       clearTimeout(timer);
       resolve(body);
     };
+    const length = Number(request.headers.get("Content-Length") ?? Infinity);
+    if (length > room && length <= most) room = grow(number, room + 1);
     // HTTP ends a body where its length says. A body that is short by its length is read whole, which takes fewer steps.
-    const length = request.headers.get("Content-Length");
-    const isShort = length !== null && Number(length) <= most;
-    const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead);
+    const isShort = length <= Math.min(most, room);
+    const body = isShort ? request.arrayBuffer() : readCounted(request, most, mostRead, room, (bytes) => grow(number, bytes));
     // Only the client can make it fail.
     body.then(end, () => end(null));
   });
 }
 
-async function readCounted(request, most, mostRead) {
+async function readCounted(request, most, mostRead, room, grow) {
   // Room for what has come, not for what may: whoever sends nothing more holds no more.
   let body = new Uint8Array(0);
   let read = 0;
+  let isKept = true;
   for await (const chunk of request.body ?? []) {
-    const kept = chunk.subarray(0, Math.max(0, most + 1 - read));
-    if (kept.length > 0) {
-      const length = read + kept.length;
-      if (length > body.length) body = grown(body, Math.min(Math.max(length, 2 * body.length), most + 1));
-      body.set(kept, read);
+    const length = read + chunk.length;
+    if (isKept && length > room && length <= most) room = grow(length);
+    isKept &&= length <= Math.min(most, room);
+    if (!isKept) body = undefined;
+    else {
+      if (length > body.length) body = grown(body, Math.min(Math.max(length, 2 * body.length), most, room));
+      body.set(chunk, read);
     }
-    read += chunk.length;
+    read = length;
     // A client that is still sending when the answer comes sees a broken connection, not the answer. A body that is
-    // somewhat too long is therefore read to its end.
+    // somewhat too long, or has no room, is therefore read to its end.
     if (read > mostRead) break;
   }
-  return body.subarray(0, read);
+  return isKept ? body.subarray(0, read) : read;
 }
 
 function grown(bytes, length) {

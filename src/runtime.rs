@@ -18,6 +18,9 @@ pub(crate) type Resume = dyn FnMut(usize, JsValue, bool, f64) -> Result<JsValue,
 /// Takes an event of a connection: the relay, which connection, what has happened, its value, and the time in milliseconds.
 pub(crate) type Take = dyn FnMut(Relay, usize, u32, JsValue, f64) -> Result<f64, JsValue>;
 
+/// Asks for room for so many bytes of a body, which has a number. Returns for how many there is.
+pub(crate) type Grow = dyn FnMut(u32, usize) -> usize;
+
 #[wasm_bindgen(module = "/src/runtime.js")]
 extern "C" {
     /// What stands between the client and the object of one connection.
@@ -104,6 +107,9 @@ extern "C" {
         most: usize,
         most_read: usize,
         timeout_ms: u32,
+        room: usize,
+        grow: &Closure<Grow>,
+        body: u32,
     ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]

@@ -4,15 +4,16 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, createPublicKey, randomBytes, sign } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { HOSTS, withHost } from "./hosts.mjs";
-import { ADDRESS_HEADER, assertTime, call, eventually, raw } from "./http.mjs";
+import { ADDRESS_HEADER, announce, assertTime, call, eventually, raw } from "./http.mjs";
 import { upgradeRequest } from "./live.mjs";
 import { BUCKETS, Mailbox, RELAY, addressOf, contentIdOf, dayOf, namesOf, prekeyText, signRecord, solve } from "./mailbox.mjs";
 import { PATIENCE_MS } from "./patience.mjs";
-import { newPeer, rawPublicKey } from "./ticket.mjs";
+import { newPeer, rawPublicKey, signTicket } from "./ticket.mjs";
 
 const PROBLEM = "application/problem+json; charset=utf-8";
 const HOUR_MS = 3_600_000;
@@ -811,6 +812,42 @@ for (const host of HOSTS) describe(host.name, () => {
           assertProblem(await mailbox.ask("", undefined, { from }), 404, "MAILBOX_UNKNOWN");
         }
       });
+    });
+
+    test("bodies that never end take so much memory, and no more from one household", async (context) => {
+      const relay = await host.start({ vars: { ...VARS, DOORS: "v1,retalk" } });
+      context.after(() => relay.stop());
+      const { hostname, port, host: named } = new URL(relay.url);
+      const length = 262_144;
+      const paths = ["/", `/v1/mailboxes/${"a".repeat(64)}/messages`];
+      /** Begins 40 bodies, through each door, with and without a length. */
+      const stall = () =>
+        Array.from({ length: 40 }, (_, number) => {
+          const socket = connect(Number(port), hostname).on("error", () => {});
+          context.after(() => socket.destroy());
+          const head = `POST ${paths[number % 2]} HTTP/1.1\r\nHost: ${named}\r\n${ADDRESS_HEADER}: 192.0.2.1\r\n`;
+          const framing = number % 4 < 2 ? `Content-Length: ${length}\r\n\r\n` : `Transfer-Encoding: chunked\r\n\r\n${length.toString(16)}\r\n`;
+          let answer = "";
+          socket.setEncoding("utf8").on("data", (text) => (answer += text));
+          socket.write(head + framing + " ".repeat(length - 1));
+          return { socket, status: () => answer.slice(9, 12) };
+        });
+      const whole = async (address, path = paths[1]) =>
+        (await call(relay.url, path, { method: "POST", body: " ".repeat(length), address })).status;
+      const isFull = () => eventually(() => whole("192.0.2.1"), (status) => status === 429);
+      const hasRoom = () => eventually(() => whole("192.0.2.1"), (status) => status === 400);
+      const stalled = stall();
+      await isFull();
+      assert.equal(await whole("192.0.2.1", "/"), 429);
+      // Others, and what is short, are served.
+      for (const path of paths) assert.equal(await whole("198.51.100.1", path), 400);
+      assert.equal((await announce(relay.url, signTicket(newPeer()), { address: "192.0.2.1" })).status, 200);
+      await eventually(async () => stalled.map(({ status }) => status()), (statuses) => statuses.every((status) => status === "408"));
+      await hasRoom();
+      const broken = stall();
+      await isFull();
+      broken.forEach(({ socket }) => socket.destroy());
+      await hasRoom();
     });
 
     test("one network opens ten mailboxes a day", async () => {

@@ -40,6 +40,8 @@ pub struct Platform {
     pings: bool,
     /// Whether requests are described to the edge with every header that it may ask for.
     describes_headers: bool,
+    /// Bytes of all bodies of requests that are in memory while they arrive.
+    bodies_max_bytes: usize,
     /// Whether a request over TLS comes by a name that is the beacon's own, whatever its sender writes there.
     routes_by_name: bool,
 }
@@ -57,6 +59,8 @@ impl Platform {
         live_frames: FRAMES_OF_A_RUN,
         pings: false,
         describes_headers: false,
+        // A quarter of what an isolate has.
+        bodies_max_bytes: 32 * 1024 * 1024,
         routes_by_name: true,
     };
 
@@ -69,6 +73,7 @@ impl Platform {
             live_frames: 0,
             pings: true,
             describes_headers: true,
+            bodies_max_bytes: 64 * 1024 * 1024,
             routes_by_name: false,
         }
     }
@@ -115,6 +120,11 @@ impl Platform {
     /// which few requests have need.
     pub(crate) const fn describes_headers(&self) -> bool {
         self.describes_headers
+    }
+
+    /// Returns how many bytes of bodies may be in memory while they arrive.
+    pub(crate) const fn bodies_max_bytes(&self) -> usize {
+        self.bodies_max_bytes
     }
 
     /// Returns how many edges share the process.

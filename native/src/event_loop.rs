@@ -124,7 +124,7 @@ impl Shared {
         let platform = Platform::of_program(u32::try_from(edges).unwrap_or(u32::MAX));
         let edges = (0..edges).map(|_| Mutex::new(new_edge(&config, &doors, platform, secret))).collect();
         let admission = Admission::new(most_connections, platform.address_source(&config) == AddressSource::Connection);
-        let (unread, bodies) = (UnreadAnswers::new(secret), ArrivingBodies::new(secret));
+        let (unread, bodies) = (UnreadAnswers::new(secret), ArrivingBodies::new(&platform, secret));
         let owners = RandomState::new();
         Self { config, doors, platform, names, edges, secret, unread, bodies, loops, owners, admission }
     }

@@ -12,7 +12,7 @@ use crate::platform::AddressSource;
 
 impl Edge {
     pub(super) fn client(&mut self, head: &Head<'_>) -> Client {
-        let client = Client { address: head.address, autonomous_system: head.autonomous_system.parse().ok() };
+        let client = head.client();
         let source = self.platform.address_source(&self.config);
         if client.address.is_none() {
             const EVENT: &str = "client_address_unreadable";

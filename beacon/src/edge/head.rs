@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use rendezvous_protocol::network::Client;
+
 /// Holds what a request says of itself before its body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head<'a> {
@@ -26,6 +28,13 @@ pub struct Head<'a> {
     /// The bytes of the body, where that is known before it is read. A host that does not describe every header says so of
     /// requests with a body alone.
     pub body_bytes: Option<u64>,
+}
+
+impl Head<'_> {
+    /// Returns who asks.
+    pub fn client(&self) -> Client {
+        Client { address: self.address, autonomous_system: self.autonomous_system.parse().ok() }
+    }
 }
 
 /// Says what a request wants its connection to become.

@@ -175,47 +175,6 @@ fn slow_heads_and_bodies_end() {
 }
 
 #[test]
-fn bodies_that_never_end_take_so_much_memory_and_no_more_from_one_network() {
-    const HEADER: &str = "X-Client";
-    const LENGTH: usize = 262_144;
-    let state = tempfile::tempdir().unwrap();
-    let beacon = Beacon::start(
-        state.path(),
-        &[
-            ("DOORS", "v1,retalk"),
-            ("EXTERNAL_URLS", "https://beacon.example"),
-            ("CLIENT_ADDRESS_HEADER", HEADER),
-            ("ADDRESS_REQUESTS_PER_MINUTE", "100000"),
-            ("NETWORK_REQUESTS_PER_MINUTE", "100000"),
-        ],
-    );
-    let mailbox = format!("/v1/mailboxes/{}/messages", "a".repeat(64));
-    let begin = |path: &str, address: &str, bytes: usize| {
-        let mut client = beacon.connect();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: beacon.example\r\n{HEADER}: {address}\r\nContent-Length: {LENGTH}\r\n\r\n"
-        );
-        client.write(head + &" ".repeat(bytes)).unwrap();
-        client
-    };
-    // 4 MiB of one household, through whatever door.
-    let mut stalled: Vec<_> =
-        (0..40).map(|number| begin(if number % 2 == 0 { "/" } else { &mailbox }, "192.0.2.1", LENGTH - 1)).collect();
-    let whole = |address: &str, path: &str| begin(path, address, LENGTH).response("POST").unwrap().unwrap().status;
-    eventually("one body more has no room", || whole("192.0.2.1", &mailbox) == 429);
-    assert_eq!(whole("192.0.2.1", "/"), 429);
-    // Others, and what is short, are served.
-    assert_eq!(whole("198.51.100.1", &mailbox), 400);
-    assert_eq!(whole("198.51.100.1", "/"), 400);
-    let headers = [("Host", "beacon.example"), (HEADER, "192.0.2.1")];
-    let announced = beacon.connect().request("POST", "/announce", &headers, &body(&ticket("ann", "mainnet")));
-    assert_eq!(announced.status, 200, "{announced:?}");
-    let refused = stalled.iter_mut().map(|client| client.response("POST").unwrap().unwrap().status);
-    assert!(refused.into_iter().all(|status| status == 408));
-    eventually("there is room again", || whole("192.0.2.1", &mailbox) == 400);
-}
-
-#[test]
 fn connections_that_only_wait_make_room() {
     let state = tempfile::tempdir().unwrap();
     // With 200 files there are 72 connections.
