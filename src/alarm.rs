@@ -1,4 +1,8 @@
 //! An object's alarm that could not do its work: it comes again.
+//!
+//! Of one that throws, because setting it again failed or code has panicked, the runtime itself makes six attempts more, and then
+//! drops it. A mailbox whose alarm was lost sets it again when it is asked for anything: see `mailbox.rs`. One that nobody asks any
+//! more stays in storage, because nothing else wakes an object. What has ended there is still never handed over.
 
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(3_600);
 /// Ends an alarm with what came of it.
 ///
 /// # Errors
-/// Where the alarm could not be set again: the runtime calls one that throws again by itself, six times in two minutes.
+/// Where the alarm could not be set again, for the runtime to call it again.
 pub(crate) fn end(state: &DurableObjectState, outcome: Result<JsValue, Failure>) -> Result<JsValue, JsValue> {
     outcome.or_else(|failure| set_again(state, "alarm_failed", &failure))
 }

@@ -10,7 +10,7 @@ use rendezvous_protocol::time::UnixMillis;
 use rendezvous_service::config::Config;
 use rendezvous_service::mail_object::{MailCall, MailName, MailObject};
 use rendezvous_service::mailbox::{Effects, Found, ListenCall, News, NewsPush, Write};
-use worker::js_sys::{Array, Reflect};
+use worker::js_sys::{Array, Promise, Reflect};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::{DurableObjectState, SqlStorage};
 use worker::{Env, web_sys};
@@ -164,7 +164,9 @@ impl Core {
         work: impl FnOnce(&mut MailObject) -> Result<(T, Effects), Failure>,
     ) -> Result<Option<T>, Failure> {
         let mut place = self.object.borrow_mut();
-        let mut object = match place.take() {
+        let known = place.take();
+        let is_restored = known.is_none();
+        let mut object = match known {
             Some(object) => object,
             None => match MailObject::restore(now, self.config, name, self.read()?, random_secret()?)? {
                 Some((object, effects)) => {
@@ -176,6 +178,11 @@ impl Core {
         };
         let (result, effects) = work(&mut object)?;
         self.carry_out(effects)?;
+        // An object that is woken has no alarm, and sets its next one by itself.
+        let lost = object.next_alarm().filter(|_| is_restored && name.is_some());
+        if let Some(at) = lost {
+            Self::watch_alarm(&runtime::set_lost_alarm(&self.state, at.as_u64() as f64)?)?;
+        }
         // Only now: an object that is ahead of storage would answer for what a crash undoes.
         *place = Some(object);
         Ok(Some(result))
@@ -218,8 +225,12 @@ impl Core {
             }
         }
         let Some(at) = wake_at else { return Ok(()) };
-        let set = runtime::set_alarm(&self.state, at.as_u64() as f64)?;
-        after(&set, |_, outcome| {
+        Self::watch_alarm(&runtime::set_alarm(&self.state, at.as_u64() as f64)?)
+    }
+
+    /// Writes where an alarm could not be set.
+    fn watch_alarm(set: &Promise) -> Result<(), Failure> {
+        after(set, |_, outcome| {
             if let Err(error) = outcome {
                 journal::alarm_not_set(&Failure::from(error));
             }

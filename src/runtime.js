@@ -175,6 +175,11 @@ export function setAlarm(state, at) {
   return state.storage.setAlarm(at);
 }
 
+/** Does the same where no time is set. No other event comes between: the runtime holds them back while it reads. */
+export function setLostAlarm(state, at) {
+  return state.storage.getAlarm().then((set) => (set === null ? setAlarm(state, at) : undefined));
+}
+
 /** Returns the rows that a query finds: the texts of all their columns, one after the other. */
 export function readTexts(sql, query) {
   return sql.exec(query).raw().toArray().flat().map(String);

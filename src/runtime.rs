@@ -178,6 +178,9 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(state: &DurableObjectState, at: f64) -> Result<Promise, JsValue>;
 
+    #[wasm_bindgen(catch, js_name = setLostAlarm)]
+    pub(crate) fn set_lost_alarm(state: &DurableObjectState, at: f64) -> Result<Promise, JsValue>;
+
     #[wasm_bindgen(catch)]
     pub(crate) fn settle(promise: &Promise, resume: &Closure<Resume>, waiting: usize) -> Result<JsValue, JsValue>;
 }

@@ -20,6 +20,7 @@ import { PROGRAMS, TOOL_ENVIRONMENT } from "../tools/toolchain.mjs";
 import { announce, call, eventually, peerIds, peers, raw } from "./http.mjs";
 import { joinLive, openLive, upgradeRequest } from "./live.mjs";
 import { Mailbox, RELAY } from "./mailbox.mjs";
+import { User } from "./retalk.mjs";
 import { canonical, newPeer, signTicket } from "./ticket.mjs";
 
 /** What a deployment uploads may have, with gzip: all of it is read before the first request is. */
@@ -541,6 +542,67 @@ test("an alarm that cannot do its work is set again, and does it when it can", a
     }
     const failed = async () => log.filter((line) => line.includes('"alarm_failed"') && line.includes("injected"));
     await eventually(failed, ({ length }) => length === 2);
+  } finally {
+    await stop();
+  }
+});
+
+test("a mailbox whose alarm was lost sets it again when it is asked, and leaves alone one that is set", async () => {
+  /** The beacon with mailboxes that are made anew by `GET /anew`, with the alarm that it says. */
+  const LOSING = `
+    import beacon, { Mailbox as Inner } from "../src/entry.js";
+    export { Community } from "../src/entry.js";
+    export class Mailbox {
+      constructor(state, env) { Object.assign(this, { state, env, inner: new Inner(state, env) }); }
+      async fetch(request) {
+        const { pathname, searchParams } = new URL(request.url);
+        if (!["/anew", "/set"].includes(pathname)) return this.inner.fetch(request);
+        const { storage } = this.state;
+        if (pathname === "/anew") {
+          await (searchParams.has("at") ? storage.setAlarm(Number(searchParams.get("at"))) : storage.deleteAlarm());
+          this.inner = new Inner(this.state, this.env);
+        }
+        return Response.json(await storage.getAlarm());
+      }
+      alarm() { return this.inner.alarm(); }
+    }
+    export default {
+      fetch(request, env, ctx) {
+        const { pathname, searchParams } = new URL(request.url);
+        if (!["/anew", "/set"].includes(pathname)) return beacon.fetch(request, env, ctx);
+        return env.MAILBOX.getByName(searchParams.get("name")).fetch(request);
+      },
+    };`;
+  const worker = await workerOptions(await buildWorker(), { DOORS: "v1,retalk", EXTERNAL_URLS: RELAY });
+  const module = { type: "ESModule", path: fileURLToPath(new URL("losing.worker.mjs", import.meta.url)), contents: LOSING };
+  const { url, stop } = await startWorkerd({
+    ...worker,
+    modules: [module, ...worker.modules],
+    host: "127.0.0.1",
+    port: 0,
+    handleStructuredLogs: () => {},
+  });
+  try {
+    const mailbox = new Mailbox(url);
+    assert.equal((await mailbox.put([newPeer()])).status, 201);
+    const user = new User(url, { audience: RELAY });
+    assert.equal((await user.publish(1)).status, 200);
+    const ask = async (name, path, more) => (await call(url, `${path}?${new URLSearchParams({ name, ...more })}`)).json;
+    for (const [name, wake] of [
+      [`v1:${mailbox.address}`, () => call(url, `/v1/mailboxes/${mailbox.address}`)],
+      [`retalk:${user.id}`, () => user.ask("count_keys")],
+    ]) {
+      const woken = async () => assert.equal((await wake()).status, 200);
+      const before = await ask(name, "/set");
+      assert.ok(before > Date.now(), `${name}: ${before}`);
+      assert.equal(await ask(name, "/anew"), null);
+      await woken();
+      assert.equal(await eventually(() => ask(name, "/set"), (at) => at !== null), before, name);
+      const sooner = before - 1_000;
+      assert.equal(await ask(name, "/anew", { at: sooner }), sooner);
+      await woken();
+      assert.equal(await ask(name, "/set"), sooner, name);
+    }
   } finally {
     await stop();
   }

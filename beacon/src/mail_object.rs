@@ -114,6 +114,14 @@ impl MailObject {
         }
     }
 
+    /// Returns when the object is to be woken. One that was restored takes that alarm for set: where it is not, its host sets it.
+    pub fn next_alarm(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Own(object) => object.next_alarm(),
+            Self::Retalk(object) => object.next_alarm(),
+        }
+    }
+
     /// Takes a connection that listens. Nobody does at a mailbox of a user of retalk, whose programs ask.
     pub fn listen(&mut self, now: UnixMillis, id: ConnectionId, call: &ListenCall) -> Effects {
         match self {

@@ -264,7 +264,7 @@ impl Object {
         self.is_stored
     }
 
-    /// Returns when the object is to be woken, for a host that does not store alarms.
+    /// Returns when the object is to be woken, for a host that does not store alarms, or has lost one.
     pub fn next_alarm(&self) -> Option<UnixMillis> {
         let Kind::Mailbox(address, mailbox, _) = &self.kind else { return None };
         let deadline = mailbox.next_deadline().filter(|_| self.is_stored)?.as_u64();

@@ -58,13 +58,18 @@ impl RetalkObject {
         let (mut object, effects) = Self::restore(owner, found, secret)?;
         object.mailbox.write_nonces_within(kept_for);
         // Whoever was there before has set it: to set it again is a row.
-        object.own_row.note_alarm_at(object.mailbox.next_deadline());
+        object.own_row.note_alarm_at(object.next_alarm());
         Ok((object, Effects { wake_at: None, ..effects }))
     }
 
     /// Returns whether anything of it is in storage. One of which nothing is need not be kept.
     pub const fn is_stored(&self) -> bool {
         self.own_row.is_stored()
+    }
+
+    /// Returns when the object is to be woken.
+    pub(crate) fn next_alarm(&self) -> Option<UnixMillis> {
+        self.mailbox.next_deadline()
     }
 
     /// Returns whether storage has all that the object has to remember. One of which it has not is to be kept in memory.
