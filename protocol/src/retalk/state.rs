@@ -352,27 +352,33 @@ impl Mailbox {
     }
 
     fn end_nonces(&mut self, now: UnixMillis) {
-        // One from a clock that was ahead counts no longer than one from now.
+        // One from a clock that was ahead counts no longer than one from now, but so long it does: beside it in its row there may
+        // be others that count.
         let latest = now.after(TIMESTAMP_SKEW * 3);
         if self.nonces_end.is_none_or(|(first, last)| now < first && last <= latest) {
             return;
         }
-        let counts = |until: UnixMillis| now < until && until <= latest;
+        let counts = |until: &mut UnixMillis| {
+            *until = latest.min(*until);
+            now < *until
+        };
         let mut nonces_end = None;
         self.nonces.retain(|_, Nonce { until, .. }| {
-            if counts(*until) {
+            let counts = counts(until);
+            if counts {
                 let (first, last) = nonces_end.unwrap_or((*until, *until));
                 nonces_end = Some((first.min(*until), last.max(*until)));
             }
-            counts(*until)
+            counts
         });
         self.nonces_end = nonces_end;
         let outdated = &mut self.outdated;
         self.nonce_rows.retain_mut(|(name, until)| {
-            if !counts(*until) {
+            let counts = counts(until);
+            if !counts {
                 outdated.push(std::mem::take(name));
             }
-            counts(*until)
+            counts
         });
     }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rendezvous_protocol::retalk::refused::Refused;
+use rendezvous_protocol::retalk::request::Verified;
 use rendezvous_protocol::retalk::state::{NotStored, Sent};
 use rendezvous_protocol::time::UnixMillis;
 use serde_json::json;
 
-use crate::world::{OWNER, User, World};
+use crate::world::{OWNER, User, World, network};
 
 #[derive(Clone, Debug)]
 enum Deed {
@@ -165,5 +166,83 @@ proptest! {
         }
         let counted = world.ask(OWNER, "count_keys", &json!({}), 0);
         prop_assert!(counted.is_ok());
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Read,
+    Publish,
+    Pass { seconds: u64 },
+    SetBack { seconds: u64 },
+    Alarm,
+    Crash,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Read),
+        1 => Just(Event::Publish),
+        4 => (1_u64..50).prop_map(|seconds| Event::Pass { seconds }),
+        1 => (100_u64..500).prop_map(|seconds| Event::SetBack { seconds }),
+        2 => Just(Event::Alarm),
+        2 => Just(Event::Crash),
+    ]
+}
+
+proptest! {
+    /// The model remembers of each request for how long it counts, by every clock that there was since.
+    #[test]
+    fn no_request_is_good_again_while_it_counts_whatever_the_clock_was_and_whatever_crashed(
+        events in proptest::collection::vec(event(), 1..80),
+    ) {
+        let mut world = World::new();
+        world.publish(0..1, None);
+        let mut stored: Vec<(Verified, UnixMillis)> = Vec::new();
+        let mut waiting = Vec::new();
+        for event in events {
+            match event {
+                Event::Read | Event::Publish => {
+                    let is_read = matches!(event, Event::Read);
+                    let tool = if is_read { "read_messages" } else { "publish_keys" };
+                    let publication = json!({
+                        "identity_key": OWNER.identity_key(),
+                        "signing_key": OWNER.signing_key(),
+                        "one_time_keys": {},
+                        "fallback_key": null,
+                    });
+                    let args = if is_read { json!({}) } else { publication };
+                    let request = world.next_request(OWNER, tool, &args);
+                    prop_assert!(world.handle(&request, 0).is_ok());
+                    waiting.push((request.clone(), request.signed_at().after(Duration::from_secs(151))));
+                }
+                Event::Pass { seconds } => world.pass(Duration::from_secs(seconds)),
+                Event::SetBack { seconds } => {
+                    world.now = UnixMillis::saturating(world.now.as_u64() - 1_000 * seconds);
+                }
+                Event::Alarm => {
+                    world.mailbox.expire(world.now);
+                    world.write();
+                }
+                Event::Crash => {
+                    world.crash();
+                    waiting.clear();
+                }
+            }
+            if world.mailbox.is_settled() {
+                stored.append(&mut waiting);
+            }
+            for (_, until) in stored.iter_mut().chain(&mut waiting) {
+                *until = (*until).min(world.now.after(Duration::from_secs(450)));
+            }
+            for requests in [&mut stored, &mut waiting] {
+                requests.retain(|(_, until)| world.now < *until);
+            }
+            for (request, until) in stored.iter().chain(&waiting) {
+                let again = world.mailbox.handle(world.now, request, network(0));
+                prop_assert_eq!(again, Err(Refused::Replayed), "until {}, now {}", until, world.now);
+            }
+            world.write();
+        }
     }
 }

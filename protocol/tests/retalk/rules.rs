@@ -147,8 +147,45 @@ fn each_nonce_ends_in_its_own_time_and_one_of_a_clock_that_was_ahead_with_that()
     assert!(world.handle(&first, 0).is_ok(), "that it is stale, its reader has said before");
     assert_eq!(world.handle(&second, 0), Err(Refused::Replayed));
     world.now = UnixMillis::saturating(START.as_u64() - 200_000);
-    assert!(world.handle(&second, 0).is_ok());
-    assert_eq!(world.handle(&second, 0), Ok(Reply::Read(Vec::new())), "nothing counts that ends so late");
+    assert_eq!(world.handle(&second, 0), Err(Refused::Replayed));
+    world.pass(SECOND * 449);
+    assert_eq!(world.handle(&second, 0), Err(Refused::Replayed));
+    world.pass(SECOND);
+    assert_eq!(world.handle(&second, 0), Ok(Reply::Read(Vec::new())), "nothing counts for longer from now");
+}
+
+#[test]
+fn a_row_of_nonces_stays_while_any_of_them_counts_also_where_the_clock_was_set_back_and_the_relay_crashed() {
+    let mut world = World::new();
+    world.publish(0..1, None);
+    let reads = [0, 8].map(|seconds| {
+        world.pass(SECOND * seconds);
+        let read = world.next_request(OWNER, "read_messages", &json!({}));
+        world.mailbox.handle(world.now, &read, crate::world::network(0)).unwrap();
+        read
+    });
+    world.pass(SECOND * 60);
+    world.mailbox.expire(world.now);
+    assert_eq!(world.write(), 1, "both in one row");
+    // The second ends later now than a request of now may, the first does not.
+    world.now = UnixMillis::saturating(START.as_u64() + 8_000 - 300_000);
+    world.mailbox.expire(world.now);
+    world.write();
+    for crashes in [false, true] {
+        if crashes {
+            world.crash();
+        }
+        for read in &reads {
+            assert_eq!(world.handle(read, 0), Err(Refused::Replayed), "crashed: {crashes}");
+        }
+    }
+    // And goes with the last of them.
+    world.pass(SECOND * 450);
+    assert_eq!(world.mailbox.next_deadline(), Some(world.now));
+    let rows = world.rows.len();
+    world.mailbox.expire(world.now);
+    world.write();
+    assert_eq!(world.rows.len(), rows - 2, "with that of the publication");
 }
 
 #[test]
