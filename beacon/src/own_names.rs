@@ -105,7 +105,7 @@ fn is_welcome(pages: &SortedSet<Origin>, origin: &str) -> bool {
 
 /// Returns the name or the address of a `Host` header, without the port, in lower case and without the dot of a name
 /// that is written out in full.
-fn name_of(host: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn name_of(host: &str) -> Option<Cow<'_, str>> {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, port),
         _ => (host, ""),

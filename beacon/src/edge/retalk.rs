@@ -8,7 +8,7 @@ use crate::call::ObjectError;
 use crate::edge::Edge;
 use crate::edge::head::Head;
 use crate::edge::step::Step;
-use crate::mailbox;
+use crate::mailbox::{self, CountedAs};
 use crate::note::Note;
 use crate::retalk::{self, AskRetalk, ReadRetalk, RetalkStep, VerifyRetalk};
 
@@ -26,12 +26,15 @@ impl Edge {
             retalk::Routed::NotFound => None,
             retalk::Routed::Counted => {
                 let whole = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-                let audiences = self.retalk.as_ref().map(|(door, _)| door.audiences(&whole)).unwrap_or_default();
+                let host = head.host.or_else(|| retalk::host_of(head.url));
+                let door = self.retalk.as_ref().map(|(door, _)| door);
+                let audiences = door.map(|door| door.audiences(host, &whole)).unwrap_or_default();
                 let client = self.client(head);
                 let requests = mailbox::requests_of_body(head.body_bytes);
                 let path = client.rate_path(&self.secret);
                 let limited: retalk::Limited = self.requests.take_several(now, path, requests).err();
-                let read = ReadRetalk { audiences, network: client.hand_over(), limited };
+                let counted = CountedAs { path, requests };
+                let read = ReadRetalk { audiences, network: client.hand_over(), counted, limited };
                 Some(Step::Retalk(Box::new(RetalkStep::ReadBody(read))))
             }
         }
@@ -39,14 +42,14 @@ impl Edge {
 
     /// Goes on with the body of a request of retalk's users, of at most [`ReadRetalk::most`] bytes, or with why there is none.
     pub fn read_retalk(&mut self, now: UnixMillis, read: ReadRetalk, body: Result<Vec<u8>, RequestError>) -> Step {
-        let verify = read.resume(now, body).map(RetalkStep::Verify);
+        let verify = read.resume(now, body, &mut self.requests).map(RetalkStep::Verify);
         self.counted(retalk_step(verify))
     }
 
     /// Goes on with whether the signatures of a request of retalk's users fit.
     pub fn retalk_verified(&mut self, now: UnixMillis, verify: VerifyRetalk, fit: bool) -> Step {
-        let ask = verify.resume(now, fit, &mut self.renewals).map(RetalkStep::Ask);
-        self.counted(retalk_step(ask))
+        let next = verify.resume(now, fit, &mut self.requests, &mut self.renewals);
+        self.counted(retalk_step(next))
     }
 
     /// Goes on where the mailbox of one of retalk's users has not answered. `is_send` is [`AskRetalk::is_send`].

@@ -30,5 +30,5 @@ pub use peers::{Peers, VARIABLES};
 pub use push::{ANSWER_MAX_BYTES, PeerTurns, PushAnswer, REPLICATE, push_body};
 pub use replicate::{PeerLimits, PushCall, ReadPush, VerifyItems, VerifyPush};
 pub use request::{AskObject, MailboxStep, ReadRecords, VerifyRecords};
-pub(crate) use request::{CountedAs, Routed, requests_of_body, route};
+pub(crate) use request::{CountedAs, Routed, requests_of_body, requests_of_signatures, route};
 pub use unread::{NoRoom, ROOM_AWAITED_FOR, ROOM_LOOKED_FOR_EVERY, UnreadAnswer, UnreadAnswers};

@@ -157,6 +157,11 @@ pub(crate) fn requests_of_body(body_bytes: Option<u64>) -> u32 {
     one_and(bytes.min(BODY_MAX_BYTES) / BODY_BYTES_OF_A_REQUEST)
 }
 
+/// Returns as how many requests the work of verifying so many signatures counts.
+pub(crate) fn requests_of_signatures(signatures: usize) -> u32 {
+    one_and(signatures / SIGNATURES_OF_A_REQUEST)
+}
+
 fn one_and(more: usize) -> u32 {
     u32::try_from(more).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -280,18 +285,16 @@ impl VerifyRecords {
     /// Returns as how many requests the work of verifying counts.
     pub(crate) fn requests(&self) -> u32 {
         let of_acks = |acks: &[UnverifiedAck]| acks.len().saturating_mul(2);
-        one_and(
-            match &self.records {
-                Records::Put(_) => 2,
-                Records::Collect { acks, .. } => 1 + of_acks(acks),
-                Records::Acks(acks) => of_acks(acks),
-                Records::Deposit { .. }
-                | Records::Slot(_)
-                | Records::Prekeys(_)
-                | Records::Claim { .. }
-                | Records::Close(_) => 1,
-            } / SIGNATURES_OF_A_REQUEST,
-        )
+        requests_of_signatures(match &self.records {
+            Records::Put(_) => 2,
+            Records::Collect { acks, .. } => 1 + of_acks(acks),
+            Records::Acks(acks) => of_acks(acks),
+            Records::Deposit { .. }
+            | Records::Slot(_)
+            | Records::Prekeys(_)
+            | Records::Claim { .. }
+            | Records::Close(_) => 1,
+        })
     }
 
     /// Returns of each signature the key, the signature and what is signed, one after the other, for a host that has

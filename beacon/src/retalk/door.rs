@@ -3,14 +3,14 @@
 use rendezvous_protocol::origin::Origin;
 
 use crate::config::{Config, ConfigError, Kind, MailDoor, Variable};
-use crate::own_names::OwnNames;
+use crate::own_names::{OwnNames, name_of};
 
 const AUDIENCES: &str = "RETALK_AUDIENCES";
 
 /// The variables of the door, in the order in which they are explained.
 pub const VARIABLES: [Variable; 1] = [Variable::new(AUDIENCES, Kind::List, "")];
 
-/// The most addresses in all. A client does not say for which of them it has signed, so each may be tried.
+/// The most addresses in all. A client does not say for which of them it has signed, so each may have to be tried.
 const AUDIENCES_MAX: usize = 8;
 
 /// Bytes of one address.
@@ -69,25 +69,38 @@ impl Door {
     }
 
     /// Returns every text that a user may have signed for who sends a request to this path, with its query: each origin, with
-    /// a slash and without, and the whole address.
-    pub(crate) fn audiences(&self, path_and_query: &str) -> Vec<String> {
+    /// a slash and without, and the whole address. Those of the host that the request names are first, because the address at
+    /// which a client asks is the one that it signs; behind a proxy that names another host it may be any of the others.
+    pub(crate) fn audiences(&self, host: Option<&str>, path_and_query: &str) -> Audiences {
+        let asked = host.and_then(name_of);
         let of_origin = |origin: &Origin| {
             let whole = Some(path_and_query).filter(|path| *path != "/");
             ["", "/"].into_iter().chain(whole).map(|rest| format!("{}{rest}", origin.as_str())).collect::<Vec<_>>()
         };
-        let mut audiences = Vec::new();
+        let mut audiences = Audiences::default();
         for audience in self.origins.iter().flat_map(of_origin).chain(self.spellings.iter().cloned()) {
+            let is_asked = asked.is_some() && host_of(&audience).and_then(name_of) == asked;
+            let known = if is_asked { &mut audiences.first } else { &mut audiences.others };
             // Each is a signature to check.
-            if !audiences.contains(&audience) {
-                audiences.push(audience);
+            if !known.contains(&audience) {
+                known.push(audience);
             }
         }
-        audiences
+        if audiences.first.is_empty() { Audiences { first: audiences.others, others: Vec::new() } } else { audiences }
     }
 }
 
+/// Holds the texts that a user may have signed for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Audiences {
+    /// Those that are tried first.
+    pub(crate) first: Vec<String>,
+    /// Those that are tried where none of these fits.
+    pub(crate) others: Vec<String>,
+}
+
 /// Returns the host of an address, with its port, as clients ask for it.
-fn host_of(address: &str) -> Option<&str> {
+pub(crate) fn host_of(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
@@ -121,8 +134,18 @@ mod tests {
             "http://b.example:8766/",
             "HTTPS://a.example",
         ];
-        assert_eq!(door.audiences("/"), roots);
-        assert!(door.audiences("/x?y").contains(&"http://b.example:8766/x?y".to_owned()));
+        for host in [None, Some("127.0.0.1:8787"), Some("proxied"), Some("")] {
+            let Audiences { first, others } = door.audiences(host, "/");
+            assert_eq!((first, others), (roots.map(str::to_owned).to_vec(), Vec::new()), "{host:?}");
+        }
+        for (host, expected) in [("A.example.", &[0, 1, 4][..]), ("a.example:443", &[0, 1, 4]), ("b.example", &[2, 3])]
+        {
+            let Audiences { first, others } = door.audiences(Some(host), "/");
+            assert_eq!(first, expected.iter().map(|at| roots[*at]).collect::<Vec<_>>(), "{host}");
+            assert_eq!(first.len() + others.len(), roots.len());
+        }
+        let of_path = door.audiences(Some("b.example:8766"), "/x?y").first;
+        assert_eq!(of_path, ["http://b.example:8766", "http://b.example:8766/", "http://b.example:8766/x?y"]);
         assert!(parse(&[open, (AUDIENCES, "http://localhost:8787")]).unwrap().is_some());
     }
 

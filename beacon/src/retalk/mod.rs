@@ -11,6 +11,7 @@ mod renewals;
 mod request;
 
 pub use call::RetalkCall;
+pub(crate) use door::host_of;
 pub use door::{Door, VARIABLES};
 #[cfg(test)]
 pub(crate) use object::READ_MOST_BYTES;

@@ -8,7 +8,7 @@ use rendezvous_protocol::fields::Fields;
 use std::time::Duration;
 
 use rendezvous_protocol::network::HandedOver;
-use rendezvous_protocol::rate_limit::RateLimited;
+use rendezvous_protocol::rate_limit::{RateLimit, RateLimited};
 use rendezvous_protocol::request::RequestError as BodyError;
 use rendezvous_protocol::retalk::limits::BODY_MAX_BYTES;
 use rendezvous_protocol::retalk::refused::Refused;
@@ -19,8 +19,9 @@ use rendezvous_protocol::time::UnixMillis;
 
 use crate::answer::Answer;
 use crate::call::ObjectError;
-use crate::mailbox::{ObjectCall, OpeningsCall};
+use crate::mailbox::{CountedAs, ObjectCall, OpeningsCall, requests_of_signatures};
 use crate::retalk::call::RetalkCall;
+use crate::retalk::door::Audiences;
 use crate::retalk::object::{READ_MOST_BYTES, not_stored};
 use crate::retalk::refusal::Refusal;
 use crate::retalk::renewals::Renewals;
@@ -67,8 +68,9 @@ pub(crate) type Limited = Option<RateLimited>;
 /// Waits for a request's body.
 #[derive(Debug)]
 pub struct ReadRetalk {
-    pub(crate) audiences: Vec<String>,
+    pub(crate) audiences: Audiences,
     pub(crate) network: HandedOver,
+    pub(crate) counted: CountedAs,
     pub(crate) limited: Limited,
 }
 
@@ -79,27 +81,53 @@ impl ReadRetalk {
     }
 
     /// Goes on with the body, or with why there is none.
-    pub(crate) fn resume(self, now: UnixMillis, body: Result<Vec<u8>, BodyError>) -> Result<VerifyRetalk, Answer> {
-        let Self { audiences, network, limited } = self;
+    pub(crate) fn resume(
+        self,
+        now: UnixMillis,
+        body: Result<Vec<u8>, BodyError>,
+        requests: &mut RateLimit,
+    ) -> Result<VerifyRetalk, Answer> {
+        let Self { audiences, network, counted, limited } = self;
         let read = body.map_err(Refusal::from).and_then(|body| Ok(Unverified::parse(&body)?.check(now)?));
         match (read, limited) {
-            (Ok(request), None) => Ok(VerifyRetalk { request: Box::new(request), audiences, network }),
-            (Ok(request), Some(_)) if request.is_send() => Err(not_stored(now, NotStored::Throttled)),
-            (_, Some(limited)) => Err(Refusal::TooMany { retry_after: limited.retry_after() }.answer()),
+            (Ok(request), None) => {
+                VerifyRetalk { request: Box::new(request), audiences, network, counted }.count(now, requests)
+            }
+            (Ok(request), Some(limited)) => Err(over_limit(now, request.is_send(), limited)),
+            (Err(_), Some(limited)) => Err(over_limit(now, false, limited)),
             (Err(refusal), None) => Err(refusal.answer()),
         }
     }
+}
+
+/// Answers a request of a network that is over its rate limit.
+fn over_limit(now: UnixMillis, is_send: bool, limited: RateLimited) -> Answer {
+    if is_send {
+        return not_stored(now, NotStored::Throttled);
+    }
+    Refusal::TooMany { retry_after: limited.retry_after() }.answer()
 }
 
 /// Waits for whether signatures fit.
 #[derive(Debug)]
 pub struct VerifyRetalk {
     request: Box<Unverified>,
-    audiences: Vec<String>,
+    audiences: Audiences,
     network: HandedOver,
+    counted: CountedAs,
 }
 
 impl VerifyRetalk {
+    /// Counts the work of verifying where that is more than the request has counted. Anybody may have sent it, signed or not.
+    pub(crate) fn count(self, now: UnixMillis, requests: &mut RateLimit) -> Result<Self, Answer> {
+        let CountedAs { path, requests: before } = self.counted;
+        let all = requests_of_signatures(self.request.signature_count(&self.audiences.first));
+        match requests.take_several(now, path, all.saturating_sub(before)) {
+            Ok(()) => Ok(self),
+            Err(limited) => Err(over_limit(now, self.is_send(), limited)),
+        }
+    }
+
     /// Returns whether a message is to be left.
     pub const fn is_send(&self) -> bool {
         self.request.is_send()
@@ -107,13 +135,13 @@ impl VerifyRetalk {
 
     /// Returns whether they do.
     pub fn verify_signatures(&self) -> bool {
-        self.request.verify_signatures(&self.audiences)
+        self.request.verify_signatures(&self.audiences.first)
     }
 
     /// Returns of each signature the key, the signature and what is signed, one after the other, for a host that has something
     /// faster.
     pub fn to_bytes(&self) -> Vec<Vec<u8>> {
-        self.request.signatures(&self.audiences)
+        self.request.signatures(&self.audiences.first)
     }
 
     /// Returns whether the signatures fit, where `each` says it of each of [`VerifyRetalk::to_bytes`].
@@ -121,9 +149,20 @@ impl VerifyRetalk {
         self.request.fit(each)
     }
 
-    /// Goes on with that.
-    pub(crate) fn resume(self, now: UnixMillis, fit: bool, renewals: &mut Renewals) -> Result<AskRetalk, Answer> {
-        let Self { request, network, .. } = self;
+    /// Goes on with that: where they do not, with the other addresses that may be signed.
+    pub(crate) fn resume(
+        self,
+        now: UnixMillis,
+        fit: bool,
+        requests: &mut RateLimit,
+        renewals: &mut Renewals,
+    ) -> Result<RetalkStep, Answer> {
+        let Self { request, audiences, network, counted } = self;
+        if !fit && !audiences.others.is_empty() {
+            let audiences = Audiences { first: audiences.others, others: Vec::new() };
+            let again = Self { request, audiences, network, counted: CountedAs { requests: 0, ..counted } };
+            return again.count(now, requests).map(RetalkStep::Verify);
+        }
         let request = request.accept(fit).map_err(|error| Refusal::from(error).answer())?;
         let Some(mailbox) = request.mailbox() else { return Err(answer_of_nobody(now, &request)) };
         let user = request.user();
@@ -137,7 +176,7 @@ impl VerifyRetalk {
             Tool::SendMessage { .. } => (None, Some(user)),
             _ => (None, None),
         };
-        Ok(AskRetalk { place, mailbox, request: Box::new(request), network, then })
+        Ok(RetalkStep::Ask(AskRetalk { place, mailbox, request: Box::new(request), network, then }))
     }
 }
 

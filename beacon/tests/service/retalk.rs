@@ -96,6 +96,10 @@ struct World {
     deletes: Option<usize>,
     /// Requests whose signatures were checked.
     verified: usize,
+    /// Signatures that were.
+    signatures: usize,
+    /// The host that requests name, and the path.
+    named: (&'static str, &'static str),
 }
 
 impl World {
@@ -106,7 +110,18 @@ impl World {
         let door = Door::parse(&config, &names, given(&variables)).unwrap().unwrap();
         let edge = Edge::new(config.clone(), Platform::of_program(1), SECRET, 1).with_retalk(door);
         let (places, disks) = (Places::new(config), BTreeMap::new());
-        Self { now: 1_700_006_400_000, edge, places, disks, is_disk_full: false, nonce: 0, deletes: None, verified: 0 }
+        Self {
+            now: 1_700_006_400_000,
+            edge,
+            places,
+            disks,
+            is_disk_full: false,
+            nonce: 0,
+            deletes: None,
+            verified: 0,
+            signatures: 0,
+            named: ("relay.example", "/"),
+        }
     }
 
     fn at(&self) -> UnixMillis {
@@ -141,7 +156,9 @@ impl World {
 
     fn post(&mut self, body: Result<Vec<u8>, RequestError>, address: &str) -> Answer {
         let body_bytes = body.as_ref().ok().map(|body| body.len() as u64);
-        let head = Head { method: "POST", url: "/", address: read_address(address), body_bytes, ..Head::default() };
+        let (host, url) = self.named;
+        let address = read_address(address);
+        let head = Head { method: "POST", url, host: Some(host), address, body_bytes, ..Head::default() };
         let now = self.at();
         let mut step = self.edge.receive(now, &head);
         loop {
@@ -151,6 +168,7 @@ impl World {
                     RetalkStep::ReadBody(read) => self.edge.read_retalk(now, read, body.clone()),
                     RetalkStep::Verify(verify) => {
                         self.verified += 1;
+                        self.signatures += verify.to_bytes().len();
                         let fit = verify.verify_signatures();
                         let each: Vec<_> = verify.to_bytes().iter().map(|bytes| fits(bytes)).collect();
                         assert_eq!(verify.fit(&each), fit, "it is the same where the host verifies");
@@ -328,6 +346,33 @@ fn whoever_is_over_the_limit_costs_no_signature_and_a_message_is_answered_as_tak
     let counted: Vec<_> = (0..6).map(|_| world.ask(ALICE, "count_keys", &json!({})).0).collect();
     assert_eq!(counted, [200, 200, 200, 200, 429, 429]);
     assert_eq!(world.verified, verified + 4);
+}
+
+#[test]
+fn of_many_addresses_those_of_the_host_that_is_asked_are_tried_first_and_others_count() {
+    let origins: Vec<_> = (0..7).map(|number| format!("https://r{number}.example")).chain([RELAY.to_owned()]).collect();
+    let origins = origins.join(",");
+    let vars = [("EXTERNAL_URLS", &*origins), ("ADDRESS_REQUESTS_PER_MINUTE", "40")];
+    // Of a user, of one behind a proxy that names another of the beacon's hosts, and of one that names none of them.
+    for (host, signatures, requests) in [("relay.example", 3, 1), ("r0.example", 3 + 21, 1 + 3), ("127.0.0.1", 24, 4)] {
+        let mut world = World::new(&vars);
+        world.named = (host, "/some/path");
+        let served = (0..41).take_while(|_| world.ask(ALICE, "count_keys", &json!({})).0 == 200).count();
+        assert_eq!(served, 40 / requests, "{host}");
+        assert_eq!(world.signatures, signatures * served, "{host}");
+    }
+    // Whoever signs nothing has no more of them checked than in as many requests.
+    for host in ["relay.example", "127.0.0.1"] {
+        let mut world = World::new(&vars);
+        world.named = (host, "/some/path");
+        let body = |text: &str, nonce| ALICE.request(1_700_006_400_000, "send_message", &BOB.message(text), nonce);
+        let forged = |nonce| body("one", nonce).replace(&base64::encode(b"one"), &base64::encode(b"two"));
+        let answers: Vec<_> = (0..40).map(|nonce| world.post(Ok(forged(nonce).into_bytes()), "10.0.1.1")).collect();
+        assert_eq!(answers.iter().filter(|answer| answer.status == 403).count(), 10, "{host}");
+        let last: Value = serde_json::from_str(&answers[39].body).unwrap();
+        assert_eq!((answers[39].status, &last["code"]), (200, &json!("THROTTLED")), "{host}");
+        assert!(world.signatures <= 8 * 40, "{host}: {}", world.signatures);
+    }
 }
 
 #[test]

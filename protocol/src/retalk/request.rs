@@ -476,6 +476,11 @@ impl Unverified {
         signed.chain(nack).collect()
     }
 
+    /// Returns how many [`Unverified::signatures`] are.
+    pub fn signature_count(&self, audiences: &[String]) -> usize {
+        audiences.len() + usize::from(matches!(self.tool, Tool::Nack { .. }))
+    }
+
     /// Returns whether the signatures fit, where `each` says it of each of [`Unverified::signatures`] by the plain equation. What
     /// the one acceptance rule asks besides is checked here.
     pub fn fit(&self, each: &[bool]) -> bool {
