@@ -43,6 +43,20 @@ async function withBeacon(options, run) {
   }
 }
 
+/**
+ * Starts the beacon with another module before its own, which stands as in this folder.
+ *
+ * @param {string} contents
+ * @param {Record<string, string>} vars
+ * @param {(log: { message: string }) => void} [handleStructuredLogs]
+ */
+async function startAround(contents, vars, handleStructuredLogs = () => {}) {
+  const worker = await workerOptions(await buildWorker(), vars);
+  const module = { type: "ESModule", path: fileURLToPath(new URL("around.worker.mjs", import.meta.url)), contents };
+  const modules = [module, ...worker.modules];
+  return startWorkerd({ ...worker, modules, host: "127.0.0.1", port: 0, handleStructuredLogs });
+}
+
 test("what is uploaded is no larger than it may be", async () => {
   const directory = await buildWorker();
   const files = [join(directory, "index_bg.wasm"), join(directory, "index.js"), join(ROOT, "src/entry.js")];
@@ -377,15 +391,7 @@ describe("objects that take their time", () => {
       ADDRESS_REQUESTS_PER_MINUTE: "600",
       EXTERNAL_URLS: RELAY,
     };
-    const worker = await workerOptions(await buildWorker(), vars);
-    const slow = { type: "ESModule", path: fileURLToPath(new URL("slow.worker.mjs", import.meta.url)), contents: SLOW };
-    beacon = await startWorkerd({
-      ...worker,
-      modules: [slow, ...worker.modules],
-      host: "127.0.0.1",
-      port: 0,
-      handleStructuredLogs: () => {},
-    });
+    beacon = await startAround(SLOW, vars);
     url = beacon.url;
   });
   after(() => beacon.stop());
@@ -517,15 +523,7 @@ test("an alarm that cannot do its work is set again, and does it when it can", a
     };`;
   const [hour, day] = [3_600_000, 86_400_000];
   const log = [];
-  const worker = await workerOptions(await buildWorker(), { ...UNCACHED, EXTERNAL_URLS: RELAY });
-  const module = { type: "ESModule", path: fileURLToPath(new URL("faulty.worker.mjs", import.meta.url)), contents: FAULTY };
-  const { url, stop } = await startWorkerd({
-    ...worker,
-    modules: [module, ...worker.modules],
-    host: "127.0.0.1",
-    port: 0,
-    handleStructuredLogs: ({ message }) => void log.push(message),
-  });
+  const { url, stop } = await startAround(FAULTY, { ...UNCACHED, EXTERNAL_URLS: RELAY }, ({ message }) => void log.push(message));
   try {
     const mailbox = new Mailbox(url);
     assert.equal((await mailbox.put([newPeer()])).status, 201);
@@ -573,15 +571,7 @@ test("a mailbox whose alarm was lost sets it again when it is asked, and leaves 
         return env.MAILBOX.getByName(searchParams.get("name")).fetch(request);
       },
     };`;
-  const worker = await workerOptions(await buildWorker(), { DOORS: "v1,retalk", EXTERNAL_URLS: RELAY });
-  const module = { type: "ESModule", path: fileURLToPath(new URL("losing.worker.mjs", import.meta.url)), contents: LOSING };
-  const { url, stop } = await startWorkerd({
-    ...worker,
-    modules: [module, ...worker.modules],
-    host: "127.0.0.1",
-    port: 0,
-    handleStructuredLogs: () => {},
-  });
+  const { url, stop } = await startAround(LOSING, { DOORS: "v1,retalk", EXTERNAL_URLS: RELAY });
   try {
     const mailbox = new Mailbox(url);
     assert.equal((await mailbox.put([newPeer()])).status, 201);
@@ -619,15 +609,7 @@ test("a goodbye counts whose signature is still being verified when its socket c
       return verify.apply(crypto.subtle, given);
     };
     export default beacon;`;
-  const worker = await workerOptions(await buildWorker(), UNCACHED);
-  const module = { type: "ESModule", path: fileURLToPath(new URL("patient.worker.mjs", import.meta.url)), contents: PATIENT };
-  const { url, stop } = await startWorkerd({
-    ...worker,
-    modules: [module, ...worker.modules],
-    host: "127.0.0.1",
-    port: 0,
-    handleStructuredLogs: () => {},
-  });
+  const { url, stop } = await startAround(PATIENT, UNCACHED);
   try {
     const peer = newPeer();
     const live = await joinLive(url, peer, {});

@@ -119,7 +119,7 @@ fn own(rows: &Rows<'_>, now: UnixMillis) -> Result<MailboxRecord, UserError> {
 }
 
 /// Returns whether that much time has passed. A clock that was ahead must not keep anything back.
-fn is_over(since: UnixMillis, time: Duration, now: UnixMillis) -> bool {
+pub(super) fn is_over(since: UnixMillis, time: Duration, now: UnixMillis) -> bool {
     since > now || now.since(since) >= time
 }
 
@@ -398,7 +398,7 @@ impl User {
         }
         let key = theirs.sealing_key(&name_of(to)?, now);
         let lasts = if key.is_ok() { CARD_LASTS } else { CARD_ASKED_AGAIN_AFTER };
-        if card_asked_at.is_some_and(|at| at <= now && now.since(at) < lasts) {
+        if card_asked_at.is_some_and(|at| !is_over(at, lasts, now)) {
             return Ok(key.map(drop).map_err(|error| RetalkReason::of_contact(&error)));
         }
         let answer = mailboxes.card(theirs.mailbox());

@@ -11,7 +11,7 @@ use rendezvous_protocol::time::UnixMillis;
 use super::account::User;
 use super::conversation::{Prekey, encrypt, has_session, retire_sessions};
 use super::error::UserError;
-use super::mailbox::{detach, offer};
+use super::mailbox::{detach, is_over, offer};
 use super::outgoing::{Door, Outgoing, OutgoingState, RetalkReason};
 use super::payload::{self, Offer};
 use super::problem::{Problem, ProblemCause};
@@ -482,7 +482,7 @@ fn encrypt_anew(rows: &Rows<'_>, record: OutgoingRecord) -> Result<(), VaultErro
 /// with a new session, which the peer then answers with.
 pub(super) fn begin_anew(rows: &Rows<'_>, with: UserId, now: UnixMillis) -> Result<(), VaultError> {
     let peer = peer(rows, with)?;
-    if peer.given_up_at.is_some_and(|at| at <= now && now.since(at) < GIVEN_UP_AGAIN_AFTER) {
+    if peer.given_up_at.is_some_and(|at| !is_over(at, GIVEN_UP_AGAIN_AFTER, now)) {
         return Ok(());
     }
     rows.put(&PeerRecord { given_up_at: Some(now), ..peer })?;
